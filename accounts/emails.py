@@ -1,0 +1,13 @@
+"""Mails about accounts."""
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+
+from accounts.models import User
+
+
+def welcome(user: User) -> None:
+    """Greet a new user and show the first request."""
+    context = {"user": user, "url": settings.PUBLIC_URL}
+    send_mail("Welcome to LunaOS", render_to_string("accounts/welcome.txt", context), None, [user.email])

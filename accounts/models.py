@@ -1,0 +1,54 @@
+"""Users: who they are and what they may sign in with."""
+
+import uuid
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+from django.utils.crypto import salted_hmac
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users; addresses are stored in lower case, so that each exists once."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        user = self.model(email=email.lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=(username or "").lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person with an account.
+
+    `tier` is written by `billing` only; what a tier allows is in `billing.tiers`.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    email = models.EmailField(max_length=255, unique=True)
+    name = models.CharField(max_length=100, blank=True)
+    tier = models.CharField(max_length=16, default="free")
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+    EMAIL_FIELD = USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return self.email
+
+    @property
+    def credentials_mark(self) -> str:
+        """Changes with the password, by whatever path that is written; tokens carry it and die with it."""
+        return salted_hmac("accounts.credentials", self.password, algorithm="sha256").hexdigest()[:32]

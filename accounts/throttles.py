@@ -1,0 +1,24 @@
+"""The limit on guessing."""
+
+from django.conf import settings
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.viewsets import ViewSet
+
+from lunaos.api import ratelimit
+from lunaos.errors import RateLimited
+
+
+class SignInThrottle(BaseThrottle):
+    """Ten attempts in five minutes per client address, for sign-up and for login each."""
+
+    def allow_request(self, request: Request, view: ViewSet) -> bool:
+        window = ratelimit.hit(
+            request._request,
+            scope=f"sign-in:{view.action}",
+            subject=ratelimit.client_address(request._request),
+            rate=settings.SIGN_IN_ATTEMPTS,
+        )
+        if window.exceeded:
+            raise RateLimited("Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit)
+        return True

@@ -1,0 +1,72 @@
+"""JSON Web Tokens: simplejwt's, with a `kid` in the header so that the signing secret can be rotated."""
+
+import hashlib
+import hmac
+from functools import lru_cache
+from typing import Any
+
+import jwt
+from django.conf import settings
+from rest_framework_simplejwt.backends import TokenBackend
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenBackendError, TokenError
+from rest_framework_simplejwt.tokens import AccessToken
+
+from accounts.models import User
+from lunaos import errors
+
+CREDENTIALS_CLAIM = "cred"
+
+
+@lru_cache
+def _keys() -> dict[str, str]:
+    """Secrets by `kid`, the signing one first; without LUNAOS_JWT_KEYS one derived from DJANGO_SECRET_KEY."""
+    derived = hmac.new(settings.SECRET_KEY.encode(), b"lunaos.jwt", hashlib.sha256).hexdigest()
+    return settings.JWT_KEYS or {"default": derived}
+
+
+class RotatingBackend(TokenBackend):
+    """Signs with the first key and verifies with the one the token names (RFC 7515, 4.1.4)."""
+
+    def encode(self, payload: dict[str, Any]) -> str:
+        kid, secret = next(iter(_keys().items()))
+        return jwt.encode(payload, secret, algorithm=self.algorithm, headers={"kid": kid})
+
+    def get_verifying_key(self, token: Any) -> bytes:
+        try:
+            return _keys()[jwt.get_unverified_header(token)["kid"]].encode()
+        except (jwt.InvalidTokenError, KeyError, TypeError) as e:
+            raise TokenBackendError("Token is signed with an unknown key") from e
+
+
+class SessionToken(AccessToken):
+    """The bearer token that sign-up and login hand out."""
+
+    _token_backend = RotatingBackend("HS256")
+
+
+def issue(user: User) -> str:
+    """Make a token for a user; the tier in it is for display, the one in the database counts."""
+    token = SessionToken.for_user(user)
+    token["email"] = user.email
+    token["tier"] = user.tier
+    token[CREDENTIALS_CLAIM] = user.credentials_mark
+    return str(token)
+
+
+def authenticate(raw: str) -> User:
+    """Find the user a token stands for.
+
+    Raises:
+        TokenExpired: a genuine token whose time has passed.
+        TokenInvalid: anything else that does not stand for an active user with the same password.
+    """
+    try:
+        token = SessionToken(raw)
+    except ExpiredTokenError as e:
+        raise errors.TokenExpired() from e
+    except (TokenError, TokenBackendError) as e:
+        raise errors.TokenInvalid() from e
+    user = User.objects.filter(pk=token.get("sub"), is_active=True).first()
+    if user is None or not hmac.compare_digest(str(token.get(CREDENTIALS_CLAIM)), user.credentials_mark):
+        raise errors.TokenInvalid()
+    return user

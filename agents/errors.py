@@ -1,0 +1,7 @@
+"""What can go wrong before an agent runs."""
+
+from lunaos.errors import LunaError
+
+
+class UnknownAgent(LunaError):
+    code, status, message = "unknown_agent", 404, "There is no such agent."

@@ -1,0 +1,129 @@
+"""Brings the agents' files into the database without overwriting what staff edited.
+
+How to add an agent: put a file into `agents/catalogue`, named after its slug, with the front matter of its neighbours
+and a system prompt below it, add the slug to ORDER, and run `manage.py load_agents`.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+from django.conf import settings
+from django.db import transaction
+
+from agents.models import Agent, LanguageModel
+from billing.tiers import TIERS
+
+FOLDER = Path(__file__).parent / "catalogue"
+ORDER = (
+    *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
+    *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),
+    *("365-security", "monitoring-observability", "post-launch-review", "rag-enhanced", "glm-vision", "rag"),
+    *("seo", "hig", "ui-fix", "ui-test", "user-guide", "analytics", "task-planner", "task-executor", "run"),
+)
+
+
+class BrokenAgentFile(Exception):
+    """A file that cannot be an agent; says which, where and why."""
+
+    def __init__(self, path: Path, line: int, reason: str) -> None:
+        super().__init__(f"{path.name}, line {line}: {reason}")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    """What a file says of an agent."""
+
+    slug: str
+    name: str
+    role: str
+    category: str
+    tier: str
+    temperature: float
+    max_tokens: int
+    prompt: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
+
+
+FRONT_MATTER = {field.name: field.type for field in fields(AgentFile) if field.name != "prompt"}
+
+
+def read(path: Path) -> AgentFile:
+    """Parse one file.
+
+    Raises:
+        BrokenAgentFile: the front matter is missing, no YAML, lacks a key, has one too many or a wrong value.
+    """
+    opening, _, rest = path.read_text(encoding="utf-8").partition("---\n")
+    head, closing, prompt = rest.partition("\n---\n")
+    if opening or not closing:
+        raise BrokenAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
+    lines, values = _front_matter(path, head)
+    for key in lines.keys() ^ FRONT_MATTER.keys():
+        raise BrokenAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
+    for key, kind in FRONT_MATTER.items():
+        if not isinstance(values[key], (int, float) if kind is float else kind) or values[key] == "":
+            raise BrokenAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
+    if values["slug"] != path.stem:
+        raise BrokenAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
+    if values["tier"] not in TIERS:
+        raise BrokenAgentFile(path, lines["tier"], f"tier must be one of {', '.join(TIERS)}")
+    if not prompt.strip():
+        raise BrokenAgentFile(path, head.count("\n") + 4, "the prompt is empty")
+    return AgentFile(**values, prompt=prompt.strip())
+
+
+def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]]:
+    """The line of each key, and the values."""
+    try:
+        node = yaml.compose(head, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(head)
+    except yaml.MarkedYAMLError as e:
+        line = e.problem_mark.line if e.problem_mark else 0
+        raise BrokenAgentFile(path, line + 2, str(e.problem)) from e
+    if not isinstance(node, yaml.MappingNode):
+        raise BrokenAgentFile(path, 2, "the front matter must be `key: value` lines")
+    return {key.value: key.start_mark.line + 2 for key, _ in node.value}, values
+
+
+@transaction.atomic
+def load(folder: Path = FOLDER) -> list[str]:
+    """Load all files, and the providers' models that the settings name.
+
+    Returns:
+        A line for each agent that was made, updated, or kept because staff edited it.
+
+    Raises:
+        BrokenAgentFile: nothing is changed then.
+    """
+    files = [read(path) for path in sorted(folder.glob("*.md"))]
+    rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}
+    lines = [line for file in files if (line := _load_one(file, rows.get(file.slug)))]
+    for provider, config in settings.LLM_PROVIDERS.items():
+        has_default = LanguageModel.objects.filter(provider=provider, is_default=True).exists()
+        for index, name in enumerate(config["models"]):
+            is_default = index == 0 and not has_default
+            LanguageModel.objects.get_or_create(provider=provider, name=name, defaults={"is_default": is_default})
+    return lines
+
+
+def _load_one(file: AgentFile, row: Agent | None) -> str | None:
+    position = ORDER.index(file.slug) if file.slug in ORDER else len(ORDER)
+    if row is None:
+        Agent.objects.create(**asdict(file), position=position, loaded_digest=file.digest)
+        return f"{file.slug}: new"
+    if row.loaded_digest == file.digest:
+        return None
+    if _of_row(row).digest != row.loaded_digest:
+        return f"{file.slug}: kept as staff edited it; its file has changed since"
+    Agent.objects.filter(pk=row.pk).update(**asdict(file), position=position, loaded_digest=file.digest)
+    return f"{file.slug}: updated"
+
+
+def _of_row(row: Agent) -> AgentFile:
+    return AgentFile(**{field.name: getattr(row, field.name) for field in fields(AgentFile)})

@@ -1,0 +1,50 @@
+"""The catalogue: agents, and the language models they may run on."""
+
+from django.db import models
+
+from billing.tiers import TIERS
+
+
+class Agent(models.Model):
+    """An expert: a system prompt and how to run it.
+
+    Comes from a file in `agents/catalogue`; what staff edited here is not overwritten (`agents.loader`).
+    """
+
+    slug = models.SlugField(max_length=64, unique=True)
+    name = models.CharField(max_length=100)
+    role = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
+    category = models.CharField(max_length=32)
+    tier = models.CharField(max_length=16, choices=[(name, name) for name in TIERS])
+    prompt = models.TextField()
+    temperature = models.FloatField(default=0.2)
+    max_tokens = models.PositiveIntegerField(default=4096, help_text="The longest answer, in the model's tokens.")
+    position = models.PositiveSmallIntegerField(help_text="Place in the list.")
+    loaded_digest = models.CharField(max_length=64, editable=False, help_text="Of the content the file last gave.")
+
+    class Meta:
+        ordering = ("position", "slug")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class LanguageModel(models.Model):
+    """A model that a provider serves; staff add more here."""
+
+    provider = models.CharField(max_length=32)
+    name = models.CharField(max_length=64, help_text="As the provider's API calls it.")
+    is_default = models.BooleanField(default=False, help_text="Taken when a request names the provider only.")
+    enabled = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ("provider", "-is_default", "name")
+        constraints = (
+            models.UniqueConstraint(fields=("provider", "name"), name="one_row_a_model"),
+            models.UniqueConstraint(
+                fields=("provider",), condition=models.Q(is_default=True), name="one_default_a_provider"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.provider}/{self.name}"

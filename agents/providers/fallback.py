@@ -1,0 +1,59 @@
+"""Trying again, and trying elsewhere: both before the first byte of the answer only."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+from django.conf import settings
+
+from agents.providers import Target
+from agents.providers.errors import ProviderFailed
+from agents.providers.openai_compatible import Block, Prompt, stream
+
+FIRST_PAUSE_S = 0.2
+
+
+async def answer(targets: list[Target], prompt: Prompt) -> AsyncIterator[tuple[Target, Block]]:
+    """Stream from the first target that answers.
+
+    Args:
+        targets: the one asked for, then those to fall back on; at least one.
+
+    Raises:
+        ProviderFailed: the last error before the first byte, or whatever broke the answer off after it.
+    """
+    for index, target in enumerate(targets):
+        try:
+            async with aclosing(_persistently(target, prompt)) as blocks:
+                async for block in blocks:
+                    yield target, block
+            return
+        except NothingCame as e:
+            if index + 1 == len(targets) or not e.error.elsewhere:
+                raise e.error from e
+
+
+class NothingCame(Exception):
+    """All attempts failed before the first byte."""
+
+    def __init__(self, error: ProviderFailed) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+async def _persistently(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
+    for attempt in range(settings.LLM_RETRIES + 1):
+        came = False
+        try:
+            async with aclosing(stream(target, prompt)) as blocks:
+                async for block in blocks:
+                    came = True
+                    yield block
+            return
+        except ProviderFailed as e:
+            if came:
+                raise
+            if not e.retryable or attempt == settings.LLM_RETRIES:
+                raise NothingCame(e) from e
+            await asyncio.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret

@@ -1,0 +1,178 @@
+"""A streamed chat completion from any server that speaks OpenAI's protocol.
+
+The response is read in raw blocks: what arrived together is decoded together and goes out together, which is worth a
+factor of two over the client's typed stream.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+import httpx2
+import openai
+import orjson
+from django.conf import settings
+
+from agents.providers import Provider, Target
+from agents.providers.errors import ProviderFailed, ProviderTimeout, ProviderUnavailable
+
+DEFAULT_RETRY_S = 5
+OVERLOADED = {429, 502, 503, 504, 529}
+REFUSED = {400, 404, 413, 422}
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Provider, openai.AsyncOpenAI]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What to ask.
+
+    Args:
+        messages: OpenAI chat messages, `{"role", "content"}`.
+        max_tokens: the longest answer, in the model's tokens.
+    """
+
+    messages: list[dict[str, str]]
+    temperature: float
+    max_tokens: int
+
+
+@dataclass(slots=True)
+class Block:
+    """What one read of the response brought.
+
+    Args:
+        texts: pieces of the answer, in order.
+        tokens: input and output tokens, where the provider reported them.
+        finish_reason: why the model stopped, where it did.
+        alive: whether the model said anything, its reasoning included.
+    """
+
+    texts: list[str] = field(default_factory=list)
+    tokens: tuple[int, int] | None = None
+    finish_reason: str | None = None
+    alive: bool = False
+
+
+async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
+    """Ask, and yield what comes as it comes.
+
+    Raises:
+        ProviderUnavailable: it cannot be reached, or says it is overloaded.
+        ProviderTimeout: no token, or no further token, within the settings' limits.
+        ProviderFailed: it refuses, or the answer is cut off or no event stream.
+    """
+    name, clock = target.provider.name, asyncio.get_running_loop().time
+    deadline = clock() + settings.LLM_FIRST_TOKEN_TIMEOUT_S
+    decoder = Decoder(name)
+    try:
+        async with asyncio.timeout_at(deadline):
+            opening = _request(target, prompt)
+            response = await opening.__aenter__()
+        try:
+            blocks = response.iter_bytes()
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    raw = await anext(blocks, None)
+                if raw is None:
+                    break
+                block = decoder.feed(raw)
+                if block.alive:  # comments that only keep the connection open are no progress
+                    deadline = clock() + settings.LLM_IDLE_TIMEOUT_S
+                yield block
+        finally:
+            await opening.__aexit__(None, None, None)
+    except TimeoutError as e:
+        raise ProviderTimeout(f"{name} did not answer in time.") from e
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
+        raise _translate(name, e) from e
+    if not decoder.finished:
+        raise ProviderFailed(f"{name} broke its answer off.", retryable=True)
+
+
+def _request(target: Target, prompt: Prompt) -> Any:
+    return _client(target.provider).chat.completions.with_streaming_response.create(
+        model=target.model,
+        messages=prompt.messages,  # type: ignore[arg-type]
+        temperature=prompt.temperature,
+        max_tokens=prompt.max_tokens,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+
+
+def _client(provider: Provider) -> openai.AsyncOpenAI:
+    """One client, and so one connection pool, a provider and event loop."""
+    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    if provider not in clients:
+        clients[provider] = openai.AsyncOpenAI(
+            base_url=provider.base_url,
+            api_key=provider.api_key or "none",
+            max_retries=0,
+            http_client=openai.DefaultAioHttpClient(timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S)),
+        )
+    return clients[provider]
+
+
+def _translate(name: str, error: Exception) -> ProviderFailed:
+    if isinstance(error, openai.APIStatusError):
+        return _of_status(name, error.status_code, error.response.headers.get("retry-after", ""))
+    if isinstance(error, openai.APITimeoutError | httpx2.ConnectTimeout):
+        return ProviderUnavailable(f"{name} cannot be reached.", retry_after=DEFAULT_RETRY_S)
+    if isinstance(error, openai.APIConnectionError | httpx2.ConnectError):
+        return ProviderUnavailable(f"{name} cannot be reached.", retry_after=DEFAULT_RETRY_S)
+    return ProviderFailed(f"{name} broke its answer off.", retryable=True)
+
+
+def _of_status(name: str, status: int, retry_after: str) -> ProviderFailed:
+    if status in OVERLOADED:
+        wait_s = int(retry_after) if retry_after.isdecimal() else DEFAULT_RETRY_S
+        return ProviderUnavailable(f"{name} is overloaded.", retry_after=wait_s)
+    if status in REFUSED:
+        reason = "the context may be too long for the model"
+        return ProviderFailed(f"{name} refused the request with status {status}; {reason}.", elsewhere=False)
+    return ProviderFailed(f"{name} answered with status {status}.", retryable=status >= 500)
+
+
+class Decoder:
+    """Turns raw blocks into `Block`s; a character or a line split between two reads waits for its rest."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider
+        self._rest = b""
+        self.finished = False
+
+    def feed(self, raw: bytes) -> Block:
+        """Decode all whole lines.
+
+        Raises:
+            ProviderFailed: the provider reported an error inside the stream, or sent no JSON.
+        """
+        *lines, self._rest = (self._rest + raw).split(b"\n")
+        block = Block()
+        for line in lines:
+            if line.startswith(b"data:"):
+                self._read(line[5:].strip(), block)
+        return block
+
+    def _read(self, data: bytes, block: Block) -> None:
+        if data == b"[DONE]":
+            self.finished = True
+            return
+        try:
+            chunk = orjson.loads(data)
+            if error := chunk.get("error"):
+                raise ProviderFailed(f"{self._provider} reported an error in its answer.", retryable=bool(error))
+            for choice in chunk.get("choices") or ():
+                block.alive = True
+                if text := (choice.get("delta") or {}).get("content"):
+                    block.texts.append(text)
+                if reason := choice.get("finish_reason"):
+                    block.finish_reason, self.finished = reason, True
+            if usage := chunk.get("usage"):
+                block.tokens = usage["prompt_tokens"], usage["completion_tokens"]
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as e:
+            raise ProviderFailed(f"{self._provider} sent something that is no chat completion.") from e

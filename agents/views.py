@@ -1,0 +1,42 @@
+"""The catalogue and one execution."""
+
+from collections import Counter
+
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from agents import runner, services
+from agents.schema import EXECUTE
+from agents.serializers import CatalogueSerializer, ExecuteSerializer
+from lunaos.api.sse import event_response
+
+
+class AgentViewSet(ViewSet):
+    """The 28 experts."""
+
+    @extend_schema(operation_id="listAgents", responses={200: CatalogueSerializer})
+    @action(detail=False, url_path="list", permission_classes=[AllowAny])
+    def catalogue(self, request: Request) -> Response:
+        """List the agents. No sign-in needed."""
+        agents = services.list_agents()
+        tiers = Counter(agent.tier for agent in agents)
+        return Response(CatalogueSerializer({"agents": agents, "total": len(agents), "tiers": tiers}).data)
+
+    @extend_schema(**EXECUTE)
+    @action(detail=False, methods=["post"])
+    def execute(self, request: Request) -> HttpResponseBase:
+        """Send code to an agent and watch the answer stream."""
+        serializer = ExecuteSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        execution, usage = services.start_execution(
+            user=request.user,
+            request_id=request._request.id,
+            started=request._request.started,
+            **serializer.validated_data,
+        )
+        return event_response(runner.execute(execution), {"X-Run-Id": str(execution.run.pk), **usage.headers})

@@ -1,0 +1,24 @@
+"""`manage.py set_tier EMAIL TIER`"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import User
+from billing import services, tiers
+
+
+class Command(BaseCommand):
+    help = "Give a user a tier."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+        parser.add_argument("tier", choices=list(tiers.TIERS))
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            user = User.objects.get(email=options["email"].lower())
+        except User.DoesNotExist as e:
+            raise CommandError(f"There is no user {options['email']}.") from e
+        services.set_tier(user=user, tier=options["tier"])
+        self.stdout.write(f"{user.email} is {user.tier} now.")

@@ -1,0 +1,6 @@
+"""LunaOS: AI developer agents behind one REST API."""
+
+from lunaos.celery import app as celery_app
+
+__all__ = ["celery_app"]
+__version__ = "0.1.0"

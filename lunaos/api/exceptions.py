@@ -1,0 +1,103 @@
+"""Every failure becomes the contract's error object here, and nowhere else."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpResponse
+from psycopg_pool import PoolTimeout
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+
+from lunaos import errors
+from lunaos.api import json
+from lunaos.redis import RedisError
+
+logger = logging.getLogger(__name__)
+DATABASE_RETRY_S = 5
+
+
+class Forbidden(errors.LunaError):
+    code, status, message = "forbidden", 403, "You may not do this."
+
+
+class MethodNotAllowed(errors.LunaError):
+    code, status, message = "method_not_allowed", 405, "This path does not take this method."
+
+
+class BadRequest(errors.LunaError):
+    code, status, message = "bad_request", 400, "The request cannot be understood."
+
+
+FRAMEWORK_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[errors.LunaError]], ...] = (
+    ((drf.NotAuthenticated, drf.AuthenticationFailed), errors.NotAuthenticated),
+    ((drf.PermissionDenied, PermissionDenied), Forbidden),
+    ((drf.NotFound, Http404), errors.NotFound),
+    ((drf.MethodNotAllowed,), MethodNotAllowed),
+    ((drf.UnsupportedMediaType,), errors.UnsupportedMediaType),
+    ((drf.ParseError,), BadRequest),
+)
+
+
+def translate(exc: Exception) -> errors.LunaError:
+    """Find the contract's error for any exception; what nobody expected is logged and becomes `internal_error`."""
+    if isinstance(exc, errors.LunaError):
+        return exc
+    if isinstance(exc, drf.ValidationError):
+        return errors.ValidationFailed(fields=list(_fields(exc.get_full_details())))
+    for kinds, error in FRAMEWORK_ERRORS:
+        if isinstance(exc, kinds):
+            return error()
+    if isinstance(exc, OperationalError | InterfaceError | PoolTimeout | RedisError):
+        logger.error("A part of the service is down", exc_info=exc)
+        return errors.ServiceUnavailable(retry_after=DATABASE_RETRY_S)
+    logger.error("Unexpected error", exc_info=exc)
+    return errors.LunaError()
+
+
+def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Status, error object and headers for an exception."""
+    error = translate(exc)
+    body = dict(error.body)
+    if settings.DEBUG:
+        body["detail"] = repr(exc)
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    return error.status, body, headers
+
+
+def handle(exc: Exception, context: dict[str, Any]) -> Response:
+    """DRF's exception handler."""
+    status, body, headers = body_and_headers(exc)
+    if isinstance(exc, drf.MethodNotAllowed):
+        headers["Allow"] = ", ".join(context["view"].allowed_methods)
+    response = Response(body, status=status, headers=headers)
+    response.exception = True
+    return response
+
+
+def plain_response(exc: Exception) -> HttpResponse:
+    """The same answer outside DRF: before a stream opens, or from Django's own error views."""
+    status, body, headers = body_and_headers(exc)
+    return HttpResponse(json.dumps(body), status=status, content_type="application/json", headers=headers)
+
+
+def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """Flatten DRF's nested details to dotted paths; errors of the object as a whole keep the object's path."""
+    if isinstance(detail, dict) and isinstance(detail.get("message"), str) and "code" in detail:
+        yield {"field": path, "message": detail["message"], "code": detail["code"]}
+    elif isinstance(detail, dict):
+        for key, value in detail.items():
+            yield from _fields(value, path if key == "non_field_errors" else _join(path, key))
+    else:
+        for index, value in enumerate(detail):
+            leaf = isinstance(value, dict) and isinstance(value.get("message"), str)
+            yield from _fields(value, path if leaf else _join(path, index))
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)

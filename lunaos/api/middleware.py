@@ -1,0 +1,137 @@
+"""What is true of every request: its id, its time, its headers. Each function does one thing, on the event loop."""
+
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+
+import structlog
+from asgiref.sync import sync_to_async
+from csp.middleware import CSPMiddleware
+from django.conf import settings
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.utils.decorators import async_only_middleware
+
+from lunaos.api import ratelimit
+from lunaos.api.exceptions import plain_response
+from lunaos.api.sse import EventStreamResponse
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+logger = structlog.get_logger("lunaos.request")
+
+SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+API_POLICY = "default-src 'none'; frame-ancestors 'none'"
+SECURITY_HEADERS = {
+    "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "strict-origin-when-cross-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), usb=()",
+}
+
+
+@async_only_middleware
+def security_headers(get_response: Handler) -> Handler:
+    """Put the contract's security headers on every response."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        for name, value in SECURITY_HEADERS.items():
+            response[name] = value
+        return response
+
+    return middleware
+
+
+@async_only_middleware
+def request_context(get_response: Handler) -> Handler:
+    """Give the request an id and a clock, and write one log line when its response starts."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        sent = request.headers.get("X-Request-Id", "")
+        request.id = sent if SANE_REQUEST_ID.match(sent) else str(uuid.uuid4())
+        request.started = time.perf_counter()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request.id)
+        response = await get_response(request)
+        elapsed_ms = (time.perf_counter() - request.started) * 1000
+        response["X-Request-Id"] = request.id
+        response["Server-Timing"] = f"total;dur={elapsed_ms:.1f}"
+        logger.info(
+            "request",
+            method=request.method,
+            path=request.path,
+            status=response.status_code,
+            duration_ms=round(elapsed_ms, 1),
+        )
+        return response
+
+    return middleware
+
+
+@async_only_middleware
+def rate_limit_headers(get_response: Handler) -> Handler:
+    """Tell the client its window: the one its throttle counted, else that of its address.
+
+    A refused credential counts against the address, so that guessing is not free.
+    """
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        state = getattr(request, "rate_limit", None)
+        if state is None:
+            by_address = sync_to_async(ratelimit.by_address, thread_sensitive=False)
+            state = await by_address(request, count=response.status_code == 401)
+        for name, value in state.headers.items():
+            response[name] = value
+        return response
+
+    return middleware
+
+
+class ContentSecurityPolicy(CSPMiddleware):
+    """django-csp for pages, a constant that allows nothing for all else; without django-csp's two thread hops."""
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        self.process_request(request)
+        response = await self.get_response(request)
+        if response.get("Content-Type", "").startswith("text/html"):
+            return self.process_response(request, response)
+        response["Content-Security-Policy"] = API_POLICY
+        return response
+
+
+@async_only_middleware
+def body_length(get_response: Handler) -> Handler:
+    """Measure a body sent in chunks: DRF takes a request without Content-Length for one without a body."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
+            request.META["CONTENT_LENGTH"] = str(request._stream.seek(0, 2))
+            request._stream.seek(0)
+        return await get_response(request)
+
+    return middleware
+
+
+@async_only_middleware
+def open_streams(get_response: Handler) -> Handler:
+    """Wait for a stream's first events, so that what fails before them is an HTTP error with its status."""
+
+    async def middleware(request: HttpRequest) -> HttpResponseBase:
+        response = await get_response(request)
+        if not isinstance(response, EventStreamResponse):
+            return response
+        try:
+            await response.open(settings.STREAM_OPEN_WITHIN_S - (time.perf_counter() - request.started))
+        except Exception as e:
+            failure = plain_response(e)
+            failure.headers["X-Run-Id"] = response.headers["X-Run-Id"]
+            return failure
+        return response
+
+    return middleware

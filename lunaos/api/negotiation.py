@@ -1,0 +1,20 @@
+"""One representation for all: JSON, and event streams where the contract says so."""
+
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.utils.mediatypes import media_type_matches
+
+
+class OneRenderer(BaseContentNegotiation):
+    """Ignores `Accept`: DRF would answer 406 to `text/event-stream` before the action runs."""
+
+    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+        matching = (parser for parser in parsers if media_type_matches(parser.media_type, request.content_type))
+        return next(matching, None)
+
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type

@@ -1,0 +1,38 @@
+"""Pages that stay put while new rows come in."""
+
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from rest_framework import pagination
+from rest_framework.exceptions import NotFound
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from lunaos.errors import ValidationFailed
+
+
+class NamedCursorPagination(pagination.CursorPagination):
+    """`?limit=` and `?cursor=`; the answer is `{"<plural>": [...], "nextCursor": "…" | null}`."""
+
+    page_size = 20
+    max_page_size = 100
+    page_size_query_param = "limit"
+    plural: str
+
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        try:
+            return super().paginate_queryset(queryset, request, view)
+        except NotFound as e:
+            raise ValidationFailed.of("cursor", "The cursor is not one of ours.") from e
+
+    def get_paginated_response(self, data: Any) -> Response:
+        query = parse_qs(urlsplit(self.get_next_link() or "").query)
+        return Response({self.plural: data, "nextCursor": query.get("cursor", [None])[0]})
+
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        cursor = {"type": ["string", "null"], "description": "Send as `cursor` for the next page; null on the last."}
+        return {
+            "type": "object",
+            "required": [self.plural, "nextCursor"],
+            "properties": {self.plural: schema, "nextCursor": cursor},
+        }

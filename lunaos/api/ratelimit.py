@@ -1,0 +1,76 @@
+"""Fixed windows counted in the shared cache by django-ratelimit: one atomic INCR a request, whatever the process."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.http import HttpRequest
+from django_ratelimit.core import get_usage
+from rest_framework.throttling import BaseThrottle
+
+from lunaos.redis import RedisError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a client stands in its window.
+
+    Args:
+        limit: requests the window allows.
+        count: requests counted so far, this one included.
+        reset: Unix seconds at which the window ends.
+    """
+
+    limit: int
+    count: int
+    reset: int
+
+    @property
+    def exceeded(self) -> bool:
+        return self.count > self.limit
+
+    @property
+    def seconds_left(self) -> int:
+        return max(1, self.reset - int(time.time()))
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(max(0, self.limit - self.count)),
+            "X-RateLimit-Reset": str(self.reset),
+        }
+
+
+def client_address(request: HttpRequest) -> str:
+    """The client's address, behind as many proxies as LUNAOS_TRUSTED_PROXIES says."""
+    return BaseThrottle().get_ident(request)
+
+
+def hit(request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True) -> Window:
+    """Count a request, or only look.
+
+    With the cache down nothing is counted and the request passes: rates fail open, money (quotas) fails closed.
+
+    Args:
+        scope: what is limited, so that one client's limits do not mix.
+        subject: who is limited: a user's id or an address.
+        rate: `60/m`, in django-ratelimit's notation.
+        count: False to read the window without counting.
+    """
+    limit = int(rate.split("/")[0])
+    try:
+        usage = get_usage(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
+    except RedisError as e:
+        logger.warning("Rate limits are not counted, the cache is down: %s", e)
+        return Window(limit, 0, int(time.time()) + 60)
+    return Window(usage["limit"], usage["count"], int(time.time()) + usage["time_left"])
+
+
+def by_address(request: HttpRequest, *, count: bool) -> Window:
+    """The window of a client without credentials."""
+    rate = f"{settings.ANONYMOUS_REQUESTS_PER_MINUTE}/m"
+    return hit(request, scope="address", subject=client_address(request), rate=rate, count=count)

@@ -1,0 +1,116 @@
+"""OpenAPI: the parts of the contract that are true of every operation, written down once."""
+
+from collections import defaultdict
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+
+from lunaos import errors as frame
+from lunaos.errors import LunaError
+
+JSON = "application/json"
+ERROR_REF = {"$ref": "#/components/schemas/Error"}
+ERROR_SCHEMA = {
+    "type": "object",
+    "required": ["error", "code"],
+    "properties": {
+        "error": {"type": "string", "description": "A sentence for a person."},
+        "code": {"type": "string", "description": "For a program; never changes its meaning."},
+        "detail": {"description": "More for developers; only when the server runs with DEBUG."},
+        "fields": {
+            "type": "array",
+            "description": "With `validation_error`: one entry a broken rule.",
+            "items": {
+                "type": "object",
+                "required": ["field", "message", "code"],
+                "properties": {
+                    "field": {"type": "string", "description": "Dotted path, `files.0.path`."},
+                    "message": {"type": "string"},
+                    "code": {"type": "string"},
+                },
+            },
+        },
+    },
+}
+HEADERS = {
+    "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
+    "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
+    "X-RateLimit-Remaining": ("integer", "Requests left in this minute."),
+    "X-RateLimit-Reset": ("integer", "Unix seconds at which the minute ends."),
+    "Server-Timing": ("string", "`total;dur=<ms>`"),
+}
+
+
+def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
+    """Responses for an operation's own errors, one a status, with an example a code."""
+    by_status: defaultdict[int, list[type[LunaError]]] = defaultdict(list)
+    for kind in kinds:
+        by_status[kind.status].append(kind)
+    return {status: _error_response(group) for status, group in by_status.items()}
+
+
+def _error_response(kinds: list[type[LunaError]]) -> OpenApiResponse:
+    examples = [OpenApiExample(kind.code, value={"error": kind.message, "code": kind.code}) for kind in kinds]
+    return OpenApiResponse(ERROR_REF, description=", ".join(f"`{kind.code}`" for kind in kinds), examples=examples)
+
+
+class EnvelopeSchema(AutoSchema):
+    """Shows successes inside `{"data": …}`, as the renderer sends them."""
+
+    def _get_response_for_code(self, serializer: Any, status_code: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        response = super()._get_response_for_code(serializer, status_code, *args, **kwargs)
+        content = response.get("content", {}).get(JSON)
+        if content and content["schema"] != ERROR_REF:
+            content["schema"] = {"type": "object", "required": ["data"], "properties": {"data": content["schema"]}}
+        return response
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    target_class = "apikeys.authentication.BearerAuthentication"
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "A token from sign-up or login, or an API key `lnos_live_…`.",
+        }
+
+
+def document_frame(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """drf-spectacular's postprocessing hook: adds the errors and headers that every operation shares."""
+    components = result.setdefault("components", {})
+    components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
+    components["headers"] = {
+        name: {"schema": {"type": kind}, "description": text} for name, (kind, text) in HEADERS.items()
+    }
+    for path in result["paths"].values():
+        for operation in path.values():
+            _document_operation(operation)
+    return result
+
+
+def _document_operation(operation: dict[str, Any]) -> None:
+    shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
+    if any(operation.get("security", [])):
+        shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
+    if "requestBody" in operation or "parameters" in operation:
+        shared.append(frame.ValidationFailed)
+    if "requestBody" in operation:
+        shared += [frame.MalformedJson, frame.PayloadTooLarge, frame.UnsupportedMediaType]
+    for kind in shared:
+        _add_error(operation["responses"], kind)
+    for response in operation["responses"].values():
+        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
+    operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _add_error(responses: dict[str, Any], kind: type[LunaError]) -> None:
+    response = responses.setdefault(str(kind.status), {"description": "", "content": {}})
+    content = response["content"].setdefault(JSON, {"schema": ERROR_REF, "examples": {}})
+    if content["schema"] != ERROR_REF:  # a success and a failure with one status, as of /health
+        return
+    content["examples"][kind.code] = {"value": {"error": kind.message, "code": kind.code}}
+    response["description"] = ", ".join(filter(None, (response["description"], f"`{kind.code}`")))

@@ -1,0 +1,82 @@
+"""The one base of all errors a client may see: a code, a status, a sentence, and whether trying again is worth it."""
+
+from typing import Any
+
+
+class LunaError(Exception):
+    """An error with a place in the contract; raised by domain code, rendered by `lunaos.api.exceptions`.
+
+    Args:
+        message: the sentence for a person; the class's own where None.
+        retry_after: seconds after which trying again makes sense; sent as `Retry-After`.
+        extra: further members of the error object, as the contract names them.
+    """
+
+    code = "internal_error"
+    status = 500
+    message = "Something went wrong on our side."
+
+    def __init__(self, message: str | None = None, *, retry_after: int | None = None, **extra: Any) -> None:
+        super().__init__(message or self.message)
+        self.retry_after = retry_after
+        self.extra = extra
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The error object of the contract, without `detail`."""
+        return {"error": str(self), "code": self.code, **self.extra}
+
+
+class ValidationFailed(LunaError):
+    """Input that breaks a rule; carries one entry a broken rule."""
+
+    code, status, message = "validation_error", 400, "The request has invalid fields."
+
+    @classmethod
+    def of(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
+        """One broken rule.
+
+        Args:
+            field: dotted path of the field, `files.0.path`.
+        """
+        return cls(fields=[{"field": field, "message": message, "code": code}])
+
+
+class MalformedJson(LunaError):
+    code, status, message = "malformed_json", 400, "The request body is not valid JSON."
+
+
+class PayloadTooLarge(LunaError):
+    code, status, message = "payload_too_large", 413, "The request body is too large."
+
+
+class UnsupportedMediaType(LunaError):
+    code, status, message = "unsupported_media_type", 415, "Send JSON: Content-Type: application/json."
+
+
+class RateLimited(LunaError):
+    code, status, message = "rate_limited", 429, "Too many requests. Try again when the window has passed."
+
+
+class NotFound(LunaError):
+    code, status, message = "not_found", 404, "There is nothing here."
+
+
+class ServiceUnavailable(LunaError):
+    code, status, message = "service_unavailable", 503, "A part of the service is down. Try again in a moment."
+
+
+class NotAuthenticated(LunaError):
+    code, status, message = "not_authenticated", 401, "Sign in or send an API key: Authorization: Bearer <token>."
+
+
+class TokenInvalid(LunaError):
+    code, status, message = "token_invalid", 401, "The token is not valid any more. Sign in again."
+
+
+class TokenExpired(LunaError):
+    code, status, message = "token_expired", 401, "The token has expired. Sign in again."
+
+
+class ApiKeyInvalid(LunaError):
+    code, status, message = "api_key_invalid", 401, "The API key is unknown or revoked."

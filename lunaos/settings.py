@@ -1,0 +1,251 @@
+"""All settings, read strictly from the environment; `.env.example` lists every variable.
+
+Nothing here has a default that would be unsafe in production: without DJANGO_SECRET_KEY, or with open hosts, the
+process refuses to start unless DJANGO_DEBUG is on.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+
+import environ
+from celery.schedules import crontab
+from csp.constants import NONCE, NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+env = environ.Env()
+BASE_DIR = Path(__file__).resolve().parent.parent
+LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default=str(BASE_DIR / ".lunaos")))
+
+# -- Safety ----------------------------------------------------------------------------------------------------------
+DEBUG = env.bool("DJANGO_DEBUG", default=False)
+SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
+SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
+ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+if not SECRET_KEY:
+    raise ImproperlyConfigured("Set DJANGO_SECRET_KEY to a long random value (`make up` makes one by itself).")
+if not DEBUG and "*" in ALLOWED_HOSTS:
+    raise ImproperlyConfigured("DJANGO_ALLOWED_HOSTS may not be '*' unless DJANGO_DEBUG is on: name the hosts.")
+
+# -- Applications ----------------------------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "corsheaders",
+    "csp",
+    "django_structlog",
+    "anymail",
+    "accounts",
+    "billing",
+    "apikeys",
+    "runs",
+    "agents",
+    "rag",
+    "web",
+]
+# Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
+MIDDLEWARE = [
+    "lunaos.api.middleware.security_headers",
+    "lunaos.api.middleware.request_context",
+    "lunaos.api.middleware.rate_limit_headers",
+    "lunaos.api.middleware.ContentSecurityPolicy",
+    "corsheaders.middleware.CorsMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "lunaos.api.middleware.body_length",
+    "lunaos.api.pages.Sessions",
+    "lunaos.api.pages.Csrf",
+    "lunaos.api.pages.Authentication",
+    "lunaos.api.pages.Messages",
+    "lunaos.api.middleware.open_streams",
+]
+ROOT_URLCONF = "lunaos.urls"
+ASGI_APPLICATION = "lunaos.asgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic step to forget
+SERVESTATIC_ALLOW_ALL_ORIGINS = False
+
+# -- PostgreSQL ------------------------------------------------------------------------------------------------------
+DATABASES = {"default": env.db("DATABASE_URL")}
+DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+DATABASES["default"]["OPTIONS"] = {
+    **DATABASES["default"].get("OPTIONS", {}),
+    "pool": {"min_size": 2, "max_size": env.int("DATABASE_POOL_SIZE", default=20), "timeout": 5},
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
+REDIS_URL = env.str("REDIS_URL")
+CACHES = {
+    "default": {
+        "BACKEND": "lunaos.redis.SharedPoolCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "lunaos",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 1},
+    }
+}
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
+# A queue that is down must not hold up who only wants to put something into it.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    **{"socket_timeout": 5, "socket_connect_timeout": 1},
+    **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_TIME_LIMIT = 900
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 30.0},
+    "prepare-partitions": {"task": "runs.tasks.prepare_partitions", "schedule": crontab(hour=3, minute=7)},
+    "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
+}
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+
+# -- Accounts and tokens ---------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
+ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")
+# The first pair signs, all verify: to rotate, put a new pair in front and drop the old one after seven days.
+JWT_KEYS = env.dict("LUNAOS_JWT_KEYS", default={})
+SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(days=7), "USER_ID_CLAIM": "sub", "ALGORITHM": "HS256"}
+
+# -- API -------------------------------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["apikeys.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["billing.throttles.RateThrottle"],
+    "DEFAULT_RENDERER_CLASSES": ["lunaos.api.renderers.EnvelopeRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["lunaos.api.parsers.StrictJSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "lunaos.api.negotiation.OneRenderer",
+    "DEFAULT_SCHEMA_CLASS": "lunaos.api.schema.EnvelopeSchema",
+    "EXCEPTION_HANDLER": "lunaos.api.exceptions.handle",
+    "DATETIME_FORMAT": None,  # the renderer writes times, in one form everywhere
+    "UNAUTHENTICATED_USER": None,
+    "NUM_PROXIES": env.int("LUNAOS_TRUSTED_PROXIES", default=0),
+    "URL_FORMAT_OVERRIDE": None,
+}
+MAX_BODY_BYTES = env.int("LUNAOS_MAX_BODY_BYTES", default=1_048_576)
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+ANONYMOUS_REQUESTS_PER_MINUTE = 60
+SIGN_IN_ATTEMPTS = "10/5m"
+PUBLIC_URL = env.str("LUNAOS_PUBLIC_URL", default=f"http://localhost:{env.int('PORT', default=8000)}").rstrip("/")
+SPECTACULAR_SETTINGS = {
+    "TITLE": "LunaOS API",
+    "VERSION": "0.1.0",
+    "DESCRIPTION": "Run AI developer agents behind one REST API, with exact quotas and streams that survive.",
+    "OAS_VERSION": "3.1.1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "COMPONENT_SPLIT_REQUEST": True,
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "POSTPROCESSING_HOOKS": ["lunaos.api.schema.document_frame"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "tryItOutEnabled": True, "deepLinking": True},
+}
+
+# -- Browsers: CORS and Content-Security-Policy ------------------------------------------------------------------------
+CORS_ALLOWED_ORIGINS = env.list("LUNAOS_CORS_ORIGINS", default=[])
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id"]
+CORS_EXPOSE_HEADERS = [
+    *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "X-Request-Id", "X-Run-Id"),
+    *("X-Usage-Used", "X-Usage-Limit", "X-Usage-Remaining", "X-Usage-Warning", "Server-Timing"),
+]
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
+
+# -- Language models -------------------------------------------------------------------------------------------------
+LLM_PROVIDERS = {
+    name: {
+        "base_url": env.str(f"{name.upper()}_BASE_URL", default=base_url),
+        "api_key": env.str(f"{name.upper()}_API_KEY", default=""),
+        "models": models,  # seeds the catalogue; the first is the default; staff may add more in the admin
+    }
+    for name, base_url, models in (
+        ("deepseek", "https://api.deepseek.com/v1", ["deepseek-chat", "deepseek-reasoner"]),
+        ("anthropic", "https://api.anthropic.com/v1", ["claude-sonnet-4-20250514"]),
+        ("openai", "https://api.openai.com/v1", ["gpt-4o", "gpt-4o-mini"]),
+        ("local", "", ["smollm2-135m-instruct"]),
+    )
+}
+LLM_FALLBACK = env.list("LLM_FALLBACK", default=[])
+LLM_CONNECT_TIMEOUT_S = env.float("LLM_CONNECT_TIMEOUT_S", default=5.0)
+LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
+LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)
+LLM_RUN_TIMEOUT_S = env.float("LLM_RUN_TIMEOUT_S", default=600.0)
+LLM_RETRIES = env.int("LLM_RETRIES", default=2)
+LLM_LOCAL_MAX_TOKENS = env.int("LLM_LOCAL_MAX_TOKENS", default=512)
+STREAM_OPEN_WITHIN_S = 2.0
+STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
+
+# -- Mail ------------------------------------------------------------------------------------------------------------
+DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")
+if RESEND_API_KEY := env.str("RESEND_API_KEY", default=""):
+    EMAIL_BACKEND = "anymail.backends.resend.EmailBackend"
+    ANYMAIL = {"RESEND_API_KEY": RESEND_API_KEY, "REQUESTS_TIMEOUT": 10}
+else:
+    EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    EMAIL_FILE_PATH = env.str("LUNAOS_MAIL_FOLDER", default=str(LUNAOS_HOME / "mail"))
+
+# -- Time and language -----------------------------------------------------------------------------------------------
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+LANGUAGE_CODE = "en-us"
+
+# -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "lunaos.logs.formatter", "debug": DEBUG}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LUNAOS_LOG_LEVEL", default="INFO")},
+    "loggers": {
+        name: {"level": "WARNING"}
+        for name in ("daphne", "httpx2", "httpx", "openai", "celery.app.trace", "celery.worker.strategy", "asyncio")
+    },
+}

@@ -1,0 +1,29 @@
+"""The product's index: every path, and who answers it."""
+
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.generic import RedirectView
+from drf_spectacular.views import SpectacularSwaggerSplitView
+from rest_framework.routers import SimpleRouter
+
+from accounts.views import AuthViewSet
+from agents.views import AgentViewSet
+from runs.views import RunViewSet
+from web import views as web
+
+router = SimpleRouter(trailing_slash=False, use_regex_path=False)
+router.register("auth", AuthViewSet, basename="auth")
+router.register("agents", AgentViewSet, basename="agents")
+router.register("runs", RunViewSet, basename="runs")
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(url="/docs")),
+    path("health", web.HealthView.as_view()),
+    *router.urls,
+    path("openapi.json", web.SchemaView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("admin/", admin.site.urls),
+    re_path("", web.UnknownPathView.as_view()),
+]
+handler400 = "web.views.bad_request"
+handler500 = "web.views.server_error"

@@ -1,0 +1,139 @@
+"""A scripted OpenAI-compatible server on the loopback: what this machine cannot reach, played by a real server.
+
+A test says what the next requests get; the server remembers what it was asked. The model's name selects nothing: the
+script does.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+
+@dataclass
+class Answer:
+    """What one request gets.
+
+    Args:
+        status: of the response; anything but 200 sends `body` and no stream.
+        pieces: what to do in turn: bytes are written as they are, a float is slept, "hang" waits until the client
+            leaves, "cut" drops the connection.
+        headers: further response headers.
+    """
+
+    pieces: list[bytes | float | str] = field(default_factory=list)
+    status: int = 200
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def delta(text: str, finish: str | None = None) -> bytes:
+    """One chunk of a chat completion as a `data` line."""
+    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
+    return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
+
+
+def usage(input_tokens: int, output_tokens: int) -> bytes:
+    """The last chunk, with the provider's own count."""
+    counts = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}
+    return b"data: " + orjson.dumps({"choices": [], "usage": counts}) + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+
+
+def says(*texts: str, tokens: tuple[int, int] | None = (11, 7)) -> Answer:
+    """A whole, well-formed answer, all at once."""
+    end = [delta("", "stop"), *([usage(*tokens)] if tokens else []), DONE]
+    return Answer(pieces=[b"".join([*map(delta, texts), *end])])
+
+
+class Upstream:
+    """The server, in a thread of its own; `with Upstream() as upstream: …`."""
+
+    def __init__(self) -> None:
+        self.script: Callable[[dict[str, Any]], Answer] = lambda request: says("Hello", " world")
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.client_gone = threading.Event()
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self.port = 0
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def reset(self) -> None:
+        self.requests.clear()
+        self.headers.clear()
+        self.client_gone.clear()
+        self.script = lambda request: says("Hello", " world")
+
+    def plays(self, *answers: Answer) -> None:
+        """Give these answers in turn, the last one again and again."""
+        remaining = list(answers)
+        self.script = lambda request: remaining.pop(0) if len(remaining) > 1 else remaining[0]
+
+    def __enter__(self) -> "Upstream":
+        self._thread.start()
+        self._ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._listen())
+        self._ready.set()
+        self._loop.run_forever()
+
+    async def _listen(self) -> None:
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", self._handle)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.port = runner.addresses[0][1]
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        asked = await request.json()
+        self.requests.append(asked)
+        self.headers.append(dict(request.headers))
+        answer = self.script(asked)
+        if answer.status != 200:
+            return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **answer.headers})
+        await response.prepare(request)
+        try:
+            await self._play(request, response, answer)
+        except (ConnectionError, asyncio.CancelledError):
+            self.client_gone.set()
+            raise
+        return response
+
+    async def _play(self, request: web.Request, response: web.StreamResponse, answer: Answer) -> None:
+        for piece in answer.pieces:
+            if isinstance(piece, bytes):
+                await response.write(piece)
+            elif isinstance(piece, float):
+                await asyncio.sleep(piece)
+            elif piece == "cut":
+                assert request.transport
+                request.transport.abort()
+                return
+            else:
+                await self._until_gone(request)
+
+    async def _until_gone(self, request: web.Request) -> None:
+        while request.transport and not request.transport.is_closing():
+            await asyncio.sleep(0.02)
+        self.client_gone.set()

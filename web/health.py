@@ -1,0 +1,106 @@
+"""Is each part up? Real checks, side by side, each with a time limit."""
+
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.cache import cache
+from django.db import connection
+
+from agents import providers
+from lunaos import __version__, redis
+from web.tasks import HEARTBEAT_KEY
+
+LIMIT_S = 1.0
+WORKER_SILENT_AFTER_S = 40
+REQUIRED = ("database", "cache", "queue")
+
+
+class Degraded(Exception):
+    """The part answers, but not as it should; its text is shown."""
+
+
+def _database() -> None:
+    _query("SELECT 1")
+
+
+def _vectors() -> None:
+    if not _query("SELECT 1 FROM pg_extension WHERE extname = 'vector'"):
+        raise Degraded("the vector extension is not installed")
+
+
+def _query(sql: str) -> Any:
+    try:
+        with connection.cursor() as cursor:
+            return cursor.execute(sql).fetchone()
+    finally:
+        connection.close()
+
+
+def _cache() -> None:
+    cache.get("health")
+
+
+def _queue() -> None:
+    seen = redis.client().get(HEARTBEAT_KEY)
+    if seen is None or time.time() - float(seen) > WORKER_SILENT_AFTER_S:
+        raise Degraded("no worker has reported")
+
+
+def _llm() -> None:
+    """The default provider accepts connections; no request is sent, since that may cost money."""
+    url = urlsplit(providers.default().base_url)
+    with socket.create_connection((url.hostname, url.port or 443), timeout=LIMIT_S):
+        pass
+
+
+CHECKS: dict[str, Callable[[], None]] = {
+    "database": _database,
+    "cache": _cache,
+    "queue": _queue,
+    "vectors": _vectors,
+    "llm": _llm,
+}
+# Twice as many threads as checks: one that hangs delays the next caller's, and the time limit still answers.
+_pool = ThreadPoolExecutor(max_workers=2 * len(CHECKS), thread_name_prefix="health")
+
+
+def check() -> tuple[dict[str, Any], bool]:
+    """Check all parts.
+
+    Returns:
+        The report of the contract, and whether all required parts are up.
+    """
+    futures = {name: _pool.submit(_measure, part) for name, part in CHECKS.items()}
+    wait(futures.values(), timeout=LIMIT_S)
+    services = {name: _result(future) for name, future in futures.items()}
+    statuses = {name: service["status"] for name, service in services.items()}
+    report = {
+        "status": "ok" if set(statuses.values()) == {"ok"} else "degraded",
+        "version": __version__,
+        "timestamp": datetime.now(UTC),
+        "services": services,
+    }
+    return report, all(statuses[name] != "down" for name in REQUIRED)
+
+
+def _measure(part: Callable[[], None]) -> dict[str, Any]:
+    started, status, detail = time.perf_counter(), "ok", {}
+    try:
+        part()
+    except Degraded as e:
+        status, detail = "degraded", {"detail": str(e)}
+    except Exception as e:  # whatever a driver raises; only the kind is shown, its text may name hosts
+        status, detail = "down", {"detail": type(e).__name__}
+    return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1), **detail}
+
+
+def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
+    if future.done():
+        return future.result()
+    future.cancel()
+    return {"status": "down", "latencyMs": LIMIT_S * 1000, "detail": "timeout"}

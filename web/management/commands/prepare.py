@@ -1,0 +1,18 @@
+"""`manage.py prepare`: all that stands between a new release and its first request."""
+
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand
+
+from runs import partitions
+
+
+class Command(BaseCommand):
+    help = "Migrate, make partitions, load the agents' catalogue, make the staff account. Safe to repeat."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
+        partitions.ensure()
+        call_command("load_agents", stdout=self.stdout)
+        call_command("ensure_staff", stdout=self.stdout)
