@@ -6,10 +6,10 @@ and costs no write here.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import F
 
 from accounts.models import User
@@ -20,9 +20,11 @@ from billing.models import MonthlyUsage
 WARN_FROM_PERCENT = 80
 
 # An upsert whose update has a condition: no row comes back when the limit is reached (PostgreSQL, INSERT, ON CONFLICT).
+# Whoever writes the run puts it in front of that statement, so that both happen or none.
 RESERVE = """
-    INSERT INTO billing_monthlyusage AS usage (user_id, month, executions) VALUES (%s, %s, 1)
-    ON CONFLICT (user_id, month) DO UPDATE SET executions = usage.executions + 1 WHERE usage.executions < %s
+    INSERT INTO billing_monthlyusage AS usage (user_id, month, executions) VALUES (%(user_id)s, %(month)s, 1)
+    ON CONFLICT (user_id, month) DO UPDATE SET executions = usage.executions + 1
+    WHERE usage.executions < %(quota)s
     RETURNING executions
 """
 
@@ -33,7 +35,6 @@ class Usage:
 
     used: int
     limit: int
-    month: date
 
     @property
     def percent(self) -> int:
@@ -52,25 +53,21 @@ class Usage:
         return headers
 
 
-def reserve(*, user: User) -> Usage:
-    """Take one execution from the user's month.
+def allowance(user: User, now: datetime) -> dict[str, Any]:
+    """The parameters of RESERVE: whose month, which month, and how much it holds."""
+    return {"user_id": user.pk, "month": now.date().replace(day=1), "quota": tiers.of(user.tier).executions}
 
-    Raises:
-        QuotaExceeded: the month has none left.
-    """
-    tier, month = tiers.of(user.tier), datetime.now(UTC).date().replace(day=1)
-    with connection.cursor() as cursor:
-        cursor.execute(RESERVE, [user.pk, month, tier.executions])
-        row = cursor.fetchone()
-    if row is None:
-        raise QuotaExceeded(
-            tier=tier.name,
-            used=tier.executions,
-            limit=tier.executions,
-            upgradeUrl=tiers.upgrade_url(),
-            message=f"All {tier.executions} executions of the {tier.name} tier are used until the month ends.",
-        )
-    return Usage(row[0], tier.executions, month)
+
+def exceeded(user: User) -> QuotaExceeded:
+    """The refusal for a month that is used up."""
+    tier = tiers.of(user.tier)
+    return QuotaExceeded(
+        tier=tier.name,
+        used=tier.executions,
+        limit=tier.executions,
+        upgradeUrl=tiers.upgrade_url(),
+        message=f"All {tier.executions} executions of the {tier.name} tier are used until the month ends.",
+    )
 
 
 def release(*, user_id: UUID, month: date) -> None:

@@ -91,22 +91,18 @@ SERVESTATIC_ALLOW_ALL_ORIGINS = False
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
-DATABASES["default"]["OPTIONS"] = {
-    **DATABASES["default"].get("OPTIONS", {}),
-    "pool": {"min_size": 2, "max_size": env.int("DATABASE_POOL_SIZE", default=20), "timeout": 5},
-}
+# A thread keeps its connection; there are as many as threads (docs/adr/0003).
+DATABASES["default"]["CONN_MAX_AGE"] = None
+THREADS = env.int("LUNAOS_THREADS", default=8)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL")
 CACHES = {
-    "default": {
-        "BACKEND": "lunaos.redis.SharedPoolCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "lunaos",
-        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 1},
-    }
+    "default": {"BACKEND": "lunaos.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
+    "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
 }
+RATELIMIT_USE_CACHE = "counters"
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
 # A queue that is down must not hold up who only wants to put something into it.
 CELERY_BROKER_TRANSPORT_OPTIONS = {

@@ -1,12 +1,12 @@
 """A run's life: begun with a reservation, finished once."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 
 from accounts.models import User
 from billing import quota
@@ -14,6 +14,33 @@ from lunaos.errors import NotFound
 from runs.models import Charge, Run, RunText, Status
 
 GRACE = timedelta(seconds=60)
+
+# Each of the two writes of a run is one statement and so one round trip and one transaction.
+_COLUMNS = [field.column for field in Run._meta.concrete_fields]
+BEGIN = f"""
+    WITH reserved AS ({quota.RESERVE}),
+    run AS (
+        INSERT INTO runs_run ({", ".join(_COLUMNS)})
+        SELECT {", ".join(f"%({column})s" for column in _COLUMNS)} FROM reserved RETURNING id, created_at
+    ),
+    text AS (INSERT INTO runs_text (run_id, created_at, input, output) SELECT id, created_at, %(input)s, '' FROM run)
+    SELECT executions FROM reserved
+"""
+FINISH = """
+    WITH run AS (
+        UPDATE runs_run SET
+            status = %(status)s, provider = %(provider)s, model = %(model)s, error_code = %(error_code)s,
+            input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
+            duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s, charge = %(charge)s,
+            finished_at = %(now)s
+        WHERE id = %(id)s AND status = 'running' RETURNING id, created_at
+    ),
+    text AS (
+        UPDATE runs_text SET output = %(output)s FROM run
+        WHERE run_id = run.id AND runs_text.created_at = run.created_at
+    )
+    SELECT id FROM run
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,57 +66,52 @@ class Outcome:
     first_token_ms: int | None = None
 
 
-@transaction.atomic
 def begin(*, user: User, agent: str, provider: str, model: str, text: str, request_id: str) -> tuple[Run, quota.Usage]:
-    """Reserve an execution and write the run.
+    """Reserve an execution and write the run, in one statement.
 
     Raises:
         QuotaExceeded: nothing is written then.
     """
-    usage = quota.reserve(user=user)
     now = datetime.now(UTC)
+    allowance = quota.allowance(user, now)
     run = Run(
         user=user,
         agent=agent,
         provider=provider,
         model=model,
-        charged_month=usage.month,
+        charged_month=allowance["month"],
         request_id=request_id,
         created_at=now,
     )
-    run.save(force_insert=True)
-    RunText(run_id=run.pk, created_at=now, input=text).save(force_insert=True)
-    return run, usage
+    row = {field.column: getattr(run, field.attname) for field in Run._meta.concrete_fields}
+    with connection.cursor() as cursor:
+        cursor.execute(BEGIN, {**row, **allowance, "input": text})
+        reserved = cursor.fetchone()
+    if reserved is None:
+        raise quota.exceeded(user)
+    return run, quota.Usage(reserved[0], allowance["quota"])
 
 
-@transaction.atomic
 def finish(run: Run, outcome: Outcome) -> bool:
     """Write how a run ended, and settle or release its execution.
 
     Returns:
         False where somebody else had finished it: the first one counts, and the quota changes once.
     """
-    charge = Charge.SETTLED if outcome.produced else Charge.RELEASED
-    changed = Run.objects.filter(pk=run.pk, status=Status.RUNNING).update(
-        status=outcome.status,
-        provider=outcome.provider,
-        model=outcome.model,
-        error_code=outcome.error_code,
-        input_tokens=outcome.input_tokens,
-        output_tokens=outcome.output_tokens,
-        cost_usd=outcome.cost_usd,
-        duration_ms=outcome.duration_ms,
-        first_token_ms=outcome.first_token_ms,
-        charge=charge,
-        finished_at=datetime.now(UTC),
-    )
-    if not changed:
-        return False
-    if outcome.output:
-        RunText.objects.filter(run_id=run.pk, created_at=run.created_at).update(output=outcome.output)
-    if charge == Charge.RELEASED:
-        quota.release(user_id=run.user_id, month=run.charged_month)
-    return True
+    if outcome.produced:
+        return _write(run, outcome, Charge.SETTLED)
+    with transaction.atomic():
+        changed = _write(run, outcome, Charge.RELEASED)
+        if changed:
+            quota.release(user_id=run.user_id, month=run.charged_month)
+    return changed
+
+
+def _write(run: Run, outcome: Outcome, charge: Charge) -> bool:
+    values = {**asdict(outcome), "charge": charge, "now": datetime.now(UTC), "id": run.pk}
+    with connection.cursor() as cursor:
+        cursor.execute(FINISH, values)
+        return cursor.fetchone() is not None
 
 
 def get(*, user: User, run_id: UUID) -> tuple[Run, RunText | None]:

@@ -70,10 +70,9 @@ async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
     decoder = Decoder(name)
     try:
         async with asyncio.timeout_at(deadline):
-            opening = _request(target, prompt)
-            response = await opening.__aenter__()
+            response = await _request(target, prompt)
         try:
-            blocks = response.iter_bytes()
+            blocks = response.aiter_bytes()
             while True:
                 async with asyncio.timeout_at(deadline):
                     raw = await anext(blocks, None)
@@ -84,7 +83,7 @@ async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
                     deadline = clock() + settings.LLM_IDLE_TIMEOUT_S
                 yield block
         finally:
-            await opening.__aexit__(None, None, None)
+            await response.aclose()
     except TimeoutError as e:
         raise ProviderTimeout(f"{name} did not answer in time.") from e
     except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
@@ -93,15 +92,20 @@ async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
         raise ProviderFailed(f"{name} broke its answer off.", retryable=True)
 
 
-def _request(target: Target, prompt: Prompt) -> Any:
-    return _client(target.provider).chat.completions.with_streaming_response.create(
-        model=target.model,
-        messages=prompt.messages,  # type: ignore[arg-type]
-        temperature=prompt.temperature,
-        max_tokens=prompt.max_tokens,
-        stream=True,
-        stream_options={"include_usage": True},
+async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
+    """Send by the client's own `post`: its `create` spends half a millisecond on checking what is typed here already."""
+    body = {
+        "model": target.model,
+        "messages": prompt.messages,
+        "temperature": prompt.temperature,
+        "max_tokens": prompt.max_tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+    stream = await _client(target.provider).post(
+        "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.AsyncStream[object]
     )
+    return stream.response
 
 
 def _client(provider: Provider) -> openai.AsyncOpenAI:

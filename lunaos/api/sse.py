@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from django.conf import settings
-from django.db import connections
 from django.http import StreamingHttpResponse
 
 from lunaos.api import json
@@ -24,28 +23,31 @@ def encode(position: int, event: Event) -> bytes:
 
 
 def event_response(batches: Batches, headers: Mapping[str, str]) -> "EventStreamResponse":
-    """Answer with a stream; to be called from a synchronous view.
-
-    The view's database connection goes back to the pool first: Django would hold it as long as the stream lasts.
+    """Answer with a stream.
 
     Args:
         batches: the run's events; what arrived together comes, and goes out, together.
         headers: further response headers.
     """
-    connections.close_all()
     return EventStreamResponse(batches, headers)
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """A stream that can still become an error: `open` is awaited before the status line goes out."""
+    """A stream that can still become an error: `open` is awaited before the status line goes out.
+
+    A task of its own drives the run, and the response sends whatever has come: who reads is not who executes.
+    """
 
     def __init__(self, batches: Batches, headers: Mapping[str, str]) -> None:
         self._batches = batches
-        self._next: asyncio.Future[list[Event]] | None = None
+        self._events: list[Event] = []
+        self._error: Exception | None = None
+        self._ended = False
+        self._news = asyncio.Event()
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> None:
-        """Wait for the first events.
+        """Start the run and wait for its first events.
 
         Args:
             within_s: after this many seconds the stream opens without them, so that no proxy starves.
@@ -53,45 +55,56 @@ class EventStreamResponse(StreamingHttpResponse):
         Raises:
             Exception: whatever ended the run before it said anything.
         """
-        self._next = self._advance()
+        self._task = asyncio.create_task(self._drive())
         try:
-            done, _ = await asyncio.wait({self._next}, timeout=within_s)
+            await self._wait(within_s)
         except asyncio.CancelledError:
             await self._stop()
             raise
-        if done and (error := self._next.exception()):
-            raise error
+        if self._error and not self._events:
+            raise self._error
 
-    def _advance(self) -> asyncio.Future[list[Event]]:
-        return asyncio.ensure_future(anext(self._batches))
+    async def _drive(self) -> None:
+        try:
+            async for batch in self._batches:
+                self._events += batch
+                self._news.set()
+        except Exception as e:
+            self._error = e
+        finally:
+            self._ended = True
+            self._news.set()
+
+    async def _wait(self, seconds: float) -> bool:
+        """Whether there is news within the time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     async def _body(self) -> AsyncIterator[bytes]:
-        waiting = self._next or self._advance()
-        self._next, position = waiting, 0
-        if not waiting.done():
-            yield HEARTBEAT  # the server sends the headers with the first bytes only
+        position = 0
         try:
-            while True:
-                done, _ = await asyncio.wait({waiting}, timeout=settings.STREAM_HEARTBEAT_S)
-                if not done:
+            if not self._news.is_set():
+                yield HEARTBEAT  # the server sends the headers with the first bytes only
+            while not (self._ended and not self._events):
+                if not await self._wait(settings.STREAM_HEARTBEAT_S):
                     yield HEARTBEAT
                     continue
-                try:
-                    batch = waiting.result()
-                except StopAsyncIteration:
-                    return
-                yield b"".join(encode(position + n, event) for n, event in enumerate(batch, 1))
-                position += len(batch)
-                waiting = self._next = self._advance()
-        except Exception as e:
-            error = translate(e)
-            yield encode(position + 1, {"type": "error", "error": str(error), "code": error.code})
+                self._news.clear()
+                events, self._events = self._events, []
+                if events:
+                    yield b"".join(encode(position + n, event) for n, event in enumerate(events, 1))
+                    position += len(events)
+            if self._error:
+                error = translate(self._error)
+                yield encode(position + 1, {"type": "error", "error": str(error), "code": error.code})
         finally:
             await self._stop()
 
     async def _stop(self) -> None:
-        """End the run's generator wherever it stands, and wait until it has put its affairs in order."""
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.gather(self._next, return_exceptions=True)
-        await self._batches.aclose()  # type: ignore[attr-defined]
+        """End the run wherever it stands, and wait until it has put its affairs in order."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)

@@ -1,0 +1,49 @@
+"""The benchmark's model provider: answers every POST with 50 chunks, all at once or one a second. Run as a process."""
+
+import asyncio
+import sys
+
+CHUNKS = 50
+DELTA = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"chunk %d "}}]}\n\n'
+END = (
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+    b'data: {"choices":[],"usage":{"prompt_tokens":700,"completion_tokens":150}}\n\n'
+    b"data: [DONE]\n\n"
+)
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def frame(data: bytes) -> bytes:
+    """One chunk of the transfer coding (RFC 9112, 7.1)."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+AT_ONCE = HEAD + frame(b"".join(DELTA % n for n in range(CHUNKS)) + END) + frame(b"")
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Serve one keep-alive connection."""
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            body = await reader.readexactly(int(length.split(b":")[1]))
+            if b"slowly" not in body:
+                writer.write(AT_ONCE)
+                continue
+            writer.write(HEAD)
+            for n in range(CHUNKS):
+                writer.write(frame(DELTA % n))
+                await asyncio.sleep(1)
+            writer.write(frame(END) + frame(b""))
+    except (asyncio.IncompleteReadError, ConnectionError):
+        writer.close()
+
+
+async def main() -> None:
+    server = await asyncio.start_server(answer, "127.0.0.1", int(sys.argv[1]), backlog=2048)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
