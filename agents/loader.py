@@ -1,6 +1,6 @@
 """Brings the agents' files into the database without overwriting what staff edited.
 
-How to add an agent: put a file into `agents/catalogue`, named after its slug, with the front matter of its neighbours
+How to add an agent: put a file into `agents/experts`, named after its slug, with the front matter of its neighbours
 and a system prompt below it, add the slug to ORDER, and run `manage.py load_agents`.
 """
 
@@ -16,7 +16,7 @@ from django.db import transaction
 from agents.models import Agent, LanguageModel
 from billing.tiers import TIERS
 
-FOLDER = Path(__file__).parent / "catalogue"
+FOLDER = Path(__file__).parent / "experts"
 ORDER = (
     *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
     *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),

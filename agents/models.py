@@ -8,7 +8,7 @@ from billing.tiers import TIERS
 class Agent(models.Model):
     """An expert: a system prompt and how to run it.
 
-    Comes from a file in `agents/catalogue`; what staff edited here is not overwritten (`agents.loader`).
+    Comes from a file in `agents/experts`; what staff edited here is not overwritten (`agents.loader`).
     """
 
     slug = models.SlugField(max_length=64, unique=True)

@@ -4,10 +4,10 @@ from django.conf import settings
 
 import runs.services as runs
 from accounts.models import User
-from agents import providers
+from agents import catalogue, providers
 from agents.errors import UnknownAgent
-from agents.models import Agent, LanguageModel
-from agents.providers import LOCAL, Provider, Target
+from agents.models import Agent
+from agents.providers import Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
 from agents.runner import Execution
@@ -47,16 +47,14 @@ def start_execution(
 
 def list_agents() -> list[Agent]:
     """All agents, in the catalogue's order."""
-    return list(Agent.objects.defer("prompt"))
+    return list(catalogue.current().agents.values())
 
 
 def _agent(slug: str) -> Agent:
-    agent = Agent.objects.filter(slug=slug).first()
-    if agent is None:
-        raise UnknownAgent(
-            f"There is no agent {slug!r}.", available=list(Agent.objects.values_list("slug", flat=True))
-        )
-    return agent
+    agents = catalogue.current().agents
+    if slug not in agents:
+        raise UnknownAgent(f"There is no agent {slug!r}.", available=list(agents))
+    return agents[slug]
 
 
 def _target(provider: str | None, model: str | None) -> Target:
@@ -64,20 +62,18 @@ def _target(provider: str | None, model: str | None) -> Target:
     if provider is None and model is not None:
         return _target_of_model(model)
     chosen = providers.get(provider) if provider else providers.default()
-    models = LanguageModel.objects.filter(provider=chosen.name, enabled=True)
-    row = models.filter(name=model).first() if model else models.order_by("-is_default").first()
-    if row is None:
-        raise UnknownModel(
-            f"The provider {chosen.name} has no model {model!r}.", available=[each.name for each in models]
-        )
-    return Target(chosen, row.name)
+    names = catalogue.current().models.get(chosen.name, [])
+    if not names or (model and model not in names):
+        raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
+    return Target(chosen, model or names[0])
 
 
 def _target_of_model(model: str) -> Target:
-    rows = LanguageModel.objects.filter(enabled=True)
-    serving: list[Provider] = [providers.get(row.provider) for row in rows if row.name == model]
+    models = catalogue.current().models
+    serving = [providers.get(provider) for provider, names in models.items() if model in names]
     if not serving:
-        raise UnknownModel(f"No provider has a model {model!r}.", available=[row.name for row in rows])
+        available = [name for names in models.values() for name in names]
+        raise UnknownModel(f"No provider has a model {model!r}.", available=available)
     return Target(next((provider for provider in serving if provider.configured), serving[0]), model)
 
 
