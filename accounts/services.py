@@ -51,7 +51,12 @@ def _check_password(password: str, user: User) -> None:
         validate_password(password, user)
     except ValidationError as e:
         fields = [
-            {"field": "password", "message": error.messages[0], "code": error.code or "invalid"} for error in e.error_list
+            {
+                "field": "password",
+                "message": error.messages[0],
+                "code": error.code or "invalid",
+            }
+            for error in e.error_list
         ]
         raise ValidationFailed(fields=fields) from e
 

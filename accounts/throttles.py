@@ -20,5 +20,9 @@ class SignInThrottle(BaseThrottle):
             rate=settings.SIGN_IN_ATTEMPTS,
         )
         if window.exceeded:
-            raise RateLimited("Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit)
+            raise RateLimited(
+                "Too many attempts from this address.",
+                retry_after=window.seconds_left,
+                limit=window.limit,
+            )
         return True

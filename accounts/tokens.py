@@ -5,11 +5,16 @@ import hmac
 import time
 from functools import lru_cache
 from typing import Any
+from uuid import UUID
 
 import jwt
 from django.conf import settings
 from rest_framework_simplejwt.backends import TokenBackend
-from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenBackendError, TokenError
+from rest_framework_simplejwt.exceptions import (
+    ExpiredTokenError,
+    TokenBackendError,
+    TokenError,
+)
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User
@@ -69,7 +74,7 @@ def authenticate(raw: str) -> User:
         raise errors.TokenInvalid() from e
     if claims["exp"] <= time.time():
         raise errors.TokenExpired()
-    user = User.objects.load(claims.get("sub"))
+    user = User.objects.load(claims["sub"])
     if user is None or not user.is_active:
         raise errors.TokenInvalid()
     if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)), user.credentials_mark):
@@ -80,4 +85,9 @@ def authenticate(raw: str) -> User:
 @lru_cache(maxsize=4096)
 def _verified(raw: str) -> dict[str, Any]:
     """A genuine token's claims; that it is genuine does not change, all else is looked at on every request."""
-    return SessionToken(raw).payload  # type: ignore[arg-type]
+    claims = SessionToken(raw).payload  # type: ignore[arg-type]
+    try:
+        UUID(claims["sub"])
+    except (KeyError, TypeError, ValueError, AttributeError) as e:
+        raise TokenError("Token names no user") from e
+    return claims

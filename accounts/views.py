@@ -11,7 +11,12 @@ from rest_framework.viewsets import ViewSet
 from accounts import services, tokens
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
-from accounts.serializers import AccountSerializer, LogInSerializer, SessionSerializer, SignUpSerializer
+from accounts.serializers import (
+    AccountSerializer,
+    LogInSerializer,
+    SessionSerializer,
+    SignUpSerializer,
+)
 from accounts.throttles import SignInThrottle
 from lunaos.api.schema import errors
 
@@ -25,7 +30,12 @@ class AuthViewSet(ViewSet):
         responses={201: SessionSerializer, **errors(EmailTaken)},
         auth=[],
     )
-    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    @action(
+        detail=False,
+        methods=["post"],
+        authentication_classes=[],
+        permission_classes=[AllowAny],
+    )
     def signup(self, request: Request) -> Response:
         """Make an account. The token works at once; a welcome mail goes out."""
         serializer = SignUpSerializer(data=request.data)
@@ -39,7 +49,12 @@ class AuthViewSet(ViewSet):
         responses={200: SessionSerializer, **errors(InvalidCredentials)},
         auth=[],
     )
-    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    @action(
+        detail=False,
+        methods=["post"],
+        authentication_classes=[],
+        permission_classes=[AllowAny],
+    )
     def login(self, request: Request) -> Response:
         """Get a token for an address and a password."""
         serializer = LogInSerializer(data=request.data)

@@ -18,10 +18,42 @@ from billing.tiers import TIERS
 
 FOLDER = Path(__file__).parent / "experts"
 ORDER = (
-    *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
-    *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),
-    *("365-security", "monitoring-observability", "post-launch-review", "rag-enhanced", "glm-vision", "rag"),
-    *("seo", "hig", "ui-fix", "ui-test", "user-guide", "analytics", "task-planner", "task-executor", "run"),
+    *(
+        "code-review",
+        "testing-validation",
+        "documentation",
+        "deployment",
+        "requirements-analyzer",
+        "design-architect",
+    ),
+    *(
+        "auth",
+        "database",
+        "api-generator",
+        "cloudflare",
+        "docker",
+        "lemonsqueezy",
+        "openai-app",
+    ),
+    *(
+        "365-security",
+        "monitoring-observability",
+        "post-launch-review",
+        "rag-enhanced",
+        "glm-vision",
+        "rag",
+    ),
+    *(
+        "seo",
+        "hig",
+        "ui-fix",
+        "ui-test",
+        "user-guide",
+        "analytics",
+        "task-planner",
+        "task-executor",
+        "run",
+    ),
 )
 
 
@@ -65,7 +97,11 @@ def read(path: Path) -> AgentFile:
         raise BrokenAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
     lines, values = _front_matter(path, head)
     for key in lines.keys() ^ FRONT_MATTER.keys():
-        raise BrokenAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
+        raise BrokenAgentFile(
+            path,
+            lines.get(key, 1),
+            f"{'unknown' if key in lines else 'missing'} key {key!r}",
+        )
     for key, kind in FRONT_MATTER.items():
         if not isinstance(values[key], (int, float) if kind is float else kind) or values[key] == "":
             raise BrokenAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
@@ -92,7 +128,7 @@ def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]
 
 
 @transaction.atomic
-def load(folder: Path = FOLDER) -> list[str]:
+def load(folder: Path | None = None) -> list[str]:
     """Load all files, and the providers' models that the settings name.
 
     Returns:
@@ -101,7 +137,7 @@ def load(folder: Path = FOLDER) -> list[str]:
     Raises:
         BrokenAgentFile: nothing is changed then.
     """
-    files = [read(path) for path in sorted(folder.glob("*.md"))]
+    files = [read(path) for path in sorted((folder or FOLDER).glob("*.md"))]
     rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}
     lines = [line for file in files if (line := _load_one(file, rows.get(file.slug)))]
     for provider, config in settings.LLM_PROVIDERS.items():

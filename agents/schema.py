@@ -2,7 +2,11 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+)
 from rest_framework import serializers
 
 from agents.errors import UnknownAgent
@@ -91,7 +95,12 @@ EXECUTE: dict[str, Any] = {
         ),
         **errors(
             *(UnknownProvider, UnknownModel, ProRequired, QuotaExceeded, UnknownAgent),
-            *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout),
+            *(
+                ProviderFailed,
+                ProviderNotConfigured,
+                ProviderUnavailable,
+                ProviderTimeout,
+            ),
         ),
     },
 }

@@ -108,7 +108,9 @@ async def hold(port: int, tokens: list[str], count: int, server: psutil.Process)
     streams = [task.result() for task in tasks]
     broken = sum(not stream.complete for stream in streams)
     longest = max(stream.total_s for stream in streams)
-    print(f"| {count} held, 1 chunk/s | errors {broken} | memory {before_mb:.0f} -> {peak_mb:.0f} MB | {longest:.1f} s |")
+    print(
+        f"| {count} held, 1 chunk/s | errors {broken} | memory {before_mb:.0f} -> {peak_mb:.0f} MB | {longest:.1f} s |"
+    )
 
 
 def main() -> None:
@@ -124,8 +126,21 @@ def main() -> None:
         "LUNAOS_LOG_LEVEL": "WARNING",
     }
     tokens = make_tokens()
-    daphne = (sys.executable, "-m", "daphne", "-p", str(port), "-v", "0", "--no-server-name", "lunaos.asgi:application")
-    with process(sys.executable, str(HERE / "upstream.py"), str(upstream_port)), process(*daphne) as server:
+    daphne = (
+        sys.executable,
+        "-m",
+        "daphne",
+        "-p",
+        str(port),
+        "-v",
+        "0",
+        "--no-server-name",
+        "lunaos.asgi:application",
+    )
+    with (
+        process(sys.executable, str(HERE / "upstream.py"), str(upstream_port)),
+        process(*daphne) as server,
+    ):
         wait_until_up(port)
         asyncio.run(load(port, tokens, 8, 2))
         base = asyncio.run(direct(upstream_port))

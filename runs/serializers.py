@@ -12,7 +12,12 @@ class RunFilterSerializer(serializers.Serializer[Any]):
 
     agent = serializers.CharField(max_length=64, required=False)
     status = serializers.ChoiceField(Status.choices, required=False)
-    limit = serializers.IntegerField(min_value=1, max_value=100, required=False, help_text="Runs a page, 20 by default.")
+    limit = serializers.IntegerField(
+        min_value=1,
+        max_value=100,
+        required=False,
+        help_text="Runs a page, 20 by default.",
+    )
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -28,7 +33,17 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     class Meta:
         model = Run
         fields = (
-            *("id", "agent", "provider", "model", "status", "errorCode", "inputTokens", "outputTokens", "costUsd"),
+            *(
+                "id",
+                "agent",
+                "provider",
+                "model",
+                "status",
+                "errorCode",
+                "inputTokens",
+                "outputTokens",
+                "costUsd",
+            ),
             *("durationMs", "firstTokenMs", "createdAt", "finishedAt"),
         )
 

@@ -28,7 +28,11 @@ class RunViewSet(GenericViewSet[Run]):
     queryset = Run.objects.none()
     lookup_value_converter = "uuid"
 
-    @extend_schema(operation_id="listRuns", parameters=[RunFilterSerializer], responses=RunSerializer(many=True))
+    @extend_schema(
+        operation_id="listRuns",
+        parameters=[RunFilterSerializer],
+        responses=RunSerializer(many=True),
+    )
     def list(self, request: Request) -> Response:
         """List runs, newest first."""
         filters = RunFilterSerializer(data=request.query_params)

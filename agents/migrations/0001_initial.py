@@ -4,44 +4,106 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Agent',
+            name="Agent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=64, unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('role', models.CharField(help_text='One sentence for a person browsing the list.', max_length=200)),
-                ('category', models.CharField(max_length=32)),
-                ('tier', models.CharField(choices=[('free', 'free'), ('pro', 'pro'), ('team', 'team')], max_length=16)),
-                ('prompt', models.TextField()),
-                ('temperature', models.FloatField(default=0.2)),
-                ('max_tokens', models.PositiveIntegerField(default=4096, help_text="The longest answer, in the model's tokens.")),
-                ('position', models.PositiveSmallIntegerField(help_text='Place in the list.')),
-                ('loaded_digest', models.CharField(editable=False, help_text='Of the content the file last gave.', max_length=64)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("slug", models.SlugField(max_length=64, unique=True)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "role",
+                    models.CharField(
+                        help_text="One sentence for a person browsing the list.",
+                        max_length=200,
+                    ),
+                ),
+                ("category", models.CharField(max_length=32)),
+                (
+                    "tier",
+                    models.CharField(
+                        choices=[("free", "free"), ("pro", "pro"), ("team", "team")],
+                        max_length=16,
+                    ),
+                ),
+                ("prompt", models.TextField()),
+                ("temperature", models.FloatField(default=0.2)),
+                (
+                    "max_tokens",
+                    models.PositiveIntegerField(
+                        default=4096,
+                        help_text="The longest answer, in the model's tokens.",
+                    ),
+                ),
+                (
+                    "position",
+                    models.PositiveSmallIntegerField(help_text="Place in the list."),
+                ),
+                (
+                    "loaded_digest",
+                    models.CharField(
+                        editable=False,
+                        help_text="Of the content the file last gave.",
+                        max_length=64,
+                    ),
+                ),
             ],
             options={
-                'ordering': ('position', 'slug'),
+                "ordering": ("position", "slug"),
             },
         ),
         migrations.CreateModel(
-            name='LanguageModel',
+            name="LanguageModel",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('provider', models.CharField(max_length=32)),
-                ('name', models.CharField(help_text="As the provider's API calls it.", max_length=64)),
-                ('is_default', models.BooleanField(default=False, help_text='Taken when a request names the provider only.')),
-                ('enabled', models.BooleanField(default=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True,
+                        primary_key=True,
+                        serialize=False,
+                        verbose_name="ID",
+                    ),
+                ),
+                ("provider", models.CharField(max_length=32)),
+                (
+                    "name",
+                    models.CharField(
+                        help_text="As the provider's API calls it.", max_length=64
+                    ),
+                ),
+                (
+                    "is_default",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Taken when a request names the provider only.",
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True)),
             ],
             options={
-                'ordering': ('provider', '-is_default', 'name'),
-                'constraints': [models.UniqueConstraint(fields=('provider', 'name'), name='one_row_a_model'), models.UniqueConstraint(condition=models.Q(('is_default', True)), fields=('provider',), name='one_default_a_provider')],
+                "ordering": ("provider", "-is_default", "name"),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("provider", "name"), name="one_row_a_model"
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("is_default", True)),
+                        fields=("provider",),
+                        name="one_default_a_provider",
+                    ),
+                ],
             },
         ),
     ]

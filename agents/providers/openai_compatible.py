@@ -103,7 +103,11 @@ async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
         "stream_options": {"include_usage": True},
     }
     stream = await _client(target.provider).post(
-        "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.AsyncStream[object]
+        "/chat/completions",
+        cast_to=object,
+        body=body,
+        stream=True,
+        stream_cls=openai.AsyncStream[object],
     )
     return stream.response
 
@@ -116,7 +120,9 @@ def _client(provider: Provider) -> openai.AsyncOpenAI:
             base_url=provider.base_url,
             api_key=provider.api_key or "none",
             max_retries=0,
-            http_client=openai.DefaultAioHttpClient(timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S)),
+            http_client=openai.DefaultAioHttpClient(
+                timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S)
+            ),
         )
     return clients[provider]
 
@@ -137,7 +143,10 @@ def _of_status(name: str, status: int, retry_after: str) -> ProviderFailed:
         return ProviderUnavailable(f"{name} is overloaded.", retry_after=wait_s)
     if status in REFUSED:
         reason = "the context may be too long for the model"
-        return ProviderFailed(f"{name} refused the request with status {status}; {reason}.", elsewhere=False)
+        return ProviderFailed(
+            f"{name} refused the request with status {status}; {reason}.",
+            elsewhere=False,
+        )
     return ProviderFailed(f"{name} answered with status {status}.", retryable=status >= 500)
 
 
@@ -169,7 +178,10 @@ class Decoder:
         try:
             chunk = orjson.loads(data)
             if error := chunk.get("error"):
-                raise ProviderFailed(f"{self._provider} reported an error in its answer.", retryable=bool(error))
+                raise ProviderFailed(
+                    f"{self._provider} reported an error in its answer.",
+                    retryable=bool(error),
+                )
             for choice in chunk.get("choices") or ():
                 block.alive = True
                 if text := (choice.get("delta") or {}).get("content"):

@@ -17,7 +17,10 @@ ERROR_SCHEMA = {
     "required": ["error", "code"],
     "properties": {
         "error": {"type": "string", "description": "A sentence for a person."},
-        "code": {"type": "string", "description": "For a program; never changes its meaning."},
+        "code": {
+            "type": "string",
+            "description": "For a program; never changes its meaning.",
+        },
         "detail": {"description": "More for developers; only when the server runs with DEBUG."},
         "fields": {
             "type": "array",
@@ -26,7 +29,10 @@ ERROR_SCHEMA = {
                 "type": "object",
                 "required": ["field", "message", "code"],
                 "properties": {
-                    "field": {"type": "string", "description": "Dotted path, `files.0.path`."},
+                    "field": {
+                        "type": "string",
+                        "description": "Dotted path, `files.0.path`.",
+                    },
                     "message": {"type": "string"},
                     "code": {"type": "string"},
                 },
@@ -35,7 +41,10 @@ ERROR_SCHEMA = {
     },
 }
 HEADERS = {
-    "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
+    "X-Request-Id": (
+        "string",
+        "Yours, where you sent a sane one; it is in every log line of the request.",
+    ),
     "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
     "X-RateLimit-Remaining": ("integer", "Requests left in this minute."),
     "X-RateLimit-Reset": ("integer", "Unix seconds at which the minute ends."),
@@ -53,7 +62,11 @@ def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
 
 def _error_response(kinds: list[type[LunaError]]) -> OpenApiResponse:
     examples = [OpenApiExample(kind.code, value={"error": kind.message, "code": kind.code}) for kind in kinds]
-    return OpenApiResponse(ERROR_REF, description=", ".join(f"`{kind.code}`" for kind in kinds), examples=examples)
+    return OpenApiResponse(
+        ERROR_REF,
+        description=", ".join(f"`{kind.code}`" for kind in kinds),
+        examples=examples,
+    )
 
 
 class EnvelopeSchema(AutoSchema):
@@ -63,7 +76,11 @@ class EnvelopeSchema(AutoSchema):
         response = super()._get_response_for_code(serializer, status_code, *args, **kwargs)
         content = response.get("content", {}).get(JSON)
         if content and content["schema"] != ERROR_REF:
-            content["schema"] = {"type": "object", "required": ["data"], "properties": {"data": content["schema"]}}
+            content["schema"] = {
+                "type": "object",
+                "required": ["data"],
+                "properties": {"data": content["schema"]},
+            }
         return response
 
 
@@ -93,13 +110,26 @@ def document_frame(result: dict[str, Any], generator: Any, request: Any, public:
 
 
 def _document_operation(operation: dict[str, Any]) -> None:
-    shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
+    shared: list[type[LunaError]] = [
+        frame.RateLimited,
+        LunaError,
+        frame.ServiceUnavailable,
+    ]
     if any(operation.get("security", [])):
-        shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
+        shared += [
+            frame.NotAuthenticated,
+            frame.TokenInvalid,
+            frame.TokenExpired,
+            frame.ApiKeyInvalid,
+        ]
     if "requestBody" in operation or "parameters" in operation:
         shared.append(frame.ValidationFailed)
     if "requestBody" in operation:
-        shared += [frame.MalformedJson, frame.PayloadTooLarge, frame.UnsupportedMediaType]
+        shared += [
+            frame.MalformedJson,
+            frame.PayloadTooLarge,
+            frame.UnsupportedMediaType,
+        ]
     for kind in shared:
         _add_error(operation["responses"], kind)
     for response in operation["responses"].values():

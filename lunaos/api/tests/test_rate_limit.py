@@ -1,0 +1,106 @@
+"""Requests a minute: the figure in the table is the figure enforced, whatever the number of processes."""
+
+import asyncio
+import multiprocessing
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from testing.client import Api, error
+from testing.servers import daphne
+from testing.windows import roomy_address, seconds_left
+
+ROOM_S = 15
+
+
+@pytest.fixture
+def second_server(server: str, database: None, tmp_path: Path) -> Iterator[str]:
+    with daphne(tmp_path / "second.log") as url:
+        yield url
+
+
+def send(urls: list[str], headers: dict[str, str], address: str) -> list[int]:
+    """GET all of them at once, from this process; the statuses."""
+
+    async def all_at_once() -> list[int]:
+        transport = httpx.AsyncHTTPTransport(local_address=address)
+        async with httpx.AsyncClient(transport=transport, timeout=30) as client:
+            responses = await asyncio.gather(*(client.get(url, headers=headers) for url in urls))
+        return [response.status_code for response in responses]
+
+    return asyncio.run(all_at_once())
+
+
+def storm(urls: list[str], headers: dict[str, str], address: str = "127.0.0.1") -> Counter[int]:
+    """61 requests from four client processes, spread over the servers."""
+    targets = [urls[n % len(urls)] for n in range(61)]
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [pool.submit(send, targets[n::4], headers, address) for n in range(4)]
+        return Counter(status for job in jobs for status in job.result())
+
+
+def test_of_61_parallel_requests_one_is_refused(api: Api, second_server: str, make_user: Any) -> None:
+    user = make_user()
+    while seconds_left(str(user.pk), 60) < ROOM_S:
+        user = make_user()
+    urls = [f"{api.base_url}/auth/me", f"{second_server}/auth/me"]
+    assert storm(urls, api.as_(user)) == {200: 60, 429: 1}
+
+
+def test_without_credentials_the_address_counts(api: Api, second_server: str) -> None:
+    urls = [f"{api.base_url}/agents/list", f"{second_server}/agents/list"]
+    assert storm(urls, {}, roomy_address(60)) == {200: 60, 429: 1}
+
+
+def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
+    """The response to the request after the limit."""
+    for _ in range(limit):
+        api.get("/auth/me", headers=api.as_(user))
+    return api.get("/auth/me", headers=api.as_(user))
+
+
+def test_the_refusal(api: Api, make_user: Any) -> None:
+    user = make_user()
+    while seconds_left(str(user.pk), 60) < ROOM_S:
+        user = make_user()
+    response = exhausted(api, user, 60)
+
+    assert error(response) == (429, "rate_limited")
+    body = response.json()
+    assert (body["limit"], body["tier"]) == (60, "free")
+    assert body["upgradeUrl"].startswith("http")
+    assert response.headers["X-RateLimit-Remaining"] == "0"
+    wait = int(response.headers["Retry-After"])
+    assert abs(int(response.headers["X-RateLimit-Reset"]) - (time.time() + wait)) <= 2
+
+
+def test_each_tier_has_its_figure(api: Api, bob: Any, carol: Any) -> None:
+    assert api.get("/auth/me", headers=api.as_(bob)).headers["X-RateLimit-Limit"] == "600"
+    assert api.get("/auth/me", headers=api.as_(carol)).headers["X-RateLimit-Limit"] == "6000"
+
+
+def test_remaining_counts_down(api: Api, alice: Any) -> None:
+    left = [int(api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Remaining"]) for _ in range(3)]
+    assert left in (
+        [59, 58, 57],
+        [59, 58, 59],
+        [59, 59, 58],
+    )  # the window may end meanwhile
+
+
+def test_health_is_never_refused(api: Api) -> None:
+    statuses = {api.get("/health").status_code for _ in range(70)}
+    assert statuses == {200}
+
+
+def test_guessing_counts_against_the_address(api: Api) -> None:
+    with api.from_address(roomy_address(60)) as client:
+        for _ in range(60):
+            client.get("/auth/me", headers={"Authorization": "Bearer guess"})
+        assert error(client.get("/agents/list")) == (429, "rate_limited")

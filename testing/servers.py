@@ -1,0 +1,73 @@
+"""Real processes of the platform for tests."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.conf import settings
+from django.db import connection
+
+from lunaos.embedded.servers import answers, free_port, until
+
+ROOT = Path(__file__).parent.parent
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The environment of a process that works on this test process's database."""
+    base, _, _ = os.environ["DATABASE_URL"].rpartition("/")
+    database = connection.settings_dict["NAME"]
+    return {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "lunaos.settings",
+        "DATABASE_URL": f"{base}/{database}",
+        "REDIS_URL": settings.REDIS_URL,
+        "LUNAOS_LOG_LEVEL": "INFO",
+        **changes,
+    }
+
+
+@contextmanager
+def daphne(log: Path, *, healthy: bool = True, **changes: str) -> Iterator[str]:
+    """A web process; yields its base URL.
+
+    Args:
+        healthy: wait for a 200 of /health; otherwise for any answer.
+    """
+    port = free_port()
+    command = [
+        "-m",
+        "daphne",
+        "-b",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-v",
+        "0",
+        "--no-server-name",
+    ]
+    with process([*command, "lunaos.asgi:application"], log, **changes):
+        url = f"http://127.0.0.1:{port}"
+        if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), 30):
+            raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")
+        yield url
+
+
+@contextmanager
+def process(arguments: list[str], log: Path, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python process of the platform that ends with the block."""
+    with open(log, "ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=environment(**changes),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait(20)
