@@ -18,9 +18,7 @@ Cast = Callable[..., Any]
 
 @pytest.fixture(scope="session")
 def django_db_setup(
-    django_test_environment: None,
-    django_db_modify_db_settings: None,
-    django_db_blocker: Any,
+    django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
     """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
     from agents import loader
@@ -124,27 +122,17 @@ def provider_environment(upstream_server: Upstream) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def server(
-    django_db_setup: None,
-    django_db_blocker: Any,
-    folder: Path,
-    provider_environment: dict[str, str],
+    django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
     """A web process with the scripted provider."""
-    changes = {
-        "LUNAOS_STREAM_HEARTBEAT_S": "0.3",
-        "LUNAOS_MAIL_FOLDER": str(folder / "mail"),
-        **provider_environment,
-    }
+    changes = {"LUNAOS_STREAM_HEARTBEAT_S": "0.3", "LUNAOS_MAIL_FOLDER": str(folder / "mail"), **provider_environment}
     with django_db_blocker.unblock(), daphne(folder / "web.log", **changes) as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def impatient_server(
-    django_db_setup: None,
-    django_db_blocker: Any,
-    folder: Path,
-    provider_environment: dict[str, str],
+    django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
     """One that soon gives up on a silent provider, and falls back from deepseek to openai."""
     changes = {
@@ -154,10 +142,7 @@ def impatient_server(
         "LLM_FALLBACK": "deepseek,openai",
         **provider_environment,
     }
-    with (
-        django_db_blocker.unblock(),
-        daphne(folder / "impatient.log", **changes) as url,
-    ):
+    with django_db_blocker.unblock(), daphne(folder / "impatient.log", **changes) as url:
         yield url
 
 

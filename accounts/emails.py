@@ -10,9 +10,4 @@ from accounts.models import User
 def welcome(user: User) -> None:
     """Greet a new user and show the first request."""
     context = {"user": user, "url": settings.PUBLIC_URL}
-    send_mail(
-        "Welcome to LunaOS",
-        render_to_string("accounts/welcome.txt", context),
-        None,
-        [user.email],
-    )
+    send_mail("Welcome to LunaOS", render_to_string("accounts/welcome.txt", context), None, [user.email])

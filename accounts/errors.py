@@ -4,16 +4,8 @@ from lunaos.errors import LunaError
 
 
 class EmailTaken(LunaError):
-    code, status, message = (
-        "email_taken",
-        409,
-        "An account with this email address exists.",
-    )
+    code, status, message = ("email_taken", 409, "An account with this email address exists.")
 
 
 class InvalidCredentials(LunaError):
-    code, status, message = (
-        "invalid_credentials",
-        401,
-        "The email address or the password is wrong.",
-    )
+    code, status, message = ("invalid_credentials", 401, "The email address or the password is wrong.")

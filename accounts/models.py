@@ -3,11 +3,7 @@
 import uuid
 from typing import Any, ClassVar
 
-from django.contrib.auth.models import (
-    AbstractBaseUser,
-    BaseUserManager,
-    PermissionsMixin,
-)
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import connection, models
 from django.utils.crypto import salted_hmac
 
@@ -28,10 +24,7 @@ class UserManager(BaseUserManager["User"]):
         """Read one user by id, as every authenticated request does; the query is not built anew each time."""
         columns = [field.column for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s",
-                [user_id],
-            )
+            cursor.execute(f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s", [user_id])
             row = cursor.fetchone()
         return self.model.from_db(self.db, columns, row) if row else None
 

@@ -51,11 +51,7 @@ def _check_password(password: str, user: User) -> None:
         validate_password(password, user)
     except ValidationError as e:
         fields = [
-            {
-                "field": "password",
-                "message": error.messages[0],
-                "code": error.code or "invalid",
-            }
+            {"field": "password", "message": error.messages[0], "code": error.code or "invalid"}
             for error in e.error_list
         ]
         raise ValidationFailed(fields=fields) from e

@@ -9,11 +9,7 @@ from accounts import emails
 from accounts.models import User
 
 
-@shared_task(
-    autoretry_for=(AnymailError, SMTPException, OSError),
-    retry_backoff=10,
-    max_retries=5,
-)
+@shared_task(autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
 def send_welcome(user_id: str) -> None:
     """Mail a new user; the provider being down is tried again for some minutes."""
     if user := User.objects.filter(pk=user_id).first():

@@ -21,8 +21,6 @@ class SignInThrottle(BaseThrottle):
         )
         if window.exceeded:
             raise RateLimited(
-                "Too many attempts from this address.",
-                retry_after=window.seconds_left,
-                limit=window.limit,
+                "Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit
             )
         return True

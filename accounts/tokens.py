@@ -10,11 +10,7 @@ from uuid import UUID
 import jwt
 from django.conf import settings
 from rest_framework_simplejwt.backends import TokenBackend
-from rest_framework_simplejwt.exceptions import (
-    ExpiredTokenError,
-    TokenBackendError,
-    TokenError,
-)
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import AccessToken
 
 from accounts.models import User

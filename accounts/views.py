@@ -11,12 +11,7 @@ from rest_framework.viewsets import ViewSet
 from accounts import services, tokens
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
-from accounts.serializers import (
-    AccountSerializer,
-    LogInSerializer,
-    SessionSerializer,
-    SignUpSerializer,
-)
+from accounts.serializers import AccountSerializer, LogInSerializer, SessionSerializer, SignUpSerializer
 from accounts.throttles import SignInThrottle
 from lunaos.api.schema import errors
 
@@ -30,12 +25,7 @@ class AuthViewSet(ViewSet):
         responses={201: SessionSerializer, **errors(EmailTaken)},
         auth=[],
     )
-    @action(
-        detail=False,
-        methods=["post"],
-        authentication_classes=[],
-        permission_classes=[AllowAny],
-    )
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def signup(self, request: Request) -> Response:
         """Make an account. The token works at once; a welcome mail goes out."""
         serializer = SignUpSerializer(data=request.data)
@@ -49,12 +39,7 @@ class AuthViewSet(ViewSet):
         responses={200: SessionSerializer, **errors(InvalidCredentials)},
         auth=[],
     )
-    @action(
-        detail=False,
-        methods=["post"],
-        authentication_classes=[],
-        permission_classes=[AllowAny],
-    )
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def login(self, request: Request) -> Response:
         """Get a token for an address and a password."""
         serializer = LogInSerializer(data=request.data)

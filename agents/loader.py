@@ -18,42 +18,10 @@ from billing.tiers import TIERS
 
 FOLDER = Path(__file__).parent / "experts"
 ORDER = (
-    *(
-        "code-review",
-        "testing-validation",
-        "documentation",
-        "deployment",
-        "requirements-analyzer",
-        "design-architect",
-    ),
-    *(
-        "auth",
-        "database",
-        "api-generator",
-        "cloudflare",
-        "docker",
-        "lemonsqueezy",
-        "openai-app",
-    ),
-    *(
-        "365-security",
-        "monitoring-observability",
-        "post-launch-review",
-        "rag-enhanced",
-        "glm-vision",
-        "rag",
-    ),
-    *(
-        "seo",
-        "hig",
-        "ui-fix",
-        "ui-test",
-        "user-guide",
-        "analytics",
-        "task-planner",
-        "task-executor",
-        "run",
-    ),
+    *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
+    *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),
+    *("365-security", "monitoring-observability", "post-launch-review", "rag-enhanced", "glm-vision", "rag"),
+    *("seo", "hig", "ui-fix", "ui-test", "user-guide", "analytics", "task-planner", "task-executor", "run"),
 )
 
 
@@ -97,11 +65,7 @@ def read(path: Path) -> AgentFile:
         raise BrokenAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
     lines, values = _front_matter(path, head)
     for key in lines.keys() ^ FRONT_MATTER.keys():
-        raise BrokenAgentFile(
-            path,
-            lines.get(key, 1),
-            f"{'unknown' if key in lines else 'missing'} key {key!r}",
-        )
+        raise BrokenAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
     for key, kind in FRONT_MATTER.items():
         if not isinstance(values[key], (int, float) if kind is float else kind) or values[key] == "":
             raise BrokenAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")

@@ -42,9 +42,7 @@ class LanguageModel(models.Model):
         constraints = (
             models.UniqueConstraint(fields=("provider", "name"), name="one_row_a_model"),
             models.UniqueConstraint(
-                fields=("provider",),
-                condition=models.Q(is_default=True),
-                name="one_default_a_provider",
+                fields=("provider",), condition=models.Q(is_default=True), name="one_default_a_provider"
             ),
         )
 

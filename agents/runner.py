@@ -133,10 +133,7 @@ async def _finish(execution: Execution, status: Status, error_code: str) -> None
         execution.tokens = _estimate(execution.prompt, output)
     tokens = execution.tokens or (0, 0)
     execution.cost_usd = prices.cost_usd(
-        target.provider.name,
-        target.model,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
+        target.provider.name, target.model, input_tokens=tokens[0], output_tokens=tokens[1]
     )
     outcome = runs.Outcome(
         status=status,

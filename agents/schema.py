@@ -2,11 +2,7 @@
 
 from typing import Any
 
-from drf_spectacular.utils import (
-    OpenApiExample,
-    OpenApiResponse,
-    PolymorphicProxySerializer,
-)
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
 from agents.errors import UnknownAgent
@@ -95,12 +91,7 @@ EXECUTE: dict[str, Any] = {
         ),
         **errors(
             *(UnknownProvider, UnknownModel, ProRequired, QuotaExceeded, UnknownAgent),
-            *(
-                ProviderFailed,
-                ProviderNotConfigured,
-                ProviderUnavailable,
-                ProviderTimeout,
-            ),
+            *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout),
         ),
     },
 }

@@ -16,14 +16,7 @@ from billing.errors import ProRequired
 
 
 def start_execution(
-    *,
-    user: User,
-    agent: str,
-    context: str,
-    provider: str | None,
-    model: str | None,
-    request_id: str,
-    started: float,
+    *, user: User, agent: str, context: str, provider: str | None, model: str | None, request_id: str, started: float
 ) -> tuple[Execution, quota.Usage]:
     """Check everything that can be checked, then reserve an execution and write the run.
 
@@ -71,10 +64,7 @@ def _target(provider: str | None, model: str | None) -> Target:
     chosen = providers.get(provider) if provider else providers.default()
     names = catalogue.current().models.get(chosen.name, [])
     if not names or (model and model not in names):
-        raise UnknownModel(
-            f"The provider {chosen.name} has no model {model or 'enabled'!r}.",
-            available=names,
-        )
+        raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
     return Target(chosen, model or names[0])
 
 
@@ -84,10 +74,7 @@ def _target_of_model(model: str) -> Target:
     if not serving:
         available = [name for names in models.values() for name in names]
         raise UnknownModel(f"No provider has a model {model!r}.", available=available)
-    return Target(
-        next((provider for provider in serving if provider.configured), serving[0]),
-        model,
-    )
+    return Target(next((provider for provider in serving if provider.configured), serving[0]), model)
 
 
 def _fallbacks(asked: Target) -> list[Target]:
@@ -105,8 +92,5 @@ def _pro_required(agent: Agent) -> ProRequired:
 
 
 def _prompt(agent: Agent, context: str) -> Prompt:
-    messages = [
-        {"role": "system", "content": agent.prompt},
-        {"role": "user", "content": context},
-    ]
+    messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
     return Prompt(messages, agent.temperature, agent.max_tokens)

@@ -39,7 +39,4 @@ class AgentViewSet(ViewSet):
             started=request._request.started,
             **serializer.validated_data,
         )
-        return event_response(
-            runner.execute(execution),
-            {"X-Run-Id": str(execution.run.pk), **usage.headers},
-        )
+        return event_response(runner.execute(execution), {"X-Run-Id": str(execution.run.pk), **usage.headers})

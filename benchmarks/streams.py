@@ -126,21 +126,8 @@ def main() -> None:
         "LUNAOS_LOG_LEVEL": "WARNING",
     }
     tokens = make_tokens()
-    daphne = (
-        sys.executable,
-        "-m",
-        "daphne",
-        "-p",
-        str(port),
-        "-v",
-        "0",
-        "--no-server-name",
-        "lunaos.asgi:application",
-    )
-    with (
-        process(sys.executable, str(HERE / "upstream.py"), str(upstream_port)),
-        process(*daphne) as server,
-    ):
+    daphne = (sys.executable, "-m", "daphne", "-p", str(port), "-v", "0", "--no-server-name", "lunaos.asgi:application")
+    with process(sys.executable, str(HERE / "upstream.py"), str(upstream_port)), process(*daphne) as server:
         wait_until_up(port)
         asyncio.run(load(port, tokens, 8, 2))
         base = asyncio.run(direct(upstream_port))

@@ -8,8 +8,4 @@ class ProRequired(LunaError):
 
 
 class QuotaExceeded(LunaError):
-    code, status, message = (
-        "quota_exceeded",
-        403,
-        "The executions of this month are used up.",
-    )
+    code, status, message = ("quota_exceeded", 403, "The executions of this month are used up.")

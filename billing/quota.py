@@ -55,11 +55,7 @@ class Usage:
 
 def allowance(user: User, now: datetime) -> dict[str, Any]:
     """The parameters of RESERVE: whose month, which month, and how much it holds."""
-    return {
-        "user_id": user.pk,
-        "month": now.date().replace(day=1),
-        "quota": tiers.of(user.tier).executions,
-    }
+    return {"user_id": user.pk, "month": now.date().replace(day=1), "quota": tiers.of(user.tier).executions}
 
 
 def exceeded(user: User) -> QuotaExceeded:

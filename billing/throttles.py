@@ -5,9 +5,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 if TYPE_CHECKING:
-    from rest_framework.views import (
-        APIView,
-    )  # at run time it would load itself half: a settings class imports this
+    from rest_framework.views import APIView  # at run time it would load itself half: a settings class imports this
 
 from billing import tiers
 from lunaos.api import ratelimit

@@ -16,14 +16,7 @@ class LunaError(Exception):
     status = 500
     message = "Something went wrong on our side."
 
-    def __init__(
-        self,
-        message: str | None = None,
-        /,
-        *,
-        retry_after: int | None = None,
-        **extra: Any,
-    ) -> None:
+    def __init__(self, message: str | None = None, /, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(message or self.message)
         self.retry_after = retry_after
         self.extra = extra
@@ -58,19 +51,11 @@ class PayloadTooLarge(LunaError):
 
 
 class UnsupportedMediaType(LunaError):
-    code, status, message = (
-        "unsupported_media_type",
-        415,
-        "Send JSON: Content-Type: application/json.",
-    )
+    code, status, message = ("unsupported_media_type", 415, "Send JSON: Content-Type: application/json.")
 
 
 class RateLimited(LunaError):
-    code, status, message = (
-        "rate_limited",
-        429,
-        "Too many requests. Try again when the window has passed.",
-    )
+    code, status, message = ("rate_limited", 429, "Too many requests. Try again when the window has passed.")
 
 
 class NotFound(LunaError):
@@ -78,35 +63,19 @@ class NotFound(LunaError):
 
 
 class ServiceUnavailable(LunaError):
-    code, status, message = (
-        "service_unavailable",
-        503,
-        "A part of the service is down. Try again in a moment.",
-    )
+    code, status, message = ("service_unavailable", 503, "A part of the service is down. Try again in a moment.")
 
 
 class NotAuthenticated(LunaError):
-    code, status, message = (
-        "not_authenticated",
-        401,
-        "Sign in or send an API key: Authorization: Bearer <token>.",
-    )
+    code, status, message = ("not_authenticated", 401, "Sign in or send an API key: Authorization: Bearer <token>.")
 
 
 class TokenInvalid(LunaError):
-    code, status, message = (
-        "token_invalid",
-        401,
-        "The token is not valid any more. Sign in again.",
-    )
+    code, status, message = ("token_invalid", 401, "The token is not valid any more. Sign in again.")
 
 
 class TokenExpired(LunaError):
-    code, status, message = (
-        "token_expired",
-        401,
-        "The token has expired. Sign in again.",
-    )
+    code, status, message = ("token_expired", 401, "The token has expired. Sign in again.")
 
 
 class ApiKeyInvalid(LunaError):

@@ -50,6 +50,5 @@ def formatter(*, debug: bool) -> logging.Formatter:
     )
     last = structlog.dev.ConsoleRenderer() if debug else structlog.processors.JSONRenderer()
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=PROCESSORS,
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        foreign_pre_chain=PROCESSORS, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
     )

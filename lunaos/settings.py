@@ -78,9 +78,9 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ],
+            ]
         },
-    },
+    }
 ]
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
@@ -98,16 +98,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL")
 CACHES = {
-    "default": {
-        "BACKEND": "lunaos.redis.SharedPoolCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "lunaos",
-    },
-    "counters": {
-        "BACKEND": "lunaos.redis.CounterCache",
-        "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "lunaos",
-    },
+    "default": {"BACKEND": "lunaos.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
+    "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
 }
 RATELIMIT_USE_CACHE = "counters"
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
@@ -124,15 +116,8 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 30.0},
-    "prepare-partitions": {
-        "task": "runs.tasks.prepare_partitions",
-        "schedule": crontab(hour=3, minute=7),
-    },
-    "worker-heartbeat": {
-        "task": "web.tasks.worker_heartbeat",
-        "schedule": 10.0,
-        "options": {"expires": 10},
-    },
+    "prepare-partitions": {"task": "runs.tasks.prepare_partitions", "schedule": crontab(hour=3, minute=7)},
+    "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 
@@ -141,21 +126,13 @@ AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
 ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")
 # The first pair signs, all verify: to rotate, put a new pair in front and drop the old one after seven days.
 JWT_KEYS = env.dict("LUNAOS_JWT_KEYS", default={})
-SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(days=7),
-    "USER_ID_CLAIM": "sub",
-    "ALGORITHM": "HS256",
-}
+SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(days=7), "USER_ID_CLAIM": "sub", "ALGORITHM": "HS256"}
 
 # -- API -------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -189,38 +166,15 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": ["lunaos.api.schema.document_frame"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {
-        "persistAuthorization": False,
-        "tryItOutEnabled": True,
-        "deepLinking": True,
-    },
+    "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "tryItOutEnabled": True, "deepLinking": True},
 }
 
 # -- Browsers: CORS and Content-Security-Policy ------------------------------------------------------------------------
 CORS_ALLOWED_ORIGINS = env.list("LUNAOS_CORS_ORIGINS", default=[])
-CORS_ALLOW_HEADERS = [
-    "authorization",
-    "content-type",
-    "idempotency-key",
-    "last-event-id",
-    "x-request-id",
-]
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id"]
 CORS_EXPOSE_HEADERS = [
-    *(
-        "X-RateLimit-Limit",
-        "X-RateLimit-Remaining",
-        "X-RateLimit-Reset",
-        "Retry-After",
-        "X-Request-Id",
-        "X-Run-Id",
-    ),
-    *(
-        "X-Usage-Used",
-        "X-Usage-Limit",
-        "X-Usage-Remaining",
-        "X-Usage-Warning",
-        "Server-Timing",
-    ),
+    *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "X-Request-Id", "X-Run-Id"),
+    *("X-Usage-Used", "X-Usage-Limit", "X-Usage-Remaining", "X-Usage-Warning", "Server-Timing"),
 ]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -247,11 +201,7 @@ LLM_PROVIDERS = {
         "models": models,  # seeds the catalogue; the first is the default; staff may add more in the admin
     }
     for name, base_url, models in (
-        (
-            "deepseek",
-            "https://api.deepseek.com/v1",
-            ["deepseek-chat", "deepseek-reasoner"],
-        ),
+        ("deepseek", "https://api.deepseek.com/v1", ["deepseek-chat", "deepseek-reasoner"]),
         ("anthropic", "https://api.anthropic.com/v1", ["claude-sonnet-4-20250514"]),
         ("openai", "https://api.openai.com/v1", ["gpt-4o", "gpt-4o-mini"]),
         ("local", "", ["smollm2-135m-instruct"]),
@@ -288,20 +238,9 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"()": "lunaos.logs.formatter", "debug": DEBUG}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {
-        "handlers": ["stderr"],
-        "level": env.str("LUNAOS_LOG_LEVEL", default="INFO"),
-    },
+    "root": {"handlers": ["stderr"], "level": env.str("LUNAOS_LOG_LEVEL", default="INFO")},
     "loggers": {
         name: {"level": "WARNING"}
-        for name in (
-            "daphne",
-            "httpx2",
-            "httpx",
-            "openai",
-            "celery.app.trace",
-            "celery.worker.strategy",
-            "asyncio",
-        )
+        for name in ("daphne", "httpx2", "httpx", "openai", "celery.app.trace", "celery.worker.strategy", "asyncio")
     },
 }

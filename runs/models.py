@@ -47,11 +47,7 @@ class Run(models.Model):
         ordering = ("-created_at", "-id")
         indexes = (
             models.Index(fields=("user", "-created_at", "-id"), name="runs_of_user"),
-            models.Index(
-                fields=("created_at",),
-                name="runs_alive",
-                condition=models.Q(status=Status.RUNNING),
-            ),
+            models.Index(fields=("created_at",), name="runs_alive", condition=models.Q(status=Status.RUNNING)),
         )
 
     def __str__(self) -> str:

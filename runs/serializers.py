@@ -8,16 +8,19 @@ from runs.models import Run, Status
 
 
 class RunFilterSerializer(serializers.Serializer[Any]):
-    """The query of the list."""
+    """The query of the list; a misspelt name is refused, not ignored."""
 
     agent = serializers.CharField(max_length=64, required=False)
     status = serializers.ChoiceField(Status.choices, required=False)
     limit = serializers.IntegerField(
-        min_value=1,
-        max_value=100,
-        required=False,
-        help_text="Runs a page, 20 by default.",
+        min_value=1, max_value=100, required=False, help_text="Runs a page, 20 by default."
     )
+    cursor = serializers.CharField(required=False, help_text="`nextCursor` of the page before.")
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if unknown := data.keys() - self.fields.keys():
+            raise serializers.ValidationError({name: ["There is no such parameter."] for name in unknown}, "unknown")
+        return super().to_internal_value(data)
 
 
 class RunSerializer(serializers.ModelSerializer[Run]):
@@ -33,17 +36,7 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     class Meta:
         model = Run
         fields = (
-            *(
-                "id",
-                "agent",
-                "provider",
-                "model",
-                "status",
-                "errorCode",
-                "inputTokens",
-                "outputTokens",
-                "costUsd",
-            ),
+            *("id", "agent", "provider", "model", "status", "errorCode", "inputTokens", "outputTokens", "costUsd"),
             *("durationMs", "firstTokenMs", "createdAt", "finishedAt"),
         )
 

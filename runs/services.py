@@ -108,12 +108,7 @@ def finish(run: Run, outcome: Outcome) -> bool:
 
 
 def _write(run: Run, outcome: Outcome, charge: Charge) -> bool:
-    values = {
-        **asdict(outcome),
-        "charge": charge,
-        "now": datetime.now(UTC),
-        "id": run.pk,
-    }
+    values = {**asdict(outcome), "charge": charge, "now": datetime.now(UTC), "id": run.pk}
     with connection.cursor() as cursor:
         cursor.execute(FINISH, values)
         return cursor.fetchone() is not None
@@ -143,9 +138,6 @@ def end_abandoned(now: datetime | None = None) -> int:
     now = now or datetime.now(UTC)
     oldest = now - timedelta(seconds=settings.LLM_RUN_TIMEOUT_S) - GRACE
     return sum(
-        finish(
-            run,
-            Outcome(Status.INTERRUPTED, run.provider, run.model, error_code="interrupted"),
-        )
+        finish(run, Outcome(Status.INTERRUPTED, run.provider, run.model, error_code="interrupted"))
         for run in Run.objects.filter(status=Status.RUNNING, created_at__lt=oldest).iterator()
     )

@@ -28,16 +28,12 @@ class RunViewSet(GenericViewSet[Run]):
     queryset = Run.objects.none()
     lookup_value_converter = "uuid"
 
-    @extend_schema(
-        operation_id="listRuns",
-        parameters=[RunFilterSerializer],
-        responses=RunSerializer(many=True),
-    )
+    @extend_schema(operation_id="listRuns", parameters=[RunFilterSerializer], responses=RunSerializer(many=True))
     def list(self, request: Request) -> Response:
         """List runs, newest first."""
-        filters = RunFilterSerializer(data=request.query_params)
+        filters = RunFilterSerializer(data=request.query_params.dict())
         filters.is_valid(raise_exception=True)
-        wanted = {name: value for name, value in filters.validated_data.items() if name != "limit"}
+        wanted = {name: value for name, value in filters.validated_data.items() if name in ("agent", "status")}
         page = self.paginate_queryset(Run.objects.filter(user=request.user, **wanted))
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 

@@ -24,11 +24,7 @@ class Api(httpx.Client):
 
     def execute(self, user: Any, **body: Any) -> httpx.Response:
         """Run an agent and read its stream to the end."""
-        body = {
-            "agent": "code-review",
-            "context": "def add(a, b): return a - b",
-            **body,
-        }
+        body = {"agent": "code-review", "context": "def add(a, b): return a - b", **body}
         return self.post("/agents/execute", json=body, headers=self.as_(user))
 
 

@@ -37,17 +37,7 @@ def daphne(log: Path, *, healthy: bool = True, **changes: str) -> Iterator[str]:
         healthy: wait for a 200 of /health; otherwise for any answer.
     """
     port = free_port()
-    command = [
-        "-m",
-        "daphne",
-        "-b",
-        "127.0.0.1",
-        "-p",
-        str(port),
-        "-v",
-        "0",
-        "--no-server-name",
-    ]
+    command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
     with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
         if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), 30):
@@ -60,11 +50,7 @@ def process(arguments: list[str], log: Path, **changes: str) -> Iterator[subproc
     """A Python process of the platform that ends with the block."""
     with open(log, "ab") as output:
         child = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=environment(**changes),
-            stdout=output,
-            stderr=output,
+            [sys.executable, *arguments], cwd=ROOT, env=environment(**changes), stdout=output, stderr=output
         )
     try:
         yield child

@@ -33,11 +33,7 @@ class Answer:
 
 def delta(text: str, finish: str | None = None) -> bytes:
     """One chunk of a chat completion as a `data` line."""
-    choice = {
-        "index": 0,
-        "delta": {"content": text} if text else {},
-        "finish_reason": finish,
-    }
+    choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
     return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
 
 

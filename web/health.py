@@ -96,11 +96,7 @@ def _measure(part: Callable[[], None]) -> dict[str, Any]:
         status, detail = "degraded", {"detail": str(e)}
     except Exception as e:  # whatever a driver raises; only the kind is shown, its text may name hosts
         status, detail = "down", {"detail": type(e).__name__}
-    return {
-        "status": status,
-        "latencyMs": round((time.perf_counter() - started) * 1000, 1),
-        **detail,
-    }
+    return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1), **detail}
 
 
 def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:

@@ -24,11 +24,7 @@ class HealthView(APIView):
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
 
-    @extend_schema(
-        operation_id="getHealth",
-        responses={200: HealthSerializer, 503: HealthSerializer},
-        auth=[],
-    )
+    @extend_schema(operation_id="getHealth", responses={200: HealthSerializer, 503: HealthSerializer}, auth=[])
     def get(self, request: Request) -> Response:
         """Check each part of the platform. 503 when a required one is down."""
         report, up = health.check()

@@ -17,12 +17,7 @@ def test_it_works(api: Api, alice: Any) -> None:
 
     data = response.json()["data"]
     assert response.status_code == 200
-    assert data["user"] == {
-        "id": str(alice.pk),
-        "email": alice.email,
-        "name": "Alice",
-        "tier": "free",
-    }
+    assert data["user"] == {"id": str(alice.pk), "email": alice.email, "name": "Alice", "tier": "free"}
     assert api.get("/auth/me", headers={"Authorization": f"Bearer {data['token']}"}).status_code == 200
 
 

@@ -14,12 +14,7 @@ def test_it_works(api: Api, alice: Any) -> None:
     data = response.json()["data"]
     assert response.status_code == 200
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", data.pop("created_at"))
-    assert data == {
-        "id": str(alice.pk),
-        "email": alice.email,
-        "name": "Alice",
-        "tier": "free",
-    }
+    assert data == {"id": str(alice.pk), "email": alice.email, "name": "Alice", "tier": "free"}
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,7 @@ def test_it_works(api: Api) -> None:
     assert response.status_code == 201
     data = response.json()["data"]
     user = User.objects.get()
-    assert data["user"] == {
-        "id": str(user.pk),
-        "email": "new.person@example.com",
-        "name": "New",
-        "tier": "free",
-    }
+    assert data["user"] == {"id": str(user.pk), "email": "new.person@example.com", "name": "New", "tier": "free"}
     assert user.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
     assert PASSWORD not in user.password
     me = api.get("/auth/me", headers={"Authorization": f"Bearer {data['token']}"})
@@ -91,17 +86,7 @@ def test_eleven_attempts_from_one_address_are_one_too_many(api: Api) -> None:
 def test_a_worker_sends_the_welcome_mail(api: Api, folder: Path, tmp_path: Path) -> None:
     assert api.post("/auth/signup", json=NEW).status_code == 201
     mails = folder / "mail"
-    arguments = [
-        "-m",
-        "celery",
-        "-A",
-        "lunaos",
-        "worker",
-        "--pool",
-        "solo",
-        "--without-gossip",
-        "--without-mingle",
-    ]
+    arguments = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "solo", "--without-gossip", "--without-mingle"]
     with process(arguments, tmp_path / "worker.log", LUNAOS_MAIL_FOLDER=str(mails)):
         arrived = until(lambda: mails.exists() and any(mails.iterdir()), 30)
 

@@ -32,11 +32,7 @@ def test_claims(alice: Any) -> None:
     raw = tokens.issue(alice)
     claims = jwt.decode(raw, secret(), algorithms=["HS256"])
 
-    assert jwt.get_unverified_header(raw) == {
-        "alg": "HS256",
-        "typ": "JWT",
-        "kid": "default",
-    }
+    assert jwt.get_unverified_header(raw) == {"alg": "HS256", "typ": "JWT", "kid": "default"}
     assert claims["sub"] == str(alice.pk)
     assert claims["email"] == alice.email
     assert claims["tier"] == "free"
@@ -102,17 +98,11 @@ def test_a_token_that_expires_after_it_was_seen(alice: Any, monkeypatch: pytest.
 
 
 def forged(alice: Any, **changes: Any) -> str:
-    claims = {
-        **jwt.decode(tokens.issue(alice), options={"verify_signature": False}),
-        **changes,
-    }
+    claims = {**jwt.decode(tokens.issue(alice), options={"verify_signature": False}), **changes}
     return jwt.encode(claims, secret(), algorithm="HS256", headers={"kid": "default"})
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"sub": "nobody"}, {"sub": None}, {"cred": "0" * 32}, {"token_type": "refresh"}],
-)
+@pytest.mark.parametrize("changes", [{"sub": "nobody"}, {"sub": None}, {"cred": "0" * 32}, {"token_type": "refresh"}])
 def test_genuine_tokens_with_wrong_claims(api: Api, alice: Any, changes: dict[str, Any]) -> None:
     response = api.get("/auth/me", headers={"Authorization": f"Bearer {forged(alice, **changes)}"})
     assert error(response) == (401, "token_invalid")
@@ -121,13 +111,5 @@ def test_genuine_tokens_with_wrong_claims(api: Api, alice: Any, changes: dict[st
 @pytest.mark.parametrize("algorithm", ["none", "HS512"])
 def test_another_algorithm_is_refused(api: Api, alice: Any, algorithm: str) -> None:
     claims = jwt.decode(tokens.issue(alice), options={"verify_signature": False})
-    raw = jwt.encode(
-        claims,
-        None if algorithm == "none" else secret(),
-        algorithm=algorithm,
-        headers={"kid": "default"},
-    )
-    assert error(api.get("/auth/me", headers={"Authorization": f"Bearer {raw}"})) == (
-        401,
-        "token_invalid",
-    )
+    raw = jwt.encode(claims, None if algorithm == "none" else secret(), algorithm=algorithm, headers={"kid": "default"})
+    assert error(api.get("/auth/me", headers={"Authorization": f"Bearer {raw}"})) == (401, "token_invalid")

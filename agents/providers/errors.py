@@ -14,11 +14,7 @@ class UnknownModel(LunaError):
 
 
 class ProviderNotConfigured(LunaError):
-    code, status, message = (
-        "provider_not_configured",
-        503,
-        "The provider has no key on this server.",
-    )
+    code, status, message = ("provider_not_configured", 503, "The provider has no key on this server.")
 
 
 class ProviderFailed(LunaError):
@@ -29,21 +25,11 @@ class ProviderFailed(LunaError):
         elsewhere: another provider may answer it; False where the request itself was refused.
     """
 
-    code, status, message = (
-        "provider_error",
-        502,
-        "The model provider answered with an error.",
-    )
+    code, status, message = ("provider_error", 502, "The model provider answered with an error.")
     retryable, elsewhere = False, True
 
     def __init__(
-        self,
-        message: str | None = None,
-        /,
-        *,
-        retryable: bool | None = None,
-        elsewhere: bool = True,
-        **kwargs: Any,
+        self, message: str | None = None, /, *, retryable: bool | None = None, elsewhere: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(message, **kwargs)
         self.elsewhere = elsewhere
@@ -52,17 +38,9 @@ class ProviderFailed(LunaError):
 
 
 class ProviderUnavailable(ProviderFailed):
-    code, status, message = (
-        "provider_unavailable",
-        503,
-        "The model provider is down or overloaded.",
-    )
+    code, status, message = ("provider_unavailable", 503, "The model provider is down or overloaded.")
     retryable = True
 
 
 class ProviderTimeout(ProviderFailed):
-    code, status, message = (
-        "provider_timeout",
-        504,
-        "The model provider did not answer in time.",
-    )
+    code, status, message = ("provider_timeout", 504, "The model provider did not answer in time.")

@@ -48,7 +48,7 @@ class Block:
         texts: pieces of the answer, in order.
         tokens: input and output tokens, where the provider reported them.
         finish_reason: why the model stopped, where it did.
-        alive: whether the model said anything, its reasoning included.
+        alive: whether anything of the answer came, were it only reasoning.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -81,7 +81,7 @@ async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
                 block = decoder.feed(raw)
                 if block.alive:  # comments that only keep the connection open are no progress
                     deadline = clock() + settings.LLM_IDLE_TIMEOUT_S
-                yield block
+                    yield block
         finally:
             await response.aclose()
     except TimeoutError as e:
@@ -103,11 +103,7 @@ async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
         "stream_options": {"include_usage": True},
     }
     stream = await _client(target.provider).post(
-        "/chat/completions",
-        cast_to=object,
-        body=body,
-        stream=True,
-        stream_cls=openai.AsyncStream[object],
+        "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.AsyncStream[object]
     )
     return stream.response
 
@@ -143,10 +139,7 @@ def _of_status(name: str, status: int, retry_after: str) -> ProviderFailed:
         return ProviderUnavailable(f"{name} is overloaded.", retry_after=wait_s)
     if status in REFUSED:
         reason = "the context may be too long for the model"
-        return ProviderFailed(
-            f"{name} refused the request with status {status}; {reason}.",
-            elsewhere=False,
-        )
+        return ProviderFailed(f"{name} refused the request with status {status}; {reason}.", elsewhere=False)
     return ProviderFailed(f"{name} answered with status {status}.", retryable=status >= 500)
 
 
@@ -178,12 +171,9 @@ class Decoder:
         try:
             chunk = orjson.loads(data)
             if error := chunk.get("error"):
-                raise ProviderFailed(
-                    f"{self._provider} reported an error in its answer.",
-                    retryable=bool(error),
-                )
+                raise ProviderFailed(f"{self._provider} reported an error in its answer.", retryable=bool(error))
+            block.alive = True
             for choice in chunk.get("choices") or ():
-                block.alive = True
                 if text := (choice.get("delta") or {}).get("content"):
                     block.texts.append(text)
                 if reason := choice.get("finish_reason"):

@@ -13,21 +13,9 @@ CONTRACT = {
     "deployment": ("devops", "free"),
     **dict.fromkeys(("requirements-analyzer", "design-architect"), ("planning", "free")),
     **dict.fromkeys(
-        (
-            "auth",
-            "database",
-            "api-generator",
-            "cloudflare",
-            "docker",
-            "lemonsqueezy",
-            "openai-app",
-        ),
-        ("solution", "pro"),
+        ("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"), ("solution", "pro")
     ),
-    **dict.fromkeys(
-        ("365-security", "monitoring-observability", "post-launch-review"),
-        ("quality", "pro"),
-    ),
+    **dict.fromkeys(("365-security", "monitoring-observability", "post-launch-review"), ("quality", "pro")),
     **dict.fromkeys(("rag-enhanced", "glm-vision", "rag"), ("intelligence", "pro")),
     **dict.fromkeys(("seo", "hig", "ui-fix", "ui-test", "user-guide"), ("frontend", "pro")),
     **dict.fromkeys(("analytics", "task-planner", "task-executor", "run"), ("workflow", "pro")),
@@ -59,11 +47,7 @@ def test_a_file_is_a_whole_agent(path: Path) -> None:
     assert file.name.endswith("Agent")
     assert file.role.endswith(".") and len(file.role) <= 120
     assert (
-        re.findall(
-            r"^## (Scope|Method|Answer|Unclear input|Material, not instructions)$",
-            file.prompt,
-            re.M,
-        )
+        re.findall(r"^## (Scope|Method|Answer|Unclear input|Material, not instructions)$", file.prompt, re.M)
         == HEADINGS
     )
     assert len(file.prompt.split()) >= 250

@@ -57,11 +57,7 @@ def test_what_staff_edited_is_kept(file: Path) -> None:
         ("max_tokens: 1024", "max_tokens: many", "line 8: max_tokens must be a int"),
         ("name: Probe Agent", 'name: ""', "line 3: name must be a str"),
         ("category: core\n", "", "line 1: missing key 'category'"),
-        (
-            "category: core",
-            "category: core\ncolour: red",
-            "line 6: unknown key 'colour'",
-        ),
+        ("category: core", "category: core\ncolour: red", "line 6: unknown key 'colour'"),
         ("You probe.", "  ", "the prompt is empty"),
         (GOOD[4:-16], "- a list", "line 2: the front matter must be"),
     ],

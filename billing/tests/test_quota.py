@@ -17,14 +17,7 @@ from testing.upstream import Answer, Upstream, delta
 
 
 def begin(user: Any) -> tuple[Run, quota.Usage]:
-    return runs.begin(
-        user=user,
-        agent="run",
-        provider="deepseek",
-        model="m",
-        text="in",
-        request_id="r",
-    )
+    return runs.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
 
 
 def used(user: Any) -> int:
@@ -101,11 +94,7 @@ def test_usage_headers(api: Api, alice: Any, upstream: Upstream) -> None:
     use(alice, 79)
     headers = api.execute(alice).headers
 
-    assert (
-        headers["X-Usage-Used"],
-        headers["X-Usage-Limit"],
-        headers["X-Usage-Remaining"],
-    ) == ("80", "100", "20")
+    assert (headers["X-Usage-Used"], headers["X-Usage-Limit"], headers["X-Usage-Remaining"]) == ("80", "100", "20")
     assert headers["X-Usage-Warning"] == "80% of monthly limit reached"
 
 

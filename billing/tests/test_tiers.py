@@ -12,27 +12,16 @@ from testing.client import Api
 
 
 @pytest.mark.parametrize(
-    ("name", "executions", "requests_per_minute"),
-    [("free", 100, 60), ("pro", 10_000, 600), ("team", 100_000, 6_000)],
+    ("name", "executions", "requests_per_minute"), [("free", 100, 60), ("pro", 10_000, 600), ("team", 100_000, 6_000)]
 )
 def test_the_contracts_figures(name: str, executions: int, requests_per_minute: int) -> None:
     tier = tiers.of(name)
-    assert (tier.executions, tier.requests_per_minute, tier.api_keys) == (
-        executions,
-        requests_per_minute,
-        5,
-    )
+    assert (tier.executions, tier.requests_per_minute, tier.api_keys) == (executions, requests_per_minute, 5)
 
 
 @pytest.mark.parametrize(
     ("tier", "required", "allowed"),
-    [
-        ("free", "free", True),
-        ("free", "pro", False),
-        ("pro", "pro", True),
-        ("team", "pro", True),
-        ("x", "pro", False),
-    ],
+    [("free", "free", True), ("free", "pro", False), ("pro", "pro", True), ("team", "pro", True), ("x", "pro", False)],
 )
 def test_what_a_tier_allows(tier: str, required: str, allowed: bool) -> None:
     assert tiers.allows(tier, required) is allowed

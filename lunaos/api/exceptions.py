@@ -25,11 +25,7 @@ class Forbidden(errors.LunaError):
 
 
 class MethodNotAllowed(errors.LunaError):
-    code, status, message = (
-        "method_not_allowed",
-        405,
-        "This path does not take this method.",
-    )
+    code, status, message = ("method_not_allowed", 405, "This path does not take this method.")
 
 
 class BadRequest(errors.LunaError):
@@ -87,12 +83,7 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response:
 def plain_response(exc: Exception) -> HttpResponse:
     """The same answer outside DRF: before a stream opens, or from Django's own error views."""
     status, body, headers = body_and_headers(exc)
-    return HttpResponse(
-        json.dumps(body),
-        status=status,
-        content_type="application/json",
-        headers=headers,
-    )
+    return HttpResponse(json.dumps(body), status=status, content_type="application/json", headers=headers)
 
 
 def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:

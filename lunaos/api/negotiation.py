@@ -15,9 +15,6 @@ class OneRenderer(BaseContentNegotiation):
         return next(matching, None)
 
     def select_renderer(
-        self,
-        request: Request,
-        renderers: list[BaseRenderer],
-        format_suffix: str | None = None,
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
         return renderers[0], renderers[0].media_type

@@ -30,10 +30,7 @@ class NamedCursorPagination(pagination.CursorPagination):
         return Response({self.plural: data, "nextCursor": query.get("cursor", [None])[0]})
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        cursor = {
-            "type": ["string", "null"],
-            "description": "Send as `cursor` for the next page; null on the last.",
-        }
+        cursor = {"type": ["string", "null"], "description": "Send as `cursor` for the next page; null on the last."}
         return {
             "type": "object",
             "required": [self.plural, "nextCursor"],

@@ -73,10 +73,4 @@ def hit(request: HttpRequest, *, scope: str, subject: str, rate: str, count: boo
 def by_address(request: HttpRequest, *, count: bool) -> Window:
     """The window of a client without credentials."""
     rate = f"{settings.ANONYMOUS_REQUESTS_PER_MINUTE}/m"
-    return hit(
-        request,
-        scope="address",
-        subject=client_address(request),
-        rate=rate,
-        count=count,
-    )
+    return hit(request, scope="address", subject=client_address(request), rate=rate, count=count)

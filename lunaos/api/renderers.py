@@ -14,12 +14,7 @@ class EnvelopeRenderer(BaseRenderer):
     format = "json"
     charset = None
 
-    def render(
-        self,
-        data: Any,
-        accepted_media_type: str | None = None,
-        renderer_context: Any = None,
-    ) -> bytes:
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
         response = (renderer_context or {}).get("response")
         if response is not None and (response.exception or response.status_code == 204):
             return json.dumps(data) if data is not None else b""

@@ -11,16 +11,14 @@ from lunaos import errors as frame
 from lunaos.errors import LunaError
 
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 ERROR_REF = {"$ref": "#/components/schemas/Error"}
 ERROR_SCHEMA = {
     "type": "object",
     "required": ["error", "code"],
     "properties": {
         "error": {"type": "string", "description": "A sentence for a person."},
-        "code": {
-            "type": "string",
-            "description": "For a program; never changes its meaning.",
-        },
+        "code": {"type": "string", "description": "For a program; never changes its meaning."},
         "detail": {"description": "More for developers; only when the server runs with DEBUG."},
         "fields": {
             "type": "array",
@@ -29,10 +27,7 @@ ERROR_SCHEMA = {
                 "type": "object",
                 "required": ["field", "message", "code"],
                 "properties": {
-                    "field": {
-                        "type": "string",
-                        "description": "Dotted path, `files.0.path`.",
-                    },
+                    "field": {"type": "string", "description": "Dotted path, `files.0.path`."},
                     "message": {"type": "string"},
                     "code": {"type": "string"},
                 },
@@ -41,10 +36,7 @@ ERROR_SCHEMA = {
     },
 }
 HEADERS = {
-    "X-Request-Id": (
-        "string",
-        "Yours, where you sent a sane one; it is in every log line of the request.",
-    ),
+    "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
     "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
     "X-RateLimit-Remaining": ("integer", "Requests left in this minute."),
     "X-RateLimit-Reset": ("integer", "Unix seconds at which the minute ends."),
@@ -62,11 +54,7 @@ def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
 
 def _error_response(kinds: list[type[LunaError]]) -> OpenApiResponse:
     examples = [OpenApiExample(kind.code, value={"error": kind.message, "code": kind.code}) for kind in kinds]
-    return OpenApiResponse(
-        ERROR_REF,
-        description=", ".join(f"`{kind.code}`" for kind in kinds),
-        examples=examples,
-    )
+    return OpenApiResponse(ERROR_REF, description=", ".join(f"`{kind.code}`" for kind in kinds), examples=examples)
 
 
 class EnvelopeSchema(AutoSchema):
@@ -76,12 +64,17 @@ class EnvelopeSchema(AutoSchema):
         response = super()._get_response_for_code(serializer, status_code, *args, **kwargs)
         content = response.get("content", {}).get(JSON)
         if content and content["schema"] != ERROR_REF:
-            content["schema"] = {
-                "type": "object",
-                "required": ["data"],
-                "properties": {"data": content["schema"]},
-            }
+            content["schema"] = {"type": "object", "required": ["data"], "properties": {"data": content["schema"]}}
+        if stream := response.get("content", {}).get(EVENT_STREAM):
+            stream["schema"] = _event(stream["schema"])
         return response
+
+
+def _event(data: dict[str, Any]) -> dict[str, Any]:
+    """A server-sent event whose data is JSON of the given schema, in the form OpenAPI 3.2 gives event streams."""
+    content = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
+    position = {"type": "string", "description": "The event's position in the run."}
+    return {"type": "object", "required": ["data"], "properties": {"id": position, "data": content}}
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -110,31 +103,27 @@ def document_frame(result: dict[str, Any], generator: Any, request: Any, public:
 
 
 def _document_operation(operation: dict[str, Any]) -> None:
-    shared: list[type[LunaError]] = [
-        frame.RateLimited,
-        LunaError,
-        frame.ServiceUnavailable,
-    ]
+    shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
     if any(operation.get("security", [])):
-        shared += [
-            frame.NotAuthenticated,
-            frame.TokenInvalid,
-            frame.TokenExpired,
-            frame.ApiKeyInvalid,
-        ]
+        shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
     if "requestBody" in operation or "parameters" in operation:
         shared.append(frame.ValidationFailed)
     if "requestBody" in operation:
-        shared += [
-            frame.MalformedJson,
-            frame.PayloadTooLarge,
-            frame.UnsupportedMediaType,
-        ]
+        shared += [frame.MalformedJson, frame.PayloadTooLarge, frame.UnsupportedMediaType]
     for kind in shared:
         _add_error(operation["responses"], kind)
     for response in operation["responses"].values():
+        _key_examples_by_code(response)
         response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
     operation["responses"] = dict(sorted(operation["responses"].items()))
+
+
+def _key_examples_by_code(response: dict[str, Any]) -> None:
+    """drf-spectacular turns the names of examples into CamelCase."""
+    content = response.get("content", {}).get(JSON, {})
+    if content.get("schema") == ERROR_REF:
+        examples = [example["value"] for example in content["examples"].values()]
+        content["examples"] = {value["code"]: {"value": value} for value in examples}
 
 
 def _add_error(responses: dict[str, Any], kind: type[LunaError]) -> None:

@@ -44,11 +44,7 @@ class EventStreamResponse(StreamingHttpResponse):
         self._error: Exception | None = None
         self._ended = False
         self._news = asyncio.Event()
-        super().__init__(
-            self._body(),
-            content_type="text/event-stream",
-            headers={**HEADERS, **headers},
-        )
+        super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> None:
         """Start the run and wait for its first events.
@@ -104,10 +100,7 @@ class EventStreamResponse(StreamingHttpResponse):
                     position += len(events)
             if self._error:
                 error = translate(self._error)
-                yield encode(
-                    position + 1,
-                    {"type": "error", "error": str(error), "code": error.code},
-                )
+                yield encode(position + 1, {"type": "error", "error": str(error), "code": error.code})
         finally:
             await self._stop()
 

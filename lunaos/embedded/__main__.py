@@ -96,11 +96,7 @@ def run_command(command: list[str], *, llm: bool) -> int:
 def base_environment(home: Home) -> dict[str, str]:
     """What every child gets; a secret of the environment's own wins."""
     secret = os.environ.get("DJANGO_SECRET_KEY") or home.secret("secret-key")
-    return {
-        "LUNAOS_HOME": str(home.path),
-        "DJANGO_SECRET_KEY": secret,
-        "PYTHONUNBUFFERED": "1",
-    }
+    return {"LUNAOS_HOME": str(home.path), "DJANGO_SECRET_KEY": secret, "PYTHONUNBUFFERED": "1"}
 
 
 def start_servers(supervisor: Supervisor, home: Home) -> None:
@@ -123,27 +119,8 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 def platform(home: Home, port: int) -> list[Program]:
     """The platform's own processes."""
     celery = [sys.executable, "-m", "celery", "-A", "lunaos"]
-    daphne = [
-        sys.executable,
-        "-m",
-        "daphne",
-        "-b",
-        "127.0.0.1",
-        "-p",
-        str(port),
-        "-v",
-        "0",
-        "--no-server-name",
-    ]
-    worker = [
-        "worker",
-        "--pool",
-        "threads",
-        "--concurrency",
-        "4",
-        "--without-gossip",
-        "--without-mingle",
-    ]
+    daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
+    worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
     beat = ["beat", "--schedule", str(home.path / "beat-schedule"), "--pidfile", ""]
     return [
         Program("worker", [*celery, *worker], home.logs / "worker.log"),

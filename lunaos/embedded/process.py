@@ -64,10 +64,7 @@ def _leave_root() -> None:
     To the kernel the files are still root's own, so that no folder needs another owner or mode, wherever it lies.
     """
     if _libc.unshare(CLONE_NEWUSER) != 0:
-        raise OSError(
-            ctypes.get_errno(),
-            "root may not make a user namespace here; run as an ordinary user",
-        )
+        raise OSError(ctypes.get_errno(), "root may not make a user namespace here; run as an ordinary user")
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{UNPRIVILEGED_ID} 0 1")
     Path("/proc/self/gid_map").write_text(f"{UNPRIVILEGED_ID} 0 1")

@@ -56,15 +56,7 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         "unix_socket_permissions": "0700",
         "max_connections": "200",
         "shared_buffers": "128MB",
-        **(
-            {}
-            if durable
-            else {
-                "fsync": "off",
-                "synchronous_commit": "off",
-                "full_page_writes": "off",
-            }
-        ),
+        **({} if durable else {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}),
     }
     settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     program = Program(
@@ -79,23 +71,9 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def _initialise(tools: Path, data: Path) -> None:
-    command = [
-        str(tools / "initdb"),
-        "-D",
-        str(data),
-        "-U",
-        USER,
-        "-A",
-        "trust",
-        "-E",
-        "UTF8",
-        "--locale=C.UTF-8",
-    ]
+    command = [str(tools / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
     done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: before_exec(signal.SIGKILL, drop_root=True),
+        command, capture_output=True, text=True, preexec_fn=lambda: before_exec(signal.SIGKILL, drop_root=True)
     )
     if done.returncode:
         raise SystemExit(f"PostgreSQL could not be set up: {done.stderr.strip()}")
@@ -148,10 +126,7 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     program = Program(
-        "Valkey",
-        [str(_valkey_binary()), *arguments],
-        home.logs / "valkey.log",
-        ready=lambda: _pings(path),
+        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _pings(path)
     )
     return program, f"unix://{path}?db=0"
 
@@ -186,10 +161,7 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
         ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
         env={"LLAMA_PORT": str(port), "LLAMA_KEY": key, "LLAMA_WEIGHTS": str(weights)},
     )
-    return program, {
-        "LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1",
-        "LOCAL_API_KEY": key,
-    }
+    return program, {"LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1", "LOCAL_API_KEY": key}
 
 
 def answers(url: str) -> bool:

@@ -11,14 +11,7 @@ from runs.models import Run, RunText
 
 
 def begin(user: Any) -> Run:
-    return services.begin(
-        user=user,
-        agent="run",
-        provider="deepseek",
-        model="m",
-        text="in",
-        request_id="r",
-    )[0]
+    return services.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")[0]
 
 
 def test_runs_that_nobody_executes_are_ended_and_given_back(alice: Any) -> None:
@@ -28,11 +21,7 @@ def test_runs_that_nobody_executes_are_ended_and_given_back(alice: Any) -> None:
 
     dead.refresh_from_db()
     alive.refresh_from_db()
-    assert (dead.status, dead.error_code, dead.charge) == (
-        "interrupted",
-        "interrupted",
-        "released",
-    )
+    assert (dead.status, dead.error_code, dead.charge) == ("interrupted", "interrupted", "released")
     assert alive.status == "running"
     assert MonthlyUsage.objects.get(user=alice).executions == 1
 
@@ -46,12 +35,7 @@ def test_preparing_partitions_twice_changes_nothing(database: None) -> None:
     tasks.prepare_partitions()
     assert partitions.ensure() == partitions.ensure()
     names = partitions.ensure(datetime(2031, 11, 5, tzinfo=UTC))
-    assert names == [
-        "runs_text_2031_11",
-        "runs_text_2031_12",
-        "runs_text_2032_01",
-        "runs_text_2032_02",
-    ]
+    assert names == ["runs_text_2031_11", "runs_text_2031_12", "runs_text_2032_01", "runs_text_2032_02"]
 
 
 def test_a_text_lies_in_the_partition_of_its_month(alice: Any) -> None:

@@ -21,29 +21,16 @@ def test_allowed_and_other_origins(url: str) -> None:
     allowed = httpx.get(f"{url}/agents/list", headers={"Origin": ORIGIN})
     assert allowed.headers["Access-Control-Allow-Origin"] == ORIGIN
     exposed = allowed.headers["Access-Control-Expose-Headers"]
-    for name in (
-        "X-RateLimit-Limit",
-        "X-RateLimit-Remaining",
-        "X-RateLimit-Reset",
-        "Retry-After",
-        "X-Request-Id",
-    ):
+    for name in ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "X-Request-Id"):
         assert name in exposed
-    for name in (
-        "X-Usage-Used",
-        "X-Usage-Limit",
-        "X-Usage-Remaining",
-        "X-Usage-Warning",
-        "X-Run-Id",
-    ):
+    for name in ("X-Usage-Used", "X-Usage-Limit", "X-Usage-Remaining", "X-Usage-Warning", "X-Run-Id"):
         assert name in exposed
 
     other = httpx.get(f"{url}/agents/list", headers={"Origin": "https://evil.example"})
     assert "Access-Control-Allow-Origin" not in other.headers
 
     preflight = httpx.options(
-        f"{url}/agents/execute",
-        headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"},
+        f"{url}/agents/execute", headers={"Origin": ORIGIN, "Access-Control-Request-Method": "POST"}
     )
     assert preflight.status_code == 200
     assert "authorization" in preflight.headers["Access-Control-Allow-Headers"]

@@ -29,24 +29,12 @@ RESPONSES: dict[str, tuple[int, Request]] = {
     "stream": (200, lambda api, user: api.execute(user)),
     "stream that failed": (502, lambda api, user: api.execute(user, context="fail")),
     "not authenticated": (401, lambda api, user: api.get("/auth/me")),
-    "bad token": (
-        401,
-        lambda api, user: api.get("/auth/me", headers={"Authorization": "Bearer x"}),
-    ),
+    "bad token": (401, lambda api, user: api.get("/auth/me", headers={"Authorization": "Bearer x"})),
     "validation": (400, lambda api, user: api.post("/auth/login", json={})),
-    "malformed": (
-        400,
-        lambda api, user: api.post("/auth/login", content="{", headers=JSON),
-    ),
+    "malformed": (400, lambda api, user: api.post("/auth/login", content="{", headers=JSON)),
     "wrong method": (405, lambda api, user: api.put("/auth/login")),
-    "media type": (
-        415,
-        lambda api, user: api.post("/auth/login", content="a=1", headers={"Content-Type": "text/x"}),
-    ),
-    "too large": (
-        413,
-        lambda api, user: api.post("/auth/login", content=b"1" * 1_100_000, headers=JSON),
-    ),
+    "media type": (415, lambda api, user: api.post("/auth/login", content="a=1", headers={"Content-Type": "text/x"})),
+    "too large": (413, lambda api, user: api.post("/auth/login", content=b"1" * 1_100_000, headers=JSON)),
     "pro required": (403, lambda api, user: api.execute(user, agent="seo")),
     "unknown agent": (404, lambda api, user: api.execute(user, agent="nobody")),
     "unknown path": (404, lambda api, user: api.get("/no/such/path")),
@@ -55,10 +43,7 @@ RESPONSES: dict[str, tuple[int, Request]] = {
     "static": (200, lambda api, user: api.get("/static/admin/css/base.css")),
     "admin": (302, lambda api, user: api.get("/admin/")),
     "admin login": (200, lambda api, user: api.get("/admin/login/")),
-    "unknown host": (
-        400,
-        lambda api, user: api.get("/admin/login/", headers={"Host": "evil.example"}),
-    ),
+    "unknown host": (400, lambda api, user: api.get("/admin/login/", headers={"Host": "evil.example"})),
     "redirect": (302, lambda api, user: api.get("/")),
     "options": (200, lambda api, user: api.options("/auth/me", headers=api.as_(user))),
 }
@@ -84,14 +69,7 @@ def test_headers(response: httpx.Response) -> None:
     assert "unsafe" not in headers["Content-Security-Policy"]
     if not headers.get("Content-Type", "").startswith("text/html"):
         assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
-    for closed in (
-        "camera",
-        "microphone",
-        "geolocation",
-        "usb",
-        "accelerometer",
-        "gyroscope",
-    ):
+    for closed in ("camera", "microphone", "geolocation", "usb", "accelerometer", "gyroscope"):
         assert f"{closed}=()" in headers["Permissions-Policy"]
     assert "Server" not in headers and "X-Powered-By" not in headers
     assert re.fullmatch(r"total;dur=\d+\.\d", headers["Server-Timing"])
@@ -107,10 +85,7 @@ def test_a_sane_request_id_is_kept(api: Api, sent: str) -> None:
 
 @pytest.mark.parametrize("sent", ["", "x" * 129, "a b", "a;b", "<script>", "a\tb"])
 def test_another_request_id_is_replaced(api: Api, sent: str) -> None:
-    assert re.fullmatch(
-        r"[0-9a-f-]{36}",
-        api.get("/health", headers={"X-Request-Id": sent}).headers["X-Request-Id"],
-    )
+    assert re.fullmatch(r"[0-9a-f-]{36}", api.get("/health", headers={"X-Request-Id": sent}).headers["X-Request-Id"])
 
 
 def test_an_allowed_origin_is_not_there_by_default(api: Api) -> None:

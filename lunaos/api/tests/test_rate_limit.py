@@ -87,11 +87,7 @@ def test_each_tier_has_its_figure(api: Api, bob: Any, carol: Any) -> None:
 
 def test_remaining_counts_down(api: Api, alice: Any) -> None:
     left = [int(api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Remaining"]) for _ in range(3)]
-    assert left in (
-        [59, 58, 57],
-        [59, 58, 59],
-        [59, 59, 58],
-    )  # the window may end meanwhile
+    assert left in ([59, 58, 57], [59, 58, 59], [59, 59, 58])  # the window may end meanwhile
 
 
 def test_health_is_never_refused(api: Api) -> None:

@@ -1,0 +1,151 @@
+"""What a provider can do wrong, and what the client hears of it."""
+
+import time
+from typing import Any
+
+import pytest
+
+from lunaos.embedded.servers import free_port
+from runs.models import Run
+from testing.client import Api, answer, error, events
+from testing.servers import daphne
+from testing.upstream import Answer, Upstream, delta, says
+
+
+@pytest.mark.parametrize(
+    ("status", "expected", "attempts"),
+    [
+        (400, (502, "provider_error"), 1),
+        (401, (502, "provider_error"), 1),
+        (403, (502, "provider_error"), 1),
+        (404, (502, "provider_error"), 1),
+        (500, (502, "provider_error"), 2),
+        (429, (503, "provider_unavailable"), 2),
+        (502, (503, "provider_unavailable"), 2),
+        (503, (503, "provider_unavailable"), 2),
+        (529, (503, "provider_unavailable"), 2),
+    ],
+)
+def test_an_error_status(
+    api: Api, alice: Any, upstream: Upstream, status: int, expected: tuple[int, str], attempts: int
+) -> None:
+    upstream.plays(Answer(status=status))
+    response = api.execute(alice)
+
+    assert error(response) == expected
+    assert len(upstream.requests) == attempts
+    assert ("Retry-After" in response.headers) == (expected[0] == 503)
+    run = Run.objects.get(user=alice)
+    assert (run.status, run.error_code, run.charge) == ("failed", expected[1], "released")
+    assert response.headers["X-Run-Id"] == str(run.pk)
+
+
+def test_the_providers_own_waiting_time_is_passed_on(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=429, headers={"Retry-After": "17"}))
+    assert api.execute(alice).headers["Retry-After"] == "17"
+
+
+def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=503), says("at last"))
+    assert answer(api.execute(alice)) == "at last"
+    assert Run.objects.get(user=alice).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["cut"],
+        [b"data: no json\n\n"],
+        [b'data: {"error": {"message": "overloaded"}}\n\n'],
+        [b'data: {"choices": 5}\n\n'],
+        [b"data: []\n\n"],
+        [b"<html>hello</html>"],
+        [],
+    ],
+)
+def test_nonsense_before_the_first_byte_is_an_http_error(
+    api: Api, alice: Any, upstream: Upstream, pieces: list[Any]
+) -> None:
+    upstream.plays(Answer(pieces=pieces))
+    assert error(api.execute(alice)) == (502, "provider_error")
+    assert Run.objects.get(user=alice).status == "failed"
+
+
+@pytest.mark.parametrize("broken", [["cut"], [b'data: {"error": {"message": "overloaded"}}\n\n'], [b"data: {\n\n"], []])
+def test_what_breaks_later_is_an_error_event(api: Api, alice: Any, upstream: Upstream, broken: list[Any]) -> None:
+    upstream.plays(Answer(pieces=[delta("half"), 0.05, *broken]))
+    response = api.execute(alice)
+
+    assert response.status_code == 200
+    last = events(response)[-1]
+    assert (last["type"], last["code"]) == ("error", "provider_error") and last["error"]
+    assert answer(response) == "half"
+    run = Run.objects.get(user=alice)
+    assert (run.status, run.charge) == ("failed", "settled")
+    assert len(upstream.requests) == 1  # never asked again once something was said
+
+
+def test_nobody_there(database: None, alice: Any, tmp_path: Any) -> None:
+    nowhere = f"http://127.0.0.1:{free_port()}/v1"
+    changes = {"DEEPSEEK_BASE_URL": nowhere, "DEEPSEEK_API_KEY": "x", "LLM_RETRIES": "1"}
+    with daphne(tmp_path / "web.log", **changes) as url, Api(base_url=url, timeout=30) as api:
+        response = api.execute(alice)
+        assert error(response) == (503, "provider_unavailable")
+        assert int(response.headers["Retry-After"]) > 0
+
+
+def test_no_first_token_in_time(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.script = lambda asked: Answer(pieces=["hang"])
+    began = time.monotonic()
+    response = impatient.execute(alice, provider="openai")
+
+    assert error(response) == (504, "provider_timeout")
+    assert time.monotonic() - began < 5
+    assert upstream.client_gone.wait(5)
+
+
+def test_comments_that_keep_a_connection_alive_are_no_token(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[b": keep-alive\n\n", 0.2] * 20))
+    response = impatient.execute(alice, provider="openai")
+    assert events(response)[-1]["code"] == "provider_timeout"
+
+
+def test_a_stall_after_the_first_token(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("half"), "hang"]))
+    response = impatient.execute(alice)
+
+    assert events(response)[-1]["code"] == "provider_timeout"
+    assert answer(response) == "half"
+    assert upstream.client_gone.wait(5)
+    assert Run.objects.get(user=alice).error_code == "provider_timeout"
+
+
+def test_a_run_has_a_longest_time(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[piece for _ in range(40) for piece in (delta("x"), 0.2)]))
+    response = impatient.execute(alice)
+    assert events(response)[-1]["code"] == "provider_timeout"
+    assert "2 seconds" in events(response)[-1]["error"]
+
+
+def test_another_provider_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.script = lambda asked: Answer(status=503) if asked["model"] == "deepseek-chat" else says("from openai")
+    response = impatient.execute(alice)
+
+    start = events(response)[0]
+    assert (start["provider"], start["model"], start["fallbackFrom"]) == ("openai", "gpt-4o", "deepseek")
+    assert answer(response) == "from openai"
+    run = Run.objects.get(user=alice)
+    assert (run.provider, run.model, run.status) == ("openai", "gpt-4o", "succeeded")
+    assert upstream.headers[-1]["Authorization"] == "Bearer sk-planted-openai-secret"
+
+
+def test_a_refused_request_is_not_tried_elsewhere(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=400))
+    assert error(impatient.execute(alice)) == (502, "provider_error")
+    assert {asked["model"] for asked in upstream.requests} == {"deepseek-chat"}
+
+
+def test_all_providers_are_down(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=503))
+    assert error(impatient.execute(alice)) == (503, "provider_unavailable")
+    assert {asked["model"] for asked in upstream.requests} == {"deepseek-chat", "gpt-4o"}

@@ -1,0 +1,122 @@
+"""/openapi.json: valid, complete, and true of what the server does."""
+
+import ast
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from openapi_spec_validator import validate
+
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from testing.client import Api
+from testing.servers import ROOT
+from testing.upstream import Upstream
+
+PATHS = {
+    "/health": {"get"},
+    "/auth/signup": {"post"},
+    "/auth/login": {"post"},
+    "/auth/me": {"get"},
+    "/agents/list": {"get"},
+    "/agents/execute": {"post"},
+    "/runs": {"get"},
+    "/runs/{id}": {"get"},
+}
+# What no schema can say is refused with a documented 400: a weak password, an unknown model, a cursor of somebody else's.
+BEYOND_A_SCHEMA = [positive_data_acceptance]
+
+
+@pytest.fixture
+def document(api: Api) -> dict[str, Any]:
+    return api.get("/openapi.json").json()
+
+
+def test_it_is_valid_and_names_every_path(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    assert {path: set(operations) for path, operations in document["paths"].items()} == PATHS
+
+
+def test_successes_are_in_the_envelope(document: dict[str, Any]) -> None:
+    me = document["paths"]["/auth/me"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert me["required"] == ["data"]
+    assert me["properties"]["data"] == {"$ref": "#/components/schemas/Account"}
+
+
+def codes_in(operation: dict[str, Any]) -> set[str]:
+    return {
+        code
+        for response in operation["responses"].values()
+        for content in response.get("content", {}).values()
+        for code in content.get("examples", {})
+    }
+
+
+def test_execute_names_all_its_errors_and_events(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/agents/execute"]["post"]
+    assert {
+        *("not_authenticated", "token_invalid", "token_expired", "api_key_invalid", "rate_limited", "validation_error"),
+        *("malformed_json", "payload_too_large", "unsupported_media_type", "unknown_agent", "pro_required"),
+        *("quota_exceeded", "unknown_provider", "unknown_model", "provider_not_configured", "provider_error"),
+        *("provider_unavailable", "provider_timeout", "internal_error", "service_unavailable"),
+    } <= codes_in(operation)
+    stream = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    reference = stream["properties"]["data"]["contentSchema"]["$ref"]
+    events = document["components"]["schemas"][reference.rsplit("/", 1)[1]]
+    assert set(events["discriminator"]["mapping"]) == {"start", "chunk", "done", "error"}
+
+
+def error_codes_of_the_source() -> set[str]:
+    """The first string of every `code, status, message = …` in a class."""
+    found = set()
+    for path in ROOT.glob("*/**/*.py"):
+        if ".venv" in path.parts or "tests" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            match node:
+                case ast.Assign(targets=[ast.Tuple(elts=[ast.Name(id="code"), *_])], value=ast.Tuple(elts=[code, *_])):
+                    found.add(ast.literal_eval(code))
+    return found
+
+
+def test_every_error_code_is_documented(document: dict[str, Any]) -> None:
+    of_no_operation = {"not_found", "method_not_allowed", "forbidden", "bad_request"}
+    documented = {code for path in document["paths"].values() for op in path.values() for code in codes_in(op)}
+    assert error_codes_of_the_source() - of_no_operation <= documented
+
+
+def test_every_response_names_the_headers(document: dict[str, Any]) -> None:
+    for path in document["paths"].values():
+        for operation in path.values():
+            for response in operation["responses"].values():
+                assert {"X-Request-Id", "X-RateLimit-Remaining", "Server-Timing"} <= set(response["headers"])
+
+
+def test_the_server_keeps_to_the_schema(api: Api, carol: Any, upstream: Upstream) -> None:
+    """Schemathesis: generated requests, good and bad; every answer must be one that the document describes."""
+    schema = schemathesis.openapi.from_dict(api.get("/openapi.json").json())
+    schema.config.update(base_url=str(api.base_url))
+    credentials = api.as_(carol)
+
+    for result in schema.get_all_operations():
+        operation = result.ok()
+
+        @settings(
+            max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        )
+        @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE))
+        def well_formed(case: Any) -> None:
+            case.call_and_validate(headers=credentials, excluded_checks=BEYOND_A_SCHEMA)
+
+        @settings(
+            max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        )
+        @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
+        def ill_formed(case: Any) -> None:
+            case.call_and_validate(headers=credentials, excluded_checks=BEYOND_A_SCHEMA)
+
+        well_formed()
+        if operation.body or operation.query or operation.path_parameters:
+            ill_formed()
