@@ -17,7 +17,7 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, missing m
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
-	@$(BIN)/mypy .
+	@DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
 
 bench: $(VENV)/dev  ## how many streams one process carries; needs an otherwise idle machine

@@ -1,6 +1,7 @@
 """Requests a minute, by tier."""
 
 from typing import TYPE_CHECKING
+
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 

@@ -6,4 +6,4 @@ worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ["REDIS_URL"] = os.environ["REDIS_URL"].split("?")[0] + f"?db={worker}"
 os.environ.setdefault("LUNAOS_LOG_LEVEL", "WARNING")
 
-from lunaos.settings import *  # noqa: E402, F403
+from lunaos.settings import *  # noqa: E402

@@ -7,7 +7,6 @@ factor of two over the client's typed stream.
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import aiohttp

@@ -1,6 +1,7 @@
 """GET /runs and GET /runs/{id}"""
 
 from typing import Any
+
 import pytest
 
 from testing.client import Api, error

@@ -7,7 +7,6 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from openapi_spec_validator import validate
-
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from testing.client import Api

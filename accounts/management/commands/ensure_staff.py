@@ -3,10 +3,10 @@
 import secrets
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from accounts.models import User
-from django.conf import settings
 
 DEFAULT_EMAIL = "admin@localhost.localdomain"
 
