@@ -41,8 +41,8 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     from runs.models import RunText
 
     with django_db_blocker.unblock():
-        for key in redis.client().keys():
-            if not key.startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
+        for key in redis.client().scan_iter():
+            if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
                 redis.client().delete(key)
         yield
         User.objects.all().delete()

@@ -22,9 +22,9 @@ class UserManager(BaseUserManager["User"]):
 
     def load(self, user_id: str) -> "User | None":
         """Read one user by id, as every authenticated request does; the query is not built anew each time."""
-        columns = [field.column for field in self.model._meta.concrete_fields]
+        columns = [field.attname for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s", [user_id])
+            cursor.execute(f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s", [user_id])  # noqa: S608
             row = cursor.fetchone()
         return self.model.from_db(self.db, columns, row) if row else None
 

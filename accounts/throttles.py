@@ -1,8 +1,11 @@
 """The limit on guessing."""
 
+from typing import cast
+
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from lunaos.api import ratelimit
@@ -12,10 +15,10 @@ from lunaos.errors import RateLimited
 class SignInThrottle(BaseThrottle):
     """Ten attempts in five minutes per client address, for sign-up and for login each."""
 
-    def allow_request(self, request: Request, view: ViewSet) -> bool:
+    def allow_request(self, request: Request, view: APIView) -> bool:
         window = ratelimit.hit(
             request._request,
-            scope=f"sign-in:{view.action}",
+            scope=f"sign-in:{cast(ViewSet, view).action}",
             subject=ratelimit.client_address(request._request),
             rate=settings.SIGN_IN_ATTEMPTS,
         )

@@ -10,6 +10,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts import services, tokens
 from accounts.errors import EmailTaken, InvalidCredentials
+from accounts.identity import user_of
 from accounts.models import User
 from accounts.serializers import AccountSerializer, LogInSerializer, SessionSerializer, SignUpSerializer
 from accounts.throttles import SignInThrottle
@@ -50,7 +51,7 @@ class AuthViewSet(ViewSet):
     @action(detail=False)
     def me(self, request: Request) -> Response:
         """Tell who the credentials belong to."""
-        return Response(AccountSerializer(request.user).data)
+        return Response(AccountSerializer(user_of(request)).data)
 
     def get_throttles(self) -> list:
         extra = [SignInThrottle()] if self.action in ("signup", "login") else []

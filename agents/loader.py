@@ -50,7 +50,7 @@ class AgentFile:
         return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
 
 
-FRONT_MATTER = {field.name: field.type for field in fields(AgentFile) if field.name != "prompt"}
+FRONT_MATTER: dict[str, Any] = {field.name: field.type for field in fields(AgentFile) if field.name != "prompt"}
 
 
 def read(path: Path) -> AgentFile:

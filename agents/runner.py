@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -52,7 +52,7 @@ class Execution:
         return time.perf_counter() - self.started
 
 
-async def execute(execution: Execution) -> AsyncIterator[list[Event]]:
+async def execute(execution: Execution) -> AsyncGenerator[list[Event], None]:
     """Yield the run's events; whatever happens, the run is finished once when this ends.
 
     Raises:
@@ -74,7 +74,7 @@ async def execute(execution: Execution) -> AsyncIterator[list[Event]]:
     yield [_done(execution)]
 
 
-async def _answer(execution: Execution) -> AsyncIterator[list[Event]]:
+async def _answer(execution: Execution) -> AsyncGenerator[list[Event], None]:
     try:
         async with (
             asyncio.timeout(settings.LLM_RUN_TIMEOUT_S),

@@ -30,4 +30,4 @@ class ExecuteSerializer(serializers.Serializer[Any]):
         max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what the agent works on."
     )
     provider = serializers.CharField(max_length=32, required=False, default=None)
-    model = serializers.CharField(max_length=64, required=False, default=None)
+    model: Any = serializers.CharField(max_length=64, required=False, default=None)

@@ -10,9 +10,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
+from accounts.identity import user_of
 from agents import runner, services
 from agents.schema import EXECUTE
 from agents.serializers import CatalogueSerializer, ExecuteSerializer
+from lunaos.api.request import framed
 from lunaos.api.sse import event_response
 
 
@@ -34,9 +36,9 @@ class AgentViewSet(ViewSet):
         serializer = ExecuteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         execution, usage = services.start_execution(
-            user=request.user,
-            request_id=request._request.id,
-            started=request._request.started,
+            user=user_of(request),
+            request_id=framed(request).id,
+            started=framed(request).started,
             **serializer.validated_data,
         )
         return event_response(runner.execute(execution), {"X-Run-Id": str(execution.run.pk), **usage.headers})

@@ -1,6 +1,6 @@
 """Requests a minute, by tier."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
@@ -8,8 +8,10 @@ from rest_framework.throttling import BaseThrottle
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # at run time it would load itself half: a settings class imports this
 
+from accounts.models import User
 from billing import tiers
 from lunaos.api import ratelimit
+from lunaos.api.request import framed
 from lunaos.errors import RateLimited
 
 
@@ -22,13 +24,13 @@ class RateThrottle(BaseThrottle):
         Raises:
             RateLimited: the window is full.
         """
-        user = request.user
+        user = cast(User | None, request.user)
         if user is None:
             window = ratelimit.by_address(request._request, count=True)
         else:
             rate = f"{tiers.of(user.tier).requests_per_minute}/m"
             window = ratelimit.hit(request._request, scope="user", subject=str(user.pk), rate=rate)
-        request._request.rate_limit = window
+        framed(request).rate_limit = window
         if window.exceeded:
             raise _refusal(window, user.tier if user else None)
         return True
@@ -38,7 +40,7 @@ class Unthrottled(BaseThrottle):
     """Shows the window of the address and never refuses: health checks come as often as a balancer likes."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        request._request.rate_limit = ratelimit.by_address(request._request, count=False)
+        framed(request).rate_limit = ratelimit.by_address(request._request, count=False)
         return True
 
 

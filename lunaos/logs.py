@@ -22,7 +22,7 @@ def redact(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, An
     return {key: redact_text(value) if isinstance(value, str) else value for key, value in event.items()}
 
 
-PROCESSORS = [
+PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,

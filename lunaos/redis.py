@@ -1,6 +1,7 @@
 """Valkey or Redis, reached in one place."""
 
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
+from typing import Any
 
 from django.conf import settings
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
@@ -12,14 +13,14 @@ __all__ = ["CounterCache", "RedisError", "SharedPoolCache", "client"]
 KNOWN_KEYS = 10_000
 
 
-@lru_cache
+@cache
 def client() -> Redis:
     """The process's client; its pool is shared by all threads."""
     return Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
 
 
 class _SharedClient(RedisCacheClient):
-    def get_client(self, key: str | None = None, *, write: bool = False) -> Redis:
+    def get_client(self, key: Any = None, *, write: bool = False) -> Redis:
         return client()
 
 
@@ -30,11 +31,12 @@ class SharedPoolCache(RedisCache):
     every request.
     """
 
-    _client_class = _SharedClient
+    _client_class: type[_SharedClient] = _SharedClient
 
     @cached_property
     def _cache(self) -> RedisCacheClient:
-        return _shared(self._client_class)
+        kind: Any = self._client_class
+        return _shared(kind)
 
 
 class _CountingClient(_SharedClient):
@@ -42,7 +44,7 @@ class _CountingClient(_SharedClient):
         super().__init__(servers)
         self._known: set[str] = set()
 
-    def add(self, key: str, value: int, timeout: int | None) -> bool:
+    def add(self, key: Any, value: Any, timeout: Any) -> bool:
         if key in self._known:
             return False
         if len(self._known) > KNOWN_KEYS:
@@ -50,7 +52,7 @@ class _CountingClient(_SharedClient):
         self._known.add(key)
         return super().add(key, value, timeout)
 
-    def incr(self, key: str, delta: int) -> int:
+    def incr(self, key: Any, delta: Any) -> int:
         return client().incr(key, delta)
 
 
@@ -64,6 +66,6 @@ class CounterCache(SharedPoolCache):
     _client_class = _CountingClient
 
 
-@lru_cache
-def _shared(kind: type[_SharedClient]) -> _SharedClient:
+@cache
+def _shared(kind: Any) -> _SharedClient:
     return kind([settings.REDIS_URL])

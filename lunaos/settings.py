@@ -198,6 +198,8 @@ LLM_PROVIDERS = {
     name: {
         "base_url": env.str(f"{name.upper()}_BASE_URL", default=base_url),
         "api_key": env.str(f"{name.upper()}_API_KEY", default=""),
+        # Of one answer, in the model's tokens; 0 leaves it to the agent. The embedded model repeats itself for minutes.
+        "max_tokens": env.int(f"{name.upper()}_MAX_TOKENS", default=512 if name == "local" else 0),
         "models": models,  # seeds the catalogue; the first is the default; staff may add more in the admin
     }
     for name, base_url, models in (
@@ -213,7 +215,6 @@ LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
 LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)
 LLM_RUN_TIMEOUT_S = env.float("LLM_RUN_TIMEOUT_S", default=600.0)
 LLM_RETRIES = env.int("LLM_RETRIES", default=2)
-LLM_LOCAL_MAX_TOKENS = env.int("LLM_LOCAL_MAX_TOKENS", default=512)
 STREAM_OPEN_WITHIN_S = 2.0
 STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
 

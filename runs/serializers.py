@@ -48,7 +48,7 @@ class RunDetailSerializer(RunSerializer):
     output = serializers.SerializerMethodField()
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "input", "output")
+        fields = (*RunSerializer.Meta.fields, "input", "output")  # type: ignore[assignment]
 
     def get_input(self, run: Run) -> str:
         return self.context["text"].input if self.context["text"] else ""

@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
 
+from accounts.identity import user_of
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
 from lunaos.errors import NotFound
@@ -34,11 +35,11 @@ class RunViewSet(GenericViewSet[Run]):
         filters = RunFilterSerializer(data=request.query_params.dict())
         filters.is_valid(raise_exception=True)
         wanted = {name: value for name, value in filters.validated_data.items() if name in ("agent", "status")}
-        page = self.paginate_queryset(Run.objects.filter(user=request.user, **wanted))
+        page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **wanted))
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 
     @extend_schema(operation_id="getRun", responses={200: RunDetailSerializer, **errors(NotFound)})
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Read one run with its input and output."""
-        run, text = services.get(user=request.user, run_id=pk)
+        run, text = services.get(user=user_of(request), run_id=pk)
         return Response(RunDetailSerializer(run, context={"text": text}).data)

@@ -30,7 +30,7 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def daphne(log: Path, *, healthy: bool = True, **changes: str) -> Iterator[str]:
+def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
     """A web process; yields its base URL.
 
     Args:

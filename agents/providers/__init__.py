@@ -21,11 +21,13 @@ class Provider:
     Args:
         base_url: of its OpenAI-compatible API, `…/v1`; empty where it is not set up.
         api_key: never printed; the embedded server has one too.
+        max_tokens: the longest answer it may give, 0 where only the agent limits it.
     """
 
     name: str
     base_url: str
     api_key: str
+    max_tokens: int = 0
 
     def __repr__(self) -> str:
         return f"Provider({self.name})"
@@ -52,7 +54,7 @@ def get(name: str) -> Provider:
     if name not in settings.LLM_PROVIDERS:
         raise UnknownProvider(available=list(settings.LLM_PROVIDERS))
     config = settings.LLM_PROVIDERS[name]
-    return Provider(name, config["base_url"], config["api_key"])
+    return Provider(name, config["base_url"], config["api_key"], config["max_tokens"])
 
 
 def default() -> Provider:

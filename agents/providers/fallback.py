@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from django.conf import settings
@@ -14,7 +14,7 @@ from agents.providers.openai_compatible import Block, Prompt, stream
 FIRST_PAUSE_S = 0.2
 
 
-async def answer(targets: list[Target], prompt: Prompt) -> AsyncIterator[tuple[Target, Block]]:
+async def answer(targets: list[Target], prompt: Prompt) -> AsyncGenerator[tuple[Target, Block], None]:
     """Stream from the first target that answers.
 
     Args:
@@ -42,7 +42,7 @@ class NothingCame(Exception):
         self.error = error
 
 
-async def _persistently(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
+async def _persistently(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
     for attempt in range(settings.LLM_RETRIES + 1):
         came = False
         try:

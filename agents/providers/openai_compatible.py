@@ -5,7 +5,7 @@ factor of two over the client's typed stream.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from weakref import WeakKeyDictionary
 
@@ -56,7 +56,7 @@ class Block:
     alive: bool = False
 
 
-async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
+async def stream(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
     """Ask, and yield what comes as it comes.
 
     Raises:
@@ -92,12 +92,12 @@ async def stream(target: Target, prompt: Prompt) -> AsyncIterator[Block]:
 
 
 async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
-    """Send by the client's own `post`: its `create` spends half a millisecond on checking what is typed here already."""
+    """Send by the client's own `post`: its `create` takes half a millisecond to check what is typed here already."""
     body = {
         "model": target.model,
         "messages": prompt.messages,
         "temperature": prompt.temperature,
-        "max_tokens": prompt.max_tokens,
+        "max_tokens": min(prompt.max_tokens, target.provider.max_tokens or prompt.max_tokens),
         "stream": True,
         "stream_options": {"include_usage": True},
     }

@@ -1,5 +1,6 @@
 """Bringing files into the database."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ You probe.
 
 
 @pytest.fixture
-def file(tmp_path: Path, database: None) -> Path:
+def file(tmp_path: Path, database: None) -> Iterator[Path]:
     path = tmp_path / "probe.md"
     path.write_text(GOOD)
-    yield path  # type: ignore[misc]
+    yield path
     Agent.objects.filter(slug="probe").delete()
 
 

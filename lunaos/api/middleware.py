@@ -4,6 +4,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from typing import cast
 
 import structlog
 from asgiref.sync import sync_to_async
@@ -15,9 +16,10 @@ from django.utils.decorators import async_only_middleware
 
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
+from lunaos.api.request import FramedRequest
 from lunaos.api.sse import EventStreamResponse
 
-Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
+Handler = Callable[[FramedRequest], Awaitable[HttpResponseBase]]
 logger = structlog.get_logger("lunaos.request")
 
 SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
@@ -30,7 +32,10 @@ SECURITY_HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Embedder-Policy": "require-corp",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "accelerometer=(), camera=(), geolocation=(), gyroscope=(), magnetometer=(), microphone=(), usb=()",
+    "Permissions-Policy": ", ".join(
+        f"{feature}=()"
+        for feature in ("accelerometer", "camera", "geolocation", "gyroscope", "magnetometer", "microphone", "usb")
+    ),
 }
 
 
@@ -38,7 +43,7 @@ SECURITY_HEADERS = {
 def security_headers(get_response: Handler) -> Handler:
     """Put the contract's security headers on every response."""
 
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
+    async def middleware(request: FramedRequest) -> HttpResponseBase:
         response = await get_response(request)
         for name, value in SECURITY_HEADERS.items():
             response[name] = value
@@ -51,7 +56,7 @@ def security_headers(get_response: Handler) -> Handler:
 def request_context(get_response: Handler) -> Handler:
     """Give the request an id and a clock, and write one log line when its response starts."""
 
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
+    async def middleware(request: FramedRequest) -> HttpResponseBase:
         sent = request.headers.get("X-Request-Id", "")
         request.id = sent if SANE_REQUEST_ID.match(sent) else str(uuid.uuid4())
         request.started = time.perf_counter()
@@ -80,7 +85,7 @@ def rate_limit_headers(get_response: Handler) -> Handler:
     A refused credential counts against the address, so that guessing is not free.
     """
 
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
+    async def middleware(request: FramedRequest) -> HttpResponseBase:
         response = await get_response(request)
         state = getattr(request, "rate_limit", None)
         if state is None:
@@ -98,7 +103,7 @@ class ContentSecurityPolicy(CSPMiddleware):
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self.process_request(request)
-        response = await self.get_response(request)
+        response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
         if response.get("Content-Type", "").startswith("text/html"):
             return self.process_response(request, response)
         response["Content-Security-Policy"] = API_POLICY
@@ -109,7 +114,7 @@ class ContentSecurityPolicy(CSPMiddleware):
 def body_length(get_response: Handler) -> Handler:
     """Measure a body sent in chunks: DRF takes a request without Content-Length for one without a body."""
 
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
+    async def middleware(request: FramedRequest) -> HttpResponseBase:
         if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
             request.META["CONTENT_LENGTH"] = str(request._stream.seek(0, 2))
             request._stream.seek(0)
@@ -122,7 +127,7 @@ def body_length(get_response: Handler) -> Handler:
 def open_streams(get_response: Handler) -> Handler:
     """Wait for a stream's first events, so that what fails before them is an HTTP error with its status."""
 
-    async def middleware(request: HttpRequest) -> HttpResponseBase:
+    async def middleware(request: FramedRequest) -> HttpResponseBase:
         response = await get_response(request)
         if not isinstance(response, EventStreamResponse):
             return response

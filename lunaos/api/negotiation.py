@@ -1,5 +1,7 @@
 """One representation for all: JSON, and event streams where the contract says so."""
 
+from collections.abc import Iterable
+
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
@@ -10,11 +12,12 @@ from rest_framework.utils.mediatypes import media_type_matches
 class OneRenderer(BaseContentNegotiation):
     """Ignores `Accept`: DRF would answer 406 to `text/event-stream` before the action runs."""
 
-    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser | None:
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         matching = (parser for parser in parsers if media_type_matches(parser.media_type, request.content_type))
         return next(matching, None)
 
     def select_renderer(
-        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        renderer = next(iter(renderers))
+        return renderer, renderer.media_type

@@ -4,6 +4,9 @@ Each of these costs a request two hops to a thread and back, and no API route us
 none: the admin protects its own views, and nothing else is authenticated by a cookie.
 """
 
+from collections.abc import Awaitable
+from typing import cast
+
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -18,7 +21,7 @@ class _OnPages(MiddlewareMixin):
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info.startswith(PAGES):
             return await super().__acall__(request)
-        return await self.get_response(request)
+        return await cast(Awaitable[HttpResponseBase], self.get_response(request))
 
 
 class Sessions(_OnPages, SessionMiddleware):

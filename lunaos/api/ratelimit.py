@@ -3,10 +3,12 @@
 import logging
 import time
 from dataclasses import dataclass
+from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest
 from django_ratelimit.core import get_usage
+from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from lunaos.redis import RedisError
@@ -47,7 +49,7 @@ class Window:
 
 def client_address(request: HttpRequest) -> str:
     """The client's address, behind as many proxies as LUNAOS_TRUSTED_PROXIES says."""
-    return BaseThrottle().get_ident(request)
+    return BaseThrottle().get_ident(cast(Request, request))
 
 
 def hit(request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True) -> Window:

@@ -61,7 +61,9 @@ class EnvelopeSchema(AutoSchema):
     """Shows successes inside `{"data": …}`, as the renderer sends them."""
 
     def _get_response_for_code(self, serializer: Any, status_code: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        response = super()._get_response_for_code(serializer, status_code, *args, **kwargs)
+        response = super()._get_response_for_code(  # type: ignore[no-untyped-call]
+            serializer, status_code, *args, **kwargs
+        )
         content = response.get("content", {}).get(JSON)
         if content and content["schema"] != ERROR_REF:
             content["schema"] = {"type": "object", "required": ["data"], "properties": {"data": content["schema"]}}

@@ -24,6 +24,7 @@ def parameters() -> CommonParams:
     params.cache_type_k = params.cache_type_v = ggml_type.GGML_TYPE_Q8_0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     params.cache_ram_mib = 0
+    params.sampling.penalty_repeat = 1.1  # so small a model circles otherwise
     params.ui = False
     params.warmup = False
     return params

@@ -103,7 +103,7 @@ def _clear_away(pid_file: Path, mark: str) -> None:
 
 
 def _command_line(pid: str) -> str:
-    return subprocess.run(["ps", "-ww", "-o", "args=", "-p", pid], capture_output=True, text=True).stdout
+    return subprocess.run(["/bin/ps", "-ww", "-o", "args=", "-p", pid], capture_output=True, text=True).stdout
 
 
 def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:

@@ -23,7 +23,7 @@ PATHS = {
     "/runs": {"get"},
     "/runs/{id}": {"get"},
 }
-# What no schema can say is refused with a documented 400: a weak password, an unknown model, a cursor of somebody else's.
+# What no schema can say is refused with a documented 400: a weak password, an unknown model, a made-up cursor.
 BEYOND_A_SCHEMA = [positive_data_acceptance]
 
 
@@ -100,7 +100,7 @@ def test_the_server_keeps_to_the_schema(api: Api, carol: Any, upstream: Upstream
     credentials = api.as_(carol)
 
     for result in schema.get_all_operations():
-        operation = result.ok()
+        operation = result.ok()  # type: ignore[union-attr]
 
         @settings(
             max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True

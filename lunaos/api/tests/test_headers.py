@@ -22,6 +22,7 @@ SECURITY = {
 }
 Request = Callable[[Api, Any], httpx.Response]
 
+JSON = {"Content-Type": "application/json"}
 RESPONSES: dict[str, tuple[int, Request]] = {
     "health": (200, lambda api, user: api.get("/health")),
     "public list": (200, lambda api, user: api.get("/agents/list")),
@@ -47,7 +48,6 @@ RESPONSES: dict[str, tuple[int, Request]] = {
     "redirect": (302, lambda api, user: api.get("/")),
     "options": (200, lambda api, user: api.options("/auth/me", headers=api.as_(user))),
 }
-JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture

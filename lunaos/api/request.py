@@ -1,0 +1,27 @@
+"""What the frame knows of a request beyond Django."""
+
+from typing import cast
+
+from django.http import HttpRequest
+from rest_framework.request import Request
+
+from lunaos.api.ratelimit import Window
+
+
+class FramedRequest(HttpRequest):
+    """A request as the frame's middleware leaves it; for the type checker, Django's own object at run time.
+
+    Args:
+        id: the request id, the client's own or made.
+        started: when it came in, on the `time.perf_counter` clock.
+        rate_limit: the window that a throttle counted it in.
+    """
+
+    id: str
+    started: float
+    rate_limit: Window
+
+
+def framed(request: Request) -> FramedRequest:
+    """The request below DRF's."""
+    return cast(FramedRequest, request._request)
