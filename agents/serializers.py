@@ -26,8 +26,8 @@ class CatalogueSerializer(serializers.Serializer[Any]):
 
 class ExecuteSerializer(serializers.Serializer[Any]):
     agent = serializers.CharField(max_length=64)
-    context = serializers.CharField(
+    context = serializers.CharField(  # type: ignore[assignment] - the field; DRF's metaclass takes it off the class
         max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what the agent works on."
     )
     provider = serializers.CharField(max_length=32, required=False, default=None)
-    model: Any = serializers.CharField(max_length=64, required=False, default=None)
+    model = serializers.CharField(max_length=64, required=False, default=None)
