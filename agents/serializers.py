@@ -26,7 +26,7 @@ class CatalogueSerializer(serializers.Serializer[Any]):
 
 class ExecuteSerializer(serializers.Serializer[Any]):
     agent = serializers.CharField(max_length=64)
-    context = serializers.CharField(  # type: ignore[assignment] - the field; DRF's metaclass takes it off the class
+    context = serializers.CharField(  # type: ignore[assignment]
         max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what the agent works on."
     )
     provider = serializers.CharField(max_length=32, required=False, default=None)
