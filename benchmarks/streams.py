@@ -71,14 +71,26 @@ def make_tokens() -> list[str]:
     ]
 
 
-async def load(port: int, tokens: list[str], clients: int, seconds: float) -> tuple[list[Stream], float]:
-    """Streams one after the other on each of `clients` connections; the streams and the seconds it took."""
+async def load(
+    port: int, tokens: list[str], clients: int, seconds: float, rate: float = 0
+) -> tuple[list[Stream], float]:
+    """Streams one after the other on each of `clients` connections.
+
+    Args:
+        rate: streams a second in all, evenly spread; 0 for as many as there can be.
+
+    Returns:
+        The streams, and the seconds they took.
+    """
     streams: list[Stream] = []
     started = time.perf_counter()
 
     async def one(n: int) -> None:
         async with Connection(port) as connection:
-            while time.perf_counter() - started < seconds:
+            turn = n
+            while (now := time.perf_counter() - started) < seconds:
+                await asyncio.sleep(max(0, turn / rate - now) if rate else 0)
+                turn += clients
                 streams.append(await connection.post("/agents/execute", tokens[n % len(tokens)], QUICK))
 
     await asyncio.gather(*(one(n) for n in range(clients)))
@@ -133,14 +145,14 @@ def main() -> None:
         base = asyncio.run(direct(upstream_port))
         print("| clients | streams/s | first chunk, median ms | p95 ms | added, median ms | errors |")
         print("|---|---|---|---|---|---|")
-        for clients in (1, 8, 32, 64):
-            streams, took = asyncio.run(load(port, tokens, clients, options.seconds))
-            first = sorted(stream.first_s for stream in streams)
-            median, p95 = statistics.median(first), first[int(len(first) * 0.95)]
+        for clients, rate in ((1, 0), (8, 0), (8, 30), (8, 60), (32, 0), (64, 0)):
+            streams, took = asyncio.run(load(port, tokens, clients, options.seconds, rate))
+            first_ms = sorted(stream.first_s * 1000 for stream in streams)
+            median, p95 = statistics.median(first_ms), first_ms[int(len(first_ms) * 0.95)]
             broken = sum(not stream.complete for stream in streams)
+            who = f"{clients} at {rate}/s" if rate else f"{clients}"
             print(
-                f"| {clients} | {len(streams) / took:.0f} | {median * 1000:.1f} | {p95 * 1000:.1f} "
-                f"| {(median - base) * 1000:.1f} | {broken} |"
+                f"| {who} | {len(streams) / took:.0f} | {median:.1f} | {p95:.1f} | {median - base * 1000:.1f} | {broken} |"
             )
         if options.held:
             asyncio.run(hold(port, tokens, options.held, psutil.Process(server.pid)))
