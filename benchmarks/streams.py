@@ -150,10 +150,9 @@ def main() -> None:
             first_ms = sorted(stream.first_s * 1000 for stream in streams)
             median, p95 = statistics.median(first_ms), first_ms[int(len(first_ms) * 0.95)]
             broken = sum(not stream.complete for stream in streams)
+            added = median - base * 1000
             who = f"{clients} at {rate}/s" if rate else f"{clients}"
-            print(
-                f"| {who} | {len(streams) / took:.0f} | {median:.1f} | {p95:.1f} | {median - base * 1000:.1f} | {broken} |"
-            )
+            print(f"| {who} | {len(streams) / took:.0f} | {median:.1f} | {p95:.1f} | {added:.1f} | {broken} |")
         if options.held:
             asyncio.run(hold(port, tokens, options.held, psutil.Process(server.pid)))
 

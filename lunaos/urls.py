@@ -11,6 +11,7 @@ from agents.views import AgentViewSet
 from runs.views import RunViewSet
 from web import views as web
 
+admin.site.site_header = admin.site.site_title = "LunaOS"
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
 router.register("agents", AgentViewSet, basename="agents")
