@@ -132,6 +132,8 @@ ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
 ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")
 # The first pair signs, all verify: to rotate, put a new pair in front and drop the old one after seven days.
 JWT_KEYS = env.dict("LUNAOS_JWT_KEYS", default={})
+if any(len(secret) < 32 for secret in JWT_KEYS.values()):
+    raise ImproperlyConfigured("A secret in LUNAOS_JWT_KEYS is shorter than 32 characters (RFC 7518, 3.2, for HS256).")
 SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(days=7), "USER_ID_CLAIM": "sub", "ALGORITHM": "HS256"}
 
 # -- API -------------------------------------------------------------------------------------------------------------
@@ -243,5 +245,6 @@ LOGGING = {
     "loggers": {
         name: {"level": "WARNING"}
         for name in ("daphne", "httpx2", "httpx", "openai", "celery.app.trace", "celery.worker.strategy", "asyncio")
-    },
+    }
+    | {"django.request": {"level": "ERROR"}},  # below that the request's own line says it
 }

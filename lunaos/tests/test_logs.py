@@ -1,0 +1,62 @@
+"""Log lines: one JSON object each, without secrets."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from lunaos.logs import redact_text
+from testing.client import Api
+from testing.servers import ROOT, environment
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "lnos_live_0123456789abcdef0123456789abcdef",
+        "sk-0123456789abcdef",
+        "sk_live_0123456789abcdef",
+        "rk_test_0123456789abcdef",
+        "whsec_0123456789abcdef",
+        "re_123456789abcdef",
+        "Bearer abcdef0123456789",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl",
+        "postgres://user:hunter2secret@host/db",
+    ],
+)
+def test_secrets_are_taken_out(secret: str) -> None:
+    text = redact_text(f"before {secret} after")
+    assert "[redacted]" in text and text.startswith("before ") and text.endswith(" after")
+    assert not any(part in text for part in ("0123456789", "hunter2", "c2lnbmF0dXJl"))
+
+
+@pytest.mark.parametrize("text", ["_ensure_connection", "a task-sk list", "http://host:80/path", "re_entrant_code"])
+def test_ordinary_text_is_kept(text: str) -> None:
+    assert redact_text(text) == text
+
+
+CODE = """
+import django; django.setup()
+import logging, structlog
+try:
+    raise ValueError("key sk-0123456789abcdef is wrong")
+except ValueError:
+    logging.getLogger("x").exception("failed for %s", "Bearer abcdef0123456789")
+structlog.get_logger("y").info("event", token="lnos_live_0123456789abcdef")
+"""
+
+
+def test_a_record_and_its_traceback(database: None) -> None:
+    done = subprocess.run([sys.executable, "-c", CODE], env=environment(), cwd=ROOT, capture_output=True, text=True)
+    first, second = (json.loads(line) for line in done.stderr.strip().split("\n"))
+    assert first["event"] == "failed for Bearer [redacted]"
+    assert "ValueError: key sk-[redacted] is wrong" in first["exception"]
+    assert second["token"] == "lnos_live_[redacted]"
+
+
+def test_the_request_id_is_on_the_line_of_the_request(api: Api, alice: Any, folder: Any) -> None:
+    api.get("/auth/me", headers={**api.as_(alice), "X-Request-Id": "find-me-in-the-log"})
+    lines = [json.loads(line) for line in (folder / "web.log").read_text().split("\n") if "find-me-in-the-log" in line]
+    assert [(line["method"], line["path"], line["status"]) for line in lines] == [("GET", "/auth/me", 200)]
