@@ -1,6 +1,7 @@
 """Does one execution: asks the model, turns what comes into the contract's events, writes how it ended."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -25,6 +26,7 @@ LOCAL_NOTICE = (
 )
 
 Event = dict[str, Any]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -149,7 +151,11 @@ async def _finish(execution: Execution, status: Status, error_code: str) -> None
         first_token_ms=execution.first_token_ms,
     )
     write = database_sync_to_async(runs.finish, thread_sensitive=False)
-    await asyncio.shield(write(execution.run, outcome))
+    try:
+        await asyncio.shield(write(execution.run, outcome))
+    except Exception:
+        logger.exception("The outcome of run %s was not written; the sweep will end it", execution.run.pk)
+        raise
 
 
 def _estimate(prompt: Prompt, output: str) -> tuple[int, int]:

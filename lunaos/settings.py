@@ -83,7 +83,6 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
 SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic step to forget
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
@@ -227,7 +226,7 @@ if RESEND_API_KEY := env.str("RESEND_API_KEY", default=""):
     ANYMAIL = {"RESEND_API_KEY": RESEND_API_KEY, "REQUESTS_TIMEOUT": 10}
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
-    EMAIL_FILE_PATH = env.str("LUNAOS_MAIL_FOLDER", default=str(LUNAOS_HOME / "mail"))
+    EMAIL_FILE_PATH = env.str("LUNAOS_MAIL_FOLDER", default="") or str(LUNAOS_HOME / "mail")
 
 # -- Time and language -----------------------------------------------------------------------------------------------
 USE_TZ = True

@@ -102,14 +102,14 @@ def base_environment(home: Home) -> dict[str, str]:
 def start_servers(supervisor: Supervisor, home: Home) -> None:
     """The embedded servers that no environment variable replaces, side by side."""
     programs: list[Program] = []
-    if "DATABASE_URL" not in os.environ:
+    if not os.environ.get("DATABASE_URL"):
         say("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
         program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
         programs.append(program)
-    if "REDIS_URL" not in os.environ:
+    if not os.environ.get("REDIS_URL"):
         program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
         programs.append(program)
-    if "LOCAL_BASE_URL" not in os.environ:
+    if not os.environ.get("LOCAL_BASE_URL"):
         program, variables = servers.llama(home)
         supervisor.environment |= variables
         programs.append(program)

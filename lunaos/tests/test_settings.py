@@ -1,5 +1,6 @@
 """The process refuses to start when its settings are unsafe."""
 
+import re
 import subprocess
 import sys
 
@@ -30,3 +31,20 @@ def test_safe(database: None) -> None:
         [sys.executable, "manage.py", "check"], env=environment(), cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+
+
+def test_the_example_of_the_environment_is_usable_as_it_is(database: None) -> None:
+    """Sourced by a shell; what it leaves empty must count as not set."""
+    needed = f'DJANGO_SECRET_KEY={"x" * 40}; DATABASE_URL="$D"; REDIS_URL="$R"'
+    script = f'set -a; . ./.env.example; {needed}; set +a; "$P" manage.py check'
+    known = environment()
+    variables = {"D": known["DATABASE_URL"], "R": known["REDIS_URL"], "P": sys.executable, "PATH": known["PATH"]}
+    done = subprocess.run(["sh", "-c", script], env=variables, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_example_names_every_variable(database: None) -> None:
+    source = (ROOT / "lunaos" / "settings.py").read_text()
+    named = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source))
+    listed = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert named <= listed
