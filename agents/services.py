@@ -78,7 +78,9 @@ def _target_of_model(model: str) -> Target:
 
 
 def _fallbacks(asked: Target) -> list[Target]:
-    return [_target(name, None) for name in settings.LLM_FALLBACK if name != asked.provider.name]
+    models = catalogue.current().models
+    others = [name for name in settings.LLM_FALLBACK if name != asked.provider.name and models[name]]
+    return [Target(providers.get(name), models[name][0]) for name in others]
 
 
 def _pro_required(agent: Agent) -> ProRequired:

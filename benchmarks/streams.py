@@ -36,7 +36,7 @@ def free_port() -> int:
 @contextmanager
 def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
     """A child that ends with the block."""
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=HERE.parent)
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent)
     try:
         yield child
     finally:
@@ -135,7 +135,6 @@ def main() -> None:
         "DJANGO_SETTINGS_MODULE": "lunaos.settings",
         "DEEPSEEK_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
         "DEEPSEEK_API_KEY": "benchmark",
-        "LUNAOS_LOG_LEVEL": "WARNING",
     }
     tokens = make_tokens()
     daphne = (sys.executable, "-m", "daphne", "-p", str(port), "-v", "0", "--no-server-name", "lunaos.asgi:application")

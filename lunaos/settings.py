@@ -211,6 +211,8 @@ LLM_PROVIDERS = {
     )
 }
 LLM_FALLBACK = env.list("LLM_FALLBACK", default=[])
+if unknown := set(LLM_FALLBACK) - set(LLM_PROVIDERS):
+    raise ImproperlyConfigured(f"LLM_FALLBACK names {', '.join(unknown)}; there are {', '.join(LLM_PROVIDERS)}.")
 LLM_CONNECT_TIMEOUT_S = env.float("LLM_CONNECT_TIMEOUT_S", default=5.0)
 LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
 LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)

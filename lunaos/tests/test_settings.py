@@ -15,6 +15,7 @@ from testing.servers import ROOT, environment
         ({"DJANGO_SECRET_KEY": ""}, "Set DJANGO_SECRET_KEY"),
         ({"DJANGO_ALLOWED_HOSTS": "*"}, "DJANGO_ALLOWED_HOSTS may not be"),
         ({"LUNAOS_JWT_KEYS": "2026=short"}, "LUNAOS_JWT_KEYS"),
+        ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
         ({"LUNAOS_THREADS": "many"}, "invalid literal"),
     ],
 )
