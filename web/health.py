@@ -53,7 +53,10 @@ def _queue() -> None:
 
 def _llm() -> None:
     """The default provider accepts connections; no request is sent, since that may cost money."""
-    url = urlsplit(providers.default().base_url)
+    provider = providers.default()
+    if not provider.configured:
+        raise Degraded("no language model is set up")
+    url = urlsplit(provider.base_url)
     with socket.create_connection((url.hostname, url.port or 443), timeout=LIMIT_S):
         pass
 

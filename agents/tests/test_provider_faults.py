@@ -94,6 +94,14 @@ def test_nobody_there(database: None, alice: Any, tmp_path: Any) -> None:
         assert int(response.headers["Retry-After"]) > 0
 
 
+def test_without_any_key_the_order_of_checks_holds(database: None, alice: Any, tmp_path: Any) -> None:
+    with daphne(tmp_path / "web.log", LOCAL_BASE_URL="") as url, Api(base_url=url, timeout=30) as api:
+        assert error(api.execute(alice, agent="nobody")) == (404, "unknown_agent")
+        assert error(api.execute(alice, agent="seo")) == (403, "pro_required")
+        assert error(api.execute(alice)) == (503, "provider_not_configured")
+        assert api.get("/health").json()["data"]["services"]["llm"]["detail"] == "no language model is set up"
+
+
 def test_no_first_token_in_time(impatient: Api, alice: Any, upstream: Upstream) -> None:
     upstream.script = lambda asked: Answer(pieces=["hang"])
     began = time.monotonic()
