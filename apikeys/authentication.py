@@ -29,7 +29,7 @@ class BearerAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer" or not credential.strip():
             raise TokenInvalid("Send Authorization: Bearer <token>.")
         if credential.startswith(KEY_PREFIX):
-            raise ApiKeyInvalid()  # keys are made by a later release; none exists that could be known
+            raise ApiKeyInvalid()  # no endpoint makes keys yet, so that none can be valid
         return tokens.authenticate(credential.strip()), "token"
 
     def authenticate_header(self, request: Request) -> str:
