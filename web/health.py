@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.cache import cache
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from agents import providers
 from lunaos import __version__, redis
@@ -34,11 +34,17 @@ def _vectors() -> None:
 
 
 def _query(sql: str) -> Any:
+    """Ask over the thread's kept connection; one that went stale with the server's restart gets a second chance."""
     try:
-        with connection.cursor() as cursor:
-            return cursor.execute(sql).fetchone()
-    finally:
+        return _fetch(sql)
+    except (OperationalError, InterfaceError):
         connection.close()
+        return _fetch(sql)
+
+
+def _fetch(sql: str) -> Any:
+    with connection.cursor() as cursor:
+        return cursor.execute(sql).fetchone()
 
 
 def _cache() -> None:
