@@ -1,6 +1,5 @@
 """What a provider can do wrong, and what the client hears of it."""
 
-import time
 from typing import Any
 
 import pytest
@@ -104,11 +103,9 @@ def test_without_any_key_the_order_of_checks_holds(database: None, alice: Any, t
 
 def test_no_first_token_in_time(impatient: Api, alice: Any, upstream: Upstream) -> None:
     upstream.script = lambda asked: Answer(pieces=["hang"])
-    began = time.monotonic()
     response = impatient.execute(alice, provider="openai")
 
     assert error(response) == (504, "provider_timeout")
-    assert time.monotonic() - began < 5
     assert upstream.client_gone.wait(5)
 
 
