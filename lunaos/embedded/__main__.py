@@ -1,6 +1,7 @@
 """`python -m lunaos.embedded up` and `… run [--llm] -- COMMAND`."""
 
 import argparse
+import errno
 import os
 import shutil
 import signal
@@ -12,15 +13,18 @@ from pathlib import Path
 from lunaos.embedded import servers
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
-from lunaos.embedded.supervisor import NeverReady, Stopped, Supervisor
+from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
 
+# A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
+REPLACED = ("DATABASE_URL", "REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY")
+PREDECESSOR_FREES_PORT_WITHIN_S = 1
 WELCOME = """
 LunaOS is up at {url}   (documentation: {url}/docs, staff: {url}/admin/, stop: Ctrl-C)
 
 Paste this to sign up and watch an agent answer:
 
   TOKEN=$(curl -s {url}/auth/signup -H 'Content-Type: application/json' \\
-    -d "{{\\"email\\":\\"demo$RANDOM@example.com\\",\\"password\\":\\"correct horse 42 battery\\"}}" \\
+    -d "{{\\"email\\":\\"demo$(date +%s)@example.com\\",\\"password\\":\\"correct horse 42 battery\\"}}" \\
     | sed 's/.*"token":"\\([^"]*\\)".*/\\1/')
   curl -N {url}/agents/execute -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \\
     -d '{{"agent":"code-review","context":"def add(a, b): return a - b"}}'
@@ -48,16 +52,17 @@ def up() -> int:
         home.lock()
         require_free(port)
         supervisor.environment |= base_environment(home)
+        model = launch_model(supervisor, home)
         start_servers(supervisor, home)
-        if supervisor.run([sys.executable, "manage.py", "prepare"], patient=False):
+        if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
         say("Starting the platform")
-        supervisor.start(*platform(home, port))
+        supervisor.await_ready(model + supervisor.launch(*platform(home, port)))
         say(WELCOME.format(url=f"http://localhost:{port}"))
         supervisor.watch()
     except Stopped:
         pass
-    except (HomeInUse, NeverReady, PermissionError, OSError) as e:
+    except (HomeInUse, NeverReady, OSError) as e:
         say(f"LunaOS cannot start: {e}")
         return 1
     finally:
@@ -70,7 +75,8 @@ def run_command(command: list[str], *, llm: bool) -> int:
     """Run a command on servers of its own, whatever else runs on this machine."""
     folder = Path(tempfile.mkdtemp(prefix="lunaos-"))
     home = Home(folder)
-    supervisor = Supervisor({**os.environ, **base_environment(home)}, say=lambda line: None)
+    environment = {name: value for name, value in os.environ.items() if name not in REPLACED}
+    supervisor = Supervisor({**environment, **base_environment(home)}, say=lambda line: None)
     supervisor.listen()
     try:
         database, database_url = servers.postgres(home, durable=False)
@@ -82,14 +88,15 @@ def run_command(command: list[str], *, llm: bool) -> int:
             supervisor.environment |= variables
             programs.append(model)
         supervisor.start(*programs)
-        return supervisor.run(command)
+        return supervisor.hand_over(command)
     except Stopped:
         return 128 + signal.SIGTERM
-    except NeverReady as e:
+    except (NeverReady, OSError) as e:
         print(e, file=sys.stderr)
         return 1
     finally:
         supervisor.stop()
+        shutil.rmtree(home.sockets, ignore_errors=True)  # may lie elsewhere
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -109,11 +116,16 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
     if not os.environ.get("REDIS_URL"):
         program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
         programs.append(program)
-    if not os.environ.get("LOCAL_BASE_URL"):
-        program, variables = servers.llama(home)
-        supervisor.environment |= variables
-        programs.append(program)
     supervisor.start(*programs)
+
+
+def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
+    """The embedded model, unless a variable replaces it; it loads while the database is prepared."""
+    if os.environ.get("LOCAL_BASE_URL"):
+        return []
+    program, variables = servers.llama(home)
+    supervisor.environment |= variables
+    return supervisor.launch(program)
 
 
 def platform(home: Home, port: int) -> list[Program]:
@@ -123,29 +135,42 @@ def platform(home: Home, port: int) -> list[Program]:
     worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
     beat = ["beat", "--schedule", str(home.path / "beat-schedule"), "--pidfile", ""]
     return [
-        Program("worker", [*celery, *worker], home.logs / "worker.log"),
-        Program("beat", [*celery, *beat], home.logs / "beat.log"),
+        Program("worker", [*celery, *worker], home.logs / "worker.log", stopped_first=True),
+        Program("beat", [*celery, *beat], home.logs / "beat.log", stopped_first=True),
         Program(
             "web",
             [*daphne, "lunaos.asgi:application"],
             home.logs / "web.log",
             ready=lambda: servers.answers(f"http://127.0.0.1:{port}/health"),
+            stopped_first=True,
         ),
     ]
 
 
 def require_free(port: int) -> None:
-    """Raises OSError when somebody listens on the port already."""
+    """Raises OSError when somebody else listens on the port, or we may not."""
+    if not servers.until(lambda: bind_error(port) is None, PREDECESSOR_FREES_PORT_WITHIN_S):
+        reason = "is in use" if bind_error(port) == errno.EADDRINUSE else "may not be used"
+        raise OSError(f"port {port} {reason}; set PORT to another one")
+
+
+def bind_error(port: int) -> int | None:
+    """The errno with which the port is refused."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as e:
-            raise OSError(f"port {port} is in use; set PORT to another one") from e
+            return e.errno
+    return None
 
 
 def say(line: str) -> None:
-    print(line, flush=True)
+    """A closed terminal must not keep anything from being stopped."""
+    try:
+        print(line, flush=True)
+    except OSError:
+        pass
 
 
 if __name__ == "__main__":

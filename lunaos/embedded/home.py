@@ -3,7 +3,9 @@
 import fcntl
 import hashlib
 import os
+import re
 import secrets
+import stat
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -21,8 +23,9 @@ class Home:
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.logs = self.path / "logs"
-        self.logs.mkdir(parents=True, exist_ok=True)
+        self.logs.mkdir(exist_ok=True)
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
@@ -41,18 +44,26 @@ class Home:
         """A random value, made once and kept readable by the owner only."""
         file = self.path / name
         if not file.exists():
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as handle:
+            new = file.with_name(f"{name}.new")  # renamed when complete: a kill in between leaves no half secret
+            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
                 handle.write(secrets.token_urlsafe(48))
+            new.rename(file)
         return file.read_text()
 
     @property
     def sockets(self) -> Path:
-        """The folder of the servers' sockets: below the home, or elsewhere when its path is too long for a socket."""
-        folder = self.path / "run"
-        if len(os.fsencode(folder)) + len(LONGEST_SOCKET_NAME) > SOCKET_PATH_BYTES:
-            digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
-            folder = Path(tempfile.gettempdir()) / f"lunaos-{os.getuid()}-{digest}"
+        """The folder of the servers' sockets: below the home, or elsewhere when its path cannot be a socket's."""
+        name = f"lunaos-{os.getuid()}-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]}"
+        candidates = (self.path / "run", Path(tempfile.gettempdir()) / name, Path("/tmp") / name)  # noqa: S108 - checked
+        folder = next(filter(_fits_a_socket, candidates))
         folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise PermissionError(f"{folder} belongs to somebody else")
+        state = folder.lstat()
+        if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
+            raise PermissionError(f"{folder} is not a private folder of this user")
         return folder
+
+
+def _fits_a_socket(folder: Path) -> bool:
+    """Short enough, and free of the characters that URLs and PostgreSQL's list of folders give a meaning."""
+    short = len(os.fsencode(folder)) + len(LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES
+    return short and re.fullmatch(r"[A-Za-z0-9_./+-]+", str(folder)) is not None

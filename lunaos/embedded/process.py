@@ -9,9 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lunaos.embedded.root import leave_root
+
 PR_SET_PDEATHSIG = 1  # prctl(2)
-CLONE_NEWUSER = 0x10000000  # unshare(2)
-UNPRIVILEGED_ID = 1000
+CANNOT_START = 126  # as a shell says it
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -23,7 +24,9 @@ class Program:
     Args:
         ready: asked again and again until it says True.
         stop_signal: asks the program to end in good order.
+        death_signal: ends the program when the supervisor was killed; nobody is left then to end it by force.
         drop_root: run as an ordinary user where we are root; PostgreSQL refuses to serve as root.
+        stopped_first: it uses the other programs, so they outlive it.
     """
 
     name: str
@@ -32,7 +35,9 @@ class Program:
     ready: Callable[[], bool] = lambda: True
     env: dict[str, str] = field(default_factory=dict)
     stop_signal: int = signal.SIGTERM
+    death_signal: int = signal.SIGKILL
     drop_root: bool = False
+    stopped_first: bool = False
 
 
 def spawn(program: Program, environment: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -45,26 +50,29 @@ def spawn(program: Program, environment: dict[str, str]) -> subprocess.Popen[byt
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=lambda: before_exec(program.stop_signal, drop_root=program.drop_root),
+            preexec_fn=before_exec(program.death_signal, drop_root=program.drop_root),
         )
 
 
-def before_exec(death_signal: int, *, drop_root: bool = False) -> None:
-    """In the child, before its program starts: leave root behind where asked, and die with the parent (Linux)."""
-    if sys.platform != "linux":
-        return
-    if drop_root and os.geteuid() == 0:
-        _leave_root()
-    _libc.prctl(PR_SET_PDEATHSIG, death_signal)
+def before_exec(death_signal: int = signal.SIGKILL, *, drop_root: bool = False) -> Callable[[], None]:
+    """What a child does before its program starts: leave root behind where asked, and die with the parent (Linux)."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if drop_root and os.geteuid() == 0 and sys.platform == "linux":
+            _leave_root()
+        if sys.platform == "linux":  # after leaving root, since that clears the signal
+            _libc.prctl(PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:  # it died before the signal was set
+            os._exit(CANNOT_START)
+
+    return prepare
 
 
 def _leave_root() -> None:
-    """Enter a user namespace in which root is an ordinary user (user_namespaces(7)).
-
-    To the kernel the files are still root's own, so that no folder needs another owner or mode, wherever it lies.
-    """
-    if _libc.unshare(CLONE_NEWUSER) != 0:
-        raise OSError(ctypes.get_errno(), "root may not make a user namespace here; run as an ordinary user")
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{UNPRIVILEGED_ID} 0 1")
-    Path("/proc/self/gid_map").write_text(f"{UNPRIVILEGED_ID} 0 1")
+    """An exception would lose its text on the way to the parent, so the reason goes to the program's log."""
+    try:
+        leave_root()
+    except OSError as e:
+        os.write(2, f"root cannot become an ordinary user here ({e}): start LunaOS as one\n".encode())
+        os._exit(CANNOT_START)

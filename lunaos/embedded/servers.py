@@ -1,6 +1,7 @@
 """The embedded servers: how each is started, asked whether it is up, and reached."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -48,8 +49,10 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         home.sockets,
     )
     if not (data / "PG_VERSION").exists():
-        _initialise(tools, data)
-    _clear_away(data / "postmaster.pid", str(data))
+        _initialise(tools, data, durable=durable)
+    _await_predecessor(data)
+    for stale in sockets.glob(".s.PGSQL.*"):  # its lock may name a process that is somebody else's by now
+        stale.unlink()
     options = {
         "listen_addresses": "",
         "unix_socket_directories": str(sockets),
@@ -65,18 +68,28 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         home.logs / "postgres.log",
         ready=lambda: _database_exists(tools, sockets),
         stop_signal=signal.SIGINT,  # "fast": disconnects clients, keeps the data in order
+        death_signal=signal.SIGINT,
         drop_root=True,
     )
     return program, f"postgres://{USER}@/{sockets}/{DATABASE}"
 
 
-def _initialise(tools: Path, data: Path) -> None:
-    command = [str(tools / "initdb"), "-D", str(data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
+def _initialise(tools: Path, data: Path, *, durable: bool) -> None:
+    """Made under another name and renamed when complete, so that a kill on the way leaves nothing that looks usable."""
+    for remains in data.parent.glob("postgres.new*"):
+        shutil.rmtree(remains, ignore_errors=True)
+    new = data.with_name(f"postgres.new{os.getpid()}")
+    command = [str(tools / "initdb"), "-D", str(new), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
     done = subprocess.run(
-        command, capture_output=True, text=True, preexec_fn=lambda: before_exec(signal.SIGKILL, drop_root=True)
+        [*command, *([] if durable else ["--no-sync"])],
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        preexec_fn=before_exec(drop_root=True),
     )
     if done.returncode:
         raise SystemExit(f"PostgreSQL could not be set up: {done.stderr.strip()}")
+    new.rename(data)
 
 
 def _database_exists(tools: Path, sockets: Path) -> bool:
@@ -87,23 +100,32 @@ def _database_exists(tools: Path, sockets: Path) -> bool:
     return made.returncode == 0 or "already exists" in made.stderr
 
 
-def _clear_away(pid_file: Path, mark: str) -> None:
-    """Remove what a killed server left, once it is really gone.
+def _await_predecessor(data: Path) -> None:
+    """Wait for a killed supervisor's server to end.
 
-    Args:
-        mark: stands in the command line of the server that wrote the file, and of no other process.
+    PostgreSQL removes its own stale pid file, and checks more than the number before it does so; only a number that
+    is another program's by now would mislead it.
     """
-    if not pid_file.exists():
-        return
-    pid = pid_file.read_text().split("\n")[0].strip()
-    gone = until(lambda: mark not in _command_line(pid), PREDECESSOR_DIES_WITHIN_S)
-    if not gone:
+    file = data / "postmaster.pid"
+    pid = file.read_text().split("\n")[0].strip() if file.exists() else ""
+    if not until(lambda: str(data) not in _command_line(pid), PREDECESSOR_DIES_WITHIN_S):
         os.kill(int(pid), signal.SIGKILL)
-    pid_file.unlink(missing_ok=True)
+        until(lambda: not _command_line(pid), PREDECESSOR_DIES_WITHIN_S)
+    if _command_line(pid):
+        file.unlink(missing_ok=True)
 
 
-def _command_line(pid: str) -> str:
-    return subprocess.run(["/bin/ps", "-ww", "-o", "args=", "-p", pid], capture_output=True, text=True).stdout
+def _command_line(pid: str) -> list[str]:
+    """The words a process was started with; none when there is no such process."""
+    if not pid.isdigit():
+        return []
+    if sys.platform != "linux":
+        command = ["/bin/ps", "-ww", "-o", "args=", "-p", pid]
+        return subprocess.run(command, capture_output=True, text=True).stdout.split()
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []
 
 
 def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:

@@ -7,14 +7,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lunaos.embedded.process import Program, spawn
+from lunaos.embedded.process import Program, before_exec, spawn
 
 TICK_S = 0.1
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 STEADY_AFTER_S = 60.0
-GRACE_S = 10.0
+CLIENTS_GRACE_S, SERVERS_GRACE_S = 5.0, 6.0  # all is over within 15 s
 READY_WITHIN_S = 120.0
-LOG_TAIL_LINES = 5
+STARTS = 3  # before a program that never was ready is given up
+LOG_TAIL_LINES, LOG_TAIL_BYTES = 5, 4096
 
 
 class Stopped(Exception):
@@ -33,6 +34,7 @@ class Child:
     process: subprocess.Popen[bytes]
     started: float
     pause_s: float = FIRST_PAUSE_S
+    starts: int = 1
     restart_at: float | None = None
 
 
@@ -48,15 +50,16 @@ class Supervisor:
         self.environment = environment
         self._say = say
         self._children: list[Child] = []
-        self._asked_to_stop = False
+        self._asked_to_stop: int | None = None
 
     def listen(self) -> None:
-        """Take SIGINT and SIGTERM as the wish to stop; a second one changes nothing."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._note_stop)
+        """Take SIGINT, SIGTERM and a closed terminal as the wish to stop; a second one changes nothing."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
+                signal.signal(number, self._note_stop)
 
-    def _note_stop(self, *_: object) -> None:
-        self._asked_to_stop = True
+    def _note_stop(self, number: int, _: object) -> None:
+        self._asked_to_stop = number
 
     def start(self, *programs: Program) -> None:
         """Start side by side and return when all are ready.
@@ -65,45 +68,65 @@ class Supervisor:
             NeverReady: with the last lines of its log.
             Stopped: somebody asked for it meanwhile.
         """
-        began = time.monotonic()
-        waiting = [self._spawn(program) for program in programs]
+        self.await_ready(self.launch(*programs))
+
+    def launch(self, *programs: Program) -> list[Child]:
+        """Start without waiting, for `await_ready`."""
+        children = [Child(program, spawn(program, self.environment), time.monotonic()) for program in programs]
+        self._children += children
+        return children
+
+    def await_ready(self, children: list[Child]) -> None:
+        """As `start`, for what runs already."""
+        waiting = list(children)
         while waiting:
             for child in [child for child in waiting if child.program.ready()]:
                 waiting.remove(child)
-                self._say(f"  {child.program.name} is up ({time.monotonic() - began:.1f} s)")
-            self._check(waiting, began)
+                self._say(f"  {child.program.name} is up ({time.monotonic() - child.started:.1f} s)")
+            self._tick()
+            for child in waiting:
+                self._give_up_or_retry(child)
 
-    def _spawn(self, program: Program) -> Child:
-        child = Child(program, spawn(program, self.environment), time.monotonic())
-        self._children.append(child)
-        return child
+    def _give_up_or_retry(self, child: Child) -> None:
+        died = child.restart_at is None and child.process.poll() is not None
+        if (died and child.starts >= STARTS) or time.monotonic() - child.started > READY_WITHIN_S:
+            raise NeverReady(f"{child.program.name} did not come up:\n{tail(child.program)}")
+        self._look_after(child)
 
-    def _check(self, waiting: list[Child], began: float) -> None:
-        self._tick()
-        for child in waiting:
-            if child.process.poll() is not None or time.monotonic() - began > READY_WITHIN_S:
-                raise NeverReady(f"{child.program.name} did not come up:\n{tail(child.program)}")
-
-    def run(self, argv: list[str], *, patient: bool = True) -> int:
-        """Run one command to its end, on this terminal.
-
-        Args:
-            patient: leave Ctrl-C to the command; otherwise end it when asked to stop.
+    def run(self, argv: list[str]) -> int:
+        """Run one step of the start to its end, its output on this terminal.
 
         Returns:
             Its exit code.
 
         Raises:
-            Stopped: somebody asked for it meanwhile.
+            Stopped: somebody asked for it meanwhile; the step is over then.
         """
-        process = subprocess.Popen(argv, env=self.environment)
+        process = subprocess.Popen(argv, env=self.environment, start_new_session=True, preexec_fn=before_exec())
+        try:
+            while process.poll() is None:
+                self._tick()
+        finally:
+            process.terminate()
+            _await_end(process, time.monotonic() + CLIENTS_GRACE_S)
+        return process.returncode
+
+    def hand_over(self, argv: list[str]) -> int:
+        """Run a command that owns the terminal, and pass SIGINT, SIGTERM and SIGHUP on to it.
+
+        Returns:
+            Its exit code; 128 + n when signal n killed it, as a shell has it.
+        """
+        # A terminal sends Ctrl-C to the command itself; anywhere else it gets a group of its own and hears it from us.
+        at_terminal = os.isatty(0)
+        group = None if at_terminal else 0
+        process = subprocess.Popen(argv, env=self.environment, process_group=group, preexec_fn=before_exec())
         while process.poll() is None:
             time.sleep(TICK_S)
-            if self._asked_to_stop and not patient:
-                process.terminate()
-                process.wait()
-                raise Stopped
-        return process.returncode
+            number, self._asked_to_stop = self._asked_to_stop, None
+            if number and not (at_terminal and number == signal.SIGINT):
+                process.send_signal(number)
+        return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def watch(self) -> None:
         """Start again whatever dies, until asked to stop."""
@@ -117,12 +140,13 @@ class Supervisor:
 
     def _tick(self) -> None:
         time.sleep(TICK_S)
-        if self._asked_to_stop:
+        if self._asked_to_stop is not None:
             raise Stopped
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()
         if child.restart_at is None and child.process.poll() is not None:
+            _kill_session(child.process)
             if now - child.started > STEADY_AFTER_S:
                 child.pause_s = FIRST_PAUSE_S
             child.restart_at = now + child.pause_s
@@ -133,23 +157,37 @@ class Supervisor:
             child.pause_s = min(2 * child.pause_s, LONGEST_PAUSE_S)
         elif child.restart_at is not None and now >= child.restart_at:
             child.process, child.started = spawn(child.program, self.environment), now
-            child.restart_at = None
+            child.restart_at, child.starts = None, child.starts + 1
 
     def stop(self) -> None:
-        """End all children, those started last first, each with a grace and then by force."""
-        for child in reversed(self._children):
-            if child.process.poll() is None:
-                child.process.send_signal(child.program.stop_signal)
-                try:
-                    child.process.wait(GRACE_S)
-                except subprocess.TimeoutExpired:
-                    self._say(f"{child.program.name} did not stop in {GRACE_S:.0f} s and was killed")
-            _kill_session(child.process)
+        """End all children: side by side, but those that use the others before them; after a grace by force."""
+        alive = [child for child in self._children if child.restart_at is None]
+        self._end([child for child in alive if child.program.stopped_first], CLIENTS_GRACE_S)
+        self._end([child for child in alive if not child.program.stopped_first], SERVERS_GRACE_S)
         self._children.clear()
+
+    def _end(self, children: list[Child], grace_s: float) -> None:
+        deadline = time.monotonic() + grace_s
+        for child in children:
+            child.process.send_signal(child.program.stop_signal)
+        for child in children:
+            if not _await_end(child.process, deadline):
+                self._say(f"{child.program.name} did not stop in {grace_s:.0f} s and was killed")
+
+
+def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Kill what has not ended by the deadline; whether it went by itself."""
+    try:
+        process.wait(max(0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return False
+    finally:
+        _kill_session(process)
+    return True
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Whatever the child left behind in its own session."""
+    """Whatever a child left in its own session; called at its death only, later the number may be another's."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -164,5 +202,7 @@ def reason(code: int) -> str:
 
 def tail(program: Program) -> str:
     """The last lines of a program's log, indented."""
-    lines = program.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
+    with open(program.log, "rb") as log:
+        log.seek(max(0, program.log.stat().st_size - LOG_TAIL_BYTES))
+        lines = log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
     return "\n".join(f"    {line[:300]}" for line in lines)

@@ -108,7 +108,7 @@ def test_a_killed_supervisor_takes_its_children_along(watched: Watched) -> None:
 
 
 def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lunaos.embedded.supervisor.GRACE_S", 0.5)
+    monkeypatch.setattr("lunaos.embedded.supervisor.SERVERS_GRACE_S", 0.5)
     stubborn = (
         f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(tmp_path / 'up')!r}, 'w'); {SLEEPER}"
     )
