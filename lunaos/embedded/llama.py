@@ -5,9 +5,11 @@ key is in no process list.
 import os
 import signal
 
-from xllamacpp import CommonParams, Server, ggml_type
+from xllamacpp import CommonParams, Server
 
-CONTEXT_TOKENS = 16_384  # shared by the slots; the model was trained on 8 192, which is a slot's most
+# Shared by the slots; the model was trained on 8 192, which is a slot's most. An 8-bit cache would save 170 MB and read
+# a long prompt 2.6 times more slowly.
+CONTEXT_TOKENS = 16_384
 SLOTS = 4
 
 
@@ -21,7 +23,6 @@ def parameters() -> CommonParams:
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT_TOKENS
     params.kv_unified = True
-    params.cache_type_k = params.cache_type_v = ggml_type.GGML_TYPE_Q8_0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     params.cache_ram_mib = 0
     params.sampling.penalty_repeat = 1.1  # so small a model circles otherwise
