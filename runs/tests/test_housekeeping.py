@@ -26,7 +26,7 @@ def test_runs_that_nobody_executes_are_ended_and_given_back(alice: Any) -> None:
     assert MonthlyUsage.objects.get(user=alice).executions == 1
 
 
-def test_partitions_of_the_coming_months_exist() -> None:
+def test_the_month_after() -> None:
     assert partitions.month_after(date(2026, 12, 1)) == date(2027, 1, 1)
     assert partitions.month_after(date(2026, 1, 1)) == date(2026, 2, 1)
 
