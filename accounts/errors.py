@@ -9,3 +9,11 @@ class EmailTaken(LunaError):
 
 class InvalidCredentials(LunaError):
     code, status, message = ("invalid_credentials", 401, "The email address or the password is wrong.")
+
+
+class IdempotencyConflict(LunaError):
+    code, status, message = (
+        "idempotency_conflict",
+        409,
+        "This Idempotency-Key was used for another request.",
+    )

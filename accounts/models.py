@@ -60,3 +60,19 @@ class User(AbstractBaseUser, PermissionsMixin):
     def credentials_mark(self) -> str:
         """Changes with the password, by whatever path that is written; tokens carry it and die with it."""
         return salted_hmac("accounts.credentials", self.password, algorithm="sha256").hexdigest()[:32]
+
+
+class IdempotencyKey(models.Model):
+    """A key that a client sent along with a request, and what came of it; kept for a day (`accounts.idempotency`)."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="idempotency_keys")
+    key = models.CharField(max_length=255)
+    digest = models.CharField(max_length=64, help_text="Of the request's endpoint and content.")
+    result = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("user", "key"), name="one_result_a_key"),)
+
+    def __str__(self) -> str:
+        return self.key

@@ -5,7 +5,7 @@ from smtplib import SMTPException
 from anymail.exceptions import AnymailError
 from celery import shared_task
 
-from accounts import emails
+from accounts import emails, idempotency
 from accounts.models import User
 
 
@@ -14,3 +14,8 @@ def send_welcome(user_id: str) -> None:
     """Mail a new user; the provider being down is tried again for some minutes."""
     if user := User.objects.filter(pk=user_id).first():
         emails.welcome(user)
+
+
+@shared_task
+def delete_expired_idempotency_keys() -> None:
+    idempotency.delete_expired()

@@ -6,6 +6,8 @@ from celery import Celery
 from celery.signals import setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
+import lunaos.broker  # noqa: F401 - puts its transport in the place of kombu's
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 
 app = Celery("lunaos")

@@ -12,14 +12,26 @@ class LunaError(Exception):
         extra: further members of the error object, as the contract names them.
     """
 
-    code = "internal_error"
-    status = 500
-    message = "Something went wrong on our side."
+    code: str = "internal_error"
+    status: int = 500
+    message: str = "Something went wrong on our side."
 
     def __init__(self, message: str | None = None, /, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(message or self.message)
         self.retry_after = retry_after
         self.extra = extra
+
+    @classmethod
+    def with_code(cls, code: str, message: str, *, retry_after: int | None = None) -> "LunaError":
+        """The error of that code, as when it was raised in another process."""
+        kinds = [cls]
+        for kind in kinds:  # grows while it is walked through
+            if kind.code == code:
+                break
+            kinds += kind.__subclasses__()
+        error = LunaError(message, retry_after=retry_after)
+        error.code, error.status = code, kind.status if kind.code == code else cls.status
+        return error
 
     @property
     def body(self) -> dict[str, Any]:

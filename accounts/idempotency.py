@@ -1,0 +1,91 @@
+"""Idempotency keys: the same key with the same request has one result for a day (CONTRACT, section 1).
+
+After the IETF draft `draft-ietf-httpapi-idempotency-key-header`, section 2.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import connection
+
+from accounts.errors import IdempotencyConflict
+from accounts.models import IdempotencyKey, User
+
+KEPT = timedelta(hours=24)
+
+# Whoever comes second waits here until the first has committed, or takes its place where that was undone; the row is
+# locked also where the condition is false (PostgreSQL, INSERT, ON CONFLICT).
+CLAIM = """
+    INSERT INTO accounts_idempotencykey AS earlier (user_id, key, digest, result, created_at)
+    VALUES (%(user_id)s, %(key)s, %(digest)s, %(result)s, %(now)s)
+    ON CONFLICT (user_id, key) DO UPDATE
+    SET digest = EXCLUDED.digest, result = EXCLUDED.result, created_at = EXCLUDED.created_at
+    WHERE earlier.created_at < %(oldest)s
+    RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """A request that is to have one result.
+
+    Args:
+        key: the client's.
+        digest: of the endpoint and the request's content.
+    """
+
+    key: str
+    digest: str
+
+    @classmethod
+    def of(cls, key: str, endpoint: str, content: bytes) -> "Once":
+        return cls(key, hashlib.sha256(endpoint.encode() + b"\0" + content).hexdigest())
+
+
+def find(*, user: User, once: Once) -> str | None:
+    """The result of an earlier request with the same key and content.
+
+    Raises:
+        IdempotencyConflict: the key was used for another request.
+    """
+    valid = IdempotencyKey.objects.filter(user=user, key=once.key, created_at__gte=datetime.now(UTC) - KEPT)
+    earlier = valid.first()
+    if earlier and earlier.digest != once.digest:
+        raise IdempotencyConflict()
+    return earlier.result if earlier else None
+
+
+def claim(*, user: User, once: Once, result: str) -> str | None:
+    """Take the key for this request, inside the transaction that makes the result; the key stays locked till its end.
+
+    Args:
+        result: what to remember, such as the id of what is being made.
+
+    Returns:
+        The result of an earlier request with the same key and content; None where this is the first.
+
+    Raises:
+        IdempotencyConflict: the key was used for another request.
+    """
+    now = datetime.now(UTC)
+    values: dict[str, Any] = {"user_id": user.pk, "key": once.key, "digest": once.digest, "result": result}
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, {**values, "now": now, "oldest": now - KEPT})
+        if cursor.fetchone():
+            return None
+    earlier = IdempotencyKey.objects.get(user=user, key=once.key)
+    if earlier.digest != once.digest:
+        raise IdempotencyConflict()
+    return earlier.result
+
+
+def replace(*, user: User, once: Once, result: str) -> None:
+    """Remember another result, inside the transaction that has claimed the key: the earlier one came to nothing."""
+    IdempotencyKey.objects.filter(user=user, key=once.key).update(result=result, created_at=datetime.now(UTC))
+
+
+def delete_expired() -> None:
+    """Drop keys whose day has passed."""
+    IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - KEPT).delete()
