@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.contrib.auth.hashers import make_password
 from django.test.utils import setup_databases, teardown_databases
 
 from testing.client import PASSWORD, Api
-from testing.servers import daphne
+from testing.servers import daphne, worker
 from testing.upstream import Upstream
 
 Cast = Callable[..., Any]
@@ -144,6 +145,20 @@ def impatient_server(
     }
     with django_db_blocker.unblock(), daphne(folder / "impatient.log", **changes) as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def worker_process(
+    django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
+) -> Iterator["Popen[bytes]"]:
+    with django_db_blocker.unblock(), worker(folder / "chains.log", **provider_environment) as child:
+        yield child
+
+
+@pytest.fixture
+def chains_worker(database: None, worker_process: "Popen[bytes]") -> "Popen[bytes]":
+    """Somebody who does chains, with the scripted provider."""
+    return worker_process
 
 
 @pytest.fixture

@@ -14,6 +14,6 @@ class AgentAdmin(admin.ModelAdmin):
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(admin.ModelAdmin):
-    list_display = ("name", "provider", "is_default", "enabled")
+    list_display = ("name", "provider", "is_default", "enabled", "context_window")
     list_filter = ("provider", "enabled")
     search_fields = ("name",)

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from agents.models import Agent, LanguageModel
+from agents.providers import prices
 
 FRESH_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Agents by slug in their order, and enabled models by provider, the default first."""
+    """Agents by slug in their order, enabled models by provider, the default first, and the windows staff have set."""
 
     agents: dict[str, Agent]
     models: dict[str, list[str]]
+    windows: dict[tuple[str, str], int | None]
     read_at: float
 
 
@@ -33,6 +35,11 @@ def current() -> Catalogue:
     return _current
 
 
+def window(provider: str, model: str) -> int:
+    """Tokens that a model's prompt and answer may have together."""
+    return current().windows.get((provider, model)) or prices.context_window(provider, model)
+
+
 def forget() -> None:
     """Read anew on the next use."""
     global _current
@@ -41,6 +48,8 @@ def forget() -> None:
 
 def _read() -> Catalogue:
     models: dict[str, list[str]] = {name: [] for name in settings.LLM_PROVIDERS}
+    windows = {}
     for row in LanguageModel.objects.filter(enabled=True, provider__in=models):
         models[row.provider].append(row.name)
-    return Catalogue({agent.slug: agent for agent in Agent.objects.all()}, models, time.monotonic())
+        windows[row.provider, row.name] = row.context_window
+    return Catalogue({agent.slug: agent for agent in Agent.objects.all()}, models, windows, time.monotonic())

@@ -36,6 +36,9 @@ class LanguageModel(models.Model):
     name = models.CharField(max_length=64, help_text="As the provider's API calls it.")
     is_default = models.BooleanField(default=False, help_text="Taken when a request names the provider only.")
     enabled = models.BooleanField(default=True)
+    context_window = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Tokens of prompt and answer together; empty takes the price table's figure."
+    )
 
     class Meta:
         ordering = ("provider", "-is_default", "name")

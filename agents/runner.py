@@ -1,23 +1,22 @@
 """Does one execution: asks the model, turns what comes into the contract's events, writes how it ended."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
 
-from channels.db import database_sync_to_async
 from django.conf import settings
 
-import runs.services as runs
 from agents.providers import LOCAL, Target, fallback, prices
 from agents.providers.errors import ProviderTimeout
-from agents.providers.openai_compatible import Block, Prompt
-from lunaos.errors import LunaError
+from agents.providers.openai_compatible import Prompt
+from runs import executors
+from runs.errors import RunInterrupted
 from runs.models import Run, Status
+from runs.outcomes import CANCELLED, Outcome, failure
+from runs.recorder import Event, Overtaken, Recorder, Stop
 
 CHARACTERS_A_TOKEN = 4  # the rule of thumb for English and code, where the provider does not count
 LOCAL_NOTICE = (
@@ -25,139 +24,151 @@ LOCAL_NOTICE = (
     "Set DEEPSEEK_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY for a capable one."
 )
 
-Event = dict[str, Any]
-logger = logging.getLogger(__name__)
-
 
 @dataclass(slots=True)
-class Execution:
-    """One run under way.
+class Answer:
+    """What a model says to one prompt, while it says it.
 
     Args:
         targets: the provider and model asked for, then those to fall back on.
-        started: when the request came in, on the `time.perf_counter` clock.
+        started: when it was asked for, on the `time.perf_counter` clock.
     """
 
-    run: Run
     targets: list[Target]
     prompt: Prompt
     started: float
     target: Target | None = None
     texts: list[str] = field(default_factory=list)
-    tokens: tuple[int, int] | None = None
+    reported: tuple[int, int] | None = None
     finish_reason: str | None = None
     first_token_ms: int | None = None
-    cost_usd: Decimal = Decimal(0)
+
+    async def stream(self) -> AsyncGenerator[list[str], None]:
+        """Ask, and yield pieces of the answer as they come; the first time perhaps none, when it begins.
+
+        Raises:
+            ProviderFailed: no target answers, or the answer broke off.
+            ProviderTimeout: it took longer than LLM_RUN_TIMEOUT_S.
+        """
+        try:
+            async with (
+                asyncio.timeout(settings.LLM_RUN_TIMEOUT_S),
+                aclosing(fallback.answer(self.targets, self.prompt)) as blocks,
+            ):
+                async for target, block in blocks:
+                    begins, self.target = self.target is None, target
+                    self.reported = block.tokens or self.reported
+                    self.finish_reason = block.finish_reason or self.finish_reason
+                    if block.texts:
+                        self.texts += block.texts
+                        self.first_token_ms = self.first_token_ms or max(1, self.elapsed_ms)
+                    if begins or block.texts:
+                        yield block.texts
+        except TimeoutError as e:
+            raise ProviderTimeout(f"The run took longer than {settings.LLM_RUN_TIMEOUT_S:g} seconds.") from e
 
     @property
-    def elapsed_s(self) -> float:
-        return time.perf_counter() - self.started
+    def elapsed_ms(self) -> int:
+        return round((time.perf_counter() - self.started) * 1000)
+
+    @property
+    def output(self) -> str:
+        return "".join(self.texts)
+
+    @property
+    def answering(self) -> Target:
+        """Who answers, or was asked."""
+        return self.target or self.targets[0]
+
+    @property
+    def tokens(self) -> tuple[int, int]:
+        """Input and output tokens: the provider's count, else an estimate; none where no provider answered."""
+        if self.reported or self.target is None:
+            return self.reported or (0, 0)
+        sent = sum(len(message["content"]) for message in self.prompt.messages)
+        return -(-sent // CHARACTERS_A_TOKEN), -(-len(self.output) // CHARACTERS_A_TOKEN)
+
+    @property
+    def cost_usd(self) -> Decimal:
+        tokens, target = self.tokens, self.answering
+        return prices.cost_usd(target.provider.name, target.model, input_tokens=tokens[0], output_tokens=tokens[1])
 
 
-async def execute(execution: Execution) -> AsyncGenerator[list[Event], None]:
-    """Yield the run's events; whatever happens, the run is finished once when this ends.
+def chunks(texts: list[str]) -> list[Event]:
+    """The `chunk` events of pieces of an answer."""
+    return [{"type": "chunk", "content": text} for text in texts]
+
+
+def extras(answer: Answer) -> Event:
+    """What an event that opens an answer says beyond the contract: who stands in for whom, and what to know of it."""
+    asked, name = answer.targets[0], answer.answering.provider.name
+    stand_in = {"fallbackFrom": asked.provider.name} if answer.answering is not asked else {}
+    return stand_in | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
+
+
+async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
+    """Answer, whoever may be listening; the run is finished once when this ends.
 
     Raises:
-        LunaError: what ended the run; the caller tells it to whoever listens.
+        Overtaken: somebody else has ended the run.
     """
     try:
-        async for events in _answer(execution):
-            yield events
-    except LunaError as e:
-        await _finish(execution, Status.FAILED, e.code)
+        async with aclosing(answer.stream()) as pieces:
+            async for texts in pieces:
+                opening = [] if recorder.lines else [_start(run, answer)]
+                recorder.record(*opening, *chunks(texts))
+        await _finish(run, answer, recorder, Status.SUCCEEDED, "", _done(answer))
+    except Overtaken:
         raise
-    except (asyncio.CancelledError, GeneratorExit):
-        await _finish(execution, Status.CANCELLED, "client_gone")
-        raise
-    except Exception:
-        await _finish(execution, Status.FAILED, LunaError.code)
-        raise
-    await _finish(execution, Status.SUCCEEDED, "")
-    yield [_done(execution)]
+    except asyncio.CancelledError:
+        if recorder.stop is Stop.CANCELLED:
+            await _finish(run, answer, recorder, Status.CANCELLED, "", CANCELLED)
+        elif recorder.stop is Stop.LEAVING:
+            last = failure(RunInterrupted())
+            await _finish(run, answer, recorder, Status.INTERRUPTED, RunInterrupted.code, last)
+        else:
+            raise
+    except Exception as e:
+        error = executors.as_error(e)
+        await _finish(run, answer, recorder, Status.FAILED, error.code, failure(error))
 
 
-async def _answer(execution: Execution) -> AsyncGenerator[list[Event], None]:
-    try:
-        async with (
-            asyncio.timeout(settings.LLM_RUN_TIMEOUT_S),
-            aclosing(fallback.answer(execution.targets, execution.prompt)) as blocks,
-        ):
-            async for target, block in blocks:
-                opening = [] if execution.target else [_start(execution, target)]
-                _note(execution, target, block)
-                if events := opening + [{"type": "chunk", "content": text} for text in block.texts]:
-                    yield events
-    except TimeoutError as e:
-        raise ProviderTimeout(f"The run took longer than {settings.LLM_RUN_TIMEOUT_S:g} seconds.") from e
-
-
-def _note(execution: Execution, target: Target, block: Block) -> None:
-    execution.target = target
-    execution.tokens = block.tokens or execution.tokens
-    execution.finish_reason = block.finish_reason or execution.finish_reason
-    if block.texts:
-        execution.texts += block.texts
-        execution.first_token_ms = execution.first_token_ms or max(1, round(execution.elapsed_s * 1000))
-
-
-def _start(execution: Execution, target: Target) -> Event:
-    run, asked = execution.run, execution.targets[0]
-    event = {
+def _start(run: Run, answer: Answer) -> Event:
+    target = answer.answering
+    return {
         "type": "start",
         "agent": run.agent,
         "model": target.model,
         "provider": target.provider.name,
         "runId": str(run.pk),
+        **extras(answer),
     }
-    if target is not asked:
-        event["fallbackFrom"] = asked.provider.name
-    if target.provider.name == LOCAL:
-        event["notice"] = LOCAL_NOTICE
-    return event
 
 
-def _done(execution: Execution) -> Event:
-    tokens = execution.tokens or (0, 0)
+def _done(answer: Answer) -> Event:
+    tokens = answer.tokens
     return {
         "type": "done",
         "tokens": {"input": tokens[0], "output": tokens[1]},
-        "cost": prices.dollars(execution.cost_usd),
-        "duration": f"{execution.elapsed_s:.1f}s",
-        "finishReason": execution.finish_reason,
+        "cost": prices.dollars(answer.cost_usd),
+        "duration": f"{answer.elapsed_ms / 1000:.1f}s",
+        "finishReason": answer.finish_reason,
     }
 
 
-async def _finish(execution: Execution, status: Status, error_code: str) -> None:
-    """Write the outcome, in a thread, even while this task is being cancelled."""
-    output = "".join(execution.texts)
-    target = execution.target or execution.targets[0]
-    if execution.tokens is None and execution.target:
-        execution.tokens = _estimate(execution.prompt, output)
-    tokens = execution.tokens or (0, 0)
-    execution.cost_usd = prices.cost_usd(
-        target.provider.name, target.model, input_tokens=tokens[0], output_tokens=tokens[1]
-    )
-    outcome = runs.Outcome(
+async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error_code: str, last: Event) -> None:
+    tokens, target = answer.tokens, answer.answering
+    outcome = Outcome(
         status=status,
         provider=target.provider.name,
         model=target.model,
         error_code=error_code,
-        output=output.replace("\0", ""),  # PostgreSQL's text cannot hold NUL
-        produced=bool(execution.texts),
+        output=answer.output,
+        produced=recorder.produced,
         input_tokens=tokens[0],
         output_tokens=tokens[1],
-        cost_usd=execution.cost_usd,
-        duration_ms=round(execution.elapsed_s * 1000),
-        first_token_ms=execution.first_token_ms,
+        cost_usd=answer.cost_usd,
+        duration_ms=answer.elapsed_ms,
+        first_token_ms=answer.first_token_ms,
     )
-    write = database_sync_to_async(runs.finish, thread_sensitive=False)
-    try:
-        await asyncio.shield(write(execution.run, outcome))
-    except Exception:
-        logger.exception("The outcome of run %s was not written; the sweep will end it", execution.run.pk)
-        raise
-
-
-def _estimate(prompt: Prompt, output: str) -> tuple[int, int]:
-    sent = sum(len(message["content"]) for message in prompt.messages)
-    return -(-sent // CHARACTERS_A_TOKEN), -(-len(output) // CHARACTERS_A_TOKEN)
+    await executors.finish(run, recorder, outcome, last)

@@ -1,10 +1,10 @@
-"""The stream of an execution, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
+"""An agent's execution, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, PolymorphicProxySerializer
-from rest_framework import serializers
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
+from accounts.errors import IdempotencyConflict
 from agents.errors import UnknownAgent
 from agents.providers.errors import (
     ProviderFailed,
@@ -17,51 +17,13 @@ from agents.providers.errors import (
 from agents.serializers import ExecuteSerializer
 from billing.errors import ProRequired, QuotaExceeded
 from lunaos.api.schema import errors
+from lunaos.errors import LunaError
+from runs.errors import OutputTooLong
+from runs.schema import AGENT_EVENT, IDEMPOTENCY_KEY
 
-
-class StartEventSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField(["start"])
-    agent = serializers.CharField()
-    model = serializers.CharField()
-    provider = serializers.CharField()
-    runId = serializers.UUIDField()
-    fallbackFrom = serializers.CharField(required=False, help_text="The provider asked for, where another one answers.")
-    notice = serializers.CharField(required=False, help_text="What to know of this model.")
-
-
-class ChunkEventSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField(["chunk"])
-    content = serializers.CharField(help_text="The chunks joined are the model's answer, byte for byte.")
-
-
-class TokensSerializer(serializers.Serializer[Any]):
-    input = serializers.IntegerField()
-    output = serializers.IntegerField()
-
-
-class DoneEventSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField(["done"])
-    tokens = TokensSerializer()
-    cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
-    duration = serializers.CharField(help_text="Seconds, `1.2s`.")
-    finishReason = serializers.CharField(allow_null=True, help_text="`stop`, or `length` where the answer was cut.")
-
-
-class ErrorEventSerializer(serializers.Serializer[Any]):
-    type = serializers.ChoiceField(["error"])
-    error = serializers.CharField()
-    code = serializers.CharField()
-
-
-AGENT_EVENT = PolymorphicProxySerializer(
-    component_name="AgentEvent",
-    serializers={
-        "start": StartEventSerializer,
-        "chunk": ChunkEventSerializer,
-        "done": DoneEventSerializer,
-        "error": ErrorEventSerializer,
-    },
-    resource_type_field_name="type",
+EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
+    *(UnknownProvider, UnknownModel, UnknownAgent, ProRequired, QuotaExceeded, IdempotencyConflict),
+    *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong),
 )
 EXAMPLE = """id: 1
 data: {"type":"start","agent":"code-review","model":"deepseek-chat","provider":"deepseek","runId":"…"}
@@ -73,9 +35,11 @@ id: 3
 data: {"type":"done","tokens":{"input":812,"output":240},"cost":"$0.0003","duration":"1.2s","finishReason":"stop"}
 
 """
+
 EXECUTE: dict[str, Any] = {
     "operation_id": "executeAgent",
     "request": ExecuteSerializer,
+    "parameters": [IDEMPOTENCY_KEY],
     "examples": [
         OpenApiExample(
             "Review a function",
@@ -89,9 +53,6 @@ EXECUTE: dict[str, Any] = {
             description="Server-sent events; each `data` line holds one event. A comment line comes in silence.",
             examples=[OpenApiExample("stream", value=EXAMPLE)],
         ),
-        **errors(
-            *(UnknownProvider, UnknownModel, ProRequired, QuotaExceeded, UnknownAgent),
-            *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout),
-        ),
+        **errors(*EXECUTION_ERRORS),
     },
 }

@@ -5,6 +5,7 @@ from typing import Any
 from rest_framework import serializers
 
 from agents.models import Agent
+from runs.responses import ExecutionSerializer
 
 
 class AgentSerializer(serializers.ModelSerializer[Agent]):
@@ -24,10 +25,5 @@ class CatalogueSerializer(serializers.Serializer[Any]):
     tiers = TierCountSerializer()
 
 
-class ExecuteSerializer(serializers.Serializer[Any]):
+class ExecuteSerializer(ExecutionSerializer):
     agent = serializers.CharField(max_length=64)
-    context = serializers.CharField(  # type: ignore[assignment]
-        max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what the agent works on."
-    )
-    provider = serializers.CharField(max_length=32, required=False, default=None)
-    model = serializers.CharField(max_length=64, required=False, default=None)

@@ -1,48 +1,69 @@
 """The catalogue, and the start of an execution."""
 
+from dataclasses import replace
+from functools import partial
+
 from django.conf import settings
 
 import runs.services as runs
+from accounts.idempotency import Once
 from accounts.models import User
-from agents import catalogue, providers
+from agents import catalogue, providers, runner
 from agents.errors import UnknownAgent
 from agents.models import Agent
 from agents.providers import Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
-from agents.runner import Execution
-from billing import quota, tiers
+from agents.runner import Answer
+from billing import tiers
 from billing.errors import ProRequired
+from runs import executors
+from runs.recorder import Recorder
 
 
 def start_execution(
-    *, user: User, agent: str, context: str, provider: str | None, model: str | None, request_id: str, started: float
-) -> tuple[Execution, quota.Usage]:
-    """Check everything that can be checked, then reserve an execution and write the run.
+    *,
+    user: User,
+    agent: str,
+    context: str,
+    provider: str | None,
+    model: str | None,
+    request_id: str,
+    started: float,
+    once: Once | None = None,
+) -> runs.Begun:
+    """Check everything that can be checked, reserve an execution, write the run and set it going.
 
     Args:
         provider, model: as the request names them; None takes the defaults.
         started: when the request came in, on the `time.perf_counter` clock.
+        once: the request's idempotency key, where it has one.
 
     Raises:
-        UnknownProvider, UnknownModel, UnknownAgent, ProRequired, ProviderNotConfigured, QuotaExceeded: in this order.
+        UnknownProvider, UnknownModel, UnknownAgent, ProRequired, ProviderNotConfigured, IdempotencyConflict,
+        QuotaExceeded: in this order.
     """
-    asked = _target(provider, model)
-    expert = _agent(agent)
-    if not tiers.allows(user.tier, expert.tier):
-        raise _pro_required(expert)
-    targets = [target for target in (asked, *_fallbacks(asked)) if target.provider.configured]
-    if asked not in targets:
-        raise ProviderNotConfigured(f"The provider {asked.provider.name} has no key on this server.")
-    run, usage = runs.begin(
+    if earlier := runs.begun_before(user=user, once=once):
+        return earlier
+    asked = target(provider, model)
+    expert = find(agent)
+    require_tier(user, expert)
+    targets = reachable(asked)
+    begun = runs.begin(
         user=user,
+        text=context,
+        once=once,
         agent=expert.slug,
         provider=asked.provider.name,
         model=asked.model,
-        text=context,
         request_id=request_id,
     )
-    return Execution(run=run, targets=targets, prompt=_prompt(expert, context), started=started), usage
+    if begun.replayed:
+        return begun
+    recorder = Recorder(begun.run.pk)
+    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started)
+    executors.submit(recorder, partial(runner.execute, begun.run, answer))
+    return replace(begun, recorder=recorder)
 
 
 def list_agents() -> list[Agent]:
@@ -50,15 +71,30 @@ def list_agents() -> list[Agent]:
     return list(catalogue.current().agents.values())
 
 
-def _agent(slug: str) -> Agent:
+def find(slug: str) -> Agent:
+    """Look an agent up.
+
+    Raises:
+        UnknownAgent: with the slugs there are.
+    """
     agents = catalogue.current().agents
     if slug not in agents:
         raise UnknownAgent(f"There is no agent {slug!r}.", available=list(agents))
     return agents[slug]
 
 
-def _target(provider: str | None, model: str | None) -> Target:
-    """The provider and model a request asks for; a model named alone is looked for at every provider."""
+def require_tier(user: User, agent: Agent) -> None:
+    """Raises ProRequired where the user's tier does not hold the agent."""
+    if not tiers.allows(user.tier, agent.tier):
+        raise _pro_required(agent)
+
+
+def target(provider: str | None, model: str | None) -> Target:
+    """The provider and model a request asks for; a model named alone is looked for at every provider.
+
+    Raises:
+        UnknownProvider, UnknownModel: with the names there are.
+    """
     if provider is None and model is not None:
         return _target_of_model(model)
     chosen = providers.get(provider) if provider else providers.default()
@@ -77,6 +113,24 @@ def _target_of_model(model: str) -> Target:
     return Target(next((provider for provider in serving if provider.configured), serving[0]), model)
 
 
+def reachable(asked: Target) -> list[Target]:
+    """The target asked for, then those to fall back on.
+
+    Raises:
+        ProviderNotConfigured: the one asked for has no key.
+    """
+    targets = [each for each in (asked, *_fallbacks(asked)) if each.provider.configured]
+    if asked not in targets:
+        raise ProviderNotConfigured(f"The provider {asked.provider.name} has no key on this server.")
+    return targets
+
+
+def prompt(agent: Agent, context: str) -> Prompt:
+    """What an agent asks a model."""
+    messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
+    return Prompt(messages, agent.temperature, agent.max_tokens)
+
+
 def _fallbacks(asked: Target) -> list[Target]:
     models = catalogue.current().models
     others = [name for name in settings.LLM_FALLBACK if name != asked.provider.name and models[name]]
@@ -91,8 +145,3 @@ def _pro_required(agent: Agent) -> ProRequired:
         checkoutUrl=f"{settings.PUBLIC_URL}/billing/checkout",
         message=f"{agent.name} is part of the Pro plan. Upgrade to use all 28 agents.",
     )
-
-
-def _prompt(agent: Agent, context: str) -> Prompt:
-    messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
-    return Prompt(messages, agent.temperature, agent.max_tokens)

@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.identity import user_of
-from agents import runner, services
+from agents import services
 from agents.schema import EXECUTE
 from agents.serializers import CatalogueSerializer, ExecuteSerializer
 from lunaos.api.request import framed
-from lunaos.api.sse import event_response
+from runs.responses import execution_response, once
 
 
 class AgentViewSet(ViewSet):
@@ -35,10 +35,13 @@ class AgentViewSet(ViewSet):
         """Send code to an agent and watch the answer stream."""
         serializer = ExecuteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        execution, usage = services.start_execution(
+        wanted = dict(serializer.validated_data)
+        on_disconnect = wanted.pop("onDisconnect")
+        begun = services.start_execution(
             user=user_of(request),
             request_id=framed(request).id,
             started=framed(request).started,
-            **serializer.validated_data,
+            once=once(request, serializer.validated_data),
+            **wanted,
         )
-        return event_response(runner.execute(execution), {"X-Run-Id": str(execution.run.pk), **usage.headers})
+        return execution_response(begun, on_disconnect=on_disconnect)

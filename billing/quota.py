@@ -10,6 +10,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F
 
 from accounts.models import User
@@ -56,6 +57,27 @@ class Usage:
 def allowance(user: User, now: datetime) -> dict[str, Any]:
     """The parameters of RESERVE: whose month, which month, and how much it holds."""
     return {"user_id": user.pk, "month": now.date().replace(day=1), "quota": tiers.of(user.tier).executions}
+
+
+def current(user: User, now: datetime) -> Usage:
+    """Where a user's month stands."""
+    month = MonthlyUsage.objects.filter(user=user, month=now.date().replace(day=1)).first()
+    return Usage(month.executions if month else 0, tiers.of(user.tier).executions)
+
+
+def reserve(user: User, now: datetime) -> Usage:
+    """Reserve one execution by itself, for what runs once more.
+
+    Raises:
+        QuotaExceeded: the month is used up.
+    """
+    parameters = allowance(user, now)
+    with connection.cursor() as cursor:
+        cursor.execute(RESERVE, parameters)
+        reserved = cursor.fetchone()
+    if reserved is None:
+        raise exceeded(user)
+    return Usage(reserved[0], parameters["quota"])
 
 
 def exceeded(user: User) -> QuotaExceeded:

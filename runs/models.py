@@ -1,17 +1,24 @@
-"""Runs: one row an execution, small; its texts apart, in a table partitioned by month."""
+"""Runs: one row an execution, small; texts and steps apart, in tables partitioned by the month they expire in."""
 
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
 class Status(models.TextChoices):
+    """A run's state; a step's too, which is never queued."""
+
+    QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
     INTERRUPTED = "interrupted"
+
+
+UNFINISHED = (Status.QUEUED, Status.RUNNING)
 
 
 class Charge(models.TextChoices):
@@ -27,8 +34,10 @@ class Run(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
-    agent = models.CharField(max_length=64)
-    provider = models.CharField(max_length=32)
+    agent = models.CharField(max_length=64, blank=True, help_text="The agent's slug; empty for a chain.")
+    chain = models.CharField(max_length=64, blank=True, help_text="The preset's id or `custom`; empty for an agent.")
+    steps = ArrayField(models.CharField(max_length=64), default=list, help_text="The agents of a chain, in order.")
+    provider = models.CharField(max_length=32, help_text="Who answered; for a chain, who was asked for.")
     model = models.CharField(max_length=64)
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
     error_code = models.CharField(max_length=64, blank=True)
@@ -42,29 +51,63 @@ class Run(models.Model):
     request_id = models.CharField(max_length=128)
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
+    heartbeat_at = models.DateTimeField(help_text="The executor's last sign of life; while queued, when it was queued.")
+    attempt = models.PositiveIntegerField(default=1, help_text="Executions so far; the highest one counts.")
+    losses = models.PositiveSmallIntegerField(default=0, help_text="Executors that died since it was begun or resumed.")
+    cancel_requested_at = models.DateTimeField(null=True)
+    expires_at = models.DateTimeField(help_text="When its texts are dropped; says in which partition they lie.")
 
     class Meta:
         ordering = ("-created_at", "-id")
         indexes = (
             models.Index(fields=("user", "-created_at", "-id"), name="runs_of_user"),
-            models.Index(fields=("created_at",), name="runs_alive", condition=models.Q(status=Status.RUNNING)),
+            models.Index(
+                fields=("created_at",), name="runs_unfinished", condition=models.Q(status__in=("queued", "running"))
+            ),
         )
 
     def __str__(self) -> str:
-        return f"{self.agent} {self.status} {self.id}"
+        return f"{self.chain or self.agent} {self.status} {self.id}"
 
 
 class RunText(models.Model):
-    """What went in and what came out; dropped by the month when the retention has passed (`runs.partitions`)."""
+    """What went in, what came out and the events in between."""
 
-    pk = models.CompositePrimaryKey("run_id", "created_at")
+    pk = models.CompositePrimaryKey("run_id", "expires_at")
     run_id = models.UUIDField()
-    created_at = models.DateTimeField(help_text="The run's own, which says in which partition the row lies.")
+    expires_at = models.DateTimeField(help_text="The run's own, which says in which partition the row lies.")
     input = models.TextField()
     output = models.TextField(default="")
+    events = models.TextField(default="", help_text="One JSON object a line; the line's number is the event's id.")
 
     class Meta:
         db_table = "runs_text"
 
     def __str__(self) -> str:
         return f"text of {self.run_id}"
+
+
+class RunStep(models.Model):
+    """One step of a chain, written when it ends: what a later execution of the chain need not do again."""
+
+    pk = models.CompositePrimaryKey("run_id", "expires_at", "position")
+    run_id = models.UUIDField()
+    expires_at = models.DateTimeField(help_text="The run's own, which says in which partition the row lies.")
+    position = models.PositiveSmallIntegerField(help_text="From 1.")
+    agent = models.CharField(max_length=64)
+    status = models.CharField(max_length=16, choices=Status.choices)
+    error_code = models.CharField(max_length=64, default="")
+    provider = models.CharField(max_length=32)
+    model = models.CharField(max_length=64)
+    input_tokens = models.PositiveIntegerField()
+    output_tokens = models.PositiveIntegerField()
+    cost_usd = models.DecimalField(max_digits=12, decimal_places=6)
+    duration_ms = models.PositiveIntegerField()
+    finished_at = models.DateTimeField()
+    output = models.TextField()
+
+    class Meta:
+        db_table = "runs_step"
+
+    def __str__(self) -> str:
+        return f"step {self.position} of {self.run_id}"

@@ -1,10 +1,28 @@
-"""Monthly partitions of `runs_text`: made ahead of time, so that old texts can be dropped as files, at once."""
+"""Monthly partitions of `runs_text` and `runs_step`, by the month in which their rows expire.
 
-from datetime import UTC, date, datetime
+Old texts are dropped as files, at once, whatever the retention of each tier; what is past its time within the month is
+no longer shown (`runs.services`).
+"""
 
-from django.db import connection
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
 
-AHEAD = 3
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+PARENTS = ("runs_text", "runs_step")
+AHEAD = 2  # months beyond the longest retention: a beat that fails for weeks costs nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A table's part of one month, with its size on disk, indexes and long texts included."""
+
+    name: str
+    bytes: int
+    rows: int
 
 
 def month_after(month: date) -> date:
@@ -13,19 +31,80 @@ def month_after(month: date) -> date:
 
 
 def ensure(now: datetime | None = None) -> list[str]:
-    """Make the partitions of this month and the next ones where they are missing.
+    """Make the partitions for all that can be written from now on, where they are missing.
 
     Returns:
         The names of all of them, `runs_text_2026_11`.
     """
-    month, names = (now or datetime.now(UTC)).date().replace(day=1), []
-    with connection.cursor() as cursor:
-        for _ in range(AHEAD + 1):
-            following, name = month_after(month), f"runs_text_{month:%Y_%m}"
-            cursor.execute(
-                f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF runs_text "
-                f"FOR VALUES FROM ('{month} 00:00+00') TO ('{following} 00:00+00')"
-            )
-            names.append(name)
-            month = following
+    now = now or datetime.now(UTC)
+    month, last = _month(now), _month(now + timedelta(days=max(settings.RETENTION_DAYS.values()) + 31 * AHEAD))
+    names = []
+    while month <= last:
+        names += [_ensure(parent, month) for parent in PARENTS]
+        month = month_after(month)
     return names
+
+
+def drop_expired(now: datetime | None = None) -> list[str]:
+    """Drop the partitions whose month has passed.
+
+    Returns:
+        Their names.
+    """
+    now = now or datetime.now(UTC)
+    expired = [partition.name for partition in sizes() if _end(partition.name) <= now.date()]
+    for name in expired:
+        with transaction.atomic(), connection.cursor() as cursor:
+            _wait_briefly(cursor)
+            cursor.execute(f"DROP TABLE IF EXISTS {name}")
+    with connection.cursor() as cursor:
+        for parent in PARENTS:
+            cursor.execute(f"DELETE FROM {parent}_default WHERE expires_at < %s", [now])  # noqa: S608 - ours
+    return expired
+
+
+def _wait_briefly(cursor: CursorWrapper) -> None:
+    """For a lock on the whole table: new runs queue up behind it, and tomorrow is another night."""
+    cursor.execute("SET LOCAL lock_timeout = '3s'")
+
+
+def sizes() -> list[Partition]:
+    """All partitions, the newest first; rows as PostgreSQL estimates them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, pg_total_relation_size(oid), GREATEST(reltuples, 0)::bigint FROM pg_class "
+            "JOIN pg_inherits ON inhrelid = oid WHERE inhparent = ANY(%s::regclass[]) ORDER BY relname DESC",
+            [list(PARENTS)],
+        )
+        return [Partition(*row) for row in cursor.fetchall()]
+
+
+def _ensure(parent: str, month: date) -> str:
+    """Rows that came before their month's partition lie in the default one and move over."""
+    name, following = f"{parent}_{month:%Y_%m}", month_after(month)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext('runs.partitions')), to_regclass(%s)", [name])
+        if cursor.fetchone()[1] is None:
+            _wait_briefly(cursor)
+            for statement in _creation(parent, name, f"'{month} 00:00+00'", f"'{following} 00:00+00'"):
+                cursor.execute(statement)
+    return name
+
+
+def _creation(parent: str, name: str, start: str, end: str) -> Iterator[str]:
+    yield f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"
+    yield (
+        f"WITH early AS (DELETE FROM {parent}_default WHERE expires_at >= {start} AND expires_at < {end} RETURNING *) "  # noqa: S608
+        f"INSERT INTO {name} SELECT * FROM early"
+    )
+    yield f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})"
+
+
+def _month(moment: datetime) -> date:
+    return moment.date().replace(day=1)
+
+
+def _end(name: str) -> date:
+    """The first day after a partition's month; of a default partition, never."""
+    *_, year, month = name.split("_")
+    return month_after(date(int(year), int(month), 1)) if month.isdecimal() else date.max

@@ -1,121 +1,128 @@
-"""A run's life: begun with a reservation, finished once."""
+"""A run's life: begun with a reservation, looked up by its owner, cancelled; `outcomes` has its end."""
 
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models.functions import Coalesce, Now
 
+from accounts import idempotency
 from accounts.models import User
 from billing import quota
+from lunaos import redis
 from lunaos.errors import NotFound
-from runs.models import Charge, Run, RunText, Status
+from runs import outcomes
+from runs.models import UNFINISHED, Charge, Run, Status
+from runs.recorder import Recorder
 
-GRACE = timedelta(seconds=60)
+CANCEL_CHANNEL = "lunaos:cancel"
 
-# Each of the two writes of a run is one statement and so one round trip and one transaction.
+# One statement and so one round trip and one transaction.
 _COLUMNS = [field.attname for field in Run._meta.concrete_fields]
+_VALUES = {"steps": "%(steps)s::varchar[]", "heartbeat_at": "now()"}
 BEGIN = f"""
     WITH reserved AS ({quota.RESERVE}),
     run AS (
         INSERT INTO runs_run ({", ".join(_COLUMNS)})
-        SELECT {", ".join(f"%({column})s" for column in _COLUMNS)} FROM reserved RETURNING id, created_at
-    ),
-    text AS (INSERT INTO runs_text (run_id, created_at, input, output) SELECT id, created_at, %(input)s, '' FROM run)
-    SELECT executions FROM reserved
-"""  # noqa: S608 - the columns are the model's
-FINISH = """
-    WITH run AS (
-        UPDATE runs_run SET
-            status = %(status)s, provider = %(provider)s, model = %(model)s, error_code = %(error_code)s,
-            input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
-            duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s, charge = %(charge)s,
-            finished_at = %(now)s
-        WHERE id = %(id)s AND status = 'running' RETURNING id, created_at
+        SELECT {", ".join(_VALUES.get(column, f"%({column})s") for column in _COLUMNS)} FROM reserved
+        RETURNING id, expires_at
     ),
     text AS (
-        UPDATE runs_text SET output = %(output)s FROM run
-        WHERE run_id = run.id AND runs_text.created_at = run.created_at
+        INSERT INTO runs_text (run_id, expires_at, input, output, events)
+        SELECT id, expires_at, %(input)s, '', '' FROM run
     )
-    SELECT id FROM run
-"""
+    SELECT executions FROM reserved
+"""  # noqa: S608 - the columns are the model's
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended.
+class Begun:
+    """A run that was begun, now or by an earlier request with the same idempotency key.
 
     Args:
-        output: what was produced; kept also when the run failed later on.
-        produced: whether any of the answer reached the log, which is what makes the execution count.
-        first_token_ms: from the request to the first piece of answer, None where none came.
+        recorder: where this process executes it.
     """
 
-    status: Status
-    provider: str
-    model: str
-    error_code: str = ""
-    output: str = ""
-    produced: bool = False
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: Decimal = Decimal(0)
-    duration_ms: int = 0
-    first_token_ms: int | None = None
+    run: Run
+    usage: quota.Usage
+    replayed: bool = False
+    recorder: Recorder | None = None
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of the response: the run, the month, and whether it is a replay."""
+        replay = {"Idempotency-Replayed": "true"} if self.replayed else {}
+        return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
 
-def begin(*, user: User, agent: str, provider: str, model: str, text: str, request_id: str) -> tuple[Run, quota.Usage]:
+def begun_before(*, user: User, once: idempotency.Once | None) -> Begun | None:
+    """The run of an earlier request with the same key, whatever the catalogue and the user's tier say by now.
+
+    A run that failed with nothing produced and nothing charged does not count: to try it again is what the key is for.
+
+    Raises:
+        IdempotencyConflict: the key was used for another request.
+    """
+    earlier = idempotency.find(user=user, once=once) if once else None
+    return _replay(user, earlier) if earlier else None
+
+
+def begin(*, user: User, text: str, once: idempotency.Once | None = None, **fields: Any) -> Begun:
     """Reserve an execution and write the run, in one statement.
+
+    Args:
+        text: what goes in.
+        once: the request's idempotency key, where it has one.
+        fields: of the run: agent or chain and steps, provider, model, request_id, status.
 
     Raises:
         QuotaExceeded: nothing is written then.
+        IdempotencyConflict: the key was used for another request.
     """
     now = datetime.now(UTC)
     allowance = quota.allowance(user, now)
     run = Run(
         user=user,
-        agent=agent,
-        provider=provider,
-        model=model,
         charged_month=allowance["month"],
-        request_id=request_id,
         created_at=now,
+        heartbeat_at=now,
+        expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
+        **fields,
     )
+    if once is None:
+        return Begun(run, _insert(run, allowance, text))
+    with transaction.atomic():
+        earlier = idempotency.claim(user=user, once=once, result=str(run.pk))
+        if earlier and (replay := _replay(user, earlier)):
+            return replay
+        if earlier:
+            idempotency.replace(user=user, once=once, result=str(run.pk))
+        return Begun(run, _insert(run, allowance, text))
+
+
+def _replay(user: User, run_id: str) -> Begun | None:
+    run = Run.objects.filter(pk=run_id).first()
+    if run is None or (run.charge == Charge.RELEASED and run.status in (Status.FAILED, Status.INTERRUPTED)):
+        return None
+    return Begun(run, quota.current(user, datetime.now(UTC)), replayed=True)
+
+
+def _insert(run: Run, allowance: dict[str, Any], text: str) -> quota.Usage:
     row = {column: getattr(run, column) for column in _COLUMNS}
     with connection.cursor() as cursor:
         cursor.execute(BEGIN, {**row, **allowance, "input": text})
         reserved = cursor.fetchone()
     if reserved is None:
-        raise quota.exceeded(user)
-    return run, quota.Usage(reserved[0], allowance["quota"])
+        raise quota.exceeded(run.user)
+    return quota.Usage(reserved[0], allowance["quota"])
 
 
-def finish(run: Run, outcome: Outcome) -> bool:
-    """Write how a run ended, and settle or release its execution.
-
-    Returns:
-        False where somebody else had finished it: the first one counts, and the quota changes once.
-    """
-    if outcome.produced:
-        return _write(run, outcome, Charge.SETTLED)
-    with transaction.atomic():
-        changed = _write(run, outcome, Charge.RELEASED)
-        if changed:
-            quota.release(user_id=run.user_id, month=run.charged_month)
-    return changed
-
-
-def _write(run: Run, outcome: Outcome, charge: Charge) -> bool:
-    values = {**asdict(outcome), "charge": charge, "now": datetime.now(UTC), "id": run.pk}
-    with connection.cursor() as cursor:
-        cursor.execute(FINISH, values)
-        return cursor.fetchone() is not None
-
-
-def get(*, user: User, run_id: UUID) -> tuple[Run, RunText | None]:
-    """One's own run and its texts; no texts once the retention has dropped them.
+def get(*, user: User, run_id: UUID) -> Run:
+    """One's own run.
 
     Raises:
         NotFound: no such run, or another user's.
@@ -123,21 +130,24 @@ def get(*, user: User, run_id: UUID) -> tuple[Run, RunText | None]:
     run = Run.objects.filter(pk=run_id, user=user).first()
     if run is None:
         raise NotFound("There is no such run.")
-    return run, RunText.objects.filter(run_id=run.pk, created_at=run.created_at).first()
+    return run
 
 
-def end_abandoned(now: datetime | None = None) -> int:
-    """End runs that nobody executes any more and give their executions back.
+def cancel(run: Run) -> Run:
+    """Ask for a run's end; one that has ended stays as it is.
 
-    A process that was killed never finishes its runs, and a stream whose client left while the view still worked never
-    starts. Either is older than any run may last.
+    A chain that waits for a worker ends here and now. Whoever executes a run hears of it within milliseconds, or by its
+    next heartbeat where Valkey is down.
 
     Returns:
-        How many were ended.
+        The run as it is afterwards.
     """
-    now = now or datetime.now(UTC)
-    oldest = now - timedelta(seconds=settings.LLM_RUN_TIMEOUT_S) - GRACE
-    return sum(
-        finish(run, Outcome(Status.INTERRUPTED, run.provider, run.model, error_code="interrupted"))
-        for run in Run.objects.filter(status=Status.RUNNING, created_at__lt=oldest).iterator()
-    )
+    unfinished = Run.objects.filter(pk=run.pk, status__in=UNFINISHED)
+    if unfinished.update(cancel_requested_at=Coalesce("cancel_requested_at", Now())):
+        run.refresh_from_db()
+        with suppress(redis.RedisError, OSError):  # the mark is there for whoever executes it next
+            redis.client().publish(CANCEL_CHANNEL, str(run.pk))
+            if run.status == Status.QUEUED:
+                outcomes.end(run, Status.CANCELLED, unfinished=(Status.QUEUED,))
+    run.refresh_from_db()
+    return run

@@ -1,15 +1,17 @@
 """Jobs that keep the runs in order."""
 
 from celery import shared_task
+from django.conf import settings
 
-from runs import partitions, services
+from runs import outcomes, partitions
 
 
 @shared_task
 def end_abandoned_runs() -> None:
-    services.end_abandoned()
+    outcomes.end_abandoned(settings.DEAD_AFTER_S)
 
 
 @shared_task
-def prepare_partitions() -> None:
+def keep_partitions() -> None:
     partitions.ensure()
+    partitions.drop_expired()

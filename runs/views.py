@@ -1,8 +1,11 @@
 """One's own runs."""
 
+from functools import partial
 from uuid import UUID
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet
@@ -10,10 +13,12 @@ from rest_framework.viewsets import GenericViewSet
 from accounts.identity import user_of
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
+from lunaos.api.sse import EventStreamResponse
 from lunaos.errors import NotFound
-from runs import services
+from runs import services, stream, texts
 from runs.models import Run
-from runs.serializers import RunDetailSerializer, RunFilterSerializer, RunSerializer
+from runs.schema import EVENTS
+from runs.serializers import LastEventSerializer, RunDetailSerializer, RunFilterSerializer, RunSerializer
 
 
 class RunPagination(NamedCursorPagination):
@@ -34,12 +39,33 @@ class RunViewSet(GenericViewSet[Run]):
         """List runs, newest first."""
         filters = RunFilterSerializer(data=request.query_params.dict())
         filters.is_valid(raise_exception=True)
-        wanted = {name: value for name, value in filters.validated_data.items() if name in ("agent", "status")}
+        wanted = {name: value for name, value in filters.validated_data.items() if name in ("agent", "chain", "status")}
         page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **wanted))
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 
     @extend_schema(operation_id="getRun", responses={200: RunDetailSerializer, **errors(NotFound)})
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Read one run with its input and output."""
-        run, text = services.get(user=user_of(request), run_id=pk)
-        return Response(RunDetailSerializer(run, context={"text": text}).data)
+        run = services.get(user=user_of(request), run_id=pk)
+        kept = {"text": texts.text_of(run), "steps": texts.steps_of(run) if run.chain else []}
+        return Response(RunDetailSerializer(run, context=kept).data)
+
+    @extend_schema(**EVENTS)
+    @action(detail=True)
+    def events(self, request: Request, pk: UUID) -> HttpResponseBase:
+        """Follow a run from its start, or from where a broken connection left it.
+
+        A run that has ended is replayed. 204: it has ended and you have all of it.
+        """
+        last = LastEventSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "0")})
+        last.is_valid(raise_exception=True)
+        run = services.get(user=user_of(request), run_id=pk)
+        reader = partial(stream.Follower, run, last.validated_data["Last-Event-ID"])
+        return EventStreamResponse(reader, {"X-Run-Id": str(run.pk)})
+
+    @extend_schema(operation_id="cancelRun", request=None, responses={200: RunSerializer, **errors(NotFound)})
+    @action(detail=True, methods=["post"])
+    def cancel(self, request: Request, pk: UUID) -> Response:
+        """End a run within a second; what it produced is kept. One that has ended stays as it is."""
+        run = services.get(user=user_of(request), run_id=pk)
+        return Response(RunSerializer(services.cancel(run)).data)

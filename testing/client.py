@@ -22,23 +22,35 @@ class Api(httpx.Client):
         """A client of the same server, on another loopback address."""
         return Api(base_url=self.base_url, timeout=30, transport=httpx.HTTPTransport(local_address=address))
 
+    def execute_chain(self, user: Any, *agents: str, **body: Any) -> httpx.Response:
+        """Run a chain of these agents, or of the preset in `body`, and read its stream to the end."""
+        steps = {"steps": [{"agent": agent} for agent in agents]} if agents else {}
+        body = {"context": "def add(a, b): return a - b", **steps, **body}
+        return self.post("/chains/execute", json=body, headers=self.as_(user))
+
     def execute(self, user: Any, **body: Any) -> httpx.Response:
         """Run an agent and read its stream to the end."""
         body = {"agent": "code-review", "context": "def add(a, b): return a - b", **body}
         return self.post("/agents/execute", json=body, headers=self.as_(user))
 
 
-def events(response: httpx.Response) -> list[Event]:
-    """The events of a whole stream; fails on any line that is none of the contract's."""
-    found, position = [], 0
-    for block in response.text.split("\n\n"):
-        if not block or block.startswith(":"):
+def parse(text: str) -> tuple[list[int], list[Event]]:
+    """Ids and events of a stream, or of its beginning; fails on any line that is none of the contract's."""
+    positions, found = [], []
+    for block in text.split("\n\n")[:-1]:
+        if block.startswith(":"):
             continue
         identifier, data = block.split("\n")
-        position += 1
-        assert identifier == f"id: {position}"
-        assert data.startswith("data: ")
+        assert identifier.startswith("id: ") and data.startswith("data: ")
+        positions.append(int(identifier[4:]))
         found.append(json.loads(data[6:]))
+    return positions, found
+
+
+def events(response: httpx.Response) -> list[Event]:
+    """The events of a whole stream, which are numbered from 1."""
+    positions, found = parse(response.text)
+    assert positions == list(range(1, len(found) + 1))
     return found
 
 

@@ -20,8 +20,8 @@ class Answer:
 
     Args:
         status: of the response; anything but 200 sends `body` and no stream.
-        pieces: what to do in turn: bytes are written as they are, a float is slept, "hang" waits until the client
-            leaves, "cut" drops the connection.
+        pieces: what to do in turn: bytes are written as they are, a float is slept, "wait" waits for `go_on`, "hang"
+            until the client leaves, "cut" drops the connection.
         headers: further response headers.
     """
 
@@ -60,6 +60,7 @@ class Upstream:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.client_gone = threading.Event()
+        self.go_on = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -73,6 +74,7 @@ class Upstream:
         self.requests.clear()
         self.headers.clear()
         self.client_gone.clear()
+        self.go_on.clear()
         self.script = lambda request: says("Hello", " world")
 
     def plays(self, *answers: Answer) -> None:
@@ -131,9 +133,11 @@ class Upstream:
                 request.transport.abort()
                 return
             else:
-                await self._until_gone(request)
+                await self._until_gone(request, or_told=piece == "wait")
 
-    async def _until_gone(self, request: web.Request) -> None:
+    async def _until_gone(self, request: web.Request, *, or_told: bool) -> None:
         while request.transport and not request.transport.is_closing():
+            if or_told and self.go_on.is_set():
+                return
             await asyncio.sleep(0.02)
         self.client_gone.set()

@@ -36,6 +36,10 @@ class Provider:
     def configured(self) -> bool:
         return bool(self.base_url and (self.api_key or self.name == LOCAL))
 
+    def longest_answer(self, wanted: int) -> int:
+        """Tokens that an answer may have, of those an agent wants."""
+        return min(wanted, self.max_tokens or wanted)
+
 
 @dataclass(frozen=True, slots=True)
 class Target:

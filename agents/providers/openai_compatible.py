@@ -97,7 +97,7 @@ async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
         "model": target.model,
         "messages": prompt.messages,
         "temperature": prompt.temperature,
-        "max_tokens": min(prompt.max_tokens, target.provider.max_tokens or prompt.max_tokens),
+        "max_tokens": target.provider.longest_answer(prompt.max_tokens),
         "stream": True,
         "stream_options": {"include_usage": True},
     }

@@ -1,10 +1,14 @@
-"""What a run costs, by the table inside the genai-prices package."""
+"""What a run costs and a model holds, by the table inside the genai-prices package."""
 
 from decimal import Decimal
 
 from genai_prices import Usage, calc_price
+from genai_prices.data_snapshot import get_snapshot
 
 from agents.providers import LOCAL
+
+LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
+UNKNOWN_WINDOW = 32_768  # what a model of today holds at least
 
 
 def cost_usd(provider: str, model: str, *, input_tokens: int, output_tokens: int) -> Decimal:
@@ -16,6 +20,16 @@ def cost_usd(provider: str, model: str, *, input_tokens: int, output_tokens: int
         return calc_price(usage, model_ref=model, provider_id=provider).total_price
     except LookupError:
         return Decimal(0)
+
+
+def context_window(provider: str, model: str) -> int:
+    """Tokens that prompt and answer may have together; a careful guess for a model the table does not know."""
+    if provider == LOCAL:
+        return LOCAL_WINDOW
+    try:
+        return get_snapshot().find_provider_model(model, None, provider, None)[1].context_window or UNKNOWN_WINDOW
+    except LookupError:
+        return UNKNOWN_WINDOW
 
 
 def dollars(amount: Decimal) -> str:

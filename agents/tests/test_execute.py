@@ -1,15 +1,12 @@
 """POST /agents/execute: the stream as a client sees it."""
 
 import json
-import socket
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from agents.models import Agent
-from lunaos.embedded.servers import until
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
 from testing.upstream import DONE, Answer, Upstream, delta, says, usage
@@ -226,35 +223,6 @@ def test_invalid_input(api: Api, alice: Any, change: dict[str, Any], field: str)
 
 def test_the_longest_context(api: Api, alice: Any, upstream: Upstream) -> None:
     assert answer(api.execute(alice, context="🙂" * 50_000)) == "Hello world"
-
-
-def test_a_client_that_leaves_cancels_the_run(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
-    body = {"agent": "code-review", "context": "x"}
-    with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
-        run_id = response.headers["X-Run-Id"]
-        next(text for text in response.iter_text() if "half" in text)
-
-    assert upstream.client_gone.wait(5)
-    assert until(lambda: Run.objects.get(pk=run_id).status == "cancelled", 5)
-    run = Run.objects.get(pk=run_id)
-    assert (run.error_code, run.charge) == ("client_gone", "settled")
-    assert RunText.objects.get(run_id=run_id).output == "half "
-
-
-def test_a_client_that_leaves_before_the_first_byte(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=["hang"]))
-    address = urlsplit(str(api.base_url))
-    body = b'{"agent":"code-review","context":"x"}'
-    head = f"POST /agents/execute HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.as_(alice)['Authorization']}\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((address.hostname, address.port)) as connection:
-        connection.sendall(head.encode() + body)
-        assert until(lambda: bool(upstream.requests), 5)
-
-    assert upstream.client_gone.wait(5)
-    assert until(lambda: Run.objects.get(user=alice).status == "cancelled", 5)
-    assert Run.objects.get(user=alice).charge == "released"
 
 
 @pytest.mark.local_model

@@ -8,15 +8,15 @@ import pytest
 from django.db import connection
 
 import runs.services as runs
-from billing import quota
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
+from runs import outcomes
 from runs.models import Run, RunText, Status
 from testing.client import Api, error, events
 from testing.upstream import Answer, Upstream, delta
 
 
-def begin(user: Any) -> tuple[Run, quota.Usage]:
+def begin(user: Any) -> runs.Begun:
     return runs.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
 
 
@@ -50,30 +50,30 @@ def test_of_200_parallel_starts_with_10_left_10_start(alice: Any) -> None:
 
 
 def test_a_run_that_produced_something_stays_counted(alice: Any) -> None:
-    run, _ = begin(alice)
-    assert runs.finish(run, runs.Outcome(Status.FAILED, "deepseek", "m", output="half", produced=True))
+    run = begin(alice).run
+    assert outcomes.finish(run, outcomes.Outcome(Status.FAILED, "deepseek", "m", output="half", produced=True))
     run.refresh_from_db()
     assert (run.charge, used(alice)) == ("settled", 1)
 
 
 def test_a_run_without_output_is_given_back_once(alice: Any) -> None:
-    run, _ = begin(alice)
+    run = begin(alice).run
     begin(alice)
-    outcome = runs.Outcome(Status.FAILED, "deepseek", "m", error_code="provider_error")
+    outcome = outcomes.Outcome(Status.FAILED, "deepseek", "m", error_code="provider_error")
 
-    assert runs.finish(run, outcome)
-    assert not runs.finish(run, outcome)
+    assert outcomes.finish(run, outcome)
+    assert not outcomes.finish(run, outcome)
     run.refresh_from_db()
     assert (run.charge, used(alice)) == ("released", 1)
 
 
 def test_it_is_given_back_to_the_month_it_was_taken_from(alice: Any) -> None:
-    run, _ = begin(alice)
+    run = begin(alice).run
     use(alice, 5)
     MonthlyUsage.objects.create(user=alice, month=date(2020, 1, 1), executions=7)
     Run.objects.filter(pk=run.pk).update(charged_month=date(2020, 1, 1))
     run.refresh_from_db()
-    runs.finish(run, runs.Outcome(Status.CANCELLED, "deepseek", "m"))
+    outcomes.finish(run, outcomes.Outcome(Status.CANCELLED, "deepseek", "m"))
 
     assert sorted(MonthlyUsage.objects.values_list("executions", flat=True)) == [5, 6]
 

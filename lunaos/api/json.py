@@ -31,3 +31,12 @@ def dumps(value: Any) -> bytes:
         TypeError: for a value without a JSON form.
     """
     return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
+
+
+def loads(text: bytes) -> Any:
+    """Decode.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    return orjson.loads(text)

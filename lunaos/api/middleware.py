@@ -10,7 +10,7 @@ import structlog
 from asgiref.sync import sync_to_async
 from csp.middleware import CSPMiddleware
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
@@ -131,12 +131,15 @@ def open_streams(get_response: Handler) -> Handler:
         response = await get_response(request)
         if not isinstance(response, EventStreamResponse):
             return response
+        if request.method == "HEAD":
+            return HttpResponse(headers=response.headers)
         try:
-            await response.open(settings.STREAM_OPEN_WITHIN_S - (time.perf_counter() - request.started))
+            return await response.open(settings.STREAM_OPEN_WITHIN_S - (time.perf_counter() - request.started))
         except Exception as e:
             failure = plain_response(e)
-            failure.headers["X-Run-Id"] = response.headers["X-Run-Id"]
+            for name in ("X-Run-Id", "Idempotency-Replayed"):
+                if name in response.headers:
+                    failure.headers[name] = response.headers[name]
             return failure
-        return response
 
     return middleware

@@ -1,110 +1,112 @@
 """Server-sent events (WHATWG HTML 9.2): opening, heartbeat, a guard for late errors, and a clean end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
 
 from django.conf import settings
-from django.http import StreamingHttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 
 from lunaos.api import json
 from lunaos.api.exceptions import translate
-
-Event = dict[str, Any]
-Batches = AsyncIterator[list[Event]]
+from lunaos.errors import LunaError
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 HEARTBEAT = b": keep-alive\n\n"
 
-
-def encode(position: int, event: Event) -> bytes:
-    """One event: its position in the run as `id`, the object in one `data` line."""
-    return b"id: %d\ndata: %b\n\n" % (position, json.dumps(event))
+Entry = tuple[int, bytes]
 
 
-def event_response(batches: Batches, headers: Mapping[str, str]) -> "EventStreamResponse":
-    """Answer with a stream.
+class Reader(Protocol):
+    """Where a stream's events come from."""
 
-    Args:
-        batches: the run's events; what arrived together comes, and goes out, together.
-        headers: further response headers.
-    """
-    return EventStreamResponse(batches, headers)
+    async def read(self, within_s: float) -> list[Entry] | None:
+        """Events as position and JSON object; none where nothing came within the time, None at the end."""
+
+    def close(self) -> None:
+        """Nobody will read any more."""
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """A stream that can still become an error: `open` is awaited before the status line goes out.
+    """A stream that can still become another response: `open` is awaited before the status line goes out.
 
-    A task of its own drives the run, and the response sends whatever has come: who reads is not who executes.
+    What is read here is executed elsewhere; a client that leaves ends the reading only.
+
+    Args:
+        reader: made when the stream opens, on the event loop.
+        headers: further response headers.
+        opens: whether an event is reason to open the stream; without it the stream opens at once.
+        on_leave: called when the client has left before the end.
     """
 
-    def __init__(self, batches: Batches, headers: Mapping[str, str]) -> None:
-        self._batches = batches
-        self._events: list[Event] = []
-        self._error: Exception | None = None
-        self._ended = False
-        self._news = asyncio.Event()
+    def __init__(
+        self,
+        reader: Callable[[], Reader],
+        headers: Mapping[str, str],
+        *,
+        opens: Callable[[bytes], bool] | None = None,
+        on_leave: Callable[[], None] | None = None,
+    ) -> None:
+        self._make_reader, self._opens, self._on_leave = reader, opens, on_leave
+        self._batch: list[Entry] | None = []
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
-    async def open(self, within_s: float) -> None:
-        """Start the run and wait for its first events.
+    async def open(self, within_s: float) -> HttpResponseBase:
+        """Wait for what opens the stream.
 
         Args:
-            within_s: after this many seconds the stream opens without them, so that no proxy starves.
+            within_s: after this many seconds the stream opens without it, so that no proxy starves.
+
+        Returns:
+            This response; 204 where all has been read before, which tells an EventSource not to come again.
 
         Raises:
-            Exception: whatever ended the run before it said anything.
+            LunaError: what ended the run before the stream opened.
         """
-        self._task = asyncio.create_task(self._drive())
+        self._reader = self._make_reader()
         try:
-            await self._wait(within_s)
-        except asyncio.CancelledError:
-            await self._stop()
+            await self._await_opening(within_s if self._opens else 0)
+        except BaseException as e:
+            self._reader.close()
+            if isinstance(e, asyncio.CancelledError) and self._on_leave:
+                self._on_leave()
             raise
-        if self._error and not self._events:
-            raise self._error
+        if self._batch is None:
+            self._reader.close()
+            return HttpResponse(status=204, headers=self.headers)
+        return self
 
-    async def _drive(self) -> None:
-        try:
-            async for batch in self._batches:
-                self._events += batch
-                self._news.set()
-        except Exception as e:
-            self._error = e
-        finally:
-            self._ended = True
-            self._news.set()
-
-    async def _wait(self, seconds: float) -> bool:
-        """Whether there is news within the time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._news.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def _await_opening(self, within_s: float) -> None:
+        deadline, entries = time.monotonic() + within_s, list[Entry]()
+        while (batch := await self._reader.read(max(0, deadline - time.monotonic()))) is not None:
+            entries += batch
+            if opening := next((line for _, line in entries if self._opens and self._opens(line)), None):
+                _refuse_if_failed(opening)
+            if opening or time.monotonic() >= deadline:
+                break
+        self._batch = entries if entries or batch is not None else None
 
     async def _body(self) -> AsyncIterator[bytes]:
-        position = 0
+        ended = False
         try:
-            if not self._news.is_set():
-                yield HEARTBEAT  # the server sends the headers with the first bytes only
-            while not (self._ended and not self._events):
-                if not await self._wait(settings.STREAM_HEARTBEAT_S):
-                    yield HEARTBEAT
-                    continue
-                self._news.clear()
-                events, self._events = self._events, []
-                if events:
-                    yield b"".join(encode(position + n, event) for n, event in enumerate(events, 1))
-                    position += len(events)
-            if self._error:
-                error = translate(self._error)
-                yield encode(position + 1, {"type": "error", "error": str(error), "code": error.code})
+            while self._batch is not None:
+                # the server sends the headers with the first bytes only, so silence begins with a comment
+                yield b"".join(b"id: %d\ndata: %b\n\n" % entry for entry in self._batch) or HEARTBEAT
+                self._batch = await self._reader.read(settings.STREAM_HEARTBEAT_S)
+            ended = True
+        except Exception as e:
+            ended = True
+            error = translate(e)  # without an id: it is this reading that fails, and may be tried again
+            yield b"data: %b\n\n" % json.dumps({"type": "error", "error": str(error), "code": error.code})
         finally:
-            await self._stop()
+            self._reader.close()
+            if not ended and self._on_leave:
+                self._on_leave()
 
-    async def _stop(self) -> None:
-        """End the run wherever it stands, and wait until it has put its affairs in order."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+
+def _refuse_if_failed(line: bytes) -> None:
+    if line.startswith(b'{"type":"error"'):
+        event: dict[str, Any] = json.loads(line)
+        raise LunaError.with_code(event["code"], event["error"], retry_after=event.get("retryAfter"))

@@ -1,22 +1,50 @@
-"""Abandoned runs, and partitions."""
+"""Abandoned runs: ended, given back where they produced nothing, and said so in their stream."""
 
-from datetime import UTC, date, datetime, timedelta
+import asyncio
+from datetime import timedelta
 from typing import Any
 
-from django.db import connection
+import orjson
+import pytest
+from django.db.models.functions import Now
 
 from billing.models import MonthlyUsage
-from runs import partitions, services, tasks
-from runs.models import Run, RunText
+from lunaos import loop, redis
+from runs import leases, log, outcomes, services, tasks, texts
+from runs.models import Run, RunStep, RunText, Status
+from runs.recorder import Event
 
 
-def begin(user: Any) -> Run:
-    return services.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")[0]
+def begin(user: Any, **fields: Any) -> Run:
+    fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
+    return services.begin(user=user, **fields).run
 
 
-def test_runs_that_nobody_executes_are_ended_and_given_back(alice: Any) -> None:
+def fall_silent(run: Run, seconds: int) -> None:
+    Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
+
+
+def say(run: Run, *events: Event) -> None:
+    lines = [orjson.dumps(event) for event in events]
+    loop.submit(log.append(log.Append(run.pk, 0, lines, 1))).result()
+
+
+def told(run: Run) -> list[Event]:
+    return [orjson.loads(line) for _, line in loop.submit(log.read(run.pk)).result()]
+
+
+def step(run: Run, **fields: Any) -> RunStep:
+    fields = {"status": "succeeded", "input_tokens": 11, "output_tokens": 7, "cost_usd": "0.5", **fields}
+    return RunStep(
+        run_id=run.pk, expires_at=run.expires_at, position=1, agent="run", provider="deepseek", model="m",
+        duration_ms=5, finished_at=run.created_at, **fields,
+    )  # fmt: skip
+
+
+def test_a_run_that_nobody_executes_is_ended_and_given_back(alice: Any) -> None:
     dead, alive = begin(alice), begin(alice)
-    Run.objects.filter(pk=dead.pk).update(created_at=datetime.now(UTC) - timedelta(seconds=700))
+    fall_silent(dead, 61)
+    fall_silent(alive, 50)
     tasks.end_abandoned_runs()
 
     dead.refresh_from_db()
@@ -24,23 +52,108 @@ def test_runs_that_nobody_executes_are_ended_and_given_back(alice: Any) -> None:
     assert (dead.status, dead.error_code, dead.charge) == ("interrupted", "interrupted", "released")
     assert alive.status == "running"
     assert MonthlyUsage.objects.get(user=alice).executions == 1
+    assert [(event["type"], event["code"]) for event in told(dead)] == [("error", "interrupted")]
 
 
-def test_the_month_after() -> None:
-    assert partitions.month_after(date(2026, 12, 1)) == date(2027, 1, 1)
-    assert partitions.month_after(date(2026, 1, 1)) == date(2026, 2, 1)
-
-
-def test_preparing_partitions_twice_changes_nothing(database: None) -> None:
-    tasks.prepare_partitions()
-    assert partitions.ensure() == partitions.ensure()
-    names = partitions.ensure(datetime(2031, 11, 5, tzinfo=UTC))
-    assert names == ["runs_text_2031_11", "runs_text_2031_12", "runs_text_2032_01", "runs_text_2032_02"]
-
-
-def test_a_text_lies_in_the_partition_of_its_month(alice: Any) -> None:
+def test_what_it_had_produced_is_kept_and_counts(alice: Any) -> None:
     run = begin(alice)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT tableoid::regclass::text FROM runs_text WHERE run_id = %s", [run.pk])
-        assert cursor.fetchone() == (f"runs_text_{run.created_at:%Y_%m}",)
-    assert RunText.objects.get(run_id=run.pk).input == "in"
+    say(run, {"type": "start"}, {"type": "chunk", "content": "half"})
+    fall_silent(run, 61)
+    assert outcomes.end_abandoned(60) == 1
+
+    run.refresh_from_db()
+    assert (run.status, run.charge) == ("interrupted", "settled")
+    text = RunText.objects.get(run_id=run.pk)
+    assert text.output == "half"
+    assert [orjson.loads(line)["type"] for line in text.events.split("\n")] == ["start", "chunk", "error"]
+
+
+def test_one_whose_owner_wanted_it_cancelled_is_cancelled(alice: Any) -> None:
+    run = begin(alice)
+    Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
+    fall_silent(run, 61)
+    outcomes.end_abandoned(60)
+    run.refresh_from_db()
+    assert (run.status, run.error_code) == ("cancelled", "")
+    assert told(run) == [{"type": "cancelled"}]
+
+
+def test_a_sign_of_life_at_the_last_moment_counts(alice: Any) -> None:
+    run = begin(alice)
+    fall_silent(run, 61)
+    seen = Run.objects.get(pk=run.pk)
+    leases.beat({run.pk: 1})
+    assert outcomes.interrupt(seen, 60) is False
+    assert Run.objects.get(pk=run.pk).status == "running"
+
+
+def test_a_chain_that_is_ended_from_outside_keeps_its_figures(alice: Any) -> None:
+    run = begin(alice, agent="", chain="custom", steps=["run", "run"])
+    assert texts.save_step(run, step(run, output="found"))
+    fall_silent(run, 61)
+    assert outcomes.interrupt(Run.objects.get(pk=run.pk), 60)
+    run.refresh_from_db()
+    assert (run.status, run.charge, run.input_tokens, run.output_tokens) == ("interrupted", "settled", 11, 7)
+    assert float(run.cost_usd) == 0.5
+    assert RunText.objects.get(run_id=run.pk).output == "found"
+
+
+def test_one_runs_trouble_does_not_keep_the_others(alice: Any) -> None:
+    odd, dead = begin(alice), begin(alice)
+    redis.client().set(log.channel(odd.pk), "no stream")
+    fall_silent(odd, 90)
+    fall_silent(dead, 61)
+    assert outcomes.end_abandoned(60) == 1
+    assert Run.objects.get(pk=dead.pk).status == "interrupted"
+    assert Run.objects.get(pk=odd.pk).status == "running"  # what it has produced cannot be known now
+
+
+def test_a_lease_is_one_executors(alice: Any) -> None:
+    run = begin(alice, agent="", chain="custom", steps=["run"], status="queued", attempt=0)
+    claimed = leases.claim(run.pk)
+    assert claimed and (claimed.attempt, claimed.status) == (1, "running")
+    assert leases.claim(run.pk) is None
+    assert leases.put_back(claimed) is False  # it is not silent
+
+    fall_silent(run, 16)
+    again = leases.claim(run.pk)
+    assert again and again.attempt == 2
+    assert leases.beat({run.pk: 1}) == {} and leases.beat({run.pk: 2}) == {run.pk: False}
+    assert texts.save_step(claimed, step(run, output="late")) is False
+    assert leases.hand_over(claimed) is False and leases.hand_over(again) is True
+    late = outcomes.Outcome(Status.SUCCEEDED, "p", "m", attempt=1)
+    assert outcomes.finish(claimed, late) is False
+
+
+def test_a_step_that_is_done_again_replaces_what_it_left(alice: Any) -> None:
+    run = begin(alice, agent="", chain="custom", steps=["run"])
+    assert texts.save_step(run, step(run, status="failed", output="a"))
+    assert texts.save_step(run, step(run, output="b\0c"))
+    (kept,) = texts.steps_of(run)
+    assert (kept.status, kept.output) == ("succeeded", "bc")
+
+
+@pytest.mark.parametrize("produced", [True, False])
+def test_a_duration_beyond_the_column_is_cut(alice: Any, produced: bool) -> None:
+    run = begin(alice)
+    outcome = outcomes.Outcome(Status.FAILED, "p", "m", duration_ms=2**40, produced=produced)
+    assert outcomes.finish(run, outcome)
+    assert Run.objects.get(pk=run.pk).duration_ms == 2**31 - 1
+
+
+def test_the_log_refuses_an_execution_that_was_taken_over(alice: Any) -> None:
+    run = begin(alice)
+
+    async def play() -> list[Any]:
+        await log.append(log.Append(run.pk, 0, [b'{"a":1}'], 1))
+        assert await log.take_over(run.pk, 2) == [(1, b'{"a":1}')]
+        late = log.Append(run.pk, 1, [b'{"a":2}'], 1)
+        gap = log.Append(run.pk, 5, [b'{"a":6}'], 2)
+        right = log.Append(run.pk, 1, [b'{"b":2}', b'{"b":3}'], 2)
+        return await log.append(late, gap, right)
+
+    late, gap, right = asyncio.run_coroutine_threadsafe(play(), loop.get()).result()
+    assert (late.appended, late.end) == (False, log.TAKEN_OVER)
+    assert (gap.appended, gap.end) == (False, 1)
+    assert (right.appended, right.end) == (True, 3)
+    assert told(run) == [{"a": 1}, {"b": 2}, {"b": 3}]

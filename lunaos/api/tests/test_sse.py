@@ -1,105 +1,161 @@
-"""The stream's own module, without a server: late errors, heartbeats, endings."""
+"""The stream's own module, without a server: opening, late errors, heartbeats, endings."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
+from django.http.response import HttpResponseBase
 
-from lunaos.api.sse import HEARTBEAT, EventStreamResponse, encode
-from lunaos.errors import NotFound
+from lunaos.api.sse import HEARTBEAT, Entry, EventStreamResponse
+from lunaos.errors import LunaError, NotFound
 
-Events = list[dict[str, Any]]
+Batch = list[dict[str, Any]] | float | Exception
 
 
-def play(batches: AsyncIterator[Events], within_s: float = 1.0) -> list[bytes]:
+class Script:
+    """A reader that says what a test wants: events that come together, seconds of silence, a failure, the end."""
+
+    def __init__(self, *batches: Batch) -> None:
+        self._batches, self._position, self._silent_until = list(batches), 0, 0.0
+        self.closed = False
+
+    async def read(self, within_s: float) -> list[Entry] | None:
+        if self._batches and isinstance(self._batches[0], float):
+            pause_s = min(within_s, self._batches[0])
+            await asyncio.sleep(pause_s)
+            self._batches[0] -= pause_s
+            if self._batches[0] > 0:
+                return []
+            self._batches.pop(0)
+        if not self._batches:
+            return None
+        batch = self._batches.pop(0)
+        if isinstance(batch, Exception):
+            raise batch
+        assert isinstance(batch, list)
+        first, self._position = self._position + 1, self._position + len(batch)
+        return list(enumerate(map(orjson.dumps, batch), first))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def anything(line: bytes) -> bool:
+    return True
+
+
+def play(
+    script: Script, within_s: float = 1.0, opens: Callable[[bytes], bool] | None = anything
+) -> tuple[HttpResponseBase, list[bytes]]:
     """Open the stream and read it to its end."""
 
-    async def read() -> list[bytes]:
-        response = EventStreamResponse(batches, {})
-        await response.open(within_s)
-        return [part async for part in response]
+    async def read() -> tuple[HttpResponseBase, list[bytes]]:
+        response = await EventStreamResponse(lambda: script, {}, opens=opens).open(within_s)
+        return response, [part async for part in response] if isinstance(response, EventStreamResponse) else []
 
     return asyncio.run(read())
 
 
-async def saying(*batches: Events | float | Exception) -> AsyncIterator[Events]:
-    for batch in batches:
-        if isinstance(batch, Exception):
-            raise batch
-        if isinstance(batch, float):
-            await asyncio.sleep(batch)
-        else:
-            yield batch
-
-
 def test_events_are_numbered_and_what_came_together_goes_together() -> None:
-    parts = play(saying([{"a": 1}, {"a": 2}], 0.01, [{"a": 3}]))
-    assert parts == [encode(1, {"a": 1}) + encode(2, {"a": 2}), encode(3, {"a": 3})]
-    assert parts[1] == b'id: 3\ndata: {"a":3}\n\n'
+    script = Script([{"a": 1}, {"a": 2}], 0.01, [{"a": 3}])
+    _, parts = play(script)
+    assert parts == [b'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\n', b'id: 3\ndata: {"a":3}\n\n']
+    assert script.closed
 
 
-def test_what_fails_before_the_first_event_is_raised() -> None:
+def test_what_fails_before_it_opens_is_raised() -> None:
+    script = Script(NotFound())
     with pytest.raises(NotFound):
-        play(saying(NotFound()))
+        play(script)
+    assert script.closed
+
+
+def test_an_error_event_that_would_open_it_is_raised() -> None:
+    event = {"type": "error", "error": "Busy.", "code": "service_unavailable", "retryAfter": 7}
+    with pytest.raises(LunaError) as raised:
+        play(Script([event]))
+    assert (raised.value.status, raised.value.code, raised.value.retry_after) == (503, "service_unavailable", 7)
+    assert str(raised.value) == "Busy."
+
+
+def test_a_replay_that_ends_with_an_error_is_no_failure() -> None:
+    _, parts = play(Script([{"type": "start"}, {"type": "error", "code": "x"}]), opens=None)
+    assert parts[0].count(b"data: ") == 2
 
 
 @pytest.mark.parametrize(("error", "code"), [(NotFound(), b"not_found"), (RuntimeError("secret"), b"internal_error")])
-def test_what_fails_later_is_the_last_event(error: Exception, code: bytes) -> None:
-    *_, last = play(saying([{"a": 1}], 0.01, error))
-    assert last.startswith(b'id: 2\ndata: {"type":"error",') and code in last
+def test_what_fails_later_is_told_without_an_id(error: Exception, code: bytes) -> None:
+    _, (*_, last) = play(Script([{"a": 1}], 0.01, error))
+    assert last.startswith(b'data: {"type":"error",') and code in last
     assert b"secret" not in last
 
 
+def test_what_does_not_open_it_waits_for_what_does() -> None:
+    script = Script([{"type": "chain_start"}], 0.05, [{"type": "chunk"}])
+    _, parts = play(script, opens=lambda line: b"chunk" in line)
+    assert parts == [b'id: 1\ndata: {"type":"chain_start"}\n\nid: 2\ndata: {"type":"chunk"}\n\n']
+
+
 def test_a_late_first_event_is_awaited_behind_a_comment() -> None:
-    first, second = play(saying(0.1, [{"a": 1}]), within_s=0.01)
-    assert (first, second) == (HEARTBEAT, encode(1, {"a": 1}))
+    _, (first, second) = play(Script(0.1, [{"a": 1}]), within_s=0.01)
+    assert (first, second) == (HEARTBEAT, b'id: 1\ndata: {"a":1}\n\n')
+
+
+def test_nothing_left_to_read_is_204() -> None:
+    script = Script()
+    response, parts = play(script, opens=None)
+    assert (response.status_code, parts, script.closed) == (204, [], True)
 
 
 def test_silence_is_filled(settings: Any) -> None:
     settings.STREAM_HEARTBEAT_S = 0.05
-    parts = play(saying([{"a": 1}], 0.2, [{"a": 2}]))
-    assert parts[0] == encode(1, {"a": 1}) and parts[-1] == encode(2, {"a": 2})
+    _, parts = play(Script([{"a": 1}], 0.2, [{"a": 2}]))
+    assert parts[0] == b'id: 1\ndata: {"a":1}\n\n' and parts[-1] == b'id: 2\ndata: {"a":2}\n\n'
     assert set(parts[1:-1]) == {HEARTBEAT} and len(parts) >= 4
 
 
-def test_leaving_ends_the_run_and_waits_for_it() -> None:
-    ended = []
+def leave(script: Script, *, reading: bool) -> list[str]:
+    """Go away while the stream opens, or in the middle of it; what was noticed of that."""
+    noticed: list[str] = []
 
-    async def run() -> AsyncIterator[Events]:
-        try:
-            yield [{"a": 1}]
-            await asyncio.Event().wait()
-        finally:
+    async def go() -> None:
+        response = EventStreamResponse(lambda: script, {}, opens=anything, on_leave=lambda: noticed.append("left"))
+        opening = asyncio.ensure_future(response.open(5))
+        if reading:
+            await opening
+            body = response._body()
+            await anext(body)
+            await body.aclose()  # type: ignore[attr-defined]
+        else:
             await asyncio.sleep(0.01)
-            ended.append(True)
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
 
-    async def leave() -> None:
-        response = EventStreamResponse(run(), {})
+    asyncio.run(go())
+    return noticed
+
+
+def test_leaving_is_noticed() -> None:
+    script = Script([{"a": 1}], 5.0, [{"a": 2}])
+    assert leave(script, reading=True) == ["left"]
+    assert script.closed
+
+
+def test_leaving_while_it_opens_is_noticed_too() -> None:
+    script = Script(5.0, [{"a": 1}])
+    assert leave(script, reading=False) == ["left"]
+    assert script.closed
+
+
+def test_reading_to_the_end_is_no_leaving() -> None:
+    noticed: list[str] = []
+
+    async def read() -> None:
+        response = EventStreamResponse(lambda: Script([{"a": 1}]), {}, on_leave=lambda: noticed.append("left"))
         await response.open(1)
-        body = response._body()
-        await anext(body)
-        await body.aclose()  # type: ignore[attr-defined]
+        assert len([part async for part in response]) == 1
 
-    asyncio.run(leave())
-    assert ended == [True]
-
-
-def test_leaving_while_it_opens_ends_the_run_too() -> None:
-    ended = []
-
-    async def run() -> AsyncIterator[Events]:
-        try:
-            await asyncio.Event().wait()
-            yield []
-        finally:
-            ended.append(True)
-
-    async def leave() -> None:
-        opening = asyncio.ensure_future(EventStreamResponse(run(), {}).open(5))
-        await asyncio.sleep(0.01)
-        opening.cancel()
-        await asyncio.gather(opening, return_exceptions=True)
-
-    asyncio.run(leave())
-    assert ended == [True]
+    asyncio.run(read())
+    assert noticed == []

@@ -1,0 +1,105 @@
+"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer a socket.
+
+The credential comes in the Authorization header or, since a browser cannot set that, as a subprotocol:
+`new WebSocket(url, ["bearer", token])`. `?after=` takes the id of the last event one has. Each message is an event with
+its `id`; silence is filled with `{"type": "ping"}`.
+"""
+
+import asyncio
+from typing import Any
+from urllib.parse import parse_qs
+
+import orjson
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from django.http import HttpRequest
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from accounts.identity import user_of
+from apikeys.authentication import BearerAuthentication
+from billing.throttles import RateThrottle
+from lunaos import database
+from lunaos.api import ratelimit
+from lunaos.api.exceptions import translate
+from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
+from runs import services
+from runs.models import Run
+from runs.stream import Follower
+
+SUBPROTOCOL = "bearer"
+NORMAL = 1000
+APPLICATION = 4000  # RFC 6455, 7.4.2: codes for applications begin here; ours is 4000 plus the HTTP status
+
+
+class RunConsumer(AsyncWebsocketConsumer):
+    """Sends a run's events and closes after the last one; a failure is an `error` message and a close code."""
+
+    _sending: "asyncio.Task[None] | None" = None
+
+    async def connect(self) -> None:
+        offered = self.scope["subprotocols"]
+        await self.accept(SUBPROTOCOL if SUBPROTOCOL in offered else None)
+        self._sending = asyncio.create_task(self._send_all())
+
+    async def disconnect(self, code: int) -> None:
+        if self._sending:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def _send_all(self) -> None:
+        try:
+            follower = Follower(await database.call(_run_of, self.scope), _after(self.scope))
+            try:
+                await self._follow(follower)
+            finally:
+                follower.close()
+        except Exception as e:
+            error = translate(e)
+            await self._send({"type": "error", **error.body})
+            await self.close(APPLICATION + error.status)
+        else:
+            await self.close(NORMAL)
+
+    async def _follow(self, follower: Follower) -> None:
+        while (entries := await follower.read(settings.STREAM_HEARTBEAT_S)) is not None:
+            for position, line in entries:
+                await self._send({"id": position, **orjson.loads(line)})
+            if not entries:
+                await self._send({"type": "ping"})
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self.send(text_data=orjson.dumps(message).decode())
+
+
+def _run_of(scope: dict[str, Any]) -> Run:
+    """The run that the socket is for, after the same authentication, limit and look at the owner as of a request."""
+    request = _request(scope)
+    try:
+        RateThrottle().allow_request(request, APIView())
+    except LunaError as e:
+        if e.status == NotAuthenticated.status:  # guessing is not free
+            ratelimit.by_address(request._request, count=True)
+        raise
+    if request.user is None:
+        raise NotAuthenticated()
+    return services.get(user=user_of(request), run_id=scope["url_route"]["kwargs"]["run_id"])
+
+
+def _request(scope: dict[str, Any]) -> Request:
+    """The handshake in the form that authentication and throttle read."""
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    request = HttpRequest()
+    request.META["REMOTE_ADDR"] = (scope.get("client") or [""])[0]
+    for name, value in headers.items():
+        request.META[f"HTTP_{name.upper().replace('-', '_')}"] = value
+    if scope["subprotocols"][:1] == [SUBPROTOCOL]:
+        request.META["HTTP_AUTHORIZATION"] = " ".join(["Bearer", *scope["subprotocols"][1:2]])
+    return Request(request, authenticators=[BearerAuthentication()])
+
+
+def _after(scope: dict[str, Any]) -> int:
+    value = parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
+    if not (value.isascii() and value.isdecimal() and len(value) <= 16):
+        raise ValidationFailed.of("after", "Send the id of the last event you have.")
+    return int(value)

@@ -1,0 +1,70 @@
+"""Who executes a run: a lease that its executor renews and that another may take when it runs out.
+
+Times are the database's, since the clocks of several machines differ.
+"""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+
+from runs.models import Run, Status
+
+BEAT = """
+    UPDATE runs_run SET heartbeat_at = now()
+    FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
+    WHERE runs_run.id = mine.id AND runs_run.attempt = mine.attempt AND status = 'running'
+    RETURNING runs_run.id, cancel_requested_at IS NOT NULL
+"""
+
+
+def silent(seconds: float) -> QuerySet[Run]:
+    """Running, by their row, without a sign of life for so long."""
+    return Run.objects.filter(_silent(seconds))
+
+
+def _silent(seconds: float) -> Q:
+    return Q(status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=seconds))
+
+
+def beat(attempts: dict[UUID, int]) -> dict[UUID, bool]:
+    """Say that these runs are being executed.
+
+    Args:
+        attempts: the run's id and which execution of it this is.
+
+    Returns:
+        Those that still are this process's to execute, and whether their owner wants them cancelled.
+    """
+    parameters: dict[str, Any] = {"ids": list(attempts), "attempts": list(attempts.values())}
+    with connection.cursor() as cursor:
+        cursor.execute(BEAT, parameters)
+        return dict(cursor.fetchall())
+
+
+def claim(run_id: UUID) -> Run | None:
+    """Take a waiting chain, or one whose executor has died, for this process to execute.
+
+    Returns:
+        None where it has ended, or somebody else executes it.
+    """
+    free = Run.objects.filter(Q(status=Status.QUEUED) | _silent(settings.LEASE_S), pk=run_id)
+    if not free.update(status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=Now()):
+        return None
+    return Run.objects.get(pk=run_id)
+
+
+def hand_over(run: Run) -> bool:
+    """Let another process claim a chain of this process; whether it still was this execution's to give."""
+    mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
+    return bool(mine.update(status=Status.QUEUED, heartbeat_at=Now()))
+
+
+def put_back(run: Run) -> bool:
+    """Let another process claim a chain whose executor has died, and count the loss; whether it was silent still."""
+    orphan = Run.objects.filter(_silent(settings.LEASE_S), pk=run.pk)
+    return bool(orphan.update(status=Status.QUEUED, heartbeat_at=Now(), losses=F("losses") + 1))

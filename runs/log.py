@@ -1,0 +1,116 @@
+"""The durable log of a run's events: one Redis Stream a run, appended by whoever executes it, read by any process.
+
+An entry's id is `<position>-0`, the position in the run of the last event in it, and so the SSE id of that event. What
+arrived together lies in one entry, one JSON object a line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from lunaos.redis import ResponseError, async_client
+
+# Appends only where the log still ends where the writer thinks (a compare-and-set), so that a writer learns of what a
+# crashed server has forgotten, and never for an execution that was taken over (the fence). Answers whether it did, and
+# where the log ends; -1 for who was taken over.
+_APPEND = """
+    local fence, last = redis.call('GET', KEYS[2]), 0
+    if fence and tonumber(fence) > tonumber(ARGV[5]) then return {0, -1} end
+    local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
+    if #top > 0 then last = tonumber(string.match(top[1][1], '^%d+')) end
+    if last ~= tonumber(ARGV[1]) then return {0, last} end
+    redis.call('XADD', KEYS[1], ARGV[2] .. '-0', 'e', ARGV[3])
+    redis.call('EXPIRE', KEYS[1], ARGV[4])
+    redis.call('PUBLISH', KEYS[1], ARGV[2])
+    return {1, tonumber(ARGV[2])}
+"""
+TAKEN_OVER = -1
+
+Entry = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events to append to a run's log.
+
+    Args:
+        after: position of the event before the first of them.
+        lines: one JSON object each; at least one.
+        attempt: which execution of the run writes.
+    """
+
+    run_id: UUID
+    after: int
+    lines: Sequence[bytes]
+    attempt: int
+
+    @property
+    def end(self) -> int:
+        """Position of the last of them."""
+        return self.after + len(self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of an append.
+
+    Args:
+        end: position of the last event that the log holds now; TAKEN_OVER where another execution writes.
+    """
+
+    appended: bool
+    end: int
+
+
+def channel(run_id: UUID) -> str:
+    """Where each append is published; the name of the log's key too."""
+    return f"lunaos:events:{run_id}"
+
+
+def _fence(run_id: UUID) -> str:
+    return f"lunaos:events:{run_id}:attempt"
+
+
+async def append(*appends: Append) -> list[Answer | None]:
+    """Append events, of several runs in one round trip.
+
+    Returns:
+        An answer for each, in order; None where the server refused it, as when it is full.
+
+    Raises:
+        RedisError: they may have been appended or not.
+    """
+    async with async_client().pipeline(transaction=False) as pipeline:
+        for each in appends:
+            values = (each.after, each.end, b"\n".join(each.lines), settings.EVENT_LOG_KEPT_S, each.attempt)
+            pipeline.eval(_APPEND, 2, channel(each.run_id), _fence(each.run_id), *values)
+        answers = await pipeline.execute(raise_on_error=False)
+    return [None if isinstance(found, ResponseError) else Answer(bool(found[0]), found[1]) for found in answers]
+
+
+async def take_over(run_id: UUID, attempt: int) -> list[Entry]:
+    """Read the whole log, and have it refuse what an earlier execution may still want to append.
+
+    Raises:
+        RedisError: the server cannot be reached.
+    """
+    await async_client().set(_fence(run_id), attempt, ex=settings.EVENT_LOG_KEPT_S)
+    return await read(run_id)
+
+
+async def read(run_id: UUID, *, after: int = 0) -> list[Entry]:
+    """The events behind a position, each with its own; there are no gaps, since appending checks the end.
+
+    Raises:
+        RedisError: the server cannot be reached.
+    """
+    found: list[Entry] = []
+    entries: Any = await async_client().xrange(channel(run_id), min=f"{after + 1}-0")
+    for entry_id, fields in entries:
+        lines = fields[b"e"].split(b"\n")
+        first = int(entry_id.split(b"-")[0]) - len(lines) + 1
+        found += [(position, line) for position, line in enumerate(lines, first) if position > after]
+    return found

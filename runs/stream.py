@@ -1,0 +1,142 @@
+"""Following a run's events: from its recorder in this process, else from the log, else as they were stored."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from django.db import InterfaceError, OperationalError
+
+from lunaos import database, events
+from lunaos.redis import RedisError
+from runs import executors, log, texts
+from runs.errors import EventsExpired
+from runs.log import Entry
+from runs.models import UNFINISHED, Run
+from runs.recorder import Recorder
+
+LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
+PATIENCE_S = 10.0  # with a log and a database that are both out of reach
+POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
+
+
+class Follower:
+    """Reads a run's events in order, each once, however the sources change meanwhile.
+
+    An error that a resumed chain has left behind is passed over: it is the last event of a failed run only.
+
+    Args:
+        after: position of the last event that the reader has already.
+        recorder: the run's, where the caller knows it; it may have ended by now.
+    """
+
+    def __init__(self, run: Run, after: int = 0, recorder: Recorder | None = None) -> None:
+        self._run = run
+        self._position = after
+        self._recorder = recorder or executors.recorder_of(run.pk)
+        self._news = asyncio.Event()
+        self._stop_listening: Callable[[], None] | None = None
+        self._asked_at = 0.0
+        self._log_down_since: float | None = None
+        self._ended = False
+
+    async def read(self, within_s: float) -> list[Entry] | None:
+        """The next events with their positions.
+
+        Returns:
+            An empty list where nothing came within the time; None when the run has ended and all has been read.
+
+        Raises:
+            EventsExpired: they are not kept any more.
+            OperationalError, RedisError: neither the log nor the database can be reached.
+        """
+        deadline = time.monotonic() + within_s
+        self._listen()
+        while True:
+            self._news.clear()
+            entries = await self._fetch()
+            if entries is None:
+                return None
+            if entries:
+                return self._take(entries)
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return []
+            await self._wait(left_s if self._recorder else min(left_s, POLL_S))
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._recorder:
+            self._recorder.readers.discard(self._news)
+        if self._stop_listening:
+            self._stop_listening()
+            self._stop_listening = None
+
+    def _listen(self) -> None:
+        if self._recorder:
+            self._recorder.readers.add(self._news)
+        elif self._stop_listening is None:
+            self._stop_listening = events.listen(log.channel(self._run.pk), lambda _: self._news.set())
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+
+    async def _fetch(self) -> list[Entry] | None:
+        if self._ended:
+            return None
+        if self._recorder:
+            lines, shown = self._recorder.lines, self._recorder.shown
+            if shown > self._position or not self._recorder.closed:
+                return list(enumerate(lines[self._position : shown], self._position + 1))
+            self._recorder = None  # it ended without a last event: somebody else has, or will
+            self._listen()
+        return await self._from_log() or await self._from_database()
+
+    async def _from_log(self) -> list[Entry]:
+        try:
+            entries = await log.read(self._run.pk, after=self._position)
+        except (RedisError, OSError):
+            self._log_down_since = self._log_down_since or time.monotonic()
+            return []
+        self._log_down_since = None
+        return entries
+
+    async def _from_database(self) -> list[Entry] | None:
+        if time.monotonic() - self._asked_at < POLL_S:
+            return []
+        self._asked_at = time.monotonic()
+        try:
+            status, text = await database.call(_stored, self._run)
+        except (OperationalError, InterfaceError):
+            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
+                raise
+            return []
+        if status in UNFINISHED:
+            return []
+        if text is None:
+            raise EventsExpired()
+        lines = text.encode().split(b"\n")
+        # who has more than there is, since Valkey has lost what it showed, is told how it ended
+        self._position, self._ended = min(self._position, len(lines) - (self._position > len(lines))), True
+        return list(enumerate(lines[self._position :], self._position + 1)) or None
+
+    def _take(self, entries: list[Entry]) -> list[Entry]:
+        self._position, last = entries[-1]
+        self._ended = self._ended or last.startswith(LAST)
+        return [entry for entry in entries[:-1] if not entry[1].startswith(LAST[-1])] + entries[-1:]
+
+
+def _stored(run: Run) -> tuple[str, str | None]:
+    """The run's status now, and its stored events; None where they are not kept any more."""
+    status = Run.objects.values_list("status", flat=True).get(pk=run.pk)
+    if status in UNFINISHED:
+        return status, ""
+    text = texts.text_of(run)
+    return status, text.events or None if text else None
+
+
+def opens(line: bytes) -> bool:
+    """Whether an event is of the provider's making, which is what a stream's opening waits for."""
+    return not line.startswith((b'{"type":"chain_start"', b'{"type":"step_start"'))

@@ -1,0 +1,163 @@
+"""POST /runs/{id}/cancel: in every state, and what a client's leaving means."""
+
+import signal
+import socket
+from subprocess import Popen
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from billing.models import MonthlyUsage
+from lunaos.embedded.servers import until
+from runs.models import Run, RunStep, RunText
+from testing.client import Api, Event, error, parse
+from testing.upstream import Answer, Upstream, delta, says
+
+AGENT = {"agent": "code-review", "context": "x"}
+CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"}
+
+
+def start(api: Api, user: Any, path: str, body: dict[str, Any], until_seen: str) -> str:
+    """Begin a run and leave when something was seen; its id."""
+    with api.stream("POST", path, json=body, headers=api.as_(user)) as response:
+        seen = ""
+        for text in response.iter_text():
+            seen += text
+            if until_seen in seen:
+                break
+    return response.headers["X-Run-Id"]
+
+
+def cancel(api: Api, user: Any, run_id: str) -> dict[str, Any]:
+    response = api.post(f"/runs/{run_id}/cancel", headers=api.as_(user))
+    assert response.status_code == 200, response.text
+    return response.json()["data"]
+
+
+def follow(api: Api, user: Any, run_id: str) -> list[Event]:
+    return parse(api.get(f"/runs/{run_id}/events", headers=api.as_(user)).text)[1]
+
+
+def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    run_id = start(api, alice, "/agents/execute", AGENT, "half")
+    run = cancel(api, alice, run_id)
+
+    assert run["status"] in ("running", "cancelled") and run["cancelRequestedAt"]
+    assert upstream.client_gone.wait(5)
+    *_, chunk, last = follow(api, alice, run_id)
+    assert (chunk["content"], last) == ("half ", {"type": "cancelled"})
+    stored = Run.objects.get(pk=run_id)
+    assert (stored.status, stored.error_code, stored.charge) == ("cancelled", "", "settled")
+    assert RunText.objects.get(run_id=run_id).output == "half "
+
+
+def test_a_reader_sees_the_end(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    with api.stream("POST", "/agents/execute", json=AGENT, headers=api.as_(alice)) as response:
+        seen = ""
+        for text in response.iter_text():
+            if "half" in text:
+                cancel(api, alice, response.headers["X-Run-Id"])
+            seen += text
+    assert parse(seen)[1][-1] == {"type": "cancelled"}
+
+
+def test_before_the_first_byte_nothing_is_counted(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=["hang"]))
+    run_id = start(api, alice, "/agents/execute", AGENT, ": keep-alive")
+    cancel(api, alice, run_id)
+    assert follow(api, alice, run_id) == [{"type": "cancelled"}]
+    assert Run.objects.get(pk=run_id).charge == "released"
+    assert MonthlyUsage.objects.get(user=alice).executions == 0
+
+
+def test_a_chain_keeps_its_steps(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
+    upstream.plays(says("found"), Answer(pieces=[delta("half "), "hang"]))
+    run_id = start(api, alice, "/chains/execute", CHAIN, "half")
+    cancel(api, alice, run_id)
+
+    assert upstream.client_gone.wait(5)
+    assert follow(api, alice, run_id)[-1] == {"type": "cancelled"}
+    steps = RunStep.objects.filter(run_id=run_id).order_by("position")
+    assert [(step.status, step.output) for step in steps] == [("succeeded", "found"), ("cancelled", "half ")]
+    assert Run.objects.get(pk=run_id).charge == "settled"
+
+
+def test_a_chain_that_waits_for_a_worker(
+    api: Api, alice: Any, upstream: Upstream, chains_worker: "Popen[bytes]"
+) -> None:
+    chains_worker.send_signal(signal.SIGSTOP)
+    try:
+        run_id = start(api, alice, "/chains/execute", CHAIN, "chain_start")
+        assert cancel(api, alice, run_id)["status"] == "cancelled"
+    finally:
+        chains_worker.send_signal(signal.SIGCONT)
+    assert [event["type"] for event in follow(api, alice, run_id)] == ["chain_start", "cancelled"]
+    assert Run.objects.get(pk=run_id).charge == "released"
+    assert upstream.requests == []
+
+
+@pytest.mark.parametrize("answer", [says("all"), Answer(status=401)])
+def test_a_run_that_has_ended_stays_as_it_is(api: Api, alice: Any, upstream: Upstream, answer: Answer) -> None:
+    upstream.plays(answer)
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    before = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
+    cancel(api, alice, run_id)
+    assert api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"] == before
+    assert follow(api, alice, run_id)[-1]["type"] in ("done", "error")
+
+
+def test_twice_is_as_once(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    run_id = start(api, alice, "/agents/execute", AGENT, "half")
+    asked = cancel(api, alice, run_id)["cancelRequestedAt"]
+    assert cancel(api, alice, run_id)["cancelRequestedAt"] == asked
+    assert follow(api, alice, run_id)[-1] == {"type": "cancelled"}
+    assert cancel(api, alice, run_id)["status"] == "cancelled"
+    assert MonthlyUsage.objects.get(user=alice).executions == 1
+
+
+def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    run_id = start(api, alice, "/agents/execute", AGENT, "half")
+    assert error(api.post(f"/runs/{run_id}/cancel", headers=api.as_(charlie))) == (404, "not_found")
+    assert error(api.post(f"/runs/{run_id}/cancel")) == (401, "not_authenticated")
+    assert Run.objects.get(pk=run_id).cancel_requested_at is None
+    cancel(api, alice, run_id)
+
+
+# -- A client that leaves ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "body"), [("/agents/execute", AGENT), ("/chains/execute", CHAIN)])
+def test_leaving_cancels_where_that_was_asked_for(
+    api: Api, alice: Any, upstream: Upstream, chains_worker: None, path: str, body: dict[str, Any]
+) -> None:
+    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    run_id = start(api, alice, path, {**body, "onDisconnect": "cancel"}, "half")
+    assert upstream.client_gone.wait(5)
+    assert follow(api, alice, run_id)[-1] == {"type": "cancelled"}
+    assert Run.objects.get(pk=run_id).charge == "settled"
+
+
+def test_leaving_before_the_stream_opens_cancels_too(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=["hang"]))
+    address = urlsplit(str(api.base_url))
+    body = b'{"agent":"code-review","context":"x","onDisconnect":"cancel"}'
+    head = f"POST /agents/execute HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.as_(alice)['Authorization']}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall(head.encode() + body)
+        assert until(lambda: bool(upstream.requests), 5)
+
+    assert upstream.client_gone.wait(5)
+    assert until(lambda: Run.objects.get(user=alice).status == "cancelled", 5)
+    assert Run.objects.get(user=alice).charge == "released"
+
+
+def test_reading_to_the_end_cancels_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
+    run_id = api.execute(alice, onDisconnect="cancel").headers["X-Run-Id"]
+    assert Run.objects.get(pk=run_id).status == "succeeded"
+    assert Run.objects.get(pk=run_id).cancel_requested_at is None

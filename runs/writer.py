@@ -1,0 +1,97 @@
+"""Appends what all runs of an event loop have to say, in one round trip; what comes meanwhile goes with the next.
+
+A round trip for each event would cost more than all else that is done for it.
+"""
+
+import asyncio
+import logging
+from typing import Protocol
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from lunaos.redis import RedisError
+from runs import log
+
+PACE_S = 0.005  # between two round trips
+PAUSE_S = 2.0  # before Valkey is tried again
+logger = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """A run with events to append; `runs.recorder.Recorder`."""
+
+    run_id: UUID
+    closed: bool
+
+    @property
+    def pending(self) -> log.Append: ...
+
+    def settle(self, asked: log.Append, answer: log.Answer) -> bool: ...
+
+    def keep(self) -> None: ...
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.down = False
+        self._waiting: dict[UUID, Source] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._turn = asyncio.Event()
+
+    def add(self, source: Source) -> None:
+        self._waiting[source.run_id] = source
+        if self.down:
+            source.keep()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write())
+
+    async def turn(self) -> bool:
+        working = self._task is not None and not self._task.done() and not self.down
+        if working:
+            await self._turn.wait()
+        return working
+
+    async def _write(self) -> None:
+        while self._waiting:
+            batch, self._waiting = list(self._waiting.values()), {}
+            await self._append([source for source in batch if source.pending.lines])
+            self._end_turn()
+            await asyncio.sleep(PAUSE_S if self.down else PACE_S)
+        self._end_turn()
+
+    def _end_turn(self) -> None:
+        self._turn.set()
+        self._turn = asyncio.Event()
+
+    async def _append(self, batch: list[Source]) -> None:
+        asked = [source.pending for source in batch]
+        try:
+            answers = await log.append(*asked)
+            self.down = False
+        except (RedisError, OSError) as e:
+            logger.warning("Events of %d runs stay in memory for now: %r", len(batch), e)
+            self.down = True
+            for source in batch:
+                source.keep()
+            # what has ended is stored in the database by now
+            self._waiting = {source.run_id: source for source in batch if not source.closed} | self._waiting
+            return
+        for source, append, answer in zip(batch, asked, answers, strict=True):
+            if answer is None:  # one run's trouble is not the others'
+                logger.error("The log of run %s refuses its events", source.run_id)
+                source.keep()
+            elif source.settle(append, answer):
+                self._waiting.setdefault(source.run_id, source)
+
+
+_writers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Writer] = WeakKeyDictionary()
+
+
+def add(source: Source) -> None:
+    """Append what a run has to say, soon."""
+    _writers.setdefault(asyncio.get_running_loop(), _Writer()).add(source)
+
+
+async def turn() -> bool:
+    """Wait until a round trip has ended; False at once where none is under way or Valkey is down."""
+    return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).turn()

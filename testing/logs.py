@@ -1,0 +1,19 @@
+"""The event log of a run, for tests that take it away."""
+
+from typing import Any
+
+from lunaos.embedded.servers import until
+
+
+def expire(run_id: Any) -> None:
+    """Have a run's log expire: as soon as its last event is in it, which may come after readers have seen it."""
+    from lunaos import redis
+    from runs import log
+    from runs.stream import LAST
+
+    def ends() -> bool:
+        newest: Any = redis.client().xrevrange(log.channel(run_id), count=1)
+        return bool(newest) and newest[0][1][b"e"].split(b"\n")[-1].startswith(LAST)
+
+    assert until(ends, 5)
+    redis.client().delete(log.channel(run_id))
