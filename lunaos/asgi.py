@@ -1,8 +1,9 @@
 """ASGI entry point: Daphne serves this."""
 
+import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import django
 from asgiref.sync import ThreadSensitiveContext
@@ -13,6 +14,12 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
 
 from django.conf import settings  # noqa: E402 - readable only after setup
+from twisted.internet import reactor  # noqa: E402 - Daphne's app has set it up by now
+from twisted.internet.defer import Deferred  # noqa: E402
+
+from lunaos import loop  # noqa: E402
+from lunaos.urls import sockets  # noqa: E402
+from runs import executors  # noqa: E402
 
 
 class SharedThreadsHandler(ASGIHandler):
@@ -24,8 +31,15 @@ class SharedThreadsHandler(ASGIHandler):
     threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        loop.adopt()
         async with ThreadSensitiveContext(executor=self.threads):
             await self.handle(scope, receive, send)
 
 
-application = ProtocolTypeRouter({"http": SharedThreadsHandler()})
+def leave() -> "Deferred[None]":
+    """What Daphne waits for before it stops."""
+    return Deferred.fromFuture(asyncio.ensure_future(executors.leave(settings.STOP_GRACE_S)))
+
+
+cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
+application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": sockets})

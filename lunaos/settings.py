@@ -34,6 +34,7 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",
     "django.contrib.staticfiles",
     "channels",
     "rest_framework",
@@ -49,6 +50,7 @@ INSTALLED_APPS = [
     "runs",
     "agents",
     "rag",
+    "chains",
     "web",
 ]
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
@@ -101,21 +103,29 @@ CACHES = {
     "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
 }
 RATELIMIT_USE_CACHE = "counters"
+
+# -- Celery ----------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
-# A queue that is down must not hold up who only wants to put something into it.
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    **{"socket_timeout": 5, "socket_connect_timeout": 1},
-    **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
-}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_TIME_LIMIT = 900
-CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what waits stays in the queue, for any worker
+# A thread cannot be cancelled; a task that goes on while the broker is away is acknowledged late or delivered again,
+# which a claimed chain does not mind.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
+# Chains wait on the network, indexing computes, the rest is short: none may hold up another.
+CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.*": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
-    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 30.0},
-    "prepare-partitions": {"task": "runs.tasks.prepare_partitions", "schedule": crontab(hour=3, minute=7)},
+    "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 5}},
+    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 10}},
+    "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
+    "delete-expired-idempotency-keys": {
+        "task": "accounts.tasks.delete_expired_idempotency_keys",
+        "schedule": crontab(minute=17),
+    },
     "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
@@ -176,6 +186,7 @@ CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-
 CORS_EXPOSE_HEADERS = [
     *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "X-Request-Id", "X-Run-Id"),
     *("X-Usage-Used", "X-Usage-Limit", "X-Usage-Remaining", "X-Usage-Warning", "Server-Timing"),
+    "Idempotency-Replayed",
 ]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
@@ -218,6 +229,30 @@ LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
 LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)
 LLM_RUN_TIMEOUT_S = env.float("LLM_RUN_TIMEOUT_S", default=600.0)
 LLM_RETRIES = env.int("LLM_RETRIES", default=2)
+CHAIN_TIMEOUT_S = 5 * LLM_RUN_TIMEOUT_S + 300  # of one execution; Celery's own limits do not reach threads
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Above the longest run, or the broker would deliver a chain again while it is executed.
+    "visibility_timeout": CHAIN_TIMEOUT_S + 600,
+    # A queue that is down must not hold up who only wants to put something into it.
+    **{"socket_timeout": 5, "socket_connect_timeout": 1},
+    **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
+}
+
+# -- Runs ------------------------------------------------------------------------------------------------------------
+EVENT_LOG_KEPT_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
+EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
+RETENTION_DAYS = {  # of texts, by tier
+    **dict.fromkeys(("free", "pro", "team"), 90),
+    **{tier: int(days) for tier, days in env.dict("LUNAOS_RETENTION_DAYS", default={}).items()},
+}
+if set(RETENTION_DAYS) != {"free", "pro", "team"} or min(RETENTION_DAYS.values()) < 1:
+    raise ImproperlyConfigured("LUNAOS_RETENTION_DAYS is days by tier, as in free=30,pro=90,team=365.")
+HEARTBEAT_S = 5.0  # an executor's sign of life
+LEASE_S = 15.0  # a chain without one for so long is taken over by another worker
+DEAD_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
+DATABASE_PATIENCE_S = 30.0  # while a run is under way, a database that restarts is waited for
+CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended with the next one
+STOP_GRACE_S = env.float("LUNAOS_STOP_GRACE_S", default=3.0)  # a process that stops lets runs end for so long
 STREAM_OPEN_WITHIN_S = 2.0
 STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
 

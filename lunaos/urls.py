@@ -1,5 +1,6 @@
 """The product's index: every path, and who answers it."""
 
+from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
 from django.views.generic import RedirectView
@@ -8,14 +9,19 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.views import AuthViewSet
 from agents.views import AgentViewSet
+from chains.views import ChainRunViewSet, ChainViewSet
+from runs.consumers import RunConsumer
 from runs.views import RunViewSet
 from web import views as web
+from web.consumers import UnknownSocket
 
 admin.site.site_header = admin.site.site_title = "LunaOS"
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
 router.register("agents", AgentViewSet, basename="agents")
+router.register("chains", ChainViewSet, basename="chains")
 router.register("runs", RunViewSet, basename="runs")
+router.register("runs", ChainRunViewSet, basename="chain-runs")
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/docs")),
@@ -26,5 +32,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]
+sockets = URLRouter([path("ws/runs/<uuid:run_id>", RunConsumer.as_asgi()), re_path("", UnknownSocket.as_asgi())])
 handler400 = "web.views.bad_request"
 handler500 = "web.views.server_error"

@@ -17,11 +17,20 @@ from web.tasks import HEARTBEAT_KEY
 
 LIMIT_S = 1.0
 WORKER_SILENT_AFTER_S = 40
+CHAINS_MAY_WAIT_S = 30
 REQUIRED = ("database", "cache", "queue")
+WAITING = """
+    SELECT count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
+    FROM runs_run WHERE status = 'queued'
+"""
 
 
 class Degraded(Exception):
-    """The part answers, but not as it should; its text is shown."""
+    """The part answers, but not as it should; its text is shown, and what else there is to say."""
+
+    def __init__(self, detail: str, figures: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.figures = figures or {}
 
 
 def _database() -> None:
@@ -51,10 +60,16 @@ def _cache() -> None:
     cache.get("health")
 
 
-def _queue() -> None:
+def _queue() -> dict[str, Any]:
+    """With the chains that wait for a worker."""
+    backlog, oldest_s = _query(WAITING)
+    waiting = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
     seen = redis.client().get(HEARTBEAT_KEY)
     if seen is None or time.time() - float(seen) > WORKER_SILENT_AFTER_S:
-        raise Degraded("no worker has reported")
+        raise Degraded("no worker has reported", waiting)
+    if oldest_s > CHAINS_MAY_WAIT_S:
+        raise Degraded("chains wait for a worker", waiting)
+    return waiting
 
 
 def _llm() -> None:
@@ -67,7 +82,7 @@ def _llm() -> None:
         pass
 
 
-CHECKS: dict[str, Callable[[], None]] = {
+CHECKS: dict[str, Callable[[], dict[str, Any] | None]] = {
     "database": _database,
     "cache": _cache,
     "queue": _queue,
@@ -97,12 +112,12 @@ def check() -> tuple[dict[str, Any], bool]:
     return report, all(statuses[name] != "down" for name in REQUIRED)
 
 
-def _measure(part: Callable[[], None]) -> dict[str, Any]:
-    started, status, detail = time.perf_counter(), "ok", {}
+def _measure(part: Callable[[], dict[str, Any] | None]) -> dict[str, Any]:
+    started, status, detail = time.perf_counter(), "ok", dict[str, Any]()
     try:
-        part()
+        detail = part() or {}
     except Degraded as e:
-        status, detail = "degraded", {"detail": str(e)}
+        status, detail = "degraded", {"detail": str(e), **e.figures}
     except Exception as e:  # whatever a driver raises; only the kind is shown, its text may name hosts
         status, detail = "down", {"detail": type(e).__name__}
     return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1), **detail}

@@ -13,10 +13,15 @@ class PartSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField(required=False)
 
 
+class QueueSerializer(PartSerializer):
+    backlog = serializers.IntegerField(required=False, help_text="Chains that wait for a worker.")
+    oldestWaitingS = serializers.FloatField(required=False, help_text="Seconds that the oldest of them has waited.")
+
+
 class PartsSerializer(serializers.Serializer[Any]):
     database = PartSerializer()
     cache = PartSerializer()
-    queue = PartSerializer()
+    queue = QueueSerializer()
     vectors = PartSerializer()
     llm = PartSerializer()
 

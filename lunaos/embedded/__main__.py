@@ -132,10 +132,14 @@ def platform(home: Home, port: int) -> list[Program]:
     """The platform's own processes."""
     celery = [sys.executable, "-m", "celery", "-A", "lunaos"]
     daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
-    worker = ["worker", "--pool", "threads", "--concurrency", "4", "--without-gossip", "--without-mingle"]
+    worker = ["worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
+    jobs = [*worker, "--queues", "celery,indexing", "--concurrency", "4", "--hostname", "jobs@%h"]
+    # a thread only waits for its chain; all of a process's chains run on one event loop
+    chains = [*worker, "--queues", "chains", "--concurrency", os.environ.get("LUNAOS_CHAIN_CONCURRENCY", "64")]
     beat = ["beat", "--schedule", str(home.path / "beat-schedule"), "--pidfile", ""]
     return [
-        Program("worker", [*celery, *worker], home.logs / "worker.log", stopped_first=True),
+        Program("worker", [*celery, *jobs], home.logs / "worker.log", stopped_first=True),
+        Program("chains", [*celery, *chains, "--hostname", "chains@%h"], home.logs / "chains.log", stopped_first=True),
         Program("beat", [*celery, *beat], home.logs / "beat.log", stopped_first=True),
         Program(
             "web",

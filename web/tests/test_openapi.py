@@ -22,6 +22,11 @@ PATHS = {
     "/agents/execute": {"post"},
     "/runs": {"get"},
     "/runs/{id}": {"get"},
+    "/runs/{id}/events": {"get"},
+    "/runs/{id}/cancel": {"post"},
+    "/runs/{id}/resume": {"post"},
+    "/chains": {"get"},
+    "/chains/execute": {"post"},
 }
 # What no schema can say is refused with a documented 400: a weak password, an unknown model, a made-up cursor.
 BEYOND_A_SCHEMA = [positive_data_acceptance]
@@ -64,7 +69,7 @@ def test_execute_names_all_its_errors_and_events(document: dict[str, Any]) -> No
     stream = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
     reference = stream["properties"]["data"]["contentSchema"]["$ref"]
     events = document["components"]["schemas"][reference.rsplit("/", 1)[1]]
-    assert set(events["discriminator"]["mapping"]) == {"start", "chunk", "done", "error"}
+    assert set(events["discriminator"]["mapping"]) == {"start", "chunk", "done", "error", "cancelled"}
 
 
 def error_codes_of_the_source() -> set[str]:

@@ -1,0 +1,11 @@
+"""What can go wrong before a chain runs."""
+
+from lunaos.errors import LunaError
+
+
+class UnknownChain(LunaError):
+    code, status, message = "unknown_chain", 404, "There is no such chain."
+
+
+class ChainTooLong(LunaError):
+    code, status, message = "chain_too_long", 400, "A chain has 5 steps at most."

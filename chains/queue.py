@@ -1,0 +1,30 @@
+"""Chains that wait for a worker: a Celery queue of their own."""
+
+from uuid import UUID
+
+from celery import current_app
+from kombu.exceptions import OperationalError
+
+from lunaos import redis
+
+NAME = "chains"
+TASK = "chains.tasks.execute_chain"
+DOWN = (OperationalError, redis.RedisError, OSError)
+
+
+def enqueue(run_id: UUID) -> None:
+    """Hand a chain to the workers.
+
+    Raises:
+        OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
+    """
+    current_app.send_task(TASK, [str(run_id)])
+
+
+def length() -> int:
+    """Messages that no worker has taken yet.
+
+    Raises:
+        RedisError: the queue cannot be reached.
+    """
+    return redis.client().llen(NAME)

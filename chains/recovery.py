@@ -1,0 +1,60 @@
+"""Chains whose worker has died go on elsewhere; messages that the broker has lost are sent again."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from chains import queue
+from lunaos import redis
+from runs import leases, outcomes
+from runs.models import Run, Status
+
+LOST_AFTER_S = 5
+RESEND_EVERY_S = 300
+logger = logging.getLogger(__name__)
+
+
+def recover() -> None:
+    """Put orphaned chains back into the queue; end those that keep killing their workers.
+
+    A chain is an orphan when its lease has not been renewed for LEASE_S. Its claim counts the executions, so that what
+    the old worker may still write is refused. One chain's trouble does not keep the others.
+    """
+    for run in leases.silent(settings.LEASE_S).exclude(chain=""):
+        try:
+            _recover(run)
+        except Exception:
+            logger.exception("Chain %s cannot be taken up", run.pk)
+    _send_lost_ones_again()
+
+
+def _recover(run: Run) -> None:
+    if run.cancel_requested_at or run.losses >= settings.CHAIN_LOSSES:
+        outcomes.interrupt(run, settings.LEASE_S)
+    elif leases.put_back(run):
+        logger.warning("Chain %s has lost its worker and goes on elsewhere", run.pk)
+        queue.enqueue(run.pk)
+
+
+def _send_lost_ones_again() -> None:
+    """A message can be lost with a worker that had just taken it, or with the broker's memory.
+
+    With nothing in the queue, whatever waits has been lost. In a backlog a lost one cannot be told from the others, so
+    now and then all that have waited long are sent again: what comes twice is refused by its claim.
+    """
+    waiting = _waiting(LOST_AFTER_S)
+    if not waiting.exists():
+        return
+    if queue.length() > 0:
+        waiting = _waiting(RESEND_EVERY_S)
+        if not redis.client().set("lunaos:chains-resent", 1, nx=True, ex=RESEND_EVERY_S):
+            return
+    for run in waiting:
+        queue.enqueue(run.pk)
+
+
+def _waiting(seconds: float) -> QuerySet[Run]:
+    return Run.objects.filter(status=Status.QUEUED, heartbeat_at__lt=Now() - timedelta(seconds=seconds))

@@ -1,0 +1,214 @@
+"""Does a chain in a worker: step after step, each written down when it ends, so that another worker can go on."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+
+import agents.services as agents
+from agents import catalogue
+from agents.models import Agent
+from agents.providers import Target
+from agents.providers.errors import ProviderTimeout
+from agents.runner import Answer, chunks, extras
+from chains import context, events, queue
+from lunaos import database
+from runs import executors, leases, log, outcomes, texts
+from runs.models import Run, RunStep, Status
+from runs.recorder import Event, Overtaken, Recorder, Stop
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class Chain:
+    """One chain under way.
+
+    Args:
+        text: the request's context.
+        ended: steps that have ended, by position; those of an earlier execution included.
+        first_token_ms: from the request to the first piece of any answer, None before it.
+        answer: what the step under way is being told, None between steps.
+    """
+
+    run: Run
+    recorder: Recorder
+    text: str
+    ended: dict[int, RunStep]
+    first_token_ms: int | None
+    answer: Answer | None = None
+
+    @property
+    def under_way(self) -> int:
+        """Position of the first step that has not succeeded; behind the last one where all have."""
+        return next(n for n in range(1, len(self.run.steps) + 2) if not self._succeeded(n))
+
+    @property
+    def succeeded(self) -> list[RunStep]:
+        """The steps before it, in order."""
+        return [self.ended[position] for position in range(1, self.under_way)]
+
+    def _succeeded(self, position: int) -> bool:
+        return position in self.ended and self.ended[position].status == Status.SUCCEEDED
+
+
+def run(run_id: UUID) -> None:
+    """Execute a chain, and return when it has ended or is another worker's."""
+    executors.submit(Recorder(run_id, attempt=0), _execute).result()
+
+
+async def _execute(recorder: Recorder) -> None:
+    chain = await _claim(recorder)
+    if chain is None:
+        return
+    try:
+        if recorder.stop is None:
+            recorder.record(*events.untold(chain.run, chain.succeeded, recorder.lines))
+            await _steps(chain)
+            await _finish(chain, Status.SUCCEEDED, "", events.chain_done(chain.succeeded))
+        else:  # that was asked for before there was anything to break off
+            await _stopped(chain)
+    except Overtaken:
+        raise
+    except asyncio.CancelledError:
+        await _stopped(chain)
+    except Exception as e:
+        recorder.finishing = True
+        error = executors.as_error(e)
+        await _save(chain, Status.FAILED, error.code)
+        await _finish(chain, Status.FAILED, error.code, outcomes.failure(error))
+
+
+async def _claim(recorder: Recorder) -> Chain | None:
+    """Not to be broken off half-way: the recorder has no attempt before the end."""
+    run = await _database(leases.claim, recorder.run_id)
+    if run is None:
+        return None
+    recorder.take_up([line for _, line in await log.take_over(run.pk, run.attempt)])
+    text, steps = await _database(_load, run)
+    if run.cancel_requested_at and recorder.stop is None:
+        recorder.stop = Stop.CANCELLED
+    recorder.attempt = run.attempt
+    return Chain(run, recorder, text, {step.position: step for step in steps}, run.first_token_ms)
+
+
+def _load(run: Run) -> tuple[str, list[RunStep]]:
+    text = texts.text_of(run)
+    return text.input if text else "", texts.steps_of(run)
+
+
+async def _steps(chain: Chain) -> None:
+    try:
+        async with asyncio.timeout(settings.CHAIN_TIMEOUT_S):
+            while chain.under_way <= len(chain.run.steps):
+                await _step(chain)
+    except TimeoutError as e:
+        raise ProviderTimeout(f"The chain took longer than {settings.CHAIN_TIMEOUT_S:g} seconds.") from e
+
+
+async def _step(chain: Chain) -> None:
+    position, recorder = chain.under_way, chain.recorder
+    agent, targets, window = await _database(_equip, chain.run, position)
+    answer_tokens = targets[0].provider.longest_answer(agent.max_tokens)
+    room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
+    text, cuts = context.compose(chain.text, _outputs(chain), room)
+    chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter())
+    recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
+    async with aclosing(chain.answer.stream()) as pieces:
+        async for pieces_of_text in pieces:
+            chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
+            recorder.record(*chunks(pieces_of_text))
+    told = extras(chain.answer)
+    await recorder.flush()  # a step that is written down is not told again
+    await _save(chain, Status.SUCCEEDED)
+    recorder.record(events.step_done(chain.ended[position]) | told)
+
+
+def _equip(run: Run, position: int) -> tuple[Agent, list[Target], int]:
+    """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
+    agent = agents.find(run.steps[position - 1])
+    targets = agents.reachable(agents.target(run.provider, run.model))
+    return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
+
+
+def _outputs(chain: Chain) -> list[context.Output]:
+    return [context.Output(step.position, step.agent, step.output) for step in chain.succeeded]
+
+
+async def _stopped(chain: Chain) -> None:
+    if chain.recorder.stop is Stop.CANCELLED:
+        if chain.answer:
+            await _save(chain, Status.CANCELLED)
+        await _finish(chain, Status.CANCELLED, "", outcomes.CANCELLED)
+    elif chain.recorder.stop is Stop.LEAVING:
+        await chain.recorder.flush()
+        if await _database(leases.hand_over, chain.run):
+            with suppress(*queue.DOWN):  # `recovery` sends it again
+                await asyncio.to_thread(queue.enqueue, chain.run.pk)
+    elif chain.recorder.stop is None:
+        raise asyncio.CancelledError
+
+
+async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
+    """Write down the step under way, if one is.
+
+    Raises:
+        Overtaken: the chain is another worker's now.
+    """
+    position = chain.under_way
+    if position > len(chain.run.steps):
+        return
+    step = _row(chain, position)
+    step.status, step.error_code = status, error_code
+    if not await _database(texts.save_step, chain.run, step):
+        raise Overtaken
+    chain.ended[position], chain.answer = step, None
+
+
+def _row(chain: Chain, position: int) -> RunStep:
+    """A step's row; what an earlier execution of it has cost stays in the sum."""
+    run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
+    tokens = answer.tokens if answer else (0, 0)
+    return RunStep(
+        run_id=run.pk,
+        expires_at=run.expires_at,
+        position=position,
+        agent=run.steps[position - 1],
+        provider=answer.answering.provider.name if answer else run.provider,
+        model=answer.answering.model if answer else run.model,
+        input_tokens=tokens[0] + (earlier.input_tokens if earlier else 0),
+        output_tokens=tokens[1] + (earlier.output_tokens if earlier else 0),
+        cost_usd=(answer.cost_usd if answer else Decimal(0)) + (earlier.cost_usd if earlier else 0),
+        duration_ms=(answer.elapsed_ms if answer else 0) + (earlier.duration_ms if earlier else 0),
+        finished_at=datetime.now(UTC),
+        output=answer.output if answer else "",
+    )
+
+
+async def _finish(chain: Chain, status: Status, error_code: str, last: Event) -> None:
+    outcome = outcomes.Outcome(
+        status=status,
+        provider=chain.run.provider,
+        model=chain.run.model,
+        error_code=error_code,
+        produced=chain.recorder.produced,
+        first_token_ms=chain.first_token_ms,
+        **outcomes.totals([chain.ended[position] for position in sorted(chain.ended)]),
+    )
+    await executors.finish(chain.run, chain.recorder, outcome, last)
+
+
+def _age_ms(run: Run) -> int:
+    age_ms = round((datetime.now(UTC) - run.created_at).total_seconds() * 1000)
+    return min(max(1, age_ms), outcomes.LONGEST_MS)
+
+
+async def _database(function: Callable[..., Result], *args: Any) -> Result:
+    return await database.call(function, *args, patience_s=settings.DATABASE_PATIENCE_S)

@@ -1,0 +1,66 @@
+"""A chain's execution, for the OpenAPI document."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+
+from agents.schema import EXECUTION_ERRORS
+from chains.errors import ChainTooLong, UnknownChain
+from chains.serializers import ExecuteChainSerializer
+from lunaos.api.schema import errors
+from lunaos.errors import NotFound
+from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
+from runs.schema import CHAIN_EVENT, IDEMPOTENCY_KEY
+
+EXAMPLE = """id: 1
+data: {"type":"chain_start","steps":2,"runId":"…"}
+
+id: 2
+data: {"type":"step_start","step":1,"agent":"code-review"}
+
+id: 3
+data: {"type":"chunk","content":"The function subtracts"}
+
+id: 4
+data: {"type":"step_done","step":1,"agent":"code-review","duration":"1.4s","model":"…","provider":"…"}
+
+…
+
+id: 8
+data: {"type":"chain_done","totalDuration":"2.9s","totalTokens":1804,"cost":"$0.0007"}
+
+"""
+STREAM = OpenApiResponse(
+    CHAIN_EVENT,
+    description="Server-sent events; each `data` line holds one event. A comment line comes in silence.",
+    examples=[OpenApiExample("stream", value=EXAMPLE)],
+)
+EXECUTE: dict[str, Any] = {
+    "operation_id": "executeChain",
+    "request": ExecuteChainSerializer,
+    "parameters": [IDEMPOTENCY_KEY],
+    "examples": [
+        OpenApiExample(
+            "A preset",
+            value={"chain": "full-review", "context": "def add(a, b): return a - b"},
+            request_only=True,
+        ),
+        OpenApiExample(
+            "Steps of your own",
+            value={"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "def add(a, b): …"},
+            request_only=True,
+        ),
+    ],
+    "responses": {
+        (200, "text/event-stream"): STREAM,
+        **errors(*EXECUTION_ERRORS, ChainTooLong, UnknownChain, RunInterrupted),
+    },
+}
+RESUME: dict[str, Any] = {
+    "operation_id": "resumeRun",
+    "request": None,
+    "responses": {
+        (200, "text/event-stream"): STREAM,
+        **errors(*EXECUTION_ERRORS, NotFound, RunNotResumable, EventsExpired, RunInterrupted),
+    },
+}

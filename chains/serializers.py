@@ -1,0 +1,35 @@
+"""Input and output of the chains' endpoints."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_serializer
+from rest_framework import serializers
+
+from runs.responses import ExecutionSerializer
+
+
+class ChainSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    description = serializers.CharField()
+    steps = serializers.ListField(child=serializers.CharField(), help_text="Slugs of agents, in order.")
+    tier = serializers.CharField(help_text="That of its highest agent.")
+
+
+@extend_schema_serializer(many=False)  # an object that holds the list
+class ChainsSerializer(serializers.Serializer[Any]):
+    chains = ChainSerializer(many=True)
+
+
+class StepInputSerializer(serializers.Serializer[Any]):
+    agent = serializers.CharField(max_length=64)
+
+
+class ExecuteChainSerializer(ExecutionSerializer):
+    chain = serializers.CharField(max_length=64, required=False, default=None, help_text="A preset's id.")
+    steps = StepInputSerializer(many=True, allow_empty=False, required=False, default=None)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if (attrs["chain"] is None) == (attrs["steps"] is None):
+            raise serializers.ValidationError({"steps": ["Send either steps or chain."]}, "either")
+        return attrs

@@ -1,0 +1,180 @@
+"""The presets, and the start of a chain."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+import orjson
+from django.db import transaction
+from django.db.models.functions import Now
+
+import agents.services as agents
+import runs.services as runs
+from accounts.idempotency import Once
+from accounts.models import User
+from agents import catalogue
+from agents.models import Agent
+from billing import quota
+from chains import events, presets, queue
+from chains.errors import ChainTooLong, UnknownChain
+from chains.presets import CUSTOM, LONGEST, PRESETS
+from lunaos import loop
+from lunaos.errors import ServiceUnavailable
+from runs import log, outcomes, texts
+from runs.errors import EventsExpired, RunNotResumable
+from runs.models import Charge, Run, Status
+
+RESUMABLE = (Status.FAILED, Status.INTERRUPTED)
+RETRY_S = 5
+NOBODY_TAKES_IT = "Chains cannot be taken at the moment. Try again in a few seconds."
+
+
+def list_chains() -> list[dict[str, object]]:
+    """The presets, each with the tier that it takes."""
+    agents_by_slug = catalogue.current().agents
+    return [
+        {
+            "id": preset.id,
+            "name": preset.name,
+            "description": preset.description,
+            "steps": list(preset.steps),
+            "tier": preset.tier(agents_by_slug),
+        }
+        for preset in PRESETS.values()
+    ]
+
+
+def start(
+    *,
+    user: User,
+    chain: str | None,
+    steps: list[str] | None,
+    context: str,
+    provider: str | None,
+    model: str | None,
+    request_id: str,
+    once: Once | None = None,
+) -> runs.Begun:
+    """Check everything that can be checked, reserve one execution, write the run and hand it to the workers.
+
+    Args:
+        chain, steps: a preset's id, or the slugs of agents; one of the two.
+        provider, model: as the request names them, for all steps; None takes the defaults.
+
+    Raises:
+        ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, ProRequired, ProviderNotConfigured,
+        IdempotencyConflict, QuotaExceeded: in this order.
+        ServiceUnavailable: the queue cannot be reached; the execution is given back.
+    """
+    if earlier := runs.begun_before(user=user, once=once):
+        return earlier
+    if steps and len(steps) > LONGEST:
+        raise ChainTooLong()
+    asked = agents.target(provider, model)
+    experts = [agents.find(slug) for slug in steps or _preset(chain).steps]
+    _require(user, experts)
+    agents.reachable(asked)
+    begun = runs.begin(
+        user=user,
+        text=context,
+        once=once,
+        chain=chain or CUSTOM,
+        steps=[expert.slug for expert in experts],
+        provider=asked.provider.name,
+        model=asked.model,
+        request_id=request_id,
+        status=Status.QUEUED,
+        attempt=0,
+    )
+    if not begun.replayed:
+        _hand_over(begun.run)
+    return begun
+
+
+def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
+    """Take a failed chain up again from the step that failed.
+
+    Returns:
+        The run, and the position of its last event before.
+
+    Raises:
+        NotFound: no such run, or another user's.
+        RunNotResumable: it is an agent's, under way, or has not failed.
+        EventsExpired: what went into it is not kept any more.
+        UnknownAgent, ProRequired, ProviderNotConfigured, QuotaExceeded: as for a new chain; the quota only where
+            nothing had been charged.
+        ServiceUnavailable: the queue cannot be reached; the run stays failed.
+    """
+    run = runs.get(user=user, run_id=run_id)
+    if not run.chain or run.status not in RESUMABLE:
+        raise RunNotResumable()
+    text = texts.text_of(run)
+    if text is None:
+        raise EventsExpired()
+    _require(user, [agents.find(slug) for slug in run.steps])
+    agents.reachable(agents.target(run.provider, run.model))
+    before = text.events.encode().splitlines()
+    usage = _take_up(run)
+    done = [step.position for step in texts.steps_of(run) if step.status == Status.SUCCEEDED]
+    _hand_over(run, before, fromStep=max(done, default=0) + 1)
+    return runs.Begun(run, usage), len(before)
+
+
+def _preset(chain: str | None) -> presets.Preset:
+    if chain not in PRESETS:
+        raise UnknownChain(f"There is no chain {chain!r}.", available=list(PRESETS))
+    return PRESETS[chain]
+
+
+def _require(user: User, experts: list[Agent]) -> None:
+    for expert in experts:
+        agents.require_tier(user, expert)
+
+
+@transaction.atomic
+def _take_up(run: Run) -> quota.Usage:
+    """Back from failed to queued, once; a new execution only where the last one was given back."""
+    now = datetime.now(UTC)
+    fresh = {"error_code": "", "finished_at": None, "cancel_requested_at": None, "losses": 0}
+    failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
+    if not failed.update(status=Status.QUEUED, heartbeat_at=Now(), **fresh):
+        raise RunNotResumable()
+    if run.charge != Charge.RELEASED:
+        return quota.current(run.user, now)
+    usage = quota.reserve(run.user, now)
+    Run.objects.filter(pk=run.pk).update(charge=Charge.RESERVED, charged_month=now.date().replace(day=1))
+    return usage
+
+
+def _hand_over(run: Run, before: Sequence[bytes] = (), **more: int) -> None:
+    """Begin the run's stream and put it into the queue.
+
+    Args:
+        before: its events so far; the log holds fewer where it has expired or Valkey was down.
+
+    Raises:
+        ServiceUnavailable: the queue cannot be reached; the run has failed then.
+    """
+    opening = orjson.dumps(events.chain_start(run, **more))
+    try:
+        logged = len(loop.submit(log.read(run.pk)).result())
+        loop.submit(log.append(log.Append(run.pk, logged, [*before[logged:], opening], run.attempt))).result()
+        queue.enqueue(run.pk)
+    except queue.DOWN as e:
+        _give_up(run, [*before, opening])
+        raise ServiceUnavailable(NOBODY_TAKES_IT, retry_after=RETRY_S) from e
+
+
+def _give_up(run: Run, told: list[bytes]) -> None:
+    """Leave the run as failed, with what it had; where a worker has got it after all, it goes on and is found later."""
+    error = ServiceUnavailable(NOBODY_TAKES_IT, retry_after=RETRY_S)
+    outcome = outcomes.Outcome(
+        Status.FAILED,
+        run.provider,
+        run.model,
+        error_code=error.code,
+        events=texts.joined([*told, orjson.dumps(outcomes.failure(error))]),
+        unfinished=(Status.QUEUED,),
+        **outcomes.so_far(run, told),
+    )
+    outcomes.finish(run, outcome)

@@ -1,0 +1,27 @@
+"""Jobs about chains."""
+
+from uuid import UUID
+
+from celery import shared_task
+from celery.signals import worker_shutting_down
+from django.conf import settings
+
+from chains import recovery, runner
+from lunaos import loop
+from runs import executors
+
+
+@shared_task
+def execute_chain(run_id: str) -> None:
+    runner.run(UUID(run_id))
+
+
+@shared_task
+def recover_chains() -> None:
+    recovery.recover()
+
+
+@worker_shutting_down.connect
+def hand_over(**_: object) -> None:
+    """A worker that stops waits for its threads, and they for their chains."""
+    loop.submit(executors.leave(settings.STOP_GRACE_S))
