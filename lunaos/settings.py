@@ -90,7 +90,7 @@ SERVESTATIC_ALLOW_ALL_ORIGINS = False
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
-DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
+DATABASES["default"]["ENGINE"] = "lunaos.postgresql"
 # A thread keeps its connection; there are as many as threads (docs/adr/0003).
 DATABASES["default"]["CONN_MAX_AGE"] = None
 THREADS = env.int("LUNAOS_THREADS", default=8)

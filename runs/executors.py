@@ -93,7 +93,7 @@ async def _run(recorder: Recorder, execute: Execute) -> None:
         if recorder.stop is None:
             await execute(recorder)
     except Overtaken:
-        logger.warning("Run %s is executed elsewhere now", recorder.run_id)
+        recorder.stop = Stop.OVERTAKEN
     except asyncio.CancelledError:
         if recorder.stop is None:  # the loop itself is ending
             raise
@@ -101,6 +101,8 @@ async def _run(recorder: Recorder, execute: Execute) -> None:
         logger.exception("Run %s was left as it is; a sweep will find it", recorder.run_id)
         raise
     finally:
+        if recorder.stop is Stop.OVERTAKEN:
+            logger.warning("Run %s is executed elsewhere now", recorder.run_id)
         del _live[recorder.run_id]
         recorder.close()
 

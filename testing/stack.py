@@ -1,0 +1,98 @@
+"""The whole platform with servers of its own, which a test may kill and start again."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from lunaos.embedded import servers
+from lunaos.embedded.__main__ import base_environment, platform
+from lunaos.embedded.home import Home
+from lunaos.embedded.process import Program, spawn
+from lunaos.embedded.servers import free_port, until
+from testing.client import PASSWORD, Api
+from testing.servers import ROOT
+
+STARTS_WITHIN_S, STOPS_WITHIN_S = 30, 20
+
+
+class Stack:
+    """PostgreSQL, Valkey, web, worker (short jobs), beat, and as many workers for chains as a test starts.
+
+    Args:
+        environment: what its processes get beside the test process's own.
+    """
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.home, self.port = Home(folder), free_port()
+        postgres, database_url = servers.postgres(self.home, durable=False)
+        valkey, redis_url = servers.valkey(self.home)
+        urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        self.environment = {**os.environ, **base_environment(self.home), **urls, **environment}
+        self.environment |= {"DJANGO_SETTINGS_MODULE": "lunaos.settings", "LUNAOS_LOG_LEVEL": "INFO"}
+        self._programs = {"postgres": postgres, "valkey": valkey}
+        self._programs |= {program.name: program for program in platform(self.home, self.port)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._database = psycopg.conninfo.make_conninfo(host=str(self.home.sockets), dbname="lunaos", user="lunaos")
+
+    def __enter__(self) -> "Stack":
+        self.start("postgres", "valkey")
+        done = subprocess.run(
+            [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        self.start("web", "worker", "beat")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in reversed(list(self._processes)):
+            self.end(name)
+
+    @property
+    def api(self) -> Api:
+        return Api(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+
+    def start(self, *names: str) -> None:
+        """Start programs and wait until they are up; `chains-2` is one more worker for chains."""
+        for name in names:
+            self._program(name).log.unlink(missing_ok=True)  # readiness is read from some
+            self._processes[name] = spawn(self._program(name), self.environment)
+        for name in names:
+            assert until(self._program(name).ready, STARTS_WITHIN_S), self.log(name)
+
+    def end(self, name: str, with_signal: int = signal.SIGKILL) -> None:
+        """Send a signal and wait for the end."""
+        process = self._processes.pop(name)
+        process.send_signal(with_signal)
+        process.wait(STOPS_WITHIN_S)
+
+    def signal(self, name: str, with_signal: int) -> None:
+        self._processes[name].send_signal(with_signal)
+
+    def log(self, name: str) -> str:
+        return self._program(name).log.read_text()[-3_000:]
+
+    def _program(self, name: str) -> Program:
+        program = self._programs[name.partition("-")[0]]
+        if not name.startswith("chains"):
+            return program
+        log = self.home.logs / f"{name}.log"
+        argv = [f"{name}@%h" if word == "chains@%h" else word for word in program.argv]
+        return replace(program, argv=argv, log=log, ready=lambda: b" ready." in log.read_bytes())
+
+    def sign_up(self, number: int) -> dict[str, str]:
+        """The headers of a new user, who comes from an address of their own: there is a limit to signing up."""
+        form = {"email": f"user-{number}@example.com", "password": PASSWORD}
+        response = self.api.from_address(f"127.0.1.{number}").post("/auth/signup", json=form)
+        return {"Authorization": f"Bearer {response.json()['data']['token']}"}
+
+    def sql(self, statement: str, *values: Any) -> list[Any]:
+        """Ask or change the database behind the platform's back."""
+        with psycopg.connect(self._database, autocommit=True) as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
