@@ -1,11 +1,13 @@
 """The cast and the stage: real servers, and four people with known names."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import httpx
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.test.utils import setup_databases, teardown_databases
@@ -164,6 +166,19 @@ def chains_worker(database: None, worker_process: "Popen[bytes]") -> "Popen[byte
 @pytest.fixture
 def api(database: None, server: str) -> Iterator[Api]:
     with Api(base_url=server, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
+    """A browser session of a superuser."""
+    user = make_user("staff", is_staff=True, is_superuser=True)
+    with httpx.Client(base_url=api.base_url, follow_redirects=True) as client:
+        page = client.get("/admin/login/")
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+        assert token
+        form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
+        assert "Site administration" in client.post("/admin/login/", data=form).text
         yield client
 
 

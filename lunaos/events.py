@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 
 from redis.asyncio.client import PubSub
 
+from lunaos import loop
 from lunaos.redis import RedisError, async_client
 
 Callback = Callable[[bytes], None]
@@ -48,7 +49,7 @@ class Hub:
         return stop
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(coroutine)
+        task = loop.keep_running(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -107,7 +108,7 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 def listen(channel: str, callback: Callback) -> Callable[[], None]:
     """`Hub.listen` on the running loop's hub."""
-    loop = asyncio.get_running_loop()
-    if loop not in _hubs:
-        _hubs[loop] = Hub()
-    return _hubs[loop].listen(channel, callback)
+    current = asyncio.get_running_loop()
+    if current not in _hubs:
+        _hubs[current] = Hub()
+    return _hubs[current].listen(channel, callback)

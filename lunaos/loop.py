@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextvars import Context
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
@@ -26,6 +27,11 @@ def get() -> asyncio.AbstractEventLoop:
             _loop = asyncio.new_event_loop()
             threading.Thread(target=_loop.run_forever, name="event-loop", daemon=True).start()
         return _loop
+
+
+def keep_running(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """Start what outlives the request that happens to need it first, and so must not carry its id into the logs."""
+    return asyncio.create_task(coroutine, context=Context())
 
 
 def submit(coroutine: Coroutine[Any, Any, Result]) -> "Future[Result]":

@@ -1,19 +1,144 @@
-"""Runs, for staff: to read, not to change."""
+"""Runs, for staff: found, read, cancelled; never changed."""
 
-from django.contrib import admin
-from django.http import HttpRequest
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
 
-from runs.models import Run
+from django.conf import settings
+from django.contrib import admin, messages
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
+
+from runs import partitions, services, texts
+from runs.models import UNFINISHED, Run
+
+
+class ProviderFilter(admin.SimpleListFilter):
+    """From the settings: a distinct query would read every run."""
+
+    title = parameter_name = "provider"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(name, name) for name in settings.LLM_PROVIDERS]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
 @admin.register(Run)
 class RunAdmin(admin.ModelAdmin):
-    list_display = ("id", "user", "agent", "provider", "model", "status", "error_code", "cost_usd", "created_at")
-    list_filter = ("status", "provider", "agent")
+    list_display = ("id", "owner", "what", "provider", "model", "status", "error_code", "cost_usd", "created_at")
+    list_filter = ("status", ProviderFilter, "created_at", "chain", "agent")
     list_select_related = ("user",)
-    search_fields = ("=id", "user__email", "=request_id")
+    search_fields = ("user__email", "=request_id")
+    search_help_text = "A run's id, an e-mail address, or a request id."
     date_hierarchy = "created_at"
     show_full_result_count = False
+    actions = ("cancel_all",)
+    fieldsets = (
+        (None, {"fields": ("id", "user", "what", "status", "error_code", "provider", "model", "request_id")}),
+        ("Steps", {"fields": ("timeline",)}),
+        ("Figures", {"fields": ("input_tokens", "output_tokens", "cost_usd", "duration_ms", "first_token_ms")}),
+        ("Quota", {"fields": ("charge", "charged_month")}),
+        ("Times", {"fields": ("created_at", "finished_at", "cancel_requested_at", "expires_at")}),
+        ("Executor", {"fields": ("heartbeat_at", "attempt", "losses")}),
+        ("Texts", {"fields": ("input", "output")}),
+    )
+    readonly_fields = ("what", "timeline", "input", "output")
+
+    # -- What is shown -------------------------------------------------------------------------------------------------
+
+    @admin.display(description="user", ordering="user__email")
+    def owner(self, run: Run) -> SafeString:
+        """Filters the list by this user."""
+        return format_html('<a href="?user__id__exact={}">{}</a>', run.user_id, run.user.email)
+
+    @admin.display(description="agent or chain")
+    def what(self, run: Run) -> str:
+        return f"{run.chain}: {', '.join(run.steps)}" if run.chain else run.agent
+
+    @admin.display(description="")
+    def timeline(self, run: Run) -> SafeString:
+        steps = texts.steps_of(run)
+        longest_ms = max((step.duration_ms for step in steps), default=0)
+        under_way = run.steps[len(steps)] if run.status in UNFINISHED and len(steps) < len(run.steps) else ""
+        return render_to_string(
+            "admin/runs/run/timeline.html", {"steps": steps, "longest_ms": longest_ms, "under_way": under_way}
+        )
+
+    @admin.display
+    def input(self, run: Run) -> SafeString:
+        return self._text(run, "input")
+
+    @admin.display
+    def output(self, run: Run) -> SafeString:
+        return self._text(run, "output")
+
+    def _text(self, run: Run, name: str) -> SafeString:
+        text = texts.text_of(run)
+        return format_html("<pre>{}</pre>", getattr(text, name) if text else "no longer kept")
+
+    # -- Finding -------------------------------------------------------------------------------------------------------
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
+    ) -> tuple[QuerySet[Run], bool]:
+        with suppress(ValueError):  # request ids are UUIDs too, where the client sent none
+            return queryset.filter(Q(pk=UUID(search_term.strip())) | Q(request_id=search_term.strip())), False
+        return super().get_search_results(request, queryset, search_term)
+
+    # -- Cancelling, and the disk --------------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("storage/", view(self.storage), name="runs_run_storage"),
+            path("<uuid:run_id>/cancel/", view(require_POST(self.cancel)), name="runs_run_cancel"),
+            *super().get_urls(),
+        ]
+
+    def storage(self, request: HttpRequest) -> HttpResponse:
+        """What texts, steps and events take on the disk, month by month."""
+        found = partitions.sizes()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Storage of runs",
+            "opts": self.opts,
+            "partitions": found,
+            "total": sum(partition.bytes for partition in found),
+            "retention": settings.RETENTION_DAYS,
+        }
+        return TemplateResponse(request, "admin/runs/run/storage.html", context)
+
+    def cancel(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
+        """Cancel one run from its page."""
+        run = get_object_or_404(Run, pk=run_id)
+        self.cancel_all(request, Run.objects.filter(pk=run.pk))
+        return HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
+
+    @admin.action(description="Cancel selected runs", permissions=["cancel"])
+    def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
+        cancelled = list(queryset.filter(status__in=UNFINISHED))
+        for run in cancelled:
+            services.cancel(run)
+            self.log_change(request, run, "Cancelled.")
+        self.message_user(request, f"{len(cancelled)} runs were told to end.", messages.SUCCESS)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("runs.cancel_run")
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        run = context.get("original")
+        unfinished = isinstance(run, Run) and run.status in UNFINISHED
+        context["may_cancel"] = unfinished and self.has_cancel_permission(request)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

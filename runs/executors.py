@@ -116,7 +116,7 @@ def _watch() -> None:
     """Have somebody watch over this loop's runs."""
     current = asyncio.get_running_loop()
     if current not in _watching or _watching[current].done():
-        _watching[current] = asyncio.create_task(_watch_over())
+        _watching[current] = loop.keep_running(_watch_over())
 
 
 async def _watch_over() -> None:

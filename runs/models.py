@@ -59,6 +59,7 @@ class Run(models.Model):
 
     class Meta:
         ordering = ("-created_at", "-id")
+        permissions = (("cancel_run", "Can cancel run"),)
         indexes = (
             models.Index(fields=("user", "-created_at", "-id"), name="runs_of_user"),
             models.Index(

@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
+from lunaos import loop
 from lunaos.redis import RedisError
 from runs import log
 
@@ -43,7 +44,7 @@ class _Writer:
         if self.down:
             source.keep()
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write())
+            self._task = loop.keep_running(self._write())
 
     async def turn(self) -> bool:
         working = self._task is not None and not self._task.done() and not self.down

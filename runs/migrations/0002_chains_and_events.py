@@ -127,6 +127,9 @@ class Migration(migrations.Migration):
             ),
             preserve_default=False,
         ),
+        migrations.AlterModelOptions(
+            "run", {"ordering": ("-created_at", "-id"), "permissions": (("cancel_run", "Can cancel run"),)}
+        ),
         migrations.RunPython(fill, migrations.RunPython.noop),
         migrations.RemoveIndex("run", "runs_alive"),
         migrations.AddIndex(

@@ -1,29 +1,14 @@
 """The admin: staff sign in, find users, edit agents, read runs."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
 
 from agents.models import Agent, LanguageModel
 from lunaos.embedded.servers import until
-from testing.client import PASSWORD, Api, answer
+from testing.client import Api, answer
 from testing.upstream import Upstream
-
-
-@pytest.fixture
-def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
-    """A browser session of a superuser."""
-    user = make_user("staff", is_staff=True, is_superuser=True)
-    with httpx.Client(base_url=api.base_url, follow_redirects=True) as client:
-        page = client.get("/admin/login/")
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
-        assert token
-        form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
-        assert "Site administration" in client.post("/admin/login/", data=form).text
-        yield client
 
 
 def test_pages(staff: httpx.Client, alice: Any, api: Api, upstream: Upstream) -> None:

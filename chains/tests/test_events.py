@@ -1,0 +1,68 @@
+"""What a worker that takes a chain over has to tell: what was written down and is missing in the log."""
+
+from typing import Any
+
+import orjson
+
+from chains.events import untold
+from runs.models import Run, RunStep
+
+RUN = Run(steps=["code-review", "documentation"])
+
+
+def step(position: int, output: str) -> RunStep:
+    return RunStep(position=position, agent=RUN.steps[position - 1], output=output, duration_ms=1_400,
+                   provider="deepseek", model="deepseek-chat")  # fmt: skip
+
+
+def lines(*events: dict[str, Any]) -> list[bytes]:
+    return [orjson.dumps(event) for event in events]
+
+
+def missing(succeeded: list[RunStep], *told: dict[str, Any]) -> list[tuple[str, Any]]:
+    events = list(untold(RUN, succeeded, lines(*told)))
+    return [(event["type"], event.get("content", event.get("step"))) for event in events]
+
+
+START = {"type": "chain_start", "steps": 2}
+STEP_1 = {"type": "step_start", "step": 1}
+DONE_1 = {"type": "step_done", "step": 1}
+
+
+def say(text: str) -> dict[str, Any]:
+    return {"type": "chunk", "content": text}
+
+
+def test_a_new_chain_begins() -> None:
+    assert missing([]) == [("chain_start", None)]
+
+
+def test_nothing_is_told_twice() -> None:
+    assert missing([]) == [("chain_start", None)]
+    assert missing([], START) == []
+    assert missing([step(1, "found")], START, STEP_1, say("found"), DONE_1) == []
+    assert missing([], START, STEP_1, say("half")) == []
+
+
+def test_a_worker_died_between_the_step_and_its_last_event() -> None:
+    assert missing([step(1, "found")], START, STEP_1, say("fou"), say("nd")) == [("step_done", 1)]
+
+
+def test_the_log_has_lost_the_end_of_an_answer() -> None:
+    assert missing([step(1, "found")], START, STEP_1, say("fo")) == [("chunk", "und"), ("step_done", 1)]
+
+
+def test_the_log_has_lost_everything() -> None:
+    assert missing([step(1, "found"), step(2, "written")]) == [
+        *(("chain_start", None), ("step_start", 1), ("chunk", "found"), ("step_done", 1)),
+        *(("step_start", 2), ("chunk", "written"), ("step_done", 2)),
+    ]
+
+
+def test_only_the_last_beginning_of_a_step_counts() -> None:
+    told = (START, STEP_1, say("first try"), STEP_1, say("found"))
+    assert missing([step(1, "found")], *told) == [("step_done", 1)]
+
+
+def test_a_nul_is_not_stored_and_not_missed() -> None:
+    assert missing([step(1, "ab")], START, STEP_1, say("a\0b"), DONE_1) == []

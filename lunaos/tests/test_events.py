@@ -1,0 +1,156 @@
+"""Word between processes: subscriptions share a connection, and find it again."""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunaos import events, redis
+from lunaos.embedded import servers
+from lunaos.embedded.home import Home
+from lunaos.embedded.supervisor import Supervisor
+
+Restart = Callable[[], None]
+
+
+@pytest.fixture
+def own_valkey(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Restart]:
+    """A Valkey of this test's own; yields what restarts it."""
+    program, settings.REDIS_URL = servers.valkey(Home(tmp_path / "h"), durable=False)
+    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+    supervisor.start(program)
+    redis.client.cache_clear()
+
+    def restart() -> None:
+        supervisor.stop()
+        supervisor.start(program)
+
+    yield restart
+    supervisor.stop()
+    redis.client.cache_clear()
+
+
+def play(coroutine: Coroutine[Any, Any, None]) -> None:
+    """On a loop of its own, whose connections end with it."""
+
+    async def run() -> None:
+        try:
+            await asyncio.wait_for(coroutine, 20)
+        finally:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+            await redis.async_client().aclose()
+            await redis.async_client().connection_pool.disconnect()
+
+    asyncio.run(run())
+
+
+class Ear:
+    """Hears what is said on a channel."""
+
+    def __init__(self) -> None:
+        self.heard: list[bytes] = []
+        self._news = asyncio.Event()
+
+    def __call__(self, message: bytes) -> None:
+        self.heard.append(message)
+        self._news.set()
+
+    async def until(self, message: bytes) -> None:
+        while message not in self.heard:
+            self._news.clear()
+            await self._news.wait()
+
+
+async def say_until_heard(channel: str, message: bytes, *ears: Ear) -> None:
+    """A message that nobody is subscribed to yet is lost."""
+    while not all(message in ear.heard for ear in ears):
+        await redis.async_client().publish(channel, message)
+        await asyncio.sleep(0.01)
+
+
+def test_everybody_who_listens_hears_it(own_valkey: Restart) -> None:
+    async def run() -> None:
+        one, two, other = Ear(), Ear(), Ear()
+        for channel, ear in (("a", one), ("a", two), ("b", other)):
+            events.listen(channel, ear)
+        await say_until_heard("a", b"news", one, two)
+        assert b"news" not in other.heard
+
+    play(run())
+
+
+def test_a_new_subscription_is_told_that_it_may_have_missed_something(own_valkey: Restart) -> None:
+    async def run() -> None:
+        ear = Ear()
+        events.listen("a", ear)
+        await ear.until(b"")
+
+    play(run())
+
+
+def test_who_begins_to_listen_while_the_connection_is_made_is_not_forgotten(own_valkey: Restart) -> None:
+    async def run() -> None:
+        first = Ear()
+        events.listen("first", first)
+        ears = []
+        for n in range(50):  # on each turn of the loop while the hub subscribes
+            ears.append(Ear())
+            events.listen(f"c{n}", ears[-1])
+            await asyncio.sleep(0)
+        for n, ear in enumerate(ears):
+            await say_until_heard(f"c{n}", b"news", ear)
+
+    play(run())
+
+
+def test_after_a_restart_it_listens_again(own_valkey: Restart) -> None:
+    async def run() -> None:
+        ear = Ear()
+        events.listen("a", ear)
+        await ear.until(b"")
+        ear.heard.clear()
+        await asyncio.to_thread(own_valkey)
+        await ear.until(b"")  # what was said meanwhile has been missed
+        await redis.async_client().publish("a", b"news")
+        await ear.until(b"news")
+
+    play(run())
+
+
+def test_a_server_that_is_silent_is_asked(own_valkey: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PING_AFTER_S", 0.05)
+
+    async def run() -> None:
+        ear = Ear()
+        events.listen("a", ear)
+        await ear.until(b"")
+        ear.heard.clear()
+        await asyncio.sleep(0.5)  # some pings
+        await redis.async_client().publish("a", b"news")
+        await ear.until(b"news")
+        assert ear.heard == [b"news"]  # it was never taken for broken
+
+    play(run())
+
+
+def test_who_has_heard_enough_is_unsubscribed(own_valkey: Restart) -> None:
+    async def run() -> None:
+        ear, other = Ear(), Ear()
+        stop = events.listen("a", ear)
+        stop_other = events.listen("a", other)
+        await say_until_heard("a", b"one", ear, other)
+        stop()
+        await redis.async_client().publish("a", b"two")
+        await other.until(b"two")
+        assert b"two" not in ear.heard
+        stop_other()
+        while dict(await redis.async_client().pubsub_numsub("a"))[b"a"]:
+            await asyncio.sleep(0.01)
+
+    play(run())

@@ -1,0 +1,196 @@
+"""The recorder and its writer, against a real Valkey: what readers are shown, and when it gives way."""
+
+import asyncio
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+import orjson
+import pytest
+
+from lunaos import loop, redis
+from runs import log
+from runs.errors import OutputTooLong
+from runs.recorder import Recorder, Stop
+
+pytestmark = pytest.mark.usefixtures("database")
+
+
+def play(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return loop.submit(coroutine).result(20)
+
+
+def event(n: int) -> dict[str, Any]:
+    return {"type": "chunk", "content": str(n)}
+
+
+def line(n: int) -> bytes:
+    return orjson.dumps(event(n))
+
+
+def recorder(attempt: int = 1) -> Recorder:
+    return Recorder(uuid.uuid4(), attempt)
+
+
+async def logged(run: Recorder) -> list[tuple[int, bytes]]:
+    return await log.read(run.run_id)
+
+
+def test_what_is_recorded_is_in_the_log_before_it_is_shown() -> None:
+    async def run() -> None:
+        writes = recorder()
+        writes.record(event(1), event(2))
+        assert writes.shown == 0
+        await writes.flush()
+        assert (writes.shown, writes.logged) == (2, 2)
+        assert await logged(writes) == [(1, line(1)), (2, line(2))]
+
+    play(run())
+
+
+def test_many_runs_share_a_round_trip() -> None:
+    async def run() -> None:
+        several = [recorder() for _ in range(20)]
+        for n, writes in enumerate(several):
+            writes.record(event(n))
+        await several[0].flush()
+        assert all(writes.logged == 1 for writes in several)
+
+    play(run())
+
+
+def test_what_comes_while_a_round_trip_is_under_way_goes_with_the_next() -> None:
+    async def run() -> None:
+        writes = recorder()
+        for n in range(1, 200):
+            writes.record(event(n))
+            await asyncio.sleep(0)
+        await writes.flush()
+        assert [position for position, _ in await logged(writes)] == list(range(1, 200))
+        entries: Any = await redis.async_client().xlen(log.channel(writes.run_id))
+        assert entries < 50
+
+    play(run())
+
+
+def test_a_log_that_somebody_else_has_appended_to_ends_the_execution() -> None:
+    async def run() -> None:
+        writes = recorder()
+        writes.record(event(1))
+        await writes.flush()
+        await log.append(log.Append(writes.run_id, 1, [line(2)], 1))
+        writes.record(event(3))
+        await writes.flush()
+        assert writes.stop is Stop.OVERTAKEN
+        assert await logged(writes) == [(1, line(1)), (2, line(2))]
+
+    play(run())
+
+
+def test_one_that_was_taken_over_is_refused_even_where_its_place_is_right() -> None:
+    async def run() -> None:
+        old, new = recorder(), recorder(2)
+        new.run_id = old.run_id
+        old.record(event(1))
+        await old.flush()
+        new.take_up([entry for _, entry in await log.take_over(old.run_id, 2)])
+        old.record(event(2))
+        await old.flush()
+        assert old.stop is Stop.OVERTAKEN
+        new.record(event(3))
+        await new.flush()
+        assert (new.stop, await logged(new)) == (None, [(1, line(1)), (2, line(3))])
+
+    play(run())
+
+
+def test_what_the_server_has_forgotten_is_appended_again() -> None:
+    async def run() -> None:
+        writes = recorder()
+        writes.record(event(1), event(2))
+        await writes.flush()
+        await redis.async_client().delete(log.channel(writes.run_id))
+        writes.record(event(3))
+        await writes.flush()
+        assert await logged(writes) == [(1, line(1)), (2, line(2)), (3, line(3))]
+
+    play(run())
+
+
+def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
+    async def run() -> None:
+        writes = recorder()
+        writes.record(event(1))
+        await log.append(writes.pending)  # it arrived, and the answer did not
+        writes.keep()
+        writes.record(event(2))
+        await writes.flush()
+        assert (writes.stop, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
+
+    play(run())
+
+
+def test_one_runs_trouble_is_not_the_others() -> None:
+    async def run() -> None:
+        odd, good = recorder(), recorder()
+        await redis.async_client().set(log.channel(odd.run_id), "no stream")
+        odd.record(event(1))
+        good.record(event(1))
+        await good.flush()
+        assert (good.logged, good.shown) == (1, 1)
+        assert (odd.logged, odd.shown) == (0, 1)  # readers in this process see it all the same
+
+    play(run())
+
+
+def test_readers_are_woken() -> None:
+    async def run() -> None:
+        writes, news = recorder(), asyncio.Event()
+        writes.readers.add(news)
+        writes.record(event(1))
+        await asyncio.wait_for(news.wait(), 5)
+        assert writes.shown == 1
+
+    play(run())
+
+
+def test_the_last_event_is_shown_at_once() -> None:
+    async def run() -> None:
+        writes = recorder()
+        writes.conclude(line(1))
+        assert writes.shown == 1
+        await writes.flush()
+        assert await logged(writes) == [(1, line(1))]
+
+    play(run())
+
+
+def test_an_endless_answer_is_refused(settings: Any) -> None:
+    settings.EVENT_LOG_MAX_BYTES = 100
+
+    async def run() -> None:
+        writes = recorder()
+        writes.record(event(1))
+        with pytest.raises(OutputTooLong):
+            writes.record({"type": "chunk", "content": "x" * 100})
+
+    play(run())
+
+
+def test_halting() -> None:
+    async def run() -> None:
+        unclaimed, claimed, ending = recorder(0), recorder(), recorder()
+        tasks = [asyncio.ensure_future(asyncio.sleep(20)) for _ in range(3)]
+        for writes, task in zip((unclaimed, claimed, ending), tasks, strict=True):
+            writes.task = task
+        ending.finishing = True
+        for writes in (unclaimed, claimed, ending):
+            writes.halt(Stop.CANCELLED)
+            writes.halt(Stop.LEAVING)
+        await asyncio.sleep(0)
+        assert [task.cancelled() for task in tasks] == [False, True, False]
+        assert [writes.stop for writes in (unclaimed, claimed, ending)] == [Stop.CANCELLED, Stop.CANCELLED, None]
+        for task in tasks:
+            task.cancel()
+
+    play(run())

@@ -1,0 +1,123 @@
+"""ws/runs/{id}: the same events over a WebSocket, with the same authentication and ownership."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from testing.client import Api, Event, events
+from testing.upstream import DONE, Answer, Upstream, delta
+
+MISSING = "00000000-0000-4000-8000-000000000000"
+
+
+@contextmanager
+def socket(api: Api, path: str, user: Any = None, **options: Any) -> Iterator[ClientConnection]:
+    url = f"{api.base_url}".replace("http", "ws", 1).rstrip("/") + path
+    headers = api.as_(user) if user else {}
+    with connect(url, additional_headers=headers, open_timeout=10, proxy=None, **options) as connection:
+        yield connection
+
+
+def read(connection: ClientConnection) -> tuple[list[Event], int]:
+    """All messages but pings, and the code it was closed with."""
+    messages = []
+    try:
+        while True:
+            message = json.loads(connection.recv(timeout=20))
+            if message["type"] != "ping":
+                messages.append(message)
+    except ConnectionClosed as closed:
+        return messages, closed.rcvd.code if closed.rcvd else 0
+
+
+def numbered(found: list[Event]) -> list[Event]:
+    return [{"id": position, **event} for position, event in enumerate(found, 1)]
+
+
+def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
+    response = api.execute(alice)
+    with socket(api, f"/ws/runs/{response.headers['X-Run-Id']}", alice) as connection:
+        messages, code = read(connection)
+    assert messages == numbered(events(response))
+    assert code == 1000
+
+
+def test_from_a_position_on(api: Api, alice: Any, upstream: Upstream) -> None:
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    with socket(api, f"/ws/runs/{run_id}?after=3", alice) as connection:
+        messages, code = read(connection)
+    assert ([message["id"] for message in messages], code) == ([4], 1000)
+
+
+def test_a_browser_sends_its_token_as_a_subprotocol(api: Api, alice: Any, upstream: Upstream) -> None:
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    token = api.as_(alice)["Authorization"].removeprefix("Bearer ")
+    with socket(api, f"/ws/runs/{run_id}", subprotocols=["bearer", token]) as connection:
+        assert connection.subprotocol == "bearer"  # the token is not said back
+        assert read(connection)[0][-1]["type"] == "done"
+
+
+def test_a_run_under_way_is_followed(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    body = {"agent": "code-review", "context": "x"}
+    with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
+        next(text for text in response.iter_text() if "one" in text)
+    with socket(api, f"/ws/runs/{response.headers['X-Run-Id']}", alice) as connection:
+        assert [json.loads(connection.recv(timeout=10))["type"] for _ in range(3)] == ["start", "chunk", "ping"]
+        upstream.go_on.set()
+        messages, code = read(connection)
+    assert ([message["id"] for message in messages], code) == ([3, 4], 1000)
+
+
+def test_leaving_ends_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    body = {"agent": "code-review", "context": "x"}
+    with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
+        next(text for text in response.iter_text() if "one" in text)
+    run_id = response.headers["X-Run-Id"]
+    with socket(api, f"/ws/runs/{run_id}", alice) as connection:
+        connection.recv(timeout=10)
+    upstream.go_on.set()
+    assert api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text.count('"type":"done"') == 1
+
+
+def refusal(api: Api, path: str, user: Any = None, **options: Any) -> tuple[str, int]:
+    with socket(api, path, user, **options) as connection:
+        (message,), code = read(connection)
+    assert message["type"] == "error" and message["error"]
+    return message["code"], code
+
+
+def test_who_may_not(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
+    path = f"/ws/runs/{api.execute(alice).headers['X-Run-Id']}"
+    assert refusal(api, path) == ("not_authenticated", 4401)
+    assert refusal(api, path, subprotocols=["bearer", "nonsense"]) == ("token_invalid", 4401)
+    assert refusal(api, path, subprotocols=["bearer"]) == ("token_invalid", 4401)
+    assert refusal(api, path, charlie) == ("not_found", 4404)
+    assert refusal(api, f"/ws/runs/{MISSING}", alice) == ("not_found", 4404)
+
+
+@pytest.mark.parametrize("after", ["x", "-1", "1-0", "9" * 17, "٣"])
+def test_a_bad_position(api: Api, alice: Any, upstream: Upstream, after: str) -> None:
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    assert refusal(api, f"/ws/runs/{run_id}?after={after}", alice) == ("validation_error", 4400)
+
+
+def test_it_counts_as_a_request(api: Api, alice: Any, upstream: Upstream) -> None:
+    response = api.execute(alice)
+    with socket(api, f"/ws/runs/{response.headers['X-Run-Id']}", alice) as connection:
+        read(connection)
+    left = int(api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Remaining"])
+    assert left == int(response.headers["X-RateLimit-Remaining"]) - 2
+
+
+def test_other_paths_are_refused_in_the_handshake(api: Api, alice: Any, database: None) -> None:
+    for path in ("/ws/runs/nonsense", "/ws/other", "/runs"):
+        with pytest.raises(InvalidStatus) as refused, socket(api, path, alice):
+            pass
+        assert refused.value.response.status_code == 403
