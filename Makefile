@@ -20,8 +20,9 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, missing m
 	@DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
 
-bench: $(VENV)/dev  ## how many streams one process carries; needs an otherwise idle machine
+bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000
+	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/chains.py
 
 requirements: $(VENV)/dev  ## compile the *.in files to pinned ones
 	@for name in requirements requirements/embedded requirements/dev; do \

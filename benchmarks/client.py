@@ -18,7 +18,7 @@ class Stream:
 
     @property
     def complete(self) -> bool:
-        return b'"type":"done"' in self.body
+        return b'"type":"done"' in self.body or b'"type":"chain_done"' in self.body
 
 
 class Connection:
@@ -36,10 +36,18 @@ class Connection:
 
     async def post(self, path: str, token: str, body: bytes, first: bytes = FIRST) -> Stream:
         """Send a request and read its chunked response to the end."""
+        head = b"POST %b HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: %d" % (path.encode(), len(body))
+        return await self._send(head, token, body, first)
+
+    async def resume(self, run_id: str, token: str, after: int) -> Stream:
+        """Follow a run from behind an event."""
+        head = b"GET /runs/%b/events HTTP/1.1\r\nLast-Event-ID: %d" % (run_id.encode(), after)
+        return await self._send(head, token, b"", b"data: ")
+
+    async def _send(self, head: bytes, token: str, body: bytes, first: bytes) -> Stream:
         started, first_s, received = time.perf_counter(), 0.0, b""
         self._writer.write(
-            b"POST %b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\n\r\n%b" % (path.encode(), token.encode(), len(body), body)
+            b"%b\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n\r\n%b" % (head, token.encode(), body)
         )
         while not received.endswith(LAST):
             data = await self._reader.read(2**18)

@@ -5,74 +5,26 @@ usage: make bench            (or: python -m lunaos.embedded run -- python benchm
 
 import argparse
 import asyncio
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks import processes
 from benchmarks.client import Connection, Stream
 
-HERE = Path(__file__).parent
-USERS = 10  # team users: one may send 6 000 requests a minute
 QUICK = b'{"agent":"code-review","context":"def add(a, b): return a - b"}'
+STEADY = b'{"agent":"code-review","context":"steadily"}'
 SLOW = b'{"agent":"code-review","context":"slowly"}'
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that ends with the block."""
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent)
-    try:
-        yield child
-    finally:
-        child.terminate()
-        child.wait(20)
-
-
-def wait_until_up(port: int) -> None:
-    for _ in range(200):
-        try:
-            urlopen(f"http://127.0.0.1:{port}/health", timeout=2).read()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise SystemExit("Daphne did not come up")
-
-
-def make_tokens() -> list[str]:
-    """Team users and their tokens, straight into the database."""
-    import django
-
-    django.setup()
-    from django.core.management import call_command
-
-    call_command("prepare", verbosity=0)
-    from accounts import tokens
-    from accounts.models import User
-
-    return [
-        tokens.issue(User.objects.create_user(f"bench-{os.getpid()}-{n}@example.com", "no sign-in", tier="team"))
-        for n in range(USERS)
-    ]
-
-
 async def load(
-    port: int, tokens: list[str], clients: int, seconds: float, rate: float = 0
+    port: int, tokens: list[str], clients: int, seconds: float, rate: float = 0, body: bytes = QUICK
 ) -> tuple[list[Stream], float]:
     """Streams one after the other on each of `clients` connections.
 
@@ -91,7 +43,7 @@ async def load(
             while (now := time.perf_counter() - started) < seconds:
                 await asyncio.sleep(max(0, turn / rate - now) if rate else 0)
                 turn += clients
-                streams.append(await connection.post("/agents/execute", tokens[n % len(tokens)], QUICK))
+                streams.append(await connection.post("/agents/execute", tokens[n % len(tokens)], body))
 
     await asyncio.gather(*(one(n) for n in range(clients)))
     return streams, time.perf_counter() - started
@@ -130,30 +82,37 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8)
     parser.add_argument("--held", type=int, default=0)
     options = parser.parse_args()
-    upstream_port, port = free_port(), free_port()
-    os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "lunaos.settings",
-        "DEEPSEEK_BASE_URL": f"http://127.0.0.1:{upstream_port}/v1",
-        "DEEPSEEK_API_KEY": "benchmark",
-    }
-    tokens = make_tokens()
-    daphne = (sys.executable, "-m", "daphne", "-p", str(port), "-v", "0", "--no-server-name", "lunaos.asgi:application")
-    with process(sys.executable, str(HERE / "upstream.py"), str(upstream_port)), process(*daphne) as server:
-        wait_until_up(port)
-        asyncio.run(load(port, tokens, 8, 2))
-        base = asyncio.run(direct(upstream_port))
-        print("| clients | streams/s | first chunk, median ms | p95 ms | added, median ms | errors |")
-        print("|---|---|---|---|---|---|")
-        for clients, rate in ((1, 0), (8, 0), (8, 30), (8, 60), (32, 0), (64, 0)):
-            streams, took = asyncio.run(load(port, tokens, clients, options.seconds, rate))
-            first_ms = sorted(stream.first_s * 1000 for stream in streams)
-            median, p95 = statistics.median(first_ms), first_ms[int(len(first_ms) * 0.95)]
-            broken = sum(not stream.complete for stream in streams)
-            added = median - base * 1000
-            who = f"{clients} at {rate}/s" if rate else f"{clients}"
-            print(f"| {who} | {len(streams) / took:.0f} | {median:.1f} | {p95:.1f} | {added:.1f} | {broken} |")
-        if options.held:
-            asyncio.run(hold(port, tokens, options.held, psutil.Process(server.pid)))
+    with processes.provider() as upstream_port:
+        tokens = processes.make_tokens()
+        with processes.web() as (port, child):
+            server = psutil.Process(child.pid)
+            asyncio.run(load(port, tokens, 8, 2))
+            base_ms = asyncio.run(direct(upstream_port)) * 1000
+            print("| clients | streams/s | first chunk, median ms | p95 | added, median | CPU ms a stream | errors |")
+            print("|---|---|---|---|---|---|---|")
+            for clients, rate in ((1, 0), (8, 0), (8, 30), (8, 60), (32, 0), (64, 0)):
+                who = f"{clients} at {rate}/s" if rate else f"{clients}"
+                measure(who, server, base_ms, load(port, tokens, clients, options.seconds, rate))
+            one_by_one = load(port, tokens, 60, options.seconds, 0, STEADY)
+            measure("60, a chunk each 20 ms", server, base_ms, one_by_one)
+            if options.held:
+                asyncio.run(hold(port, tokens, options.held, server))
+
+
+def measure(
+    who: str, server: psutil.Process, base_ms: float, streams: Coroutine[Any, Any, tuple[list[Stream], float]]
+) -> None:
+    """Print a row of the table."""
+    before_s = sum(server.cpu_times()[:2])
+    done, took_s = asyncio.run(streams)
+    cpu_ms = (sum(server.cpu_times()[:2]) - before_s) * 1000 / len(done)
+    first_ms = sorted(stream.first_s * 1000 for stream in done)
+    median, p95 = statistics.median(first_ms), first_ms[int(len(first_ms) * 0.95)]
+    broken = sum(not stream.complete for stream in done)
+    print(
+        f"| {who} | {len(done) / took_s:.0f} | {median:.1f} | {p95:.1f} | {median - base_ms:.1f} "
+        f"| {cpu_ms:.1f} | {broken} |"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The benchmark's model provider: answers every POST with 50 chunks, all at once or one a second. Run as a process."""
+"""The benchmarks' model provider: answers every POST with 50 chunks, all at once, each 20 ms or one a second."""
 
 import asyncio
 import sys
@@ -28,13 +28,14 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             body = await reader.readexactly(int(length.split(b":")[1]))
-            if b"slowly" not in body:
+            pause_s = 1 if b"slowly" in body else 0.02 if b"steadily" in body else 0
+            if not pause_s:
                 writer.write(AT_ONCE)
                 continue
             writer.write(HEAD)
             for n in range(CHUNKS):
                 writer.write(frame(DELTA % n))
-                await asyncio.sleep(1)
+                await asyncio.sleep(pause_s)
             writer.write(frame(END) + frame(b""))
     except (asyncio.IncompleteReadError, ConnectionError):
         writer.close()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -62,16 +63,18 @@ class RunAdmin(admin.ModelAdmin):
 
     @admin.display(description="agent or chain")
     def what(self, run: Run) -> str:
-        return f"{run.chain}: {', '.join(run.steps)}" if run.chain else run.agent
+        return run.chain or run.agent
 
-    @admin.display(description="")
+    @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:
-        steps = texts.steps_of(run)
-        longest_ms = max((step.duration_ms for step in steps), default=0)
-        under_way = run.steps[len(steps)] if run.status in UNFINISHED and len(steps) < len(run.steps) else ""
-        return render_to_string(
-            "admin/runs/run/timeline.html", {"steps": steps, "longest_ms": longest_ms, "under_way": under_way}
-        )
+        ended = texts.steps_of(run)
+        context = {
+            "steps": ended,
+            "longest_ms": max((step.duration_ms for step in ended), default=0),
+            "to_come": run.steps[len(ended) :],
+            "unfinished": run.status in UNFINISHED,
+        }
+        return render_to_string("admin/runs/run/timeline.html", context)
 
     @admin.display
     def input(self, run: Run) -> SafeString:
@@ -106,6 +109,8 @@ class RunAdmin(admin.ModelAdmin):
 
     def storage(self, request: HttpRequest) -> HttpResponse:
         """What texts, steps and events take on the disk, month by month."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         found = partitions.sizes()
         context = {
             **self.admin_site.each_context(request),
@@ -119,6 +124,8 @@ class RunAdmin(admin.ModelAdmin):
 
     def cancel(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
         """Cancel one run from its page."""
+        if not self.has_cancel_permission(request):
+            raise PermissionDenied
         run = get_object_or_404(Run, pk=run_id)
         self.cancel_all(request, Run.objects.filter(pk=run.pk))
         return HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))

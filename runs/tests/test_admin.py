@@ -57,10 +57,12 @@ def test_a_chain_with_its_steps(
     staff: httpx.Client, api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     upstream.plays(says("<b>found</b>"), Answer(status=401))
-    run_id = api.execute_chain(alice, "code-review", "documentation", context="<i>code</i>").headers["X-Run-Id"]
+    run_id = api.execute_chain(alice, "code-review", "documentation", "deployment", context="<i>code</i>").headers[
+        "X-Run-Id"
+    ]
     page = staff.get(f"{LIST}{run_id}/change/").text
 
-    for expected in ("custom: code-review, documentation", "failed (provider_error)", "deepseek/deepseek-chat",
+    for expected in ("custom", "failed (provider_error)", "not begun", "deepseek/deepseek-chat",
                      "11 + 7", "&lt;i&gt;code&lt;/i&gt;", alice.email):  # fmt: skip
         assert expected in page, expected
     assert "Cancel this run" not in page and 'name="_save"' not in page
@@ -92,7 +94,10 @@ def test_who_may_only_read(staff: httpx.Client, api: Api, alice: Any, upstream: 
     User.objects.get(is_staff=True).user_permissions.add(Permission.objects.get(codename="view_run"))
     page = staff.get(f"{LIST}{run_id}/change/")
     assert page.status_code == 200 and "Cancel this run" not in page.text
-    staff.post(f"{LIST}{run_id}/cancel/", data=form(page))
+    assert staff.post(f"{LIST}{run_id}/cancel/", data=form(page)).status_code == 403
+    assert staff.get(f"{LIST}storage/").status_code == 200
+    User.objects.get(is_staff=True).user_permissions.clear()
+    assert staff.get(f"{LIST}storage/").status_code == 403
     assert Run.objects.get(pk=run_id).cancel_requested_at is None
     api.post(f"/runs/{run_id}/cancel", headers=api.as_(alice))
 

@@ -1,0 +1,89 @@
+"""What the benchmarks share: a provider, processes of the platform, users who may send much."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.request import urlopen
+
+HERE = Path(__file__).parent
+USERS = 10  # team users: one may send 6 000 requests a minute
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A child that ends with the block."""
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent)
+    try:
+        yield child
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+@contextmanager
+def provider() -> Iterator[int]:
+    """The model provider, known to whatever starts in the block; yields its port."""
+    port = free_port()
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "lunaos.settings",
+        "DEEPSEEK_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "DEEPSEEK_API_KEY": "benchmark",
+    }
+    with process(sys.executable, str(HERE / "upstream.py"), str(port)):
+        yield port
+
+
+@contextmanager
+def web() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    """A web process that is up; yields its port and itself."""
+    port = free_port()
+    daphne = (sys.executable, "-m", "daphne", "-p", str(port), "-v", "0", "--no-server-name", "lunaos.asgi:application")
+    with process(*daphne) as child:
+        _wait_until_up(port)
+        yield port, child
+
+
+@contextmanager
+def chains_worker() -> Iterator[None]:
+    """A worker for chains, as `make up` starts it."""
+    command = ("-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--queues", "chains")
+    with process(sys.executable, *command, "--concurrency", "64", "--without-gossip", "--without-mingle"):
+        yield
+
+
+def _wait_until_up(port: int) -> None:
+    for _ in range(200):
+        try:
+            urlopen(f"http://127.0.0.1:{port}/health", timeout=2).read()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise SystemExit("Daphne did not come up")
+
+
+def make_tokens() -> list[str]:
+    """Team users and their tokens, straight into the database."""
+    import django
+
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("prepare", verbosity=0)
+    from accounts import tokens
+    from accounts.models import User
+
+    return [
+        tokens.issue(User.objects.create_user(f"bench-{os.getpid()}-{n}@example.com", "no sign-in", tier="team"))
+        for n in range(USERS)
+    ]
