@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -82,23 +82,29 @@ def failure(error: LunaError) -> Event:
     return {"type": "error", "error": str(error), "code": error.code, **retry}
 
 
-@transaction.atomic
 def finish(run: Run, outcome: Outcome) -> bool:
     """Write how a run ended, and settle or release its execution.
 
     Returns:
         False where somebody else had finished it: the first one counts, and the quota changes once.
     """
+    if outcome.produced:  # nothing to give back, and so one statement
+        return _write(run, outcome) is not None
+    with transaction.atomic():
+        written = _write(run, outcome)
+        if written and written[0] == Charge.RELEASED:
+            quota.release(user_id=run.user_id, month=written[1])
+    return written is not None
+
+
+def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
     values = {**asdict(outcome), "now": datetime.now(UTC), "id": run.pk}
     values["unfinished"] = [str(status) for status in outcome.unfinished]
     values["output"] = texts.storable(outcome.output)
     values["duration_ms"] = min(outcome.duration_ms, LONGEST_MS)
     with connection.cursor() as cursor:
         cursor.execute(FINISH, values)
-        row = cursor.fetchone()
-    if row and row[0] == Charge.RELEASED:
-        quota.release(user_id=run.user_id, month=row[1])
-    return row is not None
+        return cursor.fetchone()
 
 
 def end(

@@ -129,12 +129,12 @@ class Follower:
 
 
 def _stored(run: Run) -> tuple[str, str | None]:
-    """The run's status now, and its stored events; None where they are not kept any more."""
-    status = Run.objects.values_list("status", flat=True).get(pk=run.pk)
+    """The run's status now, and its stored events; None where they are not kept any more, or their owner has gone."""
+    status = Run.objects.filter(pk=run.pk).values_list("status", flat=True).first()
     if status in UNFINISHED:
         return status, ""
     text = texts.text_of(run)
-    return status, text.events or None if text else None
+    return status or "", text.events or None if text else None
 
 
 def opens(line: bytes) -> bool:

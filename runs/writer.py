@@ -5,6 +5,7 @@ A round trip for each event would cost more than all else that is done for it.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -13,7 +14,8 @@ from lunaos import loop
 from lunaos.redis import RedisError
 from runs import log
 
-PACE_S = 0.005  # between two round trips
+# Between two round trips, unless somebody waits for a run's first event; longer where many runs have much to say.
+SHORTEST_PACE_S, PACE_A_RUN_S, LONGEST_PACE_S = 0.005, 0.001, 0.025
 PAUSE_S = 2.0  # before Valkey is tried again
 logger = logging.getLogger(__name__)
 
@@ -22,6 +24,7 @@ class Source(Protocol):
     """A run with events to append; `runs.recorder.Recorder`."""
 
     run_id: UUID
+    logged: int
     closed: bool
 
     @property
@@ -38,9 +41,12 @@ class _Writer:
         self._waiting: dict[UUID, Source] = {}
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Event()
+        self._urgent = asyncio.Event()
 
     def add(self, source: Source) -> None:
         self._waiting[source.run_id] = source
+        if source.logged == 0:
+            self._urgent.set()
         if self.down:
             source.keep()
         if self._task is None or self._task.done():
@@ -53,12 +59,22 @@ class _Writer:
         return working
 
     async def _write(self) -> None:
+        runs = 0
         while self._waiting:
+            await self._pause(runs)
             batch, self._waiting = list(self._waiting.values()), {}
+            self._urgent.clear()
             await self._append([source for source in batch if source.pending.lines])
             self._end_turn()
-            await asyncio.sleep(PAUSE_S if self.down else PACE_S)
-        self._end_turn()
+            runs = len(batch)
+
+    async def _pause(self, runs: int) -> None:
+        if self.down:
+            await asyncio.sleep(PAUSE_S)
+        elif not self._urgent.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(max(SHORTEST_PACE_S, PACE_A_RUN_S * runs), LONGEST_PACE_S)):
+                    await self._urgent.wait()
 
     def _end_turn(self) -> None:
         self._turn.set()

@@ -30,7 +30,7 @@ class Stack:
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.home, self.port = Home(folder), free_port()
-        postgres, database_url = servers.postgres(self.home, durable=False)
+        postgres, database_url = servers.postgres(self.home)
         valkey, redis_url = servers.valkey(self.home)
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.environment = {**os.environ, **base_environment(self.home), **urls, **environment}

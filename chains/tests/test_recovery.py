@@ -17,6 +17,13 @@ from testing.client import Api
 from testing.upstream import Upstream
 
 
+@pytest.fixture
+def no_worker(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Messages go where no worker of the tests listens, and can be counted."""
+    monkeypatch.setattr(queue, "TASK", "nobody.takes.this")
+    monkeypatch.setattr(queue, "NAME", "celery")
+
+
 def begin(user: Any, status: str, *, silent_s: float, **fields: Any) -> Run:
     run = services.begin(
         user=user, chain="custom", steps=["code-review", "documentation"], provider="deepseek",
@@ -32,35 +39,35 @@ def state(run: Run) -> tuple[str, int, int]:
     return run.status, run.attempt, run.losses
 
 
-def test_an_orphan_is_put_back(alice: Any) -> None:
+def test_an_orphan_is_put_back(alice: Any, no_worker: None) -> None:
     orphan, alive = begin(alice, "running", silent_s=16), begin(alice, "running", silent_s=14)
     tasks.recover_chains()
     assert (state(orphan), state(alive)) == (("queued", 1, 1), ("running", 1, 0))
     assert queue.length() == 1
 
 
-def test_a_chain_that_keeps_killing_its_workers_is_ended(alice: Any) -> None:
+def test_a_chain_that_keeps_killing_its_workers_is_ended(alice: Any, no_worker: None) -> None:
     run = begin(alice, "running", silent_s=16, losses=4)
     recovery.recover()
     assert state(run)[0] == "interrupted"
     assert (run.error_code, run.charge, queue.length()) == ("interrupted", "released", 0)
 
 
-def test_an_orphan_that_is_to_be_cancelled_is_cancelled(alice: Any) -> None:
+def test_an_orphan_that_is_to_be_cancelled_is_cancelled(alice: Any, no_worker: None) -> None:
     run = begin(alice, "running", silent_s=16)
     Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
     recovery.recover()
     assert state(run)[0] == "cancelled"
 
 
-def test_an_agents_run_is_not_its_business(alice: Any) -> None:
+def test_an_agents_run_is_not_its_business(alice: Any, no_worker: None) -> None:
     run = begin(alice, "running", silent_s=90)
     Run.objects.filter(pk=run.pk).update(chain="", agent="code-review")
     recovery.recover()
     assert state(run) == ("running", 1, 0)
 
 
-def test_one_chains_trouble_does_not_keep_the_others(alice: Any) -> None:
+def test_one_chains_trouble_does_not_keep_the_others(alice: Any, no_worker: None) -> None:
     odd = begin(alice, "running", silent_s=90, losses=4)
     redis.client().set(log.channel(odd.pk), "no stream")
     orphan = begin(alice, "running", silent_s=16)
@@ -68,14 +75,14 @@ def test_one_chains_trouble_does_not_keep_the_others(alice: Any) -> None:
     assert (state(odd)[0], state(orphan)[0]) == ("running", "queued")
 
 
-def test_a_lost_message_is_sent_again(alice: Any) -> None:
+def test_a_lost_message_is_sent_again(alice: Any, no_worker: None) -> None:
     lost, fresh = begin(alice, "queued", silent_s=6, attempt=0), begin(alice, "queued", silent_s=4, attempt=0)
     recovery.recover()
     assert queue.length() == 1
     assert (state(lost)[0], state(fresh)[0]) == ("queued", "queued")
 
 
-def test_in_a_backlog_only_those_that_have_waited_long(alice: Any) -> None:
+def test_in_a_backlog_only_those_that_have_waited_long(alice: Any, no_worker: None) -> None:
     waiting = [begin(alice, "queued", silent_s=seconds, attempt=0) for seconds in (10, 299, 301, 900)]
     queue.enqueue(waiting[0].pk)
     recovery.recover()
@@ -84,7 +91,6 @@ def test_in_a_backlog_only_those_that_have_waited_long(alice: Any) -> None:
     assert queue.length() == 3  # not again for a while
 
 
-@pytest.mark.usefixtures("upstream")
 def test_a_message_that_comes_twice_is_done_once(
     api: Api, alice: Any, upstream: Upstream, chains_worker: "Popen[bytes]"
 ) -> None:
