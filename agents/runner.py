@@ -12,6 +12,7 @@ from django.conf import settings
 from agents.providers import LOCAL, Target, fallback, prices
 from agents.providers.errors import ProviderTimeout
 from agents.providers.openai_compatible import Prompt
+from lunaos.errors import LunaError
 from runs import executors
 from runs.errors import RunInterrupted
 from runs.models import Run, Status
@@ -117,20 +118,18 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
             async for texts in pieces:
                 opening = [] if recorder.lines else [_start(run, answer)]
                 recorder.record(*opening, *chunks(texts))
-        await _finish(run, answer, recorder, Status.SUCCEEDED, "", _done(answer))
+        await _finish(run, answer, recorder, Status.SUCCEEDED)
     except Overtaken:
         raise
     except asyncio.CancelledError:
         if recorder.stop is Stop.CANCELLED:
-            await _finish(run, answer, recorder, Status.CANCELLED, "", CANCELLED)
+            await _finish(run, answer, recorder, Status.CANCELLED)
         elif recorder.stop is Stop.LEAVING:
-            last = failure(RunInterrupted())
-            await _finish(run, answer, recorder, Status.INTERRUPTED, RunInterrupted.code, last)
+            await _finish(run, answer, recorder, Status.INTERRUPTED, RunInterrupted())
         else:
             raise
     except Exception as e:
-        error = executors.as_error(e)
-        await _finish(run, answer, recorder, Status.FAILED, error.code, failure(error))
+        await _finish(run, answer, recorder, Status.FAILED, executors.as_error(e))
 
 
 def _start(run: Run, answer: Answer) -> Event:
@@ -145,24 +144,13 @@ def _start(run: Run, answer: Answer) -> Event:
     }
 
 
-def _done(answer: Answer) -> Event:
-    tokens = answer.tokens
-    return {
-        "type": "done",
-        "tokens": {"input": tokens[0], "output": tokens[1]},
-        "cost": prices.dollars(answer.cost_usd),
-        "duration": f"{answer.elapsed_ms / 1000:.1f}s",
-        "finishReason": answer.finish_reason,
-    }
-
-
-async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error_code: str, last: Event) -> None:
+async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error: LunaError | None = None) -> None:
     tokens, target = answer.tokens, answer.answering
     outcome = Outcome(
         status=status,
         provider=target.provider.name,
         model=target.model,
-        error_code=error_code,
+        error_code=error.code if error else "",
         output=answer.output,
         produced=recorder.produced,
         input_tokens=tokens[0],
@@ -171,4 +159,18 @@ async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, 
         duration_ms=answer.elapsed_ms,
         first_token_ms=answer.first_token_ms,
     )
-    await executors.finish(run, recorder, outcome, last)
+    await executors.finish(run, recorder, outcome, _last(answer, outcome, error))
+
+
+def _last(answer: Answer, outcome: Outcome, error: LunaError | None) -> Event:
+    if error:
+        return failure(error)
+    if outcome.status == Status.CANCELLED:
+        return CANCELLED
+    return {
+        "type": "done",
+        "tokens": {"input": outcome.input_tokens, "output": outcome.output_tokens},
+        "cost": prices.dollars(outcome.cost_usd),
+        "duration": f"{outcome.duration_ms / 1000:.1f}s",
+        "finishReason": answer.finish_reason,
+    }

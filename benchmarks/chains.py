@@ -1,14 +1,17 @@
-"""How soon a chain begins, how many go on side by side in one worker, and how soon a broken stream goes on.
+"""How soon a chain begins, a broken stream goes on and a run is cancelled; how many chains go on in one worker.
 
 usage: make bench            (or: python -m lunaos.embedded run -- python benchmarks/chains.py)
 """
 
 import asyncio
+import json
 import re
 import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import processes
@@ -45,6 +48,29 @@ async def resumes(port: int, token: str, finished: Stream) -> list[float]:
         return [(await connection.resume(found[1].decode(), token, 5)).first_s * 1000 for _ in range(SAMPLES)]
 
 
+async def cancellations(port: int, token: str, count: int = 20) -> list[float]:
+    """Milliseconds from the request to cancel a chain until its stream has ended."""
+    return [await _cancellation(port, token) for _ in range(count)]
+
+
+async def _cancellation(port: int, token: str) -> float:
+    stream = asyncio.ensure_future(chain(port, token, STEADY))
+    running: list[dict[str, str]] = []
+    while not running:
+        running = (await call(port, token, "GET", "/runs?status=running&limit=1"))["runs"]
+    await asyncio.sleep(0.2)  # into its first answer
+    started = time.perf_counter()
+    await call(port, token, "POST", f"/runs/{running[0]['id']}/cancel")
+    await stream
+    return (time.perf_counter() - started) * 1000
+
+
+async def call(port: int, token: str, method: str, path: str) -> Any:
+    """What any other endpoint answers."""
+    request = Request(f"http://127.0.0.1:{port}{path}", method=method, headers={"Authorization": f"Bearer {token}"})
+    return json.loads(await asyncio.to_thread(lambda: urlopen(request, timeout=10).read()))["data"]
+
+
 def row(what: str, milliseconds: list[float]) -> None:
     ordered = sorted(milliseconds)
     print(f"| {what} | {statistics.median(ordered):.1f} | {ordered[int(len(ordered) * 0.95)]:.1f} |")
@@ -60,6 +86,7 @@ def main() -> None:
             row("a chain's first event", [stream.first_s * 1000 for stream in quick])
             row("a whole chain of three steps", [stream.total_s * 1000 for stream in quick])
             row("a resume's first event", asyncio.run(resumes(port, tokens[0], quick[0])))
+            row("cancelling a chain, until its stream has ended", asyncio.run(cancellations(port, tokens[0])))
             _, alone_s = asyncio.run(together(port, tokens, 1))
             streams, took_s = asyncio.run(together(port, tokens, TOGETHER))
             errors = sum(not stream.complete for stream in quick + streams)

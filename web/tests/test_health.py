@@ -1,14 +1,21 @@
 """GET /health"""
 
 import re
+import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
+from django.db.models.functions import Now
 
-from lunaos import __version__
+import runs.services as runs
+from lunaos import __version__, redis
 from lunaos.embedded.servers import until
+from runs.models import Run
 from testing.client import Api
 from testing.servers import daphne, process
+from web.tasks import HEARTBEAT_KEY
 
 PARTS = {"database", "cache", "queue", "vectors", "llm"}
 
@@ -36,6 +43,25 @@ def test_without_a_worker_the_queue_is_degraded_and_with_one_it_is_well(api: Api
         assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 20)
 
 
+def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, alice: Any) -> None:
+    def queue() -> dict[str, Any]:
+        return api.get("/health").json()["data"]["services"]["queue"]
+
+    redis.client().set(HEARTBEAT_KEY, time.time())
+    assert queue() | {"latencyMs": 0} == {"status": "ok", "latencyMs": 0, "backlog": 0, "oldestWaitingS": 0.0}
+    for waiting_s in (1, 12):
+        run = runs.begin(
+            user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
+            status="queued",
+        ).run  # fmt: skip
+        Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=waiting_s))
+    found = queue()
+    assert (found["status"], found["backlog"]) == ("ok", 2) and 12 <= found["oldestWaitingS"] < 25
+
+    Run.objects.filter(user=alice).update(heartbeat_at=Now() - timedelta(seconds=31))
+    assert (queue()["status"], queue()["detail"]) == ("degraded", "chains wait for a worker")
+
+
 def test_an_unreachable_model_degrades_and_is_no_503(database: None, tmp_path: Path) -> None:
     changes = {"DEEPSEEK_BASE_URL": "http://127.0.0.1:9/v1", "DEEPSEEK_API_KEY": "sk-planted"}
     with daphne(tmp_path / "web.log", **changes) as url:
@@ -48,9 +74,6 @@ def test_an_unreachable_model_degrades_and_is_no_503(database: None, tmp_path: P
 def test_beat_and_worker_report_by_themselves(database: None, tmp_path: Path, api: Api) -> None:
     beat = ["-m", "celery", "-A", "lunaos", "beat", "--schedule", str(tmp_path / "schedule"), "--pidfile", ""]
     worker = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--concurrency", "2"]
-    from lunaos import redis
-    from web.tasks import HEARTBEAT_KEY
-
     with process(worker, tmp_path / "worker.log"), process(beat, tmp_path / "beat.log"):
         assert until(lambda: redis.client().exists(HEARTBEAT_KEY) == 1, 20)
         redis.client().delete(HEARTBEAT_KEY)

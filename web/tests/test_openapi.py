@@ -98,7 +98,7 @@ def test_every_response_names_the_headers(document: dict[str, Any]) -> None:
                 assert {"X-Request-Id", "X-RateLimit-Remaining", "Server-Timing"} <= set(response["headers"])
 
 
-def test_the_server_keeps_to_the_schema(api: Api, carol: Any, upstream: Upstream) -> None:
+def test_the_server_keeps_to_the_schema(api: Api, carol: Any, upstream: Upstream, chains_worker: Any) -> None:
     """Schemathesis: generated requests, good and bad; every answer must be one that the document describes."""
     schema = schemathesis.openapi.from_dict(api.get("/openapi.json").json())
     schema.config.update(base_url=str(api.base_url))
