@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from django.contrib.auth.hashers import make_password
+from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
 from testing.client import PASSWORD, Api
@@ -33,6 +34,11 @@ def django_db_setup(
         loader.load()
     yield
     with django_db_blocker.unblock():
+        with connection.cursor() as cursor:  # threads of this process's event loop keep theirs
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
         teardown_databases(created, verbosity=0)
 
 

@@ -87,11 +87,12 @@ def as_error(failure: Exception) -> LunaError:
 async def _run(recorder: Recorder, execute: Execute) -> None:
     if _live.get(recorder.run_id) is not recorder:  # delivered twice
         return
-    recorder.task = asyncio.current_task()
+    recorder.task = task = asyncio.current_task()
     _watch()
+    if recorder.stop and recorder.attempt and task:  # told before there was a task: it is broken off at its first wait
+        task.cancel()
     try:
-        if recorder.stop is None:
-            await execute(recorder)
+        await execute(recorder)
     except Overtaken:
         recorder.stop = Stop.OVERTAKEN
     except asyncio.CancelledError:

@@ -1,0 +1,98 @@
+"""An execution in this process: what breaks it off, and when."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+
+from agents import runner, services
+from agents.providers import Provider, Target, openai_compatible
+from agents.runner import Answer
+from lunaos import loop
+from runs import executors
+from runs import services as runs
+from runs.models import Run
+from runs.recorder import Recorder, Stop
+from testing.upstream import Answer as Scripted
+from testing.upstream import Upstream, delta
+
+
+@pytest.fixture(autouse=True, scope="module")
+def clients() -> Iterator[None]:
+    """Connections to the provider that this process has made end with the module."""
+    yield
+    for client in openai_compatible._clients.pop(loop.get(), {}).values():
+        loop.submit(client.close()).result(5)
+
+
+def begin(user: Any, upstream: Upstream) -> tuple[Run, Recorder, executors.Execute]:
+    agent = services.find("code-review")
+    fields = {"provider": "deepseek", "model": "deepseek-chat", "request_id": "r"}
+    run = runs.begin(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
+    target = Target(Provider("deepseek", upstream.base_url, "key"), "deepseek-chat")
+    answer = Answer([target], services.prompt(agent, "x"), time.perf_counter())
+    return run, Recorder(run.pk), partial(runner.execute, run, answer)
+
+
+def state(run: Run) -> tuple[str, str]:
+    run.refresh_from_db()
+    return run.status, run.charge
+
+
+def test_it_works(alice: Any, upstream: Upstream) -> None:
+    run, recorder, execute = begin(alice, upstream)
+    executors.submit(recorder, execute).result(10)
+    assert state(run) == ("succeeded", "settled")
+    assert recorder.closed and executors.recorder_of(run.pk) is None
+
+
+@pytest.mark.parametrize(
+    ("why", "expected"),
+    [
+        (Stop.CANCELLED, ("cancelled", "released")),
+        (Stop.LEAVING, ("interrupted", "released")),
+        (Stop.OVERTAKEN, ("running", "reserved")),
+    ],
+)
+def test_what_is_stopped_before_it_has_begun(
+    alice: Any, upstream: Upstream, why: Stop, expected: tuple[str, str]
+) -> None:
+    run, recorder, execute = begin(alice, upstream)
+    recorder.halt(why)
+    executors.submit(recorder, execute).result(10)
+    assert state(run) == expected
+
+
+@pytest.mark.parametrize(("grace_s", "expected"), [(0.0, ("interrupted", "settled")), (10.0, ("succeeded", "settled"))])
+def test_a_process_that_stops_gives_its_runs_a_grace(
+    alice: Any, upstream: Upstream, grace_s: float, expected: tuple[str, str]
+) -> None:
+    upstream.plays(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
+    run, recorder, execute = begin(alice, upstream)
+    future = executors.submit(recorder, execute)
+
+    async def first_chunk() -> None:
+        while not recorder.shown:
+            await asyncio.sleep(0.01)
+
+    loop.submit(first_chunk()).result(10)
+    leaving = loop.submit(executors.leave(grace_s))
+    if grace_s:
+        upstream.go_on.set()
+    leaving.result(10)
+    future.result(10)
+    assert state(run) == expected
+
+
+def test_delivered_twice_it_is_done_once(alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
+    run, recorder, execute = begin(alice, upstream)
+    first = executors.submit(recorder, execute)
+    executors.submit(Recorder(run.pk), execute).result(10)
+    assert executors.recorder_of(run.pk) is recorder
+    upstream.go_on.set()
+    first.result(10)
+    assert (state(run)[0], len(upstream.requests)) == ("succeeded", 1)
