@@ -116,10 +116,11 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what waits stays in the queue, for any 
 # which a claimed chain does not mind.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # Chains wait on the network, indexing computes, the rest is short: none may hold up another.
-CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.*": {"queue": "indexing"}}
+CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.index": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
     "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 5}},
+    "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 10}},
     "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 10}},
     "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
     "delete-expired-idempotency-keys": {
@@ -255,6 +256,27 @@ CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended wi
 STOP_GRACE_S = env.float("LUNAOS_STOP_GRACE_S", default=3.0)  # a process that stops lets runs end for so long
 STREAM_OPEN_WITHIN_S = 2.0
 STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
+
+# -- Code search -----------------------------------------------------------------------------------------------------
+EMBEDDINGS_BASE_URL = env.str("EMBEDDINGS_BASE_URL", default="")
+EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
+EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
+EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
+EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
+EMBEDDINGS_TOKENIZER = env.str("EMBEDDINGS_TOKENIZER", default="")  # a tokenizer.json; else lengths are estimated
+EMBEDDINGS_TIMEOUT_S = env.float("EMBEDDINGS_TIMEOUT_S", default=60.0)
+# Where the model before this one answers, until `manage.py reindex` has been through.
+EMBEDDINGS_PREVIOUS_BASE_URL = env.str("EMBEDDINGS_PREVIOUS_BASE_URL", default="")
+EMBEDDINGS_PREVIOUS_API_KEY = env.str("EMBEDDINGS_PREVIOUS_API_KEY", default="")
+if not 0 < EMBEDDINGS_DIMENSION <= 4000:
+    raise ImproperlyConfigured("EMBEDDINGS_DIMENSION must be 1 to 4000, which is what an index of halfvec holds.")
+if EMBEDDINGS_WINDOW < 128:
+    raise ImproperlyConfigured("EMBEDDINGS_WINDOW is the embedding model's longest input in tokens, 128 at least.")
+RAG_INLINE_CHARACTERS = env.int("LUNAOS_RAG_INLINE_CHARACTERS", default=20_000)  # more is a worker's
+RAG_WAIT_S = env.float("LUNAOS_RAG_WAIT_S", default=30.0)  # for a worker, before the answer is 202
+RAG_MAX_BODY_BYTES = env.int("LUNAOS_RAG_MAX_BODY_BYTES", default=64 * 2**20)
+RAG_PASSAGE_TOKENS = env.int("LUNAOS_RAG_PASSAGE_TOKENS", default=2000)  # of quoted code in a prompt, at the most
+RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")

@@ -10,6 +10,7 @@ from rest_framework.routers import SimpleRouter
 from accounts.views import AuthViewSet
 from agents.views import AgentViewSet
 from chains.views import ChainRunViewSet, ChainViewSet
+from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
 from runs.views import RunViewSet
 from web import views as web
@@ -20,6 +21,9 @@ router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
 router.register("agents", AgentViewSet, basename="agents")
 router.register("chains", ChainViewSet, basename="chains")
+router.register("rag", RagViewSet, basename="rag")
+router.register("rag/repositories", RepositoryViewSet, basename="repositories")
+router.register("rag/jobs", IndexJobViewSet, basename="index-jobs")
 router.register("runs", RunViewSet, basename="runs")
 router.register("runs", ChainRunViewSet, basename="chain-runs")
 

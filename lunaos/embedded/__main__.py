@@ -16,7 +16,10 @@ from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
 
 # A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
-REPLACED = ("DATABASE_URL", "REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY")
+REPLACED = (
+    *("DATABASE_URL", "REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY"),
+    *("EMBEDDINGS_BASE_URL", "EMBEDDINGS_API_KEY", "EMBEDDINGS_MODEL", "EMBEDDINGS_TOKENIZER"),
+)
 PREDECESSOR_FREES_PORT_WITHIN_S = 1
 WELCOME = """
 LunaOS is up at {url}   (documentation: {url}/docs, staff: {url}/admin/, stop: Ctrl-C)
@@ -120,11 +123,13 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 
 def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
-    """The embedded model, unless a variable replaces it; it loads while the database is prepared."""
-    if os.environ.get("LOCAL_BASE_URL"):
+    """The embedded models, where variables do not replace both; they load while the database is prepared."""
+    replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
+    if len(replaced) == 2:
         return []
     program, variables = servers.llama(home)
-    supervisor.environment |= variables
+    mine = {name: value for name, value in variables.items() if name.partition("_")[0] not in replaced}
+    supervisor.environment |= mine
     return supervisor.launch(program)
 
 
@@ -133,12 +138,14 @@ def platform(home: Home, port: int) -> list[Program]:
     celery = [sys.executable, "-m", "celery", "-A", "lunaos"]
     daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
     worker = ["worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
-    jobs = [*worker, "--queues", "celery,indexing", "--concurrency", "4", "--hostname", "jobs@%h"]
+    jobs = [*worker, "--queues", "celery", "--concurrency", "4", "--hostname", "jobs@%h"]
+    indexing = [*worker, "--queues", "indexing", "--concurrency", "2", "--hostname", "indexing@%h"]
     # a thread only waits for its chain; all of a process's chains run on one event loop
     chains = [*worker, "--queues", "chains", "--concurrency", os.environ.get("LUNAOS_CHAIN_CONCURRENCY", "64")]
     beat = ["beat", "--schedule", str(home.path / "beat-schedule"), "--pidfile", ""]
     return [
         Program("worker", [*celery, *jobs], home.logs / "worker.log", stopped_first=True),
+        Program("indexing", [*celery, *indexing], home.logs / "indexing.log", stopped_first=True),
         Program("chains", [*celery, *chains, "--hostname", "chains@%h"], home.logs / "chains.log", stopped_first=True),
         Program("beat", [*celery, *beat], home.logs / "beat.log", stopped_first=True),
         Program(

@@ -1,5 +1,6 @@
-"""The process that holds the embedded model: llama.cpp's own HTTP server. Configured by LLAMA_* variables, so that the
-key is in no process list.
+"""The process that holds the embedded models, one to chat and one to embed: llama.cpp's own HTTP server, twice.
+
+Configured by LLAMA_* and EMBEDDING_* variables, so that the key is in no process list.
 """
 
 import os
@@ -11,26 +12,43 @@ from xllamacpp import CommonParams, Server
 # a long prompt 2.6 times more slowly.
 CONTEXT_TOKENS = 16_384
 SLOTS = 4
+# A text of the embedding model is at most 512 tokens; larger batches only have texts attend to each other in vain.
+EMBEDDING_TOKENS, EMBEDDING_SLOTS = 512, 8
 
 
-def parameters() -> CommonParams:
-    """How the model is served."""
-    params = CommonParams()
-    params.model.path = os.environ["LLAMA_WEIGHTS"]
-    params.model_alias = {"smollm2-135m-instruct"}
-    params.port = int(os.environ["LLAMA_PORT"])
-    params.api_keys = [os.environ["LLAMA_KEY"]]
+def chat() -> CommonParams:
+    """How the language model is served."""
+    params = _parameters("LLAMA", "smollm2-135m-instruct")
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT_TOKENS
     params.kv_unified = True
+    params.sampling.penalty_repeat = 1.1  # so small a model circles otherwise
+    return params
+
+
+def embeddings() -> CommonParams:
+    """How the embedding model is served."""
+    params = _parameters("EMBEDDING", "all-minilm-l6-v2")
+    params.embedding = True
+    params.n_parallel = EMBEDDING_SLOTS
+    params.n_ctx = EMBEDDING_TOKENS * EMBEDDING_SLOTS
+    params.n_batch = params.n_ubatch = EMBEDDING_TOKENS
+    return params
+
+
+def _parameters(prefix: str, name: str) -> CommonParams:
+    params = CommonParams()
+    params.model.path = os.environ[f"{prefix}_WEIGHTS"]
+    params.model_alias = {name}
+    params.port = int(os.environ[f"{prefix}_PORT"])
+    params.api_keys = [os.environ["LLAMA_KEY"]]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = os.cpu_count() or 1
     params.cache_ram_mib = 0
-    params.sampling.penalty_repeat = 1.1  # so small a model circles otherwise
     params.ui = False
     params.warmup = False
     return params
 
 
 if __name__ == "__main__":
-    server = Server(parameters())
+    servers = [Server(describe()) for describe in (chat, embeddings)]
     signal.pause()  # until a signal ends the process

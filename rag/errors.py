@@ -1,0 +1,31 @@
+"""What can go wrong with code search."""
+
+from lunaos.errors import LunaError
+
+
+class UnknownRepository(LunaError):
+    code, status, message = "unknown_repository", 404, "There is no such repository."
+
+
+class ReindexRequired(LunaError):
+    code, status, message = (
+        "reindex_required",
+        409,
+        "The repository was indexed with another embedding model. An operator has to run `manage.py reindex`.",
+    )
+
+
+class IndexingInterrupted(LunaError):
+    code, status, message = "indexing_interrupted", 500, "Indexing was broken off. Send the files again."
+
+
+class EmbeddingsNotConfigured(LunaError):
+    code, status, message = "embeddings_not_configured", 503, "No embedding model is set up on this server."
+
+
+class EmbeddingsUnavailable(LunaError):
+    code, status, message = "embeddings_unavailable", 503, "The embedding model cannot be reached."
+
+
+class EmbeddingsFailed(LunaError):
+    code, status, message = "embeddings_error", 502, "The embedding model refuses the request."

@@ -1,0 +1,103 @@
+"""An index job's life: made, taken, reported on, ended. Each change wakes whoever follows it."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import F
+
+from lunaos import redis
+from lunaos.errors import LunaError
+from rag import skipping
+from rag.indexer import Progress, SourceFile
+from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
+
+UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+SKIPPED_SHOWN = 1_000  # of a job; all are counted
+
+
+def channel(job_id: UUID) -> str:
+    """Where each change of a job is published."""
+    return f"lunaos:index-job:{job_id}"
+
+
+@transaction.atomic
+def create(repository: Repository, files: list[SourceFile]) -> IndexJob:
+    """Write a job down, with the files it is to index."""
+    job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
+    Upload.objects.bulk_create(_upload(job, file) for file in files)
+    return job
+
+
+def begin(job: IndexJob, **fields: object) -> IndexJob:
+    """It is being done now, perhaps not for the first time."""
+    job.refresh_from_db()
+    started = job.started_at or datetime.now(UTC)
+    return _change(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, **fields)
+
+
+@transaction.atomic
+def report(job: IndexJob, progress: Progress) -> None:
+    """Note what has been done; a job that is taken up again goes on behind it."""
+    if progress == Progress():
+        return
+    with suppress(IndexJob.DoesNotExist):
+        fresh = IndexJob.objects.select_for_update().get(pk=job.pk)
+        shown = [{"path": path, "reason": reason} for path, reason in progress.skipped]
+        Upload.objects.filter(job=job, path__in=progress.paths).delete()
+        _change(
+            job,
+            files_done=F("files_done") + len(progress.paths),
+            files=max(fresh.files, fresh.files_done + len(progress.paths)),
+            unchanged=F("unchanged") + progress.unchanged,
+            chunks=F("chunks") + progress.chunks,
+            skipped=(fresh.skipped + shown)[:SKIPPED_SHOWN],
+            skipped_files=F("skipped_files") + len(progress.skipped),
+        )
+
+
+@transaction.atomic
+def end(job: IndexJob, error: LunaError | None = None) -> None:
+    """Write how a job ended; what it has not done goes."""
+    Upload.objects.filter(job=job).delete()
+    failure = {"error_code": error.code, "error": str(error)} if error else {}
+    status = JobStatus.FAILED if error else JobStatus.SUCCEEDED
+    _change(job, status=status, finished_at=datetime.now(UTC), **failure)
+
+
+def uploads(job: IndexJob) -> Iterator[SourceFile]:
+    """The files still to be done, one in memory at a time."""
+    for pk in list(Upload.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)):
+        if upload := Upload.objects.filter(pk=pk).first():  # it may go with its repository meanwhile
+            yield SourceFile(upload.path, upload.content, upload.reason or None)
+
+
+def next_of(repository_id: int) -> IndexJob | None:
+    """The oldest job of a repository that has not ended."""
+    unfinished = IndexJob.objects.filter(repository_id=repository_id, status__in=UNFINISHED)
+    return unfinished.select_related("repository").order_by("created_at", "pk").first()
+
+
+def is_unattended(job: IndexJob) -> bool:
+    """Whether a job's files went with the command that read them: nobody else can go on with it."""
+    return job.kind == JobKind.FOLDER
+
+
+def _upload(job: IndexJob, file: SourceFile) -> Upload:
+    """What is left out is not kept; PostgreSQL could not even hold NUL."""
+    reason = skipping.reason(file.path, file.content or "") or ""
+    return Upload(job=job, path=file.path, content="" if reason else file.content or "", reason=reason)
+
+
+def _change(job: IndexJob, **fields: object) -> IndexJob:
+    """Change a job; it may have gone with its repository meanwhile."""
+    IndexJob.objects.filter(pk=job.pk).update(revision=F("revision") + 1, **fields)
+    transaction.on_commit(lambda: _tell(job.pk))
+    return job
+
+
+def _tell(job_id: UUID) -> None:
+    with suppress(redis.RedisError):
+        redis.client().publish(channel(job_id), b"1")

@@ -1,0 +1,170 @@
+"""Indexed code: a repository holds files, a file chunks, a chunk its vectors.
+
+Rows below a repository go with it by the database's own cascades: a repository may hold a hundred thousand of them.
+"""
+
+import uuid
+
+from django.conf import settings
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from pgvector.django import HalfVectorField
+
+
+class JobStatus(models.TextChoices):
+    """An index job's state."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class JobKind(models.TextChoices):
+    """Where a job's files come from."""
+
+    UPLOAD = "upload", "sent to the API"
+    FOLDER = "folder", "read from a folder by a command"
+    REINDEX = "reindex", "the stored chunks, for another embedding model"
+
+
+class Repository(models.Model):
+    """A user's named collection of files."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="repositories")
+    name = models.CharField(max_length=256)
+    model = models.CharField(max_length=128, help_text="The embedding model by whose vectors it is searched.")
+    chunks = models.PositiveIntegerField(default=0, help_text="When its terms were last counted.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        verbose_name_plural = "repositories"
+        ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=("user", "name"), name="one_repository_a_name"),)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class _OfRepository(models.Model):
+    repository = models.ForeignKey(Repository, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+
+    class Meta:
+        abstract = True
+
+
+class File(_OfRepository):
+    """A file as it was last indexed; not the content, only what tells whether it has changed."""
+
+    path = models.CharField(max_length=512)
+    digest = models.CharField(max_length=64, help_text="SHA-256 of the content and the way it is cut.")
+    language = models.CharField(max_length=32)
+    chunks = models.PositiveIntegerField()
+    indexed_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("repository", "path"), name="one_file_a_path"),)
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Chunk(_OfRepository):
+    """A piece of a file that reads on its own, and the words it can be found by."""
+
+    file = models.ForeignKey(File, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    position = models.PositiveIntegerField(help_text="In the file, from 0.")
+    symbol = models.TextField(help_text="Qualified name of the function or class; empty outside of any.")
+    signature = models.TextField(help_text="Of the function or class, without its body.")
+    start_line = models.PositiveIntegerField(help_text="From 1.")
+    end_line = models.PositiveIntegerField(help_text="The last one included.")
+    content = models.TextField()
+    terms = SearchVectorField(help_text="Its words, each marked with the repository: `42:parse` (rag.words).")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("file", "position"), name="one_chunk_a_position"),)
+        indexes = (
+            models.Index(fields=("repository",), name="rag_chunks_of_repository"),
+            GinIndex(fields=("terms",), name="rag_chunk_terms"),
+        )
+
+    def __str__(self) -> str:
+        return f"chunk {self.position} of file {self.file_id}"
+
+
+class Vector(_OfRepository):
+    """What an embedding model makes of a chunk; more than one while a repository moves from one model to another."""
+
+    chunk = models.ForeignKey(Chunk, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    model = models.CharField(max_length=128)
+    embedding = HalfVectorField(help_text="Half precision; its length is the model's.")
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("chunk", "model"), name="one_vector_a_model"),)
+        indexes = (models.Index(fields=("repository", "model"), name="rag_vectors_of_repository"),)
+
+    def __str__(self) -> str:
+        return f"vector of chunk {self.chunk_id} by {self.model}"
+
+
+class Term(_OfRepository):
+    """In how many of a repository's chunks a word occurs: what makes a rare word count more than a common one."""
+
+    word = models.TextField()
+    chunks = models.PositiveIntegerField()
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=("repository", "word"), name="one_row_a_term"),)
+
+    def __str__(self) -> str:
+        return self.word
+
+
+class IndexJob(models.Model):
+    """Files on their way into a repository; jobs of one repository are done one after the other."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="jobs")
+    kind = models.CharField(max_length=16, choices=JobKind.choices, default=JobKind.UPLOAD)
+    model = models.CharField(max_length=128, help_text="The embedding model it is to be done with.")
+    status = models.CharField(max_length=16, choices=JobStatus.choices, default=JobStatus.QUEUED)
+    error_code = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    revision = models.PositiveIntegerField(default=0, help_text="Counts the changes; the position of its last event.")
+    files = models.PositiveIntegerField(default=0, help_text="In all; 0 while a folder is being read.")
+    files_done = models.PositiveIntegerField(default=0)
+    unchanged = models.PositiveIntegerField(default=0)
+    chunks = models.PositiveIntegerField(default=0, help_text="Vectors that the files done have in the index.")
+    skipped = models.JSONField(default=list, help_text="Files left out: path and reason.")
+    skipped_files = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (
+            models.Index(
+                fields=("repository", "created_at"),
+                name="rag_unfinished_jobs",
+                condition=models.Q(status__in=("queued", "running")),
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.status} {self.id}"
+
+
+class Upload(models.Model):
+    """A file of a job that is still to be done; goes when it has been."""
+
+    job = models.ForeignKey(IndexJob, on_delete=models.CASCADE, related_name="uploads")
+    path = models.CharField(max_length=512)
+    content = models.TextField()
+    reason = models.CharField(max_length=16, blank=True, help_text="Why it is left out; its content is not kept then.")
+
+    def __str__(self) -> str:
+        return self.path

@@ -1,0 +1,18 @@
+"""Repositories that wait for a worker: a Celery queue of their own."""
+
+from celery import current_app
+from kombu.exceptions import OperationalError
+
+from lunaos import redis
+
+TASK = "rag.tasks.index"
+DOWN = (OperationalError, redis.RedisError, OSError)
+
+
+def enqueue(repository_id: int) -> None:
+    """Have a worker do a repository's jobs.
+
+    Raises:
+        OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
+    """
+    current_app.send_task(TASK, [repository_id])

@@ -1,0 +1,50 @@
+"""Answers that wait for a job without a thread."""
+
+from django.conf import settings
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
+
+from lunaos.api import json
+from lunaos.api.sse import EventStreamResponse
+from rag.models import IndexJob, JobStatus
+from rag.progress import Follower, failure
+from rag.serializers import IndexedSerializer, JobSerializer
+
+
+class JobResponse(EventStreamResponse):
+    """What has been indexed, once it has; 202 with the job where that takes longer than RAG_WAIT_S."""
+
+    def __init__(self, job: IndexJob) -> None:
+        self._job = job
+        super().__init__(lambda: Follower(job.pk), {})
+
+    async def open(self, within_s: float) -> HttpResponseBase:
+        """Wait for the job, on the event loop.
+
+        Raises:
+            LunaError: the job has failed.
+        """
+        follower = Follower(self._job.pk)
+        try:
+            return job_response(await follower.until_end(settings.RAG_WAIT_S))
+        finally:
+            follower.close()
+
+
+def job_response(job: IndexJob) -> HttpResponse:
+    """The contract's answer of a job that has ended, 202 with the job of one that has not.
+
+    Raises:
+        LunaError: the job has failed.
+    """
+    if job.status == JobStatus.FAILED:
+        raise failure(job)
+    if job.status == JobStatus.SUCCEEDED:
+        return _json(200, IndexedSerializer(job).data)
+    response = _json(202, JobSerializer(job).data)
+    response["Location"] = f"/rag/jobs/{job.pk}"
+    return response
+
+
+def _json(status: int, data: object) -> HttpResponse:
+    return HttpResponse(json.dumps({"data": data}), status=status, content_type="application/json")

@@ -1,0 +1,113 @@
+"""Code search, for the OpenAPI document."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
+from rest_framework import serializers
+
+from lunaos.api.schema import errors
+from lunaos.errors import NotFound
+from rag.errors import (
+    EmbeddingsFailed,
+    EmbeddingsNotConfigured,
+    EmbeddingsUnavailable,
+    IndexingInterrupted,
+    ReindexRequired,
+    UnknownRepository,
+)
+from rag.serializers import (
+    FoundSerializer,
+    IndexedSerializer,
+    IndexSerializer,
+    JobSerializer,
+    MessageSerializer,
+    RepositoriesSerializer,
+    SearchSerializer,
+    SkippedSerializer,
+)
+
+SEARCH_ERRORS = (UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed)
+
+
+class ProgressEventSerializer(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(["progress"])
+    files = serializers.IntegerField()
+    filesDone = serializers.IntegerField(help_text="Unchanged and skipped ones included.")
+    unchanged = serializers.IntegerField()
+    chunks = serializers.IntegerField()
+    filesPerSecond = serializers.FloatField()
+    skipped = SkippedSerializer(many=True)
+    skippedFiles = serializers.IntegerField()
+
+
+class IndexDoneEventSerializer(ProgressEventSerializer):
+    type = serializers.ChoiceField(["done"])
+
+
+class IndexErrorEventSerializer(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(["error"])
+    error = serializers.CharField()
+    code = serializers.CharField()
+
+
+JOB_EVENT = PolymorphicProxySerializer(
+    component_name="IndexEvent",
+    serializers={
+        "progress": ProgressEventSerializer,
+        "done": IndexDoneEventSerializer,
+        "error": IndexErrorEventSerializer,
+    },
+    resource_type_field_name="type",
+)
+INDEX: dict[str, Any] = {
+    "operation_id": "indexFiles",
+    "request": IndexSerializer,
+    "examples": [
+        OpenApiExample(
+            "One file",
+            value={"repository": "acme/api", "files": [{"path": "src/app.py", "content": "def add(a, b): …"}]},
+            request_only=True,
+        )
+    ],
+    "responses": {
+        200: IndexedSerializer,
+        202: OpenApiResponse(JobSerializer, description="It takes longer; follow the job at `Location`."),
+        **errors(
+            *(ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
+            *(IndexingInterrupted, UnknownRepository, NotFound),
+        ),
+    },
+}
+SEARCH: dict[str, Any] = {
+    "operation_id": "searchCode",
+    "request": SearchSerializer,
+    "examples": [
+        OpenApiExample("A question", value={"query": "where are passwords checked?", "limit": 5}, request_only=True)
+    ],
+    "responses": {200: FoundSerializer, **errors(*SEARCH_ERRORS)},
+}
+LIST: dict[str, Any] = {"operation_id": "listRepositories", "responses": {200: RepositoriesSerializer}}
+DELETE: dict[str, Any] = {
+    "operation_id": "deleteRepository",
+    "parameters": [
+        OpenApiParameter("name", str, OpenApiParameter.PATH, description="May hold slashes, encoded or not.")
+    ],
+    "responses": {200: MessageSerializer, **errors(UnknownRepository)},
+}
+JOB: dict[str, Any] = {"operation_id": "getIndexJob", "responses": {200: JobSerializer, **errors(NotFound)}}
+JOB_EVENTS: dict[str, Any] = {
+    "operation_id": "followIndexJob",
+    "parameters": [
+        OpenApiParameter(
+            "Last-Event-ID",
+            int,
+            location=OpenApiParameter.HEADER,
+            description="The `id` of the last event you have; an EventSource sends it by itself.",
+        )
+    ],
+    "responses": {
+        (200, "text/event-stream"): OpenApiResponse(JOB_EVENT, description="An event whenever the job has moved on."),
+        204: OpenApiResponse(description="The job has ended and you have its last event."),
+        **errors(NotFound),
+    },
+}

@@ -1,0 +1,164 @@
+"""Input and output of code search."""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.core.validators import ProhibitNullCharactersValidator
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from rag import paths, progress, skipping
+from rag.indexer import SourceFile
+from rag.models import IndexJob
+from rag.services import DEFAULT
+
+MOST_FILES, LONGEST_PATH, LONGEST_NAME = 100, 512, 256
+
+
+class RepositoryNameField(serializers.CharField):
+    """A repository's name; slashes are welcome."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=LONGEST_NAME, required=False, default=DEFAULT, **kwargs)
+
+    def to_internal_value(self, data: Any) -> str:
+        return _checked(paths.clean_name, super().to_internal_value(data))
+
+
+class PathField(serializers.CharField):
+    """A relative path with `/` between its parts."""
+
+    def to_internal_value(self, data: Any) -> str:
+        return _checked(paths.clean, super().to_internal_value(data))
+
+
+class ContentField(serializers.CharField):
+    """A file's text. NUL is no fault of the request: such a file is skipped as binary."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, allow_blank=True, **kwargs)
+        self.validators = [each for each in self.validators if not isinstance(each, ProhibitNullCharactersValidator)]
+
+
+class SourceFileSerializer(serializers.Serializer[Any]):
+    path = PathField(max_length=LONGEST_PATH, trim_whitespace=False)
+    content = ContentField(max_length=skipping.LONGEST)
+
+
+class IndexSerializer(serializers.Serializer[Any]):
+    files = serializers.ListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
+    repository = RepositoryNameField()
+
+    def validate_files(self, files: list[dict[str, str]]) -> list[SourceFile]:
+        paths_so_far = [file["path"] for file in files]
+        if twice := [n for n, path in enumerate(paths_so_far) if path in paths_so_far[:n]]:
+            raise serializers.ValidationError(
+                {str(n): {"path": ["This path is there twice."]} for n in twice}, "unique"
+            )
+        return [SourceFile(**file) for file in files]
+
+
+class SkippedSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    reason = serializers.CharField(
+        help_text="`binary`, `oversized`, `minified` or `generated`; of a folder, also `unreadable`."
+    )
+
+
+class IndexedSerializer(serializers.Serializer[Any]):
+    """What a request has brought about; its files are in the index, whole."""
+
+    indexed = serializers.SerializerMethodField(help_text="Files that are in the index now; unchanged ones are.")
+    vectors = serializers.IntegerField(source="chunks", help_text="Chunks that these files have in the index.")
+    repository = serializers.CharField(source="repository.name")
+    message = serializers.SerializerMethodField()
+    unchanged = serializers.IntegerField(help_text="Of `indexed`, those that cost nothing.")
+    skipped = SkippedSerializer(many=True)
+    jobId = serializers.UUIDField(source="id")
+
+    def get_indexed(self, job: IndexJob) -> int:
+        return job.files_done - job.skipped_files
+
+    def get_message(self, job: IndexJob) -> str:
+        left_out = f", {job.skipped_files} skipped" if job.skipped_files else ""
+        return f"{self.get_indexed(job)} files indexed, {job.unchanged} of them unchanged{left_out}."
+
+
+class JobSerializer(serializers.ModelSerializer[IndexJob]):
+    repository = serializers.CharField(source="repository.name")
+    errorCode = serializers.CharField(source="error_code", help_text="Empty unless the job failed.")
+    filesDone = serializers.IntegerField(source="files_done", help_text="Unchanged and skipped ones included.")
+    filesPerSecond = serializers.SerializerMethodField()
+    skipped = SkippedSerializer(many=True)
+    skippedFiles = serializers.IntegerField(source="skipped_files")
+    createdAt = serializers.DateTimeField(source="created_at")
+    startedAt = serializers.DateTimeField(source="started_at", allow_null=True)
+    finishedAt = serializers.DateTimeField(source="finished_at", allow_null=True)
+
+    class Meta:
+        model = IndexJob
+        fields = (
+            *("id", "repository", "kind", "status", "errorCode", "error", "files", "filesDone", "unchanged", "chunks"),
+            *("filesPerSecond", "skipped", "skippedFiles", "createdAt", "startedAt", "finishedAt"),
+        )
+
+    def get_filesPerSecond(self, job: IndexJob) -> float:  # noqa: N802 - named after the field
+        return progress.files_per_second(job)
+
+
+class LastChangeSerializer(serializers.Serializer[Any]):
+    """The header of a reconnecting client (WHATWG HTML 9.2.4); the ids are a job's revisions."""
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {"Last-Event-ID": serializers.IntegerField(min_value=-1, max_value=2**31)}
+
+
+class SearchSerializer(serializers.Serializer[Any]):
+    query = serializers.CharField(max_length=2_000)
+    repository = RepositoryNameField()
+    limit = serializers.IntegerField(min_value=1, max_value=20, required=False, default=5)
+
+
+class HitSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    content = serializers.CharField()
+    score = serializers.FloatField(min_value=0, max_value=1)
+    chunk = serializers.IntegerField(help_text="The chunk's position in the file, from 0.")
+    symbol = serializers.CharField(help_text="The function, class or section; empty outside of any.")
+    language = serializers.CharField()
+    startLine = serializers.IntegerField(source="start_line")
+    endLine = serializers.IntegerField(source="end_line")
+
+
+class FoundSerializer(serializers.Serializer[Any]):
+    results = HitSerializer(many=True)
+    query = serializers.CharField()
+    total = serializers.IntegerField()
+
+
+class RepositorySerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    files = serializers.IntegerField()
+    chunks = serializers.IntegerField()
+    languages = serializers.SerializerMethodField(help_text="Files by language, the commonest first.")
+    model = serializers.CharField(help_text="The embedding model by whose vectors it is searched.")
+    updatedAt = serializers.DateTimeField(source="updated_at")
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
+    def get_languages(self, repository: Any) -> dict[str, int]:
+        return dict(repository.languages)
+
+
+class RepositoriesSerializer(serializers.Serializer[Any]):
+    repositories = RepositorySerializer(many=True)
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    message = serializers.CharField()
+
+
+def _checked(rule: Callable[[str], str], value: str) -> str:
+    try:
+        return rule(value)
+    except ValueError as e:
+        raise serializers.ValidationError(str(e), "invalid") from e

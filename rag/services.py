@@ -1,0 +1,169 @@
+"""Repositories, the start of index jobs, and search, always of one owner."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Count, Sum
+
+from accounts.models import User
+from lunaos.errors import NotFound
+from rag import embedders, jobs, paths, queue, runner, search, store
+from rag.errors import ReindexRequired, UnknownRepository
+from rag.indexer import SourceFile
+from rag.models import Chunk, File, IndexJob, JobKind, Repository
+from rag.search import Hit
+
+DEFAULT = "default"
+NAMES_SHOWN = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A repository and what it holds.
+
+    Args:
+        languages: files by language, the commonest first.
+    """
+
+    name: str
+    files: int
+    chunks: int
+    languages: dict[str, int]
+    model: str
+    updated_at: datetime
+
+
+def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
+    """Take files in: a small request is done at once, a larger one is a worker's.
+
+    Args:
+        files: their paths have been through `paths.clean`.
+
+    Returns:
+        The job; it has ended where it was small and its repository free.
+
+    Raises:
+        EmbeddingsNotConfigured: nothing is written then.
+        ReindexRequired: the repository's vectors are of another model than new ones would be.
+    """
+    job = jobs.create(open_repository(user, repository), list(files))
+    small = sum(len(file.content or "") for file in files) <= settings.RAG_INLINE_CHARACTERS
+    if not small or not runner.run_alone(job) or jobs.next_of(job.repository_id):
+        with suppress(*queue.DOWN):  # `recover` sends it when the queue is back
+            queue.enqueue(job.repository_id)
+    job.refresh_from_db()
+    return job
+
+
+def open_repository(user: User, name: str) -> Repository:
+    """One's repository of that name for writing, made where it is missing.
+
+    Raises:
+        EmbeddingsNotConfigured: there is no model to index with.
+        ReindexRequired: it holds vectors of another model.
+    """
+    model = embedders.current().model
+    repository, _ = Repository.objects.get_or_create(user=user, name=paths.clean_name(name), defaults={"model": model})
+    if repository.model != model:
+        if Chunk.objects.filter(repository=repository).exists():
+            raise _reindex_required(repository)
+        store.switch(repository, model)
+    return repository
+
+
+def find(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
+    """Search one's repository; the default one is empty before anything is indexed.
+
+    Raises:
+        UnknownRepository: with the names there are.
+        EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
+    """
+    found = Repository.objects.filter(user=user, name=repository).first()
+    if found is None and repository != DEFAULT:
+        raise _unknown(user, repository)
+    return search.search(found, query, limit) if found else []
+
+
+def list_repositories(user: User) -> list[Summary]:
+    """All of one's repositories, by name."""
+    repositories = list(Repository.objects.filter(user=user).order_by("name"))
+    counts = File.objects.filter(repository__in=repositories).values("repository_id", "language")
+    rows = list(counts.annotate(files=Count("pk"), pieces=Sum("chunks")).order_by("-files", "language"))
+    return [_summary(each, [row for row in rows if row["repository_id"] == each.pk]) for each in repositories]
+
+
+def delete(*, user: User, repository: str) -> None:
+    """Delete a repository and all that was indexed; a job that is under way ends.
+
+    Raises:
+        UnknownRepository: with the names there are.
+    """
+    if not Repository.objects.filter(user=user, name=repository).delete()[0]:
+        raise _unknown(user, repository)
+
+
+def job(*, user: User, job_id: UUID) -> IndexJob:
+    """One's own job.
+
+    Raises:
+        NotFound: no such job, or another user's.
+    """
+    found = IndexJob.objects.select_related("repository").filter(pk=job_id, repository__user=user).first()
+    if found is None:
+        raise NotFound("There is no such job.")
+    return found
+
+
+def recover() -> None:
+    """Have workers look at all repositories with jobs that have not ended.
+
+    One that is at it holds the repository's lock, and the others return at once; so a job whose worker has died, or
+    whose message was lost, goes on.
+
+    Raises:
+        OperationalError, RedisError, OSError: the queue cannot be reached.
+    """
+    waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)
+    for repository_id in waiting.order_by().distinct():
+        queue.enqueue(repository_id)
+
+
+def start_reindexing(repositories: Sequence[Repository]) -> list[IndexJob]:
+    """Have workers move repositories to today's model; those that are on their way already are left alone."""
+    model = embedders.current().model
+    started = []
+    for repository in repositories:
+        under_way = IndexJob.objects.filter(repository=repository, kind=JobKind.REINDEX, status__in=jobs.UNFINISHED)
+        if repository.model != model and not under_way.exists():
+            started.append(IndexJob.objects.create(repository=repository, kind=JobKind.REINDEX, model=model))
+            with suppress(*queue.DOWN):
+                queue.enqueue(repository.pk)
+    return started
+
+
+def _summary(repository: Repository, rows: list[Any]) -> Summary:
+    return Summary(
+        name=repository.name,
+        files=sum(row["files"] for row in rows),
+        chunks=sum(row["pieces"] for row in rows),
+        languages={str(row["language"]): row["files"] for row in rows},
+        model=repository.model,
+        updated_at=repository.updated_at,
+    )
+
+
+def _unknown(user: User, name: str) -> UnknownRepository:
+    names = Repository.objects.filter(user=user).order_by("name").values_list("name", flat=True)
+    return UnknownRepository(f"There is no repository {name!r}.", available=list(names[:NAMES_SHOWN]))
+
+
+def _reindex_required(repository: Repository) -> ReindexRequired:
+    return ReindexRequired(
+        f"The repository {repository.name!r} was indexed with {repository.model}; this server now uses "
+        f"{settings.EMBEDDINGS_MODEL}. An operator has to run `manage.py reindex`; search goes on meanwhile."
+    )

@@ -1,0 +1,96 @@
+"""Code search: indexing, searching, repositories and jobs."""
+
+from functools import partial
+from uuid import UUID
+
+from django.conf import settings
+from django.http.response import HttpResponseBase
+from drf_spectacular.utils import extend_schema
+from rest_framework.decorators import action
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.viewsets import ViewSet
+
+from accounts.identity import user_of
+from lunaos.api.sse import EventStreamResponse
+from rag import schema, services
+from rag.progress import Follower
+from rag.responses import JobResponse
+from rag.serializers import (
+    FoundSerializer,
+    IndexSerializer,
+    JobSerializer,
+    LastChangeSerializer,
+    MessageSerializer,
+    RepositoriesSerializer,
+    SearchSerializer,
+)
+
+
+class RagViewSet(ViewSet):
+    """Code search."""
+
+    @property
+    def max_body_bytes(self) -> int:
+        """Files are longer than other requests."""
+        return int(settings.RAG_MAX_BODY_BYTES if self.action == "index" else settings.MAX_BODY_BYTES)
+
+    @extend_schema(**schema.INDEX)
+    @action(detail=False, methods=["post"])
+    def index(self, request: Request) -> HttpResponseBase:
+        """Index files, or index them anew; unchanged ones cost nothing.
+
+        The answer comes when they can be found, or after 30 seconds as 202 with the job.
+        """
+        serializer = IndexSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        return JobResponse(services.index(user=user_of(request), **serializer.validated_data))
+
+    @extend_schema(**schema.SEARCH)
+    @action(detail=False, methods=["post"])
+    def search(self, request: Request) -> Response:
+        """Find code by a question in plain words, or by names in it. Best first."""
+        serializer = SearchSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        hits = services.find(user=user_of(request), **serializer.validated_data)
+        query = serializer.validated_data["query"]
+        return Response(FoundSerializer({"results": hits, "query": query, "total": len(hits)}).data)
+
+
+class RepositoryViewSet(ViewSet):
+    """What one has indexed."""
+
+    lookup_url_kwarg = "name"
+    lookup_value_converter = "path"
+
+    @extend_schema(**schema.LIST)
+    def list(self, request: Request) -> Response:
+        """List one's repositories, by name."""
+        repositories = services.list_repositories(user_of(request))
+        return Response(RepositoriesSerializer({"repositories": repositories}).data)
+
+    @extend_schema(**schema.DELETE)
+    def destroy(self, request: Request, name: str) -> Response:
+        """Delete a repository and all that was indexed."""
+        services.delete(user=user_of(request), repository=name)
+        return Response(MessageSerializer({"message": f"The repository {name!r} is deleted."}).data)
+
+
+class IndexJobViewSet(ViewSet):
+    """Jobs of one's repositories; another user's job is 404."""
+
+    lookup_value_converter = "uuid"
+
+    @extend_schema(**schema.JOB)
+    def retrieve(self, request: Request, pk: UUID) -> Response:
+        """Read how far a job is, or how it ended."""
+        return Response(JobSerializer(services.job(user=user_of(request), job_id=pk)).data)
+
+    @extend_schema(**schema.JOB_EVENTS)
+    @action(detail=True)
+    def events(self, request: Request, pk: UUID) -> HttpResponseBase:
+        """Follow a job until it ends. 204: it has ended and you have its last event."""
+        last = LastChangeSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "-1")})
+        last.is_valid(raise_exception=True)
+        job = services.job(user=user_of(request), job_id=pk)
+        return EventStreamResponse(partial(Follower, job.pk, last.validated_data["Last-Event-ID"]), {})
