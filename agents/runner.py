@@ -33,11 +33,13 @@ class Answer:
     Args:
         targets: the provider and model asked for, then those to fall back on.
         started: when it was asked for, on the `time.perf_counter` clock.
+        told: what the stream says between its start and the answer.
     """
 
     targets: list[Target]
     prompt: Prompt
     started: float
+    told: list[Event] = field(default_factory=list)
     target: Target | None = None
     texts: list[str] = field(default_factory=list)
     reported: tuple[int, int] | None = None
@@ -116,7 +118,7 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
     try:
         async with aclosing(answer.stream()) as pieces:
             async for texts in pieces:
-                opening = [] if recorder.lines else [_start(run, answer)]
+                opening = [] if recorder.lines else [_start(run, answer), *answer.told]
                 recorder.record(*opening, *chunks(texts))
         await _finish(run, answer, recorder, Status.SUCCEEDED)
     except Overtaken:

@@ -8,7 +8,7 @@ from django.conf import settings
 import runs.services as runs
 from accounts.idempotency import Once
 from accounts.models import User
-from agents import catalogue, providers, runner
+from agents import catalogue, grounding, providers, runner
 from agents.errors import UnknownAgent
 from agents.models import Agent
 from agents.providers import Target
@@ -30,6 +30,7 @@ def start_execution(
     model: str | None,
     request_id: str,
     started: float,
+    repository: str | None = None,
     once: Once | None = None,
 ) -> runs.Begun:
     """Check everything that can be checked, reserve an execution, write the run and set it going.
@@ -37,18 +38,22 @@ def start_execution(
     Args:
         provider, model: as the request names them; None takes the defaults.
         started: when the request came in, on the `time.perf_counter` clock.
+        repository: whose best passages are to go into the prompt; None for none.
         once: the request's idempotency key, where it has one.
 
     Raises:
-        UnknownProvider, UnknownModel, UnknownAgent, ProRequired, ProviderNotConfigured, IdempotencyConflict,
-        QuotaExceeded: in this order.
+        UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, ProRequired, ProviderNotConfigured,
+        EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in this order.
     """
     if earlier := runs.begun_before(user=user, once=once):
         return earlier
     asked = target(provider, model)
     expert = find(agent)
+    grounding.require(user, repository)
     require_tier(user, expert)
     targets = reachable(asked)
+    grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
+    context = grounded.added_to(context) if grounded else context
     begun = runs.begin(
         user=user,
         text=context,
@@ -61,7 +66,8 @@ def start_execution(
     if begun.replayed:
         return begun
     recorder = Recorder(begun.run.pk)
-    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started)
+    told = [grounded.event] if grounded else []
+    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started, told=told)
     executors.submit(recorder, partial(runner.execute, begun.run, answer))
     return replace(begun, recorder=recorder)
 

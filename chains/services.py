@@ -12,7 +12,7 @@ import agents.services as agents
 import runs.services as runs
 from accounts.idempotency import Once
 from accounts.models import User
-from agents import catalogue
+from agents import catalogue, grounding
 from agents.models import Agent
 from billing import quota
 from chains import events, presets, queue
@@ -23,6 +23,7 @@ from lunaos.errors import ServiceUnavailable
 from runs import log, outcomes, texts
 from runs.errors import EventsExpired, RunNotResumable
 from runs.models import Charge, Run, Status
+from runs.recorder import Event
 
 RESUMABLE = (Status.FAILED, Status.INTERRUPTED)
 RETRY_S = 5
@@ -53,6 +54,7 @@ def start(
     provider: str | None,
     model: str | None,
     request_id: str,
+    repository: str | None = None,
     once: Once | None = None,
 ) -> runs.Begun:
     """Check everything that can be checked, reserve one execution, write the run and hand it to the workers.
@@ -60,10 +62,11 @@ def start(
     Args:
         chain, steps: a preset's id, or the slugs of agents; one of the two.
         provider, model: as the request names them, for all steps; None takes the defaults.
+        repository: whose best passages every step is to be given; None for none.
 
     Raises:
-        ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, ProRequired, ProviderNotConfigured,
-        IdempotencyConflict, QuotaExceeded: in this order.
+        ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, ProRequired,
+        ProviderNotConfigured, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
     if earlier := runs.begun_before(user=user, once=once):
@@ -72,11 +75,13 @@ def start(
         raise ChainTooLong()
     asked = agents.target(provider, model)
     experts = [agents.find(slug) for slug in steps or _preset(chain).steps]
+    grounding.require(user, repository)
     _require(user, experts)
-    agents.reachable(asked)
+    targets = agents.reachable(asked)
+    grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
     begun = runs.begin(
         user=user,
-        text=context,
+        text=grounded.added_to(context) if grounded else context,
         once=once,
         chain=chain or CUSTOM,
         steps=[expert.slug for expert in experts],
@@ -87,7 +92,7 @@ def start(
         attempt=0,
     )
     if not begun.replayed:
-        _hand_over(begun.run)
+        _hand_over(begun.run, [events.chain_start(begun.run), *([grounded.event] if grounded else [])])
     return begun
 
 
@@ -116,7 +121,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     before = text.events.encode().splitlines()
     usage = _take_up(run)
     done = [step.position for step in texts.steps_of(run) if step.status == Status.SUCCEEDED]
-    _hand_over(run, before, fromStep=max(done, default=0) + 1)
+    _hand_over(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
     return runs.Begun(run, usage), len(before)
 
 
@@ -146,22 +151,23 @@ def _take_up(run: Run) -> quota.Usage:
     return usage
 
 
-def _hand_over(run: Run, before: Sequence[bytes] = (), **more: int) -> None:
+def _hand_over(run: Run, opening: list[Event], before: Sequence[bytes] = ()) -> None:
     """Begin the run's stream and put it into the queue.
 
     Args:
+        opening: what the stream says before the first step.
         before: its events so far; the log holds fewer where it has expired or Valkey was down.
 
     Raises:
         ServiceUnavailable: the queue cannot be reached; the run has failed then.
     """
-    opening = orjson.dumps(events.chain_start(run, **more))
+    told = [*before, *map(orjson.dumps, opening)]
     try:
         logged = len(loop.submit(log.read(run.pk)).result())
-        loop.submit(log.append(log.Append(run.pk, logged, [*before[logged:], opening], run.attempt))).result()
+        loop.submit(log.append(log.Append(run.pk, logged, told[logged:], run.attempt))).result()
         queue.enqueue(run.pk)
     except queue.DOWN as e:
-        _give_up(run, [*before, opening])
+        _give_up(run, told)
         raise ServiceUnavailable(NOBODY_TAKES_IT, retry_after=RETRY_S) from e
 
 

@@ -15,6 +15,10 @@ class ReindexRequired(LunaError):
     )
 
 
+class RepositoryBusy(Exception):
+    """Somebody else is indexing the repository; said to operators only, requests queue up."""
+
+
 class IndexingInterrupted(LunaError):
     code, status, message = "indexing_interrupted", 500, "Indexing was broken off. Send the files again."
 

@@ -14,6 +14,7 @@ from rag.store import Prepared
 
 CUT = 1  # of the way files are cut and described; a new number has all files indexed anew
 FILES_AT_ONCE = 100  # whose digests are looked up together
+CHARACTERS_AT_ONCE = 2_000_000  # in memory
 TEXTS_AT_ONCE = 64  # in one request to the model
 # Room that a piece leaves in the model's window, for what its tokenizer adds.
 MARGIN_TOKENS = 8
@@ -74,6 +75,13 @@ def index(repository: Repository, files: Iterable[SourceFile], embedder: Embedde
         report(_write(repository, waiting, embedder))
 
 
+def judge(file: SourceFile) -> SourceFile:
+    """The file, or why it is left out."""
+    if file.content is None or (reason := skipping.reason(file.path, file.content)) is None:
+        return file
+    return SourceFile(file.path, None, reason)
+
+
 def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> list[list[float]]:
     """A vector for each piece: the direction between its code and its description in plain words.
 
@@ -89,8 +97,15 @@ def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> 
 
 
 def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
-    iterator = iter(files)
-    while batch := list(islice(iterator, FILES_AT_ONCE)):
+    """So many that looking them up together pays, so few that memory stays bounded."""
+    batch, characters = list[SourceFile](), 0
+    for file in files:
+        batch.append(file)
+        characters += len(file.content or "")
+        if len(batch) == FILES_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+            yield batch
+            batch, characters = [], 0
+    if batch:
         yield batch
 
 
@@ -99,7 +114,7 @@ def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress
     progress, changed = Progress(), []
     known = store.digests(repository, [file.path for file in batch])
     for file in batch:
-        if reason := file.reason or skipping.reason(file.path, file.content or ""):
+        if reason := judge(file).reason:
             progress.skipped.append((file.path, reason))
         elif known.get(file.path, ("", 0))[0] == _digest(file.content or ""):
             progress.unchanged += 1

@@ -10,7 +10,6 @@ from django.db.models import F
 
 from lunaos import redis
 from lunaos.errors import LunaError
-from rag import skipping
 from rag.indexer import Progress, SourceFile
 from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 
@@ -25,17 +24,23 @@ def channel(job_id: UUID) -> str:
 
 @transaction.atomic
 def create(repository: Repository, files: list[SourceFile]) -> IndexJob:
-    """Write a job down, with the files it is to index."""
+    """Write a job down, with the files it is to index.
+
+    Args:
+        files: judged, since PostgreSQL could not even hold NUL.
+    """
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
-    Upload.objects.bulk_create(_upload(job, file) for file in files)
+    Upload.objects.bulk_create(
+        Upload(job=job, path=file.path, content=file.content or "", reason=file.reason or "") for file in files
+    )
     return job
 
 
-def begin(job: IndexJob, **fields: object) -> IndexJob:
+def begin(job: IndexJob) -> IndexJob:
     """It is being done now, perhaps not for the first time."""
     job.refresh_from_db()
     started = job.started_at or datetime.now(UTC)
-    return _change(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, **fields)
+    return _change(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, error_code="")
 
 
 @transaction.atomic
@@ -83,12 +88,6 @@ def next_of(repository_id: int) -> IndexJob | None:
 def is_unattended(job: IndexJob) -> bool:
     """Whether a job's files went with the command that read them: nobody else can go on with it."""
     return job.kind == JobKind.FOLDER
-
-
-def _upload(job: IndexJob, file: SourceFile) -> Upload:
-    """What is left out is not kept; PostgreSQL could not even hold NUL."""
-    reason = skipping.reason(file.path, file.content or "") or ""
-    return Upload(job=job, path=file.path, content="" if reason else file.content or "", reason=reason)
 
 
 def _change(job: IndexJob, **fields: object) -> IndexJob:

@@ -1,9 +1,10 @@
 """Repositories, the start of index jobs, and search, always of one owner."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -12,9 +13,9 @@ from django.db.models import Count, Sum
 
 from accounts.models import User
 from lunaos.errors import NotFound
-from rag import embedders, jobs, paths, queue, runner, search, store
-from rag.errors import ReindexRequired, UnknownRepository
-from rag.indexer import SourceFile
+from rag import embedders, folders, jobs, paths, progress, queue, runner, search, store
+from rag.errors import ReindexRequired, RepositoryBusy, UnknownRepository
+from rag.indexer import Progress, SourceFile, judge
 from rag.models import Chunk, File, IndexJob, JobKind, Repository
 from rag.search import Hit
 
@@ -51,13 +52,43 @@ def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJ
         EmbeddingsNotConfigured: nothing is written then.
         ReindexRequired: the repository's vectors are of another model than new ones would be.
     """
-    job = jobs.create(open_repository(user, repository), list(files))
+    files = [judge(file) for file in files]
+    job = jobs.create(open_repository(user, repository), files)
     small = sum(len(file.content or "") for file in files) <= settings.RAG_INLINE_CHARACTERS
     if not small or not runner.run_alone(job) or jobs.next_of(job.repository_id):
         with suppress(*queue.DOWN):  # `recover` sends it when the queue is back
             queue.enqueue(job.repository_id)
     job.refresh_from_db()
     return job
+
+
+def index_folder(
+    *, user: User, repository: str, root: Path, found: Sequence[str], told: Callable[[Progress], None]
+) -> tuple[IndexJob, int]:
+    """Index a folder of this machine, in this process; files that have gone from it go from the index.
+
+    Args:
+        found: paths below the folder.
+        told: hears of the progress.
+
+    Returns:
+        The job, which has succeeded, and how many files have gone.
+
+    Raises:
+        ValueError: the repository's name cannot be one.
+        RepositoryBusy: somebody else is indexing it.
+        LunaError: whatever ended the job.
+    """
+    opened = open_repository(user, repository)
+    job = IndexJob.objects.create(repository=opened, kind=JobKind.FOLDER, model=opened.model, files=len(found))
+    if not runner.run_folder(job, folders.read(root, found), told):
+        job.delete()
+        raise RepositoryBusy()
+    job.refresh_from_db()
+    if job.error_code:
+        raise progress.failure(job)
+    gone = set(File.objects.filter(repository=opened).values_list("path", flat=True)) - set(found)
+    return job, store.remove(opened, gone)
 
 
 def open_repository(user: User, name: str) -> Repository:
@@ -76,16 +107,26 @@ def open_repository(user: User, name: str) -> Repository:
     return repository
 
 
+def locate(*, user: User, repository: str) -> Repository | None:
+    """One's repository of that name; None for the default one before anything is indexed.
+
+    Raises:
+        UnknownRepository: with the names there are.
+    """
+    found = Repository.objects.filter(user=user, name=repository).first()
+    if found is None and repository != DEFAULT:
+        raise _unknown(user, repository)
+    return found
+
+
 def find(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
-    """Search one's repository; the default one is empty before anything is indexed.
+    """Search one's repository.
 
     Raises:
         UnknownRepository: with the names there are.
         EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
     """
-    found = Repository.objects.filter(user=user, name=repository).first()
-    if found is None and repository != DEFAULT:
-        raise _unknown(user, repository)
+    found = locate(user=user, repository=repository)
     return search.search(found, query, limit) if found else []
 
 

@@ -4,7 +4,7 @@ import re
 
 LONGEST = 500_000  # characters; CONTRACT, section 2
 LONG_LINE, DENSE_LINE = 5_000, 400  # characters; people wrap long before
-WHITESPACE_SHARE = 0.05  # a fifth of source is white space, of minified code next to nothing
+WHITESPACE_SHARE = 0.08  # a fifth of source is white space, of minified code a fiftieth
 HEAD_LINES = 5
 GENERATED = re.compile(
     r"@generated\b|\bDO NOT (EDIT|MODIFY)\b|\b(auto-?|automatically )generated (by|from|file)\b"

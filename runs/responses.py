@@ -24,12 +24,24 @@ class ExecutionSerializer(serializers.Serializer[Any]):
     )
     provider = serializers.CharField(max_length=32, required=False, default=None)
     model = serializers.CharField(max_length=64, required=False, default=None)
+    useRag = serializers.BooleanField(
+        required=False, default=False, help_text="Put the best passages of a repository into the prompt."
+    )
+    repository = serializers.CharField(
+        max_length=256, required=False, default="default", help_text="Where to look, with useRag."
+    )
     onDisconnect = serializers.ChoiceField(
         ["continue", "cancel"],
         required=False,
         default="continue",
         help_text="What becomes of the run when this connection breaks.",
     )
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """With `repository` None unless the request wants its passages."""
+        values = super().to_internal_value(data)
+        wanted = values.pop("useRag")
+        return {**values, "repository": values["repository"] if wanted else None}
 
 
 def once(request: Request, content: dict[str, Any]) -> Once | None:

@@ -20,6 +20,18 @@ class StartEventSerializer(serializers.Serializer[Any]):
     notice = serializers.CharField(required=False, help_text="What to know of this model.")
 
 
+class SourceSerializer(serializers.Serializer[Any]):
+    path = serializers.CharField()
+    startLine = serializers.IntegerField()
+    endLine = serializers.IntegerField()
+    score = serializers.FloatField(help_text="0 to 1.")
+
+
+class RagEventSerializer(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(["rag"])
+    sources = SourceSerializer(many=True, help_text="The passages in the prompt; none where nothing was found.")
+
+
 class ChunkEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chunk"])
     content = serializers.CharField(help_text="The chunks joined are the model's answer, byte for byte.")
@@ -94,9 +106,15 @@ class CancelledEventSerializer(serializers.Serializer[Any]):
 
 
 ENDS = {"error": ErrorEventSerializer, "cancelled": CancelledEventSerializer}
-OF_AGENTS = {"start": StartEventSerializer, "chunk": ChunkEventSerializer, "done": DoneEventSerializer}
+OF_AGENTS = {
+    "start": StartEventSerializer,
+    "rag": RagEventSerializer,
+    "chunk": ChunkEventSerializer,
+    "done": DoneEventSerializer,
+}
 OF_CHAINS = {
     "chain_start": ChainStartEventSerializer,
+    "rag": RagEventSerializer,
     "step_start": StepStartEventSerializer,
     "chunk": ChunkEventSerializer,
     "step_done": StepDoneEventSerializer,

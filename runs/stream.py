@@ -139,4 +139,4 @@ def _stored(run: Run) -> tuple[str, str | None]:
 
 def opens(line: bytes) -> bool:
     """Whether an event is of the provider's making, which is what a stream's opening waits for."""
-    return not line.startswith((b'{"type":"chain_start"', b'{"type":"step_start"'))
+    return not line.startswith((b'{"type":"chain_start"', b'{"type":"rag"', b'{"type":"step_start"'))

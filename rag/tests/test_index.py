@@ -4,31 +4,251 @@ from typing import Any
 
 import pytest
 
+from rag import chunking, services, skipping
+from rag.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Upload, Vector
+from rag.tests.conftest import source
 from testing.client import Api, error
+from testing.embeddings import Embeddings
 
 ADD = "def add(a, b):\n    return a + b\n"
 MULTIPLY = "def multiply(a, b):\n    return a * b\n"
 
 
+def send(api: Api, user: Any, *files: tuple[str, str], **more: Any) -> Any:
+    body = {"files": [{"path": path, "content": content} for path, content in files], **more}
+    return api.post("/rag/index", json=body, headers=api.as_(user))
+
+
 def index(api: Api, user: Any, *files: tuple[str, str], **more: Any) -> dict[str, Any]:
     """Index files and return the answer's data."""
-    body = {"files": [{"path": path, "content": content} for path, content in files], **more}
-    response = api.post("/rag/index", json=body, headers=api.as_(user))
+    response = send(api, user, *files, **more)
     assert response.status_code == 200, response.text
-    return response.json()["data"]
+    data: dict[str, Any] = response.json()["data"]
+    return data
+
+
+def fields(response: Any) -> list[tuple[str, str]]:
+    assert error(response) == (400, "validation_error")
+    return [(each["field"], each["code"]) for each in response.json()["fields"]]
 
 
 def test_it_works(api: Api, alice: Any) -> None:
     answer = index(api, alice, ("src/add.py", ADD), ("src/multiply.py", MULTIPLY))
 
-    assert {name: answer[name] for name in ("indexed", "vectors", "repository")} == {
-        "indexed": 2,
-        "vectors": 2,
-        "repository": "default",
-    }
+    assert (answer["indexed"], answer["vectors"], answer["repository"]) == (2, 2, "default")
     assert answer["message"] == "2 files indexed, 0 of them unchanged."
     chunk = Chunk.objects.get(file__path="src/add.py", file__repository__user=alice)
     assert (chunk.symbol, chunk.start_line, chunk.end_line, chunk.content) == ("add", 1, 2, ADD.rstrip())
     assert len(chunk.vector_set.get(model="all-minilm-l6-v2").embedding) == 384
     assert not Upload.objects.exists()
+
+
+# -- Incremental and atomic --------------------------------------------------------------------------------------------
+
+
+def test_unchanged_files_cost_nothing(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    index(patient, alice, ("add.py", ADD), ("multiply.py", MULTIPLY))
+    before = set(Chunk.objects.values_list("pk", flat=True))
+    embeddings.reset()
+
+    answer = index(patient, alice, ("add.py", ADD), ("multiply.py", MULTIPLY))
+
+    assert (answer["indexed"], answer["unchanged"], answer["vectors"]) == (2, 2, 2)
+    assert embeddings.requests == []
+    assert set(Chunk.objects.values_list("pk", flat=True)) == before
+
+
+def test_a_changed_file_takes_the_place_of_the_old_one(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    index(patient, alice, ("a.py", f"{ADD}\n{MULTIPLY}"), ("b.py", ADD))
+    embeddings.reset()
+
+    answer = index(patient, alice, ("a.py", MULTIPLY), ("b.py", ADD))
+
+    assert (answer["indexed"], answer["unchanged"], answer["vectors"]) == (2, 1, 2)
+    assert not any("add" in text for text in embeddings.texts)
+    assert list(Chunk.objects.filter(file__path="a.py").values_list("symbol", flat=True)) == ["multiply"]
+    assert Vector.objects.count() == Chunk.objects.count() == 2
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
+    services.index(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
+    monkeypatch.setattr("rag.store.WRITE", "SELECT 1 / 0")
+
+    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
+
+    assert (job.status, job.error_code) == ("failed", "internal_error")
+    assert set(Chunk.objects.values_list("symbol", flat=True)) == {"add", "multiply"}
+    monkeypatch.undo()
+    services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
+    assert set(Chunk.objects.values_list("symbol", flat=True)) == {"new"}
+
+
+def test_an_emptied_file_is_not_found_any_more(api: Api, alice: Any) -> None:
+    index(api, alice, ("a.py", ADD))
+    answer = index(api, alice, ("a.py", ""))
+    assert (answer["indexed"], answer["vectors"]) == (1, 0)
+    assert not Chunk.objects.exists() and not Vector.objects.exists()
+
+
+def test_a_new_way_of_cutting_has_files_indexed_anew(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
+    services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    monkeypatch.setattr("rag.indexer.CUT", 10_000)
+    assert services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
+
+
+def test_many_files_share_a_request_to_the_model(embeddings: Embeddings, alice: Any) -> None:
+    job = services.index(user=alice, repository="default", files=[source(n) for n in range(60)])
+    assert (job.status, job.chunks) == ("succeeded", 60)
+    assert len(embeddings.requests) == 2
+    assert len(embeddings.texts) == 2 * 60  # each chunk's code, and what it is in plain words
+
+
+# -- What is left out --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_no_code_is_skipped_with_a_reason(api: Api, alice: Any) -> None:
+    answer = index(
+        api,
+        alice,
+        ("add.py", ADD),
+        ("nul.py", "x = 1\0\n"),
+        ("app.min.js", "var a=1;"),
+        ("a_pb2.py", "# Generated by the protocol buffer compiler.  DO NOT EDIT!\nx = 1\n"),
+    )
+    assert answer["indexed"] == 1
+    assert answer["message"] == "1 files indexed, 0 of them unchanged, 3 skipped."
+    assert answer["skipped"] == [
+        {"path": "nul.py", "reason": "binary"},
+        {"path": "app.min.js", "reason": "minified"},
+        {"path": "a_pb2.py", "reason": "generated"},
+    ]
+
+
+def test_a_file_that_has_become_binary_is_not_found_any_more(api: Api, alice: Any) -> None:
+    index(api, alice, ("a.py", ADD))
+    index(api, alice, ("a.py", "\0"))
+    assert not Chunk.objects.exists()
+    assert not File.objects.exists()
+
+
+def test_hostile_content_is_stored_as_it_is(api: Api, alice: Any) -> None:
+    content = 'def f():\n    return "\'; DROP TABLE rag_chunk; -- %s {} \\\\ $$ \u202e \x1b[31m \ufffd"\n'
+    index(api, alice, ('it\'s %s "quoted"; DROP TABLE rag_file;--.py', content))
+    chunk = Chunk.objects.get(file__repository__user=alice)
+    assert chunk.content == content.rstrip("\n")
+    assert chunk.file.path == 'it\'s %s "quoted"; DROP TABLE rag_file;--.py'
+
+
+def test_broken_utf8_is_refused(api: Api, alice: Any) -> None:
+    headers = {**api.as_(alice), "Content-Type": "application/json"}
+    body = b'{"files": [{"path": "a.py", "content": "caf\xe9"}]}'
+    assert error(api.post("/rag/index", content=body, headers=headers)) == (400, "malformed_json")
+    body = b'{"files": [{"path": "a.py", "content": "\\ud800"}]}'
+    assert error(api.post("/rag/index", content=body, headers=headers)) == (400, "malformed_json")
+
+
+# -- Limits ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_hundred_files_and_no_more(patient: Api, api: Api, alice: Any, embeddings: Embeddings) -> None:
+    files = [(f"{n}.txt", "") for n in range(101)]
+    assert index(api, alice, *files[:100])["indexed"] == 100
+    assert fields(send(api, alice, *files)) == [("files", "max_length")]
+    assert fields(send(api, alice)) == [("files", "min_length")]
+
+
+def test_half_a_million_characters_and_no_more(api: Api, alice: Any) -> None:
+    line = "# a comment of a file that is long\n"
+    longest = (line * (skipping.LONGEST // len(line) + 1))[: skipping.LONGEST]
+    assert send(api, alice, ("a.csv", longest[:100]), ("b.csv", "")).status_code == 200
+    assert fields(send(api, alice, ("a.csv", longest + "x"))) == [("files.0.content", "max_length")]
+    assert chunking.Chunker("text", 400).cut(longest)
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("", "blank"),
+        ("p" * 513, "max_length"),
+        ("../up.py", "invalid"),
+        ("/etc/passwd", "invalid"),
+        ("a\0b", "invalid"),
+        ("a\nb", "invalid"),
+    ],
+)
+def test_paths_that_are_refused(api: Api, alice: Any, path: str, code: str) -> None:
+    assert fields(send(api, alice, ("ok.py", ADD), (path, ADD))) == [("files.1.path", code)]
+    assert not File.objects.exists()
+
+
+def test_a_path_there_twice(api: Api, alice: Any) -> None:
+    assert fields(send(api, alice, ("a.py", ADD), ("./a.py", MULTIPLY))) == [("files.1.path", "unique")]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a//b", "n" * 257, "a\0b"])
+def test_names_that_are_refused(api: Api, alice: Any, name: str) -> None:
+    [(field, _)] = fields(send(api, alice, ("a.py", ADD), repository=name))
+    assert field == "repository"
+
+
+def test_a_body_that_is_too_large(patient: Api, alice: Any) -> None:
+    assert error(send(patient, alice, ("a.py", "x" * 100_001))) == (413, "payload_too_large")
+
+
+def test_a_body_larger_than_other_requests_may_be(api: Api, alice: Any, settings: Any) -> None:
+    filler = "\0" * (settings.MAX_BODY_BYTES // 12)  # six characters each in JSON; skipped as binary
+    answer = index(api, alice, *((f"{n}.bin", filler) for n in range(3)))
+    assert (answer["indexed"], len(answer["skipped"])) == (0, 3)
+
+
+def test_without_credentials(api: Api) -> None:
+    assert error(api.post("/rag/index", json={"files": []})) == (401, "not_authenticated")
+
+
+# -- The model ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.runner.PATIENT_RETRIES", 0)
+    embeddings.fails(400)
+    assert error(send(patient, alice, ("a.py", ADD))) == (502, "embeddings_error")
+    embeddings.fails(503)
+    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
+    assert not Chunk.objects.exists() and not Upload.objects.exists()
+
+
+def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.runner.PATIENT_RETRIES", 0)
+    settings.EMBEDDINGS_BASE_URL = "http://127.0.0.1:9/v1"
+    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"no json",
+        b'{"data": []}',
+        b'{"data": [{"index": 0, "embedding": [1.0, 2.0]}, {"index": 1, "embedding": [1.0, 2.0]}]}',
+    ],
+)
+def test_a_model_that_answers_nonsense(embeddings: Embeddings, alice: Any, body: bytes) -> None:
+    embeddings.fails(200, body)
+    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    assert (job.status, job.error_code) == ("failed", "embeddings_error")
+
+
+def test_no_model_at_all(alice: Any, settings: Any) -> None:
+    settings.EMBEDDINGS_BASE_URL = ""
+    with pytest.raises(services.embedders.EmbeddingsNotConfigured):
+        services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    assert not IndexJob.objects.exists() and not Repository.objects.exists()
+
+
+def test_a_text_that_is_too_long_for_the_model_is_cut(embeddings: Embeddings, alice: Any, settings: Any) -> None:
+    services.find(user=alice, repository="default", query="x", limit=1)
+    services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    services.find(user=alice, repository="default", query="password " * 2_000, limit=1)
+    assert len(embeddings.texts[-1].split()) <= settings.EMBEDDINGS_WINDOW

@@ -1,0 +1,60 @@
+"""What a repository has to say to a request, for the prompts of agents that are to answer it."""
+
+from collections.abc import Sequence
+
+from django.conf import settings
+
+import rag.services as rag
+from accounts.models import User
+from agents import catalogue
+from agents.models import Agent
+from agents.providers import Target
+from rag import passages
+from rag.passages import BYTES_A_TOKEN, Grounding
+
+OVERHEAD_TOKENS = 64  # a chat template's own
+LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its end, where questions stand
+
+
+def require(user: User, repository: str | None) -> None:
+    """Raises UnknownRepository where a repository is named that the user does not have."""
+    if repository is not None:
+        rag.locate(user=user, repository=repository)
+
+
+def ground(
+    *, user: User, repository: str | None, context: str, experts: Sequence[Agent], targets: Sequence[Target]
+) -> Grounding | None:
+    """Look for passages that bear on a context, as many as all agents and models have room for.
+
+    Args:
+        repository: None for a request that wants none.
+
+    Returns:
+        None where the request wants none; one without sources where nothing was found.
+
+    Raises:
+        UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: it cannot be searched.
+    """
+    if repository is None:
+        return None
+    hits = rag.find(user=user, repository=repository, query=_query(context), limit=passages.MOST)
+    return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _room(context, experts, targets)))
+
+
+def _query(context: str) -> str:
+    if len(context) <= LONGEST_QUERY:
+        return context
+    return f"{context[: LONGEST_QUERY // 2]}\n{context[-LONGEST_QUERY // 2 :]}"
+
+
+def _room(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
+    """Tokens that are left beside context, agent's prompt and answer, in the smallest model's window."""
+    return min(
+        catalogue.window(target.provider.name, target.model)
+        - target.provider.longest_answer(expert.max_tokens)
+        - (len(expert.prompt.encode()) + len(context.encode())) // BYTES_A_TOKEN
+        - OVERHEAD_TOKENS
+        for expert in experts
+        for target in targets
+    )

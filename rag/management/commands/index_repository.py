@@ -1,0 +1,55 @@
+"""`manage.py index_repository PATH --user EMAIL`: index a folder of this machine."""
+
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
+
+from accounts.models import User
+from lunaos.errors import LunaError
+from rag import folders, services
+from rag.errors import RepositoryBusy
+from rag.indexer import Progress
+
+
+class Command(BaseCommand):
+    help = "Index a folder: only what has changed since the last time, without what .gitignore leaves out."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("path", type=Path)
+        parser.add_argument("--user", required=True, help="Whose repository it is: an email address.")
+        parser.add_argument("--name", help="The repository's name; the folder's where it is not given.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        root = options["path"].resolve()
+        user = User.objects.filter(email=options["user"].lower()).first()
+        if user is None or not root.is_dir():
+            raise CommandError(f"There is no user {options['user']}." if root.is_dir() else f"{root} is no folder.")
+        started, skipped = time.perf_counter(), Counter[str]()
+        found = list(folders.walk(root))
+        with tqdm(total=len(found), unit=" files", file=self.stderr, disable=None) as bar:
+
+            def told(progress: Progress) -> None:
+                skipped.update(reason for _, reason in progress.skipped)
+                bar.update(len(progress.paths))
+
+            try:
+                job, removed = services.index_folder(
+                    user=user, repository=options["name"] or root.name, root=root, found=found, told=told
+                )
+            except RepositoryBusy as e:
+                raise CommandError("Somebody else is indexing this repository. Try again later.") from e
+            except (LunaError, ValueError) as e:
+                raise CommandError(str(e)) from e
+        seconds = time.perf_counter() - started
+        indexed = job.files_done - job.skipped_files
+        self.stdout.write(
+            f"{indexed} files ({job.unchanged} unchanged) with {job.chunks} chunks are in {job.repository.name}, "
+            f"{removed} have gone; {seconds:.1f} s, {job.files_done / seconds:.0f} files a second."
+        )
+        if skipped:
+            self.stdout.write("Skipped: " + ", ".join(f"{n} {reason}" for reason, n in skipped.most_common()) + ".")

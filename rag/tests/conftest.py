@@ -1,0 +1,75 @@
+"""A scripted embedding model, a web process that uses it, and workers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from rag.indexer import SourceFile
+from testing.client import Api
+from testing.embeddings import Embeddings
+from testing.servers import daphne, process
+
+StartWorker = Callable[..., AbstractContextManager["Popen[bytes]"]]
+WORKER = [
+    *("-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--concurrency", "2", "--queues", "indexing"),
+    *("--without-gossip", "--without-mingle"),
+]
+
+
+@pytest.fixture(scope="session")
+def embedding_server() -> Iterator[Embeddings]:
+    with Embeddings() as server:
+        yield server
+
+
+@pytest.fixture
+def embeddings(embedding_server: Embeddings, settings: Any) -> Embeddings:
+    """The scripted model, for this process too."""
+    embedding_server.reset()
+    settings.EMBEDDINGS_BASE_URL = embedding_server.base_url
+    return embedding_server
+
+
+@pytest.fixture(scope="session")
+def patient_server(
+    django_db_setup: None, django_db_blocker: Any, folder: Path, embedding_server: Embeddings
+) -> Iterator[str]:
+    """One with the scripted model, that leaves all but the smallest requests to workers and waits a second."""
+    changes = {
+        "EMBEDDINGS_BASE_URL": embedding_server.base_url,
+        "LUNAOS_RAG_INLINE_CHARACTERS": "500",
+        "LUNAOS_RAG_WAIT_S": "1",
+        "LUNAOS_RAG_MAX_BODY_BYTES": "100000",
+        "LUNAOS_STREAM_HEARTBEAT_S": "0.3",
+    }
+    with django_db_blocker.unblock(), daphne(folder / "patient.log", **changes) as url:
+        yield url
+
+
+@pytest.fixture
+def patient(database: None, patient_server: str, embeddings: Embeddings) -> Iterator[Api]:
+    with Api(base_url=patient_server, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def worker(embeddings: Embeddings, tmp_path: Path) -> StartWorker:
+    """Starts a worker of the indexing queue."""
+    count = iter(range(100))
+
+    def start(**changes: str) -> AbstractContextManager["Popen[bytes]"]:
+        changes = {"EMBEDDINGS_BASE_URL": embeddings.base_url, **changes}
+        name = f"worker-{next(count)}"
+        return process([*WORKER, "-n", f"{name}@%h"], tmp_path / f"{name}.log", **changes)
+
+    return start
+
+
+def source(n: int, lines: int = 3) -> SourceFile:
+    """A small module with one function of its own words."""
+    body = "".join(f"    step_{n}_{line} = compute({n}, {line})\n" for line in range(lines))
+    return SourceFile(f"src/module_{n}.py", f"def function_{n}():\n{body}    return step_{n}_0\n")

@@ -1,0 +1,144 @@
+"""rag.chunking: pieces that read on their own."""
+
+import pytest
+
+from rag import grammars, tokens
+from rag.chunking import Chunker, Piece
+from rag.grammars import GRAMMARS
+
+WINDOW = 60  # tokens: small, so that the examples need not be long
+
+PYTHON = '''"""Greets people."""
+
+import sys
+
+
+# Says hello.
+@decorated
+def greet(name):
+    return f"hello {name}"
+
+
+class Small:
+    def one(self):
+        return 1
+
+
+class Large:
+    """Has more to say than fits."""
+
+    def first(self, value):
+        return [value + number for number in range(10) if number % 2]
+
+    def second(self, value):
+        return {value: number for number in range(10) if number % 3}
+'''
+SAMPLES = {
+    "bash": ("run.sh", "#!/bin/bash\ngreet() {\n  echo hello\n}\n", ["greet"]),
+    "c": ("a.c", "/* Adds. */\nint *add(int a, int b) {\n  return 0;\n}\nstruct point { int x; };\n", ["add", "point"]),
+    "cpp": (
+        "a.cpp",
+        "template <typename T>\nT add(T a, T b) { return a + b; }\nclass Box { int x; };\n",
+        ["add", "Box"],
+    ),
+    "csharp": ("A.cs", "public class A { void Run() { } }\n", ["A"]),
+    "css": ("a.css", "body { color: red; }\n", [""]),
+    "go": ("a.go", "package main\n\nfunc (s *Server) Run() {}\n\ntype Box struct{ x int }\n", ["", "Run", "Box"]),
+    "html": ("a.html", "<html><body><p>Hello</p></body></html>\n", [""]),
+    "java": ("A.java", "/** Doc. */\nclass A { void run() { } }\n", ["A"]),
+    "javascript": (
+        "a.js",
+        "export const add = (a, b) => {\n  return a + b;\n};\nconst one = 1;\nclass Box { }\n",
+        ["add", "", "Box"],
+    ),
+    "json": ("a.json", '{"a": [1, 2, 3]}\n', [""]),
+    "markdown": ("a.md", "# Title\n\nWords.\n\n## Part\n\nMore.\n", ["Title"]),
+    "php": ("a.php", "<?php\nfunction add($a) { return $a; }\n", ["", "add"]),
+    "python": ("a.py", "async def run(): pass\n", ["run"]),
+    "ruby": ("a.rb", "module M\n  def run\n    1\n  end\nend\n", ["M"]),
+    "rust": ("a.rs", "/// Doc.\nfn add() {}\nimpl Box { fn run(&self) {} }\n", ["add", "Box"]),
+    "sql": ("a.sql", "CREATE TABLE box (x int);\nSELECT 1;\n", ["box", ""]),
+    "tsx": ("a.tsx", "export function View() { return <p>hello</p>; }\n", ["View"]),
+    "typescript": ("a.ts", "interface Box { x: number }\nenum Kind { A }\n", ["Box", "Kind"]),
+    "yaml": ("a.yaml", "a:\n  b: 1\n", [""]),
+}
+
+
+def cut(content: str, path: str = "a.py", window: int = WINDOW) -> list[Piece]:
+    return Chunker(grammars.of(path), window).cut(content)
+
+
+def test_it_works() -> None:
+    pieces = cut(PYTHON)
+
+    assert [(piece.symbol, piece.start_line, piece.end_line) for piece in pieces] == [
+        ("", 1, 3),
+        ("greet", 6, 9),
+        ("Small", 12, 14),
+        ("Large", 17, 18),
+        ("Large.first", 20, 21),
+        ("Large.second", 23, 24),
+    ]
+    assert pieces[1].content.startswith("# Says hello.\n@decorated\ndef greet")
+    assert pieces[1].signature.strip() == "def greet(name):"
+
+
+@pytest.mark.parametrize("language", GRAMMARS)
+def test_every_language_is_cut_at_its_definitions(language: str) -> None:
+    path, content, symbols = SAMPLES[language]
+    assert grammars.of(path) == language
+    assert [piece.symbol for piece in cut(content, path)] == symbols
+
+
+@pytest.mark.parametrize("path", ["a.py", "a.md", "a.js", "notes.txt", "Makefile"])
+def test_every_piece_fits_and_none_is_lost(path: str) -> None:
+    content = "\n\n".join(f"def f{n}(a):\n    return {{'key {n}': [a, {n}]}} if a > {n} else None" for n in range(40))
+    pieces = cut(content, path)
+
+    assert len(pieces) > 5
+    for piece in pieces:
+        assert len(tokens.text_splitter(WINDOW).chunks(piece.content)) == 1
+        lines = content.split("\n")[piece.start_line - 1 : piece.end_line]
+        assert piece.content.strip() in "\n".join(lines)
+    assert "".join("".join(piece.content.split()) for piece in pieces) == "".join(content.split())
+
+
+def test_a_long_function_is_split_at_its_blocks() -> None:
+    blocks = "".join(f"    for item in list_{n}:\n        total += item * {n}\n" for n in range(20))
+    pieces = cut(f"def total_of_all(lists):\n    total = 0\n{blocks}    return total\n")
+
+    assert len(pieces) > 2
+    assert {piece.symbol for piece in pieces} == {"total_of_all"}
+    assert all(piece.content.lstrip().startswith(("def", "for", "return", "total")) for piece in pieces)
+
+
+def test_a_window_without_a_tokenizer_is_estimated(settings: object) -> None:
+    settings.EMBEDDINGS_TOKENIZER = ""  # type: ignore[attr-defined]
+    pieces = cut(PYTHON, "estimated.txt", window=50)
+    assert all(len(piece.content.encode()) <= 50 * tokens.BYTES_A_TOKEN for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", " \n\t\n", "{}();\n", "'" * 999, "def", "def f(:\n  return ]]]\n", "\ufeffdef f(): pass\n", "(" * 5_000],
+)
+def test_what_is_no_code_is_no_failure(content: str) -> None:
+    for piece in cut(content):
+        assert piece.content in content
+
+
+def test_an_endless_word_is_cut_by_length() -> None:
+    pieces = cut(f'blob = "{"A" * 50_000}"\n', window=100)
+    assert max(len(piece.content) for piece in pieces) <= 1_600
+    assert sum(piece.content.count("A") for piece in pieces) == 50_000
+
+
+def test_lines_count_with_any_encoding_and_line_end() -> None:
+    pieces = cut("größe = 1\r\n\r\ndef straße():\r\n    return 'größer'\r\n")
+    assert [(piece.symbol, piece.start_line, piece.end_line) for piece in pieces] == [("", 1, 1), ("straße", 3, 4)]
+
+
+def test_a_nested_class_is_named_in_full() -> None:
+    body = "".join(f"            x{n} = compute_something({n})\n" for n in range(12))
+    [*_, piece] = cut(f"class Outer:\n    class Inner:\n        def run(self):\n{body}", window=100)
+    assert piece.symbol == "Outer.Inner.run"

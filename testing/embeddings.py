@@ -1,0 +1,106 @@
+"""A scripted `/v1/embeddings` on the loopback: a model that can be changed, that refuses, or that takes its time.
+
+Its vectors are bags of words: texts with words in common are near each other, so that search can be told to be right.
+"""
+
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import orjson
+
+from rag import words
+
+
+class Embeddings:
+    """The server, in threads of its own; `with Embeddings() as embeddings: …`.
+
+    Args:
+        dimension: of its vectors.
+    """
+
+    def __init__(self, dimension: int = 384) -> None:
+        self.dimension = dimension
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self._open = threading.Event()
+        self.reset()
+
+    def reset(self) -> None:
+        self.models: set[str] = set()
+        self.requests: list[dict[str, Any]] = []
+        self.asked = threading.Semaphore(0)
+        self.status, self.body = 200, b"{}"
+        self._open.set()
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    @property
+    def texts(self) -> list[str]:
+        """All that was asked for, in order."""
+        return [text for request in self.requests for text in request["input"]]
+
+    def fails(self, status: int, body: bytes = b"{}") -> None:
+        """Answer so from now on; with 200, this body."""
+        self.status, self.body = status, body
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let requests wait for the block's end."""
+        self._open.clear()
+        try:
+            yield
+        finally:
+            self._open.set()
+
+    def __enter__(self) -> "Embeddings":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    def _answer(self, request: dict[str, Any]) -> tuple[int, bytes]:
+        self.requests.append(request)
+        self.asked.release()
+        self._open.wait(60)
+        if self.models and request["model"] not in self.models:
+            return 404, b'{"error": {"message": "no such model"}}'
+        if self.status != 200 or self.body != b"{}":
+            return self.status, self.body
+        data = [{"index": n, "embedding": self._vector(text)} for n, text in enumerate(request["input"])]
+        return 200, orjson.dumps({"object": "list", "model": request["model"], "data": data})
+
+    def _vector(self, text: str) -> list[float]:
+        vector = [0.001] * self.dimension
+        for word in words.split(text):
+            vector[zlib.crc32(word.encode()) % self.dimension] += 1.0
+        return vector
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        embeddings = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = orjson.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, body = embeddings._answer(request)
+                try:
+                    self.send_response(status)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    pass  # whoever asked has been killed
+
+            def log_message(self, *args: Any) -> None:
+                """Say nothing."""
+
+        return Handler
