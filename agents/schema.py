@@ -18,12 +18,18 @@ from agents.serializers import ExecuteSerializer
 from billing.errors import ProRequired, QuotaExceeded
 from lunaos.api.schema import errors
 from lunaos.errors import LunaError
-from rag.errors import EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable, UnknownRepository
+from rag.errors import (
+    EmbeddingsFailed,
+    EmbeddingsNotConfigured,
+    EmbeddingsUnavailable,
+    ReindexRequired,
+    UnknownRepository,
+)
 from runs.errors import OutputTooLong
 from runs.schema import AGENT_EVENT, IDEMPOTENCY_KEY
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
-    *(UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
+    *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
     *(UnknownProvider, UnknownModel, UnknownAgent, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong),
 )

@@ -1,21 +1,23 @@
 """Does search find the right function for a question in plain words?
 
-Questions are the first sentences of docstrings; all docstrings are removed from the code before it is indexed, by the
-product's own indexer. An answer is right when it holds the function's first line.
+Questions are the first sentences of docstrings, answers the functions, which are indexed without their docstrings. An
+answer is right when it holds the function's first line.
 
-usage: python -m lunaos.embedded run --llm -- .venv/bin/python benchmarks/retrieval.py [--source FOLDER] [--questions 2000]
+usage: python -m lunaos.embedded run --llm -- python benchmarks/retrieval.py [--source FOLDER] [--whole]
 """
 
 import argparse
 import ast
+import io
 import os
 import random
 import re
 import sys
 import sysconfig
+import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +29,24 @@ django.setup()
 from django.core.management import call_command
 
 from accounts.models import User
-from rag import embedders, runner, search, services
+from rag import embedders, indexer, jobs, runner, search, services, store, terms, vectors
+from rag.chunking import Piece
 from rag.indexer import SourceFile
 from rag.models import Chunk, Repository
 
-LEFT_OUT = {"test", "tests", "idlelib", "site-packages", "lib2to3", "turtledemo", "__pycache__", "ensurepip", "migrations"}
+LEFT_OUT = {
+    "test",
+    "tests",
+    "idlelib",
+    "site-packages",
+    "lib2to3",
+    "turtledemo",
+    "__pycache__",
+    "ensurepip",
+    "migrations",
+}
 WORDS = range(4, 41)  # of a sentence that is a question
+LEAST_LINES = 5  # of a function: shorter ones delegate to others, which answer the question as well
 DEEP = 10
 
 
@@ -43,39 +57,74 @@ class Question:
     line: int
 
 
-def bare(path: str, source: str) -> tuple[str, list[Question]]:
-    """A module without its functions' docstrings, and a question for each that had one; lines keep their numbers."""
-    lines, questions = source.split("\n"), []
-    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    for node in functions:
-        text, first = ast.get_docstring(node), node.body[0]
-        if text is None:
-            continue
-        sentence = " ".join(re.split(r"(?<=[.!?])\s|\n\n", text.strip())[0].split())
-        if len(sentence.split()) in WORDS and len(node.body) > 1:
+def functions(path: str, source: str) -> tuple[list[Piece], list[Question]]:
+    """A module's functions that have a docstring, each a piece without it, and its first sentence as a question."""
+    tree, lines = ast.parse(source), source.split("\n")
+    pieces, questions = [], []
+    for symbol, node in named(tree, ""):
+        text, body = ast.get_docstring(node), node.body
+        first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+        kept = lines[first - 1 : body[0].lineno - 1] + lines[body[0].end_lineno or 0 : node.end_lineno]
+        sentence = " ".join(re.split(r"(?<=[.!?])\s|\n\n", (text or "").strip())[0].split())
+        if len(sentence.split()) in WORDS and len(body) > 1 and len(kept) >= LEAST_LINES:
+            signature = " ".join(lines[node.lineno - 1 : body[0].lineno - 1])
+            pieces.append(Piece(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first))
             questions.append(Question(sentence, path, node.lineno))
-        lines[first.lineno - 1] = lines[first.lineno - 1][: first.col_offset]
-        for number in range(first.lineno, first.end_lineno or first.lineno):
-            lines[number] = ""
-    return "\n".join(line for line in lines), questions
+    return pieces, questions
 
 
-def modules(source: Path, wanted: int) -> tuple[list[SourceFile], list[Question]]:
-    """Modules in a fixed random order, as many as it takes; a sentence that two functions share is no question."""
+def named(parent: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+    for node in ast.iter_child_nodes(parent):
+        name = f"{prefix}.{getattr(node, 'name', '')}".strip(".")
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield name, node
+        yield from named(node, name if hasattr(node, "name") else prefix)
+
+
+def bare(path: str, source: str) -> tuple[str, list[Question]]:
+    """A whole module without its functions' docstrings, and the same questions; lines keep their numbers."""
+    lines = source.split("\n")
+    for _, node in named(ast.parse(source), ""):
+        first = node.body[0]
+        if ast.get_docstring(node) is not None:
+            lines[first.lineno - 1] = lines[first.lineno - 1][: first.col_offset]
+            lines[first.lineno : first.end_lineno] = [""] * ((first.end_lineno or first.lineno) - first.lineno)
+    return "\n".join(lines), functions(path, source)[1]
+
+
+def modules(source: Path, wanted: int) -> Iterator[tuple[str, str]]:
+    """Path and source of modules in a fixed random order, until they hold so many questions."""
     found = [path for path in sorted(source.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(source).parts)]
     random.Random(7).shuffle(found)
-    files, questions = [], list[Question]()
     for file in found:
         try:
-            text, asked = bare(str(file.relative_to(source)), file.read_text())
+            path, text = str(file.relative_to(source)), file.read_text()
+            wanted -= len(functions(path, text)[1])
         except (SyntaxError, UnicodeDecodeError, ValueError):
             continue
-        files.append(SourceFile(str(file.relative_to(source)), text))
-        questions += asked
-        if len(questions) >= wanted:
-            break
-    often = Counter(question.text for question in questions)
-    return files, [question for question in questions if often[question.text] == 1]
+        yield path, text
+        if wanted <= 0:
+            return
+
+
+def index_functions(repository: Repository, sources: list[tuple[str, str]]) -> list[Question]:
+    """Functions only, each a chunk of its own."""
+    asked, embedder = list[Question](), embedders.current()
+    for path, text in sources:
+        pieces, questions = functions(path, text)
+        asked += questions
+        embedded = indexer.embed(embedder, [(path, piece) for piece in pieces])
+        store.replace(repository, store.Prepared(path, "", "python", pieces, embedded), embedder.model)
+    terms.count(repository)
+    return asked
+
+
+def index_modules(repository: Repository, sources: list[tuple[str, str]]) -> list[Question]:
+    """Whole modules, cut by the product's own chunker: far more chunks, among which to find the function."""
+    without = [(path, *bare(path, text)) for path, text in sources]
+    job = jobs.create(repository, [SourceFile(path, text) for path, text, _ in without])
+    runner.run(job.repository_id)
+    return [question for *_, questions in without for question in questions]
 
 
 def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[str, int]]:
@@ -84,17 +133,17 @@ def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[st
     for question in questions:
         vector = embedder.embed([question.text])[0]
         found = search._candidates(repository, embedder, question.text, vector)
-        fused = {id(old): new for (old, _, _), new in zip(found, search._fused(found), strict=True)}
-        orders: dict[str, Callable[[tuple[search.Hit, float, float]], float]] = {
-            "dense alone": lambda each: each[1],
-            "text alone": lambda each: each[2],
-            "fused": lambda each: fused[id(each[0])].score,
+        scored = [(hit.score, hit) for hit in search._fused(found)]
+        yield {
+            "dense alone": place(question, [(similarity, hit) for hit, similarity, _ in found]),
+            "text alone": place(question, [(weight, hit) for hit, _, weight in found]),
+            "fused": place(question, scored),
         }
-        yield {name: place(question, sorted(found, key=order, reverse=True)) for name, order in orders.items()}
 
 
-def place(question: Question, found: list[tuple[search.Hit, float, float]]) -> int:
-    for rank, (hit, _, _) in enumerate(found[:DEEP], 1):
+def place(question: Question, scored: list[tuple[float, search.Hit]]) -> int:
+    best = sorted(scored, key=lambda each: -each[0])[:DEEP]
+    for rank, (_, hit) in enumerate(best, 1):
         if hit.path == question.path and hit.start_line <= question.line <= hit.end_line:
             return rank
     return 0
@@ -103,18 +152,20 @@ def place(question: Question, found: list[tuple[search.Hit, float, float]]) -> i
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=Path(sysconfig.get_paths()["stdlib"]))
-    parser.add_argument("--questions", type=int, default=2000)
+    parser.add_argument("--questions", type=int, default=2200)
+    parser.add_argument("--whole", action="store_true", help="index whole modules, not only the functions")
     options = parser.parse_args()
-    call_command("prepare", verbosity=0)
+    call_command("prepare", verbosity=0, stdout=io.StringIO())
     user = User.objects.create_user(f"retrieval-{os.getpid()}@example.com", "no sign-in", tier="team")
-    files, questions = modules(options.source, options.questions)
-    started = time.perf_counter()
-    for start in range(0, len(files), 20):
-        job = services.index(user=user, repository="library", files=files[start : start + 20])
-        runner.run(job.repository_id)
-    repository = Repository.objects.get(user=user)
+    repository = services.open_repository(user, "library")
+    vectors.ensure_index(repository.model, 384)
+    sources, started = list(modules(options.source, options.questions)), time.perf_counter()
+    asked = (index_modules if options.whole else index_functions)(repository, sources)
     seconds, chunks = time.perf_counter() - started, Chunk.objects.filter(repository=repository).count()
-    print(f"{len(files)} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)", flush=True)
+    repository.refresh_from_db()
+    often = Counter(question.text for question in asked)
+    questions = [question for question in asked if often[question.text] == 1]  # of two answers none is the right one
+    print(f"{len(sources)} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)")
     measured = list(ranks(repository, questions))
     print(f"{len(questions)} questions\n\n| | MRR@10 | recall@1 | @5 | @10 |\n|---|---|---|---|---|")
     for name in measured[0]:

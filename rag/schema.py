@@ -26,7 +26,7 @@ from rag.serializers import (
     SkippedSerializer,
 )
 
-SEARCH_ERRORS = (UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed)
+SEARCH_ERRORS = (UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed)
 
 
 class ProgressEventSerializer(serializers.Serializer[Any]):

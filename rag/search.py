@@ -15,7 +15,7 @@ from rag import embedders, vectors, words
 from rag.embedders import Embedder
 from rag.models import Repository, Term
 
-TEXT = 0.25
+TEXT = 0.3
 DENSE_CANDIDATES, TEXT_CANDIDATES = 150, 100
 # Below so many chunks all are compared: quicker than the index, and exact.
 EXACT_BELOW = 20_000
@@ -23,7 +23,9 @@ EXACT_BELOW = 20_000
 TEXT_SCANNED = 500
 LONGEST_QUERY = 32  # words that count, the rarest ones
 NEAR_DUPLICATE = 0.8  # of two chunks' words in common (Jaccard)
-FIELDS = "{0.3, 0.3, 0.6, 1.0}"  # weights of content (D), none (C), path (B), symbol (A)
+FIELDS = "{0.6, 0.6, 0.8, 1.0}"  # weights of content (D), none (C), path (B), symbol (A)
+# A long chunk has more words by chance: BM25's length normalisation, with b = 0.3.
+SHORT, AVERAGE_WORDS = 0.7, 50
 
 Row = tuple[int, str, str, str, int, int, str, float, float]
 
@@ -42,6 +44,7 @@ CANDIDATES = """
     SELECT chunk.position, file.path, chunk.symbol, file.language, chunk.start_line, chunk.end_line, chunk.content,
         1 - (embedding::halfvec({dimension}) <=> {query}::halfvec({dimension})),
         COALESCE((SELECT sum(weight * ts_rank({fields}, terms, lexeme)) FROM word WHERE terms @@ lexeme), 0)
+            / ({short} + (1 - {short}) * length(terms) / {average})
     FROM (SELECT chunk_id FROM dense UNION SELECT id FROM textual) AS candidate
     JOIN rag_chunk chunk ON chunk.id = chunk_id
     JOIN rag_vector vector ON vector.chunk_id = chunk.id AND model = {model}
@@ -143,6 +146,8 @@ def _statement(repository: Repository, embedder: Embedder, vector: Sequence[floa
         dimension=dimension,
         query=query,
         fields=sql.Literal(FIELDS),
+        short=sql.Literal(SHORT),
+        average=sql.Literal(AVERAGE_WORDS),
     )
 
 

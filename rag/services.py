@@ -14,7 +14,7 @@ from django.db.models import Count, Sum
 from accounts.models import User
 from lunaos.errors import NotFound
 from rag import embedders, folders, jobs, paths, progress, queue, runner, search, store
-from rag.errors import ReindexRequired, RepositoryBusy, UnknownRepository
+from rag.errors import EmbeddingsFailed, ReindexRequired, RepositoryBusy, UnknownRepository
 from rag.indexer import Progress, SourceFile, judge
 from rag.models import Chunk, File, IndexJob, JobKind, Repository
 from rag.search import Hit
@@ -124,10 +124,16 @@ def find(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
 
     Raises:
         UnknownRepository: with the names there are.
+        ReindexRequired: its vectors are of a model that does not answer any more.
         EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
     """
     found = locate(user=user, repository=repository)
-    return search.search(found, query, limit) if found else []
+    try:
+        return search.search(found, query, limit) if found else []
+    except EmbeddingsFailed as e:
+        if found and found.model != settings.EMBEDDINGS_MODEL:
+            raise _reindex_required(found) from e
+        raise
 
 
 def list_repositories(user: User) -> list[Summary]:
@@ -206,5 +212,5 @@ def _unknown(user: User, name: str) -> UnknownRepository:
 def _reindex_required(repository: Repository) -> ReindexRequired:
     return ReindexRequired(
         f"The repository {repository.name!r} was indexed with {repository.model}; this server now uses "
-        f"{settings.EMBEDDINGS_MODEL}. An operator has to run `manage.py reindex`; search goes on meanwhile."
+        f"{settings.EMBEDDINGS_MODEL}. An operator has to run `manage.py reindex`."
     )

@@ -1,0 +1,265 @@
+"""Jobs: in a worker, one after the other, killed and taken up again; GET /rag/jobs/{id} and its events."""
+
+import json
+import signal
+import threading
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from lunaos.embedded.servers import until
+from rag import jobs, locks, runner, services
+from rag.errors import UnknownRepository
+from rag.indexer import SourceFile
+from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
+from rag.tests.conftest import StartWorker, source
+from rag.tests.test_index import send
+from testing.client import Api, Event, error
+from testing.embeddings import Embeddings
+
+MANY = [source(n) for n in range(90)]
+
+
+def submit(api: Api, user: Any, files: list[SourceFile], **more: Any) -> Any:
+    """A request that is too large to be done at once."""
+    return send(api, user, *((file.path, file.content or "") for file in files), **more)
+
+
+def waiting_job(user: Any, files: list[SourceFile], repository: str = "default") -> IndexJob:
+    """A job that nobody has begun."""
+    return jobs.create(services.open_repository(user, repository), files)
+
+
+def follow(api: Api, user: Any, job_id: str, **headers: str) -> list[tuple[int, Event]]:
+    """A job's events to the end, with their ids."""
+    response = api.get(f"/rag/jobs/{job_id}/events", headers={**api.as_(user), **headers})
+    blocks = [block.split("\n") for block in response.text.split("\n\n") if block and not block.startswith(":")]
+    return [(int(one.removeprefix("id: ")), json.loads(data.removeprefix("data: "))) for one, data in blocks]
+
+
+def test_a_worker_does_it_while_the_request_waits(patient: Api, alice: Any, worker: StartWorker) -> None:
+    with worker():
+        job = submit(patient, alice, MANY[:3]).json()["data"]
+        assert until(lambda: IndexJob.objects.get(repository__user=alice).status == "succeeded", 20)
+    again = submit(patient, alice, MANY[:3])
+    assert job  # 200 or, while the worker was starting, 202
+    assert again.status_code in (200, 202)
+
+
+def test_a_request_that_waits_gets_the_contracts_answer(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    answers: list[Any] = []
+    with embeddings.held():
+        thread = threading.Thread(target=lambda: answers.append(submit(patient, alice, MANY[:10])))
+        thread.start()
+        assert until(IndexJob.objects.filter(repository__user=alice).exists, 10)
+    runner.run(Repository.objects.get(user=alice).pk)
+    thread.join(20)
+    assert answers[0].status_code == 200
+    assert answers[0].json()["data"]["indexed"] == 10
+
+
+def test_past_the_waiting_time_it_is_202_with_the_job(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    response = submit(patient, alice, MANY[:10])
+
+    assert response.status_code == 202
+    job = response.json()["data"]
+    assert response.headers["Location"] == f"/rag/jobs/{job['id']}"
+    assert (job["status"], job["files"], job["filesDone"], job["repository"]) == ("queued", 10, 0, "default")
+
+    runner.run(Repository.objects.get(user=alice).pk)
+    done = patient.get(f"/rag/jobs/{job['id']}", headers=patient.as_(alice)).json()["data"]
+    assert (done["status"], done["filesDone"], done["chunks"], done["skipped"]) == ("succeeded", 10, 10, [])
+    assert done["filesPerSecond"] > 0
+    assert done["startedAt"] < done["finishedAt"]
+
+
+def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    answers: list[Any] = []
+    thread = threading.Thread(target=lambda: answers.append(submit(patient, alice, MANY[:10])))
+    thread.start()
+    assert until(IndexJob.objects.filter(repository__user=alice).exists, 10)
+    embeddings.fails(400)
+    runner.run(Repository.objects.get(user=alice).pk)
+    thread.join(20)
+    assert error(answers[0]) == (502, "embeddings_error")
+
+
+# -- Killed ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_killed_job_goes_on_elsewhere_without_duplicates(
+    alice: Any, embeddings: Embeddings, worker: StartWorker
+) -> None:
+    job = waiting_job(alice, MANY)
+    with worker() as process:
+        with embeddings.held(after=2):
+            services.recover()
+            assert all(embeddings.asked.acquire(timeout=30) for _ in range(3))  # two requests are written, one waits
+            process.send_signal(signal.SIGKILL)
+            process.wait(10)
+    done_before = File.objects.count()
+    assert IndexJob.objects.get(pk=job.pk).status == "running"
+    assert Upload.objects.filter(job=job).count() == len(MANY) - done_before
+    embeddings.reset()
+
+    with worker():
+        services.recover()
+        assert until(lambda: IndexJob.objects.get(pk=job.pk).status == "succeeded", 30)
+
+    job.refresh_from_db()
+    assert (job.files_done, job.chunks, job.attempts) == (len(MANY), len(MANY), 2)
+    assert len(embeddings.texts) == 2 * (len(MANY) - done_before)  # what had been done was not done again
+    assert Chunk.objects.count() == len(MANY)
+    assert not Upload.objects.exists()
+
+
+def test_a_job_that_was_broken_off_between_two_writes_repeats_itself(alice: Any, embeddings: Embeddings) -> None:
+    first, second = waiting_job(alice, MANY[:5]), waiting_job(alice, MANY[:5])
+    runner.run(first.repository_id)
+    second.refresh_from_db()
+    assert (second.status, second.unchanged) == ("succeeded", 5)
+    assert Chunk.objects.count() == 5
+
+
+def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+    job = waiting_job(alice, MANY[:5])
+    IndexJob.objects.filter(pk=job.pk).update(status="running", attempts=settings.RAG_ATTEMPTS)
+    runner.run(job.repository_id)
+    job.refresh_from_db()
+    assert (job.status, job.error_code) == ("failed", "indexing_interrupted")
+    assert not Upload.objects.exists() and not File.objects.exists()
+
+
+def test_a_folders_job_whose_command_was_killed_is_ended(alice: Any, embeddings: Embeddings) -> None:
+    job = waiting_job(alice, [])
+    IndexJob.objects.filter(pk=job.pk).update(kind=JobKind.FOLDER, status="running")
+    runner.run(job.repository_id)
+    job.refresh_from_db()
+    assert job.error_code == "indexing_interrupted"
+
+
+# -- Queueing up -------------------------------------------------------------------------------------------------------
+
+
+def test_jobs_of_one_repository_queue_up(alice: Any, embeddings: Embeddings, worker: StartWorker) -> None:
+    first = waiting_job(alice, [SourceFile("a.py", "def old(): pass\n"), *MANY])
+    second = waiting_job(alice, [SourceFile("a.py", "def new(): pass\n")])
+    with worker(), worker():
+        with embeddings.held():
+            services.recover()
+            services.recover()
+            embeddings.asked.acquire(timeout=30)
+            assert not embeddings.asked.acquire(timeout=1)  # the other workers have nothing to do
+            second.refresh_from_db()
+            assert second.status == "queued"
+        assert until(lambda: IndexJob.objects.get(pk=second.pk).status == "succeeded", 30)
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert first.finished_at and second.started_at
+    assert first.finished_at <= second.started_at
+    assert Chunk.objects.get(file__path="a.py").symbol == "new"
+
+
+def test_a_small_request_queues_up_behind_a_large_one(alice: Any, embeddings: Embeddings) -> None:
+    first = waiting_job(alice, MANY[:3])
+    second = services.index(user=alice, repository="default", files=[source(1)])
+    assert second.status == "queued"
+    runner.run(first.repository_id)
+    second.refresh_from_db()
+    assert second.status == "succeeded"
+
+
+def test_repositories_do_not_wait_for_each_other(alice: Any, embeddings: Embeddings) -> None:
+    waiting_job(alice, MANY[:3], "one")
+    assert services.index(user=alice, repository="two", files=[source(1)]).status == "succeeded"
+
+
+def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddings) -> None:
+    job = waiting_job(alice, MANY[:3])
+    taken, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with locks.held(runner.SUBJECT, job.repository_id) as mine:
+            assert mine
+            taken.set()
+            leave.wait(20)
+        locks.connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert taken.wait(10)
+    runner.run(job.repository_id)
+    assert embeddings.requests == []
+    leave.set()
+    thread.join(10)
+    runner.run(job.repository_id)
+    job.refresh_from_db()
+    assert job.status == "succeeded"
+
+
+def test_a_repository_deleted_meanwhile(alice: Any, embeddings: Embeddings) -> None:
+    job = waiting_job(alice, MANY)
+
+    def delete(_: object) -> None:
+        Repository.objects.all().delete()
+
+    runner._guarded(job, lambda: runner._index(job, jobs.uploads(job), delete))
+    assert not IndexJob.objects.exists() and not Chunk.objects.exists()
+    with pytest.raises(UnknownRepository):
+        services.delete(user=alice, repository="default")
+
+
+# -- Reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    job = waiting_job(alice, MANY)
+    told: list[tuple[int, Event]] = []
+    thread = threading.Thread(target=lambda: told.extend(follow(patient, alice, str(job.pk))))
+    with embeddings.held():
+        work = threading.Thread(target=lambda: (runner.run(job.repository_id), runner.locks.connection.close()))
+        work.start()
+        embeddings.asked.acquire(timeout=10)
+        thread.start()
+        assert until(lambda: bool(Upload.objects.exists()), 5)
+    work.join(30)
+    thread.join(30)
+
+    ids = [position for position, _ in told]
+    assert ids == sorted(set(ids))
+    assert {event["type"] for _, event in told[:-1]} <= {"progress"}
+    last = told[-1][1]
+    assert (last["type"], last["files"], last["filesDone"], last["chunks"]) == ("done", 90, 90, 90)
+    assert last["filesPerSecond"] > 0
+
+
+def test_a_job_that_has_ended_is_told_once(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    job = services.index(user=alice, repository="default", files=[source(1), SourceFile("a.bin", "\0")])
+    [(position, event)] = follow(patient, alice, str(job.pk))
+    assert (event["type"], event["skipped"]) == ("done", [{"path": "a.bin", "reason": "binary"}])
+    headers = {**patient.as_(alice), "Last-Event-ID": str(position)}
+    assert patient.get(f"/rag/jobs/{job.pk}/events", headers=headers).status_code == 204
+
+
+def test_a_failed_job_is_told_as_an_error(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    embeddings.fails(400)
+    job = services.index(user=alice, repository="default", files=[source(1)])
+    [(_, event)] = follow(patient, alice, str(job.pk))
+    assert (event["type"], event["code"]) == ("error", "embeddings_error")
+    shown = patient.get(f"/rag/jobs/{job.pk}", headers=patient.as_(alice)).json()["data"]
+    assert (shown["status"], shown["errorCode"]) == ("failed", "embeddings_error")
+
+
+@pytest.mark.parametrize("path", ["/rag/jobs/{}", "/rag/jobs/{}/events"])
+def test_another_users_job_is_404(patient: Api, alice: Any, charlie: Any, embeddings: Embeddings, path: str) -> None:
+    job = services.index(user=alice, repository="default", files=[source(1)])
+    assert error(patient.get(path.format(job.pk), headers=patient.as_(charlie))) == (404, "not_found")
+    assert error(patient.get(path.format(uuid4()), headers=patient.as_(alice))) == (404, "not_found")
+    assert error(patient.get(path.format(job.pk))) == (401, "not_authenticated")
+
+
+def test_a_bad_last_event_id(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    job = services.index(user=alice, repository="default", files=[source(1)])
+    headers = {**patient.as_(alice), "Last-Event-ID": "x"}
+    assert error(patient.get(f"/rag/jobs/{job.pk}/events", headers=headers)) == (400, "validation_error")

@@ -1,0 +1,72 @@
+"""GET /rag/repositories, DELETE /rag/repositories/{name}"""
+
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from rag.models import Chunk, File, Repository, Term, Vector
+from rag.tests.test_index import ADD, index
+from testing.client import Api, error
+
+
+def listed(api: Api, user: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = api.get("/rag/repositories", headers=api.as_(user)).json()["data"]["repositories"]
+    return found
+
+
+def test_it_works(api: Api, alice: Any) -> None:
+    assert listed(api, alice) == []
+    index(api, alice, ("a.py", ADD), ("b.py", ADD + "\n\ndef c(): pass\n"), ("README.md", "# Hello\n"), repository="b")
+    index(api, alice, ("a.py", ADD), repository="a")
+
+    first, second = listed(api, alice)
+
+    assert (first["name"], first["files"], first["chunks"]) == ("a", 1, 1)
+    assert (second["name"], second["files"], second["chunks"]) == ("b", 3, 4)
+    assert second["languages"] == {"python": 2, "markdown": 1}
+    assert second["model"] == "all-minilm-l6-v2"
+    assert second["updatedAt"].endswith("Z")
+
+
+@pytest.mark.parametrize("name", ["default", "acme/api", "Grüße & mehr?", "100%", "a/b/c"])
+@pytest.mark.parametrize("safe", ["", "/"])
+def test_delete_whatever_the_name(api: Api, alice: Any, name: str, safe: str) -> None:
+    index(api, alice, ("a.py", ADD), repository=name)
+    index(api, alice, ("a.py", ADD), repository="other")
+
+    response = api.delete(f"/rag/repositories/{quote(name, safe=safe)}", headers=api.as_(alice))
+
+    assert response.json()["data"] == {"message": f"The repository {name!r} is deleted."}
+    assert [each["name"] for each in listed(api, alice)] == ["other"]
+    for model in (File, Chunk, Vector, Term):
+        assert set(model.objects.values_list("repository__name", flat=True)) == {"other"}
+
+
+def test_nobody_sees_or_deletes_anothers(api: Api, alice: Any, charlie: Any) -> None:
+    index(api, alice, ("a.py", ADD), repository="shared")
+    assert listed(api, charlie) == []
+    assert error(api.delete("/rag/repositories/shared", headers=api.as_(charlie))) == (404, "unknown_repository")
+    index(api, charlie, ("a.py", ADD), repository="shared")
+    api.delete("/rag/repositories/shared", headers=api.as_(charlie))
+    assert [each["name"] for each in listed(api, alice)] == ["shared"]
+    assert Chunk.objects.get().file.repository.user == alice
+
+
+def test_an_unknown_one_names_those_there_are(api: Api, alice: Any) -> None:
+    index(api, alice, ("a.py", ADD), repository="mine")
+    response = api.delete("/rag/repositories/yours", headers=api.as_(alice))
+    assert error(response) == (404, "unknown_repository")
+    assert response.json()["available"] == ["mine"]
+
+
+def test_a_deleted_user_takes_all_along(api: Api, alice: Any) -> None:
+    index(api, alice, ("a.py", ADD))
+    alice.delete()
+    assert not Repository.objects.exists()
+    assert not Vector.objects.exists()
+
+
+def test_without_credentials(api: Api) -> None:
+    assert error(api.get("/rag/repositories")) == (401, "not_authenticated")
+    assert error(api.delete("/rag/repositories/default")) == (401, "not_authenticated")
