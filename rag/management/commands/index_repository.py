@@ -52,4 +52,4 @@ class Command(BaseCommand):
             f"{removed} have gone; {seconds:.1f} s, {job.files_done / seconds:.0f} files a second."
         )
         if skipped:
-            self.stdout.write("Skipped: " + ", ".join(f"{n} {reason}" for reason, n in skipped.most_common()) + ".")
+            self.stdout.write("Skipped: " + ", ".join(f"{n} {reason}" for reason, n in sorted(skipped.items())) + ".")

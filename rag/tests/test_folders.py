@@ -1,0 +1,146 @@
+"""`manage.py index_repository`: a folder as git sees it."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from rag import folders, locks, services
+from rag.models import Chunk, File, IndexJob, Repository
+from testing.embeddings import Embeddings
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A small repository."""
+    root = tmp_path / "shop"
+    for path, content in {
+        ".gitignore": "*.log\n/build/\nsecret*\n!secret-but-shown.py\n",
+        ".git/config": "[core]\n",
+        "app.py": "def sell(item):\n    return item.price\n",
+        "build/out.py": "x = 1\n",
+        "docs/build/page.md": "# Page\n\nWords.\n",
+        "docs/.gitignore": "*.tmp\n!kept.log\n",
+        "docs/a.tmp": "x",
+        "docs/kept.log": "kept lines\n",
+        "run.log": "x",
+        "secret.py": "x = 1\n",
+        "secret-but-shown.py": "shown = 1\n",
+        "node/deep/er.js": "function deeper() { return 1 }\n",
+    }.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content)
+    return root
+
+
+def run(root: Path, user: Any, *arguments: str) -> str:
+    output = io.StringIO()
+    call_command("index_repository", str(root), "--user", user.email, *arguments, stdout=output, stderr=io.StringIO())
+    return output.getvalue()
+
+
+def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    output = run(tree, alice)
+
+    assert set(File.objects.values_list("path", flat=True)) == {
+        *(".gitignore", "app.py", "docs/build/page.md", "docs/.gitignore", "docs/kept.log"),
+        *("secret-but-shown.py", "node/deep/er.js"),
+    }
+    assert output.startswith("7 files (0 unchanged) with 7 chunks are in shop, 0 have gone; ")
+    assert "files a second." in output
+    job = IndexJob.objects.get(repository__name="shop", repository__user=alice)
+    assert (job.kind, job.status, job.files, job.files_done) == ("folder", "succeeded", 7, 7)
+
+
+def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    run(tree, alice)
+    embeddings.reset()
+    (tree / "app.py").write_text("def buy(item):\n    return item.price\n")
+    (tree / "node/deep/er.js").unlink()
+
+    output = run(tree, alice)
+
+    assert output.startswith("6 files (5 unchanged) with 6 chunks are in shop, 1 have gone; ")
+    assert len(embeddings.texts) == 2
+    assert set(Chunk.objects.filter(file__language="python").values_list("symbol", flat=True)) == {"buy", ""}
+    assert not File.objects.filter(path="node/deep/er.js").exists()
+
+
+def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    (tree / "image.png").write_bytes(b"\x89PNG\r\n\0\0")
+    (tree / "latin1.py").write_bytes("name = 'café'\n".encode("latin-1"))
+    (tree / "huge.csv").write_bytes(b"1,2\n" * 600_000)
+    (tree / "link.py").symlink_to("/etc/hostname")
+    (tree / "linked").symlink_to("/etc")
+    Path(os.fsdecode(os.fsencode(tree) + b"/broken\xff.py")).write_text("x = 1\n")
+
+    output = run(tree, alice)
+
+    assert output.endswith("Skipped: 1 binary, 1 oversized, 2 unreadable.\n")
+    reasons = {each["path"]: each["reason"] for each in IndexJob.objects.get().skipped}
+    assert reasons == {
+        "image.png": "binary",
+        "huge.csv": "oversized",
+        "link.py": "unreadable",
+        "broken?.py": "unreadable",
+    }
+    assert Chunk.objects.get(file__path="latin1.py").content == "name = 'caf\ufffd'"
+    assert not File.objects.filter(path__startswith="linked").exists()
+
+
+def test_name_and_errors(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    assert " are in acme/shop, " in run(tree, alice, "--name", "acme/shop")
+    with pytest.raises(CommandError, match="is no folder"):
+        run(tree / "app.py", alice)
+    with pytest.raises(CommandError, match="The name may not hold"):
+        run(tree, alice, "--name", "../x")
+    alice.email = "nobody@example.com"
+    with pytest.raises(CommandError, match="There is no user"):
+        run(tree, alice)
+
+
+def test_a_failure_is_told(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    embeddings.fails(400)
+    with pytest.raises(CommandError, match="refused the request"):
+        run(tree, alice)
+
+
+def test_a_repository_that_is_being_indexed(tree: Path, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.runner.run_folder", lambda *_: False)
+    with pytest.raises(CommandError, match="Somebody else is indexing"):
+        run(tree, alice)
+    assert not IndexJob.objects.exists()
+
+
+def test_a_lock_is_of_one_repository(alice: Any, embeddings: Embeddings) -> None:
+    with locks.held("rag.repository", 1) as one, locks.held("rag.repository", 2) as other:
+        assert one and other
+
+
+def test_large_folders_are_read_a_part_at_a_time(tmp_path: Path, alice: Any, embeddings: Embeddings) -> None:
+    for n in range(250):
+        (tmp_path / f"f{n:03}.py").write_text(f"def f{n}(): return {n}\n")
+    reader = folders.read(tmp_path, list(folders.walk(tmp_path)))
+    assert next(reader).path == "f000.py"
+    assert run(tmp_path, alice, "--name", "many").startswith("250 files")
+    assert Repository.objects.get(name="many").chunks == 250
+
+
+def test_the_admin_shows_and_reindexes(client: Any, alice: Any, embeddings: Embeddings, tree: Path) -> None:
+    run(tree, alice)
+    alice.is_staff = alice.is_superuser = True
+    alice.save()
+    client.force_login(alice)
+    for page in ("repository", "indexjob"):
+        response = client.get(f"/admin/rag/{page}/")
+        assert response.status_code == 200
+        assert b"shop" in response.content
+        assert client.get(f"/admin/rag/{page}/add/").status_code == 403
+    Repository.objects.update(model="model-of-old")
+    chosen = {"action": "reindex", "_selected_action": [str(Repository.objects.get().pk)]}
+    assert client.post("/admin/rag/repository/", chosen).status_code == 302
+    assert IndexJob.objects.filter(kind="reindex").count() == 1
+    assert services.start_reindexing(list(Repository.objects.all())) == []
