@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db import InterfaceError, OperationalError, connection
 
@@ -40,6 +41,9 @@ def _database() -> None:
 def _vectors() -> None:
     if not _query("SELECT 1 FROM pg_extension WHERE extname = 'vector'"):
         raise Degraded("the vector extension is not installed")
+    if not settings.EMBEDDINGS_BASE_URL:
+        raise Degraded("no embedding model is set up")
+    _reach(settings.EMBEDDINGS_BASE_URL)
 
 
 def _query(sql: str) -> Any:
@@ -77,7 +81,11 @@ def _llm() -> None:
     provider = providers.default()
     if not provider.configured:
         raise Degraded("no language model is set up")
-    url = urlsplit(provider.base_url)
+    _reach(provider.base_url)
+
+
+def _reach(base_url: str) -> None:
+    url = urlsplit(base_url)
     with socket.create_connection((url.hostname, url.port or 443), timeout=LIMIT_S):
         pass
 

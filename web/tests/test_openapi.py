@@ -25,6 +25,12 @@ PATHS = {
     "/runs/{id}/events": {"get"},
     "/runs/{id}/cancel": {"post"},
     "/runs/{id}/resume": {"post"},
+    "/rag/index": {"post"},
+    "/rag/search": {"post"},
+    "/rag/repositories": {"get"},
+    "/rag/repositories/{name}": {"delete"},
+    "/rag/jobs/{id}": {"get"},
+    "/rag/jobs/{id}/events": {"get"},
     "/chains": {"get"},
     "/chains/execute": {"post"},
 }
@@ -69,7 +75,7 @@ def test_execute_names_all_its_errors_and_events(document: dict[str, Any]) -> No
     stream = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
     reference = stream["properties"]["data"]["contentSchema"]["$ref"]
     events = document["components"]["schemas"][reference.rsplit("/", 1)[1]]
-    assert set(events["discriminator"]["mapping"]) == {"start", "chunk", "done", "error", "cancelled"}
+    assert set(events["discriminator"]["mapping"]) == {"start", "rag", "chunk", "done", "error", "cancelled"}
 
 
 def error_codes_of_the_source() -> set[str]:

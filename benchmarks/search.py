@@ -1,0 +1,156 @@
+"""How long the database part of a search takes at 100 000 chunks, and how much of the exact answer it finds.
+
+Two owners share the table, one with 90 % of it and one with 1 %, beside others. Real vectors cannot be made in such numbers
+within minutes, so each is a mixture of two real chunks' vectors and some noise: near others as real ones are.
+
+usage: python -m lunaos.embedded run --llm -- python benchmarks/search.py [--chunks 100000] [--source FOLDER]
+"""
+
+import argparse
+import io
+import os
+import random
+import statistics
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
+import django
+
+django.setup()
+import numpy as np
+from django.core.management import call_command
+from django.db import connection
+
+from accounts.models import User
+from rag import embedders, folders, indexer, search, terms, vectors
+from rag.chunking import Piece
+from rag.models import Repository, Vector
+
+SHARES = {"large": 0.90, "small": 0.01, "others": 0.09}
+SEEDS, NOISE, DEEP = 1_500, 0.35, 10
+QUERIES = 300
+COPY = "COPY rag_vector (repository_id, chunk_id, model, embedding) FROM STDIN"
+CHUNKS = """
+    INSERT INTO rag_chunk (repository_id, file_id, position, symbol, signature, start_line, end_line, content, terms)
+    SELECT %(repository)s, %(file)s, n, symbol, '', 1, 9, content,
+        rag_terms(%(repository)s, symbol_words, '', content_words)
+    FROM unnest(%(positions)s::int[], %(symbols)s::text[], %(contents)s::text[],
+        %(symbol_words)s::text[], %(content_words)s::text[]) AS seed (n, symbol, content, symbol_words, content_words)
+    RETURNING id
+"""
+
+
+def seeds(source: Path) -> tuple[list[Piece], np.ndarray]:
+    """Real chunks and their vectors."""
+    pieces: list[tuple[str, Piece]] = []
+    for file in folders.read(source, [path for path in folders.walk(source) if path.endswith(".py")]):
+        if file.content and not indexer.judge(file).reason:
+            prepared = indexer._prepare(file, embedders.current().window)
+            pieces += [(file.path, piece) for piece in prepared.pieces]
+    random.Random(7).shuffle(pieces)
+    return [piece for _, piece in pieces[:SEEDS]], np.array(indexer.embed(embedders.current(), pieces[:SEEDS]))
+
+
+def fill(
+    user: User, name: str, count: int, pieces: list[Piece], known: np.ndarray, chance: np.random.Generator
+) -> Repository:
+    """A repository of so many chunks; words of real ones, vectors between them."""
+    repository = Repository.objects.create(user=user, name=name, model=embedders.current().model)
+    file = repository.file_set.create(path=f"{name}.py", digest="", language="python", chunks=count)
+    with connection.cursor() as cursor:
+        for start in range(0, count, 5_000):
+            size = min(5_000, count - start)
+            ids = insert(
+                cursor, repository, file.pk, start, [random.Random(start + n).choice(pieces) for n in range(size)]
+            )
+            pairs = chance.integers(0, len(known), (size, 2))
+            noise = chance.normal(0, NOISE / known.shape[1] ** 0.5, (size, known.shape[1]))
+            mixed = 0.7 * known[pairs[:, 0]] + 0.3 * known[pairs[:, 1]] + noise
+            with cursor.copy(COPY) as copy:
+                for pk, vector in zip(ids, mixed / np.linalg.norm(mixed, axis=1, keepdims=True), strict=True):
+                    copy.write_row((repository.pk, pk, repository.model, vectors.literal(vector)))
+    terms.count(repository)
+    repository.refresh_from_db()
+    return repository
+
+
+def insert(cursor, repository: Repository, file: int, start: int, pieces: list[Piece]) -> list[int]:
+    from_words = search.words.searchable
+    cursor.execute(
+        CHUNKS,
+        {
+            "repository": repository.pk,
+            "file": file,
+            "positions": list(range(start, start + len(pieces))),
+            "symbols": [piece.symbol for piece in pieces],
+            "contents": [piece.content for piece in pieces],
+            "symbol_words": [from_words(piece.symbol) for piece in pieces],
+            "content_words": [from_words(piece.content) for piece in pieces],
+        },
+    )
+    return [row[0] for row in cursor.fetchall()]
+
+
+def measure(repository: Repository, questions: list[tuple[str, list[float]]]) -> None:
+    """Milliseconds of the database part, and recall of the ten nearest against comparing all."""
+    embedder, times, recalls = embedders.of(repository.model), [], []
+    for text, vector in questions:
+        started = time.perf_counter()
+        found = search._candidates(repository, embedder, text, vector)
+        times.append((time.perf_counter() - started) * 1000)
+        best = {round(similarity, 5) for _, similarity, _ in sorted(found, key=lambda each: -each[1])[:DEEP]}
+        exact = {round(each, 5) for each in nearest(repository, vector)}
+        recalls.append(len(best & exact) / len(exact))
+    p50, p95 = statistics.median(times), sorted(times)[int(0.95 * len(times))]
+    chunks = f"{repository.chunks:,}".replace(",", " ")
+    print(f"| {repository.name}, {chunks} | {p50:.1f} | {p95:.1f} | {statistics.mean(recalls):.3f} |", flush=True)
+
+
+def nearest(repository: Repository, vector: list[float]) -> list[float]:
+    literal = vectors.literal(vector)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT 1 - (embedding::halfvec(384) <=> %s::halfvec(384)) AS near FROM rag_vector WHERE repository_id = %s "
+            "ORDER BY near DESC LIMIT %s",
+            [literal, repository.pk, DEEP],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--chunks", type=int, default=100_000)
+    parser.add_argument("--source", type=Path, default=Path(django.__file__).parent)
+    options = parser.parse_args()
+    call_command("prepare", verbosity=0, stdout=io.StringIO())
+    user = User.objects.create_user(f"search-{os.getpid()}@example.com", "no sign-in", tier="team")
+    pieces, known = seeds(options.source)
+    chance = np.random.default_rng(7)
+    filled = {
+        name: fill(user, name, int(share * options.chunks), pieces, known, chance) for name, share in SHARES.items()
+    }
+    started = time.perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute("SET maintenance_work_mem = '512MB'")
+    vectors.ensure_index(filled["large"].model, known.shape[1])
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE rag_vector, rag_chunk, rag_file")
+        cursor.execute(
+            "SELECT pg_size_pretty(pg_relation_size(%s::regclass))", [vectors.index_name(filled["large"].model)]
+        )
+        print(
+            f"{Vector.objects.count()} vectors, index of {cursor.fetchone()[0]} in {time.perf_counter() - started:.0f} s"
+        )
+    texts = [f"{piece.symbol} {piece.content.splitlines()[0]}" for piece in random.Random(8).sample(pieces, QUERIES)]
+    questions = list(zip(texts, embedders.current().embed(texts), strict=True))
+    print("\n| owner, chunks | median ms | p95 ms | recall@10 |\n|---|---|---|---|")
+    for name in ("large", "small"):
+        measure(filled[name], questions[:20])  # warm
+        measure(filled[name], questions)
+
+
+if __name__ == "__main__":
+    main()
