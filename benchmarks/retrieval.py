@@ -26,6 +26,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 import django
 
 django.setup()
+import numpy as np
 from django.core.management import call_command
 
 from accounts.models import User
@@ -130,15 +131,30 @@ def index_modules(repository: Repository, sources: list[tuple[str, str]]) -> lis
 def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[str, int]]:
     """The place of the right answer by similarity alone, by words alone and by both; 0 where it is not there."""
     embedder = embedders.of(repository.model)
+    chunks = list(Chunk.objects.filter(repository=repository).select_related("file"))
+    codes = plain(embedder, chunks)
     for question in questions:
         vector = embedder.embed([question.text])[0]
         found = search._candidates(repository, embedder, question.text, vector)
         scored = [(hit.score, hit) for hit in search._fused(found)]
+        nearest = np.argsort(-(codes @ np.array(vector, np.float32)))[:DEEP]
         yield {
-            "dense alone": place(question, [(similarity, hit) for hit, similarity, _ in found]),
-            "text alone": place(question, [(weight, hit) for hit, _, weight in found]),
+            "the code's own vector alone": place(question, [(-n, hit_of(chunks[at])) for n, at in enumerate(nearest)]),
+            "blended vector alone": place(question, [(similarity, hit) for hit, similarity, _ in found]),
+            "words alone": place(question, [(weight, hit) for hit, _, weight in found]),
             "fused": place(question, scored),
         }
+
+
+def plain(embedder: embedders.Embedder, chunks: list[Chunk]) -> np.ndarray:
+    """What embedding the code and nothing else would give."""
+    parts = (chunks[start : start + 64] for start in range(0, len(chunks), 64))
+    return np.array([each for part in parts for each in embedder.embed([c.content for c in part])], np.float32)
+
+
+def hit_of(chunk: Chunk) -> search.Hit:
+    where = (chunk.start_line, chunk.end_line)
+    return search.Hit(chunk.position, chunk.file.path, chunk.symbol, "", *where, chunk.content, 0.0)
 
 
 def place(question: Question, scored: list[tuple[float, search.Hit]]) -> int:

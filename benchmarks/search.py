@@ -1,7 +1,7 @@
 """How long the database part of a search takes at 100 000 chunks, and how much of the exact answer it finds.
 
-Two owners share the table, one with 90 % of it and one with 1 %, beside others. Real vectors cannot be made in such numbers
-within minutes, so each is a mixture of two real chunks' vectors and some noise: near others as real ones are.
+Two owners share the table, one with 90 % of it and one with 1 %, beside others. Real vectors cannot be made in such
+numbers within minutes, so each is a mixture of two real chunks' vectors and some noise: near others as real ones are.
 
 usage: python -m lunaos.embedded run --llm -- python benchmarks/search.py [--chunks 100000] [--source FOLDER]
 """
@@ -113,8 +113,8 @@ def nearest(repository: Repository, vector: list[float]) -> list[float]:
     literal = vectors.literal(vector)
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT 1 - (embedding::halfvec(384) <=> %s::halfvec(384)) AS near FROM rag_vector WHERE repository_id = %s "
-            "ORDER BY near DESC LIMIT %s",
+            "SELECT 1 - (embedding::halfvec(384) <=> %s::halfvec(384)) AS near FROM rag_vector "
+            "WHERE repository_id = %s ORDER BY near DESC LIMIT %s",
             [literal, repository.pk, DEEP],
         )
         return [row[0] for row in cursor.fetchall()]
@@ -141,9 +141,8 @@ def main() -> None:
         cursor.execute(
             "SELECT pg_size_pretty(pg_relation_size(%s::regclass))", [vectors.index_name(filled["large"].model)]
         )
-        print(
-            f"{Vector.objects.count()} vectors, index of {cursor.fetchone()[0]} in {time.perf_counter() - started:.0f} s"
-        )
+        size, seconds = cursor.fetchone()[0], time.perf_counter() - started
+        print(f"{Vector.objects.count()} vectors, index of {size} in {seconds:.0f} s")
     texts = [f"{piece.symbol} {piece.content.splitlines()[0]}" for piece in random.Random(8).sample(pieces, QUERIES)]
     questions = list(zip(texts, embedders.current().embed(texts), strict=True))
     print("\n| owner, chunks | median ms | p95 ms | recall@10 |\n|---|---|---|---|")

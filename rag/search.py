@@ -16,11 +16,12 @@ from rag.embedders import Embedder
 from rag.models import Repository, Term
 
 TEXT = 0.3
-DENSE_CANDIDATES, TEXT_CANDIDATES = 150, 100
+DENSE_CANDIDATES = 100
+INDEX_ENTRIES = 120  # that pgvector looks at (hnsw.ef_search): a few more than are wanted
 # Below so many chunks all are compared: quicker than the index, and exact.
 EXACT_BELOW = 20_000
 # Chunks with any of the rarest words of a query; commoner ones only add to the weight of those.
-TEXT_SCANNED = 500
+TEXT_SCANNED = 300
 LONGEST_QUERY = 32  # words that count, the rarest ones
 NEAR_DUPLICATE = 0.8  # of two chunks' words in common (Jaccard)
 FIELDS = "{0.6, 0.6, 0.8, 1.0}"  # weights of content (D), none (C), path (B), symbol (A)
@@ -29,6 +30,9 @@ SHORT, AVERAGE_WORDS = 0.7, 50
 
 Row = tuple[int, str, str, str, int, int, str, float, float]
 
+SETTINGS = f"""
+    SET LOCAL hnsw.ef_search = {INDEX_ENTRIES}; SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL jit = off
+"""
 LEXEMES = "SELECT lexeme FROM unnest(to_tsvector('english', %s))"
 CANDIDATES = """
     WITH dense AS MATERIALIZED (
@@ -96,9 +100,7 @@ def _candidates(
     }
     with connection.cursor() as cursor:
         # pgvector's index stops after ef_search entries unless it is told to go on until the filter has let enough by
-        cursor.execute(
-            "SET LOCAL hnsw.ef_search = 200; SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL jit = off"
-        )
+        cursor.execute(SETTINGS)
         cursor.execute(_statement(repository, embedder, vector), parameters)
         rows: list[Row] = cursor.fetchall()
     return [(Hit(*row[:7], 0.0), row[7], row[8]) for row in rows]
