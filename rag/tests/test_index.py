@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from rag import chunking, services, skipping
+from rag.errors import EmbeddingsNotConfigured
 from rag.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Upload, Vector
 from rag.tests.conftest import source
@@ -242,7 +243,7 @@ def test_a_model_that_answers_nonsense(embeddings: Embeddings, alice: Any, body:
 
 def test_no_model_at_all(alice: Any, settings: Any) -> None:
     settings.EMBEDDINGS_BASE_URL = ""
-    with pytest.raises(services.embedders.EmbeddingsNotConfigured):
+    with pytest.raises(EmbeddingsNotConfigured):
         services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert not IndexJob.objects.exists() and not Repository.objects.exists()
 

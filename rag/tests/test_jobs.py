@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
 from lunaos.embedded.servers import until
 from rag import jobs, locks, runner, services
@@ -29,6 +30,12 @@ def submit(api: Api, user: Any, files: list[SourceFile], **more: Any) -> Any:
 def waiting_job(user: Any, files: list[SourceFile], repository: str = "default") -> IndexJob:
     """A job that nobody has begun."""
     return jobs.create(services.open_repository(user, repository), files)
+
+
+def run_apart(repository_id: int) -> None:
+    """In a thread, whose connection ends with it."""
+    runner.run(repository_id)
+    connection.close()
 
 
 def follow(api: Api, user: Any, job_id: str, **headers: str) -> list[tuple[int, Event]]:
@@ -184,7 +191,7 @@ def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddin
             assert mine
             taken.set()
             leave.wait(20)
-        locks.connection.close()
+        connection.close()
 
     thread = threading.Thread(target=hold)
     thread.start()
@@ -218,7 +225,7 @@ def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings
     told: list[tuple[int, Event]] = []
     thread = threading.Thread(target=lambda: told.extend(follow(patient, alice, str(job.pk))))
     with embeddings.held():
-        work = threading.Thread(target=lambda: (runner.run(job.repository_id), runner.locks.connection.close()))
+        work = threading.Thread(target=run_apart, args=[job.repository_id])
         work.start()
         embeddings.asked.acquire(timeout=10)
         thread.start()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from lunaos.embedded.servers import until
 from rag import runner, search, services, vectors
@@ -69,9 +70,10 @@ def test_search_goes_on_with_the_old_vectors(alice: Any, indexed: Repository, ne
     assert newer.requests == []
 
 
-def test_search_without_the_old_model_says_what_to_do(alice: Any, indexed: Repository, newer: Embeddings) -> None:
-    newer.models = {NEW}
-    services.settings.EMBEDDINGS_PREVIOUS_BASE_URL = ""
+def test_search_without_the_old_model_says_what_to_do(
+    alice: Any, indexed: Repository, newer: Embeddings, settings: Any
+) -> None:
+    settings.EMBEDDINGS_PREVIOUS_BASE_URL = ""
     with pytest.raises(ReindexRequired):
         found(alice)
 
@@ -151,7 +153,7 @@ def test_an_empty_repository_just_changes_its_model(alice: Any, newer: Embedding
 def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: Embeddings) -> None:
     services.index(user=alice, repository="new", files=FILES)
     names = {vectors.index_name(OLD), vectors.index_name(NEW)}
-    with services.jobs.transaction.get_connection().cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'rag_vector'")
         assert names <= {row[0] for row in cursor.fetchall()}
     repository = Repository.objects.get(name="new")

@@ -1,0 +1,85 @@
+"""How fast folders are indexed with the embedded model, how fast again when nothing has changed, and in what memory.
+
+usage: python -m lunaos.embedded run --llm -- python benchmarks/indexing.py [--source FOLDER] [--files 150]
+"""
+
+import argparse
+import io
+import os
+import random
+import resource
+import shutil
+import sys
+import sysconfig
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
+import django
+
+django.setup()
+from django.core.management import call_command
+
+from accounts.models import User
+from rag import folders, services
+from rag.models import File
+
+UNCHANGED = 2_000  # files of the repository that is indexed a second time
+
+
+def timed(user: User, root: Path, name: str) -> tuple[float, int]:
+    """Seconds that a folder takes, and the chunks of it."""
+    started = time.perf_counter()
+    found = list(folders.walk(root))
+    job, _ = services.index_folder(user=user, repository=name, root=root, found=found, told=lambda progress: None)
+    return time.perf_counter() - started, job.chunks
+
+
+def memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path, default=Path(sysconfig.get_paths()["stdlib"]))
+    parser.add_argument("--files", type=int, default=150)
+    options = parser.parse_args()
+    call_command("prepare", verbosity=0, stdout=io.StringIO())
+    user = User.objects.create_user(f"indexing-{os.getpid()}@example.com", "no sign-in", tier="team")
+    sources = [path for path in sorted(options.source.rglob("*.py")) if "site-packages" not in path.parts]
+    random.Random(7).shuffle(sources)
+    with tempfile.TemporaryDirectory() as folder:
+        for n, path in enumerate(sources[: options.files]):
+            shutil.copy(path, f"{folder}/{n}_{path.name}")
+        seconds, chunks = timed(user, Path(folder), "new")
+        characters = sum(path.stat().st_size for path in sources[: options.files])
+        print(
+            f"new: {options.files} files, {chunks} chunks of {characters / chunks:.0f} characters in {seconds:.1f} s: "
+            f"{chunks / seconds:.1f} chunks a second; {memory_mb():.0f} MB",
+            flush=True,
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        for n in range(UNCHANGED):
+            (Path(folder) / f"module_{n}.txt").write_text(sources[n % len(sources)].read_text(errors="replace"))
+        opened = services.open_repository(user, "unchanged")
+        File.objects.bulk_create(as_indexed(opened, Path(folder)))
+        seconds, _ = timed(user, Path(folder), "unchanged")
+        print(f"unchanged: {UNCHANGED} files in {seconds:.2f} s; {memory_mb():.0f} MB")
+
+
+def as_indexed(repository: services.Repository, root: Path) -> list[File]:
+    """Rows as the first indexing leaves them, without the hours that it takes."""
+    read = folders.read(root, list(folders.walk(root)))
+    return [
+        File(repository=repository, path=file.path, digest=digest(file), language="text", chunks=1) for file in read
+    ]
+
+
+def digest(file: services.SourceFile) -> str:
+    return services.runner.indexer._digest(file.content or "")
+
+
+if __name__ == "__main__":
+    main()
