@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
@@ -86,7 +87,10 @@ SEARCH: dict[str, Any] = {
     ],
     "responses": {200: FoundSerializer, **errors(*SEARCH_ERRORS)},
 }
-LIST: dict[str, Any] = {"operation_id": "listRepositories", "responses": {200: RepositoriesSerializer}}
+LIST: dict[str, Any] = {
+    "operation_id": "listRepositories",
+    "responses": {200: forced_singular_serializer(RepositoriesSerializer)},  # type: ignore[no-untyped-call]
+}
 DELETE: dict[str, Any] = {
     "operation_id": "deleteRepository",
     "parameters": [

@@ -15,7 +15,16 @@ from rag.services import DEFAULT
 MOST_FILES, LONGEST_PATH, LONGEST_NAME = 100, 512, 256
 
 
-class RepositoryNameField(serializers.CharField):
+class StringField(serializers.CharField):
+    """A string and nothing else: a number in its place is a client's mistake."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class RepositoryNameField(StringField):
     """A repository's name; slashes are welcome."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -25,14 +34,14 @@ class RepositoryNameField(serializers.CharField):
         return _checked(paths.clean_name, super().to_internal_value(data))
 
 
-class PathField(serializers.CharField):
+class PathField(StringField):
     """A relative path with `/` between its parts."""
 
     def to_internal_value(self, data: Any) -> str:
         return _checked(paths.clean, super().to_internal_value(data))
 
 
-class ContentField(serializers.CharField):
+class ContentField(StringField):
     """A file's text. NUL is no fault of the request: such a file is skipped as binary."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -114,7 +123,7 @@ class LastChangeSerializer(serializers.Serializer[Any]):
 
 
 class SearchSerializer(serializers.Serializer[Any]):
-    query = serializers.CharField(max_length=2_000)
+    query = StringField(max_length=2_000)
     repository = RepositoryNameField()
     limit = serializers.IntegerField(min_value=1, max_value=20, required=False, default=5)
 
