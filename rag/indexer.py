@@ -15,7 +15,9 @@ from rag.store import Prepared
 CUT = 1  # of the way files are cut and described; a new number has all files indexed anew
 FILES_AT_ONCE = 100  # whose digests are looked up together
 CHARACTERS_AT_ONCE = 2_000_000  # in memory
-TEXTS_AT_ONCE = 64  # in one request to the model
+CHUNKS_AT_ONCE = 64  # written together
+# Chunks in one request to the model, two texts each: few, since somebody's search may wait behind them.
+CHUNKS_A_REQUEST = 8
 # Room that a piece leaves in the model's window, for what its tokenizer adds.
 MARGIN_TOKENS = 8
 # The longest piece, in tokens: models of long windows blur what is long.
@@ -68,7 +70,7 @@ def index(repository: Repository, files: Iterable[SourceFile], embedder: Embedde
         report(progress)
         for file in changed:
             waiting.append(_prepare(file, embedder.window))
-            if sum(len(each.pieces) for each in waiting) >= TEXTS_AT_ONCE:
+            if sum(len(each.pieces) for each in waiting) >= CHUNKS_AT_ONCE:
                 report(_write(repository, waiting, embedder))
                 waiting = []
     if waiting:
@@ -88,8 +90,8 @@ def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> 
     Measured on 2 400 functions (docs/performance.md), this finds more than either, and more than one text of both.
     """
     found: list[list[float]] = []
-    for start in range(0, len(paths_and_pieces), TEXTS_AT_ONCE // 2):
-        part = paths_and_pieces[start : start + TEXTS_AT_ONCE // 2]
+    for start in range(0, len(paths_and_pieces), CHUNKS_A_REQUEST):
+        part = paths_and_pieces[start : start + CHUNKS_A_REQUEST]
         described = [words.description(path, piece.symbol, piece.signature) for path, piece in part]
         embedded = embedder.embed([piece.content for _, piece in part] + described)
         found += map(vectors.blend, embedded[: len(part)], embedded[len(part) :])

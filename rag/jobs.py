@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -14,6 +14,7 @@ from rag.indexer import Progress, SourceFile
 from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+KEPT = timedelta(days=30)  # after its end
 SKIPPED_SHOWN = 1_000  # of a job; all are counted
 
 
@@ -77,6 +78,11 @@ def uploads(job: IndexJob) -> Iterator[SourceFile]:
     for pk in list(Upload.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)):
         if upload := Upload.objects.filter(pk=pk).first():  # it may go with its repository meanwhile
             yield SourceFile(upload.path, upload.content, upload.reason or None)
+
+
+def forget_old(now: datetime | None = None) -> None:
+    """Drop jobs that ended long ago."""
+    IndexJob.objects.filter(finished_at__lt=(now or datetime.now(UTC)) - KEPT).delete()
 
 
 def next_of(repository_id: int) -> IndexJob | None:

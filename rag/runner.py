@@ -1,4 +1,4 @@
-"""Does a repository's jobs, one after the other, whoever calls first; the others' work is done by him who holds it.
+"""Does a repository's jobs, one after the other: whoever holds its lock does the work of all.
 
 The advisory lock on the repository says who is at it. It goes with its holder's connection, so a job that is `running`
 without it has lost its worker, and whoever takes the lock next goes on with it: files that had been done are marked as
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models.functions import Now
 
 from lunaos.errors import LunaError
@@ -21,6 +21,7 @@ from rag.models import IndexJob, JobKind, Repository
 
 SUBJECT = "rag.repository"
 PATIENT_RETRIES = 6  # half a minute of an embedding server that restarts
+QUICK_RETRIES = 1  # where a request waits, and with it a thread of the web process
 logger = logging.getLogger(__name__)
 
 
@@ -45,7 +46,7 @@ def run_alone(job: IndexJob) -> bool:
         first = jobs.next_of(job.repository_id) if mine else None
         if first != job:
             return False
-        _execute(job)
+        _execute(job, QUICK_RETRIES)
     return True
 
 
@@ -57,17 +58,17 @@ def run_folder(job: IndexJob, files: Iterator[SourceFile], told: Callable[[index
     """
     with locks.held(SUBJECT, job.repository_id) as mine:
         if mine:
-            _guarded(job, partial(_index, job, files, told))
+            _guarded(job, partial(_index, job, files, PATIENT_RETRIES, told))
     return mine
 
 
-def _execute(job: IndexJob) -> None:
+def _execute(job: IndexJob, retries: int = PATIENT_RETRIES) -> None:
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_unattended(job):
         jobs.end(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:
         _guarded(job, partial(reindexing.reindex, job))
     else:
-        _guarded(job, partial(_index, job, jobs.uploads(job)))
+        _guarded(job, partial(_index, job, jobs.uploads(job), retries))
 
 
 def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
@@ -79,7 +80,7 @@ def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
         raise
     except LunaError as e:
         jobs.end(job, e)
-    except Repository.DoesNotExist:
+    except (Repository.DoesNotExist, IntegrityError):  # it was deleted meanwhile
         jobs.end(job, UnknownRepository())
     except Exception:
         logger.exception("Index job %s failed", job.pk)
@@ -89,11 +90,15 @@ def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
 
 
 def _index(
-    job: IndexJob, files: Iterator[SourceFile], told: Callable[[indexer.Progress], None] = lambda progress: None
+    job: IndexJob,
+    files: Iterator[SourceFile],
+    retries: int,
+    told: Callable[[indexer.Progress], None] = lambda progress: None,
 ) -> None:
     repository = Repository.objects.get(pk=job.repository_id)
-    embedder = embedders.of(repository.model, retries=PATIENT_RETRIES)
-    vectors.ensure_index(embedder.model, settings.EMBEDDINGS_DIMENSION)
+    embedder = embedders.of(repository.model, retries=retries)
+    if embedder.dimension:  # of a model before today's the index is there
+        vectors.ensure_index(embedder.model, embedder.dimension)
 
     def report(progress: indexer.Progress) -> None:
         jobs.report(job, progress)

@@ -175,6 +175,7 @@ def recover() -> None:
     Raises:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
+    jobs.forget_old()
     waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)
     for repository_id in waiting.order_by().distinct():
         queue.enqueue(repository_id)

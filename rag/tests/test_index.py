@@ -101,7 +101,7 @@ def test_a_new_way_of_cutting_has_files_indexed_anew(embeddings: Embeddings, ali
 def test_many_files_share_a_request_to_the_model(embeddings: Embeddings, alice: Any) -> None:
     job = services.index(user=alice, repository="default", files=[source(n) for n in range(60)])
     assert (job.status, job.chunks) == ("succeeded", 60)
-    assert len(embeddings.requests) == 2
+    assert len(embeddings.requests) == 8
     assert len(embeddings.texts) == 2 * 60  # each chunk's code, and what it is in plain words
 
 
@@ -211,7 +211,7 @@ def test_without_credentials(api: Api) -> None:
 
 
 def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.runner.PATIENT_RETRIES", 0)
+    monkeypatch.setattr("rag.runner.QUICK_RETRIES", 0)
     embeddings.fails(400)
     assert error(send(patient, alice, ("a.py", ADD))) == (502, "embeddings_error")
     embeddings.fails(503)
@@ -221,7 +221,7 @@ def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: Embedd
 
 
 def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.runner.PATIENT_RETRIES", 0)
+    monkeypatch.setattr("rag.runner.QUICK_RETRIES", 0)
     settings.EMBEDDINGS_BASE_URL = "http://127.0.0.1:9/v1"
     job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")

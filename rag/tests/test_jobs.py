@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -100,9 +101,9 @@ def test_a_killed_job_goes_on_elsewhere_without_duplicates(
 ) -> None:
     job = waiting_job(alice, MANY)
     with worker() as process:
-        with embeddings.held(after=2):
+        with embeddings.held(after=8):
             services.recover()
-            assert all(embeddings.asked.acquire(timeout=30) for _ in range(3))  # two requests are written, one waits
+            assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))  # eight requests are written, one waits
             process.send_signal(signal.SIGKILL)
             process.wait(10)
     done_before = File.objects.count()
@@ -144,6 +145,16 @@ def test_a_folders_job_whose_command_was_killed_is_ended(alice: Any, embeddings:
     runner.run(job.repository_id)
     job.refresh_from_db()
     assert job.error_code == "indexing_interrupted"
+
+
+def test_jobs_that_ended_long_ago_are_forgotten(alice: Any, embeddings: Embeddings) -> None:
+    job = services.index(user=alice, repository="default", files=MANY[:1])
+    assert job.finished_at
+    waiting = waiting_job(alice, MANY[:1])
+    jobs.forget_old(job.finished_at + jobs.KEPT)
+    assert IndexJob.objects.count() == 2
+    jobs.forget_old(job.finished_at + jobs.KEPT + timedelta(seconds=1))
+    assert IndexJob.objects.get() == waiting
 
 
 # -- Queueing up -------------------------------------------------------------------------------------------------------
@@ -211,7 +222,7 @@ def test_a_repository_deleted_meanwhile(alice: Any, embeddings: Embeddings) -> N
     def delete(_: object) -> None:
         Repository.objects.all().delete()
 
-    runner._guarded(job, lambda: runner._index(job, jobs.uploads(job), delete))
+    runner._guarded(job, lambda: runner._index(job, jobs.uploads(job), 0, delete))
     assert not IndexJob.objects.exists() and not Chunk.objects.exists()
     with pytest.raises(UnknownRepository):
         services.delete(user=alice, repository="default")
