@@ -1,5 +1,6 @@
 """Embedding models, reached in one place: any server with OpenAI's `/v1/embeddings`."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +16,11 @@ RETRY_S = 5
 OVERLOADED = {408, 409, 429, 502, 503, 504, 529}
 # What the model adds to a text of its own, such as BERT's [CLS] and [SEP].
 FRAME_TOKENS = 2
+TOO_LONG = re.compile(r"too (large|long)|maximum (context|input) length", re.IGNORECASE)  # llama.cpp's words, OpenAI's
+
+
+class TooLong(Exception):
+    """The server refuses a text for its length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +52,31 @@ class Embedder:
         """
         cut = [tokens.cut(text, self.window - FRAME_TOKENS) or "-" for text in texts]
         try:
+            return self._ask(cut)
+        except TooLong:
+            return [self._shortened(text) for text in cut]
+
+    def _shortened(self, text: str) -> list[float]:
+        """Half of a text, and half of that: a server may count in other tokens than we do."""
+        while text:
+            try:
+                return self._ask([text])[0]
+            except TooLong:
+                text = text[: len(text) // 2]
+        raise EmbeddingsFailed("The embedding model finds every text too long.")
+
+    def _ask(self, cut: Sequence[str]) -> list[list[float]]:
+        try:
             answer = _client(self).embeddings.create(model=self.model, input=cut, encoding_format="float")
         except openai.APIStatusError as e:
+            if TOO_LONG.search(e.message):
+                raise TooLong from e
             raise _of_status(e) from e
         except openai.APIConnectionError as e:  # a time-out is one too
             raise EmbeddingsUnavailable(retry_after=RETRY_S) from e
         except (openai.OpenAIError, ValueError) as e:
             raise EmbeddingsFailed("The embedding model sent something that is no embeddings.") from e
-        return self._checked(answer, len(texts))
+        return self._checked(answer, len(cut))
 
     def _checked(self, answer: openai.types.CreateEmbeddingResponse, wanted: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]

@@ -15,7 +15,7 @@ from rag import embedders, vectors, words
 from rag.embedders import Embedder
 from rag.models import Repository, Term
 
-TEXT = 0.3
+TEXT = 0.2
 DENSE_CANDIDATES = 100
 INDEX_ENTRIES = 120  # that pgvector looks at (hnsw.ef_search): a few more than are wanted
 # Below so many chunks all are compared: quicker than the index, and exact.

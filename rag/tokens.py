@@ -1,6 +1,7 @@
 """Lengths in the embedding model's own tokens: what is too long for it is cut, never refused."""
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rag import grammars
 # Without the model's tokenizer: bytes that make a token at least. Code comes to about 3; more tokens than the model
 # takes would be refused, so the guess is careful.
 BYTES_A_TOKEN = 2
+ENDLESS = re.compile(r"([^\W_]{99})(?=[^\W_])")
 
 
 def text_splitter(capacity: int) -> TextSplitter:
@@ -30,7 +32,11 @@ def code_splitter(language: str, capacity: int) -> CodeSplitter:
 
 
 def cut(text: str, capacity: int) -> str:
-    """The beginning of a text, as much as the model takes."""
+    """The beginning of a text, as much as the model takes; endless words are broken.
+
+    BERT's own tokenizer takes a word of more than 100 characters for one unknown token, llama.cpp for its many pieces.
+    """
+    text = ENDLESS.sub(r"\1 ", text)
     if len(text.encode()) <= capacity:  # a token is a byte at least
         return text
     return next(iter(_cutter(capacity).chunks(text)), "")

@@ -141,6 +141,25 @@ def test_hostile_content_is_stored_as_it_is(api: Api, alice: Any) -> None:
     assert chunk.file.path == 'it\'s %s "quoted"; DROP TABLE rag_file;--.py'
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"blob = '{'A' * 4_000}'\n" + "x = 1\n" * 20,
+        f"blob = '{'é' * 4_000}'\n" + "x = 1\n" * 20,
+        "名前 = '日本語の長い文章です' * 9\n" * 200,
+        "(" * 4_000 + "\nx = 1\n" * 20,
+        "\t" * 15_000 + "x = 1",
+        "if x:\n" + "".join(" " * n + "if x:\n" for n in range(1, 150)),
+        "\U0001f600 smile\n" * 1_000,
+        "a\r\nb\x0cc\u2028d = 1\n" * 500,
+    ],
+)
+def test_strange_content_is_indexed_by_the_real_model(api: Api, alice: Any, content: str) -> None:
+    answer = index(api, alice, ("strange.py", content))
+    assert answer["indexed"] == 1
+    assert answer["vectors"] == Chunk.objects.filter(file__repository__user=alice).count() > 0
+
+
 def test_broken_utf8_is_refused(api: Api, alice: Any) -> None:
     headers = {**api.as_(alice), "Content-Type": "application/json"}
     body = b'{"files": [{"path": "a.py", "content": "caf\xe9"}]}'

@@ -1,0 +1,120 @@
+"""rag.embedders with the embedded model: all-MiniLM-L6-v2 as converted here, next to what its authors publish."""
+
+from math import sqrt
+from typing import Any
+
+import pytest
+
+from rag import embedders, tokens
+from rag.embedders import Embedder
+from rag.errors import EmbeddingsFailed, EmbeddingsUnavailable
+from testing.embeddings import Embeddings
+
+
+def cosine(one: list[float], other: list[float]) -> float:
+    product = sum(a * b for a, b in zip(one, other, strict=True))
+    return product / sqrt(sum(a * a for a in one)) / sqrt(sum(b * b for b in other))
+
+
+def test_it_is_the_model_its_authors_describe() -> None:
+    """The similarities are those of the model's page; 8 bits cost less than a hundredth."""
+    person, *others = embedders.current().embed(
+        ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
+    )
+    assert [cosine(person, other) for other in others] == pytest.approx([0.695, 0.943, 0.257], abs=0.01)
+    assert len(person) == 384
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "word " * 5_000,
+        "x" * 100_000,
+        "größe_ändern(日本語) " * 1_000,
+        "\U0001f600" * 3_000,
+        "a.b->c[d]{e}(f)+g-h*i/j;" * 500,
+        "",
+        " \n\t",
+        "\x01\x02\u202e\ufffd",
+        "a\r\nb\x0cc\u2028d = 1\n" * 500,
+        "[CLS] [SEP] [MASK] [PAD]" * 400,
+    ],
+)
+def test_any_text_is_embedded_however_long(text: str) -> None:
+    """The server refuses what is longer than the model's window, so a text that counts wrongly would fail here."""
+    [vector] = embedders.current().embed([text])
+    assert len(vector) == 384
+
+
+def test_a_server_that_finds_a_text_too_long_gets_less_of_it(embeddings: Embeddings) -> None:
+    answer = embeddings._answer
+
+    def limited(request: dict[str, Any]) -> tuple[int, bytes]:
+        if any(len(text) > 100 for text in request["input"]):
+            return 500, b'{"error": {"message": "input (603 tokens) is too large to process."}}'
+        return answer(request)
+
+    embeddings._answer = limited  # type: ignore[method-assign]
+    try:
+        vectors = Embedder(embeddings.base_url, "", "any", 384, 512, retries=0).embed(["short", "long " * 60])
+    finally:
+        del embeddings._answer
+    assert len(vectors) == 2
+    assert [len(text) for text in embeddings.texts] == [5, 75]
+
+
+def test_the_order_is_that_of_the_texts() -> None:
+    texts = [f"the number {n} of many" for n in range(40)]
+    embedder = embedders.current()
+    together, alone = embedder.embed(texts), embedder.embed(texts[17:18])
+    assert cosine(together[17], alone[0]) > 0.999
+    assert cosine(together[16], alone[0]) < 0.999
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "retry_s"),
+    [
+        (429, EmbeddingsUnavailable, 5),
+        (503, EmbeddingsUnavailable, 5),
+        (400, EmbeddingsFailed, None),
+        (401, EmbeddingsFailed, None),
+        (404, EmbeddingsFailed, None),
+        (500, EmbeddingsFailed, None),
+    ],
+)
+def test_what_is_worth_trying_again_says_so(
+    embeddings: Embeddings, status: int, kind: type[Exception], retry_s: int | None
+) -> None:
+    embeddings.fails(status)
+    embedder = Embedder(embeddings.base_url, "", "any", 384, 512, retries=0)
+    with pytest.raises(kind) as caught:
+        embedder.embed(["text"])
+    assert caught.value.retry_after == retry_s  # type: ignore[attr-defined]
+
+
+def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:
+    answers = iter([503, 200])
+    answer = embeddings._answer
+    embeddings._answer = lambda request: (next(answers), answer(request)[1])  # type: ignore[method-assign]
+    try:
+        assert len(Embedder(embeddings.base_url, "", "any", 384, 512, retries=1).embed(["text"])) == 1
+    finally:
+        del embeddings._answer
+    assert len(embeddings.requests) == 2
+
+
+def test_a_key_is_in_no_text_of_the_embedder() -> None:
+    assert repr(Embedder("http://127.0.0.1/v1", "sk-planted", "any", 384, 512)) == "Embedder(any)"
+
+
+@pytest.mark.parametrize("capacity", [8, 60, 400])
+def test_a_cut_text_is_the_beginning_of_the_whole(capacity: int) -> None:
+    text = "def f(a):\n    return a + 1\n\n" * 100
+    cut = tokens.cut(text, capacity)
+    assert text.startswith(cut)
+    assert 0 < len(cut) < len(text)
+
+
+def test_lengths_are_estimated_without_a_tokenizer(settings: Any) -> None:
+    settings.EMBEDDINGS_TOKENIZER = ""
+    assert len(tokens.cut("word " * 1_000, 77)) <= 77 * tokens.BYTES_A_TOKEN
