@@ -65,7 +65,7 @@ class Embedder:
                 text = text[: len(text) // 2]
         raise EmbeddingsFailed("The embedding model finds every text too long.")
 
-    def _ask(self, cut: Sequence[str]) -> list[list[float]]:
+    def _ask(self, cut: list[str]) -> list[list[float]]:
         try:
             answer = _client(self).embeddings.create(model=self.model, input=cut, encoding_format="float")
         except openai.APIStatusError as e:
