@@ -106,7 +106,7 @@ def files_per_second(job: IndexJob) -> float:
 
 def failure(job: IndexJob) -> LunaError:
     """Why a job has failed."""
-    return LunaError.of(job.error_code, job.error)
+    return LunaError.with_code(job.error_code, job.error)
 
 
 def _load(job_id: UUID) -> IndexJob | None:
