@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from rag import chunking, services, skipping
+from rag import chunking, indexer, services, skipping
 from rag.errors import EmbeddingsNotConfigured
 from rag.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Upload, Vector
@@ -272,3 +272,16 @@ def test_a_text_that_is_too_long_for_the_model_is_cut(embeddings: Embeddings, al
     services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     services.find(user=alice, repository="default", query="password " * 2_000, limit=1)
     assert len(embeddings.texts[-1].split()) <= settings.EMBEDDINGS_WINDOW
+
+
+def test_the_model_reads_the_beginning_of_code_and_all_of_prose(embeddings: Embeddings, alice: Any) -> None:
+    code = "def total(order):\n" + "    order.add(order.tax)\n" * 40
+    prose = "# Taxes\n\n" + "Each order pays its own tax.\n" * 40
+
+    services.index(
+        user=alice, repository="default", files=[SourceFile("total.py", code), SourceFile("taxes.md", prose)]
+    )
+
+    assert code[: indexer.OPENING] in embeddings.texts
+    assert prose.rstrip() in embeddings.texts
+    assert Chunk.objects.get(file__path="total.py", file__repository__user=alice).content == code.rstrip()
