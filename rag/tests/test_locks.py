@@ -1,0 +1,127 @@
+"""rag.locks: whose they are, and what becomes of them with their connection."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+import pytest
+from django.db import OperationalError, connection, transaction
+
+from rag import jobs, locks, runner
+from rag.models import Chunk, File, IndexJob
+from rag.tests.conftest import source
+from rag.tests.test_jobs import waiting_job
+from testing.embeddings import Embeddings
+
+
+def in_thread(work: Callable[[], Any]) -> Any:
+    """The result of something done over a connection of its own."""
+    found: list[Any] = []
+
+    def call() -> None:
+        found.append(work())
+        connection.close()
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(30)
+    return found[0]
+
+
+def is_free(subject: str, number: int) -> bool:
+    def look() -> bool:
+        with locks.held(subject, number) as mine:
+            return mine
+
+    return bool(in_thread(look))
+
+
+def hang_up() -> None:
+    """End this thread's connection as a restart of PostgreSQL does, which the thread has not noticed yet."""
+    pid = connection.connection.info.backend_pid
+    with psycopg.connect(connection.connection.info.dsn, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+
+def test_it_works(database: None) -> None:
+    with locks.held("test", 1) as mine:
+        assert mine
+        assert not is_free("test", 1)
+        assert is_free("test", 2) and is_free("other", 1)
+    assert is_free("test", 1)
+
+
+def test_a_failure_gives_it_back(database: None) -> None:
+    with pytest.raises(ValueError, match="inside"), locks.held("test", 1):
+        raise ValueError("inside")
+    assert is_free("test", 1)
+
+
+def test_a_number_of_any_size(database: None) -> None:
+    with locks.held("test", 2**40 + 3) as mine:
+        assert mine
+        assert not is_free("test", 2**40 + 3)
+
+
+def test_a_lost_connection_takes_it_along(database: None) -> None:
+    """Django connects anew by itself; what follows would be done without the lock, beside its next holder."""
+    with pytest.raises(OperationalError, match="with it the lock"), locks.held("test", 1):
+        hang_up()
+        assert is_free("test", 1)
+        File.objects.exists()
+    assert not File.objects.exists()  # behind the block the new connection serves
+    assert is_free("test", 1)
+
+
+def test_a_transaction_that_begins_behind_the_loss_is_refused_too(database: None) -> None:
+    with pytest.raises(OperationalError), locks.held("test", 1):
+        hang_up()
+        with transaction.atomic():
+            File.objects.exists()
+    assert is_free("test", 1)
+
+
+def test_an_inner_lock_is_lost_with_the_outer_one(database: None) -> None:
+    with pytest.raises(OperationalError), locks.held("test", 1):
+        hang_up()
+        with locks.held("test", 2):
+            pass
+    assert is_free("test", 1) and is_free("test", 2)
+
+
+def test_a_job_that_has_lost_its_lock_is_left_to_whoever_takes_it(alice: Any, embeddings: Embeddings) -> None:
+    """The connection ends while the model is asked; the next holder does what was not done, and nobody else does."""
+    job = waiting_job(alice, [source(n) for n in range(90)])
+    answer, asked = embeddings._answer, iter(range(1_000))
+
+    def loses(request: dict[str, Any]) -> tuple[int, bytes]:
+        if next(asked) == 8:  # 64 files are written
+            hung_up.append(in_other_thread())
+        return answer(request)
+
+    hung_up: list[object] = []
+    pid = connection.connection.info.backend_pid
+    dsn = connection.connection.info.dsn
+
+    def in_other_thread() -> object:
+        with psycopg.connect(dsn, autocommit=True) as other:
+            return other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone()
+
+    embeddings._answer = loses  # type: ignore[method-assign]
+    try:
+        with pytest.raises(OperationalError):
+            runner.run(job.repository_id)
+    finally:
+        del embeddings._answer
+    assert hung_up == [(True,)]
+    job.refresh_from_db()
+    assert (job.status, job.files_done, File.objects.count()) == ("running", 64, 64)
+
+    in_thread(lambda: runner.run(job.repository_id))
+
+    job.refresh_from_db()
+    assert (job.status, job.files_done, job.attempts, job.error_code) == ("succeeded", 90, 2, "")
+    assert Chunk.objects.count() == 90
+    assert jobs.next_of(job.repository_id) is None
+    assert IndexJob.objects.count() == 1
