@@ -39,9 +39,9 @@ def create(repository: Repository, files: list[SourceFile]) -> IndexJob:
 
 def begin(job: IndexJob) -> IndexJob:
     """It is being done now, perhaps not for the first time."""
-    job.refresh_from_db()
     started = job.started_at or datetime.now(UTC)
-    return _change(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, error_code="")
+    fresh = {"error_code": "", "error": "", "finished_at": None}
+    return _change(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, **fresh)
 
 
 @transaction.atomic

@@ -9,8 +9,9 @@ from uuid import UUID
 import orjson
 
 from lunaos import database, events
-from lunaos.errors import LunaError, NotFound
-from rag import jobs
+from lunaos.errors import LunaError
+from rag import embedders, jobs
+from rag.errors import EmbeddingsUnavailable, UnknownRepository
 from rag.models import IndexJob, JobStatus
 
 Entry = tuple[int, bytes]
@@ -36,7 +37,7 @@ class Follower:
         """The job's event, where it has changed since the last one; None when the last one has been read.
 
         Raises:
-            NotFound: it has been deleted with its repository.
+            UnknownRepository: it has been deleted with its repository.
         """
         deadline = time.monotonic() + within_s
         while not self._ended:
@@ -67,7 +68,7 @@ class Follower:
         """The job as it is now."""
         job = await database.call(_load, self._job_id, patience_s=PATIENCE_S)
         if job is None:
-            raise NotFound("The job has gone with its repository.")
+            raise UnknownRepository("The job has gone with its repository.")
         return job
 
     async def _wait(self, seconds: float) -> None:
@@ -106,7 +107,8 @@ def files_per_second(job: IndexJob) -> float:
 
 def failure(job: IndexJob) -> LunaError:
     """Why a job has failed."""
-    return LunaError.with_code(job.error_code, job.error)
+    retry_after = embedders.RETRY_S if job.error_code == EmbeddingsUnavailable.code else None
+    return LunaError.with_code(job.error_code, job.error, retry_after=retry_after)
 
 
 def _load(job_id: UUID) -> IndexJob | None:

@@ -5,6 +5,7 @@ from kombu.exceptions import OperationalError
 
 from lunaos import redis
 
+NAME = "indexing"
 TASK = "rag.tasks.index"
 DOWN = (OperationalError, redis.RedisError, OSError)
 
@@ -16,3 +17,12 @@ def enqueue(repository_id: int) -> None:
         OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
     """
     current_app.send_task(TASK, [repository_id])
+
+
+def length() -> int:
+    """Messages that no worker has taken yet.
+
+    Raises:
+        RedisError: the queue cannot be reached.
+    """
+    return redis.client().llen(NAME)

@@ -75,7 +75,7 @@ INDEX: dict[str, Any] = {
         202: OpenApiResponse(JobSerializer, description="It takes longer; follow the job at `Location`."),
         **errors(
             *(ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
-            *(IndexingInterrupted, UnknownRepository, NotFound),
+            *(IndexingInterrupted, UnknownRepository),
         ),
     },
 }
@@ -112,6 +112,6 @@ JOB_EVENTS: dict[str, Any] = {
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(JOB_EVENT, description="An event whenever the job has moved on."),
         204: OpenApiResponse(description="The job has ended and you have its last event."),
-        **errors(NotFound),
+        **errors(NotFound, UnknownRepository),
     },
 }

@@ -9,11 +9,12 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Count, Sum
 
 from accounts.models import User
 from lunaos.errors import NotFound
-from rag import embedders, folders, jobs, paths, progress, queue, runner, search, store
+from rag import embedders, folders, jobs, locks, paths, progress, queue, runner, search, store
 from rag.errors import EmbeddingsFailed, ReindexRequired, RepositoryBusy, UnknownRepository
 from rag.indexer import Progress, SourceFile, judge
 from rag.models import Chunk, File, IndexJob, JobKind, Repository
@@ -51,15 +52,18 @@ def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJ
     Raises:
         EmbeddingsNotConfigured: nothing is written then.
         ReindexRequired: the repository's vectors are of another model than new ones would be.
+        UnknownRepository: it was deleted meanwhile.
     """
     files = [judge(file) for file in files]
-    job = jobs.create(open_repository(user, repository), files)
+    try:
+        job = jobs.create(open_repository(user, repository), files)
+    except IntegrityError:  # it was deleted between the two
+        job = jobs.create(open_repository(user, repository), files)
     small = sum(len(file.content or "") for file in files) <= settings.RAG_INLINE_CHARACTERS
     if not small or not runner.run_alone(job) or jobs.next_of(job.repository_id):
         with suppress(*queue.DOWN):  # `recover` sends it when the queue is back
             queue.enqueue(job.repository_id)
-    job.refresh_from_db()
-    return job
+    return _as_it_is(job)
 
 
 def index_folder(
@@ -84,7 +88,7 @@ def index_folder(
     if not runner.run_folder(job, folders.read(root, found), told):
         job.delete()
         raise RepositoryBusy()
-    job.refresh_from_db()
+    job = _as_it_is(job)
     if job.error_code:
         raise progress.failure(job)
     gone = set(File.objects.filter(repository=opened).values_list("path", flat=True)) - set(found)
@@ -101,9 +105,10 @@ def open_repository(user: User, name: str) -> Repository:
     model = embedders.current().model
     repository, _ = Repository.objects.get_or_create(user=user, name=paths.clean_name(name), defaults={"model": model})
     if repository.model != model:
-        if Chunk.objects.filter(repository=repository).exists():
-            raise _reindex_required(repository)
-        store.switch(repository, model)
+        with locks.held(runner.SUBJECT, repository.pk) as mine:  # a worker may be filling it by the other model
+            if not mine or Chunk.objects.filter(repository=repository).exists():
+                raise _reindex_required(repository)
+            store.switch(repository, model)
     return repository
 
 
@@ -130,7 +135,7 @@ def find(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
     found = locate(user=user, repository=repository)
     try:
         return search.search(found, query, limit) if found else []
-    except EmbeddingsFailed as e:
+    except (EmbeddingsFailed, DataError) as e:  # a server that takes any model's name gives vectors of another length
         if found and found.model != settings.EMBEDDINGS_MODEL:
             raise _reindex_required(found) from e
         raise
@@ -150,8 +155,12 @@ def delete(*, user: User, repository: str) -> None:
     Raises:
         UnknownRepository: with the names there are.
     """
-    if not Repository.objects.filter(user=user, name=repository).delete()[0]:
-        raise _unknown(user, repository)
+    with transaction.atomic():
+        # for update: who adds a job at this moment waits, and finds it gone
+        found = Repository.objects.select_for_update().filter(user=user, name=repository).first()
+        if found is None:
+            raise _unknown(user, repository)
+        found.delete()
 
 
 def job(*, user: User, job_id: UUID) -> IndexJob:
@@ -170,12 +179,14 @@ def recover() -> None:
     """Have workers look at all repositories with jobs that have not ended.
 
     One that is at it holds the repository's lock, and the others return at once; so a job whose worker has died, or
-    whose message was lost, goes on.
+    whose message was lost, goes on. That is noticed when the queue is empty; until then it holds work enough.
 
     Raises:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
     jobs.forget_old()
+    if queue.length():
+        return
     waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)
     for repository_id in waiting.order_by().distinct():
         queue.enqueue(repository_id)
@@ -192,6 +203,14 @@ def start_reindexing(repositories: Sequence[Repository]) -> list[IndexJob]:
             with suppress(*queue.DOWN):
                 queue.enqueue(repository.pk)
     return started
+
+
+def _as_it_is(job: IndexJob) -> IndexJob:
+    try:
+        job.refresh_from_db()
+    except IndexJob.DoesNotExist as e:
+        raise UnknownRepository("The repository was deleted while it was indexed.") from e
+    return job
 
 
 def _summary(repository: Repository, rows: list[Any]) -> Summary:

@@ -13,6 +13,9 @@ def count(repository: Repository) -> None:
     if abs(chunks - repository.chunks) <= DRIFT * repository.chunks and repository.chunks:
         return
     with transaction.atomic(), connection.cursor() as cursor:
+        # in the order in which a deletion takes them, or the two would wait for each other
+        if not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).exists():
+            return
         Term.objects.filter(repository=repository).delete()
         cursor.execute(
             "INSERT INTO rag_term (repository_id, word, chunks) SELECT %s, word, ndoc FROM ts_stat(%s)",
