@@ -1,9 +1,13 @@
-"""Repositories and index jobs, for staff: to read; a repository can be deleted and sent to be indexed anew."""
+"""Repositories and index jobs, for staff: to read and to delete; a repository can be sent to be indexed anew.
+
+Who deletes a repository needs the permission to delete its jobs as well; a job that is deleted alone is broken off.
+"""
 
 from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
+from lunaos.errors import LunaError
 from rag import services
 from rag.models import IndexJob, Repository
 
@@ -35,7 +39,11 @@ class RepositoryAdmin(_ReadOnly):
 
     @admin.action(description="Move to today's embedding model, in the background", permissions=["view"])
     def reindex(self, request: HttpRequest, repositories: QuerySet[Repository]) -> None:
-        started = services.start_reindexing(list(repositories))
+        try:
+            started = services.start_reindexing(list(repositories))
+        except LunaError as e:
+            messages.error(request, str(e))
+            return
         messages.info(
             request, f"{len(started)} of {len(repositories)} are on their way; the others were there already."
         )
@@ -48,6 +56,3 @@ class IndexJobAdmin(_ReadOnly):
     list_select_related = ("repository",)
     search_fields = ("=id", "repository__name", "repository__user__email")
     date_hierarchy = "created_at"
-
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from rag import folders, locks, services
+from rag import folders, locks
 from rag.models import Chunk, File, IndexJob, Repository
 from testing.embeddings import Embeddings
 
@@ -127,20 +127,3 @@ def test_large_folders_are_read_a_part_at_a_time(tmp_path: Path, alice: Any, emb
     assert next(reader).path == "f000.py"
     assert run(tmp_path, alice, "--name", "many").startswith("250 files")
     assert Repository.objects.get(name="many").chunks == 250
-
-
-def test_the_admin_shows_and_reindexes(client: Any, alice: Any, embeddings: Embeddings, tree: Path) -> None:
-    run(tree, alice)
-    alice.is_staff = alice.is_superuser = True
-    alice.save()
-    client.force_login(alice)
-    for page in ("repository", "indexjob"):
-        response = client.get(f"/admin/rag/{page}/")
-        assert response.status_code == 200
-        assert b"shop" in response.content
-        assert client.get(f"/admin/rag/{page}/add/").status_code == 403
-    Repository.objects.update(model="model-of-old")
-    chosen = {"action": "reindex", "_selected_action": [str(Repository.objects.get().pk)]}
-    assert client.post("/admin/rag/repository/", chosen).status_code == 302
-    assert IndexJob.objects.filter(kind="reindex").count() == 1
-    assert services.start_reindexing(list(Repository.objects.all())) == []

@@ -1,0 +1,115 @@
+"""Repositories and index jobs in the admin."""
+
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from rag import services
+from rag.models import Chunk, File, IndexJob, Repository, Upload
+from rag.tests.conftest import source
+from rag.tests.test_jobs import waiting_job
+from testing.embeddings import Embeddings
+
+
+@pytest.fixture
+def staff_client(client: Any, make_user: Any) -> Any:
+    client.force_login(make_user("staff", is_staff=True, is_superuser=True))
+    return client
+
+
+@pytest.fixture
+def shop(alice: Any, embeddings: Embeddings) -> Repository:
+    """A repository with one job behind it."""
+    services.index(user=alice, repository="shop", files=[source(1), source(2)])
+    return Repository.objects.get()
+
+
+def test_it_works(staff_client: Any, shop: Repository, alice: Any) -> None:
+    job = IndexJob.objects.get()
+    for path, expected in {
+        "repository/": alice.email,
+        "repository/?q=shop": alice.email,
+        f"repository/{shop.pk}/change/": "all-minilm-l6-v2",
+        "indexjob/": "succeeded",
+        "indexjob/?q=shop": str(job.pk),
+        f"indexjob/?q={job.pk}": str(job.pk),
+        "indexjob/?status__exact=failed": "0 index jobs",
+        f"indexjob/{job.pk}/change/": "sent to the API",
+    }.items():
+        page = staff_client.get(f"/admin/rag/{path}")
+        assert page.status_code == 200, path
+        assert expected.lower() in page.content.decode().lower(), path
+
+
+@pytest.mark.parametrize("page", ["repository", "indexjob"])
+def test_nothing_can_be_added_or_changed(staff_client: Any, shop: Repository, page: str) -> None:
+    pk = shop.pk if page == "repository" else IndexJob.objects.get().pk
+    assert staff_client.get(f"/admin/rag/{page}/add/").status_code == 403
+    assert staff_client.post(f"/admin/rag/{page}/{pk}/change/", {"name": "other"}).status_code == 403
+    assert Repository.objects.get().name == "shop"
+
+
+@pytest.mark.parametrize("page", ["repository", "indexjob"])
+def test_a_page_costs_as_many_queries_whatever_its_length(
+    staff_client: Any, shop: Repository, alice: Any, bob: Any, page: str
+) -> None:
+    def queries() -> int:
+        with CaptureQueriesContext(
+            connection,
+        ) as captured:
+            assert staff_client.get(f"/admin/rag/{page}/").status_code == 200
+        return len(captured)
+
+    queries()  # the first one fills caches
+    before = queries()
+    for n in range(10):
+        services.index(user=(alice, bob)[n % 2], repository=f"more-{n}", files=[source(n)])
+    assert queries() == before
+
+
+def test_a_repository_is_deleted_with_all_of_it(staff_client: Any, shop: Repository, alice: Any) -> None:
+    """Its jobs too, also one that still waits with its files."""
+    waiting_job(alice, [source(3)], "shop")
+    page = f"/admin/rag/repository/{shop.pk}/delete/"
+    assert b"Yes, I" in staff_client.get(page).content
+    assert staff_client.post(page, {"post": "yes"}).status_code == 302
+    for model in (Repository, IndexJob, Upload, File, Chunk):
+        assert not model._default_manager.exists()
+
+
+def test_several_are_deleted_at_once(staff_client: Any, shop: Repository, alice: Any) -> None:
+    services.index(user=alice, repository="other", files=[source(1)])
+    chosen = [str(pk) for pk in Repository.objects.values_list("pk", flat=True)]
+    form = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
+    assert staff_client.post("/admin/rag/repository/", form).status_code == 302
+    assert not Repository.objects.exists() and not File.objects.exists()
+
+
+def test_those_of_another_model_are_sent_to_be_indexed_anew(staff_client: Any, shop: Repository, alice: Any) -> None:
+    services.index(user=alice, repository="current", files=[source(1)])
+    Repository.objects.filter(pk=shop.pk).update(model="model-of-old")
+    chosen = [str(pk) for pk in Repository.objects.values_list("pk", flat=True)]
+    form = {"action": "reindex", "_selected_action": chosen}
+
+    page = staff_client.post("/admin/rag/repository/", form, follow=True)
+
+    assert "1 of 2 are on their way" in page.content.decode()
+    assert IndexJob.objects.get(kind="reindex").repository == shop
+    staff_client.post("/admin/rag/repository/", form)
+    assert IndexJob.objects.filter(kind="reindex").count() == 1
+
+
+def test_without_a_model_the_action_says_so(staff_client: Any, shop: Repository, settings: Any) -> None:
+    settings.EMBEDDINGS_BASE_URL = ""
+    form = {"action": "reindex", "_selected_action": [str(shop.pk)]}
+    page = staff_client.post("/admin/rag/repository/", form, follow=True)
+    assert page.status_code == 200
+    assert "No embedding model is set up" in page.content.decode()
+
+
+def test_strangers_see_nothing(client: Any, alice: Any, shop: Repository) -> None:
+    client.force_login(alice)
+    for page in ("repository/", "indexjob/", f"repository/{shop.pk}/delete/"):
+        assert client.get(f"/admin/rag/{page}").status_code == 302
