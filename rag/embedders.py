@@ -1,9 +1,11 @@
 """Embedding models, reached in one place: any server with OpenAI's `/v1/embeddings`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from threading import BoundedSemaphore
 
 import httpx2
 import openai
@@ -17,6 +19,11 @@ OVERLOADED = {408, 409, 429, 502, 503, 504, 529}
 # What the model adds to a text of its own, such as BERT's [CLS] and [SEP].
 FRAME_TOKENS = 2
 TOO_LONG = re.compile(r"too (large|long)|maximum (context|input) length", re.IGNORECASE)  # llama.cpp's words, OpenAI's
+
+
+# Of a web process's threads only so many wait for the model at once: where it hangs, the others serve what needs none.
+TURNS = BoundedSemaphore(max(1, settings.THREADS // 2))
+TURN_WITHIN_S = 2.0
 
 
 class TooLong(Exception):
@@ -43,6 +50,11 @@ class Embedder:
     def __repr__(self) -> str:
         return f"Embedder({self.model})"
 
+    @property
+    def patient(self) -> bool:
+        """Whether no request waits for it, and with it a thread of the web process."""
+        return self.retries > 1
+
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """The vectors of some texts, in order; a text that is too long counts with its beginning.
 
@@ -67,7 +79,8 @@ class Embedder:
 
     def _ask(self, cut: list[str]) -> list[list[float]]:
         try:
-            answer = _client(self).embeddings.create(model=self.model, input=cut, encoding_format="float")
+            with self._turn():
+                answer = _client(self).embeddings.create(model=self.model, input=cut, encoding_format="float")
         except openai.APIStatusError as e:
             if TOO_LONG.search(e.message):
                 raise TooLong from e
@@ -77,6 +90,18 @@ class Embedder:
         except (openai.OpenAIError, ValueError) as e:
             raise EmbeddingsFailed("The embedding model sent something that is no embeddings.") from e
         return self._checked(answer, len(cut))
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self.patient:
+            yield
+        elif TURNS.acquire(timeout=TURN_WITHIN_S):
+            try:
+                yield
+            finally:
+                TURNS.release()
+        else:
+            raise EmbeddingsUnavailable(retry_after=RETRY_S)
 
     def _checked(self, answer: openai.types.CreateEmbeddingResponse, wanted: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]
@@ -122,7 +147,8 @@ def _embedder(base_url: str, api_key: str, model: str, dimension: int | None, re
 @cache
 def _client(embedder: Embedder) -> openai.OpenAI:
     """One client, and so one connection pool, a process."""
-    timeout = httpx2.Timeout(settings.EMBEDDINGS_TIMEOUT_S, connect=settings.LLM_CONNECT_TIMEOUT_S)
+    timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.patient else settings.EMBEDDINGS_QUICK_TIMEOUT_S
+    timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, settings.LLM_CONNECT_TIMEOUT_S))
     return openai.OpenAI(
         base_url=embedder.base_url,
         api_key=embedder.api_key or "none",

@@ -23,7 +23,7 @@ TAKE = """
 def held(subject: str, number: int) -> Iterator[bool]:
     """Try for a lock and hold it for the block; whether it was free.
 
-    A connection that is lost takes the lock along, and its successor has none: statements of the block are refused then.
+    A connection that is lost takes the lock along, and its successor has none: the block's statements are refused then.
 
     Args:
         subject, number: what it stands for, such as `rag.repository` and an id.

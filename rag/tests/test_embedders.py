@@ -1,5 +1,6 @@
 """rag.embedders with the embedded model: all-MiniLM-L6-v2 as converted here, next to what its authors publish."""
 
+from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 from typing import Any
 
@@ -101,6 +102,37 @@ def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:
     finally:
         del embeddings._answer
     assert len(embeddings.requests) == 2
+
+
+def test_a_server_that_hangs_is_given_up_soon_where_a_client_waits(embeddings: Embeddings, settings: Any) -> None:
+    settings.EMBEDDINGS_QUICK_TIMEOUT_S = 0.2
+    settings.EMBEDDINGS_TIMEOUT_S = 60.0
+    embedders._client.cache_clear()
+    try:
+        with embeddings.held(), pytest.raises(EmbeddingsUnavailable):
+            embedders.current().embed(["text"])  # with the time limit of jobs, the test's own would be passed
+    finally:
+        embedders._client.cache_clear()
+    assert len(embeddings.requests) == 2
+
+
+def test_a_hanging_server_holds_half_of_the_threads_only(
+    embeddings: Embeddings, settings: Any, monkeypatch: Any
+) -> None:
+    """Whoever comes when its turns are taken is refused; a job, which holds no request's thread, waits."""
+    monkeypatch.setattr("rag.embedders.TURN_WITHIN_S", 0.1)
+    half = settings.THREADS // 2
+    with ThreadPoolExecutor(half + 1) as threads:
+        with embeddings.held():
+            holding = [threads.submit(embedders.current().embed, ["text"]) for _ in range(half)]
+            assert all(embeddings.asked.acquire(timeout=10) for _ in holding)
+            with pytest.raises(EmbeddingsUnavailable) as caught:
+                embedders.current().embed(["one too many"])
+            patient = threads.submit(embedders.current(retries=6).embed, ["a job's"])
+            assert embeddings.asked.acquire(timeout=10)
+        assert all(len(future.result(10)) == 1 for future in [*holding, patient])
+    assert caught.value.retry_after == 5
+    assert len(embedders.current().embed(["afterwards"])) == 1
 
 
 def test_a_key_is_in_no_text_of_the_embedder() -> None:
