@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import asdict
 from decimal import Decimal
+from itertools import takewhile
 
 import orjson
 
@@ -13,10 +14,21 @@ from runs.models import Run, RunStep
 from runs.recorder import Event
 from runs.texts import storable
 
+OPENING = ("chain_start", "rag")
+
 
 def chain_start(run: Run, **more: int) -> Event:
     """`chain_start`; with `fromStep` where a failed chain is taken up again."""
     return {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
+
+
+def opening(run: Run, grounded: list[Event]) -> list[Event]:
+    """What a chain's stream says before its first step.
+
+    Args:
+        grounded: the `rag` event, where the request wants passages.
+    """
+    return [chain_start(run), *grounded]
 
 
 def step_start(run: Run, position: int, cuts: list[Cut], told: list[bytes]) -> Event:
@@ -59,15 +71,16 @@ def chain_done(steps: list[RunStep]) -> Event:
     }
 
 
-def untold(run: Run, succeeded: list[RunStep], told: list[bytes]) -> Iterator[Event]:
+def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = "") -> Iterator[Event]:
     """What was written down and is missing in the log: a worker died between the two, or Valkey has lost its data.
 
     Args:
         succeeded: steps that need not be done again, in order.
         told: the chain's events so far.
+        kept: its events as they are stored: the opening, and of a resumed chain what came before.
     """
     if not told:
-        yield chain_start(run)
+        yield from _opening_of(kept) or [chain_start(run)]
     texts, done = _told(told)
     for step in succeeded:
         if step.position not in texts:
@@ -76,6 +89,10 @@ def untold(run: Run, succeeded: list[RunStep], told: list[bytes]) -> Iterator[Ev
         yield from chunks([rest] if rest else [])
         if step.position not in done:
             yield step_done(step)
+
+
+def _opening_of(kept: str) -> list[Event]:
+    return list(takewhile(lambda event: event["type"] in OPENING, map(orjson.loads, kept.encode().splitlines())))
 
 
 def _told(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:

@@ -33,6 +33,7 @@ class Chain:
 
     Args:
         text: the request's context.
+        kept: its events as they are stored.
         ended: steps that have ended, by position; those of an earlier execution included.
         first_token_ms: from the request to the first piece of any answer, None before it.
         answer: what the step under way is being told, None between steps.
@@ -41,6 +42,7 @@ class Chain:
     run: Run
     recorder: Recorder
     text: str
+    kept: str
     ended: dict[int, RunStep]
     first_token_ms: int | None
     answer: Answer | None = None
@@ -70,7 +72,7 @@ async def _execute(recorder: Recorder) -> None:
         return
     try:
         if recorder.stop is None:
-            recorder.record(*events.untold(chain.run, chain.succeeded, recorder.lines))
+            recorder.record(*events.untold(chain.run, chain.succeeded, recorder.lines, chain.kept))
             await _steps(chain)
             await _finish(chain, Status.SUCCEEDED, "", events.chain_done(chain.succeeded))
         else:  # that was asked for before there was anything to break off
@@ -92,16 +94,16 @@ async def _claim(recorder: Recorder) -> Chain | None:
     if run is None:
         return None
     recorder.take_up([line for _, line in await log.take_over(run.pk, run.attempt)])
-    text, steps = await _database(_load, run)
+    text, kept, steps = await _database(_load, run)
     if run.cancel_requested_at and recorder.stop is None:
         recorder.stop = Stop.CANCELLED
     recorder.attempt = run.attempt
-    return Chain(run, recorder, text, {step.position: step for step in steps}, run.first_token_ms)
+    return Chain(run, recorder, text, kept, {step.position: step for step in steps}, run.first_token_ms)
 
 
-def _load(run: Run) -> tuple[str, list[RunStep]]:
+def _load(run: Run) -> tuple[str, str, list[RunStep]]:
     text = texts.text_of(run)
-    return text.input if text else "", texts.steps_of(run)
+    return text.input if text else "", text.events if text else "", texts.steps_of(run)
 
 
 async def _steps(chain: Chain) -> None:

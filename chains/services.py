@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from uuid import UUID
 
 import orjson
@@ -79,8 +80,10 @@ def start(
     _require(user, experts)
     targets = agents.reachable(asked)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
+    opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
     begun = runs.begin(
         user=user,
+        opening=opening,
         text=grounded.added_to(context) if grounded else context,
         once=once,
         chain=chain or CUSTOM,
@@ -92,7 +95,7 @@ def start(
         attempt=0,
     )
     if not begun.replayed:
-        _hand_over(begun.run, [events.chain_start(begun.run), *([grounded.event] if grounded else [])])
+        _hand_over(begun.run, opening(begun.run))
     return begun
 
 

@@ -1,11 +1,13 @@
 """A run's life: begun with a reservation, looked up by its owner, cancelled; `outcomes` has its end."""
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Coalesce, Now
@@ -15,9 +17,9 @@ from accounts.models import User
 from billing import quota
 from lunaos import redis
 from lunaos.errors import NotFound
-from runs import outcomes
+from runs import outcomes, texts
 from runs.models import UNFINISHED, Charge, Run, Status
-from runs.recorder import Recorder
+from runs.recorder import Event, Recorder
 
 CANCEL_CHANNEL = "lunaos:cancel"
 
@@ -33,7 +35,7 @@ BEGIN = f"""
     ),
     text AS (
         INSERT INTO runs_text (run_id, expires_at, input, output, events)
-        SELECT id, expires_at, %(input)s, '', '' FROM run
+        SELECT id, expires_at, %(input)s, '', %(events)s FROM run
     )
     SELECT executions FROM reserved
 """  # noqa: S608 - the columns are the model's
@@ -71,12 +73,20 @@ def begun_before(*, user: User, once: idempotency.Once | None) -> Begun | None:
     return _replay(user, earlier) if earlier else None
 
 
-def begin(*, user: User, text: str, once: idempotency.Once | None = None, **fields: Any) -> Begun:
+def begin(
+    *,
+    user: User,
+    text: str,
+    once: idempotency.Once | None = None,
+    opening: Callable[[Run], Sequence[Event]] = lambda run: (),
+    **fields: Any,
+) -> Begun:
     """Reserve an execution and write the run, in one statement.
 
     Args:
         text: what goes in.
         once: the request's idempotency key, where it has one.
+        opening: what its stream says before anybody executes it, kept for the case that the log is lost.
         fields: of the run: agent or chain and steps, provider, model, request_id, status.
 
     Raises:
@@ -93,15 +103,16 @@ def begin(*, user: User, text: str, once: idempotency.Once | None = None, **fiel
         expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
         **fields,
     )
+    content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
     if once is None:
-        return Begun(run, _insert(run, allowance, text))
+        return Begun(run, _insert(run, allowance, content))
     with transaction.atomic():
         earlier = idempotency.claim(user=user, once=once, result=str(run.pk))
         if earlier and (replay := _replay(user, earlier)):
             return replay
         if earlier:
             idempotency.replace(user=user, once=once, result=str(run.pk))
-        return Begun(run, _insert(run, allowance, text))
+        return Begun(run, _insert(run, allowance, content))
 
 
 def _replay(user: User, run_id: str) -> Begun | None:
@@ -111,10 +122,10 @@ def _replay(user: User, run_id: str) -> Begun | None:
     return Begun(run, quota.current(user, datetime.now(UTC)), replayed=True)
 
 
-def _insert(run: Run, allowance: dict[str, Any], text: str) -> quota.Usage:
+def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
     row = {column: getattr(run, column) for column in _COLUMNS}
     with connection.cursor() as cursor:
-        cursor.execute(BEGIN, {**row, **allowance, "input": text})
+        cursor.execute(BEGIN, {**row, **allowance, **content})
         reserved = cursor.fetchone()
     if reserved is None:
         raise quota.exceeded(run.user)

@@ -66,3 +66,14 @@ def test_only_the_last_beginning_of_a_step_counts() -> None:
 
 def test_a_nul_is_not_stored_and_not_missed() -> None:
     assert missing([step(1, "ab")], START, STEP_1, say("a\0b"), DONE_1) == []
+
+
+def test_the_log_has_lost_what_came_before_the_first_step() -> None:
+    """The stored opening is told again; of a resumed chain, what came after it is not."""
+    rag = {"type": "rag", "sources": [{"path": "a\u2028b.py", "startLine": 1, "endLine": 2, "score": 0.5}]}
+    kept = "\n".join(orjson.dumps(event).decode() for event in (START, rag, STEP_1, say("half")))
+    assert list(untold(RUN, [], [], kept)) == [START, rag]
+    assert list(untold(RUN, [], lines(START, rag), kept)) == []
+    assert [event["type"] for event in untold(RUN, [step(1, "found")], [], kept)] == [
+        *("chain_start", "rag", "step_start", "chunk", "step_done"),
+    ]

@@ -1,22 +1,27 @@
 """`useRag` on /agents/execute and /chains/execute, and how passages are quoted."""
 
+import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
+from lunaos import loop, redis
 from rag import passages
 from rag.passages import quote
 from rag.search import Hit
 from rag.tests.test_index import index
+from runs import log
 from runs.models import Run
-from testing.client import Api, Event, error, events
+from testing import servers
+from testing.client import Api, Event, error, events, parse
 from testing.embeddings import Embeddings
-from testing.servers import process
-from testing.upstream import Upstream
+from testing.upstream import Answer, Upstream, says
 
 PASSWORDS = "def verify(user, secret):\n    return hasher.check(secret, user.password_hash)\n"
 INJECTION = (
@@ -147,9 +152,23 @@ def test_passages_fit_the_budget(api: Api, alice: Any, upstream: Upstream) -> No
 @pytest.fixture
 def chain_worker(upstream: Upstream, provider_environment: dict[str, str], tmp_path: Path) -> Iterator[None]:
     """A worker of the chains' queue."""
-    command = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--queues", "chains"]
-    with process([*command, "--without-gossip", "--without-mingle"], tmp_path / "chains.log", **provider_environment):
+    with servers.worker(tmp_path / "chains.log", **provider_environment):
         yield
+
+
+@pytest.fixture
+def start_worker(provider_environment: dict[str, str], tmp_path: Path) -> Any:
+    """Starts a worker of the chains' queue when a test wants it."""
+    return partial(servers.worker, tmp_path / "chains.log", **provider_environment)
+
+
+def log_of(run_id: str) -> list[Event]:
+    """A run's events as Valkey has them."""
+    return [json.loads(line) for _, line in loop.submit(log.read(UUID(run_id))).result()]
+
+
+def kinds_of(found: list[Event]) -> list[str]:
+    return [event["type"] for event in found]
 
 
 def test_every_step_of_a_chain_is_given_them(api: Api, alice: Any, upstream: Upstream, chain_worker: None) -> None:
@@ -169,6 +188,66 @@ def test_every_step_of_a_chain_is_given_them(api: Api, alice: Any, upstream: Ups
     for request in upstream.requests:
         assert '["src/passwords.py", lines 1-2]' in request["messages"][-1]["content"]
     assert found[-1]["type"] == "chain_done"
+
+
+CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": QUESTION, "useRag": True}
+
+
+def begin(api: Api, user: Any) -> str:
+    """Begin a chain that nobody executes yet and leave; its id."""
+    with api.stream("POST", "/chains/execute", json=CHAIN, headers=api.as_(user)) as response:
+        assert response.status_code == 200
+    return response.headers["X-Run-Id"]
+
+
+def test_the_event_outlives_a_lost_log(api: Api, alice: Any, upstream: Upstream, start_worker: Any) -> None:
+    """Valkey has lost all of the chain's events, which the client has seen, before a worker takes it."""
+    index(api, alice, ("src/passwords.py", PASSWORDS))
+    run_id = begin(api, alice)
+    seen = kinds_of(log_of(run_id))
+    redis.client().delete(log.channel(UUID(run_id)))
+    assert log_of(run_id) == []
+
+    with start_worker():
+        found = events(api.get(f"/runs/{run_id}/events", headers=api.as_(alice)))
+
+    assert seen == ["chain_start", "rag"]
+    assert kinds_of(found)[:3] == ["chain_start", "rag", "step_start"]
+    assert [source["path"] for source in told(found)["sources"]] == ["src/passwords.py"]
+    assert found[-1]["type"] == "chain_done"
+
+
+def test_a_resumed_chain_keeps_it(api: Api, alice: Any, upstream: Upstream, start_worker: Any) -> None:
+    """Told once, and every step is given the same passages again."""
+    index(api, alice, ("src/passwords.py", PASSWORDS))
+    upstream.plays(says("found"), Answer(status=400))
+    with start_worker():
+        failed = api.post("/chains/execute", json=CHAIN, headers=api.as_(alice))
+        assert events(failed)[-1]["type"] == "error"
+        run_id = failed.headers["X-Run-Id"]
+        upstream.plays(says("written"))
+        assert api.post(f"/runs/{run_id}/resume", headers=api.as_(alice)).status_code == 200
+        found = parse(api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text)[1]
+    assert kinds_of(found).count("rag") == 1
+    assert found[-1]["type"] == "chain_done"
+    assert '["src/passwords.py", lines 1-2]' in asked(upstream)
+
+
+def test_a_replay_tells_the_same_sources(api: Api, alice: Any, upstream: Upstream) -> None:
+    """The key gives the run of the first request, also where the repository has changed since."""
+    index(api, alice, ("src/passwords.py", PASSWORDS))
+    body = {"agent": "code-review", "context": QUESTION, "useRag": True}
+    headers = {**api.as_(alice), "Idempotency-Key": "once"}
+    first = api.post("/agents/execute", json=body, headers=headers)
+    index(api, alice, ("src/other.py", PASSWORDS.replace("verify", "check_secret_of_user")))
+
+    again = api.post("/agents/execute", json=body, headers=headers)
+
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert events(again) == events(first)
+    assert len(upstream.requests) == 1
+    conflict = api.post("/agents/execute", json={**body, "useRag": False}, headers=headers)
+    assert error(conflict) == (409, "idempotency_conflict")
 
 
 def test_a_chain_with_an_unknown_repository(api: Api, alice: Any) -> None:

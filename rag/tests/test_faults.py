@@ -1,0 +1,187 @@
+"""What index jobs live through: killed processes, restarted servers. All of it is real, beat's recovery too."""
+
+import itertools
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunaos.embedded.servers import until
+from rag.tests.conftest import source
+from testing.embeddings import Embeddings
+from testing.stack import Stack
+
+MANY = [source(n) for n in range(90)]
+GOES_ON_WITHIN_S = 60
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: Embeddings) -> Iterator[Stack]:
+    changes = {
+        "EMBEDDINGS_BASE_URL": embedding_server.base_url,
+        "LUNAOS_RAG_INLINE_CHARACTERS": "500",
+        "LUNAOS_RAG_WAIT_S": "0.2",
+    }
+    folder: Path = tmp_path_factory.mktemp("r")
+    with Stack(folder, **changes) as stack:
+        stack.start("indexing")
+        yield stack
+
+
+@pytest.fixture
+def stack(stack_process: Stack, embeddings: Embeddings) -> Iterator[Stack]:
+    yield stack_process
+    embeddings._open.set()
+
+
+@pytest.fixture
+def alice(stack: Stack) -> dict[str, str]:
+    """Her headers; a new one for each test."""
+    return stack.sign_up(next(NUMBERS))
+
+
+def submit(stack: Stack, user: dict[str, str], files: Any = MANY) -> Any:
+    """Send files that are a worker's; the job."""
+    body = {"files": [{"path": file.path, "content": file.content} for file in files]}
+    response = stack.api.post("/rag/index", json=body, headers=user)
+    assert response.status_code == 202, response.text
+    return response.json()["data"]
+
+
+def job_of(stack: Stack, user: dict[str, str], job: Any) -> Any:
+    return stack.api.get(f"/rag/jobs/{job['id']}", headers=user).json()["data"]
+
+
+def ended(stack: Stack, user: dict[str, str], job: Any) -> Any:
+    """The job when it has ended."""
+    assert until(lambda: job_of(stack, user, job)["status"] in ("succeeded", "failed"), GOES_ON_WITHIN_S)
+    return job_of(stack, user, job)
+
+
+def at_the_model(embeddings: Embeddings, requests: int) -> None:
+    """Wait until so many requests have come."""
+    assert all(embeddings.asked.acquire(timeout=30) for _ in range(requests))
+
+
+def whole(stack: Stack, user: dict[str, str]) -> None:
+    """Each file is in the index once, with its one chunk and vector, and can be found."""
+    [repository] = stack.api.get("/rag/repositories", headers=user).json()["data"]["repositories"]
+    assert (repository["files"], repository["chunks"]) == (90, 90)
+    pk = "(SELECT max(id) FROM rag_repository)"
+    for table in ("rag_file", "rag_chunk", "rag_vector"):
+        assert stack.sql(f"SELECT count(*) FROM {table} WHERE repository_id = {pk}") == [(90,)]
+    assert stack.sql("SELECT count(*) FROM rag_upload") == [(0,)]
+    found = stack.api.post("/rag/search", json={"query": "function 41"}, headers=user).json()["data"]["results"]
+    assert "src/module_41.py" in [hit["path"] for hit in found]
+
+
+@pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("requests", [1, 9])
+def test_a_worker_that_ends(
+    stack: Stack, alice: dict[str, str], embeddings: Embeddings, with_signal: signal.Signals, requests: int
+) -> None:
+    """Before anything is written, or between two writes: another goes on, and what was done is not done again."""
+    with embeddings.held(after=requests - 1):
+        job = submit(stack, alice)
+        at_the_model(embeddings, requests)
+        if with_signal == signal.SIGTERM:
+            stack.signal("indexing", with_signal)  # asked to stop, it ends with what it does
+        else:
+            stack.end("indexing", with_signal)
+    if with_signal == signal.SIGTERM:
+        stack.end("indexing", with_signal)
+    stack.start("indexing")
+
+    done = ended(stack, alice, job)
+
+    assert (done["status"], done["filesDone"], done["chunks"], done["errorCode"]) == ("succeeded", 90, 90, "")
+    whole(stack, alice)
+    again = 8 * 16 if requests == 9 else 0
+    assert len(embeddings.texts) <= 2 * 90 + 2 * 8 + (0 if again else 16)
+
+
+def restart_valkey(stack: Stack) -> None:
+    stack.end("valkey")
+    stack.start("valkey")
+
+
+def restart_postgres(stack: Stack) -> None:
+    stack.end("postgres", signal.SIGQUIT)  # as in a crash
+    stack.start("postgres")
+
+
+@pytest.mark.parametrize("restart", [restart_valkey, restart_postgres])
+def test_a_server_that_restarts_in_the_middle(
+    stack: Stack, alice: dict[str, str], embeddings: Embeddings, restart: Callable[[Stack], None]
+) -> None:
+    """The job finishes once, and the next one is taken."""
+    with embeddings.held(after=8):
+        job = submit(stack, alice)
+        at_the_model(embeddings, 9)
+        restart(stack)
+
+    done = ended(stack, alice, job)
+
+    assert (done["status"], done["filesDone"], done["chunks"]) == ("succeeded", 90, 90)
+    whole(stack, alice)
+    later = ended(stack, alice, submit(stack, alice))
+    assert (later["status"], later["unchanged"]) == ("succeeded", 90)
+
+
+def test_a_message_that_valkey_forgets(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+    """No worker has taken it yet; beat sees that somebody waits."""
+    stack.end("indexing")
+    job = submit(stack, alice)
+    assert job["status"] == "queued"
+    from redis import Redis
+
+    Redis.from_url(stack.environment["REDIS_URL"]).delete("indexing")
+    stack.start("indexing")
+    assert ended(stack, alice, job)["status"] == "succeeded"
+
+
+def test_without_valkey_a_request_is_taken_and_done_later(
+    stack: Stack, alice: dict[str, str], embeddings: Embeddings
+) -> None:
+    stack.end("valkey")
+    try:
+        job = submit(stack, alice)
+        small = {"repository": "small", "files": [{"path": "a.py", "content": "x = 1\n"}]}
+        response = stack.api.post("/rag/index", json=small, headers=alice)
+        assert (response.status_code, response.json()["data"]["indexed"]) == (200, 1)
+    finally:
+        stack.start("valkey")
+    assert ended(stack, alice, job)["status"] == "succeeded"
+
+
+def test_a_killed_web_process_costs_a_job_nothing(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+    with embeddings.held(after=8):
+        job = submit(stack, alice)
+        at_the_model(embeddings, 9)
+        stack.end("web")
+    stack.start("web")
+    assert ended(stack, alice, job)["filesDone"] == 90
+    whole(stack, alice)
+
+
+def test_a_small_request_whose_web_process_is_killed_is_done_by_a_worker(
+    stack: Stack, alice: dict[str, str], embeddings: Embeddings
+) -> None:
+    """It was at it itself; its lock went with its connection."""
+    import httpx
+
+    body = {"files": [{"path": "a.py", "content": "def small(): pass\n"}]}
+    with embeddings.held():
+        with pytest.raises(httpx.TimeoutException):
+            stack.api.post("/rag/index", json=body, headers=alice, timeout=1)
+        at_the_model(embeddings, 1)
+        stack.end("web")
+    stack.start("web")
+    [(job_id,)] = stack.sql("SELECT id FROM rag_indexjob ORDER BY created_at DESC LIMIT 1")
+    assert ended(stack, alice, {"id": job_id})["status"] == "succeeded"
+    assert stack.sql("SELECT attempts FROM rag_indexjob WHERE id = %s", job_id) == [(2,)]
+    found = stack.api.post("/rag/search", json={"query": "small"}, headers=alice).json()["data"]["results"]
+    assert [hit["path"] for hit in found] == ["a.py"]
