@@ -239,6 +239,15 @@ def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: Embedd
     assert not Chunk.objects.exists() and not Upload.objects.exists()
 
 
+def test_an_overloaded_model_says_when_to_come_back(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+    embeddings.fails(503)
+    response = send(patient, alice, ("a.py", ADD))
+    assert error(response) == (503, "embeddings_unavailable")
+    assert response.headers["Retry-After"] == "5"
+    embeddings.fails(400)
+    assert "Retry-After" not in send(patient, alice, ("a.py", ADD)).headers
+
+
 def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("rag.runner.QUICK_RETRIES", 0)
     settings.EMBEDDINGS_BASE_URL = "http://127.0.0.1:9/v1"

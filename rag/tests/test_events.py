@@ -1,0 +1,162 @@
+"""GET /rag/jobs/{id}/events: opening, heartbeat, coming back, every kind of end."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from rag import jobs, services
+from rag.errors import EmbeddingsFailed
+from rag.indexer import Progress
+from rag.models import IndexJob
+from rag.tests.conftest import source
+from rag.tests.test_jobs import follow, waiting_job
+from testing.client import Api, Event
+from testing.embeddings import Embeddings
+
+
+class Reader:
+    """Reads a job's stream piece by piece."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+
+    def comment(self) -> str:
+        """The next comment; events before it are passed over."""
+        return next(line for line in self._lines if line.startswith(":"))
+
+    def event(self) -> tuple[int | None, Event]:
+        """The next event and its id."""
+        position = None
+        for line in self._lines:
+            if line.startswith("id: "):
+                position = int(line[4:])
+            elif line.startswith("data: "):
+                return position, json.loads(line[6:])
+        raise AssertionError("the stream has ended")
+
+    def rest(self) -> list[str]:
+        return [line for line in self._lines if line and not line.startswith(":")]
+
+
+@contextmanager
+def stream(api: Api, user: Any, job: IndexJob, **headers: str) -> Iterator[Reader]:
+    with api.stream("GET", f"/rag/jobs/{job.pk}/events", headers={**api.as_(user), **headers}) as response:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        assert response.headers["Cache-Control"] == "no-cache, no-transform"
+        assert response.headers["X-Accel-Buffering"] == "no"
+        yield Reader(response.iter_lines())
+
+
+@pytest.fixture
+def job(alice: Any, embeddings: Embeddings) -> IndexJob:
+    """One that nobody does: the test says what becomes of it."""
+    return waiting_job(alice, [source(n) for n in range(4)])
+
+
+def test_it_works(patient: Api, alice: Any, job: IndexJob) -> None:
+    with stream(patient, alice, job) as reader:
+        assert reader.event() == (0, {"type": "progress", "files": 4, "filesDone": 0, "unchanged": 0, "chunks": 0,
+                                      "filesPerSecond": 0.0, "skipped": [], "skippedFiles": 0})  # fmt: skip
+        jobs.begin(job)
+        assert reader.event()[0] == 1
+        jobs.report(job, Progress(paths=["src/module_0.py"], chunks=1))
+        position, event = reader.event()
+        assert (position, event["type"], event["filesDone"], event["chunks"]) == (2, "progress", 1, 1)
+        jobs.report(job, Progress(paths=["a.bin"], skipped=[("a.bin", "binary")]))
+        assert reader.event()[1]["skipped"] == [{"path": "a.bin", "reason": "binary"}]
+        jobs.end(job)
+        position, event = reader.event()
+        assert (position, event["type"], event["filesDone"]) == (4, "done", 2)
+        assert reader.rest() == []
+
+
+def test_silence_is_filled_with_comments(patient: Api, alice: Any, job: IndexJob) -> None:
+    with stream(patient, alice, job) as reader:
+        assert reader.comment() == ": keep-alive"
+        assert reader.comment() == ": keep-alive"
+        jobs.end(job)
+        assert reader.event()[1]["type"] == "done"
+
+
+def test_who_comes_back_is_told_what_has_changed_since(patient: Api, alice: Any, job: IndexJob) -> None:
+    with stream(patient, alice, job) as reader:
+        position, _ = reader.event()
+    with stream(patient, alice, job, **{"Last-Event-ID": str(position)}) as reader:
+        assert reader.comment()  # nothing is told twice
+        jobs.begin(job)
+        assert reader.event()[0] == 1
+    jobs.report(job, Progress(paths=["src/module_0.py"], chunks=1))
+    jobs.end(job)
+    assert [(at, event["type"]) for at, event in follow(patient, alice, str(job.pk), **{"Last-Event-ID": "1"})] == [
+        (3, "done")
+    ]
+
+
+def test_a_failure_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
+    with stream(patient, alice, job) as reader:
+        reader.event()
+        jobs.end(job, EmbeddingsFailed("No such model."))
+        assert reader.event()[1] == {"type": "error", "error": "No such model.", "code": "embeddings_error"}
+        assert reader.rest() == []
+
+
+def test_a_deletion_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
+    with stream(patient, alice, job) as reader:
+        reader.event()
+        services.delete(user=alice, repository="default")
+        position, event = reader.event()
+        assert (position, event["type"], event["code"]) == (None, "error", "unknown_repository")
+        assert reader.rest() == []
+
+
+def test_a_job_that_is_taken_up_again_goes_on_in_the_same_stream(patient: Api, alice: Any, job: IndexJob) -> None:
+    with stream(patient, alice, job) as reader:
+        reader.event()
+        for attempt in (1, 2):
+            job.refresh_from_db()
+            jobs.begin(job)
+            assert reader.event()[0] == attempt
+    job.refresh_from_db()
+    assert (job.attempts, job.status) == (2, "running")
+
+
+def test_readers_do_not_disturb_each_other(patient: Api, alice: Any, job: IndexJob) -> None:
+    told: list[list[Event]] = [[], [], []]
+
+    def read(into: list[Event]) -> None:
+        into += [event for _, event in follow(patient, alice, str(job.pk))]
+
+    threads = [threading.Thread(target=read, args=[into]) for into in told]
+    for thread in threads:
+        thread.start()
+    with stream(patient, alice, job) as reader:
+        reader.event()  # and leaves
+    jobs.end(job)
+    for thread in threads:
+        thread.join(20)
+    assert [events[-1]["type"] for events in told] == ["done"] * 3
+
+
+def test_what_an_earlier_attempt_left_is_cleared(alice: Any, job: IndexJob) -> None:
+    """A folder's job that was ended for its command's death may still be begun by it."""
+    jobs.end(job, EmbeddingsFailed("No such model."))
+    job.refresh_from_db()
+    assert (job.error_code, job.error) == ("embeddings_error", "No such model.")
+    jobs.begin(job)
+    jobs.end(job)
+    job.refresh_from_db()
+    assert (job.status, job.error_code, job.error) == ("succeeded", "", "")
+
+
+def test_a_large_number_of_skipped_files_is_counted_and_cut(alice: Any, job: IndexJob, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.jobs.SKIPPED_SHOWN", 3)
+    for n in range(2):
+        paths = [f"{n}-{m}.bin" for m in range(2)]
+        jobs.report(job, Progress(paths=paths, skipped=[(path, "binary") for path in paths]))
+    job.refresh_from_db()
+    assert (job.skipped_files, len(job.skipped)) == (4, 3)
