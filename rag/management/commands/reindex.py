@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--repository", help="Only those of this name.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = {"user__email": options["user"], "name": options["repository"]}
+        wanted = {"user__email": (options["user"] or "").lower(), "name": options["repository"]}
         repositories = Repository.objects.filter(**{name: value for name, value in wanted.items() if value})
         stale = list(repositories.exclude(model=settings.EMBEDDINGS_MODEL))
         try:

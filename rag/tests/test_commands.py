@@ -1,0 +1,114 @@
+"""`manage.py index_repository` and `manage.py reindex` as an operator runs them: processes with an exit code."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lunaos.embedded.servers import until
+from rag import runner, services
+from rag.models import Chunk, File, IndexJob, Repository, Vector
+from rag.tests.conftest import source
+from testing.embeddings import Embeddings
+from testing.servers import ROOT, environment, process
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A folder of 90 modules."""
+    root = tmp_path / "shop"
+    for file in map(source, range(90)):
+        (root / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (root / file.path).write_text(file.content or "")
+    return root
+
+
+def manage(embeddings: Embeddings, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    changes = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "LUNAOS_LOG_LEVEL": "ERROR", **changes}
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment(**changes), capture_output=True, text=True, timeout=60)
+
+
+def index(embeddings: Embeddings, user: Any, root: Path, *arguments: str, **changes: str) -> Any:
+    return manage(embeddings, "index_repository", str(root), "--user", user.email, *arguments, **changes)
+
+
+def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    done = index(embeddings, alice, tree)
+    assert (done.returncode, done.stderr) == (0, "")  # no progress bar where nobody watches
+    assert done.stdout.startswith("90 files (0 unchanged) with 90 chunks are in shop, 0 have gone; ")
+    assert Chunk.objects.filter(repository__user=alice).count() == 90
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    """Exit code 1, and no traceback."""
+    for said, done in {
+        "is no folder": index(embeddings, alice, tree / "missing"),
+        "The name may not hold": index(embeddings, alice, tree, "--name", "../x"),
+        "There is no user": manage(embeddings, "index_repository", str(tree), "--user", "nobody@example.com"),
+        "No embedding model is set up": index(embeddings, alice, tree, EMBEDDINGS_BASE_URL=""),
+    }.items():
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr.startswith("CommandError: ") and said in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not File.objects.exists()
+
+
+def test_a_model_that_refuses(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+    embeddings.fails(401)
+    done = index(embeddings, alice, tree)
+    assert done.returncode == 1
+    assert done.stderr == "CommandError: The embedding model refused the request with status 401.\n"
+    assert IndexJob.objects.get().error_code == "embeddings_error"
+
+
+def test_a_killed_command_leaves_whole_files_and_can_be_repeated(
+    tree: Path, tmp_path: Path, alice: Any, embeddings: Embeddings
+) -> None:
+    command = ["manage.py", "index_repository", str(tree), "--user", alice.email]
+    with process(command, tmp_path / "killed.log", EMBEDDINGS_BASE_URL=embeddings.base_url) as child:
+        with embeddings.held(after=8):
+            assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))
+            busy = index(embeddings, alice, tree)
+            child.send_signal(signal.SIGKILL)
+            child.wait(10)
+    assert busy.returncode == 1
+    assert "Somebody else is indexing this repository" in busy.stderr
+    assert File.objects.count() == Chunk.objects.count() == Vector.objects.count() == 64
+
+    repository = Repository.objects.get()
+    assert until(lambda: _ended(repository), 20)  # as soon as PostgreSQL has noticed
+    assert IndexJob.objects.get().error_code == "indexing_interrupted"
+    done = index(embeddings, alice, tree)
+    assert done.stdout.startswith("90 files (64 unchanged) with 90 chunks are in shop")
+    assert Chunk.objects.count() == Vector.objects.count() == 90
+
+
+def _ended(repository: Repository) -> bool:
+    """What a worker does when beat sends the repository again."""
+    runner.run(repository.pk)
+    return not IndexJob.objects.filter(repository=repository, status__in=("queued", "running")).exists()
+
+
+def test_reindex_says_what_it_starts(alice: Any, bob: Any, embeddings: Embeddings) -> None:
+    for user in (alice, bob):
+        services.index(user=user, repository="shop", files=[source(1)])
+    new = {"EMBEDDINGS_MODEL": "larger-model"}
+
+    assert "0 repositories are moving" in manage(embeddings, "reindex").stdout
+    done = manage(embeddings, "reindex", "--user", alice.email.upper(), **new)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    job = IndexJob.objects.get(kind="reindex")
+    assert job.repository.user == alice
+    assert done.stdout == f"shop: job {job.pk}\n1 repositories are moving to larger-model.\n"
+    assert Repository.objects.filter(model="larger-model").count() == 0  # that is for workers
+
+
+def test_reindex_without_a_model(alice: Any, embeddings: Embeddings) -> None:
+    services.index(user=alice, repository="shop", files=[source(1)])
+    done = manage(embeddings, "reindex", EMBEDDINGS_BASE_URL="", EMBEDDINGS_MODEL="larger-model")
+    assert (done.returncode, done.stderr) == (1, "CommandError: No embedding model is set up on this server.\n")
