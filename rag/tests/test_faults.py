@@ -86,17 +86,13 @@ def whole(stack: Stack, user: dict[str, str]) -> None:
 def test_a_worker_that_ends(
     stack: Stack, alice: dict[str, str], embeddings: Embeddings, with_signal: signal.Signals, requests: int
 ) -> None:
-    """Before anything is written, or between two writes: another goes on, and what was done is not done again."""
+    """Killed, or asked to stop and killed for its delay; before anything is written, or between two writes."""
     with embeddings.held(after=requests - 1):
         job = submit(stack, alice)
         at_the_model(embeddings, requests)
-        if with_signal == signal.SIGTERM:
-            stack.signal("indexing", with_signal)  # asked to stop, it ends with what it does
-        else:
-            stack.end("indexing", with_signal)
-    if with_signal == signal.SIGTERM:
-        stack.end("indexing", with_signal)
-    stack.start("indexing")
+        stack.signal("indexing", with_signal)  # asked to stop, it would end with what it does
+        stack.end("indexing")
+    stack.start("indexing")  # goes on, and does not do again what was done
 
     done = ended(stack, alice, job)
 
