@@ -265,9 +265,7 @@ EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
 EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
 EMBEDDINGS_TOKENIZER = env.str("EMBEDDINGS_TOKENIZER", default="")  # a tokenizer.json; else lengths are estimated
 EMBEDDINGS_TIMEOUT_S = env.float("EMBEDDINGS_TIMEOUT_S", default=60.0)  # of one request, for jobs
-EMBEDDINGS_QUICK_TIMEOUT_S = env.float(
-    "EMBEDDINGS_QUICK_TIMEOUT_S", default=10.0
-)  # where a client waits, as in a search
+EMBEDDINGS_QUICK_TIMEOUT_S = env.float("EMBEDDINGS_QUICK_TIMEOUT_S", default=10.0)  # where a client waits
 # Where the model before this one answers, until `manage.py reindex` has been through.
 EMBEDDINGS_PREVIOUS_BASE_URL = env.str("EMBEDDINGS_PREVIOUS_BASE_URL", default="")
 EMBEDDINGS_PREVIOUS_API_KEY = env.str("EMBEDDINGS_PREVIOUS_API_KEY", default="")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from openapi_spec_validator import validate
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
@@ -125,6 +125,8 @@ def test_the_server_keeps_to_the_schema(api: Api, carol: Any, upstream: Upstream
         )
         @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
         def ill_formed(case: Any) -> None:
+            # a parameter without a value is not in the URL, and the request well-formed after all
+            assume(all(value not in ([], {}, None) for value in (case.query or {}).values()))
             case.call_and_validate(headers=credentials, excluded_checks=BEYOND_A_SCHEMA)
 
         well_formed()
