@@ -76,3 +76,48 @@ class IdempotencyKey(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class AuditEvent(models.Model):
+    """Something that was done; written and read by `accounts.audit`. The database refuses to change or delete it."""
+
+    id = models.BigIntegerField(primary_key=True, help_text="From 1, without gaps.")
+    at = models.DateTimeField()
+    action = models.CharField(max_length=64)
+    actor_id = models.UUIDField(null=True, help_text="The user who did it; stays when the account is deleted.")
+    subject_id = models.UUIDField(null=True, help_text="The user whose account it concerns.")
+    request_id = models.CharField(max_length=128)
+    details = models.JSONField()
+    origin_digest = models.CharField(max_length=64, help_text="Of the salt, address and user agent in its origin.")
+    previous_hash = models.CharField(max_length=64)
+    hash = models.CharField(max_length=64)
+
+    class Meta:
+        ordering = ("-id",)
+        default_permissions = ("view",)
+        indexes = (
+            models.Index(fields=("subject_id", "-id"), name="audit_of_subject"),
+            models.Index(fields=("actor_id", "-id"), name="audit_of_actor"),
+            models.Index(fields=("action", "-id"), name="audit_by_action"),
+            models.Index(fields=("request_id",), name="audit_by_request"),
+            models.Index(fields=("-at",), name="audit_by_time"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.action}"
+
+
+class AuditOrigin(models.Model):
+    """The personal part of an audit row; goes with the account (`accounts.audit.erase`), never changes."""
+
+    event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, primary_key=True, related_name="origin")
+    address = models.CharField(max_length=64)
+    user_agent = models.CharField(max_length=256)
+    salt = models.CharField(max_length=32)
+
+    class Meta:
+        default_permissions = ()
+        indexes = (models.Index(fields=("address",), name="audit_by_address"),)
+
+    def __str__(self) -> str:
+        return self.address

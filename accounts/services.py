@@ -1,20 +1,16 @@
 """Sign-up and sign-in."""
 
-import logging
-
 from django.contrib.auth import authenticate
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
-from kombu.exceptions import OperationalError
 
-from accounts import tasks
+from accounts import audit, outbox, tasks
+from accounts.audit import Action
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
 from lunaos.errors import ValidationFailed
-
-logger = logging.getLogger(__name__)
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
@@ -28,7 +24,8 @@ def sign_up(*, email: str, password: str, name: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
-            transaction.on_commit(lambda: _send_welcome(user))
+            outbox.enqueue(tasks.send_welcome, str(user.pk))
+            audit.record(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
     return user
@@ -55,11 +52,3 @@ def _check_password(password: str, user: User) -> None:
             for error in e.error_list
         ]
         raise ValidationFailed(fields=fields) from e
-
-
-def _send_welcome(user: User) -> None:
-    """Enqueue; a queue that is down costs the mail, never the sign-up."""
-    try:
-        tasks.send_welcome.apply_async((str(user.pk),), retry=False)
-    except OperationalError:
-        logger.warning("The welcome mail was not queued", exc_info=True)

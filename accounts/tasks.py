@@ -16,6 +16,12 @@ def send_welcome(user_id: str) -> None:
         emails.welcome(user)
 
 
+@shared_task(autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
+def send_alarm(kind: str, message: str) -> None:
+    """Mail the operators."""
+    emails.alarm(kind, message)
+
+
 @shared_task
 def delete_expired_idempotency_keys() -> None:
     idempotency.delete_expired()

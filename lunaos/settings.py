@@ -127,6 +127,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "accounts.tasks.delete_expired_idempotency_keys",
         "schedule": crontab(minute=17),
     },
+    "note-audit-head": {"task": "web.tasks.note_audit_head", "schedule": crontab(hour=0, minute=1)},
     "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
@@ -287,6 +288,9 @@ if RESEND_API_KEY := env.str("RESEND_API_KEY", default=""):
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = env.str("LUNAOS_MAIL_FOLDER", default="") or str(LUNAOS_HOME / "mail")
+
+# Who hears of alarms, besides the log.
+ALARM_EMAILS = env.list("LUNAOS_ALARM_EMAILS", default=[])
 
 # -- Time and language -----------------------------------------------------------------------------------------------
 USE_TZ = True

@@ -7,23 +7,19 @@ from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
+from accounts.audited import ReadOnlyAdmin
 from lunaos.errors import LunaError
 from rag import services
 from rag.models import IndexJob, Repository
 
 
-class _ReadOnly(admin.ModelAdmin):
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return False
+class _Deletable(ReadOnlyAdmin):
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
 
 
 @admin.register(Repository)
-class RepositoryAdmin(_ReadOnly):
+class RepositoryAdmin(_Deletable):
     list_display = ("name", "user", "model", "files", "chunks", "updated_at")
     list_filter = ("model",)
     list_select_related = ("user",)
@@ -50,7 +46,7 @@ class RepositoryAdmin(_ReadOnly):
 
 
 @admin.register(IndexJob)
-class IndexJobAdmin(_ReadOnly):
+class IndexJobAdmin(_Deletable):
     list_display = ("id", "repository", "kind", "status", "files_done", "files", "chunks", "error_code", "created_at")
     list_filter = ("status", "kind")
     list_select_related = ("repository",)

@@ -17,6 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from accounts.audited import ReadOnlyAdmin
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, Run
 
@@ -34,14 +35,13 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 @admin.register(Run)
-class RunAdmin(admin.ModelAdmin):
+class RunAdmin(ReadOnlyAdmin):
     list_display = ("id", "owner", "what", "provider", "model", "status", "error_code", "cost_usd", "created_at")
     list_filter = ("status", ProviderFilter, "created_at", "chain", "agent")
     list_select_related = ("user",)
     search_fields = ("user__email", "=request_id")
     search_help_text = "A run's id, an e-mail address, or a request id."
     date_hierarchy = "created_at"
-    show_full_result_count = False
     actions = ("cancel_all",)
     fieldsets = (
         (None, {"fields": ("id", "user", "what", "status", "error_code", "provider", "model", "request_id")}),
@@ -146,12 +146,3 @@ class RunAdmin(admin.ModelAdmin):
         unfinished = isinstance(run, Run) and run.status in UNFINISHED
         context["may_cancel"] = unfinished and self.has_cancel_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Run | None = None) -> bool:
-        return False

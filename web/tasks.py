@@ -1,13 +1,16 @@
-"""A sign of life: beat sends it, a worker writes it down, `/health` reads it."""
+"""What beat has done for the platform as a whole: a sign of life, and a note of where the audit trail ends."""
 
+import logging
 import time
 
 from celery import shared_task
 from celery.signals import worker_ready
 
+from accounts import audit
 from lunaos import redis
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
+logger = logging.getLogger(__name__)
 
 
 @shared_task
@@ -19,3 +22,10 @@ def worker_heartbeat() -> None:
 def first_heartbeat(**_: object) -> None:
     """Do not wait for beat: a worker that has just started is there."""
     worker_heartbeat()
+
+
+@shared_task
+def note_audit_head() -> None:
+    """Log where the audit trail ends: proof, for `verify_audit --head`, should rows be cut off its end later."""
+    if head := audit.head():
+        logger.info("The audit trail ends at %s", head)

@@ -1,0 +1,218 @@
+"""The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
+
+Rows name users by id and hold no personal data; address and user agent lie apart, where the account's deletion takes
+them. The database numbers the rows, chains them, and refuses to change them (accounts/migrations/0003_audit.py).
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import Q
+
+from accounts import alarms
+from accounts.models import AuditEvent, AuditOrigin, User
+from lunaos import origin
+from lunaos.origin import NOWHERE, Origin
+
+BEGINNING = "0" * 64  # stands before the first row
+VERIFY_AT_ONCE = 2000  # rows
+
+
+class Action(StrEnum):
+    """What is written down."""
+
+    SIGNED_UP = "account.signed_up"
+    LOGGED_IN = "account.logged_in"
+    LOGIN_FAILED = "account.login_failed"
+    LOCKED_OUT = "account.locked_out"
+    UNLOCKED = "account.unlocked"
+    PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action
+    PASSWORD_RESET_REQUESTED = "account.password_reset_requested"  # noqa: S105 - the name of an action
+    PASSWORD_RESET = "account.password_reset"  # noqa: S105 - the name of an action
+    EMAIL_VERIFIED = "account.email_verified"
+    LOGGED_OUT = "account.logged_out"
+    LOGGED_OUT_EVERYWHERE = "account.logged_out_everywhere"
+    EXPORTED = "account.exported"
+    DELETED = "account.deleted"
+    KEY_CREATED = "key.created"
+    KEY_USED_FROM_NEW_ADDRESS = "key.used_from_new_address"
+    KEY_REVOKED = "key.revoked"
+    KEY_REPORTED_LEAKED = "key.reported_leaked"
+    TIER_CHANGED = "tier.changed"
+    TIER_GRANTED = "tier.granted"
+    CHECKOUT_STARTED = "checkout.started"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
+    SUBSCRIPTION_CANCEL_REQUESTED = "subscription.cancel_requested"
+    SUBSCRIPTION_RESUMED = "subscription.resumed"
+    PAYMENT_SUCCEEDED = "payment.succeeded"
+    PAYMENT_FAILED = "payment.failed"
+    BILLING_RECONCILED = "billing.reconciled"
+    RUN_REFUSED = "run.refused"
+    RATE_EXCEEDED = "rate.exceeded"
+    ADMIN_ADDED = "admin.added"
+    ADMIN_CHANGED = "admin.changed"
+    ADMIN_DELETED = "admin.deleted"
+    PROVIDER_KEY_SET = "provider_key.set"
+    PROVIDER_KEY_REMOVED = "provider_key.removed"
+
+
+# One statement, so that a row and its origin come together; number, time and hashes are the trigger's.
+WRITE = """
+    WITH event AS (
+        INSERT INTO accounts_auditevent (action, actor_id, subject_id, request_id, details, origin_digest)
+        VALUES (%(action)s, %(actor_id)s, %(subject_id)s, %(request_id)s, %(details)s::jsonb, %(origin_digest)s)
+        RETURNING id
+    )
+    INSERT INTO accounts_auditorigin (event_id, address, user_agent, salt)
+    SELECT id, %(address)s, %(user_agent)s, %(salt)s FROM event WHERE %(origin_digest)s <> ''
+"""
+# What a row's hash is of, in a form that leaves no doubt where one value ends and the next begins.
+CANONICAL = """
+    jsonb_build_array(
+        previous_hash, id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), action, actor_id, subject_id,
+        request_id, details, origin_digest
+    )::text
+"""
+READ = f"""
+    SELECT id, previous_hash, hash, {CANONICAL} AS canonical, origin_digest, actor_id, subject_id,
+        origin.salt, origin.address, origin.user_agent
+    FROM accounts_auditevent LEFT JOIN accounts_auditorigin AS origin ON origin.event_id = id
+    ORDER BY id
+"""  # noqa: S608 - constants
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a look at the whole trail found.
+
+    Args:
+        rows: that were found in order.
+        head: hash of the last of them.
+        broken: the first row that is not as it was written, None where all are.
+        reason: what is wrong with it.
+    """
+
+    rows: int
+    head: str
+    broken: int | None = None
+    reason: str = ""
+
+
+def record(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
+    """Write down what happened, when the transaction under way has committed; never fails whoever calls it.
+
+    Args:
+        actor: who did it; None where nobody is signed in, or the system did.
+        subject: whose account it concerns, who reads it at `/auth/activity`.
+        details: ids, names, counts and codes; no secrets and nothing that tells who a person is.
+    """
+    row = {
+        "action": str(action),
+        "actor_id": actor.pk if actor else None,
+        "subject_id": subject.pk if subject else None,
+        "request_id": origin.request_id(),
+        "details": orjson.dumps(details, default=str).decode(),
+        **_origin(origin.current()),
+    }
+    transaction.on_commit(lambda: _write(row))
+
+
+def origin_of(event: AuditEvent) -> Origin:
+    """Where an action came from; empty where it came from no request, or its account is deleted."""
+    kept = getattr(event, "origin", None)
+    return Origin(kept.address, kept.user_agent) if kept else NOWHERE
+
+
+def matching(term: str) -> Q:
+    """A filter for rows that a person looks for by a user's id or address, a request's id, or a client's address."""
+    if "@" in term:
+        users = User.objects.filter(email=term.lower()).values("pk")
+        return Q(actor_id__in=users) | Q(subject_id__in=users)
+    try:
+        user_id = UUID(term)
+    except ValueError:
+        return Q(request_id=term) | Q(origin__address=term)
+    return Q(actor_id=user_id) | Q(subject_id=user_id) | Q(request_id=term)
+
+
+def erase(user_id: UUID) -> None:
+    """Take the personal part out of all rows about a user whose account is deleted; the rows stay and still verify."""
+    mine = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
+    AuditOrigin.objects.filter(event__in=mine).delete()
+
+
+def head() -> str:
+    """Number and hash of the last row, `17:9f86d0…`; empty where there is none."""
+    last = AuditEvent.objects.values_list("id", "hash").first()
+    return "{}:{}".format(*last) if last else ""
+
+
+def holds(head: str) -> bool:
+    """Whether the row that a head names is still there as it was."""
+    number, _, digest = head.partition(":")
+    return number.isdecimal() and AuditEvent.objects.filter(pk=int(number), hash=digest).exists()
+
+
+def verify() -> Verdict:
+    """Read the whole trail and compute each row's hash anew, up to the first that is broken."""
+    erased = set(AuditEvent.objects.filter(action=Action.DELETED).values_list("subject_id", flat=True))
+    rows, head = 0, BEGINNING
+    for row in _rows():
+        if reason := _fault(row, rows, head, erased):
+            return Verdict(rows, head, row["id"], reason)
+        rows, head = rows + 1, row["hash"]
+    return Verdict(rows, head)
+
+
+def _origin(source: Origin) -> dict[str, str]:
+    salt = secrets.token_hex(16)
+    known = bool(source.address or source.user_agent)
+    digest = _digest(salt, source.address, source.user_agent) if known else ""
+    return {"address": source.address, "user_agent": source.user_agent, "salt": salt, "origin_digest": digest}
+
+
+def _digest(*parts: str) -> str:
+    """Salted, so that an address cannot be guessed from what stays when it has been erased."""
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+
+def _write(row: dict[str, Any]) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE, row)
+    except Exception:  # whatever a driver raises: the request goes on, the operators are told
+        facts = {name: row[name] for name in ("action", "actor_id", "subject_id", "request_id", "details")}
+        alarms.sound("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"DECLARE trail NO SCROLL CURSOR FOR {READ}")
+        while True:
+            cursor.execute(f"FETCH {VERIFY_AT_ONCE} FROM trail")
+            columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
+            if not rows:
+                return
+            yield from (dict(zip(columns, row, strict=True)) for row in rows)
+
+
+def _fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
+    """What is wrong with a row, given how many rows and which hash come before it; empty where nothing is."""
+    if row["id"] != before + 1:
+        return f"rows {before + 1} to {row['id'] - 1} are missing"
+    if row["previous_hash"] != head:
+        return "it does not carry the hash of the row before it"
+    if hashlib.sha256(row["canonical"].encode()).hexdigest() != row["hash"]:
+        return "its content is not what its hash was made of"
+    if row["salt"] is not None and _digest(row["salt"], row["address"], row["user_agent"]) != row["origin_digest"]:
+        return "its address or user agent is not what was written"
+    if row["salt"] is None and row["origin_digest"] and not {row["actor_id"], row["subject_id"]} & erased:
+        return "its address and user agent are gone, and no account was deleted"
+    return ""

@@ -1,0 +1,40 @@
+"""Where the request that is being answered comes from, for whoever writes it down: a context variable of its own."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import structlog
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A client, as far as a request tells.
+
+    Args:
+        address: behind as many proxies as LUNAOS_TRUSTED_PROXIES says; empty where no request is being answered.
+        user_agent: as sent, cut to a length that can be stored.
+    """
+
+    address: str = ""
+    user_agent: str = ""
+
+
+USER_AGENT_CHARACTERS = 256
+
+_current: ContextVar[Origin] = ContextVar("origin")
+NOWHERE = Origin()
+
+
+def current() -> Origin:
+    """The origin of the request being answered; empty in commands and in workers."""
+    return _current.get(NOWHERE)
+
+
+def enter(*, address: str, user_agent: str) -> None:
+    """From now on, in this context, this client is being answered."""
+    _current.set(Origin(address, "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS]))
+
+
+def request_id() -> str:
+    """The id of the request being answered, or of the one that put the task under way into the queue."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
