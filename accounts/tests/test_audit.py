@@ -138,9 +138,9 @@ def test_rows_cut_off_the_end_are_missed_by_an_earlier_head(capsys: Any) -> None
 
 
 def test_what_is_rolled_back_has_not_happened(database: None) -> None:
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         write(1)
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     assert not AuditEvent.objects.exists()
 
 
