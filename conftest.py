@@ -14,6 +14,7 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
 from testing.client import PASSWORD, Api
+from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
 
@@ -167,6 +168,30 @@ def worker_process(
 def chains_worker(database: None, worker_process: "Popen[bytes]") -> "Popen[bytes]":
     """Somebody who does chains, with the scripted provider."""
     return worker_process
+
+
+@pytest.fixture(scope="session")
+def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator["Popen[bytes]"]:
+    """Somebody who does short jobs, one after the other."""
+    changes = {"LUNAOS_MAIL_FOLDER": str(folder / "mail")}
+    with (
+        django_db_blocker.unblock(),
+        worker(folder / "jobs.log", queue="celery", concurrency=1, **changes) as child,
+    ):
+        yield child
+
+
+@pytest.fixture
+def mailbox(make_user: Cast, jobs_process: "Popen[bytes]", folder: Path) -> Mailbox:
+    """Mails are sent, and can be read."""
+    from accounts import tasks
+
+    def mark() -> str:
+        user = make_user("mark")
+        tasks.send_welcome.delay(str(user.pk))
+        return str(user.email)
+
+    return Mailbox(folder / "mail", mark)
 
 
 @pytest.fixture

@@ -1,9 +1,14 @@
 """The catalogue, for staff: edits count within seconds and are not overwritten by the files."""
 
+from typing import Any
+
+from django import forms
 from django.contrib import admin
+from django.http import HttpRequest
 
 from accounts.audited import AuditedAdmin
 from agents.models import Agent, LanguageModel
+from billing import tiers
 
 
 @admin.register(Agent)
@@ -11,6 +16,11 @@ class AgentAdmin(AuditedAdmin):
     list_display = ("name", "slug", "category", "tier", "temperature", "max_tokens")
     list_filter = ("tier", "category")
     search_fields = ("slug", "name", "role", "prompt")
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "tier":
+            return forms.ChoiceField(choices=[(name, name) for name in tiers.names()])
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 
 @admin.register(LanguageModel)

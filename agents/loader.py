@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.models import Agent, LanguageModel
-from billing.tiers import TIERS
+from billing import tiers
 
 FOLDER = Path(__file__).parent / "experts"
 ORDER = (
@@ -71,8 +71,8 @@ def read(path: Path) -> AgentFile:
             raise BrokenAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
     if values["slug"] != path.stem:
         raise BrokenAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
-    if values["tier"] not in TIERS:
-        raise BrokenAgentFile(path, lines["tier"], f"tier must be one of {', '.join(TIERS)}")
+    if values["tier"] not in tiers.names():
+        raise BrokenAgentFile(path, lines["tier"], f"tier must be one of {', '.join(tiers.names())}")
     if not prompt.strip():
         raise BrokenAgentFile(path, head.count("\n") + 4, "the prompt is empty")
     return AgentFile(**values, prompt=prompt.strip())

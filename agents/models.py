@@ -2,8 +2,6 @@
 
 from django.db import models
 
-from billing.tiers import TIERS
-
 
 class Agent(models.Model):
     """An expert: a system prompt and how to run it.
@@ -15,7 +13,7 @@ class Agent(models.Model):
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
     category = models.CharField(max_length=32)
-    tier = models.CharField(max_length=16, choices=[(name, name) for name in TIERS])
+    tier = models.CharField(max_length=16, help_text="The lowest that may use it (`billing.tiers`).")
     prompt = models.TextField()
     temperature = models.FloatField(default=0.2)
     max_tokens = models.PositiveIntegerField(default=4096, help_text="The longest answer, in the model's tokens.")

@@ -5,41 +5,67 @@ Reserving makes no difference between the reserved and the settled: settling is 
 and costs no write here.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 from django.db.models import F
 
+from accounts import audit, outbox
+from accounts.audit import Action
 from accounts.models import User
-from billing import tiers
+from billing import tasks, tiers
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 
 WARN_FROM_PERCENT = 80
+TOLD_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
 
 # An upsert whose update has a condition: no row comes back when the limit is reached (PostgreSQL, INSERT, ON CONFLICT).
 # Whoever writes the run puts it in front of that statement, so that both happen or none.
 RESERVE = """
-    INSERT INTO billing_monthlyusage AS usage (user_id, month, executions) VALUES (%(user_id)s, %(month)s, 1)
-    ON CONFLICT (user_id, month) DO UPDATE SET executions = usage.executions + 1
+    INSERT INTO billing_monthlyusage AS usage (user_id, month, executions, chains, told_percent)
+    SELECT %(user_id)s, %(month)s, 1, %(chains)s, 0 WHERE %(quota)s > 0
+    ON CONFLICT (user_id, month) DO UPDATE
+    SET executions = usage.executions + 1, chains = usage.chains + EXCLUDED.chains
     WHERE usage.executions < %(quota)s
-    RETURNING executions
+    RETURNING executions, chains, told_percent
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A user's month after a reservation."""
+    """A user's month.
 
-    used: int
+    Args:
+        month: its first day, in UTC.
+        used: executions, of agents and of chains together.
+        chains: those of chains.
+        told_percent: the mark at which the user was mailed last.
+    """
+
+    month: date
     limit: int
+    used: int = 0
+    chains: int = 0
+    told_percent: int = 0
 
     @property
     def percent(self) -> int:
         return round(100 * self.used / self.limit)
+
+    @property
+    def remaining(self) -> int:
+        return max(0, self.limit - self.used)
+
+    @property
+    def warning(self) -> str | None:
+        """The sentence of the contract, from 80 % on."""
+        return f"{self.percent}% of monthly limit reached" if self.percent >= WARN_FROM_PERCENT else None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -47,51 +73,92 @@ class Usage:
         headers = {
             "X-Usage-Used": str(self.used),
             "X-Usage-Limit": str(self.limit),
-            "X-Usage-Remaining": str(max(0, self.limit - self.used)),
+            "X-Usage-Remaining": str(self.remaining),
         }
-        if self.percent >= WARN_FROM_PERCENT:
-            headers["X-Usage-Warning"] = f"{self.percent}% of monthly limit reached"
-        return headers
+        return headers | ({"X-Usage-Warning": self.warning} if self.warning else {})
 
 
-def allowance(user: User, now: datetime) -> dict[str, Any]:
-    """The parameters of RESERVE: whose month, which month, and how much it holds."""
-    return {"user_id": user.pk, "month": now.date().replace(day=1), "quota": tiers.of(user.tier).executions}
+def allowance(user: User, now: datetime, *, chain: bool) -> dict[str, Any]:
+    """The parameters of RESERVE: whose month, which month, how much it holds, and whether it is for a chain."""
+    quota = tiers.of(user.tier).executions
+    return {"user_id": user.pk, "month": _month(now), "quota": quota, "chains": int(chain)}
+
+
+def after(user: User, allowance: dict[str, Any], reserved: tuple[int, int, int] | None) -> Usage:
+    """The month after a reservation, whose owner is mailed where it has come to a mark.
+
+    Args:
+        reserved: the row that RESERVE returned.
+
+    Raises:
+        QuotaExceeded: it returned none, the month is used up.
+    """
+    if reserved is None:
+        raise _exceeded(user, datetime.now(UTC))
+    usage = Usage(allowance["month"], allowance["quota"], *reserved)
+    _tell(user, usage)
+    return usage
 
 
 def current(user: User, now: datetime) -> Usage:
     """Where a user's month stands."""
-    month = MonthlyUsage.objects.filter(user=user, month=now.date().replace(day=1)).first()
-    return Usage(month.executions if month else 0, tiers.of(user.tier).executions)
+    limit, month = tiers.of(user.tier).executions, _month(now)
+    row = MonthlyUsage.objects.filter(user=user, month=month).first()
+    return Usage(month, limit, row.executions, row.chains, row.told_percent) if row else Usage(month, limit)
 
 
-def reserve(user: User, now: datetime) -> Usage:
+def reserve(user: User, now: datetime, *, chain: bool) -> Usage:
     """Reserve one execution by itself, for what runs once more.
 
     Raises:
         QuotaExceeded: the month is used up.
     """
-    parameters = allowance(user, now)
+    parameters = allowance(user, now, chain=chain)
     with connection.cursor() as cursor:
         cursor.execute(RESERVE, parameters)
-        reserved = cursor.fetchone()
-    if reserved is None:
-        raise exceeded(user)
-    return Usage(reserved[0], parameters["quota"])
+        return after(user, parameters, cursor.fetchone())
 
 
-def exceeded(user: User) -> QuotaExceeded:
-    """The refusal for a month that is used up."""
-    tier = tiers.of(user.tier)
+def release(*, user_id: UUID, month: date, chain: bool) -> None:
+    """Give one execution back; the caller holds the run's mark and so calls this once a run."""
+    usage = MonthlyUsage.objects.filter(user_id=user_id, month=month, executions__gt=0)
+    usage.update(executions=F("executions") - 1, chains=F("chains") - int(chain))
+
+
+@contextmanager
+def refusals_recorded(user: User) -> Iterator[None]:
+    """Put a refusal into the audit trail, outside the transaction that it undoes."""
+    try:
+        yield
+    except QuotaExceeded as e:
+        audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_figures(e))
+        raise
+
+
+def _figures(refusal: QuotaExceeded) -> dict[str, Any]:
+    return {name: refusal.extra[name] for name in ("tier", "used", "limit")}
+
+
+def _exceeded(user: User, now: datetime) -> QuotaExceeded:
+    tier, usage = tiers.of(user.tier), current(user, now)
     return QuotaExceeded(
         tier=tier.name,
-        used=tier.executions,
-        limit=tier.executions,
+        used=usage.used,
+        limit=usage.limit,
         upgradeUrl=tiers.upgrade_url(),
-        message=f"All {tier.executions} executions of the {tier.name} tier are used until the month ends.",
+        message=f"All {usage.limit} executions of the {tier.name} tier are used until the month ends.",
     )
 
 
-def release(*, user_id: UUID, month: date) -> None:
-    """Give one execution back; the caller holds the run's mark and so calls this once a run."""
-    MonthlyUsage.objects.filter(user_id=user_id, month=month, executions__gt=0).update(executions=F("executions") - 1)
+def _tell(user: User, usage: Usage) -> None:
+    """Mail the owner once a mark and month, however many requests come to it together."""
+    due = max((mark for mark in TOLD_AT_PERCENT if 100 * usage.used >= mark * usage.limit), default=0)
+    if due <= usage.told_percent:
+        return
+    untold = MonthlyUsage.objects.filter(user=user, month=usage.month, told_percent__lt=due)
+    if untold.update(told_percent=due):
+        outbox.enqueue(tasks.send_usage_warning, str(user.pk), due, usage.used, usage.limit)
+
+
+def _month(now: datetime) -> date:
+    return now.date().replace(day=1)

@@ -122,7 +122,8 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     _require(user, [agents.find(slug) for slug in run.steps])
     agents.reachable(agents.target(run.provider, run.model))
     before = text.events.encode().splitlines()
-    usage = _take_up(run)
+    with quota.refusals_recorded(user):
+        usage = _take_up(run)
     done = [step.position for step in texts.steps_of(run) if step.status == Status.SUCCEEDED]
     _hand_over(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
     return runs.Begun(run, usage), len(before)
@@ -149,7 +150,7 @@ def _take_up(run: Run) -> quota.Usage:
         raise RunNotResumable()
     if run.charge != Charge.RELEASED:
         return quota.current(run.user, now)
-    usage = quota.reserve(run.user, now)
+    usage = quota.reserve(run.user, now, chain=True)
     Run.objects.filter(pk=run.pk).update(charge=Charge.RESERVED, charged_month=now.date().replace(day=1))
     return usage
 

@@ -9,6 +9,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.views import AuthViewSet
 from agents.views import AgentViewSet
+from billing.views import BillingViewSet
 from chains.views import ChainRunViewSet, ChainViewSet
 from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
@@ -19,6 +20,7 @@ from web.consumers import UnknownSocket
 admin.site.site_header = admin.site.site_title = "LunaOS"
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
+router.register("billing", BillingViewSet, basename="billing")
 router.register("agents", AgentViewSet, basename="agents")
 router.register("chains", ChainViewSet, basename="chains")
 router.register("rag", RagViewSet, basename="rag")

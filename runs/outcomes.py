@@ -93,7 +93,7 @@ def finish(run: Run, outcome: Outcome) -> bool:
     with transaction.atomic():
         written = _write(run, outcome)
         if written and written[0] == Charge.RELEASED:
-            quota.release(user_id=run.user_id, month=written[1])
+            quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
     return written is not None
 
 

@@ -37,7 +37,7 @@ BEGIN = f"""
         INSERT INTO runs_text (run_id, expires_at, input, output, events)
         SELECT id, expires_at, %(input)s, '', %(events)s FROM run
     )
-    SELECT executions FROM reserved
+    SELECT * FROM reserved
 """  # noqa: S608 - the columns are the model's
 
 
@@ -94,7 +94,7 @@ def begin(
         IdempotencyConflict: the key was used for another request.
     """
     now = datetime.now(UTC)
-    allowance = quota.allowance(user, now)
+    allowance = quota.allowance(user, now, chain="chain" in fields)
     run = Run(
         user=user,
         charged_month=allowance["month"],
@@ -104,8 +104,14 @@ def begin(
         **fields,
     )
     content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
+    with quota.refusals_recorded(user):
+        return _begin(run, allowance, content, once)
+
+
+def _begin(run: Run, allowance: dict[str, Any], content: dict[str, str], once: idempotency.Once | None) -> Begun:
     if once is None:
         return Begun(run, _insert(run, allowance, content))
+    user = run.user
     with transaction.atomic():
         earlier = idempotency.claim(user=user, once=once, result=str(run.pk))
         if earlier and (replay := _replay(user, earlier)):
@@ -126,10 +132,7 @@ def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quo
     row = {column: getattr(run, column) for column in _COLUMNS}
     with connection.cursor() as cursor:
         cursor.execute(BEGIN, {**row, **allowance, **content})
-        reserved = cursor.fetchone()
-    if reserved is None:
-        raise quota.exceeded(run.user)
-    return quota.Usage(reserved[0], allowance["quota"])
+        return quota.after(run.user, allowance, cursor.fetchone())
 
 
 def get(*, user: User, run_id: UUID) -> Run:

@@ -46,12 +46,16 @@ def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
 
 
 @contextmanager
-def worker(log: Path, *, queue: str = "chains", **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(
+    log: Path, *, queue: str = "chains", concurrency: int = 64, **changes: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """A Celery worker, as `make up` starts them; yields it when it takes work."""
     command = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
     name = f"{log.stem}@%h"
     started = log.stat().st_size if log.exists() else 0
-    with process([*command, "--queues", queue, "--concurrency", "64", "--hostname", name], log, **changes) as child:
+    with process(
+        [*command, "--queues", queue, "--concurrency", str(concurrency), "--hostname", name], log, **changes
+    ) as child:
         if not until(lambda: b" ready." in log.read_bytes()[started:], 30):
             raise RuntimeError(f"The worker did not come up:\n{log.read_text()[-3000:]}")
         yield child

@@ -16,6 +16,7 @@ from django.db import ProgrammingError, connection, transaction
 from accounts import audit
 from accounts.audit import Action
 from accounts.models import AuditEvent, AuditOrigin
+from lunaos.origin import Origin
 from testing.client import PASSWORD, Api
 
 
@@ -44,7 +45,7 @@ def test_it_works(api: Api) -> None:
     user_id = uuid.UUID(response.json()["data"]["user"]["id"])
     assert (event.id, event.action, event.request_id) == (1, "account.signed_up", "sign-up-1")
     assert event.actor_id == event.subject_id == user_id
-    assert audit.origin_of(event) == audit.Origin("127.0.0.1", "curl/8")
+    assert audit.origin_of(event) == Origin("127.0.0.1", "curl/8")
     assert audit.verify() == audit.Verdict(1, event.hash)
 
 

@@ -8,11 +8,14 @@ import pytest
 from django.db import connection
 
 import runs.services as runs
+from accounts.models import AuditEvent
+from billing import quota, services
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from runs import outcomes
 from runs.models import Run, RunText, Status
 from testing.client import Api, error, events
+from testing.mailbox import Mailbox, text
 from testing.upstream import Answer, Upstream, delta
 
 
@@ -76,6 +79,72 @@ def test_it_is_given_back_to_the_month_it_was_taken_from(alice: Any) -> None:
     outcomes.finish(run, outcomes.Outcome(Status.CANCELLED, "deepseek", "m"))
 
     assert sorted(MonthlyUsage.objects.values_list("executions", flat=True)) == [5, 6]
+
+
+def test_a_month_ends_for_starts_in_parallel(alice: Any) -> None:
+    """Half of them in the last second of November, half in the first of December: each month has its own 100."""
+    moments = [datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)]
+
+    def start(n: int) -> int:
+        try:
+            quota.reserve(alice, moments[n % 2], chain=n % 3 == 0)
+        except QuotaExceeded:
+            return 0
+        finally:
+            connection.close()
+        return 1
+
+    with ThreadPoolExecutor(20) as pool:
+        started = sum(pool.map(start, range(300)))
+
+    assert started == 200
+    months = MonthlyUsage.objects.filter(user=alice).order_by("month").values_list("month", "executions")
+    assert list(months) == [(date(2026, 11, 1), 100), (date(2026, 12, 1), 100)]
+
+
+def test_a_tier_that_is_lowered_counts_at_once(api: Api, make_user: Any, upstream: Upstream) -> None:
+    bob = make_user("bob", tier="pro")
+    use(bob, 150)
+    assert api.execute(bob).status_code == 200
+    services.set_tier(user=bob, tier="free")
+    response = api.execute(bob)
+    assert error(response) == (403, "quota_exceeded")
+    assert (response.json()["used"], response.json()["limit"]) == (151, 100)
+
+
+def test_refusals_are_in_the_audit_trail(api: Api, alice: Any, upstream: Upstream) -> None:
+    use(alice, 100)
+    api.execute(alice)
+    api.post(
+        "/agents/execute",
+        json={"agent": "code-review", "context": "x"},
+        headers={**api.as_(alice), "Idempotency-Key": "again"},
+    )
+    refused = AuditEvent.objects.filter(subject_id=alice.pk, action="run.refused")
+    expected = {"reason": "quota_exceeded", "tier": "free", "used": 100, "limit": 100}
+    assert [event.details for event in refused] == [expected, expected]
+
+
+@pytest.mark.parametrize(("before", "percent"), [(79, 80), (99, 100)])
+def test_the_owner_is_mailed_once_at_each_mark(
+    api: Api, alice: Any, upstream: Upstream, mailbox: Mailbox, before: int, percent: int
+) -> None:
+    use(alice, before)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: api.execute(alice), range(4)))
+    use(alice, before)  # as when runs were given back
+    api.execute(alice)
+
+    (mail,) = mailbox.of(alice)
+    assert mail["Subject"] == f"{percent}% of your LunaOS executions are used"
+    assert "of the 100 executions" in text(mail) or "all 100 executions" in text(mail)
+
+
+def test_both_marks_in_one_month_are_two_mails(api: Api, alice: Any, upstream: Upstream, mailbox: Mailbox) -> None:
+    for before in (79, 80, 99):
+        use(alice, before)
+        api.execute(alice)
+    assert [mail["Subject"][:4] for mail in mailbox.of(alice)] == ["80% ", "100%"]
 
 
 def test_exceeded_over_http(api: Api, alice: Any, upstream: Upstream) -> None:

@@ -3,10 +3,14 @@
 from io import StringIO
 from typing import Any
 
+import httpx
 import pytest
 from django.core.management import CommandError, call_command
 
+from accounts.models import AuditEvent
 from billing import services, tiers
+from billing.models import Tier
+from lunaos.embedded.servers import until
 from lunaos.errors import ValidationFailed
 from testing.client import Api
 
@@ -45,3 +49,31 @@ def test_set_tier_refuses_strangers_and_unknown_tiers(alice: Any) -> None:
         call_command("set_tier", alice.email, "gold")
     with pytest.raises(ValidationFailed):
         services.set_tier(user=alice, tier="gold")
+
+
+def test_what_staff_change_counts_within_seconds(api: Api, alice: Any) -> None:
+    tier = Tier.objects.filter(name="free")
+    tier.update(executions=7, requests_per_minute=33)
+    try:
+        assert until(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "33", 10)
+        assert api.get("/billing/usage", headers=api.as_(alice)).json()["data"]["limit"] == 7
+    finally:
+        tier.update(executions=100, requests_per_minute=60)
+        tiers.forget()
+    assert until(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "60", 10)
+
+
+def test_a_change_of_tier_is_in_the_audit_trail(alice: Any, bob: Any) -> None:
+    services.set_tier(user=alice, tier="pro", actor=bob)
+    event = AuditEvent.objects.get(subject_id=alice.pk)
+    assert (event.action, event.actor_id, event.details) == (
+        *("tier.changed", bob.pk),
+        {"before": "free", "after": "pro"},
+    )
+
+
+def test_staff_change_tiers_but_keep_their_names(staff: httpx.Client, database: None) -> None:
+    page = staff.get("/admin/billing/tier/pro/change/").text
+    assert 'name="executions"' in page and 'name="name"' not in page
+    assert staff.get("/admin/billing/tier/pro/delete/").status_code == 403
+    assert "monthly usage" in staff.get("/admin/billing/monthlyusage/").text

@@ -18,6 +18,7 @@ PATHS = {
     "/auth/signup": {"post"},
     "/auth/login": {"post"},
     "/auth/me": {"get"},
+    "/billing/usage": {"get"},
     "/agents/list": {"get"},
     "/agents/execute": {"post"},
     "/runs": {"get"},

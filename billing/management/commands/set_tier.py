@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")
-        parser.add_argument("tier", choices=list(tiers.TIERS))
+        parser.add_argument("tier", choices=tiers.names())
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

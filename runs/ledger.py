@@ -1,0 +1,45 @@
+"""The runs as the ledger of executions, held against the counters by which quotas are enforced."""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from django.db import connection
+
+# One statement and so one snapshot: run and counter are written together (runs.services.BEGIN, runs.outcomes.finish).
+DIFFERENCES = """
+    SELECT user_id, month, COALESCE(counted.executions, 0), COALESCE(counted.chains, 0),
+        COALESCE(charged.executions, 0), COALESCE(charged.chains, 0)
+    FROM billing_monthlyusage AS counted
+    FULL JOIN (
+        SELECT user_id, charged_month AS month, count(*) AS executions, count(*) FILTER (WHERE chain <> '') AS chains
+        FROM runs_run WHERE charge IN ('reserved', 'settled') GROUP BY user_id, charged_month
+    ) AS charged USING (user_id, month)
+    WHERE (COALESCE(counted.executions, 0), COALESCE(counted.chains, 0))
+        <> (COALESCE(charged.executions, 0), COALESCE(charged.chains, 0))
+    ORDER BY month, user_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A user's month whose counter is not what the runs say.
+
+    Args:
+        counted: executions by the counter, those of chains included.
+        charged: executions by the runs, reserved and settled.
+    """
+
+    user_id: UUID
+    month: date
+    counted: int
+    counted_chains: int
+    charged: int
+    charged_chains: int
+
+
+def differences() -> list[Difference]:
+    """All months whose counter and runs do not agree; none, unless somebody has meddled."""
+    with connection.cursor() as cursor:
+        cursor.execute(DIFFERENCES)
+        return [Difference(*row) for row in cursor.fetchall()]

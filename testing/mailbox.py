@@ -1,0 +1,41 @@
+"""Mails that a worker has sent, as the files that they are without Resend."""
+
+from collections.abc import Callable
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any, cast
+
+from lunaos.embedded.servers import until
+
+WITHIN_S = 15
+
+
+class Mailbox:
+    """Everybody's mails.
+
+    Args:
+        folder: that the worker's mails are written to.
+        mark: sends one more mail through the same queue, and returns its address.
+    """
+
+    def __init__(self, folder: Path, mark: Callable[[], str]) -> None:
+        self._folder, self._mark = folder, mark
+
+    def of(self, user: Any) -> list[EmailMessage]:
+        """All mails to a user, the oldest first, when all that is in the queue by now has been sent."""
+        address = self._mark()
+        assert until(lambda: bool(self._to(address)), WITHIN_S), "the worker sends no mails"
+        return self._to(user.email)
+
+    def _to(self, address: str) -> list[EmailMessage]:
+        files = sorted(self._folder.glob("*"), key=lambda file: file.stat().st_mtime_ns)
+        parsed = (message_from_bytes(file.read_bytes(), policy=policy.default) for file in files)
+        return [cast(EmailMessage, mail) for mail in parsed if mail["To"] == address]
+
+
+def text(mail: EmailMessage) -> str:
+    """What a mail says, as plain text."""
+    body = mail.get_body(("plain",))
+    assert body
+    return str(body.get_content())
