@@ -176,7 +176,7 @@ def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) ->
     changes = {"LUNAOS_MAIL_FOLDER": str(folder / "mail")}
     with (
         django_db_blocker.unblock(),
-        worker(folder / "jobs.log", queue="celery", concurrency=1, **changes) as child,
+        worker(folder / "jobs.log", queue="celery", concurrency="1", **changes) as child,
     ):
         yield child
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from lunaos.embedded.servers import until
 
@@ -31,7 +31,7 @@ class Mailbox:
     def _to(self, address: str) -> list[EmailMessage]:
         files = sorted(self._folder.glob("*"), key=lambda file: file.stat().st_mtime_ns)
         parsed = (message_from_bytes(file.read_bytes(), policy=policy.default) for file in files)
-        return [cast(EmailMessage, mail) for mail in parsed if mail["To"] == address]
+        return [mail for mail in parsed if mail["To"] == address]
 
 
 def text(mail: EmailMessage) -> str:

@@ -47,14 +47,14 @@ def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
 
 @contextmanager
 def worker(
-    log: Path, *, queue: str = "chains", concurrency: int = 64, **changes: str
+    log: Path, *, queue: str = "chains", concurrency: str = "64", **changes: str
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Celery worker, as `make up` starts them; yields it when it takes work."""
     command = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
     name = f"{log.stem}@%h"
     started = log.stat().st_size if log.exists() else 0
     with process(
-        [*command, "--queues", queue, "--concurrency", str(concurrency), "--hostname", name], log, **changes
+        [*command, "--queues", queue, "--concurrency", concurrency, "--hostname", name], log, **changes
     ) as child:
         if not until(lambda: b" ready." in log.read_bytes()[started:], 30):
             raise RuntimeError(f"The worker did not come up:\n{log.read_text()[-3000:]}")
