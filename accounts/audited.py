@@ -1,6 +1,6 @@
 """Every change that staff make in the admin is an audit row."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin
 from django.db.models import Model, QuerySet
@@ -8,6 +8,7 @@ from django.http import HttpRequest
 
 from accounts import audit
 from accounts.audit import Action
+from accounts.identity import staff_of
 from accounts.models import User
 
 
@@ -47,7 +48,7 @@ def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) ->
     owner = obj if isinstance(obj, User) else getattr(obj, "user", None)
     audit.record(
         action,
-        actor=cast(User, request.user),
+        actor=staff_of(request),
         subject=owner if isinstance(owner, User) else None,
         object=f"{obj._meta.label_lower} {obj.pk}",
         **details,

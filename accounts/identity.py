@@ -1,12 +1,41 @@
-"""Who sends a request."""
+"""Who sends a request, and whether it is to be done once."""
 
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
+from django.http import HttpRequest
 from rest_framework.request import Request
 
+from accounts.idempotency import Once
 from accounts.models import User
+from lunaos.api import json
+from lunaos.errors import ValidationFailed
+
+LONGEST_KEY = 255
 
 
 def user_of(request: Request) -> User:
     """The user of a request that passed authentication and IsAuthenticated."""
     return cast(User, request.user)
+
+
+def staff_of(request: HttpRequest) -> User:
+    """The staff member of a request that passed the admin's own check."""
+    return cast(User, request.user)
+
+
+def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:
+    """The request's idempotency key, where it has one.
+
+    Args:
+        content: the validated input, so that the JSON's spelling does not matter.
+
+    Raises:
+        ValidationFailed: the key is empty, too long or not printable ASCII.
+    """
+    key = request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
+    return Once.of(key, request.path, json.dumps(dict(sorted(content.items()))))

@@ -4,7 +4,9 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts.models import User
+from accounts import audit
+from accounts.models import AuditEvent, User
+from lunaos.origin import NOWHERE, Origin
 
 
 class LowerCaseEmailField(serializers.EmailField):
@@ -35,6 +37,38 @@ class AccountSerializer(serializers.ModelSerializer[User]):
     class Meta:
         model = User
         fields = ("id", "email", "name", "tier", "created_at")
+
+
+class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
+    """An audit row as the one whose account it concerns may see it."""
+
+    id = serializers.CharField()
+    actor = serializers.SerializerMethodField(
+        help_text="`you`, `staff`, or null where nobody was signed in or the platform did it."
+    )
+    requestId = serializers.CharField(source="request_id")
+    address = serializers.SerializerMethodField(help_text="Where it came from; empty where that was no client.")
+    userAgent = serializers.SerializerMethodField()
+    details = serializers.DictField()
+
+    class Meta:
+        model = AuditEvent
+        fields = ("id", "at", "action", "actor", "requestId", "address", "userAgent", "details")
+
+    def get_actor(self, event: AuditEvent) -> str | None:
+        if event.actor_id is None:
+            return None
+        return "you" if event.actor_id == event.subject_id else "staff"
+
+    def get_address(self, event: AuditEvent) -> str:
+        return self._origin(event).address
+
+    def get_userAgent(self, event: AuditEvent) -> str:  # noqa: N802 - DRF finds it by the field's name
+        return self._origin(event).user_agent
+
+    def _origin(self, event: AuditEvent) -> Origin:
+        """Of whoever uses the account; where staff sit is nobody's business."""
+        return NOWHERE if self.get_actor(event) == "staff" else audit.origin_of(event)
 
 
 class SessionSerializer(serializers.Serializer[Any]):

@@ -16,7 +16,7 @@ from agents.providers.errors import (
 )
 from agents.serializers import ExecuteSerializer
 from billing.errors import ProRequired, QuotaExceeded
-from lunaos.api.schema import errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, errors
 from lunaos.errors import LunaError
 from rag.errors import (
     EmbeddingsFailed,
@@ -26,7 +26,7 @@ from rag.errors import (
     UnknownRepository,
 )
 from runs.errors import OutputTooLong
-from runs.schema import AGENT_EVENT, IDEMPOTENCY_KEY
+from runs.schema import AGENT_EVENT
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),

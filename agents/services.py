@@ -6,6 +6,8 @@ from functools import partial
 from django.conf import settings
 
 import runs.services as runs
+from accounts import audit
+from accounts.audit import Action
 from accounts.idempotency import Once
 from accounts.models import User
 from agents import catalogue, grounding, providers, runner
@@ -92,6 +94,7 @@ def find(slug: str) -> Agent:
 def require_tier(user: User, agent: Agent) -> None:
     """Raises ProRequired where the user's tier does not hold the agent."""
     if not tiers.allows(user.tier, agent.tier):
+        audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug)
         raise _pro_required(agent)
 
 

@@ -10,16 +10,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.identity import user_of
+from accounts.identity import once_of, user_of
 from agents import services
 from agents.schema import EXECUTE
 from agents.serializers import CatalogueSerializer, ExecuteSerializer
 from lunaos.api.request import framed
-from runs.responses import execution_response, once
+from lunaos.scopes import AGENTS
+from runs.responses import execution_response
 
 
 class AgentViewSet(ViewSet):
     """The 28 experts."""
+
+    scopes = (AGENTS,)
 
     @extend_schema(operation_id="listAgents", responses={200: CatalogueSerializer})
     @action(detail=False, url_path="list", permission_classes=[AllowAny])
@@ -41,7 +44,7 @@ class AgentViewSet(ViewSet):
             user=user_of(request),
             request_id=framed(request).id,
             started=framed(request).started,
-            once=once(request, serializer.validated_data),
+            once=once_of(request, serializer.validated_data),
             **wanted,
         )
         return execution_response(begun, on_disconnect=on_disconnect)

@@ -5,19 +5,21 @@ from rest_framework.request import Request
 
 from accounts import tokens
 from accounts.models import User
-from lunaos.errors import ApiKeyInvalid, TokenInvalid
+from apikeys import secret, use
+from apikeys.models import ApiKey
+from lunaos.errors import TokenInvalid
 
-KEY_PREFIX = "lnos_live_"
+TOKEN = "token"  # noqa: S105 - a kind of credential
 
 
 class BearerAuthentication(BaseAuthentication):
     """Tells keys and tokens apart by their form."""
 
-    def authenticate(self, request: Request) -> tuple[User, str] | None:
+    def authenticate(self, request: Request) -> tuple[User, ApiKey | str] | None:
         """Find who sends the request.
 
         Returns:
-            The user and the kind of credential, or None without an Authorization header.
+            The user and the key, or TOKEN; None without an Authorization header.
 
         Raises:
             TokenInvalid, TokenExpired, ApiKeyInvalid: credentials that stand for nobody.
@@ -28,9 +30,11 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, credential = header.partition(" ")
         if scheme.lower() != "bearer" or not credential.strip():
             raise TokenInvalid("Send Authorization: Bearer <token>.")
-        if credential.startswith(KEY_PREFIX):
-            raise ApiKeyInvalid()  # no endpoint makes keys yet, so that none can be valid
-        return tokens.authenticate(credential.strip()), "token"
+        credential = credential.strip()
+        if credential.startswith(secret.MARK):
+            key = use.authenticate(credential)
+            return key.user, key
+        return tokens.authenticate(credential), TOKEN
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"

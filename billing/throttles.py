@@ -8,6 +8,8 @@ from rest_framework.throttling import BaseThrottle
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # at run time it would load itself half: a settings class imports this
 
+from accounts import audit
+from accounts.audit import Action
 from accounts.models import User
 from billing import tiers
 from lunaos.api import ratelimit
@@ -32,6 +34,8 @@ class RateThrottle(BaseThrottle):
             window = ratelimit.hit(request._request, scope="user", subject=str(user.pk), rate=rate)
         framed(request).rate_limit = window
         if window.exceeded:
+            if window.first_excess:
+                audit.record(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
             raise _refusal(window, user.tier if user else None)
         return True
 

@@ -11,10 +11,13 @@ from rest_framework.viewsets import ViewSet
 from accounts.identity import user_of
 from billing import quota, tiers
 from billing.serializers import UsageSerializer
+from lunaos.scopes import BILLING_READ
 
 
 class BillingViewSet(ViewSet):
     """Executions and what they cost."""
+
+    scopes = (BILLING_READ,)
 
     @extend_schema(operation_id="getUsage", responses={200: UsageSerializer})
     @action(detail=False)

@@ -7,10 +7,10 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from agents.schema import EXECUTION_ERRORS
 from chains.errors import ChainTooLong, UnknownChain
 from chains.serializers import ExecuteChainSerializer
-from lunaos.api.schema import errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
-from runs.schema import CHAIN_EVENT, IDEMPOTENCY_KEY
+from runs.schema import CHAIN_EVENT
 
 EXAMPLE = """id: 1
 data: {"type":"chain_start","steps":2,"runId":"…"}

@@ -9,16 +9,19 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.identity import user_of
+from accounts.identity import once_of, user_of
 from chains import services
 from chains.schema import EXECUTE, RESUME
 from chains.serializers import ChainsSerializer, ExecuteChainSerializer
 from lunaos.api.request import framed
-from runs.responses import execution_response, once
+from lunaos.scopes import CHAINS
+from runs.responses import execution_response
 
 
 class ChainViewSet(ViewSet):
     """Several agents in a row."""
+
+    scopes = (CHAINS,)
 
     @extend_schema(operation_id="listChains", responses={200: ChainsSerializer})
     def list(self, request: Request) -> Response:
@@ -40,7 +43,7 @@ class ChainViewSet(ViewSet):
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=framed(request).id,
-            once=once(request, serializer.validated_data),
+            once=once_of(request, serializer.validated_data),
             **wanted,
         )
         return execution_response(begun, on_disconnect=on_disconnect)
@@ -48,6 +51,8 @@ class ChainViewSet(ViewSet):
 
 class ChainRunViewSet(ViewSet):
     """A chain's run."""
+
+    scopes = (CHAINS,)
 
     lookup_value_converter = "uuid"
 

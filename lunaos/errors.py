@@ -91,4 +91,8 @@ class TokenExpired(LunaError):
 
 
 class ApiKeyInvalid(LunaError):
-    code, status, message = "api_key_invalid", 401, "The API key is unknown or revoked."
+    code, status, message = "api_key_invalid", 401, "The API key is unknown, expired or revoked."
+
+
+class ScopeMissing(LunaError):
+    code, status, message = "scope_missing", 403, "The API key may not be used for this."

@@ -150,7 +150,7 @@ SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(days=7), "USER_ID_CLAIM": "sub"
 # -- API -------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apikeys.authentication.BearerAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "apikeys.permissions.HasScope"],
     "DEFAULT_THROTTLE_CLASSES": ["billing.throttles.RateThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["lunaos.api.renderers.EnvelopeRenderer"],
     "DEFAULT_PARSER_CLASSES": ["lunaos.api.parsers.StrictJSONParser"],

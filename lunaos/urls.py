@@ -7,8 +7,9 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from accounts.views import AuthViewSet
+from accounts.views import ActivityViewSet, AuthViewSet
 from agents.views import AgentViewSet
+from apikeys.views import ApiKeyViewSet
 from billing.views import BillingViewSet
 from chains.views import ChainRunViewSet, ChainViewSet
 from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
@@ -20,6 +21,8 @@ from web.consumers import UnknownSocket
 admin.site.site_header = admin.site.site_title = "LunaOS"
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
+router.register("auth/activity", ActivityViewSet, basename="activity")
+router.register("api-keys", ApiKeyViewSet, basename="api-keys")
 router.register("billing", BillingViewSet, basename="billing")
 router.register("agents", AgentViewSet, basename="agents")
 router.register("chains", ChainViewSet, basename="chains")

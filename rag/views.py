@@ -13,6 +13,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.identity import user_of
 from lunaos.api.sse import EventStreamResponse
+from lunaos.scopes import RAG
 from rag import schema, services
 from rag.progress import Follower
 from rag.responses import JobResponse
@@ -29,6 +30,8 @@ from rag.serializers import (
 
 class RagViewSet(ViewSet):
     """Code search."""
+
+    scopes = (RAG,)
 
     @property
     def max_body_bytes(self) -> int:
@@ -60,6 +63,8 @@ class RagViewSet(ViewSet):
 class RepositoryViewSet(ViewSet):
     """What one has indexed."""
 
+    scopes = (RAG,)
+
     lookup_url_kwarg = "name"
     lookup_value_converter = "path"
 
@@ -78,6 +83,8 @@ class RepositoryViewSet(ViewSet):
 
 class IndexJobViewSet(ViewSet):
     """Jobs of one's repositories; another user's job is 404."""
+
+    scopes = (RAG,)
 
     lookup_value_converter = "uuid"
 

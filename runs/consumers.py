@@ -17,12 +17,14 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from accounts.identity import user_of
+from apikeys import permissions
 from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
-from lunaos import database
+from lunaos import database, origin
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
+from lunaos.scopes import AGENTS, CHAINS
 from runs import services
 from runs.models import Run
 from runs.stream import Follower
@@ -35,6 +37,7 @@ APPLICATION = 4000  # RFC 6455, 7.4.2: codes for applications begin here; ours i
 class RunConsumer(AsyncWebsocketConsumer):
     """Sends a run's events and closes after the last one; a failure is an `error` message and a close code."""
 
+    scopes = (AGENTS, CHAINS)
     _sending: "asyncio.Task[None] | None" = None
 
     async def connect(self) -> None:
@@ -75,6 +78,7 @@ class RunConsumer(AsyncWebsocketConsumer):
 def _run_of(scope: dict[str, Any]) -> Run:
     """The run that the socket is for, after the same authentication, limit and look at the owner as of a request."""
     request = _request(scope)
+    origin.enter(address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", ""))
     try:
         RateThrottle().allow_request(request, APIView())
     except LunaError as e:
@@ -83,6 +87,7 @@ def _run_of(scope: dict[str, Any]) -> Run:
         raise
     if request.user is None:
         raise NotAuthenticated()
+    permissions.require(request.auth, RunConsumer.scopes)
     return services.get(user=user_of(request), run_id=scope["url_route"]["kwargs"]["run_id"])
 
 

@@ -4,16 +4,10 @@ from functools import partial
 from typing import Any
 
 from rest_framework import serializers
-from rest_framework.request import Request
 
-from accounts.idempotency import Once
-from lunaos.api import json
 from lunaos.api.sse import EventStreamResponse
-from lunaos.errors import ValidationFailed
 from runs import executors, stream
 from runs.services import Begun
-
-LONGEST_KEY = 255
 
 
 class ExecutionSerializer(serializers.Serializer[Any]):
@@ -42,23 +36,6 @@ class ExecutionSerializer(serializers.Serializer[Any]):
         values = super().to_internal_value(data)
         wanted = values.pop("useRag")
         return {**values, "repository": values["repository"] if wanted else None}
-
-
-def once(request: Request, content: dict[str, Any]) -> Once | None:
-    """The request's idempotency key, where it has one.
-
-    Args:
-        content: the validated input, so that the JSON's spelling does not matter.
-
-    Raises:
-        ValidationFailed: the key is empty, too long or not printable ASCII.
-    """
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
-    return Once.of(key, request.path, json.dumps(dict(sorted(content.items()))))
 
 
 def execution_response(begun: Begun, *, on_disconnect: str = "continue", after: int = 0) -> EventStreamResponse:

@@ -129,11 +129,6 @@ def _event(name: str, kinds: dict[str, Any]) -> PolymorphicProxySerializer:
 AGENT_EVENT = _event("AgentEvent", {**OF_AGENTS, **ENDS})
 CHAIN_EVENT = _event("ChainEvent", {**OF_CHAINS, **ENDS})
 RUN_EVENT = _event("RunEvent", {**OF_AGENTS, **OF_CHAINS, **ENDS})
-IDEMPOTENCY_KEY = OpenApiParameter(
-    "Idempotency-Key",
-    location=OpenApiParameter.HEADER,
-    description="For a day, the same key with the same request leads to the same run, and with another one to a 409.",
-)
 EVENTS: dict[str, Any] = {
     "operation_id": "followRun",
     "parameters": [

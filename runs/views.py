@@ -15,6 +15,7 @@ from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
 from lunaos.api.sse import EventStreamResponse
 from lunaos.errors import NotFound
+from lunaos.scopes import AGENTS, CHAINS
 from runs import services, stream, texts
 from runs.models import Run
 from runs.schema import EVENTS
@@ -28,6 +29,8 @@ class RunPagination(NamedCursorPagination):
 
 class RunViewSet(GenericViewSet[Run]):
     """Runs of the one who asks; another user's run is 404."""
+
+    scopes = (AGENTS, CHAINS)
 
     serializer_class = RunSerializer
     pagination_class = RunPagination

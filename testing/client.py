@@ -18,6 +18,20 @@ class Api(httpx.Client):
 
         return {"Authorization": f"Bearer {tokens.issue(user)}"}
 
+    def with_key(self, user: Any, *scopes: str, **fields: Any) -> dict[str, str]:
+        """The header of a new API key.
+
+        Args:
+            scopes: of the key; the usual ones where none is named.
+            fields: further ones of the key, as it is stored.
+        """
+        from apikeys import services
+        from apikeys.models import ApiKey
+
+        made = services.create(user=user, name="Test", scopes=scopes or None)
+        ApiKey.objects.filter(pk=made.key.pk).update(**fields) if fields else None
+        return {"Authorization": f"Bearer {made.secret}"}
+
     def from_address(self, address: str) -> "Api":
         """A client of the same server, on another loopback address."""
         return Api(base_url=self.base_url, timeout=30, transport=httpx.HTTPTransport(local_address=address))

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
+from accounts.models import AuditEvent
 from agents.models import Agent
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
@@ -251,3 +252,9 @@ def test_keys_stay_secret(api: Api, alice: Any, upstream: Upstream, folder: Any)
     detail: httpx.Response = api.get(f"/runs/{response.headers['X-Run-Id']}", headers=api.as_(alice))
     for text in (response.text, str(response.headers), detail.text, (folder / "web.log").read_text()):
         assert "planted" not in text
+
+
+def test_a_refusal_by_tier_is_in_the_audit_trail(api: Api, alice: Any) -> None:
+    assert error(api.execute(alice, agent="seo")) == (403, "pro_required")
+    event = AuditEvent.objects.get(subject_id=alice.pk)
+    assert (event.action, event.details) == ("run.refused", {"reason": "pro_required", "agent": "seo"})

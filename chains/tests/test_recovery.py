@@ -6,6 +6,8 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
+from celery import Celery
+from django.conf import settings
 from django.db.models.functions import Now
 
 from chains import queue, recovery, tasks
@@ -20,8 +22,10 @@ from testing.upstream import Upstream
 @pytest.fixture
 def no_worker(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages go where no worker of the tests listens, and can be counted."""
-    monkeypatch.setattr(queue, "TASK", "nobody.takes.this")
-    monkeypatch.setattr(queue, "NAME", "celery")
+    app = Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False)
+    app.conf.task_default_queue = "unattended"
+    monkeypatch.setattr(queue, "current_app", app)
+    monkeypatch.setattr(queue, "NAME", "unattended")
 
 
 def begin(user: Any, status: str, *, silent_s: float, **fields: Any) -> Run:

@@ -19,6 +19,12 @@ class NamedCursorPagination(pagination.CursorPagination):
     page_size_query_param = "limit"
     plural: str
 
+    def get_page_size(self, request: Request) -> int:
+        wanted = request.query_params.get("limit", str(self.page_size))
+        if not (wanted.isascii() and wanted.isdecimal() and 1 <= int(wanted[:9]) <= self.max_page_size):
+            raise ValidationFailed.of("limit", f"Send a whole number from 1 to {self.max_page_size}.")
+        return int(wanted)
+
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)

@@ -35,6 +35,11 @@ class Window:
         return self.count > self.limit
 
     @property
+    def first_excess(self) -> bool:
+        """Whether this is the one request, of all processes', that found the window full first."""
+        return self.count == self.limit + 1
+
+    @property
     def seconds_left(self) -> int:
         return max(1, self.reset - int(time.time()))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from lunaos import errors as frame
 from lunaos.errors import LunaError
@@ -35,6 +35,11 @@ ERROR_SCHEMA = {
         },
     },
 }
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    location=OpenApiParameter.HEADER,
+    description="For a day, the same key with the same request has one result, and with another one it is a 409.",
+)
 HEADERS = {
     "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
     "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
@@ -108,6 +113,7 @@ def _document_operation(operation: dict[str, Any]) -> None:
     shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
     if any(operation.get("security", [])):
         shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
+        shared.append(frame.ScopeMissing)
     if "requestBody" in operation or "parameters" in operation:
         shared.append(frame.ValidationFailed)
     if "requestBody" in operation:

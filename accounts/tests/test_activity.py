@@ -1,0 +1,69 @@
+"""GET /auth/activity: what was done with one's own account."""
+
+from typing import Any
+
+import pytest
+
+from accounts import audit
+from accounts.audit import Action
+from billing import services
+from testing.client import PASSWORD, Api, error
+
+
+def activity(api: Api, headers: dict[str, str], **query: Any) -> Any:
+    return api.get("/auth/activity", headers=headers, params=query).json()["data"]
+
+
+def test_it_works(api: Api) -> None:
+    new = {"email": "ann@example.com", "password": PASSWORD}
+    made = api.post("/auth/signup", json=new, headers={"User-Agent": "curl/8", "X-Request-Id": "sign-up"})
+    headers = {"Authorization": f"Bearer {made.json()['data']['token']}"}
+    found = activity(api, headers)
+    (event,) = found["events"]
+    assert event.pop("at").endswith("Z") and event.pop("id").isdecimal()
+    assert event == {
+        **{"action": "account.signed_up", "actor": "you", "requestId": "sign-up"},
+        **{"address": "127.0.0.1", "userAgent": "curl/8", "details": {}},
+    }
+    assert found["nextCursor"] is None
+
+
+def test_newest_first_in_pages(api: Api, alice: Any) -> None:
+    for n in range(5):
+        audit.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
+    first = activity(api, api.as_(alice), limit=3)
+    assert [event["details"]["n"] for event in first["events"]] == [4, 3, 2]
+    audit.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
+    second = activity(api, api.as_(alice), limit=3, cursor=first["nextCursor"])
+    assert [event["details"]["n"] for event in second["events"]] == [1, 0]
+
+
+def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any, bob: Any) -> None:
+    services.set_tier(user=alice, tier="pro", actor=bob)
+    services.set_tier(user=alice, tier="team")
+    events = activity(api, api.as_(alice))["events"]
+    assert [(event["actor"], event["address"], event["userAgent"]) for event in events] == [
+        *[(None, "", ""), ("staff", "", "")],
+    ]
+    assert str(bob.pk) not in str(events)
+
+
+def test_others_see_nothing_of_it(api: Api, alice: Any, charlie: Any) -> None:
+    audit.record(Action.RUN_REFUSED, actor=alice, subject=alice)
+    assert activity(api, api.as_(charlie))["events"] == []
+
+
+def test_it_is_no_keys_business(api: Api, alice: Any) -> None:
+    assert error(api.get("/auth/activity", headers=api.with_key(alice))) == (403, "scope_missing")
+
+
+def test_a_made_up_cursor(api: Api, alice: Any) -> None:
+    response = api.get("/auth/activity", headers=api.as_(alice), params={"cursor": "x"})
+    assert error(response) == (400, "validation_error")
+
+
+@pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "x", "", "[]", "9" * 30])
+def test_a_limit_that_is_none(api: Api, alice: Any, limit: str) -> None:
+    response = api.get("/auth/activity", headers=api.as_(alice), params={"limit": limit})
+    assert error(response) == (400, "validation_error")
+    assert response.json()["fields"][0]["field"] == "limit"

@@ -1,0 +1,46 @@
+"""Keys, for staff: found by prefix or owner, revoked; never made, and never shown."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts.audited import ReadOnlyAdmin
+from accounts.identity import staff_of
+from apikeys import services
+from apikeys.models import ApiKey
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
+        return [("active", "active"), ("ended", "revoked or expired")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> QuerySet[ApiKey]:
+        active = ApiKey.objects.active().values("pk")
+        chosen = {"active": queryset.filter(pk__in=active), "ended": queryset.exclude(pk__in=active)}
+        return chosen.get(self.value() or "", queryset)
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(ReadOnlyAdmin):
+    list_display = ("prefix", "name", "user", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_select_related = ("user",)
+    list_filter = (StateFilter, "created_at")
+    search_fields = ("prefix", "user__email")
+    search_help_text = "A key's beginning or its owner's e-mail address."
+    actions = ("revoke",)
+    exclude = ("digest",)
+    readonly_fields = ("networks",)
+
+    @admin.display(description="used from")
+    def networks(self, key: ApiKey) -> str:
+        return ", ".join(key.addresses.order_by("first_used_at").values_list("network", flat=True))
+
+    @admin.action(description="Revoke selected keys", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        revoked = services.revoke_all(queryset, actor=staff_of(request))
+        self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("apikeys.revoke_apikey")

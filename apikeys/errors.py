@@ -1,0 +1,11 @@
+"""What can go wrong with keys."""
+
+from lunaos.errors import LunaError
+
+
+class KeyLimitReached(LunaError):
+    code, status, message = ("key_limit_reached", 400, "You have as many active keys as your tier holds.")
+
+
+class KeyNotFound(LunaError):
+    code, status, message = "key_not_found", 404, "There is no such active key."

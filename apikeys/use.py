@@ -1,0 +1,66 @@
+"""A key is used: found in one query, and its use noted at a price that does not count."""
+
+import ipaddress
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q
+
+from accounts import audit
+from accounts.audit import Action
+from apikeys import secret
+from apikeys.models import ApiKey, ApiKeyAddress
+from lunaos import origin
+from lunaos.errors import ApiKeyInvalid
+
+NOTED_EVERY = timedelta(minutes=1)
+REMEMBERED = 10_000  # pairs of key and network, in this process
+IPV6_CUSTOMER_BITS = 64  # what one customer is given (RFC 6177 allows more, RFC 7421 names the boundary)
+
+_seen: OrderedDict[tuple[UUID, str], None] = OrderedDict()
+
+
+def authenticate(value: str) -> ApiKey:
+    """Find the key, with its owner, and note that it was used.
+
+    Raises:
+        ApiKeyInvalid: there is none, it was revoked or has expired, or its owner is disabled.
+    """
+    key = ApiKey.objects.load(secret.digest_of(value)) if secret.FORM.match(value) else None
+    if key is None or not key.active or not key.user.is_active:
+        raise ApiKeyInvalid()
+    _note_time(key)
+    if address := origin.current().address:
+        _note_network(key, network_of(address))
+    return key
+
+
+def network_of(address: str) -> str:
+    """The address itself, or of an IPv6 address the network that one customer has; what is no address stays."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:64]
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, IPV6_CUSTOMER_BITS), strict=False))
+
+
+def _note_time(key: ApiKey) -> None:
+    now = datetime.now(UTC)
+    if key.last_used_at is None or key.last_used_at <= now - NOTED_EVERY:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTED_EVERY)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _note_network(key: ApiKey, network: str) -> None:
+    """Once a process, key and network; the audit trail gets those that no process has seen before."""
+    if (key.pk, network) in _seen:
+        return
+    _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)
+    if is_new:
+        audit.record(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
+    _seen[key.pk, network] = None
+    while len(_seen) > REMEMBERED:
+        _seen.popitem(last=False)
