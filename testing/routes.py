@@ -1,0 +1,59 @@
+"""Every route of the API, from the URL configuration, so that a new one is tested by itself."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import URLPattern, get_resolver
+from rest_framework.permissions import AllowAny
+from rest_framework.viewsets import ViewSetMixin
+
+NOTHING = "00000000-0000-4000-8000-000000000000"
+SAMPLES = {"uuid": NOTHING}  # of a path's parameters, by converter
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method of a path.
+
+    Args:
+        template: as in the URL configuration, `runs/<uuid:pk>`.
+        scopes: of which a key needs one; none where no key opens it.
+    """
+
+    method: str
+    template: str
+    public: bool
+    scopes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.method} /{self.template}"
+
+    @property
+    def path(self) -> str:
+        """With made-up values for its parameters."""
+        sample = re.sub(r"<(\w+):\w+>", lambda match: SAMPLES.get(match[1], "nothing"), self.template)
+        return f"/{sample}"
+
+
+def everything() -> Iterator[Route]:
+    """All routes of viewsets."""
+    for pattern in get_resolver().url_patterns:
+        if isinstance(pattern, URLPattern) and issubclass(getattr(pattern.callback, "cls", object), ViewSetMixin):
+            yield from _of(pattern)
+
+
+def protected() -> list[Route]:
+    """Those that need credentials."""
+    return [route for route in everything() if not route.public]
+
+
+def _of(pattern: URLPattern) -> Iterator[Route]:
+    callback: Any = pattern.callback
+    settings = {"permission_classes": callback.cls.permission_classes, "scopes": getattr(callback.cls, "scopes", ())}
+    settings |= callback.initkwargs
+    for method in callback.actions:
+        if method != "head":
+            public = AllowAny in settings["permission_classes"]
+            yield Route(method.upper(), str(pattern.pattern), public, tuple(settings["scopes"]))
