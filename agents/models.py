@@ -1,5 +1,6 @@
 """The catalogue: agents, and the language models they may run on."""
 
+from django.conf import settings
 from django.db import models
 
 
@@ -49,3 +50,20 @@ class LanguageModel(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider}/{self.name}"
+
+
+class ProviderKey(models.Model):
+    """A user's own key for a provider, encrypted (`agents.provider_keys`)."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="provider_keys")
+    provider = models.CharField(max_length=32)
+    sealed = models.TextField(help_text="Encrypted, and bound to user and provider.")
+    last_four = models.CharField(max_length=4, help_text="The key's last characters, for its owner to know it by.")
+    set_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("user", "provider")
+        constraints = (models.UniqueConstraint(fields=("user", "provider"), name="one_key_a_provider"),)
+
+    def __str__(self) -> str:
+        return f"{self.provider} …{self.last_four}"

@@ -1,7 +1,7 @@
 """All settings, read strictly from the environment; `.env.example` lists every variable.
 
-Nothing here has a default that would be unsafe in production: without DJANGO_SECRET_KEY, or with open hosts, the
-process refuses to start unless DJANGO_DEBUG is on.
+Nothing here has a default that would be unsafe in production, and what `lunaos.safety` finds unsafe keeps the process
+from starting.
 """
 
 from datetime import timedelta
@@ -12,6 +12,8 @@ from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from lunaos import safety
+
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default=str(BASE_DIR / ".lunaos")))
@@ -21,10 +23,21 @@ DEBUG = env.bool("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-if not SECRET_KEY:
-    raise ImproperlyConfigured("Set DJANGO_SECRET_KEY to a long random value (`make up` makes one by itself).")
-if not DEBUG and "*" in ALLOWED_HOSTS:
-    raise ImproperlyConfigured("DJANGO_ALLOWED_HOSTS may not be '*' unless DJANGO_DEBUG is on: name the hosts.")
+PUBLIC_URL = env.str("LUNAOS_PUBLIC_URL", default=f"http://localhost:{env.int('PORT', default=8000)}").rstrip("/")
+# The first encrypts, all decrypt: to rotate, put a new one in front, run `manage.py rotate_encryption_keys`, drop the old.
+ENCRYPTION_KEYS = env.list("LUNAOS_ENCRYPTION_KEYS", default=[])
+safety.require(
+    debug=DEBUG,
+    secret_key=SECRET_KEY,
+    hosts=ALLOWED_HOSTS,
+    public_url=PUBLIC_URL,
+    encryption_keys=ENCRYPTION_KEYS,
+)
+SILENCED_SYSTEM_CHECKS = [
+    "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
+    "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (README, production)
+    "security.W003",  # CsrfViewMiddleware: the admin protects its own views, all else takes no cookie (lunaos.api.pages)
+]
 
 # -- Applications ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -166,7 +179,6 @@ MAX_BODY_BYTES = env.int("LUNAOS_MAX_BODY_BYTES", default=1_048_576)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ANONYMOUS_REQUESTS_PER_MINUTE = 60
 SIGN_IN_ATTEMPTS = "10/5m"
-PUBLIC_URL = env.str("LUNAOS_PUBLIC_URL", default=f"http://localhost:{env.int('PORT', default=8000)}").rstrip("/")
 SPECTACULAR_SETTINGS = {
     "TITLE": "LunaOS API",
     "VERSION": "0.1.0",
@@ -203,7 +215,12 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+# Of the admin, the only pages with cookies. A session lasts a working day from its login on, and ends with the browser.
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
+CSRF_COOKIE_HTTPONLY = SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 10 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
 

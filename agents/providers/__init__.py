@@ -5,6 +5,7 @@ How to add one: an entry in `LLM_PROVIDERS` (settings) with its OpenAI-compatibl
 beside `openai_compatible` with the same `stream` function.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -22,12 +23,14 @@ class Provider:
         base_url: of its OpenAI-compatible API, `…/v1`; empty where it is not set up.
         api_key: never printed; the embedded server has one too.
         max_tokens: the longest answer it may give, 0 where only the agent limits it.
+        own_key: the key is the user's own, who pays for what is asked with it.
     """
 
     name: str
     base_url: str
     api_key: str
     max_tokens: int = 0
+    own_key: bool = False
 
     def __repr__(self) -> str:
         return f"Provider({self.name})"
@@ -35,6 +38,11 @@ class Provider:
     @property
     def configured(self) -> bool:
         return bool(self.base_url and (self.api_key or self.name == LOCAL))
+
+    @property
+    def takes_own_keys(self) -> bool:
+        """Whether users may bring a key; not to the operator's own server, whose work nobody else pays for."""
+        return bool(self.base_url) and self.name != LOCAL
 
     def longest_answer(self, wanted: int) -> int:
         """Tokens that an answer may have, of those an agent wants."""
@@ -61,7 +69,20 @@ def get(name: str) -> Provider:
     return Provider(name, config["base_url"], config["api_key"], config["max_tokens"])
 
 
-def default() -> Provider:
-    """The first provider that is set up, in the settings' order, the embedded model last; else simply the first."""
-    everyone = [get(name) for name in settings.LLM_PROVIDERS]
-    return next((provider for provider in everyone if provider.configured), everyone[0])
+def everyone() -> list[Provider]:
+    """All providers, in the settings' order, the embedded model last."""
+    return [get(name) for name in settings.LLM_PROVIDERS]
+
+
+def first_usable(candidates: list[Provider], own: Container[str] = ()) -> Provider:
+    """The first that is set up, on the server or by the user; else simply the first.
+
+    Args:
+        own: names of providers for which the user has a key.
+    """
+    return next((each for each in candidates if each.configured or each.name in own), candidates[0])
+
+
+def default(own: Container[str] = ()) -> Provider:
+    """Who answers where a request names nobody; `own` as of `first_usable`."""
+    return first_usable(everyone(), own)

@@ -17,6 +17,24 @@ class ProviderNotConfigured(LunaError):
     code, status, message = ("provider_not_configured", 503, "The provider has no key on this server.")
 
 
+class ProviderTakesNoKey(LunaError):
+    code, status, message = ("provider_takes_no_key", 400, "This provider takes no keys of users.")
+
+
+class ProviderKeyNotFound(LunaError):
+    code, status, message = ("provider_key_not_found", 404, "You have no key for this provider.")
+
+
+class ProviderKeyUnreadable(LunaError):
+    """Kept, but encrypted with a key that the server does not have any more."""
+
+    code, status, message = (
+        "provider_key_unreadable",
+        409,
+        "Your own key for this provider cannot be read any more. Send it again, or remove it.",
+    )
+
+
 class ProviderFailed(LunaError):
     """The provider refused, or answered with something that is no answer.
 
@@ -44,3 +62,14 @@ class ProviderUnavailable(ProviderFailed):
 
 class ProviderTimeout(ProviderFailed):
     code, status, message = ("provider_timeout", 504, "The model provider did not answer in time.")
+
+
+class ProviderKeyRejected(ProviderFailed):
+    """The provider does not take the user's own key; nobody else is asked, since nobody else's key was to pay."""
+
+    code, status, message = (
+        "provider_key_rejected",
+        400,
+        "The provider refuses your own key. Send another one, or remove it.",
+    )
+    elsewhere = False

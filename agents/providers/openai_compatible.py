@@ -7,6 +7,7 @@ factor of two over the client's typed stream.
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from weakref import WeakKeyDictionary
 
 import aiohttp
@@ -16,13 +17,16 @@ import orjson
 from django.conf import settings
 
 from agents.providers import Provider, Target
-from agents.providers.errors import ProviderFailed, ProviderTimeout, ProviderUnavailable
+from agents.providers.errors import ProviderFailed, ProviderKeyRejected, ProviderTimeout, ProviderUnavailable
 
+NO_KEY = "none"  # for servers that ask for none; the client wants one
 DEFAULT_RETRY_S = 5
 OVERLOADED = {429, 502, 503, 504, 529}
 REFUSED = {400, 404, 413, 422}
+KEY_REFUSED = {401, 403}
 
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Provider, openai.AsyncOpenAI]] = WeakKeyDictionary()
+# By base URL, so that there are as many as providers, however many keys users bring: a key travels with its request.
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, openai.AsyncOpenAI]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ async def stream(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
     Raises:
         ProviderUnavailable: it cannot be reached, or says it is overloaded.
         ProviderTimeout: no token, or no further token, within the settings' limits.
-        ProviderFailed: it refuses, or the answer is cut off or no event stream.
+        ProviderKeyRejected: it refuses the user's own key.
+        ProviderFailed: it refuses otherwise, or the answer is cut off or no event stream.
     """
     name, clock = target.provider.name, asyncio.get_running_loop().time
     deadline = clock() + settings.LLM_FIRST_TOKEN_TIMEOUT_S
@@ -86,7 +91,7 @@ async def stream(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
     except TimeoutError as e:
         raise ProviderTimeout(f"{name} did not answer in time.") from e
     except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
-        raise _translate(name, e) from e
+        raise _translate(target.provider, e) from e
     if not decoder.finished:
         raise ProviderFailed(f"{name} broke its answer off.", retryable=True)
 
@@ -101,29 +106,43 @@ async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    stream = await _client(target.provider).post(
-        "/chat/completions", cast_to=object, body=body, stream=True, stream_cls=openai.AsyncStream[object]
+    key = {"Authorization": f"Bearer {target.provider.api_key or NO_KEY}"}
+    stream = await _client(target.provider.base_url).post(
+        "/chat/completions",
+        cast_to=object,
+        body=body,
+        options={"headers": key},
+        stream=True,
+        stream_cls=openai.AsyncStream[object],
     )
     return stream.response
 
 
-def _client(provider: Provider) -> openai.AsyncOpenAI:
-    """One client, and so one connection pool, a provider and event loop."""
+def _client(base_url: str) -> openai.AsyncOpenAI:
+    """One client, and so one connection pool, a base URL and event loop.
+
+    It follows nobody to another host, and carries nothing from one user's request to another's.
+    """
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
-    if provider not in clients:
-        clients[provider] = openai.AsyncOpenAI(
-            base_url=provider.base_url,
-            api_key=provider.api_key or "none",
+    if base_url not in clients:
+        clients[base_url] = openai.AsyncOpenAI(
+            base_url=base_url,
+            api_key=NO_KEY,
             max_retries=0,
             http_client=openai.DefaultAioHttpClient(
-                timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S)
+                timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S),
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             ),
         )
-    return clients[provider]
+    return clients[base_url]
 
 
-def _translate(name: str, error: Exception) -> ProviderFailed:
+def _translate(provider: Provider, error: Exception) -> ProviderFailed:
+    name = provider.name
     if isinstance(error, openai.APIStatusError):
+        if provider.own_key and error.status_code in KEY_REFUSED:
+            return ProviderKeyRejected(f"{name} refuses your own key. Send another one, or remove it.")
         return _of_status(name, error.status_code, error.response.headers.get("retry-after", ""))
     if isinstance(error, openai.APITimeoutError | httpx2.ConnectTimeout):
         return ProviderUnavailable(f"{name} cannot be reached.", retry_after=DEFAULT_RETRY_S)

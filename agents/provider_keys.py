@@ -1,0 +1,159 @@
+"""Users' own keys for providers: kept encrypted, used for their owner's runs, never shown again.
+
+A key is decrypted where a request to its provider begins, and nowhere else; runs, queue and events only know that the
+run is on an own key (`runs.Run.own_key`).
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from accounts import audit
+from accounts.models import User
+from agents import catalogue, providers
+from agents.models import ProviderKey
+from agents.providers import Provider
+from agents.providers.errors import ProviderKeyNotFound, ProviderKeyUnreadable, ProviderTakesNoKey
+from lunaos import encryption
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """One user's own keys by provider, encrypted until one is used."""
+
+    user_id: UUID
+    sealed: dict[str, str] = field(repr=False)
+
+    def __contains__(self, provider: object) -> bool:
+        return provider in self.sealed
+
+    def equip(self, provider: Provider) -> Provider:
+        """The provider as its user's own key opens it.
+
+        Raises:
+            ProviderKeyNotFound: there is none.
+            ProviderKeyUnreadable: it was encrypted with a key that is gone; the server's own is no stand-in.
+        """
+        if provider.name not in self.sealed:
+            raise ProviderKeyNotFound(f"Your own key for {provider.name} has been removed.")
+        try:
+            key = encryption.unseal(self.sealed[provider.name], context=_context(self.user_id, provider.name))
+        except encryption.Unreadable as e:
+            logger.error("A provider key cannot be decrypted: is a key missing in LUNAOS_ENCRYPTION_KEYS?")  # noqa: TRY400 - its trace says nothing
+            raise ProviderKeyUnreadable(
+                f"Your own key for {provider.name} cannot be read any more. Send it again, or remove it."
+            ) from e
+        return replace(provider, api_key=key, own_key=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What a rotation found.
+
+    Args:
+        unreadable: rows that no key opens; they are left as they are.
+    """
+
+    resealed: int = 0
+    current: int = 0
+    unreadable: int = 0
+
+
+def keyring(user_id: UUID) -> Keyring:
+    """A user's own keys. Every execution asks, so the query is not built anew each time."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT provider, sealed FROM agents_providerkey WHERE user_id = %s", [user_id])
+        return Keyring(user_id, dict(cursor.fetchall()))
+
+
+def put(*, user: User, provider: str, key: str) -> None:
+    """Keep a user's own key; it counts from the next run on, in the place of an earlier one.
+
+    Raises:
+        UnknownProvider, ProviderTakesNoKey: nothing is kept then.
+    """
+    if not providers.get(provider).takes_own_keys:
+        raise ProviderTakesNoKey()
+    content = {
+        "sealed": encryption.seal(key, context=_context(user.pk, provider)),
+        "last_four": key[-4:],
+        "set_at": datetime.now(UTC),
+    }
+    with transaction.atomic():
+        ProviderKey.objects.update_or_create(user=user, provider=provider, defaults=content)
+        audit.record(
+            audit.Action.PROVIDER_KEY_SET, actor=user, subject=user, provider=provider, last_four=content["last_four"]
+        )
+
+
+@transaction.atomic
+def remove(*, user: User, provider: str) -> None:
+    """Forget a user's own key; what is under way with it ends with it.
+
+    Raises:
+        UnknownProvider, ProviderKeyNotFound: there is nothing to forget.
+    """
+    own = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
+    if own is None or not ProviderKey.objects.filter(pk=own.pk).delete()[0]:
+        raise ProviderKeyNotFound()
+    audit.record(
+        audit.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own.last_four
+    )
+
+
+def overview(user: User) -> list[dict[str, Any]]:
+    """All providers, each with its models and what is known of the user's own key."""
+    own = {key.provider: key for key in ProviderKey.objects.filter(user=user)}
+    default = providers.default(own)
+    return [_described(provider, own.get(provider.name), provider == default) for provider in providers.everyone()]
+
+
+def describe(user: User, provider: str) -> dict[str, Any]:
+    """One provider as in the overview."""
+    return next(each for each in overview(user) if each["name"] == provider)
+
+
+def _described(provider: Provider, own: ProviderKey | None, default: bool) -> dict[str, Any]:
+    return {
+        "name": provider.name,
+        "configured": provider.configured,
+        "default": default,
+        "models": catalogue.current().models[provider.name],
+        "takesOwnKeys": provider.takes_own_keys,
+        "ownKey": {"lastFour": own.last_four, "since": own.set_at} if own else None,
+    }
+
+
+def rotate() -> Rotation:
+    """Encrypt with the first key whatever an older one has encrypted.
+
+    Safe to repeat, and beside running traffic: a key that is replaced or removed meanwhile stays so.
+    """
+    found = [_rotated(key) for key in _every_key()]
+    return Rotation(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
+
+
+def _every_key() -> Iterator[ProviderKey]:
+    return ProviderKey.objects.order_by("pk").iterator(chunk_size=500)
+
+
+def _rotated(key: ProviderKey) -> str:
+    if encryption.is_current(key.sealed):
+        return "current"
+    try:
+        sealed = encryption.reseal(key.sealed)
+    except encryption.Unreadable:
+        return "unreadable"
+    replaced = ProviderKey.objects.filter(pk=key.pk, sealed=key.sealed).update(sealed=sealed)
+    return "resealed" if replaced else "current"
+
+
+def _context(user_id: UUID, provider: str) -> str:
+    return f"{user_id} {provider}"
