@@ -126,6 +126,7 @@ def provider_environment(upstream_server: Upstream) -> dict[str, str]:
         "DEEPSEEK_API_KEY": "sk-planted-deepseek-secret",
         "OPENAI_BASE_URL": upstream_server.base_url,
         "OPENAI_API_KEY": "sk-planted-openai-secret",
+        "ANTHROPIC_BASE_URL": upstream_server.base_url,  # without a key: it is for those who bring one
         "LLM_RETRIES": "1",
     }
 

@@ -1,4 +1,4 @@
-"""The catalogue, for staff: edits count within seconds and are not overwritten by the files."""
+"""The catalogue, for staff: edits count within seconds and are not overwritten by the files. And who has own keys."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts.audited import AuditedAdmin
-from agents.models import Agent, LanguageModel
+from agents.models import Agent, LanguageModel, ProviderKey
 from billing import tiers
 
 
@@ -28,3 +28,20 @@ class LanguageModelAdmin(AuditedAdmin):
     list_display = ("name", "provider", "is_default", "enabled", "context_window")
     list_filter = ("provider", "enabled")
     search_fields = ("name",)
+
+
+@admin.register(ProviderKey)
+class ProviderKeyAdmin(AuditedAdmin):
+    """Told apart by their last four; staff may take one away, as when it was leaked, and never read it."""
+
+    list_display = ("user", "provider", "last_four", "set_at")
+    list_filter = ("provider",)
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    fields = ("user", "provider", "last_four", "set_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -2,19 +2,29 @@
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
 from accounts.errors import IdempotencyConflict
 from agents.errors import UnknownAgent
 from agents.providers.errors import (
     ProviderFailed,
+    ProviderKeyNotFound,
+    ProviderKeyRejected,
+    ProviderKeyUnreadable,
     ProviderNotConfigured,
+    ProviderTakesNoKey,
     ProviderTimeout,
     ProviderUnavailable,
     UnknownModel,
     UnknownProvider,
 )
-from agents.serializers import ExecuteSerializer
+from agents.serializers import (
+    ExecuteSerializer,
+    KeySerializer,
+    MessageSerializer,
+    ProviderSerializer,
+    ProvidersSerializer,
+)
 from billing.errors import ProRequired, QuotaExceeded
 from lunaos.api.schema import IDEMPOTENCY_KEY, errors
 from lunaos.errors import LunaError
@@ -32,6 +42,7 @@ EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
     *(UnknownProvider, UnknownModel, UnknownAgent, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong),
+    *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable),
 )
 EXAMPLE = """id: 1
 data: {"type":"start","agent":"code-review","model":"deepseek-chat","provider":"deepseek","runId":"…"}
@@ -63,4 +74,18 @@ EXECUTE: dict[str, Any] = {
         ),
         **errors(*EXECUTION_ERRORS),
     },
+}
+NAME = OpenApiParameter("name", str, OpenApiParameter.PATH, description="As in the list of providers.")
+PROVIDERS: dict[str, Any] = {"operation_id": "listProviders", "responses": {200: ProvidersSerializer}}
+PUT_KEY: dict[str, Any] = {
+    "operation_id": "setProviderKey",
+    "request": KeySerializer,
+    "parameters": [NAME],
+    "responses": {200: ProviderSerializer, **errors(UnknownProvider, ProviderTakesNoKey)},
+}
+REMOVE_KEY: dict[str, Any] = {
+    "operation_id": "removeProviderKey",
+    "request": None,
+    "parameters": [NAME],
+    "responses": {200: MessageSerializer, **errors(UnknownProvider, ProviderKeyNotFound)},
 }

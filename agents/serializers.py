@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from agents.models import Agent
@@ -27,3 +28,37 @@ class CatalogueSerializer(serializers.Serializer[Any]):
 
 class ExecuteSerializer(ExecutionSerializer):
     agent = serializers.CharField(max_length=64)
+
+
+class OwnKeySerializer(serializers.Serializer[Any]):
+    lastFour = serializers.CharField()
+    since = serializers.DateTimeField()
+
+
+class ProviderSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    configured = serializers.BooleanField(help_text="Whether it can be used without a key of your own.")
+    default = serializers.BooleanField(help_text="Whether it answers you where a request names nobody.")
+    models = serializers.ListField(child=serializers.CharField(), help_text="The default first.")
+    takesOwnKeys = serializers.BooleanField()
+    ownKey = OwnKeySerializer(allow_null=True, help_text="Yours, where you have sent one.")
+
+
+@extend_schema_serializer(many=False)  # an object that holds the list
+class ProvidersSerializer(serializers.Serializer[Any]):
+    providers = ProviderSerializer(many=True)
+
+
+class KeySerializer(serializers.Serializer[Any]):
+    key = serializers.RegexField(
+        r"^[!-~]*\Z",
+        min_length=8,
+        max_length=256,
+        trim_whitespace=False,
+        error_messages={"invalid": "Send printable ASCII characters without spaces."},
+        help_text="As the provider issued it; kept encrypted and never shown again.",
+    )
+
+
+class MessageSerializer(serializers.Serializer[Any]):
+    message = serializers.CharField()

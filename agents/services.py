@@ -10,9 +10,10 @@ from accounts import audit
 from accounts.audit import Action
 from accounts.idempotency import Once
 from accounts.models import User
-from agents import catalogue, grounding, providers, runner
+from agents import catalogue, grounding, provider_keys, providers, runner
 from agents.errors import UnknownAgent
 from agents.models import Agent
+from agents.provider_keys import Keyring
 from agents.providers import Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
@@ -20,6 +21,7 @@ from agents.runner import Answer
 from billing import tiers
 from billing.errors import ProRequired
 from runs import executors
+from runs.models import Run
 from runs.recorder import Recorder
 
 
@@ -45,15 +47,16 @@ def start_execution(
 
     Raises:
         UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, ProRequired, ProviderNotConfigured,
-        EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in this order.
+        ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in this order.
     """
     if earlier := runs.begun_before(user=user, once=once):
         return earlier
-    asked = target(provider, model)
+    own = provider_keys.keyring(user.pk)
+    asked = target(provider, model, own)
     expert = find(agent)
     grounding.require(user, repository)
     require_tier(user, expert)
-    targets = reachable(asked)
+    targets = reachable(asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
     context = grounded.added_to(context) if grounded else context
     begun = runs.begin(
@@ -63,6 +66,7 @@ def start_execution(
         agent=expert.slug,
         provider=asked.provider.name,
         model=asked.model,
+        own_key=targets[0].provider.own_key,
         request_id=request_id,
     )
     if begun.replayed:
@@ -98,36 +102,63 @@ def require_tier(user: User, agent: Agent) -> None:
         raise _pro_required(agent)
 
 
-def target(provider: str | None, model: str | None) -> Target:
+def target(provider: str | None, model: str | None, own: Keyring) -> Target:
     """The provider and model a request asks for; a model named alone is looked for at every provider.
+
+    Args:
+        own: the user's keys; a provider that the server has no key for is as good with one of them.
 
     Raises:
         UnknownProvider, UnknownModel: with the names there are.
     """
     if provider is None and model is not None:
-        return _target_of_model(model)
-    chosen = providers.get(provider) if provider else providers.default()
+        return _target_of_model(model, own)
+    chosen = providers.get(provider) if provider else providers.default(own)
     names = catalogue.current().models.get(chosen.name, [])
     if not names or (model and model not in names):
         raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
     return Target(chosen, model or names[0])
 
 
-def _target_of_model(model: str) -> Target:
+def _target_of_model(model: str, own: Keyring) -> Target:
     models = catalogue.current().models
     serving = [providers.get(provider) for provider, names in models.items() if model in names]
     if not serving:
         available = [name for names in models.values() for name in names]
         raise UnknownModel(f"No provider has a model {model!r}.", available=available)
-    return Target(next((provider for provider in serving if provider.configured), serving[0]), model)
+    return Target(providers.first_usable(serving, own), model)
 
 
-def reachable(asked: Target) -> list[Target]:
+def reachable(asked: Target, own: Keyring) -> list[Target]:
     """The target asked for, then those to fall back on.
 
+    The user's own key comes before the server's, and nobody stands in for it: the user has chosen who is paid.
+
     Raises:
-        ProviderNotConfigured: the one asked for has no key.
+        ProviderNotConfigured: the one asked for has no key, neither the server's nor the user's.
+        ProviderKeyUnreadable: the user's own cannot be decrypted.
     """
+    return _on_own_key(asked, own) if asked.provider.name in own else _on_servers_keys(asked)
+
+
+def targets_of(run: Run) -> list[Target]:
+    """Who may answer a run that was begun earlier: on whose key that was, whatever its user has done since.
+
+    Raises:
+        ProviderKeyNotFound, ProviderKeyUnreadable: on the user's own, which is gone.
+        ProviderNotConfigured: on the server's, which is gone.
+        UnknownModel: staff have taken it away.
+    """
+    own = provider_keys.keyring(run.user_id)
+    asked = target(run.provider, run.model, own)
+    return _on_own_key(asked, own) if run.own_key else _on_servers_keys(asked)
+
+
+def _on_own_key(asked: Target, own: Keyring) -> list[Target]:
+    return [replace(asked, provider=own.equip(asked.provider))]
+
+
+def _on_servers_keys(asked: Target) -> list[Target]:
     targets = [each for each in (asked, *_fallbacks(asked)) if each.provider.configured]
     if asked not in targets:
         raise ProviderNotConfigured(f"The provider {asked.provider.name} has no key on this server.")

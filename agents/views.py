@@ -1,4 +1,4 @@
-"""The catalogue and one execution."""
+"""The catalogue, one execution, and who may answer."""
 
 from collections import Counter
 
@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.identity import once_of, user_of
-from agents import services
-from agents.schema import EXECUTE
-from agents.serializers import CatalogueSerializer, ExecuteSerializer
+from agents import provider_keys, services
+from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
+from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
 from lunaos.api.request import framed
-from lunaos.scopes import AGENTS
+from lunaos.scopes import AGENTS, CHAINS, KEYS
 from runs.responses import execution_response
 
 
@@ -48,3 +48,36 @@ class AgentViewSet(ViewSet):
             **wanted,
         )
         return execution_response(begun, on_disconnect=on_disconnect)
+
+
+class ProviderViewSet(ViewSet):
+    """Providers of language models, and the keys that users bring."""
+
+    scopes = (AGENTS, CHAINS)
+    lookup_url_kwarg = "name"
+    lookup_value_converter = "str"
+
+    @extend_schema(**PROVIDERS)
+    def list(self, request: Request) -> Response:
+        """List the providers with their models, and what is known of your own keys."""
+        return Response(ProvidersSerializer({"providers": provider_keys.overview(user_of(request))}).data)
+
+    @extend_schema(**PUT_KEY)
+    @action(detail=True, methods=["put"], scopes=(KEYS,))
+    def key(self, request: Request, name: str) -> Response:
+        """Use your own key for this provider from now on, in the place of the server's.
+
+        It is kept encrypted and shown by its last four characters only. On the free tier executions with it are not
+        counted.
+        """
+        serializer = KeySerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        provider_keys.put(user=user_of(request), provider=name, **serializer.validated_data)
+        return Response(provider_keys.describe(user_of(request), name))
+
+    @extend_schema(**REMOVE_KEY)
+    @key.mapping.delete
+    def remove_key(self, request: Request, name: str) -> Response:
+        """Forget your own key. What is under way with it fails at its next step."""
+        provider_keys.remove(user=user_of(request), provider=name)
+        return Response({"message": f"Your key for {name} is deleted."})

@@ -136,7 +136,7 @@ async def _step(chain: Chain) -> None:
 def _equip(run: Run, position: int) -> tuple[Agent, list[Target], int]:
     """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
     agent = agents.find(run.steps[position - 1])
-    targets = agents.reachable(agents.target(run.provider, run.model))
+    targets = agents.targets_of(run)
     return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
 
 

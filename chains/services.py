@@ -13,7 +13,7 @@ import agents.services as agents
 import runs.services as runs
 from accounts.idempotency import Once
 from accounts.models import User
-from agents import catalogue, grounding
+from agents import catalogue, grounding, provider_keys
 from agents.models import Agent
 from billing import quota
 from chains import events, presets, queue
@@ -67,18 +67,20 @@ def start(
 
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, ProRequired,
-        ProviderNotConfigured, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in this order.
+        ProviderNotConfigured, ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in
+            this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
     if earlier := runs.begun_before(user=user, once=once):
         return earlier
     if steps and len(steps) > LONGEST:
         raise ChainTooLong()
-    asked = agents.target(provider, model)
+    own = provider_keys.keyring(user.pk)
+    asked = agents.target(provider, model, own)
     experts = [agents.find(slug) for slug in steps or _preset(chain).steps]
     grounding.require(user, repository)
     _require(user, experts)
-    targets = agents.reachable(asked)
+    targets = agents.reachable(asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
     opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
     begun = runs.begin(
@@ -90,6 +92,7 @@ def start(
         steps=[expert.slug for expert in experts],
         provider=asked.provider.name,
         model=asked.model,
+        own_key=targets[0].provider.own_key,
         request_id=request_id,
         status=Status.QUEUED,
         attempt=0,
@@ -120,7 +123,9 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     if text is None:
         raise EventsExpired()
     _require(user, [agents.find(slug) for slug in run.steps])
-    agents.reachable(agents.target(run.provider, run.model))
+    own = provider_keys.keyring(user.pk)
+    [asked, *_] = agents.reachable(agents.target(run.provider, run.model, own), own)
+    run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()
     with quota.refusals_recorded(user):
         usage = _take_up(run)
@@ -144,7 +149,7 @@ def _require(user: User, experts: list[Agent]) -> None:
 def _take_up(run: Run) -> quota.Usage:
     """Back from failed to queued, once; a new execution only where the last one was given back."""
     now = datetime.now(UTC)
-    fresh = {"error_code": "", "finished_at": None, "cancel_requested_at": None, "losses": 0}
+    fresh = {"error_code": "", "finished_at": None, "cancel_requested_at": None, "losses": 0, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
     if not failed.update(status=Status.QUEUED, heartbeat_at=Now(), **fresh):
         raise RunNotResumable()

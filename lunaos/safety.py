@@ -7,7 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-# What Django's own check asks for (security.W009); its prefix marks the key that `startproject` writes into the settings.
+# What Django's own check asks for (security.W009); the prefix marks a key that `startproject` has written.
 SECRET_CHARACTERS, SECRET_DISTINCT_CHARACTERS = 50, 5
 INSECURE_PREFIX = "django-insecure-"
 MAKE_ONE = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"

@@ -24,7 +24,7 @@ SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 PUBLIC_URL = env.str("LUNAOS_PUBLIC_URL", default=f"http://localhost:{env.int('PORT', default=8000)}").rstrip("/")
-# The first encrypts, all decrypt: to rotate, put a new one in front, run `manage.py rotate_encryption_keys`, drop the old.
+# The first encrypts, all decrypt: to rotate, put a new one in front and run `manage.py rotate_encryption_keys`.
 ENCRYPTION_KEYS = env.list("LUNAOS_ENCRYPTION_KEYS", default=[])
 safety.require(
     debug=DEBUG,
@@ -36,7 +36,7 @@ safety.require(
 SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
     "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (README, production)
-    "security.W003",  # CsrfViewMiddleware: the admin protects its own views, all else takes no cookie (lunaos.api.pages)
+    "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
 ]
 
 # -- Applications ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import ActivityViewSet, AuthViewSet
-from agents.views import AgentViewSet
+from agents.views import AgentViewSet, ProviderViewSet
 from apikeys.views import ApiKeyViewSet
 from billing.views import BillingViewSet
 from chains.views import ChainRunViewSet, ChainViewSet
@@ -25,6 +25,7 @@ router.register("auth/activity", ActivityViewSet, basename="activity")
 router.register("api-keys", ApiKeyViewSet, basename="api-keys")
 router.register("billing", BillingViewSet, basename="billing")
 router.register("agents", AgentViewSet, basename="agents")
+router.register("providers", ProviderViewSet, basename="providers")
 router.register("chains", ChainViewSet, basename="chains")
 router.register("rag", RagViewSet, basename="rag")
 router.register("rag/repositories", RepositoryViewSet, basename="repositories")

@@ -37,14 +37,15 @@ class ProviderFilter(admin.SimpleListFilter):
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
     list_display = ("id", "owner", "what", "provider", "model", "status", "error_code", "cost_usd", "created_at")
-    list_filter = ("status", ProviderFilter, "created_at", "chain", "agent")
+    list_filter = ("status", ProviderFilter, "own_key", "created_at", "chain", "agent")
     list_select_related = ("user",)
     search_fields = ("user__email", "=request_id")
     search_help_text = "A run's id, an e-mail address, or a request id."
     date_hierarchy = "created_at"
     actions = ("cancel_all",)
     fieldsets = (
-        (None, {"fields": ("id", "user", "what", "status", "error_code", "provider", "model", "request_id")}),
+        (None, {"fields": ("id", "user", "what", "status", "error_code", "request_id")}),
+        ("Model", {"fields": ("provider", "model", "own_key")}),
         ("Steps", {"fields": ("timeline",)}),
         ("Figures", {"fields": ("input_tokens", "output_tokens", "cost_usd", "duration_ms", "first_token_ms")}),
         ("Quota", {"fields": ("charge", "charged_month")}),

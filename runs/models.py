@@ -27,6 +27,7 @@ class Charge(models.TextChoices):
     RESERVED = "reserved"
     SETTLED = "settled"
     RELEASED = "released"
+    EXEMPT = "exempt"  # on the free tier's own key: nothing was taken
 
 
 class Run(models.Model):
@@ -39,6 +40,9 @@ class Run(models.Model):
     steps = ArrayField(models.CharField(max_length=64), default=list, help_text="The agents of a chain, in order.")
     provider = models.CharField(max_length=32, help_text="Who answered; for a chain, who was asked for.")
     model = models.CharField(max_length=64)
+    own_key = models.BooleanField(
+        default=False, db_default=False, help_text="On the user's own key, who pays the provider."
+    )
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
     error_code = models.CharField(max_length=64, blank=True)
     input_tokens = models.PositiveIntegerField(default=0)

@@ -35,6 +35,7 @@ class LastEventSerializer(serializers.Serializer[Any]):
 class RunSerializer(serializers.ModelSerializer[Run]):
     agent = serializers.CharField(help_text="Empty for a chain.")
     chain = serializers.CharField(help_text="The preset's id or `custom`; empty for an agent.")
+    ownKey = serializers.BooleanField(source="own_key", help_text="On your own key for the provider.")
     errorCode = serializers.CharField(source="error_code", help_text="Empty unless the run failed.")
     inputTokens = serializers.IntegerField(source="input_tokens")
     outputTokens = serializers.IntegerField(source="output_tokens")
@@ -48,8 +49,17 @@ class RunSerializer(serializers.ModelSerializer[Run]):
     class Meta:
         model = Run
         fields = (
-            *("id", "agent", "chain", "provider", "model", "status", "errorCode", "inputTokens", "outputTokens"),
-            *("costUsd", "durationMs", "firstTokenMs", "createdAt", "finishedAt", "cancelRequestedAt"),
+            *("id", "agent", "chain", "provider", "model", "ownKey", "status", "errorCode"),
+            *(
+                "inputTokens",
+                "outputTokens",
+                "costUsd",
+                "durationMs",
+                "firstTokenMs",
+                "createdAt",
+                "finishedAt",
+                "cancelRequestedAt",
+            ),
         )
 
 

@@ -25,6 +25,8 @@ PATHS = {
     "/billing/usage": {"get"},
     "/agents/list": {"get"},
     "/agents/execute": {"post"},
+    "/providers": {"get"},
+    "/providers/{name}/key": {"put", "delete"},
     "/runs": {"get"},
     "/runs/{id}": {"get"},
     "/runs/{id}/events": {"get"},

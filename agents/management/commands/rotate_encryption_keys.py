@@ -17,4 +17,6 @@ class Command(BaseCommand):
         done = provider_keys.rotate()
         self.stdout.write(f"{done.resealed} re-encrypted, {done.current} were up to date.")
         if done.unreadable:
-            raise CommandError(f"{done.unreadable} cannot be read with any key; is one missing? They are left as they are.")
+            raise CommandError(
+                f"{done.unreadable} cannot be read with any key; is one missing? They are left as they are."
+            )
