@@ -1,0 +1,133 @@
+"""manage.py rotate_encryption_keys, as operators run it: as a process, again, and beside running traffic."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+
+from agents import provider_keys
+from agents.models import ProviderKey
+from lunaos import encryption
+from testing.client import Api, answer
+from testing.servers import ROOT, daphne, environment
+from testing.upstream import Upstream
+
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+@pytest.fixture
+def keys(settings: Any) -> Any:
+    """This process's keys: the old one."""
+    settings.ENCRYPTION_KEYS = [OLD]
+    return settings
+
+
+def rotate(*keys: str) -> tuple[int, str]:
+    """Exit code and all output."""
+    done = subprocess.run(
+        [sys.executable, "manage.py", "rotate_encryption_keys"],
+        env=environment(LUNAOS_ENCRYPTION_KEYS=",".join(keys)),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def give(*users: Any) -> None:
+    for user in users:
+        provider_keys.put(user=user, provider="deepseek", key=f"sk-own-{user.pk}")
+
+
+def key_of(user: Any) -> str:
+    sealed = provider_keys.keyring(user.pk).sealed["deepseek"]
+    return encryption.unseal(sealed, context=f"{user.pk} deepseek")
+
+
+def test_it_works(keys: Any, alice: Any, bob: Any) -> None:
+    give(alice, bob)
+    assert rotate(NEW, OLD) == (0, "2 re-encrypted, 0 were up to date.\n")
+    keys.ENCRYPTION_KEYS = [NEW]
+    assert [key_of(alice), key_of(bob)] == [f"sk-own-{alice.pk}", f"sk-own-{bob.pk}"]
+
+
+def test_again(keys: Any, alice: Any) -> None:
+    give(alice)
+    rotate(NEW, OLD)
+    before = ProviderKey.objects.get().sealed
+    assert rotate(NEW, OLD) == (0, "0 re-encrypted, 1 were up to date.\n")
+    assert ProviderKey.objects.get().sealed == before
+
+
+def test_nothing_to_do(database: None) -> None:
+    assert rotate(NEW) == (0, "0 re-encrypted, 0 were up to date.\n")
+
+
+def test_from_derived_keys_to_ones_own(keys: Any, alice: Any) -> None:
+    keys.ENCRYPTION_KEYS = []
+    give(alice)
+    assert rotate(NEW)[0] == 0
+    keys.ENCRYPTION_KEYS, keys.SECRET_KEY = [NEW], "another" * 10
+    assert key_of(alice) == f"sk-own-{alice.pk}"
+
+
+def test_what_no_key_opens_is_told_and_left(keys: Any, alice: Any, bob: Any) -> None:
+    give(alice)
+    lost = ProviderKey.objects.get().sealed
+    keys.ENCRYPTION_KEYS = [NEW]
+    give(bob)
+    code, output = rotate(NEW)
+    assert code == 1 and "1 cannot be read with any key" in output
+    assert "gAAAA" not in output and OLD not in output and NEW not in output
+    assert ProviderKey.objects.get(user=alice).sealed == lost
+
+
+def test_a_key_that_is_replaced_meanwhile_stays(keys: Any, alice: Any, monkeypatch: Any) -> None:
+    give(alice)
+    keys.ENCRYPTION_KEYS = [NEW, OLD]
+    reseal = encryption.reseal
+
+    def slowly(sealed: str) -> str:
+        provider_keys.put(user=alice, provider="deepseek", key="sk-newer-0123")
+        return reseal(sealed)
+
+    monkeypatch.setattr(encryption, "reseal", slowly)
+    assert provider_keys.rotate() == provider_keys.Rotation(resealed=0, current=1)
+    assert key_of(alice) == "sk-newer-0123"
+
+
+def test_a_key_that_is_removed_meanwhile_stays_away(keys: Any, alice: Any, monkeypatch: Any) -> None:
+    give(alice)
+    keys.ENCRYPTION_KEYS = [NEW, OLD]
+    reseal = encryption.reseal
+
+    def slowly(sealed: str) -> str:
+        provider_keys.remove(user=alice, provider="deepseek")
+        return reseal(sealed)
+
+    monkeypatch.setattr(encryption, "reseal", slowly)
+    provider_keys.rotate()
+    assert not ProviderKey.objects.exists()
+
+
+def test_a_whole_rotation_of_a_running_platform(
+    keys: Any, alice: Any, upstream: Upstream, tmp_path: Any, provider_environment: dict[str, str]
+) -> None:
+    """New key behind, then in front, then alone; the user notices nothing at any point."""
+    give(alice)
+    for known in ([OLD], [NEW, OLD]):
+        with (
+            daphne(tmp_path / "web.log", **provider_environment, LUNAOS_ENCRYPTION_KEYS=",".join(known)) as url,
+            Api(base_url=url, timeout=30) as api,
+        ):
+            assert answer(api.execute(alice)) == "Hello world"
+            assert rotate(*known)[0] == 0
+            assert answer(api.execute(alice)) == "Hello world"
+    with (
+        daphne(tmp_path / "web.log", **provider_environment, LUNAOS_ENCRYPTION_KEYS=NEW) as url,
+        Api(base_url=url, timeout=30) as api,
+    ):
+        assert answer(api.execute(alice)) == "Hello world"
+    assert {headers["Authorization"] for headers in upstream.headers} == {f"Bearer sk-own-{alice.pk}"}
