@@ -6,20 +6,57 @@ from typing import Any
 
 import structlog
 
+# What is known by its form. The groups keep what tells a reader which kind of secret was there.
 SECRETS = re.compile(
-    r"(lnos_live_|\bsk-|\b[rs]k_(?:live|test)_|\bwhsec_|\bre_(?=\w*\d)|Bearer\s+|\beyJ[\w-]+\.)[\w.\-]{8,}"
-    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
+    r"""
+    (?P<kept>
+        lnos_live_                                      # our API keys
+        | \bsk- | \bgsk_ | \bxai- | \bpplx- | \bhf_ | \bAIza # DeepSeek, OpenAI, Anthropic; Groq, xAI, Perplexity, …
+        | \b[rsp]k_(?:live|test)_ | \bwhsec_ | \bre_(?=\w*\d)  # Stripe's keys and webhook secrets, Resend's keys
+        | Bearer\s+ | Basic\s+(?=[\w+/]*[\d=])
+        | \beyJ[\w-]+\.                                 # JSON Web Tokens
+        | \bgAAAA                                        # Fernet: users' own provider keys at rest
+        | \b(?:argon2\w*|pbkdf2\w*)\$                    # password hashes
+    )[\w.$,=/+\-]{8,}
+    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@)                    # a password in a URL
+    """,
+    re.VERBOSE,
 )
+# What is known by its name, as in JSON, a query, a form or a traceback: "password": "…", secret=…, api_key='…'.
+NAMED = re.compile(
+    r"""
+    (?P<kept>\b\w*(?:password|passwd|passphrase|secret|api[_-]?key|credential)\w*\\*["']?\s*[:=]\s*\\*)
+    (?: "(?:[^"\\]|\\.)*" | '(?:[^'\\]|\\.)*' | [^\s"'&,;)}\]]+ )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|api[_-]?key|authorization|credential", re.IGNORECASE)
+REDACTED = "[redacted]"
 
 
 def redact_text(text: str) -> str:
-    """Replace whatever looks like a key, a token or a password in a URL."""
-    return SECRETS.sub(lambda match: f"{match.group(1) or ''}[redacted]", text)
+    """Replace whatever looks like a key, a token or a password."""
+    text = SECRETS.sub(lambda match: f"{match['kept'] or ''}{REDACTED}", text)
+    return NAMED.sub(lambda match: f"{match['kept']}{REDACTED}", text)
 
 
 def redact(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Structlog processor: `redact_text` over every string of the record, its traceback included."""
-    return {key: redact_text(value) if isinstance(value, str) else value for key, value in event.items()}
+    """Structlog processor: no secret in any value of the record, its traceback included, however deep it lies."""
+    return {key: _redacted(key, value) for key, value in event.items()}
+
+
+def _redacted(name: object, value: Any) -> Any:
+    if isinstance(name, str) and SECRET_NAME.search(name) and value is not None:
+        return REDACTED
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, bytes):
+        return redact_text(value.decode(errors="replace"))
+    if isinstance(value, dict):
+        return {key: _redacted(key, inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [_redacted(None, inner) for inner in value]
+    return value
 
 
 PROCESSORS: list[Any] = [
