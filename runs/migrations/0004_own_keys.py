@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0002_chains_and_events'),
+        ('runs', '0003_count_chains'),
     ]
 
     operations = [

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0002_context_window'),
+        ('agents', '0003_any_tier'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
