@@ -36,6 +36,13 @@ RESERVE = """
     RETURNING executions, chains, told_percent
 """
 
+# The same row for an execution that is not counted.
+LOOK = """
+    SELECT COALESCE(max(executions), 0) AS executions, COALESCE(max(chains), 0) AS chains,
+        COALESCE(max(told_percent), 0) AS told_percent
+    FROM billing_monthlyusage WHERE user_id = %(user_id)s AND month = %(month)s
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -78,17 +85,25 @@ class Usage:
         return headers | ({"X-Usage-Warning": self.warning} if self.warning else {})
 
 
+def exempts(user: User, *, own_key: bool) -> bool:
+    """Whether an execution is not counted: one that a user of the free tier pays the provider for."""
+    return own_key and tiers.of(user.tier).name == tiers.FREE
+
+
 def allowance(user: User, now: datetime, *, chain: bool) -> dict[str, Any]:
     """The parameters of RESERVE: whose month, which month, how much it holds, and whether it is for a chain."""
     quota = tiers.of(user.tier).executions
     return {"user_id": user.pk, "month": _month(now), "quota": quota, "chains": int(chain)}
 
 
-def after(user: User, allowance: dict[str, Any], reserved: tuple[int, int, int] | None) -> Usage:
+def after(
+    user: User, allowance: dict[str, Any], reserved: tuple[int, int, int] | None, *, exempt: bool = False
+) -> Usage:
     """The month after a reservation, whose owner is mailed where it has come to a mark.
 
     Args:
         reserved: the row that RESERVE returned.
+        exempt: it is LOOK's, and nothing has changed.
 
     Raises:
         QuotaExceeded: it returned none, the month is used up.
@@ -96,7 +111,8 @@ def after(user: User, allowance: dict[str, Any], reserved: tuple[int, int, int] 
     if reserved is None:
         raise _exceeded(user, datetime.now(UTC))
     usage = Usage(allowance["month"], allowance["quota"], *reserved)
-    _tell(user, usage)
+    if not exempt:
+        _tell(user, usage)
     return usage
 
 

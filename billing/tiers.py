@@ -10,6 +10,7 @@ from django.conf import settings
 
 from billing.models import Tier
 
+FREE = "free"
 FRESH_S = 3.0
 
 

@@ -147,16 +147,17 @@ def _require(user: User, experts: list[Agent]) -> None:
 
 @transaction.atomic
 def _take_up(run: Run) -> quota.Usage:
-    """Back from failed to queued, once; a new execution only where the last one was given back."""
+    """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
     now = datetime.now(UTC)
     fresh = {"error_code": "", "finished_at": None, "cancel_requested_at": None, "losses": 0, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
     if not failed.update(status=Status.QUEUED, heartbeat_at=Now(), **fresh):
         raise RunNotResumable()
-    if run.charge != Charge.RELEASED:
-        return quota.current(run.user, now)
-    usage = quota.reserve(run.user, now, chain=True)
-    Run.objects.filter(pk=run.pk).update(charge=Charge.RESERVED, charged_month=now.date().replace(day=1))
+    exempt, taken = quota.exempts(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
+    usage = quota.current(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
+    if not taken:
+        charge = Charge.EXEMPT if exempt else Charge.RESERVED
+        Run.objects.filter(pk=run.pk).update(charge=charge, charged_month=usage.month)
     return usage
 
 

@@ -32,7 +32,11 @@ FINISH = """
             input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
             duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s,
             finished_at = %(now)s,
-            charge = CASE WHEN charge = 'reserved' AND NOT %(produced)s THEN 'released' ELSE 'settled' END
+            charge = CASE
+                WHEN charge = 'exempt' THEN 'exempt'
+                WHEN charge = 'reserved' AND NOT %(produced)s THEN 'released'
+                ELSE 'settled'
+            END
         WHERE id = %(id)s AND status = ANY(%(unfinished)s) AND attempt = COALESCE(%(attempt)s, attempt)
             AND (%(silent_s)s::float IS NULL OR heartbeat_at < now() - make_interval(secs => %(silent_s)s))
         RETURNING id, expires_at, charge, charged_month

@@ -26,8 +26,7 @@ CANCEL_CHANNEL = "lunaos:cancel"
 # One statement and so one round trip and one transaction.
 _COLUMNS = [field.attname for field in Run._meta.concrete_fields]
 _VALUES = {"steps": "%(steps)s::varchar[]", "heartbeat_at": "now()"}
-BEGIN = f"""
-    WITH reserved AS ({quota.RESERVE}),
+_WRITE = f"""
     run AS (
         INSERT INTO runs_run ({", ".join(_COLUMNS)})
         SELECT {", ".join(_VALUES.get(column, f"%({column})s") for column in _COLUMNS)} FROM reserved
@@ -39,6 +38,8 @@ BEGIN = f"""
     )
     SELECT * FROM reserved
 """  # noqa: S608 - the columns are the model's
+BEGIN = f"WITH reserved AS ({quota.RESERVE}), {_WRITE}"
+BEGIN_EXEMPT = f"WITH reserved AS ({quota.LOOK}), {_WRITE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,13 @@ def begin(
     opening: Callable[[Run], Sequence[Event]] = lambda run: (),
     **fields: Any,
 ) -> Begun:
-    """Reserve an execution and write the run, in one statement.
+    """Reserve an execution, unless the run is exempt, and write the run, in one statement.
 
     Args:
         text: what goes in.
         once: the request's idempotency key, where it has one.
         opening: what its stream says before anybody executes it, kept for the case that the log is lost.
-        fields: of the run: agent or chain and steps, provider, model, request_id, status.
+        fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
         QuotaExceeded: nothing is written then.
@@ -103,6 +104,8 @@ def begin(
         expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
         **fields,
     )
+    if quota.exempts(user, own_key=run.own_key):
+        run.charge = Charge.EXEMPT
     content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
     with quota.refusals_recorded(user):
         return _begin(run, allowance, content, once)
@@ -123,16 +126,21 @@ def _begin(run: Run, allowance: dict[str, Any], content: dict[str, str], once: i
 
 def _replay(user: User, run_id: str) -> Begun | None:
     run = Run.objects.filter(pk=run_id).first()
-    if run is None or (run.charge == Charge.RELEASED and run.status in (Status.FAILED, Status.INTERRUPTED)):
+    if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _came_to_nothing(run)):
         return None
     return Begun(run, quota.current(user, datetime.now(UTC)), replayed=True)
+
+
+def _came_to_nothing(run: Run) -> bool:
+    return run.charge == Charge.RELEASED or (run.charge == Charge.EXEMPT and run.first_token_ms is None)
 
 
 def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
     row = {column: getattr(run, column) for column in _COLUMNS}
     with connection.cursor() as cursor:
-        cursor.execute(BEGIN, {**row, **allowance, **content})
-        return quota.after(run.user, allowance, cursor.fetchone())
+        exempt = run.charge == Charge.EXEMPT
+        cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **content})
+        return quota.after(run.user, allowance, cursor.fetchone(), exempt=exempt)
 
 
 def get(*, user: User, run_id: UUID) -> Run:

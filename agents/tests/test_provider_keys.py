@@ -203,8 +203,14 @@ def test_a_rejected_key_is_said_so_and_not_charged(api: Api, alice: Any, upstrea
     assert KEY not in response.text
     assert keys_seen(upstream) == [KEY]  # once, and the server's is no stand-in
     run = Run.objects.get(user=alice)
-    assert (run.status, run.error_code) == ("failed", "provider_key_rejected")
-    assert run.charge != "settled"
+    assert (run.status, run.error_code, run.charge) == ("failed", "provider_key_rejected", "exempt")
+
+
+def test_a_rejected_key_is_given_back_to_pro(api: Api, bob: Any, upstream: Upstream) -> None:
+    put(api, bob)
+    upstream.plays(Answer(status=401))
+    assert error(api.execute(bob)) == (400, "provider_key_rejected")
+    assert Run.objects.get(user=bob).charge == "released"
 
 
 @pytest.mark.parametrize(
