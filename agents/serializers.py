@@ -60,5 +60,5 @@ class KeySerializer(serializers.Serializer[Any]):
     )
 
 
-class MessageSerializer(serializers.Serializer[Any]):
+class KeyRemovedSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()

@@ -1,42 +1,99 @@
-"""The process refuses to start when its settings are unsafe."""
+"""The process refuses to start when its settings are unsafe, and production's pass Django's own checks."""
 
 import re
+import secrets
 import subprocess
 import sys
 
 import pytest
+from cryptography.fernet import Fernet
 
 from testing.servers import ROOT, environment
+
+PUBLIC = {"LUNAOS_PUBLIC_URL": "https://lunaos.example.com", "DJANGO_ALLOWED_HOSTS": "lunaos.example.com"}
+PRODUCTION = {
+    **PUBLIC,
+    "DJANGO_SECRET_KEY": secrets.token_urlsafe(48),
+    "DJANGO_SECRET_KEY_FALLBACKS": secrets.token_urlsafe(48),
+    "LUNAOS_ENCRYPTION_KEYS": f"{Fernet.generate_key().decode()},{Fernet.generate_key().decode()}",
+    "LUNAOS_JWT_KEYS": f"2026={secrets.token_hex(32)}",
+    "LUNAOS_TRUSTED_PROXIES": "1",
+}
+
+
+def check(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", *arguments],
+        env=environment(**changes),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
 
 
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
         ({"DJANGO_SECRET_KEY": ""}, "Set DJANGO_SECRET_KEY"),
+        ({"DJANGO_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"}, "needs 50 characters"),  # 49
+        ({"DJANGO_SECRET_KEY": "abcd" * 20}, "5 of them different"),
+        ({"DJANGO_SECRET_KEY": "django-insecure-" + "0123456789abcdef" * 4}, "which everybody knows"),
         ({"DJANGO_ALLOWED_HOSTS": "*"}, "DJANGO_ALLOWED_HOSTS may not be"),
+        ({"DJANGO_ALLOWED_HOSTS": "lunaos.example.com,*"}, "DJANGO_ALLOWED_HOSTS may not be"),
+        ({**PUBLIC, "DJANGO_DEBUG": "true"}, "DJANGO_DEBUG shows secrets"),
+        ({**PUBLIC, "LUNAOS_PUBLIC_URL": "http://lunaos.example.com"}, "must begin with https://"),
+        ({"LUNAOS_PUBLIC_URL": "http://192.0.2.7:8000"}, "must begin with https://"),
+        ({"LUNAOS_PUBLIC_URL": "http://[2001:db8::1]:8000"}, "must begin with https://"),
+        ({"LUNAOS_PUBLIC_URL": "http://localhost.example.com"}, "must begin with https://"),
+        ({"LUNAOS_PUBLIC_URL": "lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
+        ({"LUNAOS_PUBLIC_URL": "ftp://lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
+        ({"LUNAOS_PUBLIC_URL": "https://"}, "LUNAOS_PUBLIC_URL is no URL"),
+        ({"LUNAOS_PUBLIC_URL": "https://lunaos.example.com:port"}, "LUNAOS_PUBLIC_URL is no URL"),
+        ({"LUNAOS_ENCRYPTION_KEYS": f"{Fernet.generate_key().decode()},planted-secret"}, "Key 2 of LUNAOS_ENCRYPTION"),
+        ({"LUNAOS_ENCRYPTION_KEYS": "planted-größe"}, "Key 1 of LUNAOS_ENCRYPTION_KEYS is not 32 bytes"),
         ({"LUNAOS_JWT_KEYS": "2026=short"}, "LUNAOS_JWT_KEYS"),
         ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
         ({"LUNAOS_THREADS": "many"}, "invalid literal"),
     ],
 )
 def test_unsafe(database: None, changes: dict[str, str], complaint: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"], env=environment(**changes), cwd=ROOT, capture_output=True, text=True
-    )
+    done = check(**changes)
     assert done.returncode != 0
     assert complaint in done.stderr
+    said = done.stderr.rsplit("ImproperlyConfigured", 1)[-1]
+    assert "planted" not in said and "0123456789" not in said
 
 
-def test_safe(database: None) -> None:
-    done = subprocess.run(
-        [sys.executable, "manage.py", "check"], env=environment(), cwd=ROOT, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n")
+def test_all_that_is_unsafe_is_said_at_once(database: None) -> None:
+    done = check(DJANGO_SECRET_KEY="short", DJANGO_ALLOWED_HOSTS="*", LUNAOS_PUBLIC_URL="http://lunaos.example.com")
+    assert all(name in done.stderr for name in ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "LUNAOS_PUBLIC_URL"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"LUNAOS_PUBLIC_URL": "http://127.0.0.1:9000"},
+        {"LUNAOS_PUBLIC_URL": "http://[::1]:9000"},
+        {"LUNAOS_PUBLIC_URL": "http://app.localhost/"},
+        {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "short", "DJANGO_ALLOWED_HOSTS": "*"},
+        PUBLIC,
+    ],
+)
+def test_safe(database: None, changes: dict[str, str]) -> None:
+    done = check(**changes)
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (0 silenced).\n"), done.stderr
+
+
+def test_production_passes_the_deployment_check(database: None) -> None:
+    """What is silenced is silenced in the settings, each with its reason."""
+    done = check("--deploy", "--fail-level", "WARNING", **PRODUCTION)
+    assert (done.returncode, done.stdout) == (0, "System check identified no issues (3 silenced).\n"), done.stderr
 
 
 def test_the_example_of_the_environment_is_usable_as_it_is(database: None) -> None:
     """Sourced by a shell; what it leaves empty must count as not set."""
-    needed = f'DJANGO_SECRET_KEY={"x" * 40}; DATABASE_URL="$D"; REDIS_URL="$R"'
+    needed = f'DJANGO_SECRET_KEY={secrets.token_urlsafe(48)}; DATABASE_URL="$D"; REDIS_URL="$R"'
     script = f'set -a; . ./.env.example; {needed}; set +a; "$P" manage.py check'
     known = environment()
     variables = {"D": known["DATABASE_URL"], "R": known["REDIS_URL"], "P": sys.executable, "PATH": known["PATH"]}
