@@ -300,7 +300,7 @@ RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
 # -- Mail ------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")
 if RESEND_API_KEY := env.str("RESEND_API_KEY", default=""):
-    EMAIL_BACKEND = "anymail.backends.resend.EmailBackend"
+    EMAIL_BACKEND = "accounts.resend.EmailBackend"
     ANYMAIL = {"RESEND_API_KEY": RESEND_API_KEY, "REQUESTS_TIMEOUT": 10}
 else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"

@@ -146,14 +146,14 @@ def _embedder(base_url: str, api_key: str, model: str, dimension: int | None, re
 
 @cache
 def _client(embedder: Embedder) -> openai.OpenAI:
-    """One client, and so one connection pool, a process."""
+    """One client, and so one connection pool, a process; it follows nobody to another host."""
     timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.patient else settings.EMBEDDINGS_QUICK_TIMEOUT_S
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, settings.LLM_CONNECT_TIMEOUT_S))
     return openai.OpenAI(
         base_url=embedder.base_url,
         api_key=embedder.api_key or "none",
         max_retries=embedder.retries,
-        timeout=timeout,
+        http_client=openai.DefaultHttpxClient(timeout=timeout, follow_redirects=False),
     )
 
 

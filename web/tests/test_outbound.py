@@ -1,0 +1,233 @@
+"""Outbound calls: to the hosts that settings name, by the few modules that are meant to, and by no other way."""
+
+import ast
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core import mail
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from agents import provider_keys
+from billing.models import MonthlyUsage
+from rag.embedders import Embedder
+from rag.errors import EmbeddingsFailed
+from runs.models import Run
+from testing.client import Api, error
+from testing.redirects import Elsewhere
+from testing.servers import ROOT, daphne
+from testing.upstream import Upstream
+
+# Packages that can open a connection to somewhere. A module that needs one is to be named below, with what for.
+CLIENTS = {
+    *("aiohttp", "anymail", "asyncio.open_connection", "boto3", "djstripe", "ftplib", "grpc", "http.client", "httpx"),
+    *("httpx2", "imaplib", "openai", "poplib", "pycurl", "requests", "smtplib", "socket", "ssl", "stripe", "telnetlib"),
+    *("urllib.request", "urllib3", "websockets", "xmlrpc"),
+}
+MEANT_TO = {
+    "agents/providers/openai_compatible.py": {"aiohttp", "httpx2", "openai"},  # the language models' servers
+    "rag/embedders.py": {"httpx2", "openai"},  # the embedding model's server
+    "accounts/resend.py": {"anymail", "requests"},  # mail
+    "accounts/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
+    "billing/tasks.py": {"anymail", "smtplib"},  # likewise
+    "web/health.py": {"socket"},  # whether the servers that settings name accept connections
+    "lunaos/embedded/": {"socket", "urllib.request"},  # the servers that make up starts, on the loopback
+    "billing/": {"anymail", "djstripe", "requests", "smtplib", "stripe"},  # payments
+}
+OUR_APPS = ("lunaos", "accounts", "billing", "apikeys", "runs", "rag", "agents", "chains", "web")
+
+
+def sources() -> Iterator[tuple[str, ast.Module]]:
+    """What is deployed, by path."""
+    for app in OUR_APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            if "tests" not in path.parts and "migrations" not in path.parts:
+                yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def imported(tree: ast.Module) -> Iterator[str]:
+    """All that a module imports, with each name that is taken from another."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "__import__"):
+            yield ast.unparse(node.args[0]).strip("'\"")
+        elif isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+
+
+def clients_in(tree: ast.Module) -> set[str]:
+    names = set(imported(tree))
+    return {client for client in CLIENTS if any(f"{name}.".startswith(f"{client}.") for name in names)}
+
+
+def allowed(path: str) -> set[str]:
+    return set().union(*(clients for place, clients in MEANT_TO.items() if path == place or path.startswith(place)))
+
+
+def test_only_modules_that_are_meant_to_reach_out_can() -> None:
+    found = {path: clients_in(tree) for path, tree in sources()}
+    unexpected = {path: clients - allowed(path) for path, clients in found.items() if clients - allowed(path)}
+    assert unexpected == {}
+    assert found["agents/providers/openai_compatible.py"] == {"aiohttp", "httpx2", "openai"}  # it is not blind
+
+
+@pytest.mark.parametrize(
+    ("code", "client"),
+    [
+        ("import requests", "requests"),
+        ("import http.client as c", "http.client"),
+        ("from urllib.request import urlopen", "urllib.request"),
+        ("from urllib import request", "urllib.request"),
+        ("import asyncio\nasyncio.open_connection('h', 1)", "asyncio.open_connection"),
+        ("def f():\n    import socket", "socket"),
+        ("import importlib\nimportlib.import_module('stripe')", "stripe"),
+    ],
+)
+def test_a_new_client_would_be_noticed(code: str, client: str) -> None:
+    assert client in clients_in(ast.parse(code))
+
+
+def test_every_client_of_a_model_refuses_to_be_led_away() -> None:
+    """Each `http_client` is given, and with it `follow_redirects=False`; the library's own would follow."""
+    calls = [
+        node
+        for path, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("openai.OpenAI", "openai.AsyncOpenAI")
+    ]
+    assert len(calls) == 2
+    for call in calls:
+        (http_client,) = [keyword.value for keyword in call.keywords if keyword.arg == "http_client"]
+        assert isinstance(http_client, ast.Call)
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in http_client.keywords}
+        assert given["follow_redirects"] == "False"
+
+
+# -- Redirects ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_language_model_that_redirects(database: None, alice: Any, tmp_path: Path, status: int) -> None:
+    provider_keys.put(user=alice, provider="deepseek", key="sk-own-0123456789")
+    with (
+        Elsewhere(status) as elsewhere,
+        daphne(tmp_path / "web.log", DEEPSEEK_BASE_URL=elsewhere.base_url, OPENAI_BASE_URL=elsewhere.base_url) as url,
+        Api(base_url=url, timeout=30) as api,
+    ):
+        assert error(api.execute(alice)) == (502, "provider_error")
+    assert elsewhere.asked == ["/v1/chat/completions"]
+    assert elsewhere.led_away == []
+    assert Run.objects.get(user=alice).error_code == "provider_error"
+
+
+def test_an_embedding_model_that_redirects() -> None:
+    with Elsewhere() as elsewhere, pytest.raises(EmbeddingsFailed):
+        Embedder(elsewhere.base_url, "sk-planted", "any", 384, 512, retries=0).embed(["text"])
+    assert elsewhere.asked == ["/v1/embeddings"]
+    assert elsewhere.led_away == []
+
+
+def test_a_mail_provider_that_redirects(settings: Any) -> None:
+    settings.EMAIL_BACKEND = "accounts.resend.EmailBackend"
+    with Elsewhere() as elsewhere:
+        settings.ANYMAIL = {"RESEND_API_KEY": "re_planted0123", "RESEND_API_URL": f"{elsewhere.base_url}/"}
+        with pytest.raises(Exception, match="redirects"):
+            mail.send_mail("Subject", "Text", "from@example.com", ["to@example.com"])
+    assert len(elsewhere.asked) == 1
+    assert elsewhere.led_away == []
+
+
+# -- The one metered path ----------------------------------------------------------------------------------------------
+
+
+def importers(name: str) -> set[str]:
+    return {path for path, tree in sources() if name in set(imported(tree))}
+
+
+def test_a_model_is_asked_by_one_metered_path_only() -> None:
+    """client ← fallback ← Answer.stream ← what executes a run that `runs.services.begin` has reserved."""
+    assert importers("agents.providers.openai_compatible.stream") == {"agents/providers/fallback.py"}
+    assert importers("agents.providers.fallback") == {"agents/runner.py"}
+    assert importers("agents.runner.Answer") == {"agents/services.py", "chains/runner.py"}
+    assert importers("agents.providers.openai_compatible") <= {
+        *("agents/providers/fallback.py", "agents/runner.py", "agents/services.py"),
+    }
+
+
+def routes(patterns: Any = None, prefix: str = "/") -> Iterator[tuple[str, URLPattern]]:
+    """Every path of the product but the admin's, with something in the place of its parameters."""
+    for entry in get_resolver().url_patterns if patterns is None else patterns:
+        route = str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            if not route.startswith("admin"):
+                yield from routes(entry.url_patterns, prefix + route)
+            continue
+        for name, value in {
+            "uuid": "00000000-0000-4000-8000-000000000000",
+            "str": "deepseek",
+            "path": "default",
+        }.items():
+            for parameter in entry.pattern.converters:
+                route = route.replace(f"<{name}:{parameter}>", value).replace(f"<{parameter}>", "deepseek")
+        yield prefix + route, entry
+
+
+BODY = {
+    **{"agent": "code-review", "context": "x", "chain": "full-review", "provider": "deepseek", "key": "sk-0123456789"},
+    **{"files": [{"path": "a.py", "content": "x = 1"}], "query": "x", "tier": "pro", "name": "n", "token": "t"},
+    **{"email": "nobody@example.com", "password": "wrong horse 42 battery"},
+}
+PATHS = sorted({path for path, _ in routes()})
+
+
+def knock(api: Api, path: str, headers: dict[str, str]) -> dict[str, int]:
+    """The statuses that a path answers with, by method."""
+    bodies: dict[str, Any] = {"chains": {name: BODY[name] for name in ("chain", "context")}}
+    body = bodies.get(path.split("/")[1], BODY)
+    return {
+        method: api.request(method, path, json=None if method == "GET" else body, headers=headers).status_code
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+    }
+
+
+def test_the_paths_are_all_there() -> None:
+    assert {"/agents/execute", "/chains/execute", "/providers/deepseek/key", "/rag/search", "/health"} <= set(PATHS)
+    assert not any("<" in path for path in PATHS)
+
+
+def test_no_route_reaches_a_model_without_credentials(api: Api, upstream: Upstream) -> None:
+    for number, path in enumerate(PATHS):
+        with api.from_address(f"127.0.3.{number + 1}") as stranger:
+            knock(stranger, path, {})
+    assert upstream.requests == []
+
+
+def test_no_route_reaches_a_model_when_the_month_is_used_up(api: Api, make_user: Any, upstream: Upstream) -> None:
+    """A new user for each path: some end sessions, and one deletes the account."""
+    refused = {}
+    for path in PATHS:
+        user = make_user()
+        MonthlyUsage.objects.create(
+            user=user, month=datetime.now(UTC).date().replace(day=1), executions=100, chains=0, told_percent=100
+        )
+        refused[path] = knock(api, path, api.as_(user))
+        assert not Run.objects.filter(user=user).exists()
+    assert upstream.requests == []
+    assert refused["/agents/execute"]["POST"] == refused["/chains/execute"]["POST"] == 403
+
+
+def test_with_a_month_left_two_routes_do(api: Api, make_user: Any, upstream: Upstream, chains_worker: Any) -> None:
+    """So that the tests above would notice something."""
+    reaching = set()
+    for path in PATHS:
+        upstream.requests.clear()
+        knock(api, path, api.as_(make_user()))
+        if upstream.requests:
+            reaching.add(path)
+    assert reaching == {"/agents/execute", "/chains/execute"}
