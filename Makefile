@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: up test lint bench requirements help
@@ -13,12 +14,14 @@ up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HO
 test: $(VENV)/dev  ## run all tests on servers of their own
 	@$(BIN)/python -m lunaos.embedded run --llm -- $(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/dev  ## format check, lint, types, direction of imports, missing migrations
+lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, missing migrations
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
-	@DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
+	@$(BIN)/bandit -q -c pyproject.toml -r $(DEPLOYED)
+	@DJANGO_DEBUG=true DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
+	@$(BIN)/python -m testing.audit
 
 bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000

@@ -24,7 +24,7 @@ class UserManager(BaseUserManager["User"]):
         """Read one user by id, as every authenticated request does; the query is not built anew each time."""
         columns = [field.attname for field in self.model._meta.concrete_fields]
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s", [user_id])  # noqa: S608
+            cursor.execute(f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s", [user_id])  # noqa: S608 - the columns are the model's
             row = cursor.fetchone()
         return self.model.from_db(self.db, columns, row) if row else None
 

@@ -19,6 +19,6 @@ def count(repository: Repository) -> None:
         Term.objects.filter(repository=repository).delete()
         cursor.execute(
             "INSERT INTO rag_term (repository_id, word, chunks) SELECT %s, word, ndoc FROM ts_stat(%s)",
-            [repository.pk, f"SELECT terms FROM rag_chunk WHERE repository_id = {int(repository.pk)}"],  # noqa: S608
+            [repository.pk, f"SELECT terms FROM rag_chunk WHERE repository_id = {int(repository.pk)}"],  # noqa: S608 - a number
         )
         Repository.objects.filter(pk=repository.pk).update(chunks=chunks)

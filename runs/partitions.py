@@ -94,7 +94,7 @@ def _ensure(parent: str, month: date) -> str:
 def _creation(parent: str, name: str, start: str, end: str) -> Iterator[str]:
     yield f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"
     yield (
-        f"WITH early AS (DELETE FROM {parent}_default WHERE expires_at >= {start} AND expires_at < {end} RETURNING *) "  # noqa: S608
+        f"WITH early AS (DELETE FROM {parent}_default WHERE expires_at >= {start} AND expires_at < {end} RETURNING *) "  # noqa: S608 - ours
         f"INSERT INTO {name} SELECT * FROM early"
     )
     yield f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})"

@@ -12,6 +12,7 @@ from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Block, Prompt, stream
 
 FIRST_PAUSE_S = 0.2
+_jitter = random.SystemRandom()
 
 
 async def answer(targets: list[Target], prompt: Prompt) -> AsyncGenerator[tuple[Target, Block], None]:
@@ -56,4 +57,4 @@ async def _persistently(target: Target, prompt: Prompt) -> AsyncGenerator[Block,
                 raise
             if not e.retryable or attempt == settings.LLM_RETRIES:
                 raise NothingCame(e) from e
-            await asyncio.sleep(FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
+            await asyncio.sleep(FIRST_PAUSE_S * 2**attempt * _jitter.uniform(0.5, 1.5))
