@@ -22,7 +22,8 @@ from runs.recorder import Event, Overtaken, Recorder, Stop
 CHARACTERS_A_TOKEN = 4  # the rule of thumb for English and code, where the provider does not count
 LOCAL_NOTICE = (
     "Answered by the small embedded model, which reviews poorly. "
-    "Set DEEPSEEK_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY for a capable one."
+    "For a capable one set DEEPSEEK_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY on the server, "
+    "or bring your own key: PUT /providers/{name}/key."
 )
 
 

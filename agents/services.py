@@ -14,7 +14,7 @@ from agents import catalogue, grounding, provider_keys, providers, runner
 from agents.errors import UnknownAgent
 from agents.models import Agent
 from agents.provider_keys import Keyring
-from agents.providers import Target
+from agents.providers import Provider, Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
 from agents.runner import Answer
@@ -161,7 +161,7 @@ def _on_own_key(asked: Target, own: Keyring) -> list[Target]:
 def _on_servers_keys(asked: Target) -> list[Target]:
     targets = [each for each in (asked, *_fallbacks(asked)) if each.provider.configured]
     if asked not in targets:
-        raise ProviderNotConfigured(f"The provider {asked.provider.name} has no key on this server.")
+        raise _not_configured(asked.provider)
     return targets
 
 
@@ -175,6 +175,11 @@ def _fallbacks(asked: Target) -> list[Target]:
     models = catalogue.current().models
     others = [name for name in settings.LLM_FALLBACK if name != asked.provider.name and models[name]]
     return [Target(providers.get(name), models[name][0]) for name in others]
+
+
+def _not_configured(provider: Provider) -> ProviderNotConfigured:
+    bring = f" Bring your own: PUT /providers/{provider.name}/key." if provider.takes_own_keys else ""
+    return ProviderNotConfigured(f"The provider {provider.name} has no key on this server.{bring}")
 
 
 def _pro_required(agent: Agent) -> ProRequired:
