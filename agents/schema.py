@@ -20,7 +20,6 @@ from agents.providers.errors import (
 )
 from agents.serializers import (
     ExecuteSerializer,
-    KeyRemovedSerializer,
     KeySerializer,
     ProviderSerializer,
     ProvidersSerializer,
@@ -87,5 +86,5 @@ REMOVE_KEY: dict[str, Any] = {
     "operation_id": "removeProviderKey",
     "request": None,
     "parameters": [NAME],
-    "responses": {200: KeyRemovedSerializer, **errors(UnknownProvider, ProviderKeyNotFound)},
+    "responses": {200: MessageSerializer, **errors(UnknownProvider, ProviderKeyNotFound)},
 }

@@ -58,7 +58,3 @@ class KeySerializer(serializers.Serializer[Any]):
         error_messages={"invalid": "Send printable ASCII characters without spaces."},
         help_text="As the provider issued it; kept encrypted and never shown again.",
     )
-
-
-class KeyRemovedSerializer(serializers.Serializer[Any]):
-    message = serializers.CharField()

@@ -21,10 +21,10 @@ from apikeys.serializers import (
     CreatedKeySerializer,
     KeysSerializer,
     LeakedKeySerializer,
-    MessageSerializer,
     NewKeySerializer,
 )
 from lunaos.api.schema import IDEMPOTENCY_KEY, errors
+from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import KEYS
 
 

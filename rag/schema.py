@@ -7,6 +7,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from rest_framework import serializers
 
 from lunaos.api.schema import errors
+from lunaos.api.serializers import MessageSerializer
 from lunaos.errors import NotFound
 from rag.errors import (
     EmbeddingsFailed,
@@ -21,7 +22,6 @@ from rag.serializers import (
     IndexedSerializer,
     IndexSerializer,
     JobSerializer,
-    MessageSerializer,
     RepositoriesSerializer,
     SearchSerializer,
     SkippedSerializer,

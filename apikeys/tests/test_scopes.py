@@ -16,11 +16,22 @@ from testing.upstream import Upstream
 
 ANYTHING = "00000000-0000-4000-8000-000000000000"
 OPENED_BY = {
-    "agents": [("POST", "/agents/execute"), ("GET", "/runs"), ("GET", f"/runs/{ANYTHING}")],
-    "chains": [("GET", "/chains"), ("POST", "/chains/execute"), ("GET", "/runs"), ("GET", f"/runs/{ANYTHING}")],
+    "agents": [("POST", "/agents/execute"), ("GET", "/providers"), ("GET", "/runs"), ("GET", f"/runs/{ANYTHING}")],
+    "chains": [
+        ("GET", "/chains"),
+        ("GET", "/providers"),
+        ("POST", "/chains/execute"),
+        ("GET", "/runs"),
+        ("GET", f"/runs/{ANYTHING}"),
+    ],
     "rag": [("POST", "/rag/search"), ("POST", "/rag/index"), ("GET", "/rag/repositories")],
     "billing:read": [("GET", "/billing/usage")],
-    "keys": [("GET", "/api-keys"), ("DELETE", f"/api-keys/{ANYTHING}")],
+    "keys": [
+        ("GET", "/api-keys"),
+        ("PUT", "/providers/openai/key"),
+        ("DELETE", "/providers/openai/key"),
+        ("DELETE", f"/api-keys/{ANYTHING}"),
+    ],
 }
 ROUTES = sorted({route for routes in OPENED_BY.values() for route in routes})
 

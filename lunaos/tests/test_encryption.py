@@ -68,10 +68,10 @@ def test_a_key_that_is_gone(settings: Any) -> None:
     sealed = encryption.seal(SECRET, context="alice")
     settings.ENCRYPTION_KEYS = [TWO]
     assert not encryption.is_current(sealed)
-    for attempt in (lambda: encryption.unseal(sealed, context="alice"), lambda: encryption.reseal(sealed)):
-        with pytest.raises(Unreadable) as caught:
-            attempt()
-        assert str(caught.value) == ""
+    with pytest.raises(Unreadable, match=r"^$"):
+        encryption.unseal(sealed, context="alice")
+    with pytest.raises(Unreadable, match=r"^$"):
+        encryption.reseal(sealed)
 
 
 @pytest.mark.parametrize(
