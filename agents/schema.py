@@ -26,6 +26,7 @@ from agents.serializers import (
 )
 from billing.errors import ProRequired, QuotaExceeded
 from lunaos.api.schema import IDEMPOTENCY_KEY, errors
+from lunaos.api.serializers import MessageSerializer
 from lunaos.errors import LunaError
 from rag.errors import (
     EmbeddingsFailed,

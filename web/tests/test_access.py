@@ -147,7 +147,7 @@ def test_broken_object_level_authorization(
     seen = set()
     for route in ROUTES:
         kind, _, rest = route.template.partition("/<")
-        if not rest:
+        if not rest or kind == "providers":  # which are everybody's, by name; keys for them are the asking user's own
             continue
         seen.add(kind)
         path = f"/{kind}/{alices[kind]}{rest.partition('>')[2]}"

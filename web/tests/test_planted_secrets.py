@@ -16,12 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 from cryptography.fernet import Fernet
+from django.conf import settings
 from django.db import connection
 
 from accounts.models import User
 from agents.models import ProviderKey
-from lunaos import redis
 from testing.client import PASSWORD, Api
 from testing.servers import daphne, worker
 from testing.upstream import Answer, Upstream, delta, says
@@ -111,9 +112,22 @@ def logs(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def api(database: None, planted: Planted, upstream: Upstream, logs: Path) -> Iterator[Api]:
+def valkey(database: None) -> Iterator[Any]:
+    """A Valkey database of its own, whose queues no other test's workers serve."""
+    base, _, number = settings.REDIS_URL.partition("?db=")
+    client = redis.Redis.from_url(f"{base}?db={int(number) + 8}")
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+@pytest.fixture
+def api(valkey: Any, planted: Planted, upstream: Upstream, logs: Path) -> Iterator[Api]:
     """A platform with planted settings: web process and workers."""
+    number = valkey.get_connection_kwargs()["db"]
     changes = environment_of(planted, upstream, logs)
+    changes["REDIS_URL"] = f"{settings.REDIS_URL.partition('?db=')[0]}?db={number}"
     with (
         worker(logs / "jobs.log", queue="celery", **changes),
         worker(logs / "chains.log", **changes),
@@ -125,14 +139,13 @@ def api(database: None, planted: Planted, upstream: Upstream, logs: Path) -> Ite
 
 
 @pytest.fixture
-def wiretap(planted: Planted) -> Iterator[None]:
+def wiretap(planted: Planted, valkey: Any) -> Iterator[None]:
     """Everything that Valkey is told from now on."""
-    client: Any = redis.client()
-    with client.monitor() as monitor:
+    with valkey.monitor() as monitor:
         listening = threading.Thread(target=listen, args=(monitor, planted.wire), daemon=True)
         listening.start()
         yield
-        client.echo("that is all")
+        valkey.echo("that is all")
         listening.join(10)
         assert not listening.is_alive()
 
@@ -145,7 +158,7 @@ def listen(monitor: Any, wire: list[str]) -> None:
 
 
 def test_nothing_planted_is_found_anywhere(
-    api: Api, planted: Planted, upstream: Upstream, make_user: Any, logs: Path, wiretap: None
+    api: Api, planted: Planted, upstream: Upstream, make_user: Any, logs: Path, valkey: Any, wiretap: None
 ) -> None:
     token = sign_in(api, planted)
     bring_keys(api, planted, token)
@@ -164,7 +177,7 @@ def test_nothing_planted_is_found_anywhere(
     wire = "\n".join(planted.wire)
     assert '"callbacks"' in unfolded(wire)  # bodies of queued messages are read
     assert planted.found_in(wire) == set()
-    assert planted.found_in("\n".join(stored_in_valkey())) == set()
+    assert planted.found_in("\n".join(stored_in(valkey))) == set()
 
 
 def sign_in(api: Api, planted: Planted) -> str:
@@ -302,8 +315,7 @@ def tables() -> Iterator[tuple[str, str]]:
             yield name, "\n".join(row for (row,) in cursor.fetchall())
 
 
-def stored_in_valkey() -> Iterator[str]:
-    client: Any = redis.client()
+def stored_in(client: Any) -> Iterator[str]:
     readers = {
         b"string": client.get,
         b"list": lambda name: client.lrange(name, 0, -1),
