@@ -15,13 +15,13 @@ from lunaos.errors import RateLimited
 
 
 class SignInThrottle(BaseThrottle):
-    """Ten attempts in five minutes per client address, for sign-up and for login each."""
+    """Ten attempts in five minutes per client address, for each endpoint that takes a password or a mailed token."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         action = cast(ViewSet, view).action
         window = ratelimit.hit(
             request._request,
-            scope=f"sign-in:{action}",
+            scope=f"sign-in:{cast(ViewSet, view).basename}:{action}",
             subject=ratelimit.client_address(request._request),
             rate=settings.SIGN_IN_ATTEMPTS,
         )

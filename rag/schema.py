@@ -6,6 +6,7 @@ from drf_spectacular.helpers import forced_singular_serializer
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
 
+from accounts.serializers import MessageSerializer
 from lunaos.api.schema import errors
 from lunaos.errors import NotFound
 from rag.errors import (
@@ -21,7 +22,6 @@ from rag.serializers import (
     IndexedSerializer,
     IndexSerializer,
     JobSerializer,
-    MessageSerializer,
     RepositoriesSerializer,
     SearchSerializer,
     SkippedSerializer,

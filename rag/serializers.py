@@ -162,10 +162,6 @@ class RepositoriesSerializer(serializers.Serializer[Any]):
     repositories = RepositorySerializer(many=True)
 
 
-class MessageSerializer(serializers.Serializer[Any]):
-    message = serializers.CharField()
-
-
 def _checked(rule: Callable[[str], str], value: str) -> str:
     try:
         return rule(value)

@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.identity import user_of
+from accounts.serializers import MessageSerializer
 from lunaos.api.sse import EventStreamResponse
 from lunaos.scopes import RAG
 from rag import schema, services
@@ -22,7 +23,6 @@ from rag.serializers import (
     IndexSerializer,
     JobSerializer,
     LastChangeSerializer,
-    MessageSerializer,
     RepositoriesSerializer,
     SearchSerializer,
 )
