@@ -59,6 +59,10 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return cast(User, request.user).is_superuser
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """All that belongs to an account goes with it, also what staff may not delete by itself."""
+        return [str(user) for user in objs], {"users": len(objs)}, set(), []
+
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self._delete(request, obj)
 

@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import second_factor
+from accounts import backends, lockout, second_factor
 from accounts.models import User
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
@@ -47,6 +47,7 @@ class StaffAuthenticationForm(AdminAuthenticationForm):
         if user is not None and second_factor.is_set(user):
             device = second_factor.verify(user, cleaned["code"]) if cleaned.get("code") else None
             if device is None:
+                lockout.failed(user.email, backends.attempt_of(self.request))
                 raise forms.ValidationError("Enter the code that your authenticator app shows now, or a backup code.")
             user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
         return cleaned
