@@ -39,5 +39,6 @@ def log_in(*, request: HttpRequest, email: str, password: str) -> User:
     user = authenticate(request, username=email, password=password)
     if not isinstance(user, User):
         raise InvalidCredentials()
-    user_logged_in.send(User, request=request, user=user)
+    with transaction.atomic():  # of four writes one commit
+        user_logged_in.send(User, request=request, user=user)
     return user
