@@ -47,7 +47,7 @@ class StaffAuthenticationForm(AdminAuthenticationForm):
         if user is not None and second_factor.is_set(user):
             device = second_factor.verify(user, cleaned["code"]) if cleaned.get("code") else None
             if device is None:
-                lockout.failed(user.email, backends.attempt_of(self.request))
+                lockout.failed(user.email, backends.attempt_of(cast(HttpRequest, self.request)))
                 raise forms.ValidationError("Enter the code that your authenticator app shows now, or a backup code.")
             user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
         return cleaned

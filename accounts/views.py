@@ -49,6 +49,12 @@ class AuthViewSet(GuardedViewSet):
     guarded = ("signup", "login", "delete_me")
     deletes_with_body = True
 
+    def get_permissions(self) -> list:
+        """Any key may read `/auth/me`, and none delete it; the router knows one set of scopes a path."""
+        if self.action == "delete_me":
+            self.scopes = SESSION_ONLY
+        return [*super().get_permissions()]
+
     @extend_schema(**schema.SIGN_UP)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def signup(self, request: Request) -> Response:

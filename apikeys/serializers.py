@@ -63,7 +63,3 @@ class KeysSerializer(serializers.Serializer[Any]):
 
 class LeakedKeySerializer(serializers.Serializer[Any]):
     key = serializers.CharField(max_length=128, write_only=True)
-
-
-class MessageSerializer(serializers.Serializer[Any]):
-    message = serializers.CharField()

@@ -13,6 +13,7 @@ from rest_framework.viewsets import ViewSet
 
 from accounts.errors import IdempotencyConflict
 from accounts.identity import once_of, user_of
+from accounts.serializers import MessageSerializer
 from accounts.throttles import SignInThrottle
 from apikeys import services
 from apikeys.errors import KeyLimitReached, KeyNotFound
@@ -21,7 +22,6 @@ from apikeys.serializers import (
     CreatedKeySerializer,
     KeysSerializer,
     LeakedKeySerializer,
-    MessageSerializer,
     NewKeySerializer,
 )
 from lunaos.api.schema import IDEMPOTENCY_KEY, errors

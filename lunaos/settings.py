@@ -168,7 +168,7 @@ REQUIRE_VERIFIED_EMAIL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=False
 # Argon2 keeps a core busy: what hashes waits in threads of its own, as many as cores, and nothing else waits with it.
 HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or len(os.sched_getaffinity(0))
 # Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/erasure.py).
-PERSONAL_DATA = ["billing.personal", "runs.personal", "rag.personal", "accounts.personal"]
+PERSONAL_DATA = ["billing.personal", "apikeys.personal", "runs.personal", "rag.personal", "accounts.personal"]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
 ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")
 # The first pair signs, all verify: to rotate, put a new pair in front and drop the old one after seven days.

@@ -16,6 +16,7 @@ from accounts.tests.test_export import add_file
 from billing.models import MonthlyUsage
 from lunaos import loop, redis
 from lunaos.embedded.servers import until
+from lunaos.scopes import ALL
 from rag.models import Chunk, File, Repository
 from runs import log
 from runs.models import Run, RunStep, RunText, Status
@@ -101,6 +102,19 @@ def test_the_wrong_password_deletes_nothing(api: Api, alice: Any) -> None:
 def test_nobody_deletes_another(api: Api, alice: Any) -> None:
     response = api.request("DELETE", "/auth/me", json={"password": PASSWORD})
     assert error(response) == (401, "not_authenticated")
+
+
+def test_no_key_deletes_its_owner(api: Api, alice: Any) -> None:
+    response = delete(api, alice, headers=api.with_key(alice, *ALL))
+    assert error(response) == (403, "scope_missing")
+    assert User.objects.filter(pk=alice.pk).exists()
+
+
+def test_keys_are_dead_at_once(api: Api, alice: Any) -> None:
+    headers = api.with_key(alice)
+    assert api.get("/auth/me", headers=headers).status_code == 200
+    delete(api, alice)
+    assert error(api.get("/auth/me", headers=headers)) == (401, "api_key_invalid")
 
 
 def test_ten_attempts_in_five_minutes(api: Api, alice: Any) -> None:

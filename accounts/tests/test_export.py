@@ -10,6 +10,7 @@ import pytest
 from accounts import parts
 from accounts.audit import Action
 from accounts.models import AuditEvent
+from apikeys.models import ApiKey
 from lunaos.api import download
 from rag.models import Chunk, File, Repository
 from runs.models import Run
@@ -39,6 +40,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     api.post("/auth/login", json={"email": alice.email, "password": PASSWORD})
     api.execute(alice, context="my own text")
     add_file(alice, "a.py", "first piece", "second piece")
+    key = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
     data = export(api, alice)
 
     assert set(data) >= {"account", "addresses", "activity", "repositories", "files", "indexJobs", "runs", "usage"}
@@ -51,6 +53,8 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert [file["path"] for file in data["files"]] == ["a.py"]
     assert [chunk["content"] for chunk in data["files"][0]["chunks"]] == ["first piece", "second piece"]
     assert data["usage"][0]["executions"] == 1
+    assert data["apiKeys"][0]["prefix"] == key[:18]
+    assert not {key, ApiKey.objects.get(user=alice).digest} & set(json.dumps(data).split('"'))
     assert Action.LOGGED_IN in [event["action"] for event in data["activity"]]
 
 

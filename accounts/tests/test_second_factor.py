@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 from django_otp.oath import totp
-from django_otp.plugins.otp_static.models import StaticToken
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import second_factor
@@ -56,7 +56,7 @@ def secret_on(page: httpx.Response) -> bytes:
 
 def forget_delays(user: Any) -> None:
     """As if some time had passed since the last wrong code."""
-    for kind in (TOTPDevice, second_factor.StaticDevice):
+    for kind in (TOTPDevice, StaticDevice):
         kind.objects.filter(user=user).update(throttling_failure_count=0, throttling_failure_timestamp=None)
 
 
