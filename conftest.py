@@ -47,9 +47,10 @@ def django_db_setup(
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
     from accounts.models import User
-    from lunaos import redis
+    from lunaos import origin, redis
     from runs.models import RunText
 
+    origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
         for key in redis.client().scan_iter():
             if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages

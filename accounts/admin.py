@@ -59,6 +59,13 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return cast(User, request.user).is_superuser
 
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Another address is nobody's until it is confirmed."""
+        obj.email = obj.email.lower()
+        if change and "email" in form.changed_data:
+            obj.email_verified_at = None
+        super().save_model(request, obj, form, change)
+
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """All that belongs to an account goes with it, also what staff may not delete by itself."""
         return [str(user) for user in objs], {"users": len(objs)}, set(), []

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from accounts import mail_tokens
@@ -69,6 +70,16 @@ def test_another_address_needs_another_token(api: Api, alice: Any) -> None:
     User.objects.filter(pk=alice.pk).update(email="moved@example.com")
     assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
     assert not verified(alice)
+
+
+def test_an_address_that_staff_change_is_not_confirmed(api: Api, alice: Any, staff: httpx.Client) -> None:
+    api.post("/auth/verify", json={"token": token_of(alice)})
+    page = f"/admin/accounts/user/{alice.pk}/change/"
+    staff.get(page)
+    form = {"email": "Moved@example.com", "name": "Alice", "is_active": "on"}
+    staff.post(page, data={**form, "csrfmiddlewaretoken": staff.cookies["csrftoken"]})
+    alice.refresh_from_db()
+    assert (alice.email, alice.email_verified_at) == ("moved@example.com", None)
 
 
 def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
