@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import backends, lockout, second_factor
+from accounts import backends, lockout, second_factor, throttles
 from accounts.models import User
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
@@ -42,6 +42,8 @@ class StaffAuthenticationForm(AdminAuthenticationForm):
     code = CodeField(required=False, label="Code")
 
     def clean(self) -> dict[str, Any]:
+        if throttles.count(cast(HttpRequest, self.request), "admin").exceeded:
+            raise forms.ValidationError("Too many attempts from this address. Try again in a few minutes.")
         cleaned = super().clean()
         user = cast(User | None, self.get_user())
         if user is not None and second_factor.is_set(user):

@@ -162,11 +162,13 @@ AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False  # users have an action of their own
 # Its middleware tells a client that the account is locked, which is for the owner alone to know.
 SILENCED_SYSTEM_CHECKS = ["axes.W002"]
-STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR", default=not DEBUG)
+STAFF_SECOND_FACTOR = not DEBUG
+if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set, and must not read as false
+    STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")
 OTP_TOTP_ISSUER = "LunaOS"
 REQUIRE_VERIFIED_EMAIL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=False)  # for runs
 # Argon2 keeps a core busy: what hashes waits in threads of its own, as many as cores, and nothing else waits with it.
-HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or len(os.sched_getaffinity(0))
+HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or os.cpu_count() or 2
 # Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/erasure.py).
 PERSONAL_DATA = ["billing.personal", "apikeys.personal", "runs.personal", "rag.personal", "accounts.personal"]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")

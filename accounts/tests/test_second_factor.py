@@ -13,12 +13,13 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import second_factor
+from accounts import lockout, second_factor
 from accounts.audit import Action
 from accounts.models import AuditEvent
 from testing.client import PASSWORD, Api
 from testing.second_factor import code_of
 from testing.servers import daphne
+from testing.windows import roomy_address
 
 ENTER_THE_CODE = "Enter the code that your authenticator app shows now"
 
@@ -151,15 +152,25 @@ def test_wrong_codes_take_ever_longer(newcomer: Any) -> None:
     assert second_factor.verify(newcomer, code) is not None
 
 
-def test_guessing_codes_ends_in_a_lockout(browser: httpx.Client, newcomer: Any) -> None:
-    code = code_of(newcomer)
+def test_guessing_codes_ends_in_a_lockout(browser: httpx.Client, newcomer: Any, at: Any) -> None:
+    code_of(newcomer)
     for _ in range(10):
         forget_delays(newcomer)
         sign_in(browser, newcomer, "000000")
-    forget_delays(newcomer)
-    assert "Please enter the correct email and password" in sign_in(browser, newcomer, code).text
+    at("127.0.0.1")
+    assert lockout.begin(newcomer.email) is None
     assert events(newcomer, Action.SECOND_FACTOR_FAILED) == 10
     assert events(newcomer, Action.LOCKED_OUT) == 1
+
+
+def test_ten_attempts_in_five_minutes(api: Api, newcomer: Any) -> None:
+    address = roomy_address(300)
+    transport = httpx.HTTPTransport(local_address=address)
+    with httpx.Client(base_url=api.base_url, transport=transport, follow_redirects=True) as browser:
+        for n in range(10):
+            assert "correct email" in post(browser, "/admin/login/", username=f"{n}@example.com", password="x").text
+        assert "Too many attempts from this address" in sign_in(browser, newcomer).text
+        assert browser.get("/admin/").url.path == "/admin/login/"
 
 
 def test_others_have_no_business_there(browser: httpx.Client, alice: Any) -> None:

@@ -45,8 +45,8 @@ def verified(user: Any) -> bool:
 
 
 def test_it_works(api: Api, mailbox: Mailbox) -> None:
-    api.post("/auth/signup", json={"email": "new@example.com", "password": PASSWORD})
-    user = User.objects.get(email="new@example.com")
+    api.post("/auth/signup", json={"email": "verified@example.com", "password": PASSWORD})
+    user = User.objects.get(email="verified@example.com")
     assert not verified(user)
     (mail,) = mailbox.of(user)
     token = re.search(r'"token": "([^"]+)"', text(mail))
