@@ -21,7 +21,7 @@ from accounts.models import User
 from lunaos import origin
 
 AT_ADDRESS, ANYWHERE = "address", "account"  # what a counter is of, in axes' column for the user agent
-NO_ADDRESS = "0.0.0.0"  # noqa: S104 - stands for all of them, and for one that cannot be told
+NO_ADDRESS = "::"  # stands for all of them, and for one that cannot be told
 AT_HOME_FOR = timedelta(days=90)
 
 # Takes a place where one is left, in one statement; no row comes back when there is none (PostgreSQL, INSERT, ON
