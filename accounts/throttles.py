@@ -19,8 +19,7 @@ class SignInThrottle(BaseThrottle):
     """Ten attempts in five minutes per client address, for each endpoint that takes a password or a mailed token."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        viewset = cast(ViewSet, view)
-        window = count(request._request, f"{viewset.basename}:{viewset.action}")
+        window = count(request._request, cast(ViewSet, view).action)
         if window.exceeded:
             raise RateLimited(
                 "Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit
