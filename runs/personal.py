@@ -13,7 +13,7 @@ from lunaos import loop
 from runs import log, services
 from runs.models import UNFINISHED, Run, RunStep, RunText
 
-AT_ONCE = 20  # of texts, which may be long
+TEXTS_AT_ONCE = 20  # which may be long
 KEPT_APART = ("run_id", "expires_at")
 
 # Texts and steps have no foreign keys, for the sake of their partitions.
@@ -50,13 +50,18 @@ def erase(user: User) -> None:
 
 
 def _runs(user: User) -> Iterator[Row]:
-    for page in parts.in_pages(Run.objects.filter(user=user), AT_ONCE):
-        kept = {"run_id__in": [run.pk for run in page], "expires_at__in": [run.expires_at for run in page]}
-        texts = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
-        steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
-        for run in page:
-            mine = [parts.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
-            yield {**parts.columns(run, "user_id"), **_text(texts.get(run.pk)), "stepsDone": mine}
+    for page in parts.in_pages(Run.objects.filter(user=user)):
+        for start in range(0, len(page), TEXTS_AT_ONCE):
+            yield from _with_texts(page[start : start + TEXTS_AT_ONCE])
+
+
+def _with_texts(runs: list[Run]) -> Iterator[Row]:
+    kept = {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
+    texts = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
+    steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
+    for run in runs:
+        mine = [parts.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
+        yield {**parts.columns(run, "user_id"), **_text(texts.get(run.pk)), "stepsDone": mine}
 
 
 def _text(text: RunText | None) -> Row:

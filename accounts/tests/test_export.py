@@ -78,9 +78,9 @@ def test_more_than_a_page_of_everything(api: Api, alice: Any, upstream: Upstream
         add_file(alice, f"{n}.py", "piece")
     api.execute(alice)
     run = Run.objects.values().get()
-    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(44))
+    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(parts.AT_ONCE + 20))
     data = export(api, alice)
-    assert len({run["id"] for run in data["runs"]}) == 45
+    assert len({run["id"] for run in data["runs"]}) == parts.AT_ONCE + 21
     assert len({file["path"] for file in data["files"]}) == 45
 
 

@@ -111,6 +111,20 @@ def test_the_address_of_the_sign_up_is_home(urls: list[str], database: None) -> 
     assert AccessLog.objects.get(username="home@example.com").ip_address == "127.0.2.9"
 
 
+def test_behind_a_proxy_the_clients_address_counts(folder: Path, alice: Any) -> None:
+    changes = {"LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_LOCKOUT_FAILURES": str(AT_ADDRESS)}
+    with daphne(folder / "proxied.log", **changes) as url, httpx.Client(base_url=url) as proxy:
+
+        def attempt(address: str, password: str) -> int:
+            form = {"email": alice.email, "password": password}
+            return proxy.post("/auth/login", json=form, headers={"X-Forwarded-For": f"8.8.8.8, {address}"}).status_code
+
+        for _ in range(AT_ADDRESS):
+            attempt("192.0.2.7", "wrong")
+        assert attempt("192.0.2.7", PASSWORD) == 401
+        assert attempt("192.0.2.8", PASSWORD) == 200
+
+
 def test_success_forgets_the_failures_at_its_address(urls: list[str], alice: Any) -> None:
     for _ in range(2):
         for _ in range(AT_ADDRESS - 1):
