@@ -16,7 +16,7 @@ from lunaos.errors import RateLimited
 
 
 class SignInThrottle(BaseThrottle):
-    """Ten attempts in five minutes per client address, for each endpoint that takes a password or a mailed token."""
+    """Ten attempts in five minutes per client address, at each endpoint that a viewset guards with it."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         window = count(request._request, cast(ViewSet, view).action)

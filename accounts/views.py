@@ -33,7 +33,7 @@ from lunaos.scopes import ANY, SESSION_ONLY
 
 
 class GuardedViewSet(ViewSet):
-    """Limits how often an address may try what takes a password or a mailed token."""
+    """Limits how often an address may try what takes a password or a mailed token, or costs much."""
 
     scopes = SESSION_ONLY
     guarded: tuple[str, ...] = ()
@@ -46,7 +46,7 @@ class GuardedViewSet(ViewSet):
 class AuthViewSet(GuardedViewSet):
     """Accounts and their tokens."""
 
-    guarded = ("signup", "login", "delete_me")
+    guarded = ("signup", "login", "delete_me", "export")
     deletes_with_body = True
 
     def get_permissions(self) -> list:

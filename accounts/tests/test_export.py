@@ -12,10 +12,12 @@ from accounts.audit import Action
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
 from lunaos.api import download
+from lunaos.scopes import ALL
 from rag.models import Chunk, File, Repository
 from runs.models import Run
 from testing.client import PASSWORD, Api, error
 from testing.upstream import Upstream
+from testing.windows import roomy_address
 
 
 def export(api: Api, user: Any) -> dict[str, Any]:
@@ -98,6 +100,16 @@ def test_it_is_read_as_it_is_sent(alice: Any) -> None:
 def test_it_is_written_down(api: Api, alice: Any) -> None:
     export(api, alice)
     assert AuditEvent.objects.filter(action=Action.EXPORTED, subject_id=alice.pk).count() == 1
+
+
+def test_ten_in_five_minutes(api: Api, alice: Any) -> None:
+    with api.from_address(roomy_address(300)) as client:
+        statuses = [client.get("/auth/export", headers=client.as_(alice)).status_code for _ in range(11)]
+    assert statuses == [200] * 10 + [429]
+
+
+def test_no_key_exports_its_owner(api: Api, alice: Any) -> None:
+    assert error(api.get("/auth/export", headers=api.with_key(alice, *ALL))) == (403, "scope_missing")
 
 
 def test_nobody_exports_anothers(api: Api, database: None) -> None:
