@@ -26,6 +26,7 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/chains.py
+	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/logins.py
 
 requirements: $(VENV)/dev  ## compile the *.in files to pinned ones
 	@for name in requirements requirements/embedded requirements/dev; do \

@@ -47,9 +47,10 @@ def django_db_setup(
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
     from accounts.models import User
-    from lunaos import redis
+    from lunaos import origin, redis
     from runs.models import RunText
 
+    origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
         for key in redis.client().scan_iter():
             if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
@@ -203,13 +204,16 @@ def api(database: None, server: str) -> Iterator[Api]:
 
 @pytest.fixture
 def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
-    """A browser session of a superuser."""
+    """A browser session of a superuser, who has shown the second factor."""
+    from testing.second_factor import code_of
+
     user = make_user("staff", is_staff=True, is_superuser=True)
     with httpx.Client(base_url=api.base_url, follow_redirects=True) as client:
         page = client.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token
         form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
+        form["code"] = code_of(user)
         assert "Site administration" in client.post("/admin/login/", data=form).text
         yield client
 

@@ -1,15 +1,17 @@
 """Users, groups and the audit trail, for staff."""
 
-from typing import Any
+from typing import Any, cast
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import BaseUserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, StreamingHttpResponse
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import audit, audit_export
+from accounts import audit, audit_export, erasure, lockout, second_factor
 from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.models import AuditEvent, User
@@ -32,16 +34,56 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
     list_filter = ("tier", "is_active", "is_staff")
     search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
-    readonly_fields = ("tier", "created_at", "last_login")
+    readonly_fields = ("tier", "email_verified_at", "created_at", "last_login")
+    actions = ("unlock", "reset_second_factor")
     fieldsets = (
-        (None, {"fields": ("email", "name", "password", "tier")}),
+        (None, {"fields": ("email", "email_verified_at", "name", "password", "tier")}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("created_at", "last_login")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),)
 
+    @admin.action(description="Unlock sign-in", permissions=["change"])
+    def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            lockout.unlock(user.email)
+            audit.record(Action.UNLOCKED, actor=cast(User, request.user), subject=user)
+        self.message_user(request, f"{queryset.count()} accounts can sign in again.", messages.SUCCESS)
 
-admin.site.unregister(Group)
+    @admin.action(description="Reset second factor", permissions=["superuser"])
+    def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            second_factor.reset(user, by=cast(User, request.user))
+        self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
+
+    def has_superuser_permission(self, request: HttpRequest) -> bool:
+        return cast(User, request.user).is_superuser
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Another address is nobody's until it is confirmed."""
+        obj.email = obj.email.lower()
+        if change and "email" in form.changed_data:
+            obj.email_verified_at = None
+        super().save_model(request, obj, form, change)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """All that belongs to an account goes with it, also what staff may not delete by itself."""
+        return [str(user) for user in objs], {"users": len(objs)}, set(), []
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        self._delete(request, obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        for user in queryset:
+            self._delete(request, user)
+
+    def _delete(self, request: HttpRequest, user: User) -> None:
+        """As the owner would: texts and logs go too, and what must be ended elsewhere is."""
+        if not erasure.delete(user):
+            self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
+
+
+admin.site.unregister((Group, TOTPDevice, StaticDevice))  # of the devices, the secrets would be shown
 
 
 @admin.register(Group)

@@ -4,13 +4,35 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 
+from accounts import mail_tokens
 from accounts.models import User
 
 
 def welcome(user: User) -> None:
-    """Greet a new user and show the first request."""
-    context = {"user": user, "url": settings.PUBLIC_URL}
-    send_mail("Welcome to LunaOS", render_to_string("accounts/welcome.txt", context), None, [user.email])
+    """Greet a new user, show the first request, and have the address confirmed."""
+    _send("Welcome to LunaOS", "welcome", user, token=mail_tokens.make(mail_tokens.VERIFICATION, user))
+
+
+def verification(user: User) -> None:
+    """Have the address confirmed."""
+    token = mail_tokens.make(mail_tokens.VERIFICATION, user)
+    _send("Confirm your email address", "verification", user, token=token)
+
+
+def password_reset(user: User) -> None:
+    """Give who reads the account's mail a way to another password."""
+    token = mail_tokens.make(mail_tokens.PASSWORD_RESET, user)
+    _send("Set a new LunaOS password", "password_reset", user, token=token)
+
+
+def password_changed(user: User) -> None:
+    """Tell the owner, in case it was somebody else."""
+    _send("Your LunaOS password was changed", "password_changed", user)
+
+
+def locked_out(user: User) -> None:
+    """Tell the owner of many failed sign-ins."""
+    _send("Sign-in to your LunaOS account is locked", "locked_out", user, minutes=settings.LOCKOUT_MINUTES)
 
 
 def alarm(kind: str, message: str) -> None:
@@ -18,3 +40,8 @@ def alarm(kind: str, message: str) -> None:
     send_mail(
         f"LunaOS alarm: {kind}", f"{message}\n\nThe log has more, under alarm={kind}.\n", None, settings.ALARM_EMAILS
     )
+
+
+def _send(subject: str, template: str, user: User, **context: object) -> None:
+    text = render_to_string(f"accounts/{template}.txt", {"user": user, "url": settings.PUBLIC_URL, **context})
+    send_mail(subject, text, None, [user.email])

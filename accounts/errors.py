@@ -11,6 +11,28 @@ class InvalidCredentials(LunaError):
     code, status, message = ("invalid_credentials", 401, "The email address or the password is wrong.")
 
 
+class WrongPassword(LunaError):
+    """No 401: the token of the request is good, and a client must not throw it away."""
+
+    code, status, message = ("wrong_password", 403, "The password is wrong.")
+
+
+class MailTokenInvalid(LunaError):
+    code, status, message = (
+        "mail_token_invalid",
+        400,
+        "This token is not valid: it was used, is too old, or something changed meanwhile. Ask for a new mail.",
+    )
+
+
+class EmailNotVerified(LunaError):
+    code, status, message = (
+        "email_not_verified",
+        403,
+        "Confirm your email address first. POST /auth/verify/resend sends the mail again.",
+    )
+
+
 class IdempotencyConflict(LunaError):
     code, status, message = (
         "idempotency_conflict",

@@ -39,3 +39,8 @@ def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:
     if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
     return Once.of(key, request.path, json.dumps(dict(sorted(content.items()))))
+
+
+def credential_of(request: Request) -> str:
+    """The token that such a request was sent with, or the key."""
+    return str(request.META["HTTP_AUTHORIZATION"].partition(" ")[2].strip())

@@ -1,11 +1,14 @@
-"""Users: who they are and what they may sign in with."""
+"""Users: who they are, what they may sign in with, and what they have ended."""
 
 import uuid
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import connection, models
 from django.utils.crypto import salted_hmac
+
+REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
 
 
 class UserManager(BaseUserManager["User"]):
@@ -20,11 +23,16 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
-    def load(self, user_id: str) -> "User | None":
-        """Read one user by id, as every authenticated request does; the query is not built anew each time."""
+    def of_session(self, user_id: str, jti: str) -> "User | None":
+        """Read one user by id, as every request with a token does; the query is not built anew each time.
+
+        Args:
+            jti: the token's id; whoever has logged out with it is nobody.
+        """
         columns = [field.attname for field in self.model._meta.concrete_fields]
+        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {REVOKED}"  # noqa: S608
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s", [user_id])  # noqa: S608 - the columns are the model's
+            cursor.execute(query, [user_id, jti])
             row = cursor.fetchone()
         return self.model.from_db(self.db, columns, row) if row else None
 
@@ -45,6 +53,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
+    email_verified_at = models.DateTimeField(null=True, editable=False)
+    session_epoch = models.PositiveIntegerField(
+        default=0, editable=False, help_text="Logging out everywhere counts it."
+    )
+    erasing_since = models.DateTimeField(null=True, editable=False, help_text="Deletion was asked for, and goes on.")
 
     objects: ClassVar[UserManager] = UserManager()
     EMAIL_FIELD = USERNAME_FIELD = "email"
@@ -58,8 +71,31 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def credentials_mark(self) -> str:
-        """Changes with the password, by whatever path that is written; tokens carry it and die with it."""
-        return salted_hmac("accounts.credentials", self.password, algorithm="sha256").hexdigest()[:32]
+        """Changes with the password, by whatever path that is written, and when all sessions are ended.
+
+        Tokens and sessions of the admin carry it and die with it.
+        """
+        value = f"{self.session_epoch} {self.password}"
+        return salted_hmac("accounts.credentials", value, algorithm="sha256").hexdigest()[:32]
+
+    def get_session_auth_hash(self) -> str:
+        """What Django's own sessions, those of the admin, are checked against."""
+        return self.credentials_mark
+
+    def get_session_auth_fallback_hash(self) -> Iterator[str]:
+        """None: a session does not outlive the key it was made with."""
+        yield from ()
+
+
+class RevokedToken(models.Model):
+    """A token whose holder has logged out; kept until it would have expired."""
+
+    jti = models.UUIDField(primary_key=True, help_text="The token's id (RFC 7519, 4.1.7).")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="revoked_tokens")
+    expires_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return str(self.jti)
 
 
 class IdempotencyKey(models.Model):

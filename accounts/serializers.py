@@ -16,15 +16,29 @@ class LowerCaseEmailField(serializers.EmailField):
         return super().to_internal_value(data).lower()
 
 
+class NewPasswordField(serializers.CharField):
+    """A password that is to be set; Django's validators have their say later."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(min_length=8, max_length=128, trim_whitespace=False, write_only=True, **options)
+
+
+class PasswordField(serializers.CharField):
+    """A password that was set before, by whatever rules."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=128, trim_whitespace=False, write_only=True, **options)
+
+
 class SignUpSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
-    password = serializers.CharField(min_length=8, max_length=128, trim_whitespace=False, write_only=True)
+    password = NewPasswordField()
     name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
 
 
 class LogInSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
-    password = serializers.CharField(max_length=128, trim_whitespace=False, write_only=True)
+    password = PasswordField()
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
@@ -74,3 +88,24 @@ class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
 class SessionSerializer(serializers.Serializer[Any]):
     token = serializers.CharField(help_text="Bearer token, valid for seven days.")
     user = UserSerializer()
+
+
+class EmailSerializer(serializers.Serializer[Any]):
+    email = LowerCaseEmailField(max_length=255)
+
+
+class MailTokenSerializer(serializers.Serializer[Any]):
+    token = serializers.CharField(max_length=512, help_text="From the mail; good once.")
+
+
+class ResetPasswordSerializer(MailTokenSerializer):
+    password = NewPasswordField()
+
+
+class ChangePasswordSerializer(serializers.Serializer[Any]):
+    currentPassword = PasswordField()
+    newPassword = NewPasswordField()
+
+
+class PasswordSerializer(serializers.Serializer[Any]):
+    password = PasswordField()

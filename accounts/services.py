@@ -1,16 +1,14 @@
 """Sign-up and sign-in."""
 
 from django.contrib.auth import authenticate
-from django.contrib.auth.password_validation import validate_password
-from django.core.exceptions import ValidationError
+from django.contrib.auth.signals import user_logged_in
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
-from accounts import audit, outbox, tasks
+from accounts import audit, lockout, outbox, passwords, tasks
 from accounts.audit import Action
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
-from lunaos.errors import ValidationFailed
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
@@ -20,7 +18,7 @@ def sign_up(*, email: str, password: str, name: str) -> User:
         ValidationFailed: the password is too common, all digits, or resembles the address or name.
         EmailTaken: the address, in any letter case, has an account.
     """
-    _check_password(password, User(email=email, name=name))
+    passwords.validate(password, User(email=email, name=name))
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
@@ -28,27 +26,19 @@ def sign_up(*, email: str, password: str, name: str) -> User:
             audit.record(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
+    lockout.come_home(user)
     return user
 
 
 def log_in(*, request: HttpRequest, email: str, password: str) -> User:
-    """Check an address and a password; an unknown address takes the same time as a wrong password.
+    """Check an address and a password; an unknown address and a lockout take the same time as a wrong password.
 
     Raises:
-        InvalidCredentials: unknown address, wrong password or disabled account.
+        InvalidCredentials: unknown address, wrong password, disabled account, or locked after too many failures.
     """
     user = authenticate(request, username=email, password=password)
     if not isinstance(user, User):
         raise InvalidCredentials()
+    with transaction.atomic():  # of four writes one commit
+        user_logged_in.send(User, request=request, user=user)
     return user
-
-
-def _check_password(password: str, user: User) -> None:
-    try:
-        validate_password(password, user)
-    except ValidationError as e:
-        fields = [
-            {"field": "password", "message": error.messages[0], "code": error.code or "invalid"}
-            for error in e.error_list
-        ]
-        raise ValidationFailed(fields=fields) from e

@@ -1,5 +1,7 @@
 """Jobs about accounts."""
 
+import uuid
+from functools import partial
 from smtplib import SMTPException
 
 from anymail.exceptions import AnymailError
@@ -8,15 +10,51 @@ from celery import shared_task
 from accounts import emails, idempotency
 from accounts.models import User
 
+# Of a mail: its provider being down is tried again for some minutes.
+mail_task = partial(shared_task, autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
 
-@shared_task(autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
+
+def addressee(user: User | None) -> tuple[str]:
+    """A mail's argument; nobody's where there is no such user, so that to enqueue it takes as long either way."""
+    return (str(user.pk if user else uuid.uuid4()),)
+
+
+@mail_task()
 def send_welcome(user_id: str) -> None:
-    """Mail a new user; the provider being down is tried again for some minutes."""
+    """Mail a new user."""
     if user := User.objects.filter(pk=user_id).first():
         emails.welcome(user)
 
 
-@shared_task(autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
+@mail_task()
+def send_verification(user_id: str) -> None:
+    """Mail the token that confirms an address."""
+    if user := User.objects.filter(pk=user_id, email_verified_at=None).first():
+        emails.verification(user)
+
+
+@mail_task()
+def send_password_reset(user_id: str) -> None:
+    """Mail the token that sets another password; it is made here, so that none lies in the queue."""
+    if user := User.objects.filter(pk=user_id, is_active=True).first():
+        emails.password_reset(user)
+
+
+@mail_task()
+def send_password_changed(user_id: str) -> None:
+    """Mail the owner that the password is another one."""
+    if user := User.objects.filter(pk=user_id).first():
+        emails.password_changed(user)
+
+
+@mail_task()
+def send_locked_out(user_id: str) -> None:
+    """Mail the owner, and nobody else, that sign-in is locked."""
+    if user := User.objects.filter(pk=user_id).first():
+        emails.locked_out(user)
+
+
+@mail_task()
 def send_alarm(kind: str, message: str) -> None:
     """Mail the operators."""
     emails.alarm(kind, message)

@@ -3,6 +3,7 @@
 from typing import cast
 
 from django.conf import settings
+from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
@@ -15,20 +16,25 @@ from lunaos.errors import RateLimited
 
 
 class SignInThrottle(BaseThrottle):
-    """Ten attempts in five minutes per client address, for sign-up and for login each."""
+    """Ten attempts in five minutes per client address, at each endpoint that a viewset guards with it."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        action = cast(ViewSet, view).action
-        window = ratelimit.hit(
-            request._request,
-            scope=f"sign-in:{action}",
-            subject=ratelimit.client_address(request._request),
-            rate=settings.SIGN_IN_ATTEMPTS,
-        )
-        if window.first_excess:
-            audit.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint=action)
+        window = count(request._request, cast(ViewSet, view).action)
         if window.exceeded:
             raise RateLimited(
                 "Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit
             )
         return True
+
+
+def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
+    """Count an attempt of the request's address at an endpoint."""
+    window = ratelimit.hit(
+        request,
+        scope=f"sign-in:{endpoint}",
+        subject=ratelimit.client_address(request),
+        rate=settings.SIGN_IN_ATTEMPTS,
+    )
+    if window.first_excess:
+        audit.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)
+    return window

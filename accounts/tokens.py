@@ -3,17 +3,19 @@
 import hashlib
 import hmac
 import time
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 import jwt
 from django.conf import settings
+from django.db.models.functions import Now
 from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts.models import User
+from accounts.models import RevokedToken, User
 from lunaos import errors
 
 CREDENTIALS_CLAIM = "cred"
@@ -60,7 +62,7 @@ def authenticate(raw: str) -> User:
 
     Raises:
         TokenExpired: a genuine token whose time has passed.
-        TokenInvalid: anything else that does not stand for an active user with the same password.
+        TokenInvalid: anything else that does not stand for an active user with the same password, or has been ended.
     """
     try:
         claims = _verified(raw)
@@ -70,7 +72,7 @@ def authenticate(raw: str) -> User:
         raise errors.TokenInvalid() from e
     if claims["exp"] <= time.time():
         raise errors.TokenExpired()
-    user = User.objects.load(claims["sub"])
+    user = User.objects.of_session(claims["sub"], claims["jti"])
     if user is None or not user.is_active:
         raise errors.TokenInvalid()
     if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)), user.credentials_mark):
@@ -78,12 +80,25 @@ def authenticate(raw: str) -> User:
     return user
 
 
+def revoke(raw: str) -> None:
+    """End a token that has just been authenticated, in every process from the next request on; no other of its user."""
+    claims = _verified(raw)
+    expires_at = datetime.fromtimestamp(claims["exp"], UTC)
+    revoked = RevokedToken(jti=claims["jti"], user_id=claims["sub"], expires_at=expires_at)
+    RevokedToken.objects.bulk_create([revoked], ignore_conflicts=True)
+
+
+def delete_expired() -> None:
+    """Forget revoked tokens that have expired by themselves."""
+    RevokedToken.objects.filter(expires_at__lt=Now()).delete()
+
+
 @lru_cache(maxsize=4096)
 def _verified(raw: str) -> dict[str, Any]:
     """A genuine token's claims; that it is genuine does not change, all else is looked at on every request."""
     claims = SessionToken(raw).payload  # type: ignore[arg-type]
     try:
-        UUID(claims["sub"])
+        UUID(claims["sub"]), UUID(claims["jti"])
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise TokenError("Token names no user") from e
     return claims

@@ -1,5 +1,6 @@
-"""Sign-up, sign-in, and who am I."""
+"""Accounts: signing up and in, sessions, passwords, confirmed addresses, and one's own data."""
 
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.decorators import action
@@ -8,34 +9,53 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ViewSet
 
-from accounts import services, tokens
-from accounts.errors import EmailTaken, InvalidCredentials
-from accounts.identity import user_of
+from accounts import audit, erasure, parts, passwords, schema, services, sessions, tokens, verification
+from accounts.audit import Action
+from accounts.identity import credential_of, user_of
 from accounts.models import AuditEvent, User
 from accounts.serializers import (
     AccountSerializer,
     ActivitySerializer,
+    ChangePasswordSerializer,
+    EmailSerializer,
     LogInSerializer,
+    MailTokenSerializer,
+    PasswordSerializer,
+    ResetPasswordSerializer,
     SessionSerializer,
     SignUpSerializer,
 )
 from accounts.throttles import SignInThrottle
+from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
-from lunaos.api.schema import errors
+from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import ANY, SESSION_ONLY
 
 
-class AuthViewSet(ViewSet):
-    """Accounts and their tokens."""
+class GuardedViewSet(ViewSet):
+    """Limits how often an address may try what takes a password or a mailed token, or costs much."""
 
     scopes = SESSION_ONLY
+    guarded: tuple[str, ...] = ()
 
-    @extend_schema(
-        operation_id="signUp",
-        request=SignUpSerializer,
-        responses={201: SessionSerializer, **errors(EmailTaken)},
-        auth=[],
-    )
+    def get_throttles(self) -> list:
+        extra = [SignInThrottle()] if self.action in self.guarded else []
+        return [*super().get_throttles(), *extra]
+
+
+class AuthViewSet(GuardedViewSet):
+    """Accounts and their tokens."""
+
+    guarded = ("signup", "login", "delete_me", "export")
+    deletes_with_body = True
+
+    def get_permissions(self) -> list:
+        """Any key may read `/auth/me`, and none delete it; the router knows one set of scopes a path."""
+        if self.action == "delete_me":
+            self.scopes = SESSION_ONLY
+        return [*super().get_permissions()]
+
+    @extend_schema(**schema.SIGN_UP)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def signup(self, request: Request) -> Response:
         """Make an account. The token works at once; a welcome mail goes out."""
@@ -44,28 +64,109 @@ class AuthViewSet(ViewSet):
         user = services.sign_up(**serializer.validated_data)
         return Response(_session(user), status=status.HTTP_201_CREATED)
 
-    @extend_schema(
-        operation_id="logIn",
-        request=LogInSerializer,
-        responses={200: SessionSerializer, **errors(InvalidCredentials)},
-        auth=[],
-    )
+    @extend_schema(**schema.LOG_IN)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def login(self, request: Request) -> Response:
-        """Get a token for an address and a password."""
+        """Get a token for an address and a password.
+
+        After many failures an account is locked for a while; that sounds like a wrong password, and its owner is told
+        by mail.
+        """
         serializer = LogInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         return Response(_session(services.log_in(request=request._request, **serializer.validated_data)))
 
-    @extend_schema(operation_id="getMe", responses={200: AccountSerializer})
+    @extend_schema(**schema.ME)
     @action(detail=False, scopes=ANY)
     def me(self, request: Request) -> Response:
         """Tell who the credentials belong to."""
         return Response(AccountSerializer(user_of(request)).data)
 
-    def get_throttles(self) -> list:
-        extra = [SignInThrottle()] if self.action in ("signup", "login") else []
-        return [*super().get_throttles(), *extra]
+    @extend_schema(**schema.DELETE_ME)
+    @me.mapping.delete
+    def delete_me(self, request: Request) -> Response:
+        """Delete the account and all that belongs to it. There is no way back; tokens and keys are dead at once."""
+        serializer = PasswordSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        gone = erasure.delete_own(request=request._request, user=user_of(request), **serializer.validated_data)
+        return _message("The account is deleted." if gone else "The account is closed and will be deleted shortly.")
+
+    @extend_schema(**schema.LOG_OUT)
+    @action(detail=False, methods=["post"])
+    def logout(self, request: Request) -> Response:
+        """End the session of the token that is sent, at once; other sessions go on."""
+        sessions.end(user=user_of(request), token=credential_of(request))
+        return _message("Signed out.")
+
+    @extend_schema(**schema.LOG_OUT_EVERYWHERE)
+    @action(detail=False, methods=["post"], url_path="logout-all")
+    def logout_all(self, request: Request) -> Response:
+        """End all sessions at once, this one too. API keys go on."""
+        sessions.end_all(user_of(request))
+        return _message("Signed out everywhere.")
+
+    @extend_schema(**schema.EXPORT)
+    @action(detail=False)
+    def export(self, request: Request) -> HttpResponseBase:
+        """Download all that is known of the account, as one JSON document."""
+        audit.record(Action.EXPORTED, actor=user_of(request), subject=user_of(request))
+        return download.response(parts.export(user_of(request)), "lunaos-export.json")
+
+
+class PasswordViewSet(GuardedViewSet):
+    """Another password."""
+
+    guarded = ("forgot", "reset", "change")
+
+    @extend_schema(**schema.FORGOT)
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    def forgot(self, request: Request) -> Response:
+        """Have a token mailed that sets another password: 30 minutes, once. The answer is the same for any address."""
+        serializer = EmailSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        passwords.request_reset(**serializer.validated_data)
+        return _message("If there is such an account, a mail is on its way.", status.HTTP_202_ACCEPTED)
+
+    @extend_schema(**schema.RESET)
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    def reset(self, request: Request) -> Response:
+        """Set another password with the mailed token. All sessions end, and so does a lockout."""
+        serializer = ResetPasswordSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        passwords.reset(**serializer.validated_data)
+        return _message("The password is set. Sign in with it.")
+
+    @extend_schema(**schema.CHANGE)
+    @action(detail=False, methods=["post"])
+    def change(self, request: Request) -> Response:
+        """Set another password. All other sessions end; go on with the token of the answer."""
+        serializer = ChangePasswordSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        current, new = serializer.validated_data["currentPassword"], serializer.validated_data["newPassword"]
+        user = passwords.change(request=request._request, user=user_of(request), current=current, new=new)
+        return Response(_session(user))
+
+
+class VerificationViewSet(GuardedViewSet):
+    """Confirmed addresses."""
+
+    guarded = ("verify", "resend")
+
+    @extend_schema(**schema.VERIFY)
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    def verify(self, request: Request) -> Response:
+        """Confirm an address with the token that was mailed to it."""
+        serializer = MailTokenSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        verification.verify(**serializer.validated_data)
+        return _message("The email address is confirmed.")
+
+    @extend_schema(**schema.RESEND)
+    @action(detail=False, methods=["post"], url_path="verify/resend")
+    def resend(self, request: Request) -> Response:
+        """Have the token mailed again, where the address is not confirmed; three times an hour at most."""
+        verification.resend(user_of(request))
+        return _message("If the address is not confirmed yet, a mail is on its way.", status.HTTP_202_ACCEPTED)
 
 
 class ActivityPagination(NamedCursorPagination):
@@ -81,7 +182,7 @@ class ActivityViewSet(GenericViewSet[AuditEvent]):
     pagination_class = ActivityPagination
     queryset = AuditEvent.objects.none()
 
-    @extend_schema(operation_id="listActivity", responses=ActivitySerializer(many=True))
+    @extend_schema(**schema.ACTIVITY)
     def list(self, request: Request) -> Response:
         """List what the audit trail holds about your account, newest first."""
         mine = AuditEvent.objects.filter(subject_id=user_of(request).pk).select_related("origin")
@@ -90,3 +191,7 @@ class ActivityViewSet(GenericViewSet[AuditEvent]):
 
 def _session(user: User) -> dict[str, object]:
     return SessionSerializer({"token": tokens.issue(user), "user": user}).data
+
+
+def _message(text: str, code: int = status.HTTP_200_OK) -> Response:
+    return Response(MessageSerializer({"message": text}).data, status=code)

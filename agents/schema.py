@@ -4,7 +4,7 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 
-from accounts.errors import IdempotencyConflict
+from accounts.errors import EmailNotVerified, IdempotencyConflict
 from agents.errors import UnknownAgent
 from agents.providers.errors import (
     ProviderFailed,
@@ -40,7 +40,7 @@ from runs.schema import AGENT_EVENT
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
-    *(UnknownProvider, UnknownModel, UnknownAgent, ProRequired, QuotaExceeded, IdempotencyConflict),
+    *(UnknownProvider, UnknownModel, UnknownAgent, EmailNotVerified, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong),
     *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable),
 )

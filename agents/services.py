@@ -1,12 +1,13 @@
 """The catalogue, and the start of an execution."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from django.conf import settings
 
 import runs.services as runs
-from accounts import audit
+from accounts import audit, verification
 from accounts.audit import Action
 from accounts.idempotency import Once
 from accounts.models import User
@@ -46,8 +47,9 @@ def start_execution(
         once: the request's idempotency key, where it has one.
 
     Raises:
-        UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, ProRequired, ProviderNotConfigured,
-        ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in this order.
+        UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, EmailNotVerified, ProRequired,
+        ProviderNotConfigured, ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in
+            this order.
     """
     if earlier := runs.begun_before(user=user, once=once):
         return earlier
@@ -55,7 +57,7 @@ def start_execution(
     asked = target(provider, model, own)
     expert = find(agent)
     grounding.require(user, repository)
-    require_tier(user, expert)
+    require_access(user, [expert])
     targets = reachable(asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
     context = grounded.added_to(context) if grounded else context
@@ -95,11 +97,18 @@ def find(slug: str) -> Agent:
     return agents[slug]
 
 
-def require_tier(user: User, agent: Agent) -> None:
-    """Raises ProRequired where the user's tier does not hold the agent."""
-    if not tiers.allows(user.tier, agent.tier):
-        audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug)
-        raise _pro_required(agent)
+def require_access(user: User, experts: Sequence[Agent]) -> None:
+    """Whether a user may have these agents run; every run passes here.
+
+    Raises:
+        EmailNotVerified: the operators want confirmed addresses.
+        ProRequired: the user's tier does not hold one of the agents.
+    """
+    verification.require(user)
+    for agent in experts:
+        if not tiers.allows(user.tier, agent.tier):
+            audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug)
+            raise _pro_required(agent)
 
 
 def target(provider: str | None, model: str | None, own: Keyring) -> Target:

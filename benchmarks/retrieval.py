@@ -134,8 +134,8 @@ def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[st
     chunks = list(Chunk.objects.filter(repository=repository).select_related("file"))
     codes = plain(embedder, chunks)
     for question in questions:
+        found = search._candidates(repository, embedder, question.text, search.meaning(embedder, question.text))
         vector = embedder.embed([question.text])[0]
-        found = search._candidates(repository, embedder, question.text, vector)
         scored = [(hit.score, hit) for hit in search._fused(found)]
         nearest = np.argsort(-(codes @ np.array(vector, np.float32)))[:DEEP]
         yield {

@@ -14,7 +14,6 @@ import runs.services as runs
 from accounts.idempotency import Once
 from accounts.models import User
 from agents import catalogue, grounding, provider_keys
-from agents.models import Agent
 from billing import quota
 from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
@@ -66,9 +65,9 @@ def start(
         repository: whose best passages every step is to be given; None for none.
 
     Raises:
-        ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, ProRequired,
-        ProviderNotConfigured, ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in
-            this order.
+        ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
+        ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict,
+        QuotaExceeded: in this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
     if earlier := runs.begun_before(user=user, once=once):
@@ -79,7 +78,7 @@ def start(
     asked = agents.target(provider, model, own)
     experts = [agents.find(slug) for slug in steps or _preset(chain).steps]
     grounding.require(user, repository)
-    _require(user, experts)
+    agents.require_access(user, experts)
     targets = agents.reachable(asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
     opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
@@ -112,8 +111,8 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         NotFound: no such run, or another user's.
         RunNotResumable: it is an agent's, under way, or has not failed.
         EventsExpired: what went into it is not kept any more.
-        UnknownAgent, ProRequired, ProviderNotConfigured, QuotaExceeded: as for a new chain; the quota only where
-            nothing had been charged.
+        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, QuotaExceeded: as for a new chain; the
+            quota only where nothing had been charged.
         ServiceUnavailable: the queue cannot be reached; the run stays failed.
     """
     run = runs.get(user=user, run_id=run_id)
@@ -122,7 +121,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     text = texts.text_of(run)
     if text is None:
         raise EventsExpired()
-    _require(user, [agents.find(slug) for slug in run.steps])
+    agents.require_access(user, [agents.find(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
     [asked, *_] = agents.reachable(agents.target(run.provider, run.model, own), own)
     run.own_key = asked.provider.own_key
@@ -138,11 +137,6 @@ def _preset(chain: str | None) -> presets.Preset:
     if chain not in PRESETS:
         raise UnknownChain(f"There is no chain {chain!r}.", available=list(PRESETS))
     return PRESETS[chain]
-
-
-def _require(user: User, experts: list[Agent]) -> None:
-    for expert in experts:
-        agents.require_tier(user, expert)
 
 
 @transaction.atomic

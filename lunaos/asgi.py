@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
@@ -21,18 +22,22 @@ from lunaos import loop  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
+HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
+
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with one pool of threads a process.
+    """Django's handler with one pool of threads a process, and a small one for what hashes passwords.
 
     Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
     """
 
     threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
+    hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         loop.adopt()
-        async with ThreadSensitiveContext(executor=self.threads):
+        hashes = scope["method"] in ("POST", "DELETE") and HASHES_PASSWORDS.match(scope["path"])
+        async with ThreadSensitiveContext(executor=self.hashing_threads if hashes else self.threads):
             await self.handle(scope, receive, send)
 
 

@@ -1,5 +1,7 @@
 """Where the request that is being answered comes from, for whoever writes it down: a context variable of its own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -33,6 +35,16 @@ def current() -> Origin:
 def enter(*, address: str, user_agent: str) -> None:
     """From now on, in this context, this client is being answered."""
     _current.set(Origin(address, "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS]))
+
+
+@contextmanager
+def unknown() -> Iterator[None]:
+    """Within the block nobody is being answered, as far as what is written down goes."""
+    token = _current.set(NOWHERE)
+    try:
+        yield
+    finally:
+        _current.reset(token)
 
 
 def request_id() -> str:

@@ -4,6 +4,7 @@ Nothing here has a default that would be unsafe in production, and what `lunaos.
 from starting.
 """
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,7 +43,7 @@ SILENCED_SYSTEM_CHECKS = [
 # -- Applications ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
-    "django.contrib.admin",
+    "accounts.admin_app.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -57,6 +58,10 @@ INSTALLED_APPS = [
     "csp",
     "django_structlog",
     "anymail",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "accounts",
     "billing",
     "apikeys",
@@ -77,6 +82,7 @@ MIDDLEWARE = [
     "lunaos.api.middleware.body_length",
     "lunaos.api.pages.Sessions",
     "lunaos.api.pages.Authentication",
+    "lunaos.api.pages.SecondFactor",
     "lunaos.api.pages.Messages",
     "lunaos.api.middleware.open_streams",
 ]
@@ -141,6 +147,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=17),
     },
     "note-audit-head": {"task": "web.tasks.note_audit_head", "schedule": crontab(hour=0, minute=1)},
+    "forget-expired": {"task": "web.tasks.forget_expired", "schedule": crontab(minute=37)},
+    "finish-erasures": {"task": "web.tasks.finish_erasures", "schedule": 60.0, "options": {"expires": 60}},
     "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
@@ -151,6 +159,37 @@ PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+AUTHENTICATION_BACKENDS = ["accounts.backends.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
+LOCKOUT_FAILURES = env.int("LUNAOS_LOCKOUT_FAILURES", default=10)  # of an account at one address
+LOCKOUT_ACCOUNT_FAILURES = env.int("LUNAOS_LOCKOUT_ACCOUNT_FAILURES", default=30)  # at all addresses strange to it
+LOCKOUT_MINUTES = env.int("LUNAOS_LOCKOUT_MINUTES", default=15)  # in which they count, and for which it is locked then
+if not 1 <= LOCKOUT_FAILURES <= LOCKOUT_ACCOUNT_FAILURES or LOCKOUT_MINUTES < 1:
+    raise ImproperlyConfigured(
+        "LUNAOS_LOCKOUT_FAILURES is 1 to LUNAOS_LOCKOUT_ACCOUNT_FAILURES, the minutes 1 at least."
+    )
+AXES_HANDLER = "accounts.backends.LockoutHandler"
+AXES_CLIENT_IP_CALLABLE = "accounts.backends.client_address"
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_VERBOSE = False
+AXES_ENABLE_ADMIN = False  # users have an action of their own
+# Its middleware tells a client that the account is locked, which is for the owner alone to know.
+SILENCED_SYSTEM_CHECKS = ["axes.W002"]
+STAFF_SECOND_FACTOR = not DEBUG
+if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set, and must not read as false
+    STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")
+OTP_TOTP_ISSUER = "LunaOS"
+REQUIRE_VERIFIED_EMAIL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=False)  # for runs
+# Argon2 keeps a core busy: what hashes waits in threads of its own, as many as cores, and nothing else waits with it.
+HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or os.cpu_count() or 2
+# Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/erasure.py).
+PERSONAL_DATA = [
+    "billing.personal",
+    "apikeys.personal",
+    "agents.personal",
+    "runs.personal",
+    "rag.personal",
+    "accounts.personal",
 ]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
 ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")

@@ -7,7 +7,7 @@ from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from accounts.views import ActivityViewSet, AuthViewSet
+from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
 from agents.views import AgentViewSet, ProviderViewSet
 from apikeys.views import ApiKeyViewSet
 from billing.views import BillingViewSet
@@ -18,9 +18,10 @@ from runs.views import RunViewSet
 from web import views as web
 from web.consumers import UnknownSocket
 
-admin.site.site_header = admin.site.site_title = "LunaOS"
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
+router.register("auth", VerificationViewSet, basename="verification")
+router.register("auth/password", PasswordViewSet, basename="password")
 router.register("auth/activity", ActivityViewSet, basename="activity")
 router.register("api-keys", ApiKeyViewSet, basename="api-keys")
 router.register("billing", BillingViewSet, basename="billing")

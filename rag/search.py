@@ -82,9 +82,20 @@ def search(repository: Repository, query: str, limit: int) -> list[Hit]:
         EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
     """
     embedder = embedders.of(repository.model)
-    vector = embedder.embed([query])[0]
-    hits = sorted(_fused(_candidates(repository, embedder, query, vector)), key=lambda hit: -hit.score)
+    hits = sorted(
+        _fused(_candidates(repository, embedder, query, meaning(embedder, query))), key=lambda hit: -hit.score
+    )
     return _distinct(hits, limit)
+
+
+def meaning(embedder: Embedder, query: str) -> list[float]:
+    """A query's vector: the direction between its sentence and the name that the code sought might have.
+
+    Raises:
+        EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: as of `search`.
+    """
+    texts = [query, name] if (name := words.as_identifier(query)) else [query]
+    return vectors.blend(*embedder.embed(texts))
 
 
 @transaction.atomic

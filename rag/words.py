@@ -2,6 +2,8 @@
 
 import re
 
+from rag.abbreviations import written_out
+
 # A word of an identifier: an acronym before a capitalised word, a capitalised or lower-case word, a number.
 PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -13,6 +15,12 @@ KEYWORDS = {
     *("new", "none", "null", "number", "object", "override", "private", "protected", "pub", "public", "readonly"),
     *("return", "self", "sealed", "short", "static", "str", "string", "struct", "template", "this", "trait"),
     *("type", "typename", "u32", "u64", "unsigned", "usize", "var", "virtual", "void", "where"),
+}
+# Words of a question that no name would have.
+FILLERS = {
+    *("a", "all", "an", "and", "any", "are", "as", "at", "be", "by", "for", "from", "given", "if", "in", "into", "is"),
+    *("it", "its", "no", "not", "of", "on", "or", "return", "returns", "that", "the", "this", "to", "when", "which"),
+    *("with",),
 }
 LONGEST = 64  # characters of a word: what is longer was no word
 
@@ -29,8 +37,15 @@ def joined(text: str) -> list[str]:
 
 
 def searchable(text: str) -> str:
-    """What the full-text index is given of a text: its words, then its whole identifiers."""
-    return " ".join([*split(text), *joined(text)])
+    """What the full-text index is given of a text: its words, its whole identifiers, and what is short for others."""
+    found = split(text)
+    known = set(found)
+    return " ".join([*found, *joined(text), *dict.fromkeys(each for each in written_out(found) if each not in known)])
+
+
+def as_identifier(question: str) -> str:
+    """The name that a function might have which answers a question, `close_http_session`; empty where it says none."""
+    return "_".join(word for word in split(question) if word not in FILLERS)
 
 
 def description(path: str, symbol: str, signature: str) -> str:
@@ -39,7 +54,11 @@ def description(path: str, symbol: str, signature: str) -> str:
     `close. http client session: session close. timeout seconds`
     """
     stem, dot, _ = path.rpartition(".")
-    names = split(symbol.rpartition(".")[2])
-    details = [word for word in split(signature) if word not in KEYWORDS]
-    place = " ".join(split(stem if dot else path))
-    return f"{' '.join(names)}. {place}: {' '.join(split(symbol))}. {' '.join(details)}" if symbol else place
+    names = _plain(split(symbol.rpartition(".")[2]))
+    details = _plain([word for word in split(signature) if word not in KEYWORDS])
+    place = _plain(split(stem if dot else path))
+    return f"{names}. {place}: {_plain(split(symbol))}. {details}" if symbol else place
+
+
+def _plain(words: list[str]) -> str:
+    return " ".join(written_out(words))

@@ -28,6 +28,7 @@ _APPEND = """
     return {1, tonumber(ARGV[2])}
 """
 TAKEN_OVER = -1
+NO_ATTEMPT = 2**31  # higher than any
 
 Entry = tuple[int, bytes]
 
@@ -99,6 +100,19 @@ async def take_over(run_id: UUID, attempt: int) -> list[Entry]:
     """
     await async_client().set(_fence(run_id), attempt, ex=settings.EVENT_LOG_KEPT_S)
     return await read(run_id)
+
+
+async def forget(run_ids: Sequence[UUID]) -> None:
+    """Delete the logs of runs, and have them refuse whatever an execution may still want to append.
+
+    Raises:
+        RedisError: the server cannot be reached.
+    """
+    async with async_client().pipeline(transaction=False) as pipeline:
+        for run_id in run_ids:
+            pipeline.set(_fence(run_id), NO_ATTEMPT, ex=settings.EVENT_LOG_KEPT_S)
+            pipeline.delete(channel(run_id))
+        await pipeline.execute()
 
 
 async def read(run_id: UUID, *, after: int = 0) -> list[Entry]:

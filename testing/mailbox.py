@@ -9,6 +9,7 @@ from typing import Any
 from lunaos.embedded.servers import until
 
 WITHIN_S = 15
+BETWEEN = b"\n" + b"-" * 79 + b"\n"  # as Django's backend ends each mail
 
 
 class Mailbox:
@@ -30,7 +31,10 @@ class Mailbox:
 
     def _to(self, address: str) -> list[EmailMessage]:
         files = sorted(self._folder.glob("*"), key=lambda file: file.stat().st_mtime_ns)
-        parsed = (message_from_bytes(file.read_bytes(), policy=policy.default) for file in files)
+        mails = (
+            mail for file in files for mail in file.read_bytes().split(BETWEEN)
+        )  # those of one second may share one
+        parsed = (message_from_bytes(mail, policy=policy.default) for mail in mails)
         return [mail for mail in parsed if mail["To"] == address]
 
 

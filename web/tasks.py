@@ -6,7 +6,7 @@ import time
 from celery import shared_task
 from celery.signals import worker_ready
 
-from accounts import audit
+from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
@@ -29,3 +29,16 @@ def note_audit_head() -> None:
     """Log where the audit trail ends: proof, for `verify_audit --head`, should rows be cut off its end later."""
     if head := audit.head():
         logger.info("The audit trail ends at %s", head)
+
+
+@shared_task
+def forget_expired() -> None:
+    """Drop what has had its time: counters of failed sign-ins, addresses, tokens that were ended."""
+    lockout.delete_expired()
+    tokens.delete_expired()
+
+
+@shared_task
+def finish_erasures() -> None:
+    """Delete accounts that could not be deleted when it was asked for."""
+    erasure.finish_all()

@@ -4,6 +4,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.http import HttpRequest
 
 from accounts import services
 from accounts.errors import InvalidCredentials
@@ -36,7 +37,7 @@ def test_unknown_address_and_wrong_password_cost_one_hash_each(alice: Any, known
     with patch.object(Argon2idHasher, "verify", autospec=True, side_effect=Argon2idHasher.verify) as verify:
         with patch.object(Argon2idHasher, "encode", autospec=True, side_effect=Argon2idHasher.encode) as encode:
             with pytest.raises(InvalidCredentials):
-                services.log_in(request=None, email=email, password="wrong")  # type: ignore[arg-type]
+                services.log_in(request=HttpRequest(), email=email, password="wrong")
     assert verify.call_count + encode.call_count == 1
 
 

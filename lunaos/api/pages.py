@@ -13,6 +13,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
+from django_otp.middleware import OTPMiddleware
 
 PAGES = "/admin/"
 
@@ -30,6 +31,15 @@ class Sessions(_OnPages, SessionMiddleware):
 
 class Authentication(_OnPages, AuthenticationMiddleware):
     """`request.user` from the session, under the admin only."""
+
+
+class SecondFactor(OTPMiddleware):
+    """`request.user.otp_device`, under the admin only; django-otp's works on the event loop by itself."""
+
+    async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info.startswith(PAGES):
+            return cast(HttpResponseBase, await super().__acall__(request))
+        return await cast(Awaitable[HttpResponseBase], self.get_response(request))
 
 
 class Messages(_OnPages, MessageMiddleware):

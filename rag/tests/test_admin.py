@@ -14,7 +14,8 @@ from testing.embeddings import Embeddings
 
 
 @pytest.fixture
-def staff_client(client: Any, make_user: Any) -> Any:
+def staff_client(client: Any, make_user: Any, settings: Any) -> Any:
+    settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
     return client
 

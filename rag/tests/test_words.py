@@ -3,6 +3,7 @@
 import pytest
 
 from rag import words
+from rag.abbreviations import WRITTEN_OUT
 
 
 @pytest.mark.parametrize(
@@ -30,9 +31,36 @@ def test_an_identifier_is_found_however_it_is_written() -> None:
     assert words.searchable("readFile now") == "read file now readfile"
 
 
+@pytest.mark.parametrize(
+    ("question", "name"),
+    [
+        ("Return the size of a file.", "size_file"),
+        ("Where is readHTTPHeader?", "where_read_http_header"),
+        ("Is it in the?", ""),
+        ("", ""),
+    ],
+)
+def test_the_name_that_would_answer_a_question(question: str, name: str) -> None:
+    assert words.as_identifier(question) == name
+
+
+def test_what_is_short_for_other_words_is_found_by_these() -> None:
+    assert words.searchable("mkdir tmp") == "mkdir tmp make directory temporary"
+    assert words.searchable("dir directory") == "dir directory"
+    assert words.description("cfg.py", "init_db", "def init_db(conn)") == (
+        "initialize database. configuration: initialize database. initialize database connection"
+    )
+
+
+def test_every_abbreviation_is_a_word_for_others() -> None:
+    assert len(WRITTEN_OUT) > 100
+    for short, long in WRITTEN_OUT.items():
+        assert words.split(short) == [short] and words.split(long) == long.split() and short not in long.split()
+
+
 def test_a_description_is_plain_words() -> None:
     described = words.description(
-        "src/http-client/session.py", "Session.closeAll", "async def closeAll(self, timeout_s: int)"
+        "web/http-client/session.py", "Session.closeAll", "async def closeAll(self, timeout_s: int)"
     )
-    assert described == "close all. src http client session: session close all. close all timeout s"
-    assert words.description("docs/Makefile", "", "") == "docs makefile"
+    assert described == "close all. web http client session: session close all. close all timeout s"
+    assert words.description("lib/Makefile", "", "") == "library makefile"

@@ -1,0 +1,62 @@
+"""The deletion of an account, with all that belongs to it (docs/adr/0017)."""
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce, Now
+from django.http import HttpRequest
+
+from accounts import alarms, audit, parts, passwords
+from accounts.audit import Action
+from accounts.models import User
+from lunaos import origin
+
+
+def delete_own(*, request: HttpRequest, user: User, password: str) -> bool:
+    """Delete a user's own account.
+
+    Returns:
+        Whether it is gone; else it is closed, and a later attempt deletes it.
+
+    Raises:
+        WrongPassword: nothing happens then.
+    """
+    passwords.require(request=request, user=user, password=password)
+    return delete(user)
+
+
+def delete(user: User) -> bool:
+    """Close an account at once, tokens and keys with it, and delete all of it.
+
+    Returns:
+        Whether it is gone; else something that must be ended first cannot be reached, and beat tries again.
+    """
+    closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
+    User.objects.filter(pk=user.pk).update(erasing_since=Coalesce("erasing_since", Now()), **closed)
+    try:
+        _finish(user)
+    except Exception as e:  # whatever a payment provider, Valkey or the database raises
+        alarms.sound("account_not_erased", "An account could not be deleted yet.", user_id=str(user.pk), error=repr(e))
+        return False
+    return True
+
+
+def finish_all() -> None:
+    """Try again to delete what could not be deleted."""
+    for user in User.objects.exclude(erasing_since=None):
+        delete(user)
+
+
+def _finish(user: User) -> None:
+    for part in parts.all_parts():
+        part.prepare(user)
+    with transaction.atomic():
+        # for update: who adds a row of this user at this moment waits, and finds the user gone
+        mine = User.objects.select_for_update().filter(pk=user.pk).first()
+        if mine is None:
+            return
+        for part in parts.all_parts():
+            part.erase(mine)
+        with origin.unknown():
+            audit.record(Action.DELETED, subject=mine)
+        audit.erase(mine.pk)
+        mine.delete()

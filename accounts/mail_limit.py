@@ -1,0 +1,30 @@
+"""How many mails of a kind may be had sent to one address, by whoever asks: few enough to be no nuisance."""
+
+import hashlib
+import logging
+
+from lunaos import redis
+
+AN_HOUR = 3
+HOUR_S = 3600
+logger = logging.getLogger(__name__)
+
+
+def take(kind: str, email: str) -> bool:
+    """Count a mail.
+
+    Args:
+        kind: each has a limit of its own.
+
+    Returns:
+        Whether it may be sent; it may where Valkey is down and nobody counts.
+    """
+    key = f"lunaos:mails:{kind}:{hashlib.sha256(email.encode()).hexdigest()}"
+    try:
+        with redis.client().pipeline() as pipeline:
+            pipeline.incr(key)
+            pipeline.expire(key, HOUR_S, nx=True)
+            return bool(pipeline.execute()[0] <= AN_HOUR)
+    except redis.RedisError:
+        logger.warning("Mails are not counted, the cache is down", exc_info=True)
+        return True

@@ -1,0 +1,22 @@
+"""`manage.py reset_second_factor EMAIL`"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts import second_factor
+from accounts.models import User
+
+
+class Command(BaseCommand):
+    help = "Take a lost second factor from a member of staff, who sets another at the next sign-in."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("email")
+
+    def handle(self, *args: Any, email: str, **options: Any) -> None:
+        user = User.objects.filter(email=email.lower()).first()
+        if user is None:
+            raise CommandError(f"There is no account {email}.")
+        second_factor.reset(user)
+        self.stdout.write(f"{user.email} sets another second factor at the next sign-in.")

@@ -1,0 +1,98 @@
+"""Passwords: checked, changed by who knows the old one, reset by who reads the account's mail."""
+
+from django.contrib.auth import authenticate
+from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models.functions import Coalesce, Now
+from django.http import HttpRequest
+
+from accounts import audit, backends, lockout, mail_limit, mail_tokens, outbox, tasks
+from accounts.audit import Action
+from accounts.errors import MailTokenInvalid, WrongPassword
+from accounts.models import User
+from lunaos.errors import ValidationFailed
+
+
+def validate(password: str, user: User, *, field: str = "password") -> None:
+    """Hold a new password against Django's validators.
+
+    Args:
+        field: the request's, for the error.
+
+    Raises:
+        ValidationFailed: it is too common, all digits, or resembles the address or name.
+    """
+    try:
+        validate_password(password, user)
+    except ValidationError as e:
+        fields = [
+            {"field": field, "message": error.messages[0], "code": error.code or "invalid"} for error in e.error_list
+        ]
+        raise ValidationFailed(fields=fields) from e
+
+
+def require(*, request: HttpRequest, user: User, password: str) -> None:
+    """Have a user who is signed in prove it once more; failures count towards the lockout.
+
+    Raises:
+        WrongPassword: it is not this user's, or the account is locked.
+    """
+    if authenticate(request, username=user.email, password=password) != user:
+        raise WrongPassword()
+    lockout.succeeded(backends.attempt_of(request))
+
+
+def change(*, request: HttpRequest, user: User, current: str, new: str) -> User:
+    """Set another password; all sessions end.
+
+    Returns:
+        The user as it is now, for a fresh token.
+
+    Raises:
+        WrongPassword: `current` is not the password, or has been changed at this very moment.
+        ValidationFailed: `new` breaks a rule.
+    """
+    require(request=request, user=user, password=current)
+    validate(new, user, field="newPassword")
+    if not _replace(user, new, Action.PASSWORD_CHANGED):
+        raise WrongPassword()
+    user.refresh_from_db()
+    return user
+
+
+def request_reset(email: str) -> None:
+    """Have a token mailed to an address, if it has an account. Takes the same steps for any address."""
+    user = User.objects.filter(email=email, is_active=True).first()
+    audit.record(Action.PASSWORD_RESET_REQUESTED, subject=user)
+    if mail_limit.take("password_reset", email):
+        outbox.enqueue(tasks.send_password_reset, *tasks.addressee(user))
+
+
+def reset(*, token: str, password: str) -> None:
+    """Set another password with a token from a mail; all sessions end, and a lockout does.
+
+    Raises:
+        MailTokenInvalid: it was used, also by a parallel request, is too old, or the password was changed meanwhile.
+        ValidationFailed: the password breaks a rule; the token stays good.
+    """
+    user = mail_tokens.read(mail_tokens.PASSWORD_RESET, token)
+    validate(password, user)
+    if not _replace(user, password, Action.PASSWORD_RESET):
+        raise MailTokenInvalid()
+    # who reads the account's mail has shown that the address is theirs
+    User.objects.filter(pk=user.pk).update(email_verified_at=Coalesce("email_verified_at", Now()))
+    lockout.unlock(user.email)
+    lockout.come_home(user)
+
+
+def _replace(user: User, password: str, action: Action) -> bool:
+    """Write a password over the one that `user` was read with."""
+    hashed = make_password(password)
+    with transaction.atomic():
+        if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):
+            return False
+        audit.record(action, actor=user, subject=user)
+        outbox.enqueue(tasks.send_password_changed, str(user.pk))
+    return True

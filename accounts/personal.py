@@ -1,0 +1,44 @@
+"""Accounts' part of what is known of a user."""
+
+from collections.abc import Iterable, Iterator
+
+from axes.models import AccessLog
+from django.db.models import Q
+
+from accounts import audit, lockout, parts
+from accounts.models import AuditEvent, User
+from accounts.parts import Row
+
+
+def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    yield "account", parts.columns(user, "password", "session_epoch", "erasing_since")
+    yield "addresses", [_address(seen) for seen in AccessLog.objects.filter(username=user.email)]
+    yield "activity", _activity(user)
+
+
+def prepare(user: User) -> None:
+    """Nothing goes on outside the database."""
+
+
+def erase(user: User) -> None:
+    """The user's own row goes last, and idempotency keys, revoked tokens and second factors with it."""
+    lockout.forget(user.email)
+
+
+def _address(seen: AccessLog) -> Row:
+    return {"address": seen.ip_address, "lastSeenAt": seen.attempt_time}
+
+
+def _activity(user: User) -> Iterator[Row]:
+    mine = AuditEvent.objects.filter(Q(subject_id=user.pk) | Q(actor_id=user.pk)).select_related("origin")
+    for page in parts.in_pages(mine):
+        yield from (_event(event, user) for event in page)
+
+
+def _event(event: AuditEvent, user: User) -> Row:
+    """Where others did it, from where is theirs."""
+    row = parts.columns(event, "origin_digest", "previous_hash", "hash")
+    if event.actor_id not in (user.pk, None):
+        return row
+    source = audit.origin_of(event)
+    return {**row, "address": source.address, "userAgent": source.user_agent}

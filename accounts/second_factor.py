@@ -1,0 +1,72 @@
+"""Staff's second factor: codes of an authenticator app (RFC 6238), and backup codes for when it is lost."""
+
+from django.db import transaction
+from django_otp.models import Device
+from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from accounts import audit
+from accounts.audit import Action
+from accounts.models import User
+
+BACKUP_CODES = 10
+APP, BACKUP = "authenticator", "backup codes"
+
+
+def is_set(user: User) -> bool:
+    """Whether a password alone does not sign this user in to the admin."""
+    return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
+
+
+def verify(user: User, code: str) -> Device | None:
+    """Check a code, six digits of the app or a backup code; each is good once, and failures take ever longer.
+
+    Returns:
+        What it came from; None where it is wrong, was used, or comes too soon after a wrong one.
+    """
+    kind = TOTPDevice if code.isdecimal() else StaticDevice
+    with transaction.atomic():
+        device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
+        if device is not None and device.verify_token(code.lower()):
+            return device
+    audit.record(Action.SECOND_FACTOR_FAILED, subject=user)
+    return None
+
+
+def pending(user: User) -> TOTPDevice:
+    """The app that a user is about to set up: the same until a code of it has been seen."""
+    device = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
+    return device or TOTPDevice.objects.create(user=user, name=APP, confirmed=False)
+
+
+def confirm(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
+    """Set the factor, where a code shows that the app holds the secret.
+
+    Returns:
+        The app, and backup codes, which are shown this once; None where the code is wrong or a factor is set.
+    """
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)
+        device = TOTPDevice.objects.select_for_update().filter(pk=pending(user).pk).get()
+        if not is_set(user) and device.verify_token(code):
+            device.confirmed = True
+            device.save(update_fields=["confirmed"])
+            audit.record(Action.SECOND_FACTOR_SET, actor=user, subject=user)
+            return device, _backup_codes(user)
+    audit.record(Action.SECOND_FACTOR_FAILED, actor=user, subject=user)
+    return None
+
+
+@transaction.atomic
+def reset(user: User, *, by: User | None = None) -> None:
+    """Take a lost factor away; at the next sign-in the user sets another, and is led there."""
+    TOTPDevice.objects.filter(user=user).delete()
+    StaticDevice.objects.filter(user=user).delete()
+    audit.record(Action.SECOND_FACTOR_RESET, actor=by, subject=user)
+
+
+def _backup_codes(user: User) -> list[str]:
+    StaticDevice.objects.filter(user=user).delete()
+    device = StaticDevice.objects.create(user=user, name=BACKUP)
+    tokens = [StaticToken(device=device, token=StaticToken.random_token()) for _ in range(BACKUP_CODES)]
+    return [each.token for each in StaticToken.objects.bulk_create(tokens)]

@@ -1,0 +1,22 @@
+"""The end of sessions, from the next request on and in every process."""
+
+from django.db import transaction
+from django.db.models import F
+
+from accounts import audit, tokens
+from accounts.audit import Action
+from accounts.models import User
+
+
+@transaction.atomic
+def end(*, user: User, token: str) -> None:
+    """End the session that a token stands for."""
+    tokens.revoke(token)
+    audit.record(Action.LOGGED_OUT, actor=user, subject=user)
+
+
+@transaction.atomic
+def end_all(user: User) -> None:
+    """End all of a user's sessions, those in the admin too; API keys go on."""
+    User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    audit.record(Action.LOGGED_OUT_EVERYWHERE, actor=user, subject=user)

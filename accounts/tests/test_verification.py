@@ -1,0 +1,130 @@
+"""POST /auth/verify, POST /auth/verify/resend, and LUNAOS_REQUIRE_VERIFIED_EMAIL"""
+
+import re
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from accounts import mail_tokens
+from accounts.audit import Action
+from accounts.errors import MailTokenInvalid
+from accounts.models import AuditEvent, User
+from testing.client import PASSWORD, Api, answer, error
+from testing.mailbox import Mailbox, text
+from testing.servers import daphne
+from testing.upstream import Upstream
+
+
+@pytest.fixture(scope="module")
+def strict_url(
+    django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
+) -> Iterator[str]:
+    """A web process that runs nothing for unconfirmed addresses."""
+    changes = {"LUNAOS_REQUIRE_VERIFIED_EMAIL": "true", **provider_environment}
+    with django_db_blocker.unblock(), daphne(folder / "strict.log", **changes) as url:
+        yield url
+
+
+@pytest.fixture
+def strict(database: None, strict_url: str) -> Iterator[Api]:
+    with Api(base_url=strict_url, timeout=30) as client:
+        yield client
+
+
+def token_of(user: Any) -> str:
+    return mail_tokens.make(mail_tokens.VERIFICATION, user)
+
+
+def verified(user: Any) -> bool:
+    return User.objects.filter(pk=user.pk).exclude(email_verified_at=None).exists()
+
+
+def test_it_works(api: Api, mailbox: Mailbox) -> None:
+    api.post("/auth/signup", json={"email": "verified@example.com", "password": PASSWORD})
+    user = User.objects.get(email="verified@example.com")
+    assert not verified(user)
+    (mail,) = mailbox.of(user)
+    token = re.search(r'"token": "([^"]+)"', text(mail))
+
+    assert token and api.post("/auth/verify", json={"token": token[1]}).status_code == 200
+    assert verified(user)
+    assert AuditEvent.objects.filter(action=Action.EMAIL_VERIFIED, subject_id=user.pk).count() == 1
+
+
+def test_a_token_is_good_once_also_in_parallel(api: Api, alice: Any) -> None:
+    token = token_of(alice)
+    with ThreadPoolExecutor(6) as pool:
+        responses = list(pool.map(lambda _: api.post("/auth/verify", json={"token": token}), range(6)))
+    assert sorted(response.status_code for response in responses) == [200] + [400] * 5
+    assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
+    assert AuditEvent.objects.filter(action=Action.EMAIL_VERIFIED, subject_id=alice.pk).count() == 1
+
+
+def test_another_address_needs_another_token(api: Api, alice: Any) -> None:
+    token = token_of(alice)
+    User.objects.filter(pk=alice.pk).update(email="moved@example.com")
+    assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
+    assert not verified(alice)
+
+
+def test_an_address_that_staff_change_is_not_confirmed(api: Api, alice: Any, staff: httpx.Client) -> None:
+    api.post("/auth/verify", json={"token": token_of(alice)})
+    page = f"/admin/accounts/user/{alice.pk}/change/"
+    staff.get(page)
+    form = {"email": "Moved@example.com", "name": "Alice", "is_active": "on"}
+    staff.post(page, data={**form, "csrfmiddlewaretoken": staff.cookies["csrftoken"]})
+    alice.refresh_from_db()
+    assert (alice.email, alice.email_verified_at) == ("moved@example.com", None)
+
+
+def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    token, now = token_of(alice), time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3 * 24 * 3600 + 5)
+    with pytest.raises(MailTokenInvalid):
+        mail_tokens.read(mail_tokens.VERIFICATION, token)
+
+
+def test_a_token_for_something_else(api: Api, alice: Any) -> None:
+    token = mail_tokens.make(mail_tokens.PASSWORD_RESET, alice)
+    assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
+
+
+def test_it_is_mailed_again(api: Api, alice: Any, mailbox: Mailbox) -> None:
+    answers = {api.post("/auth/verify/resend", headers=api.as_(alice)).content for _ in range(5)}
+    mails = mailbox.of(alice)
+    assert len(answers) == 1 and len(mails) == 3
+    token = re.search(r'"token": "([^"]+)"', text(mails[0]))
+    assert token and api.post("/auth/verify", json={"token": token[1]}).status_code == 200
+
+
+def test_a_confirmed_address_gets_no_more_mails(api: Api, alice: Any, mailbox: Mailbox) -> None:
+    api.post("/auth/verify", json={"token": token_of(alice)})
+    assert api.post("/auth/verify/resend", headers=api.as_(alice)).status_code == 202
+    assert mailbox.of(alice) == []
+
+
+def test_who_is_not_signed_in_has_nothing_mailed(api: Api, database: None) -> None:
+    assert error(api.post("/auth/verify/resend")) == (401, "not_authenticated")
+
+
+def test_runs_need_it_where_the_operators_say_so(strict: Api, alice: Any, upstream: Upstream) -> None:
+    assert error(strict.execute(alice)) == (403, "email_not_verified")
+    assert error(strict.execute_chain(alice, "code-review")) == (403, "email_not_verified")
+    strict.post("/auth/verify", json={"token": token_of(alice)})
+    assert answer(strict.execute(alice)) == "Hello world"
+
+
+def test_other_checks_come_before_and_after_it(strict: Api, alice: Any, upstream: Upstream) -> None:
+    assert error(strict.execute(alice, agent="unknown")) == (404, "unknown_agent")
+    assert error(strict.execute(alice, agent="seo")) == (403, "email_not_verified")
+    assert error(strict.execute(alice, provider="anthropic")) == (403, "email_not_verified")
+    assert upstream.requests == []
+
+
+def test_runs_do_not_need_it_by_default(api: Api, alice: Any, upstream: Upstream) -> None:
+    assert answer(api.execute(alice)) == "Hello world"

@@ -1,0 +1,23 @@
+"""Own provider keys' part of what is known of a user."""
+
+from collections.abc import Iterable, Iterator
+
+from accounts import parts
+from accounts.models import User
+from accounts.parts import Row
+from agents.models import ProviderKey
+
+
+def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    yield (
+        "providerKeys",
+        [parts.columns(key, "id", "user_id", "sealed") for key in ProviderKey.objects.filter(user=user)],
+    )
+
+
+def prepare(user: User) -> None:
+    """Nothing goes on outside the database."""
+
+
+def erase(user: User) -> None:
+    """The keys go with the user's own row."""
