@@ -30,7 +30,7 @@ class UserManager(BaseUserManager["User"]):
             jti: the token's id; whoever has logged out with it is nobody.
         """
         columns = [field.attname for field in self.model._meta.concrete_fields]
-        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {REVOKED}"  # noqa: S608
+        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {REVOKED}"  # noqa: S608 - the columns are the model's
         with connection.cursor() as cursor:
             cursor.execute(query, [user_id, jti])
             row = cursor.fetchone()

@@ -38,6 +38,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
     "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (README, production)
     "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
+    "axes.W002",  # its middleware tells a client that the account is locked, which is for the owner alone to know
 ]
 
 # -- Applications ----------------------------------------------------------------------------------------------------
@@ -173,8 +174,6 @@ AXES_CLIENT_IP_CALLABLE = "accounts.backends.client_address"
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False  # users have an action of their own
-# Its middleware tells a client that the account is locked, which is for the owner alone to know.
-SILENCED_SYSTEM_CHECKS = ["axes.W002"]
 STAFF_SECOND_FACTOR = not DEBUG
 if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set, and must not read as false
     STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")

@@ -60,7 +60,7 @@ def test_a_deleted_user_gets_no_mail(alice: Any, resend: Any) -> None:
     assert resend.received == []
 
 
-@pytest.mark.parametrize(("key", "backend"), [("re_123", "anymail.backends.resend"), ("", "filebased")])
+@pytest.mark.parametrize(("key", "backend"), [("re_123", "accounts.resend"), ("", "filebased")])
 def test_the_key_decides(database: None, key: str, backend: str) -> None:
     code = "import django; django.setup(); from django.conf import settings; print(settings.EMAIL_BACKEND)"
     command = [sys.executable, "-c", code]

@@ -57,7 +57,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert [chunk["content"] for chunk in data["files"][0]["chunks"]] == ["first piece", "second piece"]
     assert data["usage"][0]["executions"] == 1
     assert data["apiKeys"][0]["prefix"] == key[:18]
-    assert [(each["provider"], each["last_four"]) for each in data["providerKeys"]] == [("openai", "wxyz")]
+    assert [(each["provider"], each["lastFour"]) for each in data["providerKeys"]] == [("openai", "wxyz")]
     assert "sealed" not in data["providerKeys"][0]
     assert not {key, ApiKey.objects.get(user=alice).digest} & set(json.dumps(data).split('"'))
     assert Action.LOGGED_IN in [event["action"] for event in data["activity"]]
