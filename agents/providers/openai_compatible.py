@@ -125,7 +125,7 @@ def _client(base_url: str) -> openai.AsyncOpenAI:
     """
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:
-        clients[base_url] = openai.AsyncOpenAI(
+        client = openai.AsyncOpenAI(
             base_url=base_url,
             api_key=NO_KEY,
             max_retries=0,
@@ -135,6 +135,8 @@ def _client(base_url: str) -> openai.AsyncOpenAI:
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             ),
         )
+        client.organization = client.project = None  # the environment's: no settings of ours, and of no user's account
+        clients[base_url] = client
     return clients[base_url]
 
 
