@@ -21,7 +21,7 @@ class Origin:
     user_agent: str = ""
 
 
-USER_AGENT_CHARACTERS = 256
+ADDRESS_CHARACTERS, USER_AGENT_CHARACTERS = 64, 256  # what is kept of them
 
 _current: ContextVar[Origin] = ContextVar("origin")
 NOWHERE = Origin()
@@ -34,7 +34,9 @@ def current() -> Origin:
 
 def enter(*, address: str, user_agent: str) -> None:
     """From now on, in this context, this client is being answered."""
-    _current.set(Origin(address, "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS]))
+    _current.set(
+        Origin(address[:ADDRESS_CHARACTERS], "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS])
+    )
 
 
 @contextmanager

@@ -1,0 +1,28 @@
+"""lunaos.origin: what is known of the client being answered."""
+
+import contextvars
+
+import pytest
+
+from lunaos import origin
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (("10.0.0.1", "curl/8"), ("10.0.0.1", "curl/8")),
+        (("x" * 99, "y" * 999), ("x" * 64, "y" * 256)),
+        (("", "a\x00b\nc\x1b[31m"), ("", "abc[31m")),
+    ],
+)
+def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]) -> None:
+    def entered() -> origin.Origin:
+        origin.enter(address=sent[0], user_agent=sent[1])
+        return origin.current()
+
+    found = contextvars.copy_context().run(entered)
+    assert (found.address, found.user_agent) == kept
+
+
+def test_nothing_is_known_outside_a_request() -> None:
+    assert contextvars.Context().run(origin.current) == origin.NOWHERE
