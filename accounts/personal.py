@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from axes.models import AccessLog
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 
 from accounts import audit, lockout, parts
@@ -23,6 +25,8 @@ def prepare(user: User) -> None:
 def erase(user: User) -> None:
     """The user's own row goes last, and idempotency keys, revoked tokens and second factors with it."""
     lockout.forget(user.email)
+    named = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User), object_id=str(user.pk))
+    named.update(object_repr=str(user.pk))  # what staff did stays; it names who it was done to by address
 
 
 def _address(seen: AccessLog) -> Row:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from axes.models import AccessAttempt, AccessLog
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import IntegrityError, connection
 
 from accounts import audit, erasure, lockout, parts
@@ -241,6 +242,15 @@ def test_staff_delete_as_thoroughly(api: Api, alice: Any, staff: httpx.Client, u
     form = {"post": "yes", "csrfmiddlewaretoken": staff.cookies["csrftoken"]}
     assert "was deleted successfully" in staff.post(page, data=form).text
     assert not any(rows_of(alice).values()) and not RunText.objects.filter(run_id=run_id).exists()
+    (entry,) = LogEntry.objects.filter(object_id=str(alice.pk))  # that they did is known still, but not her address
+    assert entry.object_repr == str(alice.pk)
+
+
+def test_the_admins_own_log_forgets_who_it_was(api: Api, alice: Any, bob: Any) -> None:
+    LogEntry.objects.log_actions(bob.pk, [alice, bob], CHANGE, change_message="")
+    delete(api, alice)
+    shown = dict(LogEntry.objects.filter(user=bob).values_list("object_id", "object_repr"))
+    assert shown == {str(alice.pk): str(alice.pk), str(bob.pk): bob.email}
 
 
 def test_staff_delete_several(alice: Any, bob: Any, staff: httpx.Client) -> None:
