@@ -17,6 +17,7 @@ from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.models import AuditEvent, User
 
 ROLES = ("actor", "subject")
+POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class UserCreationForm(BaseUserCreationForm):
@@ -55,6 +56,21 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
         for user in queryset:
             second_factor.reset(user, by=cast(User, request.user))
         self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """Who may change users may not raise anybody, themselves included, above what they are."""
+        may = self.has_superuser_permission(request)
+        return self.readonly_fields if may else (*self.readonly_fields, *POWERS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
+
+    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
+        """Staff are for superusers to change: a password or an address would be the way to their powers."""
+        return user is None or not user.is_staff or self.has_superuser_permission(request)
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return cast(User, request.user).is_superuser

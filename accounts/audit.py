@@ -116,7 +116,21 @@ def record(action: Action, *, actor: User | None = None, subject: User | None = 
         subject: whose account it concerns, who reads it at `/auth/activity`.
         details: ids, names, counts and codes; no secrets and nothing that tells who a person is.
     """
-    row = {
+    row = _row(action, actor, subject, details)
+    transaction.on_commit(lambda: _write(row))
+
+
+def record_within(action: Action, *, subject: User, **details: Any) -> None:
+    """Write down what the transaction under way does, as a part of it: without the row it does not happen.
+
+    To be its last statement but few, since everybody else's rows wait for its end.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, _row(action, None, subject, details))
+
+
+def _row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
+    return {
         "action": str(action),
         "actor_id": actor.pk if actor else None,
         "subject_id": subject.pk if subject else None,
@@ -124,7 +138,6 @@ def record(action: Action, *, actor: User | None = None, subject: User | None = 
         "details": orjson.dumps(details, default=str).decode(),
         **_origin(origin.current()),
     }
-    transaction.on_commit(lambda: _write(row))
 
 
 def origin_of(event: AuditEvent) -> Origin:

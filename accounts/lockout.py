@@ -154,6 +154,6 @@ def _oldest() -> datetime:
 
 def _address() -> str:
     try:
-        return str(ip_address(origin.current().address))
+        return str(ip_address(origin.network_of(origin.current().address).partition("/")[0]))
     except ValueError:
         return NO_ADDRESS

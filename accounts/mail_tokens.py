@@ -33,7 +33,7 @@ class Purpose:
         return f"accounts.mail.{self.name}"
 
 
-PASSWORD_RESET = Purpose("password_reset", timedelta(minutes=30), lambda user: user.credentials_mark)
+PASSWORD_RESET = Purpose("password_reset", timedelta(minutes=30), lambda user: f"{user.email} {user.credentials_mark}")
 VERIFICATION = Purpose("verification", timedelta(days=3), lambda user: f"{user.email} {user.email_verified_at}")
 
 

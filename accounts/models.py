@@ -55,7 +55,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     created_at = models.DateTimeField(auto_now_add=True)
     email_verified_at = models.DateTimeField(null=True, editable=False)
     session_epoch = models.PositiveIntegerField(
-        default=0, editable=False, help_text="Logging out everywhere counts it."
+        db_default=0, editable=False, help_text="Logging out everywhere counts it."
     )
     erasing_since = models.DateTimeField(null=True, editable=False, help_text="Deletion was asked for, and goes on.")
 

@@ -34,6 +34,9 @@ class Part(Protocol):
         May fail, and is called again then until it does not.
         """
 
+    def disown(self, user: User) -> None:
+        """End what would give access to somebody who made the account with an address that is not theirs."""
+
     def erase(self, user: User) -> None:
         """Delete the rows, inside the one transaction in which all of them go; nobody can add any meanwhile."""
 

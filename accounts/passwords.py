@@ -8,7 +8,7 @@ from django.db import transaction
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest
 
-from accounts import audit, backends, lockout, mail_limit, mail_tokens, outbox, tasks
+from accounts import audit, backends, lockout, mail_limit, mail_tokens, outbox, parts, tasks
 from accounts.audit import Action
 from accounts.errors import MailTokenInvalid, WrongPassword
 from accounts.models import User
@@ -81,6 +81,9 @@ def reset(*, token: str, password: str) -> None:
     validate(password, user)
     if not _replace(user, password, Action.PASSWORD_RESET):
         raise MailTokenInvalid()
+    if user.email_verified_at is None:  # whoever made the account may have been somebody else
+        for part in parts.all_parts():
+            part.disown(user)
     # who reads the account's mail has shown that the address is theirs
     User.objects.filter(pk=user.pk).update(email_verified_at=Coalesce("email_verified_at", Now()))
     lockout.unlock(user.email)

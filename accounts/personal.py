@@ -22,6 +22,11 @@ def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
+def disown(user: User) -> None:
+    """No address is a home any more, and none has failed."""
+    lockout.forget(user.email)
+
+
 def erase(user: User) -> None:
     """The user's own row goes last, and idempotency keys, revoked tokens and second factors with it."""
     lockout.forget(user.email)

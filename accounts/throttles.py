@@ -32,7 +32,7 @@ def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
     window = ratelimit.hit(
         request,
         scope=f"sign-in:{endpoint}",
-        subject=ratelimit.client_address(request),
+        subject=ratelimit.client_network(request),
         rate=settings.SIGN_IN_ATTEMPTS,
     )
     if window.first_excess:

@@ -19,5 +19,10 @@ def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
+def disown(user: User) -> None:
+    """Prompts do not go to somebody else's account with a provider."""
+    ProviderKey.objects.filter(user=user).delete()
+
+
 def erase(user: User) -> None:
     """The keys go with the user's own row."""

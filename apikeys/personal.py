@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from accounts import parts
 from accounts.models import User
 from accounts.parts import Row
+from apikeys import services
 from apikeys.models import ApiKey
 
 
@@ -14,6 +15,11 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
+
+
+def disown(user: User) -> None:
+    """No key opens anything any more."""
+    services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
 
 
 def erase(user: User) -> None:

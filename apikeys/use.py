@@ -1,6 +1,5 @@
 """A key is used: found in one query, and its use noted at a price that does not count."""
 
-import ipaddress
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -16,7 +15,6 @@ from lunaos.errors import ApiKeyInvalid
 
 NOTED_EVERY = timedelta(minutes=1)
 REMEMBERED = 10_000  # pairs of key and network, in this process
-IPV6_CUSTOMER_BITS = 64  # what one customer is given (RFC 6177 allows more, RFC 7421 names the boundary)
 
 _seen: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
@@ -32,19 +30,8 @@ def authenticate(value: str) -> ApiKey:
         raise ApiKeyInvalid()
     _note_time(key)
     if address := origin.current().address:
-        _note_network(key, network_of(address))
+        _note_network(key, origin.network_of(address))
     return key
-
-
-def network_of(address: str) -> str:
-    """The address itself, or of an IPv6 address the network that one customer has; what is no address stays."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if parsed.version == 4:
-        return str(parsed)
-    return str(ipaddress.ip_network((parsed, IPV6_CUSTOMER_BITS), strict=False))
 
 
 def _note_time(key: ApiKey) -> None:

@@ -50,8 +50,8 @@ class ApiKeyViewSet(ViewSet):
         serializer = NewKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         wanted: dict[str, Any] = dict(serializer.validated_data)
-        once = once_of(request, wanted)
         maker = request.auth if isinstance(request.auth, ApiKey) else None
+        once = once_of(request, {**wanted, "maker": maker and str(maker.pk)})  # one key is not told another's secret
         expires_at = wanted.pop("expiresAt")
         made = services.create(user=user_of(request), maker=maker, expires_at=expires_at, once=once, **wanted)
         headers = {"Idempotency-Replayed": "true"} if made.replayed else {}

@@ -17,5 +17,9 @@ def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
+def disown(user: User) -> None:
+    """Nothing of it gives access."""
+
+
 def erase(user: User) -> None:
     """The months go with the user's own row."""

@@ -1,5 +1,6 @@
 """Where the request that is being answered comes from, for whoever writes it down: a context variable of its own."""
 
+import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ class Origin:
     user_agent: str = ""
 
 
+IPV6_CUSTOMER_BITS = 64  # what one customer is given (RFC 6177 allows more, RFC 7421 names the boundary)
 ADDRESS_CHARACTERS, USER_AGENT_CHARACTERS = 64, 256  # what is kept of them
 
 _current: ContextVar[Origin] = ContextVar("origin")
@@ -32,11 +34,24 @@ def current() -> Origin:
     return _current.get(NOWHERE)
 
 
-def enter(*, address: str, user_agent: str) -> None:
+def enter(*, address: str | None, user_agent: str) -> None:
     """From now on, in this context, this client is being answered."""
     _current.set(
-        Origin(address[:ADDRESS_CHARACTERS], "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS])
+        Origin(
+            (address or "")[:ADDRESS_CHARACTERS], "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS]
+        )
     )
+
+
+def network_of(address: str) -> str:
+    """The address itself, or of an IPv6 address the network that one customer has; what is no address stays."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:ADDRESS_CHARACTERS]
+    if parsed.version == 4:
+        return str(parsed)
+    return str(ipaddress.ip_network((parsed, IPV6_CUSTOMER_BITS), strict=False))
 
 
 @contextmanager

@@ -25,6 +25,10 @@ def prepare(user: User) -> None:
     """A job that is under way finds its repository gone, and ends."""
 
 
+def disown(user: User) -> None:
+    """Nothing of it gives access."""
+
+
 def erase(user: User) -> None:
     """All that lies below a repository goes with it, by the database's own cascades."""
     Repository.objects.filter(user=user).delete()

@@ -35,6 +35,10 @@ def prepare(user: User) -> None:
         services.cancel(run)
 
 
+def disown(user: User) -> None:
+    """Nothing of it gives access."""
+
+
 def erase(user: User) -> None:
     """Whoever still executes one of the runs can write nothing of it any more, neither here nor to its log.
 

@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='user',
             name='session_epoch',
-            field=models.PositiveIntegerField(default=0, editable=False, help_text='Logging out everywhere counts it.'),
+            field=models.PositiveIntegerField(db_default=0, editable=False, help_text='Logging out everywhere counts it.'),
         ),
         migrations.CreateModel(
             name='RevokedToken',

@@ -1,6 +1,8 @@
 """GET /auth/activity: what was done with one's own account."""
 
+import base64
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -67,3 +69,17 @@ def test_a_limit_that_is_none(api: Api, alice: Any, limit: str) -> None:
     response = api.get("/auth/activity", headers=api.as_(alice), params={"limit": limit})
     assert error(response) == (400, "validation_error")
     assert response.json()["fields"][0]["field"] == "limit"
+
+
+@pytest.mark.parametrize("limit", ["000000001999999", "000000001" + "9" * 20, "9" * 5000])
+def test_a_limit_in_disguise(api: Api, alice: Any, limit: str) -> None:
+    response = api.get("/auth/activity", headers=api.as_(alice), params={"limit": limit})
+    assert error(response) == (400, "validation_error")
+
+
+@pytest.mark.parametrize("path", ["/auth/activity", "/runs"])
+@pytest.mark.parametrize("position", ["abc", "a\x00", "2026-99-99"])
+def test_a_forged_cursor(api: Api, alice: Any, path: str, position: str) -> None:
+    cursor = base64.b64encode(urlencode({"p": position}).encode()).decode()
+    response = api.get(path, headers=api.as_(alice), params={"cursor": cursor})
+    assert error(response) == (400, "validation_error")

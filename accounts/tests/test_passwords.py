@@ -239,3 +239,24 @@ def test_a_command_changes_it_and_sessions_end(api: Api, alice: Any, monkeypatch
     monkeypatch.setattr("getpass.getpass", lambda **_: NEW)
     call_command("changepassword", alice.email)
     assert error(api.get("/auth/me", headers=session)) == (401, "token_invalid")
+
+
+@pytest.mark.parametrize(("confirmed", "status"), [(False, 401), (True, 200)])
+def test_who_proves_the_address_takes_the_account_over(api: Api, alice: Any, confirmed: bool, status: int) -> None:
+    """An account made with somebody else's address leaves its maker nothing, once the owner has come by mail."""
+    if confirmed:
+        User.objects.filter(pk=alice.pk).update(email_verified_at="2026-01-01T00:00:00Z")
+        alice.refresh_from_db()
+    key = api.with_key(alice)
+    api.put("/providers/openai/key", json={"key": "sk-of-the-maker-0123456789"}, headers=api.as_(alice))
+    body = {"token": reset_token(alice), "password": "another horse 43 battery"}
+    assert api.post("/auth/password/reset", json=body).status_code == 200
+    assert api.get("/auth/me", headers=key).status_code == status
+    assert alice.provider_keys.exists() is confirmed
+
+
+def test_another_address_ends_the_tokens_of_the_old_one(api: Api, alice: Any) -> None:
+    token = reset_token(alice)
+    User.objects.filter(pk=alice.pk).update(email="elsewhere@example.com")
+    response = api.post("/auth/password/reset", json={"token": token, "password": "another horse 43 battery"})
+    assert response.status_code == 400

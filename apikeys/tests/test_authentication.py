@@ -120,4 +120,4 @@ def test_each_new_address_is_written_down_once(api: Api, alice: Any) -> None:
     [("10.1.2.3", "10.1.2.3"), ("2001:db8::1:2", "2001:db8::/64"), ("unix", "unix"), ("x" * 99, "x" * 64)],
 )
 def test_what_counts_as_one_address(address: str, network: str) -> None:
-    assert use.network_of(address) == network
+    assert origin.network_of(address) == network

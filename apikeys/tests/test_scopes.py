@@ -119,3 +119,13 @@ def test_the_socket_asks_for_the_scope(api: Api, alice: Any, upstream: Upstream)
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv()
     assert closed.value.rcvd and closed.value.rcvd.code == 4403
+
+
+def test_a_key_is_not_told_what_its_owner_was(api: Api, alice: Any) -> None:
+    """The owner's idempotency key and body would give it the owner's key again, of more scopes than its own."""
+    again = {"Idempotency-Key": "create-ci-key"}
+    body = {"scopes": ["keys"]}
+    first = api.post("/api-keys", json=body, headers={**api.as_(alice), **again})
+    second = api.post("/api-keys", json=body, headers={**api.with_key(alice, "keys"), **again})
+    assert first.status_code == 201
+    assert error(second) == (409, "idempotency_conflict")

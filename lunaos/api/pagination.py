@@ -3,12 +3,16 @@
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from django.core.exceptions import ValidationError
+from django.db import DataError
 from rest_framework import pagination
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from lunaos.errors import ValidationFailed
+
+LIMIT_DIGITS = 3
 
 
 class NamedCursorPagination(pagination.CursorPagination):
@@ -21,14 +25,19 @@ class NamedCursorPagination(pagination.CursorPagination):
 
     def get_page_size(self, request: Request) -> int:
         wanted = request.query_params.get("limit", str(self.page_size))
-        if not (wanted.isascii() and wanted.isdecimal() and 1 <= int(wanted[:9]) <= self.max_page_size):
+        if not (
+            len(wanted) <= LIMIT_DIGITS
+            and wanted.isascii()
+            and wanted.isdecimal()
+            and 1 <= int(wanted) <= self.max_page_size
+        ):
             raise ValidationFailed.of("limit", f"Send a whole number from 1 to {self.max_page_size}.")
         return int(wanted)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
-        except NotFound as e:
+        except (NotFound, ValueError, ValidationError, DataError) as e:  # DRF does not look into a cursor's position
             raise ValidationFailed.of("cursor", "The cursor is not one of ours.") from e
 
     def get_paginated_response(self, data: Any) -> Response:

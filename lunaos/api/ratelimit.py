@@ -11,6 +11,7 @@ from django_ratelimit.core import get_usage
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from lunaos.origin import network_of
 from lunaos.redis import RedisError
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,11 @@ def client_address(request: HttpRequest) -> str:
     return BaseThrottle().get_ident(cast(Request, request))
 
 
+def client_network(request: HttpRequest) -> str:
+    """What counts as one client without credentials: of IPv6 a whole network, whose addresses are free to change."""
+    return network_of(client_address(request) or "")
+
+
 def hit(request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True) -> Window:
     """Count a request, or only look.
 
@@ -80,4 +86,4 @@ def hit(request: HttpRequest, *, scope: str, subject: str, rate: str, count: boo
 def by_address(request: HttpRequest, *, count: bool) -> Window:
     """The window of a client without credentials."""
     rate = f"{settings.ANONYMOUS_REQUESTS_PER_MINUTE}/m"
-    return hit(request, scope="address", subject=client_address(request), rate=rate, count=count)
+    return hit(request, scope="address", subject=client_network(request), rate=rate, count=count)

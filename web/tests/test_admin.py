@@ -47,3 +47,26 @@ def test_a_model_that_staff_add_can_be_used(staff: httpx.Client, api: Api, alice
         assert answer(api.execute(alice, model="gpt-new")) == "Hello world"
     finally:
         LanguageModel.objects.filter(name="gpt-new").delete()
+
+
+def test_support_staff_do_not_raise_themselves(api: Api, make_user: Any, alice: Any) -> None:
+    """Who may change users may change customers, and neither powers nor other staff."""
+    from django.contrib import admin
+    from django.contrib.auth.models import Permission
+    from django.test import RequestFactory
+
+    from accounts.models import User
+
+    support, chief = make_user("support", is_staff=True), make_user("chief", is_staff=True, is_superuser=True)
+    support.user_permissions.set(Permission.objects.filter(codename__in=["change_user", "delete_user", "view_user"]))
+    site, request = admin.site._registry[User], RequestFactory().get("/admin/")
+    request.user = support
+    powers = {"is_staff", "is_superuser", "groups", "user_permissions"}
+    assert powers <= set(site.get_readonly_fields(request, alice))
+    assert site.has_change_permission(request, alice) and site.has_delete_permission(request, alice)
+    for staff_member in (support, chief):
+        assert not site.has_change_permission(request, staff_member)
+        assert not site.has_delete_permission(request, staff_member)
+    request.user = chief
+    assert not powers & set(site.get_readonly_fields(request, support))
+    assert site.has_change_permission(request, support)
