@@ -1,6 +1,6 @@
 """Users, groups and the audit trail, for staff."""
 
-from typing import Any, cast
+from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -14,6 +14,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from accounts import audit, audit_export, erasure, lockout, second_factor
 from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
+from accounts.identity import staff_of
 from accounts.models import AuditEvent, User
 
 ROLES = ("actor", "subject")
@@ -48,13 +49,13 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             lockout.unlock(user.email)
-            audit.record(Action.UNLOCKED, actor=cast(User, request.user), subject=user)
+            audit.record(Action.UNLOCKED, actor=staff_of(request), subject=user)
         self.message_user(request, f"{queryset.count()} accounts can sign in again.", messages.SUCCESS)
 
     @admin.action(description="Reset second factor", permissions=["superuser"])
     def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
-            second_factor.reset(user, by=cast(User, request.user))
+            second_factor.reset(user, by=staff_of(request))
         self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
         return user is None or not user.is_staff or self.has_superuser_permission(request)
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
-        return cast(User, request.user).is_superuser
+        return staff_of(request).is_superuser
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Another address is nobody's until it is confirmed."""

@@ -146,6 +146,11 @@ def origin_of(event: AuditEvent) -> Origin:
     return Origin(kept.address, kept.user_agent) if kept else NOWHERE
 
 
+def origin_shown_to(event: AuditEvent, user_id: UUID | None) -> Origin:
+    """The same, for the one whose account it concerns: where others did it, from where is their own business."""
+    return origin_of(event) if event.actor_id in (None, user_id) else NOWHERE
+
+
 def matching(term: str) -> Q:
     """A filter for rows that a person looks for by a user's id or address, a request's id, or a client's address."""
     if "@" in term:

@@ -44,6 +44,13 @@ class ReadOnlyAdmin(AuditedAdmin):
         return False
 
 
+class DeletableAdmin(ReadOnlyAdmin):
+    """Rows that staff may take away, with the permission that Django has for it."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return AuditedAdmin.has_delete_permission(self, request, obj)
+
+
 def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) -> None:
     owner = obj if isinstance(obj, User) else getattr(obj, "user", None)
     audit.record(

@@ -57,8 +57,6 @@ def _finish(user: User) -> None:
         for part in parts.all_parts():
             part.erase(mine)
         audit.erase(mine.pk)
-        user_id = mine.pk
         mine.delete()
-        mine.pk = user_id  # which deletion takes from the object
         with origin.unknown():  # the row that says why addresses are gone goes with them, or neither does
-            audit.record_within(Action.DELETED, subject=mine)
+            audit.record_within(Action.DELETED, subject=user)

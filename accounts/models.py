@@ -24,7 +24,7 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def of_session(self, user_id: str, jti: str) -> "User | None":
-        """Read one user by id, as every request with a token does; the query is not built anew each time.
+        """Read one user by id, as every request with a token does: one query, without the ORM's building of it.
 
         Args:
             jti: the token's id; whoever has logged out with it is nobody.

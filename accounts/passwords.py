@@ -70,6 +70,7 @@ def request_reset(email: str) -> None:
         outbox.enqueue(tasks.send_password_reset, *tasks.addressee(user))
 
 
+@transaction.atomic
 def reset(*, token: str, password: str) -> None:
     """Set another password with a token from a mail; all sessions end, and a lockout does.
 

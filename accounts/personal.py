@@ -45,9 +45,6 @@ def _activity(user: User) -> Iterator[Row]:
 
 
 def _event(event: AuditEvent, user: User) -> Row:
-    """Where others did it, from where is theirs."""
+    source = audit.origin_shown_to(event, user.pk)
     row = parts.columns(event, "origin_digest", "previous_hash", "hash")
-    if event.actor_id not in (user.pk, None):
-        return row
-    source = audit.origin_of(event)
     return {**row, "address": source.address, "userAgent": source.user_agent}

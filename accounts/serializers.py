@@ -6,7 +6,6 @@ from rest_framework import serializers
 
 from accounts import audit
 from accounts.models import AuditEvent, User
-from lunaos.origin import NOWHERE, Origin
 
 
 class LowerCaseEmailField(serializers.EmailField):
@@ -75,14 +74,10 @@ class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
         return "you" if event.actor_id == event.subject_id else "staff"
 
     def get_address(self, event: AuditEvent) -> str:
-        return self._origin(event).address
+        return audit.origin_shown_to(event, event.subject_id).address
 
     def get_userAgent(self, event: AuditEvent) -> str:  # noqa: N802 - DRF finds it by the field's name
-        return self._origin(event).user_agent
-
-    def _origin(self, event: AuditEvent) -> Origin:
-        """Of whoever uses the account; where staff sit is nobody's business."""
-        return NOWHERE if self.get_actor(event) == "staff" else audit.origin_of(event)
+        return audit.origin_shown_to(event, event.subject_id).user_agent
 
 
 class SessionSerializer(serializers.Serializer[Any]):

@@ -9,6 +9,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -20,6 +21,7 @@ from django.views.decorators.csrf import csrf_protect
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import backends, lockout, second_factor, throttles
+from accounts.identity import staff_of
 from accounts.models import User
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
@@ -54,6 +56,14 @@ class StaffAuthenticationForm(AdminAuthenticationForm):
             user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
         return cleaned
 
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        """Whoever may not come in has failed, also with the right password: Django itself would tell nobody."""
+        try:
+            super().confirm_login_allowed(user)
+        except forms.ValidationError:
+            lockout.failed(user.get_username(), backends.attempt_of(cast(HttpRequest, self.request)))
+            raise
+
 
 class CodeForm(forms.Form):
     code = CodeField(label="Code")
@@ -85,7 +95,7 @@ class StaffSite(AdminSite):
         """Show a secret and have it confirmed; then show the backup codes, once."""
         if not self._may_enrol(request):
             return redirect("admin:index")
-        user, form = cast(User, request.user), CodeForm(request.POST or None)
+        user, form = staff_of(request), CodeForm(request.POST or None)
         if form.is_valid():
             if confirmed := second_factor.confirm(user, form.cleaned_data["code"]):
                 return self._enrolled(request, *confirmed)
@@ -94,7 +104,7 @@ class StaffSite(AdminSite):
         return self._page(request, "set", form=form, qr=_qr(device), secret=_secret(device))
 
     def _may_enrol(self, request: HttpRequest) -> bool:
-        return super().has_permission(request) and not second_factor.is_set(cast(User, request.user))
+        return super().has_permission(request) and not second_factor.is_set(staff_of(request))
 
     def _enrolled(self, request: HttpRequest, device: TOTPDevice, codes: list[str]) -> HttpResponse:
         request.session.cycle_key()

@@ -53,7 +53,7 @@ class AuthViewSet(GuardedViewSet):
         """Any key may read `/auth/me`, and none delete it; the router knows one set of scopes a path."""
         if self.action == "delete_me":
             self.scopes = SESSION_ONLY
-        return [*super().get_permissions()]
+        return super().get_permissions()
 
     @extend_schema(**schema.SIGN_UP)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])

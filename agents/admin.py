@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.audited import AuditedAdmin
+from accounts.audited import AuditedAdmin, DeletableAdmin
 from agents.models import Agent, LanguageModel, ProviderKey
 from billing import tiers
 
@@ -31,7 +31,7 @@ class LanguageModelAdmin(AuditedAdmin):
 
 
 @admin.register(ProviderKey)
-class ProviderKeyAdmin(AuditedAdmin):
+class ProviderKeyAdmin(DeletableAdmin):
     """Told apart by their last four; staff may take one away, as when it was leaked, and never read it."""
 
     list_display = ("user", "provider", "last_four", "set_at")
@@ -39,9 +39,3 @@ class ProviderKeyAdmin(AuditedAdmin):
     list_select_related = ("user",)
     search_fields = ("user__email",)
     fields = ("user", "provider", "last_four", "set_at")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -1,17 +1,12 @@
-"""The catalogue as this process knows it: read from the database at most every few seconds.
+"""The catalogue as this process knows it: every execution needs it, and it changes a few times a week."""
 
-Every execution needs it and it changes a few times a week; a staff member's edit counts within FRESH_S everywhere.
-"""
-
-import time
 from dataclasses import dataclass
 
 from django.conf import settings
 
 from agents.models import Agent, LanguageModel
 from agents.providers import prices
-
-FRESH_S = 3.0
+from lunaos.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +16,6 @@ class Catalogue:
     agents: dict[str, Agent]
     models: dict[str, list[str]]
     windows: dict[tuple[str, str], int | None]
-    read_at: float
-
-
-_current: Catalogue | None = None
-
-
-def current() -> Catalogue:
-    """What staff see in the admin, at most FRESH_S seconds old."""
-    global _current
-    if _current is None or time.monotonic() - _current.read_at > FRESH_S:
-        _current = _read()
-    return _current
-
-
-def window(provider: str, model: str) -> int:
-    """Tokens that a model's prompt and answer may have together."""
-    return current().windows.get((provider, model)) or prices.context_window(provider, model)
-
-
-def forget() -> None:
-    """Read anew on the next use."""
-    global _current
-    _current = None
 
 
 def _read() -> Catalogue:
@@ -52,4 +24,12 @@ def _read() -> Catalogue:
     for row in LanguageModel.objects.filter(enabled=True, provider__in=models):
         models[row.provider].append(row.name)
         windows[row.provider, row.name] = row.context_window
-    return Catalogue({agent.slug: agent for agent in Agent.objects.all()}, models, windows, time.monotonic())
+    return Catalogue({agent.slug: agent for agent in Agent.objects.all()}, models, windows)
+
+
+current = Snapshot(_read)  # what staff see in the admin
+
+
+def window(provider: str, model: str) -> int:
+    """Tokens that a model's prompt and answer may have together."""
+    return current().windows.get((provider, model)) or prices.context_window(provider, model)

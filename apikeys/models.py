@@ -22,7 +22,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         return self.filter(unexpired, revoked_at=None)
 
     def load(self, digest: str) -> "ApiKey | None":
-        """Read one key and its owner, as every request with a key does; the query is not built anew each time."""
+        """Read one key and its owner, as every request with a key does: one query, without the ORM's building of it."""
         key_columns, user_columns = _columns(ApiKey), _columns(User)
         with connection.cursor() as cursor:
             cursor.execute(

@@ -8,7 +8,7 @@ and costs no write here.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -68,6 +68,20 @@ class Usage:
     @property
     def remaining(self) -> int:
         return max(0, self.limit - self.used)
+
+    @property
+    def agents(self) -> int:
+        return self.used - self.chains
+
+    @property
+    def start(self) -> datetime:
+        """The month's first moment."""
+        return datetime.combine(self.month, time.min, UTC)
+
+    @property
+    def end(self) -> datetime:
+        """The first moment of the month after it."""
+        return datetime(self.month.year + self.month.month // 12, self.month.month % 12 + 1, 1, tzinfo=UTC)
 
     @property
     def warning(self) -> str | None:

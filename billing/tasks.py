@@ -1,15 +1,11 @@
 """Jobs about money and quotas."""
 
-from smtplib import SMTPException
-
-from anymail.exceptions import AnymailError
-from celery import shared_task
-
 from accounts.models import User
+from accounts.tasks import mail_task
 from billing import emails
 
 
-@shared_task(autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
+@mail_task()
 def send_usage_warning(user_id: str, percent: int, used: int, limit: int) -> None:
     """Mail a user that the month has come to a mark."""
     if user := User.objects.filter(pk=user_id).first():

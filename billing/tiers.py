@@ -1,26 +1,18 @@
-"""What each tier allows (CONTRACT, section 4): rows that staff may change, as this process knows them.
-
-Every request needs them and they change a few times a year; a change counts within FRESH_S everywhere.
-"""
-
-import time
-from dataclasses import dataclass
+"""What each tier allows (CONTRACT, section 4): rows that staff may change, as this process knows them."""
 
 from django.conf import settings
 
 from billing.models import Tier
+from lunaos.snapshot import Snapshot
 
 FREE = "free"
-FRESH_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
-    tiers: dict[str, Tier]
-    read_at: float
+def _read() -> dict[str, Tier]:
+    return {tier.name: tier for tier in Tier.objects.all()}
 
 
-_known: _Known | None = None
+_current = Snapshot(_read)
 
 
 def everything() -> list[Tier]:
@@ -51,12 +43,4 @@ def upgrade_url() -> str:
 
 def forget() -> None:
     """Read anew on the next use."""
-    global _known
-    _known = None
-
-
-def _current() -> dict[str, Tier]:
-    global _known
-    if _known is None or time.monotonic() - _known.read_at > FRESH_S:
-        _known = _Known({tier.name: tier for tier in Tier.objects.all()}, time.monotonic())
-    return _known.tiers
+    _current.forget()

@@ -7,19 +7,14 @@ from django.contrib import admin, messages
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from accounts.audited import ReadOnlyAdmin
+from accounts.audited import DeletableAdmin
 from lunaos.errors import LunaError
 from rag import services
 from rag.models import IndexJob, Repository
 
 
-class _Deletable(ReadOnlyAdmin):
-    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
-        return admin.ModelAdmin.has_delete_permission(self, request, obj)
-
-
 @admin.register(Repository)
-class RepositoryAdmin(_Deletable):
+class RepositoryAdmin(DeletableAdmin):
     list_display = ("name", "user", "model", "files", "chunks", "updated_at")
     list_filter = ("model",)
     list_select_related = ("user",)
@@ -46,7 +41,7 @@ class RepositoryAdmin(_Deletable):
 
 
 @admin.register(IndexJob)
-class IndexJobAdmin(_Deletable):
+class IndexJobAdmin(DeletableAdmin):
     list_display = ("id", "repository", "kind", "status", "files_done", "files", "chunks", "error_code", "created_at")
     list_filter = ("status", "kind")
     list_select_related = ("repository",)

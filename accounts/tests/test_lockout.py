@@ -209,6 +209,16 @@ def test_failures_in_the_admin_lock_the_api(urls: list[str], make_user: Any) -> 
     assert len(events(user, Action.LOCKED_OUT)) == 1
 
 
+def test_a_customers_right_password_at_the_admin_is_a_failure(urls: list[str], alice: Any) -> None:
+    """Or guessing there would tell that it is right, and leave no trace."""
+    with httpx.Client(base_url=urls[0]) as browser:
+        browser.get("/admin/login/")
+        form = {"username": alice.email, "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        page = browser.post("/admin/login/", data=form)
+    assert "Please enter the correct email and password" in page.text
+    assert len(events(alice, Action.LOGIN_FAILED)) == 1
+
+
 def test_staff_unlock(urls: list[str], alice: Any, staff: httpx.Client) -> None:
     for _ in range(AT_ADDRESS):
         log_in(urls[0], alice)

@@ -1,5 +1,6 @@
 """The page that sets the second factor, in a browser whose JavaScript is off."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ from playwright.sync_api import ConsoleMessage, Page, sync_playwright
 
 from testing.client import PASSWORD, Api
 
-CHROMIUM = Path("/usr/bin/chromium")
+CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium")
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
+)
 
 
 def walk_through(page: Page, base_url: str, user: Any) -> list[str]:

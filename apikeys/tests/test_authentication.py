@@ -96,10 +96,14 @@ def test_a_key_in_use_costs_one_query(api: Api, alice: Any) -> None:
 
 
 def test_that_query_uses_the_index(alice: Any, api: Api) -> None:
-    api.with_key(alice)
+    value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
+    origin.enter(address="127.0.0.1", user_agent="")
+    with CaptureQueriesContext(connection) as queries:
+        use.authenticate(value)
+    authenticating = next(query for query in queries if "WHERE digest" in query["sql"])
     with connection.cursor() as cursor:
         cursor.execute("SET enable_seqscan = off")
-        cursor.execute("EXPLAIN SELECT 1 FROM apikeys_apikey WHERE digest = 'x'")
+        cursor.execute("EXPLAIN " + authenticating["sql"])
         plan = cursor.fetchall()
         cursor.execute("RESET enable_seqscan")
     assert "apikeys_apikey_digest" in str(plan)

@@ -4,7 +4,11 @@ import re
 from typing import Any
 
 import httpx
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import RequestFactory
 
+from accounts.models import User
 from agents.models import Agent, LanguageModel
 from lunaos.embedded.servers import until
 from testing.client import Api, answer
@@ -51,12 +55,6 @@ def test_a_model_that_staff_add_can_be_used(staff: httpx.Client, api: Api, alice
 
 def test_support_staff_do_not_raise_themselves(api: Api, make_user: Any, alice: Any) -> None:
     """Who may change users may change customers, and neither powers nor other staff."""
-    from django.contrib import admin
-    from django.contrib.auth.models import Permission
-    from django.test import RequestFactory
-
-    from accounts.models import User
-
     support, chief = make_user("support", is_staff=True), make_user("chief", is_staff=True, is_superuser=True)
     support.user_permissions.set(Permission.objects.filter(codename__in=["change_user", "delete_user", "view_user"]))
     site, request = admin.site._registry[User], RequestFactory().get("/admin/")

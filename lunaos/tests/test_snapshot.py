@@ -1,0 +1,48 @@
+"""What a process remembers for a few seconds."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lunaos import snapshot
+from lunaos.snapshot import Snapshot
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    now = [100.0]
+    monkeypatch.setattr(snapshot.time, "monotonic", lambda: now[0])
+    yield now
+
+
+def test_it_works(clock: list[float]) -> None:
+    read = iter(range(10))
+    current = Snapshot(lambda: next(read))
+    assert (current(), current()) == (0, 0)
+    clock[0] += snapshot.FRESH_S
+    assert current() == 0
+    clock[0] += 0.1
+    assert (current(), current()) == (1, 1)
+
+
+def test_forget(clock: list[float]) -> None:
+    read = iter(range(10))
+    current = Snapshot(lambda: next(read))
+    current()
+    current.forget()
+    assert current() == 1
+
+
+def test_a_failed_read_is_tried_again(clock: list[float]) -> None:
+    answers = iter([OSError("down"), "rows"])
+
+    def read() -> str:
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    current = Snapshot(read)
+    with pytest.raises(OSError, match="down"):
+        current()
+    assert current() == "rows"
