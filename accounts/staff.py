@@ -9,7 +9,6 @@ from django import forms
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -56,7 +55,7 @@ class StaffAuthenticationForm(AdminAuthenticationForm):
             user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
         return cleaned
 
-    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+    def confirm_login_allowed(self, user: Any) -> None:
         """Whoever may not come in has failed, also with the right password: Django itself would tell nobody."""
         try:
             super().confirm_login_allowed(user)

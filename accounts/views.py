@@ -1,5 +1,8 @@
 """Accounts: signing up and in, sessions, passwords, confirmed addresses, and one's own data."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
@@ -49,7 +52,7 @@ class AuthViewSet(GuardedViewSet):
     guarded = ("signup", "login", "delete_me", "export")
     deletes_with_body = True
 
-    def get_permissions(self) -> list:
+    def get_permissions(self) -> Sequence[Any]:
         """Any key may read `/auth/me`, and none delete it; the router knows one set of scopes a path."""
         if self.action == "delete_me":
             self.scopes = SESSION_ONLY

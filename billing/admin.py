@@ -1,10 +1,29 @@
-"""Tiers and usage, for staff: a tier's figures count within seconds, everywhere."""
+"""Tiers, usage, grants, and what Stripe said, for staff: a tier's figures count within seconds, everywhere."""
+
+from datetime import UTC, datetime
+from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import ValidationError
+from django.db.models import DecimalField, F, QuerySet, Sum
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, TruncMonth
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
+from djstripe import models as stripe_tables
+from djstripe.models import Invoice, Subscription
 
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
-from billing.models import MonthlyUsage, Tier
+from accounts.identity import staff_of
+from billing import services, standing
+from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
+
+CENTS = 100
+
+# dj-stripe brings pages for all of its tables, which offer to change rows and to call Stripe, and write no audit row.
+for model in list(admin.site._registry):
+    if model.__module__.startswith(stripe_tables.__name__):
+        admin.site.unregister(model)
 
 
 @admin.register(Tier)
@@ -25,3 +44,133 @@ class MonthlyUsageAdmin(ReadOnlyAdmin):
     list_filter = ("month",)
     search_fields = ("user__email",)
     ordering = ("-month", "-executions")
+
+
+class GrantForm(ModelForm):
+    def clean_until(self) -> datetime | None:
+        until: datetime | None = self.cleaned_data["until"]
+        if until and until <= datetime.now(UTC):
+            raise ValidationError("This time is past.")
+        return until
+
+
+@admin.register(Grant)
+class GrantAdmin(AuditedAdmin):
+    """Made, and ended with all of a user's others; never rewritten."""
+
+    form = GrantForm
+    list_display = ("user", "tier", "until", "reason", "granted_by", "created_at", "ended_at")
+    list_select_related = ("user", "tier", "granted_by")
+    list_filter = ("tier",)
+    search_fields = ("user__email", "reason")
+    autocomplete_fields = ("user",)
+    actions = ("end",)
+
+    def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
+        made = services.grant(
+            user=obj.user, tier=obj.tier_id, until=obj.until, reason=obj.reason, actor=staff_of(request)
+        )
+        obj.pk = made.pk
+
+    @admin.action(description="End all grants of these users", permissions=["add"])
+    def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
+        for user in {grant.user for grant in queryset.select_related("user")}:
+            services.end_grants(user=user, actor=staff_of(request))
+
+    def has_change_permission(self, request: HttpRequest, obj: Grant | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Grant | None = None) -> bool:
+        return False
+
+
+class StripeAdmin(ReadOnlyAdmin):
+    """What Stripe said last, in dj-stripe's tables."""
+
+    list_select_related = ("customer__subscriber",)
+    search_fields = ("id", "customer__id", "customer__subscriber__email")
+    ordering = ("-created",)
+
+    @admin.display(ordering="customer__subscriber__email")
+    def user(self, row: Any) -> Any:
+        return row.customer.subscriber or "(deleted)"
+
+    @admin.display(description="status")
+    def stripe_status(self, row: Any) -> str:
+        return str(row.stripe_data["status"])
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(StripeAdmin):
+    list_display = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "created")
+    list_filter = (("livemode", admin.BooleanFieldListFilter),)
+    fields = readonly_fields = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "livemode", "created")
+
+    @admin.display
+    def tier(self, row: Subscription) -> str:
+        return standing.of_rows([row])[0].tier or "(unknown price)"
+
+    @admin.display
+    def period_end(self, row: Subscription) -> Any:
+        return standing.of_rows([row])[0].period_end
+
+    @admin.display(boolean=True)
+    def cancels(self, row: Subscription) -> bool:
+        return standing.of_rows([row])[0].cancels
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title, parameter_name = "status", "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("paid", "Paid"), ("failed", "Failed, and open"), ("open", "Open")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Invoice]) -> QuerySet[Invoice]:
+        if self.value() == "failed":
+            return queryset.filter(stripe_data__status="open", stripe_data__attempt_count__gt=0)
+        return queryset.filter(stripe_data__status=self.value()) if self.value() else queryset
+
+
+@admin.register(Invoice)
+class InvoiceAdmin(StripeAdmin):
+    """Invoices, and above them what they come to by month and tier."""
+
+    list_display = ("id", "user", "stripe_status", "tier", "due_usd", "paid_usd", "attempts", "created")
+    list_filter = (StatusFilter,)
+    date_hierarchy = "created"
+    change_list_template = "admin/billing/invoices.html"
+    fields = readonly_fields = list_display
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {**(extra_context or {}), "revenue": revenue()})
+
+    @admin.display
+    def tier(self, row: Invoice) -> str:
+        return row.stripe_data["tier"] or ""
+
+    @admin.display
+    def due_usd(self, row: Invoice) -> str:
+        return f"{row.stripe_data['amount_due'] / CENTS:.2f}"
+
+    @admin.display
+    def paid_usd(self, row: Invoice) -> str:
+        return f"{row.stripe_data['amount_paid'] / CENTS:.2f}"
+
+    @admin.display
+    def attempts(self, row: Invoice) -> int:
+        return int(row.stripe_data["attempt_count"])
+
+
+@admin.register(WebhookEvent)
+class WebhookEventAdmin(ReadOnlyAdmin):
+    list_display = ("id", "kind", "customer_id", "made_at", "handled_at")
+    list_filter = ("kind",)
+    search_fields = ("id", "customer_id")
+
+
+def revenue(months: int = 12) -> list[dict[str, Any]]:
+    """What was paid, in USD, by month and tier, the newest month first."""
+    cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
+    paid = Invoice.objects.filter(stripe_data__status="paid", stripe_data__currency="usd")
+    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(usd=Sum(cents) / CENTS)
+    return list(by_month.order_by(F("month").desc(), "tier")[: 3 * months])

@@ -1,10 +1,13 @@
 """Mails about money and quotas."""
 
+from typing import Any
+
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
+from djstripe.models import Invoice
 
 from accounts.models import User
-from billing import tiers
+from billing import portal_links, tiers
 
 
 def usage_warning(user: User, *, percent: int, used: int, limit: int) -> None:
@@ -13,10 +16,35 @@ def usage_warning(user: User, *, percent: int, used: int, limit: int) -> None:
     Args:
         percent: the mark that was reached, 80 or 100.
     """
-    context = {"user": user, "percent": percent, "used": used, "limit": limit, "upgrade_url": tiers.upgrade_url()}
-    send_mail(
-        f"{percent}% of your LunaOS executions are used",
-        render_to_string("billing/usage_warning.txt", context),
-        None,
-        [user.email],
-    )
+    figures = {"percent": percent, "used": used, "limit": limit, "upgrade_url": tiers.upgrade_url()}
+    _send(f"{percent}% of your LunaOS executions are used", "usage_warning", user, **figures)
+
+
+def receipt(user: User, invoice: Invoice) -> None:
+    """Thank for a payment, and say for what and until when."""
+    _send("Your LunaOS receipt", "receipt", user, **_shown(user, invoice, "amount_paid"))
+
+
+def payment_failed(user: User, invoice: Invoice) -> None:
+    """Ask for another card, while there is time."""
+    _send("Your payment to LunaOS failed", "payment_failed", user, **_shown(user, invoice, "amount_due"))
+
+
+def subscription_ended(user: User) -> None:
+    """Say that it is over, and what there is from now on."""
+    _send("Your LunaOS subscription has ended", "subscription_ended", user, upgrade_url=tiers.upgrade_url())
+
+
+def _shown(user: User, invoice: Invoice, amount: str) -> dict[str, Any]:
+    data = invoice.stripe_data
+    return {
+        "amount": f"{data[amount] / 100:.2f} {data['currency'].upper()}",
+        "number": data["number"],
+        "paid_tier": data["tier"],
+        "portal_url": portal_links.make(user),
+    }
+
+
+def _send(subject: str, template: str, user: User, **context: Any) -> None:
+    text = render_to_string(f"billing/{template}.txt", {"user": user, **context})
+    send_mail(subject, text, None, [user.email])

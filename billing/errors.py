@@ -9,3 +9,39 @@ class ProRequired(LunaError):
 
 class QuotaExceeded(LunaError):
     code, status, message = ("quota_exceeded", 403, "The executions of this month are used up.")
+
+
+class BillingNotConfigured(LunaError):
+    code, status, message = ("billing_not_configured", 503, "This platform takes no payments: Stripe is not set up.")
+
+
+class BillingUnavailable(LunaError):
+    code, status, message = ("billing_unavailable", 503, "The payment provider cannot be reached. Try again shortly.")
+
+
+class BillingConflict(LunaError):
+    code, status, message = (
+        "billing_conflict",
+        409,
+        "The payment provider did not accept this. Look at your subscription and try again.",
+    )
+
+
+class PaymentRefused(LunaError):
+    code, status, message = ("payment_refused", 402, "The payment was refused.")
+
+
+class NoSubscription(LunaError):
+    code, status, message = ("no_subscription", 404, "There is no subscription.")
+
+
+class AlreadySubscribed(LunaError):
+    code, status, message = (
+        "already_subscribed",
+        400,
+        "You have a subscription already. Change it with POST /billing/change, or in the portal.",
+    )
+
+
+class WebhookRefused(LunaError):
+    code, status, message = ("webhook_refused", 400, "This is no event that Stripe has signed for this platform.")

@@ -1,9 +1,16 @@
-"""Tiers, and what users have used."""
+"""Tiers, what users have used, what staff have granted, and which of Stripe's events are done."""
+
+from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MinValueValidator
 from django.db import models
+
+from accounts.models import User
+
+EVENTS_KEPT = timedelta(days=90)
 
 
 class Tier(models.Model):
@@ -52,3 +59,68 @@ class MonthlyUsage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.month:%Y-%m}: {self.executions}"
+
+
+class GrantManager(models.Manager["Grant"]):
+    """Finds grants."""
+
+    def running(self, user: User) -> models.QuerySet["Grant"]:
+        """A user's that have not ended."""
+        return self.filter(user=user, ended_at=None).select_related("tier")
+
+    def due(self) -> models.QuerySet["Grant"]:
+        """Those whose time has come and that nobody has ended yet."""
+        return self.filter(ended_at=None, until__lte=datetime.now(UTC))
+
+
+class Grant(models.Model):
+    """A tier that staff give a user; the higher of it and of the subscription counts."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
+    tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="grants")
+    until = models.DateTimeField(null=True, blank=True, help_text="UTC; empty for one without an end.")
+    reason = models.CharField(max_length=200)
+    granted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, editable=False, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, editable=False)
+
+    objects: ClassVar[GrantManager] = GrantManager()
+
+    class Meta:
+        ordering = ("-created_at",)
+        indexes = (models.Index(fields=("until",), condition=models.Q(ended_at=None), name="grants_that_end"),)
+
+    def __str__(self) -> str:
+        return f"{self.tier_id} until {self.until:%Y-%m-%d %H:%M}" if self.until else f"{self.tier_id} without an end"
+
+    def counts(self, now: datetime) -> bool:
+        """Whether it gives its tier at this moment."""
+        return self.ended_at is None and (self.until is None or self.until > now)
+
+
+class WebhookEventManager(models.Manager["WebhookEvent"]):
+    """Finds events."""
+
+    def expired(self) -> models.QuerySet["WebhookEvent"]:
+        """Those that Stripe, which gives up after three days, has long stopped to repeat."""
+        return self.filter(handled_at__lt=datetime.now(UTC) - EVENTS_KEPT)
+
+
+class WebhookEvent(models.Model):
+    """An event of Stripe's that has been handled; its body is not kept."""
+
+    id = models.CharField(primary_key=True, max_length=255)
+    kind = models.CharField(max_length=64)
+    customer_id = models.CharField(max_length=255, db_index=True, help_text="At Stripe.")
+    made_at = models.DateTimeField(help_text="By Stripe.")
+    handled_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects: ClassVar[WebhookEventManager] = WebhookEventManager()
+
+    class Meta:
+        ordering = ("-handled_at",)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"

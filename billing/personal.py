@@ -5,16 +5,31 @@ from collections.abc import Iterable, Iterator
 from accounts import parts
 from accounts.models import User
 from accounts.parts import Row
-from billing.models import MonthlyUsage
+from billing import gateway, locks, mirror, standing
+from billing.models import Grant, MonthlyUsage
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     months = MonthlyUsage.objects.filter(user=user).order_by("month")
     yield "usage", [parts.columns(month, "id", "user_id") for month in months]
+    grants = Grant.objects.filter(user=user).order_by("created_at")
+    yield "grants", [parts.columns(grant, "id", "user_id", "granted_by_id") for grant in grants]
+    if customer := mirror.customer_of(user):
+        yield "customer", {"id": customer.id, "email": customer.email, "created": customer.created}
+        yield "subscriptions", [row.stripe_data for row in customer.subscriptions.order_by("created")]
+        yield "invoices", [row.stripe_data for row in customer.invoices.order_by("created")]
 
 
 def prepare(user: User) -> None:
-    """Nothing goes on outside the database."""
+    """Nobody pays for an account that is gone: what can be paid on is closed, what is paid for is ended, at Stripe."""
+    customer = mirror.customer_of(user)
+    if customer is None:
+        return
+    for session in gateway.open_checkouts(customer.id):
+        gateway.expire_checkout(session.id)
+    for subscription in gateway.subscriptions(customer.id):
+        if subscription.status not in standing.ENDED:
+            gateway.cancel_now(subscription.id)
 
 
 def disown(user: User) -> None:
@@ -22,4 +37,7 @@ def disown(user: User) -> None:
 
 
 def erase(user: User) -> None:
-    """The months go with the user's own row."""
+    """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay."""
+    if customer := mirror.customer_of(user):
+        locks.hold(customer.id)
+        mirror.forget(customer)

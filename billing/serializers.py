@@ -1,10 +1,82 @@
-"""Output of the billing endpoints."""
+"""Input and output of the billing endpoints."""
 
 from typing import Any
 
 from rest_framework import serializers
 
+from billing import plans
+from billing.checkouts import Checkout
+from billing.models import Tier
 from billing.quota import Usage
+from billing.standing import Subscription
+
+NO_SUBSCRIPTION = "none"
+
+
+class TierSerializer(serializers.Serializer[Any]):
+    tier = serializers.CharField(max_length=16, help_text="One that costs something: `pro` or `team`.")
+
+    def validate_tier(self, tier: str) -> str:
+        names = [each.name for each in plans.on_sale()]
+        if tier not in names:
+            raise serializers.ValidationError(f"Choose one of {', '.join(names)}.", "invalid_choice")
+        return tier
+
+
+class CheckoutSerializer(serializers.Serializer[Checkout]):
+    checkoutUrl = serializers.CharField(source="url")
+    sessionId = serializers.CharField(source="session_id")
+
+
+class PortalSerializer(serializers.Serializer[Any]):
+    portalUrl = serializers.CharField()
+
+
+class ChangedSerializer(serializers.Serializer[Any]):
+    message = serializers.CharField()
+    tier = serializers.CharField()
+    effectiveAt = serializers.DateTimeField(allow_null=True, help_text="null: at once, as soon as it is paid.")
+
+
+class SubscriptionSerializer(serializers.Serializer[Subscription]):
+    id = serializers.CharField()
+    currentPeriodStart = serializers.DateTimeField(source="period_start")
+    currentPeriodEnd = serializers.DateTimeField(source="period_end")
+    cancelAtPeriodEnd = serializers.BooleanField(source="cancels")
+    createdAt = serializers.DateTimeField(source="created_at")
+
+
+class StandingSerializer(serializers.Serializer[Subscription | None]):
+    tier = serializers.CharField()
+    status = serializers.CharField(help_text=f"Stripe's, or `{NO_SUBSCRIPTION}`.")
+    subscription = SubscriptionSerializer(allow_null=True)
+
+    def to_representation(self, instance: Subscription | None) -> dict[str, Any]:
+        return {
+            "tier": self.context["tier"],
+            "status": instance.status if instance else NO_SUBSCRIPTION,
+            "subscription": SubscriptionSerializer(instance).data if instance else None,
+        }
+
+
+class PlanSerializer(serializers.ModelSerializer[Tier]):
+    tier = serializers.CharField(source="name")
+    priceUsd = serializers.DecimalField(source="price_usd", max_digits=8, decimal_places=2, help_text="A month.")
+    executionsPerMonth = serializers.IntegerField(source="executions")
+    requestsPerMinute = serializers.IntegerField(source="requests_per_minute")
+    apiKeys = serializers.IntegerField(source="api_keys")
+    onSale = serializers.SerializerMethodField(help_text="Whether POST /billing/checkout takes it.")
+
+    class Meta:
+        model = Tier
+        fields = ("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "apiKeys", "features", "onSale")
+
+    def get_onSale(self, tier: Tier) -> bool:  # noqa: N802 - DRF finds it by the field's name
+        return tier.name in self.context["on_sale"]
+
+
+class PlansSerializer(serializers.Serializer[Any]):
+    plans = PlanSerializer(many=True)
 
 
 class PeriodSerializer(serializers.Serializer[Usage]):

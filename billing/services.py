@@ -1,23 +1,96 @@
-"""The only writer of a user's tier."""
+"""The only writer of a user's tier, and what staff grant."""
+
+from datetime import UTC, datetime
+
+from django.db import transaction
+from django.db.models import F
 
 from accounts import audit
 from accounts.audit import Action
 from accounts.models import User
-from billing import tiers
+from billing import entitlement, standing, tiers
+from billing.models import Grant
 from lunaos.errors import ValidationFailed
 
 
-def set_tier(*, user: User, tier: str, actor: User | None = None) -> None:
-    """Give a user a tier; it counts from the next request on.
+@transaction.atomic
+def settle(user: User, *, actor: User | None = None) -> str:
+    """Give a user the tier that subscriptions and grants come to; it counts from the next request on.
 
     Args:
+        actor: the staff member whose doing it is; None for Stripe's events, for time that passes, for a command.
+
+    Returns:
+        The tier.
+    """
+    now = datetime.now(UTC)
+    mine = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
+    if mine is None:  # deleted meanwhile
+        return tiers.FREE
+    Grant.objects.due().filter(user=mine).update(ended_at=F("until"))
+    tier = entitlement.tier(standing.of_user(mine), Grant.objects.running(mine), now)
+    if tier != mine.tier:
+        User.objects.filter(pk=mine.pk).update(tier=tier)
+        audit.record(Action.TIER_CHANGED, actor=actor, subject=mine, before=mine.tier, after=tier)
+    user.tier = tier
+    return tier
+
+
+@transaction.atomic
+def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, actor: User | None = None) -> Grant:
+    """Give a user a tier until a time, whatever is paid for.
+
+    Args:
+        until: None for a grant without an end.
         actor: the staff member who does; None for a command.
+
+    Raises:
+        ValidationFailed: there is no such tier, or the time is past.
+    """
+    if tier not in tiers.names():
+        raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
+    if until and until <= datetime.now(UTC):
+        raise ValidationFailed.of("until", "This time is past.")
+    made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
+    end = until.isoformat() if until else None
+    audit.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
+    settle(user, actor=actor)
+    return made
+
+
+@transaction.atomic
+def end_grants(*, user: User, actor: User | None = None) -> None:
+    """Take back all that staff have granted a user; what is paid for stays."""
+    if Grant.objects.running(user).update(ended_at=datetime.now(UTC)):
+        audit.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user)
+    settle(user, actor=actor)
+
+
+@transaction.atomic
+def set_tier(*, user: User, tier: str, actor: User | None = None, reason: str = "Set by an operator.") -> None:
+    """Grant a tier without an end in the place of all earlier grants; the lowest one grants nothing.
 
     Raises:
         ValidationFailed: there is no such tier.
     """
-    if tier not in tiers.names():
-        raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
-    before, user.tier = user.tier, tier
-    User.objects.filter(pk=user.pk).update(tier=tier)
-    audit.record(Action.TIER_CHANGED, actor=actor, subject=user, before=before, after=tier)
+    Grant.objects.running(user).update(ended_at=datetime.now(UTC))
+    if tier == tiers.FREE:
+        settle(user, actor=actor)
+    else:
+        grant(user=user, tier=tier, reason=reason, actor=actor)
+
+
+def settle_due() -> int:
+    """Settle those whom time alone moves: a grant ends, a payment stays due too long.
+
+    Returns:
+        How many were looked at.
+    """
+    ending = User.objects.filter(pk__in=Grant.objects.due().values("user"))
+    behind = User.objects.filter(djstripe_customers__subscriptions__stripe_data__status="past_due").exclude(
+        tier=tiers.FREE
+    )
+    users = {user.pk: user for user in [*ending, *behind]}
+    for user in users.values():
+        settle(user)
+    return len(users)

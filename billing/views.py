@@ -1,28 +1,126 @@
-"""What one has used."""
+"""Plans, subscriptions, what one has used, and Stripe's events."""
 
 from datetime import UTC, datetime
 
+from django.http import HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
+from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from accounts.identity import user_of
-from billing import quota, tiers
-from billing.serializers import UsageSerializer
-from lunaos.scopes import BILLING_READ
+from accounts.errors import MailTokenInvalid
+from accounts.identity import once_of, user_of
+from billing import checkouts, gateway, plans, portal_links, quota, schema, standing, subscriptions, tiers, webhooks
+from billing.serializers import (
+    CheckoutSerializer,
+    PlansSerializer,
+    StandingSerializer,
+    TierSerializer,
+    UsageSerializer,
+)
+from billing.throttles import Unthrottled
+from lunaos.errors import PayloadTooLarge
+from lunaos.scopes import BILLING_READ, SESSION_ONLY
 
 
 class BillingViewSet(ViewSet):
-    """Executions and what they cost."""
+    """What there is to buy, what one has, and what one has used. Keys read; money moves for signed-in people only."""
 
-    scopes = (BILLING_READ,)
+    scopes = SESSION_ONLY
 
-    @extend_schema(operation_id="getUsage", responses={200: UsageSerializer})
-    @action(detail=False)
+    @extend_schema(**schema.PLANS)
+    @action(detail=False, authentication_classes=[], permission_classes=[AllowAny])
+    def plans(self, request: Request) -> Response:
+        """List the tiers, with what each allows and costs."""
+        on_sale = {tier.name for tier in plans.on_sale()} if gateway.is_configured() else set()
+        return Response(PlansSerializer({"plans": tiers.everything()}, context={"on_sale": on_sale}).data)
+
+    @extend_schema(**schema.USAGE)
+    @action(detail=False, scopes=(BILLING_READ,))
     def usage(self, request: Request) -> Response:
         """Tell how many of the month's executions are used."""
         user = user_of(request)
         usage = quota.current(user, datetime.now(UTC))
         return Response(UsageSerializer(usage, context={"tier": tiers.of(user.tier).name}).data)
+
+    @extend_schema(**schema.SUBSCRIPTION)
+    @action(detail=False, scopes=(BILLING_READ,))
+    def subscription(self, request: Request) -> Response:
+        """Tell the tier and the subscription, as Stripe said last."""
+        user = user_of(request)
+        return Response(StandingSerializer(standing.shown(standing.of_user(user)), context={"tier": user.tier}).data)
+
+    @extend_schema(**schema.CHECKOUT)
+    @action(detail=False, methods=["post"])
+    def checkout(self, request: Request) -> Response:
+        """Get the address of a page at Stripe on which to subscribe. The tier follows when Stripe has the payment."""
+        serializer = TierSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        once = once_of(request, serializer.validated_data)
+        made = checkouts.start(user=user_of(request), once=once, **serializer.validated_data)
+        headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
+        return Response(CheckoutSerializer(made).data, headers=headers)
+
+    @extend_schema(**schema.CHANGE)
+    @action(detail=False, methods=["post"])
+    def change(self, request: Request) -> Response:
+        """Change the tier: a higher one at once, for the difference; a lower one when the paid period ends."""
+        serializer = TierSerializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        changed = subscriptions.change(user=user_of(request), **serializer.validated_data)
+        return Response({"message": changed.message, "tier": changed.tier, "effectiveAt": changed.at})
+
+    @extend_schema(**schema.CANCEL)
+    @action(detail=False, methods=["post"])
+    def cancel(self, request: Request) -> Response:
+        """End the subscription with the period that is paid."""
+        end = subscriptions.cancel(user_of(request))
+        return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, with the period that is paid."})
+
+    @extend_schema(**schema.RESUME)
+    @action(detail=False, methods=["post"])
+    def resume(self, request: Request) -> Response:
+        """Let a subscription go on that was to end."""
+        subscriptions.resume(user_of(request))
+        return Response({"message": "The subscription goes on."})
+
+    @extend_schema(**schema.PORTAL)
+    @action(detail=False, methods=["post"])
+    def portal(self, request: Request) -> Response:
+        """Get the address of Stripe's page for cards, invoices and the subscription, good for some minutes."""
+        return Response({"portalUrl": subscriptions.open_portal(user_of(request))})
+
+
+class PortalLinkView(APIView):
+    """Where the links of mails lead."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponseBase:
+        user = portal_links.read(request.query_params.get("token", ""))
+        if user is None:
+            raise MailTokenInvalid()
+        return HttpResponseRedirect(subscriptions.open_portal(user))
+
+
+class WebhookView(APIView):
+    """Stripe's own door: who comes in is told by the signature."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (Unthrottled,)
+
+    @extend_schema(**schema.WEBHOOK)
+    def post(self, request: Request) -> Response:
+        """Take an event from Stripe. Anything but 200 has it sent again."""
+        payload = request._request.read(webhooks.LARGEST_BODY + 1)
+        if len(payload) > webhooks.LARGEST_BODY:
+            raise PayloadTooLarge(f"An event has {webhooks.LARGEST_BODY} bytes at most.")
+        webhooks.handle(webhooks.read(payload, request.headers.get("Stripe-Signature", "")))
+        return Response({"message": "Thank you."})

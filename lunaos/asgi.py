@@ -22,23 +22,29 @@ from lunaos import loop  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
+ASKS_STRIPE = re.compile(r"/billing/(webhook|checkout|change|cancel|resume|portal|portal/open|success)\Z")
 HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
 
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with one pool of threads a process, and a small one for what hashes passwords.
+    """Django's handler with one pool of threads a process, and small ones for hashing and for Stripe.
 
     Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
     """
 
     threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
     hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
+    stripe_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="stripe")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         loop.adopt()
-        hashes = scope["method"] in ("POST", "DELETE") and HASHES_PASSWORDS.match(scope["path"])
-        async with ThreadSensitiveContext(executor=self.hashing_threads if hashes else self.threads):
+        async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
             await self.handle(scope, receive, send)
+
+    def _threads_for(self, method: str, path: str) -> ThreadPoolExecutor:
+        if method in ("POST", "DELETE") and HASHES_PASSWORDS.match(path):
+            return self.hashing_threads
+        return self.stripe_threads if ASKS_STRIPE.match(path) else self.threads
 
 
 def leave() -> "Deferred[None]":

@@ -1,6 +1,7 @@
 """What a process refuses to start with. The floor of the settings: it imports nothing of the project."""
 
 import ipaddress
+import re
 from collections.abc import Iterator, Sequence
 from urllib.parse import SplitResult, urlsplit
 
@@ -10,6 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 # What Django's own check asks for (security.W009); the prefix marks a key that `startproject` has written.
 SECRET_CHARACTERS, SECRET_DISTINCT_CHARACTERS = 50, 5
 INSECURE_PREFIX = "django-insecure-"
+STRIPE_HOST = "https://api.stripe.com"
+STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_[A-Za-z0-9]{10,250}")
 MAKE_ONE = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
 MAKE_A_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
 
@@ -29,6 +32,38 @@ def require(
     ]
     if complaints:
         raise ImproperlyConfigured("\n".join(complaints))
+
+
+def is_live(stripe_key: str) -> bool:
+    """Whether money moves with a key: its second word says so (docs.stripe.com/keys)."""
+    return stripe_key.split("_")[1:2] == ["live"]
+
+
+def require_stripe(*, debug: bool, secret_key: str, webhook_secrets: Sequence[str], api_host: str) -> None:
+    """Refuse half a configuration of billing, and one that would mix play with money; no secret is shown.
+
+    Raises:
+        ImproperlyConfigured: with all that is wrong, one line each.
+    """
+    if complaints := list(_of_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
+        raise ImproperlyConfigured("\n".join(complaints))
+
+
+def _of_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *, debug: bool) -> Iterator[str]:
+    if bool(secret_key) != bool(webhook_secrets):
+        missing = "STRIPE_WEBHOOK_SECRETS" if secret_key else "STRIPE_SECRET_KEY"
+        yield f"Billing is configured by half: set {missing} too, or neither."
+    if secret_key and not STRIPE_KEY.fullmatch(secret_key):
+        yield "STRIPE_SECRET_KEY is no secret or restricted key of Stripe's, as sk_test_… or rk_live_…."
+    if not all(secret.startswith("whsec_") for secret in webhook_secrets):
+        yield "STRIPE_WEBHOOK_SECRETS are signing secrets of endpoints, whsec_…."
+    host = _split(api_host)
+    if host is None:
+        yield "STRIPE_API_HOST is no URL of a host."
+    elif api_host != STRIPE_HOST and (is_live(secret_key) or not _is_loopback(host.hostname or "")):
+        yield "STRIPE_API_HOST is for a double on this machine's loopback, beside a test key."
+    if debug and is_live(secret_key):
+        yield "A live STRIPE_SECRET_KEY has no place where DJANGO_DEBUG is on."
 
 
 def _of_secret(secret_key: str, *, debug: bool) -> Iterator[str]:

@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
+    "billing.stripe_tables.apps.StripeTablesConfig",
     "accounts",
     "billing",
     "apikeys",
@@ -150,8 +151,12 @@ CELERY_BEAT_SCHEDULE = {
     "note-audit-head": {"task": "web.tasks.note_audit_head", "schedule": crontab(hour=0, minute=1)},
     "forget-expired": {"task": "web.tasks.forget_expired", "schedule": crontab(minute=37)},
     "finish-erasures": {"task": "web.tasks.finish_erasures", "schedule": 60.0, "options": {"expires": 60}},
+    "settle-due": {"task": "billing.beat.settle_due", "schedule": 60.0, "options": {"expires": 60}},
+    "reconcile-billing": {"task": "billing.beat.reconcile", "schedule": crontab(minute=41)},
+    "forget-webhook-events": {"task": "billing.beat.forget_events", "schedule": crontab(hour=3, minute=27)},
     "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
+CELERY_IMPORTS = ["billing.beat"]  # above the services that enqueue tasks
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 
 # -- Accounts and tokens ---------------------------------------------------------------------------------------------
@@ -334,6 +339,21 @@ RAG_WAIT_S = env.float("LUNAOS_RAG_WAIT_S", default=30.0)  # for a worker, befor
 RAG_MAX_BODY_BYTES = env.int("LUNAOS_RAG_MAX_BODY_BYTES", default=64 * 2**20)
 RAG_PASSAGE_TOKENS = env.int("LUNAOS_RAG_PASSAGE_TOKENS", default=2000)  # of quoted code in a prompt, at the most
 RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
+
+# -- Billing: Stripe -------------------------------------------------------------------------------------------------
+STRIPE_KEY = env.str("STRIPE_SECRET_KEY", default="")  # by another name than dj-stripe reads: it would store it
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # all are good: to rotate, add the new one
+STRIPE_HOST = env.str("STRIPE_API_HOST", default="https://api.stripe.com").rstrip("/")
+STRIPE_API_VERSION = "2026-05-27.dahlia"  # the endpoint at Stripe is registered at the same one
+STRIPE_LIVE_MODE = safety.is_live(STRIPE_KEY)
+safety.require_stripe(debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST)
+BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/billing/success"
+BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/billing/cancelled"
+STRIPE_THREADS = env.int("LUNAOS_STRIPE_THREADS", default=4)  # requests at once that may wait for Stripe
+PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+# dj-stripe's own migrations take half a minute: this is what they come to (docs/adr/0020).
+MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")

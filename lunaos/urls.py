@@ -10,7 +10,7 @@ from rest_framework.routers import SimpleRouter
 from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
 from agents.views import AgentViewSet, ProviderViewSet
 from apikeys.views import ApiKeyViewSet
-from billing.views import BillingViewSet
+from billing.views import BillingViewSet, PortalLinkView, WebhookView
 from chains.views import ChainRunViewSet, ChainViewSet
 from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
@@ -37,6 +37,10 @@ router.register("runs", ChainRunViewSet, basename="chain-runs")
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(url="/docs")),
     path("health", web.HealthView.as_view()),
+    path("billing/webhook", WebhookView.as_view()),
+    path("billing/portal/open", PortalLinkView.as_view()),
+    path("billing/success", web.CheckoutDoneView.as_view()),
+    path("billing/cancelled", web.CheckoutCancelledView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),

@@ -1,9 +1,12 @@
 """What belongs to no domain: health, and the answer to unknown paths."""
 
+import logging
 from functools import lru_cache
 from typing import Any
 
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
@@ -11,12 +14,15 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from billing import checkouts
 from billing.throttles import Unthrottled
 from lunaos.api import json
 from lunaos.api.exceptions import BadRequest, plain_response
 from lunaos.errors import LunaError, NotFound
 from web import health
 from web.serializers import HealthSerializer
+
+logger = logging.getLogger(__name__)
 
 
 class HealthView(APIView):
@@ -56,6 +62,32 @@ class UnknownPathView(APIView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         raise NotFound()
+
+
+class CheckoutDoneView(APIView):
+    """Where Stripe sends people who have paid. Coming here gives nothing; it has Stripe asked at once."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        try:
+            checkouts.arrived(request.query_params.get("session_id", ""))
+        except (LunaError, OperationalError) as e:  # the event will come all the same
+            logger.info("After checkout Stripe could not be asked: %s", e)
+        return render(request._request, "billing/success.html")
+
+
+class CheckoutCancelledView(APIView):
+    """Where Stripe sends people who have changed their mind."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        return render(request._request, "billing/cancelled.html")
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

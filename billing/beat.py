@@ -1,0 +1,35 @@
+"""What time does to money, called by beat; above tasks, which services enqueue."""
+
+import logging
+
+from celery import shared_task
+
+from billing import gateway, reconciliation, services
+from billing.errors import BillingUnavailable
+from billing.models import WebhookEvent
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task
+def settle_due() -> None:
+    """End grants whose time has come, and tiers whose payment is due for too long."""
+    services.settle_due()
+
+
+@shared_task
+def reconcile() -> None:
+    """Compare with Stripe, where there is one."""
+    if not gateway.is_configured():
+        return
+    try:
+        for difference in reconciliation.run():
+            logger.warning("A customer was not up to date: %s", difference)
+    except BillingUnavailable:
+        logger.warning("Stripe is out of reach; the next comparison is in an hour.")
+
+
+@shared_task
+def forget_events() -> None:
+    """Drop the ids of events that Stripe repeats no more."""
+    WebhookEvent.objects.expired().delete()

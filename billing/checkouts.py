@@ -1,0 +1,83 @@
+"""Checkout: a page at Stripe on which a user subscribes. Paying on it gives nothing by itself; Stripe's word does."""
+
+import re
+from dataclasses import dataclass
+
+from django.db import transaction
+from djstripe.models import Customer
+
+from accounts import audit, idempotency
+from accounts.audit import Action
+from accounts.idempotency import Once
+from accounts.models import User
+from billing import customers, gateway, locks, plans, standing, sync
+from billing.errors import AlreadySubscribed
+
+SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A page to pay on.
+
+    Args:
+        replayed: it is the answer to an earlier request with the same idempotency key.
+    """
+
+    session_id: str
+    url: str
+    replayed: bool = False
+
+
+def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
+    """Make a page on which a user may subscribe; the only one that can be paid on.
+
+    Raises:
+        AlreadySubscribed: there is a subscription; change that.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        IdempotencyConflict: the key was used for another request.
+    """
+    with gateway.hurried():
+        customer = customers.ensure(user)
+        with transaction.atomic():
+            if once and (earlier := idempotency.claim(user=user, once=once, result="")):
+                session_id, url = earlier.split(" ", 1)
+                return Checkout(session_id, url, replayed=True)
+            made = _make(user, customer, tier)
+            if once:
+                idempotency.replace(user=user, once=once, result=f"{made.session_id} {made.url}")
+    return made
+
+
+def arrived(session_id: str) -> None:
+    """Bring the customer of a session up to date: the page after checkout may be quicker than the event.
+
+    Raises:
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+    """
+    if not SESSION_ID.fullmatch(session_id):
+        return
+    with gateway.hurried():
+        try:
+            session = gateway.checkout(session_id)
+        except gateway.Missing:
+            return
+        if session.customer and session.status == "complete":
+            with transaction.atomic():
+                sync.customer(gateway.id_of(session.customer))
+
+
+def _make(user: User, customer: Customer, tier: str) -> Checkout:
+    locks.hold(customer.id, hurried=True)
+    found = gateway.subscriptions(customer.id)
+    sync.update(customer, found)
+    if any(subscription.status not in standing.ENDED for subscription in found):
+        raise AlreadySubscribed()
+    price_id = plans.price_of(tier)
+    for session in gateway.open_checkouts(customer.id):
+        if session.url and gateway.note(session, gateway.PRICE_KEY) == price_id:
+            return Checkout(session.id, session.url)
+        gateway.expire_checkout(session.id)
+    session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
+    audit.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
+    return Checkout(session.id, session.url or "")

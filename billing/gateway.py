@@ -1,0 +1,300 @@
+"""All that is said to Stripe. Nothing else of the platform calls it, and dj-stripe is not given the key."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
+from typing import Protocol
+from uuid import UUID
+
+import requests
+import stripe
+from django.conf import settings
+from stripe.checkout import Session
+from stripe.params.checkout import SessionCreateParams
+
+from billing.errors import BillingConflict, BillingNotConfigured, BillingUnavailable, PaymentRefused
+
+logger = logging.getLogger(__name__)
+PATIENT_S = 10.0  # of a request to Stripe where nobody waits, or money moves
+HURRIED_S = 1.8  # where a person waits for an answer: what takes longer is out of reach
+RETRY_AFTER_S = 30
+PAGE = 100  # Stripe's largest
+USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # our names in metadata at Stripe
+
+_hurried: ContextVar[bool] = ContextVar("hurried", default=False)
+
+
+class Missing(Exception):
+    """Stripe knows no such object."""
+
+
+class _Identified(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+def id_of(reference: "str | _Identified") -> str:
+    """Of an object that Stripe gave whole, or by its id."""
+    return reference if isinstance(reference, str) else reference.id
+
+
+def note(annotated: "stripe.Customer | Session", name: str) -> str:
+    """One of the notes that we have put on an object; empty where there is none."""
+    return str(annotated["metadata"].to_dict().get(name, "")) if annotated["metadata"] else ""
+
+
+def is_configured() -> bool:
+    """Whether there is a key."""
+    return bool(settings.STRIPE_KEY)
+
+
+@contextmanager
+def hurried() -> Iterator[None]:
+    """Within the block a person waits, so that each request to Stripe has HURRIED_S and no second try."""
+    token = _hurried.set(True)
+    try:
+        yield
+    finally:
+        _hurried.reset(token)
+
+
+# -- Customers and their subscriptions -------------------------------------------------------------------------------
+
+
+def create_customer(*, user_id: UUID, email: str, name: str) -> stripe.Customer:
+    """The customer of a user; asked for again within a day, Stripe gives the same one."""
+    with _translated():
+        return _client().v1.customers.create(
+            {"email": email, "name": name, "metadata": {USER_KEY: str(user_id)}},
+            {"idempotency_key": f"customer-{user_id}"},
+        )
+
+
+def customer(customer_id: str) -> stripe.Customer:
+    """Raises Missing."""
+    with _translated():
+        return _client().v1.customers.retrieve(customer_id)
+
+
+def subscriptions(customer_id: str) -> list[stripe.Subscription]:
+    """All that a customer has or had; empty for one that is deleted."""
+    with _translated():
+        found = _client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": PAGE})
+        return list(found.auto_paging_iter())
+
+
+def all_subscriptions() -> Iterator[stripe.Subscription]:
+    """Everybody's, page by page, as they come."""
+    with _translated():
+        yield from _client().v1.subscriptions.list({"status": "all", "limit": PAGE}).auto_paging_iter()
+
+
+def open_invoices(subscription_id: str) -> list[stripe.Invoice]:
+    """What is not paid of a subscription."""
+    with _translated():
+        found = _client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": PAGE})
+        return list(found.auto_paging_iter())
+
+
+def invoice(invoice_id: str) -> stripe.Invoice:
+    """Raises Missing."""
+    with _translated():
+        return _client().v1.invoices.retrieve(invoice_id)
+
+
+# -- What customers do -----------------------------------------------------------------------------------------------
+
+
+def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str) -> Session:
+    """A page at Stripe on which a customer subscribes."""
+    wanted: SessionCreateParams = {
+        "mode": "subscription",
+        "customer": customer_id,
+        "client_reference_id": str(user_id),
+        "line_items": [{"price": price_id, "quantity": 1}],
+        "allow_promotion_codes": True,
+        "success_url": _with_session_id(settings.BILLING_SUCCESS_URL),
+        "cancel_url": settings.BILLING_CANCEL_URL,
+        "metadata": {TIER_KEY: tier, PRICE_KEY: price_id},
+    }
+    with _translated():
+        return _client().v1.checkout.sessions.create(wanted)
+
+
+def open_checkouts(customer_id: str) -> list[Session]:
+    """Pages that could still be paid on."""
+    with _translated():
+        found = _client().v1.checkout.sessions.list({"customer": customer_id, "status": "open", "limit": PAGE})
+        return list(found.auto_paging_iter())
+
+
+def checkout(session_id: str) -> Session:
+    """Raises Missing."""
+    with _translated():
+        return _client().v1.checkout.sessions.retrieve(session_id)
+
+
+def expire_checkout(session_id: str) -> None:
+    """Let nobody pay on that page any more."""
+    with _translated():
+        _client().v1.checkout.sessions.expire(session_id)
+
+
+def cancel_at_period_end(subscription_id: str) -> None:
+    """End a subscription with the period that is paid."""
+    with _translated():
+        _client().v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True})
+
+
+def resume(subscription: stripe.Subscription) -> None:
+    """Let a subscription go on that was to end; the portal sets the time instead of the flag, and Stripe takes one."""
+    with _translated():
+        if subscription.cancel_at_period_end:
+            _client().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
+        else:
+            _client().v1.subscriptions.update(subscription.id, {"cancel_at": ""})
+
+
+def cancel_now(subscription_id: str) -> None:
+    """End a subscription at once; one that has ended stays so."""
+    with _translated():
+        try:
+            _client().v1.subscriptions.cancel(subscription_id)
+        except stripe.InvalidRequestError as e:
+            if e.code != "resource_missing":  # which is what Stripe says of one that was canceled before
+                raise
+
+
+def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> None:
+    """Change to another price at once and charge the difference; without the payment nothing changes."""
+    with _translated():
+        _client(money_moves=True).v1.subscriptions.update(
+            subscription_id,
+            {
+                "items": [{"id": item_id, "price": price_id}],
+                "proration_behavior": "always_invoice",
+                "payment_behavior": "pending_if_incomplete",
+            },
+        )
+
+
+def schedule_price(subscription: stripe.Subscription, *, price_id: str) -> None:
+    """Change to another price when the period that is paid ends."""
+    with _translated():
+        schedules = _client().v1.subscription_schedules
+        schedule = schedules.create({"from_subscription": subscription.id})
+        paid = schedule.phases[0]
+        schedules.update(
+            schedule.id,
+            {
+                "end_behavior": "release",
+                "phases": [
+                    {
+                        "items": [{"price": id_of(item.price), "quantity": 1} for item in paid.items],
+                        "start_date": paid.start_date,
+                        "end_date": paid.end_date,
+                    },
+                    {"items": [{"price": price_id, "quantity": 1}], "proration_behavior": "none"},
+                ],
+            },
+        )
+
+
+def release_schedule(schedule_id: str) -> None:
+    """Let a subscription go on as it is, whatever was planned."""
+    with _translated():
+        _client().v1.subscription_schedules.release(schedule_id)
+
+
+def create_portal(customer_id: str) -> str:
+    """The address of Stripe's page for a customer, good for some minutes."""
+    with _translated():
+        portal = _client().v1.billing_portal.sessions.create(
+            {"customer": customer_id, "return_url": settings.PUBLIC_URL}
+        )
+        return portal.url
+
+
+# -- Products and prices ---------------------------------------------------------------------------------------------
+
+
+def prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
+    """Those that are on sale under these keys."""
+    with _translated():
+        found = _client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": PAGE})
+        return list(found.auto_paging_iter())
+
+
+def create_product(*, tier: str, name: str) -> str:
+    """Returns the product's id."""
+    with _translated():
+        return _client().v1.products.create({"name": name, "metadata": {TIER_KEY: tier}}).id
+
+
+def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> str:
+    """A price in USD a month, which takes the lookup key from whichever has it; returns its id."""
+    with _translated():
+        return (
+            _client()
+            .v1.prices.create(
+                {
+                    "product": product_id,
+                    "currency": "usd",
+                    "unit_amount": cents,
+                    "recurring": {"interval": "month"},
+                    "lookup_key": lookup_key,
+                    "transfer_lookup_key": True,
+                    "metadata": {TIER_KEY: tier},
+                }
+            )
+            .id
+        )
+
+
+# -- The client ------------------------------------------------------------------------------------------------------
+
+
+def _client(*, money_moves: bool = False) -> stripe.StripeClient:
+    if not is_configured():
+        raise BillingNotConfigured()
+    hurried = _hurried.get() and not money_moves
+    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, HURRIED_S if hurried else PATIENT_S, int(not hurried))
+
+
+@lru_cache(maxsize=8)
+def _made(key: str, host: str, timeout_s: float, retries: int) -> stripe.StripeClient:
+    session = requests.Session()
+    session.max_redirects = 0  # the key goes to no other host
+    return stripe.StripeClient(
+        key,
+        stripe_version=settings.STRIPE_API_VERSION,
+        base_addresses={"api": host},
+        http_client=stripe.RequestsClient(timeout=timeout_s, session=session),
+        max_network_retries=retries,
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Stripe's errors become ours, once; none of them shows the key."""
+    try:
+        yield
+    except (stripe.AuthenticationError, stripe.PermissionError) as e:
+        logger.critical("Stripe refuses our key: %s", e.user_message)
+        raise BillingUnavailable(retry_after=RETRY_AFTER_S) from e
+    except stripe.CardError as e:
+        raise PaymentRefused(e.user_message) from e
+    except stripe.InvalidRequestError as e:
+        if e.code == "resource_missing":
+            raise Missing(e.param) from e
+        logger.exception("Stripe refuses a request")
+        raise BillingConflict() from e
+    except stripe.StripeError as e:
+        logger.warning("Stripe is out of reach: %s", type(e).__name__)
+        raise BillingUnavailable(retry_after=RETRY_AFTER_S) from e
+
+
+def _with_session_id(url: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}session_id={{CHECKOUT_SESSION_ID}}"

@@ -1,0 +1,24 @@
+"""`manage.py reconcile_billing`"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from billing import reconciliation
+from lunaos.errors import LunaError
+
+
+class Command(BaseCommand):
+    help = "Compare subscriptions with Stripe, mend what differs, and print it."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            differences = list(reconciliation.run())
+        except LunaError as e:
+            raise CommandError(str(e)) from e
+        for each in differences:
+            done = (
+                f"NOT MENDED: {each.error}" if each.error else f"tier {each.tier_before or '-'} -> {each.tier or '-'}"
+            )
+            self.stdout.write(f"{each.customer_id}: {each.before or '-'} -> {each.after or '-'}, {done}")
+        self.stdout.write(f"{len(differences)} customers differed.")

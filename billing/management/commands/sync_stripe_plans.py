@@ -1,0 +1,22 @@
+"""`manage.py sync_stripe_plans`"""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from billing import gateway, plans
+from lunaos.errors import LunaError
+
+
+class Command(BaseCommand):
+    help = (
+        "Make a product and a price at Stripe for each tier that costs something, by what the tiers in the admin say."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            found = plans.sync_plans()
+        except (LunaError, gateway.Missing) as e:
+            raise CommandError(str(e)) from e
+        for plan in found:
+            self.stdout.write(f"{plan.tier}: {plan.price_id} as {plan.lookup_key}{' (new)' if plan.made else ''}")

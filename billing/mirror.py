@@ -1,0 +1,121 @@
+"""Rows of what Stripe said last, in dj-stripe's tables, reduced to what billing needs (docs/adr/0020).
+
+dj-stripe's own synchronising is not used: it fetches what an object refers to by itself, without our time limits, and
+stores the secret key. Callers hold the customer's lock.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from djstripe.models import Customer, Invoice, Subscription
+
+from accounts.models import User
+
+SUBSCRIPTION_FIELDS = (
+    *("id", "object", "customer", "status", "created", "start_date", "trial_end", "schedule", "latest_invoice"),
+    *("cancel_at", "cancel_at_period_end", "canceled_at", "ended_at"),
+)
+ITEM_FIELDS = ("id", "quantity", "current_period_start", "current_period_end")
+PRICE_FIELDS = ("id", "lookup_key", "metadata", "unit_amount", "currency")
+INVOICE_FIELDS = (
+    *("id", "object", "customer", "status", "number", "created", "currency", "billing_reason", "attempt_count"),
+    *("amount_due", "amount_paid", "period_start", "period_end"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a row said before, and says now; empty where there was none.
+
+    Args:
+        before, after: Stripe's statuses.
+        attempts_before, attempts: at collecting an invoice.
+    """
+
+    id: str
+    before: str
+    after: str
+    attempts_before: int = 0
+    attempts: int = 0
+
+
+def customer_of(user: User) -> Customer | None:
+    """The user's customer at Stripe, where there is one."""
+    return Customer.objects.filter(subscriber=user).order_by("djstripe_created").first()
+
+
+def store_customer(found: stripe.Customer, user: User) -> Customer:
+    """Remember whose a customer is; of the person only the address, for staff to search by."""
+    fields = {"subscriber": user, "email": user.email, **_common(found)}
+    row, _ = Customer.objects.update_or_create(id=found.id, defaults=fields)
+    return row
+
+
+def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]) -> list[Change]:
+    """Remember a customer's subscriptions; one that Stripe does not list any more is gone, and so canceled."""
+    before = {row.id: row.stripe_data["status"] for row in customer.subscriptions.all()}
+    changes = []
+    for subscription in found:
+        Subscription.objects.update_or_create(
+            id=subscription.id,
+            defaults={"customer": customer, "stripe_data": reduced(subscription), **_common(subscription)},
+        )
+        changes.append(Change(subscription.id, before.pop(subscription.id, ""), subscription.status))
+    return changes + [_lost(customer, gone, status) for gone, status in before.items()]
+
+
+def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -> Change:
+    """Remember an invoice, and what it was for.
+
+    Args:
+        tier: that it pays for; None where that cannot be told.
+    """
+    row = Invoice.objects.filter(id=found.id).first()
+    before = row.stripe_data if row else {}
+    kept = _picked(found.to_dict(), INVOICE_FIELDS) | {"tier": tier, "subscription": subscription_of(found)}
+    Invoice.objects.update_or_create(
+        id=found.id, defaults={"customer": customer, "stripe_data": kept, **_common(found)}
+    )
+    return Change(
+        found.id, before.get("status") or "", kept["status"], before.get("attempt_count", 0), kept["attempt_count"]
+    )
+
+
+def subscription_of(invoice: stripe.Invoice) -> str | None:
+    """The id of the subscription that an invoice is for."""
+    details = invoice.parent.subscription_details if invoice.parent else None
+    reference = details.subscription if details else None
+    return reference.id if isinstance(reference, stripe.Subscription) else reference
+
+
+def forget(customer: Customer) -> None:
+    """Take out what tells who it was; amounts stay for the books, under Stripe's ids."""
+    fields: dict[str, Any] = {"subscriber": None, "email": "", "stripe_data": {}, "metadata": None}
+    Customer.objects.filter(pk=customer.pk).update(date_purged=datetime.now(UTC), **fields)
+
+
+def _lost(customer: Customer, subscription_id: str, before: str) -> Change:
+    row = customer.subscriptions.get(id=subscription_id)
+    row.stripe_data["status"] = "canceled"
+    row.save(update_fields=["stripe_data"])
+    return Change(subscription_id, before, "canceled")
+
+
+def reduced(found: stripe.Subscription) -> dict[str, Any]:
+    """What is kept of a subscription."""
+    data = found.to_dict()
+    items = [
+        _picked(item, ITEM_FIELDS) | {"price": _picked(item["price"], PRICE_FIELDS)} for item in data["items"]["data"]
+    ]
+    return _picked(data, SUBSCRIPTION_FIELDS) | {"items": {"data": items}}
+
+
+def _common(found: "stripe.Customer | stripe.Subscription | stripe.Invoice") -> dict[str, Any]:
+    return {"livemode": found.livemode, "created": datetime.fromtimestamp(found.created or 0, UTC)}
+
+
+def _picked(data: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: data[name] for name in names if name in data}

@@ -1,0 +1,123 @@
+"""Where a user stands, from what Stripe said last: the same for staff, for the API, and for the tier (BILLING.md)."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from djstripe.models import Customer, Invoice
+from djstripe.models import Subscription as Row
+
+from accounts.models import User
+from billing import tiers
+from billing.gateway import TIER_KEY
+
+PAID = ("active", "trialing")
+ENDED = ("canceled", "incomplete_expired")  # for ever
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One of a user's subscriptions.
+
+    Args:
+        status: Stripe's.
+        tier: what its price stands for; None for a price that is not of a tier.
+        period_start, period_end: of the period that is paid or due; of several items the latest.
+        cancels: it ends with the period.
+        unpaid_since: when the oldest invoice that is open was made; None where all are paid.
+    """
+
+    id: str
+    status: str
+    tier: str | None
+    period_start: datetime
+    period_end: datetime
+    created_at: datetime
+    cancels: bool = False
+    unpaid_since: datetime | None = None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it may still be charged for."""
+        return self.status not in ENDED
+
+    def counts(self, now: datetime) -> bool:
+        """Whether it gives its tier at this moment."""
+        if self.status in PAID:
+            return True
+        since = self.unpaid_since or self.period_start
+        return self.status == "past_due" and now - since < settings.PAYMENT_GRACE
+
+
+def of_user(user: User) -> list[Subscription]:
+    """All that a user has or had, the newest first."""
+    rows = Row.objects.filter(customer__subscriber=user).order_by("-created", "-djstripe_id")
+    return of_rows(rows)
+
+
+def of_customer(customer: Customer) -> list[Subscription]:
+    """The same of one customer."""
+    return of_rows(customer.subscriptions.order_by("-created", "-djstripe_id"))
+
+
+def of_rows(rows: Iterable[Row]) -> list[Subscription]:
+    """Mirrored rows as what they mean."""
+    rows = list(rows)
+    unpaid = _unpaid(row.id for row in rows if row.stripe_data["status"] == "past_due")
+    return [_read(row, unpaid.get(row.id)) for row in rows]
+
+
+def shown(subscriptions: list[Subscription]) -> Subscription | None:
+    """The one that a person means by "my subscription": of the live ones the highest, and of those the newest."""
+    live = [subscription for subscription in subscriptions if subscription.is_live]
+    return max(live, key=lambda each: (each.status in PAID, _rank(each), each.created_at), default=None)
+
+
+def tier_of(price: dict[str, Any]) -> str | None:
+    """The tier that a price stands for: by its lookup key, or what it was made for where that key has moved on."""
+    for tier in tiers.everything():
+        if tier.lookup_key and tier.lookup_key == price.get("lookup_key"):
+            return tier.name
+    made_for = (price.get("metadata") or {}).get(TIER_KEY)
+    return made_for if made_for in tiers.names() else None
+
+
+def tier_of_items(data: dict[str, Any]) -> str | None:
+    """The highest tier of a subscription's items."""
+    found = [tier for item in data["items"]["data"] if (tier := tier_of(item["price"]))]
+    return max(found, key=lambda tier: tiers.of(tier).rank, default=None)
+
+
+def _rank(subscription: Subscription) -> int:
+    return tiers.of(subscription.tier).rank if subscription.tier else -1
+
+
+def _read(row: Row, unpaid_since: datetime | None) -> Subscription:
+    data = row.stripe_data
+    items = data["items"]["data"]
+    return Subscription(
+        id=row.id,
+        status=data["status"],
+        tier=tier_of_items(data),
+        period_start=_time(max((item["current_period_start"] for item in items), default=data["created"])),
+        period_end=_time(max((item["current_period_end"] for item in items), default=data["created"])),
+        created_at=_time(data["created"]),
+        cancels=bool(data["cancel_at_period_end"] or data["cancel_at"]),
+        unpaid_since=unpaid_since,
+    )
+
+
+def _unpaid(subscription_ids: Iterable[str]) -> dict[str, datetime]:
+    ids = list(subscription_ids)
+    rows = Invoice.objects.filter(stripe_data__subscription__in=ids, stripe_data__status="open") if ids else ()
+    return {row.stripe_data["subscription"]: row.created for row in sorted(rows, key=_made_at, reverse=True)}
+
+
+def _made_at(row: Invoice) -> datetime:
+    return row.created
+
+
+def _time(seconds: int) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,123 @@
+"""What a customer has at Stripe becomes what the platform knows: lock, fetch, store, settle, tell.
+
+Whatever calls for it (an event, the page after checkout, a user's own change, the hourly comparison) is a hint that
+something may have changed; what counts is the state that Stripe then says (BILLING.md).
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+import stripe
+from djstripe.models import Customer
+
+from accounts import alarms, audit, outbox
+from accounts.audit import Action
+from accounts.models import User
+from billing import gateway, locks, mirror, services, standing, tasks
+from billing.mirror import Change
+
+
+def customer(customer_id: str, *, invoice_id: str | None = None) -> User | None:
+    """Bring a customer up to date, inside the transaction under way, which holds the customer's lock then.
+
+    Args:
+        invoice_id: one that is to be looked at as well.
+
+    Returns:
+        The user; None where the customer is nobody's, or a deleted user's.
+
+    Raises:
+        BillingUnavailable: Stripe cannot be asked; the transaction is to be undone.
+    """
+    locks.hold(customer_id)
+    known = _known(customer_id)
+    if known is None:
+        return None
+    if known.subscriber is None:
+        _end_all(known)
+        return None
+    update(known, gateway.subscriptions(customer_id), invoice_id=invoice_id)
+    return known.subscriber
+
+
+def update(customer: Customer, found: list[stripe.Subscription], *, invoice_id: str | None = None) -> None:
+    """Store what was found under the customer's lock, and draw the conclusions."""
+    user = customer.subscriber
+    changes = mirror.store_subscriptions(customer, found)
+    invoices = [*_unpaid_invoices(customer, found), *([gateway.invoice(invoice_id)] if invoice_id else [])]
+    paid_for = [mirror.store_invoice(customer, invoice, _tier_of(found, invoice)) for invoice in invoices]
+    services.settle(user)
+    _warn(customer)
+    for change in changes:
+        _tell_of_subscription(user, change)
+    for change in paid_for:
+        _tell_of_invoice(user, change)
+
+
+def _known(customer_id: str) -> Customer | None:
+    """The customer's row, made where the customer is one of ours that was never stored."""
+    row = Customer.objects.select_related("subscriber").filter(id=customer_id).first()
+    if row:
+        return row
+    try:
+        found = gateway.customer(customer_id)
+        user = User.objects.filter(pk=UUID(gateway.note(found, gateway.USER_KEY))).first()
+    except (gateway.Missing, ValueError):
+        user = None
+    if user is None:
+        alarms.sound("unknown_customer", "Stripe told of a customer who is no user.", customer_id=customer_id)
+        return None
+    return mirror.store_customer(found, user)
+
+
+def _end_all(customer: Customer) -> None:
+    """A deleted user has nothing left to pay for: what was begun while the account went is ended."""
+    for subscription in gateway.subscriptions(customer.id):
+        if subscription.status not in standing.ENDED:
+            alarms.sound("subscription_of_nobody", "A deleted user's subscription was ended.", id=subscription.id)
+            gateway.cancel_now(subscription.id)
+
+
+def _unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -> list[stripe.Invoice]:
+    """What is open of subscriptions that are past due, and what was open and may not be any more."""
+    behind = [subscription.id for subscription in found if subscription.status == "past_due"]
+    now_open = [invoice for subscription_id in behind for invoice in gateway.open_invoices(subscription_id)]
+    seen = {invoice.id for invoice in now_open}
+    before = customer.invoices.filter(stripe_data__status="open", stripe_data__subscription__in=behind)
+    stale = [row.id for row in before if row.id not in seen]
+    return now_open + [gateway.invoice(invoice_id) for invoice_id in stale]
+
+
+def _tier_of(found: Iterable[stripe.Subscription], invoice: stripe.Invoice) -> str | None:
+    of = mirror.subscription_of(invoice)
+    data = next((subscription.to_dict() for subscription in found if subscription.id == of), None)
+    return standing.tier_of_items(data) if data else None
+
+
+def _warn(customer: Customer) -> None:
+    """What should not be, is borne, and wants a look."""
+    live = [each for each in standing.of_customer(customer) if each.is_live]
+    ids = {"customer_id": customer.id, "subscription_ids": [each.id for each in live]}
+    if len(live) > 1:
+        alarms.sound("two_subscriptions", "A customer has more than one subscription.", **ids)
+    if any(each.tier is None for each in live):
+        alarms.sound("unknown_price", "A subscription's price is of no tier, and gives none.", **ids)
+
+
+def _tell_of_subscription(user: User, change: Change) -> None:
+    if change.before == change.after:
+        return
+    audit.record(
+        Action.SUBSCRIPTION_CHANGED, subject=user, subscription=change.id, before=change.before, after=change.after
+    )
+    if change.after in standing.ENDED and change.before not in ("", *standing.ENDED):
+        outbox.enqueue(tasks.send_subscription_ended, str(user.pk))
+
+
+def _tell_of_invoice(user: User, change: Change) -> None:
+    if change.after == "paid" != change.before:
+        audit.record(Action.PAYMENT_SUCCEEDED, subject=user, invoice=change.id)
+        outbox.enqueue(tasks.send_receipt, change.id)
+    elif change.after == "open" and change.attempts > change.attempts_before:
+        audit.record(Action.PAYMENT_FAILED, subject=user, invoice=change.id, attempt=change.attempts)
+        outbox.enqueue(tasks.send_payment_failed, change.id)
