@@ -7,7 +7,7 @@ from stripe_double.state import Object, World, new_id
 
 
 def create(world: World, sent: CustomerCreate) -> Object:
-    made = {
+    made: Object = {
         "id": new_id("cus"),
         "object": "customer",
         "address": None,

@@ -7,7 +7,6 @@ from pydantic import BeforeValidator, Field
 from stripe_double.params import Created, ListParams, Metadata, Nested, Number, Params, Proration, Text
 
 Status = Literal["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused"]
-STATUSES: tuple[str, ...] = Status.__args__
 
 
 class LineItem(Nested):
