@@ -1,6 +1,7 @@
 """Slow and failing answers, as a test orders them."""
 
 import asyncio
+import contextlib
 import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -68,9 +69,9 @@ class Running:
         async with self.met:
             self.waiting += 1
             self.met.notify_all()
-        await asyncio.sleep(self.fault.delay_s)
-        if self.fault.hold:
-            await self.released.wait()
+        with contextlib.suppress(TimeoutError):  # a delay, too, ends early when it is released
+            async with asyncio.timeout(None if self.fault.hold else self.fault.delay_s):
+                await self.released.wait()
         self.waiting -= 1
 
     async def until_waiting(self) -> None:

@@ -44,7 +44,7 @@ class Hand:
     def close(self) -> None:
         self._client.close()
 
-    def ask(self, method: str, route: str, **order: Any) -> Any:
+    def ask(self, method: str, route: str, /, **order: Any) -> Any:
         """The answer of a test route."""
         response = self._client.request(method, route, json=order if method == "POST" else None)
         response.raise_for_status()

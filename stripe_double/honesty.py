@@ -114,6 +114,9 @@ def _list_faults(value: Any, kind: Any, at: str) -> Iterator[str]:
 
 
 def _page_faults(value: Any, kind: Any, at: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{at}: {value!r} is no list of Stripe's"
+        return
     yield from (f"{at}.{name}: unknown" for name in value.keys() - IN_EVERY_LIST - MORE_IN_LISTS)
     yield from (f"{at}.{name}: missing" for name in IN_EVERY_LIST - value.keys())
     yield from _list_faults(value.get("data"), kind, f"{at}.data")

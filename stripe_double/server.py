@@ -33,8 +33,11 @@ async def _refusals(request: web.Request, handler: Handler) -> web.StreamRespons
 async def _deliver(app: web.Application) -> AsyncIterator[None]:
     app[DELIVERIES].take_undelivered()
     yield
-    app[FAULTS].clear()
     await app[DELIVERIES].stop()
+
+
+async def _release(app: web.Application) -> None:
+    app[FAULTS].clear()
 
 
 def application(
@@ -63,6 +66,7 @@ def application(
     app[FAULTS] = Faults()
     app[REQUESTS] = deque(maxlen=requests.KEPT)
     app.cleanup_ctx.append(_deliver)
+    app.on_shutdown.append(_release)
     for part in (controls, pages, api):
         part.add_to(app)
     return app
