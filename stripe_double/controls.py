@@ -140,7 +140,8 @@ async def release(request: web.Request) -> web.Response:
 
 
 async def requests(request: web.Request) -> web.Response:
-    return web.json_response({"requests": list(request.app[REQUESTS])})
+    seen = request.app[REQUESTS]
+    return web.json_response({"requests": [*seen]})
 
 
 async def reset(request: web.Request) -> web.Response:

@@ -78,7 +78,7 @@ class Double(Hand):
             wanted=self.wanted,
             pauses_s=self.pauses_s,
         )
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         self.connect(f"http://127.0.0.1:{runner.addresses[0][1]}", self.webhook_secret)

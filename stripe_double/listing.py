@@ -88,10 +88,10 @@ def _included(world: World, at: Object, name: str, whole: str) -> Object:
     """What an object only has when it is asked for."""
     if at.get("object") == "checkout.session" and name == "line_items":
         return line_items(world, at["id"])
-    if at.get("object") == "customer" and name == "subscriptions":
-        living = [each for each in world.all("subscription", customer=at["id"]) if each["status"] != "canceled"]
-        url = f"/v1/customers/{at['id']}/subscriptions"
-        return {"object": "list", "data": copy.deepcopy(living), "has_more": False, "url": url}
+    if at.get("object") == "customer" and name in ("sources", "subscriptions", "tax_ids"):
+        kept = world.all("subscription", customer=at["id"]) if name == "subscriptions" else []
+        living = [copy.deepcopy(each) for each in kept if each["status"] != "canceled"]
+        return {"object": "list", "data": living, "has_more": False, "url": f"/v1/customers/{at['id']}/{name}"}
     raise errors.Refusal(f"This property cannot be expanded ({whole}).", param="expand[0]")
 
 

@@ -10,7 +10,7 @@ from stripe_double.api import key_of
 
 KEPT = 1000
 KEY_PREFIX = len("sk_test_")
-REQUESTS: web.AppKey[deque[dict[str, Any]]] = web.AppKey("requests", deque)
+REQUESTS = web.AppKey("requests", deque[dict[str, Any]])
 
 
 async def note(request: web.Request) -> None:

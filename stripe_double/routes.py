@@ -97,6 +97,12 @@ def _session_lines(world: World, sent: params.ListParams, identifier: str) -> Ob
     return listing.page(world, shown["data"], sent, shown["url"])
 
 
+def _features(world: World, sent: params.ListParams, identifier: str) -> Object:
+    """Entitlements' features of a product, of which the double makes none."""
+    world.get("product", identifier)
+    return listing.page(world, [], sent, f"/v1/products/{identifier}/features")
+
+
 ONE, LIST = params.Params, params.ListParams
 PORTAL, SESSION = "/v1/billing_portal", "/v1/checkout/sessions"
 SCHEDULE = "/v1/subscription_schedules"
@@ -113,6 +119,7 @@ ROUTES: list[Route] = [
     ("GET", "/v1/products", params.ProductList, _many("product", "/v1/products", _products)),
     ("GET", "/v1/products/{id}", ONE, _one("product")),
     ("POST", "/v1/products/{id}", params.ProductUpdate, catalogue.update_product),
+    ("GET", "/v1/products/{id}/features", LIST, _features),
     ("POST", "/v1/prices", params.PriceCreate, catalogue.create_price),
     ("GET", "/v1/prices", params.PriceList, _many("price", "/v1/prices", _prices)),
     ("GET", "/v1/prices/{id}", ONE, _one("price")),

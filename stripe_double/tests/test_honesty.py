@@ -51,8 +51,14 @@ def walk(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     double.end_period(subscription.id)
     v1.subscription_schedules.release(schedule.id)
     double.set_card(customer, declined=True)
-    change = {"items": [{"id": item(subscription).id, "price": plans.team.id}], "proration_behavior": "always_invoice"}
-    v1.subscriptions.update(subscription.id, {**change, "payment_behavior": "pending_if_incomplete"})  # type: ignore[misc]
+    v1.subscriptions.update(
+        subscription.id,
+        {
+            "items": [{"id": item(subscription).id, "price": plans.team.id}],
+            "proration_behavior": "always_invoice",
+            "payment_behavior": "pending_if_incomplete",
+        },
+    )
     double.recover(subscription.id)
     double.fail_payment(subscription.id)
     double.fail_payment(subscription.id)

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import stripe
+from stripe.params.billing_portal import SessionCreateParams as PortalParams
 
 from stripe_double.double import Double
 from stripe_double.tests.cast import Plans, price_of
@@ -13,11 +14,11 @@ from stripe_double.tests.cast import Plans, price_of
 BANNER = "This is a double of Stripe on this machine. No money moves."
 
 
-def portal(client: stripe.StripeClient, customer: str, **more: str) -> str:
-    session = client.v1.billing_portal.sessions.create(
-        {"customer": customer, "return_url": "http://127.0.0.1:9/settings", **more}  # type: ignore[typeddict-item]
-    )
-    return urlsplit(session.url).path
+def portal(client: stripe.StripeClient, customer: str, configuration: str | None = None) -> str:
+    asked: PortalParams = {"customer": customer, "return_url": "http://127.0.0.1:9/settings"}
+    if configuration:
+        asked["configuration"] = configuration
+    return urlsplit(client.v1.billing_portal.sessions.create(asked).url).path
 
 
 def press(browser: httpx.Client, page: str, label: str) -> httpx.Response:

@@ -109,9 +109,10 @@ def test_it_goes_on_after_all(double: Double, client: stripe.StripeClient, plans
 def test_cancel_at_once(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     subscription = plans.subscribed(double)
     assert client.v1.subscriptions.cancel(subscription.id).status == "canceled"
-    listed = {"customer": str(subscription.customer)}
-    assert client.v1.subscriptions.list({"customer": listed["customer"]}).data == []
-    assert [each.id for each in client.v1.subscriptions.list({**listed, "status": "all"}).data] == [subscription.id]
+    customer = str(subscription.customer)
+    assert client.v1.subscriptions.list({"customer": customer}).data == []
+    listed = client.v1.subscriptions.list({"customer": customer, "status": "all"}).data
+    assert [each.id for each in listed] == [subscription.id]
     with pytest.raises(stripe.InvalidRequestError, match="No such subscription"):
         client.v1.subscriptions.cancel(subscription.id)
 

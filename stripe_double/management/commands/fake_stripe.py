@@ -36,7 +36,7 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         app = application(webhook_url=webhook_url, webhook_secret=webhook_secret, state=state)
-        runner = web.AppRunner(app, shutdown_timeout=1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", port).start()
         self.stdout.write(f"Double of Stripe ready on http://127.0.0.1:{port}")
