@@ -45,6 +45,12 @@ def class_of(value: dict[str, Any]) -> type | None:
     return getattr(importlib.import_module(module), name) if module else None
 
 
+def fields_of(value: dict[str, Any]) -> frozenset[str]:
+    """The names of the fields that an object of this kind may have."""
+    shape = class_of(value)
+    return frozenset(_hints(shape)) if shape else frozenset()
+
+
 def faults(value: dict[str, Any]) -> list[str]:
     """What is wrong with an object, a line each: unknown or missing fields, wrong kinds, values that are not listed."""
     shape = class_of(value)

@@ -3,7 +3,7 @@
 import copy
 from typing import Any
 
-from stripe_double import errors
+from stripe_double import errors, honesty
 from stripe_double.params import Created, ListParams
 from stripe_double.state import Object, World
 
@@ -84,14 +84,16 @@ def _object_of(world: World, value: Any) -> Any:
     return value
 
 
-def _included(world: World, at: Object, name: str, whole: str) -> Object:
-    """What an object only has when it is asked for."""
+def _included(world: World, at: Object, name: str, whole: str) -> Object | None:
+    """What an object only has when it is asked for; None where Stripe knows the field and the double leaves it out."""
     if at.get("object") == "checkout.session" and name == "line_items":
         return line_items(world, at["id"])
     if at.get("object") == "customer" and name in ("sources", "subscriptions", "tax_ids"):
         kept = world.all("subscription", customer=at["id"]) if name == "subscriptions" else []
         living = [copy.deepcopy(each) for each in kept if each["status"] != "canceled"]
         return {"object": "list", "data": living, "has_more": False, "url": f"/v1/customers/{at['id']}/{name}"}
+    if "object" not in at or name in honesty.fields_of(at):
+        return None
     raise errors.Refusal(f"This property cannot be expanded ({whole}).", param="expand[0]")
 
 

@@ -22,6 +22,7 @@ async def note(request: web.Request) -> None:
             "path": request.path,
             "params": forms.parse(text),
             "idempotency_key": request.headers.get("Idempotency-Key"),
+            "version": request.headers.get("Stripe-Version"),
             "authorization": key_of(request.headers)[:KEY_PREFIX],
         }
     )
