@@ -1,12 +1,24 @@
 """Parameters of subscriptions, of what sells and manages them, and of their schedules."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from stripe_double.params import Created, ListParams, Metadata, Nested, Number, Params, Proration, Text
+from stripe_double.params import Created, ListParams, Metadata, Nested, Params, Proration, Text
 
 Status = Literal["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused"]
+Feedback = Literal[
+    "customer_service",
+    "low_quality",
+    "missing_features",
+    "other",
+    "switched_service",
+    "too_complex",
+    "too_expensive",
+    "unused",
+]
+Element = TypeVar("Element")
+OrNothing = Annotated[list[Element], BeforeValidator(lambda value: value or [])]  # an empty one unsets the list
 
 
 class LineItem(Nested):
@@ -57,20 +69,7 @@ class ItemUpdate(Nested):
 
 class CancellationDetails(Nested):
     comment: Text = None
-    feedback: Annotated[
-        Literal[
-            "customer_service",
-            "low_quality",
-            "missing_features",
-            "other",
-            "switched_service",
-            "too_complex",
-            "too_expensive",
-            "unused",
-        ]
-        | None,
-        BeforeValidator(lambda value: value or None),
-    ] = None
+    feedback: Annotated[Feedback | None, BeforeValidator(lambda value: value or None)] = None
 
 
 class SubscriptionUpdate(Params):
@@ -151,48 +150,3 @@ class ScheduleList(ListParams):
 
     created: Created | None = None
     customer: str | None = None
-
-
-class PortalCreate(Params):
-    """billing_portal.SessionCreateParams"""
-
-    configuration: str | None = None
-    customer: str
-    flow_data: dict[str, Any] | None = None
-    locale: str | None = None
-    return_url: str | None = None
-
-
-class ConfigurationUpdate(Params):
-    """billing_portal.ConfigurationUpdateParams"""
-
-    active: bool = True
-    business_profile: dict[str, Any] | None = None
-    default_return_url: Text = None
-    features: dict[str, Any] | None = None
-    metadata: Metadata = None
-    name: Text = None
-
-
-class ConfigurationCreate(Params):
-    """billing_portal.ConfigurationCreateParams"""
-
-    business_profile: dict[str, Any] | None = None
-    default_return_url: Text = None
-    features: dict[str, Any]
-    metadata: Metadata = None
-    name: Text = None
-
-
-class ConfigurationList(ListParams):
-    """billing_portal.ConfigurationListParams"""
-
-    active: bool | None = None
-    is_default: bool | None = None
-
-
-class Timestamps(Nested):
-    """Not Stripe's: when a period begins and ends, for the controls."""
-
-    start: Number = None
-    end: Number = None

@@ -3,15 +3,9 @@
 from typing import Any
 
 from stripe_double import account, customers, errors, periods, schedules, subscriptions
-from stripe_double.merging import fields
-from stripe_double.params_subscriptions import (
-    ConfigurationCreate,
-    ConfigurationUpdate,
-    PortalCreate,
-    ScheduleCreate,
-    ScheduleUpdate,
-    SubscriptionUpdate,
-)
+from stripe_double.merging import merged
+from stripe_double.params_portal import ConfigurationCreate, ConfigurationUpdate, FlowData, PortalCreate
+from stripe_double.params_subscriptions import ScheduleCreate, ScheduleUpdate, SubscriptionUpdate
 from stripe_double.state import Object, World, new_id
 
 
@@ -37,16 +31,14 @@ def create(world: World, sent: PortalCreate) -> Object:
     return world.add(made, "billing_portal.session.created")
 
 
-def _flow(world: World, sent: dict[str, Any] | None) -> Object | None:
+def _flow(world: World, sent: FlowData | None) -> Object | None:
     if not sent:
         return None
-    kinds = ("subscription_cancel", "subscription_update", "subscription_update_confirm")
-    named = {kind: sent.get(kind) for kind in kinds}
-    for kind, of in named.items():
-        if of:
-            world.get("subscription", of.get("subscription", ""), param=f"flow_data[{kind}][subscription]")
-    after = {"hosted_confirmation": None, "redirect": None, "type": "portal_homepage"}
-    return {**named, "after_completion": sent.get("after_completion", after), "type": sent.get("type")}
+    values = sent.model_dump()
+    for kind in ("subscription_cancel", "subscription_update", "subscription_update_confirm"):
+        if of := values[kind]:
+            world.get("subscription", of["subscription"], param=f"flow_data[{kind}][subscription]")
+    return values
 
 
 def create_configuration(world: World, sent: ConfigurationCreate) -> Object:
@@ -65,24 +57,21 @@ def update_configuration(world: World, sent: ConfigurationUpdate, identifier: st
 
 
 def _configure(kept: Object, sent: ConfigurationCreate | ConfigurationUpdate) -> None:
-    values = fields(sent, kept)
-    _fill(kept["features"], values.pop("features", None) or {}, "features")
-    kept["business_profile"].update(values.pop("business_profile", None) or {})
-    kept.update(values)
+    values = sent.model_dump(exclude_unset=True, exclude={"expand", "metadata"})
+    if "metadata" in sent.model_fields_set:
+        values["metadata"] = merged(kept["metadata"], sent.metadata)
+    _fill(kept, values)
     for product in kept["features"]["subscription_update"]["products"] or []:
         product.setdefault("adjustable_quantity", {"enabled": False, "maximum": None, "minimum": 1})
 
 
-def _fill(kept: Object, sent: dict[str, Any], path: str) -> None:
-    """Features as they were sent, as strings, in the place and of the kind of what is kept."""
+def _fill(kept: Object, sent: dict[str, Any]) -> None:
+    """Put what was sent in its place; what was not sent stays."""
     for name, value in sent.items():
-        param = f"{path}[{name}]"
-        if name not in kept:
-            raise errors.Refusal(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
-        if isinstance(kept[name], dict):
-            _fill(kept[name], value, param)
+        if name != "metadata" and isinstance(value, dict):
+            _fill(kept[name], value)
         else:
-            kept[name] = value == "true" if isinstance(kept[name], bool) else value or []
+            kept[name] = value
 
 
 def allowed_prices(world: World, session: Object) -> list[Object]:

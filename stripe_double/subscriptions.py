@@ -54,6 +54,8 @@ def create(
     bill = [invoices.line(item) for item in made["items"]["data"]]
     invoice = invoices.create(world, made, reason="subscription_create", lines=bill)
     world.add(made, "customer.subscription.created")
+    with world.changing(world.objects[customer], "customer.updated") as owner:
+        owner["currency"] = made["currency"]
     invoices.pay(world, invoice)
     return made
 

@@ -8,7 +8,7 @@ from typing import Any, ForwardRef, get_args, get_type_hints
 import pytest
 import stripe
 
-from stripe_double import params, params_subscriptions
+from stripe_double import params, params_portal, params_subscriptions
 from stripe_double.params import Nested, Params
 from stripe_double.routes import ROUTES
 
@@ -63,7 +63,7 @@ def test_an_invented_one_is_found() -> None:
 
 
 def test_no_class_of_parameters_is_left_out() -> None:
-    modules: tuple[types.ModuleType, ...] = (params, params_subscriptions)
+    modules: tuple[types.ModuleType, ...] = (params, params_portal, params_subscriptions)
     named = {
         each
         for module in modules
