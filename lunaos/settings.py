@@ -73,6 +73,8 @@ INSTALLED_APPS = [
     "chains",
     "web",
 ]
+if DEBUG:  # `manage.py fake_stripe`, for a machine without Stripe: nothing that is deployed knows of it
+    INSTALLED_APPS += ["stripe_double"]
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
     "lunaos.api.middleware.security_headers",

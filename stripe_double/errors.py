@@ -1,0 +1,38 @@
+"""Stripe's errors, in its own shape."""
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """An answer that is an error.
+
+    Args:
+        message: for whoever reads the log.
+        status: of the HTTP answer.
+        code: Stripe's, such as `resource_missing`.
+        param: the parameter at fault, in brackets as it was sent.
+        kind: Stripe's type of error.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        code: str | None = None,
+        param: str | None = None,
+        kind: str = "invalid_request_error",
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.fields = {"type": kind, "message": message, "code": code, "param": param}
+
+    def body(self) -> dict[str, Any]:
+        return {"error": {name: value for name, value in self.fields.items() if value is not None}}
+
+
+def missing(kind: str, identifier: str, *, param: str = "id") -> Refusal:
+    """No object of this kind has the id; 404 where it was the path's, else 400."""
+    name = kind.removeprefix("billing_portal.").replace("_", " ").replace("checkout.", "checkout.")
+    status = 404 if param == "id" else 400
+    return Refusal(f"No such {name}: '{identifier}'", status=status, code="resource_missing", param=param)

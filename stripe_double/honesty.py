@@ -1,0 +1,147 @@
+"""Is an object of the double what Stripe would send? Held against the annotations of Stripe's own SDK.
+
+The SDK's classes are generated from Stripe's OpenAPI description: a field that is not `Optional` is always there, and
+a `Literal` lists what a field may say (the SDK adds `str`, for values to come; here only the list counts).
+"""
+
+import importlib
+import types
+import typing
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import stripe
+from stripe._object_classes import OBJECT_CLASSES
+from stripe._stripe_object import UntypedStripeObject
+
+STUB = {"id", "object", "deleted"}
+IN_EVERY_LIST = {"object", "data", "has_more", "url"}
+MORE_IN_LISTS = {"total_count"}  # Stripe sends it with an invoice's lines; the SDK's one class of lists leaves it out
+
+
+class _Names(dict[str, Any]):
+    """What the SDK's annotations name and only import for type checkers."""
+
+    def __missing__(self, name: str) -> Any:
+        if isinstance(found := getattr(stripe, name, None), type):
+            return found
+        if hasattr(typing, name):
+            raise KeyError(name)
+        return stripe.StripeObject  # of another module: the object's own `object` field finds its class
+
+
+@cache
+def _hints(shape: type) -> dict[str, Any]:
+    names = _Names(vars(importlib.import_module(shape.__module__)), **vars(shape))
+    own = {name: kind for name, kind in typing.get_type_hints(shape, localns=names).items() if not name.startswith("_")}
+    return {name: kind for name, kind in own.items() if name in shape.__annotations__ and name != "OBJECT_NAME"}
+
+
+def class_of(value: dict[str, Any]) -> type | None:
+    """The SDK's class of an object, by its `object` field."""
+    module, name = OBJECT_CLASSES.get(str(value.get("object")), ("", ""))
+    return getattr(importlib.import_module(module), name) if module else None
+
+
+def fields_of(value: dict[str, Any]) -> frozenset[str]:
+    """The names of the fields that an object of this kind may have."""
+    shape = class_of(value)
+    return frozenset(_hints(shape)) if shape else frozenset()
+
+
+def faults(value: dict[str, Any]) -> list[str]:
+    """What is wrong with an object, a line each: unknown or missing fields, wrong kinds, values that are not listed."""
+    shape = class_of(value)
+    if shape is None:
+        return [f"no class of the SDK is an {value.get('object')!r}"]
+    return list(_object_faults(value, shape, str(value["object"])))
+
+
+def _object_faults(value: Any, shape: type, at: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{at}: {value!r} is no object"
+        return
+    if value.get("deleted") is True:
+        yield from (f"{at}.{name}: unknown in what was deleted" for name in value.keys() - STUB)
+        return
+    shape = class_of(value) or shape
+    if shape is stripe.Event:
+        yield from faults(value["data"]["object"])
+    hints = _hints(shape)
+    yield from (f"{at}.{name}: unknown" for name in value.keys() - hints.keys())
+    yield from (f"{at}.{name}: missing" for name, kind in hints.items() if name not in value and not _optional(kind))
+    for name in value.keys() & hints.keys():
+        yield from _faults(value[name], hints[name], f"{at}.{name}")
+
+
+def _optional(kind: Any) -> bool:
+    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
+
+
+def _faults(value: Any, kind: Any, at: str) -> Iterator[str]:
+    origin = get_origin(kind)
+    if origin in (Union, types.UnionType):
+        yield from _union_faults(value, get_args(kind), at)
+    elif origin is Literal:
+        if value not in get_args(kind):
+            yield f"{at}: {value!r} is none of what Stripe says"
+    elif origin is list:
+        yield from _list_faults(value, get_args(kind)[0], at)
+    elif origin is stripe.ListObject:
+        yield from _page_faults(value, get_args(kind)[0], at)
+    elif origin is UntypedStripeObject:
+        yield from _open_faults(value, get_args(kind)[0], at)
+    elif isinstance(kind, type) and issubclass(kind, stripe.StripeObject):
+        yield from _object_faults(value, kind, at)
+    elif not _is(value, kind):
+        yield f"{at}: {value!r} is no {kind}"
+
+
+def _union_faults(value: Any, kinds: tuple[Any, ...], at: str) -> Iterator[str]:
+    """A value fits one of several kinds; where some are lists of literals, only they count for strings."""
+    if value is None and type(None) in kinds:
+        return
+    rest = [kind for kind in kinds if kind is not type(None)]
+    if isinstance(value, str) and any(get_origin(kind) is Literal for kind in rest):
+        rest = [kind for kind in rest if kind is not str]
+    found = [list(_faults(value, kind, at)) for kind in rest]
+    if [] not in found:
+        yield from min(found, key=len)
+
+
+def _list_faults(value: Any, kind: Any, at: str) -> Iterator[str]:
+    if not isinstance(value, list):
+        yield f"{at}: {value!r} is no list"
+        return
+    for position, each in enumerate(value):
+        yield from _faults(each, kind, f"{at}[{position}]")
+
+
+def _page_faults(value: Any, kind: Any, at: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{at}: {value!r} is no list of Stripe's"
+        return
+    yield from (f"{at}.{name}: unknown" for name in value.keys() - IN_EVERY_LIST - MORE_IN_LISTS)
+    yield from (f"{at}.{name}: missing" for name in IN_EVERY_LIST - value.keys())
+    yield from _list_faults(value.get("data"), kind, f"{at}.data")
+
+
+def _open_faults(value: Any, kind: Any, at: str) -> Iterator[str]:
+    """An object whose fields have any name, such as metadata."""
+    if not isinstance(value, dict):
+        yield f"{at}: {value!r} is no object"
+        return
+    for name, each in value.items():
+        yield from _faults(each, kind, f"{at}.{name}")
+
+
+def _is(value: Any, kind: Any) -> bool:
+    if kind is Any or isinstance(kind, TypeVar):
+        return True
+    if kind is Decimal:
+        return isinstance(value, str)
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
+    return isinstance(value, get_origin(kind) or kind)

@@ -1,0 +1,135 @@
+"""The whole life of a subscription, through Stripe's SDK."""
+
+import pytest
+import stripe
+
+from stripe_double.double import Double
+from stripe_double.tests.cast import Plans, item, price_of, types
+
+WALK = [
+    "customer.subscription.created",
+    "checkout.session.completed",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+]
+
+
+def switch(client: stripe.StripeClient, subscription: stripe.Subscription, price: stripe.Price) -> stripe.Subscription:
+    return client.v1.subscriptions.update(
+        subscription.id,
+        {
+            "items": [{"id": item(subscription).id, "price": price.id}],
+            "proration_behavior": "always_invoice",
+            "payment_behavior": "pending_if_incomplete",
+        },
+    )
+
+
+def test_it_works(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    assert (subscription.status, price_of(subscription)) == ("active", "pro_monthly")
+    assert subscription.metadata.to_dict() == {"user": "1"}
+    assert price_of(switch(client, subscription, plans.team)) == "team_monthly"
+    assert price_of(switch(client, subscription, plans.pro)) == "pro_monthly"
+    assert client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True}).cancel_at_period_end
+    assert double.end_period(subscription.id)["status"] == "canceled"
+    happened = types(double.events())
+    assert [each for each in WALK if each in happened] == WALK
+
+
+def test_an_upgrade_is_charged_at_once(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    upgraded = switch(client, plans.subscribed(double), plans.team)
+    invoice = client.v1.invoices.retrieve(str(upgraded.latest_invoice))
+    assert (invoice.status, invoice.billing_reason, invoice.total) == ("paid", "subscription_update", 3000)
+    assert invoice.parent
+    assert invoice.parent.subscription_details
+    assert invoice.parent.subscription_details.subscription == upgraded.id
+
+
+def test_an_update_tells_what_was_before(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    switch(client, plans.subscribed(double), plans.team)
+    event = double.events("customer.subscription.updated")[-1]
+    [was] = event["data"]["previous_attributes"]["items"]["data"]
+    [now] = event["data"]["object"]["items"]["data"]
+    assert (was["price"]["lookup_key"], now["price"]["lookup_key"]) == ("pro_monthly", "team_monthly")
+
+
+def test_an_upgrade_that_is_not_paid_is_pending(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    double.set_card(str(subscription.customer), declined=True)
+    waiting = switch(client, subscription, plans.team)
+    assert waiting.pending_update
+    assert (waiting.status, price_of(waiting)) == ("active", "pro_monthly")
+    assert double.events("invoice.payment_failed")
+    paid = double.recover(subscription.id)
+    assert paid["items"]["data"][0]["price"]["lookup_key"] == "team_monthly"
+    assert paid["pending_update"] is None
+
+
+def test_pending_if_incomplete_takes_nothing_else(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    with pytest.raises(stripe.InvalidRequestError, match="you cannot pass metadata"):
+        client.v1.subscriptions.update(
+            subscription.id, {"payment_behavior": "pending_if_incomplete", "metadata": {"a": "b"}}
+        )
+
+
+def test_an_item_without_its_id_is_a_further_one(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    changed = client.v1.subscriptions.update(subscription.id, {"items": [{"price": plans.team.id}]})
+    assert [each.price.lookup_key for each in changed["items"].data] == ["pro_monthly", "team_monthly"]
+
+
+def test_a_period_ends_and_the_next_is_paid(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    renewed = double.end_period(subscription.id)["items"]["data"][0]
+    assert renewed["current_period_start"] == item(subscription).current_period_end
+    invoices = client.v1.invoices.list({"subscription": subscription.id}).data
+    assert [each.billing_reason for each in invoices] == ["subscription_cycle", "subscription_create"]
+    assert {each.status for each in invoices} == {"paid"}
+
+
+def test_a_payment_fails_and_recovers(double: Double, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    failed = double.fail_payment(subscription.id, at=1_800_000_000)
+    assert failed["status"] == "past_due"
+    assert failed["items"]["data"][0]["current_period_start"] == 1_800_000_000
+    assert double.events("invoice.payment_failed")[0]["data"]["object"]["status"] == "open"
+    assert double.recover(subscription.id)["status"] == "active"
+
+
+def test_it_goes_on_after_all(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    client.v1.subscriptions.update(subscription.id, {"cancel_at": "min_period_end"})
+    resumed = client.v1.subscriptions.update(subscription.id, {"cancel_at": ""})
+    assert (resumed.cancel_at, resumed.canceled_at) == (None, None)
+    assert double.end_period(subscription.id)["status"] == "active"
+
+
+def test_cancel_at_once(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    assert client.v1.subscriptions.cancel(subscription.id).status == "canceled"
+    customer = str(subscription.customer)
+    assert client.v1.subscriptions.list({"customer": customer}).data == []
+    listed = client.v1.subscriptions.list({"customer": customer, "status": "all"}).data
+    assert [each.id for each in listed] == [subscription.id]
+    with pytest.raises(stripe.InvalidRequestError, match="No such subscription"):
+        client.v1.subscriptions.cancel(subscription.id)
+
+
+def test_any_status_and_price(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    for status in ("incomplete", "trialing", "past_due", "unpaid", "paused", "canceled"):
+        double.set_status(subscription.id, status)
+        assert client.v1.subscriptions.retrieve(subscription.id).status == status
+    double.set_price(subscription.id, plans.team.id)
+    assert price_of(client.v1.subscriptions.retrieve(subscription.id)) == "team_monthly"
+
+
+def test_a_deleted_customer_leaves_a_stub(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    customer = str(subscription.customer)
+    assert client.v1.customers.delete(customer).deleted
+    assert client.v1.customers.retrieve(customer).deleted
+    assert client.v1.subscriptions.retrieve(subscription.id).status == "canceled"
+    assert types(double.events())[-2:] == ["customer.subscription.deleted", "customer.deleted"]
