@@ -151,13 +151,12 @@ def pay(world: World, identifier: str) -> Object:
     session = world.get("checkout.session", identifier)
     if session["status"] != "open":
         raise errors.Refusal(f"This Checkout Session is {session['status']}.")
-    customer = session["customer"] or _new_customer(world, session)
+    customer = customers.living(world, session["customer"] or _new_customer(world, session))
     lines = [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in world.line_items[identifier]]
-    subscription = subscriptions.create(world, customer=customer, lines=lines, **world.promised.pop(identifier))
-    session.update(customer=customer, subscription=subscription["id"], invoice=subscription["latest_invoice"])
+    subscription = subscriptions.create(world, customer=customer["id"], lines=lines, **world.promised.pop(identifier))
+    session.update(customer=customer["id"], subscription=subscription["id"], invoice=subscription["latest_invoice"])
     session.update(status="complete", payment_status="paid", url=None)
-    kept = world.objects[customer]
-    session["customer_details"] = _details(kept["email"] or "payer@example.com", kept["name"])
+    session["customer_details"] = _details(customer["email"] or "payer@example.com", customer["name"])
     world.emit("checkout.session.completed", session)
     return session
 

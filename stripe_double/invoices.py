@@ -201,12 +201,5 @@ def fail(world: World, invoice: Object) -> None:
     world.emit("invoice.payment_failed", invoice)
 
 
-def void(world: World, invoice: Object) -> None:
-    with world.changing(invoice, "invoice.updated"):
-        invoice.update(status="void", auto_advance=False, next_payment_attempt=None)
-        invoice["status_transitions"]["voided_at"] = world.now()
-    world.emit("invoice.voided", invoice)
-
-
 def _attempt(invoice: Object) -> None:
     invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1)

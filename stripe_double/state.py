@@ -77,6 +77,7 @@ class World:
         """Keep the state; a crash in between leaves the file of before."""
         if not self.file:
             return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
         text = json.dumps({name: getattr(self, name) for name in self.KEPT}, indent=1)
         with tempfile.NamedTemporaryFile("w", dir=self.file.parent, prefix=self.file.name, delete=False) as part:
             part.write(text)

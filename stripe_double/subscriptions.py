@@ -154,11 +154,18 @@ def _change(world: World, subscription: Object, sent: SubscriptionUpdate) -> Non
     if "description" in given:
         subscription["description"] = sent.description
     if "cancel_at_period_end" in given:
-        end = periods.of(subscription)[1] if sent.cancel_at_period_end else None
-        set_cancel(world, subscription, end, at_period_end=sent.cancel_at_period_end)
+        _at_period_end(world, subscription, sent.cancel_at_period_end)
     if "cancel_at" in given:
         set_cancel(world, subscription, _moment(subscription, sent.cancel_at), at_period_end=False)
     _say_why(subscription, sent.cancellation_details)
+
+
+def _at_period_end(world: World, subscription: Object, wanted: bool) -> None:
+    """A `cancel_at` that was set by itself, as by the portal, only goes when it is itself unset."""
+    if wanted:
+        set_cancel(world, subscription, periods.of(subscription)[1], at_period_end=True)
+    elif subscription["cancel_at_period_end"]:
+        set_cancel(world, subscription, None, at_period_end=False)
 
 
 def _moment(subscription: Object, wanted: int | str) -> int | None:

@@ -70,7 +70,7 @@ def sdk(hand: Hand) -> stripe.StripeClient:
 def test_it_works(tmp_path: Path, receiver_server: Receiver) -> None:
     """A world survives a restart: what is bought, what is not yet paid, and what was not delivered."""
     receiver_server.reset()
-    port, state = free_port(), tmp_path / "stripe.json"
+    port, state = free_port(), tmp_path / "new" / "stripe.json"
     with running(port, state) as hand:
         assert refused("127.0.0.2", port)  # a server on all addresses would answer there
         plans = Plans(sdk(hand))
@@ -82,7 +82,7 @@ def test_it_works(tmp_path: Path, receiver_server: Receiver) -> None:
         assert sdk(hand).v1.subscriptions.retrieve(bought["subscription"]).status == "active"
         assert {event.type for event in receiver_server.events(3, SECRET)} >= {"checkout.session.completed"}
         assert hand.pay(waiting.id)["status"] == "complete"
-    assert [each.name for each in tmp_path.iterdir()] == ["stripe.json"]
+    assert [each.name for each in state.parent.iterdir()] == ["stripe.json"]
     assert stat.S_IMODE(state.stat().st_mode) == 0o600
 
 

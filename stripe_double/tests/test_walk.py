@@ -1,5 +1,6 @@
 """The whole life of a subscription, through Stripe's SDK."""
 
+import httpx
 import pytest
 import stripe
 
@@ -104,6 +105,85 @@ def test_it_goes_on_after_all(double: Double, client: stripe.StripeClient, plans
     resumed = client.v1.subscriptions.update(subscription.id, {"cancel_at": ""})
     assert (resumed.cancel_at, resumed.canceled_at) == (None, None)
     assert double.end_period(subscription.id)["status"] == "active"
+
+
+def test_one_way_to_resume_does_not_undo_the_other(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    client.v1.subscriptions.update(subscription.id, {"cancel_at": "max_period_end"})
+    assert client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False}).cancel_at
+    assert client.v1.subscriptions.update(subscription.id, {"cancel_at": ""}).cancel_at is None
+    client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": True})
+    assert client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False}).cancel_at is None
+    with pytest.raises(stripe.InvalidRequestError, match="only specify one"):
+        client.v1.subscriptions.update(subscription.id, {"cancel_at": "", "cancel_at_period_end": False})
+
+
+def test_an_upgrade_that_is_not_paid_is_refused(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    double.set_card(str(subscription.customer), declined=True)
+    with pytest.raises(stripe.CardError, match="declined"):
+        client.v1.subscriptions.update(
+            subscription.id,
+            {
+                "items": [{"id": item(subscription).id, "price": plans.team.id}],
+                "proration_behavior": "always_invoice",
+                "payment_behavior": "error_if_incomplete",
+            },
+        )
+    assert price_of(client.v1.subscriptions.retrieve(subscription.id)) == "pro_monthly"
+
+
+def test_a_renewal_that_is_not_paid(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    double.set_card(str(subscription.customer), declined=True)
+    assert double.end_period(subscription.id)["status"] == "past_due"
+    double.set_card(str(subscription.customer), declined=False)
+    assert double.end_period(subscription.id)["status"] == "active"
+
+
+def test_an_item_is_taken_away(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    old = item(subscription).id
+    changed = client.v1.subscriptions.update(
+        subscription.id, {"items": [{"id": old, "deleted": True}, {"price": plans.team.id}]}
+    )
+    assert [each.price.lookup_key for each in changed["items"].data] == ["team_monthly"]
+    with pytest.raises(stripe.InvalidRequestError, match="No such subscription item"):
+        client.v1.subscriptions.update(subscription.id, {"items": [{"id": old, "price": plans.pro.id}]})
+
+
+def test_nothing_becomes_of_what_has_ended(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    subscription = plans.subscribed(double)
+    client.v1.subscriptions.cancel(subscription.id)
+    with pytest.raises(stripe.InvalidRequestError, match="A canceled subscription"):
+        client.v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
+    for change in (double.end_period, double.fail_payment, double.recover):
+        with pytest.raises(httpx.HTTPStatusError, match="400"):
+            change(subscription.id)
+
+
+def test_a_customer_who_is_gone_buys_nothing(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    customer = plans.customer()
+    session = plans.session(plans.pro, customer)
+    client.v1.customers.delete(customer.id)
+    with pytest.raises(httpx.HTTPStatusError, match="400"):
+        double.pay(session.id)
+    with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
+        plans.session(plans.pro, customer)
+
+
+def test_a_session_without_a_customer_makes_one(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+    session = client.v1.checkout.sessions.create(
+        {
+            "mode": "subscription",
+            "line_items": [{"price": plans.pro.id, "quantity": 2}],
+            "customer_email": "carol@example.com",
+            "success_url": "http://127.0.0.1:9/",
+        }
+    )
+    paid = double.pay(session.id)
+    assert client.v1.customers.retrieve(paid["customer"]).email == "carol@example.com"
+    assert paid["amount_total"] == 4000
 
 
 def test_cancel_at_once(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
