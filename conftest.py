@@ -13,6 +13,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
+from stripe_double.double import Double
 from testing.client import PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
@@ -121,8 +122,24 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def provider_environment(upstream_server: Upstream) -> dict[str, str]:
+def stripe_server() -> Iterator[Double]:
+    with Double(webhook_secret="whsec_of_the_double") as double:
+        yield double
+
+
+@pytest.fixture(scope="session")
+def stripe_environment(stripe_server: Double) -> dict[str, str]:
     return {
+        "STRIPE_SECRET_KEY": "sk_test_plantedStripeSecretKey01",
+        "STRIPE_WEBHOOK_SECRETS": stripe_server.webhook_secret,
+        "STRIPE_API_HOST": stripe_server.url,
+    }
+
+
+@pytest.fixture(scope="session")
+def provider_environment(upstream_server: Upstream, stripe_environment: dict[str, str]) -> dict[str, str]:
+    return {
+        **stripe_environment,
         "DEEPSEEK_BASE_URL": upstream_server.base_url,
         "DEEPSEEK_API_KEY": "sk-planted-deepseek-secret",
         "OPENAI_BASE_URL": upstream_server.base_url,

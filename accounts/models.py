@@ -104,7 +104,7 @@ class IdempotencyKey(models.Model):
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="idempotency_keys")
     key = models.CharField(max_length=255)
     digest = models.CharField(max_length=64, help_text="Of the request's endpoint and content.")
-    result = models.CharField(max_length=64)
+    result = models.TextField()
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

@@ -8,9 +8,7 @@ from billing import plans
 from billing.checkouts import Checkout
 from billing.models import Tier
 from billing.quota import Usage
-from billing.standing import Subscription
-
-NO_SUBSCRIPTION = "none"
+from billing.standing import NO_SUBSCRIPTION, Standing, Subscription
 
 
 class TierSerializer(serializers.Serializer[Any]):
@@ -46,17 +44,10 @@ class SubscriptionSerializer(serializers.Serializer[Subscription]):
     createdAt = serializers.DateTimeField(source="created_at")
 
 
-class StandingSerializer(serializers.Serializer[Subscription | None]):
+class StandingSerializer(serializers.Serializer[Standing]):
     tier = serializers.CharField()
     status = serializers.CharField(help_text=f"Stripe's, or `{NO_SUBSCRIPTION}`.")
     subscription = SubscriptionSerializer(allow_null=True)
-
-    def to_representation(self, instance: Subscription | None) -> dict[str, Any]:
-        return {
-            "tier": self.context["tier"],
-            "status": instance.status if instance else NO_SUBSCRIPTION,
-            "subscription": SubscriptionSerializer(instance).data if instance else None,
-        }
 
 
 class PlanSerializer(serializers.ModelSerializer[Tier]):

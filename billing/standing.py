@@ -14,6 +14,7 @@ from billing import tiers
 from billing.gateway import TIER_KEY
 
 PAID = ("active", "trialing")
+NO_SUBSCRIPTION = "none"
 ENDED = ("canceled", "incomplete_expired")  # for ever
 
 
@@ -49,6 +50,26 @@ class Subscription:
             return True
         since = self.unpaid_since or self.period_start
         return self.status == "past_due" and now - since < settings.PAYMENT_GRACE
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a user is told.
+
+    Args:
+        tier: that counts.
+        status: of the subscription, Stripe's; NO_SUBSCRIPTION where there is none.
+    """
+
+    tier: str
+    status: str
+    subscription: Subscription | None
+
+
+def told(user: User) -> Standing:
+    """Where a user stands, in the words of `GET /billing/subscription`."""
+    mine = shown(of_user(user))
+    return Standing(user.tier, mine.status if mine else NO_SUBSCRIPTION, mine)
 
 
 def of_user(user: User) -> list[Subscription]:

@@ -51,8 +51,7 @@ class BillingViewSet(ViewSet):
     @action(detail=False, scopes=(BILLING_READ,))
     def subscription(self, request: Request) -> Response:
         """Tell the tier and the subscription, as Stripe said last."""
-        user = user_of(request)
-        return Response(StandingSerializer(standing.shown(standing.of_user(user)), context={"tier": user.tier}).data)
+        return Response(StandingSerializer(standing.told(user_of(request))).data)
 
     @extend_schema(**schema.CHECKOUT)
     @action(detail=False, methods=["post"])

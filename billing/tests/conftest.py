@@ -1,0 +1,100 @@
+"""Stripe, as its double plays it, and people who pay."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from djstripe.models import Customer
+
+from billing import plans, webhooks
+from billing.models import WebhookEvent
+from lunaos.embedded.servers import until
+from stripe_double.double import Double
+from testing.client import Api
+
+WITHIN_S = 15
+
+
+class Stripe:
+    """The double, with the platform's prices, and what tests do at it.
+
+    Args:
+        double: sends its events to the platform by itself, until it is told otherwise.
+    """
+
+    def __init__(self, double: Double, api: Api) -> None:
+        self.double = double
+        self.api = api
+
+    def subscribe(self, user: Any, tier: str = "pro") -> str:
+        """Go through checkout and wait for the tier; returns the subscription's id."""
+        session_id = self.checkout(user, tier)
+        subscription_id = str(self.double.pay(session_id)["subscription"])
+        assert until(lambda: self.tier(user) == tier, WITHIN_S), self.double.delivered()
+        return subscription_id
+
+    def checkout(self, user: Any, tier: str = "pro") -> str:
+        response = self.api.post("/billing/checkout", json={"tier": tier}, headers=self.api.as_(user))
+        assert response.status_code == 200, response.text
+        return str(response.json()["data"]["sessionId"])
+
+    def tier(self, user: Any) -> str:
+        user.refresh_from_db(fields=["tier"])
+        return str(user.tier)
+
+    def becomes(self, user: Any, tier: str) -> bool:
+        """Whether the events bring a user to a tier."""
+        return until(lambda: self.tier(user) == tier, WITHIN_S)
+
+    def post(self, user: Any, path: str, **body: Any) -> Any:
+        return self.api.post(f"/billing/{path}", json=body or None, headers=self.api.as_(user))
+
+    def status_becomes(self, user: Any, status: str) -> bool:
+        """Whether the events bring a user's subscription to a status."""
+        return until(lambda: self.standing(user)["status"] == status, WITHIN_S)
+
+    def told(self) -> None:
+        """Wait until all events that were made have been taken."""
+        made = [event["id"] for event in self.double.events() if event["type"] in webhooks.WANTED]
+        assert until(lambda: all(self.double.delivered().get(id_) == 200 for id_ in made), WITHIN_S)
+
+    def standing(self, user: Any) -> dict[str, Any]:
+        """What the platform tells the user."""
+        data: dict[str, Any] = self.api.get("/billing/subscription", headers=self.api.as_(user)).json()["data"]
+        return data
+
+    def by_hand(self) -> None:
+        """From now on no event is sent unless a test does."""
+        self.double.deliveries(automatic=False)
+
+    def price(self, tier: str) -> str:
+        return plans.price_of(tier)
+
+
+@pytest.fixture
+def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
+    """This test process knows Stripe as the servers do."""
+    settings.STRIPE_KEY = stripe_environment["STRIPE_SECRET_KEY"]
+    settings.STRIPE_WEBHOOK_SECRETS = [stripe_environment["STRIPE_WEBHOOK_SECRETS"]]
+    settings.STRIPE_HOST = stripe_environment["STRIPE_API_HOST"]
+
+
+@pytest.fixture
+def stripe(api: Api, server: str, stripe_server: Double, configured: None) -> Iterator[Stripe]:
+    stripe_server.webhook_url = f"{server}/billing/webhook"
+    stripe_server.reset()
+    plans.sync_plans()
+    yield Stripe(stripe_server, api)
+    stripe_server.reset()
+    assert until(_cleared, WITHIN_S)
+
+
+def _cleared() -> bool:
+    """What a server still handles may add to what is being deleted."""
+    try:
+        Customer.objects.all().delete()
+        WebhookEvent.objects.all().delete()
+    except IntegrityError:
+        return False
+    return True

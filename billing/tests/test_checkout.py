@@ -1,0 +1,134 @@
+"""POST /billing/checkout."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from djstripe.models import Customer
+
+from accounts.audit import Action
+from accounts.models import AuditEvent
+from billing.tests.conftest import Stripe
+from testing.client import error
+
+
+def test_it_works(stripe: Stripe, alice: Any) -> None:
+    response = stripe.post(alice, "checkout", tier="pro")
+    data = response.json()["data"]
+    assert set(data) == {"checkoutUrl", "sessionId"} and data["checkoutUrl"].startswith(stripe.double.url)
+    assert stripe.tier(alice) == "free"  # a page to pay on gives nothing
+
+    stripe.double.pay(data["sessionId"])
+    assert stripe.becomes(alice, "pro")
+    standing = stripe.standing(alice)
+    assert (standing["tier"], standing["status"]) == ("pro", "active")
+    assert set(standing["subscription"]) == {
+        *("id", "currentPeriodStart", "currentPeriodEnd", "cancelAtPeriodEnd", "createdAt")
+    }
+    assert standing["subscription"]["cancelAtPeriodEnd"] is False
+    assert standing["subscription"]["currentPeriodEnd"] > standing["subscription"]["currentPeriodStart"]
+    assert standing["subscription"]["createdAt"].endswith("Z")
+    assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.CHECKOUT_STARTED).count() == 1
+
+
+def test_what_stripe_is_asked_for(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice, "team")
+    wanted = stripe.double.requests("/v1/checkout/sessions")[-1]["params"]
+    assert wanted["mode"] == "subscription" and wanted["allow_promotion_codes"] in (True, "true")
+    assert wanted["client_reference_id"] == str(alice.pk)
+    assert wanted["success_url"].endswith("/billing/success?session_id={CHECKOUT_SESSION_ID}")
+    assert wanted["cancel_url"].endswith("/billing/cancelled")
+    assert Customer.objects.get(subscriber=alice).id == wanted["customer"]
+
+
+def test_a_customer_is_made_once(stripe: Stripe, alice: Any) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: stripe.post(alice, "checkout", tier="pro"), range(8)))
+    assert {answer.status_code for answer in answers} <= {200, 503}
+    assert [answer for answer in answers if answer.status_code == 200]
+    assert len({answer.json()["data"]["sessionId"] for answer in answers if answer.status_code == 200}) == 1
+    assert Customer.objects.filter(subscriber=alice).count() == 1
+
+
+def test_only_one_page_can_be_paid_on(stripe: Stripe, alice: Any) -> None:
+    first, again, other = (stripe.checkout(alice, tier) for tier in ("pro", "pro", "team"))
+    assert first == again != other
+    with pytest.raises(Exception, match="400"):
+        stripe.double.pay(first)
+    stripe.double.pay(other)
+    assert stripe.becomes(alice, "team")
+
+
+def test_whoever_subscribes_already_is_sent_to_change(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    assert error(stripe.post(alice, "checkout", tier="team")) == (400, "already_subscribed")
+
+
+def test_a_subscription_that_no_event_has_told_of_yet_counts(stripe: Stripe, alice: Any) -> None:
+    stripe.by_hand()
+    stripe.double.pay(stripe.checkout(alice))
+    assert error(stripe.post(alice, "checkout", tier="pro")) == (400, "already_subscribed")
+
+
+def test_after_an_end_one_may_subscribe_again(stripe: Stripe, alice: Any) -> None:
+    stripe.double.set_status(stripe.subscribe(alice), "canceled")
+    assert stripe.becomes(alice, "free")
+    stripe.subscribe(alice, "team")
+
+
+@pytest.mark.parametrize("tier", ["free", "gold", "", None, 7])
+def test_a_tier_that_is_not_on_sale(stripe: Stripe, alice: Any, tier: Any) -> None:
+    response = stripe.post(alice, "checkout", tier=tier)
+    assert error(response) == (400, "validation_error")
+    assert response.json()["fields"][0]["field"] == "tier"
+
+
+def test_an_idempotency_key_has_one_result(stripe: Stripe, alice: Any) -> None:
+    def start(tier: str) -> Any:
+        headers = {**stripe.api.as_(alice), "Idempotency-Key": "a-key"}
+        return stripe.api.post("/billing/checkout", json={"tier": tier}, headers=headers)
+
+    first, again = start("pro"), start("pro")
+    assert first.status_code == 200 and first.json() == again.json()
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert error(start("team")) == (409, "idempotency_conflict")
+
+
+def test_no_price_at_stripe(stripe: Stripe, alice: Any) -> None:
+    stripe.double.reset()
+    assert error(stripe.post(alice, "checkout", tier="pro")) == (503, "billing_not_configured")
+
+
+def test_a_customer_deleted_at_stripe_is_not_asked_to_pay(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    stripe.double.reset()  # knows nobody any more, as in a new account of Stripe's
+    response = stripe.post(alice, "checkout", tier="pro")
+    assert response.status_code in (200, 409, 503)
+
+
+def test_it_is_no_keys_business(stripe: Stripe, alice: Any) -> None:
+    response = stripe.api.post("/billing/checkout", json={"tier": "pro"}, headers=stripe.api.with_key(alice))
+    assert error(response) == (403, "scope_missing")
+
+
+def test_the_page_afterwards_asks_stripe_at_once(stripe: Stripe, alice: Any) -> None:
+    stripe.by_hand()
+    session_id = stripe.checkout(alice)
+    assert stripe.api.get("/billing/success", params={"session_id": session_id}).status_code == 200
+    assert stripe.tier(alice) == "free"  # who only comes there has not paid
+
+    stripe.double.pay(session_id)
+    page = stripe.api.get("/billing/success", params={"session_id": session_id})
+    assert "Thank you" in page.text and stripe.tier(alice) == "pro"
+
+
+@pytest.mark.parametrize("session_id", ["", "cs_test_unknown", "../v1/customers", "cs_test_" + "x" * 500])
+def test_the_page_afterwards_bears_anything(stripe: Stripe, session_id: str) -> None:
+    assert stripe.api.get("/billing/success", params={"session_id": session_id}).status_code == 200
+    assert "Nothing was charged" in stripe.api.get("/billing/cancelled").text
+
+
+def test_the_page_afterwards_bears_a_dead_stripe(stripe: Stripe, alice: Any) -> None:
+    session_id = stripe.checkout(alice)
+    stripe.double.fault("/v1/checkout", status=500, times=9)
+    assert stripe.api.get("/billing/success", params={"session_id": session_id}).status_code == 200

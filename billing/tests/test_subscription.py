@@ -1,0 +1,203 @@
+"""Canceling, resuming, changing, the portal, and what a user is told of a subscription."""
+
+from typing import Any
+
+import pytest
+
+from accounts.audit import Action
+from accounts.models import AuditEvent
+from billing import gateway, portal_links
+from billing.tests.conftest import Stripe
+from lunaos.embedded.servers import until
+from testing.client import error
+
+ACTIONS = ("cancel", "resume", "portal")
+
+
+def events(user: Any, action: Action) -> int:
+    return AuditEvent.objects.filter(subject_id=user.pk, action=action).count()
+
+
+def renews(stripe: Stripe, user: Any) -> bool:
+    return not stripe.standing(user)["subscription"]["cancelAtPeriodEnd"]
+
+
+def test_it_works(stripe: Stripe, alice: Any) -> None:
+    """From checkout to the end."""
+    subscription_id = stripe.subscribe(alice)
+    response = stripe.post(alice, "cancel")
+    end = stripe.standing(alice)["subscription"]["currentPeriodEnd"]
+    assert end[:10] in response.json()["data"]["message"]
+    assert not renews(stripe, alice) and stripe.tier(alice) == "pro"  # what is paid stays
+
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "free")
+    assert stripe.standing(alice) == {"tier": "free", "status": "none", "subscription": None}
+    assert events(alice, Action.SUBSCRIPTION_CANCEL_REQUESTED) == 1
+
+
+def test_nobody_has_a_subscription_at_first(stripe: Stripe, alice: Any) -> None:
+    assert stripe.standing(alice) == {"tier": "free", "status": "none", "subscription": None}
+    for action in ACTIONS:
+        assert error(stripe.post(alice, action)) == (404, "no_subscription")
+    assert error(stripe.post(alice, "change", tier="team")) == (404, "no_subscription")
+
+
+def test_a_customer_who_never_paid_has_none_either(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    for action in ("cancel", "resume"):
+        assert error(stripe.post(alice, action)) == (404, "no_subscription")
+    assert error(stripe.post(alice, "change", tier="team")) == (404, "no_subscription")
+    assert stripe.post(alice, "portal").status_code == 200
+
+
+def test_a_key_reads_and_does_not_act(stripe: Stripe, alice: Any) -> None:
+    headers = stripe.api.with_key(alice)
+    assert stripe.api.get("/billing/subscription", headers=headers).status_code == 200
+    for action in ACTIONS:
+        assert error(stripe.api.post(f"/billing/{action}", headers=headers)) == (403, "scope_missing")
+
+
+def test_cancel_twice(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    assert [stripe.post(alice, "cancel").status_code for _ in range(2)] == [200, 200]
+    assert not renews(stripe, alice)
+
+
+def test_resume(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.post(alice, "cancel")
+    assert stripe.post(alice, "resume").status_code == 200
+    assert renews(stripe, alice)
+    stripe.double.end_period(subscription_id)
+    stripe.told()
+    assert stripe.tier(alice) == "pro" and stripe.standing(alice)["status"] == "active"
+    assert events(alice, Action.SUBSCRIPTION_RESUMED) == 1
+
+
+def test_resume_what_the_portal_has_canceled(stripe: Stripe, alice: Any) -> None:
+    """The portal sets a time, not the flag."""
+    subscription_id = stripe.subscribe(alice)
+    (subscription,) = gateway.subscriptions(customer_id(stripe))
+    end = subscription["items"].data[0].current_period_end
+    gateway._client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
+    assert until(lambda: not renews(stripe, alice), 10)
+    stripe.post(alice, "resume")
+    assert renews(stripe, alice)
+
+
+def test_resume_what_was_not_to_end(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    assert stripe.post(alice, "resume").status_code == 200
+    assert events(alice, Action.SUBSCRIPTION_RESUMED) == 0
+
+
+def test_an_ended_one_does_not_come_back(stripe: Stripe, alice: Any) -> None:
+    gateway.cancel_now(stripe.subscribe(alice))
+    assert stripe.becomes(alice, "free")
+    assert error(stripe.post(alice, "resume")) == (404, "no_subscription")
+
+
+def test_an_upgrade_counts_at_once(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    changed = stripe.post(alice, "change", tier="team").json()["data"]
+    assert changed == {"message": "Your subscription is team.", "tier": "team", "effectiveAt": None}
+    assert stripe.tier(alice) == "team"
+    wanted = stripe.double.requests(f"/v1/subscriptions/{subscription_id}")[-1]["params"]
+    assert (wanted["proration_behavior"], wanted["payment_behavior"]) == ("always_invoice", "pending_if_incomplete")
+
+
+def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.double.set_card(customer_id(stripe), declined=True)
+    changed = stripe.post(alice, "change", tier="team").json()["data"]
+    assert changed["message"] == "Your subscription is team as soon as the difference is paid."
+    stripe.told()
+    assert stripe.tier(alice) == "pro"
+
+
+def test_a_downgrade_counts_when_the_period_ends(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    end = stripe.standing(alice)["subscription"]["currentPeriodEnd"]
+    assert stripe.post(alice, "change", tier="pro").json()["data"]["effectiveAt"] == end
+    stripe.told()
+    assert stripe.tier(alice) == "team"
+
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "pro")
+
+
+def test_a_planned_downgrade_is_taken_back(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    stripe.post(alice, "change", tier="pro")
+    assert stripe.post(alice, "change", tier="team").status_code == 200
+    stripe.double.end_period(subscription_id)
+    stripe.told()
+    assert stripe.tier(alice) == "team"
+
+
+def test_a_planned_downgrade_can_be_canceled(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    stripe.post(alice, "change", tier="pro")
+    assert stripe.post(alice, "cancel").status_code == 200
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "free")
+
+
+def test_whoever_changes_wants_to_go_on(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.post(alice, "cancel")
+    stripe.post(alice, "change", tier="team")
+    assert renews(stripe, alice) and stripe.tier(alice) == "team"
+
+
+def test_the_same_tier_again(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    assert error(stripe.post(alice, "change", tier="pro")) == (400, "already_subscribed")
+
+
+@pytest.mark.parametrize("tier", ["free", "gold", None])
+def test_a_tier_that_is_not_on_sale(stripe: Stripe, alice: Any, tier: Any) -> None:
+    stripe.subscribe(alice)
+    assert error(stripe.post(alice, "change", tier=tier)) == (400, "validation_error")
+
+
+def test_the_portal(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    url = stripe.post(alice, "portal").json()["data"]["portalUrl"]
+    assert url.startswith(f"{stripe.double.url}/portal/")
+    assert stripe.double.requests("/v1/billing_portal")[-1]["params"]["customer"] == customer_id(stripe)
+
+
+def test_a_mails_link_opens_the_portal(stripe: Stripe, alice: Any, bob: Any) -> None:
+    stripe.subscribe(alice)
+    token = portal_links.make(alice).partition("token=")[2]
+    opened = stripe.api.get("/billing/portal/open", params={"token": token})
+    assert opened.status_code == 302 and "/portal/" in opened.headers["Location"]
+    stranger = portal_links.make(bob).partition("token=")[2]
+    assert error(stripe.api.get("/billing/portal/open", params={"token": stranger})) == (404, "no_subscription")
+
+
+@pytest.mark.parametrize("token", ["", "x", "abc:def:ghi"])
+def test_a_forged_link(stripe: Stripe, token: str) -> None:
+    assert error(stripe.api.get("/billing/portal/open", params={"token": token})) == (400, "mail_token_invalid")
+
+
+def test_an_old_link(stripe: Stripe, alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stripe.subscribe(alice)
+    monkeypatch.setattr("django.core.signing.time.time", lambda: 1.0)
+    token = portal_links.make(alice).partition("token=")[2]
+    assert error(stripe.api.get("/billing/portal/open", params={"token": token})) == (400, "mail_token_invalid")
+
+
+def test_another_users_subscription_stays_untouched(stripe: Stripe, alice: Any, charlie: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.subscribe(charlie, "team")
+    stripe.post(charlie, "cancel")
+    assert renews(stripe, alice) and not renews(stripe, charlie)
+
+
+def customer_id(stripe: Stripe) -> str:
+    """Of the only customer."""
+    (event,) = stripe.double.events("customer.created")
+    return str(event["data"]["object"]["id"])
