@@ -8,8 +8,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 .PHONY: up test lint bench requirements help
 .DEFAULT_GOAL := help
 
-up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured
-	@exec $(BIN)/python -m lunaos.embedded up
+up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
+	@STRIPE=$(STRIPE) exec $(BIN)/python -m lunaos.embedded up
 
 test: $(VENV)/dev  ## run all tests on servers of their own
 	@$(BIN)/python -m lunaos.embedded run --llm -- $(BIN)/python -m pytest $(ARGS)

@@ -6,6 +6,7 @@ from starting.
 
 import os
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 
 import environ
@@ -73,8 +74,8 @@ INSTALLED_APPS = [
     "chains",
     "web",
 ]
-if DEBUG:  # `manage.py fake_stripe`, for a machine without Stripe: nothing that is deployed knows of it
-    INSTALLED_APPS += ["stripe_double"]
+if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and find_spec("stripe_double"):
+    INSTALLED_APPS += ["stripe_double"]  # `manage.py fake_stripe`; images leave it out
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
     "lunaos.api.middleware.security_headers",

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lunaos.embedded import servers
+from lunaos.embedded import servers, stripe
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
@@ -18,6 +18,7 @@ from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
 # A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
 REPLACED = (
     *("DATABASE_URL", "REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY"),
+    *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST"),
     *("EMBEDDINGS_BASE_URL", "EMBEDDINGS_API_KEY", "EMBEDDINGS_MODEL", "EMBEDDINGS_TOKENIZER"),
 )
 PREDECESSOR_FREES_PORT_WITHIN_S = 1
@@ -57,7 +58,11 @@ def up() -> int:
         supervisor.environment |= base_environment(home)
         model = launch_model(supervisor, home)
         start_servers(supervisor, home)
+        if stripe.is_wanted():
+            start_stripe(supervisor, home, port)
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
+            return 1
+        if stripe.is_wanted() and supervisor.run([sys.executable, "manage.py", "sync_stripe_plans"]):
             return 1
         say("Starting the platform")
         supervisor.await_ready(model + supervisor.launch(*platform(home, port)))
@@ -122,6 +127,14 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
     supervisor.start(*programs)
 
 
+def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
+    """The double of Stripe, and the platform led to it."""
+    require_free(int(os.environ.get("STRIPE_PORT", stripe.PORT)), "STRIPE_PORT")
+    program, variables = stripe.double(home, port)
+    supervisor.environment |= variables
+    supervisor.start(program)
+
+
 def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
     """The embedded models, where variables do not replace both; they load while the database is prepared."""
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
@@ -158,11 +171,11 @@ def platform(home: Home, port: int) -> list[Program]:
     ]
 
 
-def require_free(port: int) -> None:
+def require_free(port: int, variable: str = "PORT") -> None:
     """Raises OSError when somebody else listens on the port, or we may not."""
     if not servers.until(lambda: bind_error(port) is None, PREDECESSOR_FREES_PORT_WITHIN_S):
         reason = "is in use" if bind_error(port) == errno.EADDRINUSE else "may not be used"
-        raise OSError(f"port {port} {reason}; set PORT to another one")
+        raise OSError(f"port {port} {reason}; set {variable} to another one")
 
 
 def bind_error(port: int) -> int | None:

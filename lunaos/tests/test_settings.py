@@ -22,6 +22,9 @@ PRODUCTION = {
     "LUNAOS_TRUSTED_PROXIES": "1",
 }
 
+STRIPE = {"STRIPE_SECRET_KEY": "sk_test_plantedSecretKey", "STRIPE_WEBHOOK_SECRETS": "whsec_planted"}
+LIVE = {"STRIPE_SECRET_KEY": "sk_live_plantedSecretKey"}
+
 
 def check(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -54,6 +57,14 @@ def check(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]"
         ({"LUNAOS_ENCRYPTION_KEYS": f"{Fernet.generate_key().decode()},planted-secret"}, "Key 2 of LUNAOS_ENCRYPTION"),
         ({"LUNAOS_ENCRYPTION_KEYS": "planted-größe"}, "Key 1 of LUNAOS_ENCRYPTION_KEYS is not 32 bytes"),
         ({"LUNAOS_JWT_KEYS": "2026=short"}, "LUNAOS_JWT_KEYS"),
+        ({"STRIPE_SECRET_KEY": STRIPE["STRIPE_SECRET_KEY"]}, "by half: set STRIPE_WEBHOOK_SECRETS"),
+        ({"STRIPE_WEBHOOK_SECRETS": "whsec_planted"}, "by half: set STRIPE_SECRET_KEY"),
+        ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_plantedPublishable"}, "is no secret or restricted key"),
+        ({**STRIPE, "STRIPE_WEBHOOK_SECRETS": "whsec_planted,planted"}, "are signing secrets of endpoints"),
+        ({**STRIPE, "STRIPE_API_HOST": "https://stripe.example.com"}, "is for a double on this machine's loopback"),
+        ({**STRIPE, **LIVE, "STRIPE_API_HOST": "http://127.0.0.1:12111"}, "beside a test key"),
+        ({**STRIPE, "STRIPE_API_HOST": "nowhere"}, "STRIPE_API_HOST is no URL"),
+        ({**STRIPE, **LIVE, "DJANGO_DEBUG": "true"}, "has no place where DJANGO_DEBUG is on"),
         ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
         ({"LUNAOS_THREADS": "many"}, "invalid literal"),
         ({"LUNAOS_LOCKOUT_FAILURES": "0"}, "LUNAOS_LOCKOUT_FAILURES is"),

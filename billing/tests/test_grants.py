@@ -1,0 +1,102 @@
+"""Tiers that staff grant: the higher of grant and subscription counts, and the end is enforced."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from accounts.audit import Action
+from accounts.models import AuditEvent
+from billing import beat, gateway, services
+from billing.models import Grant
+from billing.tests.conftest import Stripe
+from lunaos.errors import ValidationFailed
+from testing.client import Api
+
+
+def tomorrow() -> datetime:
+    return datetime.now(UTC) + timedelta(days=1)
+
+
+def test_it_works(api: Api, alice: Any, bob: Any) -> None:
+    services.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.", actor=bob)
+    assert api.get("/auth/me", headers=api.as_(alice)).json()["data"]["tier"] == "team"
+    event = AuditEvent.objects.get(subject_id=alice.pk, action=Action.TIER_GRANTED)
+    assert (event.actor_id, event.details["tier"], event.details["reason"]) == (bob.pk, "team", "A prize.")
+
+
+def test_the_end_is_enforced(alice: Any) -> None:
+    granted = services.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.")
+    Grant.objects.filter(pk=granted.pk).update(until=datetime.now(UTC) - timedelta(seconds=1))
+    beat.settle_due()
+    alice.refresh_from_db()
+    granted.refresh_from_db()
+    assert alice.tier == "free" and granted.ended_at is not None
+    assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_CHANGED).count() == 2
+
+
+def test_one_without_an_end_goes_on(alice: Any) -> None:
+    services.grant(user=alice, tier="pro", reason="An employee.")
+    beat.settle_due()
+    alice.refresh_from_db()
+    assert alice.tier == "pro"
+
+
+def test_the_higher_counts(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "pro")
+    services.grant(user=alice, tier="team", until=tomorrow(), reason="A trial.")
+    assert stripe.tier(alice) == "team"
+    gateway.cancel_now(subscription_id)
+    assert stripe.status_becomes(alice, "none") and stripe.tier(alice) == "team"
+    services.end_grants(user=alice)
+    assert stripe.tier(alice) == "free"
+
+
+def test_a_lower_grant_takes_nothing_away(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice, "team")
+    services.grant(user=alice, tier="pro", reason="By mistake.")
+    assert stripe.tier(alice) == "team"
+
+
+def test_set_tier_takes_the_place_of_grants_and_leaves_what_is_paid(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice, "pro")
+    services.grant(user=alice, tier="team", reason="A trial.")
+    services.set_tier(user=alice, tier="free")
+    assert stripe.tier(alice) == "pro"
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [({"tier": "gold"}, "tier"), ({"tier": "pro", "until": datetime(2020, 1, 1, tzinfo=UTC)}, "until")],
+)
+def test_what_cannot_be_granted(alice: Any, fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationFailed) as e:
+        services.grant(user=alice, reason="?", **fields)
+    assert e.value.extra["fields"][0]["field"] == field
+    assert not Grant.objects.exists()
+
+
+def post(staff: httpx.Client, path: str, **form: Any) -> httpx.Response:
+    return staff.post(f"/admin/billing/grant/{path}", data={**form, "csrfmiddlewaretoken": staff.cookies["csrftoken"]})
+
+
+def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
+    end = tomorrow()
+    form = {"user": str(alice.pk), "tier": "team", "reason": "A prize.", "until_0": f"{end:%Y-%m-%d}"}
+    page = post(staff, "add/", **form, until_1=f"{end:%H:%M:%S}")
+    alice.refresh_from_db()
+    assert alice.tier == "team" and "A prize." in page.text
+    granted = Grant.objects.get()
+    assert granted.granted_by is not None and granted.granted_by.is_staff
+
+    post(staff, "", action="end", _selected_action=str(granted.pk))
+    alice.refresh_from_db()
+    assert alice.tier == "free"
+    assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_GRANT_ENDED).count() == 1
+
+
+def test_staff_are_told_what_is_wrong(staff: httpx.Client, alice: Any) -> None:
+    form = {"user": str(alice.pk), "tier": "team", "reason": "?", "until_0": "2020-01-01", "until_1": "00:00:00"}
+    assert "This time is past." in post(staff, "add/", **form).text
+    assert not Grant.objects.exists()

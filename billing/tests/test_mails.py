@@ -1,0 +1,78 @@
+"""Mails about payments: each once, however often Stripe tells."""
+
+import re
+from typing import Any
+
+import pytest
+
+from billing import gateway
+from billing.tests.conftest import Stripe
+from testing.mailbox import Mailbox, text
+
+SUBJECTS = {
+    "receipt": "Your LunaOS receipt",
+    "failed": "Your payment to LunaOS failed",
+    "ended": "Your LunaOS subscription has ended",
+}
+
+
+@pytest.fixture
+def mails(stripe: Stripe, mailbox: Mailbox) -> Any:
+    """What a user was sent of one kind, when all events are through."""
+
+    def of(user: Any, kind: str) -> list[str]:
+        stripe.told()
+        return [text(mail) for mail in mailbox.of(user) if mail["Subject"] == SUBJECTS[kind]]
+
+    return of
+
+
+def test_a_receipt(stripe: Stripe, alice: Any, mails: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    (receipt,) = mails(alice, "receipt")
+    assert "29.00 USD for LunaOS pro" in receipt
+    stripe.double.end_period(subscription_id)
+    assert len(mails(alice, "receipt")) == 2
+
+    for event in stripe.double.events():
+        stripe.double.deliver(event["id"])
+    assert len(mails(alice, "receipt")) == 2
+
+
+def test_its_link_opens_the_portal(stripe: Stripe, alice: Any, mails: Any) -> None:
+    stripe.subscribe(alice)
+    (receipt,) = mails(alice, "receipt")
+    link = re.search(r"http\S+/billing/portal/open\?token=(\S+)", receipt)
+    assert link
+    assert "/portal/" in stripe.api.get("/billing/portal/open", params={"token": link[1]}).headers["Location"]
+
+
+def test_a_payment_that_failed(stripe: Stripe, alice: Any, mails: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.double.fail_payment(subscription_id)
+    (failed,) = mails(alice, "failed")
+    assert "29.00 USD" in failed and "/billing/portal/open?token=" in failed
+    stripe.double.fail_payment(subscription_id)  # the next attempt
+    assert len(mails(alice, "failed")) == 2
+
+    stripe.double.recover(subscription_id)
+    assert len(mails(alice, "receipt")) == 2
+
+
+def test_a_failure_that_is_paid_meanwhile_is_not_told(stripe: Stripe, alice: Any, mails: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    stripe.by_hand()
+    stripe.double.fail_payment(subscription_id)
+    stripe.double.recover(subscription_id)
+    for event in stripe.double.events("invoice.payment_failed"):
+        assert stripe.double.deliver(event["id"]) == 200
+    for event in stripe.double.events():
+        stripe.double.deliver(event["id"])
+    assert (len(mails(alice, "failed")), len(mails(alice, "receipt"))) == (0, 2)
+
+
+def test_the_end(stripe: Stripe, alice: Any, mails: Any) -> None:
+    gateway.cancel_now(stripe.subscribe(alice))
+    (ended,) = mails(alice, "ended")
+    assert "Your tier is free now" in ended
