@@ -107,6 +107,7 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic step to forget
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
+SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # what clients ask for at the root: robots.txt, favicon.ico
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
@@ -228,7 +229,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": ["lunaos.api.schema.document_frame"],
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": f"{STATIC_URL}web/favicon.svg",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "tryItOutEnabled": True, "deepLinking": True},
 }
 
@@ -260,6 +261,7 @@ CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 10 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_FAILURE_VIEW = "web.views.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
 
 # -- Language models -------------------------------------------------------------------------------------------------

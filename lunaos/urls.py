@@ -3,7 +3,6 @@
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
@@ -35,7 +34,8 @@ router.register("runs", RunViewSet, basename="runs")
 router.register("runs", ChainRunViewSet, basename="chain-runs")
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", RedirectView.as_view(url="/docs")),
+    path("", web.LandingView.as_view(), name="landing"),
+    path("status", web.StatusView.as_view(), name="status"),
     path("health", web.HealthView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
@@ -45,4 +45,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
 ]
 sockets = URLRouter([path("ws/runs/<uuid:run_id>", RunConsumer.as_asgi()), re_path("", UnknownSocket.as_asgi())])
 handler400 = "web.views.bad_request"
+handler403 = "web.views.forbidden"
+handler404 = "web.views.not_found"
 handler500 = "web.views.server_error"

@@ -1,4 +1,4 @@
-"""What belongs to no domain: health, and the answer to unknown paths."""
+"""What belongs to no domain: the pages for people, health, and the answer to unknown paths."""
 
 from functools import lru_cache
 from typing import Any
@@ -13,9 +13,10 @@ from rest_framework.views import APIView
 
 from billing.throttles import Unthrottled
 from lunaos.api import json
-from lunaos.api.exceptions import BadRequest, plain_response
+from lunaos.api.exceptions import BadRequest, Forbidden
 from lunaos.errors import LunaError, NotFound
-from web import health
+from web import health, landing, status
+from web.pages import FORM_EXPIRED, PageView, failure, page
 from web.serializers import HealthSerializer
 
 
@@ -47,11 +48,29 @@ def _schema() -> bytes:
     return json.dumps(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
 
 
-class UnknownPathView(APIView):
-    """404 in the contract's form, whatever the method, counted like any request."""
+class LandingView(PageView):
+    """The front page."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
+    def get(self, request: Request) -> HttpResponse:
+        response = page("web/landing.html", landing.content())
+        response["Cache-Control"] = "private, max-age=60"  # private, since its headers tell this client's limits
+        return response
+
+
+class StatusView(PageView):
+    """`/health` for people; 503 when a required part is down."""
+
+    throttle_classes = (Unthrottled,)
+
+    def get(self, request: Request) -> HttpResponse:
+        report, up = health.check()
+        response = page("web/status.html", status.content(report, up), 200 if up else 503)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+class UnknownPathView(PageView):
+    """404 whatever the method, counted like any request: a page for a browser, else in the contract's form."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -60,9 +79,24 @@ class UnknownPathView(APIView):
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: a host it does not serve, a header it refuses."""
-    return plain_response(BadRequest())
+    return failure(request, BadRequest())
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler403: what staff may not do in the admin."""
+    return failure(request, Forbidden())
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404: what is not in the admin."""
+    return failure(request, NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500: what failed outside the API's own frame."""
-    return plain_response(LunaError())
+    return failure(request, LunaError())
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without its token, or with one of another session; the reason is for the log."""
+    return failure(request, Forbidden(), FORM_EXPIRED)
