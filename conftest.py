@@ -13,12 +13,14 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
+from testing.browser import browser_page
 from testing.client import PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
 
 Cast = Callable[..., Any]
+__all__ = ("browser_page",)
 
 
 @pytest.fixture(scope="session")

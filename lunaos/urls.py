@@ -3,7 +3,6 @@
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
@@ -39,7 +38,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health", web.HealthView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs", web.DocsView.as_view(), name="docs"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]

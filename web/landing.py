@@ -36,9 +36,11 @@ def _by_category(agents: Any) -> dict[str, list[Agent]]:
 
 
 def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
+    """Those whose agents are all there."""
     for preset in PRESETS.values():
-        names = [agents[slug].name if slug in agents else slug for slug in preset.steps]
-        yield {"preset": preset, "steps": [name.removesuffix(" Agent") for name in names]}
+        if agents.keys() >= set(preset.steps):
+            names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps]
+            yield {"preset": preset, "steps": names, "tier": preset.tier(agents)}
 
 
 def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:

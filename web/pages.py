@@ -9,7 +9,7 @@ from django.urls import URLPattern, get_resolver
 from django.utils.cache import patch_vary_headers
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import AllowAny
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -83,9 +83,18 @@ class ErrorPageRenderer(BaseRenderer):
     charset = "utf-8"
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
-        context, response = renderer_context or {}, (renderer_context or {})["response"]
+        response = renderer_context["response"]
         response["Cache-Control"] = "no-store"
-        return _rendered("web/error.html", _of_failure(framed(context["request"]), response.status_code))
+        return _rendered("web/error.html", _of_failure(framed(renderer_context["request"]), response.status_code))
+
+
+class PageRenderer(TemplateHTMLRenderer):
+    """A library's page, whose errors look like ours."""
+
+    def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> Any:
+        if renderer_context["response"].exception:
+            return ErrorPageRenderer().render(data, accepted_media_type, renderer_context)
+        return super().render(data, accepted_media_type, renderer_context)
 
 
 class PageOrJson(OneRenderer):
@@ -106,6 +115,7 @@ class PageView(APIView):
     permission_classes = (AllowAny,)
     renderer_classes = (EnvelopeRenderer, ErrorPageRenderer)
     content_negotiation_class: type[BaseContentNegotiation] = PageOrJson
+    metadata_class = None  # of a page, OPTIONS has nothing to tell
     schema = None
 
 

@@ -51,6 +51,5 @@ def _detail(service: dict[str, Any]) -> str:
 def _sentence(troubled: list[str], up: bool) -> str:
     if not troubled:
         return "All parts work."
-    names = [name.lower() for name in troubled]
-    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    return f"The platform is up, with trouble in: {listed}." if up else f"The platform is down. Trouble in: {listed}."
+    which = troubled[0].lower() if len(troubled) == 1 else f"{len(troubled)} of {len(PARTS)} parts"
+    return f"The platform is {'up' if up else 'down'}, with trouble in {which}."
