@@ -3,6 +3,7 @@
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
@@ -15,6 +16,7 @@ from runs.consumers import RunConsumer
 from runs.views import RunViewSet
 from web import views as web
 from web.consumers import UnknownSocket
+from web.pages import PageRenderer
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
@@ -38,7 +40,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("health", web.HealthView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
-    path("docs", web.DocsView.as_view(), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[PageRenderer]), name="docs"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]

@@ -19,7 +19,7 @@ NewPage = Callable[..., Page]
 def pages() -> Iterator[NewPage]:
     """Yields what opens a page in a browser of its own; at the end, nothing may have been complained of.
 
-    A complaint is an error in the console, among them breaches of the Content-Security-Policy, or an uncaught exception.
+    A complaint is an error in the console, such as a breach of the Content-Security-Policy, or an uncaught exception.
     The pages take the options of Playwright's `new_page` (`color_scheme`, `viewport`, `java_script_enabled`, …), and
     `expected`: parts of the complaints that may come.
     """

@@ -48,7 +48,6 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
     return {
         "name": tier.name,
         "price": f"${tier.price_usd:,.2f}".removesuffix(".00"),
-        "paid": tier.price_usd > 0,
         "agents": f"All {usable}" if usable == len(agents) else f"{usable} of {len(agents)}",
         "executions": f"{tier.executions:,}",
         "requests": f"{tier.requests_per_minute:,}",

@@ -6,7 +6,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
-from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,7 +16,7 @@ from lunaos.api import json
 from lunaos.api.exceptions import BadRequest, Forbidden
 from lunaos.errors import LunaError, NotFound
 from web import health, landing, status
-from web.pages import FORM_EXPIRED, PageRenderer, PageView, failure, page
+from web.pages import FORM_EXPIRED, PageView, failure, page
 from web.serializers import HealthSerializer
 
 
@@ -42,13 +41,6 @@ class SchemaView(APIView):
     @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         return HttpResponse(_schema(), content_type="application/json")
-
-
-class DocsView(SpectacularSwaggerSplitView):
-    """Swagger UI, to read and try the API."""
-
-    renderer_classes = (PageRenderer,)
-    url_name = "schema"
 
 
 @lru_cache
