@@ -13,13 +13,16 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
+from lunaos.embedded.servers import until
 from stripe_double.double import Double
+from testing.browser import browser_page
 from testing.client import PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
 
 Cast = Callable[..., Any]
+__all__ = ("browser_page",)
 
 
 @pytest.fixture(scope="session")
@@ -233,6 +236,28 @@ def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
         form["code"] = code_of(user)
         assert "Site administration" in client.post("/admin/login/", data=form).text
         yield client
+
+
+@pytest.fixture
+def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
+    """This test process knows Stripe as the servers do."""
+    settings.STRIPE_KEY = stripe_environment["STRIPE_SECRET_KEY"]
+    settings.STRIPE_WEBHOOK_SECRETS = [stripe_environment["STRIPE_WEBHOOK_SECRETS"]]
+    settings.STRIPE_HOST = stripe_environment["STRIPE_API_HOST"]
+
+
+@pytest.fixture
+def stripe(api: Api, server: str, stripe_server: Double, configured: None) -> Iterator[Any]:
+    """Stripe, as its double plays it, with the platform's prices."""
+    from billing import plans
+    from testing.stripe import WITHIN_S, Stripe, cleared
+
+    stripe_server.webhook_url = f"{server}/billing/webhook"
+    stripe_server.reset()
+    plans.sync_plans()
+    yield Stripe(stripe_server, api)
+    stripe_server.reset()
+    assert until(cleared, WITHIN_S)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from accounts import parts
 from accounts.models import User
 from accounts.parts import Row
-from billing import gateway, locks, mirror, standing
+from billing import gateway, mirror, standing
 from billing.models import Grant, MonthlyUsage
 
 
@@ -37,7 +37,9 @@ def disown(user: User) -> None:
 
 
 def erase(user: User) -> None:
-    """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay."""
+    """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay.
+
+    Without the customer's lock: who holds that may wait for the user's row, which the caller holds.
+    """
     if customer := mirror.customer_of(user):
-        locks.hold(customer.id)
         mirror.forget(customer)

@@ -13,7 +13,7 @@ VALID_FOR = timedelta(days=14)
 
 def make(user: User) -> str:
     """A link for a user's mail."""
-    return f"{settings.PUBLIC_URL}/billing/portal/open?token={signing.dumps(str(user.pk), salt=SALT)}"
+    return f"{settings.PUBLIC_URL}/portal?token={signing.dumps(str(user.pk), salt=SALT)}"
 
 
 def read(token: str) -> User | None:

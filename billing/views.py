@@ -2,8 +2,6 @@
 
 from datetime import UTC, datetime
 
-from django.http import HttpResponseRedirect
-from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
@@ -12,9 +10,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from accounts.errors import MailTokenInvalid
 from accounts.identity import once_of, user_of
-from billing import checkouts, gateway, plans, portal_links, quota, schema, standing, subscriptions, tiers, webhooks
+from billing import checkouts, gateway, plans, quota, schema, standing, subscriptions, tiers, webhooks
 from billing.serializers import (
     CheckoutSerializer,
     PlansSerializer,
@@ -92,20 +89,6 @@ class BillingViewSet(ViewSet):
     def portal(self, request: Request) -> Response:
         """Get the address of Stripe's page for cards, invoices and the subscription, good for some minutes."""
         return Response({"portalUrl": subscriptions.open_portal(user_of(request))})
-
-
-class PortalLinkView(APIView):
-    """Where the links of mails lead."""
-
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-
-    @extend_schema(exclude=True)
-    def get(self, request: Request) -> HttpResponseBase:
-        user = portal_links.read(request.query_params.get("token", ""))
-        if user is None:
-            raise MailTokenInvalid()
-        return HttpResponseRedirect(subscriptions.open_portal(user))
 
 
 class WebhookView(APIView):

@@ -22,7 +22,7 @@ from lunaos import loop  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
-ASKS_STRIPE = re.compile(r"/billing/(webhook|checkout|change|cancel|resume|portal|portal/open|success)\Z")
+ASKS_STRIPE = re.compile(r"/billing/(webhook|checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
 HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
 
 

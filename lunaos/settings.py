@@ -111,6 +111,7 @@ TEMPLATES = [
 STATIC_URL = "/static/"
 SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic step to forget
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
+SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # what clients ask for at the root: robots.txt, favicon.ico
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
@@ -236,7 +237,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "POSTPROCESSING_HOOKS": ["lunaos.api.schema.document_frame"],
     "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": f"{STATIC_URL}web/favicon.svg",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "tryItOutEnabled": True, "deepLinking": True},
 }
 
@@ -268,6 +269,7 @@ CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 10 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_FAILURE_VIEW = "web.views.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
 
 # -- Language models -------------------------------------------------------------------------------------------------
@@ -350,8 +352,8 @@ STRIPE_HOST = env.str("STRIPE_API_HOST", default="https://api.stripe.com").rstri
 STRIPE_API_VERSION = "2026-05-27.dahlia"  # the endpoint at Stripe is registered at the same one
 STRIPE_LIVE_MODE = safety.is_live(STRIPE_KEY)
 safety.require_stripe(debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST)
-BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/billing/success"
-BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/billing/cancelled"
+BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/checkout/done"
+BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/checkout/cancelled"
 STRIPE_THREADS = env.int("LUNAOS_STRIPE_THREADS", default=4)  # requests at once that may wait for Stripe
 PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"

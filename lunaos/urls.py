@@ -3,20 +3,20 @@
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
-from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
 from agents.views import AgentViewSet, ProviderViewSet
 from apikeys.views import ApiKeyViewSet
-from billing.views import BillingViewSet, PortalLinkView, WebhookView
+from billing.views import BillingViewSet, WebhookView
 from chains.views import ChainRunViewSet, ChainViewSet
 from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
 from runs.views import RunViewSet
 from web import views as web
 from web.consumers import UnknownSocket
+from web.pages import PageRenderer
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
@@ -35,18 +35,21 @@ router.register("runs", RunViewSet, basename="runs")
 router.register("runs", ChainRunViewSet, basename="chain-runs")
 
 urlpatterns: list[URLPattern | URLResolver] = [
-    path("", RedirectView.as_view(url="/docs")),
+    path("", web.LandingView.as_view(), name="landing"),
+    path("status", web.StatusView.as_view(), name="status"),
+    path("checkout/done", web.CheckoutDoneView.as_view(), name="checkout-done"),
+    path("checkout/cancelled", web.CheckoutCancelledView.as_view(), name="checkout-cancelled"),
+    path("portal", web.PortalLinkView.as_view(), name="portal"),
     path("health", web.HealthView.as_view()),
     path("billing/webhook", WebhookView.as_view()),
-    path("billing/portal/open", PortalLinkView.as_view()),
-    path("billing/success", web.CheckoutDoneView.as_view()),
-    path("billing/cancelled", web.CheckoutCancelledView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[PageRenderer]), name="docs"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]
 sockets = URLRouter([path("ws/runs/<uuid:run_id>", RunConsumer.as_asgi()), re_path("", UnknownSocket.as_asgi())])
 handler400 = "web.views.bad_request"
+handler403 = "web.views.forbidden"
+handler404 = "web.views.not_found"
 handler500 = "web.views.server_error"

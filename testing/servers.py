@@ -38,7 +38,7 @@ def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
-    with process([*command, "lunaos.asgi:application"], log, **changes):
+    with process([*command, "lunaos.asgi:application"], log, PORT=str(port), **changes):
         url = f"http://127.0.0.1:{port}"
         if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), 30):
             raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")

@@ -1,12 +1,11 @@
-"""What belongs to no domain: health, and the answer to unknown paths."""
+"""What belongs to no domain: the pages for people, health, and the answer to unknown paths."""
 
 import logging
 from functools import lru_cache
 from typing import Any
 
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
@@ -14,12 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from billing import checkouts
+from accounts.errors import MailTokenInvalid
+from billing import checkouts, portal_links, subscriptions
 from billing.throttles import Unthrottled
 from lunaos.api import json
-from lunaos.api.exceptions import BadRequest, plain_response
+from lunaos.api.exceptions import BadRequest, Forbidden
 from lunaos.errors import LunaError, NotFound
-from web import health
+from web import health, landing, status
+from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
 from web.serializers import HealthSerializer
 
 logger = logging.getLogger(__name__)
@@ -53,48 +54,83 @@ def _schema() -> bytes:
     return json.dumps(SchemaGenerator().get_schema(request=None, public=True))  # type: ignore[no-untyped-call]
 
 
-class UnknownPathView(APIView):
-    """404 in the contract's form, whatever the method, counted like any request."""
+class LandingView(PageView):
+    """The front page."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
+    def get(self, request: Request) -> HttpResponse:
+        response = page("web/landing.html", landing.content())
+        response["Cache-Control"] = "private, max-age=60"  # private, since its headers tell this client's limits
+        return response
+
+
+class StatusView(PageView):
+    """`/health` for people; 503 when a required part is down."""
+
+    throttle_classes = (Unthrottled,)
+
+    def get(self, request: Request) -> HttpResponse:
+        report, up = health.check()
+        response = page("web/status.html", status.content(report, up), 200 if up else 503)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+class UnknownPathView(PageView):
+    """404 whatever the method, counted like any request: a page for a browser, else in the contract's form."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         raise NotFound()
 
 
-class CheckoutDoneView(APIView):
+class CheckoutDoneView(PageView):
     """Where Stripe sends people who have paid. Coming here gives nothing; it has Stripe asked at once."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-
-    @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
         try:
             checkouts.arrived(request.query_params.get("session_id", ""))
         except (LunaError, OperationalError) as e:  # the event will come all the same
             logger.info("After checkout Stripe could not be asked: %s", e)
-        return render(request._request, "billing/success.html")
+        return page("web/checkout_done.html", {})
 
 
-class CheckoutCancelledView(APIView):
+class CheckoutCancelledView(PageView):
     """Where Stripe sends people who have changed their mind."""
 
-    authentication_classes = ()
-    permission_classes = (AllowAny,)
-
-    @extend_schema(exclude=True)
     def get(self, request: Request) -> HttpResponse:
-        return render(request._request, "billing/cancelled.html")
+        return page("web/checkout_cancelled.html", {})
+
+
+class PortalLinkView(PageView):
+    """Where the links of mails about payments lead: to Stripe's page for the one they were written for."""
+
+    def get(self, request: Request) -> HttpResponse:
+        user = portal_links.read(request.query_params.get("token", ""))
+        if user is None:
+            return failure(request._request, MailTokenInvalid(), LINK_EXPIRED)
+        return HttpResponseRedirect(subscriptions.open_portal(user))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: a host it does not serve, a header it refuses."""
-    return plain_response(BadRequest())
+    return failure(request, BadRequest())
+
+
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler403: what staff may not do in the admin."""
+    return failure(request, Forbidden())
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler404: what is not in the admin."""
+    return failure(request, NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500: what failed outside the API's own frame."""
-    return plain_response(LunaError())
+    return failure(request, LunaError())
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without its token, or with one of another session; the reason is for the log."""
+    return failure(request, Forbidden(), FORM_EXPIRED)

@@ -1,22 +1,14 @@
 """The page that sets the second factor, in a browser whose JavaScript is off."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django_otp.oath import totp
 from django_otp.plugins.otp_totp.models import TOTPDevice
-from playwright.sync_api import ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Page
 
+from testing.browser import NewPage
 from testing.client import PASSWORD, Api
-
-CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
-)
 
 
 def walk_through(page: Page, base_url: str, user: Any) -> list[str]:
@@ -37,18 +29,7 @@ def walk_through(page: Page, base_url: str, user: Any) -> list[str]:
 
 
 @pytest.mark.parametrize("javascript", [False, True])
-def test_it_works(api: Api, make_user: Any, django_db_blocker: Any, javascript: bool, monkeypatch: Any) -> None:
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread
-    user, complaints = make_user(is_staff=True, is_superuser=True), list[str]()
-
-    def note(message: ConsoleMessage) -> None:
-        complaints.append(message.text)
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        page = browser.new_page(java_script_enabled=javascript)
-        page.on("console", note)
-        codes = walk_through(page, str(api.base_url).rstrip("/"), user)
-        browser.close()
-    assert len(codes) == 10
-    assert not [complaint for complaint in complaints if "Content Security Policy" in complaint]
+def test_it_works(api: Api, make_user: Any, browser_page: NewPage, javascript: bool) -> None:
+    user = make_user(is_staff=True, is_superuser=True)
+    page = browser_page(java_script_enabled=javascript)
+    assert len(walk_through(page, str(api.base_url).rstrip("/"), user)) == 10

@@ -8,8 +8,8 @@ from djstripe.models import Customer
 
 from accounts.audit import Action
 from accounts.models import AuditEvent
-from billing.tests.conftest import Stripe
 from testing.client import error
+from testing.stripe import Stripe
 
 
 def test_it_works(stripe: Stripe, alice: Any) -> None:
@@ -36,8 +36,8 @@ def test_what_stripe_is_asked_for(stripe: Stripe, alice: Any) -> None:
     wanted = stripe.double.requests("/v1/checkout/sessions")[-1]["params"]
     assert wanted["mode"] == "subscription" and wanted["allow_promotion_codes"] in (True, "true")
     assert wanted["client_reference_id"] == str(alice.pk)
-    assert wanted["success_url"].endswith("/billing/success?session_id={CHECKOUT_SESSION_ID}")
-    assert wanted["cancel_url"].endswith("/billing/cancelled")
+    assert wanted["success_url"].endswith("/checkout/done?session_id={CHECKOUT_SESSION_ID}")
+    assert wanted["cancel_url"].endswith("/checkout/cancelled")
     assert Customer.objects.get(subscriber=alice).id == wanted["customer"]
 
 
@@ -114,21 +114,21 @@ def test_it_is_no_keys_business(stripe: Stripe, alice: Any) -> None:
 def test_the_page_afterwards_asks_stripe_at_once(stripe: Stripe, alice: Any) -> None:
     stripe.by_hand()
     session_id = stripe.checkout(alice)
-    assert stripe.api.get("/billing/success", params={"session_id": session_id}).status_code == 200
+    assert stripe.api.get("/checkout/done", params={"session_id": session_id}).status_code == 200
     assert stripe.tier(alice) == "free"  # who only comes there has not paid
 
     stripe.double.pay(session_id)
-    page = stripe.api.get("/billing/success", params={"session_id": session_id})
+    page = stripe.api.get("/checkout/done", params={"session_id": session_id})
     assert "Thank you" in page.text and stripe.tier(alice) == "pro"
 
 
 @pytest.mark.parametrize("session_id", ["", "cs_test_unknown", "../v1/customers", "cs_test_" + "x" * 500])
 def test_the_page_afterwards_bears_anything(stripe: Stripe, session_id: str) -> None:
-    assert stripe.api.get("/billing/success", params={"session_id": session_id}).status_code == 200
-    assert "Nothing was charged" in stripe.api.get("/billing/cancelled").text
+    assert stripe.api.get("/checkout/done", params={"session_id": session_id}).status_code == 200
+    assert "Nothing was charged" in stripe.api.get("/checkout/cancelled").text
 
 
 def test_the_page_afterwards_bears_a_dead_stripe(stripe: Stripe, alice: Any) -> None:
     session_id = stripe.checkout(alice)
     stripe.double.fault("/v1/checkout", status=500, times=9)
-    assert stripe.api.get("/billing/success", params={"session_id": session_id}).status_code == 200
+    assert stripe.api.get("/checkout/done", params={"session_id": session_id}).status_code == 200

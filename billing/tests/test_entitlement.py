@@ -7,7 +7,7 @@ import pytest
 
 from billing import gateway, mirror, plans, services, tiers
 from billing.models import Tier
-from billing.tests.conftest import Stripe
+from testing.stripe import Stripe
 
 STATUSES = {
     **dict.fromkeys(("active", "trialing", "past_due"), "pro"),

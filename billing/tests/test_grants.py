@@ -10,9 +10,9 @@ from accounts.audit import Action
 from accounts.models import AuditEvent
 from billing import beat, gateway, services
 from billing.models import Grant
-from billing.tests.conftest import Stripe
 from lunaos.errors import ValidationFailed
 from testing.client import Api
+from testing.stripe import Stripe
 
 
 def tomorrow() -> datetime:

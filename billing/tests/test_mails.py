@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from billing import gateway
-from billing.tests.conftest import Stripe
 from testing.mailbox import Mailbox, text
+from testing.stripe import Stripe
 
 SUBJECTS = {
     "receipt": "Your LunaOS receipt",
@@ -42,16 +42,16 @@ def test_a_receipt(stripe: Stripe, alice: Any, mails: Any) -> None:
 def test_its_link_opens_the_portal(stripe: Stripe, alice: Any, mails: Any) -> None:
     stripe.subscribe(alice)
     (receipt,) = mails(alice, "receipt")
-    link = re.search(r"http\S+/billing/portal/open\?token=(\S+)", receipt)
+    link = re.search(r"http\S+/portal\?token=(\S+)", receipt)
     assert link
-    assert "/portal/" in stripe.api.get("/billing/portal/open", params={"token": link[1]}).headers["Location"]
+    assert "/portal/" in stripe.api.get("/portal", params={"token": link[1]}).headers["Location"]
 
 
 def test_a_payment_that_failed(stripe: Stripe, alice: Any, mails: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     stripe.double.fail_payment(subscription_id)
     (failed,) = mails(alice, "failed")
-    assert "29.00 USD" in failed and "/billing/portal/open?token=" in failed
+    assert "29.00 USD" in failed and "/portal?token=" in failed
     stripe.double.fail_payment(subscription_id)  # the next attempt
     assert len(mails(alice, "failed")) == 2
 

@@ -10,7 +10,7 @@ from djstripe.models import Customer
 from accounts.audit import Action
 from accounts.models import AuditEvent
 from billing import beat, gateway, reconciliation
-from billing.tests.conftest import Stripe
+from testing.stripe import Stripe
 
 
 def reconcile() -> str:

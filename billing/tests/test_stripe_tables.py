@@ -12,8 +12,8 @@ from django.core.management import call_command
 from django.db import connection
 from djstripe.models import APIKey
 
-from billing.tests.conftest import Stripe
 from testing.servers import ROOT, environment
+from testing.stripe import Stripe
 
 DESCRIBE = """
     SELECT table_name, column_name, data_type, is_nullable, character_maximum_length, numeric_precision

@@ -7,9 +7,9 @@ import pytest
 from accounts.audit import Action
 from accounts.models import AuditEvent
 from billing import gateway, portal_links
-from billing.tests.conftest import Stripe
 from lunaos.embedded.servers import until
 from testing.client import error
+from testing.stripe import Stripe
 
 ACTIONS = ("cancel", "resume", "portal")
 
@@ -172,22 +172,22 @@ def test_the_portal(stripe: Stripe, alice: Any) -> None:
 def test_a_mails_link_opens_the_portal(stripe: Stripe, alice: Any, bob: Any) -> None:
     stripe.subscribe(alice)
     token = portal_links.make(alice).partition("token=")[2]
-    opened = stripe.api.get("/billing/portal/open", params={"token": token})
+    opened = stripe.api.get("/portal", params={"token": token})
     assert opened.status_code == 302 and "/portal/" in opened.headers["Location"]
     stranger = portal_links.make(bob).partition("token=")[2]
-    assert error(stripe.api.get("/billing/portal/open", params={"token": stranger})) == (404, "no_subscription")
+    assert error(stripe.api.get("/portal", params={"token": stranger})) == (404, "no_subscription")
 
 
 @pytest.mark.parametrize("token", ["", "x", "abc:def:ghi"])
 def test_a_forged_link(stripe: Stripe, token: str) -> None:
-    assert error(stripe.api.get("/billing/portal/open", params={"token": token})) == (400, "mail_token_invalid")
+    assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
 
 
 def test_an_old_link(stripe: Stripe, alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     stripe.subscribe(alice)
     monkeypatch.setattr("django.core.signing.time.time", lambda: 1.0)
     token = portal_links.make(alice).partition("token=")[2]
-    assert error(stripe.api.get("/billing/portal/open", params={"token": token})) == (400, "mail_token_invalid")
+    assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
 
 
 def test_another_users_subscription_stays_untouched(stripe: Stripe, alice: Any, charlie: Any) -> None:

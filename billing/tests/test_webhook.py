@@ -18,10 +18,10 @@ from accounts.audit import Action
 from accounts.models import AuditEvent
 from billing import gateway, webhooks
 from billing.models import WebhookEvent
-from billing.tests.conftest import Stripe
 from lunaos.embedded.servers import until
 from testing.client import Api, error
 from testing.servers import daphne
+from testing.stripe import Stripe
 
 # Made by the package that Stripe publishes for Node, stripe 23.1.0:
 # stripe.webhooks.generateTestHeaderString({payload, secret: "whsec_node_fixture", timestamp: 1764000000})

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from billing.tests.conftest import Stripe
 from testing.client import Api, error
 from testing.servers import daphne
+from testing.stripe import Stripe
 
 ACTIONS = {"checkout": {"tier": "pro"}, "change": {"tier": "pro"}, "cancel": None, "resume": None, "portal": None}
 READING = ("plans", "usage", "subscription")

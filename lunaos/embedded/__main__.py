@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lunaos.embedded import servers, stripe
+from lunaos.embedded import payments, servers
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
@@ -58,11 +58,11 @@ def up() -> int:
         supervisor.environment |= base_environment(home)
         model = launch_model(supervisor, home)
         start_servers(supervisor, home)
-        if stripe.is_wanted():
+        if payments.is_wanted():
             start_stripe(supervisor, home, port)
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
-        if stripe.is_wanted() and supervisor.run([sys.executable, "manage.py", "sync_stripe_plans"]):
+        if payments.is_wanted() and supervisor.run([sys.executable, "manage.py", "sync_stripe_plans"]):
             return 1
         say("Starting the platform")
         supervisor.await_ready(model + supervisor.launch(*platform(home, port)))
@@ -129,8 +129,8 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
     """The double of Stripe, and the platform led to it."""
-    require_free(int(os.environ.get("STRIPE_PORT", stripe.PORT)), "STRIPE_PORT")
-    program, variables = stripe.double(home, port)
+    require_free(int(os.environ.get("STRIPE_PORT", payments.PORT)), "STRIPE_PORT")
+    program, variables = payments.double(home, port)
     supervisor.environment |= variables
     supervisor.start(program)
 

@@ -35,6 +35,7 @@ PUBLIC = {
     "POST /auth/password/forgot",
     "POST /auth/password/reset",
     "GET /agents/list",
+    "GET /billing/plans",
     "POST /api-keys/revoke-leaked",
 }
 ROUTES = routes.protected()

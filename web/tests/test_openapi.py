@@ -11,6 +11,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from testing.client import Api
 from testing.servers import ROOT
+from testing.stripe import Stripe
 from testing.upstream import Upstream
 
 PATHS = {
@@ -30,7 +31,15 @@ PATHS = {
     "/api-keys": {"get", "post"},
     "/api-keys/{id}": {"delete"},
     "/api-keys/revoke-leaked": {"post"},
+    "/billing/plans": {"get"},
     "/billing/usage": {"get"},
+    "/billing/subscription": {"get"},
+    "/billing/checkout": {"post"},
+    "/billing/change": {"post"},
+    "/billing/cancel": {"post"},
+    "/billing/resume": {"post"},
+    "/billing/portal": {"post"},
+    "/billing/webhook": {"post"},
     "/agents/list": {"get"},
     "/agents/execute": {"post"},
     "/providers": {"get"},
@@ -119,7 +128,9 @@ def test_every_response_names_the_headers(document: dict[str, Any]) -> None:
                 assert {"X-Request-Id", "X-RateLimit-Remaining", "Server-Timing"} <= set(response["headers"])
 
 
-def test_the_server_keeps_to_the_schema(api: Api, carol: Any, upstream: Upstream, chains_worker: Any) -> None:
+def test_the_server_keeps_to_the_schema(
+    api: Api, carol: Any, upstream: Upstream, stripe: Stripe, chains_worker: Any
+) -> None:
     """Schemathesis: generated requests, good and bad; every answer must be one that the document describes."""
     schema = schemathesis.openapi.from_dict(api.get("/openapi.json").json())
     schema.config.update(base_url=str(api.base_url))

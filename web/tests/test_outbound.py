@@ -167,7 +167,8 @@ BODY = {
     **{"email": "nobody@example.com", "password": "wrong horse 42 battery"},
 }
 ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key")) for route in routes.everything())
-PAGES = [("GET", path) for path in ("/", "/health", "/openapi.json", "/docs", "/nowhere")]
+CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/portal", "/billing/webhook")
+PAGES = [("GET", path) for path in ("/", "/status", "/health", "/openapi.json", "/docs", "/nowhere", *CHECKOUT_PAGES)]
 REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]
 
 

@@ -45,7 +45,10 @@ RESPONSES: dict[str, tuple[int, Request]] = {
     "admin": (302, lambda api, user: api.get("/admin/")),
     "admin login": (200, lambda api, user: api.get("/admin/login/")),
     "unknown host": (400, lambda api, user: api.get("/admin/login/", headers={"Host": "evil.example"})),
-    "redirect": (302, lambda api, user: api.get("/")),
+    "front page": (200, lambda api, user: api.get("/")),
+    "status page": (200, lambda api, user: api.get("/status")),
+    "error page": (404, lambda api, user: api.get("/nowhere", headers={"Accept": "text/html"})),
+    "robots": (200, lambda api, user: api.get("/robots.txt")),
     "options": (200, lambda api, user: api.options("/auth/me", headers=api.as_(user))),
 }
 

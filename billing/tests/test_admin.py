@@ -1,0 +1,46 @@
+"""What staff see of money."""
+
+from typing import Any
+
+import httpx
+
+from testing.stripe import Stripe
+
+
+def test_it_works(stripe: Stripe, staff: httpx.Client, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    page = staff.get(f"/admin/djstripe/subscription/?q={alice.email}").text
+    assert subscription_id in page and "active" in page and "pro" in page
+    assert alice.email in staff.get("/admin/djstripe/invoice/").text
+    assert "invoice.paid" in staff.get("/admin/billing/webhookevent/").text
+
+
+def test_revenue_by_month_and_tier(stripe: Stripe, staff: httpx.Client, alice: Any, bob: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.subscribe(bob, "team")
+    stripe.told()
+    page = staff.get("/admin/djstripe/invoice/").text
+    table = page[page.index("Revenue by month and tier") :]
+    assert "29.00" in table and "79.00" in table
+
+
+def test_failed_payments(stripe: Stripe, staff: httpx.Client, alice: Any, bob: Any) -> None:
+    stripe.double.fail_payment(stripe.subscribe(alice))
+    stripe.subscribe(bob)
+    stripe.told()
+    page = staff.get("/admin/djstripe/invoice/?status=failed").text
+    assert alice.email in page and bob.email not in page
+
+
+def test_nothing_can_be_changed_and_no_secret_read(
+    stripe: Stripe, staff: httpx.Client, alice: Any, stripe_environment: dict[str, str]
+) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    for path in ("subscription/add/", "invoice/add/", "customer/", "apikey/", "webhookendpoint/", "event/"):
+        assert staff.get(f"/admin/djstripe/{path}").status_code in (403, 404)
+    pages = [staff.get(f"/admin/{path}").text for path in ("djstripe/subscription/", "billing/webhookevent/", "")]
+    for page in pages:
+        assert stripe_environment["STRIPE_SECRET_KEY"] not in page and "whsec_" not in page
+    assert subscription_id in pages[0]

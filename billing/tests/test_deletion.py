@@ -1,0 +1,73 @@
+"""Deleting an account that pays: canceled at Stripe first, then forgotten; ids and amounts stay for the books."""
+
+from typing import Any
+
+from django.core import serializers
+from djstripe.models import Customer, Invoice
+
+from accounts import erasure
+from accounts.models import User
+from billing import gateway
+from testing.client import PASSWORD, Api
+from testing.stripe import Stripe
+
+
+def delete(stripe: Stripe, user: Any) -> Any:
+    return stripe.api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=stripe.api.as_(user))
+
+
+def test_it_works(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    customer_id = Customer.objects.get().id
+    assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
+
+    (subscription,) = gateway.subscriptions(customer_id)
+    assert (subscription.id, subscription.status) == (subscription_id, "canceled")
+    stripe.told()  # also what Stripe says of the end
+    customer = Customer.objects.get()
+    assert (customer.email, customer.subscriber, customer.stripe_data) == ("", None, {})
+    kept = serializers.serialize("json", [customer, *Invoice.objects.all(), *customer.subscriptions.all()])
+    assert alice.email not in kept and str(alice.pk) not in kept
+    assert Invoice.objects.get().stripe_data["amount_paid"] == 2900
+
+
+def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.told()
+    stripe.double.fault("/v1/", status=500, times=20)
+    assert "will be deleted shortly" in delete(stripe, alice).json()["data"]["message"]
+    assert User.objects.filter(pk=alice.pk, is_active=False).exists()
+
+    stripe.double.reset()
+    erasure.finish_all()
+    assert not User.objects.filter(pk=alice.pk).exists()
+
+
+def test_a_page_to_pay_on_is_closed(stripe: Stripe, alice: Any) -> None:
+    session_id = stripe.checkout(alice)
+    delete(stripe, alice)
+    assert gateway.checkout(session_id).status == "expired"
+
+
+def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) -> None:
+    """Whoever pays at the very moment in which the account goes."""
+    stripe.checkout(alice)
+    customer_id = Customer.objects.get().id
+    delete(stripe, alice)
+    late = gateway.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro")
+    stripe.double.pay(late.id)
+    stripe.told()
+    assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
+
+
+def test_an_export_has_it(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    exported = stripe.api.get("/auth/export", headers=stripe.api.as_(alice)).json()["data"]
+    assert [each["id"] for each in exported["subscriptions"]] == [subscription_id]
+    assert exported["invoices"][0]["amount_paid"] == 2900 and exported["customer"]["email"] == alice.email
+
+
+def test_without_stripe(api: Api, alice: Any) -> None:
+    assert api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=api.as_(alice)).status_code == 200

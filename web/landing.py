@@ -1,0 +1,56 @@
+"""What the front page shows: the catalogue, the presets and the tiers as they are at this moment."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+
+from agents import catalogue
+from agents.models import Agent
+from billing import tiers
+from billing.models import Tier
+from chains.presets import PRESETS
+
+# The figures beside them say the same and are what is enforced.
+SAID_BY_FIGURES = ("agents", "executions a month", "requests a minute")
+
+
+def content() -> dict[str, Any]:
+    """Everything that changes on the page; costs no query while the snapshots are fresh."""
+    agents = catalogue.current().agents
+    return {
+        "public_url": settings.PUBLIC_URL,
+        "upgrade_url": tiers.upgrade_url(),
+        "total": len(agents),
+        "categories": _by_category(agents.values()),
+        "presets": list(_presets(agents)),
+        "plans": [_plan(tier, list(agents.values())) for tier in tiers.everything()],
+    }
+
+
+def _by_category(agents: Any) -> dict[str, list[Agent]]:
+    found: dict[str, list[Agent]] = {}
+    for agent in agents:
+        found.setdefault(agent.category, []).append(agent)
+    return found
+
+
+def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
+    """Those whose agents are all there."""
+    for preset in PRESETS.values():
+        if agents.keys() >= set(preset.steps):
+            names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps]
+            yield {"preset": preset, "steps": names, "tier": preset.tier(agents)}
+
+
+def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
+    usable = sum(tiers.allows(tier.name, agent.tier) for agent in agents)
+    return {
+        "name": tier.name,
+        "price": f"${tier.price_usd:,.2f}".removesuffix(".00"),
+        "agents": f"All {usable}" if usable == len(agents) else f"{usable} of {len(agents)}",
+        "executions": f"{tier.executions:,}",
+        "requests": f"{tier.requests_per_minute:,}",
+        "api_keys": tier.api_keys,
+        "features": [feature for feature in tier.features if not feature.endswith(SAID_BY_FIGURES)],
+    }

@@ -1,0 +1,55 @@
+"""The report of `web.health` in words for people."""
+
+from typing import Any
+
+PARTS = {
+    "database": ("Database", "Accounts, runs and quotas"),
+    "cache": ("Cache", "Limits a minute and live streams"),
+    "queue": ("Background work", "Chains, index jobs and mail"),
+    "vectors": ("Code search", "Indexing and finding code"),
+    "llm": ("Language model", "The default provider"),
+}
+STATES = {"ok": "Works", "degraded": "Impaired", "down": "Down"}
+
+
+def content(report: dict[str, Any], up: bool) -> dict[str, Any]:
+    """What the status page shows of a report.
+
+    Args:
+        up: whether all required parts are.
+    """
+    parts = [_part(name, service) for name, service in report["services"].items()]
+    troubled = [part["name"] for part in parts if part["status"] != "ok"]
+    return {
+        "state": "down" if not up else "degraded" if troubled else "ok",
+        "sentence": _sentence(troubled, up),
+        "parts": parts,
+        "checked_at": report["timestamp"],
+    }
+
+
+def _part(key: str, service: dict[str, Any]) -> dict[str, Any]:
+    name, purpose = PARTS[key]
+    return {
+        "name": name,
+        "purpose": purpose,
+        "status": service["status"],
+        "state": STATES[service["status"]],
+        "latency_ms": service["latencyMs"],
+        "detail": _detail(service),
+    }
+
+
+def _detail(service: dict[str, Any]) -> str:
+    """In words; what a driver raised says nothing to people."""
+    detail = str(service.get("detail", ""))
+    if service["status"] == "down":
+        return "No answer within a second." if detail == "timeout" else "Cannot be reached."
+    return f"{detail[0].upper()}{detail[1:]}." if detail else ""
+
+
+def _sentence(troubled: list[str], up: bool) -> str:
+    if not troubled:
+        return "All parts work."
+    which = troubled[0].lower() if len(troubled) == 1 else f"{len(troubled)} of {len(PARTS)} parts"
+    return f"The platform is {'up' if up else 'down'}, with trouble in {which}."
