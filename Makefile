@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py
+DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py deploy/image/health.py
+MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: up test lint bench requirements help
@@ -14,7 +15,7 @@ up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HO
 test: $(VENV)/dev  ## run all tests on servers of their own
 	@$(BIN)/python -m lunaos.embedded run --llm -- $(BIN)/python -m pytest $(ARGS)
 
-lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, missing migrations
+lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, missing migrations, what is deployed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
@@ -22,6 +23,10 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 	@DJANGO_DEBUG=true DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
 	@$(BIN)/python -m testing.audit
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
+	@$(BIN)/caddy fmt --diff deploy/Caddyfile >/dev/null || { echo "deploy/Caddyfile: run caddy fmt --overwrite"; exit 1; }
+	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 
 bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000

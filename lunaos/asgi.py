@@ -17,6 +17,7 @@ django.setup(set_prefix=False)
 from django.conf import settings  # noqa: E402 - readable only after setup
 from twisted.internet import reactor  # noqa: E402 - Daphne's app has set it up by now
 from twisted.internet.defer import Deferred  # noqa: E402
+from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import loop  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
@@ -48,7 +49,10 @@ class SharedThreadsHandler(ASGIHandler):
 
 
 def leave() -> "Deferred[None]":
-    """What Daphne waits for before it stops."""
+    """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
+    for port in cast(Any, reactor).getReaders():
+        if isinstance(port, Port):
+            cast(Any, port).stopListening()
     return Deferred.fromFuture(asyncio.ensure_future(executors.leave(settings.STOP_GRACE_S)))
 
 

@@ -37,7 +37,7 @@ safety.require(
 )
 SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
-    "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (README, production)
+    "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (docs/operations.md)
     "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
     "axes.W002",  # its middleware tells a client that the account is locked, which is for the owner alone to know
 ]

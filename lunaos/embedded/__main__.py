@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from lunaos import processes
 from lunaos.embedded import payments, servers
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
@@ -148,22 +149,12 @@ def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
 
 def platform(home: Home, port: int) -> list[Program]:
     """The platform's own processes."""
-    celery = [sys.executable, "-m", "celery", "-A", "lunaos"]
-    daphne = [sys.executable, "-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
-    worker = ["worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
-    jobs = [*worker, "--queues", "celery", "--concurrency", "4", "--hostname", "jobs@%h"]
-    indexing = [*worker, "--queues", "indexing", "--concurrency", "2", "--hostname", "indexing@%h"]
-    # a thread only waits for its chain; all of a process's chains run on one event loop
-    chains = [*worker, "--queues", "chains", "--concurrency", os.environ.get("LUNAOS_CHAIN_CONCURRENCY", "64")]
-    beat = ["beat", "--schedule", str(home.path / "beat-schedule"), "--pidfile", ""]
+    commands = {role: processes.worker(role) for role in processes.QUEUES} | {"beat": processes.beat(home.path)}
     return [
-        Program("worker", [*celery, *jobs], home.logs / "worker.log", stopped_first=True),
-        Program("indexing", [*celery, *indexing], home.logs / "indexing.log", stopped_first=True),
-        Program("chains", [*celery, *chains, "--hostname", "chains@%h"], home.logs / "chains.log", stopped_first=True),
-        Program("beat", [*celery, *beat], home.logs / "beat.log", stopped_first=True),
+        *(Program(role, argv, home.logs / f"{role}.log", stopped_first=True) for role, argv in commands.items()),
         Program(
             "web",
-            [*daphne, "lunaos.asgi:application"],
+            processes.web("127.0.0.1", port),
             home.logs / "web.log",
             ready=lambda: servers.answers(f"http://127.0.0.1:{port}/health"),
             stopped_first=True,

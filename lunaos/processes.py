@@ -1,0 +1,75 @@
+"""The platform's own processes: one command a role, the same for `make up`, the image, compose and Kubernetes.
+
+`python -m lunaos.processes ROLE` becomes that process; `… manage WORDS` becomes `manage.py WORDS`.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CELERY = [sys.executable, "-m", "celery", "-A", "lunaos"]
+WORKER = [*CELERY, "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
+MANAGE = [sys.executable, str(ROOT / "manage.py")]
+# The queue of each worker, what it does at once, and the name it reports under.
+QUEUES = {
+    "worker": ("celery", "4", "jobs"),
+    "indexing": ("indexing", "2", "indexing"),
+    "chains": ("chains", "64", "chains"),
+}
+ROLES = ("web", *QUEUES, "beat", "migrate")
+USAGE = f"usage: python -m lunaos.processes {{{','.join(ROLES)}}} | manage WORDS"
+
+
+def web(address: str, port: int) -> list[str]:
+    """Daphne, listening on an address of this machine."""
+    daphne = [sys.executable, "-m", "daphne", "-b", address, "-p", str(port), "-v", "0", "--no-server-name"]
+    return [*daphne, "lunaos.asgi:application"]
+
+
+def worker(role: str) -> list[str]:
+    """A Celery worker for one queue.
+
+    A thread for a chain only waits for it: all of a process's chains run on one event loop.
+    """
+    queue, concurrency, name = QUEUES[role]
+    if role == "chains":
+        concurrency = os.environ.get("LUNAOS_CHAIN_CONCURRENCY") or concurrency
+    return [*WORKER, "--queues", queue, "--concurrency", concurrency, "--hostname", f"{name}@%h"]
+
+
+def beat(home: Path) -> list[str]:
+    """The clock of periodic tasks, of which there is one; it remembers in the home when each was last due."""
+    return [*CELERY, "beat", "--schedule", str(home / "beat-schedule"), "--pidfile", ""]
+
+
+def command(role: str) -> list[str]:
+    """What a role runs here, by the variables of this environment."""
+    if role == "web":
+        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", int(os.environ.get("PORT") or 8000))  # noqa: S104 - of a container
+    if role == "beat":
+        return beat(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
+    return [*MANAGE, "prepare"] if role == "migrate" else worker(role)
+
+
+def main(words: Sequence[str]) -> None:
+    """Become the process; it gets our signals, and its end is ours."""
+    if words[:1] == ["manage"]:
+        argv = [*MANAGE, *words[1:]]
+    elif len(words) == 1 and words[0] in ROLES:
+        argv = command(words[0])
+        _sign(words[0])
+    else:
+        sys.exit(USAGE)
+    os.execv(argv[0], argv)  # noqa: S606 - no shell, and that is what it is for
+
+
+def _sign(role: str) -> None:
+    """Where somebody watches the process by its sign of life, say what to look at."""
+    if file := os.environ.get("LUNAOS_SIGN_OF_LIFE"):
+        Path(file).write_text(role)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

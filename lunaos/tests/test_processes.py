@@ -1,0 +1,57 @@
+"""One source of what each process runs: for `make up`, the image, compose and Kubernetes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lunaos import processes
+from lunaos.embedded.__main__ import platform
+from lunaos.embedded.home import Home
+from testing.servers import ROOT
+
+
+def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """With a Python that says what it was started with, in place of the real one."""
+    code = "import os; os.execv = lambda path, argv: print(*argv[1:]); from lunaos import processes; processes.main"
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, "-c", f"{code}({list(words)!r})"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def test_it_works() -> None:
+    done = run("web", PORT="8001", LUNAOS_LISTEN="::")
+    assert done.stdout == "-m daphne -b :: -p 8001 -v 0 --no-server-name lunaos.asgi:application\n", done.stderr
+
+
+@pytest.mark.parametrize("role", processes.ROLES)
+def test_each_role_is_what_make_up_runs(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUNAOS_HOME", str(tmp_path))
+    monkeypatch.setenv("LUNAOS_LISTEN", "127.0.0.1")
+    monkeypatch.setenv("PORT", "8123")
+    programs = {program.name: program.argv for program in platform(Home(tmp_path), 8123)}
+    programs["migrate"] = [sys.executable, str(ROOT / "manage.py"), "prepare"]
+    assert processes.command(role) == programs[role]
+
+
+def test_chains_at_once_are_a_setting() -> None:
+    assert "--concurrency 3 " in run("chains", LUNAOS_CHAIN_CONCURRENCY="3").stdout
+    assert "--concurrency 64 " in run("chains", LUNAOS_CHAIN_CONCURRENCY="").stdout
+
+
+def test_management_commands_have_their_words() -> None:
+    assert run("manage", "set_tier", "a@example.com", "pro").stdout == f"{ROOT}/manage.py set_tier a@example.com pro\n"
+
+
+@pytest.mark.parametrize("words", [[], ["webb"], ["web", "worker"]])
+def test_what_is_no_role_is_refused(words: list[str]) -> None:
+    done = run(*words)
+    assert done.returncode == 1 and done.stderr.startswith("usage: ")
+
+
+def test_the_role_is_written_where_somebody_watches(tmp_path: Path) -> None:
+    run("chains", LUNAOS_SIGN_OF_LIFE=str(tmp_path / "role"))
+    assert (tmp_path / "role").read_text() == "chains"
