@@ -22,6 +22,7 @@ REPLACED = (
     *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST"),
     *("EMBEDDINGS_BASE_URL", "EMBEDDINGS_API_KEY", "EMBEDDINGS_MODEL", "EMBEDDINGS_TOKENIZER"),
 )
+SYNC_PLANS = [sys.executable, "manage.py", "sync_stripe_plans"]
 PREDECESSOR_FREES_PORT_WITHIN_S = 1
 WELCOME = """
 LunaOS is up at {url}   (documentation: {url}/docs, staff: {url}/admin/, stop: Ctrl-C)
@@ -63,8 +64,8 @@ def up() -> int:
             start_stripe(supervisor, home, port)
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
-        if payments.is_wanted() and supervisor.run([sys.executable, "manage.py", "sync_stripe_plans"]):
-            return 1
+        if supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS):
+            say("There are no prices at Stripe: run `manage.py sync_stripe_plans` when it can be reached.")
         say("Starting the platform")
         supervisor.await_ready(model + supervisor.launch(*platform(home, port)))
         say(WELCOME.format(url=f"http://localhost:{port}"))
