@@ -22,7 +22,7 @@ COUNTS = "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in TA
 def tool(*words: str, given: bytes = b"") -> bytes:
     """A program of PostgreSQL's, on the test's server; what it writes."""
     host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
-    argv = [TOOLS / words[0], "--host", host, "--username", user, *words[1:]]
+    argv = [str(TOOLS / words[0]), "--host", host, "--username", user, *words[1:]]
     done = subprocess.run(argv, input=given, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b""), done.stderr
     return done.stdout
