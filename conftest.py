@@ -214,7 +214,7 @@ def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
         assert token
         form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
         form["code"] = code_of(user)
-        assert "Site administration" in client.post("/admin/login/", data=form).text
+        assert "Dashboard" in client.post("/admin/login/", data=form).text
         yield client
 
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.forms import BaseUserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, StreamingHttpResponse
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
 from accounts import audit, audit_export, erasure, lockout, second_factor
 from accounts.audit import Action
@@ -21,7 +21,7 @@ ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-class UserCreationForm(BaseUserCreationForm):
+class AccountCreationForm(UserCreationForm):
     class Meta:
         model = User
         fields = ("email",)
@@ -31,7 +31,9 @@ class UserCreationForm(BaseUserCreationForm):
 class AccountAdmin(AuditedAdmin, UserAdmin):
     """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
 
-    add_form = UserCreationForm
+    form = UserChangeForm
+    add_form = AccountCreationForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("email", "name", "tier", "is_active", "is_staff", "created_at")
     list_filter = ("tier", "is_active", "is_staff")
     search_fields = ("email", "name", "id")

@@ -44,6 +44,7 @@ SILENCED_SYSTEM_CHECKS = [
 # -- Applications ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
+    "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces; our own site stays
     "accounts.admin_app.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -261,6 +262,19 @@ SESSION_COOKIE_AGE = 10 * 3600
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
+
+# -- The admin's looks; its pages are `web.admin` ---------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "LunaOS",
+    "SITE_HEADER": "LunaOS",
+    "SITE_SUBHEADER": "For staff",
+    "SITE_URL": "/docs",
+    "SITE_ICON": "web.admin.looks.icon",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "web.admin.looks.icon"}],
+    "STYLES": ["web.admin.looks.stylesheet"],
+    "DASHBOARD_CALLBACK": "web.admin.dashboard.context",
+    "SIDEBAR": {"navigation": "web.admin.navigation.groups"},
+}
 
 # -- Language models -------------------------------------------------------------------------------------------------
 LLM_PROVIDERS = {
