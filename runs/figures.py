@@ -5,16 +5,19 @@ last one that was counted, should nobody have counted for a while. Counting anew
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import Max, Min
 
+from lunaos import redis
 from runs.models import By, HourlyFigures, Run
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 COUNTED_ANEW = 3 * HOUR  # what has just ended, and a clock that is a little off
 BUCKETS_A_DECADE = 20  # of times to the first token: each bucket ends 12 % above the one before
+COUNTED_AT = "lunaos:runs-counted-at"
 LOCK = 7_305_022_026  # any number that nobody else takes
 
 # One pass over the runs for all kinds of rows; `bucket` is NULL where no token came.
@@ -75,7 +78,20 @@ def count_due() -> int:
     Returns:
         How many hours; none while another process counts.
     """
-    return sum(count(start, end) for start, end in _stretches(_due(datetime.now(UTC))))
+    now = datetime.now(UTC)
+    counted = sum(count(start, end) for start, end in _stretches(_due(now)))
+    if counted:
+        with suppress(redis.RedisError, OSError):
+            redis.client().set(COUNTED_AT, now.timestamp())
+    return counted
+
+
+def counted_at() -> datetime | None:
+    """When what was due was counted last; None where that is not known."""
+    with suppress(redis.RedisError, OSError):
+        if (noted := redis.client().get(COUNTED_AT)) is not None:
+            return datetime.fromtimestamp(float(noted), UTC)
+    return None
 
 
 def count_since(start: datetime | None = None) -> int:
