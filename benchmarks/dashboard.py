@@ -1,7 +1,7 @@
 """How long the admin's dashboard and lists take with a million runs, and the task that counts for it.
 
-Fills the database with users and sixty days of runs, counts all of them as a new release would, then what falls due each
-minute, and asks for the pages over HTTP, signed in as staff, each several times.
+Fills the database with users and sixty days of runs, counts all of them as a new release would, then what falls due
+each minute, and asks for the pages over HTTP, signed in as staff, each several times.
 
 usage: python -m lunaos.embedded run -- python benchmarks/dashboard.py [--runs 1000000] [--users 5000]
 """
@@ -28,7 +28,8 @@ PAGES = {
     "list of runs": "/admin/runs/run/",
 }
 MAKE_USERS = """
-    INSERT INTO accounts_user (id, password, is_superuser, email, name, tier, is_active, is_staff, created_at, session_epoch)
+    INSERT INTO accounts_user
+        (id, password, is_superuser, email, name, tier, is_active, is_staff, created_at, session_epoch)
     SELECT gen_random_uuid(), '!', false, 'user-' || n || '@example.com', 'User ' || n,
         (ARRAY['free', 'free', 'free', 'free', 'pro', 'pro', 'team'])[1 + n %% 7], true, false,
         now() - n * interval '1 hour', 0

@@ -88,5 +88,5 @@ def _tile(title: str, unit: str, better: int, value: float | None, before: float
     change = None
     if value is not None and before is not None:
         change = value - before if unit == "share" else (value / before - 1 if before else None)
-    verdict = better * ((change > 0) - (change < 0)) if change else 0
+    verdict = better * ((change > 0) - (change < 0)) if change and round(change, 3) else 0
     return Tile(title, value, before, unit, change, verdict)
