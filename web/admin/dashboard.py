@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -81,7 +82,9 @@ def drawn(span: Span) -> list[Chart]:
 def parts(request: HttpRequest) -> HttpResponse:
     """How each part of the platform is, fetched after the page since a part that is down takes its time."""
     report, _ = health.check()
-    return TemplateResponse(request, "admin/dashboard/parts.html", {"parts": report["services"]})
+    context = {"parts": report["services"], "title": "Parts", **admin.site.each_context(request)}
+    name = "parts" if "HX-Request" in request.headers else "parts_page"
+    return TemplateResponse(request, f"admin/dashboard/{name}.html", context)
 
 
 def _tile(title: str, unit: str, better: int, value: float | None, before: float | None) -> Tile:

@@ -49,7 +49,7 @@ def event(user: Any, n: int) -> None:
 
 def provider_key(user: Any, n: int) -> ProviderKey:
     return ProviderKey.objects.create(
-        user=user, provider=f"p{n}", secret="", last_four="1234", set_at=datetime.now(UTC)
+        user=user, provider=f"p{n}", sealed="", last_four="1234", set_at=datetime.now(UTC)
     )
 
 
@@ -57,7 +57,9 @@ MAKE: dict[str, Make] = {
     "accounts/user": lambda user, n: None,  # each row of the others has a user of its own
     "accounts/auditevent": event,
     "apikeys/apikey": key,
-    "agents/agent": lambda user, n: Agent.objects.create(slug=f"more-{n}", name="x", role="x", prompt="x", tier="free"),
+    "agents/agent": lambda user, n: Agent.objects.create(
+        slug=f"more-{n}", name="x", role="x", prompt="x", tier="free", position=n
+    ),
     "agents/languagemodel": lambda user, n: LanguageModel.objects.create(provider="openai", name=f"more-{n}"),
     "agents/providerkey": provider_key,
     "auth/group": lambda user, n: Group.objects.create(name=f"more-{n}"),
