@@ -11,6 +11,7 @@ from django.db import connection
 from runs import figures
 from runs.models import ActiveUser, Backlog, By, HourlyFigures, Run, Status
 from runs.tasks import count_runs
+from web.tasks import note_backlogs
 
 HOUR = timedelta(hours=1)
 NOW = figures.hour_of(datetime.now(UTC)) + timedelta(minutes=1)
@@ -118,6 +119,12 @@ def test_the_most_that_waited_is_kept() -> None:
     for waiting in (3, 7, 2):
         figures.note_backlog("chains", waiting)
     assert Backlog.objects.get().waiting == 7
+
+
+def test_a_minute_of_the_worker(alice: Any) -> None:
+    ran(alice, status=Status.QUEUED, chain="custom")
+    note_backlogs()
+    assert dict(Backlog.objects.values_list("queue", "waiting")) == {"chains": 1, "indexing": 0}
 
 
 def test_stretches_are_a_day_at_the_most() -> None:

@@ -13,6 +13,7 @@ from django.db.models import Count, DecimalField, IntegerField, OuterRef, Q, Que
 from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
@@ -25,6 +26,7 @@ from apikeys import services as keys
 from apikeys.models import ApiKey
 from billing import tiers
 from runs.models import Run
+from web.templatetags.house import figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
 ELSEWHERE = (
@@ -111,9 +113,10 @@ class UserAdmin(AccountAdmin):
         return "active" if user.email_verified_at else "unconfirmed"
 
     @admin.display(description="last seen", ordering="seen_at")
-    def last_seen(self, user: User) -> datetime | None:
+    def last_seen(self, user: User) -> str:
         """The last sign-in, use of a key, or run."""
-        return user.__dict__.get("seen_at")
+        seen_at = user.__dict__.get("seen_at")
+        return date_format(seen_at, "DATETIME_FORMAT") if seen_at else "-"
 
     @admin.display(description="runs this month", ordering="run_count")
     def runs_this_month(self, user: User) -> int:
@@ -122,7 +125,7 @@ class UserAdmin(AccountAdmin):
     @admin.display(description="spent this month", ordering="spent_usd")
     def spent_this_month(self, user: User) -> str:
         """Of the platform's money: runs on the user's own keys cost it nothing."""
-        return f"${user.__dict__.get('spent_usd', 0):.4f}"
+        return figure(user.__dict__.get("spent_usd", 0), "usd")
 
     @admin.display(description="more of this user")
     def elsewhere(self, user: User) -> SafeString:

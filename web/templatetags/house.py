@@ -1,7 +1,6 @@
 """How the admin's own pages write figures."""
 
 from django import template
-from django.utils.formats import number_format
 
 register = template.Library()
 STEPS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # four digits are written out
@@ -36,7 +35,7 @@ def _count(value: float) -> str:
     for step, letter in STEPS:
         if abs(value) >= step:
             return f"{value / (1e3 if letter == 'k' else step):.1f}{letter}"
-    return number_format(value, 0 if value == round(value) else 1, use_l10n=False, force_grouping=True)
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
 
 
 def _share(value: float) -> str:

@@ -50,11 +50,15 @@ def test_it_works(staff: httpx.Client, alice: Any, bob: Any) -> None:
     page = staff.get(LIST, params={"q": "@example.com"})
     row = cells(page, bob.email)
     assert (row["tier"], row["state"]) == ("pro", "unconfirmed")
-    assert (row["runs_this_month"], row["spent_this_month"]) == ("2", "$0.5000")
+    assert (row["runs_this_month"], row["spent_this_month"]) == ("2", "$0.5")
     assert month.strftime("%Y") in row["last_seen"]
     assert cells(page, alice.email)["last_seen"] == "-"
     detail = staff.get(f"{LIST}{bob.pk}/change/").text
-    assert "$0.5000" in detail and f"?user__id__exact={bob.pk}" in detail and "End all sessions" in detail
+    assert (
+        "$0.5<" in re.sub(r"\s+<", "<", detail)
+        and f"?user__id__exact={bob.pk}" in detail
+        and "End all sessions" in detail
+    )
 
 
 @pytest.mark.parametrize(
