@@ -1,7 +1,7 @@
 """Users, groups and the audit trail, for staff."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -36,13 +36,20 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
     form = UserChangeForm
     add_form = AccountCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("email", "name", "tier", "is_active", "is_staff", "created_at")
-    list_filter = ("tier", "is_active", "is_staff")
+    list_display: tuple[str, ...] = ("email", "name", "tier", "is_active", "is_staff", "created_at")
+    list_filter: ClassVar[tuple[Any, ...]] = ("tier", "is_active", "is_staff")
     search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
-    readonly_fields = ("tier", "email_verified_at", "created_at", "last_login")
-    actions = ("unlock", "send_reset", "end_sessions", "disable", "enable", "reset_second_factor")
-    fieldsets = (
+    readonly_fields: ClassVar[tuple[str, ...]] = ("tier", "email_verified_at", "created_at", "last_login")
+    actions: tuple[str, ...] = (
+        "unlock",
+        "send_reset",
+        "end_sessions",
+        "disable",
+        "enable",
+        "reset_second_factor",
+    )
+    fieldsets: ClassVar[tuple[Any, ...]] = (
         (None, {"fields": ("email", "email_verified_at", "name", "password", "tier")}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("created_at", "last_login")}),

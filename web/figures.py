@@ -1,7 +1,7 @@
 """What the dashboard says of a span of time, read from figures that `runs.figures` has counted."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -163,7 +163,7 @@ def shares(span: Span, by: By) -> list[tuple[str, int, float]]:
     return [(name, runs, runs / whole) for name, runs in found if runs]
 
 
-def newest_failures() -> Sequence[Run]:
+def newest_failures() -> QuerySet[Run]:
     failed = Run.objects.filter(status__in=(Status.FAILED, Status.INTERRUPTED))
     return failed.select_related("user").order_by("-created_at")[:NEWEST]
 
@@ -172,7 +172,7 @@ def _step_of(span: Span) -> Trunc:
     return Trunc("hour", span.unit, tzinfo=UTC)
 
 
-def _stepped(span: Span, by: By) -> QuerySet[HourlyFigures]:
+def _stepped(span: Span, by: By) -> QuerySet[Any, Any]:
     return span.within(by).annotate(step=_step_of(span)).order_by("step")
 
 

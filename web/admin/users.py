@@ -150,11 +150,11 @@ class UserAdmin(AccountAdmin):
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """With the list's actions as buttons, for this one user."""
         deeds = self.get_actions(request) if context.get("original") else {}
-        context["deeds"] = [(name, text) for name, (_, _, text) in deeds.items() if name != "delete_selected"]
+        context["deeds"] = [(name, deed[2]) for name, deed in deeds.items() if deed and name != "delete_selected"]
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def _of(runs: QuerySet[Run], figure: Any, none: Value, kind: Any) -> Coalesce:
+def _of(runs: QuerySet[Any, Any], figure: Any, none: Value, kind: Any) -> Coalesce:
     return Coalesce(Subquery(runs.annotate(figure=figure).values("figure"), output_field=kind), none)
 
 

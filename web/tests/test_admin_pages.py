@@ -47,21 +47,21 @@ def page(
 
     def note(message: ConsoleMessage) -> None:
         if message.type not in NO_FAULT:
-            complaints.append(f"{page.url}: {message.text}")
+            complaints.append(f"{opened.url}: {message.text}")
 
     user = make_user("staff", is_staff=True, is_superuser=True)
     with browser.new_context(base_url=str(api.base_url), viewport={"width": 1440, "height": 900}) as context:
-        page = context.new_page()
-        page.set_default_timeout(10_000)
-        page.on("console", note)
-        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        page.goto("/admin/")
-        page.get_by_label("Email").fill(user.email)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_label("Code").fill(code_of(user))
-        page.get_by_role("button", name="Log in").click()
-        page.get_by_role("heading", name="Dashboard").wait_for()
-        yield page
+        opened = context.new_page()
+        opened.set_default_timeout(10_000)
+        opened.on("console", note)
+        opened.on("pageerror", lambda error: complaints.append(f"{opened.url}: {error}"))
+        opened.goto("/admin/")
+        opened.get_by_label("Email").fill(user.email)
+        opened.get_by_label("Password").fill(PASSWORD)
+        opened.get_by_label("Code").fill(code_of(user))
+        opened.get_by_role("button", name="Log in").click()
+        opened.get_by_role("heading", name="Dashboard").wait_for()
+        yield opened
     assert not complaints
 
 
