@@ -16,11 +16,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
+from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from accounts.audited import ReadOnlyAdmin
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, HourlyFigures, Run
+
+COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "running": "info", "queued": "info"}
 
 
 class ProviderFilter(admin.SimpleListFilter):
@@ -55,7 +58,7 @@ class AgentFilter(admin.SimpleListFilter):
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "owner", "what", "provider", "model", "status", "error_code", "cost_usd", "created_at")
+    list_display = ("id", "owner", "what", "provider", "model", "state", "error_code", "cost_usd", "created_at")
     list_filter = ("status", ProviderFilter, "own_key", "created_at", AgentFilter)
     list_select_related = ("user",)
     search_fields = ("user__email", "=request_id")
@@ -81,6 +84,10 @@ class RunAdmin(ReadOnlyAdmin):
     def owner(self, run: Run) -> SafeString:
         """Filters the list by this user."""
         return format_html('<a href="?user__id__exact={}">{}</a>', run.user_id, run.user.email)
+
+    @display(label=COLOURS, ordering="status", description="status")
+    def state(self, run: Run) -> tuple[str, str]:
+        return run.status, run.get_status_display()
 
     @admin.display(description="agent or chain")
     def what(self, run: Run) -> str:

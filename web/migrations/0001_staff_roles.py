@@ -54,7 +54,8 @@ def make(apps, schema_editor):
         group, made = Group.objects.get_or_create(name=name)
         for label, codenames in by_app.items() if made else ():
             found = Permission.objects.filter(content_type__app_label=label, codename__in=codenames)
-            assert len(found) == len(codenames), (name, label, set(codenames) - {each.codename for each in found})
+            if missing := set(codenames) - {each.codename for each in found}:
+                raise LookupError(f'{name}: {label} has no permissions {sorted(missing)}')
             group.permissions.add(*found)
 
 
