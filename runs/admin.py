@@ -58,12 +58,13 @@ class AgentFilter(admin.SimpleListFilter):
 
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "owner", "what", "provider", "model", "state", "error_code", "cost_usd", "created_at")
+    list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost_usd", "id")
     list_filter = ("status", ProviderFilter, "own_key", "created_at", AgentFilter)
     list_select_related = ("user",)
     search_fields = ("user__email", "=request_id")
     search_help_text = "A run's id, an e-mail address, or a request id."
     paginator = InfinitePaginator  # nobody needs to know that there are a million
+    list_per_page = 50
     list_disable_select_all = True
     actions = ("cancel_all",)
     fieldsets = (

@@ -43,7 +43,9 @@ def _share(value: float) -> str:
 
 
 def _usd(value: float) -> str:
-    if 0 < abs(value) < 1:
+    if 0 < value < 0.0001:
+        return "< $0.0001"
+    if 0 < value < 1:
         return f"${value:.4f}".rstrip("0")
     return f"${value:,.2f}"
 
