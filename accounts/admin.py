@@ -96,6 +96,9 @@ class AccountAdmin(AuditedAdmin, UserAdmin):
         self._each(request, queryset, lambda user: suspension.enable(user, by=by), "are enabled")
 
     @admin.action(description="Reset second factor", permissions=["superuser"])
+    @confirmed(
+        "Reset the second factor?", consequence="Until they set another, the password alone is enough to set it."
+    )
     def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             second_factor.reset(user, by=staff_of(request))
