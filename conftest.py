@@ -52,7 +52,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
     from accounts.models import User
     from lunaos import origin, redis
-    from runs.models import RunText
+    from runs.models import Backlog, HourlyFigures, RunText
 
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
@@ -61,7 +61,8 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
                 redis.client().delete(key)
         yield
         User.objects.all().delete()
-        RunText.objects.all().delete()
+        for left_behind in (RunText, HourlyFigures, Backlog):
+            left_behind._default_manager.all().delete()
 
 
 @pytest.fixture(scope="session")
@@ -234,7 +235,7 @@ def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
         assert token
         form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
         form["code"] = code_of(user)
-        assert "Site administration" in client.post("/admin/login/", data=form).text
+        assert "Dashboard" in client.post("/admin/login/", data=form).text
         yield client
 
 

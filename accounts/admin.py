@@ -1,19 +1,21 @@
 """Users, groups and the audit trail, for staff."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.forms import BaseUserCreationForm
 from django.contrib.auth.models import Group
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, StreamingHttpResponse
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import audit, audit_export, erasure, lockout, second_factor
+from accounts import audit, audit_export, erasure, lockout, passwords, second_factor, sessions, suspension
 from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
+from accounts.confirmation import confirmed
 from accounts.identity import staff_of
 from accounts.models import AuditEvent, User
 
@@ -21,7 +23,7 @@ ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-class UserCreationForm(BaseUserCreationForm):
+class AccountCreationForm(UserCreationForm):
     class Meta:
         model = User
         fields = ("email",)
@@ -31,32 +33,95 @@ class UserCreationForm(BaseUserCreationForm):
 class AccountAdmin(AuditedAdmin, UserAdmin):
     """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
 
-    add_form = UserCreationForm
-    list_display = ("email", "name", "tier", "is_active", "is_staff", "created_at")
-    list_filter = ("tier", "is_active", "is_staff")
+    form = UserChangeForm
+    add_form = AccountCreationForm
+    change_password_form = AdminPasswordChangeForm
+    list_display: tuple[str, ...] = ("email", "name", "tier", "is_active", "is_staff", "created_at")
+    list_filter: ClassVar[tuple[Any, ...]] = ("tier", "is_active", "is_staff")
     search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
-    readonly_fields = ("tier", "email_verified_at", "created_at", "last_login")
-    actions = ("unlock", "reset_second_factor")
-    fieldsets = (
+    readonly_fields: ClassVar[tuple[str, ...]] = ("tier", "email_verified_at", "created_at", "last_login")
+    actions: tuple[str, ...] = (
+        "unlock",
+        "send_reset",
+        "end_sessions",
+        "disable",
+        "enable",
+        "reset_second_factor",
+    )
+    fieldsets: ClassVar[tuple[Any, ...]] = (
         (None, {"fields": ("email", "email_verified_at", "name", "password", "tier")}),
         ("Permissions", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
         ("Dates", {"fields": ("created_at", "last_login")}),
     )
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),)
 
-    @admin.action(description="Unlock sign-in", permissions=["change"])
+    # -- Actions -------------------------------------------------------------------------------------------------------
+
+    @admin.action(description="Unlock sign-in", permissions=["unlock"])
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in queryset:
+        def unlock(user: User) -> bool:
             lockout.unlock(user.email)
             audit.record(Action.UNLOCKED, actor=staff_of(request), subject=user)
-        self.message_user(request, f"{queryset.count()} accounts can sign in again.", messages.SUCCESS)
+            return True
+
+        self._each(request, queryset, unlock, "can sign in again")
+
+    @admin.action(description="Send a password reset", permissions=["send_reset"])
+    def send_reset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        by = staff_of(request)
+        self._each(request, queryset, lambda user: passwords.send_reset(user, by=by), "are sent a mail")
+
+    @admin.action(description="End all sessions", permissions=["end_sessions"])
+    @confirmed("End all sessions?", consequence="They have to sign in again, everywhere. API keys go on.")
+    def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        def end(user: User) -> bool:
+            sessions.end_all(user, by=staff_of(request))
+            return True
+
+        self._each(request, queryset, end, "have to sign in again")
+
+    @admin.action(description="Disable", permissions=["disable"])
+    @confirmed(
+        "Disable these accounts?", consequence="Passwords, sessions and API keys open nothing until they are enabled."
+    )
+    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        by = staff_of(request)
+        others = queryset.exclude(pk=by.pk)
+        self._each(request, others, lambda user: suspension.disable(user, by=by), "are disabled")
+
+    @admin.action(description="Enable", permissions=["disable"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        by = staff_of(request)
+        self._each(request, queryset, lambda user: suspension.enable(user, by=by), "are enabled")
 
     @admin.action(description="Reset second factor", permissions=["superuser"])
+    @confirmed(
+        "Reset the second factor?", consequence="Until they set another, the password alone is enough to set it."
+    )
     def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             second_factor.reset(user, by=staff_of(request))
         self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
+
+    def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
+        """Do something to each account that the staff member may touch, and say to how many it was done."""
+        count = sum(do(user) for user in users if self._may_touch(request, user))
+        self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
+
+    def has_unlock_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.unlock_user")
+
+    def has_send_reset_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.send_reset_to_user")
+
+    def has_end_sessions_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.end_sessions_of_user")
+
+    def has_disable_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.disable_user")
+
+    # -- Who may do what -----------------------------------------------------------------------------------------------
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Who may change users may not raise anybody, themselves included, above what they are."""

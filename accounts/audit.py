@@ -33,6 +33,8 @@ class Action(StrEnum):
     LOGIN_FAILED = "account.login_failed"
     LOCKED_OUT = "account.locked_out"
     UNLOCKED = "account.unlocked"
+    DISABLED = "account.disabled"
+    ENABLED = "account.enabled"
     PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action
     PASSWORD_RESET_REQUESTED = "account.password_reset_requested"  # noqa: S105 - the name of an action
     PASSWORD_RESET = "account.password_reset"  # noqa: S105 - the name of an action

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django.contrib import admin
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from unfold.admin import ModelAdmin
 
 from accounts import audit
 from accounts.audit import Action
@@ -12,8 +12,11 @@ from accounts.identity import staff_of
 from accounts.models import User
 
 
-class AuditedAdmin(admin.ModelAdmin):
-    """To be mixed into every ModelAdmin; its methods are the ones by which Django's admin keeps its own log."""
+class AuditedAdmin(ModelAdmin):
+    """To be the base of every page of the admin; its methods are the ones by which Django's admin keeps its own log."""
+
+    warn_unsaved_form = True
+    list_fullwidth = True
 
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
         _record(request, Action.ADMIN_ADDED, obj)

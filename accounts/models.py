@@ -65,6 +65,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         ordering = ("-created_at",)
+        permissions = (
+            ("unlock_user", "Can unlock sign-in"),
+            ("disable_user", "Can disable and enable accounts"),
+            ("end_sessions_of_user", "Can end a user's sessions"),
+            ("send_reset_to_user", "Can send a password reset"),
+        )
 
     def __str__(self) -> str:
         return self.email

@@ -70,6 +70,19 @@ def request_reset(email: str) -> None:
         outbox.enqueue(tasks.send_password_reset, *tasks.addressee(user))
 
 
+def send_reset(user: User, *, by: User) -> bool:
+    """Have a token mailed to a user on behalf of staff, who never see it.
+
+    Returns:
+        Whether a mail goes out: not to a closed account, and not when there were too many in this hour.
+    """
+    if not user.is_active or not mail_limit.take("password_reset", user.email):
+        return False
+    audit.record(Action.PASSWORD_RESET_REQUESTED, actor=by, subject=user)
+    outbox.enqueue(tasks.send_password_reset, *tasks.addressee(user))
+    return True
+
+
 @transaction.atomic
 def reset(*, token: str, password: str) -> None:
     """Set another password with a token from a mail; all sessions end, and a lockout does.

@@ -16,7 +16,11 @@ def end(*, user: User, token: str) -> None:
 
 
 @transaction.atomic
-def end_all(user: User) -> None:
-    """End all of a user's sessions, those in the admin too; API keys go on."""
+def end_all(user: User, *, by: User | None = None) -> None:
+    """End all of a user's sessions, those in the admin too; API keys go on.
+
+    Args:
+        by: the staff member who does; None for the user.
+    """
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
-    audit.record(Action.LOGGED_OUT_EVERYWHERE, actor=user, subject=user)
+    audit.record(Action.LOGGED_OUT_EVERYWHERE, actor=by or user, subject=user)

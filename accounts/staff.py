@@ -7,8 +7,6 @@ import django_otp
 import segno
 from django import forms
 from django.conf import settings
-from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -18,6 +16,9 @@ from django.utils.safestring import SafeString
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_protect
 from django_otp.plugins.otp_totp.models import TOTPDevice
+from unfold.forms import AuthenticationForm
+from unfold.sites import UnfoldAdminSite
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import backends, lockout, second_factor, throttles
 from accounts.identity import staff_of
@@ -31,16 +32,20 @@ class CodeField(forms.CharField):
 
     def __init__(self, **options: Any) -> None:
         attributes = {"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
-        super().__init__(max_length=16, widget=forms.TextInput(attrs=attributes), **options)
+        super().__init__(max_length=16, widget=UnfoldAdminTextInputWidget(attrs=attributes), **options)
 
     def clean(self, value: Any) -> str:
         return str(super().clean(value)).replace(" ", "")
 
 
-class StaffAuthenticationForm(AdminAuthenticationForm):
+class StaffAuthenticationForm(AuthenticationForm):
     """Asks everybody for a code, so that it tells nothing of who has one set."""
 
-    code = CodeField(required=False, label="Code")
+    code = CodeField(
+        required=False,
+        label="Code",
+        help_text="From your authenticator app, or a backup code. Empty at your first sign-in.",
+    )
 
     def clean(self) -> dict[str, Any]:
         if throttles.count(cast(HttpRequest, self.request), "admin").exceeded:
@@ -68,10 +73,10 @@ class CodeForm(forms.Form):
     code = CodeField(label="Code")
 
 
-class StaffSite(AdminSite):
-    """Django's admin, for staff who have shown their second factor in this session."""
+class StaffSite(UnfoldAdminSite):
+    """The admin, for staff who have shown their second factor in this session; UNFOLD in the settings has its looks."""
 
-    site_header = site_title = "LunaOS"
+    index_title = "Dashboard"
     login_form = StaffAuthenticationForm
     login_template = "admin/second_factor/login.html"
 
@@ -87,7 +92,12 @@ class StaffSite(AdminSite):
         return super().login(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("second-factor/", self.second_factor, name="second_factor"), *super().get_urls()]
+        """The usual ones; whoever has come in by the password alone may leave too."""
+        return [
+            path("second-factor/", self.second_factor, name="second_factor"),
+            path("logout/", self.logout, name="logout"),
+            *super().get_urls(),
+        ]
 
     @method_decorator([never_cache, csrf_protect])
     def second_factor(self, request: HttpRequest) -> HttpResponse:

@@ -45,6 +45,7 @@ SILENCED_SYSTEM_CHECKS = [
 # -- Applications ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "daphne",
+    "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces; our own site stays
     "accounts.admin_app.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -147,6 +148,8 @@ CELERY_BEAT_SCHEDULE = {
     "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 5}},
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 10}},
     "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 10}},
+    "count-runs": {"task": "runs.tasks.count_runs", "schedule": 60.0, "options": {"expires": 60}},
+    "note-backlogs": {"task": "web.tasks.note_backlogs", "schedule": 60.0, "options": {"expires": 60}},
     "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
     "delete-expired-idempotency-keys": {
         "task": "accounts.tasks.delete_expired_idempotency_keys",
@@ -272,6 +275,19 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "web.views.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
 
+# -- The admin's looks; its pages are `web.admin` ---------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": "LunaOS",
+    "SITE_HEADER": "LunaOS",
+    "SITE_SUBHEADER": "For staff",
+    "SITE_URL": "/docs",
+    "SITE_ICON": "web.admin.looks.icon",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "web.admin.looks.icon"}],
+    "STYLES": ["web.admin.looks.stylesheet"],
+    "DASHBOARD_CALLBACK": "web.admin.dashboard.context",
+    "SIDEBAR": {"navigation": "web.admin.navigation.groups"},
+}
+
 # -- Language models -------------------------------------------------------------------------------------------------
 LLM_PROVIDERS = {
     name: {
@@ -377,6 +393,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
+FORMAT_MODULE_PATH = "lunaos.formats"
 
 # -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
 LOGGING = {

@@ -15,6 +15,7 @@ from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
 from runs.views import RunViewSet
 from web import views as web
+from web.admin import dashboard
 from web.consumers import UnknownSocket
 from web.pages import PageRenderer
 
@@ -45,6 +46,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[PageRenderer]), name="docs"),
+    path("admin/parts/", admin.site.admin_view(dashboard.parts), name="admin-parts"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]

@@ -16,10 +16,14 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
+from unfold.decorators import display
+from unfold.paginator import InfinitePaginator
 
 from accounts.audited import ReadOnlyAdmin
 from runs import partitions, services, texts
-from runs.models import UNFINISHED, Run
+from runs.models import UNFINISHED, By, HourlyFigures, Run
+
+COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "running": "info", "queued": "info"}
 
 
 class ProviderFilter(admin.SimpleListFilter):
@@ -34,14 +38,34 @@ class ProviderFilter(admin.SimpleListFilter):
         return queryset.filter(provider=self.value()) if self.value() else queryset
 
 
+class AgentFilter(admin.SimpleListFilter):
+    """From the figures, which name each agent and chain that has run; likewise."""
+
+    title, parameter_name = "agent or chain", "agent"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        names = HourlyFigures.objects.filter(by=By.AGENT).order_by("name").values_list("name", flat=True).distinct()
+        return [(name, name) for name in names]
+
+    def has_output(self) -> bool:
+        """Also before anything is counted: links from elsewhere use it."""
+        return True
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        name = self.value()
+        return queryset.filter(Q(agent=name) | Q(chain=name)) if name else queryset
+
+
 @admin.register(Run)
 class RunAdmin(ReadOnlyAdmin):
-    list_display = ("id", "owner", "what", "provider", "model", "status", "error_code", "cost_usd", "created_at")
-    list_filter = ("status", ProviderFilter, "own_key", "created_at", "chain", "agent")
+    list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost_usd", "id")
+    list_filter = ("status", ProviderFilter, "own_key", "created_at", AgentFilter)
     list_select_related = ("user",)
     search_fields = ("user__email", "=request_id")
     search_help_text = "A run's id, an e-mail address, or a request id."
-    date_hierarchy = "created_at"
+    paginator = InfinitePaginator  # nobody needs to know that there are a million
+    list_per_page = 50
+    list_disable_select_all = True
     actions = ("cancel_all",)
     fieldsets = (
         (None, {"fields": ("id", "user", "what", "status", "error_code", "request_id")}),
@@ -61,6 +85,10 @@ class RunAdmin(ReadOnlyAdmin):
     def owner(self, run: Run) -> SafeString:
         """Filters the list by this user."""
         return format_html('<a href="?user__id__exact={}">{}</a>', run.user_id, run.user.email)
+
+    @display(label=COLOURS, ordering="status", description="status")
+    def state(self, run: Run) -> tuple[str, str]:
+        return run.status, run.get_status_display()
 
     @admin.display(description="agent or chain")
     def what(self, run: Run) -> str:

@@ -69,6 +69,12 @@ class Run(models.Model):
             models.Index(
                 fields=("created_at",), name="runs_unfinished", condition=models.Q(status__in=("queued", "running"))
             ),
+            models.Index(fields=("-created_at", "-id"), name="runs_by_time"),  # what staff read, and the figures
+            models.Index(
+                fields=("-created_at",),
+                name="runs_failed",
+                condition=models.Q(status__in=("failed", "interrupted")),
+            ),
         )
 
     def __str__(self) -> str:
@@ -116,3 +122,67 @@ class RunStep(models.Model):
 
     def __str__(self) -> str:
         return f"step {self.position} of {self.run_id}"
+
+
+class By(models.TextChoices):
+    """What a row of figures is about."""
+
+    ALL = "all"
+    PROVIDER = "provider"
+    AGENT = "agent"  # or a chain
+    TIER = "tier"
+    FIRST_TOKEN = "first_token"  # noqa: S105 - runs by how long they took to their first token (`runs.figures.bucket_ms`)
+
+
+class HourlyFigures(models.Model):
+    """Runs of one UTC hour, by when they were begun; written by `runs.figures` over and over until all have ended."""
+
+    pk = models.CompositePrimaryKey("hour", "by", "name")
+    hour = models.DateTimeField()
+    by = models.CharField(max_length=16, choices=By.choices)
+    name = models.CharField(max_length=64, blank=True, help_text="Of the provider, agent, chain, tier or bucket.")
+    succeeded = models.PositiveIntegerField()
+    failed = models.PositiveIntegerField()
+    cancelled = models.PositiveIntegerField()
+    interrupted = models.PositiveIntegerField()
+    unfinished = models.PositiveIntegerField()
+    tokens = models.PositiveBigIntegerField()
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, help_text="Without runs on users' own keys.")
+
+    class Meta:
+        verbose_name_plural = "hourly figures"
+        default_permissions = ("view",)
+        indexes = (models.Index(fields=("by", "hour"), name="figures_by_kind"),)
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.by} {self.name}"
+
+
+class ActiveUser(models.Model):
+    """A user who began runs on a UTC day, and in which of its hours; users of many hours cannot be added up."""
+
+    pk = models.CompositePrimaryKey("day", "user")
+    day = models.DateField()
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    hours = models.PositiveIntegerField(help_text="A bit an hour, the lowest for midnight.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.day}"
+
+
+class Backlog(models.Model):
+    """The most that waited for a worker in an hour, as looked at once a minute."""
+
+    pk = models.CompositePrimaryKey("hour", "queue")
+    hour = models.DateTimeField()
+    queue = models.CharField(max_length=16)
+    waiting = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H}h {self.queue}: {self.waiting}"

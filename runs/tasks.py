@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.conf import settings
 
-from runs import outcomes, partitions
+from runs import figures, outcomes, partitions
 
 
 @shared_task
@@ -15,3 +15,8 @@ def end_abandoned_runs() -> None:
 def keep_partitions() -> None:
     partitions.ensure()
     partitions.drop_expired()
+
+
+@shared_task
+def count_runs() -> None:
+    figures.count_due()

@@ -1,4 +1,4 @@
-"""What beat has done for the platform as a whole: a sign of life, and a note of where the audit trail ends."""
+"""What beat has done for the platform as a whole: a sign of life, and notes of what will be looked at later."""
 
 import logging
 import time
@@ -8,6 +8,9 @@ from celery.signals import worker_ready
 
 from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
+from rag.models import IndexJob, JobStatus
+from runs import figures
+from runs.models import Run, Status
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
 logger = logging.getLogger(__name__)
@@ -42,3 +45,10 @@ def forget_expired() -> None:
 def finish_erasures() -> None:
     """Delete accounts that could not be deleted when it was asked for."""
     erasure.finish_all()
+
+
+@shared_task
+def note_backlogs() -> None:
+    """Write down how many chains and index jobs wait for a worker."""
+    figures.note_backlog("chains", Run.objects.filter(status=Status.QUEUED).count())
+    figures.note_backlog("indexing", IndexJob.objects.filter(status=JobStatus.QUEUED).count())

@@ -138,7 +138,7 @@ def test_a_weak_password_does_not_use_the_token_up(api: Api, alice: Any) -> None
     assert api.post("/auth/password/reset", json={"token": token, "password": NEW}).status_code == 200
 
 
-@pytest.mark.parametrize("token", ["x", "a:b:c", signing.dumps(["x", "y"]), ""])
+@pytest.mark.parametrize("token", ["x", "a:b:c", signing.dumps(["x", "y"]), ""], ids=["x", "abc", "signed", "empty"])
 def test_a_token_that_is_none_of_ours(api: Api, database: None, token: str) -> None:
     response = api.post("/auth/password/reset", json={"token": token, "password": NEW})
     assert error(response) in [(400, "mail_token_invalid"), (400, "validation_error")]

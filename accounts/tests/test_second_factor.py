@@ -72,16 +72,16 @@ def test_it_works(browser: httpx.Client, newcomer: Any) -> None:
     done = post(browser, "/admin/second-factor/", code=f"{totp(secret_on(page)):06}")
     codes = re.findall(r"<li><code>([a-z2-7]{8})</code></li>", done.text)
     assert len(set(codes)) == 10
-    assert "Site administration" in browser.get("/admin/").text
+    assert "Dashboard" in browser.get("/admin/").text
     assert events(newcomer, Action.SECOND_FACTOR_SET) == 1
 
     browser.cookies.clear()
     assert ENTER_THE_CODE in sign_in(browser, newcomer).text
-    assert "Site administration" in sign_in(browser, newcomer, codes[0]).text
+    assert "Dashboard" in sign_in(browser, newcomer, codes[0]).text
     browser.cookies.clear()
     assert ENTER_THE_CODE in sign_in(browser, newcomer, codes[0]).text
     forget_delays(newcomer)
-    assert "Site administration" in sign_in(browser, newcomer, codes[1].upper()).text
+    assert "Dashboard" in sign_in(browser, newcomer, codes[1].upper()).text
 
 
 def test_nothing_is_shown_before_it_is_set(browser: httpx.Client, newcomer: Any) -> None:
@@ -96,6 +96,12 @@ def test_the_page_keeps_to_the_policy(browser: httpx.Client, newcomer: Any) -> N
     assert "unsafe-inline" not in page.headers["Content-Security-Policy"]
     assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son\w+=", page.text)
     assert "no-store" in page.headers["Cache-Control"]
+
+
+def test_leaving_before_it_is_set(browser: httpx.Client, newcomer: Any) -> None:
+    sign_in(browser, newcomer)
+    post(browser, "/admin/logout/")
+    assert browser.get("/admin/").url.path == "/admin/login/"
 
 
 def test_a_wrong_code_sets_nothing(browser: httpx.Client, newcomer: Any) -> None:
@@ -139,7 +145,7 @@ def test_a_wrong_password_says_nothing_about_the_code(browser: httpx.Client, new
 
 def test_a_code_is_good_once(browser: httpx.Client, newcomer: Any) -> None:
     code = code_of(newcomer)
-    assert "Site administration" in sign_in(browser, newcomer, code).text
+    assert "Dashboard" in sign_in(browser, newcomer, code).text
     browser.cookies.clear()
     assert ENTER_THE_CODE in sign_in(browser, newcomer, code).text
 
@@ -192,6 +198,8 @@ def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest
 def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
+    assert "Yes, go on" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_set(newcomer)
+    form["confirmed"] = "yes"
     assert "set another at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
     assert not second_factor.is_set(newcomer)
     assert AuditEvent.objects.get(action=Action.SECOND_FACTOR_RESET, subject_id=newcomer.pk).actor_id != newcomer.pk
@@ -202,7 +210,7 @@ def test_it_can_be_left_out(database: None, newcomer: Any, folder: Path, django_
         daphne(folder / "one-factor.log", LUNAOS_STAFF_SECOND_FACTOR="false") as url,
         httpx.Client(base_url=url, follow_redirects=True) as browser,
     ):
-        assert "Site administration" in sign_in(browser, newcomer).text
+        assert "Dashboard" in sign_in(browser, newcomer).text
 
 
 def test_secrets_are_not_shown_to_other_staff(staff: httpx.Client) -> None:

@@ -15,7 +15,7 @@ def test_staff_find_and_revoke(staff: httpx.Client, api: Api, alice: Any) -> Non
     api.get("/auth/me", headers=headers)
     key = ApiKey.objects.get()
     page = staff.get("/admin/apikeys/apikey/", params={"q": alice.email, "state": "active"}).text
-    assert key.prefix in page and "1 api key" in page
+    assert key.prefix in page and "1 result" in page
     detail = staff.get(f"/admin/apikeys/apikey/{key.pk}/change/").text
     assert "127.0.0.1" in detail and key.digest not in detail
 

@@ -36,7 +36,7 @@ def test_it_works(staff_client: Any, shop: Repository, alice: Any) -> None:
         "indexjob/": "succeeded",
         "indexjob/?q=shop": str(job.pk),
         f"indexjob/?q={job.pk}": str(job.pk),
-        "indexjob/?status__exact=failed": "0 index jobs",
+        "indexjob/?status__exact=failed": "0 results",
         f"indexjob/{job.pk}/change/": "sent to the API",
     }.items():
         page = staff_client.get(f"/admin/rag/{path}")

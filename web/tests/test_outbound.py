@@ -183,7 +183,7 @@ def knock(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
 def test_the_routes_are_all_there() -> None:
     assert {*REACHING, ("PUT", "/providers/deepseek/key"), ("POST", "/rag/search")} <= set(ROUTES)
     others = [pattern for pattern in get_resolver().url_patterns if not hasattr(pattern.callback, "actions")]
-    assert len(others) == len(PAGES) + 1  # the admin
+    assert len(others) == len(PAGES) + 2  # the admin, and its page of parts
 
 
 def test_no_route_reaches_a_model_without_credentials(api: Api, upstream: Upstream) -> None:

@@ -1,0 +1,35 @@
+"""Accounts that staff close for a while: nobody gets in with a password, token or key until they are opened again."""
+
+from django.db import transaction
+from django.db.models import F
+
+from accounts import audit
+from accounts.audit import Action
+from accounts.models import User
+
+
+@transaction.atomic
+def disable(user: User, *, by: User) -> bool:
+    """Close an account; its sessions end, in the admin too.
+
+    Returns:
+        Whether it was open.
+    """
+    closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
+    if not User.objects.filter(pk=user.pk, is_active=True).update(**closed):
+        return False
+    audit.record(Action.DISABLED, actor=by, subject=user)
+    return True
+
+
+@transaction.atomic
+def enable(user: User, *, by: User) -> bool:
+    """Open an account again; its API keys open with it, its sessions do not.
+
+    Returns:
+        Whether it was closed; one that is being deleted stays so.
+    """
+    if not User.objects.filter(pk=user.pk, is_active=False, erasing_since=None).update(is_active=True):
+        return False
+    audit.record(Action.ENABLED, actor=by, subject=user)
+    return True

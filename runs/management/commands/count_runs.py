@@ -1,0 +1,20 @@
+"""`manage.py count_runs`: the dashboard's figures, made anew."""
+
+from argparse import ArgumentParser
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from runs import figures
+
+
+class Command(BaseCommand):
+    help = "Count runs by the hour, all of them or those since a day. Safe to repeat, and beside running traffic."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--since", type=datetime.fromisoformat, help="a day or time (UTC), such as 2026-11-01")
+
+    def handle(self, *args: Any, since: datetime | None, **options: Any) -> None:
+        hours = figures.count_since(since.replace(tzinfo=since.tzinfo or UTC) if since else None)
+        self.stdout.write(f"{hours} hours are counted.")

@@ -1,0 +1,133 @@
+"""Runs counted by the hour."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from runs import figures
+from runs.models import ActiveUser, Backlog, By, HourlyFigures, Run, Status
+from runs.tasks import count_runs
+from web.tasks import note_backlogs
+
+HOUR = timedelta(hours=1)
+NOW = figures.hour_of(datetime.now(UTC)) + timedelta(minutes=1)
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(database: None) -> None:
+    HourlyFigures.objects.all().delete()
+    Backlog.objects.all().delete()
+
+
+def ran(user: Any, at: datetime = NOW, **fields: Any) -> Run:
+    usual = {"agent": "seo", "provider": "deepseek", "model": "deepseek-chat", "status": Status.SUCCEEDED}
+    times = {"created_at": at, "heartbeat_at": at, "expires_at": at + timedelta(days=90)}
+    return Run.objects.create(user=user, charged_month=at.date().replace(day=1), **usual | times | fields)
+
+
+def row(by: By = By.ALL, name: str = "", at: datetime = NOW) -> HourlyFigures:
+    return HourlyFigures.objects.get(hour=figures.hour_of(at), by=by, name=name)
+
+
+def everything() -> list[tuple[Any, ...]]:
+    return sorted(HourlyFigures.objects.values_list())
+
+
+def test_it_works(alice: Any, bob: Any) -> None:
+    ran(alice, input_tokens=10, output_tokens=5, cost_usd=Decimal("0.25"), first_token_ms=100)
+    ran(alice, status=Status.FAILED, provider="openai", chain="custom", agent="")
+    ran(bob, input_tokens=1, cost_usd=Decimal("4"), own_key=True, first_token_ms=5000)
+    assert figures.count_due() == 4  # hours: this one and three before
+
+    total = row()
+    assert (total.succeeded, total.failed, total.tokens, total.cost_usd) == (2, 1, 16, Decimal("0.25"))
+    assert row(By.PROVIDER, "openai").failed == 1
+    assert row(By.AGENT, "custom").failed == 1
+    assert (row(By.TIER, "free").succeeded, row(By.TIER, "pro").succeeded) == (1, 1)
+    buckets = HourlyFigures.objects.filter(by=By.FIRST_TOKEN).values_list("name", flat=True)
+    assert [figures.bucket_ms(int(name)) for name in sorted(buckets, key=int)] == pytest.approx([100, 5000], rel=0.13)
+    assert set(ActiveUser.objects.values_list("user", "hours")) == {(user.pk, 1 << NOW.hour) for user in (alice, bob)}
+
+
+def test_counting_again_changes_nothing(alice: Any) -> None:
+    ran(alice), ran(alice, NOW - HOUR)
+    figures.count_due()
+    before = everything()
+    count_runs()
+    assert everything() == before
+
+
+def test_a_run_that_ends_late_is_counted_anew(alice: Any) -> None:
+    long_ago = NOW - 30 * HOUR
+    run = ran(alice, long_ago, status=Status.RUNNING)
+    figures.count_since(long_ago)
+    assert row(at=long_ago).unfinished == 1
+    Run.objects.filter(pk=run.pk).update(status=Status.SUCCEEDED)
+    figures.count_due()
+    assert (row(at=long_ago).unfinished, row(at=long_ago).succeeded) == (0, 1)
+
+
+def test_it_catches_up(alice: Any) -> None:
+    """Nobody had counted for two days."""
+    ran(alice, NOW - 48 * HOUR)
+    figures.count(figures.hour_of(NOW - 48 * HOUR), figures.hour_of(NOW - 47 * HOUR))
+    ran(alice, NOW - 20 * HOUR)
+    assert figures.count_due() == 49
+    assert row(at=NOW - 20 * HOUR).succeeded == 1
+
+
+def test_what_was_there_before_anybody_counted(alice: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ran(alice, NOW - 100 * HOUR)
+    call_command("count_runs")
+    assert "101 hours" in capsys.readouterr().out
+    assert row(at=NOW - 100 * HOUR).succeeded == 1
+    call_command("count_runs", since=NOW - HOUR)
+    assert "2 hours" in capsys.readouterr().out
+
+
+def test_without_runs() -> None:
+    assert figures.count_since() == 0
+    assert figures.count_due() == 4
+    assert not HourlyFigures.objects.exists()
+
+
+def test_a_deleted_account_takes_its_days_along(alice: Any) -> None:
+    ran(alice)
+    figures.count_due()
+    alice.delete()
+    assert not ActiveUser.objects.exists()
+    figures.count_due()
+    assert not HourlyFigures.objects.exists()
+
+
+def test_one_counts_at_a_time(alice: Any) -> None:
+    ran(alice)
+    other = connection.copy()
+    try:
+        other.cursor().execute("SELECT pg_advisory_lock(%s)", [figures.LOCK])
+        assert figures.count_due() == 0
+    finally:
+        other.close()
+    assert figures.count_due() == 4
+
+
+def test_the_most_that_waited_is_kept() -> None:
+    for waiting in (3, 7, 2):
+        figures.note_backlog("chains", waiting)
+    assert Backlog.objects.get().waiting == 7
+
+
+def test_a_minute_of_the_worker(alice: Any) -> None:
+    ran(alice, status=Status.QUEUED, chain="custom")
+    note_backlogs()
+    assert dict(Backlog.objects.values_list("queue", "waiting")) == {"chains": 1, "indexing": 0}
+
+
+def test_stretches_are_a_day_at_the_most() -> None:
+    hours = [NOW + n * HOUR for n in (0, 1, 5, *range(10, 40))]
+    found = [(end - start) // HOUR for start, end in figures._stretches(hours)]
+    assert found == [2, 1, 24, 6]

@@ -1,0 +1,145 @@
+"""Charts as figures for an SVG: where bars and lines lie, and what stands beside them; templates draw them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 640, 220
+LEFT, RIGHT, TOP, BOTTOM = 46, 4, 10, 24  # what is left free for the axes
+LABELS_AT_MOST = 8
+GAP = 0.25  # of a column's width
+
+Series = Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A series' part of a column."""
+
+    name: str
+    value: float
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What stands above one label, from the bottom up."""
+
+    label: str
+    x: float
+    segments: list[Segment]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A series as strokes, one for each stretch without a gap, and its points."""
+
+    name: str
+    strokes: list[str]
+    points: list[tuple[float, float, str, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """All that a template needs.
+
+    Args:
+        ticks: height and value of each line across.
+        marks: place and text of the labels that there is room for.
+        rows: the same figures as a table: a label and a value a series.
+    """
+
+    title: str
+    unit: str
+    names: list[str]
+    ticks: list[tuple[float, float]]
+    marks: list[tuple[float, str]]
+    rows: list[tuple[str, list[float | None]]]
+    bar_width: float
+    columns: list[Column]
+    lines: list[Line]
+
+    @property
+    def empty(self) -> bool:
+        return not any(value for _, values in self.rows for value in values)
+
+
+def bars(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
+    """Columns of stacked bars.
+
+    Args:
+        series: a value a label each; None counts as nothing.
+        unit: as the template's formats know it.
+    """
+    rows = _rows(labels, series)
+    top = _top(max((sum(value or 0 for value in values) for _, values in rows), default=0))
+    step, width = _step(len(labels)), _step(len(labels)) * (1 - GAP)
+    columns = [
+        Column(label, LEFT + step * (n + GAP / 2), _stack(list(series), values, top))
+        for n, (label, values) in enumerate(rows)
+    ]
+    return Chart(title, unit, list(series), _ticks(top), _marks(labels), rows, width, columns, [])
+
+
+def lines(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
+    """A line a series, broken where a value is None."""
+    top = _top(max((value or 0 for values in series.values() for value in values), default=0))
+    drawn = [_line(name, labels, values, top) for name, values in series.items()]
+    rows = _rows(labels, series)
+    return Chart(title, unit, list(series), _ticks(top), _marks(labels), rows, 0, [], drawn)
+
+
+def _rows(labels: Sequence[str], series: Series) -> list[tuple[str, list[float | None]]]:
+    return [(label, [values[n] for values in series.values()]) for n, label in enumerate(labels)]
+
+
+def _stack(names: list[str], values: Sequence[float | None], top: float) -> list[Segment]:
+    segments, below = [], 0.0
+    for name, value in zip(names, values, strict=True):
+        if value:
+            below += value
+            segments.append(Segment(name, value, round(_y(below, top), 1), round(_y(0, top) - _y(value, top), 1)))
+    return segments
+
+
+def _line(name: str, labels: Sequence[str], values: Sequence[float | None], top: float) -> Line:
+    points: list[tuple[float, float, str, float]] = []
+    strokes: list[list[str]] = [[]]
+    for n, value in enumerate(values):
+        if value is None:
+            strokes.append([])
+            continue
+        x, y = round(_middle(n, len(labels)), 1), round(_y(value, top), 1)
+        points.append((x, y, labels[n], value))
+        strokes[-1].append(f"{x},{y}")
+    return Line(name, [" ".join(stroke) for stroke in strokes if len(stroke) > 1], points)
+
+
+def _step(count: int) -> float:
+    return (WIDTH - LEFT - RIGHT) / max(count, 1)
+
+
+def _middle(n: int, count: int) -> float:
+    return LEFT + _step(count) * (n + 0.5)
+
+
+def _y(value: float, top: float) -> float:
+    return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
+
+
+def _top(largest: float) -> float:
+    """The next of 1, 2, 5 times a power of ten, so that quarters of it are plain numbers."""
+    if largest <= 0:
+        return 1
+    power = 10.0 ** math.floor(math.log10(largest))
+    return next(factor * power for factor in (1, 2, 4, 5, 8, 10) if factor * power >= largest)
+
+
+def _ticks(top: float) -> list[tuple[float, float]]:
+    return [(round(_y(top * quarter / 4, top), 1), top * quarter / 4) for quarter in range(5)]
+
+
+def _marks(labels: Sequence[str]) -> list[tuple[float, str]]:
+    each = math.ceil(len(labels) / LABELS_AT_MOST) or 1
+    return [(round(_middle(n, len(labels)), 1), label) for n, label in enumerate(labels) if n % each == 0]

@@ -1,0 +1,54 @@
+"""How the admin's own pages write figures."""
+
+from django import template
+
+register = template.Library()
+STEPS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # four digits are written out
+
+
+@register.filter
+def figure(value: float | None, unit: str = "count") -> str:
+    """A figure as a person reads it: 12.3k, 98.7 %, $0.42, 350 ms; a dash where there is none."""
+    if value is None:
+        return "-"
+    return {"share": _share, "usd": _usd, "ms": _duration}.get(unit, _count)(float(value))
+
+
+@register.filter
+def change(value: float | None, unit: str = "count") -> str:
+    """A change against before, with its sign; of a share in points."""
+    if value is None:
+        return "nothing before"
+    if round(value, 3) == 0:
+        return "unchanged"
+    return f"{value * 100:+.1f} {'points' if unit == 'share' else '%'}"
+
+
+@register.filter
+def slug_of(name: str, names: list[str]) -> str:
+    """The class of a series: by its name where that has a colour of its own, else by its place."""
+    known = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
+    return f"is-{name}" if name in known else f"series-{names.index(name) % 6}"
+
+
+def _count(value: float) -> str:
+    for step, letter in STEPS:
+        if abs(value) >= step:
+            return f"{value / (1e3 if letter == 'k' else step):.1f}{letter}"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def _share(value: float) -> str:
+    return f"{value * 100:.1f} %"
+
+
+def _usd(value: float) -> str:
+    if 0 < value < 0.0001:
+        return "< $0.0001"
+    if 0 < value < 1:
+        return f"${value:.4f}".rstrip("0")
+    return f"${value:,.2f}"
+
+
+def _duration(value: float) -> str:
+    return f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms"

@@ -1,0 +1,169 @@
+"""The admin in a browser: its charts are drawn, and neither its scripts nor its policy have anything to complain of."""
+
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+from runs import figures
+from runs.models import Run, Status
+from runs.tests.test_figures import ran
+from testing.client import PASSWORD, Api
+from testing.second_factor import code_of
+from testing.upstream import Upstream
+
+CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+NO_FAULT = ("verbose", "info", "debug", "log")
+
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def page(
+    browser: Browser, api: Api, make_user: Any, complaints: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Page]:
+    """A superuser's, who has come in with the second factor; what its console says is a complaint."""
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type not in NO_FAULT:
+            complaints.append(f"{opened.url}: {message.text}")
+
+    user = make_user("staff", is_staff=True, is_superuser=True)
+    with browser.new_context(base_url=str(api.base_url), viewport={"width": 1440, "height": 900}) as context:
+        opened = context.new_page()
+        opened.set_default_timeout(10_000)
+        opened.on("console", note)
+        opened.on("pageerror", lambda error: complaints.append(f"{opened.url}: {error}"))
+        opened.goto("/admin/")
+        opened.get_by_label("Email").fill(user.email)
+        opened.get_by_label("Password").fill(PASSWORD)
+        opened.get_by_label("Code").fill(code_of(user))
+        opened.get_by_role("button", name="Log in").click()
+        opened.get_by_role("heading", name="Dashboard").wait_for()
+        yield opened
+    assert not complaints
+
+
+@pytest.fixture
+def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
+    """One that was really executed, and some of the days before; returns the first one's id."""
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    for n in range(1, 30):
+        status = Status.FAILED if n % 5 == 0 else Status.SUCCEEDED
+        at = datetime.now(UTC) - timedelta(hours=7 * n)
+        ran(bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error")
+    figures.count_since()
+    figures.note_backlog("chains", 3)
+    return run_id
+
+
+def test_the_dashboard(page: Page, some_runs: str) -> None:
+    for span, columns in (("24 hours", 4), ("7 days", 7), ("30 days", 9)):
+        page.get_by_role("link", name=span).click()
+        page.locator(f'.house-ranges [aria-current]:has-text("{span}")').wait_for()
+        runs = page.locator("section", has=page.get_by_role("heading", name="Runs by"))
+        assert runs.locator("g:has(rect)").count() >= columns
+        box = runs.locator("rect.is-succeeded").last.bounding_box()
+        assert box and box["width"] > 3 and box["height"] > 3
+        points = page.locator("section", has_text="Time to first token").locator("circle")
+        assert points.count() >= 2 * columns - 2
+    assert page.locator("polyline").count() == 2
+    assert page.get_by_text("$435").first.is_visible()
+    runs.get_by_text("As a table").click()
+    assert runs.get_by_role("cell", name="1").first.is_visible()
+    page.get_by_role("row", name="database").get_by_text("ok").wait_for()  # the parts come after the page
+
+
+def test_failures_lead_to_their_runs(page: Page, some_runs: str) -> None:
+    page.goto("/admin/")
+    failures = page.locator("section", has=page.get_by_role("heading", name="Newest failures"))
+    failures.get_by_role("link").first.click()
+    newest = Run.objects.filter(status=Status.FAILED).order_by("-created_at")[0]
+    assert str(newest.pk) in page.url
+    page.get_by_text("provider_error").wait_for()
+
+
+def test_light_and_dark(page: Page) -> None:
+    page.goto("/admin/")
+    for theme in ("Dark", "Light"):
+        page.locator(".material-symbols-outlined", has_text="unfold_more").click()
+        page.get_by_text(theme, exact=True).click()
+        page.locator(f"html.{theme.lower()}").wait_for()
+        page.reload()
+        page.locator(f"html.{theme.lower()}").wait_for()
+
+
+def test_the_sidebar_closes_and_stays_closed(page: Page) -> None:
+    page.goto("/admin/")
+    page.locator(".material-symbols-outlined:visible", has_text="dock_to_right").click()
+    page.locator("#nav-sidebar").wait_for(state="hidden")
+    page.reload()
+    page.locator("#nav-sidebar").wait_for(state="hidden")
+
+
+def test_an_action_asks_first(page: Page, alice: Any) -> None:
+    page.goto(f"/admin/accounts/user/?q={alice.email}")
+    page.locator("tbody .action-select").check()
+    page.locator('select[name="action"]').select_option("disable")
+    page.get_by_role("button", name="Run").click()
+    assert page.get_by_text(alice.email).is_visible()
+    page.get_by_role("button", name="Yes, go on").click()
+    page.get_by_text("1 accounts are disabled.").wait_for()
+    alice.refresh_from_db()
+    assert not alice.is_active
+
+
+def test_a_form_is_sent(page: Page, alice: Any) -> None:
+    page.goto(f"/admin/accounts/user/{alice.pk}/change/")
+    page.get_by_label("Name").fill("Alice Liddell")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_text("was changed successfully").wait_for()
+    alice.refresh_from_db()
+    assert alice.name == "Alice Liddell"
+
+
+def test_filters_open(page: Page, alice: Any, bob: Any) -> None:
+    page.goto("/admin/accounts/user/")
+    page.get_by_text("Filters").first.click()
+    page.locator("#changelist-filter").get_by_role("link", name="pro", exact=True).click()
+    page.get_by_text(bob.email).wait_for()
+    assert page.get_by_text(alice.email).count() == 0
+
+
+def test_every_page_is_quiet(page: Page, some_runs: str, alice: Any) -> None:
+    """Nothing in the console; the fixture looks."""
+    paths = [
+        *("accounts/user/", "accounts/user/add/", f"accounts/user/{alice.pk}/change/", "accounts/auditevent/"),
+        *(f"accounts/user/{alice.pk}/{part}/" for part in ("password", "history", "delete")),
+        *("agents/agent/", "agents/agent/add/", "agents/languagemodel/", "agents/providerkey/"),
+        *("apikeys/apikey/", "auth/group/", "auth/group/add/", "billing/tier/pro/change/", "billing/monthlyusage/"),
+        *("rag/repository/", "rag/indexjob/", "runs/run/", f"runs/run/{some_runs}/change/", "runs/run/storage/"),
+        *("parts/", "password_change/"),
+    ]
+    for path in paths:
+        response = page.goto(f"/admin/{path}")
+        assert response and response.status == 200, path
+        policy = response.headers["content-security-policy"]
+        assert "unsafe" not in policy, path
+        page.wait_for_load_state("networkidle")

@@ -1,0 +1,106 @@
+"""What the dashboard says of a span of time."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+
+from runs import figures as counted
+from runs.models import ActiveUser, Backlog, By, HourlyFigures, Status
+from runs.tests.test_figures import ran
+from testing.client import Api
+from testing.upstream import Upstream
+from web import figures
+from web.admin.dashboard import tiles
+from web.figures import Span, Totals
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(database: None) -> None:
+    for model in (HourlyFigures, Backlog, ActiveUser):
+        model._default_manager.all().delete()
+
+
+def test_it_works(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    ran(alice, NOW, status=Status.FAILED, error_code="provider_error")
+    counted.count_due()
+    page = staff.get("/admin/").text
+    for expected in ("Success rate", "50.0 %", "code-review", "provider_error", alice.email, "<rect", "Counted at"):
+        assert expected in page, expected
+    assert run_id not in page
+    assert "Runs by day" in staff.get("/admin/?range=7d").text
+    assert "Runs by hour" in staff.get("/admin/?range=nonsense").text
+
+
+def test_the_parts(staff: httpx.Client) -> None:
+    assert "database" in staff.get("/admin/parts/").text
+    fragment = staff.get("/admin/parts/", headers={"HX-Request": "true"}).text
+    assert "database" in fragment and "<html" not in fragment
+
+
+def test_strangers_are_sent_to_the_login(api: Api, alice: Any) -> None:
+    for path in ("/admin/", "/admin/parts/"):
+        assert api.get(path, headers=api.as_(alice)).status_code == 302
+
+
+@pytest.mark.parametrize(("key", "back"), [("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY)])
+def test_a_span_against_the_one_before(alice: Any, bob: Any, key: str, back: timedelta) -> None:
+    ran(alice, NOW, input_tokens=3, cost_usd=Decimal(2))
+    ran(bob, NOW - HOUR / 4, status=Status.CANCELLED)
+    ran(bob, NOW - back, status=Status.FAILED, cost_usd=Decimal(1))
+    ran(bob, NOW - 3 * back, status=Status.FAILED)
+    counted.count_since()
+    now, before = figures.totals(Span.of(key, NOW))
+    assert (now.runs, now.success, now.users, now.tokens, now.cost_usd) == (2, 1, 2, 3, Decimal(2))
+    assert (before.runs, before.success, before.users, before.cost_usd) == (1, 0, 1, Decimal(1))
+
+
+def test_users_of_full_hours(alice: Any) -> None:
+    """Who was active in the hour before the span is not active in it."""
+    span = Span.of("24h", NOW)
+    ran(alice, span.start - timedelta(seconds=1))
+    counted.count_since()
+    assert [each.users for each in figures.totals(span)] == [0, 1]
+
+
+@pytest.mark.parametrize(("key", "steps"), [("24h", 24), ("7d", 7), ("30d", 30)])
+def test_each_step_has_a_place(alice: Any, key: str, steps: int) -> None:
+    ran(alice, NOW, first_token_ms=120, cost_usd=Decimal(1))
+    counted.count_since()
+    span = Span.of(key, NOW)
+    assert len(span.labels) == steps
+    assert figures.by_status(span)["succeeded"] == [0] * (steps - 1) + [1]
+    assert figures.cost_by_provider(span) == {"deepseek": [0] * (steps - 1) + [1]}
+    median = figures.first_token_ms(span)["median"]
+    assert median[:-1] == [None] * (steps - 1) and median[-1] == pytest.approx(120, rel=0.13)
+
+
+def test_names_with_the_most_runs(alice: Any, bob: Any) -> None:
+    for n in range(12):
+        ran(bob if n else alice, NOW, agent=f"agent-{n:02}")
+    ran(bob, NOW, agent="agent-03")
+    counted.count_due()
+    span = Span.of("24h", NOW)
+    agents, tiers = figures.shares(span, By.AGENT), figures.shares(span, By.TIER)
+    assert agents[:2] == [("agent-03", 2, 1.0), ("agent-00", 1, 0.5)] and len(agents) == figures.TOP
+    assert [(name, runs) for name, runs, _ in tiers] == [("pro", 12), ("free", 1)]
+    assert sum(share for *_, share in tiers) == pytest.approx(1)
+
+
+def test_what_waited() -> None:
+    counted.note_backlog("chains", 5)
+    assert figures.waiting(Span.of("24h", NOW))["chains"][-1] == 5
+
+
+def test_tiles_tell_what_is_welcome() -> None:
+    now, before = Totals(runs=110, cost_usd=Decimal(20)), Totals(runs=100, cost_usd=Decimal(10))
+    found = {tile.title: tile for tile in tiles(now, before)}
+    assert found["Runs"].change == pytest.approx(0.1)
+    assert found["Success rate"].change is None
+    assert [tile.verdict for tile in found.values()] == [1, 0, 0, 0, -1]
