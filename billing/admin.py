@@ -15,7 +15,7 @@ from djstripe.models import Invoice, Subscription
 
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.identity import staff_of
-from billing import services, standing
+from billing import mirror, services, standing
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 
 CENTS = 100
@@ -171,6 +171,6 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 def revenue(months: int = 12) -> list[dict[str, Any]]:
     """What was paid, in USD, by month and tier, the newest month first."""
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
-    paid = Invoice.objects.filter(stripe_data__status="paid", stripe_data__currency="usd")
+    paid = Invoice.objects.filter(mirror.of_this_mode(), stripe_data__status="paid", stripe_data__currency="usd")
     by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(usd=Sum(cents) / CENTS)
     return list(by_month.order_by(F("month").desc(), "tier")[: 3 * months])

@@ -10,7 +10,7 @@ from accounts import audit, idempotency
 from accounts.audit import Action
 from accounts.idempotency import Once
 from accounts.models import User
-from billing import customers, gateway, locks, plans, standing, sync
+from billing import customers, gateway, plans, standing, sync
 from billing.errors import AlreadySubscribed
 
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
@@ -38,14 +38,14 @@ def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
         IdempotencyConflict: the key was used for another request.
     """
     with gateway.hurried():
-        customer = customers.ensure(user)
-        with transaction.atomic():
-            if once and (earlier := idempotency.claim(user=user, once=once, result="")):
+        customers.ensure(user)
+        with customers.held(user) as customer:
+            if once and (earlier := idempotency.find(user=user, once=once)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
             made = _make(user, customer, tier)
             if once:
-                idempotency.replace(user=user, once=once, result=f"{made.session_id} {made.url}")
+                idempotency.claim(user=user, once=once, result=f"{made.session_id} {made.url}")
     return made
 
 
@@ -68,16 +68,28 @@ def arrived(session_id: str) -> None:
 
 
 def _make(user: User, customer: Customer, tier: str) -> Checkout:
-    locks.hold(customer.id, hurried=True)
-    found = gateway.subscriptions(customer.id)
-    sync.update(customer, found)
-    if any(subscription.status not in standing.ENDED for subscription in found):
-        raise AlreadySubscribed()
+    """Pages first and subscriptions then, so that one that is paid on meanwhile is seen as a subscription."""
     price_id = plans.price_of(tier)
-    for session in gateway.open_checkouts(customer.id):
-        if session.url and gateway.note(session, gateway.PRICE_KEY) == price_id:
-            return Checkout(session.id, session.url)
-        gateway.expire_checkout(session.id)
-    session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
+    usable = _close_others(customer, price_id)
+    if any(subscription.status not in standing.ENDED for subscription in sync.refresh(customer)):
+        raise AlreadySubscribed()
+    if usable:
+        return usable
+    try:
+        session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
+    except gateway.Missing:  # deleted in Stripe's dashboard, or of another account
+        customer = customers.replace(user, customer)
+        session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
     audit.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")
+
+
+def _close_others(customer: Customer, price_id: str) -> Checkout | None:
+    """Leave one page open at the most, and only for this price; returns it."""
+    usable = None
+    for session in gateway.open_checkouts(customer.id):
+        if usable is None and session.url and gateway.note(session, gateway.PRICE_KEY) == price_id:
+            usable = Checkout(session.id, session.url)
+        else:
+            gateway.expire_checkout(session.id)
+    return usable

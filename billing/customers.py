@@ -13,7 +13,7 @@ from billing.errors import BillingNotConfigured, NoSubscription
 
 @transaction.atomic
 def ensure(user: User) -> Customer:
-    """The user's customer, made where there is none; committed by itself, so that no later failure forgets it.
+    """The user's customer, made where there is none.
 
     Raises:
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
@@ -21,15 +21,20 @@ def ensure(user: User) -> Customer:
     if known := mirror.customer_of(user):
         return known
     locks.hold(str(user.pk), hurried=True)
-    if known := mirror.customer_of(user):
-        return known
-    made = gateway.create_customer(user_id=user.pk, email=user.email, name=user.name)
-    return mirror.store_customer(made, user)
+    return mirror.customer_of(user) or _make(user)
+
+
+@transaction.atomic
+def replace(user: User, gone: Customer) -> Customer:
+    """Another customer for a user, in the place of one that Stripe does not know any more."""
+    locks.hold(str(user.pk), hurried=True)
+    mirror.detach(gone)
+    return mirror.customer_of(user) or _make(user, instead_of=gone.id)
 
 
 @contextmanager
 def held(user: User) -> Iterator[Customer]:
-    """The user's customer, locked for the block, which is one transaction.
+    """The user's customer, locked for the block, in which a person waits.
 
     Raises:
         BillingNotConfigured: there is no Stripe to ask.
@@ -40,6 +45,10 @@ def held(user: User) -> Iterator[Customer]:
     customer = mirror.customer_of(user)
     if customer is None:
         raise NoSubscription()
-    with transaction.atomic(), gateway.hurried():
-        locks.hold(customer.id, hurried=True)
+    with gateway.hurried(), locks.held(customer.id):
         yield customer
+
+
+def _make(user: User, instead_of: str = "") -> Customer:
+    made = gateway.create_customer(user_id=user.pk, email=user.email, name=user.name, instead_of=instead_of)
+    return mirror.store_customer(made, user)

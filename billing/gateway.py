@@ -1,24 +1,28 @@
 """All that is said to Stripe. Nothing else of the platform calls it, and dj-stripe is not given the key."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, cast
 from uuid import UUID
 
 import requests
 import stripe
 from django.conf import settings
+from stripe import SubscriptionSchedule
 from stripe.checkout import Session
+from stripe.params import SubscriptionScheduleUpdateParamsPhase as ScheduleUpdateParamsPhase
+from stripe.params import SubscriptionScheduleUpdateParamsPhaseDiscount as ScheduleUpdateParamsPhaseDiscount
 from stripe.params.checkout import SessionCreateParams
 
 from billing.errors import BillingConflict, BillingNotConfigured, BillingUnavailable, PaymentRefused
 
 logger = logging.getLogger(__name__)
 PATIENT_S = 10.0  # of a request to Stripe where nobody waits, or money moves
-HURRIED_S = 1.8  # where a person waits for an answer: what takes longer is out of reach
+HURRIED_S = (0.8, 1.0)  # to connect and to be answered, where a person waits: what takes longer is out of reach
 RETRY_AFTER_S = 30
 PAGE = 100  # Stripe's largest
 USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # our names in metadata at Stripe
@@ -26,7 +30,7 @@ USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # 
 _hurried: ContextVar[bool] = ContextVar("hurried", default=False)
 
 
-class Missing(Exception):
+class Missing(BillingConflict):
     """Stripe knows no such object."""
 
 
@@ -42,7 +46,7 @@ def id_of(reference: "str | _Identified") -> str:
 
 def note(annotated: "stripe.Customer | Session", name: str) -> str:
     """One of the notes that we have put on an object; empty where there is none."""
-    return str(annotated["metadata"].to_dict().get(name, "")) if annotated["metadata"] else ""
+    return str((annotated.to_dict().get("metadata") or {}).get(name, ""))
 
 
 def is_configured() -> bool:
@@ -52,7 +56,7 @@ def is_configured() -> bool:
 
 @contextmanager
 def hurried() -> Iterator[None]:
-    """Within the block a person waits, so that each request to Stripe has HURRIED_S and no second try."""
+    """Within the block a person waits, so that a request to Stripe has less than two seconds and no second try."""
     token = _hurried.set(True)
     try:
         yield
@@ -60,15 +64,25 @@ def hurried() -> Iterator[None]:
         _hurried.reset(token)
 
 
+def is_hurried() -> bool:
+    """Whether a person waits."""
+    return _hurried.get()
+
+
 # -- Customers and their subscriptions -------------------------------------------------------------------------------
 
 
-def create_customer(*, user_id: UUID, email: str, name: str) -> stripe.Customer:
-    """The customer of a user; asked for again within a day, Stripe gives the same one."""
+def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
+    """The customer of a user; asked for again within a day, with the same words, Stripe gives the same one.
+
+    Args:
+        instead_of: the id of an earlier customer, which Stripe does not know any more.
+    """
+    content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
     with _translated():
         return _client().v1.customers.create(
             {"email": email, "name": name, "metadata": {USER_KEY: str(user_id)}},
-            {"idempotency_key": f"customer-{user_id}"},
+            {"idempotency_key": f"customer-{user_id}-{content}"},
         )
 
 
@@ -79,10 +93,24 @@ def customer(customer_id: str) -> stripe.Customer:
 
 
 def subscriptions(customer_id: str) -> list[stripe.Subscription]:
-    """All that a customer has or had; empty for one that is deleted."""
-    with _translated():
-        found = _client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": PAGE})
-        return list(found.auto_paging_iter())
+    """All that a customer has or had; those of one that is deleted have ended.
+
+    Raises:
+        Missing: Stripe does not know the customer, as where the key is of another account.
+    """
+    try:
+        with _translated():
+            found = _client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": PAGE})
+            return list(found.auto_paging_iter())
+    except Missing:
+        if is_deleted(customer(customer_id)):
+            return []
+        raise
+
+
+def is_deleted(found: stripe.Customer) -> bool:
+    """Whether this is what Stripe leaves of a customer that was deleted there."""
+    return bool(found.to_dict().get("deleted"))
 
 
 def all_subscriptions() -> Iterator[stripe.Subscription]:
@@ -167,10 +195,14 @@ def cancel_now(subscription_id: str) -> None:
                 raise
 
 
-def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> None:
-    """Change to another price at once and charge the difference; without the payment nothing changes."""
+def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
+    """Change to another price at once and charge the difference; without the payment nothing changes.
+
+    Returns:
+        Whether it is paid; else the change waits for the payment, for a day at most.
+    """
     with _translated():
-        _client(money_moves=True).v1.subscriptions.update(
+        changed = _client(money_moves=True).v1.subscriptions.update(
             subscription_id,
             {
                 "items": [{"id": item_id, "price": price_id}],
@@ -178,28 +210,29 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> None:
                 "payment_behavior": "pending_if_incomplete",
             },
         )
+    return changed.to_dict().get("pending_update") is None
 
 
-def schedule_price(subscription: stripe.Subscription, *, price_id: str) -> None:
-    """Change to another price when the period that is paid ends."""
+def schedule_price(subscription_id: str, *, price_id: str) -> None:
+    """Change to another price when the period that is paid ends; discounts, quantity and trial stay."""
     with _translated():
         schedules = _client().v1.subscription_schedules
-        schedule = schedules.create({"from_subscription": subscription.id})
+        schedule = schedules.create({"from_subscription": subscription_id})
         paid = schedule.phases[0]
-        schedules.update(
-            schedule.id,
-            {
-                "end_behavior": "release",
-                "phases": [
-                    {
-                        "items": [{"price": id_of(item.price), "quantity": 1} for item in paid.items],
-                        "start_date": paid.start_date,
-                        "end_date": paid.end_date,
-                    },
-                    {"items": [{"price": price_id, "quantity": 1}], "proration_behavior": "none"},
-                ],
-            },
-        )
+        now: ScheduleUpdateParamsPhase = {
+            "items": [{"price": id_of(item.price), "quantity": item.quantity or 1} for item in paid.items],
+            "start_date": paid.start_date,
+            "end_date": paid.end_date,
+        }
+        then: ScheduleUpdateParamsPhase = {
+            "items": [{"price": price_id, "quantity": paid.items[0].quantity or 1}],
+            "proration_behavior": "none",
+        }
+        for phase in (now, then):
+            _keep(phase, paid)
+        if paid.trial_end:
+            now["trial_end"] = paid.trial_end
+        schedules.update(schedule.id, {"end_behavior": "release", "phases": [now, then]})
 
 
 def release_schedule(schedule_id: str) -> None:
@@ -253,18 +286,29 @@ def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> 
         )
 
 
+def _keep(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
+    """Say again what a phase would lose: Stripe would take the customer's discounts instead."""
+    if earlier.discounts:
+        kinds = ("discount", "coupon", "promotion_code")
+        given = [{kind: each[kind] for kind in kinds if each[kind]} for each in earlier.discounts]
+        phase["discounts"] = cast("list[ScheduleUpdateParamsPhaseDiscount]", given)
+    if earlier.default_tax_rates:
+        phase["default_tax_rates"] = [rate.id for rate in earlier.default_tax_rates]
+
+
 # -- The client ------------------------------------------------------------------------------------------------------
 
 
 def _client(*, money_moves: bool = False) -> stripe.StripeClient:
     if not is_configured():
         raise BillingNotConfigured()
-    hurried = _hurried.get() and not money_moves
-    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, HURRIED_S if hurried else PATIENT_S, int(not hurried))
+    hurried = is_hurried() and not money_moves
+    timeout_s = HURRIED_S if hurried else (PATIENT_S, PATIENT_S)
+    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, timeout_s, int(not hurried))
 
 
 @lru_cache(maxsize=8)
-def _made(key: str, host: str, timeout_s: float, retries: int) -> stripe.StripeClient:
+def _made(key: str, host: str, timeout_s: tuple[float, float], retries: int) -> stripe.StripeClient:
     session = requests.Session()
     session.max_redirects = 0  # the key goes to no other host
     return stripe.StripeClient(

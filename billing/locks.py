@@ -1,11 +1,16 @@
 """One at a time for each customer: whoever is to fetch from Stripe and store holds the lock before it fetches.
 
-Otherwise the slower of two fetches wins, which is the older state (docs/adr/0021).
+Otherwise the slower of two fetches wins, which is the older state (docs/adr/0021). They are advisory locks of
+PostgreSQL's: the same connection may take one twice, others wait.
 """
 
-from django.db import connection
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-PATIENT_S, HURRIED_S = 20.0, 1.5
+from django.db import Error, connection
+
+PATIENT_S, HURRIED_S = 20.0, 1.0
+KEY = "hashtextextended(%s, 0)"
 
 
 def hold(subject: str, *, hurried: bool = False) -> None:
@@ -18,8 +23,45 @@ def hold(subject: str, *, hurried: bool = False) -> None:
     Raises:
         OperationalError: somebody else held it for too long.
     """
+    with connection.cursor() as cursor:
+        _be_patient(hurried, for_transaction=True)
+        cursor.execute(f"SELECT pg_advisory_xact_lock({KEY})", [_name(subject)])
+        cursor.execute("SELECT set_config('lock_timeout', '0', true)")
+
+
+@contextmanager
+def held(subject: str) -> Iterator[None]:
+    """Hold a lock for the block, over as many transactions as it has; a person waits.
+
+    Raises:
+        OperationalError: somebody else held it for too long.
+    """
+    try:
+        _be_patient(hurried=True, for_transaction=False)
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('lock_timeout', '0', false)")
+    try:
+        yield
+    finally:
+        _release(subject)
+
+
+def _be_patient(hurried: bool, *, for_transaction: bool) -> None:
     patience_ms = 1000 * (HURRIED_S if hurried else PATIENT_S)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [f"{patience_ms:.0f}ms"])
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"billing {subject}"])
-        cursor.execute("SELECT set_config('lock_timeout', '0', true)")
+        cursor.execute("SELECT set_config('lock_timeout', %s, %s)", [f"{patience_ms:.0f}ms", for_transaction])
+
+
+def _release(subject: str) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT pg_advisory_unlock({KEY})", [_name(subject)])
+    except Error:
+        connection.close()  # and with it the lock
+
+
+def _name(subject: str) -> str:
+    return f"billing {subject}"

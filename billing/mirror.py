@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import stripe
+from django.conf import settings
+from django.db.models import Q
 from djstripe.models import Customer, Invoice, Subscription
 
 from accounts.models import User
@@ -28,23 +30,27 @@ INVOICE_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a row said before, and says now; empty where there was none.
-
-    Args:
-        before, after: Stripe's statuses.
-        attempts_before, attempts: at collecting an invoice.
-    """
+    """What a row said before, and says now; empty where there was none."""
 
     id: str
-    before: str
-    after: str
-    attempts_before: int = 0
-    attempts: int = 0
+    before: dict[str, Any]
+    after: dict[str, Any]
+
+
+def of_this_mode(path: str = "") -> Q:
+    """A filter for rows of the mode that the key is of: play money gives nothing where real money moves.
+
+    Without a key nothing is known of any mode, and all rows count on as they are.
+
+    Args:
+        path: to the row whose mode counts, as in `customer__`.
+    """
+    return Q(**{f"{path}livemode": settings.STRIPE_LIVE_MODE}) if settings.STRIPE_KEY else Q()
 
 
 def customer_of(user: User) -> Customer | None:
     """The user's customer at Stripe, where there is one."""
-    return Customer.objects.filter(subscriber=user).order_by("djstripe_created").first()
+    return Customer.objects.filter(of_this_mode(), subscriber=user).order_by("djstripe_created").first()
 
 
 def store_customer(found: stripe.Customer, user: User) -> Customer:
@@ -56,32 +62,29 @@ def store_customer(found: stripe.Customer, user: User) -> Customer:
 
 def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]) -> list[Change]:
     """Remember a customer's subscriptions; one that Stripe does not list any more is gone, and so canceled."""
-    before = {row.id: row.stripe_data["status"] for row in customer.subscriptions.all()}
+    before = {row.id: row.stripe_data for row in customer.subscriptions.all()}
     changes = []
     for subscription in found:
-        Subscription.objects.update_or_create(
-            id=subscription.id,
-            defaults={"customer": customer, "stripe_data": reduced(subscription), **_common(subscription)},
-        )
-        changes.append(Change(subscription.id, before.pop(subscription.id, ""), subscription.status))
-    return changes + [_lost(customer, gone, status) for gone, status in before.items()]
+        now = reduced(subscription)
+        fields = {"customer": customer, "stripe_data": now, **_common(subscription)}
+        Subscription.objects.update_or_create(id=subscription.id, defaults=fields)
+        changes.append(Change(subscription.id, before.pop(subscription.id, {}), now))
+    return changes + [_lost(gone, data) for gone, data in before.items()]
 
 
 def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -> Change:
     """Remember an invoice, and what it was for.
 
     Args:
-        tier: that it pays for; None where that cannot be told.
+        tier: that it pays for, where that was not known before; None where it cannot be told.
     """
     row = Invoice.objects.filter(id=found.id).first()
-    before = row.stripe_data if row else {}
-    kept = _picked(found.to_dict(), INVOICE_FIELDS) | {"tier": tier, "subscription": subscription_of(found)}
-    Invoice.objects.update_or_create(
-        id=found.id, defaults={"customer": customer, "stripe_data": kept, **_common(found)}
-    )
-    return Change(
-        found.id, before.get("status") or "", kept["status"], before.get("attempt_count", 0), kept["attempt_count"]
-    )
+    before: dict[str, Any] = row.stripe_data if row else {}
+    now = _picked(found.to_dict(), INVOICE_FIELDS)
+    now |= {"tier": before.get("tier") or tier, "subscription": subscription_of(found)}
+    fields = {"customer": customer, "stripe_data": now, **_common(found)}
+    Invoice.objects.update_or_create(id=found.id, defaults=fields)
+    return Change(found.id, before, now)
 
 
 def subscription_of(invoice: stripe.Invoice) -> str | None:
@@ -97,11 +100,15 @@ def forget(customer: Customer) -> None:
     Customer.objects.filter(pk=customer.pk).update(date_purged=datetime.now(UTC), **fields)
 
 
-def _lost(customer: Customer, subscription_id: str, before: str) -> Change:
-    row = customer.subscriptions.get(id=subscription_id)
-    row.stripe_data["status"] = "canceled"
-    row.save(update_fields=["stripe_data"])
-    return Change(subscription_id, before, "canceled")
+def detach(customer: Customer) -> None:
+    """Keep what is known of a customer, and let it be nobody's."""
+    Customer.objects.filter(pk=customer.pk).update(subscriber=None)
+
+
+def _lost(subscription_id: str, before: dict[str, Any]) -> Change:
+    now = {**before, "status": "canceled"}
+    Subscription.objects.filter(id=subscription_id).update(stripe_data=now)
+    return Change(subscription_id, before, now)
 
 
 def reduced(found: stripe.Subscription) -> dict[str, Any]:

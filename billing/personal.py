@@ -1,12 +1,15 @@
 """Billing's part of what is known of a user."""
 
+import logging
 from collections.abc import Iterable, Iterator
 
-from accounts import parts
+from accounts import alarms, parts
 from accounts.models import User
 from accounts.parts import Row
 from billing import gateway, mirror, standing
 from billing.models import Grant, MonthlyUsage
+
+logger = logging.getLogger(__name__)
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
@@ -25,9 +28,21 @@ def prepare(user: User) -> None:
     customer = mirror.customer_of(user)
     if customer is None:
         return
-    for session in gateway.open_checkouts(customer.id):
+    if not gateway.is_configured():
+        message = "An account was deleted whose subscription nobody can end: there is no key of Stripe's any more."
+        alarms.sound("subscription_not_ended", message, customer_id=customer.id)
+        return
+    with gateway.hurried():
+        try:
+            _end_at_stripe(customer.id)
+        except gateway.Missing:
+            logger.info("Stripe does not know %s any more", customer.id)
+
+
+def _end_at_stripe(customer_id: str) -> None:
+    for session in gateway.open_checkouts(customer_id):
         gateway.expire_checkout(session.id)
-    for subscription in gateway.subscriptions(customer.id):
+    for subscription in gateway.subscriptions(customer_id):
         if subscription.status not in standing.ENDED:
             gateway.cancel_now(subscription.id)
 

@@ -12,14 +12,17 @@ VALID_FOR = timedelta(days=14)
 
 
 def make(user: User) -> str:
-    """A link for a user's mail."""
-    return f"{settings.PUBLIC_URL}/portal?token={signing.dumps(str(user.pk), salt=SALT)}"
+    """A link for a user's mail; empty for an address that is not known to be the user's."""
+    if user.email_verified_at is None:
+        return ""
+    token = signing.dumps([str(user.pk), user.email], salt=SALT)
+    return f"{settings.PUBLIC_URL}/portal?token={token}"
 
 
 def read(token: str) -> User | None:
-    """Whose link it is; None for a forged or an old one, or a user who is gone."""
+    """Whose link it is; None for a forged or an old one, another address meanwhile, or a user who is gone."""
     try:
-        user_id = signing.loads(token, salt=SALT, max_age=VALID_FOR)
-    except signing.BadSignature:
+        user_id, email = signing.loads(token, salt=SALT, max_age=VALID_FOR)
+    except (signing.BadSignature, ValueError, TypeError):
         return None
-    return User.objects.filter(pk=user_id, is_active=True).first()
+    return User.objects.filter(pk=user_id, email=email, is_active=True).first()

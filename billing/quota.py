@@ -190,5 +190,10 @@ def _tell(user: User, usage: Usage) -> None:
         outbox.enqueue(tasks.send_usage_warning, str(user.pk), due, usage.used, usage.limit)
 
 
+def tell_again(user: User, now: datetime) -> None:
+    """With another tier the marks of this month come anew."""
+    MonthlyUsage.objects.filter(user=user, month=_month(now)).update(told_percent=0)
+
+
 def _month(now: datetime) -> date:
     return now.date().replace(day=1)

@@ -7,15 +7,17 @@ that, is then brought up to date under the customer's lock, as an event would.
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import stripe
-from django.db import transaction
+from django.db import OperationalError, transaction
 from djstripe.models import Customer
 
 from accounts import audit
 from accounts.audit import Action
 from billing import gateway, mirror, standing, sync
 from lunaos.errors import LunaError
+
+Kept = dict[str, Any]  # what is kept of a subscription
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +43,30 @@ def run() -> Iterator[Difference]:
     Raises:
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked for the list.
     """
-    listed: defaultdict[str, list[stripe.Subscription]] = defaultdict(list)
+    listed: defaultdict[str, list[Kept]] = defaultdict(list)
     for subscription in gateway.all_subscriptions():
-        listed[gateway.id_of(subscription.customer)].append(subscription)
-    for customer in Customer.objects.prefetch_related("subscriptions").iterator(chunk_size=500):
+        listed[gateway.id_of(subscription.customer)].append(mirror.reduced(subscription))
+    ours = Customer.objects.filter(mirror.of_this_mode()).prefetch_related("subscriptions")
+    for customer in ours.iterator(chunk_size=500):
         if _differs(customer, listed.pop(customer.id, [])):
             yield _mend(customer.id)
-    for customer_id in listed:  # whom no event has told of
-        yield _mend(customer_id)
+    for customer_id, found in listed.items():  # whom no event has told of
+        if _any_live(found):
+            yield _mend(customer_id)
 
 
-def _differs(customer: Customer, found: list[stripe.Subscription]) -> bool:
+def _differs(customer: Customer, found: list[Kept]) -> bool:
     """Whether any subscription is another than was stored; a deleted user's must only have ended."""
     if customer.subscriber_id is None:
-        return any(subscription.status not in standing.ENDED for subscription in found)
+        return _any_live(found)
     known = {row.id: row.stripe_data for row in customer.subscriptions.all()}
-    gone = [data for id_, data in known.items() if id_ not in {each.id for each in found}]
-    return any(known.get(each.id) != mirror.reduced(each) for each in found) or any(
-        data["status"] not in standing.ENDED for data in gone
-    )
+    listed = {each["id"] for each in found}
+    gone = [data for id_, data in known.items() if id_ not in listed]
+    return any(known.get(each["id"]) != each for each in found) or _any_live(gone)
+
+
+def _any_live(found: list[Kept]) -> bool:
+    return any(each["status"] not in standing.ENDED for each in found)
 
 
 def _mend(customer_id: str) -> Difference:
@@ -70,7 +77,7 @@ def _mend(customer_id: str) -> Difference:
             after, tier = _known(customer_id)
             if user:
                 audit.record(Action.BILLING_RECONCILED, subject=user, before=before, after=after, tier=tier)
-    except (LunaError, gateway.Missing) as e:
+    except (LunaError, OperationalError) as e:
         return Difference(customer_id, before, before, tier_before, tier_before, error=str(e))
     return Difference(customer_id, before, after, tier_before, tier)
 

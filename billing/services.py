@@ -8,7 +8,7 @@ from django.db.models import F
 from accounts import audit
 from accounts.audit import Action
 from accounts.models import User
-from billing import entitlement, standing, tiers
+from billing import entitlement, gateway, mirror, quota, standing, tiers
 from billing.models import Grant
 from lunaos.errors import ValidationFailed
 
@@ -24,16 +24,23 @@ def settle(user: User, *, actor: User | None = None) -> str:
         The tier.
     """
     now = datetime.now(UTC)
-    mine = User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
+    mine = _locked(user)
     if mine is None:  # deleted meanwhile
         return tiers.FREE
-    Grant.objects.due().filter(user=mine).update(ended_at=F("until"))
+    if Grant.objects.due().filter(user=mine).update(ended_at=F("until")):
+        audit.record(Action.TIER_GRANT_ENDED, subject=mine)
     tier = entitlement.tier(standing.of_user(mine), Grant.objects.running(mine), now)
     if tier != mine.tier:
         User.objects.filter(pk=mine.pk).update(tier=tier)
+        quota.tell_again(mine, now)
         audit.record(Action.TIER_CHANGED, actor=actor, subject=mine, before=mine.tier, after=tier)
     user.tier = tier
     return tier
+
+
+def _locked(user: User) -> User | None:
+    """The user's row, before anything else of the user's is: so nobody waits for one another."""
+    return User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
 
 
 @transaction.atomic
@@ -51,6 +58,7 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
         raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
     if until and until <= datetime.now(UTC):
         raise ValidationFailed.of("until", "This time is past.")
+    _locked(user)
     made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
     audit.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
@@ -61,8 +69,7 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
 @transaction.atomic
 def end_grants(*, user: User, actor: User | None = None) -> None:
     """Take back all that staff have granted a user; what is paid for stays."""
-    if Grant.objects.running(user).update(ended_at=datetime.now(UTC)):
-        audit.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user)
+    _end_running(user, actor)
     settle(user, actor=actor)
 
 
@@ -73,24 +80,30 @@ def set_tier(*, user: User, tier: str, actor: User | None = None, reason: str = 
     Raises:
         ValidationFailed: there is no such tier.
     """
-    Grant.objects.running(user).update(ended_at=datetime.now(UTC))
+    _end_running(user, actor)
     if tier == tiers.FREE:
         settle(user, actor=actor)
     else:
         grant(user=user, tier=tier, reason=reason, actor=actor)
 
 
+def _end_running(user: User, actor: User | None) -> None:
+    _locked(user)
+    if Grant.objects.running(user).update(ended_at=datetime.now(UTC)):
+        audit.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user)
+
+
 def settle_due() -> int:
-    """Settle those whom time alone moves: a grant ends, a payment stays due too long.
+    """Settle those whom no event moves: a grant ends, a payment stays due too long, the key is of another mode.
 
     Returns:
         How many were looked at.
     """
     ending = User.objects.filter(pk__in=Grant.objects.due().values("user"))
-    behind = User.objects.filter(djstripe_customers__subscriptions__stripe_data__status="past_due").exclude(
-        tier=tiers.FREE
-    )
-    users = {user.pk: user for user in [*ending, *behind]}
+    paying = User.objects.exclude(tier=tiers.FREE)
+    behind = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")
+    at_play = paying.filter(djstripe_customers__isnull=False).exclude(mirror.of_this_mode("djstripe_customers__"))
+    users = {user.pk: user for user in [*ending, *behind, *(at_play if gateway.is_configured() else ())]}
     for user in users.values():
         settle(user)
     return len(users)

@@ -10,12 +10,13 @@ from djstripe.models import Customer, Invoice
 from djstripe.models import Subscription as Row
 
 from accounts.models import User
-from billing import tiers
+from billing import mirror, tiers
 from billing.gateway import TIER_KEY
 
 PAID = ("active", "trialing")
 NO_SUBSCRIPTION = "none"
 ENDED = ("canceled", "incomplete_expired")  # for ever
+NEVER_PAID = ("incomplete", *ENDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def told(user: User) -> Standing:
 
 def of_user(user: User) -> list[Subscription]:
     """All that a user has or had, the newest first."""
-    rows = Row.objects.filter(customer__subscriber=user).order_by("-created", "-djstripe_id")
+    rows = Row.objects.filter(mirror.of_this_mode(), customer__subscriber=user).order_by("-created", "-djstripe_id")
     return of_rows(rows)
 
 
@@ -109,6 +110,14 @@ def tier_of_items(data: dict[str, Any]) -> str | None:
     """The highest tier of a subscription's items."""
     found = [tier for item in data["items"]["data"] if (tier := tier_of(item["price"]))]
     return max(found, key=lambda tier: tiers.of(tier).rank, default=None)
+
+
+def in_words(data: dict[str, Any]) -> str:
+    """A stored subscription in a few words, for the audit trail; empty where there was none."""
+    if not data:
+        return ""
+    ends = ", to end" if data["cancel_at_period_end"] or data["cancel_at"] else ""
+    return f"{data['status']} {tier_of_items(data) or 'unknown'}{ends}"
 
 
 def _rank(subscription: Subscription) -> int:

@@ -1,7 +1,8 @@
 """What a user does with a subscription: end it, let it go on, change its tier, see it in Stripe's portal."""
 
+import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import stripe
 from djstripe.models import Customer
@@ -10,9 +11,11 @@ from accounts import audit
 from accounts.audit import Action
 from accounts.models import User
 from billing import customers, gateway, plans, standing, sync, tiers
-from billing.errors import AlreadySubscribed, NoSubscription
+from billing.errors import AlreadySubscribed, BillingConflict, BillingUnavailable, NoSubscription
 from billing.standing import Subscription
+from lunaos.errors import LunaError
 
+logger = logging.getLogger(__name__)
 INCOMPLETE = "incomplete"  # never paid for: Stripe lets it only be canceled
 
 
@@ -41,15 +44,11 @@ def cancel(user: User) -> datetime:
     """
     with customers.held(user) as customer:
         for subscription in _live(customer):
-            if subscription.status == INCOMPLETE:
-                gateway.cancel_now(subscription.id)
-                continue
-            _release(subscription)
-            if not _cancels(subscription):
-                gateway.cancel_at_period_end(subscription.id)
-        _sync(customer)
+            _end(subscription)
+        sync.refresh(customer)
         audit.record(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
-        return max(each.period_end for each in standing.of_customer(customer))
+        ends = (each.period_end for each in standing.of_customer(customer) if each.is_live)
+        return max(ends, default=datetime.now(UTC))
 
 
 def resume(user: User) -> None:
@@ -62,8 +61,9 @@ def resume(user: User) -> None:
     with customers.held(user) as customer:
         ending = [subscription for subscription in _live(customer) if _cancels(subscription)]
         for subscription in ending:
+            _release(subscription)
             gateway.resume(subscription)
-        _sync(customer)
+        sync.refresh(customer)
         if ending:
             audit.record(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
 
@@ -78,14 +78,16 @@ def change(*, user: User, tier: str) -> Changed:
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
     """
     with customers.held(user) as customer:
-        found = gateway.subscriptions(customer.id)
-        sync.update(customer, found)
+        found = {subscription.id: subscription for subscription in sync.refresh(customer)}
         mine = standing.shown(standing.of_customer(customer))
         if mine is None:
             raise NoSubscription()
-        at = _change(mine, next(each for each in found if each.id == mine.id), tier)
-        _sync(customer)
+        at = _change(mine, found[mine.id], tier)
         audit.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=mine.tier, after=tier)
+        try:
+            sync.refresh(customer)
+        except BillingUnavailable:  # it has happened at Stripe all the same, and the event will tell
+            logger.warning("After a change Stripe could not be asked")
         return Changed(tier, at, _message(customer, tier, at))
 
 
@@ -97,23 +99,49 @@ def open_portal(user: User) -> str:
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
     """
     with customers.held(user) as customer:
-        return gateway.create_portal(customer.id)
+        try:
+            return gateway.create_portal(customer.id)
+        except gateway.Missing as e:  # deleted in Stripe's dashboard
+            raise NoSubscription() from e
 
 
 def _change(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
-    """When it counts, as far as that is certain."""
-    if mine.tier == tier and not (at_stripe.schedule or mine.cancels):
-        raise AlreadySubscribed()
+    """When it counts, as far as that is certain. What was planned before is given up only for what takes its place."""
+    if mine.tier == tier:
+        if not (at_stripe.schedule or mine.cancels):
+            raise AlreadySubscribed()
+        _release(at_stripe)
+        if mine.cancels:
+            gateway.resume(at_stripe)
+        return None
+    if mine.tier is None or tiers.of(tier).rank > tiers.of(mine.tier).rank:
+        _upgrade(mine, at_stripe, tier)
+        return None
     price_id = plans.price_of(tier)
     _release(at_stripe)
     if mine.cancels:
         gateway.resume(at_stripe)
-    if mine.tier is not None and tiers.of(tier).rank < tiers.of(mine.tier).rank:
-        gateway.schedule_price(at_stripe, price_id=price_id)
-        return mine.period_end
-    if mine.tier != tier:
-        gateway.switch_price(at_stripe.id, item_id=at_stripe["items"].data[0].id, price_id=price_id)
-    return None
+    try:
+        gateway.schedule_price(at_stripe.id, price_id=price_id)
+    except LunaError:
+        if mine.cancels:
+            gateway.cancel_at_period_end(at_stripe.id)
+        raise
+    return mine.period_end
+
+
+def _upgrade(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
+    if at_stripe.schedule:
+        raise BillingConflict(f"Another change is planned. Take it back first: change to {mine.tier}.")
+    paid = gateway.switch_price(at_stripe.id, item_id=_item_of_tier(at_stripe), price_id=plans.price_of(tier))
+    if paid and mine.cancels:
+        gateway.resume(at_stripe)
+
+
+def _item_of_tier(subscription: stripe.Subscription) -> str:
+    """The item that makes the tier; staff may have added others."""
+    items = subscription["items"].data
+    return str(next((item.id for item in items if standing.tier_of(item.price.to_dict())), items[0].id))
 
 
 def _message(customer: Customer, tier: str, at: datetime | None) -> str:
@@ -132,6 +160,16 @@ def _live(customer: Customer) -> list[stripe.Subscription]:
     return live
 
 
+def _end(subscription: stripe.Subscription) -> None:
+    """With its period, whatever was planned; one that was never paid for at once."""
+    if subscription.status == INCOMPLETE:
+        gateway.cancel_now(subscription.id)
+        return
+    _release(subscription)
+    if not subscription.cancel_at_period_end:
+        gateway.cancel_at_period_end(subscription.id)
+
+
 def _cancels(subscription: stripe.Subscription) -> bool:
     return subscription.cancel_at_period_end or subscription.cancel_at is not None
 
@@ -140,7 +178,3 @@ def _release(subscription: stripe.Subscription) -> None:
     """A schedule that is in force lets nothing else be changed."""
     if subscription.schedule:
         gateway.release_schedule(gateway.id_of(subscription.schedule))
-
-
-def _sync(customer: Customer) -> None:
-    sync.update(customer, gateway.subscriptions(customer.id))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from uuid import UUID
 
 import stripe
+from django.db import transaction
 from djstripe.models import Customer
 
 from accounts import alarms, audit, outbox
@@ -29,15 +30,28 @@ def customer(customer_id: str, *, invoice_id: str | None = None) -> User | None:
     Raises:
         BillingUnavailable: Stripe cannot be asked; the transaction is to be undone.
     """
-    locks.hold(customer_id)
+    locks.hold(customer_id, hurried=gateway.is_hurried())
     known = _known(customer_id)
     if known is None:
         return None
-    if known.subscriber is None:
-        _end_all(known)
+    try:
+        found = gateway.subscriptions(customer_id)
+    except gateway.Missing:  # a key of another account would take every tier away: nothing is concluded from it
+        alarms.sound("customer_not_at_stripe", "Stripe does not know a customer.", customer_id=customer_id)
         return None
-    update(known, gateway.subscriptions(customer_id), invoice_id=invoice_id)
+    if known.subscriber is None:
+        _end_all(found)
+        return None
+    update(known, found, invoice_id=invoice_id)
     return known.subscriber
+
+
+@transaction.atomic
+def refresh(customer: Customer) -> list[stripe.Subscription]:
+    """The same for whoever holds the customer's lock and goes on with what Stripe says."""
+    found = gateway.subscriptions(customer.id)
+    update(customer, found)
+    return found
 
 
 def update(customer: Customer, found: list[stripe.Subscription], *, invoice_id: str | None = None) -> None:
@@ -61,6 +75,8 @@ def _known(customer_id: str) -> Customer | None:
         return row
     try:
         found = gateway.customer(customer_id)
+        if gateway.is_deleted(found):
+            return None
         user = User.objects.filter(pk=UUID(gateway.note(found, gateway.USER_KEY))).first()
     except (gateway.Missing, ValueError):
         user = None
@@ -70,12 +86,14 @@ def _known(customer_id: str) -> Customer | None:
     return mirror.store_customer(found, user)
 
 
-def _end_all(customer: Customer) -> None:
+def _end_all(found: list[stripe.Subscription]) -> None:
     """A deleted user has nothing left to pay for: what was begun while the account went is ended."""
-    for subscription in gateway.subscriptions(customer.id):
+    for subscription in found:
         if subscription.status not in standing.ENDED:
-            alarms.sound("subscription_of_nobody", "A deleted user's subscription was ended.", id=subscription.id)
             gateway.cancel_now(subscription.id)
+            invoice = subscription.to_dict().get("latest_invoice")
+            message = "A deleted user's subscription was ended. What was paid for it is to be given back by hand."
+            alarms.sound("subscription_of_nobody", message, subscription=subscription.id, invoice=invoice)
 
 
 def _unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -> list[stripe.Invoice]:
@@ -83,7 +101,7 @@ def _unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -
     behind = [subscription.id for subscription in found if subscription.status == "past_due"]
     now_open = [invoice for subscription_id in behind for invoice in gateway.open_invoices(subscription_id)]
     seen = {invoice.id for invoice in now_open}
-    before = customer.invoices.filter(stripe_data__status="open", stripe_data__subscription__in=behind)
+    before = customer.invoices.filter(stripe_data__status="open")
     stale = [row.id for row in before if row.id not in seen]
     return now_open + [gateway.invoice(invoice_id) for invoice_id in stale]
 
@@ -105,19 +123,21 @@ def _warn(customer: Customer) -> None:
 
 
 def _tell_of_subscription(user: User, change: Change) -> None:
-    if change.before == change.after:
+    before, after = standing.in_words(change.before), standing.in_words(change.after)
+    if before == after:
         return
-    audit.record(
-        Action.SUBSCRIPTION_CHANGED, subject=user, subscription=change.id, before=change.before, after=change.after
-    )
-    if change.after in standing.ENDED and change.before not in ("", *standing.ENDED):
+    audit.record(Action.SUBSCRIPTION_CHANGED, subject=user, subscription=change.id, before=before, after=after)
+    was_paid_for = change.before and change.before["status"] not in standing.NEVER_PAID
+    if change.after["status"] in standing.ENDED and was_paid_for:
         outbox.enqueue(tasks.send_subscription_ended, str(user.pk))
 
 
 def _tell_of_invoice(user: User, change: Change) -> None:
-    if change.after == "paid" != change.before:
+    attempts = change.after["attempt_count"]
+    if change.after["status"] == "paid" != change.before.get("status"):
         audit.record(Action.PAYMENT_SUCCEEDED, subject=user, invoice=change.id)
-        outbox.enqueue(tasks.send_receipt, change.id)
-    elif change.after == "open" and change.attempts > change.attempts_before:
-        audit.record(Action.PAYMENT_FAILED, subject=user, invoice=change.id, attempt=change.attempts)
+        if change.after["amount_paid"]:
+            outbox.enqueue(tasks.send_receipt, change.id)
+    elif change.after["status"] == "open" and attempts > change.before.get("attempt_count", 0):
+        audit.record(Action.PAYMENT_FAILED, subject=user, invoice=change.id, attempt=attempts)
         outbox.enqueue(tasks.send_payment_failed, change.id)

@@ -87,9 +87,10 @@ def _verify(payload: bytes, signature: str) -> None:
     for secret in settings.STRIPE_WEBHOOK_SECRETS:
         try:
             stripe.WebhookSignature.verify_header(text, signature, secret, TOLERANCE_S)
+            signed_at = _signed_at(signature)
         except (stripe.SignatureVerificationError, ValueError, TypeError):  # the SDK compares no letter beyond ASCII
             continue
-        if _signed_at(signature) > time.time() + TOLERANCE_S:  # which the SDK takes
+        if signed_at > time.time() + TOLERANCE_S:  # which the SDK takes
             break
         return
     raise WebhookRefused()

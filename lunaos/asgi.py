@@ -23,7 +23,8 @@ from lunaos import loop  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
-ASKS_STRIPE = re.compile(r"/billing/(webhook|checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
+ASKS_STRIPE = re.compile(r"/billing/(checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
+STRIPE_TELLS = "/billing/webhook"  # apart from the people: events may wait for Stripe much longer
 HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
 
 
@@ -36,6 +37,7 @@ class SharedThreadsHandler(ASGIHandler):
     threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
     hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
     stripe_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="stripe")
+    webhook_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="webhook")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         loop.adopt()
@@ -45,6 +47,8 @@ class SharedThreadsHandler(ASGIHandler):
     def _threads_for(self, method: str, path: str) -> ThreadPoolExecutor:
         if method in ("POST", "DELETE") and HASHES_PASSWORDS.match(path):
             return self.hashing_threads
+        if path == STRIPE_TELLS:
+            return self.webhook_threads
         return self.stripe_threads if ASKS_STRIPE.match(path) else self.threads
 
 

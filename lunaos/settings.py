@@ -370,7 +370,9 @@ STRIPE_LIVE_MODE = safety.is_live(STRIPE_KEY)
 safety.require_stripe(debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST)
 BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/checkout/done"
 BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/checkout/cancelled"
-STRIPE_THREADS = env.int("LUNAOS_STRIPE_THREADS", default=4)  # requests at once that may wait for Stripe
+STRIPE_THREADS = env.int(
+    "LUNAOS_STRIPE_THREADS", default=4
+)  # for people's requests that wait for Stripe; and for events
 PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 # dj-stripe's own migrations take half a minute: this is what they come to (docs/adr/0020).
@@ -404,7 +406,16 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": env.str("LUNAOS_LOG_LEVEL", default="INFO")},
     "loggers": {
         name: {"level": "WARNING"}
-        for name in ("daphne", "httpx2", "httpx", "openai", "celery.app.trace", "celery.worker.strategy", "asyncio")
+        for name in (
+            "daphne",
+            "httpx2",
+            "httpx",
+            "openai",
+            "stripe",
+            "celery.app.trace",
+            "celery.worker.strategy",
+            "asyncio",
+        )
     }
     | {"django.request": {"level": "ERROR"}},  # below that the request's own line says it
 }

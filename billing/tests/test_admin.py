@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx
 
+from billing import services
 from testing.stripe import Stripe
 
 
@@ -44,3 +45,13 @@ def test_nothing_can_be_changed_and_no_secret_read(
     for page in pages:
         assert stripe_environment["STRIPE_SECRET_KEY"] not in page and "whsec_" not in page
     assert subscription_id in pages[0]
+
+
+def test_a_users_page_has_all_of_it(stripe: Stripe, staff: httpx.Client, alice: Any) -> None:
+    assert "Never paid, nothing granted." in staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    services.grant(user=alice, tier="team", reason="For a talk.")
+    page = staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
+    for shown in (subscription_id, "For a talk.", "invoice.paid", "customer.subscription.created"):
+        assert shown in page

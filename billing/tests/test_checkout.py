@@ -8,6 +8,7 @@ from djstripe.models import Customer
 
 from accounts.audit import Action
 from accounts.models import AuditEvent
+from billing import gateway, plans
 from testing.client import error
 from testing.stripe import Stripe
 
@@ -68,6 +69,7 @@ def test_a_subscription_that_no_event_has_told_of_yet_counts(stripe: Stripe, ali
     stripe.by_hand()
     stripe.double.pay(stripe.checkout(alice))
     assert error(stripe.post(alice, "checkout", tier="pro")) == (400, "already_subscribed")
+    assert stripe.tier(alice) == "pro"  # what was seen on the way is kept
 
 
 def test_after_an_end_one_may_subscribe_again(stripe: Stripe, alice: Any) -> None:
@@ -99,11 +101,19 @@ def test_no_price_at_stripe(stripe: Stripe, alice: Any) -> None:
     assert error(stripe.post(alice, "checkout", tier="pro")) == (503, "billing_not_configured")
 
 
-def test_a_customer_deleted_at_stripe_is_not_asked_to_pay(stripe: Stripe, alice: Any) -> None:
+def test_a_customer_deleted_at_stripe_is_replaced(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
-    stripe.double.reset()  # knows nobody any more, as in a new account of Stripe's
-    response = stripe.post(alice, "checkout", tier="pro")
-    assert response.status_code in (200, 409, 503)
+    gone = Customer.objects.get(subscriber=alice).id
+    gateway._client().v1.customers.delete(gone)
+    stripe.subscribe(alice)
+    assert Customer.objects.get(subscriber=alice).id != gone
+
+
+def test_a_customer_of_another_account_is_replaced(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    stripe.double.reset()  # another account knows nobody of this one
+    plans.sync_plans()
+    stripe.subscribe(alice)
 
 
 def test_it_is_no_keys_business(stripe: Stripe, alice: Any) -> None:

@@ -71,3 +71,15 @@ def test_an_export_has_it(stripe: Stripe, alice: Any) -> None:
 
 def test_without_stripe(api: Api, alice: Any) -> None:
     assert api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=api.as_(alice)).status_code == 200
+
+
+def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    stripe.double.reset()
+    assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
+
+
+def test_a_customer_of_a_platform_that_takes_no_payments_any_more(stripe: Stripe, alice: Any, settings: Any) -> None:
+    stripe.checkout(alice)
+    settings.STRIPE_KEY = ""
+    assert erasure.delete(alice)

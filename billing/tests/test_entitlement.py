@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from billing import gateway, mirror, plans, services, tiers
-from billing.models import Tier
+from billing.models import MonthlyUsage, Tier
 from testing.stripe import Stripe
 
 STATUSES = {
@@ -113,3 +113,34 @@ def test_two_subscriptions_give_the_higher_and_are_both_canceled(stripe: Stripe,
 
     assert stripe.post(alice, "cancel").status_code == 200
     assert all(each.cancel_at_period_end for each in gateway.subscriptions(customer.id))
+
+
+def test_play_money_gives_nothing_where_real_money_moves(stripe: Stripe, alice: Any, settings: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.told()
+    settings.STRIPE_LIVE_MODE = True  # a live key took the place of the test key
+    services.settle_due()
+    assert stripe.tier(alice) == "free" and mirror.customer_of(alice) is None
+
+
+def test_without_a_key_what_was_paid_for_stays(stripe: Stripe, alice: Any, settings: Any) -> None:
+    stripe.subscribe(alice)
+    stripe.told()
+    settings.STRIPE_KEY = ""
+    assert services.settle(alice) == "pro"
+
+
+def test_a_customer_deleted_at_stripe_has_nothing(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    customer = mirror.customer_of(alice)
+    assert customer
+    gateway._client().v1.customers.delete(customer.id)
+    assert stripe.becomes(alice, "free")
+
+
+def test_with_another_tier_the_months_marks_come_anew(stripe: Stripe, alice: Any) -> None:
+    month = datetime.now(UTC).date().replace(day=1)
+    usage = MonthlyUsage.objects.create(user=alice, month=month, executions=100, told_percent=100)
+    stripe.subscribe(alice)
+    usage.refresh_from_db()
+    assert usage.told_percent == 0

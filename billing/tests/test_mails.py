@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from billing import gateway
 from testing.mailbox import Mailbox, text
@@ -14,6 +15,12 @@ SUBJECTS = {
     "failed": "Your payment to LunaOS failed",
     "ended": "Your LunaOS subscription has ended",
 }
+
+
+@pytest.fixture
+def alice(make_user: Any) -> Any:
+    """One whose address is confirmed."""
+    return make_user("alice", email_verified_at=timezone.now())
 
 
 @pytest.fixture
@@ -76,3 +83,9 @@ def test_the_end(stripe: Stripe, alice: Any, mails: Any) -> None:
     gateway.cancel_now(stripe.subscribe(alice))
     (ended,) = mails(alice, "ended")
     assert "Your tier is free now" in ended
+
+
+def test_an_address_that_nobody_has_confirmed_gets_no_link(stripe: Stripe, charlie: Any, mails: Any) -> None:
+    stripe.subscribe(charlie)
+    (receipt,) = mails(charlie, "receipt")
+    assert "/portal?token=" not in receipt and "POST /billing/portal" in receipt

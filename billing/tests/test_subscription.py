@@ -1,11 +1,14 @@
 """Canceling, resuming, changing, the portal, and what a user is told of a subscription."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from accounts.audit import Action
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, User
 from billing import gateway, portal_links
 from lunaos.embedded.servers import until
 from testing.client import error
@@ -107,13 +110,61 @@ def test_an_upgrade_counts_at_once(stripe: Stripe, alice: Any) -> None:
     assert (wanted["proration_behavior"], wanted["payment_behavior"]) == ("always_invoice", "pending_if_incomplete")
 
 
-def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any) -> None:
+@pytest.mark.parametrize("canceled", [False, True])
+def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any, canceled: bool) -> None:
     stripe.subscribe(alice)
+    if canceled:
+        stripe.post(alice, "cancel")
     stripe.double.set_card(customer_id(stripe), declined=True)
     changed = stripe.post(alice, "change", tier="team").json()["data"]
     assert changed["message"] == "Your subscription is team as soon as the difference is paid."
     stripe.told()
-    assert stripe.tier(alice) == "pro"
+    assert stripe.tier(alice) == "pro" and renews(stripe, alice) is not canceled
+
+
+def test_an_upgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice)
+    stripe.post(alice, "cancel")
+    stripe.told()
+    stripe.double.fault(f"/v1/subscriptions/{subscription_id}", method="POST", status=500, times=2)
+    assert error(stripe.post(alice, "change", tier="team")) == (503, "billing_unavailable")
+    assert not renews(stripe, alice) and stripe.tier(alice) == "pro"
+
+
+def test_a_downgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice, "team")
+    stripe.post(alice, "cancel")
+    stripe.told()
+    stripe.double.fault("/v1/subscription_schedules", method="POST", status=500, times=1)
+    assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
+    stripe.told()
+    assert not renews(stripe, alice)
+
+
+def test_a_change_after_which_stripe_is_silent(stripe: Stripe, alice: Any) -> None:
+    """It is paid for: the answer says so, and the event brings the tier."""
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    path = f"/v1/subscriptions/{subscription_id}"
+    with stripe.double.hold(path, method="POST", after_read=True) as held:
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(stripe.post, alice, "change", tier="team")
+            held.wait()
+            stripe.double.fault("/v1/subscriptions", method="GET", status=500, times=1)
+            held.release()
+            assert answer.result().status_code == 200
+    assert stripe.becomes(alice, "team")
+
+
+def test_cancel_what_was_to_end_in_a_year(stripe: Stripe, alice: Any) -> None:
+    """Staff can set a far time in Stripe's dashboard: whoever cancels means the period that is paid."""
+    subscription_id = stripe.subscribe(alice)
+    far = int(time.time()) + 300 * 86_400
+    gateway._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe.told()
+    assert stripe.post(alice, "cancel").status_code == 200
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "free")
 
 
 def test_a_downgrade_counts_when_the_period_ends(stripe: Stripe, alice: Any) -> None:
@@ -171,6 +222,7 @@ def test_the_portal(stripe: Stripe, alice: Any) -> None:
 
 def test_a_mails_link_opens_the_portal(stripe: Stripe, alice: Any, bob: Any) -> None:
     stripe.subscribe(alice)
+    confirm(alice, bob)
     token = portal_links.make(alice).partition("token=")[2]
     opened = stripe.api.get("/portal", params={"token": token})
     assert opened.status_code == 302 and "/portal/" in opened.headers["Location"]
@@ -185,9 +237,22 @@ def test_a_forged_link(stripe: Stripe, token: str) -> None:
 
 def test_an_old_link(stripe: Stripe, alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     stripe.subscribe(alice)
+    confirm(alice)
     monkeypatch.setattr("django.core.signing.time.time", lambda: 1.0)
     token = portal_links.make(alice).partition("token=")[2]
     assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
+
+
+def test_a_link_for_another_address(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice)
+    confirm(alice)
+    token = portal_links.make(alice).partition("token=")[2]
+    User.objects.filter(pk=alice.pk).update(email="moved@example.com")
+    assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
+
+
+def test_no_link_goes_to_an_address_that_nobody_has_confirmed(alice: Any) -> None:
+    assert portal_links.make(alice) == ""
 
 
 def test_another_users_subscription_stays_untouched(stripe: Stripe, alice: Any, charlie: Any) -> None:
@@ -195,6 +260,12 @@ def test_another_users_subscription_stays_untouched(stripe: Stripe, alice: Any, 
     stripe.subscribe(charlie, "team")
     stripe.post(charlie, "cancel")
     assert renews(stripe, alice) and not renews(stripe, charlie)
+
+
+def confirm(*users: Any) -> None:
+    for user in users:
+        user.email_verified_at = timezone.now()
+        user.save(update_fields=["email_verified_at"])
 
 
 def customer_id(stripe: Stripe) -> str:

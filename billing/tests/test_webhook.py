@@ -270,6 +270,14 @@ def test_a_customer_of_ours_that_was_forgotten(stripe: Stripe, alice: Any) -> No
     assert stripe.tier(alice) == "pro" and Customer.objects.get().subscriber == alice
 
 
+def test_a_customer_who_was_deleted_and_is_not_known(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    gone = Customer.objects.get().id
+    Customer.objects.all().delete()
+    gateway._client().v1.customers.delete(gone)
+    assert post(stripe, event(customer=gone)).status_code == 200
+
+
 def test_reading_goes_on_while_stripe_hangs(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     with ThreadPoolExecutor(12) as pool:

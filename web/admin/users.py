@@ -12,6 +12,7 @@ from django.contrib import admin, messages
 from django.db.models import Count, DecimalField, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html_join
@@ -24,11 +25,13 @@ from accounts.identity import staff_of
 from accounts.models import User
 from apikeys import services as keys
 from apikeys.models import ApiKey
-from billing import tiers
+from billing import mirror, standing, tiers
+from billing.models import WebhookEvent
 from runs.models import Run
 from web.templatetags.house import figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
+SHOWN = 10  # of each kind; the lists have the rest
 ELSEWHERE = (
     ("Runs", "runs_run", "user__id__exact", "pk"),
     ("API keys", "apikeys_apikey", "q", "email"),
@@ -75,12 +78,13 @@ class UserAdmin(AccountAdmin):
     search_help_text = "An e-mail address, a name, or an id."
     readonly_fields = (
         *AccountAdmin.readonly_fields,
-        *("last_seen", "runs_this_month", "spent_this_month", "elsewhere"),
+        *("last_seen", "runs_this_month", "spent_this_month", "elsewhere", "payments"),
     )
     actions = (*AccountAdmin.actions, "revoke_keys")
     fieldsets = (
         *AccountAdmin.fieldsets[:1],
         ("Activity", {"fields": ("last_seen", "runs_this_month", "spent_this_month", "elsewhere")}),
+        ("Billing", {"fields": ("payments",)}),
         *AccountAdmin.fieldsets[1:],
     )
 
@@ -103,6 +107,17 @@ class UserAdmin(AccountAdmin):
                 ),
             )
         )
+
+    @admin.display(description="payments")
+    def payments(self, user: User) -> SafeString:
+        """Subscriptions, invoices, grants and Stripe's events of a user."""
+        customer = mirror.customer_of(user)
+        context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN], "customer": customer}
+        if customer:
+            context["subscriptions"] = standing.of_customer(customer)[:SHOWN]
+            context["invoices"] = customer.invoices.order_by("-created")[:SHOWN]
+            context["events"] = WebhookEvent.objects.filter(customer_id=customer.id)[:SHOWN]
+        return render_to_string("admin/accounts/payments.html", context)
 
     @display(label=STATES)
     def state(self, user: User) -> str:

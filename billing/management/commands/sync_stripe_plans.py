@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import gateway, plans
+from billing import plans
 from lunaos.errors import LunaError
 
 
@@ -16,7 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             found = plans.sync_plans()
-        except (LunaError, gateway.Missing) as e:
+        except LunaError as e:
             raise CommandError(str(e)) from e
         for plan in found:
             self.stdout.write(f"{plan.tier}: {plan.price_id} as {plan.lookup_key}{' (new)' if plan.made else ''}")
