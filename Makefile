@@ -6,7 +6,7 @@ DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: up test lint bench requirements help
+.PHONY: up test image-test lint bench requirements help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
@@ -14,6 +14,9 @@ up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HO
 
 test: $(VENV)/dev  ## run all tests on servers of their own
 	@$(BIN)/python -m lunaos.embedded run --llm -- $(BIN)/python -m pytest $(ARGS)
+
+image-test: $(VENV)/dev  ## build what the image is made of, run all of it as containers run, and use it (minutes)
+	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m pytest -m image -n 0 deploy/tests/test_image.py
 
 lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, missing migrations, what is deployed
 	@$(BIN)/ruff format --check .

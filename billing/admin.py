@@ -108,15 +108,15 @@ class SubscriptionAdmin(StripeAdmin):
 
     @admin.display
     def tier(self, row: Subscription) -> str:
-        return standing.of_rows([row])[0].tier or "(unknown price)"
+        return standing.read(row).tier or "(unknown price)"
 
     @admin.display
     def period_end(self, row: Subscription) -> Any:
-        return standing.of_rows([row])[0].period_end
+        return standing.read(row).period_end
 
     @admin.display(boolean=True)
     def cancels(self, row: Subscription) -> bool:
-        return standing.of_rows([row])[0].cancels
+        return standing.read(row).cancels
 
 
 class StatusFilter(admin.SimpleListFilter):

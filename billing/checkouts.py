@@ -73,7 +73,7 @@ def _make(user: User, customer: Customer, tier: str) -> Checkout:
     usable = _close_others(customer, price_id)
     if any(subscription.status not in standing.ENDED for subscription in sync.refresh(customer)):
         raise AlreadySubscribed()
-    if usable:
+    if usable and not gateway.is_deleted(gateway.customer(customer.id)):
         return usable
     try:
         session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)

@@ -88,7 +88,7 @@ def of_rows(rows: Iterable[Row]) -> list[Subscription]:
     """Mirrored rows as what they mean."""
     rows = list(rows)
     unpaid = _unpaid(row.id for row in rows if row.stripe_data["status"] == "past_due")
-    return [_read(row, unpaid.get(row.id)) for row in rows]
+    return [read(row, unpaid.get(row.id)) for row in rows]
 
 
 def shown(subscriptions: list[Subscription]) -> Subscription | None:
@@ -124,7 +124,8 @@ def _rank(subscription: Subscription) -> int:
     return tiers.of(subscription.tier).rank if subscription.tier else -1
 
 
-def _read(row: Row, unpaid_since: datetime | None) -> Subscription:
+def read(row: Row, unpaid_since: datetime | None = None) -> Subscription:
+    """One mirrored row as what it means."""
     data = row.stripe_data
     items = data["items"]["data"]
     return Subscription(

@@ -24,6 +24,8 @@ from testing.container import HEALTH, START, Container, Running, bubblewrap
 from testing.servers import ROOT
 from testing.upstream import Answer, Upstream, delta, says, usage
 
+pytestmark = pytest.mark.image
+
 VALKEY_DATABASE = 9  # parallel test processes have those from 0 on
 WEBS = ("127.0.0.2", "127.0.0.3")
 UP_WITHIN_S = 90  # all start at once, on a machine that may be busy
@@ -221,7 +223,7 @@ def test_a_worker_gives_signs_of_life(installation: Installation) -> None:
 def test_kubernetes_finds_a_web_process_alive_by_its_own_address(installation: Installation) -> None:
     """The kubelet names the pod's address as host, which nobody has allowed; liveness must not need a database."""
     paths = set(re.findall(r"path: (/[^,]*),", (ROOT / "deploy/kubernetes/base/web.yaml").read_text()))
-    assert paths == {"/health", "/static/accounts/second_factor.css"}
+    assert paths == {"/health", "/static/web/favicon.svg"}
     for path in paths:
         url = f"http://{WEBS[0]}:{installation.web_port}{path}"
         assert httpx.get(url, headers={"Host": f"10.1.2.3:{installation.web_port}"}).status_code == 200

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import stripe
-from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
@@ -21,6 +20,7 @@ from stripe_double.hand import Hand
 from stripe_double.management.commands.fake_stripe import Command
 from stripe_double.tests.cast import KEY, SECRET, Plans
 from stripe_double.tests.receiver import Receiver
+from testing.servers import ROOT, environment
 
 ENVIRONMENT = {
     "DJANGO_DEBUG": "true",
@@ -94,5 +94,13 @@ def test_never_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> N
     assert key not in str(caught.value)
 
 
-def test_it_is_there_for_debugging_only() -> None:
-    assert ("stripe_double" in settings.INSTALLED_APPS) is settings.DEBUG
+@pytest.mark.parametrize(
+    ("key", "there"), [("", True), ("sk_test_aPlantedKey00", True), ("sk_live_aPlantedKey00", False)]
+)
+def test_the_platform_knows_of_it_where_no_money_moves(database: None, key: str, there: bool) -> None:
+    code = "from lunaos import settings; print('stripe_double' in settings.INSTALLED_APPS)"
+    changes = {"STRIPE_SECRET_KEY": key, "STRIPE_WEBHOOK_SECRETS": "whsec_planted" if key else ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(**changes), cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == str(there), done.stderr

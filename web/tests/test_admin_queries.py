@@ -11,12 +11,13 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from djstripe.models import Customer, Invoice, Subscription
 
 from accounts import audit
 from accounts.audit import Action
 from agents.models import Agent, LanguageModel, ProviderKey
 from apikeys.models import ApiKey
-from billing.models import MonthlyUsage, Tier
+from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from rag.models import IndexJob, Repository
 from runs import figures
 from runs.models import Status
@@ -47,6 +48,22 @@ def event(user: Any, n: int) -> None:
     audit.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
 
 
+def customer(user: Any) -> Customer:
+    return Customer.objects.create(id=f"cus_{user.pk}", subscriber=user, email=user.email)
+
+
+def subscription(user: Any, n: int) -> Subscription:
+    item = {"price": {"lookup_key": "lunaos_pro_monthly"}, "current_period_start": n, "current_period_end": n + 1}
+    data = {"status": "past_due", "created": n, "cancel_at": None, "cancel_at_period_end": False}
+    data |= {"items": {"data": [item]}}
+    return Subscription.objects.create(id=f"sub_{user.pk}", customer=customer(user), stripe_data=data)
+
+
+def invoice(user: Any, n: int) -> Invoice:
+    data = {"status": "open", "tier": "pro", "amount_due": n, "amount_paid": 0, "attempt_count": 1}
+    return Invoice.objects.create(id=f"in_{user.pk}", customer=customer(user), stripe_data=data)
+
+
 def provider_key(user: Any, n: int) -> ProviderKey:
     return ProviderKey.objects.create(
         user=user, provider=f"p{n}", sealed="", last_four="1234", set_at=datetime.now(UTC)
@@ -63,6 +80,12 @@ MAKE: dict[str, Make] = {
     "agents/languagemodel": lambda user, n: LanguageModel.objects.create(provider="openai", name=f"more-{n}"),
     "agents/providerkey": provider_key,
     "auth/group": lambda user, n: Group.objects.create(name=f"more-{n}"),
+    "billing/grant": lambda user, n: Grant.objects.create(user=user, tier_id="pro", reason=f"reason {n}"),
+    "billing/webhookevent": lambda user, n: WebhookEvent.objects.create(
+        id=f"evt_{user.pk}", kind="invoice.paid", customer_id=f"cus_{n}", made_at=datetime.now(UTC)
+    ),
+    "djstripe/subscription": subscription,
+    "djstripe/invoice": invoice,
     "billing/monthlyusage": lambda user, n: MonthlyUsage.objects.create(user=user, month=datetime(2026, 1, 1)),
     "billing/tier": lambda user, n: Tier.objects.create(
         name=f"more-{n}", rank=100 + n, price_usd=1, executions=1, requests_per_minute=1, api_keys=1

@@ -23,8 +23,10 @@ from django.db import connection
 
 from accounts.models import User
 from agents.models import ProviderKey
+from stripe_double.double import Double
 from testing.client import PASSWORD, Api
 from testing.servers import daphne, worker
+from testing.stripe import Stripe
 from testing.upstream import Answer, Upstream, delta, says
 
 STEPS = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
@@ -87,7 +89,7 @@ def planted() -> Planted:
     return Planted({**found, "encryption key": Fernet.generate_key().decode()})
 
 
-def environment_of(planted: Planted, upstream: Upstream, folder: Path) -> dict[str, str]:
+def environment_of(planted: Planted, upstream: Upstream, stripe: Double, folder: Path) -> dict[str, str]:
     kept = planted.secrets
     return {
         "DJANGO_SECRET_KEY": kept["Django's secret key"],
@@ -99,7 +101,8 @@ def environment_of(planted: Planted, upstream: Upstream, folder: Path) -> dict[s
         "OPENAI_API_KEY": kept["server's second provider key"],
         "ANTHROPIC_BASE_URL": upstream.base_url,
         "STRIPE_SECRET_KEY": kept["Stripe key"],
-        "STRIPE_WEBHOOK_SECRET": kept["Stripe webhook secret"],
+        "STRIPE_WEBHOOK_SECRETS": kept["Stripe webhook secret"],
+        "STRIPE_API_HOST": stripe.url,
         "LUNAOS_MAIL_FOLDER": str(folder / "mail"),
         "LUNAOS_LOG_LEVEL": "DEBUG",
         "LLM_RETRIES": "1",
@@ -123,10 +126,10 @@ def valkey(database: None) -> Iterator[Any]:
 
 
 @pytest.fixture
-def api(valkey: Any, planted: Planted, upstream: Upstream, logs: Path) -> Iterator[Api]:
+def api(valkey: Any, planted: Planted, upstream: Upstream, stripe: Stripe, logs: Path) -> Iterator[Api]:
     """A platform with planted settings: web process and workers."""
     number = valkey.get_connection_kwargs()["db"]
-    changes = environment_of(planted, upstream, logs)
+    changes = environment_of(planted, upstream, stripe.double, logs)
     changes["REDIS_URL"] = f"{settings.REDIS_URL.partition('?db=')[0]}?db={number}"
     with (
         worker(logs / "jobs.log", queue="celery", **changes),
@@ -158,11 +161,19 @@ def listen(monitor: Any, wire: list[str]) -> None:
 
 
 def test_nothing_planted_is_found_anywhere(
-    api: Api, planted: Planted, upstream: Upstream, make_user: Any, logs: Path, valkey: Any, wiretap: None
+    api: Api,
+    planted: Planted,
+    upstream: Upstream,
+    stripe: Stripe,
+    make_user: Any,
+    logs: Path,
+    valkey: Any,
+    wiretap: None,
 ) -> None:
     token = sign_in(api, planted)
     bring_keys(api, planted, token)
     run_on_keys(api, planted, upstream, token)
+    pay(api, planted, stripe.double, token)
     knock_with_garbage(api, planted, token)
     visit_the_admin(api, planted, make_user("staff", is_staff=True, is_superuser=True))
 
@@ -199,6 +210,21 @@ def sign_in(api: Api, planted: Planted) -> str:
     planted.secrets["token of the login"] = again
     planted.hear(logged_in, mine=again)
     return token
+
+
+def pay(api: Api, planted: Planted, double: Double, token: str) -> None:
+    """Checkout, an event that is signed with the secret, one that is not, and a Stripe that refuses the key."""
+    headers = {"Authorization": f"Bearer {token}"}
+    double.deliveries(automatic=False)
+    session = planted.hear(api.post("/billing/checkout", json={"tier": "pro"}, headers=headers))
+    double.pay(session.json()["data"]["sessionId"])
+    body = json.dumps(double.events("customer.subscription.created")[-1])
+    for secret, status in ((planted.secrets["Stripe webhook secret"], 200), ("whsec_other", 400)):
+        signed = {"Stripe-Signature": double.sign(body, secret=secret)}
+        assert planted.hear(api.post("/billing/webhook", content=body, headers=signed)).status_code == status
+    assert planted.hear(api.get("/billing/subscription", headers=headers)).json()["data"]["status"] == "active"
+    double.fault("/v1/", status=401)
+    assert planted.hear(api.post("/billing/portal", headers=headers)).status_code in (409, 503)
 
 
 def bring_keys(api: Api, planted: Planted, token: str) -> None:
