@@ -87,6 +87,11 @@ def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -
     return Change(found.id, before, now)
 
 
+def forget_invoice(invoice_id: str) -> None:
+    """Drop one that is not at Stripe any more."""
+    Invoice.objects.filter(id=invoice_id).delete()
+
+
 def subscription_of(invoice: stripe.Invoice) -> str | None:
     """The id of the subscription that an invoice is for."""
     details = invoice.parent.subscription_details if invoice.parent else None

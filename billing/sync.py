@@ -103,7 +103,16 @@ def _unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -
     seen = {invoice.id for invoice in now_open}
     before = customer.invoices.filter(stripe_data__status="open")
     stale = [row.id for row in before if row.id not in seen]
-    return now_open + [gateway.invoice(invoice_id) for invoice_id in stale]
+    return now_open + [invoice for invoice_id in stale if (invoice := _invoice(invoice_id))]
+
+
+def _invoice(invoice_id: str) -> stripe.Invoice | None:
+    """One that was stored; a draft can be deleted at Stripe, and is nothing to wait for then."""
+    try:
+        return gateway.invoice(invoice_id)
+    except gateway.Missing:
+        mirror.forget_invoice(invoice_id)
+        return None
 
 
 def _tier_of(found: Iterable[stripe.Subscription], invoice: stripe.Invoice) -> str | None:

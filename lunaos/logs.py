@@ -6,6 +6,10 @@ from typing import Any
 
 import structlog
 
+CHATTY = (
+    *("daphne", "httpx2", "httpx", "openai", "stripe", "asyncio"),
+    *("celery.app.trace", "celery.worker.strategy"),
+)
 # What is known by its form. The groups keep what tells a reader which kind of secret was there.
 SECRETS = re.compile(
     r"""
@@ -68,6 +72,24 @@ PROCESSORS: list[Any] = [
     structlog.processors.format_exc_info,
     redact,
 ]
+
+
+def configuration(*, debug: bool, level: str) -> dict[str, Any]:
+    """Of the process's logging, for the settings.
+
+    Args:
+        debug: coloured text instead of JSON.
+        level: of all but the loggers that would say too much.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": "lunaos.logs.formatter", "debug": debug}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {name: {"level": "WARNING"} for name in CHATTY}
+        | {"django.request": {"level": "ERROR"}},  # below that the request's own line says it
+    }
 
 
 def formatter(*, debug: bool) -> logging.Formatter:

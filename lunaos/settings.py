@@ -14,7 +14,7 @@ from celery.schedules import crontab
 from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import safety
+from lunaos import logs, safety
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -398,24 +398,4 @@ LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "lunaos.formats"
 
 # -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "lunaos.logs.formatter", "debug": DEBUG}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LUNAOS_LOG_LEVEL", default="INFO")},
-    "loggers": {
-        name: {"level": "WARNING"}
-        for name in (
-            "daphne",
-            "httpx2",
-            "httpx",
-            "openai",
-            "stripe",
-            "celery.app.trace",
-            "celery.worker.strategy",
-            "asyncio",
-        )
-    }
-    | {"django.request": {"level": "ERROR"}},  # below that the request's own line says it
-}
+LOGGING = logs.configuration(debug=DEBUG, level=env.str("LUNAOS_LOG_LEVEL", default="INFO"))
