@@ -45,7 +45,7 @@ def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any,
     services.set_tier(user=alice, tier="team")
     events = activity(api, api.as_(alice))["events"]
     assert [(event["actor"], event["address"], event["userAgent"]) for event in events] == [
-        *[(None, "", "")] * 2,  # a grant, and the tier it comes to
+        *[(None, "", "")] * 3,  # the end of a grant, another one, and the tier it comes to
         *[("staff", "", "")] * 2,
     ]
     assert str(bob.pk) not in str(events)

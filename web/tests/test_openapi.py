@@ -145,14 +145,14 @@ def test_the_server_keeps_to_the_schema(
         known = {parameter.name for parameter in operation.query}
 
         @settings(
-            max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+            max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
         )
         @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.POSITIVE))
         def well_formed(case: Any) -> None:
             case.call_and_validate(headers=credentials(), excluded_checks=BEYOND_A_SCHEMA)
 
         @settings(
-            max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+            max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
         )
         @given(case=operation.as_strategy(generation_mode=schemathesis.GenerationMode.NEGATIVE))
         def ill_formed(case: Any, known: set[str] = known) -> None:
