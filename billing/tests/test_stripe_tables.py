@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.core.management import call_command
 from django.db import connection
+from django.db.migrations import Migration
+from django.db.migrations.loader import MigrationLoader
 from djstripe.models import APIKey
 
 from testing.servers import ROOT, environment
@@ -32,6 +35,17 @@ def test_its_own_migrations_come_to_the_same(database: None, tmp_path: Path) -> 
     folder = Path(djstripe.__file__).parent / "migrations"
     by_hand = {file.name for file in folder.glob("0*.py") if "RunSQL" in file.read_text()}
     assert by_hand == set()
+
+
+def test_the_statements_are_what_django_would_do(database: None) -> None:
+    migration = import_module("billing.stripe_tables.migrations.0001_initial")
+    by_models = Migration("0001_initial", "djstripe")
+    by_models.operations = migration.MODELS
+    before = MigrationLoader(connection).project_state([("accounts", "0001_initial")])
+    with connection.schema_editor(collect_sql=True) as editor:
+        by_models.apply(before, editor, collect_sql=True)
+    collected = [line for line in editor.collected_sql if not line.startswith("--")]
+    assert migration.TABLES.splitlines() == collected
 
 
 def test_a_new_version_of_dj_stripe_would_be_noticed(database: None) -> None:
