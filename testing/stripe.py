@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from django.db import IntegrityError
+from django.db import IntegrityError, OperationalError, transaction
 from djstripe.models import Customer
 
-from billing import plans, webhooks
+from billing import locks, plans, webhooks
 from billing.models import WebhookEvent
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
@@ -71,10 +71,17 @@ class Stripe:
 
 
 def cleared() -> bool:
-    """Delete what is known of Stripe, or say that a server which still handles an event has added to it meanwhile."""
+    """Delete what is known of Stripe, customer by customer, behind whatever a server still handles for one.
+
+    Returns:
+        Whether nothing has come in between.
+    """
     try:
-        Customer.objects.all().delete()
+        for customer in Customer.objects.all():
+            with transaction.atomic():
+                locks.hold(customer.id)
+                customer.delete()
         WebhookEvent.objects.all().delete()
-    except IntegrityError:
+    except (IntegrityError, OperationalError):
         return False
-    return True
+    return not Customer.objects.exists()
