@@ -39,8 +39,7 @@ def test_its_own_migrations_come_to_the_same(database: None, tmp_path: Path) -> 
 
 def test_the_statements_are_what_django_would_do(database: None) -> None:
     migration = import_module("billing.stripe_tables.migrations.0001_initial")
-    by_models = Migration("0001_initial", "djstripe")
-    by_models.operations = migration.MODELS
+    by_models = type("ByModels", (Migration,), {"operations": migration.MODELS})("0001_initial", "djstripe")
     before = MigrationLoader(connection).project_state([("accounts", "0001_initial")])
     with connection.schema_editor(collect_sql=True) as editor:
         by_models.apply(before, editor, collect_sql=True)
