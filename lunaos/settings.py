@@ -375,8 +375,7 @@ STRIPE_THREADS = env.int(
 )  # for people's requests that wait for Stripe; and for events
 PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
-# dj-stripe's own migrations take half a minute: this is what they come to (docs/adr/0020).
-MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}
+MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # what its own come to, quicker (docs/adr/0020)
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
+NONE_THERE = f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 
 NewPage = Callable[..., Page]
@@ -47,7 +48,7 @@ def pages() -> Iterator[NewPage]:
 def browser_page(monkeypatch: pytest.MonkeyPatch) -> Iterator[NewPage]:
     """Opens pages in a browser (`pages`); the test is skipped where there is none."""
     if not CHROMIUM.exists():
-        pytest.skip(f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH")
+        pytest.skip(NONE_THERE)
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread
     with pages() as new:
         yield new

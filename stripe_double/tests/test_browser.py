@@ -1,7 +1,6 @@
 """The pages in Chromium, whose JavaScript is off, and which holds them to their policy."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import stripe
@@ -9,11 +8,9 @@ from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
 
 from stripe_double.double import Double
 from stripe_double.tests.cast import Plans, price_of
+from testing.browser import ARGUMENTS, CHROMIUM, NONE_THERE
 
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="there is no Chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=NONE_THERE)
 
 
 @pytest.fixture

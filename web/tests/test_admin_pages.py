@@ -1,9 +1,7 @@
 """The admin in a browser: its charts are drawn, and neither its scripts nor its policy have anything to complain of."""
 
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +10,14 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from runs import figures
 from runs.models import Run, Status
 from runs.tests.test_figures import ran
+from testing.browser import ARGUMENTS, CHROMIUM, NONE_THERE
 from testing.client import PASSWORD, Api
 from testing.second_factor import code_of
 from testing.upstream import Upstream
 
-CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 NO_FAULT = ("verbose", "info", "debug", "log")
 
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM.exists(), reason=f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
-)
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=NONE_THERE)
 
 
 @pytest.fixture(scope="module")
