@@ -1,9 +1,10 @@
-"""The benchmarks' model provider: answers every POST with 50 chunks, all at once, each 20 ms or one a second."""
+"""The benchmarks' model provider: answers every POST with 50 chunks, at once or, by a word of the request, slowly."""
 
 import asyncio
 import sys
 
 CHUNKS = 50
+PAUSES_S = {b"idly": 15, b"slowly": 1, b"steadily": 0.02}
 DELTA = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"chunk %d "}}]}\n\n'
 END = (
     b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
@@ -28,7 +29,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
             body = await reader.readexactly(int(length.split(b":")[1]))
-            pause_s = 1 if b"slowly" in body else 0.02 if b"steadily" in body else 0
+            pause_s = next((pause_s for word, pause_s in PAUSES_S.items() if word in body), 0)
             if not pause_s:
                 writer.write(AT_ONCE)
                 continue

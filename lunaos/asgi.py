@@ -3,8 +3,9 @@
 import asyncio
 import os
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import django
 from asgiref.sync import ThreadSensitiveContext
@@ -25,6 +26,7 @@ from runs import executors  # noqa: E402
 
 ASKS_STRIPE = re.compile(r"/billing/(checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
 STRIPE_TELLS = "/billing/webhook"  # apart from the people: events may wait for Stripe much longer
+LINGER_S = 1.0  # in which a proxy may still send a request on a connection that it kept
 HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
 
 
@@ -32,7 +34,14 @@ class SharedThreadsHandler(ASGIHandler):
     """Django's handler with one pool of threads a process, and small ones for hashing and for Stripe.
 
     Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
+
+    Attributes:
+        under_way: the requests that have not got all of their answer yet.
+        leaving: whether this process is about to stop, so that nobody should ask on the same connection again.
     """
+
+    under_way: ClassVar[set["asyncio.Task[None]"]] = set()
+    leaving: ClassVar[bool] = False
 
     threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
     hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
@@ -41,8 +50,23 @@ class SharedThreadsHandler(ASGIHandler):
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         loop.adopt()
-        async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
-            await self.handle(scope, receive, send)
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self.under_way.add(task)
+        try:
+            async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
+                await self.handle(scope, receive, self._parting(send))
+        finally:
+            self.under_way.discard(task)
+
+    def _parting(self, send: Any) -> Any:
+        """A `send` that says farewell with what it answers once this process is leaving."""
+
+        async def sending(message: Any) -> None:
+            if self.leaving and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message["headers"], (b"Connection", b"close")]}
+            await send(message)
+
+        return sending
 
     def _threads_for(self, method: str, path: str) -> ThreadPoolExecutor:
         if method in ("POST", "DELETE") and HASHES_PASSWORDS.match(path):
@@ -54,10 +78,21 @@ class SharedThreadsHandler(ASGIHandler):
 
 def leave() -> "Deferred[None]":
     """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
+    SharedThreadsHandler.leaving = True
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
+            cast(Any, port).doRead()  # whoever is in the queue of the socket would be reset with it
             cast(Any, port).stopListening()
-    return Deferred.fromFuture(asyncio.ensure_future(executors.leave(settings.STOP_GRACE_S)))
+    return Deferred.fromFuture(asyncio.ensure_future(_ended(settings.STOP_GRACE_S)))
+
+
+async def _ended(grace_s: float) -> None:
+    """Within the grace let all requests end, those that follow a worker's chain too, and all runs of this process."""
+    deadline = time.monotonic() + grace_s
+    await asyncio.sleep(min(LINGER_S, grace_s))
+    while SharedThreadsHandler.under_way and time.monotonic() < deadline:
+        await asyncio.wait(set(SharedThreadsHandler.under_way), timeout=deadline - time.monotonic())
+    await executors.leave(max(0.0, deadline - time.monotonic()))
 
 
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)

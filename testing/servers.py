@@ -38,7 +38,8 @@ def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
-    with process([*command, "lunaos.asgi:application"], log, PORT=str(port), **changes):
+    changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}  # nobody asks it any more when it ends
+    with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
         if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), 30):
             raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")

@@ -1,6 +1,7 @@
 """The whole platform with servers of its own, which a test may kill and start again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,33 +11,39 @@ from typing import Any
 
 import psycopg
 
+from lunaos import processes
 from lunaos.embedded import servers
 from lunaos.embedded.__main__ import base_environment, platform
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, spawn
-from lunaos.embedded.servers import free_port, until
+from lunaos.embedded.servers import answers, free_port, until
 from testing.client import PASSWORD, Api
 from testing.servers import ROOT
 
-STARTS_WITHIN_S, STOPS_WITHIN_S = 30, 20
+STARTS_WITHIN_S, STOPS_WITHIN_S = 60, 30
+CADDY = Path(sys.executable).with_name("caddy")
 
 
 class Stack:
-    """PostgreSQL, Valkey, web, worker (short jobs), beat, and as many workers for chains as a test starts.
+    """PostgreSQL, Valkey, web, worker (short jobs), beat, and what else a test starts: `web-2`, `chains-1`, `chains-2`.
+
+    `proxy` is Caddy in front of `web` and `web-2`, with the Caddyfile that is deployed.
 
     Args:
         environment: what its processes get beside the test process's own.
     """
 
     def __init__(self, folder: Path, **environment: str) -> None:
-        self.home, self.port = Home(folder), free_port()
+        self.home = Home(folder)
+        self.ports = {name: free_port() for name in ("web", "web-2", "proxy")}
         postgres, database_url = servers.postgres(self.home)
         valkey, redis_url = servers.valkey(self.home)
         urls = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         self.environment = {**os.environ, **base_environment(self.home), **urls, **environment}
         self.environment |= {"DJANGO_SETTINGS_MODULE": "lunaos.settings", "LUNAOS_LOG_LEVEL": "INFO"}
         self._programs = {"postgres": postgres, "valkey": valkey}
-        self._programs |= {program.name: program for program in platform(self.home, self.port)}
+        self._programs |= {program.name: program for program in platform(self.home, self.ports["web"])}
+        self._programs["proxy"] = self._proxy()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._database = psycopg.conninfo.make_conninfo(host=str(self.home.sockets), dbname="lunaos", user="lunaos")
 
@@ -55,15 +62,19 @@ class Stack:
 
     @property
     def api(self) -> Api:
-        return Api(base_url=f"http://127.0.0.1:{self.port}", timeout=60)
+        return self.api_of("web")
+
+    def api_of(self, name: str) -> Api:
+        """A client of a web process, or of the proxy."""
+        return Api(base_url=self._url(name), timeout=60)
 
     def start(self, *names: str) -> None:
-        """Start programs and wait until they are up; `chains-2` is one more worker for chains."""
+        """Start programs and wait until they are up; `chains-2` is one more of the kind `chains`."""
         for name in names:
             self._program(name).log.unlink(missing_ok=True)  # readiness is read from some
             self._processes[name] = spawn(self._program(name), self.environment)
         for name in names:
-            assert until(self._program(name).ready, STARTS_WITHIN_S), self.log(name)
+            assert until(self._program(name).ready, STARTS_WITHIN_S), (name, self.log(name))
 
     def end(self, name: str, with_signal: int = signal.SIGKILL) -> None:
         """Send a signal and wait for the end."""
@@ -74,16 +85,41 @@ class Stack:
     def signal(self, name: str, with_signal: int) -> None:
         self._processes[name].send_signal(with_signal)
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     def log(self, name: str) -> str:
         return self._program(name).log.read_text()[-3_000:]
 
+    def _url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.ports[name]}"
+
     def _program(self, name: str) -> Program:
-        program = self._programs[name.partition("-")[0]]
-        if not name.startswith("chains"):
-            return program
+        kind, _, number = name.partition("-")
+        if not number:
+            return self._programs[kind]
         log = self.home.logs / f"{name}.log"
-        argv = [f"{name}@%h" if word == "chains@%h" else word for word in program.argv]
-        return replace(program, argv=argv, log=log, ready=lambda: b" ready." in log.read_bytes())
+        if kind == "web":
+            argv = processes.web("127.0.0.1", self.ports[name])
+            return replace(self._programs[kind], argv=argv, log=log, ready=lambda: answers(f"{self._url(name)}/health"))
+        argv = [f"{name}@%h" if word.endswith("@%h") else word for word in self._programs[kind].argv]
+        return replace(self._programs[kind], argv=argv, log=log, ready=lambda: b" ready." in log.read_bytes())
+
+    def _proxy(self) -> Program:
+        """In the place of a service's name, which is looked up, the Caddyfile gets this machine's two web processes."""
+        nodes = " ".join(self._url(name).removeprefix("http://") for name in ("web", "web-2"))
+        text = re.sub(
+            r"dynamic a \{.*?\n\t\t\}", f"to {nodes}", (ROOT / "deploy" / "Caddyfile").read_text(), flags=re.DOTALL
+        )
+        caddyfile = self.home.path / "Caddyfile"
+        caddyfile.write_text(text)
+        return Program(
+            "proxy",
+            [str(CADDY), "run", "--config", str(caddyfile), "--adapter", "caddyfile"],
+            self.home.logs / "proxy.log",
+            ready=lambda: answers(f"{self._url('proxy')}/health"),
+            env={"LUNAOS_SITE": self._url("proxy"), "HOME": str(self.home.path)},
+        )
 
     def sign_up(self, number: int) -> dict[str, str]:
         """The headers of a new user, who comes from an address of their own: there is a limit to signing up."""

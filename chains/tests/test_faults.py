@@ -2,23 +2,20 @@
 
 import itertools
 import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from lunaos.embedded.servers import until
 from testing.client import Event, error, parse
+from testing.reader import Reader, begin
 from testing.stack import Stack
 from testing.upstream import DONE, Answer, Upstream, delta, says
 
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}, {"agent": "deployment"}], "context": "x"}
 AGENT = {"agent": "code-review", "context": "x"}
-GOES_ON_WITHIN_S = 30
 NUMBERS = itertools.count(1)
 
 
@@ -40,65 +37,6 @@ def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
 def alice(stack: Stack) -> dict[str, str]:
     """Her headers; a new one for each test."""
     return stack.sign_up(next(NUMBERS))
-
-
-class Reader:
-    """Follows a run in a thread and reconnects whenever the connection breaks, as a browser's EventSource does."""
-
-    def __init__(self, stack: Stack, user: dict[str, str], run_id: str) -> None:
-        self._url, self._stack, self._user = f"/runs/{run_id}/events", stack, user
-        self.positions: list[int] = []
-        self.events: list[Event] = []
-        self.thread = threading.Thread(target=self._read_all, daemon=True)
-        self.thread.start()
-
-    def _read_all(self) -> None:
-        ended = False
-        while not ended:
-            try:
-                ended = self._read()
-            except httpx.HTTPError:
-                ended = not until(self._is_up, 30)
-
-    def _is_up(self) -> bool:
-        try:
-            return self._stack.api.get("/agents/list").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def _read(self) -> bool:
-        after = self.positions[-1] if self.positions else 0
-        headers = {**self._user, "Last-Event-ID": str(after)}
-        with self._stack.api.stream("GET", self._url, headers=headers) as response:
-            if response.status_code == 204:
-                return True
-            rest = ""
-            for text in response.iter_text():
-                whole, separator, rest = (rest + text).rpartition("\n\n")
-                positions, events = parse(whole + separator)
-                self.positions += positions
-                self.events += events
-        return False
-
-    def end(self) -> list[Event]:
-        """All events, each once and in order, when the run has ended."""
-        self.thread.join(GOES_ON_WITHIN_S + 10)
-        assert not self.thread.is_alive(), self.events
-        assert self.positions == list(range(1, len(self.events) + 1))
-        return self.events
-
-
-def begin(stack: Stack, user: dict[str, str], path: str, body: dict[str, Any], until_seen: str) -> str:
-    """Begin a run and leave when something was seen; its id."""
-    deadline = time.monotonic() + GOES_ON_WITHIN_S
-    with stack.api.stream("POST", path, json=body, headers=user) as response:
-        seen = ""
-        for text in response.iter_text():
-            seen += text
-            if until_seen in seen:
-                break
-            assert time.monotonic() < deadline, seen  # comments would keep it waiting for ever
-    return response.headers["X-Run-Id"]
 
 
 def hangs_in_step_2(upstream: Upstream) -> None:
@@ -133,8 +71,8 @@ def test_a_worker_that_ends_in_step_2(
 ) -> None:
     """Another goes on from step 2, without repeating step 1 and without a second charge."""
     hangs_in_step_2(upstream)
-    run_id = begin(stack, alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack, alice, run_id)
+    run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
+    reader = Reader(stack.api, alice, run_id)
     stack.start("chains-2")
     stack.end("chains-1", with_signal)
     events = reader.end()
@@ -154,8 +92,8 @@ def test_a_worker_that_ends_in_step_2(
 def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
     """It was only asleep for longer than its lease; what it still wants to say is refused."""
     hangs_in_step_2(upstream)
-    run_id = begin(stack, alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack, alice, run_id)
+    run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
+    reader = Reader(stack.api, alice, run_id)
     stack.start("chains-2")
     stack.signal("chains-1", signal.SIGSTOP)
     events = reader.end()
@@ -172,8 +110,8 @@ def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], up
 
 def test_a_killed_web_process_costs_a_chain_nothing(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
     hangs_in_step_2(upstream)
-    run_id = begin(stack, alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack, alice, run_id)
+    run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
+    reader = Reader(stack.api, alice, run_id)
     assert until(lambda: len(reader.events) == 6, 10)
     stack.end("web")
     upstream.go_on.set()
@@ -190,10 +128,10 @@ def test_an_agents_run_ends_with_its_killed_process(
     stack: Stack, alice: dict[str, str], upstream: Upstream, piece: bytes, charge: str
 ) -> None:
     upstream.plays(Answer(pieces=[piece, "wait"]))
-    run_id = begin(stack, alice, "/agents/execute", AGENT, "half" if charge == "settled" else "keep-alive")
+    run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half" if charge == "settled" else "keep-alive")
     stack.end("web")
     stack.start("web")
-    reader = Reader(stack, alice, run_id)
+    reader = Reader(stack.api, alice, run_id)
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '61 seconds' WHERE id = %s", run_id)
 
     last = reader.end()[-1]
@@ -208,11 +146,11 @@ def test_a_web_process_that_is_asked_to_stop_says_so_at_once(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
     upstream.plays(Answer(pieces=[delta("half "), "wait"]))
-    run_id = begin(stack, alice, "/agents/execute", AGENT, "half")
+    run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half")
     stack.end("web", signal.SIGTERM)
     assert upstream.client_gone.wait(5)
     stack.start("web")
-    assert kinds(Reader(stack, alice, run_id).end()) == [("start", None), ("chunk", None), ("error", None)]
+    assert kinds(Reader(stack.api, alice, run_id).end()) == [("start", None), ("chunk", None), ("error", None)]
     assert run_of(stack, alice, run_id)["errorCode"] == "interrupted"
 
 
@@ -232,10 +170,10 @@ def test_a_server_that_restarts_in_the_middle(
 ) -> None:
     """The chain and the agent's run finish, their readers miss nothing, and the worker takes the next chain."""
     hangs_in_step_2(upstream)
-    chain_id = begin(stack, alice, "/chains/execute", CHAIN, "half")
+    chain_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
     upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]), says("next"))
-    agent_id = begin(stack, alice, "/agents/execute", AGENT, "one")
-    readers = [Reader(stack, alice, chain_id), Reader(stack, alice, agent_id)]
+    agent_id = begin(stack.api, alice, "/agents/execute", AGENT, "one")
+    readers = [Reader(stack.api, alice, chain_id), Reader(stack.api, alice, agent_id)]
     assert until(lambda: len(readers[0].events) == 6 and len(readers[1].events) == 2, 10)
 
     restart(stack)
@@ -247,7 +185,7 @@ def test_a_server_that_restarts_in_the_middle(
     assert executions(stack, chain_id) == 2
 
     upstream.plays(says("next"))
-    assert kinds(Reader(stack, alice, begin(stack, alice, "/chains/execute", CHAIN, "chunk")).end())[-1] == (
+    assert kinds(Reader(stack.api, alice, begin(stack.api, alice, "/chains/execute", CHAIN, "chunk")).end())[-1] == (
         "chain_done",
         None,
     )

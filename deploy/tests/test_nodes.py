@@ -1,0 +1,199 @@
+"""Two web processes and two workers of each kind on one database, behind the proxy that is deployed, behave as one."""
+
+import itertools
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from lunaos.embedded.servers import until
+from testing.client import Api, error, parse
+from testing.reader import Reader, begin
+from testing.stack import Stack
+from testing.upstream import DONE, Answer, Upstream, delta, says
+
+AGENT = {"agent": "code-review", "context": "x = 1"}
+CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
+NODES = ("web", "web-2")
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
+    folder: Path = tmp_path_factory.mktemp("n")
+    with Stack(folder, **provider_environment, LUNAOS_TRUSTED_PROXIES="1", LUNAOS_STOP_GRACE_S="20") as stack:
+        stack.start("web-2", "worker-2", "chains-1", "chains-2", "proxy")
+        yield stack
+
+
+@pytest.fixture
+def stack(cluster: Stack, upstream: Upstream) -> Iterator[Stack]:
+    yield cluster
+    upstream.go_on.set()
+
+
+@pytest.fixture
+def alice(stack: Stack) -> dict[str, str]:
+    return stack.sign_up(next(NUMBERS))
+
+
+def answered(api: Api, run_id: str, user: dict[str, str]) -> str:
+    return str(api.get(f"/runs/{run_id}", headers=user).json()["data"]["status"])
+
+
+def on_both(stack: Stack, times: int, ask: Callable[[Api], httpx.Response]) -> list[httpx.Response]:
+    """Ask both web processes so many times each, side by side."""
+    with ThreadPoolExecutor(16) as pool:
+        return list(pool.map(ask, [stack.api_of(node) for node in NODES] * times))
+
+
+def test_it_works(stack: Stack, alice: dict[str, str]) -> None:
+    """What one node began the other tells of, and the proxy asks both."""
+    response = stack.api_of("web").post("/agents/execute", json=AGENT, headers=alice)
+    run_id = response.headers["X-Run-Id"]
+    assert answered(stack.api_of("web-2"), run_id, alice) == "succeeded"
+    assert parse(stack.api_of("web-2").get(f"/runs/{run_id}/events", headers=alice).text) == parse(response.text)
+    response = stack.api_of("proxy").post("/chains/execute", json=CHAIN, headers=alice)
+    assert parse(response.text)[1][-1]["type"] == "chain_done"
+
+
+def test_a_stream_goes_on_at_the_other_node_when_its_own_is_killed(
+    stack: Stack, alice: dict[str, str], upstream: Upstream
+) -> None:
+    waiting = Answer(pieces=[delta("half "), "wait", delta("done", "stop"), DONE])
+    upstream.plays(says("found"), waiting)
+    run_id = begin(stack.api_of("web"), alice, "/chains/execute", CHAIN, "half")
+    reader = Reader(stack.api_of("proxy"), alice, run_id)
+    assert until(lambda: len(reader.events) == 6, 10)
+    stack.end("web")
+    upstream.go_on.set()
+    events = reader.end()
+    stack.start("web")
+    assert [event["content"] for event in events if event["type"] == "chunk"] == ["found", "half ", "done"]
+    assert events[-1]["type"] == "chain_done"
+
+
+def test_an_agents_run_whose_node_is_killed_ends_at_the_other(
+    stack: Stack, alice: dict[str, str], upstream: Upstream
+) -> None:
+    """What it said is kept and the failure is told; nobody can finish somebody else's conversation with a model."""
+    upstream.plays(Answer(pieces=[delta("half "), "wait"]), says("again"))
+    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "half")
+    reader = Reader(stack.api_of("proxy"), alice, run_id)
+    assert until(lambda: len(reader.events) == 2, 10)
+    stack.end("web")
+    stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '61 seconds' WHERE id = %s", run_id)
+    events = reader.end()
+    stack.start("web")
+    assert [event["type"] for event in events] == ["start", "chunk", "error"]
+    assert (events[-1]["code"], answered(stack.api_of("web-2"), run_id, alice)) == ("interrupted", "interrupted")
+
+
+def test_a_reader_may_change_nodes_while_the_run_goes_on(
+    stack: Stack, alice: dict[str, str], upstream: Upstream
+) -> None:
+    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
+    reader = Reader(stack.api_of("web-2"), alice, run_id)
+    assert until(lambda: len(reader.events) == 2, 10)
+    upstream.go_on.set()
+    assert [event["type"] for event in reader.end()] == ["start", "chunk", "chunk", "done"]
+
+
+def test_a_run_is_cancelled_from_the_other_node(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("one "), "hang"]))
+    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
+    assert stack.api_of("web-2").post(f"/runs/{run_id}/cancel", headers=alice).status_code == 200
+    assert upstream.client_gone.wait(5)
+    assert until(lambda: answered(stack.api_of("web-2"), run_id, alice) == "cancelled", 5)
+
+
+def test_one_rate_limit_for_both(stack: Stack, alice: dict[str, str]) -> None:
+    """60 a minute: in each window exactly as many as it has."""
+    responses = on_both(stack, 80, lambda api: api.get("/auth/me", headers=alice))
+    passed = [response for response in responses if response.status_code == 200]
+    remaining = [(each.headers["X-RateLimit-Reset"], each.headers["X-RateLimit-Remaining"]) for each in passed]
+    assert len(set(remaining)) == len(remaining)
+    windows = {response.headers["X-RateLimit-Reset"] for response in responses}
+    assert 60 <= len(passed) <= 60 * len(windows)
+    assert {error(each) for each in responses if each.status_code != 200} == {(429, "rate_limited")}
+
+
+def test_one_quota_for_both(stack: Stack, alice: dict[str, str]) -> None:
+    """100 a month, of which ten are left."""
+    stack.api.post("/agents/execute", json=AGENT, headers=alice)
+    stack.sql(
+        "UPDATE billing_monthlyusage SET executions = 90 WHERE user_id = (SELECT user_id FROM runs_run "
+        "ORDER BY created_at DESC LIMIT 1)"
+    )
+    responses = on_both(stack, 10, lambda api: api.post("/agents/execute", json=AGENT, headers=alice))
+    assert [response.status_code for response in responses].count(200) == 10
+    assert {error(each) for each in responses if each.status_code != 200} == {(403, "quota_exceeded")}
+
+
+def test_one_run_for_one_idempotency_key_at_both(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
+    headers = {**alice, "Idempotency-Key": "once"}
+    responses = on_both(stack, 5, lambda api: api.post("/agents/execute", json=AGENT, headers=headers))
+    assert len({response.headers["X-Run-Id"] for response in responses}) == 1
+    assert len(upstream.requests) == 1
+    assert sum("Idempotency-Replayed" not in response.headers for response in responses) == 1
+
+
+class Load:
+    """Users at work through the proxy, each with one request after the other, until told to stop."""
+
+    def __init__(self, stack: Stack, users: list[dict[str, str]]) -> None:
+        self.responses: list[httpx.Response] = []
+        self._stop, self._stack = threading.Event(), stack
+        works = [("/agents/execute", AGENT), ("/agents/execute", AGENT), ("/chains/execute", CHAIN), ("/auth/me", None)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(user, *work), daemon=True)
+            for user, work in zip(users, works, strict=True)
+        ]
+
+    def _work(self, user: dict[str, str], path: str, body: dict[str, Any] | None) -> None:
+        with self._stack.api_of("proxy") as api:
+            while not self._stop.is_set():  # a connection that breaks ends the thread, and pytest tells
+                self.responses.append(api.request("POST" if body else "GET", path, json=body, headers=user))
+
+    def goes_on(self) -> None:
+        """Wait for a few more answers."""
+        enough = len(self.responses) + 10
+        assert until(lambda: len(self.responses) > enough, 30)
+
+    def __enter__(self) -> "Load":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(40)
+            assert not thread.is_alive()
+
+
+def test_a_rolling_restart_under_load_loses_nothing(stack: Stack, upstream: Upstream) -> None:
+    """One node after the other is replaced; each run ends well, and the only refusal says when to come again."""
+    upstream.script = lambda request: Answer(pieces=[delta("one "), 0.2, delta("two", "stop"), DONE])
+    users = [stack.sign_up(next(NUMBERS)) for _ in range(4)]
+    stack.sql("UPDATE accounts_user SET tier = 'team'")
+    with Load(stack, users) as load:
+        for node in (("web", "chains-1", "worker"), ("web-2", "chains-2", "worker-2")):
+            load.goes_on()
+            for name in node:
+                stack.end(name, signal.SIGTERM)
+            load.goes_on()
+            stack.start(*node)
+        load.goes_on()
+    refused = [response for response in load.responses if response.status_code != 200]
+    assert all(each.status_code == 503 and each.headers["Retry-After"] for each in refused), stack.log("proxy")
+    streams = [each for each in load.responses if "X-Run-Id" in each.headers and each.status_code == 200]
+    assert {parse(stream.text)[1][-1]["type"] for stream in streams} == {"done", "chain_done"}
+    run_ids = [stream.headers["X-Run-Id"] for stream in streams]
+    assert stack.sql("SELECT DISTINCT status FROM runs_run WHERE id = ANY(%s::uuid[])", run_ids) == [("succeeded",)]
