@@ -49,14 +49,21 @@ class SharedThreadsHandler(ASGIHandler):
     webhook_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="webhook")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on all the same."""
         loop.adopt()
-        task = cast("asyncio.Task[None]", asyncio.current_task())
+        task = asyncio.ensure_future(self._answer(scope, receive, send))
         self.under_way.add(task)
+        task.add_done_callback(self.under_way.discard)
         try:
-            async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
-                await self.handle(scope, receive, self._parting(send))
-        finally:
-            self.under_way.discard(task)
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not self.leaving:
+                task.cancel()
+            raise
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
+            await self.handle(scope, receive, self._parting(send))
 
     def _parting(self, send: Any) -> Any:
         """A `send` that says farewell with what it answers once this process is leaving."""
