@@ -49,7 +49,7 @@ class SharedThreadsHandler(ASGIHandler):
     webhook_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="webhook")
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on all the same."""
+        """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on."""
         loop.adopt()
         task = asyncio.ensure_future(self._answer(scope, receive, send))
         self.under_way.add(task)
