@@ -13,6 +13,7 @@ from django.db import connection
 from lunaos.embedded.servers import answers, free_port, until
 
 ROOT = Path(__file__).parent.parent
+STARTS_WITHIN_S = 90  # on a machine that has much else to do
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -41,7 +42,7 @@ def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
     changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}  # nobody asks it any more when it ends
     with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
-        if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), 30):
+        if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), STARTS_WITHIN_S):
             raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")
         yield url
 
@@ -57,7 +58,7 @@ def worker(
     with process(
         [*command, "--queues", queue, "--concurrency", concurrency, "--hostname", name], log, **changes
     ) as child:
-        if not until(lambda: b" ready." in log.read_bytes()[started:], 30):
+        if not until(lambda: b" ready." in log.read_bytes()[started:], STARTS_WITHIN_S):
             raise RuntimeError(f"The worker did not come up:\n{log.read_text()[-3000:]}")
         yield child
 
