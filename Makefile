@@ -6,7 +6,7 @@ DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: up test image-test lint bench requirements help
+.PHONY: up test image-test lint backup restore bench requirements help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
@@ -30,6 +30,12 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/caddy fmt --diff deploy/Caddyfile >/dev/null || { echo "deploy/Caddyfile: run caddy fmt --overwrite"; exit 1; }
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
+
+backup: $(VENV)/embedded  ## back up what `make up` keeps, while it runs or not: database, secrets, mails; into LUNAOS_HOME/backups
+	@$(BIN)/python -m lunaos.embedded backup $(ARGS)
+
+restore: $(VENV)/embedded  ## bring a backup back, while `make up` is stopped: BACKUP=folder, ARGS=--replace where the home is in use already
+	@$(BIN)/python -m lunaos.embedded restore $(BACKUP) $(ARGS)
 
 bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000
