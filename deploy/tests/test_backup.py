@@ -117,7 +117,8 @@ def rewrite(backup: Path, **changes: Any) -> None:
 
 def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: Any, bob: Any, tmp_path: Path) -> None:
     whole = Path(works("backup", "--folder", tmp_path))
-    with psycopg.connect(copy["DATABASE_URL"]):
+    host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
+    with psycopg.connect(host=host, user=user, dbname=COPY):
         assert "stop the platform first" in refused("restore", whole, **copy)
     works("restore", whole, **copy)
     bob.delete()
