@@ -7,6 +7,7 @@ FROM ${PYTHON} AS build
 ENV PIP_NO_CACHE_DIR=1
 WORKDIR /source
 COPY requirements.txt ./
+COPY requirements/embedded.txt requirements/
 COPY deploy/image/build deploy/image/
 RUN deploy/image/build requirements /opt/lunaos
 COPY . .

@@ -6,7 +6,7 @@ DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: up test image-test lint bench requirements help
+.PHONY: up test image-test lint openapi docs sbom backup restore bench requirements help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
@@ -18,18 +18,36 @@ test: $(VENV)/dev  ## run all tests on servers of their own
 image-test: $(VENV)/dev  ## build what the image is made of, run all of it as containers run, and use it (minutes)
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m pytest -m image -n 0 deploy/tests/test_image.py
 
-lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, missing migrations, what is deployed
+lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, licences, migrations, what is deployed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(BIN)/bandit -q -c pyproject.toml -r $(DEPLOYED)
 	@DJANGO_DEBUG=true DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
+	@DJANGO_SETTINGS_MODULE=lunaos.settings $(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m testing.migrations
 	@$(BIN)/python -m testing.audit
+	@$(BIN)/python -m testing.licences
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/caddy fmt --diff deploy/Caddyfile >/dev/null || { echo "deploy/Caddyfile: run caddy fmt --overwrite"; exit 1; }
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
+
+openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: the last commit, or the one before it
+	@$(BIN)/python -m testing.openapi $(BASE)
+
+docs: $(VENV)/dev  ## the documentation as pages, in build/docs; a link that leads nowhere fails
+	@PYTHONPATH=. $(BIN)/mkdocs build
+
+sbom: $(VENV)/dev  ## what is shipped, as a CycloneDX bill of materials in build/sbom.json
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --validate --of JSON -o build/sbom.json
+
+backup: $(VENV)/embedded  ## back up what `make up` keeps, while it runs or not: database, secrets, mails; into LUNAOS_HOME/backups
+	@$(BIN)/python -m lunaos.embedded backup $(ARGS)
+
+restore: $(VENV)/embedded  ## bring a backup back, while `make up` is stopped: BACKUP=folder, ARGS=--replace where the home is in use already
+	@$(BIN)/python -m lunaos.embedded restore $(BACKUP) $(ARGS)
 
 bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000

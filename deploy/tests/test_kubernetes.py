@@ -26,6 +26,7 @@ def documents(folder: Path) -> list[dict[str, Any]]:
 
 OBJECTS = {(each["kind"], each["metadata"]["name"]): each for each in documents(FOLDER / "base")}
 PODS = {name: each["spec"]["template"] for (kind, name), each in OBJECTS.items() if kind in ("Deployment", "Job")}
+PODS["lunaos-backup"] = OBJECTS["CronJob", "lunaos-backup"]["spec"]["jobTemplate"]["spec"]["template"]
 CONTAINERS = [
     each for pod in PODS.values() for kind in ("initContainers", "containers") for each in pod["spec"].get(kind, [])
 ]
@@ -67,7 +68,14 @@ def test_kustomize_makes_the_example() -> None:
 
 
 def test_each_role_has_pods() -> None:
-    assert {pod["spec"]["containers"][0]["args"][0] for pod in PODS.values()} == set(processes.ROLES)
+    assert {pod["spec"]["containers"][0]["args"][0] for pod in PODS.values()} == {*processes.ROLES, "manage"}
+
+
+def test_backups_outlive_their_pods() -> None:
+    spec = PODS["lunaos-backup"]["spec"]
+    assert spec["containers"][0]["args"][:2] == ["manage", "backup"]
+    claims = {each["name"]: each.get("persistentVolumeClaim", {}).get("claimName") for each in spec["volumes"]}
+    assert ("PersistentVolumeClaim", claims["state"]) in OBJECTS
 
 
 def test_beat_is_never_there_twice() -> None:
@@ -78,7 +86,7 @@ def test_beat_is_never_there_twice() -> None:
 def test_no_process_starts_before_the_migration() -> None:
     for name, pod in PODS.items():
         waits = [each["args"] for each in pod["spec"].get("initContainers", [])]
-        assert waits == ([] if name == "lunaos-migrate" else [["manage", "migrate", "--check"]])
+        assert waits == ([] if name in ("lunaos-migrate", "lunaos-backup") else [["manage", "migrate", "--check"]])
 
 
 @pytest.mark.parametrize("name", sorted(PODS))

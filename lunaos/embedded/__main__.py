@@ -1,4 +1,4 @@
-"""`python -m lunaos.embedded up` and `… run [--llm] -- COMMAND`."""
+"""`python -m lunaos.embedded up`, `… backup`, `… restore BACKUP`, and `… run [--llm] -- COMMAND`."""
 
 import argparse
 import errno
@@ -44,7 +44,13 @@ def main() -> int:
     run = actions.add_parser("run", help="a command beside servers of its own, which go with it")
     run.add_argument("--llm", action="store_true", help="with the embedded model")
     run.add_argument("command", nargs="+")
-    options = parser.parse_args()
+    for name, meaning in (("backup", "what LUNAOS_HOME holds"), ("restore", "a backup, to LUNAOS_HOME")):
+        actions.add_parser(name, help=f"{meaning}; words go to manage.py {name}", add_help=False)
+    options, words = parser.parse_known_args()
+    if options.action in ("backup", "restore"):
+        return manage([options.action, "--home", *words])
+    if words:
+        parser.error(f"unknown: {' '.join(words)}")
     return up() if options.action == "up" else run_command(options.command, llm=options.llm)
 
 
@@ -54,7 +60,7 @@ def up() -> int:
     supervisor = Supervisor({**os.environ, "PORT": str(port)}, say=say)
     supervisor.listen()
     try:
-        home = Home(Path(os.environ.get("LUNAOS_HOME", ".lunaos")))
+        home = Home(home_folder())
         home.lock()
         require_free(port)
         supervisor.environment |= base_environment(home)
@@ -79,6 +85,28 @@ def up() -> int:
         supervisor.stop()
     say("LunaOS has stopped.")
     return 0
+
+
+def manage(words: list[str]) -> int:
+    """Run a management command on the home's servers, which are started for it where nobody else has done so."""
+    home = Home(home_folder())
+    supervisor = Supervisor({**os.environ, **base_environment(home)}, say=lambda line: None)
+    supervisor.listen()
+    try:
+        try:
+            home.lock()
+            start_servers(supervisor, home)
+        except HomeInUse:
+            there = {"DATABASE_URL": servers.database_url(home), "REDIS_URL": servers.redis_url(home)}
+            supervisor.environment = there | supervisor.environment
+        return supervisor.hand_over([sys.executable, "manage.py", *words])
+    except Stopped:
+        return 128 + signal.SIGTERM
+    except (NeverReady, OSError) as e:
+        print(e, file=sys.stderr)
+        return 1
+    finally:
+        supervisor.stop()
 
 
 def run_command(command: list[str], *, llm: bool) -> int:
@@ -108,6 +136,11 @@ def run_command(command: list[str], *, llm: bool) -> int:
         supervisor.stop()
         shutil.rmtree(home.sockets, ignore_errors=True)  # may lie elsewhere
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def home_folder() -> Path:
+    """Where this user's platform keeps all it has."""
+    return Path(os.environ.get("LUNAOS_HOME", ".lunaos"))
 
 
 def base_environment(home: Home) -> dict[str, str]:

@@ -71,7 +71,12 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         death_signal=signal.SIGINT,
         drop_root=True,
     )
-    return program, f"postgres://{USER}@/{sockets}/{DATABASE}"
+    return program, database_url(home)
+
+
+def database_url(home: Home) -> str:
+    """Where PostgreSQL is reached, whoever started it."""
+    return f"postgres://{USER}@/{home.sockets}/{DATABASE}"
 
 
 def _initialise(tools: Path, data: Path, *, durable: bool) -> None:
@@ -150,7 +155,12 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     program = Program(
         "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _pings(path)
     )
-    return program, f"unix://{path}?db=0"
+    return program, redis_url(home)
+
+
+def redis_url(home: Home) -> str:
+    """As `database_url`, for Valkey."""
+    return f"unix://{home.sockets / 'valkey.sock'}?db=0"
 
 
 def _valkey_binary() -> Path:

@@ -1,0 +1,41 @@
+"""`manage.py backup`: the database into a folder, from which `manage.py restore` brings it back."""
+
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import OperationalError
+
+from lunaos.backup import database, home, shelf
+from lunaos.backup.errors import BackupError
+
+KEPT = 14
+
+
+class Command(BaseCommand):
+    help = (
+        "Back up the database while the platform runs. The keys of the environment are not in it: keep "
+        "DJANGO_SECRET_KEY, LUNAOS_ENCRYPTION_KEYS and LUNAOS_JWT_KEYS elsewhere."
+    )
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--folder", type=Path, help="where backups are kept; LUNAOS_HOME/backups")
+        parser.add_argument("--keep", type=int, default=KEPT, help=f"how many stay; {KEPT}, and 1 at least")
+        parser.add_argument("--home", action="store_true", help="also LUNAOS_HOME's secrets and mails, of `make up`")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if options["keep"] < 1:
+            raise CommandError("--keep is 1 at least")
+        folder = options["folder"] or settings.LUNAOS_HOME / "backups"
+        try:
+            with shelf.new(folder) as unfinished:
+                if options["home"]:
+                    home.save(settings.LUNAOS_HOME, unfinished)
+                database.save(unfinished)
+            gone = shelf.rotate(folder, options["keep"])
+        except (BackupError, OperationalError) as e:
+            raise CommandError(str(e)) from e
+        self.stderr.write(f"The backup is complete; {len(gone)} older ones were deleted.")
+        self.stdout.write(str(shelf.complete(folder)[-1]))
