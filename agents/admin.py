@@ -4,11 +4,15 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path
+from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminSelectWidget
 
 from accounts.audited import AuditedAdmin, DeletableAdmin
-from agents import catalogue
+from agents import catalogue, trial_admin
 from agents.models import Agent, LanguageModel, ProviderKey
 from agents.versioned_admin import VersionedAdmin
 from billing import tiers
@@ -36,6 +40,25 @@ class AgentAdmin(VersionedAdmin):
         ("Prompt", {"fields": ("prompt",)}),
         ("This change", {"fields": ("note",)}),
     )
+
+    change_form_template = "admin/agents/agent/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """Those of versions, and the one that answers a trial."""
+        answer = self.admin_site.admin_view(require_POST(self.try_out))
+        return [path("try/", answer, name="agents_agent_try"), *super().get_urls()]
+
+    def try_out(self, request: HttpRequest) -> HttpResponseBase:
+        """Have a prompt answered that is not saved."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        return trial_admin.respond(request)
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        agent = context.get("original")
+        if self.has_change_permission(request, agent):
+            context["pane"] = trial_admin.pane(agent)
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Runs, chains and clients know an agent by its slug."""

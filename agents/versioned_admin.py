@@ -26,6 +26,11 @@ from agents.models import Version, Versioned
 A_PAGE = 50
 
 
+def plain_lines(cleaned: dict[str, Any]) -> dict[str, Any]:
+    """A form's values with line ends as files have them: browsers send others, and each line would count as changed."""
+    return {name: value.replace("\r\n", "\n") if isinstance(value, str) else value for name, value in cleaned.items()}
+
+
 class NoteForm(forms.Form):
     """What is asked before going back."""
 
@@ -49,11 +54,11 @@ class VersionedForm(forms.ModelForm):
         super().__init__(*args, **options)
         self.fields["seen"].initial = self.instance.version
 
-    def clean(self) -> dict[str, Any] | None:
-        cleaned = super().clean()
+    def clean(self) -> dict[str, Any]:
+        cleaned = plain_lines(super().clean() or {})
         row = cast(Versioned, self.instance)
         try:
-            versions.newest(row, seen=(cleaned or {}).get("seen"))  # locked now until it is saved
+            versions.newest(row, seen=cleaned.get("seen"))  # locked now until it is saved
         except ChangedMeanwhile as e:
             self.data = {**self.data, self.add_prefix("seen"): str(e.extra["latest"])}
             raise ValidationError(_meanwhile(row, e.extra["latest"]), "changed_meanwhile") from e
