@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
-from unfold.widgets import UnfoldAdminSelectWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts.audited import AuditedAdmin, DeletableAdmin
 from agents import catalogue, trial_admin
@@ -69,6 +69,8 @@ class AgentAdmin(VersionedAdmin):
             return _choice(db_field, [(name, name) for name in tiers.names()])
         if db_field.name == "default_model":
             return _choice(db_field, [("", "the platform's default"), *_models()])
+        if db_field.name == "prompt":
+            kwargs["widget"] = UnfoldAdminTextareaWidget(attrs={"rows": 24})
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
 

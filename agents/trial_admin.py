@@ -26,6 +26,8 @@ class PaneForm(forms.Form):
         label="Context", max_length=50_000, strip=False, widget=UnfoldAdminTextareaWidget(attrs={"rows": 8})
     )
 
+    most_tokens = trial.MOST_TOKENS
+
     def __init__(self, data: QueryDict | None = None, **options: Any) -> None:
         super().__init__(data, auto_id="trial_%s", **options)
         self.targets = trial.targets()

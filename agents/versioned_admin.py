@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -53,6 +54,11 @@ class VersionedForm(forms.ModelForm):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.fields["seen"].initial = self.instance.version
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        """What of the row has changed; why is no part of it."""
+        return [name for name in super().changed_data if name not in NoteForm.base_fields]
 
     def clean(self) -> dict[str, Any]:
         cleaned = plain_lines(super().clean() or {})
