@@ -1,6 +1,6 @@
 """The catalogue, for staff: edits count within seconds and are not overwritten by the files. And who has own keys."""
 
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.contrib import admin
@@ -14,12 +14,24 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 from accounts.audited import AuditedAdmin, DeletableAdmin
 from agents import catalogue, trial_admin
 from agents.models import Agent, LanguageModel, ProviderKey
-from agents.versioned_admin import VersionedAdmin
+from agents.versioned_admin import VersionedAdmin, VersionedForm
 from billing import tiers
+
+
+class AgentForm(VersionedForm):
+    """Keeps what an agent has among the choices, so that a save does not change what is not there any more."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name in ("tier", "default_model"):
+            field, value = cast(forms.ChoiceField | None, self.fields.get(name)), getattr(self.instance, name)
+            if field and value and not field.valid_value(value):
+                field.choices = [*cast(list[tuple[str, str]], field.choices), (value, f"{value} (cannot be used now)")]
 
 
 @admin.register(Agent)
 class AgentAdmin(VersionedAdmin):
+    form = AgentForm
     list_display = (
         "name",
         "slug",

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.test import Client
 
 from accounts.models import AuditEvent
 from agents import versions
@@ -118,6 +120,19 @@ def test_no_way_back_to_an_agent_that_is_gone(staff: httpx.Client, preset: Chain
     Agent.objects.filter(slug="seo").update(enabled=False)
     told = send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
     assert "cannot be had back" in told and "is disabled" in told
+
+
+def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset: ChainPreset) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    user, client = make_user("staff", is_staff=True), Client()
+    user.groups.add(Group.objects.get(name="Support"))
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    for rest in ("change/", "versions/", "versions/1/"):
+        assert client.get(page_of(preset, rest)).status_code == 200, rest
+    assert client.get(page_of(preset, "versions/1/back/")).status_code == 403
+    assert client.post(page_of(preset), {**FORM, "seen": 1, "steps_0": "auth"}).status_code == 403
+    preset.refresh_from_db()
+    assert preset.steps == ["seo", "auth"]
 
 
 def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset) -> None:

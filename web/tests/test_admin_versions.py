@@ -118,6 +118,16 @@ def test_a_version_that_breaks_a_rule_stays_where_it_is(staff: httpx.Client, age
     assert "cannot be had back" in told and "There is no tier" in told
 
 
+def test_a_model_that_cannot_be_used_now_stays_chosen(staff: httpx.Client, agent: Agent) -> None:
+    agent.default_model = "openai/gone"
+    versions.save(agent, by=None)
+    assert 'value="openai/gone" selected' in staff.get(page_of(agent)).text
+    assert "was changed successfully" in send(staff, page_of(agent), form_of(agent, prompt="Second")).text
+    agent.refresh_from_db()
+    assert (agent.default_model, agent.prompt) == ("openai/gone", "Second")
+    assert "Select a valid choice" in send(staff, page_of(agent), form_of(agent, default_model="nobody/nothing")).text
+
+
 def test_there_is_no_such_version(staff: httpx.Client, agent: Agent) -> None:
     for rest in ("versions/7/", "versions/7/back/"):
         assert staff.get(page_of(agent, rest)).status_code == 404
