@@ -21,8 +21,8 @@ from accounts.audit import Action
 from accounts.audited import AuditedAdmin
 from accounts.identity import staff_of
 from agents import versions
-from agents.errors import ChangedMeanwhile
 from agents.models import Version, Versioned
+from agents.versions import ChangedMeanwhile
 
 A_PAGE = 50
 
@@ -66,8 +66,8 @@ class VersionedForm(forms.ModelForm):
         try:
             versions.newest(row, seen=cleaned.get("seen"))  # locked now until it is saved
         except ChangedMeanwhile as e:
-            self.data = {**self.data, self.add_prefix("seen"): str(e.extra["latest"])}
-            raise ValidationError(_meanwhile(row, e.extra["latest"]), "changed_meanwhile") from e
+            self.data = {**self.data, self.add_prefix("seen"): str(e.latest)}
+            raise ValidationError(_meanwhile(row, e.latest), "changed_meanwhile") from e
         return cleaned
 
 

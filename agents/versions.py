@@ -12,13 +12,24 @@ from typing import Any, TypeVar
 from django.db import transaction
 
 from accounts.models import User
-from agents.errors import ChangedMeanwhile
 from agents.models import Version, Versioned
 
 Row = TypeVar("Row", bound=Versioned)
 Content = dict[str, Any]
 CONTEXT_LINES = 3
 GAP = "…"
+
+
+class ChangedMeanwhile(Exception):
+    """Somebody else has saved it since it was read; for staff, no client of the API meets it.
+
+    Args:
+        latest: number of the version that is there now.
+    """
+
+    def __init__(self, latest: int) -> None:
+        super().__init__(f"version {latest} was saved meanwhile")
+        self.latest = latest
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ def newest(row: Row, *, seen: int | None) -> Row | None:
     """
     stored = type(row)._base_manager.select_for_update().filter(pk=row.pk).first() if row.pk else None
     if stored and seen is not None and stored.version != seen:
-        raise ChangedMeanwhile(latest=stored.version)
+        raise ChangedMeanwhile(stored.version)
     return stored
 
 

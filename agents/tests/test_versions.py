@@ -8,10 +8,9 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from agents import loader, versions
-from agents.errors import ChangedMeanwhile
 from agents.models import Agent
 from agents.tests.test_loader import GOOD
-from agents.versions import Line
+from agents.versions import ChangedMeanwhile, Line
 from lunaos.embedded.servers import until
 from testing.client import Api, answer, error
 from testing.upstream import Upstream
@@ -66,7 +65,7 @@ def test_who_comes_second_is_told(agent: Agent) -> None:
     assert change(agent, seen=1, prompt="By one.")
     with pytest.raises(ChangedMeanwhile) as e:
         change(agent, seen=1, prompt="By another.")
-    assert e.value.extra == {"latest": 2}
+    assert e.value.latest == 2
     assert Agent.objects.get(pk=agent.pk).prompt == "By one."
 
 
