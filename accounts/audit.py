@@ -66,6 +66,8 @@ class Action(StrEnum):
     ADMIN_ADDED = "admin.added"
     ADMIN_CHANGED = "admin.changed"
     ADMIN_DELETED = "admin.deleted"
+    ADMIN_WENT_BACK = "admin.went_back"
+    AGENT_TRIED = "agent.tried"
     PROVIDER_KEY_SET = "provider_key.set"
     PROVIDER_KEY_REMOVED = "provider_key.removed"
 

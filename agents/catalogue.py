@@ -11,7 +11,7 @@ from lunaos.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Agents by slug in their order, enabled models by provider, the default first, and the windows staff have set."""
+    """What is enabled: agents by slug in their order, models by provider, the default first; windows that staff set."""
 
     agents: dict[str, Agent]
     models: dict[str, list[str]]
@@ -24,7 +24,7 @@ def _read() -> Catalogue:
     for row in LanguageModel.objects.filter(enabled=True, provider__in=models):
         models[row.provider].append(row.name)
         windows[row.provider, row.name] = row.context_window
-    return Catalogue({agent.slug: agent for agent in Agent.objects.all()}, models, windows)
+    return Catalogue({agent.slug: agent for agent in Agent.objects.filter(enabled=True)}, models, windows)
 
 
 current = Snapshot(_read)  # what staff see in the admin

@@ -1,4 +1,6 @@
-"""Brings the agents' files into the database without overwriting what staff edited.
+"""Brings the agents' files into the database without overwriting what staff edited (docs/adr/0024).
+
+A row still counts as the file's while it is what the file last gave; back at that version, it is the file's again.
 
 How to add an agent: put a file into `agents/experts`, named after its slug, with the front matter of its neighbours
 and a system prompt below it, add the slug to ORDER, and run `manage.py load_agents`.
@@ -13,6 +15,7 @@ import yaml
 from django.conf import settings
 from django.db import transaction
 
+from agents import versions
 from agents.models import Agent, LanguageModel
 from billing import tiers
 
@@ -115,13 +118,16 @@ def load(folder: Path | None = None) -> list[str]:
 def _load_one(file: AgentFile, row: Agent | None) -> str | None:
     position = ORDER.index(file.slug) if file.slug in ORDER else len(ORDER)
     if row is None:
-        Agent.objects.create(**asdict(file), position=position, loaded_digest=file.digest)
+        row = Agent(**asdict(file), position=position, loaded_digest=file.digest)
+        versions.save(row, by=None, note="From its file.")
         return f"{file.slug}: new"
     if row.loaded_digest == file.digest:
         return None
     if _of_row(row).digest != row.loaded_digest:
         return f"{file.slug}: kept as staff edited it; its file has changed since"
-    Agent.objects.filter(pk=row.pk).update(**asdict(file), position=position, loaded_digest=file.digest)
+    for name, value in {**asdict(file), "position": position, "loaded_digest": file.digest}.items():
+        setattr(row, name, value)
+    versions.save(row, by=None, note="From its file, which had changed.")
     return f"{file.slug}: updated"
 
 

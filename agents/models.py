@@ -1,23 +1,85 @@
 """The catalogue: agents, and the language models they may run on."""
 
+from typing import Any, ClassVar
+
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
+from billing import tiers
 
-class Agent(models.Model):
+
+class Versioned(models.Model):
+    """Something of which each state is kept; written by `agents.versions.save` only.
+
+    `CONTENT` names the fields that make a state, `versions` are the rows of a `Version` that belongs to it.
+    """
+
+    CONTENT: ClassVar[tuple[str, ...]] = ()
+    versions: Any
+
+    version = models.PositiveIntegerField(default=0, editable=False, help_text="The number of its newest version.")
+
+    class Meta:
+        abstract = True
+
+
+class Version(models.Model):
+    """What something was from one change to the next, never changed itself; a child adds what it is `of`."""
+
+    of: Any
+
+    number = models.PositiveIntegerField(help_text="From 1.")
+    content = models.JSONField(help_text="The fields by name.")
+    note = models.CharField(max_length=300, blank=True, help_text="Why, or where it came from.")
+    saved_at = models.DateTimeField(auto_now_add=True)
+    # As in the audit trail, the id stays when the account is deleted: not who, but that it was one person.
+    saved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        db_constraint=False,
+        related_name="+",
+        help_text="None where the platform did it.",
+    )
+
+    class Meta:
+        abstract = True
+        ordering = ("-number",)
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"version {self.number}"
+
+
+class Agent(Versioned):
     """An expert: a system prompt and how to run it.
 
     Comes from a file in `agents/experts`; what staff edited here is not overwritten (`agents.loader`).
     """
 
+    CONTENT = (
+        *("name", "role", "category", "position", "enabled", "tier"),
+        *("default_model", "temperature", "max_tokens", "prompt"),
+    )
+
     slug = models.SlugField(max_length=64, unique=True)
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
     category = models.CharField(max_length=32)
+    enabled = models.BooleanField(default=True, help_text="Whether it is listed and can be run.")
     tier = models.CharField(max_length=16, help_text="The lowest that may use it (`billing.tiers`).")
-    prompt = models.TextField()
-    temperature = models.FloatField(default=0.2)
-    max_tokens = models.PositiveIntegerField(default=4096, help_text="The longest answer, in the model's tokens.")
+    prompt = models.TextField(help_text="The system prompt: what the model is told before the user's context.")
+    default_model = models.CharField(
+        max_length=97,
+        blank=True,
+        help_text="Answers where a request names neither provider nor model; in chains the platform's default does.",
+    )
+    temperature = models.FloatField(default=0.2, validators=(MinValueValidator(0), MaxValueValidator(2)))
+    max_tokens = models.PositiveIntegerField(
+        default=4096, validators=(MinValueValidator(1),), help_text="The longest answer, in the model's tokens."
+    )
     position = models.PositiveSmallIntegerField(help_text="Place in the list.")
     loaded_digest = models.CharField(max_length=64, editable=False, help_text="Of the content the file last gave.")
 
@@ -26,6 +88,20 @@ class Agent(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raises ValidationError where a rule is broken that the fields do not know."""
+        if self.tier not in tiers.names():
+            raise ValidationError({"tier": f"There is no tier {self.tier!r}."})
+
+
+class AgentVersion(Version):
+    """An agent as it was."""
+
+    of = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
+
+    class Meta(Version.Meta):
+        constraints = (models.UniqueConstraint(fields=("of", "number"), name="one_agent_version_a_number"),)
 
 
 class LanguageModel(models.Model):

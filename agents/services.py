@@ -56,6 +56,8 @@ def start_execution(
     own = provider_keys.keyring(user.pk)
     asked = target(provider, model, own)
     expert = find(agent)
+    if provider is None and model is None:
+        asked = preferred(expert, own) or asked
     grounding.require(user, repository)
     require_access(user, [expert])
     targets = reachable(asked, own)
@@ -127,6 +129,15 @@ def target(provider: str | None, model: str | None, own: Keyring) -> Target:
     if not names or (model and model not in names):
         raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
     return Target(chosen, model or names[0])
+
+
+def preferred(agent: Agent, own: Keyring) -> Target | None:
+    """The model that staff have chosen for an agent; None where they have not, or it cannot be used at the moment."""
+    name, _, model = agent.default_model.partition("/")
+    if model not in catalogue.current().models.get(name, ()):
+        return None
+    provider = providers.get(name)
+    return Target(provider, model) if provider.configured or name in own else None
 
 
 def _target_of_model(model: str, own: Keyring) -> Target:

@@ -13,11 +13,11 @@ import agents.services as agents
 import runs.services as runs
 from accounts.idempotency import Once
 from accounts.models import User
-from agents import catalogue, grounding, provider_keys
+from agents import grounding, provider_keys
 from billing import quota
 from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
-from chains.presets import CUSTOM, LONGEST, PRESETS
+from chains.models import CUSTOM, LONGEST, ChainPreset
 from lunaos import loop
 from lunaos.errors import ServiceUnavailable
 from runs import log, outcomes, texts
@@ -31,17 +31,16 @@ NOBODY_TAKES_IT = "Chains cannot be taken at the moment. Try again in a few seco
 
 
 def list_chains() -> list[dict[str, object]]:
-    """The presets, each with the tier that it takes."""
-    agents_by_slug = catalogue.current().agents
+    """The presets that can be run, each with the tier that it takes."""
     return [
         {
-            "id": preset.id,
+            "id": preset.slug,
             "name": preset.name,
             "description": preset.description,
             "steps": list(preset.steps),
-            "tier": preset.tier(agents_by_slug),
+            "tier": presets.tier(preset),
         }
-        for preset in PRESETS.values()
+        for preset in presets.offered()
     ]
 
 
@@ -133,10 +132,11 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     return runs.Begun(run, usage), len(before)
 
 
-def _preset(chain: str | None) -> presets.Preset:
-    if chain not in PRESETS:
-        raise UnknownChain(f"There is no chain {chain!r}.", available=list(PRESETS))
-    return PRESETS[chain]
+def _preset(chain: str | None) -> ChainPreset:
+    known = presets.current()
+    if chain not in known:
+        raise UnknownChain(f"There is no chain {chain!r}.", available=[each.slug for each in presets.offered()])
+    return known[chain]
 
 
 @transaction.atomic

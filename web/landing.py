@@ -9,7 +9,7 @@ from agents import catalogue
 from agents.models import Agent
 from billing import tiers
 from billing.models import Tier
-from chains.presets import PRESETS
+from chains import presets
 
 # The figures beside them say the same and are what is enforced.
 SAID_BY_FIGURES = ("agents", "executions a month", "requests a minute")
@@ -23,7 +23,7 @@ def content() -> dict[str, Any]:
         "upgrade_url": tiers.upgrade_url(),
         "total": len(agents),
         "categories": _by_category(agents.values()),
-        "presets": list(_presets(agents)),
+        "presets": list(_offered(agents)),
         "plans": [_plan(tier, list(agents.values())) for tier in tiers.everything()],
     }
 
@@ -35,12 +35,10 @@ def _by_category(agents: Any) -> dict[str, list[Agent]]:
     return found
 
 
-def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
-    """Those whose agents are all there."""
-    for preset in PRESETS.values():
-        if agents.keys() >= set(preset.steps):
-            names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps]
-            yield {"preset": preset, "steps": names, "tier": preset.tier(agents)}
+def _offered(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
+    for preset in presets.offered():
+        names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps if slug in agents]
+        yield {"preset": preset, "steps": names, "tier": presets.tier(preset)}
 
 
 def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
     ),
     "Agents": (
         ("Agents", "smart_toy", "agents_agent_changelist", "agents.view_agent"),
+        ("Chain presets", "account_tree", "chains_chainpreset_changelist", "chains.view_chainpreset"),
         ("Language models", "neurology", "agents_languagemodel_changelist", "agents.view_languagemodel"),
     ),
     "Runs": (

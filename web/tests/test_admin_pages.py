@@ -152,6 +152,7 @@ def test_every_page_is_quiet(page: Page, some_runs: str, alice: Any) -> None:
         *("accounts/user/", "accounts/user/add/", f"accounts/user/{alice.pk}/change/", "accounts/auditevent/"),
         *(f"accounts/user/{alice.pk}/{part}/" for part in ("password", "history", "delete")),
         *("agents/agent/", "agents/agent/add/", "agents/languagemodel/", "agents/providerkey/"),
+        *("chains/chainpreset/", "chains/chainpreset/add/"),
         *("apikeys/apikey/", "auth/group/", "auth/group/add/", "billing/tier/pro/change/", "billing/monthlyusage/"),
         *("rag/repository/", "rag/indexjob/", "runs/run/", f"runs/run/{some_runs}/change/", "runs/run/storage/"),
         *("parts/", "password_change/"),

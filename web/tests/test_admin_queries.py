@@ -18,6 +18,8 @@ from accounts.audit import Action
 from agents.models import Agent, LanguageModel, ProviderKey
 from apikeys.models import ApiKey
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
+from chains.models import ChainPreset
+from lunaos import snapshot
 from rag.models import IndexJob, Repository
 from runs import figures
 from runs.models import Status
@@ -79,6 +81,9 @@ MAKE: dict[str, Make] = {
     ),
     "agents/languagemodel": lambda user, n: LanguageModel.objects.create(provider="openai", name=f"more-{n}"),
     "agents/providerkey": provider_key,
+    "chains/chainpreset": lambda user, n: ChainPreset.objects.create(
+        slug=f"more-{n}", name="x", description="x", steps=["seo", "auth"], position=n
+    ),
     "auth/group": lambda user, n: Group.objects.create(name=f"more-{n}"),
     "billing/grant": lambda user, n: Grant.objects.create(user=user, tier_id="pro", reason=f"reason {n}"),
     "billing/webhookevent": lambda user, n: WebhookEvent.objects.create(
@@ -97,7 +102,8 @@ MAKE: dict[str, Make] = {
 
 
 @pytest.fixture
-def staff_client(make_user: Any, settings: Any) -> Client:
+def staff_client(make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Client:
+    monkeypatch.setattr(snapshot, "FRESH_S", 3600)  # whether one is read anew is a matter of seconds
     settings.STAFF_SECOND_FACTOR = False
     client = Client()
     client.force_login(
@@ -128,6 +134,7 @@ def test_lists(staff_client: Client, make_user: Any, page: str) -> None:
         if page in (
             "agents/agent",
             "agents/languagemodel",
+            "chains/chainpreset",
             "auth/group",
             "billing/tier",
         ):  # no user's, so they would stay

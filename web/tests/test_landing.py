@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agents.models import Agent
 from billing.models import Tier
-from chains.presets import PRESETS
+from chains.models import ChainPreset
 from lunaos.embedded.servers import until
 from testing.client import Api
 from testing.upstream import Upstream
@@ -45,8 +45,8 @@ def test_it_works(api: Api) -> None:
     shown = words(response)
     for agent in Agent.objects.all():
         assert agent.name in shown and agent.role in shown and f"{agent.slug} {agent.tier}" in shown
-    for preset in PRESETS.values():
-        assert preset.name in shown and preset.id in shown
+    for preset in ChainPreset.objects.all():
+        assert preset.name in shown and preset.slug in shown
     for figure in (
         "$0 a month",
         "$29 a month",

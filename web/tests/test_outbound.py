@@ -152,10 +152,15 @@ def importers(name: str) -> set[str]:
 
 
 def test_a_model_is_asked_by_one_metered_path_only() -> None:
-    """client ← fallback ← Answer.stream ← what executes a run that `runs.services.begin` has reserved."""
+    """client ← fallback ← Answer.stream ← what executes a run that `runs.services.begin` has reserved.
+
+    Beside it staff try a prompt in the admin, which is capped, limited and audited instead (docs/adr/0024).
+    """
     assert importers("agents.providers.openai_compatible.stream") == {"agents/providers/fallback.py"}
     assert importers("agents.providers.fallback") == {"agents/runner.py"}
-    assert importers("agents.runner.Answer") == {"agents/services.py", "chains/runner.py"}
+    assert importers("agents.runner.Answer") == {"agents/services.py", "chains/runner.py", "agents/trial.py"}
+    assert importers("agents.trial") == {"agents/trial_admin.py"}
+    assert importers("agents.trial_admin") == {"agents/admin.py"}
     assert importers("agents.providers.openai_compatible") <= {
         *("agents/providers/fallback.py", "agents/runner.py", "agents/services.py"),
     }

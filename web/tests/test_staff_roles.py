@@ -18,6 +18,7 @@ LISTS = {
     "/admin/agents/agent/",
     "/admin/agents/languagemodel/",
     "/admin/agents/providerkey/",
+    "/admin/chains/chainpreset/",
     "/admin/runs/run/",
     "/admin/runs/run/storage/",
     "/admin/rag/repository/",
@@ -26,7 +27,7 @@ LISTS = {
     "/admin/billing/monthlyusage/",
     "/admin/auth/group/",
 }
-CATALOGUE = {"/admin/agents/agent/", "/admin/agents/languagemodel/"}
+CATALOGUE = {"/admin/agents/agent/", "/admin/chains/chainpreset/", "/admin/agents/languagemodel/"}
 BILLING = {"/admin/billing/tier/", "/admin/billing/monthlyusage/"}
 
 
@@ -93,7 +94,12 @@ def test_support_changes_nothing(signed_in: SIGNED_IN, alice: Any) -> None:
     act(client, "disable", alice)
     alice.refresh_from_db()
     assert alice.is_active
-    for path in (f"accounts/user/{alice.pk}/password/", f"accounts/user/{alice.pk}/delete/", "agents/agent/add/"):
+    for path in (
+        f"accounts/user/{alice.pk}/password/",
+        f"accounts/user/{alice.pk}/delete/",
+        "agents/agent/add/",
+        "chains/chainpreset/add/",
+    ):
         assert client.get(f"/admin/{path}").status_code == 403, path
 
 
@@ -105,7 +111,8 @@ def test_billing_changes_tiers(signed_in: SIGNED_IN) -> None:
 
 def test_the_catalogue_editor_changes_agents(signed_in: SIGNED_IN) -> None:
     client = signed_in("Catalogue editor")
-    assert client.get("/admin/agents/agent/add/").status_code == 200
+    for path in ("agents/agent/add/", "chains/chainpreset/add/"):
+        assert client.get(f"/admin/{path}").status_code == 200
     assert client.get("/admin/accounts/user/").status_code == 403
 
 

@@ -1,0 +1,140 @@
+"""Versions of agents: every change is kept, compared, and can be gone back to."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from agents import loader, versions
+from agents.models import Agent
+from agents.tests.test_loader import GOOD
+from agents.versions import ChangedMeanwhile, Line
+from lunaos.embedded.servers import until
+from testing.client import Api, answer, error
+from testing.upstream import Upstream
+
+
+@pytest.fixture
+def agent(database: None) -> Iterator[Agent]:
+    probe = Agent(
+        slug="probe", name="Probe", role="Probes.", category="core", tier="free", prompt="One\nTwo", position=99
+    )
+    versions.save(probe, by=None, note="New.")
+    yield probe
+    Agent.objects.filter(slug="probe").delete()
+
+
+def change(agent: Agent, by: Any = None, seen: int | None = None, **fields: Any) -> bool:
+    row = Agent.objects.get(pk=agent.pk)
+    for name, value in fields.items():
+        setattr(row, name, value)
+    return versions.save(row, by=by, seen=seen)
+
+
+def notes(agent: Agent) -> list[tuple[int, str]]:
+    return list(agent.versions.values_list("number", "note"))
+
+
+def test_it_works(agent: Agent, alice: Any) -> None:
+    assert change(agent, alice, prompt="One\nThree", enabled=False)
+    newest, first = agent.versions.all()
+    assert (newest.number, newest.saved_by, first.number, first.saved_by) == (2, alice, 1, None)
+    found = {each.field: each.lines for each in versions.changes(first.content, newest.content)}
+    assert found == {
+        "enabled": [Line("-", "yes"), Line("+", "no")],
+        "prompt": [Line(" ", "One"), Line("-", "Two"), Line("+", "Three")],
+    }
+    assert versions.before(newest) == first and versions.before(first) is None
+
+
+def test_what_is_not_changed_makes_none(agent: Agent) -> None:
+    assert not change(agent)
+    assert notes(agent) == [(1, "New.")]
+
+
+def test_lines_that_stayed_are_left_out() -> None:
+    old = "\n".join(map(str, range(30)))
+    [change] = versions.changes({"prompt": old}, {"prompt": old.replace("2\n", "x\n", 1).replace("29", "y")})
+    assert [line.sign for line in change.lines].count(versions.GAP) == 1
+    assert len(change.lines) < 20
+
+
+def test_who_comes_second_is_told(agent: Agent) -> None:
+    assert change(agent, seen=1, prompt="By one.")
+    with pytest.raises(ChangedMeanwhile) as e:
+        change(agent, seen=1, prompt="By another.")
+    assert e.value.latest == 2
+    assert Agent.objects.get(pk=agent.pk).prompt == "By one."
+
+
+def test_back(agent: Agent, alice: Any) -> None:
+    change(agent, prompt="Worse", temperature=1.5)
+    row = Agent.objects.get(pk=agent.pk)
+    assert versions.back_to(row, 1, by=alice, note="It was better.", seen=2)
+    row.refresh_from_db()
+    assert (row.prompt, row.temperature, row.version) == ("One\nTwo", 0.2, 3)
+    assert notes(agent)[0] == (3, "Back to version 1. It was better.")
+    assert not versions.back_to(row, 1, by=alice, seen=3)
+
+
+def test_no_way_back_to_what_breaks_a_rule(agent: Agent, alice: Any) -> None:
+    change(agent, tier="gone")
+    change(agent, tier="pro")
+    row = Agent.objects.get(pk=agent.pk)
+    with pytest.raises(ValidationError, match="no tier 'gone'"):
+        versions.back_to(row, 2, by=alice, seen=3)
+    assert Agent.objects.get(pk=agent.pk).tier == "pro"
+
+
+def test_a_version_outlives_the_account_of_who_saved_it(agent: Agent, alice: Any) -> None:
+    change(agent, alice, prompt="Hers")
+    alice_id = alice.pk
+    alice.delete()
+    newest = agent.versions.select_related("saved_by")[0]
+    assert newest.saved_by is None and newest.saved_by_id == alice_id
+
+
+def test_a_deployment_makes_versions_and_respects_those_of_staff(database: None, tmp_path: Path, alice: Any) -> None:
+    file = tmp_path / "probe.md"
+    file.write_text(GOOD)
+    try:
+        loader.load(tmp_path)
+        loader.load(tmp_path)
+        file.write_text(GOOD.replace("You probe.", "You probe well."))
+        loader.load(tmp_path)
+        agent = Agent.objects.get(slug="probe")
+        assert notes(agent) == [(2, "From its file, which had changed."), (1, "From its file.")]
+        change(agent, alice, prompt="Staff know better.")
+        file.write_text(GOOD.replace("You probe.", "You probe best."))
+        assert "kept as staff edited it" in loader.load(tmp_path)[0]
+        versions.back_to(Agent.objects.get(slug="probe"), 2, by=alice, seen=3)
+        assert loader.load(tmp_path) == ["probe: updated"]
+        assert [number for number, _ in notes(agent)] == [5, 4, 3, 2, 1]
+    finally:
+        Agent.objects.filter(slug="probe").delete()
+
+
+def test_a_disabled_agent_is_gone_for_clients(api: Api, alice: Any, agent: Agent, upstream: Upstream) -> None:
+    assert until(lambda: api.execute(alice, agent="probe").status_code == 200, 10)
+    change(agent, enabled=False)
+    assert until(lambda: api.execute(alice, agent="probe").status_code == 404, 10)
+    assert error(api.execute(alice, agent="probe")) == (404, "unknown_agent")
+    assert "probe" not in {each["slug"] for each in api.get("/agents/list").json()["data"]["agents"]}
+
+
+def test_its_own_model_answers_who_names_none(api: Api, carol: Any, agent: Agent, upstream: Upstream) -> None:
+    change(agent, default_model="openai/gpt-4o-mini")
+    assert until(lambda: api.execute(carol, agent="probe").status_code == 200, 10)
+    assert answer(api.execute(carol, agent="probe")) == "Hello world"
+    assert upstream.requests[-1]["model"] == "gpt-4o-mini"
+    api.execute(carol, agent="probe", provider="deepseek")
+    assert upstream.requests[-1]["model"] == "deepseek-chat"
+    change(agent, default_model="anthropic/claude-sonnet-4-20250514")  # which has no key here
+
+    def asked() -> str:
+        api.execute(carol, agent="probe")
+        return str(upstream.requests[-1]["model"])
+
+    assert until(lambda: asked() == "deepseek-chat", 10)

@@ -1,0 +1,154 @@
+"""Trying a prompt that nobody has saved yet: one answer, streamed to who asks, and forgotten but for its audit row."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+
+from accounts import audit
+from accounts.audit import Action
+from accounts.models import User
+from agents import catalogue, providers, services
+from agents.models import Agent
+from agents.providers import Target, prices
+from agents.runner import Answer, chunks
+from lunaos import database
+from runs import executors, outcomes
+
+MOST_TOKENS = 1024  # of an answer, whatever the agent may have
+RATE = "10/m"  # of one of the staff
+SAMPLE = '''def discount(price, percent):
+    """Take so many percent off a price."""
+    return price - percent / 100
+
+
+def total(prices, percent=0, seen=[]):
+    for price in prices:
+        seen.append(discount(price, percent))
+    return sum(seen)
+'''
+IDEA = """A small library lends books to members. They search the catalogue, reserve a copy, and are reminded by mail
+when it is due. Staff add books by scanning their ISBN. There are 4 000 members and two branches. What comes first?
+"""
+PAGE = """<form>
+  <div onclick="send()">Sign up</div>
+  <input placeholder="E-mail"><img src="logo.png">
+  <p style="color: #aaa; font-size: 11px">By signing up you agree to everything.</p>
+</form>
+"""
+SAMPLES = {"planning": IDEA, "workflow": IDEA, "frontend": PAGE}  # by category; code for all others
+
+_live: set["asyncio.Task[None]"] = set()  # the loop itself holds tasks weakly
+
+
+def sample(category: str) -> str:
+    """Something to try an agent of a category on."""
+    return SAMPLES.get(category, SAMPLE)
+
+
+def targets() -> dict[str, Target]:
+    """Who can be asked, by `provider/model`: what is enabled, at the providers that the server has keys for."""
+    return {
+        f"{provider.name}/{model}": Target(provider, model)
+        for provider in providers.everyone()
+        for model in catalogue.current().models[provider.name]
+        if provider.configured
+    }
+
+
+def _begin(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    task = asyncio.create_task(coroutine)
+    _live.add(task)
+    task.add_done_callback(_live.discard)
+    return task
+
+
+class Trial:
+    """One answer as events, in the words of `/agents/execute`; made on the event loop, where it begins at once.
+
+    Nobody stands in for the model that was chosen. Who stops reading stops the model; how it ended is an audit row.
+
+    Args:
+        draft: with the prompt, temperature and longest answer as somebody typed them.
+        context: what the agent is to work on.
+    """
+
+    def __init__(self, *, by: User, draft: Agent, context: str, target: Target) -> None:
+        draft.max_tokens = min(draft.max_tokens, MOST_TOKENS)
+        self._by, self._agent = by, draft.slug
+        self._answer = Answer([target], services.prompt(draft, context), time.perf_counter())
+        self._lines: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._position, self._ended = 0, False
+        self._task = _begin(self._ask())
+
+    async def read(self, within_s: float) -> list[tuple[int, bytes]] | None:
+        """The next events with their positions; none where nothing came within the time, None at the end."""
+        if self._ended:
+            return None
+        try:
+            async with asyncio.timeout(within_s):
+                lines = [await self._lines.get()]
+        except TimeoutError:
+            return []
+        while not self._lines.empty():
+            lines.append(self._lines.get_nowait())
+        self._ended = lines[-1] is None
+        told = [(self._position + n, line) for n, line in enumerate(filter(None, lines), 1)]
+        self._position += len(told)
+        return told or None
+
+    def close(self) -> None:
+        """Break the answer off, where it has not ended."""
+        self._task.cancel()
+
+    async def _ask(self) -> None:
+        outcome, began = "cancelled", False
+        try:
+            async with aclosing(self._answer.stream()) as pieces:
+                async for texts in pieces:
+                    self._tell(*([] if began else [self._start()]), *chunks(texts))
+                    began = True
+            outcome = "succeeded"
+            self._tell(self._done())
+        except Exception as e:
+            error = executors.as_error(e)
+            outcome = error.code
+            self._tell(outcomes.failure(error))
+        finally:
+            self._lines.put_nowait(None)
+            _begin(database.call(self._record, outcome))  # apart: whoever closes this breaks it off
+
+    def _tell(self, *events: dict[str, Any]) -> None:
+        for event in events:
+            self._lines.put_nowait(orjson.dumps(event))
+
+    def _start(self) -> dict[str, Any]:
+        target = self._answer.answering
+        return {"type": "start", "agent": self._agent, "model": target.model, "provider": target.provider.name}
+
+    def _done(self) -> dict[str, Any]:
+        answer, (sent, received) = self._answer, self._answer.tokens
+        return {
+            "type": "done",
+            "tokens": {"input": sent, "output": received},
+            "cost": prices.dollars(answer.cost_usd),
+            "duration": f"{answer.elapsed_ms / 1000:.1f}s",
+            "finishReason": answer.finish_reason,
+        }
+
+    def _record(self, outcome: str) -> None:
+        answer, target = self._answer, self._answer.answering
+        audit.record(
+            Action.AGENT_TRIED,
+            actor=self._by,
+            agent=self._agent,
+            provider=target.provider.name,
+            model=target.model,
+            outcome=outcome,
+            input_tokens=answer.tokens[0],
+            output_tokens=answer.tokens[1],
+            cost_usd=answer.cost_usd,
+        )

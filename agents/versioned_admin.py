@@ -1,0 +1,194 @@
+"""Pages of the admin for what is `Versioned`: edited with a note, looked at version by version, and gone back."""
+
+from functools import partial
+from typing import Any, cast
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from accounts import audit
+from accounts.audit import Action
+from accounts.audited import AuditedAdmin
+from accounts.identity import staff_of
+from agents import versions
+from agents.models import Version, Versioned
+from agents.versions import ChangedMeanwhile
+
+A_PAGE = 50
+
+
+def plain_lines(cleaned: dict[str, Any]) -> dict[str, Any]:
+    """A form's values with line ends as files have them: browsers send others, and each line would count as changed."""
+    return {name: value.replace("\r\n", "\n") if isinstance(value, str) else value for name, value in cleaned.items()}
+
+
+class NoteForm(forms.Form):
+    """What is asked before going back."""
+
+    seen = forms.IntegerField(widget=forms.HiddenInput)
+    note = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Why",
+        help_text="Kept with the version.",
+        widget=UnfoldAdminTextInputWidget,
+    )
+
+
+class VersionedForm(forms.ModelForm):
+    """Knows which version it was opened at: whoever comes second is told, and keeps what was typed."""
+
+    seen = forms.IntegerField(widget=forms.HiddenInput, required=False)
+    note = NoteForm.base_fields["note"]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.fields["seen"].initial = self.instance.version
+
+    @cached_property
+    def changed_data(self) -> list[str]:
+        """What of the row has changed; why is no part of it."""
+        return [name for name in super().changed_data if name not in NoteForm.base_fields]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = plain_lines(super().clean() or {})
+        row = cast(Versioned, self.instance)
+        try:
+            versions.newest(row, seen=cleaned.get("seen"))  # locked now until it is saved
+        except ChangedMeanwhile as e:
+            self.data = {**self.data, self.add_prefix("seen"): str(e.latest)}
+            raise ValidationError(_meanwhile(row, e.latest), "changed_meanwhile") from e
+        return cleaned
+
+
+class VersionedAdmin(AuditedAdmin):
+    """To be the base of the pages of what is `Versioned`; their fieldsets name `note`."""
+
+    form = VersionedForm
+    change_form_template = "admin/versions/change_form.html"
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        seen = form.cleaned_data["seen"] if change else None
+        versions.save(obj, by=staff_of(request), note=form.cleaned_data["note"], seen=seen)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The usual ones, and those of versions."""
+        view, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
+        return [
+            path("<int:pk>/versions/", view(self.version_list), name=f"{name}_versions"),
+            path("<int:pk>/versions/<int:number>/", view(self.version), name=f"{name}_version"),
+            path("<int:pk>/versions/<int:number>/back/", view(self.back), name=f"{name}_back"),
+            *super().get_urls(),
+        ]
+
+    def version_list(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Who changed what and when, the newest first."""
+        row = self._row(request, pk)
+        page = Paginator(row.versions.select_related("saved_by"), A_PAGE).get_page(request.GET.get("p"))
+        shown: list[Version] = list(page)
+        older = [*shown[1:], versions.before(shown[-1]) if shown else None]
+        entries = [
+            {
+                "version": each,
+                "fields": self._labels(versions.names_of_changes(old.content, each.content) if old else []),
+            }
+            for each, old in zip(shown, older, strict=True)
+        ]
+        return self._page(request, "list", row, f"Versions of {row}", entries=entries, page=page)
+
+    def version(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
+        """One version against the one before it or, with `?against=current`, what is there now against it."""
+        row = self._row(request, pk)
+        version = get_object_or_404(row.versions.select_related("saved_by"), number=number)
+        to_current = request.GET.get("against") == "current"
+        before = None if to_current else versions.before(version)
+        if to_current:
+            changes = self._changes(version.content, versions.content_of(row))
+        else:
+            changes = self._changes(before.content, version.content) if before else []
+        told = {"version": version, "before": before, "to_current": to_current, "changes": changes}
+        return self._page(request, "version", row, f"Version {number} of {row}", **told)
+
+    def back(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
+        """Ask first, with what it would change; then go back."""
+        row = self._row(request, pk, changing=True)
+        version = get_object_or_404(row.versions, number=number)
+        form = NoteForm(request.POST or None, initial={"seen": row.version})
+        if form.is_valid() and self._go_back(request, row, number, form):
+            return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", pk)
+        row.refresh_from_db()
+        changes = self._changes(versions.content_of(row), version.content)
+        form = NoteForm(initial={"seen": row.version, "note": request.POST.get("note", "")})
+        return self._page(
+            request, "back", row, f"Back to version {number}?", version=version, changes=changes, form=form
+        )
+
+    def _go_back(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> bool:
+        try:
+            changed = versions.back_to(row, number, by=staff_of(request), **form.cleaned_data)
+        except ChangedMeanwhile:
+            messages.error(request, "Somebody has changed it meanwhile. This is what going back would change now.")
+            return False
+        except ValidationError as e:
+            messages.error(request, f"Version {number} cannot be had back: {' '.join(e.messages)}")
+            return False
+        if changed:
+            audit.record(
+                Action.ADMIN_WENT_BACK,
+                actor=staff_of(request),
+                object=f"{row._meta.label_lower} {row.pk}",
+                back_to=number,
+                version=row.version,
+            )
+            ModelAdmin.log_change(self, request, row, f"Back to version {number}.")
+        self.message_user(request, f"{row} is what it was as of version {number}.", messages.SUCCESS)
+        return True
+
+    def _row(self, request: HttpRequest, pk: int, *, changing: bool = False) -> Any:
+        row = get_object_or_404(self.get_queryset(request), pk=pk)
+        allowed = self.has_change_permission if changing else self.has_view_permission
+        if not allowed(request, row):
+            raise PermissionDenied
+        return row
+
+    def _page(self, request: HttpRequest, name: str, row: Any, title: str, **context: Any) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "original": row,
+            "title": title,
+            "may_change": self.has_change_permission(request, row),
+            **context,
+        }
+        return TemplateResponse(request, f"admin/versions/{name}.html", context)
+
+    def _changes(self, old: versions.Content, new: versions.Content) -> list[dict[str, Any]]:
+        return [{"label": self._labels([each.field])[0], "lines": each.lines} for each in versions.changes(old, new)]
+
+    def _labels(self, names: list[str]) -> list[str]:
+        known = {field.name: str(getattr(field, "verbose_name", field.name)) for field in self.opts.get_fields()}
+        return [known.get(name, name) for name in names]
+
+
+def _meanwhile(row: Versioned, latest: int) -> Any:
+    """What to tell whoever came second."""
+    version = row.versions.select_related("saved_by").filter(number=latest).first()
+    page = partial(reverse, f"admin:{row._meta.app_label}_{row._meta.model_name}_version", args=[row.pk, latest])
+    return format_html(
+        "This was changed meanwhile: {} saved version {}. Nothing of yours is lost: it is still in the form. "
+        'Look at <a href="{}" target="_blank" rel="noopener" class="underline">what changed</a>, bring it into yours, '
+        "and save again to put yours in its place.",
+        version.saved_by if version and version.saved_by else "somebody",
+        latest,
+        page(),
+    )

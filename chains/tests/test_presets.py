@@ -1,0 +1,146 @@
+"""Chain presets: edited by staff with versions, at most five steps, of agents that are there."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.test import Client
+
+from accounts.models import AuditEvent
+from agents import versions
+from agents.models import Agent
+from chains.models import CUSTOM, ChainPreset
+from lunaos.embedded.servers import until
+from testing.client import Api, error
+
+ADD = "/admin/chains/chainpreset/add/"
+FORM = {
+    "slug": "probe",
+    "name": "Probe",
+    "description": "Probes.",
+    "position": "99",
+    "enabled": "on",
+    "note": "Asked for.",
+}
+
+
+@pytest.fixture(autouse=True)
+def cleared(database: None) -> Iterator[None]:
+    yield
+    ChainPreset.objects.filter(slug="probe").delete()
+    Agent.objects.filter(slug="seo").update(enabled=True)
+
+
+@pytest.fixture
+def preset() -> ChainPreset:
+    row = ChainPreset(slug="probe", name="Probe", description="Probes.", steps=["seo", "auth"], position=99)
+    versions.save(row, by=None)
+    return row
+
+
+def page_of(preset: ChainPreset, rest: str = "change/") -> str:
+    return f"/admin/chains/chainpreset/{preset.pk}/{rest}"
+
+
+def send(client: httpx.Client, path: str, form: dict[str, Any], *steps: str) -> str:
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', client.get(path).text)
+    assert token
+    chosen = {f"steps_{n}": slug for n, slug in enumerate(steps)}
+    return client.post(path, data={**form, **chosen, "csrfmiddlewaretoken": token[1]}).text
+
+
+def listed(api: Api, user: Any) -> dict[str, Any]:
+    chains = api.get("/chains", headers=api.as_(user)).json()["data"]["chains"]
+    return {chain["id"]: chain for chain in chains}
+
+
+def faults(*steps: str, slug: str = "another") -> list[str]:
+    with pytest.raises(ValidationError) as e:
+        ChainPreset(slug=slug, name="x", description="x", steps=list(steps), position=1).full_clean()
+    return e.value.messages
+
+
+def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
+    assert "was added successfully" in send(staff, ADD, FORM, "code-review", "", "seo")
+    preset = ChainPreset.objects.get(slug="probe")
+    assert (preset.steps, preset.version) == (["code-review", "seo"], 1)
+    assert until(lambda: "probe" in listed(api, carol), 10)
+    assert listed(api, carol)["probe"] == {
+        **{"id": "probe", "name": "Probe", "description": "Probes."},
+        **{"steps": ["code-review", "seo"], "tier": "pro"},
+    }
+    changed = send(staff, page_of(preset), {**FORM, "seen": 1}, "code-review", "seo", "documentation")
+    assert "was changed successfully" in changed
+    assert AuditEvent.objects.filter(action="admin.changed")[0].details["fields"] == ["Steps"]
+    assert "<ins><span>+</span>documentation</ins>" in staff.get(page_of(preset, "versions/2/")).text
+    assert "as of version 1" in send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    preset.refresh_from_db()
+    assert (preset.steps, preset.version) == (["code-review", "seo"], 3)
+
+
+def test_the_rule_of_five(preset: ChainPreset) -> None:
+    assert faults(*["seo"] * 6) == ["A chain has 1 to 5 steps, not 6."]
+    assert "A chain has 1 to 5 steps, not 0." in faults()
+    ChainPreset(slug="five", name="x", description="x", steps=["seo"] * 5, position=1).full_clean()
+    for steps in ([], ["seo"] * 6):
+        with pytest.raises(IntegrityError, match="one_to_five_steps"), transaction.atomic():
+            ChainPreset.objects.filter(pk=preset.pk).update(steps=steps)
+
+
+def test_agents_must_be_there_and_enabled() -> None:
+    Agent.objects.filter(slug="seo").update(enabled=False)
+    assert faults("nobody", "seo", "auth") == [
+        "There is no agent 'nobody': take another, or take the step out.",
+        "The agent 'seo' is disabled: enable it first, or take another.",
+    ]
+
+
+def test_a_name_that_means_something_else() -> None:
+    assert len(faults("seo", slug=CUSTOM)) == 1
+
+
+def test_the_form_says_what_is_wrong(staff: httpx.Client, preset: ChainPreset) -> None:
+    assert "A chain has 1 to 5 steps, not 0." in send(staff, page_of(preset), {**FORM, "seen": 1})
+    Agent.objects.filter(slug="seo").update(enabled=False)
+    told = send(staff, page_of(preset), {**FORM, "seen": 1}, "auth", "seo")
+    assert "is disabled: enable it first" in told and 'value="seo" selected' in told
+    assert "This was changed meanwhile" in send(staff, page_of(preset), {**FORM, "seen": 0}, "auth")
+    preset.refresh_from_db()
+    assert preset.steps == ["seo", "auth"]
+
+
+def test_no_way_back_to_an_agent_that_is_gone(staff: httpx.Client, preset: ChainPreset) -> None:
+    preset.steps = ["auth"]
+    versions.save(preset, by=None)
+    Agent.objects.filter(slug="seo").update(enabled=False)
+    told = send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    assert "cannot be had back" in told and "is disabled" in told
+
+
+def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset: ChainPreset) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    user, client = make_user("staff", is_staff=True), Client()
+    user.groups.add(Group.objects.get(name="Support"))
+    client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    for rest in ("change/", "versions/", "versions/1/"):
+        assert client.get(page_of(preset, rest)).status_code == 200, rest
+    assert client.get(page_of(preset, "versions/1/back/")).status_code == 403
+    assert client.post(page_of(preset), {**FORM, "seen": 1, "steps_0": "auth"}).status_code == 403
+    preset.refresh_from_db()
+    assert preset.steps == ["seo", "auth"]
+
+
+def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset) -> None:
+    assert until(lambda: "probe" in listed(api, carol), 10)
+    Agent.objects.filter(slug="seo").update(enabled=False)
+    assert until(lambda: "probe" not in listed(api, carol), 10)
+    assert "not offered: seo is disabled or gone" in staff.get("/admin/chains/chainpreset/?q=probe").text
+    assert error(api.execute_chain(carol, chain="probe")) == (404, "unknown_agent")
+    preset.enabled = False
+    versions.save(preset, by=None)
+    assert until(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"), 10)

@@ -1,0 +1,156 @@
+"""POST /admin/agents/agent/try/: a prompt is tried before it is saved."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib.auth.models import Group
+from django.test import Client
+
+from accounts.models import AuditEvent
+from agents import trial
+from agents.models import Agent
+from lunaos.embedded.servers import until
+from runs.models import Run
+from testing.client import error, events, parse
+from testing.upstream import DONE, Answer, Upstream, delta, says
+
+PATH = "/admin/agents/agent/try/"
+FORM = {
+    "agent": "seo",
+    "target": "openai/gpt-4o-mini",
+    "context": "<title>",
+    "prompt": "Say it in verse.",
+    "temperature": "0.7",
+    "max_tokens": "4096",
+}
+Ask = Callable[..., httpx.Response]
+
+
+@pytest.fixture
+def token(staff: httpx.Client) -> str:
+    page = staff.get(f"/admin/agents/agent/{Agent.objects.get(slug='seo').pk}/change/").text
+    found = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+@pytest.fixture
+def ask(staff: httpx.Client, token: str) -> Ask:
+    def post(**changes: str) -> httpx.Response:
+        return staff.post(PATH, data={**FORM, **changes, "csrfmiddlewaretoken": token})
+
+    return post
+
+
+@pytest.fixture
+def before(database: None) -> int:
+    """The audit trail is never cleared: what is looked at are rows of this test."""
+    return AuditEvent.objects.count()  # they are numbered without gaps
+
+
+def newest(before: int) -> dict[str, Any]:
+    rows = AuditEvent.objects.filter(action="agent.tried", pk__gt=before)
+    assert until(rows.exists, 10)
+    return dict(rows[0].details)
+
+
+def test_it_works(ask: Ask, upstream: Upstream, before: int) -> None:
+    response = ask()
+    assert response.headers["Content-Type"] == "text/event-stream"
+    start, *chunks, done = events(response)
+    assert start == {"type": "start", "agent": "seo", "model": "gpt-4o-mini", "provider": "openai"}
+    assert "".join(each["content"] for each in chunks) == "Hello world"
+    assert done["tokens"] == {"input": 11, "output": 7} and done["cost"].startswith("$")
+    [asked] = upstream.requests
+    assert [each["content"] for each in asked["messages"]] == ["Say it in verse.", "<title>"]
+    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("gpt-4o-mini", 0.7, trial.MOST_TOKENS)
+    row = newest(before)
+    assert float(row.pop("cost_usd")) > 0
+    assert row == {
+        **{"agent": "seo", "provider": "openai", "model": "gpt-4o-mini", "outcome": "succeeded"},
+        **{"input_tokens": 11, "output_tokens": 7},
+    }
+    assert not Run.objects.exists()
+    assert Agent.objects.get(slug="seo").prompt != "Say it in verse."
+
+
+def test_it_comes_as_it_is_said(staff: httpx.Client, token: str, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("First"), "wait", delta(" second", "stop"), DONE]))
+    with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
+        text = response.iter_text()
+        seen = ""
+        while "First" not in seen:
+            seen += next(text)
+        assert "second" not in seen
+        upstream.go_on.set()
+        seen += "".join(text)
+    assert [each["type"] for each in parse(seen)[1]] == ["start", "chunk", "chunk", "done"]
+
+
+def test_who_leaves_stops_it(staff: httpx.Client, token: str, upstream: Upstream, before: int) -> None:
+    upstream.plays(Answer(pieces=[delta("First"), "hang"]))
+    with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
+        next(response.iter_text())
+    assert upstream.client_gone.wait(10)
+    assert newest(before)["outcome"] == "cancelled"
+
+
+def test_a_provider_that_refuses(ask: Ask, upstream: Upstream, before: int) -> None:
+    upstream.plays(Answer(status=401))
+    assert error(ask()) == (502, "provider_error")
+    assert newest(before)["outcome"] == "provider_error"
+
+
+def test_an_answer_that_breaks_off(ask: Ask, upstream: Upstream) -> None:
+    upstream.plays(Answer(pieces=[delta("First"), "cut"]))
+    last = events(ask())[-1]
+    assert (last["type"], last["code"]) == ("error", "provider_error")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("target", "anthropic/claude-sonnet-4-20250514"),  # which has no key here
+        ("target", "nobody/nothing"),
+        ("prompt", ""),
+        ("context", "x" * 50_001),
+        ("temperature", "3"),
+        ("max_tokens", "none"),
+    ],
+)
+def test_what_cannot_be_asked(ask: Ask, upstream: Upstream, field: str, value: str) -> None:
+    response = ask(**{field: value})
+    assert error(response) == (400, "validation_error")
+    assert [each["field"] for each in response.json()["fields"]] == [field]
+    assert upstream.requests == []
+
+
+def test_ten_a_minute(ask: Ask, upstream: Upstream) -> None:
+    upstream.script = lambda request: says("x")
+    answers = [ask(prompt="") for _ in range(10)]
+    assert {each.status_code for each in answers} == {400}
+    refused = ask()
+    assert error(refused) == (429, "rate_limited") and int(refused.headers["Retry-After"]) > 0
+    assert upstream.requests == []
+
+
+def test_only_who_may_change_agents(make_user: Any, settings: Any, upstream: Upstream) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    for role in ("Support", "Billing"):
+        user, client = make_user("staff", is_staff=True), Client()
+        user.groups.add(Group.objects.get(name=role))
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        assert client.post(PATH, FORM).status_code == 403
+        page = client.get(f"/admin/agents/agent/{Agent.objects.get(slug='seo').pk}/change/")
+        assert b'id="trial"' not in page.content
+    assert Client().post(PATH, FORM).status_code == 302
+    assert upstream.requests == []
+
+
+def test_neither_without_its_token_nor_by_get(staff: httpx.Client, upstream: Upstream) -> None:
+    assert staff.post(PATH, data=FORM).status_code == 403
+    assert staff.get(PATH).status_code == 405
+    assert upstream.requests == []
