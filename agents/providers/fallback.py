@@ -10,6 +10,7 @@ from django.conf import settings
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Block, Prompt, stream
+from lunaos import metrics
 
 FIRST_PAUSE_S = 0.2
 _jitter = random.SystemRandom()
@@ -53,6 +54,7 @@ async def _persistently(target: Target, prompt: Prompt) -> AsyncGenerator[Block,
                     yield block
             return
         except ProviderFailed as e:
+            metrics.PROVIDER_FAILURES.labels(target.provider.name, e.code).inc()
             if came:
                 raise
             if not e.retryable or attempt == settings.LLM_RETRIES:

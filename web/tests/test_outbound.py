@@ -168,7 +168,10 @@ BODY = {
 }
 ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key")) for route in routes.everything())
 CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/portal", "/billing/webhook")
-PAGES = [("GET", path) for path in ("/", "/status", "/health", "/openapi.json", "/docs", "/nowhere", *CHECKOUT_PAGES)]
+PAGES = [
+    ("GET", path)
+    for path in ("/", "/status", "/health", "/metrics", "/openapi.json", "/docs", "/nowhere", *CHECKOUT_PAGES)
+]
 REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]
 
 
