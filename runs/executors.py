@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 _live: dict[UUID, Recorder] = {}  # written by any thread, so it is copied before it is walked through
 _leaving: set["asyncio.Future[Run]"] = set()
+_stopping = threading.Event()
 _watching: dict[asyncio.AbstractEventLoop, "asyncio.Task[None]"] = {}
 
 
@@ -50,10 +52,16 @@ async def leave(grace_s: float) -> None:
 
     An agent's run ends as interrupted then, and a chain goes on in another worker.
     """
+    _stopping.set()
     await _ended(grace_s)
     for recorder in list(_live.values()):
         recorder.halt(Stop.LEAVING)
     await _ended(LAST_WORDS_S)
+
+
+def is_leaving() -> bool:
+    """Whether this process is about to stop."""
+    return _stopping.is_set()
 
 
 def cancel_soon(run: Run) -> None:

@@ -21,10 +21,10 @@ from lunaos import metrics
 from lunaos.api import json
 from lunaos.api.exceptions import BadRequest, Forbidden
 from lunaos.errors import LunaError, NotAuthenticated, NotFound
-from web import health, landing, status
+from web import health, landing, readiness, status
 from web import metrics as figures
 from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
-from web.serializers import HealthSerializer
+from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,18 @@ class HealthView(APIView):
         """Check each part of the platform. 503 when a required one is down."""
         report, up = health.check()
         return Response(report, status=200 if up else 503)
+
+
+class ReadyView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (Unthrottled,)
+
+    @extend_schema(operation_id="getReady", responses={200: ReadinessSerializer, 503: ReadinessSerializer}, auth=[])
+    def get(self, request: Request) -> Response:
+        """Tell whether this process may be sent requests now. 503 when it is stopping or lacks what it needs."""
+        report, ready = readiness.check()
+        return Response(report, status=200 if ready else 503)
 
 
 class MetricsView(APIView):
