@@ -13,7 +13,7 @@ import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import browsers, logs, safety
+from lunaos import browsers, logs, safety, tracing
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -79,6 +79,7 @@ if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and find_spec("s
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
     "lunaos.api.measuring.measured",
+    *(["lunaos.api.measuring.traced"] if tracing.ON else []),
     "lunaos.api.middleware.security_headers",
     "lunaos.api.middleware.request_context",
     "lunaos.api.middleware.rate_limit_headers",
@@ -379,6 +380,12 @@ METRICS_TOKEN = env.str("LUNAOS_METRICS_TOKEN", default="")  # without one nobod
 METRICS_PORT = env.int("LUNAOS_METRICS_PORT", default=0)  # of a worker's own; web processes have /metrics
 if 0 < len(METRICS_TOKEN) < 32:
     raise ImproperlyConfigured("LUNAOS_METRICS_TOKEN is shorter than 32 characters.")
+
+# -- Errors, for who uses Sentry -------------------------------------------------------------------------------------
+if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
+    from lunaos import sentry
+
+    sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default="production"))
 
 # -- Time and language -----------------------------------------------------------------------------------------------
 USE_TZ = True

@@ -11,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from lunaos import database, events, loop
+from lunaos import database, events, loop, tracing
 from lunaos.errors import LunaError, ServiceUnavailable
 from runs import leases, outcomes, services, texts
 from runs.models import Run
@@ -99,8 +100,10 @@ async def _run(recorder: Recorder, execute: Execute) -> None:
     _watch()
     if recorder.stop and recorder.attempt and task:  # told before there was a task: it is broken off at its first wait
         task.cancel()
+    structlog.contextvars.bind_contextvars(run_id=str(recorder.run_id))  # of this task alone
     try:
-        await execute(recorder)
+        with tracing.span("run", {"lunaos.run_id": str(recorder.run_id)}):
+            await execute(recorder)
     except Overtaken:
         recorder.stop = Stop.OVERTAKEN
     except asyncio.CancelledError:
