@@ -32,6 +32,8 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/caddy fmt --diff deploy/Caddyfile >/dev/null || { echo "deploy/Caddyfile: run caddy fmt --overwrite"; exit 1; }
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
+	@if command -v promtool >/dev/null; then promtool check rules --lint-fatal deploy/monitoring/alerts.yaml >/dev/null; \
+	  else echo "deploy/monitoring/alerts.yaml was not checked: there is no promtool"; fi
 
 openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: the last commit, or the one before it
 	@$(BIN)/python -m testing.openapi $(BASE)

@@ -16,7 +16,7 @@ from django.test.utils import setup_databases, teardown_databases
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
 from testing.browser import browser_page
-from testing.client import PASSWORD, Api
+from testing.client import METRICS_TOKEN, PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
@@ -159,6 +159,7 @@ def server(
 ) -> Iterator[str]:
     """A web process with the scripted provider."""
     changes = {"LUNAOS_STREAM_HEARTBEAT_S": "0.3", "LUNAOS_MAIL_FOLDER": str(folder / "mail"), **provider_environment}
+    changes["LUNAOS_METRICS_TOKEN"] = METRICS_TOKEN
     with django_db_blocker.unblock(), daphne(folder / "web.log", **changes) as url:
         yield url
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from agents.providers import LOCAL, Target, fallback, prices
 from agents.providers.errors import ProviderTimeout
 from agents.providers.openai_compatible import Prompt
+from lunaos import metrics
 from lunaos.errors import LunaError
 from runs import executors
 from runs.errors import RunInterrupted
@@ -46,6 +47,7 @@ class Answer:
     reported: tuple[int, int] | None = None
     finish_reason: str | None = None
     first_token_ms: int | None = None
+    came_at: float = 0.0
 
     async def stream(self) -> AsyncGenerator[list[str], None]:
         """Ask, and yield pieces of the answer as they come; the first time perhaps none, when it begins.
@@ -64,12 +66,26 @@ class Answer:
                     self.reported = block.tokens or self.reported
                     self.finish_reason = block.finish_reason or self.finish_reason
                     if block.texts:
-                        self.texts += block.texts
-                        self.first_token_ms = self.first_token_ms or max(1, self.elapsed_ms)
+                        self._take(block.texts)
                     if begins or block.texts:
                         yield block.texts
         except TimeoutError as e:
             raise ProviderTimeout(f"The run took longer than {settings.LLM_RUN_TIMEOUT_S:g} seconds.") from e
+
+    def _take(self, texts: list[str]) -> None:
+        self.texts += texts
+        before, self.came_at = self.came_at, time.perf_counter()
+        if before:
+            metrics.CHUNK_GAP.labels(self.answering.provider.name).observe(self.came_at - before)
+        else:
+            self.first_token_ms = max(1, self.elapsed_ms)
+            metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.came_at - self.started)
+
+    def count(self, agent: str) -> None:
+        """Tell the metrics what it took, once it has ended."""
+        provider = self.answering.provider
+        cost_usd = Decimal(0) if provider.own_key else self.cost_usd
+        metrics.answered(provider=provider.name, agent=agent, tokens=self.tokens, cost_usd=cost_usd)
 
     @property
     def elapsed_ms(self) -> int:
@@ -149,6 +165,7 @@ def _start(run: Run, answer: Answer) -> Event:
 
 async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error: LunaError | None = None) -> None:
     tokens, target = answer.tokens, answer.answering
+    answer.count(run.agent)
     outcome = Outcome(
         status=status,
         provider=target.provider.name,

@@ -21,6 +21,7 @@ from accounts.models import User
 from billing import tasks, tiers
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
+from lunaos import metrics
 
 WARN_FROM_PERCENT = 80
 TOLD_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
@@ -171,6 +172,7 @@ def _figures(refusal: QuotaExceeded) -> dict[str, Any]:
 
 def _exceeded(user: User, now: datetime) -> QuotaExceeded:
     tier, usage = tiers.of(user.tier), current(user, now)
+    metrics.QUOTA_REFUSALS.labels(tier.name).inc()
     return QuotaExceeded(
         tier=tier.name,
         used=usage.used,

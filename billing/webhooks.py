@@ -17,6 +17,7 @@ from django.db import transaction
 from billing import locks, sync
 from billing.errors import BillingNotConfigured, WebhookRefused
 from billing.models import WebhookEvent
+from lunaos import metrics
 
 LARGEST_BODY = 262_144  # bytes; Stripe's events have some thousands
 TOLERANCE_S = 300
@@ -78,8 +79,12 @@ def handle(event: Event) -> None:
     with transaction.atomic():
         if event.customer_id:
             locks.hold(event.customer_id)
-        if _claim(event) and event.customer_id:
+        claimed = _claim(event)
+        if claimed and event.customer_id:
             sync.customer(event.customer_id, invoice_id=event.invoice_id)
+    if claimed:
+        lag = datetime.now(UTC) - event.made_at
+        metrics.WEBHOOK_LAG.labels(event.kind).observe(max(0.0, lag.total_seconds()))
 
 
 def _verify(payload: bytes, signature: str) -> None:

@@ -167,6 +167,8 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
     position = chain.under_way
     if position > len(chain.run.steps):
         return
+    if chain.answer:
+        chain.answer.count(chain.run.steps[position - 1])
     step = _row(chain, position)
     step.status, step.error_code = status, error_code
     if not await _database(texts.save_step, chain.run, step):

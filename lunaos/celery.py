@@ -1,15 +1,18 @@
 """The Celery application; every installed app's `tasks` module is found by itself."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
 from celery import Celery
 from celery.bootsteps import StartStopStep
-from celery.signals import setup_logging
+from celery.signals import before_task_publish, setup_logging, worker_ready
+from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 import lunaos.broker  # noqa: F401 - puts its transport in the place of kombu's
+from lunaos import metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 SIGN_EVERY_S = 10.0
@@ -50,3 +53,16 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_django_logging(**_: object) -> None:
     """Stop Celery from replacing the logging that the settings configured."""
+
+
+@before_task_publish.connect
+def note_when(headers: dict[str, Any], **_: object) -> None:
+    """What tells how long the oldest message of a queue has waited (`web.metrics`)."""
+    headers["sent_at"] = time.time()
+
+
+@worker_ready.connect
+def show_metrics(**_: object) -> None:
+    """At a port of the worker's own, where the settings name one."""
+    if settings.METRICS_PORT and settings.METRICS_TOKEN:
+        metrics.serve(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", settings.METRICS_PORT, settings.METRICS_TOKEN)  # noqa: S104 - of a container

@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from lunaos import tracing
+
 CHATTY = (
     *("daphne", "httpx2", "httpx", "openai", "stripe", "asyncio"),
     *("celery.app.trace", "celery.worker.strategy"),
@@ -65,6 +67,7 @@ def _redacted(name: object, value: Any) -> Any:
 
 PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    tracing.add_trace_id,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.PositionalArgumentsFormatter(),

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import environ
 from celery.schedules import crontab
-from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import logs, safety
+from lunaos import browsers, logs, safety, tracing
 
 env = environ.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -79,6 +78,8 @@ if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and find_spec("s
     INSTALLED_APPS += ["stripe_double"]  # `manage.py fake_stripe`; images leave it out
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
+    "lunaos.api.measuring.measured",
+    *(["lunaos.api.measuring.traced"] if tracing.ON else []),
     "lunaos.api.middleware.security_headers",
     "lunaos.api.middleware.request_context",
     "lunaos.api.middleware.rate_limit_headers",
@@ -149,6 +150,7 @@ CELERY_BEAT_SCHEDULE = {
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 10}},
     "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 10}},
     "count-runs": {"task": "runs.tasks.count_runs", "schedule": 60.0, "options": {"expires": 60}},
+    "measure-event-log": {"task": "web.tasks.measure_event_log", "schedule": 60.0, "options": {"expires": 60}},
     "note-backlogs": {"task": "web.tasks.note_backlogs", "schedule": 60.0, "options": {"expires": 60}},
     "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
     "delete-expired-idempotency-keys": {
@@ -246,25 +248,9 @@ SPECTACULAR_SETTINGS = {
 
 # -- Browsers: CORS and Content-Security-Policy ------------------------------------------------------------------------
 CORS_ALLOWED_ORIGINS = env.list("LUNAOS_CORS_ORIGINS", default=[])
-CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-request-id"]
-CORS_EXPOSE_HEADERS = [
-    *("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "Retry-After", "X-Request-Id", "X-Run-Id"),
-    *("X-Usage-Used", "X-Usage-Limit", "X-Usage-Remaining", "X-Usage-Warning", "Server-Timing"),
-    "Idempotency-Replayed",
-]
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": [NONE],
-        "script-src": [SELF, NONCE],
-        "style-src": [SELF, NONCE],
-        "img-src": [SELF, "data:"],
-        "font-src": [SELF],
-        "connect-src": [SELF],
-        "form-action": [SELF],
-        "base-uri": [NONE],
-        "frame-ancestors": [NONE],
-    }
-}
+CORS_ALLOW_HEADERS = browsers.CORS_ALLOW_HEADERS
+CORS_EXPOSE_HEADERS = browsers.CORS_EXPOSE_HEADERS
+CONTENT_SECURITY_POLICY = browsers.CONTENT_SECURITY_POLICY
 # Of the admin, the only pages with cookies. A session lasts a working day from its login on, and ends with the browser.
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 CSRF_COOKIE_HTTPONLY = SESSION_COOKIE_HTTPONLY = True
@@ -388,6 +374,18 @@ else:
 
 # Who hears of alarms, besides the log.
 ALARM_EMAILS = env.list("LUNAOS_ALARM_EMAILS", default=[])
+
+# -- Metrics ---------------------------------------------------------------------------------------------------------
+METRICS_TOKEN = env.str("LUNAOS_METRICS_TOKEN", default="")  # without one nobody is shown any
+METRICS_PORT = env.int("LUNAOS_METRICS_PORT", default=0)  # of a worker's own; web processes have /metrics
+if 0 < len(METRICS_TOKEN) < 32:
+    raise ImproperlyConfigured("LUNAOS_METRICS_TOKEN is shorter than 32 characters.")
+
+# -- Errors, for who uses Sentry -------------------------------------------------------------------------------------
+if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
+    from lunaos import sentry
+
+    sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default="production"))
 
 # -- Time and language -----------------------------------------------------------------------------------------------
 USE_TZ = True

@@ -42,6 +42,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("checkout/cancelled", web.CheckoutCancelledView.as_view(), name="checkout-cancelled"),
     path("portal", web.PortalLinkView.as_view(), name="portal"),
     path("health", web.HealthView.as_view()),
+    path("ready", web.ReadyView.as_view()),
+    path("metrics", web.MetricsView.as_view()),
     path("billing/webhook", WebhookView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),

@@ -20,7 +20,7 @@ from accounts.identity import user_of
 from apikeys import permissions
 from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
-from lunaos import database, origin
+from lunaos import database, metrics, origin
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
@@ -54,7 +54,8 @@ class RunConsumer(AsyncWebsocketConsumer):
         try:
             follower = Follower(await database.call(_run_of, self.scope), _after(self.scope))
             try:
-                await self._follow(follower)
+                with metrics.STREAMS.labels("websocket").track_inprogress():
+                    await self._follow(follower)
             finally:
                 follower.close()
         except Exception as e:

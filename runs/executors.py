@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
@@ -10,10 +11,11 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
-from lunaos import database, events, loop
+from lunaos import database, events, loop, tracing
 from lunaos.errors import LunaError, ServiceUnavailable
 from runs import leases, outcomes, services, texts
 from runs.models import Run
@@ -27,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 _live: dict[UUID, Recorder] = {}  # written by any thread, so it is copied before it is walked through
 _leaving: set["asyncio.Future[Run]"] = set()
+_stopping = threading.Event()
 _watching: dict[asyncio.AbstractEventLoop, "asyncio.Task[None]"] = {}
 
 
@@ -50,10 +53,16 @@ async def leave(grace_s: float) -> None:
 
     An agent's run ends as interrupted then, and a chain goes on in another worker.
     """
+    _stopping.set()
     await _ended(grace_s)
     for recorder in list(_live.values()):
         recorder.halt(Stop.LEAVING)
     await _ended(LAST_WORDS_S)
+
+
+def is_leaving() -> bool:
+    """Whether this process is about to stop."""
+    return _stopping.is_set()
 
 
 def cancel_soon(run: Run) -> None:
@@ -91,8 +100,10 @@ async def _run(recorder: Recorder, execute: Execute) -> None:
     _watch()
     if recorder.stop and recorder.attempt and task:  # told before there was a task: it is broken off at its first wait
         task.cancel()
+    structlog.contextvars.bind_contextvars(run_id=str(recorder.run_id))  # of this task alone
     try:
-        await execute(recorder)
+        with tracing.span("run", {"lunaos.run_id": str(recorder.run_id)}):
+            await execute(recorder)
     except Overtaken:
         recorder.stop = Stop.OVERTAKEN
     except asyncio.CancelledError:

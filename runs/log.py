@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from lunaos.redis import ResponseError, async_client
+from lunaos.redis import ResponseError, async_client, client
 
 # Appends only where the log still ends where the writer thinks (a compare-and-set), so that a writer learns of what a
 # crashed server has forgotten, and never for an execution that was taken over (the fence). Answers whether it did, and
@@ -28,6 +28,7 @@ _APPEND = """
     return {1, tonumber(ARGV[2])}
 """
 TAKEN_OVER = -1
+SAMPLE = 200  # logs that are weighed
 NO_ATTEMPT = 2**31  # higher than any
 
 Entry = tuple[int, bytes]
@@ -128,3 +129,17 @@ async def read(run_id: UUID, *, after: int = 0) -> list[Entry]:
         first = int(entry_id.split(b"-")[0]) - len(lines) + 1
         found += [(position, line) for position, line in enumerate(lines, first) if position > after]
     return found
+
+
+def size() -> tuple[int, int]:
+    """How many logs there are, and their bytes: exact up to SAMPLE of them, an estimate from so many beyond.
+
+    Raises:
+        RedisError: the server cannot be reached.
+    """
+    names = list(client().scan_iter(match="lunaos:events:*", count=1000, _type="stream"))
+    with client().pipeline(transaction=False) as pipeline:
+        for name in names[:SAMPLE]:
+            pipeline.memory_usage(name, samples=0)
+        weights = [weight or 0 for weight in pipeline.execute()]
+    return len(names), sum(weights) * len(names) // max(1, len(weights))

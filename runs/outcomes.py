@@ -12,7 +12,7 @@ import orjson
 from django.db import connection, transaction
 
 from billing import quota
-from lunaos import loop
+from lunaos import loop, metrics
 from lunaos.errors import LunaError
 from lunaos.redis import RedisError
 from runs import leases, log, texts
@@ -92,13 +92,19 @@ def finish(run: Run, outcome: Outcome) -> bool:
     Returns:
         False where somebody else had finished it: the first one counts, and the quota changes once.
     """
-    if outcome.produced:  # nothing to give back, and so one statement
-        return _write(run, outcome) is not None
-    with transaction.atomic():
-        written = _write(run, outcome)
-        if written and written[0] == Charge.RELEASED:
-            quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
+    written = _write(run, outcome) if outcome.produced else _write_and_release(run, outcome)
+    if written:
+        metrics.RUNS.labels("chain" if run.chain else "agent", str(outcome.status)).inc()
     return written is not None
+
+
+@transaction.atomic
+def _write_and_release(run: Run, outcome: Outcome) -> tuple[str, date] | None:
+    """Where something was produced there is nothing to give back, and `_write` is one statement."""
+    written = _write(run, outcome)
+    if written and written[0] == Charge.RELEASED:
+        quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
+    return written
 
 
 def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:

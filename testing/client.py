@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 PASSWORD = "correct horse 42 battery"
+METRICS_TOKEN = "planted-metrics-token-0123456789abcdef"
 
 Event = dict[str, Any]
 

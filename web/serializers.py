@@ -1,4 +1,4 @@
-"""The health report, for the schema."""
+"""The reports of health and readiness, for the schema."""
 
 from typing import Any
 
@@ -31,3 +31,14 @@ class HealthSerializer(serializers.Serializer[Any]):
     version = serializers.CharField()
     timestamp = serializers.DateTimeField()
     services = PartsSerializer()
+
+
+class ChecksSerializer(serializers.Serializer[Any]):
+    database = serializers.CharField(help_text="`ok`, `down`, or how many migrations are missing.")
+    cache = serializers.CharField()
+    process = serializers.ChoiceField(("ok", "stopping"))
+
+
+class ReadinessSerializer(serializers.Serializer[Any]):
+    ready = serializers.BooleanField()
+    checks = ChecksSerializer()

@@ -3,6 +3,7 @@
 import logging
 import time
 
+import orjson
 from celery import shared_task
 from celery.signals import worker_ready
 from django.contrib.sessions.backends.db import SessionStore
@@ -10,10 +11,11 @@ from django.contrib.sessions.backends.db import SessionStore
 from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
 from rag.models import IndexJob, JobStatus
-from runs import figures
+from runs import figures, log
 from runs.models import Run, Status
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
+EVENT_LOG_KEY = "lunaos:event-log-size"
 logger = logging.getLogger(__name__)
 
 
@@ -54,3 +56,10 @@ def note_backlogs() -> None:
     """Write down how many chains and index jobs wait for a worker."""
     figures.note_backlog("chains", Run.objects.filter(status=Status.QUEUED).count())
     figures.note_backlog("indexing", IndexJob.objects.filter(status=JobStatus.QUEUED).count())
+
+
+@shared_task
+def measure_event_log() -> None:
+    """Write down how much of Valkey the events of runs take."""
+    runs, size = log.size()
+    redis.client().set(EVENT_LOG_KEY, orjson.dumps({"runs": runs, "bytes": size}), ex=300)

@@ -4,6 +4,7 @@ import logging
 from functools import lru_cache
 from typing import Any
 
+from django.conf import settings
 from django.db import OperationalError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from drf_spectacular.generators import SchemaGenerator
@@ -16,12 +17,14 @@ from rest_framework.views import APIView
 from accounts.errors import MailTokenInvalid
 from billing import checkouts, portal_links, subscriptions
 from billing.throttles import Unthrottled
+from lunaos import metrics
 from lunaos.api import json
 from lunaos.api.exceptions import BadRequest, Forbidden
-from lunaos.errors import LunaError, NotFound
-from web import health, landing, status
+from lunaos.errors import LunaError, NotAuthenticated, NotFound
+from web import health, landing, readiness, status
+from web import metrics as figures
 from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
-from web.serializers import HealthSerializer
+from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,34 @@ class HealthView(APIView):
         """Check each part of the platform. 503 when a required one is down."""
         report, up = health.check()
         return Response(report, status=200 if up else 503)
+
+
+class ReadyView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = (Unthrottled,)
+
+    @extend_schema(operation_id="getReady", responses={200: ReadinessSerializer, 503: ReadinessSerializer}, auth=[])
+    def get(self, request: Request) -> Response:
+        """Tell whether this process may be sent requests now. 503 when it is stopping or lacks what it needs."""
+        report, ready = readiness.check()
+        return Response(report, status=200 if ready else 503)
+
+
+class MetricsView(APIView):
+    """For Prometheus, which shows the token of the settings; where there is none, there is nothing here."""
+
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+    throttle_classes = ()
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request) -> HttpResponse:
+        if not settings.METRICS_TOKEN:
+            raise NotFound()
+        if not metrics.allows(request.headers.get("Authorization", ""), settings.METRICS_TOKEN):
+            raise NotAuthenticated("Show the token: Authorization: Bearer <LUNAOS_METRICS_TOKEN>.")
+        return HttpResponse(figures.exposition(), content_type=metrics.CONTENT_TYPE_LATEST)
 
 
 class SchemaView(APIView):

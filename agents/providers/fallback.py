@@ -10,6 +10,7 @@ from django.conf import settings
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Block, Prompt, stream
+from lunaos import metrics, tracing
 
 FIRST_PAUSE_S = 0.2
 _jitter = random.SystemRandom()
@@ -47,14 +48,28 @@ async def _persistently(target: Target, prompt: Prompt) -> AsyncGenerator[Block,
     for attempt in range(settings.LLM_RETRIES + 1):
         came = False
         try:
-            async with aclosing(stream(target, prompt)) as blocks:
+            async with aclosing(_traced(target, prompt)) as blocks:
                 async for block in blocks:
                     came = True
                     yield block
             return
         except ProviderFailed as e:
+            metrics.PROVIDER_FAILURES.labels(target.provider.name, e.code).inc()
             if came:
                 raise
             if not e.retryable or attempt == settings.LLM_RETRIES:
                 raise NothingCame(e) from e
             await asyncio.sleep(FIRST_PAUSE_S * 2**attempt * _jitter.uniform(0.5, 1.5))
+
+
+async def _traced(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
+    """Each request to a provider is a span of its own, with what was counted and nothing that was said."""
+    asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
+    asked["gen_ai.request.model"] = target.model
+    with tracing.span(f"chat {target.model}", asked, kind="client", current=False) as note:
+        async with aclosing(stream(target, prompt)) as blocks:
+            async for block in blocks:
+                if block.tokens:
+                    counts = zip(("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"), block.tokens, strict=True)
+                    note(dict(counts))
+                yield block

@@ -1,7 +1,7 @@
 """`python -S health.py [SECONDS]`: is the process of this container well? The exit code says it.
 
-A web process answers /health; it is unwell while a required part is down. A worker touches its sign of life as long as
-it takes messages, and beat writes its schedule every three minutes: unwell is who has not for SECONDS (60; beat 600).
+A web process answers /ready; it is unwell while it lacks what it needs. A worker touches its sign of life as long as it
+takes messages, and beat writes its schedule every three minutes: unwell is who has not for SECONDS (60; beat 600).
 Starts nothing of the platform, since it is called every few seconds.
 """
 
@@ -19,7 +19,7 @@ def main(words: list[str]) -> None:
     sign = Path(os.environ["LUNAOS_SIGN_OF_LIFE"])
     role = sign.read_text() if sign.exists() else sys.exit("nothing was started here")
     if role == "web":
-        ask(f"http://127.0.0.1:{os.environ.get('PORT') or 8000}/health")
+        ask(f"http://127.0.0.1:{os.environ.get('PORT') or 8000}/ready")
         return
     schedules = Path(os.environ["LUNAOS_HOME"]).glob("beat-schedule*") if role == "beat" else ()
     silent_s = time.time() - max(file.stat().st_mtime for file in (sign, *schedules))

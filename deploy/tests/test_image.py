@@ -233,7 +233,7 @@ def test_a_worker_gives_signs_of_life(installation: Installation) -> None:
 def test_kubernetes_finds_a_web_process_alive_by_its_own_address(installation: Installation) -> None:
     """The kubelet names the pod's address as host, which nobody has allowed; liveness must not need a database."""
     paths = set(re.findall(r"path: (/[^,]*),", (ROOT / "deploy/kubernetes/base/web.yaml").read_text()))
-    assert paths == {"/health", "/static/web/favicon.svg"}
+    assert paths == {"/ready", "/static/web/favicon.svg"}
     for path in paths:
         url = f"http://{WEBS[0]}:{installation.web_port}{path}"
         assert httpx.get(url, headers={"Host": f"10.1.2.3:{installation.web_port}"}).status_code == 200

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
+from lunaos import metrics
 from lunaos.api import json
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
@@ -90,6 +91,8 @@ class EventStreamResponse(StreamingHttpResponse):
 
     async def _body(self) -> AsyncIterator[bytes]:
         ended = False
+        streams = metrics.STREAMS.labels("sse")
+        streams.inc()
         try:
             while self._batch is not None:
                 # the server sends the headers with the first bytes only, so silence begins with a comment
@@ -101,6 +104,7 @@ class EventStreamResponse(StreamingHttpResponse):
             error = translate(e)  # without an id: it is this reading that fails, and may be tried again
             yield b"data: %b\n\n" % json.dumps({"type": "error", "error": str(error), "code": error.code})
         finally:
+            streams.dec()
             self._reader.close()
             if not ended and self._on_leave:
                 self._on_leave()

@@ -3,11 +3,15 @@
 import json
 import subprocess
 import sys
+import uuid
 from typing import Any
 
 import pytest
+import structlog
 
 from lunaos.logs import redact_text
+from runs import executors
+from runs.recorder import Recorder
 from testing.client import Api
 from testing.servers import ROOT, environment
 
@@ -92,3 +96,16 @@ def test_the_request_id_is_on_the_line_of_the_request(api: Api, alice: Any, fold
     api.get("/auth/me", headers={**api.as_(alice), "X-Request-Id": "find-me-in-the-log"})
     lines = [json.loads(line) for line in (folder / "web.log").read_text().split("\n") if "find-me-in-the-log" in line]
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [("GET", "/auth/me", 200)]
+
+
+def test_what_a_run_says_has_its_id_and_the_request_s(database: None) -> None:
+    """Wherever it is executed: the web process or a worker, whose lines take the request's id from the task."""
+    run_id, found = uuid.uuid4(), dict[str, Any]()
+
+    async def execute(recorder: Recorder) -> None:
+        found.update(structlog.contextvars.get_contextvars())
+
+    with structlog.contextvars.bound_contextvars(request_id="r-1"):
+        executors.submit(Recorder(run_id), execute).result(10)
+        assert "run_id" not in structlog.contextvars.get_contextvars()
+    assert (found["request_id"], found["run_id"]) == ("r-1", str(run_id))

@@ -16,6 +16,7 @@ from testing.upstream import Upstream
 
 PATHS = {
     "/health": {"get"},
+    "/ready": {"get"},
     "/auth/signup": {"post"},
     "/auth/login": {"post"},
     "/auth/logout": {"post"},

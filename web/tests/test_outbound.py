@@ -25,7 +25,21 @@ from testing.upstream import Upstream
 # Packages that can open a connection to somewhere. A module that needs one is to be named below, with what for.
 CLIENTS = {
     *("aiohttp", "anymail", "asyncio.open_connection", "boto3", "djstripe", "ftplib", "grpc", "http.client", "httpx"),
-    *("httpx2", "imaplib", "openai", "poplib", "pycurl", "requests", "smtplib", "socket", "ssl", "stripe", "telnetlib"),
+    *(
+        "httpx2",
+        "imaplib",
+        "openai",
+        "opentelemetry.exporter",
+        "poplib",
+        "pycurl",
+        "requests",
+        "sentry_sdk",
+        "smtplib",
+        "socket",
+        "ssl",
+        "stripe",
+        "telnetlib",
+    ),
     *("urllib.request", "urllib3", "websockets", "xmlrpc"),
 }
 MEANT_TO = {
@@ -35,6 +49,8 @@ MEANT_TO = {
     "*/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
     "web/health.py": {"socket"},  # whether the servers that settings name accept connections
     "lunaos/embedded/*": {"socket", "urllib.request"},  # the servers that make up starts, on the loopback
+    "lunaos/spans.py": {"opentelemetry.exporter"},  # the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
+    "lunaos/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names
     "billing/*": {"djstripe", "requests", "stripe"},  # payments
 }
 OUR_APPS = ("lunaos", "accounts", "billing", "apikeys", "runs", "rag", "agents", "chains", "web")
@@ -173,7 +189,10 @@ BODY = {
 }
 ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key")) for route in routes.everything())
 CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/portal", "/billing/webhook")
-PAGES = [("GET", path) for path in ("/", "/status", "/health", "/openapi.json", "/docs", "/nowhere", *CHECKOUT_PAGES)]
+PAGES = [
+    ("GET", path)
+    for path in ("/", "/status", "/health", "/ready", "/metrics", "/openapi.json", "/docs", "/nowhere", *CHECKOUT_PAGES)
+]
 REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]
 
 

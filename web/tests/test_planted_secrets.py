@@ -83,6 +83,7 @@ def planted() -> Planted:
         "mail key": "re_1",
         "Stripe key": "sk_test_",
         "Stripe webhook secret": "whsec_",
+        "metrics token": "",
     }
     found = {kind: made_up(prefix) for kind, prefix in kinds.items()}
     found["Django's secret key"] += made_up()
@@ -104,6 +105,7 @@ def environment_of(planted: Planted, upstream: Upstream, stripe: Double, folder:
         "STRIPE_WEBHOOK_SECRETS": kept["Stripe webhook secret"],
         "STRIPE_API_HOST": stripe.url,
         "LUNAOS_MAIL_FOLDER": str(folder / "mail"),
+        "LUNAOS_METRICS_TOKEN": kept["metrics token"],
         "LUNAOS_LOG_LEVEL": "DEBUG",
         "LLM_RETRIES": "1",
     }
@@ -310,6 +312,9 @@ def knock_with_garbage(api: Api, planted: Planted, token: str) -> None:
     for authorization in (f"Bearer {key}", f"Bearer {token}x", f"Basic {key}", f"bearer {kept['password']}", key):
         planted.hear(api.get("/auth/me", headers={"Authorization": authorization}))
     planted.hear(api.get(f"/nowhere/{stray}"), mine=stray)  # in its URL
+    for token_shown, status in ((kept["metrics token"], 200), (kept["password"], 401)):
+        shown = planted.hear(api.get("/metrics", headers={"Authorization": f"Bearer {token_shown}"}))
+        assert shown.status_code == status
     planted.hear(api.get("/health", headers={"Host": stray, "Cookie": f"sessionid={key}"}))
     planted.hear(api.post("/agents/execute", content=stray, headers={"Authorization": f"Bearer {token}"}))
 

@@ -1,0 +1,141 @@
+"""What this process counts and measures, for Prometheus; labels take few values only, and none that a client chooses.
+
+A web process shows its figures at /metrics (`web.metrics` adds what all share), a worker at a port of its own.
+"""
+
+import hmac
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+
+__all__ = ("CONTENT_TYPE_LATEST", "REGISTRY", "allows", "answered", "exposition", "request", "serve")
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+FIRST_CHUNK_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
+GAP_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+LAG_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 21600)
+
+logger = logging.getLogger(__name__)
+
+REGISTRY = CollectorRegistry()
+ProcessCollector(registry=REGISTRY)
+_REQUESTS = Counter(
+    "lunaos_http_requests_total", "Requests whose response has begun.", ("method", "route", "status"), registry=REGISTRY
+)
+_REQUEST_SECONDS = Histogram(
+    "lunaos_http_request_seconds",
+    "From a request to the beginning of its response; of a stream that is the provider's first byte.",
+    ("route",),
+    buckets=REQUEST_S,
+    registry=REGISTRY,
+)
+STREAMS = Gauge("lunaos_streams_active", "Clients that are being sent events.", ("transport",), registry=REGISTRY)
+FIRST_CHUNK = Histogram(
+    "lunaos_first_chunk_seconds",
+    "From the request, in a chain from the step's beginning, to the first piece of the answer.",
+    ("provider",),
+    buckets=FIRST_CHUNK_S,
+    registry=REGISTRY,
+)
+CHUNK_GAP = Histogram(
+    "lunaos_chunk_gap_seconds",
+    "Between two reads that brought pieces of one answer.",
+    ("provider",),
+    buckets=GAP_S,
+    registry=REGISTRY,
+)
+PROVIDER_FAILURES = Counter(
+    "lunaos_provider_failures_total",
+    "Requests to a provider that failed, those that were tried again included.",
+    ("provider", "code"),
+    registry=REGISTRY,
+)
+_TOKENS = Counter(
+    "lunaos_tokens_total", "Tokens of answers that have ended.", ("provider", "agent", "kind"), registry=REGISTRY
+)
+_COST = Counter(
+    "lunaos_cost_usd_total", "What they cost us: without users' own keys.", ("provider", "agent"), registry=REGISTRY
+)
+RUNS = Counter("lunaos_runs_total", "Runs that this process has ended.", ("kind", "status"), registry=REGISTRY)
+QUOTA_REFUSALS = Counter(
+    "lunaos_quota_refusals_total", "Executions refused since the month is used up.", ("tier",), registry=REGISTRY
+)
+WEBHOOK_LAG = Histogram(
+    "lunaos_webhook_lag_seconds",
+    "From the making of Stripe's event until it was handled.",
+    ("kind",),
+    buckets=LAG_S,
+    registry=REGISTRY,
+)
+
+
+def request(*, method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request.
+
+    Args:
+        route: its template, never its path.
+    """
+    _REQUESTS.labels(method if method in METHODS else "other", route, str(status)).inc()
+    _REQUEST_SECONDS.labels(route).observe(seconds)
+
+
+def answered(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd: Decimal) -> None:
+    """Count what an answer took, once it has ended.
+
+    Args:
+        tokens: input and output.
+        cost_usd: ours; 0 on a user's own key.
+    """
+    for kind, count in zip(("input", "output"), tokens, strict=True):
+        _TOKENS.labels(provider, agent, kind).inc(count)
+    _COST.labels(provider, agent).inc(float(cost_usd))
+
+
+def exposition() -> bytes:
+    """All of it, as Prometheus reads it; of CONTENT_TYPE_LATEST."""
+    return generate_latest(REGISTRY)
+
+
+def allows(authorization: str, token: str) -> bool:
+    """Whether a request's Authorization header holds the token; one that is empty opens nothing."""
+    return bool(token) and hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Quiet(WSGIRequestHandler):
+    timeout = 5
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        """A scrape is nothing to tell."""
+
+
+def serve(address: str, port: int, token: str) -> None:
+    """Answer scrapes of this process in a thread; a port that cannot be had costs the figures, not the process."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] != "/metrics":
+            start_response("404 Not Found", [])
+            return []
+        if not allows(environ.get("HTTP_AUTHORIZATION", ""), token):
+            start_response("401 Unauthorized", [("WWW-Authenticate", "Bearer")])
+            return []
+        start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
+        return [exposition()]
+
+    try:
+        server = make_server(address, port, application, _Server, _Quiet)
+    except OSError:
+        logger.exception("There are no metrics of this process: port %d cannot be had", port)
+        return
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

@@ -1,0 +1,101 @@
+"""Figures that all processes share, read when Prometheus asks: what waits, the event log, the last sign of life."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import orjson
+from prometheus_client import CollectorRegistry, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from lunaos import __version__, metrics, redis
+from lunaos.snapshot import Snapshot
+from web import parts
+from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
+
+JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the others have rows
+WAITING = """
+    SELECT 'chains', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
+    FROM runs_run WHERE status = 'queued'
+    UNION ALL
+    SELECT 'indexing', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float
+    FROM rag_indexjob WHERE status = 'queued'
+"""
+
+
+def _database() -> dict[str, Any]:
+    return {"waiting": {queue: (length, oldest_s) for queue, length, oldest_s in parts.query(WAITING)}}
+
+
+def _cache() -> dict[str, Any]:
+    with redis.client().pipeline(transaction=False) as pipeline:
+        pipeline.llen(JOBS)
+        pipeline.lindex(JOBS, -1)
+        pipeline.mget(HEARTBEAT_KEY, EVENT_LOG_KEY)
+        pipeline.info("memory")
+        length, oldest, (heartbeat, event_log), memory = pipeline.execute()
+    return {
+        "waiting": {JOBS: (length, _age_s(oldest))},
+        "heartbeat": heartbeat and float(heartbeat),
+        "event_log": event_log and orjson.loads(event_log),
+        "memory": {"used": memory["used_memory"], "limit": memory["maxmemory"]},
+    }
+
+
+def _age_s(message: bytes | None) -> float:
+    """Of a message in the queue, by the time that `lunaos.celery` writes on it."""
+    with suppress(ValueError, KeyError, TypeError):
+        return max(0.0, time.time() - float(orjson.loads(message or b"")["headers"]["sent_at"]))
+    return 0.0
+
+
+CHECKS: dict[str, parts.Check] = {"database": _database, "cache": _cache}
+facts = Snapshot(lambda: parts.examine(CHECKS))
+
+
+class SharedFacts(Collector):
+    """Every web process tells them, with the same values; a part that is down costs its own figures only."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Two round trips at the most, a snapshot otherwise; within `parts.LIMIT_S` in any case."""
+        found = facts()
+        cache = found["cache"]
+        up = {name: int(part["status"] == "ok") for name, part in found.items()}
+        waiting = found["database"].get("waiting", {}) | cache.get("waiting", {})
+        lengths, ages = ({queue: each[n] for queue, each in waiting.items()} for n in (0, 1))
+        log = cache.get("event_log") or {}
+        yield _by("version", "lunaos_build_info", "The version that answers.", {__version__: 1})
+        yield _by("part", "lunaos_dependency_up", "Whether PostgreSQL and Valkey answer.", up)
+        yield _by("queue", "lunaos_queue_length", "Jobs that no worker has taken yet.", lengths)
+        yield _by("queue", "lunaos_queue_oldest_seconds", "How long the oldest of them has waited.", ages)
+        yield _by("kind", "lunaos_valkey_memory_bytes", "Used, and the limit (0: none).", cache.get("memory", {}))
+        yield _one(
+            "lunaos_worker_heartbeat_timestamp_seconds", "When beat's last job was done.", cache.get("heartbeat")
+        )
+        yield _one("lunaos_event_log_runs", "Runs whose events Valkey holds.", log.get("runs"))
+        yield _one("lunaos_event_log_bytes", "What they take there, by a sample.", log.get("bytes"))
+
+
+def _by(label: str, name: str, documentation: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _one(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, documentation)
+    if value is not None:
+        family.add_metric([], value)
+    return family
+
+
+_SHARED = CollectorRegistry()
+_SHARED.register(SharedFacts())
+
+
+def exposition() -> bytes:
+    """This process's own figures and those that all share, as Prometheus reads them."""
+    return metrics.exposition() + generate_latest(_SHARED)

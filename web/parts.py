@@ -1,0 +1,68 @@
+"""Real checks of the parts the platform stands on: side by side, each with a time limit."""
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, connection
+
+LIMIT_S = 1.0
+Check = Callable[[], dict[str, Any] | None]
+
+# More threads than checks that come together: what hangs holds up few others, and the time limit still answers.
+_pool = ThreadPoolExecutor(max_workers=12, thread_name_prefix="parts")
+
+
+class Degraded(Exception):
+    """The part answers, but not as it should; its text is shown, and what else there is to say."""
+
+    def __init__(self, detail: str, figures: dict[str, Any] | None = None) -> None:
+        super().__init__(detail)
+        self.figures = figures or {}
+
+
+def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
+    """Do checks at the same time.
+
+    Args:
+        checks: each returns further figures, or raises: `Degraded`, or whatever a driver does.
+
+    Returns:
+        `status` (ok, degraded, down), `latencyMs`, perhaps `detail`, and the figures, for each check.
+    """
+    futures = {name: _pool.submit(_measure, check) for name, check in checks.items()}
+    wait(futures.values(), timeout=LIMIT_S)
+    return {name: _result(future) for name, future in futures.items()}
+
+
+def query(sql: str) -> Any:
+    """All rows, over the thread's kept connection; one gone stale with the server's restart gets a second chance."""
+    try:
+        return _fetch(sql)
+    except (OperationalError, InterfaceError):
+        connection.close()
+        return _fetch(sql)
+
+
+def _fetch(sql: str) -> Any:
+    with connection.cursor() as cursor:
+        return cursor.execute(sql).fetchall()
+
+
+def _measure(check: Check) -> dict[str, Any]:
+    started, status, detail = time.perf_counter(), "ok", dict[str, Any]()
+    try:
+        detail = check() or {}
+    except Degraded as e:
+        status, detail = "degraded", {"detail": str(e), **e.figures}
+    except Exception as e:  # whatever a driver raises; only the kind is shown, its text may name hosts
+        status, detail = "down", {"detail": type(e).__name__}
+    return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1), **detail}
+
+
+def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
+    if future.done():
+        return future.result()
+    future.cancel()
+    return {"status": "down", "latencyMs": LIMIT_S * 1000, "detail": "timeout"}

@@ -1,0 +1,64 @@
+"""May this process be sent requests now? Less than health: nothing of models and workers, which replicas share."""
+
+from functools import cache
+from importlib.util import find_spec
+from pkgutil import iter_modules
+from typing import Any
+
+from django.apps import apps
+from django.core.cache import cache as valkey
+from django.db import connection
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
+
+from runs import executors
+from web import parts
+from web.parts import Check, Degraded
+
+_migrated = False  # what is applied stays so, as long as this process lives
+
+
+@cache
+def _migrations() -> frozenset[tuple[str, str]]:
+    """All that this version has, by app and name; to load them, as Django does, takes more than a probe may."""
+    found = set()
+    for label in (config.label for config in apps.get_app_configs()):
+        module, _ = MigrationLoader.migrations_module(label)
+        spec = find_spec(module) if module else None
+        names = iter_modules(spec.submodule_search_locations) if spec else ()
+        found |= {(label, each.name) for each in names if each.name[0] not in "_~"}
+    return frozenset(found)
+
+
+def _database() -> None:
+    """Reached, and no migration missing: a newer version's may be there already, and do no harm."""
+    global _migrated
+    if _migrated:
+        parts.query("SELECT 1")
+    elif missing := _migrations() - MigrationRecorder(connection).applied_migrations().keys():
+        raise Degraded(f"migrations missing: {len(missing)}")
+    else:
+        _migrated = True
+
+
+def _cache() -> None:
+    valkey.get("health")
+
+
+CHECKS: dict[str, Check] = {"database": _database, "cache": _cache}
+
+
+def check() -> tuple[dict[str, Any], bool]:
+    """Look, within `parts.LIMIT_S`.
+
+    Returns:
+        A report without host names or secrets, and whether all is well.
+    """
+    checks = {name: _word(part) for name, part in parts.examine(CHECKS).items()}
+    checks["process"] = "stopping" if executors.is_leaving() else "ok"
+    ready = set(checks.values()) == {"ok"}
+    return {"ready": ready, "checks": checks}, ready
+
+
+def _word(part: dict[str, Any]) -> str:
+    return str(part.get("detail", part["status"])) if part["status"] == "degraded" else str(part["status"])
