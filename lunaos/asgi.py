@@ -37,11 +37,9 @@ class SharedThreadsHandler(ASGIHandler):
 
     Attributes:
         under_way: the requests that have not got all of their answer yet.
-        leaving: whether this process is about to stop, so that nobody should ask on the same connection again.
     """
 
     under_way: ClassVar[set["asyncio.Task[None]"]] = set()
-    leaving: ClassVar[bool] = False
 
     threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
     hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
@@ -57,7 +55,7 @@ class SharedThreadsHandler(ASGIHandler):
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not self.leaving:
+            if not executors.is_leaving():
                 task.cancel()
             raise
 
@@ -66,10 +64,10 @@ class SharedThreadsHandler(ASGIHandler):
             await self.handle(scope, receive, self._parting(send))
 
     def _parting(self, send: Any) -> Any:
-        """A `send` that says farewell with what it answers once this process is leaving."""
+        """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""
 
         async def sending(message: Any) -> None:
-            if self.leaving and message["type"] == "http.response.start":
+            if executors.is_leaving() and message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], (b"Connection", b"close")]}
             await send(message)
 
@@ -85,7 +83,7 @@ class SharedThreadsHandler(ASGIHandler):
 
 def leave() -> "Deferred[None]":
     """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
-    SharedThreadsHandler.leaving = True
+    executors.begin_to_leave()
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
             cast(Any, port).doRead()  # whoever is in the queue of the socket would be reset with it

@@ -53,11 +53,16 @@ async def leave(grace_s: float) -> None:
 
     An agent's run ends as interrupted then, and a chain goes on in another worker.
     """
-    _stopping.set()
+    begin_to_leave()
     await _ended(grace_s)
     for recorder in list(_live.values()):
         recorder.halt(Stop.LEAVING)
     await _ended(LAST_WORDS_S)
+
+
+def begin_to_leave() -> None:
+    """Be known as a process that is about to stop, which still ends what it has begun."""
+    _stopping.set()
 
 
 def is_leaving() -> bool:

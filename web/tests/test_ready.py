@@ -70,8 +70,9 @@ def test_a_process_that_stops_says_so_to_who_is_connected(
                 pieces = response.iter_text()
                 assert next(pieces)
                 web.send_signal(signal.SIGTERM)
-                assert until(lambda: probe.get("/ready").status_code == 503, 10)
-                assert probe.get("/ready").json()["data"]["checks"] == {**WELL, "process": "stopping"}
+                told = next(each for each in iter(lambda: probe.get("/ready"), None) if each.status_code == 503)
+                assert told.json()["data"]["checks"] == {**WELL, "process": "stopping"}
+                assert told.headers["Connection"] == "close"
                 assert not answers(f"{url}/ready")  # whoever connects anew finds another process
                 upstream.go_on.set()
                 assert "done" in "".join(pieces)
