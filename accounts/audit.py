@@ -66,6 +66,7 @@ class Action(StrEnum):
     ADMIN_ADDED = "admin.added"
     ADMIN_CHANGED = "admin.changed"
     ADMIN_DELETED = "admin.deleted"
+    ADMIN_EXPORTED = "admin.exported"
     PROVIDER_KEY_SET = "provider_key.set"
     PROVIDER_KEY_REMOVED = "provider_key.removed"
 
