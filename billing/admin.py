@@ -44,6 +44,7 @@ class MonthlyUsageAdmin(ExportedAdmin, ReadOnlyAdmin):
     list_select_related = ("user",)
     list_filter = ("month",)
     search_fields = ("user__email",)
+    search_help_text = "A user's e-mail address."
     ordering = ("-month", "-executions")
     export_columns = ("user_id", "user__email", "month", "executions", "chains", "told_percent")
 
@@ -189,6 +190,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "kind", "customer_id", "made_at", "handled_at")
     list_filter = ("kind",)
     search_fields = ("id", "customer_id")
+    search_help_text = "An id of Stripe's: the event's or the customer's."
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:

@@ -62,7 +62,7 @@ class AgentFilter(admin.SimpleListFilter):
 
 @admin.register(Run)
 class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
-    list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost_usd", "id")
+    list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost")
     list_filter = ("status", ProviderFilter, "own_key", AgentFilter)
     date_hierarchy = "created_at"
     list_select_related = ("user",)
@@ -104,6 +104,10 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     @admin.display(description="agent or chain")
     def what(self, run: Run) -> str:
         return run.chain or run.agent
+
+    @admin.display(description="cost, USD", ordering="cost_usd")
+    def cost(self, run: Run) -> str:
+        return f"{run.cost_usd:.4f}"
 
     @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:

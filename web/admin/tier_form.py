@@ -21,7 +21,7 @@ class TierForm(forms.Form):
 
     button = "Set tier"
     tier = forms.ChoiceField(
-        choices=lambda: [(name, name) for name in tiers.names()],
+        choices=lambda: [("", "Choose one"), *((name, name) for name in tiers.names())],
         widget=UnfoldAdminSelectWidget,
         help_text=f"The {tiers.FREE} one takes back all that was granted.",
     )

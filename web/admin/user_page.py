@@ -99,7 +99,7 @@ def _trail(user: User) -> Panel:
             _link("accounts_auditevent", event.pk, _time(event.at)),
             event.action,
             _by(user, event),
-            ", ".join(f"{name}: {value}" for name, value in event.details.items()),
+            ", ".join(f"{name}: {value}" for name, value in event.details.items() if value not in (None, "")),
         )
         for event in mine[:SHOWN]
     ]

@@ -12,8 +12,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Count, DecimalField, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, Greatest
-from django.http import HttpRequest, HttpResponseRedirect
-from django.http.response import HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.formats import date_format
 from unfold.decorators import display
 
@@ -154,9 +153,11 @@ class UserAdmin(AccountAdmin):
     def has_revoke_keys_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apikeys.revoke_apikey")
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponseBase | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[User], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         """Back to the user's page, where the action was chosen there."""
-        response = super().response_action(request, queryset)
+        response = super().response_action(request, queryset, *args, **kwargs)
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if isinstance(response, HttpResponseRedirect) and BACK in request.POST and selected:
             return HttpResponseRedirect(page_of(self.opts, selected))

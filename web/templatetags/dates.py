@@ -22,8 +22,7 @@ def known_dates(shown: ChangeList) -> dict[str, Any]:
     span = _span(shown)
     if span is None:
         return {"show": False}
-    first, last = span
-    links = [(when, _link(shown, when)) for when in below(chosen, first, last)]
+    links = [(when, _link(shown, when)) for when in _worth_choosing(chosen, *span)]
     choices = [{"title": _title(when), "link": "" if when == chosen else link} for when, link in links]
     return {"show": True, "back": _back(shown, chosen), "choices": choices}
 
@@ -40,6 +39,14 @@ def below(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, .
     ranges = (range(begin[0], end[0] + 1), range(1, 13), range(1, _days(chosen) + 1))
     next_ones = [(*chosen, n) for n in ranges[len(chosen)]]
     return [each for each in next_ones if begin[: len(each)] <= each <= end[: len(each)]]
+
+
+def _worth_choosing(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+    """Down to where there is more than one: a single year shows its months."""
+    found = below(chosen, first, last)
+    while len(found) == 1 and len(found[0]) < len(PARTS):
+        found = below(found[0], first, last)
+    return found
 
 
 def _chosen(shown: ChangeList) -> tuple[int, ...]:

@@ -44,10 +44,8 @@ def test_it_works(staff_client: Client, alice: Any) -> None:
         ran(alice, moment)
     years = links(staff_client, "status__exact=succeeded")
     assert list(years) == ["2025", "2026"]
-    months = links(staff_client, years["2026"])
-    assert list(months) == ["All dates", "January 2026"]
-    days = links(staff_client, months["January 2026"])
-    assert list(days) == ["2026", "January 1", "January 2"]
+    days = links(staff_client, years["2026"])  # it has one month
+    assert list(days) == ["All dates", "January 1", "January 2"]
     assert list(links(staff_client, days["January 2"])) == ["January 2026"]
     assert "status__exact=succeeded" in days["January 2"]
     assert b"1 Jan" not in staff_client.get(f"/admin/runs/run/?{days['January 1']}").content
