@@ -15,14 +15,14 @@ from django.test.utils import setup_databases, teardown_databases
 
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
-from testing.browser import browser_page
+from testing.browser import browser_page, chromium
 from testing.client import METRICS_TOKEN, PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
 
 Cast = Callable[..., Any]
-__all__ = ("browser_page",)
+__all__ = ("browser_page", "chromium")
 
 
 @pytest.fixture(scope="session")

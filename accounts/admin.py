@@ -7,15 +7,17 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.paginator import InfinitePaginator
 
-from accounts import audit, audit_export, erasure, lockout, passwords, second_factor, sessions, suspension
+from accounts import audit, erasure, lockout, passwords, second_factor, sessions, suspension
 from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.confirmation import confirmed
+from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
 from accounts.models import AuditEvent, User
 
@@ -30,7 +32,7 @@ class AccountCreationForm(UserCreationForm):
 
 
 @admin.register(User)
-class AccountAdmin(AuditedAdmin, UserAdmin):
+class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
 
     form = UserChangeForm
@@ -186,15 +188,21 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnlyAdmin):
+class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
     """Read, filtered and exported; the database would refuse anything else."""
 
     list_display = ("id", "at", "action", "actor", "subject", "address", "details")
-    list_filter = (ActionFilter, "at")
+    list_filter = (ActionFilter,)
+    date_hierarchy = "at"
     list_select_related = ("origin",)
+    paginator = InfinitePaginator
+    list_disable_select_all = True
     search_fields = ("request_id",)
     search_help_text = "A user's id or e-mail address, a request id, or a client's address."
-    actions = ("export",)
+    export_columns = (
+        *("id", "at", "action", "actor_id", "subject_id", "request_id", "origin__address", "origin__user_agent"),
+        *("details", "hash"),
+    )
     fields = readonly_fields = (
         *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "details"),
         *("previous_hash", "hash"),
@@ -224,8 +232,3 @@ class AuditEventAdmin(ReadOnlyAdmin):
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:
         return audit.origin_of(event).user_agent
-
-    @admin.action(description="Export as CSV", permissions=["view"])
-    def export(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> StreamingHttpResponse:
-        headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-        return StreamingHttpResponse(audit_export.lines(queryset), content_type="text/csv", headers=headers)

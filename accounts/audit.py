@@ -67,6 +67,7 @@ class Action(StrEnum):
     ADMIN_CHANGED = "admin.changed"
     ADMIN_DELETED = "admin.deleted"
     ADMIN_WENT_BACK = "admin.went_back"
+    ADMIN_EXPORTED = "admin.exported"
     AGENT_TRIED = "agent.tried"
     PROVIDER_KEY_SET = "provider_key.set"
     PROVIDER_KEY_REMOVED = "provider_key.removed"

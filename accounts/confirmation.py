@@ -5,41 +5,59 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import quote
 from django.db.models import QuerySet
+from django.db.models.options import Options
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
-Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
+Action = Callable[..., HttpResponse | None]
 SHOWN = 20
+BACK = "back_to_page"  # in a form that was sent from an object's own page
 
 
-def confirmed(question: str, *, consequence: str) -> Callable[[Action], Action]:
+def confirmed(question: str, *, consequence: str, form: type[Form] | None = None) -> Callable[[Action], Action]:
     """Have an action asked for a second time, with a list of what it is about.
 
     Args:
         question: the page's title.
         consequence: what will be so afterwards.
+        form: what has to be filled in; the action is called with what came of it, as `cleaned`.
     """
 
     def decorate(action: Action) -> Action:
         @wraps(action)
         def ask(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> HttpResponse | None:
-            if "confirmed" in request.POST:
-                return action(page, request, chosen)
-            context = {
-                **page.admin_site.each_context(request),
-                "title": question,
-                "consequence": consequence,
-                "opts": page.opts,
-                "action": action.__name__,
-                "checkbox": ACTION_CHECKBOX_NAME,
-                "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
-                "across": request.POST.get("select_across", "0"),
-                "count": chosen.count(),
-                "chosen": chosen[:SHOWN],
-            }
-            return TemplateResponse(request, "admin/confirmation.html", context)
+            sent = "confirmed" in request.POST
+            asked = form(request.POST if sent else None) if form else None
+            if sent and (asked is None or asked.is_valid()):
+                return action(page, request, chosen, **({"cleaned": asked.cleaned_data} if asked else {}))
+            context = _context(page, request, chosen) | {"title": question, "consequence": consequence, "form": asked}
+            return TemplateResponse(request, "admin/confirmation.html", context | {"action": action.__name__})
 
         return ask
 
     return decorate
+
+
+def _context(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> dict[str, Any]:
+    selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    back = BACK in request.POST
+    return {
+        **page.admin_site.each_context(request),
+        "opts": page.opts,
+        "checkbox": ACTION_CHECKBOX_NAME,
+        "selected": selected,
+        "across": request.POST.get("select_across", "0"),
+        "count": chosen.count(),
+        "chosen": chosen[:SHOWN],
+        "back": BACK if back else "",
+        "way_back": page_of(page.opts, selected) if back else request.get_full_path(),
+    }
+
+
+def page_of(opts: Options, selected: list[str]) -> str:
+    """The page of the one object that was chosen."""
+    return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(selected[0])])

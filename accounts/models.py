@@ -70,6 +70,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             ("disable_user", "Can disable and enable accounts"),
             ("end_sessions_of_user", "Can end a user's sessions"),
             ("send_reset_to_user", "Can send a password reset"),
+            ("export_lists", "Can export the lists that they may see"),
         )
 
     def __str__(self) -> str:

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.audited import ReadOnlyAdmin
+from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
 from apikeys import services
 from apikeys.models import ApiKey
@@ -23,14 +24,20 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnlyAdmin):
+class ApiKeyAdmin(ExportedAdmin, ReadOnlyAdmin):
     list_display = ("prefix", "name", "user", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
     list_select_related = ("user",)
-    list_filter = (StateFilter, "created_at")
+    list_filter = (StateFilter,)
+    date_hierarchy = "created_at"
     search_fields = ("prefix", "user__email")
     search_help_text = "A key's beginning or its owner's e-mail address."
     actions = ("revoke",)
     exclude = ("digest",)
+    export_order = ("-created_at", "-pk")
+    export_columns = (
+        *("id", "prefix", "name", "user_id", "user__email", "scopes"),
+        *("created_at", "last_used_at", "expires_at", "revoked_at"),
+    )
     readonly_fields = ("networks",)
 
     @admin.display(description="used from")

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -20,12 +21,16 @@ from benchmarks import processes
 
 TIMES = 9
 DAYS = 60
+NOW = datetime.now(UTC)
 PAGES = {
     "dashboard, 24 hours": "/admin/?range=24h",
     "dashboard, 7 days": "/admin/?range=7d",
     "dashboard, 30 days": "/admin/?range=30d",
     "list of users": "/admin/accounts/user/",
     "list of runs": "/admin/runs/run/",
+    "failed runs of a month": f"/admin/runs/run/?status__exact=failed&{NOW:created_at__year=%Y&created_at__month=%m}",
+    "runs of one user, found by address": "/admin/runs/run/?q=user-4990@",
+    "runs of an address that all share": "/admin/runs/run/?q=example.com",
 }
 MAKE_USERS = """
     INSERT INTO accounts_user

@@ -1,7 +1,7 @@
 """Tiers, usage, grants, and what Stripe said, for staff: a tier's figures count within seconds, everywhere."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import ValidationError
@@ -14,6 +14,7 @@ from djstripe import models as stripe_tables
 from djstripe.models import Invoice, Subscription
 
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
+from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
 from billing import mirror, services, standing
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
@@ -38,12 +39,14 @@ class TierAdmin(AuditedAdmin):
 
 
 @admin.register(MonthlyUsage)
-class MonthlyUsageAdmin(ReadOnlyAdmin):
+class MonthlyUsageAdmin(ExportedAdmin, ReadOnlyAdmin):
     list_display = ("user", "month", "executions", "chains", "told_percent")
     list_select_related = ("user",)
     list_filter = ("month",)
     search_fields = ("user__email",)
+    search_help_text = "A user's e-mail address."
     ordering = ("-month", "-executions")
+    export_columns = ("user_id", "user__email", "month", "executions", "chains", "told_percent")
 
 
 class GrantForm(ModelForm):
@@ -55,16 +58,21 @@ class GrantForm(ModelForm):
 
 
 @admin.register(Grant)
-class GrantAdmin(AuditedAdmin):
+class GrantAdmin(ExportedAdmin, AuditedAdmin):
     """Made, and ended with all of a user's others; never rewritten."""
 
     form = GrantForm
     list_display = ("user", "tier", "until", "reason", "granted_by", "created_at", "ended_at")
     list_select_related = ("user", "tier", "granted_by")
     list_filter = ("tier",)
+    date_hierarchy = "created_at"
     search_fields = ("user__email", "reason")
+    search_help_text = "A user's e-mail address, or the reason."
     autocomplete_fields = ("user",)
     actions = ("end",)
+    export_columns = (
+        *("id", "user_id", "user__email", "tier_id", "until", "reason", "granted_by__email", "created_at", "ended_at"),
+    )
 
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
         made = services.grant(
@@ -84,12 +92,18 @@ class GrantAdmin(AuditedAdmin):
         return False
 
 
-class StripeAdmin(ReadOnlyAdmin):
+class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
     """What Stripe said last, in dj-stripe's tables."""
 
     list_select_related = ("customer__subscriber",)
     search_fields = ("id", "customer__id", "customer__subscriber__email")
+    search_help_text = "A user's e-mail address, or an id of Stripe's."
+    date_hierarchy = "created"
     ordering = ("-created",)
+    of_stripe_data: ClassVar[dict[str, str]] = {}  # what a file tells of it: column, and where it lies
+
+    def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        return rows.annotate(**{name: KT(f"stripe_data__{path}") for name, path in self.of_stripe_data.items()})
 
     @admin.display(ordering="customer__subscriber__email")
     def user(self, row: Any) -> Any:
@@ -104,6 +118,12 @@ class StripeAdmin(ReadOnlyAdmin):
 class SubscriptionAdmin(StripeAdmin):
     list_display = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "created")
     list_filter = (("livemode", admin.BooleanFieldListFilter),)
+    of_stripe_data: ClassVar[dict[str, str]] = {
+        "stripe_status": "status",
+        "stripe_price": "items__data__0__price__lookup_key",
+        "stripe_cancels": "cancel_at_period_end",
+    }
+    export_columns = ("id", "customer_id", "customer__subscriber__email", "livemode", "created", *of_stripe_data)
     fields = readonly_fields = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "livemode", "created")
 
     @admin.display
@@ -137,7 +157,11 @@ class InvoiceAdmin(StripeAdmin):
 
     list_display = ("id", "user", "stripe_status", "tier", "due_usd", "paid_usd", "attempts", "created")
     list_filter = (StatusFilter,)
-    date_hierarchy = "created"
+    of_stripe_data: ClassVar[dict[str, str]] = {
+        f"stripe_{name}": name
+        for name in ("status", "number", "tier", "currency", "amount_due", "amount_paid", "attempt_count")
+    }
+    export_columns = ("id", "customer_id", "customer__subscriber__email", "created", *of_stripe_data)
     change_list_template = "admin/billing/invoices.html"
     fields = readonly_fields = list_display
 
@@ -166,6 +190,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "kind", "customer_id", "made_at", "handled_at")
     list_filter = ("kind",)
     search_fields = ("id", "customer_id")
+    search_help_text = "An id of Stripe's: the event's or the customer's."
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:

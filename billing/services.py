@@ -74,23 +74,33 @@ def end_grants(*, user: User, actor: User | None = None) -> None:
 
 
 @transaction.atomic
-def set_tier(*, user: User, tier: str, actor: User | None = None, reason: str = "Set by an operator.") -> None:
-    """Grant a tier without an end in the place of all earlier grants; the lowest one grants nothing.
+def set_tier(
+    *,
+    user: User,
+    tier: str,
+    until: datetime | None = None,
+    actor: User | None = None,
+    reason: str = "Set by an operator.",
+) -> None:
+    """Grant a tier in the place of all earlier grants; the lowest one grants nothing.
+
+    Args:
+        until: None for one without an end.
 
     Raises:
-        ValidationFailed: there is no such tier.
+        ValidationFailed: there is no such tier, or the time is past.
     """
-    _end_running(user, actor)
+    _end_running(user, actor, reason=reason)
     if tier == tiers.FREE:
         settle(user, actor=actor)
     else:
-        grant(user=user, tier=tier, reason=reason, actor=actor)
+        grant(user=user, tier=tier, until=until, reason=reason, actor=actor)
 
 
-def _end_running(user: User, actor: User | None) -> None:
+def _end_running(user: User, actor: User | None, **details: str) -> None:
     _locked(user)
     if Grant.objects.running(user).update(ended_at=datetime.now(UTC)):
-        audit.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user)
+        audit.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
 
 
 def settle_due() -> int:

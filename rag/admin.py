@@ -4,25 +4,35 @@ Who deletes a repository needs the permission to delete its jobs as well; a job 
 """
 
 from django.contrib import admin, messages
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
 from accounts.audited import DeletableAdmin
+from accounts.exported import ExportedAdmin
 from lunaos.errors import LunaError
 from rag import services
-from rag.models import IndexJob, Repository
+from rag.models import File, IndexJob, Repository
 
 
 @admin.register(Repository)
-class RepositoryAdmin(DeletableAdmin):
+class RepositoryAdmin(ExportedAdmin, DeletableAdmin):
     list_display = ("name", "user", "model", "files", "chunks", "updated_at")
     list_filter = ("model",)
     list_select_related = ("user",)
+    date_hierarchy = "created_at"
     search_fields = ("name", "user__email")
+    search_help_text = "A repository's name, or its owner's e-mail address."
     actions = ("reindex",)
+    export_columns = (
+        *("id", "name", "user_id", "user__email", "model", "file_count", "chunks", "created_at", "updated_at"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Repository]:
-        return super().get_queryset(request).annotate(file_count=Count("file"))
+        """With the files of each, counted for the rows of one page only."""
+        mine = File.objects.filter(repository=OuterRef("pk")).order_by().values("repository")
+        counted = Coalesce(Subquery(mine.annotate(count=Count("pk")).values("count")), 0)
+        return super().get_queryset(request).annotate(file_count=counted)
 
     @admin.display(ordering="file_count")
     def files(self, repository: Repository) -> int:
@@ -41,9 +51,15 @@ class RepositoryAdmin(DeletableAdmin):
 
 
 @admin.register(IndexJob)
-class IndexJobAdmin(DeletableAdmin):
+class IndexJobAdmin(ExportedAdmin, DeletableAdmin):
     list_display = ("id", "repository", "kind", "status", "files_done", "files", "chunks", "error_code", "created_at")
     list_filter = ("status", "kind")
     list_select_related = ("repository",)
     search_fields = ("=id", "repository__name", "repository__user__email")
+    search_help_text = "A job's id, a repository's name, or its owner's e-mail address."
     date_hierarchy = "created_at"
+    export_order = ("-created_at", "-pk")
+    export_columns = (
+        *("id", "repository__name", "repository__user__email", "kind", "status", "files_done", "files", "chunks"),
+        *("error_code", "created_at", "finished_at"),
+    )

@@ -20,9 +20,13 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from accounts.audited import ReadOnlyAdmin
+from accounts.exported import ExportedAdmin
+from accounts.models import User
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, HourlyFigures, Run
 
+FEW = 500  # people whose runs are looked for together
+TOO_MANY = "More than {0} users have this in their address; these are runs of the newest {0}. Type more of it."
 COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "running": "info", "queued": "info"}
 
 
@@ -57,16 +61,23 @@ class AgentFilter(admin.SimpleListFilter):
 
 
 @admin.register(Run)
-class RunAdmin(ReadOnlyAdmin):
-    list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost_usd", "id")
-    list_filter = ("status", ProviderFilter, "own_key", "created_at", AgentFilter)
+class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
+    list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost")
+    list_filter = ("status", ProviderFilter, "own_key", AgentFilter)
+    date_hierarchy = "created_at"
     list_select_related = ("user",)
-    search_fields = ("user__email", "=request_id")
+    search_fields = ("user__email", "request_id")  # how: `get_search_results`
     search_help_text = "A run's id, an e-mail address, or a request id."
     paginator = InfinitePaginator  # nobody needs to know that there are a million
     list_per_page = 50
     list_disable_select_all = True
     actions = ("cancel_all",)
+    export_order = ("-created_at", "-pk")
+    export_columns = (
+        *("id", "created_at", "finished_at", "user_id", "user__email", "agent", "chain", "status", "error_code"),
+        *("provider", "model", "own_key", "input_tokens", "output_tokens", "cost_usd", "duration_ms"),
+        *("first_token_ms", "request_id"),
+    )
     fieldsets = (
         (None, {"fields": ("id", "user", "what", "status", "error_code", "request_id")}),
         ("Model", {"fields": ("provider", "model", "own_key")}),
@@ -93,6 +104,10 @@ class RunAdmin(ReadOnlyAdmin):
     @admin.display(description="agent or chain")
     def what(self, run: Run) -> str:
         return run.chain or run.agent
+
+    @admin.display(description="cost, USD", ordering="cost_usd")
+    def cost(self, run: Run) -> str:
+        return f"{run.cost_usd:.4f}"
 
     @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:
@@ -122,9 +137,15 @@ class RunAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
-        with suppress(ValueError):  # request ids are UUIDs too, where the client sent none
-            return queryset.filter(Q(pk=UUID(search_term.strip())) | Q(request_id=search_term.strip())), False
-        return super().get_search_results(request, queryset, search_term)
+        """Whose a run is, is found among the people first: a million runs would each be asked for their owner."""
+        if not (term := search_term.strip()):
+            return queryset, False
+        if _is_run(term):
+            return queryset.filter(pk=term), False
+        people = list(User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: FEW + 1])
+        if len(people) > FEW:
+            self.message_user(request, TOO_MANY.format(FEW), messages.WARNING)
+        return queryset.filter(Q(user__in=people[:FEW]) if people else Q(request_id=term)), False
 
     # -- Cancelling, and the disk --------------------------------------------------------------------------------------
 
@@ -175,3 +196,10 @@ class RunAdmin(ReadOnlyAdmin):
         unfinished = isinstance(run, Run) and run.status in UNFINISHED
         context["may_cancel"] = unfinished and self.has_cancel_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _is_run(term: str) -> bool:
+    """Whether it is a run's id; request ids are UUIDs too, where the client sent none."""
+    with suppress(ValueError):
+        return Run.objects.filter(pk=UUID(term)).exists()
+    return False

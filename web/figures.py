@@ -17,7 +17,7 @@ from runs.models import Backlog, By, HourlyFigures, Run, Status
 STATUSES = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
 RUNS = F("succeeded") + F("failed") + F("interrupted") + F("cancelled") + F("unfinished")
 QUEUES = ("chains", "indexing")
-TOP, NEWEST = 8, 8
+TOP, NEWEST = 8, 5
 TODAY_AND = {"7d": 6, "30d": 29}  # days before it
 NAMES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
 # Whether a user was active from one hour to before another: of the first and the last day only some hours count.

@@ -1,7 +1,5 @@
 """The audit trail: written with every request's origin, chained, and nothing in it can be changed unseen."""
 
-import csv
-import io
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -157,21 +155,15 @@ def test_a_row_that_cannot_be_written_costs_no_request(api: Api, folder: Path) -
     assert '"level": "critical"' in alarm and user_id in alarm and "account.signed_up" in alarm
 
 
-def test_staff_find_and_export(staff: httpx.Client, api: Api, alice: Any) -> None:
+def test_staff_find(staff: httpx.Client, api: Api, alice: Any) -> None:
     audit.record(Action.RUN_REFUSED, actor=alice, subject=alice, reason="quota_exceeded")
     audit.record(Action.RATE_EXCEEDED)
     for term in (alice.email, str(alice.pk)):
         page = staff.get("/admin/accounts/auditevent/", params={"q": term}).text
-        assert "quota_exceeded" in page and alice.email in page and "1 result" in page
+        assert "quota_exceeded" in page and alice.email in page and "rate.exceeded</td>" not in page
     page = staff.get("/admin/accounts/auditevent/", params={"action": "rate.exceeded"}).text
     shown = re.findall(r">\s*([a-z]+\.[a-z_]+)\s*</td>", page)
     assert shown == ["rate.exceeded"]
-    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
-    ids = [str(pk) for pk in AuditEvent.objects.values_list("pk", flat=True)]
-    form = {"csrfmiddlewaretoken": token and token[1], "action": "export", "_selected_action": ids}
-    table = list(csv.DictReader(io.StringIO(staff.post("/admin/accounts/auditevent/", data=form).text)))
-    assert [row["id"] for row in table] == sorted(ids, key=int)
-    assert {"run.refused", "rate.exceeded"} <= {row["action"] for row in table}
 
 
 def test_staff_cannot_change_it(staff: httpx.Client) -> None:

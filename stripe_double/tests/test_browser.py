@@ -1,39 +1,23 @@
 """The pages in Chromium, whose JavaScript is off, and which holds them to their policy."""
 
-from collections.abc import Iterator
-
-import pytest
 import stripe
-from playwright.sync_api import ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from stripe_double.double import Double
 from stripe_double.tests.cast import Plans, price_of
-from testing.browser import ARGUMENTS, CHROMIUM, NONE_THERE
+from testing.browser import NewPage
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=NONE_THERE)
-
-
-@pytest.fixture
-def page() -> Iterator[Page]:
-    complaints = list[str]()
-
-    def note(message: ConsoleMessage) -> None:
-        complaints.append(message.text)
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        page = browser.new_page(java_script_enabled=False, viewport={"width": 375, "height": 800})
-        page.on("console", note)
-        yield page
-        browser.close()
-    assert not [complaint for complaint in complaints if "Content Security Policy" in complaint]
+DECLINED, ELSEWHERE = "402 (Payment Required)", "404 (Not Found)"  # the browser's remarks on what it is shown
 
 
 def press(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
-def test_it_works(double: Double, client: stripe.StripeClient, plans: Plans, page: Page) -> None:
+def test_it_works(double: Double, client: stripe.StripeClient, plans: Plans, browser_page: NewPage) -> None:
+    page = browser_page(
+        java_script_enabled=False, viewport={"width": 375, "height": 800}, expected=[DECLINED, ELSEWHERE]
+    )
     elsewhere = double.url.replace("127.0.0.1", "localhost") + "/style.css"
     customer = plans.customer()
     session = client.v1.checkout.sessions.create(

@@ -8,9 +8,10 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
 
 from runs import figures as counted
-from runs.models import By
+from runs.models import By, Status
 from web import charts, figures, health
 from web.charts import Chart
 from web.figures import Span, Totals
@@ -53,8 +54,15 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         "charts": drawn(span),
         "agents": figures.shares(span, By.AGENT),
         "tiers": figures.shares(span, By.TIER),
+        "failed_today": failed_on(now),
         "failures": figures.newest_failures() if request.user.has_perm("runs.view_run") else None,
     }
+
+
+def failed_on(day: datetime) -> str:
+    """The list of a day's failed runs."""
+    date = {f"created_at__{part}": getattr(day, part) for part in ("year", "month", "day")}
+    return reverse("admin:runs_run_changelist", query={"status__exact": str(Status.FAILED), **date})
 
 
 def tiles(now: Totals, before: Totals) -> list[Tile]:

@@ -9,35 +9,28 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import Count, DecimalField, IntegerField, OuterRef, Q, QuerySet, Subquery, Sum, Value
 from django.db.models.functions import Coalesce, Greatest
-from django.http import HttpRequest
-from django.template.loader import render_to_string
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.formats import date_format
-from django.utils.html import format_html_join
-from django.utils.safestring import SafeString
 from unfold.decorators import display
 
 from accounts.admin import AccountAdmin
-from accounts.confirmation import confirmed
+from accounts.confirmation import BACK, confirmed, page_of
 from accounts.identity import staff_of
 from accounts.models import User
 from apikeys import services as keys
 from apikeys.models import ApiKey
-from billing import mirror, standing, tiers
-from billing.models import WebhookEvent
+from billing import services, tiers
 from runs.models import Run
+from web.admin import user_page
+from web.admin.tier_form import TierForm
 from web.templatetags.house import figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
-SHOWN = 10  # of each kind; the lists have the rest
-ELSEWHERE = (
-    ("Runs", "runs_run", "user__id__exact", "pk"),
-    ("API keys", "apikeys_apikey", "q", "email"),
-    ("Usage", "billing_monthlyusage", "q", "email"),
-    ("Audit trail", "accounts_auditevent", "q", "pk"),
-)
+SAID = 5  # users
+LOWER_THAN_PAID = "A subscription pays for more: {} stays on {}."
 
 
 class TierFilter(admin.SimpleListFilter):
@@ -72,21 +65,17 @@ class UserAdmin(AccountAdmin):
     """The page of users that staff see."""
 
     list_display = ("email", "name", "tier", "state", "last_seen", "runs_this_month", "spent_this_month", "created_at")
-    list_filter = (TierFilter, StateFilter, "is_staff", "created_at")
+    list_filter = (TierFilter, StateFilter, "is_staff")
+    date_hierarchy = "created_at"
     list_per_page = 50
     search_fields = ("email", "name", "id")
     search_help_text = "An e-mail address, a name, or an id."
-    readonly_fields = (
-        *AccountAdmin.readonly_fields,
-        *("last_seen", "runs_this_month", "spent_this_month", "elsewhere", "payments"),
+    export_order = ("-created_at", "-pk")
+    export_columns = (
+        *("id", "email", "email_verified_at", "name", "tier", "is_active", "is_staff", "created_at", "last_login"),
+        *("seen_at", "run_count", "spent_usd"),
     )
-    actions = (*AccountAdmin.actions, "revoke_keys")
-    fieldsets = (
-        *AccountAdmin.fieldsets[:1],
-        ("Activity", {"fields": ("last_seen", "runs_this_month", "spent_this_month", "elsewhere")}),
-        ("Billing", {"fields": ("payments",)}),
-        *AccountAdmin.fieldsets[1:],
-    )
+    actions = ("set_tier", *AccountAdmin.actions, "revoke_keys")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """With what the columns show, by subqueries that are asked for the rows of one page only."""
@@ -107,17 +96,6 @@ class UserAdmin(AccountAdmin):
                 ),
             )
         )
-
-    @admin.display(description="payments")
-    def payments(self, user: User) -> SafeString:
-        """Subscriptions, invoices, grants and Stripe's events of a user."""
-        customer = mirror.customer_of(user)
-        context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN], "customer": customer}
-        if customer:
-            context["subscriptions"] = standing.of_customer(customer)[:SHOWN]
-            context["invoices"] = customer.invoices.order_by("-created")[:SHOWN]
-            context["events"] = WebhookEvent.objects.filter(customer_id=customer.id)[:SHOWN]
-        return render_to_string("admin/accounts/payments.html", context)
 
     @display(label=STATES)
     def state(self, user: User) -> str:
@@ -142,13 +120,26 @@ class UserAdmin(AccountAdmin):
         """Of the platform's money: runs on the user's own keys cost it nothing."""
         return figure(user.__dict__.get("spent_usd", 0), "usd")
 
-    @admin.display(description="more of this user")
-    def elsewhere(self, user: User) -> SafeString:
-        links = (
-            (f"{reverse(f'admin:{page}_changelist')}?{parameter}={getattr(user, attribute)}", title)
-            for title, page, parameter, attribute in ELSEWHERE
-        )
-        return format_html_join(" \u00b7 ", '<a href="{}" class="text-primary-600 dark:text-primary-500">{}</a>', links)
+    @admin.action(description="Set tier", permissions=["set_tier"])
+    @confirmed(
+        "Set the tier",
+        consequence="It takes the place of earlier grants and counts from the next request on. "
+        "What a subscription pays for stays: the higher of the two counts.",
+        form=TierForm,
+    )
+    def set_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
+        users = list(queryset)
+        for user in users:
+            services.set_tier(user=user, actor=staff_of(request), **cleaned)
+        moved = [user for user in users if user.tier == cleaned["tier"]]
+        for user in [user for user in users if user not in moved][:SAID]:
+            self.message_user(request, LOWER_THAN_PAID.format(user.email, user.tier), messages.WARNING)
+        if moved:
+            who = f"{len(moved)} users are" if len(moved) > 1 else f"{moved[0].email} is"
+            self.message_user(request, f"{who} on {cleaned['tier']} now.", messages.SUCCESS)
+
+    def has_set_tier_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("billing.add_grant")
 
     @admin.action(description="Revoke all keys", permissions=["revoke_keys"])
     @confirmed(
@@ -162,11 +153,38 @@ class UserAdmin(AccountAdmin):
     def has_revoke_keys_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apikeys.revoke_apikey")
 
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[User], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
+        """Back to the user's page, where the action was chosen there."""
+        response = super().response_action(request, queryset, *args, **kwargs)
+        selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if isinstance(response, HttpResponseRedirect) and BACK in request.POST and selected:
+            return HttpResponseRedirect(page_of(self.opts, selected))
+        return response
+
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """With the list's actions as buttons, for this one user."""
-        deeds = self.get_actions(request) if context.get("original") else {}
-        context["deeds"] = [(name, deed[2]) for name, deed in deeds.items() if deed and name != "delete_selected"]
+        """With the list's actions as buttons, for this one user, and what else is known of them."""
+        user = context.get("original")
+        if isinstance(user, User):
+            deeds = [(name, deed[2]) for name, deed in self.get_actions(request).items() if deed]
+            context |= {
+                "deeds": [(name, text) for name, text in deeds if name != "delete_selected"],
+                "back": BACK,
+                "facts": self._facts(user),
+                "panels": user_page.panels(request, user),
+                "payments": user_page.payments(user),
+            }
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def _facts(self, user: User) -> list[tuple[str, Any]]:
+        return [
+            ("Tier", user.tier),
+            ("State", self.state(user)),
+            ("Last seen", self.last_seen(user)),
+            ("Runs this month", f"{self.runs_this_month(user):,}"),
+            ("Spent this month", self.spent_this_month(user)),
+        ]
 
 
 def _of(runs: QuerySet[Any, Any], figure: Any, none: Value, kind: Any) -> Coalesce:

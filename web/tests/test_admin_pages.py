@@ -1,63 +1,39 @@
 """The admin in a browser: its charts are drawn, and neither its scripts nor its policy have anything to complain of."""
 
-from collections.abc import Iterator
+import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Page
 
+from billing.models import Grant
 from runs import figures
 from runs.models import Run, Status
 from runs.tests.test_figures import ran
-from testing.browser import ARGUMENTS, CHROMIUM, NONE_THERE
+from testing.browser import NewPage, keep
 from testing.client import PASSWORD, Api
 from testing.second_factor import code_of
 from testing.upstream import Upstream
 
-NO_FAULT = ("verbose", "info", "debug", "log")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason=NONE_THERE)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
-        yield browser
-        browser.close()
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 
 @pytest.fixture
-def complaints() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def page(
-    browser: Browser, api: Api, make_user: Any, complaints: list[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Page]:
-    """A superuser's, who has come in with the second factor; what its console says is a complaint."""
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type not in NO_FAULT:
-            complaints.append(f"{opened.url}: {message.text}")
-
+def page(browser_page: NewPage, api: Api, make_user: Any) -> Page:
+    """A superuser's, who has come in with the second factor."""
     user = make_user("staff", is_staff=True, is_superuser=True)
-    with browser.new_context(base_url=str(api.base_url), viewport={"width": 1440, "height": 900}) as context:
-        opened = context.new_page()
-        opened.set_default_timeout(10_000)
-        opened.on("console", note)
-        opened.on("pageerror", lambda error: complaints.append(f"{opened.url}: {error}"))
-        opened.goto("/admin/")
-        opened.get_by_label("Email").fill(user.email)
-        opened.get_by_label("Password").fill(PASSWORD)
-        opened.get_by_label("Code").fill(code_of(user))
-        opened.get_by_role("button", name="Log in").click()
-        opened.get_by_role("heading", name="Dashboard").wait_for()
-        yield opened
-    assert not complaints
+    opened = browser_page(
+        base_url=str(api.base_url), viewport={"width": 1440, "height": 900}, expected=["404 (Not Found)"]
+    )
+    opened.set_default_timeout(10_000)
+    opened.goto("/admin/")
+    opened.get_by_label("Email").fill(user.email)
+    opened.get_by_label("Password").fill(PASSWORD)
+    opened.get_by_label("Code").fill(code_of(user))
+    opened.get_by_role("button", name="Log in").click()
+    opened.get_by_role("heading", name="Dashboard").wait_for()
+    return opened
 
 
 @pytest.fixture
@@ -97,6 +73,62 @@ def test_failures_lead_to_their_runs(page: Page, some_runs: str) -> None:
     newest = Run.objects.filter(status=Status.FAILED).order_by("-created_at")[0]
     assert str(newest.pk) in page.url
     page.get_by_text("provider_error").wait_for()
+
+
+def test_todays_failed_runs(page: Page, alice: Any, bob: Any) -> None:
+    """As a newcomer finds them: from the dashboard, by what the links say."""
+    now = datetime.now(UTC)
+    failed = ran(alice, now, status=Status.FAILED, error_code="provider_error")
+    ran(alice, now)
+    ran(bob, now - timedelta(days=1), status=Status.FAILED)
+    page.goto("/admin/")
+    page.get_by_role("link", name="Failed runs of today").click()
+    rows = page.locator("#result_list tbody tr")
+    rows.first.wait_for()
+    assert rows.count() == 1 and alice.email in rows.inner_text()
+    rows.get_by_role("link", name=re.compile("20")).first.click()
+    page.get_by_text("provider_error").wait_for()
+    assert str(failed.pk) in page.url
+
+
+def test_a_tier_is_set(page: Page, alice: Any) -> None:
+    page.goto(f"/admin/accounts/user/?q={alice.email}")
+    page.get_by_role("link", name=alice.email).click()
+    page.get_by_role("button", name="Set tier").click()
+    page.get_by_label("Tier").select_option("pro")
+    page.get_by_role("button", name="Set tier").click()
+    page.get_by_text("This field is required.").wait_for()  # why, is asked
+    page.get_by_label("Reason").fill("A trial")
+    page.get_by_role("button", name="Set tier").click()
+    page.get_by_text(f"{alice.email} is on pro now.").wait_for()
+    assert page.url.endswith(f"/{alice.pk}/change/")
+    page.get_by_role("cell", name="A trial", exact=True).wait_for()
+    assert Grant.objects.get(user=alice).tier_id == "pro"
+
+
+def test_a_list_is_taken_along(page: Page, alice: Any) -> None:
+    page.goto(f"/admin/accounts/user/?q={alice.email}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export as CSV").click()
+    assert alice.email in download.value.path().read_text()
+
+
+def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str, bob: Any) -> None:
+    """For people who look at them; here each only has to come."""
+    stranger = browser_page(base_url=page.url)
+    for scheme in SCHEMES:
+        stranger.emulate_media(color_scheme=scheme)
+        stranger.goto("/admin/login/", wait_until="networkidle")
+        keep(stranger, f"login-{scheme}")
+        page.emulate_media(color_scheme=scheme)
+        for name, path in {
+            **{"landing": "/", "status": "/status", "reference": "/docs", "error": "/nowhere"},
+            **{"dashboard": "/admin/", "users": "/admin/accounts/user/", "runs": "/admin/runs/run/"},
+            **{"user": f"/admin/accounts/user/{bob.pk}/change/"},
+        }.items():
+            page.goto(path, wait_until="networkidle")
+            page.locator(".opblock" if name == "reference" else "h1").first.wait_for(timeout=60_000)
+            keep(page, f"{name}-{scheme}", whole=name != "reference")
 
 
 def test_light_and_dark(page: Page) -> None:

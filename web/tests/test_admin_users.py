@@ -54,11 +54,7 @@ def test_it_works(staff: httpx.Client, alice: Any, bob: Any) -> None:
     assert month.strftime("%Y") in row["last_seen"]
     assert cells(page, alice.email)["last_seen"] == "-"
     detail = staff.get(f"{LIST}{bob.pk}/change/").text
-    assert (
-        "$0.5<" in re.sub(r"\s+<", "<", detail)
-        and f"?user__id__exact={bob.pk}" in detail
-        and "End all sessions" in detail
-    )
+    assert "$0.5<" in detail and "End all sessions" in detail
 
 
 @pytest.mark.parametrize(

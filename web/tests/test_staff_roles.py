@@ -74,8 +74,11 @@ def test_what_each_sees(signed_in: SIGNED_IN, role: str, seen: set[str]) -> None
     ("role", "may"),
     [
         ("Support", {"unlock", "send_reset"}),
-        ("Billing", set()),
-        ("Admin", {"unlock", "send_reset", "end_sessions", "disable", "enable", "revoke_keys", "delete_selected"}),
+        ("Billing", {"set_tier"}),
+        (
+            "Admin",
+            {"set_tier", "unlock", "send_reset", "end_sessions", "disable", "enable", "revoke_keys", "delete_selected"},
+        ),
     ],
 )
 def test_what_each_does_to_users(signed_in: SIGNED_IN, alice: Any, role: str, may: set[str]) -> None:
@@ -103,8 +106,10 @@ def test_support_changes_nothing(signed_in: SIGNED_IN, alice: Any) -> None:
         assert client.get(f"/admin/{path}").status_code == 403, path
 
 
-def test_billing_changes_tiers(signed_in: SIGNED_IN) -> None:
+def test_billing_changes_tiers(signed_in: SIGNED_IN, alice: Any) -> None:
     client = signed_in("Billing")
+    page = client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
+    assert "Set tier" in page and "Usage by month" in page and "Audit trail" not in page
     assert 'name="_save"' in client.get("/admin/billing/tier/pro/change/").content.decode()
     assert client.get("/admin/agents/agent/add/").status_code == 403
 

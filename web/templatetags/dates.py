@@ -1,0 +1,91 @@
+"""A list's drill-down by date, from the calendar: Django's own asks every row for its day (docs/performance.md)."""
+
+from calendar import monthrange
+from datetime import date, datetime
+from typing import Any
+
+from django import template
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Max, Min
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.text import capfirst
+
+register = template.Library()
+PARTS = ("year", "month", "day")
+
+
+@register.inclusion_tag("admin/date_hierarchy.html")
+def known_dates(shown: ChangeList) -> dict[str, Any]:
+    """Years, then months, then days between the table's oldest and newest row, whatever else is filtered."""
+    chosen = _chosen(shown)
+    span = _span(shown)
+    if span is None:
+        return {"show": False}
+    links = [(when, _link(shown, when)) for when in _worth_choosing(chosen, *span)]
+    choices = [{"title": _title(when), "link": "" if when == chosen else link} for when, link in links]
+    return {"show": True, "back": _back(shown, chosen), "choices": choices}
+
+
+def below(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+    """What can be chosen next: `(2026,)` leads to its months, `(2026, 11)` to its days, a day to itself.
+
+    Args:
+        first, last: the span to stay in.
+    """
+    begin, end = _numbers(first), _numbers(last)
+    if len(chosen) == len(PARTS):
+        return [chosen]
+    ranges = (range(begin[0], end[0] + 1), range(1, 13), range(1, _days(chosen) + 1))
+    next_ones = [(*chosen, n) for n in ranges[len(chosen)]]
+    return [each for each in next_ones if begin[: len(each)] <= each <= end[: len(each)]]
+
+
+def _worth_choosing(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+    """Down to where there is more than one: a single year shows its months."""
+    found = below(chosen, first, last)
+    while len(found) == 1 and len(found[0]) < len(PARTS):
+        found = below(found[0], first, last)
+    return found
+
+
+def _chosen(shown: ChangeList) -> tuple[int, ...]:
+    values = [shown.params.get(f"{shown.date_hierarchy}__{part}") for part in PARTS]
+    known = values[: values.index(None)] if None in values else values
+    return tuple(int(value) for value in known if value)
+
+
+def _span(shown: ChangeList) -> tuple[date, date] | None:
+    """From the index of the column, where the filtered rows would have to be read."""
+    field = str(shown.date_hierarchy)
+    ends = shown.model._default_manager.aggregate(first=Min(field), last=Max(field))
+    return (_day(ends["first"]), _day(ends["last"])) if ends["first"] else None
+
+
+def _day(moment: datetime) -> date:
+    return timezone.localtime(moment).date()
+
+
+def _numbers(day: date) -> tuple[int, ...]:
+    return day.year, day.month, day.day
+
+
+def _days(chosen: tuple[int, ...]) -> int:
+    return monthrange(chosen[0], chosen[1])[1] if len(chosen) > 1 else 0
+
+
+def _back(shown: ChangeList, chosen: tuple[int, ...]) -> dict[str, str] | None:
+    if not chosen:
+        return None
+    return {"title": _title(chosen[:-1]) if chosen[:-1] else "All dates", "link": _link(shown, chosen[:-1])}
+
+
+def _link(shown: ChangeList, when: tuple[int, ...]) -> str:
+    named = {f"{shown.date_hierarchy}__{part}": number for part, number in zip(PARTS, when, strict=False)}
+    return shown.get_query_string(named, [f"{shown.date_hierarchy}__"])
+
+
+def _title(when: tuple[int, ...]) -> str:
+    year, month, day = (*when, 1, 1)[:3]
+    form = ("Y", "YEAR_MONTH_FORMAT", "MONTH_DAY_FORMAT")[len(when) - 1]
+    return capfirst(date_format(date(year, month, day), form))

@@ -1,0 +1,132 @@
+"""The admin's lists as CSV: what the filters leave, for those who may, written down, and without a secret."""
+
+import asyncio
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Permission
+from django.test import Client
+
+from accounts.audit import Action
+from accounts.exported import ExportedAdmin
+from accounts.models import AuditEvent
+from runs.models import RunText, Status
+from runs.tests.test_figures import ran
+from web.tests.test_admin_queries import MAKE, staff_client
+
+__all__ = ["staff_client"]
+
+EXPORTED = {
+    f"{model._meta.app_label}/{model._meta.model_name}": page
+    for model, page in admin.site._registry.items()
+    if isinstance(page, ExportedAdmin)
+}
+NEVER = re.compile("digest|sealed|password|salt|input$|output$|prompt|events|secret|error$|skipped|stripe_data")
+
+
+def export(client: Client, page: str, query: str = "") -> list[dict[str, str]]:
+    response = client.post(f"/admin/{page}/export/?{query}")
+    assert response.status_code == 200 and response["Content-Type"].startswith("text/csv")
+    return list(csv.DictReader(io.StringIO(content(response))))
+
+
+def content(response: Any) -> str:
+    async def read() -> bytes:
+        return b"".join([piece async for piece in response])
+
+    return asyncio.run(read()).decode()
+
+
+def written() -> dict[str, Any]:
+    event = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED)[0]
+    assert event.actor_id
+    return dict(event.details)
+
+
+def test_it_works(staff: httpx.Client, alice: Any, bob: Any) -> None:
+    """Over the wire, as a browser sends the button."""
+    ran(alice, status=Status.FAILED, error_code="provider_error")
+    ran(bob)
+    page = staff.get("/admin/runs/run/", params={"status__exact": "failed"}).text
+    form = re.search(r'action="(/admin/runs/run/export/[^"]*)">\s*<input[^>]*value="([^"]+)"', page)
+    assert form
+    response = staff.post(form[1], data={"csrfmiddlewaretoken": form[2]})
+    [row] = csv.DictReader(io.StringIO(response.text))
+    assert (row["user_email"], row["error_code"]) == (alice.email, "provider_error")
+    assert re.search(r'filename="runs-\d{4}-\d\d-\d\d\.csv"', response.headers["Content-Disposition"])
+    assert written() == {"object": "runs.run", "filter": {"status__exact": "failed"}, "rows": 1}
+
+
+def test_the_lists_are_these() -> None:
+    assert set(EXPORTED) == {
+        *("accounts/user", "accounts/auditevent", "apikeys/apikey", "runs/run", "rag/repository", "rag/indexjob"),
+        *("billing/grant", "billing/monthlyusage", "djstripe/subscription", "djstripe/invoice"),
+    }
+
+
+@pytest.mark.parametrize("page", EXPORTED)
+def test_every_list(staff_client: Client, alice: Any, page: str) -> None:
+    MAKE[page](alice, 1)
+    rows = export(staff_client, page)
+    assert any(alice.email in row.values() or str(alice.pk) in row.values() for row in rows)
+    assert [name for name in EXPORTED[page].export_columns if NEVER.search(name)] == []
+
+
+def test_all_of_a_filter_not_only_its_page(staff_client: Client, alice: Any, bob: Any) -> None:
+    now = datetime.now(UTC)
+    mine = [str(ran(alice, now - timedelta(minutes=n)).pk) for n in range(60)]
+    ran(bob)
+    rows = export(staff_client, "runs/run", f"user__id__exact={alice.pk}")
+    assert [row["id"] for row in rows] == mine
+    assert written()["filter"] == {"user__id__exact": str(alice.pk)}
+
+
+def test_a_date_is_a_filter(staff_client: Client, alice: Any) -> None:
+    ran(alice, datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
+    ran(alice, datetime(2026, 2, 1, tzinfo=UTC))
+    [row] = export(staff_client, "runs/run", "created_at__year=2026&created_at__month=2")
+    assert row["created_at"] == "2026-02-01T00:00:00+00:00"
+    assert written()["filter"] == {"created_at__month": "2", "created_at__year": "2026"}
+
+
+def test_the_trail_tells_nobodys_name(staff_client: Client, alice: Any) -> None:
+    export(staff_client, "accounts/user", f"q={alice.email}")
+    assert written()["filter"] == {"q": "…"}
+    export(staff_client, "accounts/user", f"email={alice.email}&tier=free")
+    assert written()["filter"] == {"email": "…", "tier": "free"}
+
+
+def test_no_text_of_a_run(staff_client: Client, alice: Any) -> None:
+    run = ran(alice)
+    RunText.objects.create(run_id=run.pk, expires_at=run.expires_at, input="asked-in-trust", output="said-in-trust")
+    text = content(staff_client.post("/admin/runs/run/export/"))
+    assert str(run.pk) in text and "in-trust" not in text
+
+
+def test_a_filter_that_is_none(staff_client: Client) -> None:
+    response = staff_client.post("/admin/runs/run/export/?created_at__year=never")
+    assert (response.status_code, response["Location"]) == (302, "/admin/runs/run/")
+    assert not AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED, details__rows=0).exists()
+
+
+def test_a_link_alone_exports_nothing(staff_client: Client) -> None:
+    assert staff_client.get("/admin/runs/run/export/").status_code == 405
+
+
+def test_seeing_is_not_taking_along(make_user: Any, settings: Any) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    clerk, client = make_user("clerk", is_staff=True), Client()
+    client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")
+    for codename in ("view_run", "export_lists"):
+        assert client.post("/admin/runs/run/export/").status_code == 403
+        clerk.user_permissions.add(Permission.objects.get(codename=codename))
+        shown = client.get("/admin/runs/run/").content.decode()
+        assert ("Export as CSV" in shown) == (codename == "export_lists")
+    assert client.post("/admin/runs/run/export/").status_code == 200
+    assert client.post("/admin/accounts/user/export/").status_code == 403
