@@ -27,8 +27,8 @@ LOOKED_AT = {
     "pathspec": ("Mozilla Public License 2.0 (MPL 2.0)", "as orjson"),
     "ujson": ("BSD-3-Clause AND TCL", "the TCL licence is a permissive one, of one of its source files"),
 }
-CHOICES = re.compile(r" (?:OR|AND) |; ")  # either is fine where all are; "BSD 3-Clause" is how one package spells it
-SPELLED = {"BSD 3-Clause": "BSD-3-Clause"}
+CHOICES = re.compile(r" (?:OR|AND) |; ")  # either is fine where all are
+SPELLED = {"BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause"}
 
 
 def main() -> int:
