@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.core.exceptions import PermissionDenied
@@ -45,7 +46,8 @@ class ExportedAdmin(ModelAdmin):
             raise PermissionDenied
         try:
             shown = self.get_changelist_instance(request)
-        except IncorrectLookupParameters:
+        except IncorrectLookupParameters as e:
+            self.message_user(request, f"Nothing was exported. {e}".strip(), messages.ERROR)
             return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
         rows = self.rows_to_export(shown.queryset)
         audit.record(

@@ -1,5 +1,7 @@
 """The end of sessions, from the next request on and in every process."""
 
+import secrets
+
 from django.db import transaction
 from django.db.models import F
 
@@ -24,3 +26,11 @@ def end_all(user: User, *, by: User | None = None) -> None:
     """
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     audit.record(Action.LOGGED_OUT_EVERYWHERE, actor=by or user, subject=user)
+
+
+def end_everybodys() -> None:
+    """End all sessions of all users, also those that were ended before the database was set back to an earlier time.
+
+    A random number is none that somebody's sessions have been counted to.
+    """
+    User.objects.update(session_epoch=secrets.randbelow(2**30))

@@ -4,10 +4,12 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxLengthValidator, MaxValueValidator, MinValueValidator
 from django.db import models
 
 from billing import tiers
+
+LONGEST_PROMPT = 200_000  # characters
 
 
 class Versioned(models.Model):
@@ -19,7 +21,9 @@ class Versioned(models.Model):
     CONTENT: ClassVar[tuple[str, ...]] = ()
     versions: Any
 
-    version = models.PositiveIntegerField(default=0, editable=False, help_text="The number of its newest version.")
+    version = models.PositiveIntegerField(
+        default=0, db_default=0, editable=False, help_text="The number of its newest version."
+    )
 
     class Meta:
         abstract = True
@@ -68,12 +72,16 @@ class Agent(Versioned):
     name = models.CharField(max_length=100)
     role = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
     category = models.CharField(max_length=32)
-    enabled = models.BooleanField(default=True, help_text="Whether it is listed and can be run.")
+    enabled = models.BooleanField(default=True, db_default=True, help_text="Whether it is listed and can be run.")
     tier = models.CharField(max_length=16, help_text="The lowest that may use it (`billing.tiers`).")
-    prompt = models.TextField(help_text="The system prompt: what the model is told before the user's context.")
+    prompt = models.TextField(
+        validators=(MaxLengthValidator(LONGEST_PROMPT),),
+        help_text="The system prompt: what the model is told before the user's context.",
+    )
     default_model = models.CharField(
         max_length=97,
         blank=True,
+        db_default="",
         help_text="Answers where a request names neither provider nor model; in chains the platform's default does.",
     )
     temperature = models.FloatField(default=0.2, validators=(MinValueValidator(0), MaxValueValidator(2)))

@@ -10,7 +10,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from accounts.identity import staff_of
 from agents import trial
-from agents.models import Agent
+from agents.models import LONGEST_PROMPT, Agent
 from agents.versioned_admin import plain_lines
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
@@ -38,7 +38,7 @@ class TrialForm(PaneForm):
     """What is sent: the pane, and the agent as it stands in its form."""
 
     agent = forms.CharField(max_length=64, required=False)
-    prompt = forms.CharField(max_length=200_000)
+    prompt = forms.CharField(max_length=LONGEST_PROMPT)
     temperature = forms.FloatField(min_value=0, max_value=2)
     max_tokens = forms.IntegerField(min_value=1)
 

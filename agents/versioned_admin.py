@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -135,24 +136,24 @@ class VersionedAdmin(AuditedAdmin):
 
     def _go_back(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> bool:
         try:
-            changed = versions.back_to(row, number, by=staff_of(request), **form.cleaned_data)
+            self._write_back(request, row, number, form)
         except ChangedMeanwhile:
             messages.error(request, "Somebody has changed it meanwhile. This is what going back would change now.")
             return False
         except ValidationError as e:
             messages.error(request, f"Version {number} cannot be had back: {' '.join(e.messages)}")
             return False
-        if changed:
-            audit.record(
-                Action.ADMIN_WENT_BACK,
-                actor=staff_of(request),
-                object=f"{row._meta.label_lower} {row.pk}",
-                back_to=number,
-                version=row.version,
-            )
-            ModelAdmin.log_change(self, request, row, f"Back to version {number}.")
         self.message_user(request, f"{row} is what it was as of version {number}.", messages.SUCCESS)
         return True
+
+    @transaction.atomic
+    def _write_back(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> None:
+        """The change and what the audit trail says of it, both or neither."""
+        staff = staff_of(request)
+        if versions.back_to(row, number, by=staff, **form.cleaned_data):
+            of = f"{row._meta.label_lower} {row.pk}"
+            audit.record(Action.ADMIN_WENT_BACK, actor=staff, object=of, back_to=number, version=row.version)
+            ModelAdmin.log_change(self, request, row, f"Back to version {number}.")
 
     def _row(self, request: HttpRequest, pk: int, *, changing: bool = False) -> Any:
         row = get_object_or_404(self.get_queryset(request), pk=pk)

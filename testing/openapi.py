@@ -197,9 +197,15 @@ def judge(found: list[str], base: str) -> int:
 
 
 def _base() -> str:
-    """The last commit of which this checkout is not just a copy."""
-    changed = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True)
-    return "HEAD" if changed.stdout.strip() else "HEAD~1"
+    """The last commit of which this is not just a copy; of several that were not pushed yet, the one before."""
+    if _git("status", "--porcelain"):
+        return "HEAD"
+    pushed = _git("merge-base", "HEAD", "origin/HEAD")
+    return pushed if pushed not in ("", _git("rev-parse", "HEAD")) else "HEAD~1"
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def document(checkout: Path) -> Schema:

@@ -18,10 +18,6 @@ from web.tasks import HEARTBEAT_KEY
 WORKER_SILENT_AFTER_S = 40
 CHAINS_MAY_WAIT_S = 30
 REQUIRED = ("database", "cache", "queue")
-WAITING = """
-    SELECT count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
-    FROM runs_run WHERE status = 'queued'
-"""
 
 
 def _database() -> None:
@@ -42,7 +38,7 @@ def _cache() -> None:
 
 def _queue() -> dict[str, Any]:
     """With the chains that wait for a worker."""
-    [(backlog, oldest_s)] = parts.query(WAITING)
+    backlog, oldest_s = parts.waiting()["chains"]
     waiting = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
     seen = redis.client().get(HEARTBEAT_KEY)
     if seen is None or time.time() - float(seen) > WORKER_SILENT_AFTER_S:

@@ -16,17 +16,10 @@ from web import parts
 from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
 
 JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the others have rows
-WAITING = """
-    SELECT 'chains', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
-    FROM runs_run WHERE status = 'queued'
-    UNION ALL
-    SELECT 'indexing', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float
-    FROM rag_indexjob WHERE status = 'queued'
-"""
 
 
 def _database() -> dict[str, Any]:
-    return {"waiting": {queue: (length, oldest_s) for queue, length, oldest_s in parts.query(WAITING)}}
+    return {"waiting": parts.waiting()}
 
 
 def _cache() -> dict[str, Any]:

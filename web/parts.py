@@ -8,6 +8,13 @@ from typing import Any
 from django.db import InterfaceError, OperationalError, connection
 
 LIMIT_S = 1.0
+WAITING = """
+    SELECT 'chains', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
+    FROM runs_run WHERE status = 'queued'
+    UNION ALL
+    SELECT 'indexing', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float
+    FROM rag_indexjob WHERE status = 'queued'
+"""
 Check = Callable[[], dict[str, Any] | None]
 
 # More threads than checks that come together: what hangs holds up few others, and the time limit still answers.
@@ -34,6 +41,11 @@ def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
     futures = {name: _pool.submit(_measure, check) for name, check in checks.items()}
     wait(futures.values(), timeout=LIMIT_S)
     return {name: _result(future) for name, future in futures.items()}
+
+
+def waiting() -> dict[str, tuple[int, float]]:
+    """How many chains and index jobs no worker has taken yet, and how many seconds the oldest of them has waited."""
+    return {queue: (length, oldest_s) for queue, length, oldest_s in query(WAITING)}
 
 
 def query(sql: str) -> Any:

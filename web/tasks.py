@@ -10,9 +10,8 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
-from rag.models import IndexJob, JobStatus
 from runs import figures, log
-from runs.models import Run, Status
+from web import parts
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
 EVENT_LOG_KEY = "lunaos:event-log-size"
@@ -54,8 +53,8 @@ def finish_erasures() -> None:
 @shared_task
 def note_backlogs() -> None:
     """Write down how many chains and index jobs wait for a worker."""
-    figures.note_backlog("chains", Run.objects.filter(status=Status.QUEUED).count())
-    figures.note_backlog("indexing", IndexJob.objects.filter(status=JobStatus.QUEUED).count())
+    for queue, (length, _) in parts.waiting().items():
+        figures.note_backlog(queue, length)
 
 
 @shared_task

@@ -17,17 +17,17 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='agent',
             name='default_model',
-            field=models.CharField(blank=True, help_text="Answers where a request names neither provider nor model; in chains the platform's default does.", max_length=97),
+            field=models.CharField(blank=True, db_default='', help_text="Answers where a request names neither provider nor model; in chains the platform's default does.", max_length=97),
         ),
         migrations.AddField(
             model_name='agent',
             name='enabled',
-            field=models.BooleanField(default=True, help_text='Whether it is listed and can be run.'),
+            field=models.BooleanField(db_default=True, default=True, help_text='Whether it is listed and can be run.'),
         ),
         migrations.AddField(
             model_name='agent',
             name='version',
-            field=models.PositiveIntegerField(default=0, editable=False, help_text='The number of its newest version.'),
+            field=models.PositiveIntegerField(db_default=0, default=0, editable=False, help_text='The number of its newest version.'),
         ),
         migrations.AlterField(
             model_name='agent',
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='agent',
             name='prompt',
-            field=models.TextField(help_text="The system prompt: what the model is told before the user's context."),
+            field=models.TextField(help_text="The system prompt: what the model is told before the user's context.", validators=[django.core.validators.MaxLengthValidator(200000)]),
         ),
         migrations.AlterField(
             model_name='agent',

@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='ChainPreset',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField(default=0, editable=False, help_text='The number of its newest version.')),
+                ('version', models.PositiveIntegerField(db_default=0, default=0, editable=False, help_text='The number of its newest version.')),
                 ('slug', models.SlugField(help_text='What requests call it.', max_length=64, unique=True, verbose_name='id')),
                 ('name', models.CharField(max_length=100)),
                 ('description', models.CharField(help_text='One sentence for a person browsing the list.', max_length=200)),

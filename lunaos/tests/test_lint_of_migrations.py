@@ -16,6 +16,10 @@ FIRST = (
 )
 DROPS = 'migrations.RemoveField("thing", "name")'
 ADDS = 'migrations.AddField("thing", "note", models.TextField(null=True))'
+FILLS = (
+    'migrations.AddField("thing", "size", models.IntegerField(default=0)), '
+    'migrations.CreateModel("Other", [("id", models.BigAutoField(primary_key=True))])'
+)
 RENAMES = 'migrations.RenameField("thing", "name", "title")'
 
 
@@ -38,7 +42,10 @@ def test_it_works(database: None, tmp_path: Path) -> None:
     assert done.stdout.endswith("looked at, 0 break the release before.\n")
 
 
-@pytest.mark.parametrize(("operation", "reason"), [(DROPS, "DROPPING columns"), (RENAMES, "RENAMING columns")])
+@pytest.mark.parametrize(
+    ("operation", "reason"),
+    [(DROPS, "DROPPING columns"), (RENAMES, "RENAMING columns"), (FILLS, "NOT NULL constraint")],
+)
 def test_what_breaks_old_code_fails(database: None, tmp_path: Path, operation: str, reason: str) -> None:
     done = lint(tmp_path, operation)
     assert done.returncode == 1, done.stdout + done.stderr

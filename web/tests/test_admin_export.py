@@ -16,6 +16,7 @@ from django.test import Client
 from accounts.audit import Action
 from accounts.exported import ExportedAdmin
 from accounts.models import AuditEvent
+from runs import admin as runs_admin
 from runs.models import RunText, Status
 from runs.tests.test_figures import ran
 from web.tests.test_admin_queries import MAKE, staff_client
@@ -130,3 +131,16 @@ def test_seeing_is_not_taking_along(make_user: Any, settings: Any) -> None:
         assert ("Export as CSV" in shown) == (codename == "export_lists")
     assert client.post("/admin/runs/run/export/").status_code == 200
     assert client.post("/admin/accounts/user/export/").status_code == 403
+
+
+def test_a_search_that_finds_too_many_people_exports_nothing(
+    staff_client: Client, make_user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look complete."""
+    monkeypatch.setattr(runs_admin, "FEW", 1)
+    for _ in range(2):
+        make_user("twin")
+    before = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count()
+    response = staff_client.post("/admin/runs/run/export/?q=twin", follow=True)
+    assert "Nothing was exported. More than 1 users" in response.content.decode()
+    assert AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count() == before

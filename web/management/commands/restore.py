@@ -9,10 +9,16 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from redis.exceptions import RedisError
 
+from accounts import sessions
 from agents import provider_keys
 from lunaos import redis
 from lunaos.backup import database, home, manifest
 from lunaos.backup.errors import BackupError
+
+FORGOTTEN = (
+    "All sessions are ended. What was taken back after {} is valid again: keys, disabled and deleted accounts, "
+    "passwords, second factors. docs/operations.md says how to find it."
+)
 
 
 class Command(BaseCommand):
@@ -35,12 +41,14 @@ class Command(BaseCommand):
             database.load(backup, found, replace=options["replace"])
         except (BackupError, OperationalError) as e:
             raise CommandError(str(e)) from e
-        call_command("migrate", verbosity=0, interactive=False)
+        self._forget_the_moment()
         if options["home"]:
             home.load(backup, settings.LUNAOS_HOME)
-        else:
+        call_command("migrate", verbosity=0, interactive=False)
+        sessions.end_everybodys()
+        if not options["home"]:
             self._try_keys()
-        self._forget_the_moment()
+        self.stderr.write(FORGOTTEN.format(found.made_at))
         self.stdout.write("Restored.")
 
     def _forget_the_moment(self) -> None:
