@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from lunaos.embedded.servers import until
@@ -17,6 +18,7 @@ from testing.receiver import Receiver
 from testing.servers import ROOT, daphne, environment, worker
 from testing.upstream import Answer, Upstream
 
+VALKEY_DATABASE = 11  # where no worker of other tests, which knows no collector, takes the chains
 PLANTED = "planted-0123456789"
 
 
@@ -40,6 +42,7 @@ def traced_server(
         **provider_environment,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
         "OTEL_BSP_SCHEDULE_DELAY": "50",
+        "REDIS_URL": f"{settings.REDIS_URL.split('?')[0]}?db={VALKEY_DATABASE}",
     }
     with (
         django_db_blocker.unblock(),
@@ -50,7 +53,7 @@ def traced_server(
 
 
 @pytest.fixture
-def traced(database: None, traced_server: str) -> Iterator[Api]:
+def traced(database: None, upstream: Upstream, traced_server: str) -> Iterator[Api]:
     with Api(base_url=traced_server, timeout=30) as client:
         yield client
 
