@@ -160,7 +160,7 @@ def server(
     """A web process with the scripted provider."""
     changes = {"LUNAOS_STREAM_HEARTBEAT_S": "0.3", "LUNAOS_MAIL_FOLDER": str(folder / "mail"), **provider_environment}
     changes["LUNAOS_METRICS_TOKEN"] = METRICS_TOKEN
-    with django_db_blocker.unblock(), daphne(folder / "web.log", **changes) as url:
+    with django_db_blocker.unblock(), daphne(folder / "web.log", "/ready", **changes) as url:
         yield url
 
 
@@ -176,7 +176,7 @@ def impatient_server(
         "LLM_FALLBACK": "deepseek,openai",
         **provider_environment,
     }
-    with django_db_blocker.unblock(), daphne(folder / "impatient.log", **changes) as url:
+    with django_db_blocker.unblock(), daphne(folder / "impatient.log", "/ready", **changes) as url:
         yield url
 
 

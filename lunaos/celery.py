@@ -12,7 +12,7 @@ from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 import lunaos.broker  # noqa: F401 - puts its transport in the place of kombu's
-from lunaos import metrics
+from lunaos import deferred, metrics
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 SIGN_EVERY_S = 10.0
@@ -48,6 +48,13 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.steps["consumer"].add(SignOfLife)
 app.autodiscover_tasks()
+
+
+@worker_ready.connect
+def load_what_runs_need(**_: object) -> None:
+    """In a worker that executes something; the first one would wait for it."""
+    if not {"chains", "indexing"}.isdisjoint(app.amqp.queues.consume_from):
+        deferred.load()
 
 
 @setup_logging.connect

@@ -1,18 +1,26 @@
 """Embedding models, reached in one place: any server with OpenAI's `/v1/embeddings`."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
 
 import httpx2
-import openai
 from django.conf import settings
 
+from lunaos import deferred
 from rag import tokens
 from rag.errors import EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
+
+if TYPE_CHECKING:
+    import openai
+else:
+    openai = deferred.Module("openai")
 
 RETRY_S = 5
 OVERLOADED = {408, 409, 429, 502, 503, 504, 529}

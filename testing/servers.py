@@ -31,18 +31,19 @@ def environment(**changes: str) -> dict[str, str]:
 
 
 @contextmanager
-def daphne(log: Path, healthy: bool = True, /, **changes: str) -> Iterator[str]:
+def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
     """A web process; yields its base URL.
 
     Args:
-        healthy: wait for a 200 of /health; otherwise for any answer.
+        up: the path that has to answer 200 first: `/ready` where the test's first run must not wait for an import,
+            `/openapi.json` where the server is not to be well.
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
     changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}  # nobody asks it any more when it ends
     with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
-        if not until(lambda: answers(f"{url}/health" if healthy else f"{url}/openapi.json"), STARTS_WITHIN_S):
+        if not until(lambda: answers(f"{url}{up}"), STARTS_WITHIN_S):
             raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")
         yield url
 

@@ -101,7 +101,7 @@ class Stack:
         log = self.home.logs / f"{name}.log"
         if kind == "web":
             argv = processes.web("127.0.0.1", self.ports[name])
-            return replace(self._programs[kind], argv=argv, log=log, ready=lambda: answers(f"{self._url(name)}/health"))
+            return replace(self._programs[kind], argv=argv, log=log, ready=lambda: answers(f"{self._url(name)}/ready"))
         argv = [f"{name}@%h" if word.endswith("@%h") else word for word in self._programs[kind].argv]
         return replace(self._programs[kind], argv=argv, log=log, ready=lambda: b" ready." in log.read_bytes())
 

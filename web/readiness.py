@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
+from lunaos import deferred
 from runs import executors
 from web import parts
 from web.parts import Check, Degraded
@@ -45,7 +46,12 @@ def _cache() -> None:
     valkey.get("health")
 
 
-CHECKS: dict[str, Check] = {"database": _database, "cache": _cache}
+def _modules() -> None:
+    """Nobody's first answer is to wait for an import."""
+    deferred.load()
+
+
+CHECKS: dict[str, Check] = {"database": _database, "cache": _cache, "modules": _modules}
 
 
 def check() -> tuple[dict[str, Any], bool]:

@@ -36,6 +36,7 @@ class HealthSerializer(serializers.Serializer[Any]):
 class ChecksSerializer(serializers.Serializer[Any]):
     database = serializers.CharField(help_text="`ok`, `down`, or how many migrations are missing.")
     cache = serializers.CharField()
+    modules = serializers.CharField(help_text="Whether all that a run needs is loaded.")
     process = serializers.ChoiceField(("ok", "stopping"))
 
 

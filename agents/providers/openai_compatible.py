@@ -4,20 +4,28 @@ The response is read in raw blocks: what arrived together is decoded together an
 factor of two over the client's typed stream.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
-import aiohttp
 import httpx2
-import openai
 import orjson
 from django.conf import settings
 
 from agents.providers import Provider, Target
 from agents.providers.errors import ProviderFailed, ProviderKeyRejected, ProviderTimeout, ProviderUnavailable
+from lunaos import deferred
+
+if TYPE_CHECKING:
+    import aiohttp
+    import openai
+else:
+    aiohttp, openai = deferred.Module("aiohttp"), deferred.Module("openai")
 
 NO_KEY = "none"  # for servers that ask for none; the client wants one
 DEFAULT_RETRY_S = 5

@@ -87,14 +87,14 @@ def test_what_breaks_later_is_an_error_event(api: Api, alice: Any, upstream: Ups
 def test_nobody_there(database: None, alice: Any, tmp_path: Any) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}/v1"
     changes = {"DEEPSEEK_BASE_URL": nowhere, "DEEPSEEK_API_KEY": "x", "LLM_RETRIES": "1"}
-    with daphne(tmp_path / "web.log", **changes) as url, Api(base_url=url, timeout=30) as api:
+    with daphne(tmp_path / "web.log", "/ready", **changes) as url, Api(base_url=url, timeout=30) as api:
         response = api.execute(alice)
         assert error(response) == (503, "provider_unavailable")
         assert int(response.headers["Retry-After"]) > 0
 
 
 def test_without_any_key_the_order_of_checks_holds(database: None, alice: Any, tmp_path: Any) -> None:
-    with daphne(tmp_path / "web.log", LOCAL_BASE_URL="") as url, Api(base_url=url, timeout=30) as api:
+    with daphne(tmp_path / "web.log", "/ready", LOCAL_BASE_URL="") as url, Api(base_url=url, timeout=30) as api:
         assert error(api.execute(alice, agent="nobody")) == (404, "unknown_agent")
         assert error(api.execute(alice, agent="seo")) == (403, "pro_required")
         assert error(api.execute(alice)) == (503, "provider_not_configured")

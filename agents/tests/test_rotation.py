@@ -119,14 +119,16 @@ def test_a_whole_rotation_of_a_running_platform(
     give(alice)
     for known in ([OLD], [NEW, OLD]):
         with (
-            daphne(tmp_path / "web.log", **provider_environment, LUNAOS_ENCRYPTION_KEYS=",".join(known)) as url,
+            daphne(
+                tmp_path / "web.log", "/ready", **provider_environment, LUNAOS_ENCRYPTION_KEYS=",".join(known)
+            ) as url,
             Api(base_url=url, timeout=30) as api,
         ):
             assert answer(api.execute(alice)) == "Hello world"
             assert rotate(*known)[0] == 0
             assert answer(api.execute(alice)) == "Hello world"
     with (
-        daphne(tmp_path / "web.log", **provider_environment, LUNAOS_ENCRYPTION_KEYS=NEW) as url,
+        daphne(tmp_path / "web.log", "/ready", **provider_environment, LUNAOS_ENCRYPTION_KEYS=NEW) as url,
         Api(base_url=url, timeout=30) as api,
     ):
         assert answer(api.execute(alice)) == "Hello world"

@@ -87,14 +87,14 @@ def test_it_works(
     services.grant(user=alice, tier="pro", reason="A friend.")
     with Embeddings() as embeddings:
         server = {**provider_environment, "EMBEDDINGS_BASE_URL": embeddings.base_url}
-        with daphne(folder / "drill.log", **server) as url, Api(base_url=url, timeout=60) as api:
+        with daphne(folder / "drill.log", "/ready", **server) as url, Api(base_url=url, timeout=60) as api:
             key = api.with_key(alice)
             assert api.execute(alice).status_code == 200
             assert api.post("/rag/index", json={"files": FILES}, headers=api.as_(alice)).status_code == 200
             before = answers_of(api, key, alice)
         backup = works("backup", "--folder", tmp_path)
         works("restore", backup, **copy)
-        with daphne(folder / "drill.log", **server, **copy) as url, Api(base_url=url, timeout=60) as api:
+        with daphne(folder / "drill.log", "/ready", **server, **copy) as url, Api(base_url=url, timeout=60) as api:
             assert answers_of(api, key, alice) == before
             assert api.execute(alice).status_code == 200  # sequences go on, partitions take new rows
     assert query("SELECT extname FROM pg_extension ORDER BY 1", copy) == "plpgsql\nvector"

@@ -190,7 +190,7 @@ def platform(home: Home, port: int) -> list[Program]:
             "web",
             processes.web("127.0.0.1", port),
             home.logs / "web.log",
-            ready=lambda: servers.answers(f"http://127.0.0.1:{port}/health"),
+            ready=lambda: servers.answers(f"http://127.0.0.1:{port}/ready"),
             stopped_first=True,
         ),
     ]

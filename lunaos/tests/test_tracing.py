@@ -47,7 +47,7 @@ def traced_server(
     with (
         django_db_blocker.unblock(),
         worker(logs / "chains.log", **changes),
-        daphne(logs / "web.log", **changes) as url,
+        daphne(logs / "web.log", "/ready", **changes) as url,
     ):
         yield url
 

@@ -46,7 +46,7 @@ def patient_server(
         "LUNAOS_RAG_MAX_BODY_BYTES": "100000",
         "LUNAOS_STREAM_HEARTBEAT_S": "0.3",
     }
-    with django_db_blocker.unblock(), daphne(folder / "patient.log", **changes) as url:
+    with django_db_blocker.unblock(), daphne(folder / "patient.log", "/ready", **changes) as url:
         yield url
 
 

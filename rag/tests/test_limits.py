@@ -20,7 +20,7 @@ LONGEST = (LINE * (skipping.LONGEST // len(LINE) + 1))[: skipping.LONGEST]
 @pytest.fixture(scope="module")
 def hurried_server(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator[str]:
     """With the default limits; it does not wait for a worker, and there is none."""
-    with django_db_blocker.unblock(), daphne(folder / "hurried.log", LUNAOS_RAG_WAIT_S="0.1") as url:
+    with django_db_blocker.unblock(), daphne(folder / "hurried.log", "/ready", LUNAOS_RAG_WAIT_S="0.1") as url:
         yield url
 
 

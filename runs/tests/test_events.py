@@ -122,7 +122,7 @@ def test_who_reconnects_after_every_event_gets_each_once(
 def test_two_readers_of_two_processes_see_the_same(
     api: Api, alice: Any, upstream: Upstream, tmp_path: Path, provider_environment: dict[str, str]
 ) -> None:
-    with daphne(tmp_path / "second.log", **provider_environment) as second_url:
+    with daphne(tmp_path / "second.log", "/ready", **provider_environment) as second_url:
         second = Api(base_url=second_url, timeout=30)
         with under_way(api, alice, upstream) as run_id:
             found: list[Any] = []

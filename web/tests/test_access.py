@@ -192,7 +192,11 @@ def test_details_hidden(api: Api, alice: Any) -> None:
 def without_database(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Iterator[Api]:
     log: Path = tmp_path_factory.mktemp("down") / "web.log"
     nowhere = {"DATABASE_URL": "postgres://lunaos@//nonexistent/lunaos"}
-    with django_db_blocker.unblock(), daphne(log, False, **nowhere) as url, Api(base_url=url, timeout=30) as client:
+    with (
+        django_db_blocker.unblock(),
+        daphne(log, "/openapi.json", **nowhere) as url,
+        Api(base_url=url, timeout=30) as client,
+    ):
         yield client
 
 

@@ -104,7 +104,11 @@ def test_what_staff_may_not_see(staff: httpx.Client) -> None:
 def without_database(django_db_setup: None, django_db_blocker: Any, tmp_path_factory: Any) -> Iterator[Api]:
     log: Path = tmp_path_factory.mktemp("down") / "web.log"
     nowhere = {"DATABASE_URL": "postgres://lunaos@//nonexistent/lunaos"}
-    with django_db_blocker.unblock(), daphne(log, False, **nowhere) as url, Api(base_url=url, timeout=30) as client:
+    with (
+        django_db_blocker.unblock(),
+        daphne(log, "/openapi.json", **nowhere) as url,
+        Api(base_url=url, timeout=30) as client,
+    ):
         yield client
 
 

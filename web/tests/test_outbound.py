@@ -134,7 +134,9 @@ def test_a_language_model_that_redirects(database: None, alice: Any, tmp_path: P
     provider_keys.put(user=alice, provider="deepseek", key="sk-own-0123456789")
     with (
         Elsewhere(status) as elsewhere,
-        daphne(tmp_path / "web.log", DEEPSEEK_BASE_URL=elsewhere.base_url, OPENAI_BASE_URL=elsewhere.base_url) as url,
+        daphne(
+            tmp_path / "web.log", "/ready", DEEPSEEK_BASE_URL=elsewhere.base_url, OPENAI_BASE_URL=elsewhere.base_url
+        ) as url,
         Api(base_url=url, timeout=30) as api,
     ):
         assert error(api.execute(alice)) == (502, "provider_error")

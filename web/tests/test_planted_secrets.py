@@ -136,7 +136,7 @@ def api(valkey: Any, planted: Planted, upstream: Upstream, stripe: Stripe, logs:
     with (
         worker(logs / "jobs.log", queue="celery", **changes),
         worker(logs / "chains.log", **changes),
-        daphne(logs / "web.log", **changes) as url,
+        daphne(logs / "web.log", "/ready", **changes) as url,
         Api(base_url=url, timeout=30) as client,
         client.from_address("127.0.4.1") as elsewhere,  # with a limit to signing in of its own
     ):

@@ -14,7 +14,7 @@ from testing.servers import process
 from testing.upstream import DONE, Answer, Upstream, delta
 from web import readiness
 
-WELL = {"database": "ok", "cache": "ok", "process": "ok"}
+WELL = {"database": "ok", "cache": "ok", "modules": "ok", "process": "ok"}
 
 
 def test_it_works(api: Api) -> None:

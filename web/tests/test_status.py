@@ -45,7 +45,7 @@ def test_a_part_that_may_be_missed(api: Api) -> None:
     ],
 )
 def test_without_a_required_part(database: None, tmp_path: Path, variable: str, value: str, part: str) -> None:
-    with daphne(tmp_path / "web.log", False, **{variable: value}) as url:
+    with daphne(tmp_path / "web.log", "/openapi.json", **{variable: value}) as url:
         response = httpx.get(f"{url}/status", timeout=30)
         health = httpx.get(f"{url}/health", timeout=30)
     assert response.status_code == health.status_code == 503

@@ -16,7 +16,7 @@ from testing.servers import daphne
 
 def test_without_valkey_people_sign_up_and_are_not_limited(database: None, tmp_path: Path) -> None:
     nowhere = "unix:///nonexistent/valkey.sock?db=0"
-    with daphne(tmp_path / "web.log", False, REDIS_URL=nowhere) as url:
+    with daphne(tmp_path / "web.log", "/openapi.json", REDIS_URL=nowhere) as url:
         new = {"email": "new@example.com", "password": PASSWORD}
         response = httpx.post(f"{url}/auth/signup", json=new, timeout=30)
         assert response.status_code == 201
@@ -32,7 +32,7 @@ def test_without_valkey_people_sign_up_and_are_not_limited(database: None, tmp_p
 
 def test_without_postgresql_it_is_503(api: Api, alice: Any, tmp_path: Path) -> None:
     nowhere = "postgres://lunaos@//nonexistent/lunaos"
-    with daphne(tmp_path / "web.log", False, DATABASE_URL=nowhere) as url:
+    with daphne(tmp_path / "web.log", "/openapi.json", DATABASE_URL=nowhere) as url:
         response = httpx.get(f"{url}/auth/me", headers=api.as_(alice), timeout=30)
         assert error(response) == (503, "service_unavailable")
         assert int(response.headers["Retry-After"]) > 0
@@ -57,7 +57,7 @@ def own_postgres(tmp_path: Path) -> Any:
 
 def test_postgresql_restarted_is_found_again(own_postgres: Any, tmp_path: Path, database: None) -> None:
     supervisor, program, url = own_postgres
-    with daphne(tmp_path / "web.log", False, DATABASE_URL=url) as address:
+    with daphne(tmp_path / "web.log", "/openapi.json", DATABASE_URL=url) as address:
 
         def state() -> str:
             return httpx.get(f"{address}/health", timeout=30).json()["data"]["services"]["database"]["status"]

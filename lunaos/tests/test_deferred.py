@@ -1,0 +1,32 @@
+"""lunaos.deferred: a start without the model client, which is there when it is asked for."""
+
+import subprocess
+import sys
+
+from testing.servers import ROOT, environment
+
+CODE = """
+import sys
+import django; django.setup()
+import lunaos.urls
+from agents.providers import openai_compatible
+from lunaos import deferred
+print("openai" in sys.modules, "aiohttp" in sys.modules)
+{then}
+print("openai" in sys.modules, openai_compatible.openai.AsyncOpenAI is sys.modules["openai"].AsyncOpenAI)
+"""
+
+
+def after(then: str) -> list[str]:
+    command = [sys.executable, "-c", CODE.format(then=then)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split("\n")
+
+
+def test_it_works(database: None) -> None:
+    assert after("openai_compatible.openai.OpenAIError") == ["False False", "True True", ""]
+
+
+def test_all_can_be_loaded_beforehand(database: None) -> None:
+    assert after("deferred.load()") == ["False False", "True True", ""]
