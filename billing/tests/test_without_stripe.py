@@ -1,7 +1,6 @@
 """A platform that takes no payments, and one whose Stripe is out of reach."""
 
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,18 +52,15 @@ def hanging(database: None, stripe_environment: dict[str, str], folder: Path) ->
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with daphne(folder / "hanging.log", **{**stripe_environment, "STRIPE_API_HOST": host}) as url:
-            yield Api(base_url=url, timeout=30)
+            yield Api(base_url=url, timeout=8)  # shorter than what nobody waits for, longer than a person is let wait
 
 
 def test_out_of_reach(stripe: Stripe, alice: Any, hanging: Api) -> None:
     stripe.subscribe(alice)
     for action, body in ACTIONS.items():
-        started = time.monotonic()
         response = hanging.post(f"/billing/{action}", json=body, headers=hanging.as_(alice))
         assert error(response) == (503, "billing_unavailable"), action
         assert int(response.headers["Retry-After"]) > 0
-        # the contract's two seconds are Stripe's share; what a busy machine adds is not asserted
-        assert time.monotonic() - started < 8
     for path in READING:
         assert hanging.get(f"/billing/{path}", headers=hanging.as_(alice)).status_code == 200
 
