@@ -19,17 +19,17 @@ def delete(stripe: Stripe, user: Any) -> Any:
 def test_it_works(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     stripe.told()
-    customer_id = Customer.objects.get().id
+    customer_id = Customer.objects.get(subscriber=alice).id
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
 
     (subscription,) = gateway.subscriptions(customer_id)
     assert (subscription.id, subscription.status) == (subscription_id, "canceled")
     stripe.told()  # also what Stripe says of the end
-    customer = Customer.objects.get()
+    customer = Customer.objects.get(id=customer_id)
     assert (customer.email, customer.subscriber, customer.stripe_data) == ("", None, {})
     kept = serializers.serialize("json", [customer, *Invoice.objects.all(), *customer.subscriptions.all()])
     assert alice.email not in kept and str(alice.pk) not in kept
-    assert Invoice.objects.get().stripe_data["amount_paid"] == 2900
+    assert Invoice.objects.get(customer=customer).stripe_data["amount_paid"] == 2900
 
 
 def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:

@@ -40,6 +40,7 @@ def test_nothing_differs(stripe: Stripe, alice: Any) -> None:
 
 def test_an_end_that_no_event_has_told_of(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
+    stripe.told()
     stripe.by_hand()
     gateway.cancel_now(subscription_id)
     assert "tier pro -> free" in reconcile() and stripe.tier(alice) == "free"

@@ -24,6 +24,7 @@ from testing.upstream import Upstream
 
 COPY = f"restored_{os.getpid()}"
 VALKEY_DATABASE = 10  # emptied by a restore; parallel test processes have those from 0 on
+RUN = {"agent": "code-review", "context": "x"}
 FILES = [{"path": "auth.py", "content": "def verify(user, secret):\n    return check(secret, user.password_hash)\n"}]
 
 
@@ -96,7 +97,9 @@ def test_it_works(
         works("restore", backup, **copy)
         with daphne(folder / "drill.log", "/ready", **server, **copy) as url, Api(base_url=url, timeout=60) as api:
             assert answers_of(api, key, alice) == before
-            assert api.execute(alice).status_code == 200  # sequences go on, partitions take new rows
+            assert api.get("/auth/me", headers=api.as_(alice)).status_code == 401  # sessions of that time are ended
+            again = api.post("/agents/execute", json=RUN, headers=key)
+            assert again.status_code == 200  # sequences go on, partitions take new rows
     assert query("SELECT extname FROM pg_extension ORDER BY 1", copy) == "plpgsql\nvector"
     partitions = "SELECT count(*) FROM pg_inherits"
     with connection.cursor() as cursor:

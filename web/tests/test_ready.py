@@ -8,6 +8,7 @@ import httpx
 import pytest
 from django.db import OperationalError, connection
 
+from lunaos import deferred
 from lunaos.embedded.servers import answers, free_port, until
 from testing.client import Api
 from testing.servers import process
@@ -26,6 +27,12 @@ def test_a_probe_needs_no_credentials_and_is_never_too_many(api: Api) -> None:
     with api.from_address("127.0.6.1") as balancer:
         assert {balancer.get("/ready", headers={"Authorization": "x"}).status_code for _ in range(70)} == {200}
         assert balancer.post("/ready").status_code == 405
+
+
+@pytest.fixture(autouse=True)
+def loaded() -> None:
+    """Where this process is asked, as a web process is once it has been for a while."""
+    deferred.load()
 
 
 def test_with_a_migration_missing(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
