@@ -2,7 +2,9 @@
 
 import gc
 
-gc.set_threshold(50_000, 10, 10)  # looking through all that a start makes, every 700 objects, takes a seventh of it
+COLLECT_AFTER = gc.get_threshold()
+# Until all apps are there: looking again and again through what a start makes takes a seventh of it.
+gc.set_threshold(50_000, 10, 10)
 
 from lunaos import tracing  # noqa: E402, F401 - before whatever imports redis
 from lunaos.celery import app as celery_app  # noqa: E402

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-import orjson
 import structlog
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
@@ -19,7 +18,7 @@ from lunaos import database, events, loop, tracing
 from lunaos.errors import LunaError, ServiceUnavailable
 from runs import leases, outcomes, services, texts
 from runs.models import Run
-from runs.recorder import Event, Overtaken, Recorder, Stop
+from runs.recorder import Event, Overtaken, Recorder, Stop, line_of
 
 Execute = Callable[[Recorder], Coroutine[Any, Any, None]]
 
@@ -84,7 +83,7 @@ async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: 
         OperationalError, InterfaceError: the database stayed out of reach; the sweep will end the run.
     """
     recorder.finishing = True
-    line = orjson.dumps(last)
+    line = line_of(last)
     outcome = replace(outcome, events=texts.joined([*recorder.lines, line]), attempt=recorder.attempt)
     if await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S):
         recorder.conclude(line)

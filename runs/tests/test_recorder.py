@@ -1,6 +1,7 @@
 """The recorder and its writer, against a real Valkey: what readers are shown, and when it gives way."""
 
 import asyncio
+import tracemalloc
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from lunaos import loop, redis
 from runs import log
 from runs.errors import OutputTooLong
-from runs.recorder import Recorder, Stop
+from runs.recorder import Recorder, Stop, line_of
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -194,3 +195,13 @@ def test_halting() -> None:
             task.cancel()
 
     play(run())
+
+
+def test_a_line_takes_no_more_memory_than_it_is_long() -> None:
+    tracemalloc.start()
+    try:
+        lines = [line_of(event(n)) for n in range(1000)]
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert taken < sum(map(len, lines)) + 100 * len(lines)
