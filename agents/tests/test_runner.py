@@ -1,6 +1,7 @@
 """An execution in this process: what breaks it off, and when."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -68,8 +69,9 @@ def test_what_is_stopped_before_it_has_begun(
 
 @pytest.mark.parametrize(("grace_s", "expected"), [(0.0, ("interrupted", "settled")), (10.0, ("succeeded", "settled"))])
 def test_a_process_that_stops_gives_its_runs_a_grace(
-    alice: Any, upstream: Upstream, grace_s: float, expected: tuple[str, str]
+    alice: Any, upstream: Upstream, grace_s: float, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(executors, "_stopping", threading.Event())  # this process goes on
     upstream.plays(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
     run, recorder, execute = begin(alice, upstream)
     future = executors.submit(recorder, execute)
