@@ -14,7 +14,11 @@ from runs.tasks import count_runs
 from web.tasks import note_backlogs
 
 HOUR = timedelta(hours=1)
-NOW = figures.hour_of(datetime.now(UTC)) + timedelta(minutes=1)
+
+
+def now() -> datetime:
+    """A minute into this hour; asked for anew, since the hour may change while other tests run."""
+    return figures.hour_of(datetime.now(UTC)) + timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -23,14 +27,15 @@ def nothing_counted(database: None) -> None:
     Backlog.objects.all().delete()
 
 
-def ran(user: Any, at: datetime = NOW, **fields: Any) -> Run:
+def ran(user: Any, at: datetime | None = None, **fields: Any) -> Run:
     usual = {"agent": "seo", "provider": "deepseek", "model": "deepseek-chat", "status": Status.SUCCEEDED}
+    at = at or now()
     times = {"created_at": at, "heartbeat_at": at, "expires_at": at + timedelta(days=90)}
     return Run.objects.create(user=user, charged_month=at.date().replace(day=1), **usual | times | fields)
 
 
-def row(by: By = By.ALL, name: str = "", at: datetime = NOW) -> HourlyFigures:
-    return HourlyFigures.objects.get(hour=figures.hour_of(at), by=by, name=name)
+def row(by: By = By.ALL, name: str = "", at: datetime | None = None) -> HourlyFigures:
+    return HourlyFigures.objects.get(hour=figures.hour_of(at or now()), by=by, name=name)
 
 
 def everything() -> list[tuple[Any, ...]]:
@@ -50,11 +55,11 @@ def test_it_works(alice: Any, bob: Any) -> None:
     assert (row(By.TIER, "free").succeeded, row(By.TIER, "pro").succeeded) == (1, 1)
     buckets = HourlyFigures.objects.filter(by=By.FIRST_TOKEN).values_list("name", flat=True)
     assert [figures.bucket_ms(int(name)) for name in sorted(buckets, key=int)] == pytest.approx([100, 5000], rel=0.13)
-    assert set(ActiveUser.objects.values_list("user", "hours")) == {(user.pk, 1 << NOW.hour) for user in (alice, bob)}
+    assert set(ActiveUser.objects.values_list("user", "hours")) == {(user.pk, 1 << now().hour) for user in (alice, bob)}
 
 
 def test_counting_again_changes_nothing(alice: Any) -> None:
-    ran(alice), ran(alice, NOW - HOUR)
+    ran(alice), ran(alice, now() - HOUR)
     figures.count_due()
     before = everything()
     count_runs()
@@ -62,7 +67,7 @@ def test_counting_again_changes_nothing(alice: Any) -> None:
 
 
 def test_a_run_that_ends_late_is_counted_anew(alice: Any) -> None:
-    long_ago = NOW - 30 * HOUR
+    long_ago = now() - 30 * HOUR
     run = ran(alice, long_ago, status=Status.RUNNING)
     figures.count_since(long_ago)
     assert row(at=long_ago).unfinished == 1
@@ -73,19 +78,19 @@ def test_a_run_that_ends_late_is_counted_anew(alice: Any) -> None:
 
 def test_it_catches_up(alice: Any) -> None:
     """Nobody had counted for two days."""
-    ran(alice, NOW - 48 * HOUR)
-    figures.count(figures.hour_of(NOW - 48 * HOUR), figures.hour_of(NOW - 47 * HOUR))
-    ran(alice, NOW - 20 * HOUR)
+    ran(alice, now() - 48 * HOUR)
+    figures.count(figures.hour_of(now() - 48 * HOUR), figures.hour_of(now() - 47 * HOUR))
+    ran(alice, now() - 20 * HOUR)
     assert figures.count_due() == 49
-    assert row(at=NOW - 20 * HOUR).succeeded == 1
+    assert row(at=now() - 20 * HOUR).succeeded == 1
 
 
 def test_what_was_there_before_anybody_counted(alice: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    ran(alice, NOW - 100 * HOUR)
+    ran(alice, now() - 100 * HOUR)
     call_command("count_runs")
     assert "101 hours" in capsys.readouterr().out
-    assert row(at=NOW - 100 * HOUR).succeeded == 1
-    call_command("count_runs", since=NOW - HOUR)
+    assert row(at=now() - 100 * HOUR).succeeded == 1
+    call_command("count_runs", since=now() - HOUR)
     assert "2 hours" in capsys.readouterr().out
 
 
@@ -128,6 +133,6 @@ def test_a_minute_of_the_worker(alice: Any) -> None:
 
 
 def test_stretches_are_a_day_at_the_most() -> None:
-    hours = [NOW + n * HOUR for n in (0, 1, 5, *range(10, 40))]
+    hours = [now() + n * HOUR for n in (0, 1, 5, *range(10, 40))]
     found = [(end - start) // HOUR for start, end in figures._stretches(hours)]
     assert found == [2, 1, 24, 6]
