@@ -1,22 +1,21 @@
 """Staff edit the catalogue: each change a version, none lost to another's, and a way back."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-from django.contrib.auth.models import Group
 from django.db import connection
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEvent
 from agents import versions
 from agents.models import Agent
 from lunaos import snapshot
+from web.tests.test_staff_roles import SIGNED_IN, signed_in
 
-SIGNED_IN = Callable[[str], Client]
+__all__ = ("signed_in",)
 
 
 @pytest.fixture
@@ -27,20 +26,6 @@ def agent(database: None) -> Iterator[Agent]:
     versions.save(probe, by=None, note="New.")
     yield probe
     Agent.objects.filter(slug="probe").delete()
-
-
-@pytest.fixture
-def signed_in(make_user: Any, settings: Any) -> SIGNED_IN:
-    settings.STAFF_SECOND_FACTOR = False
-
-    def client_of(role: str) -> Client:
-        user = make_user("staff", is_staff=True)
-        user.groups.add(Group.objects.get(name=role))
-        client = Client()
-        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
-        return client
-
-    return client_of
 
 
 def page_of(agent: Agent, rest: str = "change/") -> str:
