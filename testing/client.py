@@ -1,9 +1,12 @@
 """How tests talk to the platform: over HTTP, as anybody would."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
+
+from lunaos.embedded.servers import until
 
 PASSWORD = "correct horse 42 battery"
 METRICS_TOKEN = "planted-metrics-token-0123456789abcdef"
@@ -47,6 +50,14 @@ class Api(httpx.Client):
         """Run an agent and read its stream to the end."""
         body = {"agent": "code-review", "context": "def add(a, b): return a - b", **body}
         return self.post("/agents/execute", json=body, headers=self.as_(user))
+
+
+def in_effect(condition: Callable[[], bool]) -> bool:
+    """Whether it comes true within seconds, as what staff change does (`lunaos.snapshot`).
+
+    Asks twice a second, which is within the rate of everybody.
+    """
+    return until(condition, 12, every=0.5)
 
 
 def parse(text: str) -> tuple[list[int], list[Event]]:

@@ -15,8 +15,7 @@ from accounts.models import AuditEvent
 from agents import versions
 from agents.models import Agent
 from chains.models import CUSTOM, ChainPreset
-from lunaos.embedded.servers import until
-from testing.client import Api, error
+from testing.client import Api, error, in_effect
 
 ADD = "/admin/chains/chainpreset/add/"
 FORM = {
@@ -69,7 +68,7 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
     assert "was added successfully" in send(staff, ADD, FORM, "code-review", "", "seo")
     preset = ChainPreset.objects.get(slug="probe")
     assert (preset.steps, preset.version) == (["code-review", "seo"], 1)
-    assert until(lambda: "probe" in listed(api, carol), 10)
+    assert in_effect(lambda: "probe" in listed(api, carol))
     assert listed(api, carol)["probe"] == {
         **{"id": "probe", "name": "Probe", "description": "Probes."},
         **{"steps": ["code-review", "seo"], "tier": "pro"},
@@ -136,11 +135,11 @@ def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset
 
 
 def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset) -> None:
-    assert until(lambda: "probe" in listed(api, carol), 10)
+    assert in_effect(lambda: "probe" in listed(api, carol))
     Agent.objects.filter(slug="seo").update(enabled=False)
-    assert until(lambda: "probe" not in listed(api, carol), 10)
+    assert in_effect(lambda: "probe" not in listed(api, carol))
     assert "not offered: seo is disabled or gone" in staff.get("/admin/chains/chainpreset/?q=probe").text
     assert error(api.execute_chain(carol, chain="probe")) == (404, "unknown_agent")
     preset.enabled = False
     versions.save(preset, by=None)
-    assert until(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"), 10)
+    assert in_effect(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"))

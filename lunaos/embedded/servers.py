@@ -228,11 +228,11 @@ def answers(url: str) -> bool:
         return False
 
 
-def until(condition: Callable[[], bool], seconds: float) -> bool:
-    """Ask until it is true or the time has passed."""
+def until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
+    """Ask, with `every` seconds between, until it is true or the time has passed."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             return False
-        time.sleep(0.05)
+        time.sleep(every)
     return True

@@ -10,8 +10,7 @@ from django.test import RequestFactory
 
 from accounts.models import User
 from agents.models import Agent, LanguageModel
-from lunaos.embedded.servers import until
-from testing.client import Api, answer
+from testing.client import Api, answer, in_effect
 from testing.upstream import Upstream
 
 
@@ -47,7 +46,7 @@ def test_a_model_that_staff_add_can_be_used(staff: httpx.Client, api: Api, alice
     form = {"provider": "openai", "name": "gpt-new", "enabled": "on", "csrfmiddlewaretoken": token[1]}
     assert staff.post("/admin/agents/languagemodel/add/", data=form).status_code == 200
     try:
-        assert until(lambda: api.execute(alice, model="gpt-new").status_code == 200, 10)
+        assert in_effect(lambda: api.execute(alice, model="gpt-new").status_code == 200)
         assert answer(api.execute(alice, model="gpt-new")) == "Hello world"
     finally:
         LanguageModel.objects.filter(name="gpt-new").delete()

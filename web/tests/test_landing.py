@@ -16,8 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from agents.models import Agent
 from billing.models import Tier
 from chains.models import ChainPreset
-from lunaos.embedded.servers import until
-from testing.client import Api
+from testing.client import Api, in_effect
 from testing.upstream import Upstream
 from web import landing
 
@@ -43,7 +42,7 @@ def test_it_works(api: Api) -> None:
     assert response.headers["Cache-Control"] == "private, max-age=60"
     assert "Set-Cookie" not in response.headers
     names = list(Agent.objects.values_list("name", flat=True))
-    assert until(lambda: all(name in words(api.get("/")) for name in names), 5)  # what a test before has put back
+    assert in_effect(lambda: all(name in words(api.get("/")) for name in names))  # what a test before has put back
     shown = words(api.get("/"))
     for agent in Agent.objects.all():
         assert agent.name in shown and agent.role in shown and f"{agent.slug} {agent.tier}" in shown
@@ -70,7 +69,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
         price_usd=Decimal("31.50"), executions=12_345, requests_per_minute=77, api_keys=1, features=["A person to ask"]
     )
 
-    assert until(lambda: "Finds & ranks." in words(api.get("/")) and "$31.50" in words(api.get("/")), 10)
+    assert in_effect(lambda: "Finds & ranks." in words(api.get("/")) and "$31.50" in words(api.get("/")))
     response = api.get("/")
     shown = words(response)
     assert "Search &lt;Agent&gt;" in response.text
@@ -81,7 +80,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
 
 def test_a_chain_that_lost_an_agent_is_not_offered(api: Api, kept: None) -> None:
     Agent.objects.filter(slug="task-planner").delete()
-    assert until(lambda: "new-feature" not in api.get("/").text, 10)
+    assert in_effect(lambda: "new-feature" not in api.get("/").text)
     assert "27 expert agents" in words(api.get("/"))
 
 
