@@ -23,6 +23,7 @@ TIMES = 9
 DAYS = 60
 NOW = datetime.now(UTC)
 PAGES = {
+    "front page": "/",
     "dashboard, 24 hours": "/admin/?range=24h",
     "dashboard, 7 days": "/admin/?range=7d",
     "dashboard, 30 days": "/admin/?range=30d",

@@ -7,6 +7,8 @@ usage: python -m lunaos.embedded run -- python benchmarks/soak.py [--minutes 30]
 
 import argparse
 import asyncio
+import json
+import socket
 import statistics
 import sys
 import time
@@ -26,6 +28,8 @@ from testing.stack import Stack
 EVERY_S, WARM_UP_SHARE = 10.0, 0.25
 WATCHED = (*NODES, *WORKERS, "beat", "postgres", "valkey", "proxy")
 IDLE = {"agent": "code-review", "context": "idly"}
+LONG = json.dumps({"agent": "code-review", "context": "at length"})
+LEAST_BUFFER = 4096  # bytes of a socket
 Sample = dict[str, float]
 
 
@@ -57,14 +61,21 @@ async def idle(mix: Mix, stopped: asyncio.Event) -> int:
     return broken
 
 
-async def slow(mix: Mix, stopped: asyncio.Event) -> None:
-    """Streams one after the other, a few bytes a second."""
-    body = {"agent": "code-review", "context": "x"}
-    while not stopped.is_set():
-        with suppress(aiohttp.ClientError, TimeoutError):
-            async with mix.session.post("/agents/execute", json=body, headers=mix.user(), timeout=None) as response:
-                while await response.content.read(64) and not stopped.is_set():  # noqa: ASYNC110 - it is a slow one
-                    await asyncio.sleep(0.5)
+async def slow(stack: Stack, mix: Mix, stopped: asyncio.Event) -> None:
+    """A stream of 10 000 chunks, read so slowly that sockets are full and the web process has to hold most of it.
+
+    Its connection is its own and leads past the proxy, which would hold it instead.
+    """
+    with socket.socket() as own:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LEAST_BUFFER)
+        own.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(own, ("127.0.0.1", stack.ports["web"]))
+        fields = {"Host": "127.0.0.1", "Content-Type": "application/json", "Content-Length": len(LONG), **mix.user()}
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        await loop.sock_sendall(own, f"POST /agents/execute HTTP/1.1\r\n{head}\r\n{LONG}".encode())
+        while not stopped.is_set() and await loop.sock_recv(own, 64):  # noqa: ASYNC110 - it is a slow one
+            await asyncio.sleep(0.5)
 
 
 async def watch(stack: Stack, samples: list[Sample], stopped: asyncio.Event) -> None:
@@ -81,17 +92,18 @@ async def go(stack: Stack, options: argparse.Namespace) -> None:
         for _ in range(options.idle):
             waiting.append(asyncio.create_task(idle(mix, stopped)))
             await asyncio.sleep(0.02)  # fifty a second
-        others = [asyncio.create_task(slow(mix, stopped)) for _ in range(options.slow)]
-        others.append(asyncio.create_task(watch(stack, samples, stopped)))
+        slows = [asyncio.create_task(slow(stack, mix, stopped)) for _ in range(options.slow)]
+        watching = asyncio.create_task(watch(stack, samples, stopped))
         outcomes = await mix.run(options.rate, options.minutes * 60)
+        cut_off = sum(task.done() for task in slows)
         stopped.set()
-        await asyncio.gather(*others)
+        await asyncio.gather(watching, *slows)
         broken = sum(await asyncio.gather(*waiting))
     bad = Counter(outcome.status for outcome in outcomes if outcome.status not in GOOD)
     median, p95, p99 = percentiles(outcomes)
     print(f"{len(outcomes)} requests, not answered well: {dict(bad) or 0}")
     print(f"median {median:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms")
-    print(f"{options.idle} idle streams, of which broke: {broken}\n")
+    print(f"{options.idle} idle streams, of which broke: {broken}; {options.slow} slow readers, cut off: {cut_off}\n")
     report(samples)
 
 

@@ -1,9 +1,9 @@
-"""The benchmarks' model provider: answers every POST with 50 chunks, at once or, by a word of the request, slowly."""
+"""The benchmarks' model provider: answers every POST with 50 chunks, by a word of the request slowly or with 10 000."""
 
 import asyncio
 import sys
 
-CHUNKS = 50
+CHUNKS, MANY, AT_LENGTH = 50, 10_000, b"at length"
 PAUSES_S = {b"idly": 15, b"slowly": 1, b"steadily": 0.02}
 DELTA = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"chunk %d "}}]}\n\n'
 END = (
@@ -19,7 +19,12 @@ def frame(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-AT_ONCE = HEAD + frame(b"".join(DELTA % n for n in range(CHUNKS)) + END) + frame(b"")
+def at_once(chunks: int) -> bytes:
+    """The response with all its chunks."""
+    return HEAD + frame(b"".join(DELTA % n for n in range(chunks)) + END) + frame(b"")
+
+
+AT_ONCE, LONG = at_once(CHUNKS), at_once(MANY)
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -31,7 +36,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             body = await reader.readexactly(int(length.split(b":")[1]))
             pause_s = next((pause_s for word, pause_s in PAUSES_S.items() if word in body), 0)
             if not pause_s:
-                writer.write(AT_ONCE)
+                writer.write(LONG if AT_LENGTH in body else AT_ONCE)
                 continue
             writer.write(HEAD)
             for n in range(CHUNKS):

@@ -1,7 +1,7 @@
 """Modules that take long to import, imported when something of them is used first.
 
-A model client is a third of a process's start, and half of the processes never ask a model: management commands, beat,
-the worker of short jobs. Others load it before they say that they are ready.
+A model client and the prices of models are a third of a process's start, and half of the processes never ask a
+model: management commands, beat, the worker of short jobs. Others load them before they say that they are ready.
 """
 
 from importlib import import_module

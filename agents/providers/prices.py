@@ -1,11 +1,16 @@
 """What a run costs and a model holds, by the table inside the genai-prices package."""
 
 from decimal import Decimal
-
-from genai_prices import Usage, calc_price
-from genai_prices.data_snapshot import get_snapshot
+from typing import TYPE_CHECKING
 
 from agents.providers import LOCAL
+from lunaos import deferred
+
+if TYPE_CHECKING:
+    import genai_prices
+    from genai_prices import data_snapshot
+else:
+    genai_prices, data_snapshot = deferred.Module("genai_prices"), deferred.Module("genai_prices.data_snapshot")
 
 LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
 UNKNOWN_WINDOW = 32_768  # what a model of today holds at least
@@ -15,9 +20,9 @@ def cost_usd(provider: str, model: str, *, input_tokens: int, output_tokens: int
     """The price of a run; zero for the embedded model and for one the table does not know."""
     if provider == LOCAL:
         return Decimal(0)
-    usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+    usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
     try:
-        return calc_price(usage, model_ref=model, provider_id=provider).total_price
+        return genai_prices.calc_price(usage, model_ref=model, provider_id=provider).total_price
     except LookupError:
         return Decimal(0)
 
@@ -27,9 +32,10 @@ def context_window(provider: str, model: str) -> int:
     if provider == LOCAL:
         return LOCAL_WINDOW
     try:
-        return get_snapshot().find_provider_model(model, None, provider, None)[1].context_window or UNKNOWN_WINDOW
+        found = data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)[1]
     except LookupError:
         return UNKNOWN_WINDOW
+    return found.context_window or UNKNOWN_WINDOW
 
 
 def dollars(amount: Decimal) -> str:

@@ -11,7 +11,7 @@ import django; django.setup()
 import lunaos.urls
 from agents.providers import openai_compatible
 from lunaos import deferred
-print("openai" in sys.modules, "aiohttp" in sys.modules)
+print(not {{"openai", "aiohttp", "genai_prices", "pydantic"}} & set(sys.modules))
 {then}
 print("openai" in sys.modules, openai_compatible.openai.AsyncOpenAI is sys.modules["openai"].AsyncOpenAI)
 """
@@ -25,8 +25,8 @@ def after(then: str) -> list[str]:
 
 
 def test_it_works(database: None) -> None:
-    assert after("openai_compatible.openai.OpenAIError") == ["False False", "True True", ""]
+    assert after("openai_compatible.openai.OpenAIError") == ["True", "True True", ""]
 
 
 def test_all_can_be_loaded_beforehand(database: None) -> None:
-    assert after("deferred.load()") == ["False False", "True True", ""]
+    assert after("deferred.load()") == ["True", "True True", ""]

@@ -91,13 +91,6 @@ def test_it_costs_no_query_while_the_catalogue_is_fresh(database: None) -> None:
     assert list(asked) == []
 
 
-def test_it_takes_little_time(api: Api) -> None:
-    def duration_ms() -> float:
-        return float(api.get("/").headers["Server-Timing"].partition("dur=")[2])
-
-    assert min(duration_ms() for _ in range(10)) < 25  # 6 on an idle machine
-
-
 def test_the_request_to_paste_works(api: Api, upstream: Upstream) -> None:
     page = api.get("/").text
     request = html.unescape(re.search(r'<code id="request">(.*?)</code>', page, re.DOTALL)[1])  # type: ignore[index]

@@ -48,7 +48,7 @@ def test_several_stubborn_programs_share_one_grace(tmp_path: Path, monkeypatch: 
     several.start(*(stubborn(tmp_path, name) for name in "abc"))
     began = time.monotonic()
     several.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 3  # a grace each would take that
     assert not any(running(int((tmp_path / name).read_text())) for name in "abc")
 
 

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -232,10 +231,8 @@ def test_up_kill_and_up_again(platform: Callable[[], subprocess.Popen[str]], tmp
 
     first.kill()
     first.wait()
-    began = time.monotonic()
     third = platform()
     said = read_until(third, "LunaOS is up at")
-    assert time.monotonic() - began < 60
     assert "Staff account" not in said
     third.send_signal(signal.SIGINT)
     assert third.wait(20) == 0
