@@ -7,6 +7,8 @@ model: management commands, beat, the worker of short jobs. Others load them bef
 from importlib import import_module
 from typing import Any
 
+from lunaos import garbage
+
 _names: set[str] = set()
 
 
@@ -23,5 +25,9 @@ class Module:
 
 def load() -> None:
     """Import what is still outstanding, so that nobody has to wait for it later."""
-    for name in _names:
-        import_module(name)
+    garbage.pause()
+    try:
+        for name in _names:
+            import_module(name)
+    finally:
+        garbage.resume()

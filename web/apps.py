@@ -1,13 +1,11 @@
-import gc
-
 from django.apps import AppConfig
 
-import lunaos
+from lunaos import garbage
 
 
 class WebConfig(AppConfig):
     name = "web"
 
     def ready(self) -> None:
-        """The last app: from now on garbage is collected as usual."""
-        gc.set_threshold(*lunaos.COLLECT_AFTER)
+        """The last app, so the end of most imports."""
+        garbage.resume()

@@ -1,4 +1,5 @@
-"""lunaos.deferred: a start without the model client, which is there when it is asked for."""
+"""lunaos.deferred: a start without the model client, which is there when it is asked for; lunaos.garbage: with no
+collection, and with those that are usual afterwards."""
 
 import subprocess
 import sys
@@ -6,13 +7,15 @@ import sys
 from testing.servers import ROOT, environment
 
 CODE = """
-import sys
+import gc, sys
+as_usual = gc.get_threshold()
 import django; django.setup()
 import lunaos.urls
 from agents.providers import openai_compatible
 from lunaos import deferred
 print(not {{"openai", "aiohttp", "genai_prices", "pydantic"}} & set(sys.modules))
 {then}
+print(gc.get_threshold() == as_usual, gc.get_freeze_count() > 100_000)
 print("openai" in sys.modules, openai_compatible.openai.AsyncOpenAI is sys.modules["openai"].AsyncOpenAI)
 """
 
@@ -25,8 +28,8 @@ def after(then: str) -> list[str]:
 
 
 def test_it_works(database: None) -> None:
-    assert after("openai_compatible.openai.OpenAIError") == ["True", "True True", ""]
+    assert after("openai_compatible.openai.OpenAIError") == ["True", "True True", "True True", ""]
 
 
 def test_all_can_be_loaded_beforehand(database: None) -> None:
-    assert after("deferred.load()") == ["True", "True True", ""]
+    assert after("deferred.load()") == ["True", "True True", "True True", ""]
