@@ -9,14 +9,15 @@ class Elsewhere:
     """Two servers in threads of their own; `with Elsewhere(307) as elsewhere: …`.
 
     Args:
-        status: of the redirect.
+        status: of the redirect; may be another later.
     """
 
     def __init__(self, status: int = 307) -> None:
+        self.status = status
         self.asked: list[str] = []
         self.led_away: list[dict[str, str]] = []
         self._target = self._server(lambda handler: self._arrives(handler))
-        self._source = self._server(lambda handler: self._leads_away(handler, status))
+        self._source = self._server(lambda handler: self._leads_away(handler))
 
     @property
     def base_url(self) -> str:
@@ -33,9 +34,9 @@ class Elsewhere:
             server.shutdown()
             server.server_close()
 
-    def _leads_away(self, handler: BaseHTTPRequestHandler, status: int) -> None:
+    def _leads_away(self, handler: BaseHTTPRequestHandler) -> None:
         self.asked.append(handler.path)
-        handler.send_response(status)
+        handler.send_response(self.status)
         handler.send_header("Location", f"http://localhost:{self._target.server_port}{handler.path}")
         handler.send_header("Content-Length", "0")
         handler.end_headers()

@@ -1,9 +1,11 @@
 """The process refuses to start when its settings are unsafe, and production's pass Django's own checks."""
 
+import json
 import re
 import secrets
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
@@ -24,6 +26,65 @@ PRODUCTION = {
 
 STRIPE = {"STRIPE_SECRET_KEY": "sk_test_plantedSecretKey", "STRIPE_WEBHOOK_SECRETS": "whsec_planted"}
 LIVE = {"STRIPE_SECRET_KEY": "sk_live_plantedSecretKey"}
+UNSAFE: list[tuple[dict[str, str], str]] = [
+    ({"DJANGO_SECRET_KEY": ""}, "Set DJANGO_SECRET_KEY"),
+    ({"DJANGO_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"}, "needs 50 characters"),  # 49
+    ({"DJANGO_SECRET_KEY": "abcd" * 20}, "5 of them different"),
+    ({"DJANGO_SECRET_KEY": "django-insecure-" + "0123456789abcdef" * 4}, "which everybody knows"),
+    ({"DJANGO_ALLOWED_HOSTS": "*"}, "DJANGO_ALLOWED_HOSTS may not be"),
+    ({"DJANGO_ALLOWED_HOSTS": "lunaos.example.com,*"}, "DJANGO_ALLOWED_HOSTS may not be"),
+    ({**PUBLIC, "DJANGO_DEBUG": "true"}, "DJANGO_DEBUG shows secrets"),
+    ({**PUBLIC, "LUNAOS_PUBLIC_URL": "http://lunaos.example.com"}, "must begin with https://"),
+    ({"LUNAOS_PUBLIC_URL": "http://192.0.2.7:8000"}, "must begin with https://"),
+    ({"LUNAOS_PUBLIC_URL": "http://[2001:db8::1]:8000"}, "must begin with https://"),
+    ({"LUNAOS_PUBLIC_URL": "http://localhost.example.com"}, "must begin with https://"),
+    ({"LUNAOS_PUBLIC_URL": "lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
+    ({"LUNAOS_PUBLIC_URL": "ftp://lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
+    ({"LUNAOS_PUBLIC_URL": "https://"}, "LUNAOS_PUBLIC_URL is no URL"),
+    ({"LUNAOS_PUBLIC_URL": "https://lunaos.example.com:port"}, "LUNAOS_PUBLIC_URL is no URL"),
+    ({"LUNAOS_ENCRYPTION_KEYS": f"{Fernet.generate_key().decode()},planted-secret"}, "Key 2 of LUNAOS_ENCRYPTION"),
+    ({"LUNAOS_ENCRYPTION_KEYS": "planted-größe"}, "Key 1 of LUNAOS_ENCRYPTION_KEYS is not 32 bytes"),
+    ({"LUNAOS_JWT_KEYS": "2026=short"}, "LUNAOS_JWT_KEYS"),
+    ({"STRIPE_SECRET_KEY": STRIPE["STRIPE_SECRET_KEY"]}, "by half: set STRIPE_WEBHOOK_SECRETS"),
+    ({"STRIPE_WEBHOOK_SECRETS": "whsec_planted"}, "by half: set STRIPE_SECRET_KEY"),
+    ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_plantedPublishable"}, "is no secret or restricted key"),
+    ({**STRIPE, "STRIPE_WEBHOOK_SECRETS": "whsec_planted,planted"}, "are signing secrets of endpoints"),
+    ({**STRIPE, "STRIPE_API_HOST": "https://stripe.example.com"}, "is for a double on this machine's loopback"),
+    ({**STRIPE, **LIVE, "STRIPE_API_HOST": "http://127.0.0.1:12111"}, "beside a test key"),
+    ({**STRIPE, "STRIPE_API_HOST": "nowhere"}, "STRIPE_API_HOST is no URL"),
+    ({**STRIPE, **LIVE, "DJANGO_DEBUG": "true"}, "has no place where DJANGO_DEBUG is on"),
+    ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
+    ({"LUNAOS_THREADS": "many"}, "invalid literal"),
+    ({"LUNAOS_LOCKOUT_FAILURES": "0"}, "LUNAOS_LOCKOUT_FAILURES is"),
+    ({"LUNAOS_LOCKOUT_FAILURES": "9", "LUNAOS_LOCKOUT_ACCOUNT_FAILURES": "8"}, "LUNAOS_LOCKOUT_FAILURES is"),
+]
+SAFE: list[dict[str, str]] = [
+    {},
+    {"LUNAOS_PUBLIC_URL": "http://127.0.0.1:9000"},
+    {"LUNAOS_PUBLIC_URL": "http://[::1]:9000"},
+    {"LUNAOS_PUBLIC_URL": "http://app.localhost/"},
+    {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "short", "DJANGO_ALLOWED_HOSTS": "*"},
+    PUBLIC,
+]
+# Each case in a fork of a process that has imported all that knows no settings: forty starts would take a minute.
+CHECK = """
+import json, os, runpy, sys, tempfile
+import lunaos
+answers = []
+for environment in json.load(sys.stdin):
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        if not (child := os.fork()):
+            os.environ.clear(), os.environ.update(environment)
+            os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+            sys.argv = ["manage.py", "check"]
+            runpy.run_path("manage.py", run_name="__main__")
+            sys.exit()
+        status = os.waitpid(child, 0)[1]
+        out.seek(0), err.seek(0)
+        answers.append([os.waitstatus_to_exitcode(status), out.read(), err.read()])
+print(json.dumps(answers))
+"""
+Outcome = tuple[int, str, str]
 
 
 def check(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
@@ -36,46 +97,23 @@ def check(*arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]"
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "complaint"),
-    [
-        ({"DJANGO_SECRET_KEY": ""}, "Set DJANGO_SECRET_KEY"),
-        ({"DJANGO_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"}, "needs 50 characters"),  # 49
-        ({"DJANGO_SECRET_KEY": "abcd" * 20}, "5 of them different"),
-        ({"DJANGO_SECRET_KEY": "django-insecure-" + "0123456789abcdef" * 4}, "which everybody knows"),
-        ({"DJANGO_ALLOWED_HOSTS": "*"}, "DJANGO_ALLOWED_HOSTS may not be"),
-        ({"DJANGO_ALLOWED_HOSTS": "lunaos.example.com,*"}, "DJANGO_ALLOWED_HOSTS may not be"),
-        ({**PUBLIC, "DJANGO_DEBUG": "true"}, "DJANGO_DEBUG shows secrets"),
-        ({**PUBLIC, "LUNAOS_PUBLIC_URL": "http://lunaos.example.com"}, "must begin with https://"),
-        ({"LUNAOS_PUBLIC_URL": "http://192.0.2.7:8000"}, "must begin with https://"),
-        ({"LUNAOS_PUBLIC_URL": "http://[2001:db8::1]:8000"}, "must begin with https://"),
-        ({"LUNAOS_PUBLIC_URL": "http://localhost.example.com"}, "must begin with https://"),
-        ({"LUNAOS_PUBLIC_URL": "lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
-        ({"LUNAOS_PUBLIC_URL": "ftp://lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
-        ({"LUNAOS_PUBLIC_URL": "https://"}, "LUNAOS_PUBLIC_URL is no URL"),
-        ({"LUNAOS_PUBLIC_URL": "https://lunaos.example.com:port"}, "LUNAOS_PUBLIC_URL is no URL"),
-        ({"LUNAOS_ENCRYPTION_KEYS": f"{Fernet.generate_key().decode()},planted-secret"}, "Key 2 of LUNAOS_ENCRYPTION"),
-        ({"LUNAOS_ENCRYPTION_KEYS": "planted-größe"}, "Key 1 of LUNAOS_ENCRYPTION_KEYS is not 32 bytes"),
-        ({"LUNAOS_JWT_KEYS": "2026=short"}, "LUNAOS_JWT_KEYS"),
-        ({"STRIPE_SECRET_KEY": STRIPE["STRIPE_SECRET_KEY"]}, "by half: set STRIPE_WEBHOOK_SECRETS"),
-        ({"STRIPE_WEBHOOK_SECRETS": "whsec_planted"}, "by half: set STRIPE_SECRET_KEY"),
-        ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_plantedPublishable"}, "is no secret or restricted key"),
-        ({**STRIPE, "STRIPE_WEBHOOK_SECRETS": "whsec_planted,planted"}, "are signing secrets of endpoints"),
-        ({**STRIPE, "STRIPE_API_HOST": "https://stripe.example.com"}, "is for a double on this machine's loopback"),
-        ({**STRIPE, **LIVE, "STRIPE_API_HOST": "http://127.0.0.1:12111"}, "beside a test key"),
-        ({**STRIPE, "STRIPE_API_HOST": "nowhere"}, "STRIPE_API_HOST is no URL"),
-        ({**STRIPE, **LIVE, "DJANGO_DEBUG": "true"}, "has no place where DJANGO_DEBUG is on"),
-        ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
-        ({"LUNAOS_THREADS": "many"}, "invalid literal"),
-        ({"LUNAOS_LOCKOUT_FAILURES": "0"}, "LUNAOS_LOCKOUT_FAILURES is"),
-        ({"LUNAOS_LOCKOUT_FAILURES": "9", "LUNAOS_LOCKOUT_ACCOUNT_FAILURES": "8"}, "LUNAOS_LOCKOUT_FAILURES is"),
-    ],
-)
-def test_unsafe(database: None, changes: dict[str, str], complaint: str) -> None:
-    done = check(**changes)
-    assert done.returncode != 0
-    assert complaint in done.stderr
-    said = done.stderr.rsplit("ImproperlyConfigured", 1)[-1]
+@pytest.fixture(scope="module")
+def outcomes(django_db_setup: None, django_db_blocker: Any) -> dict[str, Outcome]:
+    """Exit code, output and complaints of `manage.py check` in each of the cases."""
+    cases = [*SAFE, *(changes for changes, _ in UNSAFE)]
+    with django_db_blocker.unblock():
+        given = json.dumps([environment(**changes) for changes in cases])
+    done = subprocess.run([sys.executable, "-c", CHECK], input=given, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {repr(case): tuple(answer) for case, answer in zip(cases, json.loads(done.stdout), strict=True)}
+
+
+@pytest.mark.parametrize(("changes", "complaint"), UNSAFE)
+def test_unsafe(outcomes: dict[str, Outcome], changes: dict[str, str], complaint: str) -> None:
+    code, _, complaints = outcomes[repr(changes)]
+    assert code != 0
+    assert complaint in complaints
+    said = complaints.rsplit("ImproperlyConfigured", 1)[-1]
     assert "planted" not in said and "0123456789" not in said
 
 
@@ -84,20 +122,9 @@ def test_all_that_is_unsafe_is_said_at_once(database: None) -> None:
     assert all(name in done.stderr for name in ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "LUNAOS_PUBLIC_URL"))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"LUNAOS_PUBLIC_URL": "http://127.0.0.1:9000"},
-        {"LUNAOS_PUBLIC_URL": "http://[::1]:9000"},
-        {"LUNAOS_PUBLIC_URL": "http://app.localhost/"},
-        {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "short", "DJANGO_ALLOWED_HOSTS": "*"},
-        PUBLIC,
-    ],
-)
-def test_safe(database: None, changes: dict[str, str]) -> None:
-    done = check(**changes)
-    assert (done.returncode, done.stdout) == (0, "System check identified no issues (1 silenced).\n"), done.stderr
+@pytest.mark.parametrize("changes", SAFE)
+def test_safe(outcomes: dict[str, Outcome], changes: dict[str, str]) -> None:
+    assert outcomes[repr(changes)][:2] == (0, "System check identified no issues (1 silenced).\n")
 
 
 def test_production_passes_the_deployment_check(database: None) -> None:

@@ -116,19 +116,21 @@ def test_a_list_is_taken_along(page: Page, alice: Any) -> None:
 def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str, bob: Any) -> None:
     """For people who look at them; here each only has to come."""
     stranger = browser_page(base_url=page.url)
-    for scheme in SCHEMES:
-        stranger.emulate_media(color_scheme=scheme)
-        stranger.goto("/admin/login/", wait_until="networkidle")
-        keep(stranger, f"login-{scheme}")
-        page.emulate_media(color_scheme=scheme)
+    pages = [("login", stranger, "/admin/login/")]
+    pages += [
+        (name, page, path)
         for name, path in {
             **{"landing": "/", "status": "/status", "reference": "/docs", "error": "/nowhere"},
             **{"dashboard": "/admin/", "users": "/admin/accounts/user/", "runs": "/admin/runs/run/"},
             **{"user": f"/admin/accounts/user/{bob.pk}/change/"},
-        }.items():
-            page.goto(path, wait_until="networkidle")
-            page.locator(".opblock" if name == "reference" else "h1").first.wait_for(timeout=60_000)
-            keep(page, f"{name}-{scheme}", whole=name != "reference")
+        }.items()
+    ]
+    for name, opened, path in pages:
+        opened.goto(path)
+        opened.locator(".opblock" if name == "reference" else "h1").first.wait_for(timeout=60_000)
+        for scheme in SCHEMES:
+            opened.emulate_media(color_scheme=scheme)
+            keep(opened, f"{name}-{scheme}", whole=name != "reference")
 
 
 def test_light_and_dark(page: Page) -> None:
@@ -194,4 +196,3 @@ def test_every_page_is_quiet(page: Page, some_runs: str, alice: Any) -> None:
         assert response and response.status == 200, path
         policy = response.headers["content-security-policy"]
         assert "unsafe" not in policy, path
-        page.wait_for_load_state("networkidle")
