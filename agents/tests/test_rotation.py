@@ -1,4 +1,4 @@
-"""manage.py rotate_encryption_keys, as operators run it: as a process, again, and beside running traffic."""
+"""manage.py rotate_encryption_keys: as operators run it, again, and beside running traffic."""
 
 import subprocess
 import sys
@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
+from django.test import override_settings
 
 from agents import provider_keys
 from agents.models import ProviderKey
 from lunaos import encryption
 from testing.client import Api, answer
+from testing.commands import manage
 from testing.servers import ROOT, daphne, environment
 from testing.upstream import Upstream
 
@@ -25,15 +27,10 @@ def keys(settings: Any) -> Any:
 
 
 def rotate(*keys: str) -> tuple[int, str]:
-    """Exit code and all output."""
-    done = subprocess.run(
-        [sys.executable, "manage.py", "rotate_encryption_keys"],
-        env=environment(LUNAOS_ENCRYPTION_KEYS=",".join(keys)),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    return done.returncode, done.stdout + done.stderr
+    """Exit code and all output, where these are the keys."""
+    with override_settings(ENCRYPTION_KEYS=list(keys)):
+        code, output, complaint = manage("rotate_encryption_keys")
+    return code, output + complaint
 
 
 def give(*users: Any) -> None:
@@ -48,7 +45,10 @@ def key_of(user: Any) -> str:
 
 def test_it_works(keys: Any, alice: Any, bob: Any) -> None:
     give(alice, bob)
-    assert rotate(NEW, OLD) == (0, "2 re-encrypted, 0 were up to date.\n")
+    command = [sys.executable, "manage.py", "rotate_encryption_keys"]
+    known = environment(LUNAOS_ENCRYPTION_KEYS=f"{NEW},{OLD}")
+    done = subprocess.run(command, env=known, cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "2 re-encrypted, 0 were up to date.\n"), done.stderr
     keys.ENCRYPTION_KEYS = [NEW]
     assert [key_of(alice), key_of(bob)] == [f"sk-own-{alice.pk}", f"sk-own-{bob.pk}"]
 

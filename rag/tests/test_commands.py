@@ -1,4 +1,4 @@
-"""`manage.py index_repository` and `manage.py reindex` as an operator runs them: processes with an exit code."""
+"""`manage.py index_repository` and `manage.py reindex`, as an operator runs them."""
 
 import signal
 import subprocess
@@ -12,6 +12,7 @@ from lunaos.embedded.servers import until
 from rag import runner, services
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
+from testing.commands import manage
 from testing.embeddings import Embeddings
 from testing.servers import ROOT, environment, process
 
@@ -26,42 +27,39 @@ def tree(tmp_path: Path) -> Path:
     return root
 
 
-def manage(embeddings: Embeddings, *arguments: str, **changes: str) -> "subprocess.CompletedProcess[str]":
-    changes = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "LUNAOS_LOG_LEVEL": "ERROR", **changes}
-    command = [sys.executable, "manage.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, env=environment(**changes), capture_output=True, text=True, timeout=60)
-
-
-def index(embeddings: Embeddings, user: Any, root: Path, *arguments: str, **changes: str) -> Any:
-    return manage(embeddings, "index_repository", str(root), "--user", user.email, *arguments, **changes)
+def index(user: Any, root: Path, *words: str) -> tuple[int, str, str]:
+    return manage("index_repository", root, "--user", user.email, *words)
 
 
 def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
-    done = index(embeddings, alice, tree)
+    command = [sys.executable, "manage.py", "index_repository", str(tree), "--user", alice.email]
+    known = environment(EMBEDDINGS_BASE_URL=embeddings.base_url, LUNAOS_LOG_LEVEL="ERROR")
+    done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")  # no progress bar where nobody watches
     assert done.stdout.startswith("90 files (0 unchanged) with 90 chunks are in shop, 0 have gone; ")
     assert Chunk.objects.filter(repository__user=alice).count() == 90
 
 
-def test_what_cannot_be_done_is_said_in_a_sentence(tree: Path, alice: Any, embeddings: Embeddings) -> None:
-    """Exit code 1, and no traceback."""
-    for said, done in {
-        "is no folder": index(embeddings, alice, tree / "missing"),
-        "The name may not hold": index(embeddings, alice, tree, "--name", "../x"),
-        "There is no user": manage(embeddings, "index_repository", str(tree), "--user", "nobody@example.com"),
-        "No embedding model is set up": index(embeddings, alice, tree, EMBEDDINGS_BASE_URL=""),
-    }.items():
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr.startswith("CommandError: ") and said in done.stderr
-        assert "Traceback" not in done.stderr
+def test_what_cannot_be_done_is_said_in_a_sentence(
+    tree: Path, alice: Any, embeddings: Embeddings, settings: Any
+) -> None:
+    outcomes = {
+        "is no folder": index(alice, tree / "missing"),
+        "The name may not hold": index(alice, tree, "--name", "../x"),
+        "There is no user": manage("index_repository", tree, "--user", "nobody@example.com"),
+    }
+    settings.EMBEDDINGS_BASE_URL = ""
+    outcomes["No embedding model is set up"] = index(alice, tree)
+    for said, (code, output, complaint) in outcomes.items():
+        assert (code, output) == (1, "")
+        assert complaint.startswith("CommandError: ") and said in complaint
     assert not File.objects.exists()
 
 
 def test_a_model_that_refuses(tree: Path, alice: Any, embeddings: Embeddings) -> None:
     embeddings.fails(401)
-    done = index(embeddings, alice, tree)
-    assert done.returncode == 1
-    assert done.stderr == "CommandError: The embedding model refused the request with status 401.\n"
+    refused = "CommandError: The embedding model refused the request with status 401.\n"
+    assert index(alice, tree) == (1, "", refused)
     assert IndexJob.objects.get().error_code == "embeddings_error"
 
 
@@ -72,18 +70,17 @@ def test_a_killed_command_leaves_whole_files_and_can_be_repeated(
     with process(command, tmp_path / "killed.log", EMBEDDINGS_BASE_URL=embeddings.base_url) as child:
         with embeddings.held(after=8):
             assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))
-            busy = index(embeddings, alice, tree)
+            code, _, complaint = index(alice, tree)
             child.send_signal(signal.SIGKILL)
             child.wait(10)
-    assert busy.returncode == 1
-    assert "Somebody else is indexing this repository" in busy.stderr
+    assert code == 1
+    assert "Somebody else is indexing this repository" in complaint
     assert File.objects.count() == Chunk.objects.count() == Vector.objects.count() == 64
 
     repository = Repository.objects.get()
     assert until(lambda: _ended(repository), 20)  # as soon as PostgreSQL has noticed
     assert IndexJob.objects.get().error_code == "indexing_interrupted"
-    done = index(embeddings, alice, tree)
-    assert done.stdout.startswith("90 files (64 unchanged) with 90 chunks are in shop")
+    assert index(alice, tree)[1].startswith("90 files (64 unchanged) with 90 chunks are in shop")
     assert Chunk.objects.count() == Vector.objects.count() == 90
 
 
@@ -93,22 +90,21 @@ def _ended(repository: Repository) -> bool:
     return not IndexJob.objects.filter(repository=repository, status__in=("queued", "running")).exists()
 
 
-def test_reindex_says_what_it_starts(alice: Any, bob: Any, embeddings: Embeddings) -> None:
+def test_reindex_says_what_it_starts(alice: Any, bob: Any, embeddings: Embeddings, settings: Any) -> None:
     for user in (alice, bob):
         services.index(user=user, repository="shop", files=[source(1)])
-    new = {"EMBEDDINGS_MODEL": "larger-model"}
+    assert "0 repositories are moving" in manage("reindex")[1]
+    settings.EMBEDDINGS_MODEL = "larger-model"
+    code, output, complaint = manage("reindex", "--user", alice.email.upper())
 
-    assert "0 repositories are moving" in manage(embeddings, "reindex").stdout
-    done = manage(embeddings, "reindex", "--user", alice.email.upper(), **new)
-
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (code, complaint) == (0, "")
     job = IndexJob.objects.get(kind="reindex")
     assert job.repository.user == alice
-    assert done.stdout == f"shop: job {job.pk}\n1 repositories are moving to larger-model.\n"
+    assert output == f"shop: job {job.pk}\n1 repositories are moving to larger-model.\n"
     assert Repository.objects.filter(model="larger-model").count() == 0  # that is for workers
 
 
-def test_reindex_without_a_model(alice: Any, embeddings: Embeddings) -> None:
+def test_reindex_without_a_model(alice: Any, embeddings: Embeddings, settings: Any) -> None:
     services.index(user=alice, repository="shop", files=[source(1)])
-    done = manage(embeddings, "reindex", EMBEDDINGS_BASE_URL="", EMBEDDINGS_MODEL="larger-model")
-    assert (done.returncode, done.stderr) == (1, "CommandError: No embedding model is set up on this server.\n")
+    settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = "", "larger-model"
+    assert manage("reindex") == (1, "", "CommandError: No embedding model is set up on this server.\n")

@@ -1,0 +1,16 @@
+"""Management commands in the test's own process, for tests that are about what a command does and not how it starts."""
+
+from io import StringIO
+from typing import Any
+
+from django.core.management import CommandError, call_command
+
+
+def manage(*words: Any) -> tuple[int, str, str]:
+    """The exit code, the output and the complaint that `manage.py` would have."""
+    out, err = StringIO(), StringIO()
+    try:
+        call_command(*map(str, words), stdout=out, stderr=err)
+    except CommandError as e:
+        return e.returncode, out.getvalue(), f"{err.getvalue()}CommandError: {e}\n"
+    return 0, out.getvalue(), err.getvalue()
