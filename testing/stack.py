@@ -17,6 +17,7 @@ from lunaos.embedded.__main__ import base_environment, platform
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, spawn
 from lunaos.embedded.servers import answers, free_port, until
+from testing import prepared
 from testing.client import PASSWORD, Api
 from testing.servers import ROOT
 
@@ -25,16 +26,19 @@ CADDY = Path(sys.executable).with_name("caddy")
 
 
 class Stack:
-    """PostgreSQL, Valkey, web, worker (short jobs), beat, and what else a test starts: `web-2`, `chains-1`, `chains-2`.
+    """PostgreSQL, Valkey, and what runs on them: `web`, `web-2`, `worker` (short jobs), `chains-1`, `beat`, ….
 
     `proxy` is Caddy in front of `web` and `web-2`, with the Caddyfile that is deployed.
 
     Args:
+        programs: what is started at once; a test may start more.
         environment: what its processes get beside the test process's own.
     """
 
-    def __init__(self, folder: Path, **environment: str) -> None:
+    def __init__(self, folder: Path, *programs: str, **environment: str) -> None:
         self.home = Home(folder)
+        self._first = programs or ("web", "worker", "beat")
+        self._is_prepared = prepared.bring_to(self.home)
         self.ports = {name: free_port() for name in ("web", "web-2", "proxy")}
         postgres, database_url = servers.postgres(self.home)
         valkey, redis_url = servers.valkey(self.home)
@@ -48,17 +52,25 @@ class Stack:
         self._database = psycopg.conninfo.make_conninfo(host=str(self.home.sockets), dbname="lunaos", user="lunaos")
 
     def __enter__(self) -> "Stack":
+        if not self._is_prepared:
+            self._prepare()
         self.start("postgres", "valkey")
-        done = subprocess.run(
-            [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        self.start("web", "worker", "beat")
+        self.start(*self._first)
         return self
 
     def __exit__(self, *_: object) -> None:
         for name in reversed(list(self._processes)):
             self.end(name)
+
+    def _prepare(self) -> None:
+        self.start("postgres", "valkey")
+        done = subprocess.run(
+            [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        self.end("postgres", signal.SIGINT)
+        self.end("valkey", signal.SIGINT)
+        prepared.keep(self.home)
 
     @property
     def api(self) -> Api:

@@ -11,7 +11,7 @@ from testing.stack import Stack
 def test_it_comes_back_with_the_broker(tmp_path: Path) -> None:
     sign = tmp_path / "sign"
     sign.write_text("worker")
-    with Stack(tmp_path / "home", LUNAOS_SIGN_OF_LIFE=str(sign)) as stack:
+    with Stack(tmp_path / "home", "worker", LUNAOS_SIGN_OF_LIFE=str(sign)) as stack:
         for number in (signal.SIGKILL, signal.SIGTERM):
             os.utime(sign, (0, 0))
             assert until(lambda: sign.stat().st_mtime > 0, 30), stack.log("worker")
