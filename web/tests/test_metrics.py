@@ -187,7 +187,12 @@ def test_the_event_log_is_weighed(api: Api, alice: Any, upstream: Upstream, monk
 def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Valkey that nobody reaches, and a PostgreSQL that does not answer at all."""
     go_on, came_back = threading.Event(), threading.Event()
-    monkeypatch.setattr("web.parts.query", lambda sql: (go_on.wait(60), came_back.set()))
+
+    def hang(sql: str) -> None:
+        go_on.wait(60)
+        came_back.set()
+
+    monkeypatch.setattr("web.parts.query", hang)
     monkeypatch.setattr("lunaos.redis.client", lambda: Redis(port=9))
     monkeypatch.setattr("web.metrics.facts", lambda: parts.examine(figures.CHECKS))
     found = parsed(figures.exposition().decode())
