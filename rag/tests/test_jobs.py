@@ -3,7 +3,9 @@
 import json
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +21,7 @@ from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, Event, error
 from testing.embeddings import Embeddings
+from testing.servers import daphne
 
 MANY = [source(n) for n in range(90)]
 
@@ -55,16 +58,19 @@ def test_a_worker_does_it_while_the_request_waits(patient: Api, alice: Any, work
     assert again.status_code in (200, 202)
 
 
-def test_a_request_that_waits_gets_the_contracts_answer(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    answers: list[Any] = []
-    with embeddings.held():
-        thread = threading.Thread(target=lambda: answers.append(submit(patient, alice, MANY[:10])))
-        thread.start()
+def test_a_request_that_waits_gets_the_contracts_answer(alice: Any, embeddings: Embeddings, tmp_path: Path) -> None:
+    changes = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "LUNAOS_RAG_INLINE_CHARACTERS": "500"}
+    with (
+        daphne(tmp_path / "web.log", "/ready", **changes) as url,
+        Api(base_url=url, timeout=60) as api,
+        ThreadPoolExecutor() as pool,
+    ):
+        waiting = pool.submit(submit, api, alice, MANY[:10])
         assert until(IndexJob.objects.filter(repository__user=alice).exists, 10)
-    runner.run(Repository.objects.get(user=alice).pk)
-    thread.join(20)
-    assert answers[0].status_code == 200
-    assert answers[0].json()["data"]["indexed"] == 10
+        runner.run(Repository.objects.get(user=alice).pk)
+        response = waiting.result(40)
+    assert response.status_code == 200
+    assert response.json()["data"]["indexed"] == 10
 
 
 def test_past_the_waiting_time_it_is_202_with_the_job(patient: Api, alice: Any, embeddings: Embeddings) -> None:
