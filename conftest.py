@@ -16,7 +16,7 @@ from django.test.utils import setup_databases, teardown_databases
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
 from testing.browser import browser_page, chromium
-from testing.client import METRICS_TOKEN, PASSWORD, Api
+from testing.client import METRICS_TOKEN, NO_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
@@ -230,7 +230,7 @@ def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
     from testing.second_factor import code_of
 
     user = make_user("staff", is_staff=True, is_superuser=True)
-    with httpx.Client(base_url=api.base_url, follow_redirects=True) as client:
+    with httpx.Client(base_url=api.base_url, verify=NO_AUTHORITIES, follow_redirects=True) as client:
         page = client.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token

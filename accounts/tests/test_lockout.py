@@ -18,7 +18,7 @@ from accounts import lockout, tasks, tokens
 from accounts.audit import Action
 from accounts.hashers import Argon2idHasher
 from accounts.models import AuditEvent
-from testing.client import PASSWORD, Api, error
+from testing.client import NO_AUTHORITIES, PASSWORD, Api, error
 from testing.mailbox import Mailbox, text
 from testing.servers import daphne
 
@@ -42,7 +42,7 @@ def urls(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterato
 
 
 def log_in(url: str, user: Any, password: str = "wrong", address: str = "127.0.0.1") -> httpx.Response:
-    with httpx.Client(transport=httpx.HTTPTransport(local_address=address), timeout=30) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address=address), timeout=30) as client:
         return client.post(f"{url}/auth/login", json={"email": user.email, "password": password})
 
 
@@ -106,7 +106,7 @@ def test_strangers_cannot_lock_the_owner_out_at_home(urls: list[str], alice: Any
 
 def test_the_address_of_the_sign_up_is_home(urls: list[str], database: None) -> None:
     form = {"email": "home@example.com", "password": PASSWORD}
-    with httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.2.9")) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address="127.0.2.9")) as client:
         assert client.post(f"{urls[0]}/auth/signup", json=form).status_code == 201
     assert AccessLog.objects.get(username="home@example.com").ip_address == "127.0.2.9"
 

@@ -10,6 +10,7 @@ from stripe_double import API_VERSION
 from stripe_double.double import Double
 from stripe_double.tests.cast import KEY, SECRET, Plans
 from stripe_double.tests.receiver import Receiver
+from testing.client import NO_AUTHORITIES
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +36,7 @@ def client(double: Double) -> stripe.StripeClient:
 
 @pytest.fixture
 def browser(double: Double) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=double.url, timeout=30) as browser:
+    with httpx.Client(base_url=double.url, verify=NO_AUTHORITIES, timeout=30) as browser:
         yield browser
 
 
