@@ -1,7 +1,6 @@
 """What the benchmarks share: a provider, processes of the platform, users who may send much."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -10,14 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
+from lunaos.embedded.servers import free_port
+
 HERE = Path(__file__).parent
 USERS = 10  # team users: one may send 6 000 requests a minute
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import stripe
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from lunaos.embedded.servers import free_port
 from stripe_double import API_VERSION
 from stripe_double.hand import Hand
 from stripe_double.management.commands.fake_stripe import Command
@@ -31,12 +32,6 @@ ENVIRONMENT = {
     "PATH": os.environ["PATH"],
 }
 NOBODY = "http://127.0.0.1:9/hook"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
