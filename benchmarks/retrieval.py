@@ -3,7 +3,7 @@
 Questions are the first sentences of docstrings, answers the functions, which are indexed without their docstrings. An
 answer is right when it holds the function's first line.
 
-usage: python -m lunaos.embedded run --llm -- python benchmarks/retrieval.py [--source FOLDER] [--whole]
+usage: python -m lunaos.embedded run --llm -- python benchmarks/retrieval.py [--source FOLDER] [--words 4] [--whole]
 """
 
 import argparse
@@ -46,7 +46,7 @@ LEFT_OUT = {
     "ensurepip",
     "migrations",
 }
-WORDS = range(4, 41)  # of a sentence that is a question
+MOST_WORDS = 40  # of a sentence that is a question
 LEAST_LINES = 5  # of a function: shorter ones delegate to others, which answer the question as well
 DEEP = 10
 
@@ -58,8 +58,12 @@ class Question:
     line: int
 
 
-def functions(path: str, source: str) -> tuple[list[Piece], list[Question]]:
-    """A module's functions that have a docstring, each a piece without it, and its first sentence as a question."""
+def functions(path: str, source: str, least_words: int) -> tuple[list[Piece], list[Question]]:
+    """A module's functions that have a docstring, each a piece without it, and its first sentence as a question.
+
+    Args:
+        least_words: of a question; functions with a shorter one are left out.
+    """
     tree, lines = ast.parse(source), source.split("\n")
     pieces, questions = [], []
     for symbol, node in named(tree, ""):
@@ -67,7 +71,7 @@ def functions(path: str, source: str) -> tuple[list[Piece], list[Question]]:
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
         kept = lines[first - 1 : body[0].lineno - 1] + lines[body[0].end_lineno or 0 : node.end_lineno]
         sentence = " ".join(re.split(r"(?<=[.!?])\s|\n\n", (text or "").strip())[0].split())
-        if len(sentence.split()) in WORDS and len(body) > 1 and len(kept) >= LEAST_LINES:
+        if least_words <= len(sentence.split()) <= MOST_WORDS and len(body) > 1 and len(kept) >= LEAST_LINES:
             signature = " ".join(lines[node.lineno - 1 : body[0].lineno - 1])
             pieces.append(Piece(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first))
             questions.append(Question(sentence, path, node.lineno))
@@ -82,7 +86,7 @@ def named(parent: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef |
         yield from named(node, name if hasattr(node, "name") else prefix)
 
 
-def bare(path: str, source: str) -> tuple[str, list[Question]]:
+def bare(path: str, source: str, least_words: int) -> tuple[str, list[Question]]:
     """A whole module without its functions' docstrings, and the same questions; lines keep their numbers."""
     lines = source.split("\n")
     for _, node in named(ast.parse(source), ""):
@@ -90,17 +94,17 @@ def bare(path: str, source: str) -> tuple[str, list[Question]]:
         if ast.get_docstring(node) is not None:
             lines[first.lineno - 1] = lines[first.lineno - 1][: first.col_offset]
             lines[first.lineno : first.end_lineno] = [""] * ((first.end_lineno or first.lineno) - first.lineno)
-    return "\n".join(lines), functions(path, source)[1]
+    return "\n".join(lines), functions(path, source, least_words)[1]
 
 
-def modules(source: Path, wanted: int) -> Iterator[tuple[str, str]]:
+def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, str]]:
     """Path and source of modules in a fixed random order, until they hold so many questions."""
     found = [path for path in sorted(source.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(source).parts)]
     random.Random(7).shuffle(found)
     for file in found:
         try:
             path, text = str(file.relative_to(source)), file.read_text()
-            wanted -= len(functions(path, text)[1])
+            wanted -= len(functions(path, text, least_words)[1])
         except (SyntaxError, UnicodeDecodeError, ValueError):
             continue
         yield path, text
@@ -108,11 +112,11 @@ def modules(source: Path, wanted: int) -> Iterator[tuple[str, str]]:
             return
 
 
-def index_functions(repository: Repository, sources: list[tuple[str, str]]) -> list[Question]:
+def index_functions(repository: Repository, sources: list[tuple[str, str]], least_words: int) -> list[Question]:
     """Functions only, each a chunk of its own."""
     asked, embedder = list[Question](), embedders.current()
     for path, text in sources:
-        pieces, questions = functions(path, text)
+        pieces, questions = functions(path, text, least_words)
         asked += questions
         embedded = indexer.embed(embedder, [(path, piece) for piece in pieces])
         store.replace(repository, store.Prepared(path, "", "python", pieces, embedded), embedder.model)
@@ -120,9 +124,9 @@ def index_functions(repository: Repository, sources: list[tuple[str, str]]) -> l
     return asked
 
 
-def index_modules(repository: Repository, sources: list[tuple[str, str]]) -> list[Question]:
+def index_modules(repository: Repository, sources: list[tuple[str, str]], least_words: int) -> list[Question]:
     """Whole modules, cut by the product's own chunker: far more chunks, among which to find the function."""
-    without = [(path, *bare(path, text)) for path, text in sources]
+    without = [(path, *bare(path, text, least_words)) for path, text in sources]
     job = jobs.create(repository, [SourceFile(path, text) for path, text, _ in without])
     runner.run(job.repository_id)
     return [question for *_, questions in without for question in questions]
@@ -169,14 +173,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path, default=Path(sysconfig.get_paths()["stdlib"]))
     parser.add_argument("--questions", type=int, default=2200)
+    parser.add_argument("--words", type=int, default=4, help="a question has at least")
     parser.add_argument("--whole", action="store_true", help="index whole modules, not only the functions")
     options = parser.parse_args()
     call_command("prepare", verbosity=0, stdout=io.StringIO())
     user = User.objects.create_user(f"retrieval-{os.getpid()}@example.com", "no sign-in", tier="team")
     repository = services.open_repository(user, "library")
     vectors.ensure_index(repository.model, 384)
-    sources, started = list(modules(options.source, options.questions)), time.perf_counter()
-    asked = (index_modules if options.whole else index_functions)(repository, sources)
+    sources, started = list(modules(options.source, options.questions, options.words)), time.perf_counter()
+    asked = (index_modules if options.whole else index_functions)(repository, sources, options.words)
     seconds, chunks = time.perf_counter() - started, Chunk.objects.filter(repository=repository).count()
     repository.refresh_from_db()
     often = Counter(question.text for question in asked)
