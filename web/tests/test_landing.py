@@ -27,12 +27,13 @@ def words(response: httpx.Response) -> str:
 
 
 @pytest.fixture
-def kept(database: None) -> Iterator[None]:
-    """Agents and tiers are as before when the test is over."""
+def kept(api: Api) -> Iterator[None]:
+    """Agents and tiers are as before when the test is over, for the web process too."""
     rows: list[Any] = [*Agent.objects.all(), *Tier.objects.all()]
     yield
     for row in rows:
         row.save()
+    assert in_effect(lambda: _is_as_in_the_database(words(api.get("/"))))
 
 
 def _is_as_in_the_database(page: str) -> bool:
