@@ -144,11 +144,14 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
         return staff_of(request).is_superuser
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """Another address is nobody's until it is confirmed."""
+        """Another address is nobody's until it is confirmed, and who held the old one has to sign in again."""
         obj.email = obj.email.lower()
-        if change and "email" in form.changed_data:
+        moved = change and "email" in form.changed_data
+        if moved:
             obj.email_verified_at = None
         super().save_model(request, obj, form, change)
+        if moved:
+            sessions.end_all(obj, by=staff_of(request))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """All that belongs to an account goes with it, also what staff may not delete by itself."""

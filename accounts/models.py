@@ -77,6 +77,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     @property
+    def salutation(self) -> str:
+        """How mails begin: without the name until the address is confirmed, or strangers could be sent any text."""
+        return f"Hello {self.name}" if self.name and self.email_verified_at else "Hello"
+
+    @property
     def credentials_mark(self) -> str:
         """Changes with the password, by whatever path that is written, and when all sessions are ended.
 

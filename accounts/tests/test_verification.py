@@ -73,6 +73,7 @@ def test_another_address_needs_another_token(api: Api, alice: Any) -> None:
 
 
 def test_an_address_that_staff_change_is_not_confirmed(api: Api, alice: Any, staff: httpx.Client) -> None:
+    session = api.as_(alice)
     api.post("/auth/verify", json={"token": token_of(alice)})
     page = f"/admin/accounts/user/{alice.pk}/change/"
     staff.get(page)
@@ -80,6 +81,20 @@ def test_an_address_that_staff_change_is_not_confirmed(api: Api, alice: Any, sta
     staff.post(page, data={**form, "csrfmiddlewaretoken": staff.cookies["csrftoken"]})
     alice.refresh_from_db()
     assert (alice.email, alice.email_verified_at) == ("moved@example.com", None)
+    assert error(api.get("/auth/me", headers=session)) == (401, "token_invalid")
+
+
+def test_mails_to_an_unconfirmed_address_hold_nothing_of_the_makers(api: Api, mailbox: Mailbox) -> None:
+    form = {"email": "victim@example.com", "password": PASSWORD, "name": "You won: evil.example"}
+    api.post("/auth/signup", json=form)
+    user = User.objects.get(email="victim@example.com")
+    api.post("/auth/password/forgot", json={"email": user.email})
+    welcome, reset = mailbox.of(user)
+    assert "evil" not in text(welcome) + text(reset)
+
+    api.post("/auth/verify", json={"token": token_of(user)})
+    api.post("/auth/password/forgot", json={"email": user.email})
+    assert text(mailbox.of(user)[-1]).startswith("Hello You won: evil.example,")
 
 
 def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
