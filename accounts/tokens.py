@@ -19,6 +19,7 @@ from accounts.models import RevokedToken, User
 from lunaos import errors
 
 CREDENTIALS_CLAIM = "cred"
+CLOCKS_DIFFER_S = 60  # of the nodes: a token may come from one that is ahead
 
 
 @lru_cache
@@ -45,7 +46,7 @@ class RotatingBackend(TokenBackend):
 class SessionToken(AccessToken):
     """The bearer token that sign-up and login hand out."""
 
-    _token_backend = RotatingBackend("HS256")
+    _token_backend = RotatingBackend("HS256", leeway=CLOCKS_DIFFER_S)
 
 
 def issue(user: User) -> str:
@@ -70,7 +71,7 @@ def authenticate(raw: str) -> User:
         raise errors.TokenExpired() from e
     except (TokenError, TokenBackendError) as e:
         raise errors.TokenInvalid() from e
-    if claims["exp"] <= time.time():
+    if claims["exp"] <= time.time():  # without leeway: what has expired may be forgotten
         raise errors.TokenExpired()
     user = User.objects.of_session(claims["sub"], claims["jti"])
     if user is None or not user.is_active:

@@ -148,6 +148,7 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
         else:
             raise
     except Exception as e:
+        answer.reported = None  # in case that the provider's count is what could not be written
         await _finish(run, answer, recorder, Status.FAILED, executors.as_error(e))
 
 

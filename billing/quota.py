@@ -86,8 +86,9 @@ class Usage:
 
     @property
     def warning(self) -> str | None:
-        """The sentence of the contract, from 80 % on."""
-        return f"{self.percent}% of monthly limit reached" if self.percent >= WARN_FROM_PERCENT else None
+        """The sentence of the contract, from 80 % on; rounded down, for what is not reached is not said to be."""
+        reached = 100 * self.used // self.limit
+        return f"{reached}% of monthly limit reached" if reached >= WARN_FROM_PERCENT else None
 
     @property
     def headers(self) -> dict[str, str]:

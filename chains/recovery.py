@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -14,6 +15,7 @@ from runs.models import Run, Status
 
 LOST_AFTER_S = 5
 RESEND_EVERY_S = 300
+DATABASE_AWAY = "lunaos:chains-database-away"
 logger = logging.getLogger(__name__)
 
 
@@ -22,8 +24,17 @@ def recover() -> None:
 
     A chain is an orphan when its lease has not been renewed for LEASE_S. Its claim counts the executions, so that what
     the old worker may still write is refused. One chain's trouble does not keep the others.
+
+    While the database was away nobody could renew a lease: for some beats after that, all are believed to be alive.
     """
-    for run in leases.silent(settings.LEASE_S).exclude(chain=""):
+    try:
+        orphans = list(leases.silent(settings.LEASE_S).exclude(chain=""))
+    except (OperationalError, InterfaceError):
+        redis.client().set(DATABASE_AWAY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))
+        raise
+    if redis.client().exists(DATABASE_AWAY):
+        return
+    for run in orphans:
         try:
             _recover(run)
         except Exception:

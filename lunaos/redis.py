@@ -73,8 +73,9 @@ class _CountingClient(_SharedClient):
             return False
         if len(self._known) > KNOWN_KEYS:
             self._known.clear()
-        self._known.add(key)
-        return super().add(key, value, timeout)
+        added = super().add(key, value, timeout)
+        self._known.add(key)  # not before: another thread's count would make the key, without an end
+        return added
 
     def incr(self, key: Any, delta: Any) -> int:
         return client().incr(key, delta)

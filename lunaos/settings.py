@@ -146,9 +146,9 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.index": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE = {
-    "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 5}},
-    "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 10}},
-    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 10}},
+    "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 60}},
+    "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 60}},
+    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 60}},
     "count-runs": {"task": "runs.tasks.count_runs", "schedule": 60.0, "options": {"expires": 60}},
     "measure-event-log": {"task": "web.tasks.measure_event_log", "schedule": 60.0, "options": {"expires": 60}},
     "note-backlogs": {"task": "web.tasks.note_backlogs", "schedule": 60.0, "options": {"expires": 60}},

@@ -39,6 +39,14 @@ def test_claims(alice: Any) -> None:
     assert claims["exp"] - claims["iat"] == 7 * 24 * 3600
 
 
+@pytest.mark.parametrize(("ahead_s", "good"), [(5, True), (3600, False)])
+def test_a_token_of_a_node_whose_clock_is_ahead(api: Api, alice: Any, ahead_s: int, good: bool) -> None:
+    claims = jwt.decode(tokens.issue(alice), secret(), algorithms=["HS256"])
+    raw = jwt.encode({**claims, "iat": time.time() + ahead_s}, secret(), "HS256", headers={"kid": "default"})
+    response = api.get("/auth/me", headers={"Authorization": f"Bearer {raw}"})
+    assert response.status_code == 200 if good else error(response) == (401, "token_invalid")
+
+
 def test_rotation(alice: Any, use_keys: Any) -> None:
     old, new = "o" * 40, "n" * 40
     use_keys({"2025": old})

@@ -7,10 +7,10 @@ factor of two over the client's typed stream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import httpx2
@@ -28,7 +28,8 @@ else:
     aiohttp, openai = deferred.Module("aiohttp"), deferred.Module("openai")
 
 NO_KEY = "none"  # for servers that ask for none; the client wants one
-DEFAULT_RETRY_S = 5
+DEFAULT_RETRY_S, LONGEST_RETRY_S = 5, 3_600
+MOST_TOKENS = 100_000_000  # of one answer: who counts more has miscounted
 OVERLOADED = {429, 502, 503, 504, 529}
 REFUSED = {400, 404, 413, 422}
 KEY_REFUSED = {401, 403}
@@ -163,7 +164,7 @@ def _translate(provider: Provider, error: Exception) -> ProviderFailed:
 
 def _of_status(name: str, status: int, retry_after: str) -> ProviderFailed:
     if status in OVERLOADED:
-        wait_s = int(retry_after) if retry_after.isdecimal() else DEFAULT_RETRY_S
+        wait_s = min(int(retry_after[:6]), LONGEST_RETRY_S) if retry_after.isdecimal() else DEFAULT_RETRY_S
         return ProviderUnavailable(f"{name} is overloaded.", retry_after=wait_s)
     if status in REFUSED:
         reason = "the context may be too long for the model"
@@ -203,10 +204,23 @@ class Decoder:
             block.alive = True
             for choice in chunk.get("choices") or ():
                 if text := (choice.get("delta") or {}).get("content"):
-                    block.texts.append(text)
+                    block.texts.append(_text(text))
                 if reason := choice.get("finish_reason"):
                     block.finish_reason, self.finished = reason, True
-            if usage := chunk.get("usage"):
-                block.tokens = usage["prompt_tokens"], usage["completion_tokens"]
+            block.tokens = _counted(chunk.get("usage") or {}) or block.tokens
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as e:
             raise ProviderFailed(f"{self._provider} sent something that is no chat completion.") from e
+
+
+def _text(content: object) -> str:
+    if not isinstance(content, str):
+        raise TypeError("content is no text")
+    return content
+
+
+def _counted(usage: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Input and output tokens as the provider counts them; None where it sends something else, null among it."""
+    given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if isinstance(given, int) and isinstance(made, int) and min(given, made) >= 0 and max(given, made) <= MOST_TOKENS:
+        return given, made
+    return None

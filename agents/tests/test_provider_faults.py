@@ -8,7 +8,7 @@ from lunaos.embedded.servers import free_port
 from runs.models import Run
 from testing.client import Api, answer, error, events
 from testing.servers import daphne
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, delta, says
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,24 @@ def test_the_providers_own_waiting_time_is_passed_on(api: Api, alice: Any, upstr
     assert api.execute(alice).headers["Retry-After"] == "17"
 
 
+def test_a_waiting_time_beyond_all_reason_is_not(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=429, headers={"Retry-After": "9" * 30}))
+    assert api.execute(alice).headers["Retry-After"] == "3600"
+
+
+ODD = ["null", '"5"', "-1", "5.5", "3000000000", "1" + "0" * 25]
+
+
+@pytest.mark.parametrize("count", ODD)
+def test_a_count_that_is_none_is_estimated(api: Api, alice: Any, upstream: Upstream, count: str) -> None:
+    counted = f'data: {{"choices":[],"usage":{{"prompt_tokens":{count},"completion_tokens":{count}}}}}\n\n'
+    upstream.plays(Answer(pieces=[delta("whole", "stop"), counted.encode(), DONE]))
+    last = events(api.execute(alice))[-1]
+    assert last["type"] == "done" and last["tokens"]["output"] == 2
+    run = Run.objects.get(user=alice)
+    assert (run.status, run.charge, run.output_tokens) == ("succeeded", "settled", 2)
+
+
 def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(status=503), says("at last"))
     assert answer(api.execute(alice)) == "at last"
@@ -57,6 +75,7 @@ def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) 
         [b"data: no json\n\n"],
         [b'data: {"error": {"message": "overloaded"}}\n\n'],
         [b'data: {"choices": 5}\n\n'],
+        [b'data: {"choices": [{"delta": {"content": [{"type": "text", "text": "x"}]}}]}\n\n'],
         [b"data: []\n\n"],
         [b"<html>hello</html>"],
         [],

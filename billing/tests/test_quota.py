@@ -172,6 +172,12 @@ def test_no_warning_below_80_percent(api: Api, alice: Any, upstream: Upstream) -
     assert "X-Usage-Warning" not in api.execute(alice).headers
 
 
+@pytest.mark.parametrize(("used", "said"), [(7_999, None), (8_000, "80% of"), (9_999, "99% of"), (10_000, "100% of")])
+def test_a_warning_names_what_has_been_reached(used: int, said: str | None) -> None:
+    warning = quota.Usage(date(2026, 11, 1), 10_000, used).warning
+    assert warning == (said and f"{said} monthly limit reached")
+
+
 @pytest.mark.parametrize("answer", [Answer(status=500), Answer(pieces=["cut"])])
 def test_a_run_that_fails_before_the_first_chunk_is_not_counted(
     api: Api, alice: Any, upstream: Upstream, answer: Answer

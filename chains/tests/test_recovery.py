@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from celery import Celery
 from django.conf import settings
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from chains import queue, recovery, tasks
@@ -62,6 +63,25 @@ def test_an_orphan_that_is_to_be_cancelled_is_cancelled(alice: Any, no_worker: N
     Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
     recovery.recover()
     assert state(run)[0] == "cancelled"
+
+
+def test_after_an_outage_of_the_database_all_are_believed_to_be_alive(
+    alice: Any, no_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could say that they are."""
+    run = begin(alice, "running", silent_s=40)
+    connection.close()
+    with monkeypatch.context() as away:
+        away.setitem(connection.settings_dict, "HOST", "/nowhere")
+        with pytest.raises(OperationalError):
+            recovery.recover()
+    recovery.recover()
+    assert state(run) == ("running", 1, 0)
+
+    assert 0 < redis.client().pttl(recovery.DATABASE_AWAY) <= 15_000
+    redis.client().delete(recovery.DATABASE_AWAY)
+    recovery.recover()
+    assert state(run) == ("queued", 1, 1)
 
 
 def test_an_agents_run_is_not_its_business(alice: Any, no_worker: None) -> None:

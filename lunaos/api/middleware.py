@@ -1,5 +1,6 @@
 """What is true of every request: its id, its time, its headers. Each function does one thing, on the event loop."""
 
+import asyncio
 import re
 import time
 import uuid
@@ -127,10 +128,18 @@ def body_length(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def open_streams(get_response: Handler) -> Handler:
-    """Wait for a stream's first events, so that what fails before them is an HTTP error with its status."""
+    """Wait for a stream's first events, so that what fails before them is an HTTP error with its status.
+
+    A view that runs when its client leaves runs on in its thread; the stream that it begins learns of it all the same.
+    """
 
     async def middleware(request: FramedRequest) -> HttpResponseBase:
-        response = await get_response(request)
+        answering = asyncio.ensure_future(get_response(request))
+        try:
+            response = await asyncio.shield(answering)
+        except asyncio.CancelledError:
+            answering.add_done_callback(_abandon)
+            raise
         if not isinstance(response, EventStreamResponse):
             return response
         if request.method == "HEAD":
@@ -145,3 +154,10 @@ def open_streams(get_response: Handler) -> Handler:
             return failure
 
     return middleware
+
+
+def _abandon(answered: asyncio.Future[HttpResponseBase]) -> None:
+    if not answered.cancelled() and answered.exception() is None:
+        response = answered.result()
+        if isinstance(response, EventStreamResponse):
+            response.abandon()

@@ -20,11 +20,14 @@ class StrictJSONParser(BaseParser):
 
         Raises:
             PayloadTooLarge: more bytes than the route allows.
-            MalformedJson: no JSON (RFC 8259), or no UTF-8.
+            MalformedJson: no JSON (RFC 8259), no UTF-8, or the client has left.
         """
         context: Mapping[str, Any] = parser_context or {}
         limit = getattr(context.get("view"), "max_body_bytes", settings.MAX_BODY_BYTES)
-        body = stream.read(limit + 1)
+        try:
+            body = stream.read(limit + 1)
+        except ValueError as e:  # Django has closed it, since nobody waits for the answer any more
+            raise MalformedJson("The request body has not arrived.") from e
         if len(body) > limit:
             raise PayloadTooLarge(f"The request body is larger than {limit} bytes.")
         try:

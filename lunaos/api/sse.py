@@ -79,6 +79,11 @@ class EventStreamResponse(StreamingHttpResponse):
             return HttpResponse(status=204, headers=self.headers)
         return self
 
+    def abandon(self) -> None:
+        """The client has left before this response was there to be opened."""
+        if self._on_leave:
+            self._on_leave()
+
     async def _await_opening(self, within_s: float) -> None:
         deadline, entries = time.monotonic() + within_s, list[Entry]()
         while (batch := await self._reader.read(max(0, deadline - time.monotonic()))) is not None:

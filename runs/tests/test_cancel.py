@@ -1,12 +1,18 @@
 """POST /runs/{id}/cancel: in every state, and what a client's leaving means."""
 
+import json
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from subprocess import Popen
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from django.db import connection as db
+from django.db import transaction
 
 from billing.models import MonthlyUsage
 from lunaos.embedded.servers import until
@@ -131,6 +137,17 @@ def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upst
 # -- A client that leaves ----------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def connect(api: Api, body: dict[str, Any], user: Any) -> Iterator[None]:
+    """Send a request, and leave without having read a byte of the answer."""
+    address, content = urlsplit(str(api.base_url)), json.dumps(body)
+    head = f"POST /agents/execute HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.as_(user)['Authorization']}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port)) as connection:
+        connection.sendall((head + content).encode())
+        yield
+
+
 @pytest.mark.parametrize(("path", "body"), [("/agents/execute", AGENT), ("/chains/execute", CHAIN)])
 def test_leaving_cancels_where_that_was_asked_for(
     api: Api, alice: Any, upstream: Upstream, chains_worker: None, path: str, body: dict[str, Any]
@@ -144,17 +161,31 @@ def test_leaving_cancels_where_that_was_asked_for(
 
 def test_leaving_before_the_stream_opens_cancels_too(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(pieces=["hang"]))
-    address = urlsplit(str(api.base_url))
-    body = b'{"agent":"code-review","context":"x","onDisconnect":"cancel"}'
-    head = f"POST /agents/execute HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.as_(alice)['Authorization']}\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    with socket.create_connection((address.hostname, address.port)) as connection:
-        connection.sendall(head.encode() + body)
+    with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):
         assert until(lambda: bool(upstream.requests), 5)
 
     assert upstream.client_gone.wait(5)
     assert until(lambda: Run.objects.get(user=alice).status == "cancelled", 5)
     assert Run.objects.get(user=alice).charge == "released"
+
+
+def test_leaving_before_the_run_has_begun_cancels_it_too(api: Api, alice: Any, upstream: Upstream) -> None:
+    """The view goes on in its thread: here it waits for the row that counts the user's month."""
+    upstream.plays(Answer(pieces=["hang"]))
+    with transaction.atomic():
+        MonthlyUsage.objects.create(user=alice, month=datetime.now(UTC).date().replace(day=1))
+        with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):
+            assert until(lambda: waiting_for_a_lock() == 1, 5)
+    assert until(lambda: Run.objects.filter(user=alice, status="cancelled").exists(), 5)
+    assert Run.objects.get(user=alice).charge == "released"
+
+
+def waiting_for_a_lock() -> int:
+    with db.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def test_reading_to_the_end_cancels_nothing(api: Api, alice: Any, upstream: Upstream) -> None:

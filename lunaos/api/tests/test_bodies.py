@@ -1,10 +1,13 @@
 """What a body may be."""
 
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
 
+from lunaos.api.parsers import StrictJSONParser
+from lunaos.errors import MalformedJson
 from testing.client import Api, error
 
 JSON = {"Content-Type": "application/json"}
@@ -75,3 +78,11 @@ def test_a_wrong_method_names_the_right_ones(api: Api) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_unknown_paths_answer_in_json(api: Api, method: str, path: str) -> None:
     assert error(api.request(method, path)) == (404, "not_found")
+
+
+def test_a_body_whose_sender_has_left() -> None:
+    """Django closes it while a view still runs."""
+    body = BytesIO(b"{}")
+    body.close()
+    with pytest.raises(MalformedJson):
+        StrictJSONParser().parse(body)

@@ -5,13 +5,15 @@ import multiprocessing
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from django.core.cache import caches
 
+from lunaos import redis
 from testing.client import Api, error
 from testing.servers import daphne
 from testing.windows import roomy_address, seconds_left
@@ -23,6 +25,21 @@ ROOM_S = 15
 def second_server(server: str, database: None, tmp_path: Path) -> Iterator[str]:
     with daphne(tmp_path / "second.log") as url:
         yield url
+
+
+def test_every_count_has_an_end(database: None) -> None:
+    """Also of a key that several threads count for the first time at once."""
+    counters, keys = caches["counters"], [f"window-{n}" for n in range(200)]
+
+    def count(key: str) -> None:
+        counters.add(key, 0, 60)
+        counters.incr(key)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, [key for key in keys for _ in range(8)]))
+    client = redis.client()
+    assert {counters.get(key) for key in keys} == {8}
+    assert all(client.ttl(counters.make_key(key)) > 0 for key in keys)
 
 
 def send(urls: list[str], headers: dict[str, str], address: str) -> list[int]:
