@@ -1,9 +1,11 @@
 """Does search find the right function for a question in plain words?
 
 Questions are the first sentences of docstrings, answers the functions, which are indexed without their docstrings. An
-answer is right when it holds the function's first line.
+answer is right when it holds the function's first line. The functions are those of whole modules, among their siblings, or
+drawn one by one from all that is in the folder.
 
-usage: python -m lunaos.embedded run --llm -- python benchmarks/retrieval.py [--source FOLDER] [--words 4] [--whole]
+usage: python -m lunaos.embedded run --llm -- python benchmarks/retrieval.py
+    [--source FOLDER] [--questions 2200] [--words 4] [--whole | --drawn]
 """
 
 import argparse
@@ -16,8 +18,8 @@ import sys
 import sysconfig
 import textwrap
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,14 +60,17 @@ class Question:
     line: int
 
 
-def functions(path: str, source: str, least_words: int) -> tuple[list[Piece], list[Question]]:
+Found = tuple[Piece, Question]
+
+
+def functions(path: str, source: str, least_words: int) -> list[Found]:
     """A module's functions that have a docstring, each a piece without it, and its first sentence as a question.
 
     Args:
         least_words: of a question; functions with a shorter one are left out.
     """
     tree, lines = ast.parse(source), source.split("\n")
-    pieces, questions = [], []
+    found = []
     for symbol, node in named(tree, ""):
         text, body = ast.get_docstring(node), node.body
         first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
@@ -73,9 +78,9 @@ def functions(path: str, source: str, least_words: int) -> tuple[list[Piece], li
         sentence = " ".join(re.split(r"(?<=[.!?])\s|\n\n", (text or "").strip())[0].split())
         if least_words <= len(sentence.split()) <= MOST_WORDS and len(body) > 1 and len(kept) >= LEAST_LINES:
             signature = " ".join(lines[node.lineno - 1 : body[0].lineno - 1])
-            pieces.append(Piece(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first))
-            questions.append(Question(sentence, path, node.lineno))
-    return pieces, questions
+            piece = Piece(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first)
+            found.append((piece, Question(sentence, path, node.lineno)))
+    return found
 
 
 def named(parent: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
@@ -94,7 +99,7 @@ def bare(path: str, source: str, least_words: int) -> tuple[str, list[Question]]
         if ast.get_docstring(node) is not None:
             lines[first.lineno - 1] = lines[first.lineno - 1][: first.col_offset]
             lines[first.lineno : first.end_lineno] = [""] * ((first.end_lineno or first.lineno) - first.lineno)
-    return "\n".join(lines), functions(path, source, least_words)[1]
+    return "\n".join(lines), [question for _, question in functions(path, source, least_words)]
 
 
 def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, str]]:
@@ -104,7 +109,7 @@ def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, 
     for file in found:
         try:
             path, text = str(file.relative_to(source)), file.read_text()
-            wanted -= len(functions(path, text, least_words)[1])
+            wanted -= len(functions(path, text, least_words))
         except (SyntaxError, UnicodeDecodeError, ValueError):
             continue
         yield path, text
@@ -112,12 +117,27 @@ def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, 
             return
 
 
-def index_functions(repository: Repository, sources: list[tuple[str, str]], least_words: int) -> list[Question]:
+def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
+    """So many functions of all modules, tests and tools too, each drawn for itself; module by module."""
+    found = list[Found]()
+    for file in sorted(source.rglob("*.py")):
+        if "site-packages" not in file.parts:
+            try:
+                found += functions(str(file.relative_to(source)), file.read_text(), least_words)
+            except (SyntaxError, UnicodeDecodeError, ValueError):
+                continue
+    by_path = defaultdict[str, list[Found]](list)
+    for piece, question in random.Random(7).sample(found, min(wanted, len(found))):
+        by_path[question.path].append((piece, question))
+    return list(by_path.values())
+
+
+def index_functions(repository: Repository, found: Iterable[list[Found]]) -> list[Question]:
     """Functions only, each a chunk of its own."""
-    asked, embedder = list[Question](), embedders.current()
-    for path, text in sources:
-        pieces, questions = functions(path, text, least_words)
-        asked += questions
+    asked, embedder = list[Question](), embedders.current(retries=3)
+    for of_module in filter(None, found):
+        path, pieces = of_module[0][1].path, [piece for piece, _ in of_module]
+        asked += [question for _, question in of_module]
         embedded = indexer.embed(embedder, [(path, piece) for piece in pieces])
         store.replace(repository, store.Prepared(path, "", "python", pieces, embedded), embedder.model)
     terms.count(repository)
@@ -134,7 +154,7 @@ def index_modules(repository: Repository, sources: list[tuple[str, str]], least_
 
 def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[str, int]]:
     """The place of the right answer by similarity alone, by words alone and by both; 0 where it is not there."""
-    embedder = embedders.of(repository.model)
+    embedder = embedders.of(repository.model, retries=3)
     chunks = list(Chunk.objects.filter(repository=repository).select_related("file"))
     codes = plain(embedder, chunks)
     for question in questions:
@@ -174,19 +194,29 @@ def main() -> None:
     parser.add_argument("--source", type=Path, default=Path(sysconfig.get_paths()["stdlib"]))
     parser.add_argument("--questions", type=int, default=2200)
     parser.add_argument("--words", type=int, default=4, help="a question has at least")
-    parser.add_argument("--whole", action="store_true", help="index whole modules, not only the functions")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--whole", action="store_true", help="index whole modules, not only the functions")
+    which.add_argument("--drawn", action="store_true", help="draw the functions one by one from all modules")
     options = parser.parse_args()
     call_command("prepare", verbosity=0, stdout=io.StringIO())
     user = User.objects.create_user(f"retrieval-{os.getpid()}@example.com", "no sign-in", tier="team")
     repository = services.open_repository(user, "library")
     vectors.ensure_index(repository.model, 384)
-    sources, started = list(modules(options.source, options.questions, options.words)), time.perf_counter()
-    asked = (index_modules if options.whole else index_functions)(repository, sources, options.words)
+    sources = [] if options.drawn else list(modules(options.source, options.questions, options.words))
+    started = time.perf_counter()
+    if options.whole:
+        asked = index_modules(repository, sources, options.words)
+    elif options.drawn:
+        asked = index_functions(repository, drawn(options.source, options.questions, options.words))
+    else:
+        asked = index_functions(repository, (functions(*source, options.words) for source in sources))
     seconds, chunks = time.perf_counter() - started, Chunk.objects.filter(repository=repository).count()
     repository.refresh_from_db()
     often = Counter(question.text for question in asked)
     questions = [question for question in asked if often[question.text] == 1]  # of two answers none is the right one
-    print(f"{len(sources)} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)")
+    print(
+        f"{len({question.path for question in asked})} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)"
+    )
     measured = list(ranks(repository, questions))
     print(f"{len(questions)} questions\n\n| | MRR@10 | recall@1 | @5 | @10 |\n|---|---|---|---|---|")
     for name in measured[0]:
