@@ -1,5 +1,6 @@
 """Deleting an account that pays: canceled at Stripe first, then forgotten; ids and amounts stay for the books."""
 
+from pathlib import Path
 from typing import Any
 
 from django.core import serializers
@@ -73,10 +74,39 @@ def test_without_stripe(api: Api, alice: Any) -> None:
     assert api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=api.as_(alice)).status_code == 200
 
 
-def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any) -> None:
-    stripe.checkout(alice)
-    stripe.double.reset()
+def alarm_about(customer_id: str, folder: Path) -> str:
+    lines = (folder / "web.log").read_text().splitlines()
+    return next(line for line in lines if "subscription_not_ended" in line and customer_id in line)
+
+
+def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any, folder: Path) -> None:
+    stripe.subscribe(alice)
+    stripe.told()
+    customer_id = Customer.objects.get(subscriber=alice).id
+    stripe.double.reset()  # another account
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
+    assert "another account" in alarm_about(customer_id, folder)
+
+
+def test_a_customer_who_was_replaced_is_forgotten_too(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    gone = Customer.objects.get(subscriber=alice).id
+    gateway._client().v1.customers.delete(gone)
+    stripe.checkout(alice)
+    delete(stripe, alice)
+    assert Customer.objects.filter(id=gone).exists()
+    assert [each.email for each in Customer.objects.all()] == ["", ""]
+
+
+def test_a_customer_of_the_other_mode_is_forgotten_too(stripe: Stripe, alice: Any, folder: Path) -> None:
+    """Nobody can end what it pays for with this key, so the operators are told."""
+    stripe.checkout(alice)
+    customer = Customer.objects.get(subscriber=alice)
+    Customer.objects.update(livemode=True)
+    assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
+    customer.refresh_from_db()
+    assert (customer.email, customer.subscriber) == ("", None)
+    assert "another mode" in alarm_about(customer.id, folder)
 
 
 def test_a_customer_of_a_platform_that_takes_no_payments_any_more(stripe: Stripe, alice: Any, settings: Any) -> None:
