@@ -16,6 +16,10 @@ from billing.errors import AlreadySubscribed
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
 
 
+class _CustomerGone(gateway.Missing):
+    """Deleted in Stripe's dashboard, or of another account."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkout:
     """A page to pay on.
@@ -43,7 +47,10 @@ def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
             if once and (earlier := idempotency.find(user=user, once=once)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
-            made = _make(user, customer, tier)
+            try:
+                made = _make(user, customer, tier)
+            except _CustomerGone:
+                made = _make_anew(user, customer, tier)
             if once:
                 idempotency.claim(user=user, once=once, result=f"{made.session_id} {made.url}")
     return made
@@ -77,11 +84,17 @@ def _make(user: User, customer: Customer, tier: str) -> Checkout:
         return usable
     try:
         session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
-    except gateway.Missing:  # deleted in Stripe's dashboard, or of another account
-        customer = customers.replace(user, customer)
-        session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
+    except gateway.Missing as e:
+        raise _CustomerGone() from e
     audit.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")
+
+
+def _make_anew(user: User, gone: Customer, tier: str) -> Checkout:
+    """With another customer, whose lock is held as well: from now on others may come with that one."""
+    customers.replace(user, gone)
+    with customers.held(user) as customer:
+        return _make(user, customer, tier)
 
 
 def _close_others(customer: Customer, price_id: str) -> Checkout | None:
