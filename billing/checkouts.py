@@ -1,9 +1,11 @@
 """Checkout: a page at Stripe on which a user subscribes. Paying on it gives nothing by itself; Stripe's word does."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from djstripe.models import Customer
 
 from accounts import audit, idempotency
@@ -11,7 +13,8 @@ from accounts.audit import Action
 from accounts.idempotency import Once
 from accounts.models import User
 from billing import customers, gateway, plans, standing, sync
-from billing.errors import AlreadySubscribed
+from billing.errors import AlreadySubscribed, NoSubscription
+from lunaos.errors import TokenInvalid
 
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
 
@@ -40,8 +43,9 @@ def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
         AlreadySubscribed: there is a subscription; change that.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
         IdempotencyConflict: the key was used for another request.
+        TokenInvalid: the account is deleted meanwhile.
     """
-    with gateway.hurried():
+    with gateway.hurried(), _account_stays(user):
         customers.ensure(user)
         with customers.held(user) as customer:
             if once and (earlier := idempotency.find(user=user, once=once)):
@@ -72,6 +76,17 @@ def arrived(session_id: str) -> None:
         if session.customer and session.status == "complete":
             with transaction.atomic():
                 sync.customer(gateway.id_of(session.customer))
+
+
+@contextmanager
+def _account_stays(user: User) -> Iterator[None]:
+    """Rows of an account that goes meanwhile are refused, or gone, whichever comes first."""
+    try:
+        yield
+    except (IntegrityError, NoSubscription) as e:
+        if User.objects.filter(pk=user.pk).exists():
+            raise
+        raise TokenInvalid() from e
 
 
 def _make(user: User, customer: Customer, tier: str) -> Checkout:

@@ -1,15 +1,17 @@
 """Deleting an account that pays: canceled at Stripe first, then forgotten; ids and amounts stay for the books."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.core import serializers
 from djstripe.models import Customer, Invoice
 
 from accounts import erasure
 from accounts.models import User
 from billing import gateway
-from testing.client import PASSWORD, Api
+from testing.client import PASSWORD, Api, error
 from testing.stripe import Stripe
 
 
@@ -60,6 +62,19 @@ def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) ->
     stripe.double.pay(late.id)
     stripe.told()
     assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
+
+
+@pytest.mark.parametrize("path", ["/v1/customers", "/v1/checkout/sessions"])
+def test_a_checkout_at_the_very_moment(stripe: Stripe, alice: Any, path: str) -> None:
+    """Its rows are refused: the user they belong to is gone."""
+    headers = {**stripe.api.as_(alice), "Idempotency-Key": "a-key"}
+    with ThreadPoolExecutor(1) as pool:
+        with stripe.double.hold(path, method="POST") as held:
+            answer = pool.submit(stripe.api.post, "/billing/checkout", json={"tier": "pro"}, headers=headers)
+            held.wait()
+            assert erasure.delete(alice)
+        assert error(answer.result()) == (401, "token_invalid")
+    assert not Customer.objects.exclude(email="").exists()
 
 
 def test_an_export_has_it(stripe: Stripe, alice: Any) -> None:
