@@ -164,6 +164,8 @@ def _item_of_tier(subscription: stripe.Subscription) -> str:
 
 def _message(customer: Customer, tier: str, at: datetime | None) -> str:
     now = standing.shown(standing.of_customer(customer))
+    if now and not now.counts(datetime.now(UTC)):
+        return f"The change to {tier} is noted, but a payment is due before it counts: open POST /billing/portal."
     if at:
         return f"Your subscription is {tier} when the paid period has ended."
     if now and now.tier == tier:

@@ -111,6 +111,16 @@ def test_an_upgrade_counts_at_once(stripe: Stripe, alice: Any) -> None:
     assert (wanted["proration_behavior"], wanted["payment_behavior"]) == ("always_invoice", "pending_if_incomplete")
 
 
+@pytest.mark.parametrize("status", ["unpaid", "paused"])
+def test_a_change_counts_nothing_while_a_payment_is_due(stripe: Stripe, alice: Any, status: str) -> None:
+    stripe.double.set_status(stripe.subscribe(alice), status)
+    assert stripe.becomes(alice, "free")
+    for tier in ("team", "pro"):
+        message = stripe.post(alice, "change", tier=tier).json()["data"]["message"]
+        assert "a payment is due" in message and "/billing/portal" in message
+    assert stripe.tier(alice) == "free"
+
+
 @pytest.mark.parametrize("canceled", [False, True])
 def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any, canceled: bool) -> None:
     stripe.subscribe(alice)
