@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from accounts.audit import Action
@@ -222,6 +223,34 @@ def test_a_change_after_which_stripe_is_silent(stripe: Stripe, alice: Any) -> No
             held.release()
             assert answer.result().status_code == 200
     assert stripe.becomes(alice, "team")
+
+
+def test_a_change_whose_lock_is_lost(stripe: Stripe, alice: Any) -> None:
+    """Beside the next holder nothing is stored any more; what has happened at Stripe the event brings."""
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    changes = events(alice, Action.SUBSCRIPTION_CHANGED)
+    with ThreadPoolExecutor(1) as pool:
+        stripe.by_hand()
+        with stripe.double.hold(f"/v1/subscriptions/{subscription_id}", method="POST") as held:
+            answer = pool.submit(stripe.post, alice, "change", tier="team")
+            held.wait()
+            hang_up_on_holder(customer_id(stripe))
+        assert error(answer.result()) == (503, "service_unavailable")
+    assert stripe.tier(alice) == "pro" and events(alice, Action.SUBSCRIPTION_CHANGED) == changes
+    stripe.double.deliver(stripe.double.events("customer.subscription.updated")[-1]["id"])
+    assert stripe.tier(alice) == "team"
+
+
+def hang_up_on_holder(of: str) -> None:
+    """End the connection that holds a customer's lock, as a restart of PostgreSQL does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND classid::bigint << 32 | objid::bigint = hashtextextended(%s, 0)",
+            [f"billing {of}"],
+        )
+        assert cursor.fetchall() == [(True,)]
 
 
 def test_cancel_what_was_to_end_in_a_year(stripe: Stripe, alice: Any) -> None:
