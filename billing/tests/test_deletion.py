@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 from django.core import serializers
+from django.db import transaction
 from djstripe.models import Customer, Invoice
 
-from accounts import erasure
+from accounts import erasure, tasks
 from accounts.models import User
-from billing import gateway
+from billing import gateway, sync
+from billing.errors import BillingUnavailable
 from testing.client import PASSWORD, Api, error
 from testing.stripe import Stripe
 
@@ -61,6 +63,28 @@ def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) ->
     late = gateway.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro")
     stripe.double.pay(late.id)
     stripe.told()
+    assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
+
+
+def test_operators_hear_of_it_though_the_answer_is_lost(
+    stripe: Stripe, alice: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction is undone, and the next attempt finds the subscription ended."""
+    mailed: list[str] = []
+    monkeypatch.setattr(tasks.send_alarm, "apply_async", lambda args, **_: mailed.append(args[0]))
+    settings.ALARM_EMAILS = ["operators@example.com"]
+    stripe.by_hand()
+    stripe.checkout(alice)
+    customer_id = Customer.objects.get().id
+    delete(stripe, alice)
+    stripe.double.pay(gateway.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro").id)
+
+    stripe.double.fault("/v1/subscriptions/", method="DELETE", status=500, after_read=True, times=2)
+    with pytest.raises(BillingUnavailable), transaction.atomic():
+        sync.customer(customer_id)
+    assert mailed == ["subscription_of_nobody"]
+    with transaction.atomic():
+        sync.customer(customer_id)
     assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
 
 
