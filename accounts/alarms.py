@@ -14,7 +14,7 @@ QUIET_S = 600
 
 
 def sound(kind: str, message: str, **facts: Any) -> None:
-    """Tell the operators; never fails whoever calls it.
+    """Tell the operators; never fails whoever calls it, and is not taken back with the transaction under way.
 
     Args:
         kind: snake_case; mails of one kind are damped together.
@@ -24,6 +24,6 @@ def sound(kind: str, message: str, **facts: Any) -> None:
     logger.critical(message, alarm=kind, **facts)
     try:
         if settings.ALARM_EMAILS and cache.add(f"alarm:{kind}", 1, QUIET_S):
-            outbox.enqueue(tasks.send_alarm, kind, message)
+            outbox.send(tasks.send_alarm, kind, message)
     except (RedisError, OSError):
         logger.warning("The alarm was not mailed", alarm=kind, exc_info=True)

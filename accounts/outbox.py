@@ -1,6 +1,7 @@
 """Work for later that belongs to a transaction: into the queue when that has committed, and never in its way."""
 
 import logging
+from functools import partial
 from typing import Any
 
 from celery import Task
@@ -16,11 +17,12 @@ def enqueue(task: Task, *args: Any) -> None:
     Args:
         args: of the task, in a form that JSON holds.
     """
+    transaction.on_commit(partial(send, task, *args))
 
-    def send() -> None:
-        try:
-            task.apply_async(args, retry=False)
-        except OperationalError:
-            logger.warning("%s was not queued", task.name, exc_info=True)
 
-    transaction.on_commit(send)
+def send(task: Task, *args: Any) -> None:
+    """The same at once, whatever becomes of the transaction under way."""
+    try:
+        task.apply_async(args, retry=False)
+    except OperationalError:
+        logger.warning("%s was not queued", task.name, exc_info=True)

@@ -1,9 +1,11 @@
 """Checkout: a page at Stripe on which a user subscribes. Paying on it gives nothing by itself; Stripe's word does."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from djstripe.models import Customer
 
 from accounts import audit, idempotency
@@ -11,9 +13,14 @@ from accounts.audit import Action
 from accounts.idempotency import Once
 from accounts.models import User
 from billing import customers, gateway, plans, standing, sync
-from billing.errors import AlreadySubscribed
+from billing.errors import AlreadySubscribed, NoSubscription
+from lunaos.errors import TokenInvalid
 
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
+
+
+class _CustomerGone(gateway.Missing):
+    """Deleted in Stripe's dashboard, or of another account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +43,18 @@ def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
         AlreadySubscribed: there is a subscription; change that.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
         IdempotencyConflict: the key was used for another request.
+        TokenInvalid: the account is deleted meanwhile.
     """
-    with gateway.hurried():
+    with gateway.hurried(), _account_stays(user):
         customers.ensure(user)
         with customers.held(user) as customer:
             if once and (earlier := idempotency.find(user=user, once=once)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
-            made = _make(user, customer, tier)
+            try:
+                made = _make(user, customer, tier)
+            except _CustomerGone:
+                made = _make_anew(user, customer, tier)
             if once:
                 idempotency.claim(user=user, once=once, result=f"{made.session_id} {made.url}")
     return made
@@ -67,6 +78,17 @@ def arrived(session_id: str) -> None:
                 sync.customer(gateway.id_of(session.customer))
 
 
+@contextmanager
+def _account_stays(user: User) -> Iterator[None]:
+    """Rows of an account that goes meanwhile are refused, or gone, whichever comes first."""
+    try:
+        yield
+    except (IntegrityError, NoSubscription) as e:
+        if User.objects.filter(pk=user.pk).exists():
+            raise
+        raise TokenInvalid() from e
+
+
 def _make(user: User, customer: Customer, tier: str) -> Checkout:
     """Pages first and subscriptions then, so that one that is paid on meanwhile is seen as a subscription."""
     price_id = plans.price_of(tier)
@@ -77,11 +99,17 @@ def _make(user: User, customer: Customer, tier: str) -> Checkout:
         return usable
     try:
         session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
-    except gateway.Missing:  # deleted in Stripe's dashboard, or of another account
-        customer = customers.replace(user, customer)
-        session = gateway.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
+    except gateway.Missing as e:
+        raise _CustomerGone() from e
     audit.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")
+
+
+def _make_anew(user: User, gone: Customer, tier: str) -> Checkout:
+    """With another customer, whose lock is held as well: from now on others may come with that one."""
+    customers.replace(user, gone)
+    with customers.held(user) as customer:
+        return _make(user, customer, tier)
 
 
 def _close_others(customer: Customer, price_id: str) -> Checkout | None:

@@ -36,17 +36,29 @@ def replace(user: User, gone: Customer) -> Customer:
 def held(user: User) -> Iterator[Customer]:
     """The user's customer, locked for the block, in which a person waits.
 
+    Whoever held the lock before may have put another customer in the place of this one, whose lock is taken then.
+
     Raises:
         BillingNotConfigured: there is no Stripe to ask.
         NoSubscription: the user never was a customer.
     """
     if not gateway.is_configured():
         raise BillingNotConfigured()
-    customer = mirror.customer_of(user)
-    if customer is None:
-        raise NoSubscription()
-    with gateway.hurried(), locks.held(customer.id):
-        yield customer
+    customer = _known(user)
+    with gateway.hurried():
+        while True:
+            with locks.held(customer.id):
+                known = _known(user)
+                if known == customer:
+                    yield known
+                    return
+                customer = known
+
+
+def _known(user: User) -> Customer:
+    if customer := mirror.customer_of(user):
+        return customer
+    raise NoSubscription()
 
 
 def _make(user: User, instead_of: str = "") -> Customer:

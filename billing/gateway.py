@@ -5,6 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import datetime
 from functools import lru_cache
 from typing import Protocol, cast
 from uuid import UUID
@@ -57,11 +58,15 @@ def is_configured() -> bool:
 @contextmanager
 def hurried() -> Iterator[None]:
     """Within the block a person waits, so that a request to Stripe has less than two seconds and no second try."""
-    token = _hurried.set(True)
-    try:
+    with _hurrying(True):
         yield
-    finally:
-        _hurried.reset(token)
+
+
+@contextmanager
+def patient() -> Iterator[None]:
+    """Within the block a request has its time and a second try, whoever waits: what is begun should not stay half."""
+    with _hurrying(False):
+        yield
 
 
 def is_hurried() -> bool:
@@ -170,10 +175,25 @@ def expire_checkout(session_id: str) -> None:
         _client().v1.checkout.sessions.expire(session_id)
 
 
+def subscription(subscription_id: str) -> stripe.Subscription:
+    """Raises Missing."""
+    with _translated():
+        return _client().v1.subscriptions.retrieve(subscription_id)
+
+
 def cancel_at_period_end(subscription_id: str) -> None:
     """End a subscription with the period that is paid."""
     with _translated():
         _client().v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True})
+
+
+def cancel_as_before(subscription: stripe.Subscription) -> None:
+    """Let a subscription that was resumed end after all, when it was to end before."""
+    if subscription.cancel_at_period_end:
+        cancel_at_period_end(subscription.id)
+    elif subscription.cancel_at is not None:
+        with _translated():
+            _client().v1.subscriptions.update(subscription.id, {"cancel_at": subscription.cancel_at})
 
 
 def resume(subscription: stripe.Subscription) -> None:
@@ -202,7 +222,7 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
         Whether it is paid; else the change waits for the payment, for a day at most.
     """
     with _translated():
-        changed = _client(money_moves=True).v1.subscriptions.update(
+        changed = _client().v1.subscriptions.update(
             subscription_id,
             {
                 "items": [{"id": item_id, "price": price_id}],
@@ -213,26 +233,22 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
     return changed.to_dict().get("pending_update") is None
 
 
-def schedule_price(subscription_id: str, *, price_id: str) -> None:
-    """Change to another price when the period that is paid ends; discounts, quantity and trial stay."""
+def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
+    """Change to another price when the period that is paid ends; discounts, quantity and trial stay.
+
+    What was planned before gives way in one step, so that it is there until then.
+
+    Args:
+        ends_at: when the period ends.
+    """
     with _translated():
         schedules = _client().v1.subscription_schedules
-        schedule = schedules.create({"from_subscription": subscription_id})
-        paid = schedule.phases[0]
-        now: ScheduleUpdateParamsPhase = {
-            "items": [{"price": id_of(item.price), "quantity": item.quantity or 1} for item in paid.items],
-            "start_date": paid.start_date,
-            "end_date": paid.end_date,
-        }
-        then: ScheduleUpdateParamsPhase = {
-            "items": [{"price": price_id, "quantity": paid.items[0].quantity or 1}],
-            "proration_behavior": "none",
-        }
-        for phase in (now, then):
-            _keep(phase, paid)
-        if paid.trial_end:
-            now["trial_end"] = paid.trial_end
-        schedules.update(schedule.id, {"end_behavior": "release", "phases": [now, then]})
+        if subscription.schedule:
+            schedule = schedules.retrieve(id_of(subscription.schedule))
+        else:
+            schedule = schedules.create({"from_subscription": subscription.id})
+        phases = _phases(_paid(schedule), price_id, int(ends_at.timestamp()))
+        schedules.update(schedule.id, {"end_behavior": "release", "phases": phases})
 
 
 def release_schedule(schedule_id: str) -> None:
@@ -286,6 +302,28 @@ def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> 
         )
 
 
+def _paid(schedule: SubscriptionSchedule) -> SubscriptionSchedule.Phase:
+    begun = schedule.current_phase.start_date if schedule.current_phase else None
+    return next((phase for phase in schedule.phases if phase.start_date == begun), schedule.phases[0])
+
+
+def _phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) -> list[ScheduleUpdateParamsPhase]:
+    now: ScheduleUpdateParamsPhase = {
+        "items": [{"price": id_of(item.price), "quantity": item.quantity or 1} for item in paid.items],
+        "start_date": paid.start_date,
+        "end_date": min(paid.end_date, ends),  # staff can plan a phase of several periods
+    }
+    then: ScheduleUpdateParamsPhase = {
+        "items": [{"price": price_id, "quantity": paid.items[0].quantity or 1}],
+        "proration_behavior": "none",
+    }
+    for phase in (now, then):
+        _keep(phase, paid)
+    if paid.trial_end:
+        now["trial_end"] = paid.trial_end
+    return [now, then]
+
+
 def _keep(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
     """Say again what a phase would lose: Stripe would take the customer's discounts instead."""
     if earlier.discounts:
@@ -299,12 +337,20 @@ def _keep(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase)
 # -- The client ------------------------------------------------------------------------------------------------------
 
 
-def _client(*, money_moves: bool = False) -> stripe.StripeClient:
+def _client() -> stripe.StripeClient:
     if not is_configured():
         raise BillingNotConfigured()
-    hurried = is_hurried() and not money_moves
-    timeout_s = HURRIED_S if hurried else (PATIENT_S, PATIENT_S)
-    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, timeout_s, int(not hurried))
+    timeout_s = HURRIED_S if is_hurried() else (PATIENT_S, PATIENT_S)
+    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, timeout_s, int(not is_hurried()))
+
+
+@contextmanager
+def _hurrying(wanted: bool) -> Iterator[None]:
+    token = _hurried.set(wanted)
+    try:
+        yield
+    finally:
+        _hurried.reset(token)
 
 
 @lru_cache(maxsize=8)

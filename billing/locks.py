@@ -6,8 +6,11 @@ PostgreSQL's: the same connection may take one twice, others wait.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from django.db import Error, connection
+from django.db import connection
+
+from lunaos.postgresql import sessions
 
 PATIENT_S, HURRIED_S = 20.0, 1.0
 KEY = "hashtextextended(%s, 0)"
@@ -33,20 +36,21 @@ def hold(subject: str, *, hurried: bool = False) -> None:
 def held(subject: str) -> Iterator[None]:
     """Hold a lock for the block, over as many transactions as it has; a person waits.
 
+    A connection that is lost takes the lock along: the block's statements are refused then.
+
     Raises:
-        OperationalError: somebody else held it for too long.
+        OperationalError: somebody else held it for too long, or it was lost with its connection.
     """
     try:
         _be_patient(hurried=True, for_transaction=False)
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
+        session = connection.connection
     finally:
         with connection.cursor() as cursor:
             cursor.execute("SELECT set_config('lock_timeout', '0', false)")
-    try:
+    with sessions.only_on(session, release=partial(_release, subject)):
         yield
-    finally:
-        _release(subject)
 
 
 def _be_patient(hurried: bool, *, for_transaction: bool) -> None:
@@ -56,11 +60,8 @@ def _be_patient(hurried: bool, *, for_transaction: bool) -> None:
 
 
 def _release(subject: str) -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_advisory_unlock({KEY})", [_name(subject)])
-    except Error:
-        connection.close()  # and with it the lock
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_unlock({KEY})", [_name(subject)])
 
 
 def _name(subject: str) -> str:

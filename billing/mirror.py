@@ -11,7 +11,7 @@ from typing import Any
 
 import stripe
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from djstripe.models import Customer, Invoice, Subscription
 
 from accounts.models import User
@@ -51,6 +51,11 @@ def of_this_mode(path: str = "") -> Q:
 def customer_of(user: User) -> Customer | None:
     """The user's customer at Stripe, where there is one."""
     return Customer.objects.filter(of_this_mode(), subscriber=user).order_by("djstripe_created").first()
+
+
+def customers_of(user: User) -> QuerySet[Customer]:
+    """All of them, of both modes: whoever goes leaves nothing behind in either."""
+    return Customer.objects.filter(subscriber=user).order_by("djstripe_created")
 
 
 def store_customer(found: stripe.Customer, user: User) -> Customer:
@@ -99,15 +104,15 @@ def subscription_of(invoice: stripe.Invoice) -> str | None:
     return reference.id if isinstance(reference, stripe.Subscription) else reference
 
 
-def forget(customer: Customer) -> None:
-    """Take out what tells who it was; amounts stay for the books, under Stripe's ids."""
+def forget(user: User) -> None:
+    """Take out what tells whose customers they were; amounts stay for the books, under Stripe's ids."""
     fields: dict[str, Any] = {"subscriber": None, "email": "", "stripe_data": {}, "metadata": None}
-    Customer.objects.filter(pk=customer.pk).update(date_purged=datetime.now(UTC), **fields)
+    Customer.objects.filter(subscriber=user).update(date_purged=datetime.now(UTC), **fields)
 
 
 def detach(customer: Customer) -> None:
-    """Keep what is known of a customer, and let it be nobody's."""
-    Customer.objects.filter(pk=customer.pk).update(subscriber=None)
+    """Keep what was paid by a customer, and let it be nobody's; the address too, which nobody would find later."""
+    Customer.objects.filter(pk=customer.pk).update(subscriber=None, email="")
 
 
 def _lost(subscription_id: str, before: dict[str, Any]) -> Change:

@@ -1,15 +1,15 @@
 """Billing's part of what is known of a user."""
 
-import logging
 from collections.abc import Iterable, Iterator
+
+from django.conf import settings
+from djstripe.models import Customer
 
 from accounts import alarms, parts
 from accounts.models import User
 from accounts.parts import Row
 from billing import gateway, mirror, standing
 from billing.models import Grant, MonthlyUsage
-
-logger = logging.getLogger(__name__)
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
@@ -25,18 +25,33 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 def prepare(user: User) -> None:
     """Nobody pays for an account that is gone: what can be paid on is closed, what is paid for is ended, at Stripe."""
-    customer = mirror.customer_of(user)
-    if customer is None:
-        return
+    for customer in mirror.customers_of(user):
+        if why := _out_of_reach(customer):
+            _left(customer, why)
+        else:
+            _end(customer)
+
+
+def _out_of_reach(customer: Customer) -> str:
     if not gateway.is_configured():
-        message = "An account was deleted whose subscription nobody can end: there is no key of Stripe's any more."
-        alarms.sound("subscription_not_ended", message, customer_id=customer.id)
-        return
+        return "there is no key of Stripe's any more."
+    if customer.livemode is not settings.STRIPE_LIVE_MODE:
+        return "the key of Stripe's is of another mode than the customer."
+    return ""
+
+
+def _end(customer: Customer) -> None:
     with gateway.hurried():
         try:
-            _end_at_stripe(customer.id)
+            if not gateway.is_deleted(gateway.customer(customer.id)):  # with it all that it had has ended
+                _end_at_stripe(customer.id)
         except gateway.Missing:
-            logger.info("Stripe does not know %s any more", customer.id)
+            _left(customer, "the key of Stripe's is of another account than the customer.")
+
+
+def _left(customer: Customer, why: str) -> None:
+    message = f"An account was deleted whose subscriptions, if any, are to be ended by hand: {why}"
+    alarms.sound("subscription_not_ended", message, customer_id=customer.id)
 
 
 def _end_at_stripe(customer_id: str) -> None:
@@ -56,5 +71,4 @@ def erase(user: User) -> None:
 
     Without the customer's lock: who holds that may wait for the user's row, which the caller holds.
     """
-    if customer := mirror.customer_of(user):
-        mirror.forget(customer)
+    mirror.forget(user)

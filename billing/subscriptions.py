@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import stripe
 from djstripe.models import Customer
 
-from accounts import audit
+from accounts import alarms, audit
 from accounts.audit import Action
 from accounts.models import User
 from billing import customers, gateway, plans, standing, sync, tiers
@@ -82,7 +82,8 @@ def change(*, user: User, tier: str) -> Changed:
         mine = standing.shown(standing.of_customer(customer))
         if mine is None:
             raise NoSubscription()
-        at = _change(mine, found[mine.id], tier)
+        with gateway.patient():
+            at = _change(mine, found[mine.id], tier)
         audit.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=mine.tier, after=tier)
         try:
             sync.refresh(customer)
@@ -117,17 +118,34 @@ def _change(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> da
     if mine.tier is None or tiers.of(tier).rank > tiers.of(mine.tier).rank:
         _upgrade(mine, at_stripe, tier)
         return None
-    price_id = plans.price_of(tier)
-    _release(at_stripe)
-    if mine.cancels:
-        gateway.resume(at_stripe)
-    try:
-        gateway.schedule_price(at_stripe.id, price_id=price_id)
-    except LunaError:
-        if mine.cancels:
-            gateway.cancel_at_period_end(at_stripe.id)
-        raise
+    _downgrade(mine, at_stripe, plans.price_of(tier))
     return mine.period_end
+
+
+def _downgrade(mine: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
+    if at_stripe.schedule:  # which says by itself how the subscription ends, or goes on
+        gateway.schedule_price(at_stripe, price_id=price_id, ends_at=mine.period_end)
+        return
+    try:
+        if mine.cancels:
+            gateway.resume(at_stripe)
+        gateway.schedule_price(at_stripe, price_id=price_id, ends_at=mine.period_end)
+    except LunaError:
+        _take_back(at_stripe)
+        raise
+
+
+def _take_back(before: stripe.Subscription) -> None:
+    """Leave a subscription as it was: an answer that was lost tells nothing of what was done, so Stripe is asked.
+
+    A schedule goes first, since Stripe refuses a cancellation under one.
+    """
+    try:
+        _release(gateway.subscription(before.id))
+        gateway.cancel_as_before(before)
+    except LunaError:
+        message = "A change of tier failed halfway: see at Stripe what is planned, and whether it was to end."
+        alarms.sound("change_left_half", message, subscription=before.id, was_to_end=_cancels(before))
 
 
 def _upgrade(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
@@ -146,6 +164,8 @@ def _item_of_tier(subscription: stripe.Subscription) -> str:
 
 def _message(customer: Customer, tier: str, at: datetime | None) -> str:
     now = standing.shown(standing.of_customer(customer))
+    if now and not now.counts(datetime.now(UTC)):
+        return f"The change to {tier} is noted, but a payment is due before it counts: open POST /billing/portal."
     if at:
         return f"Your subscription is {tier} when the paid period has ended."
     if now and now.tier == tier:

@@ -87,13 +87,16 @@ def _known(customer_id: str) -> Customer | None:
 
 
 def _end_all(found: list[stripe.Subscription]) -> None:
-    """A deleted user has nothing left to pay for: what was begun while the account went is ended."""
+    """A deleted user has nothing left to pay for: what was begun while the account went is ended.
+
+    The operators are told before: where the answer is lost, the next attempt finds it ended and says nothing.
+    """
     for subscription in found:
         if subscription.status not in standing.ENDED:
-            gateway.cancel_now(subscription.id)
             invoice = subscription.to_dict().get("latest_invoice")
-            message = "A deleted user's subscription was ended. What was paid for it is to be given back by hand."
+            message = "A deleted user's subscription is ended. What was paid for it is to be given back by hand."
             alarms.sound("subscription_of_nobody", message, subscription=subscription.id, invoice=invoice)
+            gateway.cancel_now(subscription.id)
 
 
 def _unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -> list[stripe.Invoice]:

@@ -3,11 +3,13 @@
 They belong to the session: a pooler in front of PostgreSQL must pool sessions, not transactions.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
-from django.db import Error, OperationalError, connection
+from django.db import connection
+
+from lunaos.postgresql import sessions
 
 Key = dict[str, str | int]
 
@@ -38,27 +40,10 @@ def held(subject: str, number: int) -> Iterator[bool]:
     if not mine:
         yield False
         return
-    session = connection.connection
-    try:
-        with connection.execute_wrapper(_only_on(session)):
-            yield True
-    finally:
-        if connection.connection is session:
-            _release(key)
-
-
-def _only_on(session: object) -> Callable[..., Any]:
-    def execute(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-        if connection.connection is not session:
-            raise OperationalError("The connection was lost, and with it the lock.")
-        return execute(sql, params, many, context)
-
-    return execute
+    with sessions.only_on(connection.connection, release=partial(_release, key)):
+        yield True
 
 
 def _release(key: Key) -> None:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(hashtext(%(subject)s), %(number)s)", key)
-    except Error:
-        connection.close()  # and with it the lock
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(hashtext(%(subject)s), %(number)s)", key)

@@ -4,11 +4,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 from djstripe.models import Customer
 
 from accounts.audit import Action
 from accounts.models import AuditEvent
 from billing import gateway, plans
+from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
 
@@ -107,6 +109,49 @@ def test_a_customer_deleted_at_stripe_is_replaced(stripe: Stripe, alice: Any) ->
     gateway._client().v1.customers.delete(gone)
     stripe.subscribe(alice)
     assert Customer.objects.get(subscriber=alice).id != gone
+
+
+def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None:
+    """The second one waits for the first, and then looks at what that has left."""
+    stripe.checkout(alice)
+    gone = Customer.objects.get(subscriber=alice).id
+    gateway._client().v1.customers.delete(gone)
+    with ThreadPoolExecutor(2) as pool:
+        with stripe.double.hold("/v1/checkout/sessions", method="GET") as held:
+            first = pool.submit(stripe.post, alice, "checkout", tier="pro")
+            held.wait()
+            second = pool.submit(stripe.post, alice, "checkout", tier="team")
+            assert until(waiting_for_a_lock, 5)
+        assert first.result().status_code == 200 and second.result().status_code in (200, 503)  # it waits a second
+    (customer,) = Customer.objects.filter(subscriber=alice)
+    assert len(gateway.open_checkouts(customer.id)) == 1
+
+
+def waiting_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks JOIN pg_database ON oid = database "
+            "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted)"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    gone = Customer.objects.get(subscriber=alice).id
+    gateway._client().v1.customers.delete(gone)
+    with ThreadPoolExecutor(2) as pool:
+        with stripe.double.hold("/v1/checkout/sessions", method="POST", after_read=True) as refused:
+            first = pool.submit(stripe.post, alice, "checkout", tier="pro")
+            refused.wait()
+            with stripe.double.hold("/v1/checkout/sessions", method="POST") as made:
+                refused.release()
+                made.wait()
+                second = pool.submit(stripe.post, alice, "checkout", tier="team")
+                assert until(waiting_for_a_lock, 5)
+        assert first.result().status_code == 200 and second.result().status_code in (200, 503)  # it waits a second
+    (customer,) = Customer.objects.filter(subscriber=alice)
+    assert len(gateway.open_checkouts(customer.id)) == 1
 
 
 def test_a_customer_of_another_account_is_replaced(stripe: Stripe, alice: Any) -> None:

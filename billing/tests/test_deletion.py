@@ -1,14 +1,19 @@
 """Deleting an account that pays: canceled at Stripe first, then forgotten; ids and amounts stay for the books."""
 
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pytest
 from django.core import serializers
+from django.db import transaction
 from djstripe.models import Customer, Invoice
 
-from accounts import erasure
+from accounts import erasure, tasks
 from accounts.models import User
-from billing import gateway
-from testing.client import PASSWORD, Api
+from billing import gateway, sync
+from billing.errors import BillingUnavailable
+from testing.client import PASSWORD, Api, error
 from testing.stripe import Stripe
 
 
@@ -61,6 +66,41 @@ def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) ->
     assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
 
 
+def test_operators_hear_of_it_though_the_answer_is_lost(
+    stripe: Stripe, alice: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The transaction is undone, and the next attempt finds the subscription ended."""
+    mailed: list[str] = []
+    monkeypatch.setattr(tasks.send_alarm, "apply_async", lambda args, **_: mailed.append(args[0]))
+    settings.ALARM_EMAILS = ["operators@example.com"]
+    stripe.by_hand()
+    stripe.checkout(alice)
+    customer_id = Customer.objects.get().id
+    delete(stripe, alice)
+    stripe.double.pay(gateway.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro").id)
+
+    stripe.double.fault("/v1/subscriptions/", method="DELETE", status=500, after_read=True, times=2)
+    with pytest.raises(BillingUnavailable), transaction.atomic():
+        sync.customer(customer_id)
+    assert mailed == ["subscription_of_nobody"]
+    with transaction.atomic():
+        sync.customer(customer_id)
+    assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
+
+
+@pytest.mark.parametrize("path", ["/v1/customers", "/v1/checkout/sessions"])
+def test_a_checkout_at_the_very_moment(stripe: Stripe, alice: Any, path: str) -> None:
+    """Its rows are refused: the user they belong to is gone."""
+    headers = {**stripe.api.as_(alice), "Idempotency-Key": "a-key"}
+    with ThreadPoolExecutor(1) as pool:
+        with stripe.double.hold(path, method="POST") as held:
+            answer = pool.submit(stripe.api.post, "/billing/checkout", json={"tier": "pro"}, headers=headers)
+            held.wait()
+            assert erasure.delete(alice)
+        assert error(answer.result()) == (401, "token_invalid")
+    assert not Customer.objects.exclude(email="").exists()
+
+
 def test_an_export_has_it(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     stripe.told()
@@ -73,10 +113,39 @@ def test_without_stripe(api: Api, alice: Any) -> None:
     assert api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=api.as_(alice)).status_code == 200
 
 
-def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any) -> None:
-    stripe.checkout(alice)
-    stripe.double.reset()
+def alarm_about(customer_id: str, folder: Path) -> str:
+    lines = (folder / "web.log").read_text().splitlines()
+    return next(line for line in lines if "subscription_not_ended" in line and customer_id in line)
+
+
+def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any, folder: Path) -> None:
+    stripe.subscribe(alice)
+    stripe.told()
+    customer_id = Customer.objects.get(subscriber=alice).id
+    stripe.double.reset()  # another account
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
+    assert "another account" in alarm_about(customer_id, folder)
+
+
+def test_a_customer_who_was_replaced_is_forgotten_too(stripe: Stripe, alice: Any) -> None:
+    stripe.checkout(alice)
+    gone = Customer.objects.get(subscriber=alice).id
+    gateway._client().v1.customers.delete(gone)
+    stripe.checkout(alice)
+    delete(stripe, alice)
+    assert Customer.objects.filter(id=gone).exists()
+    assert [each.email for each in Customer.objects.all()] == ["", ""]
+
+
+def test_a_customer_of_the_other_mode_is_forgotten_too(stripe: Stripe, alice: Any, folder: Path) -> None:
+    """Nobody can end what it pays for with this key, so the operators are told."""
+    stripe.checkout(alice)
+    customer = Customer.objects.get(subscriber=alice)
+    Customer.objects.update(livemode=True)
+    assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
+    customer.refresh_from_db()
+    assert (customer.email, customer.subscriber) == ("", None)
+    assert "another mode" in alarm_about(customer.id, folder)
 
 
 def test_a_customer_of_a_platform_that_takes_no_payments_any_more(stripe: Stripe, alice: Any, settings: Any) -> None:

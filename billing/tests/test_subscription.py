@@ -2,9 +2,11 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from accounts.audit import Action
@@ -110,6 +112,16 @@ def test_an_upgrade_counts_at_once(stripe: Stripe, alice: Any) -> None:
     assert (wanted["proration_behavior"], wanted["payment_behavior"]) == ("always_invoice", "pending_if_incomplete")
 
 
+@pytest.mark.parametrize("status", ["unpaid", "paused"])
+def test_a_change_counts_nothing_while_a_payment_is_due(stripe: Stripe, alice: Any, status: str) -> None:
+    stripe.double.set_status(stripe.subscribe(alice), status)
+    assert stripe.becomes(alice, "free")
+    for tier in ("team", "pro"):
+        message = stripe.post(alice, "change", tier=tier).json()["data"]["message"]
+        assert "a payment is due" in message and "/billing/portal" in message
+    assert stripe.tier(alice) == "free"
+
+
 @pytest.mark.parametrize("canceled", [False, True])
 def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any, canceled: bool) -> None:
     stripe.subscribe(alice)
@@ -131,14 +143,71 @@ def test_an_upgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice
     assert not renews(stripe, alice) and stripe.tier(alice) == "pro"
 
 
-def test_a_downgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice: Any) -> None:
-    stripe.subscribe(alice, "team")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"path": "/v1/subscription_schedules"},  # nothing is made
+        {"path": "/v1/subscription_schedules", "after_read": True},  # it is made, and nobody is told
+        {"path": "/v1/subscription_schedules/"},  # it is made and stays without a plan
+    ],
+)
+def test_a_downgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice: Any, fault: dict[str, Any]) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "cancel")
     stripe.told()
-    stripe.double.fault("/v1/subscription_schedules", method="POST", status=500, times=1)
+    stripe.double.fault(**fault, method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
+    subscription = gateway.subscription(subscription_id)
+    assert (subscription.cancel_at_period_end, subscription.schedule) == (True, None)
     stripe.told()
     assert not renews(stripe, alice)
+
+
+def test_a_downgrade_bears_one_stumble(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice, "team")
+    stripe.post(alice, "cancel")
+    stripe.double.fault("/v1/subscription_schedules/", method="POST", delay_s=1.5)  # longer than people wait elsewhere
+    assert stripe.post(alice, "change", tier="pro").status_code == 200
+    assert renews(stripe, alice)
+
+
+def test_a_downgrade_that_fails_leaves_a_far_end_alone(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    far = int(time.time()) + 300 * 86_400
+    gateway._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
+    assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
+    assert gateway.subscription(subscription_id).cancel_at == far
+
+
+def test_a_downgrade_that_cannot_be_taken_back(stripe: Stripe, alice: Any, folder: Path) -> None:
+    """The first failure is what the user hears of, the second what the operators do."""
+    subscription_id = stripe.subscribe(alice, "team")
+    stripe.post(alice, "cancel")
+    stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
+    stripe.double.fault("/v1/subscription_schedules/", method="POST", status=400, times=1)
+    assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
+    alarm = next(line for line in (folder / "web.log").read_text().splitlines() if "change_left_half" in line)
+    assert subscription_id in alarm and '"was_to_end": true' in alarm
+
+
+def test_a_planned_downgrade_survives_a_change_that_fails(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    stripe.post(alice, "change", tier="pro")
+    stripe.double.fault("/v1/subscription_schedules", method="POST", status=500, times=2)
+    assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "pro")
+
+
+def test_the_same_downgrade_again(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    answers = [stripe.post(alice, "change", tier="pro").json()["data"] for _ in range(2)]
+    assert answers[0] == answers[1]
+    made = [each for each in stripe.double.requests("/v1/subscription_schedules") if each["method"] == "POST"]
+    assert len({each["path"] for each in made}) == 2 and len(made) == 3  # made once, and given its phases twice
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "pro")
 
 
 def test_a_change_after_which_stripe_is_silent(stripe: Stripe, alice: Any) -> None:
@@ -154,6 +223,34 @@ def test_a_change_after_which_stripe_is_silent(stripe: Stripe, alice: Any) -> No
             held.release()
             assert answer.result().status_code == 200
     assert stripe.becomes(alice, "team")
+
+
+def test_a_change_whose_lock_is_lost(stripe: Stripe, alice: Any) -> None:
+    """Beside the next holder nothing is stored any more; what has happened at Stripe the event brings."""
+    subscription_id = stripe.subscribe(alice)
+    stripe.told()
+    changes = events(alice, Action.SUBSCRIPTION_CHANGED)
+    with ThreadPoolExecutor(1) as pool:
+        stripe.by_hand()
+        with stripe.double.hold(f"/v1/subscriptions/{subscription_id}", method="POST") as held:
+            answer = pool.submit(stripe.post, alice, "change", tier="team")
+            held.wait()
+            hang_up_on_holder(customer_id(stripe))
+        assert error(answer.result()) == (503, "service_unavailable")
+    assert stripe.tier(alice) == "pro" and events(alice, Action.SUBSCRIPTION_CHANGED) == changes
+    stripe.double.deliver(stripe.double.events("customer.subscription.updated")[-1]["id"])
+    assert stripe.tier(alice) == "team"
+
+
+def hang_up_on_holder(of: str) -> None:
+    """End the connection that holds a customer's lock, as a restart of PostgreSQL does."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' AND granted "
+            "AND classid::bigint << 32 | objid::bigint = hashtextextended(%s, 0)",
+            [f"billing {of}"],
+        )
+        assert cursor.fetchall() == [(True,)]
 
 
 def test_cancel_what_was_to_end_in_a_year(stripe: Stripe, alice: Any) -> None:
