@@ -1,8 +1,8 @@
 """Does search find the right function for a question in plain words?
 
 Questions are the first sentences of docstrings, answers the functions, which are indexed without their docstrings. An
-answer is right when it holds the function's first line. The functions are those of whole modules, among their siblings, or
-drawn one by one from all that is in the folder.
+answer is right when it holds the function's first line. The functions are those of whole modules, among their siblings,
+or drawn one by one from all that is in the folder.
 
 usage: python -m lunaos.embedded run --llm -- python benchmarks/retrieval.py
     [--source FOLDER] [--questions 2200] [--words 4] [--whole | --drawn]
@@ -214,9 +214,8 @@ def main() -> None:
     repository.refresh_from_db()
     often = Counter(question.text for question in asked)
     questions = [question for question in asked if often[question.text] == 1]  # of two answers none is the right one
-    print(
-        f"{len({question.path for question in asked})} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)"
-    )
+    found_in = {question.path for question in asked}
+    print(f"{len(found_in)} modules, {chunks} chunks in {seconds:.0f} s ({chunks / seconds:.0f} a second)")
     measured = list(ranks(repository, questions))
     print(f"{len(questions)} questions\n\n| | MRR@10 | recall@1 | @5 | @10 |\n|---|---|---|---|---|")
     for name in measured[0]:

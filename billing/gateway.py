@@ -251,6 +251,13 @@ def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at:
         schedules.update(schedule.id, {"end_behavior": "release", "phases": phases})
 
 
+def is_carried_out(schedule_id: str) -> bool:
+    """Whether all that a schedule plans has happened: its last phase has begun, and stays its own for a period."""
+    with _translated():
+        schedule = _client().v1.subscription_schedules.retrieve(schedule_id)
+    return schedule.current_phase is not None and schedule.current_phase.start_date == schedule.phases[-1].start_date
+
+
 def release_schedule(schedule_id: str) -> None:
     """Let a subscription go on as it is, whatever was planned."""
     with _translated():

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable
 
+from billing.errors import BillingConflict
 from lunaos.postgresql import sessions
 
-PATIENT_S, HURRIED_S = 20.0, 1.0
+PATIENT_S, HURRIED_S = 20.0, 5.0  # a double click waits for the first one's few requests to Stripe
 KEY = "hashtextextended(%s, 0)"
 
 
@@ -24,9 +26,10 @@ def hold(subject: str, *, hurried: bool = False) -> None:
         hurried: a person waits.
 
     Raises:
-        OperationalError: somebody else held it for too long.
+        BillingConflict: a person waits, and somebody else held it for too long.
+        OperationalError: the same where nobody waits.
     """
-    with connection.cursor() as cursor:
+    with _told(hurried), connection.cursor() as cursor:
         _be_patient(hurried, for_transaction=True)
         cursor.execute(f"SELECT pg_advisory_xact_lock({KEY})", [_name(subject)])
         cursor.execute("SELECT set_config('lock_timeout', '0', true)")
@@ -39,11 +42,12 @@ def held(subject: str) -> Iterator[None]:
     A connection that is lost takes the lock along: the block's statements are refused then.
 
     Raises:
-        OperationalError: somebody else held it for too long, or it was lost with its connection.
+        BillingConflict: somebody else held it for too long.
+        OperationalError: it was lost with its connection.
     """
     try:
         _be_patient(hurried=True, for_transaction=False)
-        with connection.cursor() as cursor:
+        with _told(hurried=True), connection.cursor() as cursor:
             cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
         session = connection.connection
     finally:
@@ -51,6 +55,17 @@ def held(subject: str) -> Iterator[None]:
             cursor.execute("SELECT set_config('lock_timeout', '0', false)")
     with sessions.only_on(session, release=partial(_release, subject)):
         yield
+
+
+@contextmanager
+def _told(hurried: bool) -> Iterator[None]:
+    """Whoever waits in person is told that it is their own other request, and no outage."""
+    try:
+        yield
+    except OperationalError as e:
+        if hurried and isinstance(e.__cause__, LockNotAvailable):
+            raise BillingConflict("Another request about your subscription is under way. Try again shortly.") from e
+        raise
 
 
 def _be_patient(hurried: bool, *, for_transaction: bool) -> None:

@@ -108,6 +108,9 @@ def open_portal(user: User) -> str:
 
 def _change(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
     """When it counts, as far as that is certain. What was planned before is given up only for what takes its place."""
+    if at_stripe.schedule and gateway.is_carried_out(gateway.id_of(at_stripe.schedule)):
+        _release(at_stripe)
+        at_stripe = gateway.subscription(at_stripe.id)
     if mine.tier == tier:
         if not (at_stripe.schedule or mine.cancels):
             raise AlreadySubscribed()

@@ -275,6 +275,19 @@ def test_a_downgrade_counts_when_the_period_ends(stripe: Stripe, alice: Any) -> 
     assert stripe.becomes(alice, "pro")
 
 
+def test_an_upgrade_after_a_downgrade_has_come(stripe: Stripe, alice: Any) -> None:
+    """Stripe lets the schedule stay for the first period of the lower price; nothing is planned any more."""
+    subscription_id = stripe.subscribe(alice, "team")
+    stripe.post(alice, "change", tier="pro")
+    stripe.told()
+    stripe.double.end_period(subscription_id)
+    assert stripe.becomes(alice, "pro")
+
+    assert error(stripe.post(alice, "change", tier="pro")) == (400, "already_subscribed")
+    assert stripe.post(alice, "change", tier="team").status_code == 200
+    assert stripe.becomes(alice, "team")
+
+
 def test_a_planned_downgrade_is_taken_back(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "change", tier="pro")
