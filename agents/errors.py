@@ -1,7 +1,10 @@
 """What can go wrong before an agent runs."""
 
+from types import MappingProxyType
+
 from lunaos.errors import LunaError
 
 
 class UnknownAgent(LunaError):
     code, status, message = "unknown_agent", 404, "There is no such agent."
+    members = MappingProxyType({"available": ["code-review", "testing-validation"]})

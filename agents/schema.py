@@ -25,7 +25,7 @@ from agents.serializers import (
     ProvidersSerializer,
 )
 from billing.errors import ProRequired, QuotaExceeded
-from lunaos.api.schema import IDEMPOTENCY_KEY, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.errors import LunaError
 from rag.errors import (
@@ -36,7 +36,7 @@ from rag.errors import (
     UnknownRepository,
 )
 from runs.errors import OutputTooLong
-from runs.schema import AGENT_EVENT
+from runs.schema import AGENT_EVENT, EXECUTION_HEADERS
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
@@ -58,7 +58,7 @@ data: {"type":"done","tokens":{"input":812,"output":240},"cost":"$0.0003","durat
 EXECUTE: dict[str, Any] = {
     "operation_id": "executeAgent",
     "request": ExecuteSerializer,
-    "parameters": [IDEMPOTENCY_KEY],
+    "parameters": [IDEMPOTENCY_KEY, REPLAYED, *EXECUTION_HEADERS],
     "examples": [
         OpenApiExample(
             "Review a function",

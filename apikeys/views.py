@@ -23,7 +23,7 @@ from apikeys.serializers import (
     LeakedKeySerializer,
     NewKeySerializer,
 )
-from lunaos.api.schema import IDEMPOTENCY_KEY, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import KEYS
 
@@ -42,7 +42,7 @@ class ApiKeyViewSet(ViewSet):
     @extend_schema(
         operation_id="createKey",
         request=NewKeySerializer,
-        parameters=[IDEMPOTENCY_KEY],
+        parameters=[IDEMPOTENCY_KEY, REPLAYED],
         responses={201: CreatedKeySerializer, **errors(KeyLimitReached, IdempotencyConflict)},
     )
     def create(self, request: Request) -> Response:

@@ -1,14 +1,34 @@
 """What a tier or a quota can refuse."""
 
+from types import MappingProxyType
+
 from lunaos.errors import LunaError
 
 
 class ProRequired(LunaError):
     code, status, message = "pro_required", 403, "Pro subscription required"
+    members = MappingProxyType(
+        {
+            "agent": "docker",
+            "agentName": "Docker Agent",
+            "upgradeUrl": "https://lunaos.example/#plans",
+            "checkoutUrl": "https://lunaos.example/billing/checkout",
+            "message": "Docker Agent is part of the Pro plan.",
+        }
+    )
 
 
 class QuotaExceeded(LunaError):
     code, status, message = ("quota_exceeded", 403, "The executions of this month are used up.")
+    members = MappingProxyType(
+        {
+            "tier": "free",
+            "used": 100,
+            "limit": 100,
+            "upgradeUrl": "https://lunaos.example/#plans",
+            "message": "All 100 executions of the free tier are used until the month ends.",
+        }
+    )
 
 
 class BillingNotConfigured(LunaError):

@@ -1,10 +1,13 @@
 """What can go wrong before a chain runs."""
 
+from types import MappingProxyType
+
 from lunaos.errors import LunaError
 
 
 class UnknownChain(LunaError):
     code, status, message = "unknown_chain", 404, "There is no such chain."
+    members = MappingProxyType({"available": ["full-review"]})
 
 
 class ChainTooLong(LunaError):

@@ -7,10 +7,10 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from agents.schema import EXECUTION_ERRORS
 from chains.errors import ChainTooLong, UnknownChain
 from chains.serializers import ExecuteChainSerializer
-from lunaos.api.schema import IDEMPOTENCY_KEY, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
-from runs.schema import CHAIN_EVENT
+from runs.schema import CHAIN_EVENT, EXECUTION_HEADERS
 
 EXAMPLE = """id: 1
 data: {"type":"chain_start","steps":2,"runId":"…"}
@@ -38,7 +38,7 @@ STREAM = OpenApiResponse(
 EXECUTE: dict[str, Any] = {
     "operation_id": "executeChain",
     "request": ExecuteChainSerializer,
-    "parameters": [IDEMPOTENCY_KEY],
+    "parameters": [IDEMPOTENCY_KEY, REPLAYED, *EXECUTION_HEADERS],
     "examples": [
         OpenApiExample(
             "A preset",
@@ -59,6 +59,7 @@ EXECUTE: dict[str, Any] = {
 RESUME: dict[str, Any] = {
     "operation_id": "resumeRun",
     "request": None,
+    "parameters": EXECUTION_HEADERS,
     "responses": {
         (200, "text/event-stream"): STREAM,
         **errors(*EXECUTION_ERRORS, NotFound, RunNotResumable, EventsExpired, RunInterrupted),

@@ -1,5 +1,7 @@
 """The one base of all errors a client may see: a code, a status, a sentence, and whether trying again is worth it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -9,12 +11,13 @@ class LunaError(Exception):
     Args:
         message: the sentence for a person; the class's own where None.
         retry_after: seconds after which trying again makes sense; sent as `Retry-After`.
-        extra: further members of the error object, as the contract names them.
+        extra: further members of the error object, as the contract names them; `members` has examples of them.
     """
 
     code: str = "internal_error"
     status: int = 500
     message: str = "Something went wrong on our side."
+    members: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, message: str | None = None, /, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(message or self.message)
@@ -43,6 +46,9 @@ class ValidationFailed(LunaError):
     """Input that breaks a rule; carries one entry a broken rule."""
 
     code, status, message = "validation_error", 400, "The request has invalid fields."
+    members = MappingProxyType(
+        {"fields": [{"field": "context", "message": "This field is required.", "code": "required"}]}
+    )
 
     @classmethod
     def of(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
@@ -68,6 +74,7 @@ class UnsupportedMediaType(LunaError):
 
 class RateLimited(LunaError):
     code, status, message = ("rate_limited", 429, "Too many requests. Try again when the window has passed.")
+    members = MappingProxyType({"limit": 60, "tier": "free", "upgradeUrl": "https://lunaos.example/#plans"})
 
 
 class NotFound(LunaError):

@@ -1,10 +1,13 @@
 """What can go wrong with code search."""
 
+from types import MappingProxyType
+
 from lunaos.errors import LunaError
 
 
 class UnknownRepository(LunaError):
     code, status, message = "unknown_repository", 404, "There is no such repository."
+    members = MappingProxyType({"available": ["default"]})
 
 
 class ReindexRequired(LunaError):

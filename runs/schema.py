@@ -1,6 +1,7 @@
 """The events of a run, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
 
 from typing import Any
+from uuid import UUID
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer
 from rest_framework import serializers
@@ -8,6 +9,19 @@ from rest_framework import serializers
 from lunaos.api.schema import errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted
+
+
+def _sent(name: str, kind: type, description: str) -> OpenApiParameter:
+    return OpenApiParameter(name, kind, OpenApiParameter.HEADER, response=[200], description=description)
+
+
+EXECUTION_HEADERS = [
+    _sent("X-Run-Id", UUID, "The run, to follow, cancel or read; errors of a run that had begun carry it, too."),
+    _sent("X-Usage-Used", int, "Executions of this month, this one counted."),
+    _sent("X-Usage-Limit", int, "Executions that the tier allows a month."),
+    _sent("X-Usage-Remaining", int, "Executions left this month."),
+    _sent("X-Usage-Warning", str, "From 80 % on: `83% of monthly limit reached`."),
+]
 
 
 class StartEventSerializer(serializers.Serializer[Any]):

@@ -1,5 +1,6 @@
 """What can go wrong with a provider, in the contract's words; a provider's own text is never passed on."""
 
+from types import MappingProxyType
 from typing import Any
 
 from lunaos.errors import LunaError
@@ -7,10 +8,12 @@ from lunaos.errors import LunaError
 
 class UnknownProvider(LunaError):
     code, status, message = "unknown_provider", 400, "There is no such provider."
+    members = MappingProxyType({"available": ["deepseek", "local"]})
 
 
 class UnknownModel(LunaError):
     code, status, message = "unknown_model", 400, "The provider has no such model."
+    members = MappingProxyType({"available": ["deepseek-chat", "deepseek-reasoner"]})
 
 
 class ProviderNotConfigured(LunaError):

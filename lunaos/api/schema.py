@@ -6,6 +6,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
+from rest_framework.serializers import ModelSerializer
 
 from lunaos import errors as frame
 from lunaos.errors import LunaError
@@ -20,6 +21,15 @@ ERROR_SCHEMA = {
         "error": {"type": "string", "description": "A sentence for a person."},
         "code": {"type": "string", "description": "For a program; never changes its meaning."},
         "detail": {"description": "More for developers; only when the server runs with DEBUG."},
+        "available": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
+        "agent": {"type": "string"},
+        "agentName": {"type": "string"},
+        "tier": {"type": ["string", "null"]},
+        "used": {"type": "integer", "description": "Executions this month."},
+        "limit": {"type": "integer"},
+        "upgradeUrl": {"type": "string"},
+        "checkoutUrl": {"type": "string"},
+        "message": {"type": "string", "description": "What a subscription would change."},
         "fields": {
             "type": "array",
             "description": "With `validation_error`: one entry a broken rule.",
@@ -40,12 +50,27 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     location=OpenApiParameter.HEADER,
     description="For a day, the same key with the same request has one result, and with another one it is a 409.",
 )
+REPLAYED = OpenApiParameter(
+    "Idempotency-Replayed",
+    bool,
+    OpenApiParameter.HEADER,
+    response=[200, 201],
+    description="`true` where the answer is that of an earlier request with the same key; else absent.",
+)
 HEADERS = {
     "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
     "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
     "X-RateLimit-Remaining": ("integer", "Requests left in this minute."),
     "X-RateLimit-Reset": ("integer", "Unix seconds at which the minute ends."),
     "Server-Timing": ("string", "`total;dur=<ms>`"),
+}
+
+
+RETRY_AFTER = {"Retry-After": ("integer", "Seconds after which trying again makes sense.")}
+HEADERS_OF_STATUS = {
+    "401": {"WWW-Authenticate": ("string", "`Bearer`")},
+    "429": RETRY_AFTER,
+    "503": RETRY_AFTER,
 }
 
 
@@ -58,8 +83,12 @@ def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
 
 
 def _error_response(kinds: list[type[LunaError]]) -> OpenApiResponse:
-    examples = [OpenApiExample(kind.code, value={"error": kind.message, "code": kind.code}) for kind in kinds]
+    examples = [OpenApiExample(kind.code, value=_example(kind)) for kind in kinds]
     return OpenApiResponse(ERROR_REF, description=", ".join(f"`{kind.code}`" for kind in kinds), examples=examples)
+
+
+def _example(kind: type[LunaError]) -> dict[str, Any]:
+    return {"error": kind.message, "code": kind.code, **kind.members}
 
 
 class EnvelopeSchema(AutoSchema):
@@ -75,6 +104,13 @@ class EnvelopeSchema(AutoSchema):
         if stream := response.get("content", {}).get(EVENT_STREAM):
             stream["schema"] = _event(stream["schema"])
         return response
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
+        """What a row has is always sent, whether or not it has a default."""
+        schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
+        if direction == "response" and isinstance(serializer, ModelSerializer) and schema.get("properties"):
+            schema["required"] = sorted(schema["properties"])
+        return schema
 
     def _get_request_body(self, direction: Any = "request") -> Any:
         """drf-spectacular gives no DELETE a body; of ours, those of a view that says so have one."""
@@ -110,8 +146,11 @@ def document_frame(result: dict[str, Any], generator: Any, request: Any, public:
     """drf-spectacular's postprocessing hook: adds the errors and headers that every operation shares."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
+    described = [HEADERS, *HEADERS_OF_STATUS.values()]
     components["headers"] = {
-        name: {"schema": {"type": kind}, "description": text} for name, (kind, text) in HEADERS.items()
+        name: {"schema": {"type": kind}, "description": text}
+        for headers in described
+        for name, (kind, text) in headers.items()
     }
     for path in result["paths"].values():
         for operation in path.values():
@@ -130,9 +169,10 @@ def _document_operation(operation: dict[str, Any]) -> None:
         shared += [frame.MalformedJson, frame.PayloadTooLarge, frame.UnsupportedMediaType]
     for kind in shared:
         _add_error(operation["responses"], kind)
-    for response in operation["responses"].values():
+    for status, response in operation["responses"].items():
         _key_examples_by_code(response)
-        response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in HEADERS}
+        shown = [*HEADERS, *HEADERS_OF_STATUS.get(status, ())]
+        response.setdefault("headers", {}).update({name: {"$ref": f"#/components/headers/{name}"} for name in shown})
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
@@ -149,5 +189,5 @@ def _add_error(responses: dict[str, Any], kind: type[LunaError]) -> None:
     content = response["content"].setdefault(JSON, {"schema": ERROR_REF, "examples": {}})
     if content["schema"] != ERROR_REF:  # a success and a failure with one status, as of /health
         return
-    content["examples"][kind.code] = {"value": {"error": kind.message, "code": kind.code}}
+    content["examples"][kind.code] = {"value": _example(kind)}
     response["description"] = ", ".join(filter(None, (response["description"], f"`{kind.code}`")))

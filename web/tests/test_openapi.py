@@ -1,6 +1,7 @@
 """/openapi.json: valid, complete, and true of what the server does."""
 
 import ast
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from openapi_spec_validator import validate
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from billing.models import MonthlyUsage
 from testing.client import Api
 from testing.servers import ROOT
 from testing.stripe import Stripe
@@ -127,6 +129,47 @@ def test_every_response_names_the_headers(document: dict[str, Any]) -> None:
         for operation in path.values():
             for response in operation["responses"].values():
                 assert {"X-Request-Id", "X-RateLimit-Remaining", "Server-Timing"} <= set(response["headers"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"agent": "code-review", "context": "x"},
+        {"agent": "nonsense", "context": "x"},
+        {"agent": "docker", "context": "x"},
+        {"agent": "code-review", "context": ""},
+        {"agent": "code-review", "context": "x", "provider": "nonsense"},
+        {"agent": "code-review", "context": "x", "model": "nonsense"},
+        {"agent": "code-review", "context": "x", "useRag": True},
+        None,
+    ],
+)
+def test_what_execute_sends_is_described(
+    document: dict[str, Any], api: Api, alice: Any, upstream: Upstream, body: dict[str, Any] | None
+) -> None:
+    """All headers of ours, and the very members of each error."""
+    headers = api.as_(alice) if body else {}
+    response = api.post("/agents/execute", json=body or {}, headers={**headers, "Idempotency-Key": "k"})
+    described = document["paths"]["/agents/execute"]["post"]["responses"][str(response.status_code)]
+    ours = {name for name in response.headers if name.startswith(("x-", "retry", "www"))}
+    framing = {"x-accel-buffering", "x-frame-options", "x-content-type-options"}
+    assert ours - framing <= {name.lower() for name in described["headers"]}
+    if response.status_code != 200:
+        example = described["content"]["application/json"]["examples"][response.json()["code"]]["value"]
+        assert set(response.json()) == set(example)
+
+
+def test_what_the_month_refuses_is_described(document: dict[str, Any], api: Api, alice: Any) -> None:
+    MonthlyUsage.objects.create(user=alice, month=datetime.now(UTC).date().replace(day=1), executions=100)
+    refusal = api.execute(alice).json()
+    answers = document["paths"]["/agents/execute"]["post"]["responses"]["403"]["content"]["application/json"]
+    assert set(refusal) == set(answers["examples"]["quota_exceeded"]["value"])
+
+
+def test_a_row_is_sent_whole(document: dict[str, Any]) -> None:
+    """Whether or not its columns have defaults."""
+    run = document["components"]["schemas"]["Run"]
+    assert {"status", "id", "createdAt"} <= set(run["required"]) == set(run["properties"])
 
 
 def test_the_server_keeps_to_the_schema(
