@@ -1,4 +1,4 @@
-"""`python -m lunaos.embedded up`, `… backup`, `… restore BACKUP`, and `… run [--llm] -- COMMAND`."""
+"""`python -m lunaos.embedded up`, `… manage WORDS`, `… backup`, `… restore BACKUP`, `… run [--llm] -- COMMAND`."""
 
 import argparse
 import errno
@@ -44,11 +44,14 @@ def main() -> int:
     run = actions.add_parser("run", help="a command beside servers of its own, which go with it")
     run.add_argument("--llm", action="store_true", help="with the embedded model")
     run.add_argument("command", nargs="+")
+    actions.add_parser("manage", help="manage.py, on LUNAOS_HOME, beside `up` or without it", add_help=False)
     for name, meaning in (("backup", "what LUNAOS_HOME holds"), ("restore", "a backup, to LUNAOS_HOME")):
         actions.add_parser(name, help=f"{meaning}; words go to manage.py {name}", add_help=False)
     options, words = parser.parse_known_args()
     if options.action in ("backup", "restore"):
         return manage([options.action, "--home", *words])
+    if options.action == "manage":
+        return manage(words)
     if words:
         parser.error(f"unknown: {' '.join(words)}")
     return up() if options.action == "up" else run_command(options.command, llm=options.llm)
@@ -68,6 +71,7 @@ def up() -> int:
         start_servers(supervisor, home)
         if payments.is_wanted():
             start_stripe(supervisor, home, port)
+        home.note({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
         if supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS):
@@ -98,7 +102,7 @@ def manage(words: list[str]) -> int:
             start_servers(supervisor, home)
         except HomeInUse:
             there = {"DATABASE_URL": servers.database_url(home), "REDIS_URL": servers.redis_url(home)}
-            supervisor.environment = there | supervisor.environment
+            supervisor.environment = there | home.noted() | supervisor.environment
         return supervisor.hand_over([sys.executable, "manage.py", *words])
     except Stopped:
         return 128 + signal.SIGTERM

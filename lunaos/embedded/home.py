@@ -2,16 +2,19 @@
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import secrets
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
 SOCKET_PATH_BYTES = 107  # sun_path of a Unix socket (unix(7)), without the closing NUL
 LONGEST_SOCKET_NAME = "/.s.PGSQL.5432.lock"
+ENVIRONMENT = "environment.json"
 
 
 class HomeInUse(Exception):
@@ -44,11 +47,25 @@ class Home:
         """A random value, made once and kept readable by the owner only."""
         file = self.path / name
         if not file.exists():
-            new = file.with_name(f"{name}.new")  # renamed when complete: a kill in between leaves no half secret
-            with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
-                handle.write(secrets.token_urlsafe(48))
-            new.rename(file)
+            self._write(name, secrets.token_urlsafe(48))
         return file.read_text()
+
+    def note(self, variables: Mapping[str, str]) -> None:
+        """Leave what the platform's processes were started with to commands that come later."""
+        self._write(ENVIRONMENT, json.dumps(dict(variables)))
+
+    def noted(self) -> dict[str, str]:
+        """The variables of the last start."""
+        file = self.path / ENVIRONMENT
+        found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        return found
+
+    def _write(self, name: str, text: str) -> None:
+        """For the owner only, and renamed when complete: a kill in between leaves no half file."""
+        new = self.path / f"{name}.new"
+        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            handle.write(text)
+        new.rename(self.path / name)
 
     @property
     def sockets(self) -> Path:

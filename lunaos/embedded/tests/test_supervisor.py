@@ -219,11 +219,21 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     return seen
 
 
+def manage(home: Path, *words: str) -> tuple[int, bool]:
+    """Of a management command beside the platform: how it ends, and whether it says that there is no such user."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DJANGO_SECRET_KEY")}
+    command = [sys.executable, "-m", "lunaos.embedded", "manage", *words]
+    done = subprocess.run(command, cwd=ROOT, env={**environment, "LUNAOS_HOME": str(home)}, capture_output=True)
+    return done.returncode, b"nobody@example.com" in done.stderr
+
+
 def test_up_kill_and_up_again(platform: Callable[[], subprocess.Popen[str]], tmp_path: Path) -> None:
     first = platform()
     said = read_until(first, "LunaOS is up at")
     assert "Staff account: admin@localhost.localdomain, password " in said
     assert "curl -N" in read_until(first, "def add(a, b)")
+
+    assert manage(tmp_path / "home", "set_tier", "nobody@example.com", "pro") == (1, True)
 
     second = platform()
     assert "another LunaOS runs in" in read_until(second, "cannot start")
