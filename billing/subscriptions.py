@@ -1,6 +1,7 @@
 """What a user does with a subscription: end it, let it go on, change its tier, see it in Stripe's portal."""
 
 import logging
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -190,7 +191,8 @@ def _end(subscription: stripe.Subscription) -> None:
         return
     _release(subscription)
     if not subscription.cancel_at_period_end:
-        gateway.cancel_at_period_end(subscription.id)
+        with gateway.patient() if subscription.schedule else nullcontext():  # what was planned is given up by now
+            gateway.cancel_at_period_end(subscription.id)
 
 
 def _cancels(subscription: stripe.Subscription) -> bool:

@@ -275,6 +275,14 @@ def test_a_downgrade_counts_when_the_period_ends(stripe: Stripe, alice: Any) -> 
     assert stripe.becomes(alice, "pro")
 
 
+def test_the_end_of_a_planned_downgrade_bears_one_stumble(stripe: Stripe, alice: Any) -> None:
+    subscription_id = stripe.subscribe(alice, "team")
+    stripe.post(alice, "change", tier="pro")
+    stripe.double.fault(f"/v1/subscriptions/{subscription_id}", status=500, method="POST")
+    assert stripe.post(alice, "cancel").status_code == 200
+    assert not renews(stripe, alice)
+
+
 def test_an_upgrade_after_a_downgrade_has_come(stripe: Stripe, alice: Any) -> None:
     """Stripe lets the schedule stay for the first period of the lower price; nothing is planned any more."""
     subscription_id = stripe.subscribe(alice, "team")
