@@ -18,7 +18,7 @@ from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.confirmation import confirmed
 from accounts.exported import ExportedAdmin
-from accounts.identity import staff_of
+from accounts.identity import may_touch, staff_of
 from accounts.models import AuditEvent, User
 
 ROLES = ("actor", "subject")
@@ -108,7 +108,7 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
         """Do something to each account that the staff member may touch, and say to how many it was done."""
-        count = sum(do(user) for user in users if self._may_touch(request, user))
+        count = sum(do(user) for user in self.touchable(request, users, owner=""))
         self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
 
     def has_unlock_permission(self, request: HttpRequest) -> bool:
@@ -131,14 +131,10 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
         return self.readonly_fields if may else (*self.readonly_fields, *POWERS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+        return super().has_change_permission(request, obj) and may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
-
-    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
-        """Staff are for superusers to change: a password or an address would be the way to their powers."""
-        return user is None or not user.is_staff or self.has_superuser_permission(request)
+        return super().has_delete_permission(request, obj) and may_touch(request, obj)
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return staff_of(request).is_superuser
@@ -155,13 +151,14 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """All that belongs to an account goes with it, also what staff may not delete by itself."""
-        return [str(user) for user in objs], {"users": len(objs)}, set(), []
+        staff = {f"{user}, who is staff" for user in objs if not self.has_delete_permission(request, user)}
+        return [str(user) for user in objs], {"users": len(objs)}, staff, []
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self._delete(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in queryset:
+        for user in self.touchable(request, queryset, owner=""):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:

@@ -46,7 +46,7 @@ class ApiKeyAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        revoked = services.revoke_all(queryset, actor=staff_of(request))
+        revoked = services.revoke_all(self.touchable(request, queryset), actor=staff_of(request))
         self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

@@ -16,6 +16,7 @@ from djstripe.models import Invoice, Subscription
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
+from accounts.models import User
 from billing import mirror, services, standing
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 
@@ -74,6 +75,14 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         *("id", "user_id", "user__email", "tier_id", "until", "reason", "granted_by__email", "created_at", "ended_at"),
     )
 
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Only superusers grant something to staff, themselves included."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "user" and field and not staff_of(request).is_superuser:
+            field.queryset = User.objects.filter(is_staff=False, is_superuser=False)
+            field.error_messages["invalid_choice"] = "Only superusers grant a tier to staff."
+        return field
+
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
         made = services.grant(
             user=obj.user, tier=obj.tier_id, until=obj.until, reason=obj.reason, actor=staff_of(request)
@@ -82,7 +91,7 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
 
     @admin.action(description="End all grants of these users", permissions=["add"])
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
-        for user in {grant.user for grant in queryset.select_related("user")}:
+        for user in {grant.user for grant in self.touchable(request, queryset).select_related("user")}:
             services.end_grants(user=user, actor=staff_of(request))
 
     def has_change_permission(self, request: HttpRequest, obj: Grant | None = None) -> bool:

@@ -22,6 +22,7 @@ from unfold.paginator import InfinitePaginator
 
 from accounts.audited import ReadOnlyAdmin
 from accounts.exported import ExportedAdmin
+from accounts.identity import may_touch
 from accounts.models import User
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, HourlyFigures, Run
@@ -185,7 +186,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
     def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        cancelled = list(queryset.filter(status__in=UNFINISHED))
+        cancelled = list(self.touchable(request, queryset.filter(status__in=UNFINISHED)))
         for run in cancelled:
             services.cancel(run)
             self.log_change(request, run, "Cancelled.")
@@ -196,8 +197,8 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         run = context.get("original")
-        unfinished = isinstance(run, Run) and run.status in UNFINISHED
-        context["may_cancel"] = unfinished and self.has_cancel_permission(request)
+        touchable = isinstance(run, Run) and run.status in UNFINISHED and may_touch(request, run.user)
+        context["may_cancel"] = touchable and self.has_cancel_permission(request)
         return super().render_change_form(request, context, *args, **kwargs)
 
 
