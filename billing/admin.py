@@ -28,6 +28,20 @@ for model in list(admin.site._registry):
         admin.site.unregister(model)
 
 
+def _of_invoice(row: Invoice) -> str:
+    data = row.stripe_data
+    return f"Invoice {data.get('number') or row.id}: {data['amount_due'] / CENTS:.2f} USD, {data['status']}"
+
+
+def _of_subscription(row: Subscription) -> str:
+    return f"{row.id}, {row.stripe_data['status']}"
+
+
+# What the admin calls a row, in headings, lists and history: dj-stripe would take an invoice's cents for dollars.
+Invoice.__str__ = _of_invoice
+Subscription.__str__ = _of_subscription
+
+
 @admin.register(Tier)
 class TierAdmin(AuditedAdmin):
     list_display = ("name", "rank", "price_usd", "executions", "requests_per_minute", "api_keys")
