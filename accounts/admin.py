@@ -10,7 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm
 from unfold.paginator import InfinitePaginator
 
 from accounts import audit, erasure, lockout, passwords, second_factor, sessions, suspension
@@ -18,6 +18,7 @@ from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.confirmation import confirmed
 from accounts.exported import ExportedAdmin
+from accounts.forms import AccountCreationForm, AccountForm
 from accounts.identity import may_touch, staff_of
 from accounts.models import AuditEvent, User
 
@@ -25,17 +26,11 @@ ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-class AccountCreationForm(UserCreationForm):
-    class Meta:
-        model = User
-        fields = ("email",)
-
-
 @admin.register(User)
 class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
 
-    form = UserChangeForm
+    form = AccountForm
     add_form = AccountCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display: tuple[str, ...] = ("email", "name", "tier", "is_active", "is_staff", "created_at")
@@ -141,8 +136,7 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Another address is nobody's until it is confirmed, and who held the old one has to sign in again."""
-        obj.email = obj.email.lower()
-        moved = change and "email" in form.changed_data
+        moved = change and obj.email != form.initial["email"]
         if moved:
             obj.email_verified_at = None
         super().save_model(request, obj, form, change)
