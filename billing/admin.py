@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import DecimalField, F, QuerySet, Sum
 from django.db.models.fields.json import KT
@@ -14,6 +14,7 @@ from djstripe import models as stripe_tables
 from djstripe.models import Invoice, Subscription
 
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
+from accounts.confirmation import confirmed
 from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
 from accounts.models import User
@@ -104,9 +105,15 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         obj.pk = made.pk
 
     @admin.action(description="End all grants of these users", permissions=["add"])
+    @confirmed(
+        "End all grants of these users?",
+        consequence="All that the users of these grants were granted ends, also what is not in this list. "
+        "What they pay for stays.",
+    )
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
-        for user in {grant.user for grant in self.touchable(request, queryset).select_related("user")}:
-            services.end_grants(user=user, actor=staff_of(request))
+        users = {grant.user for grant in self.touchable(request, queryset).select_related("user")}
+        ended = sum(services.end_grants(user=user, actor=staff_of(request)) for user in users)
+        self.message_user(request, f"{ended} grants have ended.", messages.SUCCESS if ended else messages.WARNING)
 
     def has_change_permission(self, request: HttpRequest, obj: Grant | None = None) -> bool:
         return False

@@ -118,7 +118,8 @@ class Grant(models.Model):
         indexes = (models.Index(fields=("until",), condition=models.Q(ended_at=None), name="grants_that_end"),)
 
     def __str__(self) -> str:
-        return f"{self.tier_id} until {self.until:%Y-%m-%d %H:%M}" if self.until else f"{self.tier_id} without an end"
+        end = f"until {self.until:%Y-%m-%d %H:%M}" if self.until else "without an end"
+        return f"{self.user}: {self.tier_id} {end}"
 
     def counts(self, now: datetime) -> bool:
         """Whether it gives its tier at this moment."""

@@ -21,6 +21,7 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from accounts.audited import ReadOnlyAdmin
+from accounts.confirmation import BACK, confirmed
 from accounts.exported import ExportedAdmin
 from accounts.identity import may_touch
 from accounts.models import User
@@ -177,14 +178,15 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         return TemplateResponse(request, "admin/runs/run/storage.html", context)
 
     def cancel(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
-        """Cancel one run from its page."""
+        """Cancel one run from its page, which asks as the list does."""
         if not self.has_cancel_permission(request):
             raise PermissionDenied
         run = get_object_or_404(Run, pk=run_id)
-        self.cancel_all(request, Run.objects.filter(pk=run.pk))
-        return HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
+        asked = self.cancel_all(request, Run.objects.filter(pk=run.pk))
+        return asked or HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
+    @confirmed("Cancel these runs?", consequence="They end as they are; what they have produced is kept.")
     def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         cancelled = list(self.touchable(request, queryset.filter(status__in=UNFINISHED)))
         for run in cancelled:
@@ -199,6 +201,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         run = context.get("original")
         touchable = isinstance(run, Run) and run.status in UNFINISHED and may_touch(request, run.user)
         context["may_cancel"] = touchable and self.has_cancel_permission(request)
+        context["back"] = BACK
         return super().render_change_form(request, context, *args, **kwargs)
 
 
