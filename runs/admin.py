@@ -133,7 +133,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def _text(self, run: Run, name: str) -> SafeString:
         text = texts.text_of(run)
-        return format_html("<pre>{}</pre>", getattr(text, name) if text else "no longer kept")
+        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else "no longer kept")
 
     # -- Finding -------------------------------------------------------------------------------------------------------
 
