@@ -173,7 +173,7 @@ class UserAdmin(AccountAdmin):
                 "back": BACK,
                 "facts": self._facts(user),
                 "panels": user_page.panels(request, user),
-                "payments": user_page.payments(user),
+                "payments": user_page.payments(request, user),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 

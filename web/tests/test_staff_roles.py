@@ -117,6 +117,24 @@ def test_support_changes_nothing(signed_in: SIGNED_IN, alice: Any) -> None:
         assert client.get(f"/admin/{path}").status_code == 403, path
 
 
+@pytest.mark.parametrize(
+    ("role", "seen"),
+    [
+        ("Support", {"Grants", "Subscriptions", "Invoices"}),
+        ("Billing", {"Grants", "Subscriptions", "Invoices", "Stripe's events"}),
+    ],
+)
+def test_what_each_sees_of_payments(signed_in: SIGNED_IN, alice: Any, role: str, seen: set[str]) -> None:
+    rows.subscription(alice, 1)
+    Grant.objects.create(user=alice, tier_id="pro", reason="x")
+    client = signed_in(role)
+    page = client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
+    lists = {"Grants": "billing/grant", "Subscriptions": "djstripe/subscription", "Invoices": "djstripe/invoice"}
+    lists["Stripe's events"] = "billing/webhookevent"
+    assert {title for title in lists if f"<caption>{title}</caption>" in page} == seen
+    assert {title for title, path in lists.items() if client.get(f"/admin/{path}/").status_code == 200} == seen
+
+
 def test_billing_changes_tiers(signed_in: SIGNED_IN, alice: Any) -> None:
     client = signed_in("Billing")
     page = client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
