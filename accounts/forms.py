@@ -4,6 +4,7 @@ from django.forms import ModelForm
 from unfold.forms import UserChangeForm, UserCreationForm
 
 from accounts.models import User
+from accounts.names import on_one_line
 
 
 class LowerCaseEmail(ModelForm):
@@ -21,3 +22,8 @@ class AccountCreationForm(LowerCaseEmail, UserCreationForm):
 
 class AccountForm(LowerCaseEmail, UserChangeForm):
     """All that staff may change of one."""
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        on_one_line(name)
+        return name

@@ -131,6 +131,14 @@ def test_an_address_is_kept_in_lower_case(client: Any, make_user: Any, settings:
     assert User.objects.filter(email="new@example.com").exists()
 
 
+def test_a_name_is_one_line(client: Any, make_user: Any, settings: Any, alice: Any) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("chief", is_staff=True, is_superuser=True))
+    form = {"email": alice.email, "name": "Ann\nYou have won", "is_active": "on"}
+    assert "Keep a name to one line" in client.post(f"{LIST}{alice.pk}/change/", form).content.decode()
+    assert User.objects.get(pk=alice.pk).name == "Alice"
+
+
 def test_ending_sessions(staff: httpx.Client, api: Api, alice: Any) -> None:
     token, key = api.as_(alice), api.with_key(alice)
     assert "1 accounts have to sign in again" in act(staff, "end_sessions", alice, confirmed="yes").text
