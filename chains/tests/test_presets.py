@@ -151,6 +151,11 @@ def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: A
         form = {name: getattr(agent, name) for name in Agent.CONTENT} | {"seen": agent.version}
         del form["enabled"]
         assert said in client.post(f"/admin/agents/agent/{agent.pk}/change/", form, follow=True).content.decode()
+        off = Agent.objects.get(pk=agent.pk)
+        off.enabled = True
+        versions.save(off, by=None)
+        back = f"/admin/agents/agent/{agent.pk}/versions/{off.version - 1}/back/"
+        assert said in client.post(back, {"seen": off.version, "note": ""}, follow=True).content.decode()
     finally:
         preset.delete()
         agent.delete()

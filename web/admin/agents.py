@@ -26,6 +26,12 @@ class AgentInChainsAdmin(AgentAdmin):
         if not obj.enabled:
             self._warn(request, [obj.slug])
 
+    def _go_back(self, request: HttpRequest, row: Any, *version: Any) -> bool:
+        went = super()._go_back(request, row, *version)
+        if went and not row.enabled:
+            self._warn(request, [row.slug])
+        return went
+
     def _warn(self, request: HttpRequest, slugs: list[str]) -> None:
         if names := ", ".join(str(preset) for preset in presets.needing(slugs)):
             said = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."

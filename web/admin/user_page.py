@@ -39,14 +39,14 @@ def panels(request: HttpRequest, user: User) -> list[Panel]:
     return [make(user) for permission, make in PANELS.items() if request.user.has_perm(permission)]
 
 
-def payments(request: HttpRequest, user: User) -> SafeString:
+def payments(request: HttpRequest, user: User) -> str:
     """A user's grants, subscriptions, invoices and Stripe's events, of which the staff member may see the lists."""
     may = {name for name, permission in MONEY.items() if request.user.has_perm(permission)}
     context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN]} if "grants" in may else {}
     if customer := mirror.customer_of(user):
         context |= {name: make(customer)[:SHOWN] for name, make in OF_CUSTOMER.items() if name in may}
     context |= {"may": may, "customer": customer}
-    return render_to_string("admin/accounts/payments.html", context) if may else SafeString()
+    return render_to_string("admin/accounts/payments.html", context) if may else ""
 
 
 def _usage(user: User) -> Panel:
