@@ -139,7 +139,8 @@ def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset
 def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: Any, settings: Any) -> None:
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
-    agent = Agent.objects.create(slug="lone", name="Lone", role="x", prompt="x", tier="free", category="x", position=9)
+    fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
+    agent = Agent.objects.create(**fields, position=9, enabled=False)  # so that no other test is offered it
     preset = ChainPreset.objects.create(slug="needs-it", name="Needs it", description="x", steps=["lone"], position=9)
     said = "Chain presets that are not offered without lone: Needs it."
     try:
@@ -152,7 +153,7 @@ def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: A
         del form["enabled"]
         assert said in client.post(f"/admin/agents/agent/{agent.pk}/change/", form, follow=True).content.decode()
         off = Agent.objects.get(pk=agent.pk)
-        off.enabled = True
+        off.role = "y"
         versions.save(off, by=None)
         back = f"/admin/agents/agent/{agent.pk}/versions/{off.version - 1}/back/"
         assert said in client.post(back, {"seen": off.version, "note": ""}, follow=True).content.decode()
