@@ -61,7 +61,7 @@ requirements: $(VENV)/dev  ## compile the *.in files to pinned ones
 	  $(BIN)/uv pip compile --quiet --upgrade --no-header --annotation-style=line --python-version 3.11 $$name.in -o $$name.txt; done
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 $(VENV)/bin/python:
 	@echo "Making $(VENV)"

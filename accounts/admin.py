@@ -1,5 +1,6 @@
 """Users, groups and the audit trail, for staff."""
 
+import json
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -8,9 +9,11 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
-from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.forms import AdminPasswordChangeForm
 from unfold.paginator import InfinitePaginator
 
 from accounts import audit, erasure, lockout, passwords, second_factor, sessions, suspension
@@ -18,24 +21,19 @@ from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.confirmation import confirmed
 from accounts.exported import ExportedAdmin
-from accounts.identity import staff_of
+from accounts.forms import AccountCreationForm, AccountForm
+from accounts.identity import may_touch, staff_of
 from accounts.models import AuditEvent, User
 
 ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-class AccountCreationForm(UserCreationForm):
-    class Meta:
-        model = User
-        fields = ("email",)
-
-
 @admin.register(User)
 class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
 
-    form = UserChangeForm
+    form = AccountForm
     add_form = AccountCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display: tuple[str, ...] = ("email", "name", "tier", "is_active", "is_staff", "created_at")
@@ -108,7 +106,7 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
         """Do something to each account that the staff member may touch, and say to how many it was done."""
-        count = sum(do(user) for user in users if self._may_touch(request, user))
+        count = sum(do(user) for user in self.touchable(request, users, owner=""))
         self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
 
     def has_unlock_permission(self, request: HttpRequest) -> bool:
@@ -131,22 +129,17 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
         return self.readonly_fields if may else (*self.readonly_fields, *POWERS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and self._may_touch(request, obj)
+        return super().has_change_permission(request, obj) and may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and self._may_touch(request, obj)
-
-    def _may_touch(self, request: HttpRequest, user: User | None) -> bool:
-        """Staff are for superusers to change: a password or an address would be the way to their powers."""
-        return user is None or not user.is_staff or self.has_superuser_permission(request)
+        return super().has_delete_permission(request, obj) and may_touch(request, obj)
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return staff_of(request).is_superuser
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Another address is nobody's until it is confirmed, and who held the old one has to sign in again."""
-        obj.email = obj.email.lower()
-        moved = change and "email" in form.changed_data
+        moved = change and obj.email != form.initial["email"]
         if moved:
             obj.email_verified_at = None
         super().save_model(request, obj, form, change)
@@ -155,13 +148,14 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """All that belongs to an account goes with it, also what staff may not delete by itself."""
-        return [str(user) for user in objs], {"users": len(objs)}, set(), []
+        staff = {f"{user}, who is staff" for user in objs if not self.has_delete_permission(request, user)}
+        return [str(user) for user in objs], {"users": len(objs)}, staff, []
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self._delete(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in queryset:
+        for user in self.touchable(request, queryset, owner=""):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:
@@ -207,7 +201,7 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
         *("details", "hash"),
     )
     fields = readonly_fields = (
-        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "details"),
+        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "told"),
         *("previous_hash", "hash"),
     )
 
@@ -231,6 +225,11 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
     @admin.display
     def address(self, event: AuditEvent) -> str:
         return audit.origin_of(event).address
+
+    @admin.display(description="details")
+    def told(self, event: AuditEvent) -> SafeString:
+        """Without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
+        return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:

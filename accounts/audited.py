@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.db.models import Model, QuerySet
+from django.contrib import messages
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from accounts import audit
 from accounts.audit import Action
-from accounts.identity import staff_of
+from accounts.identity import may_touch, staff_of
 from accounts.models import User
 
 
@@ -31,6 +32,21 @@ class AuditedAdmin(ModelAdmin):
             _record(request, Action.ADMIN_DELETED, obj)
         return super().log_deletions(request, queryset)
 
+    def touchable(self, request: HttpRequest, rows: QuerySet[Any], owner: str = "user__") -> QuerySet[Any]:
+        """Of these rows those that the staff member may take from, or change; of the others is said how many they are.
+
+        Args:
+            owner: where their users are looked up, as a filter begins.
+        """
+        if staff_of(request).is_superuser:
+            return rows
+        kept = rows.exclude(Q((f"{owner}is_staff", True)) | Q((f"{owner}is_superuser", True)))
+        if left := rows.count() - kept.count():
+            self.message_user(
+                request, f"Left out, since only superusers touch what is staff's: {left}.", messages.WARNING
+            )
+        return kept
+
 
 class ReadOnlyAdmin(AuditedAdmin):
     """Rows that the platform writes and staff only read; actions may still change them in ways of their own."""
@@ -48,18 +64,29 @@ class ReadOnlyAdmin(AuditedAdmin):
 
 
 class DeletableAdmin(ReadOnlyAdmin):
-    """Rows that staff may take away, with the permission that Django has for it."""
+    """Rows that staff may take away, with the permission that Django has for it; from staff, superusers alone."""
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return AuditedAdmin.has_delete_permission(self, request, obj)
+        """Django asks for each row, also of a list."""
+        return AuditedAdmin.has_delete_permission(self, request, obj) and may_touch(request, obj and owner_of(obj))
+
+
+def owner_of(row: Model) -> User | None:
+    """Whose a row is: its user, or the user of what it belongs to, as of an index job's repository."""
+    if isinstance(row, User):
+        return row
+    keys = [field.name for field in row._meta.concrete_fields if field.many_to_one]
+    if "user" in keys:
+        return row.user  # type: ignore[attr-defined]
+    above = (getattr(row, name) for name in keys)
+    return next((owner for each in above if each is not None and (owner := owner_of(each))), None)
 
 
 def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) -> None:
-    owner = obj if isinstance(obj, User) else getattr(obj, "user", None)
     audit.record(
         action,
         actor=staff_of(request),
-        subject=owner if isinstance(owner, User) else None,
+        subject=owner_of(obj),
         object=f"{obj._meta.label_lower} {obj.pk}",
         **details,
     )

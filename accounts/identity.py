@@ -24,6 +24,17 @@ def staff_of(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
+def may_touch(request: HttpRequest, user: User | None) -> bool:
+    """Whether a staff member may take something from a user, or change what the user may do.
+
+    Staff are for superusers to touch: a password or an address would be the way to their powers.
+
+    Args:
+        user: None for what is nobody's.
+    """
+    return user is None or not (user.is_staff or user.is_superuser) or staff_of(request).is_superuser
+
+
 def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:
     """The request's idempotency key, where it has one.
 

@@ -57,6 +57,12 @@ def confirm(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
     return None
 
 
+def pauses(user: User) -> bool:
+    """Whether no code is looked at for a while, which follows on a wrong one; right ones are refused like any other."""
+    allowed, _ = pending(user).verify_is_allowed()
+    return not allowed
+
+
 @transaction.atomic
 def reset(user: User, *, by: User | None = None) -> None:
     """Take a lost factor away; at the next sign-in the user sets another, and is led there."""

@@ -6,6 +6,7 @@ from rest_framework import serializers
 
 from accounts import audit
 from accounts.models import AuditEvent, User
+from accounts.names import on_one_line
 
 
 class LowerCaseEmailField(serializers.EmailField):
@@ -32,7 +33,9 @@ class PasswordField(serializers.CharField):
 class SignUpSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
     password = NewPasswordField()
-    name = serializers.CharField(max_length=100, required=False, default="", allow_blank=True)
+    name = serializers.CharField(
+        max_length=100, required=False, default="", allow_blank=True, validators=[on_one_line], help_text="One line."
+    )
 
 
 class LogInSerializer(serializers.Serializer[Any]):

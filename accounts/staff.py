@@ -26,6 +26,8 @@ from accounts.models import User
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
 
+TOO_SOON = "This came too soon after a wrong code. Wait a moment, then send the code that your app shows by then."
+
 
 class CodeField(forms.CharField):
     """A one-time code, which password managers and phones offer to fill in."""
@@ -106,9 +108,12 @@ class StaffSite(UnfoldAdminSite):
             return redirect("admin:index")
         user, form = staff_of(request), CodeForm(request.POST or None)
         if form.is_valid():
-            if confirmed := second_factor.confirm(user, form.cleaned_data["code"]):
+            if second_factor.pauses(user):
+                form.add_error("code", TOO_SOON)
+            elif confirmed := second_factor.confirm(user, form.cleaned_data["code"]):
                 return self._enrolled(request, *confirmed)
-            form.add_error("code", WRONG_CODE)
+            else:
+                form.add_error("code", WRONG_CODE)
         device = second_factor.pending(user)
         return self._page(request, "set", form=form, qr=_qr(device), secret=_secret(device))
 

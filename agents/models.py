@@ -73,7 +73,7 @@ class Agent(Versioned):
     role = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
     category = models.CharField(max_length=32)
     enabled = models.BooleanField(default=True, db_default=True, help_text="Whether it is listed and can be run.")
-    tier = models.CharField(max_length=16, help_text="The lowest that may use it (`billing.tiers`).")
+    tier = models.CharField(max_length=16, help_text="The lowest tier that may use it.")
     prompt = models.TextField(
         validators=(MaxLengthValidator(LONGEST_PROMPT),),
         help_text="The system prompt: what the model is told before the user's context.",

@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.audited import ReadOnlyAdmin
+from accounts.confirmation import confirmed
 from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
 from apikeys import services
@@ -45,8 +46,9 @@ class ApiKeyAdmin(ExportedAdmin, ReadOnlyAdmin):
         return ", ".join(key.addresses.order_by("first_used_at").values_list("network", flat=True))
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
+    @confirmed("Revoke these API keys?", consequence="Programs that use them are refused at once, for good.")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        revoked = services.revoke_all(queryset, actor=staff_of(request))
+        revoked = services.revoke_all(self.touchable(request, queryset), actor=staff_of(request))
         self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import DecimalField, F, QuerySet, Sum
 from django.db.models.fields.json import KT
@@ -14,8 +14,10 @@ from djstripe import models as stripe_tables
 from djstripe.models import Invoice, Subscription
 
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
+from accounts.confirmation import confirmed
 from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
+from accounts.models import User
 from billing import mirror, services, standing
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 
@@ -25,6 +27,20 @@ CENTS = 100
 for model in list(admin.site._registry):
     if model.__module__.startswith(stripe_tables.__name__):
         admin.site.unregister(model)
+
+
+def _of_invoice(row: Invoice) -> str:
+    data = row.stripe_data
+    return f"Invoice {data.get('number') or row.id}: {data['amount_due'] / CENTS:.2f} USD, {data['status']}"
+
+
+def _of_subscription(row: Subscription) -> str:
+    return f"{row.id}, {row.stripe_data['status']}"
+
+
+# What the admin calls a row, in headings, lists and history: dj-stripe would take an invoice's cents for dollars.
+Invoice.__str__ = _of_invoice
+Subscription.__str__ = _of_subscription
 
 
 @admin.register(Tier)
@@ -74,6 +90,14 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         *("id", "user_id", "user__email", "tier_id", "until", "reason", "granted_by__email", "created_at", "ended_at"),
     )
 
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Only superusers grant something to staff, themselves included."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if db_field.name == "user" and field and not staff_of(request).is_superuser:
+            field.queryset = User.objects.filter(is_staff=False, is_superuser=False)
+            field.error_messages["invalid_choice"] = "Only superusers grant a tier to staff."
+        return field
+
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
         made = services.grant(
             user=obj.user, tier=obj.tier_id, until=obj.until, reason=obj.reason, actor=staff_of(request)
@@ -81,9 +105,15 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         obj.pk = made.pk
 
     @admin.action(description="End all grants of these users", permissions=["add"])
+    @confirmed(
+        "End all grants of these users?",
+        consequence="All that the users of these grants were granted ends, also what is not in this list. "
+        "What they pay for stays.",
+    )
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
-        for user in {grant.user for grant in queryset.select_related("user")}:
-            services.end_grants(user=user, actor=staff_of(request))
+        users = {grant.user for grant in self.touchable(request, queryset).select_related("user")}
+        ended = sum(services.end_grants(user=user, actor=staff_of(request)) for user in users)
+        self.message_user(request, f"{ended} grants have ended.", messages.SUCCESS if ended else messages.WARNING)
 
     def has_change_permission(self, request: HttpRequest, obj: Grant | None = None) -> bool:
         return False

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
@@ -16,9 +17,13 @@ EVENTS_KEPT = timedelta(days=90)
 class Tier(models.Model):
     """What users pay for, and what it allows; read through `billing.tiers`."""
 
+    FREE = "free"  # the lowest, which everybody has
+
     name = models.SlugField(primary_key=True, max_length=16)
     rank = models.PositiveSmallIntegerField(unique=True, help_text="A higher tier may do all that a lower one may.")
-    price_usd = models.DecimalField(max_digits=8, decimal_places=2, help_text="A month.")
+    price_usd = models.DecimalField(
+        max_digits=8, decimal_places=2, validators=[MinValueValidator(0)], help_text="A month."
+    )
     executions = models.PositiveIntegerField(
         validators=[MinValueValidator(1)], help_text="Of agents and chains, a UTC calendar month."
     )
@@ -33,9 +38,29 @@ class Tier(models.Model):
 
     class Meta:
         ordering = ("rank",)
+        constraints = (
+            models.CheckConstraint(condition=~models.Q(name="free") | models.Q(rank=0), name="free_is_the_lowest_tier"),
+            models.CheckConstraint(condition=models.Q(price_usd__gte=0), name="no_tier_below_nothing"),
+            models.UniqueConstraint(
+                fields=("lookup_key",), condition=~models.Q(lookup_key=""), name="one_tier_a_lookup_key"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raises ValidationError where free would not be the lowest or would cost something, or two share a price."""
+        faults = {}
+        if self.name == self.FREE and self.rank:
+            faults["rank"] = f"The {self.FREE} tier is the lowest, and its rank is 0: else its users could do too much."
+        if self.name == self.FREE and self.price_usd:
+            faults["price_usd"] = f"The {self.FREE} tier costs nothing."
+        others = Tier.objects.exclude(pk=self.pk)
+        if self.lookup_key and (other := others.filter(lookup_key=self.lookup_key).first()):
+            faults["lookup_key"] = f"The tier {other} has this one: a checkout would find its price."
+        if faults:
+            raise ValidationError(faults)
 
 
 class MonthlyUsage(models.Model):
@@ -93,7 +118,8 @@ class Grant(models.Model):
         indexes = (models.Index(fields=("until",), condition=models.Q(ended_at=None), name="grants_that_end"),)
 
     def __str__(self) -> str:
-        return f"{self.tier_id} until {self.until:%Y-%m-%d %H:%M}" if self.until else f"{self.tier_id} without an end"
+        end = f"until {self.until:%Y-%m-%d %H:%M}" if self.until else "without an end"
+        return f"{self.user}: {self.tier_id} {end}"
 
     def counts(self, now: datetime) -> bool:
         """Whether it gives its tier at this moment."""

@@ -67,10 +67,15 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
 
 
 @transaction.atomic
-def end_grants(*, user: User, actor: User | None = None) -> None:
-    """Take back all that staff have granted a user; what is paid for stays."""
-    _end_running(user, actor)
+def end_grants(*, user: User, actor: User | None = None) -> int:
+    """Take back all that staff have granted a user; what is paid for stays.
+
+    Returns:
+        How many grants were still running.
+    """
+    ended = _end_running(user, actor)
     settle(user, actor=actor)
+    return ended
 
 
 @transaction.atomic
@@ -97,10 +102,12 @@ def set_tier(
         grant(user=user, tier=tier, until=until, reason=reason, actor=actor)
 
 
-def _end_running(user: User, actor: User | None, **details: str) -> None:
+def _end_running(user: User, actor: User | None, **details: str) -> int:
     _locked(user)
-    if Grant.objects.running(user).update(ended_at=datetime.now(UTC)):
+    ended = Grant.objects.running(user).update(ended_at=datetime.now(UTC))
+    if ended:
         audit.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
+    return ended
 
 
 def settle_due() -> int:

@@ -5,7 +5,7 @@ from django.conf import settings
 from billing.models import Tier
 from lunaos.snapshot import Snapshot
 
-FREE = "free"
+FREE = Tier.FREE
 
 
 def _read() -> dict[str, Tier]:

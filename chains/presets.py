@@ -27,6 +27,11 @@ def missing(preset: ChainPreset) -> list[str]:
     return [slug for slug in preset.steps if slug not in agents]
 
 
+def needing(slugs: list[str]) -> list[ChainPreset]:
+    """The enabled ones, as they are in the database, that have one of these agents as a step."""
+    return list(ChainPreset.objects.filter(enabled=True, steps__overlap=slugs))
+
+
 def tier(preset: ChainPreset) -> str:
     """That of its highest agent, of those that are there."""
     agents = catalogue.current().agents

@@ -133,10 +133,15 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
 
 
 def _preset(chain: str | None) -> ChainPreset:
-    known = presets.current()
-    if chain not in known:
-        raise UnknownChain(f"There is no chain {chain!r}.", available=[each.slug for each in presets.offered()])
-    return known[chain]
+    """Raises UnknownChain, with what there is, also where an agent is missing that the request has not named."""
+    preset = presets.current().get(chain or "")
+    missing = presets.missing(preset) if preset else []
+    if preset and not missing:
+        return preset
+    said = f"There is no chain {chain!r}."
+    if missing:
+        said = f"The chain {chain!r} cannot be run now: {', '.join(missing)} is disabled or gone."
+    raise UnknownChain(said, available=[each.slug for each in presets.offered()])
 
 
 @transaction.atomic

@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "lunaos.api.middleware.rate_limit_headers",
     "lunaos.api.middleware.ContentSecurityPolicy",
     "corsheaders.middleware.CorsMiddleware",
+    "lunaos.api.middleware.no_nul",
     "servestatic.middleware.ServeStaticMiddleware",
     "lunaos.api.middleware.body_length",
     "lunaos.api.pages.Sessions",

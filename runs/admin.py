@@ -21,7 +21,9 @@ from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
 from accounts.audited import ReadOnlyAdmin
+from accounts.confirmation import BACK, confirmed
 from accounts.exported import ExportedAdmin
+from accounts.identity import may_touch
 from accounts.models import User
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, HourlyFigures, Run
@@ -131,7 +133,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def _text(self, run: Run, name: str) -> SafeString:
         text = texts.text_of(run)
-        return format_html("<pre>{}</pre>", getattr(text, name) if text else "no longer kept")
+        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else "no longer kept")
 
     # -- Finding -------------------------------------------------------------------------------------------------------
 
@@ -176,16 +178,17 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         return TemplateResponse(request, "admin/runs/run/storage.html", context)
 
     def cancel(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
-        """Cancel one run from its page."""
+        """Cancel one run from its page, which asks as the list does."""
         if not self.has_cancel_permission(request):
             raise PermissionDenied
         run = get_object_or_404(Run, pk=run_id)
-        self.cancel_all(request, Run.objects.filter(pk=run.pk))
-        return HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
+        asked = self.cancel_all(request, Run.objects.filter(pk=run.pk))
+        return asked or HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
+    @confirmed("Cancel these runs?", consequence="They end as they are; what they have produced is kept.")
     def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        cancelled = list(queryset.filter(status__in=UNFINISHED))
+        cancelled = list(self.touchable(request, queryset.filter(status__in=UNFINISHED)))
         for run in cancelled:
             services.cancel(run)
             self.log_change(request, run, "Cancelled.")
@@ -196,8 +199,9 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         run = context.get("original")
-        unfinished = isinstance(run, Run) and run.status in UNFINISHED
-        context["may_cancel"] = unfinished and self.has_cancel_permission(request)
+        touchable = isinstance(run, Run) and run.status in UNFINISHED and may_touch(request, run.user)
+        context["may_cancel"] = touchable and self.has_cancel_permission(request)
+        context["back"] = BACK
         return super().render_change_form(request, context, *args, **kwargs)
 
 

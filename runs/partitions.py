@@ -18,11 +18,16 @@ AHEAD = 2  # months beyond the longest retention: a beat that fails for weeks co
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A table's part of one month, with its size on disk, indexes and long texts included."""
+    """A table's part of one month.
+
+    Args:
+        bytes: on disk, indexes and long texts included.
+        rows: as PostgreSQL estimated them last; None where it never has.
+    """
 
     name: str
     bytes: int
-    rows: int
+    rows: int | None
 
 
 def month_after(month: date) -> date:
@@ -69,10 +74,10 @@ def _wait_briefly(cursor: CursorWrapper) -> None:
 
 
 def sizes() -> list[Partition]:
-    """All partitions, the newest first; rows as PostgreSQL estimates them."""
+    """All partitions, the newest first."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT relname, pg_total_relation_size(oid), GREATEST(reltuples, 0)::bigint FROM pg_class "
+            "SELECT relname, pg_total_relation_size(oid), NULLIF(reltuples, -1)::bigint FROM pg_class "
             "JOIN pg_inherits ON inhrelid = oid WHERE inhparent = ANY(%s::regclass[]) ORDER BY relname DESC",
             [list(PARENTS)],
         )

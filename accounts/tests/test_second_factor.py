@@ -108,6 +108,10 @@ def test_a_wrong_code_sets_nothing(browser: httpx.Client, newcomer: Any) -> None
     page = sign_in(browser, newcomer)
     wrong = f"{(totp(secret_on(page)) + 1) % 1_000_000:06}"
     assert "This code is wrong" in post(browser, "/admin/second-factor/", code=wrong).text
+    TOTPDevice.objects.filter(user=newcomer).update(throttling_failure_count=10)  # which is a long pause
+    right = f"{totp(secret_on(page)):06}"
+    soon = post(browser, "/admin/second-factor/", code=right).text
+    assert "too soon after a wrong code" in soon and "This code is wrong" not in soon
     assert not second_factor.is_set(newcomer)
     assert browser.get("/admin/").url.path == "/admin/second-factor/"
     assert events(newcomer, Action.SECOND_FACTOR_FAILED) == 1

@@ -32,6 +32,13 @@ def test_name_is_optional(api: Api) -> None:
     assert response.json()["data"]["user"]["name"] == ""
 
 
+def test_a_name_in_any_writing(api: Api) -> None:
+    """Joiners and accents are no control characters."""
+    name = "Zoë نام\u200cخانوادگی 👩\u200d💻 O'Neill-Müller"
+    response = api.post("/auth/signup", json={**NEW, "name": f" {name}\n"})
+    assert response.json()["data"]["user"]["name"] == name
+
+
 def test_an_address_exists_once_in_any_letter_case(api: Api) -> None:
     api.post("/auth/signup", json=NEW)
     response = api.post("/auth/signup", json={**NEW, "email": "NEW.person@example.COM"})
@@ -59,6 +66,9 @@ def test_of_parallel_sign_ups_with_one_address_one_wins(api: Api) -> None:
         ({"password": "new.person"}, "password"),
         ({"name": "x" * 101}, "name"),
         ({"name": "a\0b"}, "name"),
+        ({"name": "Ann\nYou have won"}, "name"),
+        ({"name": "Ann\u2028You have won"}, "name"),
+        ({"name": "\x1b[31mAnn"}, "name"),
         ({"email": ["list@example.com"]}, "email"),
     ],
 )
@@ -85,5 +95,5 @@ def test_eleven_attempts_from_one_address_are_one_too_many(api: Api) -> None:
 def test_a_worker_sends_the_welcome_mail(api: Api, mailbox: Mailbox) -> None:
     assert api.post("/auth/signup", json={**NEW, "email": "mailed@example.com"}).status_code == 201
     (mail,) = mailbox.of(User.objects.get(email="mailed@example.com"))
-    assert "Hello New" in text(mail)
+    assert text(mail).startswith("Hello,\n")  # not by name, which anybody could have chosen
     assert PASSWORD not in text(mail)

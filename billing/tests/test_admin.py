@@ -3,9 +3,21 @@
 from typing import Any
 
 import httpx
+import pytest
+from django.test import Client
+from djstripe.models import Invoice
 
 from billing import services
 from testing.stripe import Stripe
+from web.tests import test_admin_queries as rows
+
+
+@pytest.fixture
+def signed_in(client: Client, make_user: Any, settings: Any) -> Client:
+    """A superuser's, in this process."""
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("staff", is_staff=True, is_superuser=True))
+    return client
 
 
 def test_it_works(stripe: Stripe, staff: httpx.Client, alice: Any) -> None:
@@ -15,6 +27,22 @@ def test_it_works(stripe: Stripe, staff: httpx.Client, alice: Any) -> None:
     assert subscription_id in page and "active" in page and "pro" in page
     assert alice.email in staff.get("/admin/djstripe/invoice/").text
     assert "invoice.paid" in staff.get("/admin/billing/webhookevent/").text
+
+
+def test_how_rows_are_called(signed_in: Client, alice: Any) -> None:
+    """By what they are and come to: dj-stripe would take cents for dollars."""
+    subscribed = rows.subscription(alice, 1)
+    data = {"status": "paid", "number": "LUNA-0007", "amount_due": 2900, "amount_paid": 2900, "attempt_count": 1}
+    paid = Invoice.objects.create(id="in_1", customer=subscribed.customer, stripe_data={**data, "tier": "pro"})
+    for path, called in {
+        f"invoice/{paid.pk}/": "Invoice LUNA-0007: 29.00 USD, paid",
+        f"subscription/{subscribed.pk}/": f"{subscribed.id}, past_due",
+    }.items():
+        for page in ("change/", "history/"):
+            text = signed_in.get(f"/admin/djstripe/{path}{page}").content.decode()
+            assert called in text and "2,900" not in text and "&lt;id=" not in text, path
+    page = signed_in.get("/admin/djstripe/invoice/").content.decode()
+    assert "29.00" in page and "2,900" not in page
 
 
 def test_revenue_by_month_and_tier(stripe: Stripe, staff: httpx.Client, alice: Any, bob: Any) -> None:

@@ -90,7 +90,13 @@ def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
     granted = Grant.objects.get()
     assert granted.granted_by is not None and granted.granted_by.is_staff
 
-    post(staff, "", action="end", _selected_action=str(granted.pk))
+    services.grant(user=alice, tier="pro", reason="Another.")
+    chosen = {"action": "end", "_selected_action": str(granted.pk)}
+    assert "also what is not in this list" in post(staff, "", **chosen).text
+    alice.refresh_from_db()
+    assert alice.tier == "team"
+    assert "2 grants have ended." in post(staff, "", **chosen, confirmed="yes").text
+    assert "0 grants have ended." in post(staff, "", **chosen, confirmed="yes").text
     alice.refresh_from_db()
     assert alice.tier == "free"
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_GRANT_ENDED).count() == 1

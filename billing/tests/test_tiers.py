@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
 
 from accounts.models import AuditEvent
 from billing import services, tiers
@@ -69,6 +70,28 @@ def test_a_change_of_tier_is_in_the_audit_trail(alice: Any, bob: Any) -> None:
         *("tier.changed", bob.pk),
         {"before": "free", "after": "pro"},
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("free", {"rank": "9"}, "its rank is 0"),
+        ("free", {"price_usd": "5"}, "costs nothing"),
+        ("team", {"rank": "0"}, "Tier with this Rank already exists."),
+        ("team", {"price_usd": "-1"}, "greater than or equal to 0"),
+        ("team", {"lookup_key": "lunaos_pro_monthly"}, "The tier pro has this one"),
+    ],
+)
+def test_what_a_tier_cannot_be(client: Any, make_user: Any, settings: Any, name: str, changed: Any, said: str) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("staff", is_staff=True, is_superuser=True))
+    before = Tier.objects.filter(pk=name).values().get()
+    form = {**before, "features": ",".join(before["features"]), **changed}
+    page = client.post(f"/admin/billing/tier/{name}/change/", form)
+    assert page.status_code == 200 and said in page.content.decode()
+    with pytest.raises(IntegrityError), transaction.atomic():  # nor by any other way, but for what a free one costs
+        Tier.objects.filter(pk=name).update(**changed if "price_usd" not in changed else {"price_usd": -1})
+    assert Tier.objects.filter(pk=name).values().get() == before
 
 
 def test_staff_change_tiers_but_keep_their_names(staff: httpx.Client, database: None) -> None:

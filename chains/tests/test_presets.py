@@ -136,12 +136,40 @@ def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset
     assert preset.steps == ["seo", "auth"]
 
 
+def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: Any, settings: Any) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("staff", is_staff=True, is_superuser=True))
+    fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
+    agent = Agent.objects.create(**fields, position=9, enabled=False)  # so that no other test is offered it
+    preset = ChainPreset.objects.create(slug="needs-it", name="Needs it", description="x", steps=["lone"], position=9)
+    said = "Chain presets that are not offered without lone: Needs it."
+    try:
+        assert said in client.get(f"/admin/agents/agent/{agent.pk}/delete/").content.decode()
+        chosen = {"action": "delete_selected", "_selected_action": str(agent.pk)}
+        assert said in client.post("/admin/agents/agent/", chosen).content.decode()
+        page = client.get(f"/admin/agents/agent/{agent.pk}/change/").content.decode()
+        assert said not in page
+        form = {name: getattr(agent, name) for name in Agent.CONTENT} | {"seen": agent.version}
+        del form["enabled"]
+        assert said in client.post(f"/admin/agents/agent/{agent.pk}/change/", form, follow=True).content.decode()
+        off = Agent.objects.get(pk=agent.pk)
+        off.role = "y"
+        versions.save(off, by=None)
+        back = f"/admin/agents/agent/{agent.pk}/versions/{off.version - 1}/back/"
+        assert said in client.post(back, {"seen": off.version, "note": ""}, follow=True).content.decode()
+    finally:
+        preset.delete()
+        agent.delete()
+
+
 def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset) -> None:
     assert in_effect(lambda: "probe" in listed(api, carol))
     Agent.objects.filter(slug="seo").update(enabled=False)
     assert in_effect(lambda: "probe" not in listed(api, carol))
     assert "not offered: seo is disabled or gone" in staff.get("/admin/chains/chainpreset/?q=probe").text
-    assert error(api.execute_chain(carol, chain="probe")) == (404, "unknown_agent")
+    refused = api.execute_chain(carol, chain="probe")
+    assert error(refused) == (404, "unknown_chain")
+    assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or gone."
     preset.enabled = False
     versions.save(preset, by=None)
     assert in_effect(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"))

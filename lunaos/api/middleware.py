@@ -5,7 +5,7 @@ import re
 import time
 import uuid
 from collections.abc import Awaitable, Callable
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from asgiref.sync import sync_to_async
@@ -13,6 +13,7 @@ from csp.middleware import CSPMiddleware
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.urls import get_resolver
 from django.utils.decorators import async_only_middleware
 
 from lunaos import origin
@@ -111,6 +112,22 @@ class ContentSecurityPolicy(CSPMiddleware):
             return self.process_response(request, response)
         response["Content-Security-Policy"] = API_POLICY
         return response
+
+
+@async_only_middleware
+def no_nul(get_response: Handler) -> Handler:
+    """Answer 404 to a NUL in a path, where nothing can be, and 400 to one in a query: PostgreSQL refuses both."""
+
+    async def middleware(request: FramedRequest) -> HttpResponseBase:
+        status = 404 if "\0" in request.path_info else 400 if "%00" in request.META.get("QUERY_STRING", "") else None
+        if status is None:
+            return await get_response(request)
+        answer: Any = get_resolver().resolve_error_handler(
+            status
+        )  # a page or the contract's error, as the client likes
+        return cast(HttpResponseBase, answer(request, exception=None))
+
+    return middleware
 
 
 @async_only_middleware

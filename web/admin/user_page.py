@@ -39,15 +39,14 @@ def panels(request: HttpRequest, user: User) -> list[Panel]:
     return [make(user) for permission, make in PANELS.items() if request.user.has_perm(permission)]
 
 
-def payments(user: User) -> SafeString:
-    """Subscriptions, invoices, grants and Stripe's events of a user."""
-    customer = mirror.customer_of(user)
-    context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN], "customer": customer}
-    if customer:
-        context["subscriptions"] = standing.of_customer(customer)[:SHOWN]
-        context["invoices"] = customer.invoices.order_by("-created")[:SHOWN]
-        context["events"] = WebhookEvent.objects.filter(customer_id=customer.id)[:SHOWN]
-    return render_to_string("admin/accounts/payments.html", context)
+def payments(request: HttpRequest, user: User) -> str:
+    """A user's grants, subscriptions, invoices and Stripe's events, of which the staff member may see the lists."""
+    may = {name for name, permission in MONEY.items() if request.user.has_perm(permission)}
+    context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN]} if "grants" in may else {}
+    if customer := mirror.customer_of(user):
+        context |= {name: make(customer)[:SHOWN] for name, make in OF_CUSTOMER.items() if name in may}
+    context |= {"may": may, "customer": customer}
+    return render_to_string("admin/accounts/payments.html", context) if may else ""
 
 
 def _usage(user: User) -> Panel:
@@ -124,6 +123,17 @@ def _list(page: str, **filters: Any) -> str:
     return reverse(f"admin:{page}_changelist", query=filters)
 
 
+MONEY = {
+    "grants": "billing.view_grant",
+    "subscriptions": "djstripe.view_subscription",
+    "invoices": "djstripe.view_invoice",
+    "events": "billing.view_webhookevent",
+}
+OF_CUSTOMER: dict[str, Callable[[Any], Any]] = {  # of a customer in dj-stripe's tables
+    "subscriptions": standing.of_customer,
+    "invoices": lambda customer: customer.invoices.order_by("-created"),
+    "events": lambda customer: WebhookEvent.objects.filter(customer_id=customer.id),
+}
 PANELS: dict[str, Callable[[User], Panel]] = {
     "billing.view_monthlyusage": _usage,
     "apikeys.view_apikey": _keys,

@@ -128,7 +128,7 @@ class UserAdmin(AccountAdmin):
         form=TierForm,
     )
     def set_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
-        users = list(queryset)
+        users = list(self.touchable(request, queryset, owner=""))
         for user in users:
             services.set_tier(user=user, actor=staff_of(request), **cleaned)
         moved = [user for user in users if user.tier == cleaned["tier"]]
@@ -146,7 +146,7 @@ class UserAdmin(AccountAdmin):
         "Revoke all API keys?", consequence="Programs that use them are refused at once; a key never comes back."
     )
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = [user.pk for user in queryset if self._may_touch(request, user)]
+        users = self.touchable(request, queryset, owner="").values("pk")
         revoked = keys.revoke_all(ApiKey.objects.filter(user__in=users), actor=staff_of(request))
         self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
 
@@ -173,7 +173,7 @@ class UserAdmin(AccountAdmin):
                 "back": BACK,
                 "facts": self._facts(user),
                 "panels": user_page.panels(request, user),
-                "payments": user_page.payments(user),
+                "payments": user_page.payments(request, user),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 

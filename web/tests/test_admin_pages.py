@@ -5,11 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
+from django.contrib.auth.models import Group
 from playwright.sync_api import Page
 
+from accounts import audit
+from accounts.audit import Action
+from accounts.models import AuditEvent
 from billing.models import Grant
 from runs import figures
-from runs.models import Run, Status
+from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_figures import ran
 from testing.browser import NewPage, keep
 from testing.client import PASSWORD, Api
@@ -178,6 +182,30 @@ def test_filters_open(page: Page, alice: Any, bob: Any) -> None:
     page.locator("#changelist-filter").get_by_role("link", name="pro", exact=True).click()
     page.get_by_text(bob.email).wait_for()
     assert page.get_by_text(alice.email).count() == 0
+
+
+def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
+    """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
+    Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)
+    run = ran(alice, chain="full-review", steps=["code-review", "seo"], status=Status.FAILED)
+    RunText.objects.create(run_id=run.pk, expires_at=run.expires_at, input="x" * 3000, output="word " * 900)
+    step = {"agent": "code-review", "status": "succeeded", "provider": "deepseek", "model": "deepseek-chat"}
+    figures = dict.fromkeys(("input_tokens", "output_tokens", "duration_ms", "cost_usd"), 1234)
+    key = {"run_id": run.pk, "expires_at": run.expires_at, "position": 1, "finished_at": run.created_at}
+    RunStep.objects.create(**key, **step, **figures, output="")
+    audit.record(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
+    event = AuditEvent.objects.filter(action=Action.TIER_CHANGED).latest("id")
+    paths = [
+        f"accounts/user/{alice.pk}/change/",
+        f"runs/run/{run.pk}/change/",
+        f"auth/group/{Group.objects.get(name='Admin').pk}/change/",
+    ]
+    for path in (*paths, f"accounts/auditevent/{event.pk}/change/"):
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 800})
+            page.goto(f"/admin/{path}")
+            page.locator("fieldset").first.wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") == width, (path, width)
 
 
 def test_every_page_is_quiet(page: Page, some_runs: str, alice: Any) -> None:

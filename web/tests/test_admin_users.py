@@ -13,7 +13,7 @@ from accounts.models import AuditEvent, User
 from apikeys.models import ApiKey
 from runs.models import Run
 from runs.tests.test_figures import ran
-from testing.client import Api, error
+from testing.client import PASSWORD, Api, error
 from testing.mailbox import Mailbox
 
 LIST = "/admin/accounts/user/"
@@ -104,6 +104,39 @@ def test_nobody_disables_themselves(staff: httpx.Client) -> None:
 def test_an_account_being_deleted_stays_closed(staff: httpx.Client, alice: Any) -> None:
     User.objects.filter(pk=alice.pk).update(is_active=False, erasing_since=datetime.now(UTC))
     assert "0 accounts are enabled" in act(staff, "enable", alice).text
+
+
+@pytest.mark.parametrize("path", ["add", "{bob.pk}/change"])
+def test_an_address_in_other_letter_case_is_taken(
+    client: Any, make_user: Any, settings: Any, alice: Any, bob: Any, path: str
+) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("chief", is_staff=True, is_superuser=True))
+    form = {"email": alice.email.upper(), "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    page = client.post(f"{LIST}{path.format(bob=bob)}/", form).content.decode()
+    assert "User with this Email already exists." in page
+
+
+def test_an_address_is_kept_in_lower_case(client: Any, make_user: Any, settings: Any, alice: Any) -> None:
+    """The same one in other letter case is no move: it stays confirmed, and sessions go on."""
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("chief", is_staff=True, is_superuser=True))
+    User.objects.filter(pk=alice.pk).update(email_verified_at=datetime.now(UTC))
+    form = {"email": alice.email.title(), "name": "Alice", "is_active": "on"}
+    assert client.post(f"{LIST}{alice.pk}/change/", form).status_code == 302
+    now = User.objects.get(pk=alice.pk)
+    assert (now.email, now.session_epoch) == (alice.email, 0) and now.email_verified_at
+    form = {"email": "New@Example.com", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+    assert client.post(f"{LIST}add/", form).status_code == 302
+    assert User.objects.filter(email="new@example.com").exists()
+
+
+def test_a_name_is_one_line(client: Any, make_user: Any, settings: Any, alice: Any) -> None:
+    settings.STAFF_SECOND_FACTOR = False
+    client.force_login(make_user("chief", is_staff=True, is_superuser=True))
+    form = {"email": alice.email, "name": "Ann\nYou have won", "is_active": "on"}
+    assert "Keep a name to one line" in client.post(f"{LIST}{alice.pk}/change/", form).content.decode()
+    assert User.objects.get(pk=alice.pk).name == "Alice"
 
 
 def test_ending_sessions(staff: httpx.Client, api: Api, alice: Any) -> None:

@@ -18,6 +18,7 @@ from web.figures import Span, Totals
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime.now(UTC)
+TIER_OF = "By the tier that a user had when the hour was counted last"
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +32,16 @@ def test_it_works(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream)
     ran(alice, NOW, status=Status.FAILED, error_code="provider_error")
     counted.count_due()
     page = staff.get("/admin/").text
-    for expected in ("Success rate", "50.0 %", "code-review", "provider_error", alice.email, "<rect", "Counted at"):
+    for expected in (
+        "Success rate",
+        "50.0 %",
+        "code-review",
+        "provider_error",
+        alice.email,
+        "<rect",
+        "Counted at",
+        TIER_OF,
+    ):
         assert expected in page, expected
     assert run_id not in page
     assert "Runs by day" in staff.get("/admin/?range=7d").text

@@ -41,6 +41,34 @@ def test_it_works(api: Api, path: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("path", "status", "title"),
+    [
+        ("accounts/user/?tier=%00", 400, "This request cannot be understood"),
+        ("runs/run/?status__exact=%00", 400, "This request cannot be understood"),
+        ("djstripe/invoice/?q=a%00b", 400, "This request cannot be understood"),
+        ("billing/tier/%00/change/", 404, "There is nothing here"),
+    ],
+)
+def test_a_nul_in_the_admin(api: Api, staff: httpx.Client, path: str, status: int, title: str) -> None:
+    assert_page(staff.get(f"/admin/{path}", headers=BROWSER), status, title)
+
+
+def test_a_nul_in_an_export(staff: httpx.Client) -> None:
+    form = {"csrfmiddlewaretoken": staff.cookies["csrftoken"]}
+    response = staff.post("/admin/accounts/user/export/?tier=%00", data=form, headers=BROWSER)
+    assert_page(response, 400, "This request cannot be understood")
+
+
+def test_a_nul_in_the_api(api: Api, alice: Any) -> None:
+    headers = api.as_(alice) | BROWSER
+    for query in ("/runs?status=%00", "/runs?cursor=%00", "/auth/activity?a=%00", "/health?%00"):
+        assert error(api.get(query, headers=headers)) == (400, "bad_request"), query
+    for path in ("/rag/repositories/a%00b", "/runs/%00", "/%00"):
+        assert error(api.delete(path, headers=api.as_(alice))) == (404, "not_found"), path
+    assert api.get("/auth/activity?a=%2500", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
     "accept", ["*/*", "application/json", "application/json, text/html", "image/png", "", ";;q=x,,"]
 )
 def test_who_did_not_ask_for_html_gets_none(api: Api, accept: str) -> None:

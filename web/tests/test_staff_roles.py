@@ -9,6 +9,11 @@ from django.contrib.auth.models import Group
 from django.test import Client, RequestFactory
 
 from accounts.models import User
+from apikeys.models import ApiKey
+from billing.models import Grant
+from runs.models import Run, Status
+from runs.tests.test_figures import ran
+from web.tests import test_admin_queries as rows
 
 SIGNED_IN = Callable[[str], Client]
 LISTS = {
@@ -45,10 +50,16 @@ def signed_in(make_user: Any, settings: Any) -> SIGNED_IN:
     return client_of
 
 
-def act(client: Client, action: str, user: User) -> str:
-    """Have an action done to a user, as from the list."""
-    form = {"action": action, "_selected_action": str(user.pk), "confirmed": "yes"}
-    return client.post("/admin/accounts/user/", form, follow=True).content.decode()
+def act(client: Client, action: str, *chosen: Any, page: str = "accounts/user") -> str:
+    """Have an action done to users, or to what is theirs, as from the list."""
+    form = {"action": action, "_selected_action": [str(each.pk) for each in chosen], "confirmed": "yes", "post": "yes"}
+    return client.post(f"/admin/{page}/", form, follow=True).content.decode()
+
+
+@pytest.fixture
+def chief(make_user: Any) -> User:
+    made: User = make_user("chief", is_staff=True, is_superuser=True)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -106,6 +117,24 @@ def test_support_changes_nothing(signed_in: SIGNED_IN, alice: Any) -> None:
         assert client.get(f"/admin/{path}").status_code == 403, path
 
 
+@pytest.mark.parametrize(
+    ("role", "seen"),
+    [
+        ("Support", {"Grants", "Subscriptions", "Invoices"}),
+        ("Billing", {"Grants", "Subscriptions", "Invoices", "Stripe's events"}),
+    ],
+)
+def test_what_each_sees_of_payments(signed_in: SIGNED_IN, alice: Any, role: str, seen: set[str]) -> None:
+    rows.subscription(alice, 1)
+    Grant.objects.create(user=alice, tier_id="pro", reason="x")
+    client = signed_in(role)
+    page = client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
+    lists = {"Grants": "billing/grant", "Subscriptions": "djstripe/subscription", "Invoices": "djstripe/invoice"}
+    lists["Stripe's events"] = "billing/webhookevent"
+    assert {title for title in lists if f"<caption>{title}</caption>" in page} == seen
+    assert {title for title, path in lists.items() if client.get(f"/admin/{path}/").status_code == 200} == seen
+
+
 def test_billing_changes_tiers(signed_in: SIGNED_IN, alice: Any) -> None:
     client = signed_in("Billing")
     page = client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
@@ -131,3 +160,78 @@ def test_no_role_raises_anybody(signed_in: SIGNED_IN, make_user: Any, alice: Any
     assert "0 accounts are sent a mail" in act(client, "send_reset", colleague)
     colleague.refresh_from_db()
     assert colleague.is_active
+
+
+def test_no_role_deletes_staff(signed_in: SIGNED_IN, make_user: Any, alice: Any, bob: Any, chief: User) -> None:
+    client, colleague = signed_in("Admin"), make_user("colleague", is_staff=True)
+    form = {"action": "delete_selected", "_selected_action": [str(chief.pk), str(colleague.pk), str(alice.pk)]}
+    asked = client.post("/admin/accounts/user/", form).content.decode()
+    assert f"{chief.email}, who is staff" in asked and f"{colleague.email}, who is staff" in asked
+    assert client.post("/admin/accounts/user/", form | {"post": "yes"}).status_code == 403
+    assert User.objects.filter(pk__in=(chief.pk, colleague.pk, alice.pk)).count() == 3
+    assert client.post(f"/admin/accounts/user/{chief.pk}/delete/", {"post": "yes"}).status_code == 403
+    act(client, "delete_selected", alice, bob)
+    assert not User.objects.filter(pk__in=(alice.pk, bob.pk)).exists()
+
+
+def test_staff_are_left_out_should_nobody_have_asked(
+    signed_in: SIGNED_IN, alice: Any, chief: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = RequestFactory().get("/admin/")
+    request.user = User.objects.get(pk=signed_in("Admin").session["_auth_user_id"])
+    page, told = admin.site._registry[User], []
+    monkeypatch.setattr(page, "message_user", lambda request, text, *args: told.append(text))
+    page.delete_queryset(request, User.objects.filter(pk__in=(alice.pk, chief.pk)))
+    assert User.objects.filter(pk=chief.pk).exists() and not User.objects.filter(pk=alice.pk).exists()
+    assert told == ["Left out, since only superusers touch what is staff's: 1."]
+
+
+@pytest.mark.parametrize("role", ["Admin", "Billing"])
+def test_no_role_sets_the_tier_of_staff(signed_in: SIGNED_IN, alice: Any, chief: User, role: str) -> None:
+    client = signed_in(role)
+    form = {"action": "set_tier", "_selected_action": [str(alice.pk), str(chief.pk)], "confirmed": "yes"}
+    page = client.post("/admin/accounts/user/", form | {"tier": "pro", "reason": "x"}, follow=True).content.decode()
+    assert f"{alice.email} is on pro now" in page and "what is staff&#x27;s: 1." in page
+    grant = {"user": str(chief.pk), "tier": "team", "reason": "x"}
+    page = client.post("/admin/billing/grant/add/", grant).content.decode()
+    assert "Only superusers grant a tier to staff." in page
+    kept = Grant.objects.create(user=chief, tier_id="pro", reason="x")
+    act(client, "end", kept, page="billing/grant")
+    assert Grant.objects.get(user=chief).ended_at is None
+
+
+def test_no_role_takes_what_is_staffs(signed_in: SIGNED_IN, alice: Any, chief: User) -> None:
+    client = signed_in("Admin")
+    keys = [rows.key(alice, 1), rows.key(chief, 2)]
+    assert "1 keys are revoked" in act(client, "revoke", *keys, page="apikeys/apikey")
+    assert "0 keys are revoked" in act(client, "revoke_keys", chief)
+    assert ApiKey.objects.get(revoked_at=None).user == chief
+    runs = [ran(user, status=Status.QUEUED, chain="custom") for user in (alice, chief)]
+    assert "1 runs were told to end" in act(client, "cancel_all", *runs, page="runs/run")
+    assert "Cancel this run" not in client.get(f"/admin/runs/run/{runs[1].pk}/change/").content.decode()
+    client.post(f"/admin/runs/run/{runs[1].pk}/cancel/", {"confirmed": "yes"})
+    assert Run.objects.get(cancel_requested_at=None).user == chief
+
+
+@pytest.mark.parametrize(
+    ("page", "make"),
+    [("agents/providerkey", rows.provider_key), ("rag/repository", rows.repository), ("rag/indexjob", rows.job)],
+)
+def test_no_role_deletes_what_is_staffs(
+    signed_in: SIGNED_IN, alice: Any, chief: User, page: str, make: Callable[[Any, int], Any]
+) -> None:
+    client, of_alice, of_chief = signed_in("Admin"), make(alice, 1), make(chief, 2)
+    act(client, "delete_selected", of_alice, of_chief, page=page)
+    assert client.post(f"/admin/{page}/{of_chief.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert type(of_chief).objects.count() == 2
+    act(client, "delete_selected", of_alice, page=page)
+    assert list(type(of_chief).objects.values_list("pk", flat=True)) == [of_chief.pk]
+
+
+def test_superusers_act_upon_staff(signed_in: SIGNED_IN, make_user: Any, chief: User) -> None:
+    client, colleague = Client(), make_user("colleague", is_staff=True)
+    signed_in("Admin")
+    client.force_login(chief, backend="django.contrib.auth.backends.ModelBackend")
+    assert "1 keys are revoked" in act(client, "revoke", rows.key(colleague, 1), page="apikeys/apikey")
+    act(client, "delete_selected", colleague)
+    assert not User.objects.filter(pk=colleague.pk).exists()

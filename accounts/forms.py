@@ -1,0 +1,29 @@
+"""The admin's forms of an account."""
+
+from django.forms import ModelForm
+from unfold.forms import UserChangeForm, UserCreationForm
+
+from accounts.models import User
+from accounts.names import on_one_line
+
+
+class LowerCaseEmail(ModelForm):
+    """Folds the address to the form it is stored in, before it is looked for among the others."""
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+class AccountCreationForm(LowerCaseEmail, UserCreationForm):
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class AccountForm(LowerCaseEmail, UserChangeForm):
+    """All that staff may change of one."""
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        on_one_line(name)
+        return name

@@ -1,0 +1,42 @@
+"""Agents as staff edit them, who are told which chain presets need one that goes.
+
+It lies here and not in `agents`, which knows of no chains; likewise `web.admin.users`.
+"""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest
+
+from agents.admin import AgentAdmin
+from agents.models import Agent
+from chains import presets
+
+
+class AgentInChainsAdmin(AgentAdmin):
+    """The page of agents that staff see."""
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Asked before the question and before the deed, so that it is said twice."""
+        self._warn(request, [agent.slug for agent in objs])
+        return super().get_deleted_objects(objs, request)
+
+    def save_model(self, request: HttpRequest, obj: Agent, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not obj.enabled:
+            self._warn(request, [obj.slug])
+
+    def _go_back(self, request: HttpRequest, row: Any, *version: Any) -> bool:
+        went = super()._go_back(request, row, *version)
+        if went and not row.enabled:
+            self._warn(request, [row.slug])
+        return went
+
+    def _warn(self, request: HttpRequest, slugs: list[str]) -> None:
+        if names := ", ".join(str(preset) for preset in presets.needing(slugs)):
+            said = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."
+            self.message_user(request, said, messages.WARNING)
+
+
+admin.site.unregister(Agent)
+admin.site.register(Agent, AgentInChainsAdmin)
