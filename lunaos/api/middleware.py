@@ -116,15 +116,16 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 @async_only_middleware
 def no_nul(get_response: Handler) -> Handler:
-    """Answer 404 to a NUL in a path, where nothing can be, and 400 to one in a query: PostgreSQL refuses both."""
+    """Answer 404 to a NUL in a path, where nothing can be, and 400 to one in a query: PostgreSQL refuses both.
+
+    The answer is a page or the contract's error, as the client likes.
+    """
 
     async def middleware(request: FramedRequest) -> HttpResponseBase:
         status = 404 if "\0" in request.path_info else 400 if "%00" in request.META.get("QUERY_STRING", "") else None
         if status is None:
             return await get_response(request)
-        answer: Any = get_resolver().resolve_error_handler(
-            status
-        )  # a page or the contract's error, as the client likes
+        answer: Any = get_resolver().resolve_error_handler(status)
         return cast(HttpResponseBase, answer(request, exception=None))
 
     return middleware
