@@ -10,7 +10,7 @@ from semantic_text_splitter import CodeSplitter, TextSplitter
 from tree_sitter import Node
 
 from rag import grammars, tokens
-from rag.grammars import GRAMMARS, TEXT
+from rag.grammars import GRAMMARS
 
 MAJORITY = 0.5  # of a definition's bytes in definitions inside: a class or module, else a function with helpers
 LONGEST_TOKEN = 16  # bytes, on the average of a piece: more is no text, but one endless word
@@ -85,9 +85,9 @@ class Chunker:
 
     @cached_property
     def _splitter(self) -> TextSplitter | CodeSplitter:
-        if self._language == TEXT:
-            return self._text_splitter
-        return tokens.code_splitter(self._language, self._window)
+        if grammars.is_parsed(self._language):
+            return tokens.code_splitter(self._language, self._window)
+        return self._text_splitter
 
     def cut(self, content: str) -> list[Piece]:
         """Cut a file; white space between the pieces is dropped, and pieces without a word."""
