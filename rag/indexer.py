@@ -3,11 +3,10 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import islice
 
-from rag import grammars, skipping, store, vectors, words
-from rag.chunking import Chunker, Piece
+from rag import cutting, grammars, skipping, store, vectors, words
+from rag.chunking import Piece
 from rag.embedders import Embedder
 from rag.models import Repository
 from rag.store import Prepared
@@ -139,7 +138,7 @@ def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress
 
 def _prepare(file: SourceFile, window: int) -> Prepared:
     content, language = file.content or "", grammars.of(file.path)
-    pieces = _chunker(language, min(window, LONGEST_PIECE) - MARGIN_TOKENS).cut(content)
+    pieces = cutting.cut(language, min(window, LONGEST_PIECE) - MARGIN_TOKENS, content)
     return Prepared(file.path, _digest(content), language, pieces)
 
 
@@ -149,11 +148,6 @@ def _write(repository: Repository, files: Sequence[Prepared], embedder: Embedder
         embeddings = list(islice(embedded, len(file.pieces)))
         store.replace(repository, replace(file, embeddings=embeddings), embedder.model)
     return Progress([file.path for file in files], chunks=sum(len(file.pieces) for file in files))
-
-
-@cache
-def _chunker(language: str, window: int) -> Chunker:
-    return Chunker(language, window)
 
 
 def _digest(content: str) -> str:
