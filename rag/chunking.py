@@ -15,6 +15,7 @@ from rag.grammars import GRAMMARS
 MAJORITY = 0.5  # of a definition's bytes in definitions inside: a class or module, else a function with helpers
 LONGEST_TOKEN = 16  # bytes, on the average of a piece: more is no text, but one endless word
 LONGEST_SIGNATURE = 500  # bytes
+LONGEST_INDENTATION = 200  # bytes; what is longer is not kept
 DEEPEST = 200  # levels of nesting that are looked into: people write ten, generators of traps any number
 NAMED_BY = ("name", "declarator", "type")  # fields of a node, in the order in which they are asked for its name
 NAMING = ("type_spec", "object_reference", "atx_heading")  # children that hold the name where no field does
@@ -93,22 +94,8 @@ class Chunker:
         """Cut a file; white space between the pieces is dropped, and pieces without a word."""
         source = content.encode()
         line_starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
-        pieces = []
-        for span in self._spans(source):
-            raw = source[span.start : span.end]
-            text = raw.decode(errors="replace")
-            if any(map(str.isalnum, text)):
-                first, last = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip()) - 1
-                pieces.append(
-                    Piece(
-                        content=text.strip("\r\n").rstrip(),
-                        symbol=span.symbol,
-                        signature=span.owner.signature if span.owner else "",
-                        start_line=bisect_right(line_starts, first),
-                        end_line=bisect_right(line_starts, last),
-                    )
-                )
-        return pieces
+        found = (_piece(source, line_starts, span) for span in self._spans(source))
+        return [piece for piece in found if any(map(str.isalnum, piece.content))]
 
     def _spans(self, source: bytes) -> Iterator[Span]:
         """All pieces, in order."""
@@ -189,6 +176,20 @@ class Chunker:
             value = node.child_by_field_name("value")
             return value is not None and value.type in FUNCTIONS
         return node.type in self._definitions
+
+
+def _piece(source: bytes, line_starts: list[int], span: Span) -> Piece:
+    """From the beginning of the line where something stands to the last that does, so that lines can be counted."""
+    raw = source[span.start : span.end]
+    first, end = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip())
+    start = _line_start(source, first)
+    return Piece(
+        content=source[start if first - start <= LONGEST_INDENTATION else first : end].decode(errors="replace"),
+        symbol=span.symbol,
+        signature=span.owner.signature if span.owner else "",
+        start_line=bisect_right(line_starts, first),
+        end_line=bisect_right(line_starts, end - 1),
+    )
 
 
 def _signature(source: bytes, node: Node) -> str:

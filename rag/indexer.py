@@ -11,7 +11,7 @@ from rag.embedders import Embedder
 from rag.models import Repository
 from rag.store import Prepared
 
-CUT = 3  # of the way files are cut and described; a new number has all files indexed anew
+CUT = 4  # of the way files are cut and described; a new number has all files indexed anew
 FILES_AT_ONCE = 100  # whose digests are looked up together
 CHARACTERS_AT_ONCE = 2_000_000  # in memory
 CHUNKS_AT_ONCE = 64  # written together
