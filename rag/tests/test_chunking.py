@@ -152,6 +152,14 @@ def test_a_nested_class_is_named_in_full() -> None:
     assert piece.symbol == "Outer.Inner.run"
 
 
+def test_classes_within_classes_are_named_so_far_down() -> None:
+    content = "".join(f"class A{n} {{\n" for n in range(700)) + "".join(f"int f{n};\n" for n in range(60)) + "}" * 700
+    pieces = cut(content, "A.java")
+    assert pieces[0].symbol == "A0"
+    assert pieces[-1].symbol.startswith("A0.A1.A2.") and pieces[-1].symbol.endswith(".A50")
+    assert any("f59" in piece.content for piece in pieces)
+
+
 ODD_LINES = [
     "",
     "",
