@@ -15,7 +15,7 @@ from django.conf import settings
 
 from lunaos import deferred
 from rag import tokens
-from rag.errors import EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
+from rag.errors import EmbeddingsBusy, EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
 
 if TYPE_CHECKING:
     import openai
@@ -110,7 +110,7 @@ class Embedder:
             finally:
                 TURNS.release()
         else:
-            raise EmbeddingsUnavailable(retry_after=RETRY_S)
+            raise EmbeddingsBusy(retry_after=RETRY_S)
 
     def _checked(self, answer: openai.types.CreateEmbeddingResponse, wanted: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]

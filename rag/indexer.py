@@ -57,11 +57,18 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def index(repository: Repository, files: Iterable[SourceFile], embedder: Embedder, report: Report) -> None:
+def index(
+    repository: Repository,
+    files: Iterable[SourceFile],
+    embedder: Embedder,
+    report: Report,
+    before: Callable[[], None] = lambda: None,
+) -> None:
     """Bring files into the index; each is in it, whole, when it is reported.
 
     Args:
         report: called every now and then with what has been done since the last call.
+        before: called before each file and each request to the model; what it raises breaks off.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: what was reported is in the index.
@@ -71,12 +78,13 @@ def index(repository: Repository, files: Iterable[SourceFile], embedder: Embedde
         progress, changed = _sort(repository, batch)
         report(progress)
         for file in changed:
+            before()
             waiting.append(_prepare(file, embedder.window))
             if sum(len(each.pieces) for each in waiting) >= CHUNKS_AT_ONCE:
-                report(_write(repository, waiting, embedder))
+                report(_write(repository, waiting, embedder, before))
                 waiting = []
     if waiting:
-        report(_write(repository, waiting, embedder))
+        report(_write(repository, waiting, embedder, before))
 
 
 def judge(file: SourceFile) -> SourceFile:
@@ -86,7 +94,9 @@ def judge(file: SourceFile) -> SourceFile:
     return SourceFile(file.path, None, reason)
 
 
-def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> list[list[float]]:
+def embed(
+    embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]], before: Callable[[], None] = lambda: None
+) -> list[list[float]]:
     """A vector for each piece: the direction between its code and its description in plain words.
 
     Measured on 2 400 functions (docs/performance.md), this finds more than either, and more than one text of both.
@@ -94,6 +104,7 @@ def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> 
     """
     found: list[list[float]] = []
     for start in range(0, len(paths_and_pieces), CHUNKS_A_REQUEST):
+        before()
         part = paths_and_pieces[start : start + CHUNKS_A_REQUEST]
         described = [words.description(path, piece.symbol, piece.signature) for path, piece in part]
         embedded = embedder.embed([_read(path, piece) for path, piece in part] + described)
@@ -142,8 +153,10 @@ def _prepare(file: SourceFile, window: int) -> Prepared:
     return Prepared(file.path, _digest(content), language, pieces)
 
 
-def _write(repository: Repository, files: Sequence[Prepared], embedder: Embedder) -> Progress:
-    embedded = iter(embed(embedder, [(file.path, piece) for file in files for piece in file.pieces]))
+def _write(
+    repository: Repository, files: Sequence[Prepared], embedder: Embedder, before: Callable[[], None]
+) -> Progress:
+    embedded = iter(embed(embedder, [(file.path, piece) for file in files for piece in file.pieces], before))
     for file in files:
         embeddings = list(islice(embedded, len(file.pieces)))
         store.replace(repository, replace(file, embeddings=embeddings), embedder.model)

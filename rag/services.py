@@ -47,7 +47,7 @@ def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJ
         files: their paths have been through `paths.clean`.
 
     Returns:
-        The job; it has ended where it was small and its repository free.
+        The job; it has ended where it was small and quick and its repository free.
 
     Raises:
         EmbeddingsNotConfigured: nothing is written then.
