@@ -10,12 +10,14 @@ from semantic_text_splitter import CodeSplitter, TextSplitter
 from tree_sitter import Node
 
 from rag import grammars, tokens
-from rag.grammars import GRAMMARS, TEXT
+from rag.grammars import GRAMMARS
 
 MAJORITY = 0.5  # of a definition's bytes in definitions inside: a class or module, else a function with helpers
 LONGEST_TOKEN = 16  # bytes, on the average of a piece: more is no text, but one endless word
 LONGEST_SIGNATURE = 500  # bytes
+LONGEST_INDENTATION = 200  # bytes; what is longer is not kept
 DEEPEST = 200  # levels of nesting that are looked into: people write ten, generators of traps any number
+NESTED = 50  # definitions within each other that are told apart: further down is one
 NAMED_BY = ("name", "declarator", "type")  # fields of a node, in the order in which they are asked for its name
 NAMING = ("type_spec", "object_reference", "atx_heading")  # children that hold the name where no field does
 FUNCTIONS = ("arrow_function", "function_expression", "generator_function", "class", "function")
@@ -42,13 +44,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A named part of the syntax tree, in bytes of the source, what belongs to it included."""
+    """A named part of the syntax tree, in bytes of the source, what belongs to it included.
+
+    Args:
+        depth: in how many others it lies.
+    """
 
     symbol: str
     signature: str
     start: int
     end: int
     node: Node
+    depth: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,36 +92,22 @@ class Chunker:
 
     @cached_property
     def _splitter(self) -> TextSplitter | CodeSplitter:
-        if self._language == TEXT:
-            return self._text_splitter
-        return tokens.code_splitter(self._language, self._window)
+        if grammars.is_parsed(self._language):
+            return tokens.code_splitter(self._language, self._window)
+        return self._text_splitter
 
     def cut(self, content: str) -> list[Piece]:
         """Cut a file; white space between the pieces is dropped, and pieces without a word."""
         source = content.encode()
         line_starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
-        pieces = []
-        for span in self._spans(source):
-            raw = source[span.start : span.end]
-            text = raw.decode(errors="replace")
-            if any(map(str.isalnum, text)):
-                first, last = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip()) - 1
-                pieces.append(
-                    Piece(
-                        content=text.strip("\r\n").rstrip(),
-                        symbol=span.symbol,
-                        signature=span.owner.signature if span.owner else "",
-                        start_line=bisect_right(line_starts, first),
-                        end_line=bisect_right(line_starts, last),
-                    )
-                )
-        return pieces
+        found = (_piece(source, line_starts, span) for span in self._spans(source))
+        return [piece for piece in found if any(map(str.isalnum, piece.content))]
 
     def _spans(self, source: bytes) -> Iterator[Span]:
         """All pieces, in order."""
         if self._definitions:
             root = grammars.parse(self._language, source)
-            yield from self._inside(source, 0, len(source), None, self._found(source, root, ""))
+            yield from self._inside(source, 0, len(source), None, self._found(source, root))
         else:
             yield from self._split(source, Span(0, len(source), None))
 
@@ -131,7 +124,7 @@ class Chunker:
     def _define(self, source: bytes, each: Definition) -> Iterator[Span]:
         """Whole where it fits; else by what it holds, or at its inner blocks."""
         fits = self._fits(source[each.start : each.end])
-        inner = [] if fits else self._found(source, each.node, each.symbol)
+        inner = [] if fits or each.depth >= NESTED else self._found(source, each.node, each)
         if sum(child.end - child.start for child in inner) > MAJORITY * (each.end - each.start):
             yield from self._inside(source, each.start, each.end, each, inner)
         else:
@@ -168,8 +161,9 @@ class Chunker:
             return False
         return len(self._text_splitter.chunks(text)) <= 1
 
-    def _found(self, source: bytes, parent: Node, prefix: str) -> list[Definition]:
+    def _found(self, source: bytes, parent: Node, owner: Definition | None = None) -> list[Definition]:
         """The outermost definitions below a node, in order."""
+        prefix, within = (owner.symbol, owner.depth + 1) if owner else ("", 0)
         found, waiting = list[Definition](), [(child, child, 0) for child in reversed(parent.named_children)]
         while waiting:
             node, outer, depth = waiting.pop()
@@ -177,7 +171,7 @@ class Chunker:
                 start = _line_start(source, _with_attached(outer))
                 start = max(start, found[-1].end) if found else max(start, parent.start_byte)
                 symbol = f"{prefix}.{_name(node)}".strip(".")
-                found.append(Definition(symbol, _signature(source, node), start, outer.end_byte, node))
+                found.append(Definition(symbol, _signature(source, node), start, outer.end_byte, node, within))
             elif depth < DEEPEST:
                 keeps = node.type in self._wrappers
                 children = reversed(node.named_children)
@@ -189,6 +183,20 @@ class Chunker:
             value = node.child_by_field_name("value")
             return value is not None and value.type in FUNCTIONS
         return node.type in self._definitions
+
+
+def _piece(source: bytes, line_starts: list[int], span: Span) -> Piece:
+    """From the beginning of the line where something stands to the last that does, so that lines can be counted."""
+    raw = source[span.start : span.end]
+    first, end = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip())
+    start = _line_start(source, first)
+    return Piece(
+        content=source[start if first - start <= LONGEST_INDENTATION else first : end].decode(errors="replace"),
+        symbol=span.symbol,
+        signature=span.owner.signature if span.owner else "",
+        start_line=bisect_right(line_starts, first),
+        end_line=bisect_right(line_starts, end - 1),
+    )
 
 
 def _signature(source: bytes, node: Node) -> str:

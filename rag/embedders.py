@@ -15,7 +15,7 @@ from django.conf import settings
 
 from lunaos import deferred
 from rag import tokens
-from rag.errors import EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
+from rag.errors import EmbeddingsBusy, EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
 
 if TYPE_CHECKING:
     import openai
@@ -23,6 +23,7 @@ else:
     openai = deferred.Module("openai")
 
 RETRY_S = 5
+LONGEST_RETRY_S = 3_600  # whatever the server says
 OVERLOADED = {408, 409, 429, 502, 503, 504, 529}
 # What the model adds to a text of its own, such as BERT's [CLS] and [SEP].
 FRAME_TOKENS = 2
@@ -109,7 +110,7 @@ class Embedder:
             finally:
                 TURNS.release()
         else:
-            raise EmbeddingsUnavailable(retry_after=RETRY_S)
+            raise EmbeddingsBusy(retry_after=RETRY_S)
 
     def _checked(self, answer: openai.types.CreateEmbeddingResponse, wanted: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]
@@ -167,6 +168,6 @@ def _client(embedder: Embedder) -> openai.OpenAI:
 
 def _of_status(error: openai.APIStatusError) -> EmbeddingsFailed | EmbeddingsUnavailable:
     if error.status_code in OVERLOADED:
-        wait = error.response.headers.get("retry-after", "")
-        return EmbeddingsUnavailable(retry_after=int(wait) if wait.isdecimal() else RETRY_S)
+        wait = error.response.headers.get("retry-after", "")[:9]  # a number of any length takes any time to read
+        return EmbeddingsUnavailable(retry_after=min(int(wait), LONGEST_RETRY_S) if wait.isdecimal() else RETRY_S)
     return EmbeddingsFailed(f"The embedding model refused the request with status {error.status_code}.")

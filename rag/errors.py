@@ -34,5 +34,9 @@ class EmbeddingsUnavailable(LunaError):
     code, status, message = "embeddings_unavailable", 503, "The embedding model cannot be reached."
 
 
+class EmbeddingsBusy(EmbeddingsUnavailable):
+    """Others of this process are at the model; whoever can wait elsewhere should."""
+
+
 class EmbeddingsFailed(LunaError):
     code, status, message = "embeddings_error", 502, "The embedding model refuses the request."

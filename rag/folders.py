@@ -1,31 +1,35 @@
-"""Files of a folder, as git would see them: without what .gitignore files leave out."""
+"""Files of a folder, as git sees them: git itself is asked where it is there, which knows best.
+
+Elsewhere its rules are read here (rag.ignoring): a folder need not be of git, and the image has no git.
+"""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pathspec import GitIgnoreSpec
-
-from rag import paths, skipping
+from rag import ignoring, paths, skipping
 from rag.indexer import SourceFile
 
-IGNORE = ".gitignore"
 BYTES_A_CHARACTER = 4  # of UTF-8, at most: a larger file has too many characters whatever it holds
 LONGEST_PATH = 512
-
-Rules = list[tuple[str, GitIgnoreSpec]]
+# The folder's own configuration may be a stranger's: it names no program that is run, and nothing in it is changed.
+LIST = (
+    *("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "safe.directory=*"),
+    *("ls-files", "--cached", "--others", "--exclude-standard", "-z"),
+)
+LISTED_WITHIN_S = 120  # a .gitignore may be a pipe that nobody fills
+OF_GITS_OWN = ("PATH", "HOME", "XDG_CONFIG_HOME")  # variables; others, such as GIT_DIR, would lead it elsewhere
 
 
 def walk(root: Path) -> Iterator[str]:
     """Paths below a folder, in order; links are not followed, since they may lead anywhere."""
-    rules: dict[str, Rules] = {}
-    for folder, folders, files in os.walk(root):
-        here = "" if Path(folder) == root else f"{Path(folder).relative_to(root).as_posix()}/"
-        above = rules.pop(here, [])
-        mine = [*above, *_rules(Path(folder) / IGNORE, here)] if IGNORE in files else above
-        folders[:] = sorted(name for name in folders if name != ".git" and not _ignored(mine, f"{here}{name}/"))
-        rules |= {f"{here}{name}/": mine for name in folders}
-        yield from (here + name for name in sorted(files) if not _ignored(mine, here + name))
+    if listed := _listed(root):
+        for name in listed:
+            yield from _there(root, name)
+    else:
+        yield from _walked(root)
 
 
 def read(root: Path, found: Sequence[str]) -> Iterator[SourceFile]:
@@ -45,15 +49,43 @@ def _read(file: Path, path: str) -> SourceFile:
     return SourceFile(path, skipping.decode(file.read_bytes()))
 
 
-def _rules(file: Path, folder: str) -> Rules:
-    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    return [(folder, GitIgnoreSpec.from_lines(lines))]
+def _listed(root: Path) -> list[str]:
+    """What git would keep; empty where there is no git, or the folder is not of any."""
+    program = shutil.which("git")
+    if program is None:
+        return []
+    variables = {name: os.environ[name] for name in OF_GITS_OWN if name in os.environ}
+    try:
+        done = subprocess.run(
+            [program, *LIST],
+            cwd=root,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=LISTED_WITHIN_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
 
 
-def _ignored(rules: Rules, path: str) -> bool:
-    """The deepest .gitignore that says anything of a path decides (gitignore(5))."""
-    for folder, spec in reversed(rules):
-        verdict = spec.check_file(path.removeprefix(folder)).include
-        if verdict is not None:
-            return verdict
-    return False
+def _there(root: Path, name: str) -> Iterator[str]:
+    """The file, where it still is; the files of a repository inside of this one."""
+    path = root / name
+    if path.parent.resolve() != root.resolve() / Path(name).parent:  # a folder that has become a link
+        return
+    if path.is_symlink() or path.is_file():
+        yield name
+    elif (path / ".git").exists():
+        yield from (f"{name.rstrip('/')}/{each}" for each in walk(path))
+
+
+def _walked(root: Path) -> Iterator[str]:
+    root, rules = root.resolve(), {"": ignoring.above(root.resolve())}
+    for folder, folders, files in os.walk(root):
+        here = "" if Path(folder) == root else f"{Path(folder).relative_to(root).as_posix()}/"
+        mine = rules.pop(here).and_those_of(Path(folder))
+        folders[:] = sorted(name for name in folders if name != ".git" and not mine.leave_out(f"{folder}/{name}/"))
+        rules |= {f"{here}{name}/": mine for name in folders}
+        yield from (here + name for name in sorted(files) if name != ".git" and not mine.leave_out(f"{folder}/{name}"))

@@ -17,7 +17,7 @@ class Grammar:
     """Where a language's grammar lies, and what of it people ask for by name.
 
     Args:
-        module: the wheel's, and the function in it that gives the grammar.
+        module: the wheel's, and the function in it that gives the grammar; empty where the language is cut as text.
         suffixes: of file names, space-separated.
         definitions: nodes that are kept whole where they fit, space-separated.
         wrappers: nodes that belong to a definition inside, such as its decorators.
@@ -73,7 +73,8 @@ GRAMMARS = {
     "sql": Grammar("tree_sitter_sql", "sql", "create_table create_view create_function create_index", "statement"),
     "tsx": Grammar("tree_sitter_typescript", "tsx", _SCRIPT, _EXPORTS, "language_tsx"),
     "typescript": Grammar("tree_sitter_typescript", "ts mts cts", _SCRIPT, _EXPORTS, "language_typescript"),
-    "yaml": Grammar("tree_sitter_yaml", "yaml yml"),
+    # Its grammar ends the process at 500 lists within each other, and has no definitions that would be missed.
+    "yaml": Grammar("", "yaml yml"),
 }
 _BY_SUFFIX = {suffix: name for name, grammar in GRAMMARS.items() for suffix in grammar.suffixes.split()}
 
@@ -81,6 +82,11 @@ _BY_SUFFIX = {suffix: name for name, grammar in GRAMMARS.items() for suffix in g
 def of(path: str) -> str:
     """The language of a file by its name; TEXT where it is none of GRAMMARS."""
     return _BY_SUFFIX.get(path.rsplit("/", 1)[-1].rpartition(".")[2].lower(), TEXT)
+
+
+def is_parsed(language: str) -> bool:
+    """Whether files of a language are cut by its syntax, and not as text."""
+    return language in GRAMMARS and bool(GRAMMARS[language].module)
 
 
 def pointer(language: str) -> object:

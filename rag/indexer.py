@@ -3,16 +3,15 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from itertools import islice
 
-from rag import grammars, skipping, store, vectors, words
-from rag.chunking import Chunker, Piece
+from rag import cutting, grammars, skipping, store, vectors, words
+from rag.chunking import Piece
 from rag.embedders import Embedder
 from rag.models import Repository
 from rag.store import Prepared
 
-CUT = 3  # of the way files are cut and described; a new number has all files indexed anew
+CUT = 4  # of the way files are cut and described; a new number has all files indexed anew
 FILES_AT_ONCE = 100  # whose digests are looked up together
 CHARACTERS_AT_ONCE = 2_000_000  # in memory
 CHUNKS_AT_ONCE = 64  # written together
@@ -58,11 +57,18 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
-def index(repository: Repository, files: Iterable[SourceFile], embedder: Embedder, report: Report) -> None:
+def index(
+    repository: Repository,
+    files: Iterable[SourceFile],
+    embedder: Embedder,
+    report: Report,
+    before: Callable[[], None] = lambda: None,
+) -> None:
     """Bring files into the index; each is in it, whole, when it is reported.
 
     Args:
         report: called every now and then with what has been done since the last call.
+        before: called before each file and each request to the model; what it raises breaks off.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: what was reported is in the index.
@@ -72,12 +78,13 @@ def index(repository: Repository, files: Iterable[SourceFile], embedder: Embedde
         progress, changed = _sort(repository, batch)
         report(progress)
         for file in changed:
+            before()
             waiting.append(_prepare(file, embedder.window))
             if sum(len(each.pieces) for each in waiting) >= CHUNKS_AT_ONCE:
-                report(_write(repository, waiting, embedder))
+                report(_write(repository, waiting, embedder, before))
                 waiting = []
     if waiting:
-        report(_write(repository, waiting, embedder))
+        report(_write(repository, waiting, embedder, before))
 
 
 def judge(file: SourceFile) -> SourceFile:
@@ -87,7 +94,9 @@ def judge(file: SourceFile) -> SourceFile:
     return SourceFile(file.path, None, reason)
 
 
-def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> list[list[float]]:
+def embed(
+    embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]], before: Callable[[], None] = lambda: None
+) -> list[list[float]]:
     """A vector for each piece: the direction between its code and its description in plain words.
 
     Measured on 2 400 functions (docs/performance.md), this finds more than either, and more than one text of both.
@@ -95,6 +104,7 @@ def embed(embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]]) -> 
     """
     found: list[list[float]] = []
     for start in range(0, len(paths_and_pieces), CHUNKS_A_REQUEST):
+        before()
         part = paths_and_pieces[start : start + CHUNKS_A_REQUEST]
         described = [words.description(path, piece.symbol, piece.signature) for path, piece in part]
         embedded = embedder.embed([_read(path, piece) for path, piece in part] + described)
@@ -139,21 +149,18 @@ def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress
 
 def _prepare(file: SourceFile, window: int) -> Prepared:
     content, language = file.content or "", grammars.of(file.path)
-    pieces = _chunker(language, min(window, LONGEST_PIECE) - MARGIN_TOKENS).cut(content)
+    pieces = cutting.cut(language, min(window, LONGEST_PIECE) - MARGIN_TOKENS, content)
     return Prepared(file.path, _digest(content), language, pieces)
 
 
-def _write(repository: Repository, files: Sequence[Prepared], embedder: Embedder) -> Progress:
-    embedded = iter(embed(embedder, [(file.path, piece) for file in files for piece in file.pieces]))
+def _write(
+    repository: Repository, files: Sequence[Prepared], embedder: Embedder, before: Callable[[], None]
+) -> Progress:
+    embedded = iter(embed(embedder, [(file.path, piece) for file in files for piece in file.pieces], before))
     for file in files:
         embeddings = list(islice(embedded, len(file.pieces)))
         store.replace(repository, replace(file, embeddings=embeddings), embedder.model)
     return Progress([file.path for file in files], chunks=sum(len(file.pieces) for file in files))
-
-
-@cache
-def _chunker(language: str, window: int) -> Chunker:
-    return Chunker(language, window)
 
 
 def _digest(content: str) -> str:

@@ -1,5 +1,7 @@
 """Answers that wait for a job without a thread."""
 
+from datetime import UTC, datetime
+
 from django.conf import settings
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -26,9 +28,13 @@ class JobResponse(EventStreamResponse):
         """
         follower = Follower(self._job.pk)
         try:
-            return job_response(await follower.until_end(settings.RAG_WAIT_S))
+            return job_response(await follower.until_end(max(0.0, settings.RAG_WAIT_S - self._waited_s())))
         finally:
             follower.close()
+
+    def _waited_s(self) -> float:
+        """What the request's own thread took."""
+        return (datetime.now(UTC) - self._job.created_at).total_seconds()
 
 
 def job_response(job: IndexJob) -> HttpResponse:

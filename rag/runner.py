@@ -6,6 +6,7 @@ done, and those that are done twice replace themselves.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -15,14 +16,19 @@ from django.db.models.functions import Now
 
 from lunaos.errors import LunaError
 from rag import embedders, indexer, jobs, locks, reindexing, terms, vectors
-from rag.errors import IndexingInterrupted, UnknownRepository
+from rag.errors import EmbeddingsBusy, IndexingInterrupted, UnknownRepository
 from rag.indexer import SourceFile
 from rag.models import IndexJob, JobKind, Repository
 
 SUBJECT = "rag.repository"
 PATIENT_RETRIES = 6  # half a minute of an embedding server that restarts
 QUICK_RETRIES = 1  # where a request waits, and with it a thread of the web process
+HANDED_OVER_AFTER_S = 5.0  # by a request to a worker: what looked small may be many chunks, or the model busy
 logger = logging.getLogger(__name__)
+
+
+class TakesLonger(Exception):
+    """A request has had its time; a worker is to go on with its job."""
 
 
 def run(repository_id: int) -> None:
@@ -40,13 +46,18 @@ def run_alone(job: IndexJob) -> bool:
     """Do a job here and now, where its repository is free.
 
     Returns:
-        False where it has to queue up.
+        False where it has to queue up, or takes longer; what has been done by then stays done.
     """
+    deadline = time.monotonic() + HANDED_OVER_AFTER_S
+
     with locks.held(SUBJECT, job.repository_id) as mine:
         first = jobs.next_of(job.repository_id) if mine else None
         if first != job:
             return False
-        _execute(job, QUICK_RETRIES)
+        try:
+            _execute(job, QUICK_RETRIES, partial(_within, deadline))
+        except (TakesLonger, EmbeddingsBusy):
+            return False
     return True
 
 
@@ -62,21 +73,26 @@ def run_folder(job: IndexJob, files: Iterator[SourceFile], told: Callable[[index
     return mine
 
 
-def _execute(job: IndexJob, retries: int = PATIENT_RETRIES) -> None:
+def _within(deadline: float) -> None:
+    if time.monotonic() > deadline:
+        raise TakesLonger
+
+
+def _execute(job: IndexJob, retries: int = PATIENT_RETRIES, before: Callable[[], None] = lambda: None) -> None:
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_unattended(job):
         jobs.end(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:
         _guarded(job, partial(reindexing.reindex, job))
     else:
-        _guarded(job, partial(_index, job, jobs.uploads(job), retries))
+        _guarded(job, partial(_index, job, jobs.uploads(job), retries, before=before))
 
 
 def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
-    """A job ends whatever happens, except with the database: then somebody else goes on with it."""
+    """A job ends whatever happens, except with the database or its time: then somebody else goes on with it."""
     jobs.begin(job)
     try:
         work()
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, TakesLonger, EmbeddingsBusy):
         raise
     except LunaError as e:
         jobs.end(job, e)
@@ -94,6 +110,7 @@ def _index(
     files: Iterator[SourceFile],
     retries: int,
     told: Callable[[indexer.Progress], None] = lambda progress: None,
+    before: Callable[[], None] = lambda: None,
 ) -> None:
     repository = Repository.objects.get(pk=job.repository_id)
     embedder = embedders.of(repository.model, retries=retries)
@@ -104,6 +121,6 @@ def _index(
         jobs.report(job, progress)
         told(progress)
 
-    indexer.index(repository, files, embedder, report)
+    indexer.index(repository, files, embedder, report, before)
     Repository.objects.filter(pk=repository.pk).update(updated_at=Now())
     terms.count(repository)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import User
 from lunaos.errors import NotFound
@@ -47,7 +47,7 @@ def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJ
         files: their paths have been through `paths.clean`.
 
     Returns:
-        The job; it has ended where it was small and its repository free.
+        The job; it has ended where it was small and quick and its repository free.
 
     Raises:
         EmbeddingsNotConfigured: nothing is written then.
@@ -118,7 +118,7 @@ def locate(*, user: User, repository: str) -> Repository | None:
     Raises:
         UnknownRepository: with the names there are.
     """
-    found = Repository.objects.filter(user=user, name=repository).first()
+    found = _named(user, repository).first()
     if found is None and repository != DEFAULT:
         raise _unknown(user, repository)
     return found
@@ -157,7 +157,7 @@ def delete(*, user: User, repository: str) -> None:
     """
     with transaction.atomic():
         # for update: who adds a job at this moment waits, and finds it gone
-        found = Repository.objects.select_for_update().filter(user=user, name=repository).first()
+        found = _named(user, repository).select_for_update().first()
         if found is None:
             raise _unknown(user, repository)
         found.delete()
@@ -222,6 +222,14 @@ def _summary(repository: Repository, rows: list[Any]) -> Summary:
         model=repository.model,
         updated_at=repository.updated_at,
     )
+
+
+def _named(user: User, name: str) -> QuerySet[Repository]:
+    """What has that name; nothing can have one that PostgreSQL would not even hold."""
+    try:
+        return Repository.objects.filter(user=user, name=paths.clean_name(name))
+    except ValueError:
+        return Repository.objects.none()
 
 
 def _unknown(user: User, name: str) -> UnknownRepository:

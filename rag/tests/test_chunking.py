@@ -1,5 +1,7 @@
 """rag.chunking: pieces that read on their own."""
 
+import random
+
 import pytest
 
 from rag import grammars, tokens
@@ -127,6 +129,12 @@ def test_what_is_no_code_is_no_failure(content: str) -> None:
         assert piece.content in content
 
 
+def test_lists_within_lists_end_nobodys_process() -> None:
+    """The scanner of tree-sitter-yaml aborts at them."""
+    content = "- " * 600 + "a: 1\nb: words\n"
+    assert "".join("".join(piece.content.split()) for piece in cut(content, "a.yaml")).endswith("a:1b:words")
+
+
 def test_an_endless_word_is_cut_by_length() -> None:
     pieces = cut(f'blob = "{"A" * 50_000}"\n', window=100)
     assert max(len(piece.content) for piece in pieces) <= 1_600
@@ -142,3 +150,62 @@ def test_a_nested_class_is_named_in_full() -> None:
     body = "".join(f"            x{n} = compute_something({n})\n" for n in range(12))
     [*_, piece] = cut(f"class Outer:\n    class Inner:\n        def run(self):\n{body}", window=100)
     assert piece.symbol == "Outer.Inner.run"
+
+
+def test_classes_within_classes_are_named_so_far_down() -> None:
+    content = "".join(f"class A{n} {{\n" for n in range(700)) + "".join(f"int f{n};\n" for n in range(60)) + "}" * 700
+    pieces = cut(content, "A.java")
+    assert pieces[0].symbol == "A0"
+    assert pieces[-1].symbol.startswith("A0.A1.A2.") and pieces[-1].symbol.endswith(".A50")
+    assert any("f59" in piece.content for piece in pieces)
+
+
+ODD_LINES = [
+    "",
+    "",
+    "    ",
+    "\t",
+    " \r",
+    "\x0c",
+    "\u2028\u3000",
+    "\xa0",
+    "\x1c",
+    "x\u2028y = 1",
+    "# words",
+    "\ufeffz = 2",
+]
+
+
+@pytest.mark.parametrize("path", ["a.py", "a.md", "a.js", "a.go", "a.rb", "a.yaml", "notes.txt"])
+@pytest.mark.parametrize("seed", range(15))
+def test_a_pieces_lines_are_those_of_the_file(path: str, seed: int) -> None:
+    """Whatever stands between them: a quotation is numbered by them."""
+    dice = random.Random(seed)
+    lines: list[str] = []
+    for n in range(30):
+        lines += [
+            f"def function_{n}(a):",
+            f"    return [a, {n}]",
+            f"function run{n}() {{",
+            f"  return {n}",
+            "}",
+            f"# t{n}",
+        ]
+        lines += dice.choices(ODD_LINES, k=dice.randrange(5))
+    for piece in cut("\n".join(lines), path):
+        there = "\n".join(lines[piece.start_line - 1 : piece.end_line])
+        assert piece.content in there
+        cut_within = not there.lstrip().startswith(piece.content.lstrip())
+        assert cut_within or there.startswith(piece.content)
+        assert piece.content.count("\n") == there.count("\n") == piece.end_line - piece.start_line
+
+
+def test_lines_of_white_space_before_code_are_not_quoted() -> None:
+    content = "def a():\n    return 1\n    \n    \n\nTOTAL = compute_the_total(1)\nRATE = 7\n"
+    [_, piece] = cut(content)
+    assert (piece.content, piece.start_line, piece.end_line) == ("TOTAL = compute_the_total(1)\nRATE = 7", 6, 7)
+
+
+def test_indentation_is_kept_unless_somebody_plays_with_it() -> None:
+    assert cut("\n\n    x = 1\n")[0].content == "    x = 1"
+    assert cut(" " * 400_000 + "x = 1\n")[0].content == "x = 1"

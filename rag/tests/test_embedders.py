@@ -4,6 +4,8 @@ from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 
 from rag import embedders, tokens
@@ -91,6 +93,16 @@ def test_what_is_worth_trying_again_says_so(
     with pytest.raises(kind) as caught:
         embedder.embed(["text"])
     assert caught.value.retry_after == retry_s  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("said", "retry_s"), [("7", 7), ("0", 0), ("9" * 100, 3_600), ("9" * 5_000, 3_600), ("-1", 5), ("soon", 5), ("", 5)]
+)
+def test_nobody_is_sent_away_for_more_than_an_hour(said: str, retry_s: int) -> None:
+    request = httpx2.Request("POST", "http://127.0.0.1/v1/embeddings")
+    response = httpx2.Response(429, headers={"Retry-After": said}, request=request)
+    error = openai.APIStatusError("overloaded", response=response, body=None)
+    assert embedders._of_status(error).retry_after == retry_s
 
 
 def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:

@@ -296,6 +296,14 @@ def test_no_kind_of_line_end_begins_a_line_of_its_own(separator: str) -> None:
         "<<SYS>>",
         "<</SYS>>",
         "[SYSTEM_PROMPT]",
+        "<eos>",
+        "<bos>",
+        "<BOS_TOKEN>",
+        "<tool_response>",
+        "[TOOL_RESULTS]",
+        "[/TOOL_RESULTS]",
+        "[AVAILABLE_TOOLS]",
+        "[TOOL_CALLS]",
     ],
 )
 def test_no_mark_of_a_chat_template_is_left(mark: str) -> None:
@@ -305,7 +313,9 @@ def test_no_mark_of_a_chat_template_is_left(mark: str) -> None:
     assert text.count(f"{mark[0]} {mark[1:]}") >= 3
 
 
-@pytest.mark.parametrize("code", ["a <| b |> c", "List<string>", "x[i] < y", "<span>", "cat <<SYSTEM", "<|", "|>"])
+@pytest.mark.parametrize(
+    "code", ["a <| b |> c", "List<string>", "x[i] < y", "<span>", "[TOOLS]", "cat <<SYSTEM", "<|", "|>"]
+)
 def test_code_is_quoted_as_it_is(code: str) -> None:
     assert f"     1 | {code}\n" in quote("r", [hit(code)], 1_000).text
 

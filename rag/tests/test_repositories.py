@@ -5,6 +5,8 @@ from urllib.parse import quote
 
 import pytest
 
+from rag import services
+from rag.errors import UnknownRepository
 from rag.models import Chunk, File, Repository, Term, Vector
 from rag.tests.test_index import ADD, index
 from testing.client import Api, error
@@ -58,6 +60,21 @@ def test_an_unknown_one_names_those_there_are(api: Api, alice: Any) -> None:
     response = api.delete("/rag/repositories/yours", headers=api.as_(alice))
     assert error(response) == (404, "unknown_repository")
     assert response.json()["available"] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["a%00b", "a%01b", "a/%2E%2E/b", "a//b", "%20"])
+def test_what_cannot_be_a_name_is_none(api: Api, alice: Any, name: str) -> None:
+    index(api, alice, ("a.py", ADD), repository="mine")
+    response = api.delete(f"/rag/repositories/{name}", headers=api.as_(alice))
+    assert error(response) == (404, "unknown_repository")
+    assert response.json()["available"] == ["mine"]
+
+
+def test_no_prompt_is_grounded_in_what_cannot_be_a_name(api: Api, alice: Any) -> None:
+    refused = api.execute(alice, provider="local", context="x", useRag=True, repository="a\0b")
+    assert refused.status_code in (400, 404)
+    with pytest.raises(UnknownRepository):
+        services.locate(user=alice, repository="a\0b")
 
 
 def test_a_deleted_user_takes_all_along(api: Api, alice: Any) -> None:

@@ -1,0 +1,124 @@
+"""Which files of a folder are indexed: those that git sees, whether git is there to be asked or not."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rag import folders
+
+TREE = [
+    *("a/keep.py", "a/b.py", "a/c/d.py", "build/o.c", "src/build/o.c", "src/a.c", "logs/.gitkeep", "logs/x/.gitkeep"),
+    *("logs/x/y.log", "x/f.py", "x/y/g.py", "packages/app/a.js", "packages/app/node_modules/m/i.js"),
+    *("node_modules/i.js", "other/o.js", "bom.py", "second.py", "n1.py", "nb.py"),
+]
+CASES = {
+    "a folder that is wanted again": "build/\n!src/\n",
+    "packages and their modules": "node_modules/\n/*\n!/packages/\n",
+    "all of a folder but one": "a/**\n!a/keep.py\n",
+    "empty folders that are kept": "logs/**\n!logs/**/\n!logs/**/.gitkeep\n",
+    "folders within one": "/x/**/\n",
+    "all but a kind": "*\n!*/\n!*.c\n",
+    "a mark of the order of bytes": "\ufeffbom.py\nsecond.py\n",
+    "odd ends of lines": "src/\r\nx\u2028y\nn1.\x0cpy\nother/\r\n",
+    "classes": "n[[:digit:]].py\n",
+    "what nobody understands": "!\n\\\na\\\n[z-a].py\nother/\n",
+}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A work tree in which nothing is written down yet."""
+    root = tmp_path / "tree"
+    for name in TREE:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x = 1\n")
+    git(root, "init", "--quiet")
+    return root
+
+
+@pytest.fixture
+def without_git(monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.folders.shutil.which", lambda program: None)
+
+
+def git(root: Path, *words: str) -> str:
+    known = {"PATH": os.environ["PATH"], "HOME": str(root.parent)}
+    done = subprocess.run(["git", *words], cwd=root, env=known, capture_output=True, check=True)
+    return os.fsdecode(done.stdout)
+
+
+def listed(root: Path) -> set[str]:
+    return {name for name in git(root, "ls-files", "-co", "--exclude-standard", "-z").split("\0") if name}
+
+
+@pytest.mark.parametrize("rules", CASES.values(), ids=CASES.keys())
+def test_it_works(root: Path, without_git: None, rules: str) -> None:
+    (root / ".gitignore").write_bytes(rules.encode())
+    found = set(folders.walk(root))
+    assert found == listed(root)
+    assert 0 < len(found) <= len(TREE)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_folder_of_a_repository(root: Path, asked: bool, request: Any) -> None:
+    """What stands above it counts, and so does the repository's own list."""
+    if not asked:
+        request.getfixturevalue("without_git")
+    (root / ".gitignore").write_text("node_modules/\n/packages/app/b.js\n")
+    (root / ".git/info/exclude").write_text("*.secret\n")
+    (root / "packages/app/b.js").write_text("x")
+    (root / "packages/app/a.secret").write_text("x")
+    assert list(folders.walk(root / "packages")) == ["app/a.js"]
+
+
+def test_git_knows_what_was_added_in_spite_of_its_rules(root: Path) -> None:
+    (root / ".gitignore").write_text("src/\n")
+    git(root, "add", "--force", "src/a.c", "x/f.py")
+    (root / "x/f.py").unlink()
+    found = set(folders.walk(root))
+    assert "src/a.c" in found
+    assert not found & {"src/build/o.c", "x/f.py"}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_repository_in_a_repository(root: Path, asked: bool, request: Any) -> None:
+    """It has rules of its own, and its `.git` may be a file."""
+    if not asked:
+        request.getfixturevalue("without_git")
+    git(root / "other", "init", "--quiet", "--separate-git-dir", str(root.parent / "elsewhere"))
+    (root / "other/.gitignore").write_text("p.js\n")
+    (root / "other/p.js").write_text("x")
+    assert {name for name in folders.walk(root) if "other" in name} == {"other/.gitignore", "other/o.js"}
+
+
+def test_a_folder_that_has_become_a_link_leads_nowhere(root: Path) -> None:
+    git(root, "add", "x")
+    (root / "x/f.py").unlink()
+    (root / "x/y/g.py").unlink()
+    (root / "x/y").rmdir()
+    (root / "x").rmdir()
+    (root.parent / "f.py").write_text("secret = 1\n")
+    (root / "x").symlink_to(root.parent)
+    assert not any(name.startswith("x/") for name in folders.walk(root))
+
+
+def test_no_program_that_a_repository_names_is_run(root: Path) -> None:
+    hook = root.parent / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch {root.parent}/was-run\n")
+    hook.chmod(0o755)
+    git(root, "config", "core.fsmonitor", str(hook))
+    git(root, "config", "core.hooksPath", str(root.parent))
+    assert len(list(folders.walk(root))) == len(TREE)
+    assert not (root.parent / "was-run").exists()
+
+
+def test_what_is_no_file_has_no_rules(root: Path, monkeypatch: Any) -> None:
+    """A pipe would never be read to its end, by git neither."""
+    monkeypatch.setattr(folders, "LISTED_WITHIN_S", 0.5)
+    os.mkfifo(root / ".gitignore")
+    (root / "a/.gitignore").symlink_to("missing")
+    (root / "x/.gitignore").mkdir()
+    assert set(TREE) <= set(folders.walk(root))
