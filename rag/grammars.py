@@ -17,7 +17,7 @@ class Grammar:
     """Where a language's grammar lies, and what of it people ask for by name.
 
     Args:
-        module: the wheel's, and the function in it that gives the grammar; empty where the language is cut as text.
+        module: the wheel's, and the function in it that gives the grammar.
         suffixes: of file names, space-separated.
         definitions: nodes that are kept whole where they fit, space-separated.
         wrappers: nodes that belong to a definition inside, such as its decorators.
@@ -73,8 +73,7 @@ GRAMMARS = {
     "sql": Grammar("tree_sitter_sql", "sql", "create_table create_view create_function create_index", "statement"),
     "tsx": Grammar("tree_sitter_typescript", "tsx", _SCRIPT, _EXPORTS, "language_tsx"),
     "typescript": Grammar("tree_sitter_typescript", "ts mts cts", _SCRIPT, _EXPORTS, "language_typescript"),
-    # Its grammar ends the process at 500 lists within each other, and has no definitions that would be missed.
-    "yaml": Grammar("", "yaml yml"),
+    "yaml": Grammar("tree_sitter_yaml", "yaml yml"),
 }
 _BY_SUFFIX = {suffix: name for name, grammar in GRAMMARS.items() for suffix in grammar.suffixes.split()}
 
@@ -86,7 +85,7 @@ def of(path: str) -> str:
 
 def is_parsed(language: str) -> bool:
     """Whether files of a language are cut by its syntax, and not as text."""
-    return language in GRAMMARS and bool(GRAMMARS[language].module)
+    return language in GRAMMARS
 
 
 def pointer(language: str) -> object:

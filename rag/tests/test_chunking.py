@@ -129,12 +129,6 @@ def test_what_is_no_code_is_no_failure(content: str) -> None:
         assert piece.content in content
 
 
-def test_lists_within_lists_end_nobodys_process() -> None:
-    """The scanner of tree-sitter-yaml aborts at them."""
-    content = "- " * 600 + "a: 1\nb: words\n"
-    assert "".join("".join(piece.content.split()) for piece in cut(content, "a.yaml")).endswith("a:1b:words")
-
-
 def test_an_endless_word_is_cut_by_length() -> None:
     pieces = cut(f'blob = "{"A" * 50_000}"\n', window=100)
     assert max(len(piece.content) for piece in pieces) <= 1_600

@@ -156,6 +156,12 @@ def test_without_it_a_job_fails_and_no_file_is_cut_worse(
     assert not Chunk.objects.exists()
 
 
+def test_a_grammar_that_aborts(child: psutil.Process) -> None:
+    assert cutting.cut("yaml", WINDOW, BOMB) == as_text(BOMB)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert symbols("def next(): pass\n") == ["next"] and process().pid != child.pid
+
+
 def test_other_files_of_a_request_are_indexed(
     child: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
 ) -> None:
@@ -166,10 +172,11 @@ def test_other_files_of_a_request_are_indexed(
 
 
 def test_no_request_ends_a_web_process(api: Api, alice: Any) -> None:
-    """Asked twice: the first process must be there for the second."""
+    servers = {each.pid for each in psutil.Process().children()}
     for n in range(2):
         sent = post(api, alice, f"r{n}")
         assert (sent.status_code, sent.json()["data"]["indexed"]) == (200, 2)
+    assert servers == {each.pid for each in psutil.Process().children()}
     assert Chunk.objects.filter(file__path="x.yaml", content__contains="a").count() == 2
 
 
