@@ -111,7 +111,7 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
     values = {**asdict(outcome), "now": datetime.now(UTC), "id": run.pk}
     values["unfinished"] = [str(status) for status in outcome.unfinished]
     values["output"] = texts.storable(outcome.output)
-    values["duration_ms"] = min(outcome.duration_ms, LONGEST_MS)
+    values["duration_ms"] = min(max(0, outcome.duration_ms), LONGEST_MS)  # another node's clock may be behind
     with connection.cursor() as cursor:
         cursor.execute(FINISH, values)
         return cursor.fetchone()

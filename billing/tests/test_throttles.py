@@ -4,15 +4,11 @@ from typing import Any
 
 from accounts.models import AuditEvent
 from testing.client import PASSWORD, Api
-from testing.windows import roomy_address, seconds_left
-
-ROOM_S = 15
+from testing.windows import roomy_address, roomy_user
 
 
 def test_it_is_in_the_audit_trail_once(api: Api, make_user: Any) -> None:
-    user = make_user()
-    while seconds_left(str(user.pk), 60) < ROOM_S:
-        user = make_user()
+    user = roomy_user(make_user)
     statuses = [api.get("/auth/me", headers=api.as_(user)).status_code for _ in range(65)]
     assert statuses == [200] * 60 + [429] * 5
     (event,) = AuditEvent.objects.filter(subject_id=user.pk)

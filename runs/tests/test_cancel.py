@@ -5,7 +5,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from subprocess import Popen
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from django.db import transaction
 
 from billing.models import MonthlyUsage
 from lunaos.embedded.servers import until
+from runs import services
 from runs.models import Run, RunStep, RunText
 from testing.client import Api, Event, error, parse
 from testing.upstream import Answer, Upstream, delta, says
@@ -132,6 +133,18 @@ def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upst
     assert error(api.post(f"/runs/{run_id}/cancel")) == (401, "not_authenticated")
     assert Run.objects.get(pk=run_id).cancel_requested_at is None
     cancel(api, alice, run_id)
+
+
+def test_a_node_whose_clock_is_behind_the_one_that_began(alice: Any) -> None:
+    run = services.begin(
+        user=alice, chain="custom", steps=["code-review"], provider="deepseek", model="deepseek-chat", text="x",
+        request_id="r", status="queued",
+    ).run  # fmt: skip
+    Run.objects.filter(pk=run.pk).update(created_at=datetime.now(UTC) + timedelta(seconds=5))
+    run.refresh_from_db()
+    services.cancel(run)
+    run.refresh_from_db()
+    assert (run.status, run.duration_ms, run.charge) == ("cancelled", 0, "released")
 
 
 # -- A client that leaves ----------------------------------------------------------------------------------------------

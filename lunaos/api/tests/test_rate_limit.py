@@ -16,9 +16,7 @@ from django.core.cache import caches
 from lunaos import redis
 from testing.client import Api, error
 from testing.servers import daphne
-from testing.windows import roomy_address, seconds_left
-
-ROOM_S = 15
+from testing.windows import roomy_address, roomy_user
 
 
 @pytest.fixture
@@ -63,9 +61,7 @@ def storm(urls: list[str], headers: dict[str, str], address: str = "127.0.0.1") 
 
 
 def test_of_61_parallel_requests_one_is_refused(api: Api, second_server: str, make_user: Any) -> None:
-    user = make_user()
-    while seconds_left(str(user.pk), 60) < ROOM_S:
-        user = make_user()
+    user = roomy_user(make_user)
     urls = [f"{api.base_url}/auth/me", f"{second_server}/auth/me"]
     assert storm(urls, api.as_(user)) == {200: 60, 429: 1}
 
@@ -83,9 +79,7 @@ def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
 
 
 def test_the_refusal(api: Api, make_user: Any) -> None:
-    user = make_user()
-    while seconds_left(str(user.pk), 60) < ROOM_S:
-        user = make_user()
+    user = roomy_user(make_user)
     response = exhausted(api, user, 60)
 
     assert error(response) == (429, "rate_limited")
