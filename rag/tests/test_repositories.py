@@ -62,7 +62,7 @@ def test_an_unknown_one_names_those_there_are(api: Api, alice: Any) -> None:
     assert response.json()["available"] == ["mine"]
 
 
-@pytest.mark.parametrize("name", ["a%00b", "a%01b", "a/%2E%2E/b", "a//b", "%20"])
+@pytest.mark.parametrize("name", ["a%01b", "a/%2E%2E/b", "a//b", "%20"])
 def test_what_cannot_be_a_name_is_none(api: Api, alice: Any, name: str) -> None:
     index(api, alice, ("a.py", ADD), repository="mine")
     response = api.delete(f"/rag/repositories/{name}", headers=api.as_(alice))
