@@ -251,7 +251,7 @@ def test_keys_stay_secret(api: Api, alice: Any, upstream: Upstream, folder: Any)
     response = api.execute(alice)
     detail: httpx.Response = api.get(f"/runs/{response.headers['X-Run-Id']}", headers=api.as_(alice))
     for text in (response.text, str(response.headers), detail.text, (folder / "web.log").read_text()):
-        assert "planted" not in text
+        assert "sk-planted" not in text
 
 
 def test_a_refusal_by_tier_is_in_the_audit_trail(api: Api, alice: Any) -> None:
