@@ -252,10 +252,11 @@ def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at:
 
 
 def is_carried_out(schedule_id: str) -> bool:
-    """Whether all that a schedule plans has happened: its last phase has begun, and stays its own for a period."""
+    """Whether all that a schedule plans has happened: its last phase has begun, and nothing ends with it."""
     with _translated():
         schedule = _client().v1.subscription_schedules.retrieve(schedule_id)
-    return schedule.current_phase is not None and schedule.current_phase.start_date == schedule.phases[-1].start_date
+    begun = schedule.current_phase and schedule.current_phase.start_date
+    return begun == schedule.phases[-1].start_date and schedule.end_behavior == "release"
 
 
 def release_schedule(schedule_id: str) -> None:
