@@ -69,6 +69,7 @@ class Answer:
             OutputTooLong: a piece of it is longer than a run may be.
         """
         blocks = fallback.answer(self.targets, self.prompt, self.attempts, self.accept)
+        await asyncio.sleep(0)  # a cancellation that came first is raised here, before a provider is asked
         try:
             async with asyncio.timeout(None) as limit, aclosing(blocks):
                 async for block in blocks:
