@@ -172,6 +172,7 @@ def impatient_server(
     changes = {
         "LLM_FIRST_TOKEN_TIMEOUT_S": "0.6",
         "LLM_IDLE_TIMEOUT_S": "0.5",
+        "LLM_QUEUE_TIMEOUT_S": "1.5",
         "LLM_RUN_TIMEOUT_S": "2",
         "LLM_FALLBACK": "deepseek,openai",
         **provider_environment,

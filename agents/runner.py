@@ -126,8 +126,8 @@ class Answer:
 
     @property
     def asked(self) -> bool:
-        """Whether any provider has been sent the request."""
-        return any(attempt.sent for attempt in self.attempts)
+        """Whether any provider was sent the request and may have worked on it."""
+        return any(attempt.worked for attempt in self.attempts)
 
     @property
     def answering(self) -> Target:

@@ -87,19 +87,23 @@ class Attempt:
     sent: bool = False
     error: LunaError | None = None
 
+    @property
+    def worked(self) -> bool:
+        """Whether the provider may have worked on the request, and bill it: not where it refused at once."""
+        counts = self.reply.counts
+        return self.reply.delta or bool(counts.input or counts.output) or (self.sent and self.error is None)
+
     def usage(self, *, prompt_tokens: int, text: str = "") -> TokenUsage:
-        """Return what the attempt took: as reported, else estimated; nothing where the provider refused to work.
+        """Return what the attempt took: as reported, else estimated.
 
         Args:
             prompt_tokens: an estimate.
             text: the answer so far.
         """
-        reply = self.reply
-        worked = reply.delta or bool(reply.counts.input or reply.counts.output) or (self.sent and self.error is None)
-        if not worked:
+        if not self.worked:
             return TokenUsage()
-        output = tokens.estimate(text) + tokens.of_bytes(reply.thought_bytes)
-        return reply.counts.completed(input=prompt_tokens, output=output)
+        output = tokens.estimate(text) + tokens.of_bytes(self.reply.thought_bytes)
+        return self.reply.counts.completed(input=prompt_tokens, output=output)
 
     def as_json(self) -> dict[str, Any]:
         """Return the attempt as it is stored with a run that failed."""

@@ -49,7 +49,7 @@ def test_a_waiting_time_beyond_all_reason_is_not(api: Api, alice: Any, upstream:
     assert api.execute(alice).headers["Retry-After"] == "3600"
 
 
-ODD = ["null", '"5"', "-1", "5.5", "3000000000", "1" + "0" * 25]
+ODD = ["null", '"5.5"', "-1", "5.5", "3000000000", "1" + "0" * 25]
 
 
 @pytest.mark.parametrize("count", ODD)
@@ -75,7 +75,7 @@ def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) 
         [b"data: no json\n\n"],
         [b'data: {"error": {"message": "overloaded"}}\n\n'],
         [b'data: {"choices": 5}\n\n'],
-        [b'data: {"choices": [{"delta": {"content": [{"type": "text", "text": "x"}]}}]}\n\n'],
+        [b'data: {"choices": [{"delta": {"content": 5}}]}\n\n'],
         [b"data: []\n\n"],
         [b"<html>hello</html>"],
         [],
@@ -128,9 +128,22 @@ def test_no_first_token_in_time(impatient: Api, alice: Any, upstream: Upstream) 
     assert upstream.client_gone.wait(5)
 
 
-def test_comments_that_keep_a_connection_alive_are_no_token(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_provider_that_queues_is_not_waited_for_without_end(impatient: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(pieces=[b": keep-alive\n\n", 0.2] * 20))
-    assert error(impatient.execute(alice, provider="openai")) == (504, "provider_timeout")
+    response = impatient.execute(alice, provider="openai")
+    assert error(response) == (504, "provider_timeout")
+    assert upstream.client_gone.wait(5)
+
+
+def test_a_provider_that_queues_is_waited_for(impatient: Api, alice: Any, upstream: Upstream) -> None:
+    """For longer than LLM_FIRST_TOKEN_TIMEOUT_S, since comments come."""
+    waiting = [b": queued\n\n", 0.2] * 5
+    upstream.plays(Answer(pieces=[*waiting, delta("at last"), delta("", "stop"), DONE]))
+    response = impatient.execute(alice, provider="openai")
+    told = events(response)
+    assert [event.get("state") for event in told if event["type"] == "progress"] == ["queued"]
+    assert [event["type"] for event in told] == ["start", "progress", "chunk", "done"]
+    assert answer(response) == "at last"
 
 
 def test_a_stall_after_the_first_token(impatient: Api, alice: Any, upstream: Upstream) -> None:

@@ -216,7 +216,7 @@ def test_a_rejected_key_is_given_back_to_pro(api: Api, bob: Any, upstream: Upstr
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [(400, (502, "provider_error")), (402, (502, "provider_error")), (429, (503, "provider_unavailable"))],
+    [(400, (502, "provider_error")), (402, (400, "provider_quota_exhausted")), (429, (503, "provider_unavailable"))],
 )
 def test_other_faults_are_as_with_the_servers(
     api: Api, alice: Any, upstream: Upstream, status: int, expected: tuple[int, str]
