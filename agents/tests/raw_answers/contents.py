@@ -1,6 +1,7 @@
 """Raw answers whose content or reasoning deviates, or that have no content."""
 
 from agents.tests.raw_answers.chunks import (
+    CONTENT_FILTERED,
     COUNTED,
     DONE,
     EMPTY_ANSWER,
@@ -12,6 +13,7 @@ from agents.tests.raw_answers.chunks import (
     TEXT,
     USAGE,
     RawAnswer,
+    data,
     delta,
     ends,
     failing,
@@ -103,6 +105,19 @@ REASONING = [
 
 NO_CONTENT = [
     failing("stop_alone", STOP + USAGE + DONE, EMPTY_ANSWER, finish="stop", tokens=COUNTED),
+    failing(
+        "finish_reason_and_no_delta",
+        data({"choices": [{"index": 0, "finish_reason": "stop"}]}) + DONE,
+        EMPTY_ANSWER,
+        finish="stop",
+    ),
+    failing(
+        "filter_and_no_delta",  # Gemini
+        data({"choices": [{"index": 0, "finish_reason": "content_filter: PROHIBITED_CONTENT"}]}) + USAGE + DONE,
+        CONTENT_FILTERED,
+        finish="content_filter: PROHIBITED_CONTENT",
+        tokens=COUNTED,
+    ),
     failing("role_and_stop", delta(role="assistant", content="") + END, EMPTY_ANSWER, finish="stop", tokens=COUNTED),
     failing("role_and_done", delta(role="assistant") + DONE, EMPTY_ANSWER),
     failing("empty_strings", delta(content="") * 5 + END, EMPTY_ANSWER, finish="stop", tokens=COUNTED),

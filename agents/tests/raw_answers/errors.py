@@ -113,19 +113,19 @@ SPELLINGS: dict[str, tuple[bytes, bool, str]] = {
     "error_field": (LLAMA, False, PROVIDER_ERROR),
     "finish_reason_error": (delta(content="", finish="error"), False, PROVIDER_ERROR),
     "in_a_choice": (
-        data(chunk(choice({"content": ""}, error={"code": 502, "message": "gone"}))),
+        data(chunk(choice({"content": ""}, error={"code": 500, "message": "gone"}))),
         False,
         PROVIDER_ERROR,
     ),
     "in_a_choice_with_finish": (
-        data(chunk(choice({"content": ""}, "error", error={"code": 502}))),
+        data(chunk(choice({"content": ""}, "error", error={"code": 502, "message": "gone"}))),
         False,
-        PROVIDER_ERROR,
+        PROVIDER_UNAVAILABLE,
     ),
     "with_finish_reason_error": (
         data(chunk(choice({"content": ""}, "error"), error={"code": 502, "message": "gone"})),
         True,
-        PROVIDER_ERROR,
+        PROVIDER_UNAVAILABLE,
     ),
 }
 
@@ -166,6 +166,7 @@ PLACES = [
     failing("error_line_without_a_field", MORNING + BARE, text=TEXT, differs=ERROR_UNSEEN),
     failing("error_line_without_a_field_first", BARE, differs=ERROR_UNSEEN),
     failing("error_glued_to_a_torn_event", MORNING + says(" And")[:-30] + named({"error": BOOM}), text=TEXT),
+    failing("error_event_and_done_with_one_newline", named({"message": "boom"})[:-1] + DONE),
     failing("error_field_and_done_with_one_newline", LLAMA[:-1] + DONE, differs=ERROR_UNSEEN),
     failing("error_field_without_a_newline", LLAMA[:-2], differs=ERROR_UNSEEN),
     RawAnswer(

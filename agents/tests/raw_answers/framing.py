@@ -31,6 +31,7 @@ from agents.tests.raw_answers.chunks import (
 SINGLE_NEWLINES = "openai takes lines between which no blank line stands for one event; each whole object is one here"
 EMPTY_EVENT = "openai parses an event without data as JSON and fails; WHATWG HTML 9.2.6 dispatches no such event"
 BOM = b"\xef\xbb\xbf"
+HTML = b"<!doctype html>\n<html><body>Please log in: <a href='/'>here</a></body></html>\n"
 
 
 def between(piece: bytes) -> bytes:
@@ -131,6 +132,14 @@ PINGS = [
 ENDS = [
     RawAnswer("done_without_a_space", PLAIN.replace(DONE, b"data:[DONE]\n\n")),
     RawAnswer("done_with_spaces_behind", PLAIN.replace(DONE, b"data: [DONE]  \n\n")),
+    RawAnswer(
+        "done_with_spaces_before",
+        PLAIN.replace(DONE, b"data:   [DONE]\n\n"),
+        differs="openai looks for [DONE] behind one space at most; the answer was complete before",
+    ),
+    RawAnswer("done_in_small_letters", PLAIN.replace(DONE, b"data: [done]\n\n"), differs=ERROR_TOO_LATE),
+    RawAnswer("done_without_brackets", PLAIN.replace(DONE, b"data: DONE\n\n"), differs=ERROR_TOO_LATE),
+    RawAnswer("html_behind_the_finish_reason", MORNING + STOP + USAGE + HTML),
     RawAnswer("done_with_text_behind", PLAIN.replace(DONE, b"data: [DONE] bye\n\n")),
     RawAnswer("done_without_a_newline", PLAIN.removesuffix(b"\n\n")),
     RawAnswer("done_with_one_newline", PLAIN.removesuffix(b"\n")),
@@ -170,6 +179,7 @@ ENDS = [
     failing("no_end_at_all", MORNING, text=TEXT, differs=CUT_SHORT),
     failing("usage_and_no_end", MORNING + USAGE, text=TEXT, tokens=COUNTED, differs=CUT_SHORT),
     failing("cut_inside_the_text", MORNING + says(" And more")[:-40], text=TEXT, differs=CUT_SHORT),
+    failing("html_amid_the_text", MORNING + HTML, text=TEXT, differs=CUT_SHORT),
     failing("cut_inside_a_field_name", MORNING + b"dat", text=TEXT, differs=CUT_SHORT),
     failing("cut_before_done_is_whole", MORNING + b"data: [DO", text=TEXT, differs=CUT_SHORT),
     failing("role_and_no_end", delta(role="assistant", content=""), differs=CUT_SHORT),
@@ -217,11 +227,7 @@ NO_STREAMS = [
     failing("nothing", b"", differs=NO_STREAM),
     failing("newlines_alone", b"\n\r\n\n", differs=NO_STREAM),
     failing("comments_alone", b": PROCESSING\n\n" * 3, differs=NO_STREAM),
-    failing(
-        "html_page",
-        b"<!doctype html>\n<html><body>Please log in: <a href='/'>here</a></body></html>\n",
-        differs=NO_STREAM,
-    ),
+    failing("html_page", HTML, differs=NO_STREAM),
     failing("plain_text", b"upstream connect error or disconnect/reset before headers", differs=NO_STREAM),
     failing("text_without_framing", TEXT.encode(), differs=NO_STREAM),
     failing("anthropic_stream", named(ANTHROPIC), differs=NO_STREAM),
