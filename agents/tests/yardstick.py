@@ -65,10 +65,10 @@ def differences() -> list[tuple[RawAnswer, Outcome]]:
 
 
 def table_of_differences() -> str:
-    """Return the differences as a table in Markdown: name, our outcome, that of `openai`, reason."""
+    """Return the differences as a table in Markdown, by reason: name, our outcome, that of `openai`, reason."""
     rows = [
         f"| `{case.name}` | {_cell(case.outcome, case.text)} | {_cell(_word(theirs), theirs.text)} | {case.differs} |"
-        for case, theirs in differences()
+        for case, theirs in sorted(differences(), key=lambda difference: difference[0].differs)
     ]
     return "\n".join(["| case | ours | openai's | reason |", "|---|---|---|---|", *rows])
 

@@ -80,10 +80,10 @@ def failing(
     tokens: Tokens | None = None,
     refusal: str = "",
     thinking: bool = False,
-    differs: str = "",
+    differs: str | None = None,
 ) -> RawAnswer:
     """Return a case that ends with an error; unlike a success it has no text, finish reason or counts by default."""
-    reason = differs or (NO_TEXT if outcome in WITHOUT_TEXT else "")
+    reason = differs if differs is not None else NO_TEXT if outcome in WITHOUT_TEXT else ""
     return RawAnswer(name, body, text, outcome, finish, tokens, refusal, thinking, reason)
 
 

@@ -3,6 +3,7 @@
 import json
 
 from agents.tests.raw_answers.chunks import (
+    CONTENT_FILTERED,
     DONE,
     END,
     ERROR_UNSEEN,
@@ -74,6 +75,11 @@ SPELLINGS: dict[str, tuple[bytes, bool, str]] = {
         PROVIDER_UNAVAILABLE,
     ),
     "quota_code": (data({"error": {"message": "quota", "code": "insufficient_quota"}}), True, PROVIDER_UNAVAILABLE),
+    "policy": (
+        data({"error": {"code": "content_filter", "status": 400, "message": "filtered by our content policy"}}),
+        True,
+        CONTENT_FILTERED,
+    ),
     "object_error": (
         data({"object": "error", "message": "no", "type": "BadRequestError", "code": 400}),
         False,
