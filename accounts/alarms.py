@@ -11,6 +11,7 @@ from lunaos.redis import RedisError
 
 logger = structlog.get_logger("lunaos.alarm")
 QUIET_S = 600
+DAY_S = 24 * 3600
 
 
 def sound(kind: str, message: str, **facts: Any) -> None:
@@ -22,8 +23,34 @@ def sound(kind: str, message: str, **facts: Any) -> None:
         facts: what helps them, without secrets; logged.
     """
     logger.critical(message, alarm=kind, **facts)
+    if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", QUIET_S):
+        _mail(kind, message)
+
+
+def sound_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
+    """Tell the operators of one subject at most once a day, in the log and by mail; never fails.
+
+    Args:
+        subject: what the alarm is about, as a model's name.
+        kind, message, facts: as of `sound`.
+    """
+    if _is_first(f"alarm:{kind}:{subject}", DAY_S):
+        logger.critical(message, alarm=kind, **facts)
+        if settings.ALARM_EMAILS:
+            _mail(kind, message)
+
+
+def _is_first(key: str, within_s: int) -> bool:
+    """Return whether a key is new; True where Valkey is down, so that alarms are rather repeated than lost."""
     try:
-        if settings.ALARM_EMAILS and cache.add(f"alarm:{kind}", 1, QUIET_S):
-            outbox.send(tasks.send_alarm, kind, message)
+        return bool(cache.add(key, 1, within_s))
+    except (RedisError, OSError):
+        logger.warning("It is unknown whether this alarm was raised before", alarm=key, exc_info=True)
+        return True
+
+
+def _mail(kind: str, message: str) -> None:
+    try:
+        outbox.send(tasks.send_alarm, kind, message)
     except (RedisError, OSError):
         logger.warning("The alarm was not mailed", alarm=kind, exc_info=True)

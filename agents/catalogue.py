@@ -5,26 +5,29 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from agents.models import Agent, LanguageModel
-from agents.providers import prices
+from agents.providers import Provider, Target, prices
 from lunaos.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What is enabled: agents by slug in their order, models by provider, the default first; windows that staff set."""
+    """What is enabled: agents by slug in their order, models by provider, the default first; limits that staff set."""
 
     agents: dict[str, Agent]
     models: dict[str, list[str]]
     windows: dict[tuple[str, str], int | None]
+    output_limits: dict[tuple[str, str], int | None]
 
 
 def _read() -> Catalogue:
     models: dict[str, list[str]] = {name: [] for name in settings.LLM_PROVIDERS}
-    windows = {}
+    windows, output_limits = {}, {}
     for row in LanguageModel.objects.filter(enabled=True, provider__in=models):
         models[row.provider].append(row.name)
         windows[row.provider, row.name] = row.context_window
-    return Catalogue({agent.slug: agent for agent in Agent.objects.filter(enabled=True)}, models, windows)
+        output_limits[row.provider, row.name] = row.max_output_tokens
+    agents = {agent.slug: agent for agent in Agent.objects.filter(enabled=True)}
+    return Catalogue(agents, models, windows, output_limits)
 
 
 current = Snapshot(_read)  # what staff see in the admin
@@ -33,3 +36,8 @@ current = Snapshot(_read)  # what staff see in the admin
 def window(provider: str, model: str) -> int:
     """Tokens that a model's prompt and answer may have together."""
     return current().windows.get((provider, model)) or prices.context_window(provider, model)
+
+
+def target(provider: Provider, model: str) -> Target:
+    """Return a provider's model as it may be asked."""
+    return Target(provider, model, current().output_limits.get((provider.name, model)))

@@ -52,7 +52,7 @@ def _room(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> 
     """Tokens that are left beside context, agent's prompt and answer, in the smallest model's window."""
     return min(
         catalogue.window(target.provider.name, target.model)
-        - target.provider.longest_answer(expert.max_tokens)
+        - target.longest_answer(expert.max_tokens)
         - (len(expert.prompt.encode()) + len(context.encode())) // BYTES_A_TOKEN
         - OVERHEAD_TOKENS
         for expert in experts

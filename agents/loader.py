@@ -20,6 +20,8 @@ from agents.models import Agent, LanguageModel
 from billing import tiers
 
 FOLDER = Path(__file__).parent / "experts"
+# Of models that reason, whose reasoning counts as output; DeepSeek's own default is 32 768.
+MAX_OUTPUT_TOKENS = {"deepseek-reasoner": 32_768}
 ORDER = (
     *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
     *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),
@@ -111,7 +113,8 @@ def load(folder: Path | None = None) -> list[str]:
         has_default = LanguageModel.objects.filter(provider=provider, is_default=True).exists()
         for index, name in enumerate(config["models"]):
             is_default = index == 0 and not has_default
-            LanguageModel.objects.get_or_create(provider=provider, name=name, defaults={"is_default": is_default})
+            seed = {"is_default": is_default, "max_output_tokens": MAX_OUTPUT_TOKENS.get(name)}
+            LanguageModel.objects.get_or_create(provider=provider, name=name, defaults=seed)
     return lines
 
 

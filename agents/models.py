@@ -122,6 +122,13 @@ class LanguageModel(models.Model):
     context_window = models.PositiveIntegerField(
         null=True, blank=True, help_text="Tokens of prompt and answer together; empty takes the price table's figure."
     )
+    max_output_tokens = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=(MinValueValidator(1),),
+        help_text="The longest output in tokens, reasoning included, in place of the agent's limit. Set it for models "
+        "that reason: their reasoning counts as output and must leave room for the answer.",
+    )
 
     class Meta:
         ordering = ("provider", "-is_default", "name")

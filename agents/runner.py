@@ -1,26 +1,32 @@
 """Does one execution: asks the model, turns what comes into the contract's events, writes how it ended."""
 
+from __future__ import annotations
+
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
+from typing import Any
 
 from django.conf import settings
 
+from agents import alerts, verdict
 from agents.providers import LOCAL, Target, fallback, prices
-from agents.providers.errors import ProviderTimeout
+from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.openai_compatible import Prompt
+from agents.providers.prices import Cost
+from agents.providers.reply import Attempt, Block
 from lunaos import metrics
 from lunaos.errors import LunaError
-from runs import executors
+from runs import executors, tokens
 from runs.errors import RunInterrupted
 from runs.models import Run, Status
-from runs.outcomes import CANCELLED, Outcome, failure
+from runs.outcomes import CANCELLED, Failure, Outcome, failure
 from runs.recorder import Event, Overtaken, Recorder, Stop
+from runs.tokens import TokenUsage
 
-CHARACTERS_A_TOKEN = 4  # the rule of thumb for English and code, where the provider does not count
 LOCAL_NOTICE = (
     "Answered by the small embedded model, which reviews poorly. "
     "For a capable one set DEEPSEEK_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY on the server, "
@@ -35,42 +41,63 @@ class Answer:
     Args:
         targets: the provider and model asked for, then those to fall back on.
         started: when it was asked for, on the `time.perf_counter` clock.
-        told: what the stream says between its start and the answer.
+        opening: what the stream says between its start and the answer.
+        accept: judges what has come to an end; raises ProviderFailed for what is no answer.
+        attempts: the requests to providers so far; the last one is under way, or has answered.
+        named: the target that the client has been told of.
+        states: what the client has been told of the wait for the answer.
     """
 
     targets: list[Target]
     prompt: Prompt
     started: float
-    told: list[Event] = field(default_factory=list)
-    target: Target | None = None
+    opening: list[Event] = field(default_factory=list)
+    accept: fallback.Accept = verdict.require_text
+    attempts: list[Attempt] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    reported: tuple[int, int] | None = None
-    finish_reason: str | None = None
+    named: Target | None = None
+    states: set[str] = field(default_factory=set)
     first_token_ms: int | None = None
     came_at: float = 0.0
 
-    async def stream(self) -> AsyncGenerator[list[str], None]:
-        """Ask, and yield pieces of the answer as they come; the first time perhaps none, when it begins.
+    async def stream(self) -> AsyncGenerator[list[Event], None]:
+        """Ask, and yield `chunk` and `progress` events as they come.
 
         Raises:
-            ProviderFailed: no target answers, or the answer broke off.
-            ProviderTimeout: it took longer than LLM_RUN_TIMEOUT_S.
+            ProviderFailed: no target answers, the answer broke off or is none.
+            ProviderTimeout: it took longer than LLM_RUN_TIMEOUT_S from its first piece on.
+            OutputTooLong: a piece of it is longer than a run may be.
         """
+        blocks = fallback.answer(self.targets, self.prompt, self.attempts, self.accept)
         try:
-            async with (
-                asyncio.timeout(settings.LLM_RUN_TIMEOUT_S),
-                aclosing(fallback.answer(self.targets, self.prompt)) as blocks,
-            ):
-                async for target, block in blocks:
-                    begins, self.target = self.target is None, target
-                    self.reported = block.tokens or self.reported
-                    self.finish_reason = block.finish_reason or self.finish_reason
-                    if block.texts:
-                        self._take(block.texts)
-                    if begins or block.texts:
-                        yield block.texts
+            async with asyncio.timeout(None) as limit, aclosing(blocks):
+                async for block in blocks:
+                    if block.reply.delta and limit.when() is None:
+                        limit.reschedule(asyncio.get_running_loop().time() + settings.LLM_RUN_TIMEOUT_S)
+                    if events := self._events(block):
+                        yield events
         except TimeoutError as e:
             raise ProviderTimeout(f"The run took longer than {settings.LLM_RUN_TIMEOUT_S:g} seconds.") from e
+
+    def _events(self, block: Block) -> list[Event]:
+        events = self._progress(block)
+        if block.texts:
+            self._take(block.texts)
+        events += chunks(block.texts)
+        if events and self.named is not None and self.named is not self.answering:
+            events.insert(0, _progress_event("fallback", self.answering))
+        if events:
+            self.named = self.answering
+        return events
+
+    def _progress(self, block: Block) -> list[Event]:
+        """Return what the client has to know of its wait, each state once."""
+        if self.texts:
+            return []
+        found = [state for state, is_so in (("queued", block.queued), ("thinking", block.thinking)) if is_so]
+        news = [state for state in found if state not in self.states]
+        self.states.update(news)
+        return [_progress_event(state) for state in news]
 
     def _take(self, texts: list[str]) -> None:
         self.texts += texts
@@ -84,8 +111,9 @@ class Answer:
     def count(self, agent: str) -> None:
         """Tell the metrics what it took, once it has ended."""
         provider = self.answering.provider
-        cost_usd = Decimal(0) if provider.own_key else self.cost_usd
-        metrics.answered(provider=provider.name, agent=agent, tokens=self.tokens, cost_usd=cost_usd)
+        cost_usd = Decimal(0) if provider.own_key else self.cost.usd
+        tokens = (self.tokens.input, self.tokens.output)
+        metrics.answered(provider=provider.name, agent=agent, tokens=tokens, cost_usd=cost_usd)
 
     @property
     def elapsed_ms(self) -> int:
@@ -96,22 +124,46 @@ class Answer:
         return "".join(self.texts)
 
     @property
+    def asked(self) -> bool:
+        """Whether any provider has been sent the request."""
+        return any(attempt.sent for attempt in self.attempts)
+
+    @property
     def answering(self) -> Target:
-        """Who answers, or was asked."""
-        return self.target or self.targets[0]
+        """Return who answers, or was asked last."""
+        return self.attempts[-1].target if self.attempts else self.targets[0]
 
     @property
-    def tokens(self) -> tuple[int, int]:
-        """Input and output tokens: the provider's count, else an estimate; none where no provider answered."""
-        if self.reported or self.target is None:
-            return self.reported or (0, 0)
-        sent = sum(len(message["content"]) for message in self.prompt.messages)
-        return -(-sent // CHARACTERS_A_TOKEN), -(-len(self.output) // CHARACTERS_A_TOKEN)
+    def finish_reason(self) -> str | None:
+        return self.attempts[-1].reply.finish_reason if self.attempts else None
 
     @property
-    def cost_usd(self) -> Decimal:
-        tokens, target = self.tokens, self.answering
-        return prices.cost_usd(target.provider.name, target.model, input_tokens=tokens[0], output_tokens=tokens[1])
+    def last_failure(self) -> dict[str, Any] | None:
+        """Return the last attempt that failed, as it is stored; None where none did."""
+        failed = [attempt for attempt in self.attempts if attempt.error]
+        return failed[-1].as_json() if failed else None
+
+    @property
+    def tokens(self) -> TokenUsage:
+        """Return the tokens of all attempts, those included that were given up before their first text."""
+        return sum((usage for _, usage in self._usages()), TokenUsage())
+
+    @property
+    def cost(self) -> Cost:
+        """Return the price of all attempts."""
+        costs = (prices.cost(target.provider.name, target.model, usage) for target, usage in self._usages())
+        return sum(costs, Cost())
+
+    def _usages(self) -> Iterator[tuple[Target, TokenUsage]]:
+        prompt_tokens = sum(tokens.estimate(message["content"]) for message in self.prompt.messages)
+        for attempt in self.attempts:
+            text = self.output if attempt is self.attempts[-1] else ""  # only the last one has come to its first text
+            yield attempt.target, attempt.usage(prompt_tokens=prompt_tokens, text=text)
+
+
+def _progress_event(state: str, target: Target | None = None) -> Event:
+    who = {"provider": target.provider.name, "model": target.model} if target else {}
+    return {"type": "progress", "state": state, **who}
 
 
 def chunks(texts: list[str]) -> list[Event]:
@@ -133,10 +185,10 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
         Overtaken: somebody else has ended the run.
     """
     try:
-        async with aclosing(answer.stream()) as pieces:
-            async for texts in pieces:
-                opening = [] if recorder.lines else [_start(run, answer), *answer.told]
-                recorder.record(*opening, *chunks(texts))
+        async with aclosing(answer.stream()) as batches:
+            async for events in batches:
+                opening = [] if recorder.lines else [_start(run, answer), *answer.opening]
+                recorder.record(*opening, *events)
         await _finish(run, answer, recorder, Status.SUCCEEDED)
     except Overtaken:
         raise
@@ -148,7 +200,6 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
         else:
             raise
     except Exception as e:
-        answer.reported = None  # in case that the provider's count is what could not be written
         await _finish(run, answer, recorder, Status.FAILED, executors.as_error(e))
 
 
@@ -165,33 +216,43 @@ def _start(run: Run, answer: Answer) -> Event:
 
 
 async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error: LunaError | None = None) -> None:
-    tokens, target = answer.tokens, answer.answering
+    target, cost = answer.answering, answer.cost
     answer.count(run.agent)
     outcome = Outcome(
         status=status,
         provider=target.provider.name,
         model=target.model,
-        error_code=error.code if error else "",
+        failure=failure_of(error, answer),
         output=answer.output,
-        produced=recorder.produced,
-        input_tokens=tokens[0],
-        output_tokens=tokens[1],
-        cost_usd=answer.cost_usd,
-        duration_ms=answer.elapsed_ms,
+        shown=bool(answer.output.strip()),
+        counted=isinstance(error, ProviderFailed) and error.counted,
+        asked=answer.asked,
+        tokens=answer.tokens,
+        cost_usd=cost.usd,
+        cost_known=cost.known,
         first_token_ms=answer.first_token_ms,
     )
-    await executors.finish(run, recorder, outcome, _last(answer, outcome, error))
+    await executors.finish(run, recorder, outcome, _last(run, answer, outcome, error))
+    await alerts.check(answer)
 
 
-def _last(answer: Answer, outcome: Outcome, error: LunaError | None) -> Event:
+def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None:
+    """Return what is written down of a failure: the client's sentence, and the last attempt at a provider."""
+    if error is None:
+        return None
+    status = error.provider_status if isinstance(error, ProviderFailed) else None
+    return Failure(error.code, str(error), status, answer.last_failure if answer else None)
+
+
+def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> Event:
     if error:
         return failure(error)
     if outcome.status == Status.CANCELLED:
         return CANCELLED
     return {
         "type": "done",
-        "tokens": {"input": outcome.input_tokens, "output": outcome.output_tokens},
-        "cost": prices.dollars(outcome.cost_usd),
-        "duration": f"{outcome.duration_ms / 1000:.1f}s",
+        "tokens": outcome.tokens.as_json(),
+        **prices.told(answer.cost),
+        "duration": f"{outcome.duration_s(run):.1f}s",
         "finishReason": answer.finish_reason,
     }

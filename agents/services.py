@@ -1,5 +1,6 @@
 """The catalogue, and the start of an execution."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -72,12 +73,13 @@ def start_execution(
         model=asked.model,
         own_key=targets[0].provider.own_key,
         request_id=request_id,
+        age_s=time.perf_counter() - started,
     )
     if begun.replayed:
         return begun
     recorder = Recorder(begun.run.pk)
     told = [grounded.event] if grounded else []
-    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started, told=told)
+    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started, opening=told)
     executors.submit(recorder, partial(runner.execute, begun.run, answer))
     return replace(begun, recorder=recorder)
 
@@ -128,7 +130,7 @@ def target(provider: str | None, model: str | None, own: Keyring) -> Target:
     names = catalogue.current().models.get(chosen.name, [])
     if not names or (model and model not in names):
         raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
-    return Target(chosen, model or names[0])
+    return catalogue.target(chosen, model or names[0])
 
 
 def preferred(agent: Agent, own: Keyring) -> Target | None:
@@ -137,7 +139,7 @@ def preferred(agent: Agent, own: Keyring) -> Target | None:
     if model not in catalogue.current().models.get(name, ()):
         return None
     provider = providers.get(name)
-    return Target(provider, model) if provider.configured or name in own else None
+    return catalogue.target(provider, model) if provider.configured or name in own else None
 
 
 def _target_of_model(model: str, own: Keyring) -> Target:
@@ -146,7 +148,7 @@ def _target_of_model(model: str, own: Keyring) -> Target:
     if not serving:
         available = [name for names in models.values() for name in names]
         raise UnknownModel(f"No provider has a model {model!r}.", available=available)
-    return Target(providers.first_usable(serving, own), model)
+    return catalogue.target(providers.first_usable(serving, own), model)
 
 
 def reachable(asked: Target, own: Keyring) -> list[Target]:
@@ -194,7 +196,7 @@ def prompt(agent: Agent, context: str) -> Prompt:
 def _fallbacks(asked: Target) -> list[Target]:
     models = catalogue.current().models
     others = [name for name in settings.LLM_FALLBACK if name != asked.provider.name and models[name]]
-    return [Target(providers.get(name), models[name][0]) for name in others]
+    return [catalogue.target(providers.get(name), models[name][0]) for name in others]
 
 
 def _not_configured(provider: Provider) -> ProviderNotConfigured:

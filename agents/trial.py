@@ -14,11 +14,11 @@ from accounts.models import User
 from agents import catalogue, providers, services
 from agents.models import Agent
 from agents.providers import Target, prices
-from agents.runner import Answer, chunks
+from agents.runner import Answer
 from lunaos import database
 from runs import executors, outcomes
 
-MOST_TOKENS = 1024  # of an answer, whatever the agent may have
+MOST_TOKENS = 1024  # of an answer, whatever the agent may have; a model that reasons keeps its own limit
 RATE = "10/m"  # of one of the staff
 SAMPLE = '''def discount(price, percent):
     """Take so many percent off a price."""
@@ -52,7 +52,7 @@ def sample(category: str) -> str:
 def targets() -> dict[str, Target]:
     """Who can be asked, by `provider/model`: what is enabled, at the providers that the server has keys for."""
     return {
-        f"{provider.name}/{model}": Target(provider, model)
+        f"{provider.name}/{model}": catalogue.target(provider, model)
         for provider in providers.everyone()
         for model in catalogue.current().models[provider.name]
         if provider.configured
@@ -108,8 +108,8 @@ class Trial:
         outcome, began = "cancelled", False
         try:
             async with aclosing(self._answer.stream()) as pieces:
-                async for texts in pieces:
-                    self._tell(*([] if began else [self._start()]), *chunks(texts))
+                async for events in pieces:
+                    self._tell(*([] if began else [self._start()]), *events)
                     began = True
             outcome = "succeeded"
             self._tell(self._done())
@@ -130,11 +130,11 @@ class Trial:
         return {"type": "start", "agent": self._agent, "model": target.model, "provider": target.provider.name}
 
     def _done(self) -> dict[str, Any]:
-        answer, (sent, received) = self._answer, self._answer.tokens
+        answer = self._answer
         return {
             "type": "done",
-            "tokens": {"input": sent, "output": received},
-            "cost": prices.dollars(answer.cost_usd),
+            "tokens": answer.tokens.as_json(),
+            **prices.told(answer.cost),
             "duration": f"{answer.elapsed_ms / 1000:.1f}s",
             "finishReason": answer.finish_reason,
         }
@@ -148,7 +148,7 @@ class Trial:
             provider=target.provider.name,
             model=target.model,
             outcome=outcome,
-            input_tokens=answer.tokens[0],
-            output_tokens=answer.tokens[1],
-            cost_usd=answer.cost_usd,
+            input_tokens=answer.tokens.input,
+            output_tokens=answer.tokens.output,
+            cost_usd=answer.cost.usd,
         )

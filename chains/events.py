@@ -2,17 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
-from decimal import Decimal
 from itertools import takewhile
 
 import orjson
 
 from agents.providers import prices
+from agents.providers.prices import Cost
 from agents.runner import chunks
 from chains.context import Cut
 from runs.models import Run, RunStep
 from runs.recorder import Event
 from runs.texts import storable
+from runs.tokens import TokenUsage
 
 OPENING = ("chain_start", "rag")
 
@@ -63,11 +64,14 @@ def step_done(step: RunStep) -> Event:
 
 def chain_done(steps: list[RunStep]) -> Event:
     """`chain_done`, with the totals of all steps."""
+    tokens = sum((TokenUsage.of(step) for step in steps), TokenUsage())
+    cost = sum((Cost(step.cost_usd, step.cost_known) for step in steps), Cost())
     return {
         "type": "chain_done",
         "totalDuration": f"{sum(step.duration_ms for step in steps) / 1000:.1f}s",
-        "totalTokens": sum(step.input_tokens + step.output_tokens for step in steps),
-        "cost": prices.dollars(sum((step.cost_usd for step in steps), Decimal(0))),
+        "totalTokens": tokens.input + tokens.output,
+        "tokens": tokens.as_json(),
+        **prices.told(cost),
     }
 
 

@@ -6,23 +6,25 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
 
 from django.conf import settings
 
 import agents.services as agents
-from agents import catalogue
+from agents import alerts, catalogue
 from agents.models import Agent
 from agents.providers import Target
-from agents.providers.errors import ProviderTimeout
-from agents.runner import Answer, chunks, extras
+from agents.providers.errors import ProviderFailed, ProviderTimeout
+from agents.providers.prices import Cost
+from agents.runner import Answer, extras, failure_of
 from chains import context, events, queue
 from lunaos import database
+from lunaos.errors import LunaError
 from runs import executors, leases, log, outcomes, texts
 from runs.models import Run, RunStep, Status
 from runs.recorder import Event, Overtaken, Recorder, Stop
+from runs.tokens import TokenUsage
 
 Result = TypeVar("Result")
 
@@ -36,6 +38,7 @@ class Chain:
         kept: its events as they are stored.
         ended: steps that have ended, by position; those of an earlier execution included.
         first_token_ms: from the request to the first piece of any answer, None before it.
+        asked: whether any provider has been sent a request, in this execution or an earlier one.
         answer: what the step under way is being told, None between steps.
     """
 
@@ -45,6 +48,7 @@ class Chain:
     kept: str
     ended: dict[int, RunStep]
     first_token_ms: int | None
+    asked: bool = False
     answer: Answer | None = None
 
     @property
@@ -74,7 +78,7 @@ async def _execute(recorder: Recorder) -> None:
         if recorder.stop is None:
             recorder.record(*events.untold(chain.run, chain.succeeded, recorder.lines, chain.kept))
             await _steps(chain)
-            await _finish(chain, Status.SUCCEEDED, "", events.chain_done(chain.succeeded))
+            await _finish(chain, Status.SUCCEEDED, events.chain_done(chain.succeeded))
         else:  # that was asked for before there was anything to break off
             await _stopped(chain)
     except Overtaken:
@@ -83,9 +87,9 @@ async def _execute(recorder: Recorder) -> None:
         await _stopped(chain)
     except Exception as e:
         recorder.finishing = True
-        error = executors.as_error(e)
+        error, answer = executors.as_error(e), chain.answer
         await _save(chain, Status.FAILED, error.code)
-        await _finish(chain, Status.FAILED, error.code, outcomes.failure(error))
+        await _finish(chain, Status.FAILED, outcomes.failure(error), error, answer)
 
 
 async def _claim(recorder: Recorder) -> Chain | None:
@@ -98,7 +102,9 @@ async def _claim(recorder: Recorder) -> Chain | None:
     if run.cancel_requested_at and recorder.stop is None:
         recorder.stop = Stop.CANCELLED
     recorder.attempt = run.attempt
-    return Chain(run, recorder, text, kept, {step.position: step for step in steps}, run.first_token_ms)
+    ended = {step.position: step for step in steps}
+    asked = any(line.startswith(outcomes.STEP_START) for line in recorder.lines)
+    return Chain(run, recorder, text, kept, ended, run.first_token_ms, asked)
 
 
 def _load(run: Run) -> tuple[str, str, list[RunStep]]:
@@ -118,15 +124,16 @@ async def _steps(chain: Chain) -> None:
 async def _step(chain: Chain) -> None:
     position, recorder = chain.under_way, chain.recorder
     agent, targets, window = await _database(_equip, chain.run, position)
-    answer_tokens = targets[0].provider.longest_answer(agent.max_tokens)
+    answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
     room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
     text, cuts = context.compose(chain.text, _outputs(chain), room)
     chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter())
     recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
-    async with aclosing(chain.answer.stream()) as pieces:
-        async for pieces_of_text in pieces:
-            chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
-            recorder.record(*chunks(pieces_of_text))
+    async with aclosing(chain.answer.stream()) as batches:
+        async for batch in batches:
+            if chain.answer.texts:
+                chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
+            recorder.record(*batch)
     told = extras(chain.answer)
     await recorder.flush()  # a step that is written down is not told again
     await _save(chain, Status.SUCCEEDED)
@@ -148,10 +155,12 @@ async def _stopped(chain: Chain) -> None:
     if chain.recorder.stop is Stop.CANCELLED:
         if chain.answer:
             await _save(chain, Status.CANCELLED)
-        await _finish(chain, Status.CANCELLED, "", outcomes.CANCELLED)
+        await _finish(chain, Status.CANCELLED, outcomes.CANCELLED)
     elif chain.recorder.stop is Stop.LEAVING:
         await chain.recorder.flush()
-        if await _database(leases.hand_over, chain.run):
+        if chain.answer:  # what this attempt at the step has cost stays in the sum
+            await _save(chain, Status.INTERRUPTED)
+        if await _database(leases.hand_over, chain.run, chain.first_token_ms):
             with suppress(*queue.DOWN):  # `recovery` sends it again
                 await asyncio.to_thread(queue.enqueue, chain.run.pk)
     elif chain.recorder.stop is None:
@@ -168,7 +177,9 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
     if position > len(chain.run.steps):
         return
     if chain.answer:
+        chain.asked = chain.asked or chain.answer.asked
         chain.answer.count(chain.run.steps[position - 1])
+        await alerts.check(chain.answer)
     step = _row(chain, position)
     step.status, step.error_code = status, error_code
     if not await _database(texts.save_step, chain.run, step):
@@ -179,7 +190,8 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
 def _row(chain: Chain, position: int) -> RunStep:
     """A step's row; what an earlier execution of it has cost stays in the sum."""
     run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
-    tokens = answer.tokens if answer else (0, 0)
+    tokens = (answer.tokens if answer else TokenUsage()) + (TokenUsage.of(earlier) if earlier else TokenUsage())
+    cost = answer.cost if answer else Cost()
     return RunStep(
         run_id=run.pk,
         expires_at=run.expires_at,
@@ -187,22 +199,31 @@ def _row(chain: Chain, position: int) -> RunStep:
         agent=run.steps[position - 1],
         provider=answer.answering.provider.name if answer else run.provider,
         model=answer.answering.model if answer else run.model,
-        input_tokens=tokens[0] + (earlier.input_tokens if earlier else 0),
-        output_tokens=tokens[1] + (earlier.output_tokens if earlier else 0),
-        cost_usd=(answer.cost_usd if answer else Decimal(0)) + (earlier.cost_usd if earlier else 0),
+        **tokens.columns,
+        cost_usd=cost.usd + (earlier.cost_usd if earlier else 0),
+        cost_known=cost.known and (earlier is None or earlier.cost_known),
         duration_ms=(answer.elapsed_ms if answer else 0) + (earlier.duration_ms if earlier else 0),
         finished_at=datetime.now(UTC),
         output=answer.output if answer else "",
     )
 
 
-async def _finish(chain: Chain, status: Status, error_code: str, last: Event) -> None:
+async def _finish(
+    chain: Chain, status: Status, last: Event, error: LunaError | None = None, answer: Answer | None = None
+) -> None:
+    """End the chain.
+
+    Args:
+        error: why, where it failed; with the answer that the failed step had, if any.
+    """
     outcome = outcomes.Outcome(
         status=status,
         provider=chain.run.provider,
         model=chain.run.model,
-        error_code=error_code,
-        produced=chain.recorder.produced,
+        failure=failure_of(error, answer),
+        shown=texts.shows_text(chain.recorder.lines),
+        counted=isinstance(error, ProviderFailed) and error.counted,
+        asked=chain.asked,
         first_token_ms=chain.first_token_ms,
         **outcomes.totals([chain.ended[position] for position in sorted(chain.ended)]),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -148,7 +149,8 @@ def _preset(chain: str | None) -> ChainPreset:
 def _take_up(run: Run) -> quota.Usage:
     """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
     now = datetime.now(UTC)
-    fresh = {"error_code": "", "finished_at": None, "cancel_requested_at": None, "losses": 0, "own_key": run.own_key}
+    fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
+    fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
     if not failed.update(status=Status.QUEUED, heartbeat_at=Now(), **fresh):
         raise RunNotResumable()
@@ -187,7 +189,7 @@ def _give_up(run: Run, told: list[bytes]) -> None:
         Status.FAILED,
         run.provider,
         run.model,
-        error_code=error.code,
+        failure=outcomes.Failure(error.code, str(error)),
         events=texts.joined([*told, orjson.dumps(outcomes.failure(error))]),
         unfinished=(Status.QUEUED,),
         **outcomes.so_far(run, told),

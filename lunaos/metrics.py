@@ -58,6 +58,12 @@ PROVIDER_FAILURES = Counter(
     ("provider", "code"),
     registry=REGISTRY,
 )
+UNKNOWN_EVENTS = Counter(
+    "lunaos_provider_unknown_events_total",
+    "Events in providers' answers that hold nothing known: pings, filter results, and others.",
+    ("provider",),
+    registry=REGISTRY,
+)
 _TOKENS = Counter(
     "lunaos_tokens_total", "Tokens of answers that have ended.", ("provider", "agent", "kind"), registry=REGISTRY
 )

@@ -190,7 +190,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         cancelled = list(self.touchable(request, queryset.filter(status__in=UNFINISHED)))
         for run in cancelled:
-            services.cancel(run)
+            services.cancel(run, by_staff=True)
             self.log_change(request, run, "Cancelled.")
         self.message_user(request, f"{len(cancelled)} runs were told to end.", messages.SUCCESS)
 

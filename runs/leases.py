@@ -58,10 +58,17 @@ def claim(run_id: UUID) -> Run | None:
     return Run.objects.get(pk=run_id)
 
 
-def hand_over(run: Run) -> bool:
-    """Let another process claim a chain of this process; whether it still was this execution's to give."""
+def hand_over(run: Run, first_token_ms: int | None) -> bool:
+    """Let another process claim a chain of this process.
+
+    Args:
+        first_token_ms: from the run's creation to the first piece of any answer, None before it.
+
+    Returns:
+        Whether the chain still was this execution's to give.
+    """
     mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    return bool(mine.update(status=Status.QUEUED, heartbeat_at=Now()))
+    return bool(mine.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
 
 
 def put_back(run: Run) -> bool:

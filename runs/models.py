@@ -30,7 +30,30 @@ class Charge(models.TextChoices):
     EXEMPT = "exempt"  # on the free tier's own key: nothing was taken
 
 
-class Run(models.Model):
+class Figures(models.Model):
+    """What an execution took; a chain's step has the same columns as a run.
+
+    Every column has a default in the database, since processes of an older release insert without it.
+    """
+
+    input_tokens = models.PositiveIntegerField(default=0)
+    output_tokens = models.PositiveIntegerField(default=0, help_text="Reasoning included.")
+    reasoning_tokens = models.PositiveIntegerField(default=0, db_default=0)
+    cache_read_tokens = models.PositiveIntegerField(default=0, db_default=0, help_text="Of the input.")
+    cache_write_tokens = models.PositiveIntegerField(default=0, db_default=0, help_text="Of the input.")
+    tokens_estimated = models.BooleanField(
+        default=False, db_default=False, help_text="Not all of them were counted by the provider."
+    )
+    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
+    cost_known = models.BooleanField(
+        default=True, db_default=True, help_text="No: the price table does not have the model, so the cost is unknown."
+    )
+
+    class Meta:
+        abstract = True
+
+
+class Run(Figures):
     """One metered execution: who, what, how it went and what it cost."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -45,11 +68,11 @@ class Run(models.Model):
     )
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.RUNNING)
     error_code = models.CharField(max_length=64, blank=True)
-    input_tokens = models.PositiveIntegerField(default=0)
-    output_tokens = models.PositiveIntegerField(default=0)
-    cost_usd = models.DecimalField(max_digits=12, decimal_places=6, default=0)
-    duration_ms = models.PositiveIntegerField(null=True)
-    first_token_ms = models.PositiveIntegerField(null=True, help_text="From the request to the first piece of answer.")
+    provider_status = models.PositiveSmallIntegerField(
+        null=True, help_text="HTTP status of the provider's last answer, where the run failed with it."
+    )
+    duration_ms = models.PositiveIntegerField(null=True, help_text="From created to finished.")
+    first_token_ms = models.PositiveIntegerField(null=True, help_text="From created to the first piece of answer.")
     charge = models.CharField(max_length=16, choices=Charge.choices, default=Charge.RESERVED)
     charged_month = models.DateField(help_text="The month whose quota the execution was taken from.")
     request_id = models.CharField(max_length=128)
@@ -59,6 +82,9 @@ class Run(models.Model):
     attempt = models.PositiveIntegerField(default=1, help_text="Executions so far; the highest one counts.")
     losses = models.PositiveSmallIntegerField(default=0, help_text="Executors that died since it was begun or resumed.")
     cancel_requested_at = models.DateTimeField(null=True)
+    cancelled_by_staff = models.BooleanField(
+        default=False, db_default=False, help_text="Not by its owner, who pays only for what was shown then."
+    )
     expires_at = models.DateTimeField(help_text="When its texts are dropped; says in which partition they lie.")
 
     class Meta:
@@ -90,6 +116,10 @@ class RunText(models.Model):
     input = models.TextField()
     output = models.TextField(default="")
     events = models.TextField(default="", help_text="One JSON object a line; the line's number is the event's id.")
+    error = models.TextField(default="", db_default="", help_text="Why it failed, as the client was told.")
+    last_attempt = models.JSONField(
+        null=True, help_text="The last request that failed: provider, model, status, code, and its redacted text."
+    )
 
     class Meta:
         db_table = "runs_text"
@@ -98,7 +128,7 @@ class RunText(models.Model):
         return f"text of {self.run_id}"
 
 
-class RunStep(models.Model):
+class RunStep(Figures):
     """One step of a chain, written when it ends: what a later execution of the chain need not do again."""
 
     pk = models.CompositePrimaryKey("run_id", "expires_at", "position")
@@ -110,9 +140,6 @@ class RunStep(models.Model):
     error_code = models.CharField(max_length=64, default="")
     provider = models.CharField(max_length=32)
     model = models.CharField(max_length=64)
-    input_tokens = models.PositiveIntegerField()
-    output_tokens = models.PositiveIntegerField()
-    cost_usd = models.DecimalField(max_digits=12, decimal_places=6)
     duration_ms = models.PositiveIntegerField()
     finished_at = models.DateTimeField()
     output = models.TextField()

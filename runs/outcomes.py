@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,9 +19,11 @@ from lunaos.redis import RedisError
 from runs import leases, log, texts
 from runs.errors import RunInterrupted
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
-from runs.recorder import CHUNK, Event
+from runs.recorder import Event
+from runs.tokens import TokenUsage
 
 CANCELLED: Event = {"type": "cancelled"}
+STEP_START = b'{"type":"step_start"'  # recorded just before a provider is asked
 LONGEST_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
 logger = logging.getLogger(__name__)
 
@@ -28,13 +31,17 @@ logger = logging.getLogger(__name__)
 FINISH = """
     WITH run AS (
         UPDATE runs_run SET
-            status = %(status)s, provider = %(provider)s, model = %(model)s, error_code = %(error_code)s,
-            input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s, cost_usd = %(cost_usd)s,
-            duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s,
-            finished_at = %(now)s,
+            status = %(status)s, provider = %(provider)s, model = %(model)s,
+            error_code = %(error_code)s, provider_status = %(provider_status)s,
+            input_tokens = %(input_tokens)s, output_tokens = %(output_tokens)s,
+            reasoning_tokens = %(reasoning_tokens)s, cache_read_tokens = %(cache_read_tokens)s,
+            cache_write_tokens = %(cache_write_tokens)s, tokens_estimated = %(tokens_estimated)s,
+            cost_usd = %(cost_usd)s, cost_known = %(cost_known)s,
+            finished_at = %(finished_at)s, duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s,
             charge = CASE
                 WHEN charge = 'exempt' THEN 'exempt'
-                WHEN charge = 'reserved' AND NOT %(produced)s THEN 'released'
+                WHEN charge = 'reserved' AND NOT (%(billable)s OR (%(cancelled_when_asked)s AND NOT cancelled_by_staff))
+                    THEN 'released'
                 ELSE 'settled'
             END
         WHERE id = %(id)s AND status = ANY(%(unfinished)s) AND attempt = COALESCE(%(attempt)s, attempt)
@@ -42,21 +49,44 @@ FINISH = """
         RETURNING id, expires_at, charge, charged_month
     ),
     text AS (
-        UPDATE runs_text SET output = %(output)s, events = %(events)s FROM run
-        WHERE run_id = run.id AND runs_text.expires_at = run.expires_at
+        UPDATE runs_text
+        SET output = %(output)s, events = %(events)s, error = %(error)s, last_attempt = %(last_attempt)s::jsonb
+        FROM run WHERE run_id = run.id AND runs_text.expires_at = run.expires_at
     )
     SELECT charge, charged_month FROM run
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended.
+class Failure:
+    """Why a run failed.
 
     Args:
+        code: of the contract.
+        sentence: what the client was told.
+        provider_status: HTTP status of the provider's answer, None where it gave none.
+        last_attempt: the last request that failed: `provider`, `model`, `code`, `status`, and its redacted text `said`.
+    """
+
+    code: str
+    sentence: str
+    provider_status: int | None = None
+    last_attempt: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, and what decides whether its execution counts (CONTRACT, section 4).
+
+    Args:
+        failure: why, for a run that failed.
         output: what was produced; kept also when the run failed later on.
-        produced: whether any of the answer was told, which is what makes the execution count.
-        first_token_ms: from the request to the first piece of answer, None where none came.
+        shown: whether any text of the answer was shown; then the execution counts.
+        counted: whether the request itself caused the failure; then the execution counts without any text.
+        asked: whether a provider was sent the request; then the execution counts where its owner cancelled it.
+        cost_known: False where the price table lacks a model that was used.
+        ended_at: when the answer ended, however long it takes to write that down.
+        first_token_ms: from the run's creation to the first piece of answer, None where none came.
         events: all of the run's events, one JSON object a line, the last one included.
         attempt: the execution that ends it, refused where another has taken over; None for any.
         unfinished: the states it may be ended from.
@@ -66,18 +96,29 @@ class Outcome:
     status: Status
     provider: str
     model: str
-    error_code: str = ""
+    failure: Failure | None = None
     output: str = ""
-    produced: bool = False
-    input_tokens: int = 0
-    output_tokens: int = 0
+    shown: bool = False
+    counted: bool = False
+    asked: bool = False
+    tokens: TokenUsage = field(default_factory=TokenUsage)
     cost_usd: Decimal = Decimal(0)
-    duration_ms: int = 0
+    cost_known: bool = True
+    ended_at: datetime = field(default_factory=partial(datetime.now, UTC))
     first_token_ms: int | None = None
     events: str = ""
     attempt: int | None = None
     unfinished: tuple[Status, ...] = UNFINISHED
     silent_s: float | None = None
+
+    @property
+    def billable(self) -> bool:
+        """Whether the execution counts, whoever ended it."""
+        return self.shown or self.counted
+
+    def duration_s(self, run: Run) -> float:
+        """Return the seconds from the run's creation to its end."""
+        return max(0.0, (self.ended_at - run.created_at).total_seconds())
 
 
 def failure(error: LunaError) -> Event:
@@ -92,7 +133,7 @@ def finish(run: Run, outcome: Outcome) -> bool:
     Returns:
         False where somebody else had finished it: the first one counts, and the quota changes once.
     """
-    written = _write(run, outcome) if outcome.produced else _write_and_release(run, outcome)
+    written = _write(run, outcome) if outcome.billable else _write_and_release(run, outcome)
     if written:
         metrics.RUNS.labels("chain" if run.chain else "agent", str(outcome.status)).inc()
     return written is not None
@@ -100,7 +141,7 @@ def finish(run: Run, outcome: Outcome) -> bool:
 
 @transaction.atomic
 def _write_and_release(run: Run, outcome: Outcome) -> tuple[str, date] | None:
-    """Where something was produced there is nothing to give back, and `_write` is one statement."""
+    """Where the execution counts there is nothing to give back, and `_write` is one statement."""
     written = _write(run, outcome)
     if written and written[0] == Charge.RELEASED:
         quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
@@ -108,13 +149,42 @@ def _write_and_release(run: Run, outcome: Outcome) -> tuple[str, date] | None:
 
 
 def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
-    values = {**asdict(outcome), "now": datetime.now(UTC), "id": run.pk}
-    values["unfinished"] = [str(status) for status in outcome.unfinished]
-    values["output"] = texts.storable(outcome.output)
-    values["duration_ms"] = min(max(0, outcome.duration_ms), LONGEST_MS)  # another node's clock may be behind
+    failed = outcome.failure or Failure("", "")
+    values = {
+        **{name: getattr(outcome, name) for name in ("status", "provider", "model", "events", "attempt", "silent_s")},
+        **outcome.tokens.columns,
+        **_times(run, outcome),
+        "cost_usd": outcome.cost_usd,
+        "cost_known": outcome.cost_known,
+        "id": run.pk,
+        "billable": outcome.billable,
+        "cancelled_when_asked": outcome.asked and outcome.status == Status.CANCELLED,
+        "error_code": failed.code,
+        "error": texts.storable(failed.sentence),
+        "provider_status": failed.provider_status,
+        "last_attempt": _as_jsonb(failed.last_attempt),
+        "output": texts.storable(outcome.output),
+        "unfinished": [str(status) for status in outcome.unfinished],
+    }
     with connection.cursor() as cursor:
         cursor.execute(FINISH, values)
         return cursor.fetchone()
+
+
+def _times(run: Run, outcome: Outcome) -> dict[str, Any]:
+    """Return the columns of the run's times, which agree with each other also where nodes' clocks do not."""
+    duration_ms = min(round(outcome.duration_s(run) * 1000), LONGEST_MS)
+    first_ms = outcome.first_token_ms
+    return {
+        "finished_at": max(run.created_at, outcome.ended_at),
+        "duration_ms": duration_ms,
+        "first_token_ms": None if first_ms is None else min(first_ms, duration_ms),
+    }
+
+
+def _as_jsonb(found: dict[str, Any] | None) -> str | None:
+    """Without NUL, which PostgreSQL's jsonb cannot hold."""
+    return orjson.dumps(found).decode().replace("\\u0000", "") if found else None
 
 
 def end(
@@ -143,7 +213,7 @@ def end(
         status,
         run.provider,
         run.model,
-        error_code=error.code if error else "",
+        failure=Failure(error.code, str(error)) if error else None,
         events=texts.joined([*lines, last]),
         attempt=run.attempt,
         unfinished=tuple(unfinished),
@@ -158,32 +228,31 @@ def end(
 
 
 def so_far(run: Run, lines: list[bytes]) -> dict[str, Any]:
-    """What a run has produced and cost, seen from outside: members of `Outcome`.
+    """Return what a run has produced and cost, seen from outside: members of `Outcome`.
 
     Args:
         lines: its events; those of a chain count beside its steps.
     """
     steps = texts.steps_of(run) if run.chain else []
-    age_ms = round((datetime.now(UTC) - run.created_at).total_seconds() * 1000)
     return {
-        "produced": any(step.output for step in steps) or any(line.startswith(CHUNK) for line in lines),
+        "shown": any(step.output.strip() for step in steps) or texts.shows_text(lines),
+        "asked": any(line.startswith(STEP_START) for line in lines),
         "first_token_ms": run.first_token_ms,
-        **(totals(steps) if steps else {"output": texts.chunks(lines), "duration_ms": age_ms}),
+        **(totals(steps) if steps else {"output": texts.chunks(lines)}),
     }
 
 
 def totals(steps: Sequence[RunStep]) -> dict[str, Any]:
-    """What a chain's steps have produced and cost together: members of `Outcome`.
+    """Return what a chain's steps have produced and cost together: members of `Outcome`.
 
     Args:
         steps: those that have ended, in order.
     """
     return {
         "output": steps[-1].output if steps else "",
-        "input_tokens": sum(step.input_tokens for step in steps),
-        "output_tokens": sum(step.output_tokens for step in steps),
+        "tokens": sum((TokenUsage.of(step) for step in steps), TokenUsage()),
         "cost_usd": sum((step.cost_usd for step in steps), Decimal(0)),
-        "duration_ms": sum(step.duration_ms for step in steps),
+        "cost_known": all(step.cost_known for step in steps),
     }
 
 

@@ -87,11 +87,6 @@ class Recorder:
         self.show()
         writer.add(self)
 
-    @property
-    def produced(self) -> bool:
-        """Whether any of an answer has been recorded."""
-        return any(line.startswith(CHUNK) for line in self.lines)
-
     def close(self) -> None:
         """Nothing more will come from here."""
         self.closed = True

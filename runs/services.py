@@ -10,6 +10,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.db import connection, transaction
+from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from accounts import idempotency
@@ -80,6 +81,7 @@ def begin(
     text: str,
     once: idempotency.Once | None = None,
     opening: Callable[[Run], Sequence[Event]] = lambda run: (),
+    age_s: float = 0.0,
     **fields: Any,
 ) -> Begun:
     """Reserve an execution, unless the run is exempt, and write the run, in one statement.
@@ -88,6 +90,7 @@ def begin(
         text: what goes in.
         once: the request's idempotency key, where it has one.
         opening: what its stream says before anybody executes it, kept for the case that the log is lost.
+        age_s: seconds since the request came in, which is when the run counts as created.
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
@@ -99,7 +102,7 @@ def begin(
     run = Run(
         user=user,
         charged_month=allowance["month"],
-        created_at=now,
+        created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
         expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
         **fields,
@@ -155,17 +158,23 @@ def get(*, user: User, run_id: UUID) -> Run:
     return run
 
 
-def cancel(run: Run) -> Run:
+def cancel(run: Run, *, by_staff: bool = False) -> Run:
     """Ask for a run's end; one that has ended stays as it is.
 
     A chain that waits for a worker ends here and now. Whoever executes a run hears of it within milliseconds, or by its
     next heartbeat where Valkey is down.
 
+    Args:
+        by_staff: whether it is not the owner who asks; the execution counts only for what was shown then.
+
     Returns:
         The run as it is afterwards.
     """
     unfinished = Run.objects.filter(pk=run.pk, status__in=UNFINISHED)
-    if unfinished.update(cancel_requested_at=Coalesce("cancel_requested_at", Now())):
+    if unfinished.update(
+        cancelled_by_staff=Case(When(cancel_requested_at=None, then=Value(by_staff)), default=F("cancelled_by_staff")),
+        cancel_requested_at=Coalesce("cancel_requested_at", Now()),
+    ):
         run.refresh_from_db()
         with suppress(redis.RedisError, OSError):  # the mark is there for whoever executes it next
             redis.client().publish(CANCEL_CHANNEL, str(run.pk))

@@ -13,7 +13,7 @@ from runs import executors, log, texts
 from runs.errors import EventsExpired
 from runs.log import Entry
 from runs.models import UNFINISHED, Run
-from runs.recorder import Recorder
+from runs.recorder import CHUNK, Recorder
 
 LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
 PATIENCE_S = 10.0  # with a log and a database that are both out of reach
@@ -138,5 +138,5 @@ def _stored(run: Run) -> tuple[str, str | None]:
 
 
 def opens(line: bytes) -> bool:
-    """Whether an event is of the provider's making, which is what a stream's opening waits for."""
-    return not line.startswith((b'{"type":"chain_start"', b'{"type":"rag"', b'{"type":"step_start"'))
+    """Return whether an event opens a stream: text, or an end. Until then a failure keeps its HTTP status."""
+    return line.startswith((CHUNK, *LAST))

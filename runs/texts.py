@@ -50,3 +50,8 @@ def joined(lines: Iterable[bytes]) -> str:
 def chunks(lines: Iterable[bytes]) -> str:
     """The answer that events carry."""
     return "".join(orjson.loads(line)["content"] for line in lines if line.startswith(CHUNK))
+
+
+def shows_text(lines: Iterable[bytes]) -> bool:
+    """Return whether events carry any text of an answer; white space alone is none."""
+    return any(orjson.loads(line)["content"].strip() for line in lines if line.startswith(CHUNK))

@@ -44,17 +44,27 @@ class Provider:
         """Whether users may bring a key; not to the operator's own server, whose work nobody else pays for."""
         return bool(self.base_url) and self.name != LOCAL
 
-    def longest_answer(self, wanted: int) -> int:
-        """Tokens that an answer may have, of those an agent wants."""
-        return min(wanted, self.max_tokens or wanted)
-
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A provider and one of its models."""
+    """A provider and one of its models.
+
+    Args:
+        max_output_tokens: of one answer, the model's reasoning included; None leaves it to the agent.
+    """
 
     provider: Provider
     model: str
+    max_output_tokens: int | None = None
+
+    def longest_answer(self, agents_limit: int) -> int:
+        """Return the tokens that an answer may have: the model's limit, else the agent's, and not above the provider's.
+
+        Args:
+            agents_limit: of the agent, for models that do not reason.
+        """
+        wanted = self.max_output_tokens or agents_limit
+        return min(wanted, self.provider.max_tokens or wanted)
 
 
 def get(name: str) -> Provider:

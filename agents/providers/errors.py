@@ -1,4 +1,7 @@
-"""What can go wrong with a provider, in the contract's words; a provider's own text is never passed on."""
+"""What can go wrong with a provider, in the contract's words.
+
+A provider's own text reaches a client only for a run on the user's own key, and redacted (`redaction`).
+"""
 
 from types import MappingProxyType
 from typing import Any
@@ -39,23 +42,35 @@ class ProviderKeyUnreadable(LunaError):
 
 
 class ProviderFailed(LunaError):
-    """The provider refused, or answered with something that is no answer.
+    """The provider refused, or its answer is no answer.
 
     Args:
-        retryable: the same request may succeed a moment later.
-        elsewhere: another provider may answer it; False where the request itself was refused.
+        retryable: the same request to the same provider may succeed a moment later.
+        elsewhere: another provider may answer the request; False where the request itself was refused.
+        provider_status: the HTTP status of the provider's answer, None where there was none.
+        said: the provider's own words, redacted; for staff, and for the user whose own key was used.
     """
 
     code, status, message = ("provider_error", 502, "The model provider answered with an error.")
     retryable, elsewhere = False, True
+    stated_wait_s: float | None = None  # the wait that the provider asks for, where it does
+    counted = False  # whether the run counts although it showed no text, because the request caused the outcome
 
     def __init__(
-        self, message: str | None = None, /, *, retryable: bool | None = None, elsewhere: bool = True, **kwargs: Any
+        self,
+        message: str | None = None,
+        /,
+        *,
+        retryable: bool | None = None,
+        elsewhere: bool | None = None,
+        provider_status: int | None = None,
+        said: str = "",
+        **kwargs: Any,
     ) -> None:
         super().__init__(message, **kwargs)
-        self.elsewhere = elsewhere
-        if retryable is not None:
-            self.retryable = retryable
+        self.retryable = type(self).retryable if retryable is None else retryable
+        self.elsewhere = type(self).elsewhere if elsewhere is None else elsewhere
+        self.provider_status, self.said = provider_status, said
 
 
 class ProviderUnavailable(ProviderFailed):
@@ -68,7 +83,7 @@ class ProviderTimeout(ProviderFailed):
 
 
 class ProviderKeyRejected(ProviderFailed):
-    """The provider does not take the user's own key; nobody else is asked, since nobody else's key was to pay."""
+    """The provider refuses the user's own key; no other key may pay for the user's run, so nothing else is asked."""
 
     code, status, message = (
         "provider_key_rejected",
@@ -76,3 +91,52 @@ class ProviderKeyRejected(ProviderFailed):
         "The provider refuses your own key. Send another one, or remove it.",
     )
     elsewhere = False
+
+
+class ProviderQuotaExhausted(ProviderFailed):
+    """The account behind the user's own key has no credit or quota left."""
+
+    code, status, message = (
+        "provider_quota_exhausted",
+        400,
+        "Your account at the provider has no credit or quota left. Add credit there, or use another provider.",
+    )
+    elsewhere = False
+
+
+class EmptyAnswer(ProviderFailed):
+    code, status, message = (
+        "empty_answer",
+        502,
+        "The model ended its answer without any text. Try again, or choose another model.",
+    )
+
+
+class CausedByRequest(ProviderFailed):
+    """The provider worked on the request and ended without text because of what was asked: the run counts."""
+
+    elsewhere, counted = False, True
+
+
+class OutputLimitReached(CausedByRequest):
+    code, status, message = (
+        "output_limit_reached",
+        422,
+        "The model used up its output limit before it wrote any text. Shorten the context, or choose another model.",
+    )
+
+
+class ContentFiltered(CausedByRequest):
+    code, status, message = (
+        "content_filtered",
+        422,
+        "The provider's content filter stopped the answer. Change the context, or choose another provider.",
+    )
+
+
+class ProviderRefused(CausedByRequest):
+    code, status, message = (
+        "provider_refused",
+        422,
+        "The model refused to answer. Change the context, or choose another model.",
+    )

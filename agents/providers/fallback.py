@@ -1,75 +1,102 @@
-"""Trying again, and trying elsewhere: both before the first byte of the answer only."""
+"""Trying again, and trying elsewhere: both before the first text of the answer only."""
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from django.conf import settings
 
-from agents.providers import Target
+from agents.providers import Provider, Target
 from agents.providers.errors import ProviderFailed
-from agents.providers.openai_compatible import Block, Prompt, stream
+from agents.providers.openai_compatible import Prompt, stream
+from agents.providers.reply import Attempt, Block, Reply
 from lunaos import metrics, tracing
+from runs.errors import OutputTooLong
 
 FIRST_PAUSE_S = 0.2
+MAX_PAUSE_S = 1.0  # a provider that asks for a longer wait is not asked a second time: its client decides
+MAX_QUEUE_WITH_FALLBACK_S = 60.0
 _jitter = random.SystemRandom()
 
+Accept = Callable[[Reply, Provider], None]
 
-async def answer(targets: list[Target], prompt: Prompt) -> AsyncGenerator[tuple[Target, Block], None]:
+
+async def answer(
+    targets: list[Target], prompt: Prompt, attempts: list[Attempt], accept: Accept
+) -> AsyncGenerator[Block, None]:
     """Stream from the first target that answers.
 
     Args:
         targets: the one asked for, then those to fall back on; at least one.
+        attempts: each request is appended here; the last one is under way, or has answered.
+        accept: raises ProviderFailed for what came to an end and is no answer.
 
     Raises:
-        ProviderFailed: the last error before the first byte, or whatever broke the answer off after it.
+        ProviderFailed: the last error before the first text, or whatever broke the answer off after it.
+        OutputTooLong: a line is longer than a run may be.
     """
     for index, target in enumerate(targets):
+        is_last = index + 1 == len(targets)
+        queue_s = _queue_s(is_last=is_last)
         try:
-            async with aclosing(_persistently(target, prompt)) as blocks:
+            async with aclosing(_persistently(target, prompt, attempts, accept, queue_s)) as blocks:
                 async for block in blocks:
-                    yield target, block
+                    yield block
             return
         except NothingCame as e:
-            if index + 1 == len(targets) or not e.error.elsewhere:
+            if is_last or not e.error.elsewhere:
                 raise e.error from e
 
 
 class NothingCame(Exception):
-    """All attempts failed before the first byte."""
+    """All attempts at one target failed before the first text."""
 
     def __init__(self, error: ProviderFailed) -> None:
         super().__init__(str(error))
         self.error = error
 
 
-async def _persistently(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
-    for attempt in range(settings.LLM_RETRIES + 1):
-        came = False
+def _queue_s(*, is_last: bool) -> float:
+    """Return for how long a provider may queue a request; not so long where another one can be asked."""
+    longest = settings.LLM_QUEUE_TIMEOUT_S
+    return longest if is_last else min(longest, MAX_QUEUE_WITH_FALLBACK_S)
+
+
+async def _persistently(
+    target: Target, prompt: Prompt, attempts: list[Attempt], accept: Accept, queue_s: float
+) -> AsyncGenerator[Block, None]:
+    for count in range(settings.LLM_RETRIES + 1):
+        attempt = Attempt(target)
+        attempts.append(attempt)
         try:
-            async with aclosing(_traced(target, prompt)) as blocks:
+            async with aclosing(_traced(attempt, prompt, queue_s)) as blocks:
                 async for block in blocks:
-                    came = True
                     yield block
+            accept(attempt.reply, target.provider)
             return
+        except OutputTooLong as e:
+            attempt.error = e
+            raise
         except ProviderFailed as e:
+            attempt.error = e
             metrics.PROVIDER_FAILURES.labels(target.provider.name, e.code).inc()
-            if came:
+            if attempt.reply.text:
                 raise
-            if not e.retryable or attempt == settings.LLM_RETRIES:
+            pause_s = max(FIRST_PAUSE_S * 2**count * _jitter.uniform(0.5, 1.5), e.stated_wait_s or 0)
+            if not e.retryable or count == settings.LLM_RETRIES or pause_s > MAX_PAUSE_S:
                 raise NothingCame(e) from e
-            await asyncio.sleep(FIRST_PAUSE_S * 2**attempt * _jitter.uniform(0.5, 1.5))
+            await asyncio.sleep(pause_s)
 
 
-async def _traced(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
-    """Each request to a provider is a span of its own, with what was counted and nothing that was said."""
+async def _traced(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
+    """Have each request to a provider be a span of its own, with what was counted and nothing that was said."""
+    target, counts = attempt.target, attempt.reply.counts
     asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
     asked["gen_ai.request.model"] = target.model
     with tracing.span(f"chat {target.model}", asked, kind="client", current=False) as note:
-        async with aclosing(stream(target, prompt)) as blocks:
+        async with aclosing(stream(attempt, prompt, queue_s=queue_s)) as blocks:
             async for block in blocks:
-                if block.tokens:
-                    counts = zip(("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens"), block.tokens, strict=True)
-                    note(dict(counts))
                 yield block
+        if counts.input and counts.output:
+            note({"gen_ai.usage.input_tokens": counts.input, "gen_ai.usage.output_tokens": counts.output})

@@ -7,35 +7,39 @@ factor of two over the client's typed stream.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import httpx2
-import orjson
 from django.conf import settings
 
-from agents.providers import Provider, Target
-from agents.providers.errors import ProviderFailed, ProviderKeyRejected, ProviderTimeout, ProviderUnavailable
-from lunaos import deferred
+from agents.providers import Target, dialects, failures
+from agents.providers.decoding import Decoder
+from agents.providers.errors import ProviderFailed, ProviderTimeout
+from agents.providers.patience import Patience
+from agents.providers.reply import Attempt, Block
+from lunaos import deferred, loop
 
 if TYPE_CHECKING:
     import aiohttp
     import openai
+    from openai._vendor.httpx_aiohttp import transport
 else:
     aiohttp, openai = deferred.Module("aiohttp"), deferred.Module("openai")
+    transport = deferred.Module("openai._vendor.httpx_aiohttp.transport")
 
 NO_KEY = "none"  # for servers that ask for none; the client wants one
-DEFAULT_RETRY_S, LONGEST_RETRY_S = 5, 3_600
-MOST_TOKENS = 100_000_000  # of one answer: who counts more has miscounted
-OVERLOADED = {429, 502, 503, 504, 529}
-REFUSED = {400, 404, 413, 422}
-KEY_REFUSED = {401, 403}
+MAX_CONNECTIONS = 1_000  # to one provider, as `openai` has it
+DRAIN_S = 1.0  # for the end of a response whose answer has ended, so that its connection can be used again
 
 # By base URL, so that there are as many as providers, however many keys users bring: a key travels with its request.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, openai.AsyncOpenAI]] = WeakKeyDictionary()
+_attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,83 +56,130 @@ class Prompt:
     max_tokens: int
 
 
-@dataclass(slots=True)
-class Block:
-    """What one read of the response brought.
+async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGenerator[Block, None]:
+    """Ask, and yield what comes as it comes; `attempt` holds the facts.
 
     Args:
-        texts: pieces of the answer, in order.
-        tokens: input and output tokens, where the provider reported them.
-        finish_reason: why the model stopped, where it did.
-        alive: whether anything of the answer came, were it only reasoning.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    tokens: tuple[int, int] | None = None
-    finish_reason: str | None = None
-    alive: bool = False
-
-
-async def stream(target: Target, prompt: Prompt) -> AsyncGenerator[Block, None]:
-    """Ask, and yield what comes as it comes.
+        queue_s: for how long at most a provider is waited for that queues the request.
 
     Raises:
         ProviderUnavailable: it cannot be reached, or says it is overloaded.
-        ProviderTimeout: no token, or no further token, within the settings' limits.
-        ProviderKeyRejected: it refuses the user's own key.
-        ProviderFailed: it refuses otherwise, or the answer is cut off or no event stream.
+        ProviderTimeout: no sign of life, or no further one, within the settings' limits.
+        ProviderKeyRejected, ProviderQuotaExhausted: the user's own key, or the account behind it, is refused.
+        ProviderFailed: it refuses otherwise, or the answer is cut off or none.
+        OutputTooLong: a line is longer than a run may be.
     """
-    name, clock = target.provider.name, asyncio.get_running_loop().time
-    deadline = clock() + settings.LLM_FIRST_TOKEN_TIMEOUT_S
-    decoder = Decoder(name)
+    provider, patience = attempt.target.provider, Patience(queue_s)
     try:
-        async with asyncio.timeout_at(deadline):
-            response = await _request(target, prompt)
+        async with asyncio.timeout_at(patience.deadline):
+            response = await _request(attempt, prompt)
+        decoder = Decoder(provider, attempt.reply)
+        pieces = response.aiter_bytes()
         try:
-            blocks = response.aiter_bytes()
-            while True:
-                async with asyncio.timeout_at(deadline):
-                    raw = await anext(blocks, None)
-                if raw is None:
-                    break
-                block = decoder.feed(raw)
-                if block.alive:  # comments that only keep the connection open are no progress
-                    deadline = clock() + settings.LLM_IDLE_TIMEOUT_S
-                    yield block
+            async for block in _blocks(pieces, decoder, patience):
+                yield block
+        finally:
+            await _end(response, pieces, attempt)
+    except TimeoutError as e:
+        raise ProviderTimeout(f"{provider.name} did not answer in time.") from e
+    except openai.APIStatusError as e:
+        raise _refusal(attempt.target, e) from e
+    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
+        raise _broken(attempt, e) from e
+    if decoder.error:
+        raise decoder.error
+    if not attempt.reply.complete:
+        raise ProviderFailed(f"{provider.name} broke its answer off.", retryable=True)
+
+
+async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Patience) -> AsyncGenerator[Block, None]:
+    """Yield what comes until the answer ends; an answer that has said that it ends cannot fail any more."""
+    failure: Exception | None = None
+    while not decoder.error and not decoder.reply.nothing_to_follow:
+        try:
+            async with asyncio.timeout_at(patience.deadline):
+                raw = await anext(pieces, None)
+        except (TimeoutError, httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
+            failure = e
+            break
+        if raw is None:
+            break
+        block = decoder.feed(raw)
+        patience.renew(block)
+        yield block
+    if not decoder.error:
+        yield decoder.close()
+    if failure and not decoder.reply.complete:
+        raise failure
+
+
+async def _end(response: httpx2.Response, pieces: AsyncIterator[bytes], attempt: Attempt) -> None:
+    """Close the response; behind `[DONE]` its end is read first, aside, and the connection can be used again."""
+    if attempt.reply.nothing_to_follow:
+        loop.keep_running(_drain(response, pieces))
+    else:
+        await response.aclose()
+
+
+async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
+    with suppress(TimeoutError, httpx2.HTTPError, aiohttp.ClientError, OSError):
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in pieces:
+                    pass
         finally:
             await response.aclose()
-    except TimeoutError as e:
-        raise ProviderTimeout(f"{name} did not answer in time.") from e
-    except (openai.OpenAIError, httpx2.HTTPError, aiohttp.ClientError, OSError) as e:
-        raise _translate(target.provider, e) from e
-    if not decoder.finished:
-        raise ProviderFailed(f"{name} broke its answer off.", retryable=True)
 
 
-async def _request(target: Target, prompt: Prompt) -> httpx2.Response:
-    """Send by the client's own `post`: its `create` takes half a millisecond to check what is typed here already."""
+# -- The request -------------------------------------------------------------------------------------------------------
+
+
+async def _request(attempt: Attempt, prompt: Prompt) -> httpx2.Response:
+    """Ask, and ask again without a parameter that the model turns out not to support."""
+    base_url, model = attempt.target.provider.base_url, attempt.target.model
+    while True:
+        try:
+            return await _post(attempt, _body(attempt.target, prompt))
+        except openai.APIStatusError as e:
+            said = failures.read(e.body, e.status_code)
+            if said.reason is not failures.Reason.PARAMETER or not dialects.learn(base_url, model, said.parameter):
+                raise
+
+
+def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
+    without = dialects.unsupported(target.provider.base_url, target.model)
     body = {
         "model": target.model,
         "messages": prompt.messages,
         "temperature": prompt.temperature,
-        "max_tokens": target.provider.longest_answer(prompt.max_tokens),
+        dialects.limit_name(without): target.longest_answer(prompt.max_tokens),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    key = {"Authorization": f"Bearer {target.provider.api_key or NO_KEY}"}
-    stream = await _client(target.provider.base_url).post(
-        "/chat/completions",
-        cast_to=object,
-        body=body,
-        options={"headers": key},
-        stream=True,
-        stream_cls=openai.AsyncStream[object],
-    )
+    return {name: value for name, value in body.items() if name not in without}
+
+
+async def _post(attempt: Attempt, body: dict[str, Any]) -> httpx2.Response:
+    """Send by the client's own `post`: its `create` takes half a millisecond to check what is typed here already."""
+    provider = attempt.target.provider
+    token = _attempt.set(attempt)
+    try:
+        stream = await _client(provider.base_url).post(
+            "/chat/completions",
+            cast_to=object,
+            body=body,
+            options={"headers": {"Authorization": f"Bearer {provider.api_key or NO_KEY}"}},
+            stream=True,
+            stream_cls=openai.AsyncStream[object],
+        )
+    finally:
+        _attempt.reset(token)
+    attempt.sent = True
     return stream.response
 
 
 def _client(base_url: str) -> openai.AsyncOpenAI:
-    """One client, and so one connection pool, a base URL and event loop.
+    """Return one client, and so one connection pool, a base URL and event loop.
 
     It follows nobody to another host, and carries nothing from one user's request to another's.
     """
@@ -139,6 +190,7 @@ def _client(base_url: str) -> openai.AsyncOpenAI:
             api_key=NO_KEY,
             max_retries=0,
             http_client=openai.DefaultAioHttpClient(
+                transport=transport.AiohttpTransport(client=_session),  # its own, with a session of ours
                 timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S),
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
@@ -149,78 +201,30 @@ def _client(base_url: str) -> openai.AsyncOpenAI:
     return clients[base_url]
 
 
-def _translate(provider: Provider, error: Exception) -> ProviderFailed:
-    name = provider.name
-    if isinstance(error, openai.APIStatusError):
-        if provider.own_key and error.status_code in KEY_REFUSED:
-            return ProviderKeyRejected(f"{name} refuses your own key. Send another one, or remove it.")
-        return _of_status(name, error.status_code, error.response.headers.get("retry-after", ""))
-    if isinstance(error, openai.APITimeoutError | httpx2.ConnectTimeout):
-        return ProviderUnavailable(f"{name} cannot be reached.", retry_after=DEFAULT_RETRY_S)
-    if isinstance(error, openai.APIConnectionError | httpx2.ConnectError):
-        return ProviderUnavailable(f"{name} cannot be reached.", retry_after=DEFAULT_RETRY_S)
-    return ProviderFailed(f"{name} broke its answer off.", retryable=True)
+def _session() -> aiohttp.ClientSession:
+    """Return a session that notes in `Attempt.sent` when a request has left."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_note_sent)
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())
+    return aiohttp.ClientSession(connector=connector, trace_configs=[trace])
 
 
-def _of_status(name: str, status: int, retry_after: str) -> ProviderFailed:
-    if status in OVERLOADED:
-        wait_s = min(int(retry_after[:6]), LONGEST_RETRY_S) if retry_after.isdecimal() else DEFAULT_RETRY_S
-        return ProviderUnavailable(f"{name} is overloaded.", retry_after=wait_s)
-    if status in REFUSED:
-        reason = "the context may be too long for the model"
-        return ProviderFailed(f"{name} refused the request with status {status}; {reason}.", elsewhere=False)
-    return ProviderFailed(f"{name} answered with status {status}.", retryable=status >= 500)
+async def _note_sent(*_: object) -> None:
+    if attempt := _attempt.get():
+        attempt.sent = True
 
 
-class Decoder:
-    """Turns raw blocks into `Block`s; a character or a line split between two reads waits for its rest."""
-
-    def __init__(self, provider: str) -> None:
-        self._provider = provider
-        self._rest = b""
-        self.finished = False
-
-    def feed(self, raw: bytes) -> Block:
-        """Decode all whole lines.
-
-        Raises:
-            ProviderFailed: the provider reported an error inside the stream, or sent no JSON.
-        """
-        *lines, self._rest = (self._rest + raw).split(b"\n")
-        block = Block()
-        for line in lines:
-            if line.startswith(b"data:"):
-                self._read(line[5:].strip(), block)
-        return block
-
-    def _read(self, data: bytes, block: Block) -> None:
-        if data == b"[DONE]":
-            self.finished = True
-            return
-        try:
-            chunk = orjson.loads(data)
-            if error := chunk.get("error"):
-                raise ProviderFailed(f"{self._provider} reported an error in its answer.", retryable=bool(error))
-            block.alive = True
-            for choice in chunk.get("choices") or ():
-                if text := (choice.get("delta") or {}).get("content"):
-                    block.texts.append(_text(text))
-                if reason := choice.get("finish_reason"):
-                    block.finish_reason, self.finished = reason, True
-            block.tokens = _counted(chunk.get("usage") or {}) or block.tokens
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError) as e:
-            raise ProviderFailed(f"{self._provider} sent something that is no chat completion.") from e
+# -- Failures ----------------------------------------------------------------------------------------------------------
 
 
-def _text(content: object) -> str:
-    if not isinstance(content, str):
-        raise TypeError("content is no text")
-    return content
+def _refusal(target: Target, error: openai.APIStatusError) -> ProviderFailed:
+    said = failures.read(error.body, error.status_code)
+    return failures.translate(target.provider, said, error.response.headers, model=target.model)
 
 
-def _counted(usage: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Input and output tokens as the provider counts them; None where it sends something else, null among it."""
-    given, made = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if isinstance(given, int) and isinstance(made, int) and min(given, made) >= 0 and max(given, made) <= MOST_TOKENS:
-        return given, made
-    return None
+def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
+    """Translate what happened to the connection: before an answer began, or in the middle of one."""
+    unreachable = (openai.APIConnectionError, httpx2.ConnectError, httpx2.ConnectTimeout)
+    if isinstance(error, unreachable) and not attempt.reply.objects:
+        return failures.unreachable(attempt.target.provider)
+    return ProviderFailed(f"{attempt.target.provider.name} broke its answer off.", retryable=True)

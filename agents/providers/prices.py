@@ -1,10 +1,14 @@
 """What a run costs and a model holds, by the table inside the genai-prices package."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from agents.providers import LOCAL
 from lunaos import deferred
+from runs.tokens import TokenUsage
 
 if TYPE_CHECKING:
     import genai_prices
@@ -16,15 +20,35 @@ LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no
 UNKNOWN_WINDOW = 32_768  # what a model of today holds at least
 
 
-def cost_usd(provider: str, model: str, *, input_tokens: int, output_tokens: int) -> Decimal:
-    """The price of a run; zero for the embedded model and for one the table does not know."""
-    if provider == LOCAL:
-        return Decimal(0)
-    usage = genai_prices.Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """A price in US dollars.
+
+    Args:
+        known: False where the table does not have the model, so that `usd` is too low.
+    """
+
+    usd: Decimal = Decimal(0)
+    known: bool = True
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.usd + other.usd, self.known and other.known)
+
+
+def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
+    """Return the price of an answer; the embedded model costs nothing, and neither does what took no tokens."""
+    if provider == LOCAL or not (tokens.input or tokens.output):
+        return Cost()
+    counted = genai_prices.Usage(
+        input_tokens=tokens.input,
+        output_tokens=tokens.output,
+        cache_read_tokens=tokens.cache_read,
+        cache_write_tokens=tokens.cache_write,
+    )
     try:
-        return genai_prices.calc_price(usage, model_ref=model, provider_id=provider).total_price
+        return Cost(genai_prices.calc_price(counted, model_ref=model, provider_id=provider).total_price)
     except LookupError:
-        return Decimal(0)
+        return Cost(known=False)
 
 
 def context_window(provider: str, model: str) -> int:
@@ -36,6 +60,11 @@ def context_window(provider: str, model: str) -> int:
     except LookupError:
         return UNKNOWN_WINDOW
     return found.context_window or UNKNOWN_WINDOW
+
+
+def told(cost: Cost) -> dict[str, str | bool]:
+    """Return the members of an event that say what something cost."""
+    return {"cost": dollars(cost.usd), **({} if cost.known else {"costKnown": False})}
 
 
 def dollars(amount: Decimal) -> str:

@@ -5,6 +5,8 @@ from decimal import Decimal
 import pytest
 
 from agents.providers import prices
+from agents.providers.prices import Cost
+from runs.tokens import TokenUsage
 
 
 @pytest.mark.parametrize(
@@ -18,18 +20,30 @@ from agents.providers import prices
     ],
 )
 def test_every_model_of_the_contract_has_a_price(provider: str, model: str) -> None:
-    assert prices.cost_usd(provider, model, input_tokens=1000, output_tokens=1000) > 0
+    cost = prices.cost(provider, model, TokenUsage(1000, 1000))
+    assert cost.known and cost.usd > 0
 
 
 def test_a_known_price() -> None:
     """GPT-4o: $2.50 a million tokens in, $10 out (OpenAI's price list)."""
-    cost = prices.cost_usd("openai", "gpt-4o", input_tokens=1_000_000, output_tokens=100_000)
-    assert cost == Decimal("3.5")
+    assert prices.cost("openai", "gpt-4o", TokenUsage(1_000_000, 100_000)) == Cost(Decimal("3.5"))
 
 
-def test_the_local_and_unknown_models_cost_nothing() -> None:
-    assert prices.cost_usd("local", "smollm2-135m-instruct", input_tokens=10**6, output_tokens=10**6) == 0
-    assert prices.cost_usd("openai", "gpt-of-2099", input_tokens=10**6, output_tokens=10**6) == 0
+def test_cached_input_is_cheaper() -> None:
+    """GPT-4o: $1.25 a million cached tokens (OpenAI's price list)."""
+    cost = prices.cost("openai", "gpt-4o", TokenUsage(1_000_000, cache_read=990_000))
+    assert cost == Cost(Decimal("1.2625"))
+
+
+def test_the_local_model_costs_nothing() -> None:
+    assert prices.cost("local", "smollm2-135m-instruct", TokenUsage(10**6, 10**6)) == Cost()
+
+
+def test_the_cost_of_a_model_without_a_price_is_not_known() -> None:
+    cost = prices.cost("openai", "gpt-of-2099", TokenUsage(10**6, 10**6))
+    assert cost == Cost(known=False)
+    assert prices.told(cost) == {"cost": "$0.0000", "costKnown": False}
+    assert prices.told(Cost()) == {"cost": "$0.0000"}
 
 
 @pytest.mark.parametrize(

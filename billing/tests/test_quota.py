@@ -14,6 +14,7 @@ from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from runs import outcomes
 from runs.models import Run, RunText, Status
+from runs.outcomes import Failure
 from testing.client import Api, error, events
 from testing.mailbox import Mailbox, text
 from testing.upstream import Answer, Upstream, delta
@@ -54,7 +55,7 @@ def test_of_200_parallel_starts_with_10_left_10_start(alice: Any) -> None:
 
 def test_a_run_that_produced_something_stays_counted(alice: Any) -> None:
     run = begin(alice).run
-    assert outcomes.finish(run, outcomes.Outcome(Status.FAILED, "deepseek", "m", output="half", produced=True))
+    assert outcomes.finish(run, outcomes.Outcome(Status.FAILED, "deepseek", "m", output="half", shown=True))
     run.refresh_from_db()
     assert (run.charge, used(alice)) == ("settled", 1)
 
@@ -62,7 +63,7 @@ def test_a_run_that_produced_something_stays_counted(alice: Any) -> None:
 def test_a_run_without_output_is_given_back_once(alice: Any) -> None:
     run = begin(alice).run
     begin(alice)
-    outcome = outcomes.Outcome(Status.FAILED, "deepseek", "m", error_code="provider_error")
+    outcome = outcomes.Outcome(Status.FAILED, "deepseek", "m", Failure("provider_error", "It failed."))
 
     assert outcomes.finish(run, outcome)
     assert not outcomes.finish(run, outcome)

@@ -120,7 +120,7 @@ def test_a_lease_is_one_executors(alice: Any) -> None:
     assert again and again.attempt == 2
     assert leases.beat({run.pk: 1}) == {} and leases.beat({run.pk: 2}) == {run.pk: False}
     assert texts.save_step(claimed, step(run, output="late")) is False
-    assert leases.hand_over(claimed) is False and leases.hand_over(again) is True
+    assert leases.hand_over(claimed, None) is False and leases.hand_over(again, None) is True
     late = outcomes.Outcome(Status.SUCCEEDED, "p", "m", attempt=1)
     assert outcomes.finish(claimed, late) is False
 
@@ -133,10 +133,12 @@ def test_a_step_that_is_done_again_replaces_what_it_left(alice: Any) -> None:
     assert (kept.status, kept.output) == ("succeeded", "bc")
 
 
-@pytest.mark.parametrize("produced", [True, False])
-def test_a_duration_beyond_the_column_is_cut(alice: Any, produced: bool) -> None:
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_duration_beyond_the_column_is_cut(alice: Any, shown: bool) -> None:
     run = begin(alice)
-    outcome = outcomes.Outcome(Status.FAILED, "p", "m", duration_ms=2**40, produced=produced)
+    outcome = outcomes.Outcome(
+        Status.FAILED, "p", "m", ended_at=run.created_at + timedelta(milliseconds=2**40), shown=shown
+    )
     assert outcomes.finish(run, outcome)
     assert Run.objects.get(pk=run.pk).duration_ms == 2**31 - 1
 

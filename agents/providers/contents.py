@@ -1,0 +1,85 @@
+"""Text in the forms in which providers send it: strings, lists of parts, and characters torn apart between deltas."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+MAX_NESTED_PARTS = 3
+THINKING = ("reasoning_content", "reasoning", "thinking")  # DeepSeek's, OpenRouter's, and others'
+THOUGHT_TYPES = ("thinking", "reasoning", "redacted_thinking")  # of parts; Mistral's among them
+
+
+def parse(data: bytes) -> Any:
+    """Parse JSON, also with what strict parsers refuse: NaN, lone surrogates, raw control characters, invalid UTF-8.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(data.decode(errors="replace"), strict=False)
+    except RecursionError as e:
+        raise ValueError("nested too deeply") from e
+
+
+def text_of(content: object) -> str:
+    """Return the text of a `content`: a string, an object with a `text`, or a list of such parts; of others none."""
+    return _joined(content, thinking=False, depth=0)
+
+
+def thought_of(delta: Mapping[str, Any]) -> str:
+    """Return the piece of the model's reasoning that a delta holds."""
+    named = next((text for name in THINKING if (text := text_of(delta.get(name)))), "")
+    return named or _joined(delta.get("content"), thinking=True, depth=0)
+
+
+def _joined(content: object, *, thinking: bool, depth: int) -> str:
+    """Join the parts that are reasoning, or those that are not."""
+    if isinstance(content, str):
+        return "" if thinking else content
+    if isinstance(content, list) and depth < MAX_NESTED_PARTS:
+        return "".join(_joined(part, thinking=thinking, depth=depth + 1) for part in content)
+    if not isinstance(content, Mapping):
+        return ""
+    if content.get("type") in THOUGHT_TYPES:
+        return text_of(content.get("thinking") or content.get("text")) if thinking else ""
+    return "" if thinking else _joined(content.get("text"), thinking=False, depth=depth + 1)
+
+
+class Surrogates:
+    """Joins the two halves of a character outside the BMP where deltas have torn them apart; a lone one is U+FFFD."""
+
+    def __init__(self) -> None:
+        self._high = ""
+
+    def joined(self, text: str) -> str:
+        """Return the text with all that can be joined; a high surrogate at its end waits for the next text."""
+        if not self._high and (text.isascii() or _is_whole(text)):
+            return text
+        text = self._high + text
+        self._high = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        return _without_lone(text.removesuffix(self._high) if self._high else text)
+
+    def close(self) -> str:
+        """Return what waits in vain."""
+        rest, self._high = self._high, ""
+        return _without_lone(rest)
+
+
+def _is_whole(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _without_lone(text: str) -> str:
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

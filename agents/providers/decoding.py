@@ -1,0 +1,207 @@
+"""Decodes a streamed chat completion, in all forms in which servers that speak OpenAI's protocol send one.
+
+One odd value costs that value and not the answer. Where `openai`'s own client reads an answer, this decoder does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+
+from agents.providers import Provider, failures, sse, usage
+from agents.providers.contents import Surrogates, parse, text_of, thought_of
+from agents.providers.errors import ProviderFailed
+from agents.providers.reply import Block, Reply
+from lunaos import metrics
+from lunaos.errors import LunaError
+from runs.errors import OutputTooLong
+
+BEFORE_CONTENT = sse.BOM + b" \t\r\n"
+DONE = b"[DONE]"
+NO_REASON = ("", "null", "none")
+# Finish reasons that say that the provider broke the answer off: `insufficient_system_resource` is DeepSeek's,
+# `network_error` Zhipu's, `abort` that of vLLM and SGLang.
+BROKEN_OFF = frozenset(
+    ("error", "abort", "aborted", "network_error", "server_error", "engine_error", "insufficient_system_resource")
+)
+TOOLS = ("tool_calls", "function_call")
+FIRST = (0, "0", None)  # of the choices: one is asked for
+
+
+class Decoder:
+    """Turns what is read into `Block`s; a line or a character that two reads have torn apart waits for its rest.
+
+    Args:
+        provider: who answers, for the sentences of errors.
+        reply: where to note the facts of the answer; a new one where None.
+    """
+
+    def __init__(self, provider: Provider, reply: Reply | None = None) -> None:
+        self.reply = reply or Reply()
+        self.error: LunaError | None = None  # what ended the answer; the text before it is in the blocks
+        self._provider = provider
+        self._max_bytes = settings.EVENT_LOG_MAX_BYTES
+        self._events: sse.EventParser | None = None  # None until it is known that the answer is a stream
+        self._body = bytearray()  # what came before that is known, or a JSON object in the place of a stream
+        self._text_from_deltas = False
+        self._surrogates = Surrogates()
+
+    def feed(self, raw: bytes) -> Block:
+        """Decode what these bytes complete; never raises."""
+        block = Block(self.reply)
+        if self._events is None:
+            self._body += raw
+            start = bytes(self._body.lstrip(BEFORE_CONTENT)[:1])
+            block.alive = True
+            if start and start not in (b"{", b"["):
+                self._events, raw = sse.EventParser(self._max_bytes), bytes(self._body)
+        if self._events is not None:
+            self._read(self._events.feed(raw), block)
+        if self._events.overflowed if self._events else len(self._body) > self._max_bytes:
+            self.error = self.error or OutputTooLong()
+        return block
+
+    def close(self) -> Block:
+        """Decode what is left when the connection has ended, or when nothing more is to be read."""
+        block = Block(self.reply)
+        if self._events is not None:
+            self._read(self._events.close(), block)
+        elif not self.error and self._body.strip(BEFORE_CONTENT):
+            self._read_body(block)
+        if rest := self._surrogates.close():
+            self._add_text(rest, block)
+        return block
+
+    # -- Events --------------------------------------------------------------------------------------------------------
+
+    def _read(self, events: list[sse.Event], block: Block) -> None:
+        for event in events:
+            if self.error or self.reply.done:
+                return
+            block.alive = True
+            if event.name == sse.COMMENT:
+                block.queued = block.queued or not self.reply.delta
+            elif event.data.lstrip().startswith(DONE):
+                self.reply.done = True
+            else:
+                self._read_event(event, block)
+
+    def _read_event(self, event: sse.Event, block: Block) -> None:
+        self.reply.objects += 1
+        try:
+            found = parse(event.data)
+        except ValueError:
+            found = event.data.decode(errors="replace").strip()
+            if found.startswith(("{", "[")) and event.name != sse.ERROR:
+                error = f"{self._provider.name} sent something that is no chat completion."
+                self._fail(ProviderFailed(error, retryable=True))
+                return
+        if event.name == sse.ERROR:
+            self._fail(failures.in_answer(self._provider, found))
+        elif isinstance(found, Mapping):
+            self._read_object(found, block)
+        else:
+            self._ignore()
+        block.queued = block.queued or (event.name == sse.PING and not self.reply.delta)
+
+    def _read_body(self, block: Block) -> None:
+        """Read an answer that came as one JSON object although a stream was asked for."""
+        self.reply.objects += 1
+        try:
+            found = parse(bytes(self._body.strip(BEFORE_CONTENT)))
+        except ValueError:
+            found = None
+        if isinstance(found, list) and found:  # Gemini sends its errors in a list
+            found = found[0]
+        if isinstance(found, Mapping):
+            self._read_object(found, block)
+        if self.reply.delta and self.reply.finish_reason is None:
+            self.reply.finish_reason = "stop"
+
+    def _fail(self, error: LunaError) -> None:
+        """End the answer; behind its finish reason an error changes nothing, since the answer is complete."""
+        if self.reply.finish_reason is None:
+            self.error = error
+        else:
+            self._ignore()
+
+    def _ignore(self) -> None:
+        self.reply.ignored += 1
+        metrics.UNKNOWN_EVENTS.labels(self._provider.name).inc()
+
+    # -- Objects -------------------------------------------------------------------------------------------------------
+
+    def _read_object(self, found: Mapping[str, Any], block: Block) -> None:
+        choices = found.get("choices")
+        choices = [each for each in choices if isinstance(each, Mapping)] if isinstance(choices, list) else []
+        was_complete, pieces, reason = self.reply.finish_reason is not None, len(block.texts), None
+        for choice in choices:
+            if choice.get("index") in FIRST:
+                reason = self._read_choice(choice, block) or reason
+        counted = self._count(found, choices)
+        if error := failures.find(found, choices):
+            self._fail(failures.in_answer(self._provider, error))
+        elif reason and reason.lower() in BROKEN_OFF:
+            self._fail(ProviderFailed(f"{self._provider.name} broke its answer off.", retryable=True, said=reason))
+        elif reason:
+            self.reply.finish_reason = self.reply.finish_reason or reason
+        elif counted:
+            self.reply.counted_after_end = was_complete and len(block.texts) == pieces
+        elif not choices or not any(_has_message(choice) for choice in choices):
+            self._ignore()
+
+    def _read_choice(self, choice: Mapping[str, Any], block: Block) -> str | None:
+        """Read what a choice says.
+
+        Returns:
+            Its finish reason, None where it has none.
+        """
+        if (delta := self._delta_of(choice)) is not None:
+            self._read_delta(delta, block)
+        reason = choice.get("finish_reason")
+        return reason if isinstance(reason, str) and reason.strip().lower() not in NO_REASON else None
+
+    def _delta_of(self, choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the choice's delta, or what stands in its place: a message, or a bare text.
+
+        A message behind deltas repeats them, so that its text is left out.
+        """
+        if isinstance(delta := choice.get("delta"), Mapping):
+            self._text_from_deltas = self._text_from_deltas or bool(delta.get("content"))
+            return delta
+        if isinstance(message := choice.get("message"), Mapping):
+            return {**message, "content": None} if self._text_from_deltas else message
+        return {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
+
+    def _read_delta(self, delta: Mapping[str, Any], block: Block) -> None:
+        self.reply.delta = True
+        if content := delta.get("content"):
+            self._add_text(self._surrogates.joined(text_of(content)), block)
+        if len(delta) > 1 or not isinstance(content, str):
+            if thought := thought_of(delta):
+                block.thinking = True
+                self.reply.thought_bytes += len(thought.encode("utf-8", "replace"))
+            self.reply.refusal += refusal if isinstance(refusal := delta.get("refusal"), str) else ""
+            self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOLS)
+
+    def _add_text(self, text: str, block: Block) -> None:
+        if text:
+            self.reply.text = True
+            block.texts.append(text)
+
+    def _count(self, found: Mapping[str, Any], choices: list[Mapping[str, Any]]) -> bool:
+        """Take over reported tokens; whether any count above zero was reported."""
+        groq = found.get("x_groq")
+        places = (*choices, groq if isinstance(groq, Mapping) else {}, found)  # Moonshot reports them in the choice
+        reports = [usage.read(place["usage"]) for place in places if place.get("usage")]
+        for report in reports:
+            self.reply.counts.update(report)
+        return any(report.input or report.output for report in reports)
+
+
+def _has_message(choice: Mapping[str, Any]) -> bool:
+    return any(
+        isinstance(choice.get(name), kind) for name, kind in (("delta", Mapping), ("message", Mapping), ("text", str))
+    )

@@ -1,0 +1,271 @@
+"""Translates how providers say no into the contract's errors: by HTTP status, or inside an answer."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agents.providers import Provider
+from agents.providers.errors import (
+    ContentFiltered,
+    ProviderFailed,
+    ProviderKeyRejected,
+    ProviderQuotaExhausted,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from agents.providers.redaction import redacted
+from agents.providers.retry_after import DEFAULT_WAIT_S, stated_s, wait_s
+
+MAX_SAID_CHARACTERS = 2_048
+MESSAGES = ("message", "msg", "status_msg", "detail")
+OVERLOADED = frozenset((429, 502, 503, 504, *range(520, 528), 529))  # 52x are Cloudflare's for a server that is away
+TRY_AGAIN = frozenset((408, 409, 425))
+KEY_REFUSED = frozenset((401, 403))
+# In-band errors have a type rather than a status.
+STATUS_OF_TYPE = {
+    "rate_limit": 429,
+    "ratelimit": 429,
+    "too_many_requests": 429,
+    "overloaded": 529,
+    "unavailable": 503,
+    "capacity": 503,
+    "insufficient_quota": 429,
+    "authentication": 401,
+    "permission": 403,
+    "badrequest": 400,
+    "bad_request": 400,
+    "invalid_request": 400,
+    "not_found": 404,
+}
+
+
+class Reason(enum.Enum):
+    """Why a provider refuses a request, as far as its answer shows."""
+
+    QUOTA = "the account has no credit left"
+    POLICY = "the content is against its policy"
+    TOO_LONG = "the context is too long for the model"
+    UNKNOWN_MODEL = "it has no such model"
+    PARAMETER = "a parameter is not supported"
+    OTHER = "anything else"
+
+
+# Phrases of code, type and message, as regular expressions; the first reason of which one is found counts.
+PHRASES: dict[Reason, tuple[str, ...]] = {
+    Reason.QUOTA: (
+        *("insufficient_quota", "insufficient[ _]?(balance|credit|funds)", "credit balance is too low"),
+        *("exceeded your current quota", "billing_(hard_limit|not_active)", "quota_exceeded", "arrearage"),
+        *("payment required", "out of credits"),
+    ),
+    Reason.POLICY: (
+        *("content_filter", "content_policy", "content management policy", "responsibleaipolicy", "safety system"),
+        *("data_inspection_failed", "inappropriate content", "flagged (by|as|for)", "content exists risk"),
+        r"violat\w{1,8} (our|the|openai's) [\w ]{0,20}polic",
+    ),
+    Reason.TOO_LONG: (
+        *("context_length", "context length", "context window", "maximum context", "string_above_max_length"),
+        *("too many (input )?tokens", "reduce the length", r"maximum[\w ]{0,24} tokens"),
+        r"(prompt|input|request|messages?)( \w{1,12})? (is|are) too (long|large)",
+        r"exceeds? the (model's )?max\w{0,8}( \w{1,12})? (tokens|length)",
+    ),
+    Reason.PARAMETER: (
+        *("unsupported_(parameter|value)", "unsupported (parameter|value)", "unknown_parameter"),
+        *("unrecognized request argument", "unknown (parameter|field|argument)", "unexpected (keyword )?argument"),
+        *("extra (inputs|fields) (are )?not permitted", "(is|are) not supported (with|by|for) this model"),
+        "(does|do) not support",
+    ),
+    Reason.UNKNOWN_MODEL: (
+        *("model_not_found", "model_not_exist", "model not exist", "unknown model", "no such model", "invalid_model"),
+        r"model[^.]{0,100}(does not exist|not found|is not supported|not available|decommissioned|deprecated)",
+    ),
+}
+SIGNS = {reason: re.compile("|".join(phrases), re.IGNORECASE) for reason, phrases in PHRASES.items()}
+KNOWN_PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "stream_options", "stream")
+PARAMETER_NAME = re.compile(r"[A-Za-z_][\w.\[\]]{0,63}")
+NAMED = re.compile(
+    r"(?:argument|parameter|field|value|inputs?)s?(?: supplied| name)?:? {0,2}['\"`]?([A-Za-z_][\w.]{1,63})",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a provider's error object says.
+
+    Args:
+        status: the HTTP status, of the response or in the object; None where there is none.
+        words: code, type and message, to be searched; never shown without `redacted`.
+        message: the provider's sentence alone; never shown without `redacted`.
+        param: the parameter that the error is about, as the provider names it.
+    """
+
+    status: int | None
+    words: str
+    message: str = ""
+    param: str = ""
+
+    @property
+    def reason(self) -> Reason:
+        """Return why the request was refused."""
+        if self.status == 402:
+            return Reason.QUOTA
+        if self.status == 413:
+            return Reason.TOO_LONG
+        found = next((reason for reason, sign in SIGNS.items() if sign.search(self.words)), Reason.OTHER)
+        is_model = self.param == "model" or (found is Reason.OTHER and self.status == 404)
+        return Reason.UNKNOWN_MODEL if is_model else found
+
+    @property
+    def parameter(self) -> str:
+        """Return the name of the parameter that the error is about; empty where none can be made out."""
+        if PARAMETER_NAME.fullmatch(self.param):
+            return self.param
+        known = next((name for name in KNOWN_PARAMETERS if re.search(rf"\b{name}\b", self.words)), "")
+        named = NAMED.search(self.words)
+        return known or (named[1] if named else "")
+
+
+def find(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> object | None:
+    """Return the error that an object of an answer holds, in any spelling; None where it holds none."""
+    for place in (found, *choices):
+        if error := place.get("error"):
+            return found if error is True else error
+    if found.get("object") == "error" or found.get("type") == "error":
+        return found
+    base = found.get("base_resp")  # MiniMax's
+    if isinstance(base, Mapping) and base.get("status_code") not in (0, "0", None):
+        return base
+    return None if choices else found.get("detail") or found.get("errors") or None
+
+
+def in_answer(provider: Provider, error: object) -> ProviderFailed:
+    """Translate an error that a provider sent inside an answer with status 200."""
+    said = read(error)
+    if said.status is not None:
+        return translate(provider, said, {})
+    sentence = f"{provider.name} reported an error in its answer.{_quoted(provider, said)}"
+    return ProviderFailed(sentence, retryable=True, said=redacted(said.words))
+
+
+def translate(
+    provider: Provider, said: Said, headers: Mapping[str, str], *, model: str = "the model"
+) -> ProviderFailed:
+    """Translate a refusal with a status.
+
+    Args:
+        headers: of the response, which may say when to come again.
+        model: for the sentence.
+    """
+    error = _translated(provider, said, headers, model)
+    error.provider_status, error.said = said.status, redacted(said.words)
+    error.stated_wait_s = stated_s(headers)
+    return error
+
+
+def _translated(provider: Provider, said: Said, headers: Mapping[str, str], model: str) -> ProviderFailed:
+    name, status, reason, quoted = provider.name, said.status or 0, said.reason, _quoted(provider, said)
+    if reason is Reason.QUOTA and status < 500:
+        return _no_credit(provider, quoted)
+    if reason is Reason.POLICY and status < 500:
+        return ContentFiltered(f"{name} refused the request under its content policy.{quoted}")
+    if status in KEY_REFUSED:
+        return _key_refused(provider, status, quoted)
+    if status in OVERLOADED:
+        return ProviderUnavailable(f"{name} is overloaded or down.{quoted}", retry_after=wait_s(headers))
+    if status == 408:
+        return ProviderTimeout(f"{name} did not answer in time.{quoted}", retryable=True)
+    if status in TRY_AGAIN or not 400 <= status < 500:
+        return ProviderFailed(f"{name} answered with status {status}.{quoted}", retryable=status >= 400)
+    return _refused(provider, said, model, quoted)
+
+
+def unreachable(provider: Provider) -> ProviderUnavailable:
+    """Return the error for a provider to which no connection can be made."""
+    return ProviderUnavailable(f"{provider.name} cannot be reached.", retry_after=DEFAULT_WAIT_S)
+
+
+def _no_credit(provider: Provider, quoted: str) -> ProviderFailed:
+    """Return the error for an account without credit; of the server's own account clients learn nothing."""
+    if not provider.own_key:
+        error = f"{provider.name} is not available at the moment."
+        return ServerQuotaExhausted(error, retry_after=DEFAULT_WAIT_S, retryable=False)
+    cure = "Add credit there, or use another provider."
+    return ProviderQuotaExhausted(f"Your account at {provider.name} has no credit or quota left. {cure}{quoted}")
+
+
+def _key_refused(provider: Provider, status: int, quoted: str) -> ProviderFailed:
+    if not provider.own_key:
+        return ProviderFailed(f"{provider.name} answered with status {status}.")
+    return ProviderKeyRejected(f"{provider.name} refuses your own key. Send another one, or remove it.{quoted}")
+
+
+class ServerQuotaExhausted(ProviderUnavailable):
+    """The account behind the server's own key has no credit left: operators are alarmed, clients see an outage."""
+
+
+def _refused(provider: Provider, said: Said, model: str, quoted: str) -> ProviderFailed:
+    begin = f"{provider.name} refused the request with status {said.status}"
+    match said.reason:
+        case Reason.TOO_LONG:
+            cure = "Shorten it, or choose another model."
+            return ProviderFailed(f"{begin}: the context is too long for {model}. {cure}{quoted}", elsewhere=False)
+        case Reason.UNKNOWN_MODEL:
+            return ProviderFailed(f"{begin}: it has no model {model}.{quoted}")
+        case Reason.PARAMETER:
+            parameter = f" {said.parameter!r}" if said.parameter else ""
+            return ProviderFailed(f"{begin}: {model} does not support the parameter{parameter}.{quoted}")
+    return ProviderFailed(f"{begin}.{quoted}", elsewhere=False)
+
+
+def _quoted(provider: Provider, said: Said) -> str:
+    """Return the provider's own words for the owner of the key that was used, and for nobody else."""
+    words = redacted(said.message or said.words) if provider.own_key else ""
+    return f" It says: {words}" if words else ""
+
+
+def read(error: object, status: int | None = None) -> Said:
+    """Read an error object.
+
+    Args:
+        error: what the provider sent: an object, a string, or the whole body that holds one.
+        status: of the response; None for an error inside an answer, whose status is looked for in the object.
+    """
+    found = _unwrapped(error)
+    if not isinstance(found, Mapping):
+        words = found[:MAX_SAID_CHARACTERS] if isinstance(found, str) else ""
+        return Said(status or _status_of(words), words, words)
+    parts = [str(found[name]) for name in ("code", "type", "status_code") if found.get(name)]
+    message = str(next((found[name] for name in MESSAGES if found.get(name)), ""))[:MAX_SAID_CHARACTERS]
+    words = " ".join([*parts, message])[:MAX_SAID_CHARACTERS]
+    inside = next((number for name in ("code", "status", "status_code") if (number := _http(found.get(name)))), None)
+    param = found.get("param")
+    param = param if isinstance(param, str) else ""
+    return Said(status or inside or _status_of(" ".join(parts)), words, message, param)
+
+
+def _unwrapped(error: object) -> object:
+    """Return the innermost error of a body: `{"error": …}`, `{"detail": …}`, `[{"error": …}]`, `{"errors": […]}`."""
+    for _ in range(4):
+        if isinstance(error, list) and error:
+            error = error[0]
+        elif isinstance(error, Mapping) and (inner := error.get("error") or error.get("errors") or error.get("detail")):
+            if not isinstance(inner, Mapping | list | str) or (isinstance(inner, str) and error.get("message")):
+                break
+            error = inner
+        else:
+            break
+    return error
+
+
+def _http(value: object) -> int | None:
+    number = int(value) if isinstance(value, str) and value.isdecimal() and len(value) == 3 else value
+    return number if isinstance(number, int) and 400 <= number < 600 else None
+
+
+def _status_of(words: str) -> int | None:
+    lowered = words.lower().replace("-", "_")
+    return next((status for sign, status in STATUS_OF_TYPE.items() if sign in lowered), None)

@@ -1,0 +1,113 @@
+"""What came from a provider: block by block, and all in all; the runner judges whether it is an answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.providers import Target
+from agents.providers.errors import ProviderFailed
+from agents.providers.usage import Counts
+from lunaos.errors import LunaError
+from runs import tokens
+from runs.tokens import TokenUsage
+
+
+@dataclass(slots=True)
+class Reply:
+    """The facts of one answer so far.
+
+    Args:
+        text: whether any text has come.
+        delta: whether a choice with a message, or a piece of one, has come.
+        refusal: what the model said in place of an answer, where it refused.
+        tool_calls: whether the model called a tool.
+        thought_bytes: of reasoning, in UTF-8, for an estimate of its tokens.
+        finish_reason: why the model stopped, in the provider's word; None where it has not said so.
+        done: whether `[DONE]` has come.
+        objects: data events, `[DONE]` not counted.
+        ignored: those of them that hold nothing known: pings, filter results, and what nobody has heard of.
+        counts: tokens, as far as the provider has reported them.
+        counted_after_end: whether the report came behind the finish reason, which makes it the answer's last event.
+    """
+
+    text: bool = False
+    delta: bool = False
+    refusal: str = ""
+    tool_calls: bool = False
+    thought_bytes: int = 0
+    finish_reason: str | None = None
+    done: bool = False
+    objects: int = 0
+    ignored: int = 0
+    counts: Counts = field(default_factory=Counts)
+    counted_after_end: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the answer has said that it ends."""
+        return self.done or self.finish_reason is not None
+
+    @property
+    def nothing_to_follow(self) -> bool:
+        """Whether it is known that nothing more comes."""
+        return self.done or self.counted_after_end
+
+
+@dataclass(slots=True)
+class Block:
+    """What one read of the response brought.
+
+    Args:
+        reply: the facts of the answer so far, the same object in each block.
+        texts: pieces of the answer, in order.
+        thinking: whether the model reasons before it answers.
+        queued: whether the provider showed life before it began, by a comment or a ping.
+        alive: whether any event or comment came, or a part of a JSON body.
+    """
+
+    reply: Reply
+    texts: list[str] = field(default_factory=list)
+    thinking: bool = False
+    queued: bool = False
+    alive: bool = False
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One request to a provider.
+
+    Args:
+        sent: whether the request has left this machine, so that the provider may have worked on it.
+        error: why the attempt failed; None while it is under way, or where it succeeded.
+    """
+
+    target: Target
+    reply: Reply = field(default_factory=Reply)
+    sent: bool = False
+    error: LunaError | None = None
+
+    def usage(self, *, prompt_tokens: int, text: str = "") -> TokenUsage:
+        """Return what the attempt took: as reported, else estimated; nothing where the provider refused to work.
+
+        Args:
+            prompt_tokens: an estimate.
+            text: the answer so far.
+        """
+        reply = self.reply
+        worked = reply.delta or bool(reply.counts.input or reply.counts.output) or (self.sent and self.error is None)
+        if not worked:
+            return TokenUsage()
+        output = tokens.estimate(text) + tokens.of_bytes(reply.thought_bytes)
+        return reply.counts.completed(input=prompt_tokens, output=output)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the attempt as it is stored with a run that failed."""
+        failed = self.error if isinstance(self.error, ProviderFailed) else None
+        return {
+            "provider": self.target.provider.name,
+            "model": self.target.model,
+            "code": self.error.code if self.error else "",
+            "status": failed.provider_status if failed else None,
+            "said": failed.said if failed else "",
+        }

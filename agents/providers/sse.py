@@ -1,0 +1,156 @@
+"""Reads server-sent events (WHATWG HTML 9.2.6) from bytes that arrive in pieces, in linear time and bounded memory."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import takewhile
+
+import orjson
+
+BOM = b"\xef\xbb\xbf"
+COMMENT, ERROR, PING = b":", b"error", b"ping"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, or a comment.
+
+    Args:
+        name: the `event` field, empty where there is none; COMMENT for a comment.
+        data: the `data` lines joined by LF, or the comment's text.
+    """
+
+    name: bytes
+    data: bytes
+
+
+class LineSplitter:
+    """Splits bytes into lines that end with LF, CRLF or CR.
+
+    Args:
+        max_line_bytes: the longest line; at a longer one `overflowed` is set and splitting ends.
+    """
+
+    def __init__(self, max_line_bytes: int) -> None:
+        self.overflowed = False
+        self._max_line_bytes = max_line_bytes
+        self._held = bytearray()  # of the line that has not ended: grows in place, so that a long line costs no square
+        self._after_cr = False
+        self._first = True
+
+    def feed(self, raw: bytes) -> list[bytes]:
+        """Return the lines that these bytes complete, without their ends."""
+        if not raw or self.overflowed:
+            return []
+        if self._after_cr and raw.startswith(b"\n"):  # the LF of a CRLF that two reads have torn apart
+            raw = raw[1:]
+        self._after_cr = raw.endswith(b"\r")
+        lines = _LINE_END.split(raw) if b"\r" in raw else raw.split(b"\n")
+        rest = lines.pop()
+        if lines:
+            lines[0] = self._completed(lines[0])
+        self._held += rest
+        return self._bounded(lines) if len(self._held) + len(raw) > self._max_line_bytes else lines
+
+    def close(self) -> list[bytes]:
+        """Return the last line, which may lack its end."""
+        return [self._completed(b"")] if self._held else []
+
+    def _completed(self, end: bytes) -> bytes:
+        if self._held:
+            end = bytes(self._held) + end
+            self._held.clear()
+        if self._first:
+            self._first = False
+            end = end.removeprefix(BOM)
+        return end
+
+    def _bounded(self, lines: list[bytes]) -> list[bytes]:
+        """Return the lines before the first that is too long."""
+        fitting = list(takewhile(lambda line: len(line) <= self._max_line_bytes, lines))
+        self.overflowed = len(fitting) < len(lines) or len(self._held) > self._max_line_bytes
+        if self.overflowed:
+            self._held.clear()
+        return fitting
+
+
+class EventParser:
+    """Reads events, as leniently as the servers in the field need it.
+
+    Beyond the standard: an event at the end of the connection counts without its blank line; a whole JSON object on a
+    `data` line is an event where another `data` line follows (servers that send one newline for two); a field `error`
+    (llama.cpp) and a line that is a bare `{"error": …}` are events named `error`.
+
+    Args:
+        max_bytes: of a line, and of an event's data; at more `overflowed` is set and reading ends.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._lines = LineSplitter(max_bytes)
+        self._name = b""
+        self._data: list[bytes] = []
+        self._size = 0
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether a line or an event was too long."""
+        return self._lines.overflowed or self._size > self._max_bytes
+
+    def feed(self, raw: bytes) -> list[Event]:
+        """Return the events that these bytes complete."""
+        return self._events(self._lines.feed(raw))
+
+    def close(self) -> list[Event]:
+        """Return the event that the end of the connection completes, if any."""
+        return [] if self.overflowed else self._events([*self._lines.close(), b""])
+
+    def _events(self, lines: list[bytes]) -> list[Event]:
+        events: list[Event] = []
+        for line in lines:
+            if not line:
+                self._complete(events)
+            elif line.startswith(b"data:"):
+                self._add(line[6:] if line.startswith(b"data: ") else line[5:], events)
+            else:
+                self._read_field(line, events)
+        return events
+
+    def _add(self, value: bytes, events: list[Event]) -> None:
+        if len(self._data) == 1 and _is_object(self._data[0]):
+            self._complete(events)
+        self._data.append(value)
+        self._size += len(value) + 1
+
+    def _complete(self, events: list[Event]) -> None:
+        if self._data and not self.overflowed:
+            events.append(Event(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
+            self._data, self._size = [], 0
+        elif self._name == ERROR:  # whose data is missing
+            events.append(Event(ERROR, b""))
+        self._name = b""
+
+    def _read_field(self, line: bytes, events: list[Event]) -> None:
+        name, _, value = line.partition(b":")
+        if not name:
+            events.append(Event(COMMENT, value))
+        elif name == b"event":
+            self._name = value.strip()
+        elif name == b"data":  # without a colon
+            self._add(b"", events)
+        elif name == ERROR:
+            events.append(Event(ERROR, value))
+        elif line.startswith(b'{"error"'):
+            events.append(Event(ERROR, line))
+
+
+def _is_object(line: bytes) -> bool:
+    if not (line.startswith(b"{") and line.rstrip().endswith(b"}")):
+        return False
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""Reads the token counts that providers report, in the spellings of OpenAI, DeepSeek and Anthropic and their likes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from runs.tokens import TokenUsage
+
+MAX_TOKENS = 100_000_000  # of one answer: a provider that counts more has miscounted
+MAX_DIGITS = 12
+
+INPUT = ("prompt_tokens", "input_tokens")
+OUTPUT = ("completion_tokens", "output_tokens")
+CACHE_READ = ("prompt_cache_hit_tokens", "cache_read_input_tokens", "cached_tokens", "cache_read_tokens")
+CACHE_WRITE = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creation_tokens")
+REASONING = ("reasoning_tokens",)
+INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
+OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
+# Anthropic's `input_tokens` leave these out; OpenAI's `prompt_tokens` hold the cached ones.
+BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a provider has reported so far; None where it has reported nothing. The members are `TokenUsage`'s."""
+
+    input: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+
+    def update(self, later: Counts) -> None:
+        """Take over a later report; a zero does not replace a count."""
+        for each in fields(self):
+            count = getattr(later, each.name)
+            if count or getattr(self, each.name) is None:
+                setattr(self, each.name, count)
+
+    def completed(self, *, input: int, output: int) -> TokenUsage:  # noqa: A002 - as the member is called
+        """Return the counts with estimates in place of what is missing.
+
+        Args:
+            input, output: estimates. A reported zero beside an estimate above zero counts as missing.
+        """
+        given, made = self.input or input, self.output or output
+        return TokenUsage(
+            input=given,
+            output=made,
+            reasoning=min(self.reasoning or 0, made),
+            cache_read=min(self.cache_read or 0, given),
+            cache_write=min(self.cache_write or 0, given),
+            estimated=bool((input and not self.input) or (output and not self.output)),
+        )
+
+
+def read(usage: object) -> Counts:
+    """Read a `usage` object; what is no count, and what is no object at all, counts as not reported."""
+    if not isinstance(usage, Mapping):
+        return Counts()
+    given_details, made_details = _details(usage, INPUT_DETAILS), _details(usage, OUTPUT_DETAILS)
+    counts = Counts(
+        input=_first(usage, INPUT),
+        output=_first(usage, OUTPUT),
+        reasoning=_first(made_details, REASONING, usage),
+        cache_read=_first(given_details, CACHE_READ, usage),
+        cache_write=_first(given_details, CACHE_WRITE, usage),
+    )
+    _add_cache(counts, usage)
+    _reconcile(counts, _count(usage.get("total_tokens")))
+    return counts
+
+
+def _add_cache(counts: Counts, usage: Mapping[str, Any]) -> None:
+    """Have the input include the cache where it is reported in Anthropic's way."""
+    beside = sum(_count(usage.get(name)) or 0 for name in BESIDE_INPUT)
+    if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
+        counts.input += beside
+
+
+def _reconcile(counts: Counts, total: int | None) -> None:
+    """Assign the tokens that only the total has: to the cache where the figures say so, else to the reasoning.
+
+    xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
+    """
+    if total is None or counts.input is None:
+        return
+    if counts.output is None:
+        counts.output = max(0, total - counts.input)
+        return
+    missing = total - counts.input - counts.output
+    if missing <= 0:
+        return
+    if missing == (counts.cache_read or 0) + (counts.cache_write or 0) and missing != counts.reasoning:
+        counts.input += missing
+    else:
+        counts.output += missing
+        counts.reasoning = counts.reasoning or missing
+
+
+def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    return next((found for name in names if isinstance(found := usage.get(name), Mapping)), {})
+
+
+def _first(details: Mapping[str, Any], names: tuple[str, ...], usage: Mapping[str, Any] | None = None) -> int | None:
+    """Return the first count above zero in the details, else in the usage itself; else the first zero."""
+    found = [
+        count for place in (details, usage or {}) for name in names if (count := _count(place.get(name))) is not None
+    ]
+    return next((count for count in found if count), found[0] if found else None)
+
+
+def _count(value: object) -> int | None:
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS:
+        value = int(value)
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= MAX_TOKENS else None

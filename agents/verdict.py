@@ -1,0 +1,49 @@
+"""Judges whether what came from a provider is an answer to an agent's question."""
+
+from agents.providers import Provider
+from agents.providers.errors import ContentFiltered, EmptyAnswer, OutputLimitReached, ProviderFailed, ProviderRefused
+from agents.providers.reply import Reply
+
+MAX_REFUSAL_CHARACTERS = 1_000
+# Finish reasons by what they mean, in the words of OpenAI, Anthropic, Gemini, Mistral, Zhipu and Bedrock.
+LIMIT = frozenset(("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"))
+FILTER = frozenset(
+    (
+        *("content_filter", "content_filtered", "content-filter", "safety", "recitation", "blocklist", "blocked"),
+        *(
+            "prohibited_content",
+            "spii",
+            "image_safety",
+            "sensitive",
+            "guardrail_intervened",
+            "moderation",
+            "error_toxic",
+        ),
+    )
+)
+REFUSAL = frozenset(("refusal", "refused"))
+
+
+def require_text(reply: Reply, provider: Provider) -> None:
+    """Accept an answer that holds text.
+
+    Raises:
+        ProviderRefused, ContentFiltered, OutputLimitReached: there is none because of what was asked.
+        EmptyAnswer: there is none, although the model has ended its answer.
+        ProviderFailed: not even the beginning of an answer came.
+    """
+    if reply.text:
+        return
+    name, reason = provider.name, (reply.finish_reason or "").lower()
+    if refusal := reply.refusal.strip():
+        raise ProviderRefused(f"The model refused to answer: {refusal[:MAX_REFUSAL_CHARACTERS]}", said=reason)
+    if reason in REFUSAL:
+        raise ProviderRefused(said=reason)
+    if reason in LIMIT:
+        raise OutputLimitReached(said=reason)
+    if reason in FILTER:
+        raise ContentFiltered(said=reason)
+    if reply.objects and not reply.delta:
+        raise ProviderFailed(f"{name} sent something that is no answer.", retryable=True)
+    tools = " It called a tool, which agents do not have." if reply.tool_calls else ""
+    raise EmptyAnswer(f"{EmptyAnswer.message}{tools}", said=reason)

@@ -1,0 +1,92 @@
+"""Tokens of a run: the provider's own count, or an estimate from the text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+# English and code come to about 4 characters a token (OpenAI's rule of thumb), Chinese to about 0.6 tokens a character
+# (DeepSeek's), emoji to one or two. The length in UTF-8 weighs 1, 3 and 4 bytes accordingly.
+UTF8_BYTES_PER_TOKEN = 4
+
+
+class Counted(Protocol):
+    """A row with the six columns of `TokenUsage`; `runs.models.Run` and `RunStep`."""
+
+    input_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    tokens_estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TokenUsage:
+    """Tokens of one answer, or of several added up.
+
+    Args:
+        input: of the prompt, those read from and written to the provider's cache included.
+        output: of the answer, its reasoning included.
+        reasoning: of the output, what the model thought before it answered.
+        cache_read: of the input, what the provider had in its cache.
+        cache_write: of the input, what the provider put into its cache.
+        estimated: whether input or output is our estimate rather than the provider's count.
+    """
+
+    input: int = 0
+    output: int = 0
+    reasoning: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    estimated: bool = False
+
+    def __add__(self, other: TokenUsage) -> TokenUsage:
+        sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
+        return TokenUsage(**{**sums, "estimated": self.estimated or other.estimated})
+
+    @classmethod
+    def of(cls, row: Counted) -> TokenUsage:
+        """Read the columns of a row."""
+        return cls(
+            input=row.input_tokens,
+            output=row.output_tokens,
+            reasoning=row.reasoning_tokens,
+            cache_read=row.cache_read_tokens,
+            cache_write=row.cache_write_tokens,
+            estimated=row.tokens_estimated,
+        )
+
+    @property
+    def columns(self) -> dict[str, int | bool]:
+        """Return the values of a row's columns, by column."""
+        return {
+            "input_tokens": self.input,
+            "output_tokens": self.output,
+            "reasoning_tokens": self.reasoning,
+            "cache_read_tokens": self.cache_read,
+            "cache_write_tokens": self.cache_write,
+            "tokens_estimated": self.estimated,
+        }
+
+    def as_json(self) -> dict[str, int | bool]:
+        """Return the `tokens` member of events and answers."""
+        return {
+            "input": self.input,
+            "output": self.output,
+            "reasoning": self.reasoning,
+            "cacheRead": self.cache_read,
+            "cacheWrite": self.cache_write,
+            "estimated": self.estimated,
+        }
+
+
+def estimate(text: str) -> int:
+    """Estimate the tokens of a text, rounded up."""
+    return of_bytes(len(text.encode("utf-8", "replace")))
+
+
+def of_bytes(count: int) -> int:
+    """Estimate the tokens of a text that is so long in UTF-8, rounded up."""
+    return math.ceil(count / UTF8_BYTES_PER_TOKEN)
