@@ -169,6 +169,14 @@ REFUSALS = [
         tokens=COUNTED,
         refusal="No 😀",
     ),
+    failing(
+        "refusal_with_a_lone_surrogate",
+        data(b'{"choices":[{"delta":{"refusal":"No \\ud83d"}}]}') + ends(),
+        PROVIDER_REFUSED,
+        finish="stop",
+        tokens=COUNTED,
+        refusal="No \ufffd",
+    ),
     failing("refusal_empty", delta(content=None, refusal="") + ends(), EMPTY_ANSWER, finish="stop", tokens=COUNTED),
     failing(
         "refusal_is_a_number", delta(content=None, refusal=5) + ends(), EMPTY_ANSWER, finish="stop", tokens=COUNTED

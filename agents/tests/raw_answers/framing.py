@@ -166,6 +166,7 @@ ENDS = [
         tokens=None,
         differs=ERROR_TOO_LATE,
     ),
+    RawAnswer("text_behind_the_usage", says("Good ", "morning") + STOP + USAGE + says(".") + DONE),
     RawAnswer("text_behind_the_finish_reason", says("Good ", "morning") + STOP + says(".") + USAGE + DONE),
     RawAnswer(
         "finish_reason_in_each_chunk",
