@@ -110,7 +110,9 @@ JOB_EVENTS: dict[str, Any] = {
         )
     ],
     "responses": {
-        (200, "text/event-stream"): OpenApiResponse(JOB_EVENT, description="An event whenever the job has moved on."),
+        (200, "text/event-stream"): OpenApiResponse(
+            JOB_EVENT, description="An event whenever the job has moved on. A comment line comes in silence."
+        ),
         204: OpenApiResponse(description="The job has ended and you have its last event."),
         **errors(NotFound, UnknownRepository),
     },

@@ -15,7 +15,8 @@ from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-HEARTBEAT = b": keep-alive\n\n"
+# One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
+HEARTBEAT = b": keep-alive\n"
 
 Entry = tuple[int, bytes]
 

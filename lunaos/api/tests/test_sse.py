@@ -92,6 +92,17 @@ def test_what_fails_later_is_told_without_an_id(error: Exception, code: bytes) -
     assert b"secret" not in last
 
 
+def test_a_late_error_is_an_event_of_its_own_behind_a_heartbeat(settings: Any) -> None:
+    settings.STREAM_HEARTBEAT_S = 0.05
+    _, parts = play(Script([{"a": 1}], 0.08, NotFound()))
+    assert parts[1:-1] == [HEARTBEAT]
+    assert parts[-1].startswith(b'data: {"type":"error",') and parts[-1].endswith(b"\n\n")
+
+
+def test_a_heartbeat_is_one_line() -> None:
+    assert HEARTBEAT == b": keep-alive\n"
+
+
 def test_what_does_not_open_it_waits_for_what_does() -> None:
     script = Script([{"type": "chain_start"}], 0.05, [{"type": "chunk"}])
     _, parts = play(script, opens=lambda line: b"chunk" in line)
