@@ -49,6 +49,7 @@ class IndexErrorEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["error"])
     error = serializers.CharField()
     code = serializers.CharField()
+    retryAfter = serializers.IntegerField(required=False, help_text="Seconds after which trying again makes sense.")
 
 
 JOB_EVENT = PolymorphicProxySerializer(
