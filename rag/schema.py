@@ -49,6 +49,7 @@ class IndexErrorEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["error"])
     error = serializers.CharField()
     code = serializers.CharField()
+    retryAfter = serializers.IntegerField(required=False, help_text="Seconds after which trying again makes sense.")
 
 
 JOB_EVENT = PolymorphicProxySerializer(
@@ -110,7 +111,9 @@ JOB_EVENTS: dict[str, Any] = {
         )
     ],
     "responses": {
-        (200, "text/event-stream"): OpenApiResponse(JOB_EVENT, description="An event whenever the job has moved on."),
+        (200, "text/event-stream"): OpenApiResponse(
+            JOB_EVENT, description="An event whenever the job has moved on. A comment line comes in silence."
+        ),
         204: OpenApiResponse(description="The job has ended and you have its last event."),
         **errors(NotFound, UnknownRepository),
     },

@@ -1,6 +1,7 @@
 """How tests talk to the platform: over HTTP, as anybody would."""
 
 import json
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ PASSWORD = "correct horse 42 battery"
 METRICS_TOKEN = "planted-metrics-token-0123456789abcdef"
 # The servers of tests speak no TLS, and reading the list of authorities would take as long as several requests.
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+COMMENT = re.compile(r"^:.*\n?", re.MULTILINE)
 
 Event = dict[str, Any]
 
@@ -69,11 +71,12 @@ def in_effect(condition: Callable[[], bool]) -> bool:
 
 
 def parse(text: str) -> tuple[list[int], list[Event]]:
-    """Ids and events of a stream, or of its beginning; fails on any line that is none of the contract's."""
+    """Return ids and events of a stream, or of its beginning.
+
+    Fails on a line that the contract does not know, and on a blank line behind a comment.
+    """
     positions, found = [], []
-    for block in text.split("\n\n")[:-1]:
-        if block.startswith(":"):
-            continue
+    for block in COMMENT.sub("", text).split("\n\n")[:-1]:
         identifier, data = block.split("\n")
         assert identifier.startswith("id: ") and data.startswith("data: ")
         positions.append(int(identifier[4:]))

@@ -20,8 +20,9 @@ class Answer:
 
     Args:
         status: of the response; anything but 200 sends `body` and no stream.
-        pieces: what to do in turn: bytes are written as they are, a float is slept, "wait" waits for `go_on`, "hang"
-            until the client leaves, "cut" drops the connection.
+        pieces: what to do in turn: bytes are written as they are, a float is slept, "wait" waits for `go_on`, "pause"
+            waits for `go_on` and clears it for the next one, "hang" waits until the client leaves, "cut" drops the
+            connection.
         headers: further response headers.
     """
 
@@ -136,7 +137,9 @@ class Upstream:
                 request.transport.abort()
                 return
             else:
-                await self._until_gone(request, or_told=piece == "wait")
+                await self._until_gone(request, or_told=piece != "hang")
+                if piece == "pause":
+                    self.go_on.clear()
 
     async def _until_gone(self, request: web.Request, *, or_told: bool) -> None:
         while request.transport and not request.transport.is_closing():

@@ -15,7 +15,8 @@ from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
-HEARTBEAT = b": keep-alive\n\n"
+# One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
+HEARTBEAT = b": keep-alive\n"
 
 Entry = tuple[int, bytes]
 
@@ -106,13 +107,17 @@ class EventStreamResponse(StreamingHttpResponse):
             ended = True
         except Exception as e:
             ended = True
-            error = translate(e)  # without an id: it is this reading that fails, and may be tried again
-            yield b"data: %b\n\n" % json.dumps({"type": "error", "error": str(error), "code": error.code})
+            yield b"data: %b\n\n" % _failure(translate(e))  # without an id: only this reading fails, the run may go on
         finally:
             streams.dec()
             self._reader.close()
             if not ended and self._on_leave:
                 self._on_leave()
+
+
+def _failure(error: LunaError) -> bytes:
+    retry = {} if error.retry_after is None else {"retryAfter": error.retry_after}
+    return json.dumps({"type": "error", "error": str(error), "code": error.code, **retry})
 
 
 def _refuse_if_failed(line: bytes) -> None:

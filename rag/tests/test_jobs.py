@@ -1,6 +1,5 @@
 """Jobs: in a worker, one after the other, killed and taken up again; GET /rag/jobs/{id} and its events."""
 
-import json
 import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from rag.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
-from testing.client import Api, Event, error
+from testing.client import Api, Event, error, parse
 from testing.embeddings import Embeddings
 from testing.servers import daphne
 
@@ -43,10 +42,9 @@ def run_apart(repository_id: int) -> None:
 
 
 def follow(api: Api, user: Any, job_id: str, **headers: str) -> list[tuple[int, Event]]:
-    """A job's events to the end, with their ids."""
+    """Return a job's events to the end, with their ids."""
     response = api.get(f"/rag/jobs/{job_id}/events", headers={**api.as_(user), **headers})
-    blocks = [block.split("\n") for block in response.text.split("\n\n") if block and not block.startswith(":")]
-    return [(int(one.removeprefix("id: ")), json.loads(data.removeprefix("data: "))) for one, data in blocks]
+    return list(zip(*parse(response.text), strict=True))
 
 
 def test_a_worker_does_it_while_the_request_waits(patient: Api, alice: Any, worker: StartWorker) -> None:

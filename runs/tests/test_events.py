@@ -171,7 +171,7 @@ def test_silence_is_filled(api: Api, alice: Any, upstream: Upstream) -> None:
         headers = {**api.as_(alice), "Last-Event-ID": "3"}
         with api.stream("GET", f"/runs/{run_id}/events", headers=headers) as response:
             texts = response.iter_text()
-            assert next(texts) == next(texts) == ": keep-alive\n\n"
+            assert next(texts) == next(texts) == ": keep-alive\n"
 
 
 @pytest.mark.parametrize("bad", ["x", "-1", "1-0", "1.5", "٣", "9" * 30, ""])

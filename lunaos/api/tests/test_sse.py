@@ -6,8 +6,10 @@ from typing import Any
 
 import orjson
 import pytest
+from django.db import OperationalError
 from django.http.response import HttpResponseBase
 
+from lunaos.api.exceptions import DATABASE_RETRY_S
 from lunaos.api.sse import HEARTBEAT, Entry, EventStreamResponse
 from lunaos.errors import LunaError, NotFound
 
@@ -90,6 +92,23 @@ def test_what_fails_later_is_told_without_an_id(error: Exception, code: bytes) -
     _, (*_, last) = play(Script([{"a": 1}], 0.01, error))
     assert last.startswith(b'data: {"type":"error",') and code in last
     assert b"secret" not in last
+
+
+def test_a_late_error_says_when_to_try_again() -> None:
+    _, (*_, last) = play(Script([{"a": 1}], 0.01, OperationalError()))
+    event = orjson.loads(last.removeprefix(b"data: "))
+    assert event == {**event, "type": "error", "code": "service_unavailable", "retryAfter": DATABASE_RETRY_S}
+
+
+def test_a_late_error_is_an_event_of_its_own_behind_a_heartbeat(settings: Any) -> None:
+    settings.STREAM_HEARTBEAT_S = 0.05
+    _, parts = play(Script([{"a": 1}], 0.08, NotFound()))
+    assert parts[1:-1] == [HEARTBEAT]
+    assert parts[-1].startswith(b'data: {"type":"error",') and parts[-1].endswith(b"\n\n")
+
+
+def test_a_heartbeat_is_one_line() -> None:
+    assert HEARTBEAT == b": keep-alive\n"
 
 
 def test_what_does_not_open_it_waits_for_what_does() -> None:

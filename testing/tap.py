@@ -1,0 +1,56 @@
+"""A proxy that shows a test what a client receives, and breaks connections."""
+
+import itertools
+import socket
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from urllib.parse import urlsplit
+
+Watch = Callable[[int, bytes], bool]
+
+
+@contextmanager
+def tapped(server: str, watch: Watch) -> Iterator[str]:
+    """Pass bytes on between clients and a server; yields the base URL for clients.
+
+    Args:
+        server: base URL of the server.
+        watch: called with the number of a connection, from 1, and all that its client has received; True breaks the
+            connection.
+    """
+    numbers = itertools.count(1)
+    address = (urlsplit(server).hostname, urlsplit(server).port)
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(address) as behind:
+                sender = threading.Thread(target=_copy, args=[self.request, behind, lambda _: False])
+                sender.start()
+                number = next(numbers)
+                _copy(behind, self.request, lambda received: watch(number, received))
+                sender.join()
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as proxy:
+        accepting = threading.Thread(target=proxy.serve_forever, args=[0.05])
+        accepting.start()
+        try:
+            yield f"http://127.0.0.1:{proxy.server_address[1]}"
+        finally:
+            proxy.shutdown()
+            accepting.join()
+
+
+def _copy(source: socket.socket, target: socket.socket, is_enough: Callable[[bytes], bool]) -> None:
+    """Copy until one side closes its connection or it is enough; then close both directions of both."""
+    copied = b""
+    with suppress(OSError):
+        while data := source.recv(2**16):
+            target.sendall(data)
+            copied += data
+            if is_enough(copied):
+                break
+    for end in (source, target):
+        with suppress(OSError):
+            end.shutdown(socket.SHUT_RDWR)
