@@ -34,7 +34,8 @@ def require_text(reply: Reply, provider: Provider) -> None:
     """
     if reply.text:
         return
-    name, reason = provider.name, (reply.finish_reason or "").lower()
+    name = provider.name
+    reason = (reply.finish_reason or "").partition(":")[0].strip().lower()  # Gemini: `content_filter: SAFETY`
     if refusal := reply.refusal.strip():
         raise ProviderRefused(f"The model refused to answer: {refusal[:MAX_REFUSAL_CHARACTERS]}", said=reason)
     if reason in REFUSAL:
@@ -43,7 +44,7 @@ def require_text(reply: Reply, provider: Provider) -> None:
         raise OutputLimitReached(said=reason)
     if reason in FILTER:
         raise ContentFiltered(said=reason)
-    if reply.objects and not reply.delta:
+    if reply.objects and not reply.delta and not reason:
         raise ProviderFailed(f"{name} sent something that is no answer.", retryable=True)
     tools = " It called a tool, which agents do not have." if reply.tool_calls else ""
     raise EmptyAnswer(f"{EmptyAnswer.message}{tools}", said=reason)

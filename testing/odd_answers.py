@@ -48,34 +48,56 @@ def refused(status: int, **error: Any) -> Answer:
 HELLO, END = b"".join(map(delta, ("Hello ", "world"))), delta("", "stop") + usage(11, 7) + DONE
 THOUGHTS = choice({"content": None, "reasoning_content": "hm "}) * 3
 
+ELSEWHERE: dict[str, Any] = {"counted": False, "falls_back": True}
+PING = b'event: ping\ndata: {"type":"ping"}\n\n'
+HALVES = (
+    b'data: {"choices":[{"delta":{"content":"ok \\ud83d"}}]}\n\n',
+    b'data: {"choices":[{"delta":{"content":"\\ude00"}}]}\n\n',
+)
+ROLE = choice({"role": "assistant"})
+OVERLOADED = b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n'
+BODY = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+
 CASES = [
     Case("complete", says("Hello ", "world"), text="Hello world"),
     Case("connection kept open behind DONE", Answer([HELLO + END, "hang"]), text="Hello world"),
-    Case("connection reset behind the finish reason", Answer([HELLO + delta("", "stop"), "cut"]), text="Hello world"),
-    Case("text behind the finish reason", Answer([HELLO + delta("", "stop"), 0.05, delta("!"), END]), text="Hello world!"),
+    Case("connection reset behind the finish reason", Answer([HELLO + STOP, "cut"]), text="Hello world"),
+    Case("text behind the finish reason", Answer([HELLO + STOP, 0.05, delta("!"), END]), text="Hello world!"),
     Case("byte order mark", Answer([b"\xef\xbb\xbf" + HELLO + END]), text="Hello world"),
     Case("lines that end with CR", Answer([(HELLO + END).replace(b"\n", b"\r")]), text="Hello world"),
-    Case("pings", Answer([b"event: ping\ndata: \n\n" + HELLO + b'event: ping\ndata: {"type":"ping"}\n\n' + END]), text="Hello world"),
-    Case("a surrogate pair in two deltas", Answer([
-        b'data: {"choices":[{"delta":{"content":"ok \\ud83d"}}]}\n\n',
-        b'data: {"choices":[{"delta":{"content":"\\ude00"}}]}\n\n', END]), text="ok \U0001f600"),
-    Case("a JSON body", Answer([orjson.dumps({"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]})]), text="Hello"),
+    Case("pings", Answer([b"event: ping\ndata: \n\n" + HELLO + PING + END]), text="Hello world"),
+    Case("a surrogate pair in two deltas", Answer([*HALVES, END]), text="ok \U0001f600"),
+    Case("a JSON body", Answer([orjson.dumps(BODY)]), text="Hello"),
     Case("reasoning first", Answer([THOUGHTS + HELLO + END]), text="Hello world"),
     Case("cut off by the limit", Answer([HELLO + delta("", "length") + DONE]), text="Hello world"),
-    Case("reasoning up to the limit", Answer([THOUGHTS + choice({}, "length") + usage(11, 7) + DONE]), "output_limit_reached"),
-    Case("filtered", Answer([choice({"role": "assistant"}) + choice({}, "content_filter") + DONE]), "content_filtered"),
+    Case(
+        "reasoning up to the limit",
+        Answer([THOUGHTS + choice({}, "length") + DONE]),
+        "output_limit_reached",
+    ),
+    Case("filtered", Answer([ROLE + choice({}, "content_filter") + DONE]), "content_filtered"),
     Case("filtered by status", refused(400, code="content_filter"), "content_filtered"),
     Case("refusal", Answer([choice({"content": None, "refusal": "I cannot."}) + END]), "provider_refused"),
-    Case("role only", Answer([choice({"role": "assistant"}) + DONE]), "empty_answer", counted=False, falls_back=True),
-    Case("a tool call", Answer([choice({"tool_calls": [{"index": 0}]}, "tool_calls") + DONE]), "empty_answer", counted=False, falls_back=True),
-    Case("nothing known", Answer([event({"prompt_filter_results": []}) + DONE]), "provider_error", counted=False, falls_back=True),
+    Case("role only", Answer([ROLE + DONE]), "empty_answer", **ELSEWHERE),
+    Case(
+        "a tool call",
+        Answer([choice({"tool_calls": [{}]}, "tool_calls") + DONE]),
+        "empty_answer",
+        **ELSEWHERE,
+    ),
+    Case("nothing known", Answer([event({"prompt_filter_results": []}) + DONE]), "provider_error", **ELSEWHERE),
     Case("broken off", Answer([HELLO, "cut"]), "provider_error", text="Hello world"),
-    Case("broken off before the first text", Answer([choice({"role": "assistant"}), 0.05, "cut"]), "provider_error", counted=False, falls_back=True),
-    Case("error object", Answer([event({"object": "error", "message": "no"})]), "provider_error", counted=False, falls_back=True),
-    Case("error behind text", Answer([HELLO + event({"error": {"message": "no"}}) + DONE]), "provider_error", text="Hello world"),
+    Case("broken off before the first text", Answer([ROLE, 0.05, "cut"]), "provider_error", **ELSEWHERE),
+    Case("error object", Answer([event({"object": "error", "message": "no"})]), "provider_error", **ELSEWHERE),
+    Case(
+        "error behind text",
+        Answer([HELLO + event({"error": {"code": 1}}) + DONE]),
+        "provider_error",
+        text="Hello world",
+    ),
     Case("finish reason error", Answer([HELLO + delta("", "error") + DONE]), "provider_error", text="Hello world"),
-    Case("overloaded inside the answer", Answer([b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n']), "provider_unavailable", counted=False, falls_back=True),
+    Case("overloaded inside the answer", Answer([OVERLOADED]), "provider_unavailable", **ELSEWHERE),
     Case("too long", refused(400, code="context_length_exceeded"), "provider_error", counted=False),
-    Case("unknown model", refused(404, code="model_not_found"), "provider_error", counted=False, falls_back=True),
-]  # fmt: skip
+    Case("unknown model", refused(404, code="model_not_found"), "provider_error", **ELSEWHERE),
+]
 NO_CREDIT = refused(429, code="insufficient_quota", message="You exceeded your current quota, see org-abc123")

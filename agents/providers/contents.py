@@ -40,6 +40,18 @@ def thought_of(delta: Mapping[str, Any]) -> str:
     return named or _joined(delta.get("content"), thinking=True, depth=0)
 
 
+def refusal_of(delta: Mapping[str, Any]) -> str:
+    """Return what a delta says in place of an answer: its `refusal`, or parts of that type."""
+    content, refusal = delta.get("content"), delta.get("refusal")
+    parts = [part.get("refusal") for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    return "".join(piece for piece in (refusal, *parts) if isinstance(piece, str))
+
+
+def whole(text: str) -> str:
+    """Return a text that can be encoded: a lone surrogate becomes U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def _joined(content: object, *, thinking: bool, depth: int) -> str:
     """Join the parts that are reasoning, or those that are not."""
     if isinstance(content, str):
@@ -61,25 +73,13 @@ class Surrogates:
 
     def joined(self, text: str) -> str:
         """Return the text with all that can be joined; a high surrogate at its end waits for the next text."""
-        if not self._high and (text.isascii() or _is_whole(text)):
+        if text.isascii() and not self._high:
             return text
         text = self._high + text
         self._high = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        return _without_lone(text.removesuffix(self._high) if self._high else text)
+        return whole(text.removesuffix(self._high) if self._high else text)
 
     def close(self) -> str:
         """Return what waits in vain."""
         rest, self._high = self._high, ""
-        return _without_lone(rest)
-
-
-def _is_whole(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _without_lone(text: str) -> str:
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return whole(rest)

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from agents.providers import Provider, failures, sse, usage
-from agents.providers.contents import Surrogates, parse, text_of, thought_of
+from agents.providers.contents import Surrogates, parse, refusal_of, text_of, thought_of, whole
 from agents.providers.errors import ProviderFailed
 from agents.providers.reply import Block, Reply
 from lunaos import metrics
@@ -21,11 +21,12 @@ from runs.errors import OutputTooLong
 BEFORE_CONTENT = sse.BOM + b" \t\r\n"
 DONE = b"[DONE]"
 NO_REASON = ("", "null", "none")
-# Finish reasons that say that the provider broke the answer off: `insufficient_system_resource` is DeepSeek's,
-# `network_error` Zhipu's, `abort` that of vLLM and SGLang.
+# Finish reasons that say that the provider broke the answer off: `network_error` is Zhipu's, `abort` that of vLLM and
+# SGLang.
 BROKEN_OFF = frozenset(
-    ("error", "abort", "aborted", "network_error", "server_error", "engine_error", "insufficient_system_resource")
+    ("error", "abort", "aborted", "network_error", "server_error", "engine_error", failures.NO_RESOURCES)
 )
+MAX_REASON_CHARACTERS, MAX_REFUSAL_CHARACTERS = 64, 10_000
 TOOLS = ("tool_calls", "function_call")
 FIRST = (0, "0", None)  # of the choices: one is asked for
 
@@ -45,23 +46,35 @@ class Decoder:
         self._max_bytes = settings.EVENT_LOG_MAX_BYTES
         self._events: sse.EventParser | None = None  # None until it is known that the answer is a stream
         self._body = bytearray()  # what came before that is known, or a JSON object in the place of a stream
+        self._is_body = False
         self._text_from_deltas = False
-        self._surrogates = Surrogates()
+        self._surrogates, self._refusal = Surrogates(), Surrogates()
 
     def feed(self, raw: bytes) -> Block:
         """Decode what these bytes complete; never raises."""
         block = Block(self.reply)
         if self._events is None:
-            self._body += raw
-            start = bytes(self._body.lstrip(BEFORE_CONTENT)[:1])
             block.alive = True
-            if start and start not in (b"{", b"["):
-                self._events, raw = sse.EventParser(self._max_bytes), bytes(self._body)
+            raw = self._begin(raw)
         if self._events is not None:
             self._read(self._events.feed(raw), block)
-        if self._events.overflowed if self._events else len(self._body) > self._max_bytes:
-            self.error = self.error or OutputTooLong()
+            if self._events.overflowed:
+                self.error = self.error or OutputTooLong()
         return block
+
+    def _begin(self, raw: bytes) -> bytes:
+        """Find out by its first byte whether the answer is a stream, and return what is to be read of it."""
+        start = b"" if self._is_body else raw.lstrip(BEFORE_CONTENT)[:1]
+        self._is_body = self._is_body or (start != b"" and start in b"{[")
+        self._body += b"" if self.error else raw
+        if start and not self._is_body:
+            self._events, raw = sse.EventParser(self._max_bytes), bytes(self._body)
+            self._body.clear()
+            return raw
+        if len(self._body) > self._max_bytes:
+            self.error = OutputTooLong()
+            self._body.clear()
+        return b""
 
     def close(self) -> Block:
         """Decode what is left when the connection has ended, or when nothing more is to be read."""
@@ -72,6 +85,7 @@ class Decoder:
             self._read_body(block)
         if rest := self._surrogates.close():
             self._add_text(rest, block)
+        self.reply.refusal += self._refusal.close()
         return block
 
     # -- Events --------------------------------------------------------------------------------------------------------
@@ -110,7 +124,7 @@ class Decoder:
         """Read an answer that came as one JSON object although a stream was asked for."""
         self.reply.objects += 1
         try:
-            found = parse(bytes(self._body.strip(BEFORE_CONTENT)))
+            found = parse(bytes(self._body.strip(BEFORE_CONTENT)).partition(b"\ndata:")[0])
         except ValueError:
             found = None
         if isinstance(found, list) and found:  # Gemini sends its errors in a list
@@ -137,14 +151,15 @@ class Decoder:
         choices = found.get("choices")
         choices = [each for each in choices if isinstance(each, Mapping)] if isinstance(choices, list) else []
         was_complete, pieces, reason = self.reply.finish_reason is not None, len(block.texts), None
-        for choice in choices:
-            if choice.get("index") in FIRST:
-                reason = self._read_choice(choice, block) or reason
+        if choices:  # one is asked for: the first, also where its index counts the deltas, as some servers have it
+            reason = self._read_choice(
+                next((each for each in choices if each.get("index") in FIRST), choices[0]), block
+            )
         counted = self._count(found, choices)
         if error := failures.find(found, choices):
             self._fail(failures.in_answer(self._provider, error))
         elif reason and reason.lower() in BROKEN_OFF:
-            self._fail(ProviderFailed(f"{self._provider.name} broke its answer off.", retryable=True, said=reason))
+            self._fail(failures.broken_off(self._provider, reason))
         elif reason:
             self.reply.finish_reason = self.reply.finish_reason or reason
         elif counted:
@@ -161,7 +176,9 @@ class Decoder:
         if (delta := self._delta_of(choice)) is not None:
             self._read_delta(delta, block)
         reason = choice.get("finish_reason")
-        return reason if isinstance(reason, str) and reason.strip().lower() not in NO_REASON else None
+        if not isinstance(reason, str) or reason.strip().lower() in NO_REASON:
+            return None
+        return whole(reason.strip()[:MAX_REASON_CHARACTERS])
 
     def _delta_of(self, choice: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the choice's delta, or what stands in its place: a message, or a bare text.
@@ -183,7 +200,8 @@ class Decoder:
             if thought := thought_of(delta):
                 block.thinking = True
                 self.reply.thought_bytes += len(thought.encode("utf-8", "replace"))
-            self.reply.refusal += refusal if isinstance(refusal := delta.get("refusal"), str) else ""
+            if (refusal := refusal_of(delta)) and len(self.reply.refusal) < MAX_REFUSAL_CHARACTERS:
+                self.reply.refusal += self._refusal.joined(refusal)
             self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOLS)
 
     def _add_text(self, text: str, block: Block) -> None:

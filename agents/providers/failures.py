@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.providers import Provider
+from agents.providers.contents import whole
 from agents.providers.errors import (
     ContentFiltered,
     ProviderFailed,
@@ -23,14 +24,14 @@ from agents.providers.retry_after import DEFAULT_WAIT_S, stated_s, wait_s
 MAX_SAID_CHARACTERS = 2_048
 MESSAGES = ("message", "msg", "status_msg", "detail")
 OVERLOADED = frozenset((429, 502, 503, 504, *range(520, 528), 529))  # 52x are Cloudflare's for a server that is away
+NO_RESOURCES = "insufficient_system_resource"  # DeepSeek's finish reason for an answer that its load has broken off
 TRY_AGAIN = frozenset((408, 409, 425))
 KEY_REFUSED = frozenset((401, 403))
-# In-band errors have a type rather than a status.
-STATUS_OF_TYPE = {
-    "rate_limit": 429,
-    "ratelimit": 429,
-    "too_many_requests": 429,
-    "overloaded": 529,
+# In-band errors have a type or a sentence rather than a status.
+SEPARATORS = re.compile(r"[\s\-]")
+OVERLOAD = {"rate_limit": 429, "ratelimit": 429, "too_many_requests": 429, "overloaded": 529}
+STATUS_OF_SIGN = {
+    **OVERLOAD,
     "unavailable": 503,
     "capacity": 503,
     "insufficient_quota": 429,
@@ -145,6 +146,8 @@ def find(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> obje
 def in_answer(provider: Provider, error: object) -> ProviderFailed:
     """Translate an error that a provider sent inside an answer with status 200."""
     said = read(error)
+    if said.status is None and said.reason is not Reason.OTHER:
+        said = replace(said, status=400)
     if said.status is not None:
         return translate(provider, said, {})
     sentence = f"{provider.name} reported an error in its answer.{_quoted(provider, said)}"
@@ -181,6 +184,18 @@ def _translated(provider: Provider, said: Said, headers: Mapping[str, str], mode
     if status in TRY_AGAIN or not 400 <= status < 500:
         return ProviderFailed(f"{name} answered with status {status}.{quoted}", retryable=status >= 400)
     return _refused(provider, said, model, quoted)
+
+
+def broken_off(provider: Provider, reason: str = "") -> ProviderFailed:
+    """Return the error for an answer that the provider did not bring to its end.
+
+    Args:
+        reason: the finish reason that says so, where there is one.
+    """
+    if reason.lower() == NO_RESOURCES:
+        sentence = f"{provider.name} is overloaded and broke its answer off."
+        return ProviderUnavailable(sentence, retry_after=DEFAULT_WAIT_S, said=reason)
+    return ProviderFailed(f"{provider.name} broke its answer off.", retryable=True, said=reason)
 
 
 def unreachable(provider: Provider) -> ProviderUnavailable:
@@ -236,15 +251,16 @@ def read(error: object, status: int | None = None) -> Said:
     """
     found = _unwrapped(error)
     if not isinstance(found, Mapping):
-        words = found[:MAX_SAID_CHARACTERS] if isinstance(found, str) else ""
+        words = whole(found[:MAX_SAID_CHARACTERS]) if isinstance(found, str) else ""
         return Said(status or _status_of(words), words, words)
     parts = [str(found[name]) for name in ("code", "type", "status_code") if found.get(name)]
-    message = str(next((found[name] for name in MESSAGES if found.get(name)), ""))[:MAX_SAID_CHARACTERS]
-    words = " ".join([*parts, message])[:MAX_SAID_CHARACTERS]
+    message = whole(str(next((found[name] for name in MESSAGES if found.get(name)), ""))[:MAX_SAID_CHARACTERS])
+    words = whole(" ".join([*parts, message])[:MAX_SAID_CHARACTERS])
     inside = next((number for name in ("code", "status", "status_code") if (number := _http(found.get(name)))), None)
     param = found.get("param")
     param = param if isinstance(param, str) else ""
-    return Said(status or inside or _status_of(" ".join(parts)), words, message, param)
+    inferred = _status_of(" ".join(parts)) or _status_of(message, OVERLOAD)
+    return Said(status or inside or inferred, words, message, param)
 
 
 def _unwrapped(error: object) -> object:
@@ -266,6 +282,6 @@ def _http(value: object) -> int | None:
     return number if isinstance(number, int) and 400 <= number < 600 else None
 
 
-def _status_of(words: str) -> int | None:
-    lowered = words.lower().replace("-", "_")
-    return next((status for sign, status in STATUS_OF_TYPE.items() if sign in lowered), None)
+def _status_of(words: str, signs: Mapping[str, int] = STATUS_OF_SIGN) -> int | None:
+    lowered = SEPARATORS.sub("_", words.lower())
+    return next((status for sign, status in signs.items() if sign in lowered), None)

@@ -89,7 +89,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
     if decoder.error:
         raise decoder.error
     if not attempt.reply.complete:
-        raise ProviderFailed(f"{provider.name} broke its answer off.", retryable=True)
+        raise failures.broken_off(provider)
 
 
 async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Patience) -> AsyncGenerator[Block, None]:
@@ -107,8 +107,7 @@ async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Pati
         block = decoder.feed(raw)
         patience.renew(block)
         yield block
-    if not decoder.error:
-        yield decoder.close()
+    yield decoder.close()
     if failure and not decoder.reply.complete:
         raise failure
 
@@ -227,4 +226,4 @@ def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
     unreachable = (openai.APIConnectionError, httpx2.ConnectError, httpx2.ConnectTimeout)
     if isinstance(error, unreachable) and not attempt.reply.objects:
         return failures.unreachable(attempt.target.provider)
-    return ProviderFailed(f"{attempt.target.provider.name} broke its answer off.", retryable=True)
+    return failures.broken_off(attempt.target.provider)

@@ -125,7 +125,7 @@ class EventParser:
         self._size += len(value) + 1
 
     def _complete(self, events: list[Event]) -> None:
-        if self._data and not self.overflowed:
+        if self._data and self._size <= self._max_bytes:
             events.append(Event(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
             self._data, self._size = [], 0
         elif self._name == ERROR:  # whose data is missing

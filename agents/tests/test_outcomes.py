@@ -1,13 +1,13 @@
-"""How an agent's run ends, by what came from its provider: over HTTP, with and without a fallback, and on an own key."""
+"""How an agent's run ends, by what came from its provider: plainly, with a fallback, and on the user's own key."""
 
 from typing import Any
 
 import pytest
 
-from agents.models import Agent
+from agents.models import Agent, LanguageModel
 from billing.models import MonthlyUsage
 from runs.models import Run, RunText
-from testing.client import Api, answer, error, events
+from testing.client import Api, answer, error, events, in_effect
 from testing.odd_answers import CASES, NO_CREDIT, Case, choice, event, refused
 from testing.upstream import DONE, Answer, Upstream, delta, says, usage
 
@@ -227,15 +227,13 @@ def test_a_run_says_why_it_failed(api: Api, alice: Any, upstream: Upstream) -> N
 
 
 def test_the_alarm_of_a_model_without_a_price(api: Api, alice: Any, upstream: Upstream, folder: Any) -> None:
-    from agents.models import LanguageModel
-    from testing.client import in_effect
-
     LanguageModel.objects.create(provider="openai", name="gpt-of-2099")
     try:
         assert in_effect(lambda: api.execute(alice, model="gpt-of-2099").status_code == 200)
         done = events(api.execute(alice, model="gpt-of-2099"))[-1]
     finally:
         LanguageModel.objects.filter(name="gpt-of-2099").delete()
+        assert in_effect(lambda: api.execute(alice, model="gpt-of-2099").status_code == 400)
     assert (done["cost"], done["costKnown"]) == ("$0.0000", False)
     assert not Run.objects.filter(user=alice, status="succeeded", cost_known=True).exists()
     log = (folder / "web.log").read_text()

@@ -3,6 +3,7 @@
 import json
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -107,6 +108,7 @@ def test_a_run_that_no_provider_worked_on_is_given_back(api: Api, alice: Any, up
         assert refused.wait(5)
         run_id = str(Run.objects.get(user=alice).pk)
         cancel(api, alice, run_id)
+    assert until(lambda: Run.objects.get(pk=run_id).status == "cancelled", 5)
     assert Run.objects.get(pk=run_id).charge == "released"
 
 
