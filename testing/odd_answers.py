@@ -50,10 +50,8 @@ THOUGHTS = choice({"content": None, "reasoning_content": "hm "}) * 3
 
 ELSEWHERE: dict[str, Any] = {"counted": False, "falls_back": True}
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
-HALVES = (
-    b'data: {"choices":[{"delta":{"content":"ok \\ud83d"}}]}\n\n',
-    b'data: {"choices":[{"delta":{"content":"\\ude00"}}]}\n\n',
-)
+HALVES = [b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % half for half in (rb"ok \ud83d", rb"\ude00")]
+STOP = delta("", "stop")
 ROLE = choice({"role": "assistant"})
 OVERLOADED = b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n'
 BODY = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}

@@ -69,7 +69,8 @@ PHRASES: dict[Reason, tuple[str, ...]] = {
     ),
     Reason.TOO_LONG: (
         *("context_length", "context length", "context window", "maximum context", "string_above_max_length"),
-        *("too many (input )?tokens", "reduce the length", r"maximum[\w ]{0,24} tokens"),
+        *("exceed_context_size", "available context size", "too many (input )?tokens", "reduce the length"),
+        r"maximum[\w ]{0,24} tokens",
         r"(prompt|input|request|messages?)( \w{1,12})? (is|are) too (long|large)",
         r"exceeds? the (model's )?max\w{0,8}( \w{1,12})? (tokens|length)",
     ),

@@ -71,7 +71,7 @@ def test_what_is_kept(api: Api, alice: Any, upstream: Upstream) -> None:
         (1, "code-review", "succeeded", "found"),
         (2, "testing-validation", "succeeded", "tested"),
     ]
-    assert run["durationMs"] == sum(step["durationMs"] for step in run["steps"])
+    assert run["durationMs"] >= sum(step["durationMs"] for step in run["steps"])  # from created to finished
 
 
 def test_a_preset(api: Api, bob: Any, upstream: Upstream) -> None:
