@@ -12,7 +12,7 @@ PATTERNS = tuple(
     for pattern, replacement in (
         (r"(?i)\b[a-z][a-z0-9+.-]{1,15}://\S{1,2048}", "[url]"),
         (r"(?i)\bbearer\s{1,4}\S{1,512}", "[key]"),
-        (r"(?i)\b(?:sk|pk|rk|gsk|xai|hf|key|api|token|nvapi|pplx|lnos)[-_][\w*.\-]{3,512}", "[key]"),
+        (r"(?i)\b(?:sk|pk|rk|gsk|xai|hf|key|api|token|nvapi|pplx|lnos)[-_][\w*.\-]{2,512}[\w*]", "[key]"),
         (r"\bAIza[\w\-]{3,512}", "[key]"),
         (r"[\w*]{1,64}\*{3,}[\w*]{0,64}", "[key]"),  # as providers print keys: sk-ab***wxyz
         (r"\b(?:org|acct|user|usr|cus|team|ws)[-_][\w\-]{2,128}", "[account]"),

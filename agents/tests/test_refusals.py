@@ -80,8 +80,8 @@ def test_of_an_own_key_in_the_providers_words(status: int, body: Any, code: str)
         (of(message="maximum context length is 8192"), "the context is too long for gpt-x"),
         (of(code="model_not_found"), "it has no model gpt-x"),
         (of(code="unsupported_parameter", param="temperature"), "does not support the parameter 'temperature'"),
-        (of(message="Unrecognized request argument supplied: logit_bias"), "does not support the parameter 'logit_bias'"),
-        (of(message="'temperature' does not support 0.2 with this model."), "does not support the parameter 'temperature'"),
+        (of(message="Unrecognized request argument supplied: logit_bias"), "the parameter 'logit_bias'"),
+        (of(message="'temperature' does not support 0.2 with this model."), "the parameter 'temperature'"),
         (of(code="unsupported_parameter", param="<b>/etc/passwd</b>"), "does not support the parameter."),
     ],
 )  # fmt: skip
