@@ -12,7 +12,7 @@ from agents.providers.redaction import READ_CHARACTERS, SHOWN_CHARACTERS, redact
         ("key sk-proj-AbCd_1234-xyz is bad", "key [key] is bad"),
         ("header Bearer abc.def was refused", "header [key] was refused"),
         ("gsk_0123456789abcdef failed", "[key] failed"),
-        ("Limit for gpt-4o in organization org-AbC123 on tokens", "Limit for gpt-4o in organization [account] on tokens"),
+        ("Limit for gpt-4o in org-AbC123 on tokens", "Limit for gpt-4o in [account] on tokens"),
         ("project proj_AbC123 is archived", "project [account] is archived"),
         ("contact ops@example.com now", "contact [address] now"),
         ("see https://platform.example.com/account?x=1 for more", "see [url] for more"),
