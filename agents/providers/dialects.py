@@ -15,20 +15,28 @@ def unsupported(base_url: str, model: str) -> frozenset[str]:
     return names if time.monotonic() < until else frozenset()
 
 
-def learn(base_url: str, model: str, parameter: str) -> bool:
-    """Note that a parameter is not supported.
+def remember(base_url: str, model: str, names: frozenset[str]) -> None:
+    """Note that a request without these parameters was taken."""
+    names -= {NEWER_LIMIT}  # the other limit was tried, and is what is asked for by default
+    if names != unsupported(base_url, model):
+        _known[base_url, model] = time.monotonic() + KEPT_S, names
+
+
+def without(names: frozenset[str], refused: str) -> frozenset[str] | None:
+    """Return what to leave out of the next request.
+
+    Args:
+        names: parameters that are left out already.
+        refused: the one that the model turns out not to support.
 
     Returns:
-        Whether it is worth asking again, without it: never without any limit of the output, and not for what was left
-        out already.
+        None where the request cannot do without: never without any limit of the output.
     """
-    names = unsupported(base_url, model)
-    if parameter == NEWER_LIMIT:  # the server speaks the older dialect after all, or none
-        _known.pop((base_url, model), None)
-    if parameter in names or parameter not in (LIMIT, *OPTIONAL):
-        return False
-    _known[base_url, model] = time.monotonic() + KEPT_S, names | {parameter}
-    return True
+    if refused in names or refused not in (LIMIT, NEWER_LIMIT, *OPTIONAL):
+        return None
+    if refused == LIMIT and NEWER_LIMIT in names:
+        return None
+    return (names - {LIMIT} if refused == NEWER_LIMIT else names) | {refused}
 
 
 def limit_name(names: frozenset[str]) -> str:

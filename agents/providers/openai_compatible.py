@@ -136,17 +136,22 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 async def _request(attempt: Attempt, prompt: Prompt) -> httpx2.Response:
     """Ask, and ask again without a parameter that the model turns out not to support."""
     base_url, model = attempt.target.provider.base_url, attempt.target.model
+    names = dialects.unsupported(base_url, model)
     while True:
         try:
-            return await _post(attempt, _body(attempt.target, prompt))
+            response = await _post(attempt, _body(attempt.target, prompt, names))
         except openai.APIStatusError as e:
             said = failures.read(e.body, e.status_code)
-            if said.reason is not failures.Reason.PARAMETER or not dialects.learn(base_url, model, said.parameter):
+            fewer = dialects.without(names, said.parameter) if said.reason is failures.Reason.PARAMETER else None
+            if fewer is None:
                 raise
+            names = fewer
+        else:
+            dialects.remember(base_url, model, names)
+            return response
 
 
-def _body(target: Target, prompt: Prompt) -> dict[str, Any]:
-    without = dialects.unsupported(target.provider.base_url, target.model)
+def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, Any]:
     body = {
         "model": target.model,
         "messages": prompt.messages,

@@ -176,7 +176,16 @@ def test_nothing_is_asked_without_a_limit(api: Api, alice: Any, upstream: Upstre
     upstream.script = script
     response = api.execute(alice, provider="deepseek", model="deepseek-reasoner")
     assert error(response) == (502, "provider_error")
-    assert "'max_completion_tokens'" in response.json()["error"]
+    assert "does not support the parameter 'max_tokens'" in response.json()["error"]
+
+
+def test_what_did_not_help_is_not_remembered(api: Api, alice: Any, upstream: Upstream) -> None:
+    """A provider that refuses with and without the parameter; afterwards it answers again."""
+    refusals = [refused(400, code="unsupported_parameter", param="temperature")] * 2
+    upstream.plays(*refusals, says("Hello"))
+    assert error(api.execute(alice, model="gpt-4o"))[0] == 502
+    assert answer(api.execute(alice, model="gpt-4o")) == "Hello"
+    assert ["temperature" in asked for asked in upstream.requests] == [True, False, True]
 
 
 # -- Refusals in their own words ---------------------------------------------------------------------------------------

@@ -1,0 +1,44 @@
+"""What is left out of a request that a model has refused a parameter of."""
+
+import pytest
+
+from agents.providers import dialects
+
+MODEL = ("http://127.0.0.1:1/v1", "model-of-a-test")
+
+
+@pytest.mark.parametrize(
+    ("names", "refused", "expected"),
+    [
+        (set(), "temperature", {"temperature"}),
+        (set(), "stream_options", {"stream_options"}),
+        (set(), "max_tokens", {"max_tokens"}),
+        ({"max_tokens"}, "temperature", {"max_tokens", "temperature"}),
+        ({"max_tokens"}, "max_completion_tokens", {"max_completion_tokens"}),
+        ({"max_completion_tokens"}, "max_tokens", None),
+        ({"temperature"}, "temperature", None),
+        (set(), "messages", None),
+        (set(), "", None),
+    ],
+)
+def test_what_is_left_out_next(names: set[str], refused: str, expected: set[str] | None) -> None:
+    found = dialects.without(frozenset(names), refused)
+    assert found == (None if expected is None else frozenset(expected))
+
+
+@pytest.mark.parametrize("names", [set(), {"max_tokens"}, {"max_completion_tokens"}, {"temperature"}])
+def test_there_is_always_a_limit(names: set[str]) -> None:
+    assert dialects.limit_name(frozenset(names)) not in names
+
+
+def test_it_is_remembered_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    dialects.remember(*MODEL, frozenset({"temperature"}))
+    assert dialects.unsupported(*MODEL) == {"temperature"}
+    later_s = dialects.time.monotonic() + dialects.KEPT_S + 1
+    monkeypatch.setattr(dialects.time, "monotonic", lambda: later_s)
+    assert dialects.unsupported(*MODEL) == frozenset()
+
+
+def test_a_limit_that_was_tried_is_not_remembered() -> None:
+    dialects.remember(*MODEL, frozenset({"max_completion_tokens"}))
+    assert dialects.unsupported(*MODEL) == frozenset()
