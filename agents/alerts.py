@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
 
 from accounts import alarms
 from agents.providers.failures import ServerQuotaExhausted
+from agents.providers.prices import Cost
+from agents.providers.reply import Attempt
 from lunaos import database
 
-if TYPE_CHECKING:
-    from agents.runner import Answer
 
+async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
+    """Raise the alarms that an answer which has ended gives reason for; each at most once a day and subject.
 
-async def check(answer: Answer) -> None:
-    """Raise the alarms that an answer which has ended gives reason for; each at most once a day and model."""
-    exhausted = {a.target.provider.name for a in answer.attempts if isinstance(a.error, ServerQuotaExhausted)}
-    target = answer.answering
-    unpriced = [] if answer.cost.known else [f"{target.provider.name}/{target.model}"]
+    Args:
+        attempts: the answer's, the last of which answered.
+        cost: of all of them.
+    """
+    exhausted = {each.target.provider.name for each in attempts if isinstance(each.error, ServerQuotaExhausted)}
+    unpriced = [] if cost.known else [f"{attempts[-1].target.provider.name}/{attempts[-1].target.model}"]
     if exhausted or unpriced:
         await database.call(_sound, exhausted, unpriced)
 

@@ -109,12 +109,13 @@ class Answer:
             self.first_token_ms = max(1, self.elapsed_ms)
             metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.came_at - self.started)
 
-    def count(self, agent: str) -> None:
-        """Tell the metrics what it took, once it has ended."""
-        provider = self.answering.provider
-        cost_usd = Decimal(0) if provider.own_key else self.cost.usd
-        tokens = (self.tokens.input, self.tokens.output)
-        metrics.answered(provider=provider.name, agent=agent, tokens=tokens, cost_usd=cost_usd)
+    async def account(self, agent: str) -> tuple[TokenUsage, Cost]:
+        """Return what it took, once it has ended; metrics are told, and operators where it is reason for an alarm."""
+        provider, used, cost = self.answering.provider, self.tokens, self.cost
+        cost_usd = Decimal(0) if provider.own_key else cost.usd
+        metrics.answered(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
+        await alerts.check(self.attempts, cost)
+        return used, cost
 
     @property
     def elapsed_ms(self) -> int:
@@ -217,8 +218,8 @@ def _start(run: Run, answer: Answer) -> Event:
 
 
 async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error: LunaError | None = None) -> None:
-    target, cost = answer.answering, answer.cost
-    answer.count(run.agent)
+    target = answer.answering
+    used, cost = await answer.account(run.agent)
     outcome = Outcome(
         status=status,
         provider=target.provider.name,
@@ -228,13 +229,12 @@ async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, 
         shown=bool(answer.output.strip()),
         counted=isinstance(error, ProviderFailed) and error.counted,
         asked=answer.asked,
-        tokens=answer.tokens,
+        tokens=used,
         cost_usd=cost.usd,
         cost_known=cost.known,
         first_token_ms=answer.first_token_ms,
     )
     await executors.finish(run, recorder, outcome, _last(run, answer, outcome, error))
-    await alerts.check(answer)
 
 
 def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None:
@@ -253,7 +253,7 @@ def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -
     return {
         "type": "done",
         "tokens": outcome.tokens.as_json(),
-        **prices.told(answer.cost),
+        **prices.told(Cost(outcome.cost_usd, outcome.cost_known)),
         "duration": f"{outcome.duration_s(run):.1f}s",
         "finishReason": answer.finish_reason,
     }

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 import agents.services as agents
-from agents import alerts, catalogue
+from agents import catalogue
 from agents.models import Agent
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
@@ -176,22 +176,21 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
     position = chain.under_way
     if position > len(chain.run.steps):
         return
+    used, cost = TokenUsage(), Cost()
     if chain.answer:
         chain.asked = chain.asked or chain.answer.asked
-        chain.answer.count(chain.run.steps[position - 1])
-        await alerts.check(chain.answer)
-    step = _row(chain, position)
+        used, cost = await chain.answer.account(chain.run.steps[position - 1])
+    step = _row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
     if not await _database(texts.save_step, chain.run, step):
         raise Overtaken
     chain.ended[position], chain.answer = step, None
 
 
-def _row(chain: Chain, position: int) -> RunStep:
-    """A step's row; what an earlier execution of it has cost stays in the sum."""
+def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
+    """Return a step's row; what an earlier execution of it has cost stays in the sum."""
     run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
-    tokens = (answer.tokens if answer else TokenUsage()) + (TokenUsage.of(earlier) if earlier else TokenUsage())
-    cost = answer.cost if answer else Cost()
+    tokens = used + (TokenUsage.of(earlier) if earlier else TokenUsage())
     return RunStep(
         run_id=run.pk,
         expires_at=run.expires_at,

@@ -1,10 +1,13 @@
 """An execution in this process: what breaks it off, and when."""
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,7 +32,7 @@ def clients() -> Iterator[None]:
         loop.submit(client.close()).result(5)
 
 
-def begin(user: Any, upstream: Upstream) -> tuple[Run, Recorder, executors.Execute]:
+def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:
     agent = services.find("code-review")
     fields = {"provider": "deepseek", "model": "deepseek-chat", "request_id": "r"}
     run = runs.begin(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
@@ -98,3 +101,33 @@ def test_delivered_twice_it_is_done_once(alice: Any, upstream: Upstream) -> None
     upstream.go_on.set()
     first.result(10)
     assert (state(run)[0], len(upstream.requests)) == ("succeeded", 1)
+
+
+@pytest.mark.parametrize(("accepts", "charge"), [(True, "settled"), (False, "released")])
+def test_a_cancelled_run_counts_where_the_request_has_left(alice: Any, accepts: bool, charge: str) -> None:
+    """A provider that takes the request and says nothing may bill it; one that cannot be connected to does not."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as waiting:
+        if not accepts:  # what the queue of connections holds; further ones are not answered
+            for _ in range(4):
+                client = waiting.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex(server.getsockname())
+        run, recorder, execute = begin(
+            alice, SimpleNamespace(base_url=f"http://127.0.0.1:{server.getsockname()[1]}/v1")
+        )
+        future = executors.submit(recorder, execute)
+        if accepts:
+            connection = waiting.enter_context(server.accept()[0])
+            assert b"code" in connection.recv(65_536)
+        loop.submit(connecting(recorder)).result(10)
+        recorder.task.get_loop().call_soon_threadsafe(recorder.halt, Stop.CANCELLED)
+        future.result(10)
+    assert state(run) == ("cancelled", charge)
+    assert (run.input_tokens > 0) == accepts
+
+
+async def connecting(recorder: Recorder) -> None:
+    """Wait until the run's task waits for the network."""
+    while recorder.task is None or not recorder.task.get_stack():
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
