@@ -151,6 +151,7 @@ CELERY_BEAT_SCHEDULE = {
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 60}},
     "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 60}},
     "count-runs": {"task": "runs.tasks.count_runs", "schedule": 60.0, "options": {"expires": 60}},
+    "watch-spending": {"task": "runs.tasks.watch_spending", "schedule": 60.0, "options": {"expires": 60}},
     "measure-event-log": {"task": "web.tasks.measure_event_log", "schedule": 60.0, "options": {"expires": 60}},
     "note-backlogs": {"task": "web.tasks.note_backlogs", "schedule": 60.0, "options": {"expires": 60}},
     "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
