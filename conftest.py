@@ -52,7 +52,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
     from accounts.models import User
     from lunaos import origin, redis
-    from runs.models import Backlog, HourlyFigures, RunText
+    from runs.models import Backlog, DailySpending, HourlyFigures, RunText
 
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
@@ -61,7 +61,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
                 redis.client().delete(key)
         yield
         User.objects.all().delete()
-        for left_behind in (RunText, HourlyFigures, Backlog):
+        for left_behind in (RunText, HourlyFigures, Backlog, DailySpending):
             left_behind._default_manager.all().delete()
 
 

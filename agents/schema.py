@@ -35,13 +35,13 @@ from rag.errors import (
     ReindexRequired,
     UnknownRepository,
 )
-from runs.errors import OutputTooLong
+from runs.errors import OutputTooLong, SpendLimitReached
 from runs.schema import AGENT_EVENT, EXECUTION_HEADERS
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
     *(UnknownProvider, UnknownModel, UnknownAgent, EmailNotVerified, ProRequired, QuotaExceeded, IdempotencyConflict),
-    *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong),
+    *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong, SpendLimitReached),
     *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable),
 )
 EXAMPLE = """id: 1

@@ -22,7 +22,7 @@ from agents.providers.openai_compatible import Prompt
 from agents.runner import Answer
 from billing import tiers
 from billing.errors import ProRequired
-from runs import executors
+from runs import executors, spending
 from runs.models import Run
 from runs.recorder import Recorder
 
@@ -49,8 +49,8 @@ def start_execution(
 
     Raises:
         UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, EmailNotVerified, ProRequired,
-        ProviderNotConfigured, ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict, QuotaExceeded: in
-            this order.
+        ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable, IdempotencyConflict,
+        QuotaExceeded: in this order.
     """
     if earlier := runs.begun_before(user=user, once=once):
         return earlier
@@ -61,7 +61,7 @@ def start_execution(
         asked = preferred(expert, own) or asked
     grounding.require(user, repository)
     require_access(user, [expert])
-    targets = reachable(asked, own)
+    targets = reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
     context = grounded.added_to(context) if grounded else context
     begun = runs.begin(
@@ -151,7 +151,7 @@ def _target_of_model(model: str, own: Keyring) -> Target:
     return catalogue.target(providers.first_usable(serving, own), model)
 
 
-def reachable(asked: Target, own: Keyring) -> list[Target]:
+def reachable(user: User, asked: Target, own: Keyring) -> list[Target]:
     """The target asked for, then those to fall back on.
 
     The user's own key comes before the server's, and nobody stands in for it: the user has chosen who is paid.
@@ -159,12 +159,16 @@ def reachable(asked: Target, own: Keyring) -> list[Target]:
     Raises:
         ProviderNotConfigured: the one asked for has no key, neither the server's nor the user's.
         ProviderKeyUnreadable: the user's own cannot be decrypted.
+        SpendLimitReached: the server would pay for the one asked for, and has paid enough for today.
     """
-    return _on_own_key(asked, own) if asked.provider.name in own else _on_servers_keys(asked)
+    targets = _on_own_key(asked, own) if asked.provider.name in own else _on_servers_keys(asked)
+    return _affordable(user, targets)
 
 
 def targets_of(run: Run) -> list[Target]:
     """Who may answer a run that was begun earlier: on whose key that was, whatever its user has done since.
+
+    A daily limit that has been reached since does not stop the run; it only takes away fallbacks of the embedded model.
 
     Raises:
         ProviderKeyNotFound, ProviderKeyUnreadable: on the user's own, which is gone.
@@ -173,7 +177,10 @@ def targets_of(run: Run) -> list[Target]:
     """
     own = provider_keys.keyring(run.user_id)
     asked = target(run.provider, run.model, own)
-    return _on_own_key(asked, own) if run.own_key else _on_servers_keys(asked)
+    targets = _on_own_key(asked, own) if run.own_key else _on_servers_keys(asked)
+    if targets[0].provider.costs_server or not spending.limits():
+        return targets
+    return _affordable(run.user, targets)
 
 
 def _on_own_key(asked: Target, own: Keyring) -> list[Target]:
@@ -185,6 +192,21 @@ def _on_servers_keys(asked: Target) -> list[Target]:
     if asked not in targets:
         raise _not_configured(asked.provider)
     return targets
+
+
+def _affordable(user: User, targets: list[Target]) -> list[Target]:
+    """Return the targets that the daily limits leave a user: all, or those that cost the server nothing.
+
+    Raises:
+        SpendLimitReached: the one asked for, the first, is not among them.
+    """
+    at_no_cost = [each for each in targets if not each.provider.costs_server]
+    if len(at_no_cost) == len(targets) or not spending.is_exhausted(user):
+        return targets
+    asked = targets[0]
+    if asked not in at_no_cost:
+        raise spending.refusal(user, asked.provider.name)
+    return at_no_cost
 
 
 def prompt(agent: Agent, context: str) -> Prompt:

@@ -66,8 +66,8 @@ def start(
 
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
-        ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, EmbeddingsUnavailable, IdempotencyConflict,
-        QuotaExceeded: in this order.
+        ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable,
+        IdempotencyConflict, QuotaExceeded: in this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
     if earlier := runs.begun_before(user=user, once=once):
@@ -79,7 +79,7 @@ def start(
     experts = [agents.find(slug) for slug in steps or _preset(chain).steps]
     grounding.require(user, repository)
     agents.require_access(user, experts)
-    targets = agents.reachable(asked, own)
+    targets = agents.reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
     opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
     begun = runs.begin(
@@ -111,8 +111,8 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         NotFound: no such run, or another user's.
         RunNotResumable: it is an agent's, under way, or has not failed.
         EventsExpired: what went into it is not kept any more.
-        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, QuotaExceeded: as for a new chain; the
-            quota only where nothing had been charged.
+        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded: as for a
+            new chain; the quota only where nothing had been charged.
         ServiceUnavailable: the queue cannot be reached; the run stays failed.
     """
     run = runs.get(user=user, run_id=run_id)
@@ -123,7 +123,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         raise EventsExpired()
     agents.require_access(user, [agents.find(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
-    [asked, *_] = agents.reachable(agents.target(run.provider, run.model, own), own)
+    [asked, *_] = agents.reachable(user, agents.target(run.provider, run.model, own), own)
     run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()
     with quota.refusals_recorded(user):

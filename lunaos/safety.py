@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from urllib.parse import SplitResult, urlsplit
 
 from cryptography.fernet import Fernet
@@ -47,6 +48,24 @@ def require_stripe(*, debug: bool, secret_key: str, webhook_secrets: Sequence[st
     """
     if complaints := list(_of_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
         raise ImproperlyConfigured("\n".join(complaints))
+
+
+def usd(name: str, text: str) -> Decimal:
+    """Read an amount of US dollars; an empty one is 0.
+
+    Args:
+        name: of the setting, for the complaint.
+
+    Raises:
+        ImproperlyConfigured: the text is no amount, or a negative one.
+    """
+    try:
+        amount = Decimal(text or 0)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount < 0:
+        raise ImproperlyConfigured(f"{name} is {text!r}: set US dollars such as 25 or 2.50; empty or 0 for no limit.")
+    return amount
 
 
 def _of_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *, debug: bool) -> Iterator[str]:

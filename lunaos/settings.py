@@ -151,6 +151,7 @@ CELERY_BEAT_SCHEDULE = {
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 60}},
     "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 60}},
     "count-runs": {"task": "runs.tasks.count_runs", "schedule": 60.0, "options": {"expires": 60}},
+    "watch-spending": {"task": "runs.tasks.watch_spending", "schedule": 60.0, "options": {"expires": 60}},
     "measure-event-log": {"task": "web.tasks.measure_event_log", "schedule": 60.0, "options": {"expires": 60}},
     "note-backlogs": {"task": "web.tasks.note_backlogs", "schedule": 60.0, "options": {"expires": 60}},
     "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
@@ -294,6 +295,9 @@ LLM_PROVIDERS = {
 LLM_FALLBACK = env.list("LLM_FALLBACK", default=[])
 if unknown := set(LLM_FALLBACK) - set(LLM_PROVIDERS):
     raise ImproperlyConfigured(f"LLM_FALLBACK names {', '.join(unknown)}; there are {', '.join(LLM_PROVIDERS)}.")
+# For what runs on these keys of the server's cost on a UTC day, in all and on the free tier; 0 sets none.
+LLM_DAILY_LIMIT_USD = safety.usd("LLM_DAILY_LIMIT_USD", env.str("LLM_DAILY_LIMIT_USD", default=""))
+LLM_FREE_DAILY_LIMIT_USD = safety.usd("LLM_FREE_DAILY_LIMIT_USD", env.str("LLM_FREE_DAILY_LIMIT_USD", default=""))
 LLM_CONNECT_TIMEOUT_S = env.float("LLM_CONNECT_TIMEOUT_S", default=5.0)
 LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
 LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)
@@ -360,9 +364,7 @@ STRIPE_LIVE_MODE = safety.is_live(STRIPE_KEY)
 safety.require_stripe(debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST)
 BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/checkout/done"
 BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/checkout/cancelled"
-STRIPE_THREADS = env.int(
-    "LUNAOS_STRIPE_THREADS", default=4
-)  # for people's requests that wait for Stripe; and for events
+STRIPE_THREADS = env.int("LUNAOS_STRIPE_THREADS", default=4)  # for requests that wait for Stripe; as many for events
 PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # what its own come to, quicker (docs/adr/0020)

@@ -213,3 +213,19 @@ class Backlog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hour:%Y-%m-%d %H}h {self.queue}: {self.waiting}"
+
+
+class DailySpending(models.Model):
+    """A part of what runs on the server's own provider keys have cost on a UTC day, by when they ended."""
+
+    pk = models.CompositePrimaryKey("day", "free", "shard")
+    day = models.DateField()
+    free = models.BooleanField(help_text="Of users who were on the free tier then.")
+    shard = models.PositiveSmallIntegerField(help_text="Which part: runs that end at once write different rows.")
+    cost_usd = models.DecimalField(max_digits=14, decimal_places=6, default=0, db_default=0)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.day} {'free' if self.free else 'paying'} {self.shard}: {self.cost_usd}"

@@ -16,7 +16,7 @@ from billing import quota
 from lunaos import loop, metrics
 from lunaos.errors import LunaError
 from lunaos.redis import RedisError
-from runs import leases, log, texts
+from runs import leases, log, spending, texts
 from runs.errors import RunInterrupted
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 from runs.recorder import Event
@@ -28,8 +28,9 @@ LONGEST_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is 
 logger = logging.getLogger(__name__)
 
 # One statement and so one round trip and one transaction.
-FINISH = """
-    WITH run AS (
+FINISH = f"""
+    WITH before AS ({spending.BEFORE}),
+    run AS (
         UPDATE runs_run SET
             status = %(status)s, provider = %(provider)s, model = %(model)s,
             error_code = %(error_code)s, provider_status = %(provider_status)s,
@@ -44,17 +45,20 @@ FINISH = """
                     THEN 'released'
                 ELSE 'settled'
             END
-        WHERE id = %(id)s AND status = ANY(%(unfinished)s) AND attempt = COALESCE(%(attempt)s, attempt)
+        FROM before
+        WHERE runs_run.id = before.id AND status = ANY(%(unfinished)s) AND attempt = COALESCE(%(attempt)s, attempt)
             AND (%(silent_s)s::float IS NULL OR heartbeat_at < now() - make_interval(secs => %(silent_s)s))
-        RETURNING id, expires_at, charge, charged_month
+        RETURNING runs_run.id, expires_at, charge, charged_month, user_id, own_key,
+            runs_run.cost_usd - before.cost_usd AS added_usd
     ),
     text AS (
         UPDATE runs_text
         SET output = %(output)s, events = %(events)s, error = %(error)s, last_attempt = %(last_attempt)s::jsonb
         FROM run WHERE run_id = run.id AND runs_text.expires_at = run.expires_at
-    )
+    ),
+    spending AS ({spending.ADD})
     SELECT charge, charged_month FROM run
-"""
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
         "cost_usd": outcome.cost_usd,
         "cost_known": outcome.cost_known,
         "id": run.pk,
+        "shard": spending.shard(run.pk),
         "billable": outcome.billable,
         "cancelled_when_asked": outcome.asked and outcome.status == Status.CANCELLED,
         "error_code": failed.code,

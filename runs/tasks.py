@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.conf import settings
 
-from runs import figures, outcomes, partitions
+from runs import figures, outcomes, partitions, spending
 
 
 @shared_task
@@ -20,3 +20,8 @@ def keep_partitions() -> None:
 @shared_task
 def count_runs() -> None:
     figures.count_due()
+
+
+@shared_task
+def watch_spending() -> None:
+    spending.sound_alarms()

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from lunaos import __version__, metrics, redis
 from lunaos.snapshot import Snapshot
+from runs import spending
 from web import parts
 from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
 
@@ -19,7 +20,9 @@ JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the other
 
 
 def _database() -> dict[str, Any]:
-    return {"waiting": parts.waiting()}
+    waiting = parts.waiting()  # first, since it renews a connection that has gone stale
+    spent = spending.today()
+    return {"waiting": waiting, "spent": {"free": float(spent.free), "paying": float(spent.total - spent.free)}}
 
 
 def _cache() -> dict[str, Any]:
@@ -59,10 +62,12 @@ class SharedFacts(Collector):
         waiting = found["database"].get("waiting", {}) | cache.get("waiting", {})
         lengths, ages = ({queue: each[n] for queue, each in waiting.items()} for n in (0, 1))
         log = cache.get("event_log") or {}
+        spent = found["database"].get("spent", {})
         yield _by("version", "lunaos_build_info", "The version that answers.", {__version__: 1})
         yield _by("part", "lunaos_dependency_up", "Whether PostgreSQL and Valkey answer.", up)
         yield _by("queue", "lunaos_queue_length", "Jobs that no worker has taken yet.", lengths)
         yield _by("queue", "lunaos_queue_oldest_seconds", "How long the oldest of them has waited.", ages)
+        yield _by("tier", "lunaos_spend_usd_today", "What the server's provider keys cost since midnight UTC.", spent)
         yield _by("kind", "lunaos_valkey_memory_bytes", "Used, and the limit (0: none).", cache.get("memory", {}))
         yield _one(
             "lunaos_worker_heartbeat_timestamp_seconds", "When beat's last job was done.", cache.get("heartbeat")

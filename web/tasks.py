@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
-from runs import figures, log
+from runs import figures, log, spending
 from web import parts
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
@@ -38,10 +38,11 @@ def note_audit_head() -> None:
 
 @shared_task
 def forget_expired() -> None:
-    """Drop what has had its time: counters of failed sign-ins, addresses, tokens that were ended, staff's sessions."""
+    """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, staff's sessions, spending."""
     lockout.delete_expired()
     tokens.delete_expired()
     SessionStore.clear_expired()
+    spending.delete_expired()
 
 
 @shared_task

@@ -40,6 +40,11 @@ class Provider:
         return bool(self.base_url and (self.api_key or self.name == LOCAL))
 
     @property
+    def costs_server(self) -> bool:
+        """Whether the operators pay for what it answers."""
+        return not self.own_key and self.name != LOCAL
+
+    @property
     def takes_own_keys(self) -> bool:
         """Whether users may bring a key; not to the operator's own server, whose work nobody else pays for."""
         return bool(self.base_url) and self.name != LOCAL

@@ -54,6 +54,9 @@ UNSAFE: list[tuple[dict[str, str], str]] = [
     ({**STRIPE, "STRIPE_API_HOST": "nowhere"}, "STRIPE_API_HOST is no URL"),
     ({**STRIPE, **LIVE, "DJANGO_DEBUG": "true"}, "has no place where DJANGO_DEBUG is on"),
     ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
+    ({"LLM_DAILY_LIMIT_USD": "-0.01"}, "LLM_DAILY_LIMIT_USD is '-0.01': set US dollars"),
+    ({"LLM_DAILY_LIMIT_USD": "NaN"}, "LLM_DAILY_LIMIT_USD is 'NaN': set US dollars"),
+    ({"LLM_FREE_DAILY_LIMIT_USD": "ten"}, "LLM_FREE_DAILY_LIMIT_USD is 'ten': set US dollars"),
     ({"LUNAOS_THREADS": "many"}, "invalid literal"),
     ({"LUNAOS_LOCKOUT_FAILURES": "0"}, "LUNAOS_LOCKOUT_FAILURES is"),
     ({"LUNAOS_LOCKOUT_FAILURES": "9", "LUNAOS_LOCKOUT_ACCOUNT_FAILURES": "8"}, "LUNAOS_LOCKOUT_FAILURES is"),
@@ -65,6 +68,7 @@ SAFE: list[dict[str, str]] = [
     {"LUNAOS_PUBLIC_URL": "http://app.localhost/"},
     {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "short", "DJANGO_ALLOWED_HOSTS": "*"},
     PUBLIC,
+    {"LLM_DAILY_LIMIT_USD": "0", "LLM_FREE_DAILY_LIMIT_USD": "2.50"},
 ]
 # Each case in a fork of a process that has imported all that knows no settings: forty starts would take a minute.
 CHECK = """

@@ -20,8 +20,9 @@ from billing.models import MonthlyUsage
 from lunaos import metrics, redis
 from lunaos.celery import show_metrics
 from lunaos.embedded.servers import free_port, until
+from runs import spending
 from runs.log import size
-from runs.models import Run
+from runs.models import DailySpending, Run
 from testing.client import METRICS_TOKEN as TOKEN
 from testing.client import Api, events
 from testing.upstream import DONE, Answer, Upstream, delta
@@ -157,6 +158,18 @@ def test_what_waits(server: str, api: Api, alice: Any) -> None:
     assert found['lunaos_queue_length{queue="indexing"}'] == 0
     assert time.time() - found["lunaos_worker_heartbeat_timestamp_seconds"] < 20
     assert found['lunaos_valkey_memory_bytes{kind="used"}'] > 10**5
+
+
+def test_what_the_servers_keys_cost_today(database: None) -> None:
+    day = spending.today().day
+    for free, shard, cost_usd in ((True, 0, "0.25"), (True, 1, "0.5"), (False, 0, "4")):
+        DailySpending.objects.create(day=day, free=free, shard=shard, cost_usd=cost_usd)
+    DailySpending.objects.create(day=day - timedelta(days=1), free=True, shard=0, cost_usd=9)
+    figures.facts.forget()
+    found = parsed(figures.exposition().decode())
+    figures.facts.forget()
+    assert found['lunaos_spend_usd_today{tier="free"}'] == 0.75
+    assert found['lunaos_spend_usd_today{tier="paying"}'] == 4
 
 
 def test_short_jobs_that_wait(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
