@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import orjson
+
+Json = dict[str, Any]  # an object, as parsers give it
 
 MAX_NESTED_PARTS = 3
 THINKING = ("reasoning_content", "reasoning", "thinking")  # DeepSeek's, OpenRouter's, and others'
@@ -34,16 +35,16 @@ def text_of(content: object) -> str:
     return _joined(content, thinking=False, depth=0)
 
 
-def thought_of(delta: Mapping[str, Any]) -> str:
+def thought_of(delta: Json) -> str:
     """Return the piece of the model's reasoning that a delta holds."""
     named = next((text for name in THINKING if (text := text_of(delta.get(name)))), "")
     return named or _joined(delta.get("content"), thinking=True, depth=0)
 
 
-def refusal_of(delta: Mapping[str, Any]) -> str:
+def refusal_of(delta: Json) -> str:
     """Return what a delta says in place of an answer: its `refusal`, or parts of that type."""
     content, refusal = delta.get("content"), delta.get("refusal")
-    parts = [part.get("refusal") for part in content if isinstance(part, Mapping)] if isinstance(content, list) else []
+    parts = [part.get("refusal") for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     return "".join(piece for piece in (refusal, *parts) if isinstance(piece, str))
 
 
@@ -58,7 +59,7 @@ def _joined(content: object, *, thinking: bool, depth: int) -> str:
         return "" if thinking else content
     if isinstance(content, list) and depth < MAX_NESTED_PARTS:
         return "".join(_joined(part, thinking=thinking, depth=depth + 1) for part in content)
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         return ""
     if content.get("type") in THOUGHT_TYPES:
         return text_of(content.get("thinking") or content.get("text")) if thinking else ""
