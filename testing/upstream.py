@@ -60,6 +60,7 @@ class Upstream:
         self.script: Callable[[dict[str, Any]], Answer] = lambda request: says("Hello", " world")
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
+        self.peers: list[Any] = []  # the client's end of the connection of each request
         self.client_gone = threading.Event()
         self.go_on = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -74,6 +75,7 @@ class Upstream:
     def reset(self) -> None:
         self.requests.clear()
         self.headers.clear()
+        self.peers.clear()
         self.client_gone.clear()
         self.go_on.clear()
         self.script = lambda request: says("Hello", " world")
@@ -114,6 +116,7 @@ class Upstream:
         asked = await request.json()
         self.requests.append(asked)
         self.headers.append(dict(request.headers))
+        self.peers.append(request.transport and request.transport.get_extra_info("peername"))
         answer = self.script(asked)
         if answer.status != 200:
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)

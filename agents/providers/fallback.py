@@ -16,7 +16,6 @@ from runs.errors import OutputTooLong
 
 FIRST_PAUSE_S = 0.2
 MAX_PAUSE_S = 1.0  # a provider that asks for a longer wait is not asked a second time: its client decides
-MAX_QUEUE_WITH_FALLBACK_S = 60.0
 _jitter = random.SystemRandom()
 
 Accept = Callable[[Reply, Provider], None]
@@ -38,7 +37,7 @@ async def answer(
     """
     for index, target in enumerate(targets):
         is_last = index + 1 == len(targets)
-        queue_s = _queue_s(is_last=is_last)
+        queue_s = settings.LLM_QUEUE_TIMEOUT_S if is_last else settings.LLM_QUEUE_TIMEOUT_WITH_FALLBACK_S
         try:
             async with aclosing(_persistently(target, prompt, attempts, accept, queue_s)) as blocks:
                 async for block in blocks:
@@ -55,12 +54,6 @@ class NothingCame(Exception):
     def __init__(self, error: ProviderFailed) -> None:
         super().__init__(str(error))
         self.error = error
-
-
-def _queue_s(*, is_last: bool) -> float:
-    """Return for how long a provider may queue a request; not so long where another one can be asked."""
-    longest = settings.LLM_QUEUE_TIMEOUT_S
-    return longest if is_last else min(longest, MAX_QUEUE_WITH_FALLBACK_S)
 
 
 async def _persistently(

@@ -186,3 +186,14 @@ def test_all_providers_are_down(impatient: Api, alice: Any, upstream: Upstream) 
     upstream.plays(Answer(status=503))
     assert error(impatient.execute(alice)) == (503, "provider_unavailable")
     assert {asked["model"] for asked in upstream.requests} == {"deepseek-chat", "gpt-4o"}
+
+
+def test_a_refusal_of_any_length_is_read_in_part(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=400, body=b'{"error": {"message": "' + b"x" * 20_000_000))
+    assert error(api.execute(alice)) == (502, "provider_error")
+
+
+def test_a_connection_is_used_again(api: Api, alice: Any, upstream: Upstream) -> None:
+    for _ in range(4):
+        assert answer(api.execute(alice)) == "Hello world"
+    assert len(set(upstream.peers)) == 1

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from agents import runner, services
-from agents.providers import Provider, Target, openai_compatible
+from agents.providers import Provider, Target, connections
 from agents.runner import Answer
 from lunaos import loop
 from runs import executors
@@ -28,8 +28,7 @@ from testing.upstream import Upstream, delta
 def clients() -> Iterator[None]:
     """Connections to the provider that this process has made end with the module."""
     yield
-    for client in openai_compatible._clients.pop(loop.get(), {}).values():
-        loop.submit(client.close()).result(5)
+    loop.submit(connections.close()).result(5)
 
 
 def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:

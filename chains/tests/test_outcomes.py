@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agents import provider_keys
-from agents.providers import openai_compatible
+from agents.providers import connections
 from billing.models import MonthlyUsage
 from chains import runner
 from lunaos import loop
@@ -68,8 +68,7 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
     try:
         runner.run(run.pk)
     finally:
-        for client in openai_compatible._clients.pop(loop.get(), {}).values():
-            loop.submit(client.close()).result(5)
+        loop.submit(connections.close()).result(5)
     run.refresh_from_db()
     assert (run.error_code or "done") == ("done" if case.falls_back else case.outcome)
     if case.falls_back:

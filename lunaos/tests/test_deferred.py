@@ -11,14 +11,14 @@ import gc, sys
 as_usual = gc.get_threshold()
 import django; django.setup()
 import lunaos.urls
-from agents.providers import openai_compatible
+from agents.providers import connections
 from lunaos import deferred
 print(not {"openai", "aiohttp", "genai_prices", "pydantic"} & set(sys.modules))
-openai_compatible.openai.OpenAIError
+connections.openai.OpenAIError
 print("openai" in sys.modules, "genai_prices" in sys.modules)
 deferred.load()
 print(gc.get_threshold() == as_usual, gc.get_freeze_count() > 100_000)
-print("genai_prices" in sys.modules, openai_compatible.openai.AsyncOpenAI is sys.modules["openai"].AsyncOpenAI)
+print("genai_prices" in sys.modules, connections.openai.AsyncOpenAI is sys.modules["openai"].AsyncOpenAI)
 """
 
 

@@ -44,7 +44,7 @@ CLIENTS = {
     *("urllib.request", "urllib3", "websockets", "xmlrpc"),
 }
 MEANT_TO = {
-    "agents/providers/openai_compatible.py": {"aiohttp", "httpx2", "openai"},  # the language models' servers
+    "agents/providers/connections.py": {"aiohttp", "httpx2", "openai"},  # the language models' servers
     "rag/embedders.py": {"httpx2", "openai"},  # the embedding model's server
     "accounts/resend.py": {"anymail", "requests"},  # mail
     "*/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
@@ -97,7 +97,7 @@ def test_only_modules_that_are_meant_to_reach_out_can() -> None:
     found = {path: clients_in(each) for path, each in names().items()}
     unexpected = {path: clients - allowed(path) for path, clients in found.items() if clients - allowed(path)}
     assert unexpected == {}
-    assert found["agents/providers/openai_compatible.py"] == {"aiohttp", "httpx2", "openai"}  # it is not blind
+    assert found["agents/providers/connections.py"] == {"aiohttp", "httpx2", "openai"}  # it is not blind
 
 
 @pytest.mark.parametrize(
@@ -116,19 +116,19 @@ def test_a_new_client_would_be_noticed(code: str, client: str) -> None:
     assert client in clients_in(set(imported(ast.parse(code))))
 
 
+MODEL_CLIENTS = ("openai.OpenAI", "openai.AsyncOpenAI", "openai.DefaultHttpxClient", "openai.DefaultAioHttpClient")
+
+
 def test_every_client_of_a_model_refuses_to_be_led_away() -> None:
-    """Each `http_client` is given, and with it `follow_redirects=False`; the library's own would follow."""
-    calls = [
-        node
-        for tree in sources().values()
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("openai.OpenAI", "openai.AsyncOpenAI")
-    ]
-    assert len(calls) == 2
-    for call in calls:
+    """Each has an HTTP client of ours, with `follow_redirects=False`; the library's own would follow."""
+    calls = [node for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = {name: [call for call in calls if ast.unparse(call.func) == name] for name in MODEL_CLIENTS}
+    assert [len(named[name]) for name in MODEL_CLIENTS] == [1, 0, 1, 1]
+    for call in (*named["openai.OpenAI"], *named["openai.AsyncOpenAI"]):
         (http_client,) = [keyword.value for keyword in call.keywords if keyword.arg == "http_client"]
-        assert isinstance(http_client, ast.Call)
-        given = {keyword.arg: ast.unparse(keyword.value) for keyword in http_client.keywords}
+        assert http_client in (*named["openai.DefaultHttpxClient"], *named["openai.DefaultAioHttpClient"])
+    for call in (*named["openai.DefaultHttpxClient"], *named["openai.DefaultAioHttpClient"]):
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
         assert given["follow_redirects"] == "False"
 
 
@@ -181,6 +181,7 @@ def test_a_model_is_asked_by_one_metered_path_only() -> None:
 
     Beside it staff try a prompt in the admin, which is capped, limited and audited instead (docs/adr/0024).
     """
+    assert importers("agents.providers.connections") == {"agents/providers/openai_compatible.py"}
     assert importers("agents.providers.openai_compatible.stream") == {"agents/providers/fallback.py"}
     assert importers("agents.providers.fallback") == {"agents/runner.py"}
     assert importers("agents.runner.Answer") == {"agents/services.py", "chains/runner.py", "agents/trial.py"}

@@ -1,0 +1,159 @@
+"""Connections to providers: a pool for each, over the aiohttp transport that comes with `openai`.
+
+The client's own `post` would build, check and read back what is typed here already, and would read the whole body of
+an error, however long it is (docs/adr/0029).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from contextvars import ContextVar
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import httpx2
+import orjson
+from django.conf import settings
+
+from agents.providers.contents import parse
+from agents.providers.reply import Attempt
+from lunaos import deferred, loop
+
+if TYPE_CHECKING:
+    import aiohttp
+    import openai
+    from openai._vendor.httpx_aiohttp import transport
+else:
+    aiohttp, openai = deferred.Module("aiohttp"), deferred.Module("openai")
+    transport = deferred.Module("openai._vendor.httpx_aiohttp.transport")
+
+Response = httpx2.Response
+UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout)
+NO_KEY = "none"  # for servers that ask for none
+MAX_CONNECTIONS = 1_000  # to one provider, as `openai` has it
+MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # of a refusal, as far as it is read
+DRAIN_S = 1.0  # for the end of a response whose answer has ended, so that its connection can be used again
+HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream", "User-Agent": "LunaOS"}
+
+# By base URL, so that there are as many as providers, however many keys users bring: a key travels with its request.
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx2.AsyncClient]] = WeakKeyDictionary()
+_attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
+
+
+class Refused(Exception):
+    """The provider answered with another status than 200.
+
+    Args:
+        body: as parsed JSON or as text, what could be read of it.
+    """
+
+    def __init__(self, status: int, body: object, headers: httpx2.Headers) -> None:
+        super().__init__(f"status {status}")
+        self.status, self.body, self.headers = status, body, headers
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """Return what a connection may raise, but for time-outs."""
+    return (httpx2.HTTPError, aiohttp.ClientError, OSError)
+
+
+async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Response:
+    """Send a request whose response is to be streamed, and note in `attempt.sent` when it has left.
+
+    Args:
+        path: below the provider's base URL.
+
+    Raises:
+        Refused: the response is no success.
+        httpx2.HTTPError, aiohttp.ClientError, OSError: there is no response.
+    """
+    provider = attempt.target.provider
+    client = _client(provider.base_url)
+    headers = {**HEADERS, "Authorization": f"Bearer {provider.api_key or NO_KEY}"}
+    url = provider.base_url.rstrip("/") + path
+    token = _attempt.set(attempt)
+    try:
+        request = client.build_request("POST", url, headers=headers, content=orjson.dumps(body))
+        response = await client.send(request, stream=True)
+    finally:
+        _attempt.reset(token)
+    attempt.sent = True
+    if not response.is_success:
+        raise Refused(response.status_code, await _error_of(response), response.headers)
+    return response
+
+
+async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
+    """Close a response.
+
+    Args:
+        complete: whether nothing more is to follow: its end is read first, aside, and its connection can be used again.
+    """
+    if complete:
+        loop.keep_running(_drain(response, pieces))
+    else:
+        await response.aclose()
+
+
+async def close() -> None:
+    """Close this event loop's connections."""
+    for client in _clients.pop(asyncio.get_running_loop(), {}).values():
+        await client.aclose()
+
+
+async def _error_of(response: httpx2.Response) -> object:
+    raw = bytearray()
+    with suppress(TimeoutError, *failures()):
+        async with asyncio.timeout(ERROR_BODY_S):
+            async for piece in response.aiter_bytes():
+                raw += piece[:MAX_ERROR_BYTES]
+                if len(raw) >= MAX_ERROR_BYTES:
+                    break
+    with suppress(*failures()):
+        await response.aclose()
+    try:
+        return parse(bytes(raw))
+    except ValueError:
+        return raw.decode(errors="replace")
+
+
+async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
+    with suppress(TimeoutError, *failures()):
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                async for _ in pieces:
+                    pass
+        finally:
+            await response.aclose()
+
+
+def _client(base_url: str) -> httpx2.AsyncClient:
+    """Return one client, and so one connection pool, a base URL and event loop.
+
+    It follows nobody to another host, and carries nothing from one user's request to another's.
+    """
+    clients = _clients.setdefault(asyncio.get_running_loop(), {})
+    if base_url not in clients:
+        clients[base_url] = openai.DefaultAioHttpClient(
+            transport=transport.AiohttpTransport(client=_session),  # its own, with a session of ours
+            timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S),
+            follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        )
+    return clients[base_url]
+
+
+def _session() -> aiohttp.ClientSession:
+    """Return a session that notes in `Attempt.sent` when a request has left."""
+    trace = aiohttp.TraceConfig()
+    trace.on_request_headers_sent.append(_note_sent)
+    connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())
+    return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar())
+
+
+async def _note_sent(*_: object) -> None:
+    if attempt := _attempt.get():
+        attempt.sent = True
