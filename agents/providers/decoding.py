@@ -155,9 +155,8 @@ class Decoder:
         choices = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
         was_complete, pieces, reason = self.reply.finish_reason is not None, len(block.texts), None
         if choices:  # one is asked for: the first, also where its index counts the deltas, as some servers have it
-            reason = self._read_choice(
-                next((each for each in choices if each.get("index") in FIRST), choices[0]), block
-            )
+            first = next((each for each in choices if each.get("index") in FIRST), choices[0])
+            reason = self._read_choice(first, block)
         counted = self._count(found, choices)
         if error := failures.find(found, choices):
             self._fail(failures.in_answer(self._provider, error))
@@ -199,13 +198,14 @@ class Decoder:
         self.reply.delta = True
         if content := delta.get("content"):
             self._add_text(self._surrogates.joined(text_of(content)), block)
-        if len(delta) > 1 or not isinstance(content, str):
-            if thought := thought_of(delta):
-                block.thinking = True
-                self.reply.thought_bytes += len(thought.encode("utf-8", "replace"))
-            if (refusal := refusal_of(delta)) and len(self.reply.refusal) < MAX_REFUSAL_CHARACTERS:
-                self.reply.refusal += self._refusal.joined(refusal)
-            self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOLS)
+        if len(delta) == 1 and isinstance(content, str):
+            return
+        if thought := thought_of(delta):
+            block.thinking = True
+            self.reply.thought_bytes += len(thought.encode("utf-8", "replace"))
+        if (refusal := refusal_of(delta)) and len(self.reply.refusal) < MAX_REFUSAL_CHARACTERS:
+            self.reply.refusal += self._refusal.joined(refusal)
+        self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOLS)
 
     def _add_text(self, text: str, block: Block) -> None:
         if text:
