@@ -56,7 +56,7 @@ class Refused(Exception):
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what a connection may raise, but for time-outs."""
+    """Return what a connection may raise; TimeoutError is an OSError."""
     return (httpx2.HTTPError, aiohttp.ClientError, OSError)
 
 
@@ -106,7 +106,7 @@ async def close() -> None:
 
 async def _error_of(response: httpx2.Response) -> object:
     raw = bytearray()
-    with suppress(TimeoutError, *failures()):
+    with suppress(*failures()):
         async with asyncio.timeout(ERROR_BODY_S):
             async for piece in response.aiter_bytes():
                 raw += piece[:MAX_ERROR_BYTES]
@@ -121,7 +121,7 @@ async def _error_of(response: httpx2.Response) -> object:
 
 
 async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
-    with suppress(TimeoutError, *failures()):
+    with suppress(*failures()):
         try:
             async with asyncio.timeout(DRAIN_S):
                 async for _ in pieces:

@@ -79,7 +79,7 @@ async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Pati
         try:
             async with asyncio.timeout_at(patience.deadline):
                 raw = await anext(pieces, None)
-        except (TimeoutError, *connections.failures()) as e:
+        except connections.failures() as e:
             failure = e
             break
         if raw is None:

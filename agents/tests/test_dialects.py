@@ -1,5 +1,7 @@
 """What is left out of a request that a model has refused a parameter of."""
 
+import time
+
 import pytest
 
 from agents.providers import dialects
@@ -34,8 +36,8 @@ def test_there_is_always_a_limit(names: set[str]) -> None:
 def test_it_is_remembered_for_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
     dialects.remember(*MODEL, frozenset({"temperature"}))
     assert dialects.unsupported(*MODEL) == {"temperature"}
-    later_s = dialects.time.monotonic() + dialects.KEPT_S + 1
-    monkeypatch.setattr(dialects.time, "monotonic", lambda: later_s)
+    later_s = time.monotonic() + dialects.KEPT_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
     assert dialects.unsupported(*MODEL) == frozenset()
 
 

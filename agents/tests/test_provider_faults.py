@@ -138,7 +138,7 @@ def test_a_provider_that_queues_is_not_waited_for_without_end(impatient: Api, al
 
 def test_a_provider_that_queues_is_waited_for(impatient: Api, alice: Any, upstream: Upstream) -> None:
     """For longer than LLM_FIRST_TOKEN_TIMEOUT_S, since comments come."""
-    waiting = [b": queued\n\n", 0.2] * 5
+    waiting: list[Any] = [b": queued\n\n", 0.2] * 5
     upstream.plays(Answer(pieces=[*waiting, delta("at last"), delta("", "stop"), DONE]))
     response = impatient.execute(alice, provider="openai")
     told = events(response)

@@ -11,7 +11,8 @@ SERVERS = Provider("openai", "http://127.0.0.1:1/v1", "sk-server")
 OWN = Provider("openai", "http://127.0.0.1:1/v1", "sk-own", own_key=True)
 
 
-def refusal(status: int, body: object, provider: Provider = SERVERS, **headers: str) -> ProviderFailed:
+def refusal(status: int, body: object, provider: Provider = SERVERS, wait: str = "") -> ProviderFailed:
+    headers = {"retry-after": wait} if wait else {}
     return failures.translate(provider, failures.read(body, status), headers, model="gpt-x")
 
 
@@ -95,7 +96,7 @@ def test_no_credit_is_not_worth_a_second_attempt() -> None:
 
 
 def test_the_stated_wait_is_passed_on() -> None:
-    error = refusal(429, {}, **{"retry-after": "17"})
+    error = refusal(429, {}, wait="17")
     assert (error.retry_after, error.stated_wait_s) == (17, 17.0)
     assert refusal(429, {}).stated_wait_s is None
 

@@ -119,7 +119,7 @@ def test_a_cancelled_run_counts_where_the_request_has_left(alice: Any, accepts: 
             connection = waiting.enter_context(server.accept()[0])
             assert b"code" in connection.recv(65_536)
         loop.submit(connecting(recorder)).result(10)
-        recorder.task.get_loop().call_soon_threadsafe(recorder.halt, Stop.CANCELLED)
+        loop.get().call_soon_threadsafe(recorder.halt, Stop.CANCELLED)
         future.result(10)
     assert state(run) == ("cancelled", charge)
     assert (run.input_tokens > 0) == accepts
