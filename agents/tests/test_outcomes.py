@@ -68,20 +68,8 @@ def test_on_the_users_own_key(impatient: Api, bob: Any, upstream: Upstream, case
 
 def test_the_client_is_told_of_the_wait_once(api: Api, alice: Any, upstream: Upstream) -> None:
     thoughts = choice({"content": None, "reasoning_content": "hm"})
-    pieces = [
-        b": queued\n\n",
-        0.05,
-        b": queued\n\n",
-        0.05,
-        thoughts,
-        0.05,
-        thoughts,
-        0.05,
-        delta("Hello"),
-        delta("", "stop"),
-        DONE,
-    ]
-    upstream.plays(Answer(pieces=pieces))
+    waiting: list[Any] = [b": queued\n\n", 0.05, b": queued\n\n", 0.05, thoughts, 0.05, thoughts, 0.05]
+    upstream.plays(Answer(pieces=[*waiting, delta("Hello"), delta("", "stop"), DONE]))
     told = events(api.execute(alice))
     assert [event["type"] for event in told] == ["start", "progress", "progress", "chunk", "done"]
     assert [event["state"] for event in told[1:3]] == ["queued", "thinking"]
