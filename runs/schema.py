@@ -41,7 +41,7 @@ EXECUTION_HEADERS = [
 class StartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["start"])
     agent = serializers.CharField()
-    model = serializers.CharField(help_text="Who answers, or is asked first; `progress` names another one.")
+    model = serializers.CharField(help_text="The model that answers or is asked first; `progress` names another one.")
     provider = serializers.CharField()
     runId = serializers.UUIDField()
     fallbackFrom = serializers.CharField(required=False, help_text="The provider asked for, where another one answers.")
@@ -66,8 +66,8 @@ class RunProgressEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["progress"])
     state = serializers.CharField(
         help_text="`queued`: the provider has not begun, and shows that it is there. `thinking`: the model reasons "
-        "before it answers. `fallback`: who was named before has failed without any text, and `provider` and `model` "
-        "answer instead. `queued` and `thinking` come once each, in a chain once a step."
+        "before it answers. `fallback`: the provider named before failed without any text, and `provider` and "
+        "`model` answer instead. `queued` and `thinking` come once each, in a chain once a step."
     )
     provider = serializers.CharField(required=False, help_text="With `fallback`.")
     model = serializers.CharField(required=False, help_text="With `fallback`.")
