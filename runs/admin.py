@@ -129,7 +129,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
             return "nothing to count"
         return "estimated, at least in part" if run.tokens_estimated else "reported by the provider"
 
-    @admin.display(description="what the client was told")
+    @admin.display(description="message to the client")
     def error(self, run: Run) -> str:
         text = self._text_of(run)
         return text.error if text else GONE

@@ -23,7 +23,7 @@ def steps_of(run: Run) -> list[RunStep]:
 
 
 def error_of(run: Run, text: RunText | None) -> str:
-    """Return why a run failed, as its client was told; empty where it has not failed, or nothing is kept any more.
+    """Return the sentence that a failed run's client got; empty where the run has not failed, or its texts are gone.
 
     A chain that is resumed keeps the failure before until it ends again, so that the run's code decides.
     """

@@ -68,11 +68,11 @@ def test_why_a_run_failed(api: Api, alice: Any, upstream: Upstream) -> None:
     """A provider's words for the owner of the key only: the server's account is not the user's."""
     said = b'{"error": {"message": "Not so."}}'
     upstream.plays(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
-    told = api.execute(alice).json()["error"]
+    on_servers_key = api.execute(alice).json()["error"]
     api.put("/providers/openai/key", json={"key": "sk-of-alice-1234567890wxyz"}, headers=api.as_(alice))
-    told_of_mine = api.execute(alice, provider="openai").json()["error"]
+    on_own_key = api.execute(alice, provider="openai").json()["error"]
     runs = {run["provider"]: run for run in export(api, alice)["runs"]}
-    assert (runs["deepseek"]["error"], runs["openai"]["error"]) == (told, told_of_mine)
+    assert (runs["deepseek"]["error"], runs["openai"]["error"]) == (on_servers_key, on_own_key)
     assert {run["providerStatus"] for run in runs.values()} == {400}
     assert runs["deepseek"]["lastAttempt"]["status"] == 400 and runs["deepseek"]["lastAttempt"]["said"] == ""
     assert "Not so." in runs["openai"]["lastAttempt"]["said"]

@@ -85,7 +85,7 @@ def test_why_a_run_failed(staff: httpx.Client, api: Api, alice: Any, upstream: U
     response = api.execute(alice)
     page = staff.get(f"{LIST}{response.headers['X-Run-Id']}/change/").text
 
-    assert readonly(page, "What the client was told") == response.json()["error"]
+    assert readonly(page, "Message to the client") == response.json()["error"]
     assert readonly(page, "Error code") == "provider_error"
     assert readonly(page, "Provider status").startswith("400")
     attempt = readonly(page, "Last attempt that failed")
@@ -101,16 +101,16 @@ def test_why_a_run_failed(staff: httpx.Client, api: Api, alice: Any, upstream: U
 def test_a_run_that_never_came_to_a_provider(staff: httpx.Client, alice: Any) -> None:
     run = ran(alice, status=Status.INTERRUPTED, error_code="interrupted")
     page = staff.get(f"{LIST}{run.pk}/change/").text
-    assert readonly(page, "What the client was told") == readonly(page, "Last attempt that failed") == "no longer kept"
+    assert readonly(page, "Message to the client") == readonly(page, "Last attempt that failed") == "no longer kept"
     RunText.objects.create(run_id=run.pk, expires_at=run.expires_at, input="", error="It stopped.")
     page = staff.get(f"{LIST}{run.pk}/change/").text
-    assert readonly(page, "What the client was told") == "It stopped."
+    assert readonly(page, "Message to the client") == "It stopped."
     assert readonly(page, "Last attempt that failed") == "No request to a provider failed."
 
 
 def test_no_failure_where_a_run_succeeded(staff: httpx.Client, alice: Any) -> None:
     page = staff.get(f"{LIST}{ran(alice).pk}/change/").text
-    assert "What the client was told" not in page and "Last attempt" not in page
+    assert "Message to the client" not in page and "Last attempt" not in page
 
 
 def test_what_a_run_took(staff: httpx.Client, alice: Any) -> None:

@@ -240,8 +240,8 @@ def test_times_of_an_agents_run(api: Api, alice: Any, upstream: Upstream) -> Non
     response = api.execute(alice)
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert_times_agree(run, text=True)
-    told_s = float(events(response)[-1]["duration"].removesuffix("s"))
-    assert told_s * 1000 == pytest.approx(run["durationMs"], abs=51)  # with one decimal place
+    shown_s = float(events(response)[-1]["duration"].removesuffix("s"))
+    assert shown_s * 1000 == pytest.approx(run["durationMs"], abs=51)  # with one decimal place
 
 
 def test_times_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:

@@ -202,8 +202,8 @@ def failed_chain(user: Any, *, said: str, **text: str) -> Run:
     run = ran(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
     where = {"run_id": run.pk, "expires_at": run.expires_at}
     attempt = {"provider": "openai", "model": "gpt-4o", "code": "provider_error", "status": 400, "said": said}
-    told = "openai refused the request with status 400."
-    RunText.objects.create(**where, error=told, last_attempt=attempt, **text)
+    sentence = "openai refused the request with status 400."
+    RunText.objects.create(**where, error=sentence, last_attempt=attempt, **text)
     step = {"provider": "deepseek", "model": "deepseek-chat", "duration_ms": 2100, "finished_at": run.finished_at}
     RunStep.objects.create(**where, **step, **took, position=1, agent="code-review", status=Status.SUCCEEDED, output="")
     failed = {"status": Status.FAILED, "error_code": "provider_error"}
