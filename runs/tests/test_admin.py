@@ -114,8 +114,9 @@ def test_no_failure_where_a_run_succeeded(staff: httpx.Client, alice: Any) -> No
 
 
 def test_what_a_run_took(staff: httpx.Client, alice: Any) -> None:
-    kinds = {"input_tokens": 812, "output_tokens": 240, "reasoning_tokens": 96, "cache_read_tokens": 640}
-    run = ran(alice, **kinds, cache_write_tokens=32, cost_usd=Decimal("0.000321"), chain="custom", agent="")
+    kinds: dict[str, Any] = {"input_tokens": 812, "output_tokens": 240, "reasoning_tokens": 96}
+    kinds |= {"cache_read_tokens": 640, "cache_write_tokens": 32}
+    run = ran(alice, **kinds, cost_usd=Decimal("0.000321"), chain="custom", agent="")
     page = staff.get(f"{LIST}{run.pk}/change/").text
     for label, count in (("Input", 812), ("Cache read", 640), ("Cache write", 32), ("Output", 240), ("Reasoning", 96)):
         assert readonly(page, f"{label} tokens").split()[0] == str(count)

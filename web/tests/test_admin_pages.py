@@ -195,10 +195,15 @@ def test_filters_open(page: Page, alice: Any, bob: Any) -> None:
 
 def failed_chain(user: Any, *, said: str, **text: str) -> Run:
     """A chain whose second step failed, with all that is known of such a run."""
-    took = {"input_tokens": 4812, "output_tokens": 1240, "reasoning_tokens": 960, "cache_read_tokens": 3584}
+    took: dict[str, Any] = {
+        "input_tokens": 4812,
+        "output_tokens": 1240,
+        "reasoning_tokens": 960,
+        "cache_read_tokens": 3584,
+    }
     took |= {"tokens_estimated": True, "cost_usd": "0.001234", "cost_known": False}
-    times = {"duration_ms": 5321, "first_token_ms": 812, "finished_at": datetime.now(UTC)}
-    why = {"status": Status.FAILED, "error_code": "provider_error", "provider_status": 400}
+    times: dict[str, Any] = {"duration_ms": 5321, "first_token_ms": 812, "finished_at": datetime.now(UTC)}
+    why: dict[str, Any] = {"status": Status.FAILED, "error_code": "provider_error", "provider_status": 400}
     run = ran(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
     where = {"run_id": run.pk, "expires_at": run.expires_at}
     attempt = {"provider": "openai", "model": "gpt-4o", "code": "provider_error", "status": 400, "said": said}
