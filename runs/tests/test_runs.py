@@ -1,5 +1,6 @@
 """GET /runs and GET /runs/{id}"""
 
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
@@ -8,6 +9,8 @@ import orjson
 import pytest
 from django.db.models import F
 
+import agents.services
+import chains.services
 from agents.models import LanguageModel
 from runs.models import Run, RunText
 from testing.client import Api, error, events, in_effect
@@ -248,6 +251,16 @@ def test_times_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worke
     run = detail(api, alice, api.execute_chain(alice, "code-review", "documentation").headers["X-Run-Id"])
     assert_times_agree(run, text=True)
     assert sum(step["durationMs"] for step in run["steps"]) <= run["durationMs"]
+
+
+def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search for passages, which goes before, may take seconds."""
+    monkeypatch.setattr(chains.services, "_hand_over", lambda run, opening: None)
+    monkeypatch.setattr(agents.services, "reachable", lambda user, asked, own: [asked])
+    request = {"steps": ["code-review"], "context": "x", "provider": None, "model": None, "chain": None}
+    began = chains.services.start(user=alice, **request, request_id="r", started=time.perf_counter() - 60)  # type: ignore[arg-type]
+    run = Run.objects.get(pk=began.run.pk)
+    assert run.heartbeat_at - run.created_at >= timedelta(seconds=60)
 
 
 def test_times_of_a_failed_run(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
