@@ -103,7 +103,7 @@ def _models() -> list[tuple[str, str]]:
 
 @admin.register(LanguageModel)
 class LanguageModelAdmin(AuditedAdmin):
-    list_display = ("name", "provider", "is_default", "enabled", "context_window")
+    list_display = ("name", "provider", "is_default", "enabled", "context_window", "max_output_tokens")
     list_filter = ("provider", "enabled")
     search_fields = ("name",)
 

@@ -7,11 +7,16 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiRespo
 from accounts.errors import EmailNotVerified, IdempotencyConflict
 from agents.errors import UnknownAgent
 from agents.providers.errors import (
+    ContentFiltered,
+    EmptyAnswer,
+    OutputLimitReached,
     ProviderFailed,
     ProviderKeyNotFound,
     ProviderKeyRejected,
     ProviderKeyUnreadable,
     ProviderNotConfigured,
+    ProviderQuotaExhausted,
+    ProviderRefused,
     ProviderTakesNoKey,
     ProviderTimeout,
     ProviderUnavailable,
@@ -36,22 +41,28 @@ from rag.errors import (
     UnknownRepository,
 )
 from runs.errors import OutputTooLong, SpendLimitReached
-from runs.schema import AGENT_EVENT, EXECUTION_HEADERS
+from runs.schema import AGENT_EVENT, COUNTED, EXECUTION_HEADERS, STREAMED
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
     *(UnknownProvider, UnknownModel, UnknownAgent, EmailNotVerified, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong, SpendLimitReached),
-    *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable),
+    *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable, ProviderQuotaExhausted),
+    *(OutputLimitReached, ContentFiltered, ProviderRefused, EmptyAnswer),
 )
 EXAMPLE = """id: 1
 data: {"type":"start","agent":"code-review","model":"deepseek-chat","provider":"deepseek","runId":"…"}
 
 id: 2
-data: {"type":"chunk","content":"The function subtracts"}
+data: {"type":"progress","state":"thinking"}
 
 id: 3
-data: {"type":"done","tokens":{"input":812,"output":240},"cost":"$0.0003","duration":"1.2s","finishReason":"stop"}
+data: {"type":"chunk","content":"The function subtracts"}
+
+id: 4
+data: {"type":"done",\
+"tokens":{"input":812,"output":240,"reasoning":96,"cacheRead":640,"cacheWrite":0,"estimated":false},\
+"cost":"$0.0003","duration":"1.2s","finishReason":"stop"}
 
 """
 
@@ -69,7 +80,7 @@ EXECUTE: dict[str, Any] = {
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(
             AGENT_EVENT,
-            description="Server-sent events; each `data` line holds one event. A comment line comes in silence.",
+            description=f"{STREAMED} {COUNTED}",
             examples=[OpenApiExample("stream", value=EXAMPLE)],
         ),
         **errors(*EXECUTION_ERRORS),

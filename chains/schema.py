@@ -10,7 +10,7 @@ from chains.serializers import ExecuteChainSerializer
 from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
-from runs.schema import CHAIN_EVENT, EXECUTION_HEADERS
+from runs.schema import CHAIN_EVENT, COUNTED, EXECUTION_HEADERS, STREAMED
 
 EXAMPLE = """id: 1
 data: {"type":"chain_start","steps":2,"runId":"…"}
@@ -19,20 +19,28 @@ id: 2
 data: {"type":"step_start","step":1,"agent":"code-review"}
 
 id: 3
-data: {"type":"chunk","content":"The function subtracts"}
+data: {"type":"progress","state":"queued"}
 
 id: 4
-data: {"type":"step_done","step":1,"agent":"code-review","duration":"1.4s","model":"…","provider":"…"}
+data: {"type":"progress","state":"fallback","provider":"openai","model":"gpt-4o"}
+
+id: 5
+data: {"type":"chunk","content":"The function subtracts"}
+
+id: 6
+data: {"type":"step_done","step":1,"agent":"code-review","duration":"1.4s","model":"gpt-4o","provider":"openai",\
+"fallbackFrom":"deepseek"}
 
 …
 
-id: 8
-data: {"type":"chain_done","totalDuration":"2.9s","totalTokens":1804,"cost":"$0.0007"}
+id: 9
+data: {"type":"chain_done","totalDuration":"2.9s","totalTokens":1804,\
+"tokens":{"input":1404,"output":400,"reasoning":0,"cacheRead":1024,"cacheWrite":0,"estimated":false},"cost":"$0.0007"}
 
 """
 STREAM = OpenApiResponse(
     CHAIN_EVENT,
-    description="Server-sent events; each `data` line holds one event. A comment line comes in silence.",
+    description=f"{STREAMED} {COUNTED} A chain counts once.",
     examples=[OpenApiExample("stream", value=EXAMPLE)],
 )
 EXECUTE: dict[str, Any] = {

@@ -1,5 +1,6 @@
 """The presets, and the start of a chain."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -54,6 +55,7 @@ def start(
     provider: str | None,
     model: str | None,
     request_id: str,
+    started: float,
     repository: str | None = None,
     once: Once | None = None,
 ) -> runs.Begun:
@@ -62,6 +64,7 @@ def start(
     Args:
         chain, steps: a preset's id, or the slugs of agents; one of the two.
         provider, model: as the request names them, for all steps; None takes the defaults.
+        started: when the request came in, on the `time.perf_counter` clock.
         repository: whose best passages every step is to be given; None for none.
 
     Raises:
@@ -93,6 +96,7 @@ def start(
         model=asked.model,
         own_key=targets[0].provider.own_key,
         request_id=request_id,
+        age_s=time.perf_counter() - started,
         status=Status.QUEUED,
         attempt=0,
     )

@@ -43,6 +43,7 @@ class ChainViewSet(ViewSet):
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=framed(request).id,
+            started=framed(request).started,
             once=once_of(request, serializer.validated_data),
             **wanted,
         )

@@ -1,7 +1,7 @@
 """Runs, for staff: found, read, cancelled; never changed."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -26,10 +26,13 @@ from accounts.exported import ExportedAdmin
 from accounts.identity import may_touch
 from accounts.models import User
 from runs import partitions, services, texts
-from runs.models import UNFINISHED, By, HourlyFigures, Run
+from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
 
 FEW = 500  # people whose runs are looked for together
 TOO_MANY = "More than {0} users have this in their address; these are runs of the newest {0}. Type more of it."
+FAILURE = ("Failure", {"fields": ("error_code", "provider_status", "error", "last_attempt")})
+TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+GONE = "no longer kept"
 COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "running": "info", "queued": "info"}
 
 
@@ -79,19 +82,22 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     export_columns = (
         *("id", "created_at", "finished_at", "user_id", "user__email", "agent", "chain", "status", "error_code"),
         *("provider", "model", "own_key", "input_tokens", "output_tokens", "cost_usd", "duration_ms"),
-        *("first_token_ms", "request_id"),
+        *("first_token_ms", "request_id", "reasoning_tokens", "cache_read_tokens", "cache_write_tokens"),
+        *("tokens_estimated", "cost_known", "provider_status", "cancelled_by_staff"),
     )
     fieldsets = (
-        (None, {"fields": ("id", "user", "what", "status", "error_code", "request_id")}),
+        (None, {"fields": ("id", "user", "what", "status", "request_id")}),
+        FAILURE,
         ("Model", {"fields": ("provider", "model", "own_key")}),
         ("Steps", {"fields": ("timeline",)}),
-        ("Figures", {"fields": ("input_tokens", "output_tokens", "cost_usd", "duration_ms", "first_token_ms")}),
-        ("Quota", {"fields": ("charge", "charged_month")}),
+        ("Tokens", {"fields": (*TOKENS, "counted")}),
+        ("Cost and time", {"fields": ("price", "duration_ms", "first_token_ms")}),
+        ("Quota", {"fields": ("charge", "charged_month", "cancelled_by_staff")}),
         ("Times", {"fields": ("created_at", "finished_at", "cancel_requested_at", "expires_at")}),
         ("Executor", {"fields": ("heartbeat_at", "attempt", "losses")}),
         ("Texts", {"fields": ("input", "output")}),
     )
-    readonly_fields = ("what", "timeline", "input", "output")
+    readonly_fields = ("what", "error", "last_attempt", "timeline", "counted", "price", "input", "output")
 
     # -- What is shown -------------------------------------------------------------------------------------------------
 
@@ -110,13 +116,36 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display(description="cost, USD", ordering="cost_usd")
     def cost(self, run: Run) -> str:
-        return f"{run.cost_usd:.4f}"
+        return _cost(run, places=4)
+
+    @admin.display(description="cost, USD")
+    def price(self, run: Run) -> str:
+        """The cost as it is stored."""
+        return _cost(run, places=6)
+
+    @admin.display(description="token count")
+    def counted(self, run: Run) -> str:
+        if not (run.input_tokens or run.output_tokens):
+            return "nothing to count"
+        return "estimated, at least in part" if run.tokens_estimated else "reported by the provider"
+
+    @admin.display(description="message to the client")
+    def error(self, run: Run) -> str:
+        text = self._text_of(run)
+        return text.error if text else GONE
+
+    @admin.display(description="last attempt that failed")
+    def last_attempt(self, run: Run) -> SafeString | str:
+        text = self._text_of(run)
+        if text is None:
+            return GONE
+        return render_to_string("admin/runs/run/last_attempt.html", {"attempt": text.last_attempt})
 
     @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:
         ended = texts.steps_of(run)
         context = {
-            "steps": ended,
+            "steps": [{"row": step, "kinds": _kinds(step), "cost": _cost(step, places=6)} for step in ended],
             "longest_ms": max((step.duration_ms for step in ended), default=0),
             "to_come": run.steps[len(ended) :],
             "unfinished": run.status in UNFINISHED,
@@ -132,8 +161,20 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         return self._text(run, "output")
 
     def _text(self, run: Run, name: str) -> SafeString:
-        text = texts.text_of(run)
-        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else "no longer kept")
+        text = self._text_of(run)
+        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else GONE)
+
+    def _text_of(self, run: Run) -> RunText | None:
+        """Read the run's texts, which may be megabytes, once a page."""
+        known: dict[str, Any] = vars(run)
+        if "text_read" not in known:
+            known["text_read"] = texts.text_of(run)
+        return cast(RunText | None, known["text_read"])
+
+    def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:
+        """Without the failure of a run that has not failed."""
+        sets = super().get_fieldsets(request, obj)
+        return [each for each in sets if each is not FAILURE or (obj and obj.error_code)]
 
     # -- Finding -------------------------------------------------------------------------------------------------------
 
@@ -203,6 +244,25 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         context["may_cancel"] = touchable and self.has_cancel_permission(request)
         context["back"] = BACK
         return super().render_change_form(request, context, *args, **kwargs)
+
+
+def _kinds(step: RunStep) -> str:
+    """Return what is known of a step's tokens: `5 from cache, estimated`."""
+    counts = {
+        "from cache": step.cache_read_tokens,
+        "to cache": step.cache_write_tokens,
+        "reasoning": step.reasoning_tokens,
+    }
+    known = [f"{count} {kind}" for kind, count in counts.items() if count]
+    return ", ".join([*known, *(["estimated"] if step.tokens_estimated else [])])
+
+
+def _cost(row: Figures, *, places: int) -> str:
+    """Return a cost in US dollars; where a model has no price, what is known of it."""
+    known = f"{row.cost_usd:.{places}f}"
+    if row.cost_known:
+        return known
+    return f"{known} + unknown" if row.cost_usd else "unknown"
 
 
 def _is_run(term: str) -> bool:

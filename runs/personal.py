@@ -10,7 +10,7 @@ from accounts import parts
 from accounts.models import User
 from accounts.parts import Row
 from lunaos import loop
-from runs import log, services
+from runs import log, services, texts
 from runs.models import UNFINISHED, Run, RunStep, RunText
 
 TEXTS_AT_ONCE = 20  # which may be long
@@ -61,15 +61,16 @@ def _runs(user: User) -> Iterator[Row]:
 
 def _with_texts(runs: list[Run]) -> Iterator[Row]:
     kept = {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
-    texts = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
+    found = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
     steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
     for run in runs:
         mine = [parts.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
-        yield {**parts.columns(run, "user_id"), **_text(texts.get(run.pk)), "stepsDone": mine}
+        yield {**parts.columns(run, "user_id"), **_text(run, found.get(run.pk)), "stepsDone": mine}
 
 
-def _text(text: RunText | None) -> Row:
+def _text(run: Run, text: RunText | None) -> Row:
+    failure = {"error": texts.error_of(run, text), "lastAttempt": texts.last_attempt_of(run, text)}
     if text is None:
-        return {"input": "", "output": "", "events": []}
+        return {"input": "", "output": "", "events": [], **failure}
     events = [orjson.loads(line) for line in text.events.split("\n") if line]
-    return {"input": text.input, "output": text.output, "events": events}
+    return {"input": text.input, "output": text.output, "events": events, **failure}

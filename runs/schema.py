@@ -9,6 +9,20 @@ from rest_framework import serializers
 from lunaos.api.schema import errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted
+from runs.serializers import TokensSerializer
+
+STREAMED = (
+    "Server-sent events; each `data` line holds one event. A comment line comes in silence. Ignore types, members and "
+    "values that you do not know: more may follow."
+)
+COUNTED = (
+    "An execution counts against the month's quota where the run showed text of an answer; where its owner cancelled "
+    "it, or left with `onDisconnect: cancel`, after a provider had been asked; and where it ended as "
+    "`output_limit_reached`, `content_filtered` or `provider_refused`, which the request causes. It does not count "
+    "where the run showed nothing because the provider or the platform failed, or was cancelled before any provider "
+    "was asked."
+)
+COST_KNOWN = "Only where it is false: the price list does not have a model that was used, and `cost` lacks its price."
 
 
 def _sent(name: str, kind: type, description: str) -> OpenApiParameter:
@@ -27,7 +41,7 @@ EXECUTION_HEADERS = [
 class StartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["start"])
     agent = serializers.CharField()
-    model = serializers.CharField()
+    model = serializers.CharField(help_text="The model that answers or is asked first; `progress` names another one.")
     provider = serializers.CharField()
     runId = serializers.UUIDField()
     fallbackFrom = serializers.CharField(required=False, help_text="The provider asked for, where another one answers.")
@@ -46,22 +60,36 @@ class RagEventSerializer(serializers.Serializer[Any]):
     sources = SourceSerializer(many=True, help_text="The passages in the prompt; none where nothing was found.")
 
 
+class RunProgressEventSerializer(serializers.Serializer[Any]):
+    """What happens before the first chunk of an answer, which in a chain is each step's own."""
+
+    type = serializers.ChoiceField(["progress"])
+    state = serializers.CharField(
+        help_text="`queued`: the provider has not begun, and shows that it is there. `thinking`: the model reasons "
+        "before it answers. `fallback`: the provider named before failed without any text, and `provider` and "
+        "`model` answer instead. `queued` and `thinking` come once each, in a chain once a step."
+    )
+    provider = serializers.CharField(required=False, help_text="With `fallback`.")
+    model = serializers.CharField(required=False, help_text="With `fallback`.")
+
+
 class ChunkEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chunk"])
     content = serializers.CharField(help_text="The chunks joined are the model's answer, byte for byte.")
-
-
-class TokensSerializer(serializers.Serializer[Any]):
-    input = serializers.IntegerField()
-    output = serializers.IntegerField()
 
 
 class DoneEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["done"])
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
-    duration = serializers.CharField(help_text="Seconds, `1.2s`.")
-    finishReason = serializers.CharField(allow_null=True, help_text="`stop`, or `length` where the answer was cut.")
+    costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
+    duration = serializers.CharField(help_text="Seconds since the request came in, `1.2s`.")
+    finishReason = serializers.CharField(
+        allow_null=True,
+        help_text="Why the model stopped, in the provider's word: `stop` at the end of the answer; `length` (elsewhere "
+        "`max_tokens`) where the output limit cut it; `content_filter` where the provider's filter did; null where the "
+        "provider does not say.",
+    )
 
 
 class ChainStartEventSerializer(serializers.Serializer[Any]):
@@ -103,15 +131,17 @@ class StepDoneEventSerializer(serializers.Serializer[Any]):
 
 class ChainDoneEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chain_done"])
-    totalDuration = serializers.CharField(help_text="Seconds, `5.3s`.")
-    totalTokens = serializers.IntegerField()
+    totalDuration = serializers.CharField(help_text="The steps' durations added up, in seconds, `5.3s`.")
+    totalTokens = serializers.IntegerField(help_text="`tokens.input` and `tokens.output` added up.")
+    tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
+    costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
 
 
 class ErrorEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["error"])
-    error = serializers.CharField()
-    code = serializers.CharField()
+    error = serializers.CharField(help_text="A sentence for a person.")
+    code = serializers.CharField(help_text="One of the codes that the execution may answer with as an HTTP error.")
     retryAfter = serializers.IntegerField(required=False, help_text="Seconds after which trying again makes sense.")
 
 
@@ -122,6 +152,7 @@ class CancelledEventSerializer(serializers.Serializer[Any]):
 ENDS = {"error": ErrorEventSerializer, "cancelled": CancelledEventSerializer}
 OF_AGENTS = {
     "start": StartEventSerializer,
+    "progress": RunProgressEventSerializer,
     "rag": RagEventSerializer,
     "chunk": ChunkEventSerializer,
     "done": DoneEventSerializer,
@@ -130,6 +161,7 @@ OF_CHAINS = {
     "chain_start": ChainStartEventSerializer,
     "rag": RagEventSerializer,
     "step_start": StepStartEventSerializer,
+    "progress": RunProgressEventSerializer,
     "chunk": ChunkEventSerializer,
     "step_done": StepDoneEventSerializer,
     "chain_done": ChainDoneEventSerializer,
@@ -154,7 +186,9 @@ EVENTS: dict[str, Any] = {
         )
     ],
     "responses": {
-        (200, "text/event-stream"): OpenApiResponse(RUN_EVENT, description="The events behind Last-Event-ID."),
+        (200, "text/event-stream"): OpenApiResponse(
+            RUN_EVENT, description=f"The events behind Last-Event-ID. {STREAMED}"
+        ),
         204: OpenApiResponse(description="The run has ended and you have all its events."),
         **errors(NotFound, EventsExpired, RunInterrupted),
     },

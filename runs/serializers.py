@@ -1,11 +1,15 @@
 """Runs as their owner sees them."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from runs import texts
 from runs.models import Run, RunStep, Status
+from runs.tokens import Counted, TokenUsage
+
+Row = TypeVar("Row", Run, RunStep)
 
 
 class RunFilterSerializer(serializers.Serializer[Any]):
@@ -32,52 +36,114 @@ class LastEventSerializer(serializers.Serializer[Any]):
         return {"Last-Event-ID": serializers.IntegerField(min_value=0, max_value=2**53)}
 
 
-class RunSerializer(serializers.ModelSerializer[Run]):
+class TokensSerializer(serializers.Serializer[Any]):
+    """The `tokens` of a run, of a step, and of the events that end them."""
+
+    input = serializers.IntegerField(
+        help_text="Of the prompt, those read from and written to the provider's cache included."
+    )
+    output = serializers.IntegerField(help_text="Of the answer, its reasoning included.")
+    reasoning = serializers.IntegerField(help_text="Of the output, what the model thought before it answered.")
+    cacheRead = serializers.IntegerField(help_text="Of the input, what the provider read from its cache.")
+    cacheWrite = serializers.IntegerField(help_text="Of the input, what the provider wrote to its cache.")
+    estimated = serializers.BooleanField(
+        help_text="Whether `input` or `output` holds an estimate, because a provider did not report its count."
+    )
+
+    def to_representation(self, instance: Counted) -> dict[str, Any]:
+        return TokenUsage.of(instance).as_json()
+
+
+class FiguresSerializer(serializers.ModelSerializer[Row]):
+    """What a run and a step of a chain took alike."""
+
+    inputTokens = serializers.IntegerField(source="input_tokens", help_text="The same as `tokens.input`.")
+    outputTokens = serializers.IntegerField(source="output_tokens", help_text="The same as `tokens.output`.")
+    tokens = TokensSerializer(
+        source="*", read_only=True, help_text="Of all requests to providers, those included that failed or broke off."
+    )
+    costUsd = serializers.DecimalField(
+        source="cost_usd",
+        max_digits=12,
+        decimal_places=6,
+        help_text="What the tokens cost by the providers' price lists. On your own key the provider bills you.",
+    )
+    costKnown = serializers.BooleanField(
+        source="cost_known",
+        help_text="False where the price list does not have a model that was used: `costUsd` lacks its price then.",
+    )
+
+
+FIGURES = ("inputTokens", "outputTokens", "tokens", "costUsd", "costKnown")
+
+
+class RunSerializer(FiguresSerializer[Run]):
+    """One execution."""
+
     agent = serializers.CharField(help_text="Empty for a chain.")
     chain = serializers.CharField(help_text="The preset's id or `custom`; empty for an agent.")
     ownKey = serializers.BooleanField(source="own_key", help_text="On your own key for the provider.")
     errorCode = serializers.CharField(source="error_code", help_text="Empty unless the run failed.")
-    inputTokens = serializers.IntegerField(source="input_tokens")
-    outputTokens = serializers.IntegerField(source="output_tokens")
-    costUsd = serializers.DecimalField(source="cost_usd", max_digits=12, decimal_places=6)
-    durationMs = serializers.IntegerField(source="duration_ms", allow_null=True)
-    firstTokenMs = serializers.IntegerField(source="first_token_ms", allow_null=True)
-    createdAt = serializers.DateTimeField(source="created_at")
-    finishedAt = serializers.DateTimeField(source="finished_at", allow_null=True)
+    providerStatus = serializers.IntegerField(
+        source="provider_status",
+        allow_null=True,
+        help_text="HTTP status of the provider's answer that the run failed with; null where there was none.",
+    )
+    durationMs = serializers.IntegerField(
+        source="duration_ms", allow_null=True, help_text="From `createdAt` to `finishedAt`; null until the run ends."
+    )
+    firstTokenMs = serializers.IntegerField(
+        source="first_token_ms",
+        allow_null=True,
+        help_text="From `createdAt` to the first piece of the answer, of a chain's first answer; never above "
+        "`durationMs`; null where no piece came.",
+    )
+    createdAt = serializers.DateTimeField(source="created_at", help_text="When the request came in.")
+    finishedAt = serializers.DateTimeField(
+        source="finished_at", allow_null=True, help_text="When the run ended; null until then."
+    )
     cancelRequestedAt = serializers.DateTimeField(source="cancel_requested_at", allow_null=True)
 
     class Meta:
         model = Run
         fields = (
-            *("id", "agent", "chain", "provider", "model", "ownKey", "status", "errorCode"),
-            *(
-                "inputTokens",
-                "outputTokens",
-                "costUsd",
-                "durationMs",
-                "firstTokenMs",
-                "createdAt",
-                "finishedAt",
-                "cancelRequestedAt",
-            ),
+            *("id", "agent", "chain", "provider", "model", "ownKey", "status", "errorCode", "providerStatus"),
+            *FIGURES,
+            *("durationMs", "firstTokenMs", "createdAt", "finishedAt", "cancelRequestedAt"),
         )
 
 
-class StepSerializer(serializers.ModelSerializer[RunStep]):
+class StepSerializer(FiguresSerializer[RunStep]):
+    """One step of a chain that has ended."""
+
     step = serializers.IntegerField(source="position", help_text="From 1.")
     errorCode = serializers.CharField(source="error_code", help_text="Empty unless the step failed.")
-    inputTokens = serializers.IntegerField(source="input_tokens")
-    outputTokens = serializers.IntegerField(source="output_tokens")
-    costUsd = serializers.DecimalField(source="cost_usd", max_digits=12, decimal_places=6)
-    durationMs = serializers.IntegerField(source="duration_ms")
-    finishedAt = serializers.DateTimeField(source="finished_at")
+    durationMs = serializers.IntegerField(
+        source="duration_ms", help_text="Of the step's answer, earlier executions of the step included."
+    )
+    finishedAt = serializers.DateTimeField(source="finished_at", help_text="When the step ended.")
 
     class Meta:
         model = RunStep
         fields = (
-            *("step", "agent", "status", "errorCode", "provider", "model", "inputTokens", "outputTokens", "costUsd"),
+            *("step", "agent", "status", "errorCode", "provider", "model", *FIGURES),
             *("durationMs", "finishedAt", "output"),
         )
+
+
+class LastAttemptSerializer(serializers.Serializer[Any]):
+    """The last request to a provider that failed, of a run that failed."""
+
+    provider = serializers.CharField()
+    model = serializers.CharField()
+    code = serializers.CharField(help_text="As `errorCode`.")
+    status = serializers.IntegerField(
+        allow_null=True, help_text="HTTP status of the provider's answer; null where there was none."
+    )
+    said = serializers.CharField(
+        help_text="The provider's own words, at most 300 characters, without keys, accounts, hosts and paths; only for "
+        "a run on your own key, else empty."
+    )
 
 
 class RunDetailSerializer(RunSerializer):
@@ -85,16 +151,26 @@ class RunDetailSerializer(RunSerializer):
 
     input = serializers.SerializerMethodField()
     output = serializers.SerializerMethodField(help_text="Of a chain, the last step's.")
+    error = serializers.SerializerMethodField(help_text="Why the run failed, as its stream said; else empty.")
+    lastAttempt = serializers.SerializerMethodField()
     steps = serializers.SerializerMethodField()
 
     class Meta(RunSerializer.Meta):
-        fields = (*RunSerializer.Meta.fields, "input", "output", "steps")  # type: ignore[assignment]
+        fields = (*RunSerializer.Meta.fields, "input", "output", "error", "lastAttempt", "steps")  # type: ignore[assignment]
 
     def get_input(self, run: Run) -> str:
         return self.context["text"].input if self.context["text"] else ""
 
     def get_output(self, run: Run) -> str:
         return self.context["text"].output if self.context["text"] else ""
+
+    def get_error(self, run: Run) -> str:
+        return texts.error_of(run, self.context["text"])
+
+    @extend_schema_field(LastAttemptSerializer(allow_null=True))
+    def get_lastAttempt(self, run: Run) -> dict[str, Any] | None:  # noqa: N802 - the member's name
+        """The request to a provider that failed last; null where none failed."""
+        return texts.last_attempt_of(run, self.context["text"])
 
     @extend_schema_field(StepSerializer(many=True))
     def get_steps(self, run: Run) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """What goes in and comes out of runs, as it is stored; gone once the retention has passed."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import orjson
 from django.db import transaction
@@ -19,6 +20,26 @@ def steps_of(run: Run) -> list[RunStep]:
     """What a chain's steps did, while it is kept."""
     steps = RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now())
     return list(steps.order_by("position"))
+
+
+def error_of(run: Run, text: RunText | None) -> str:
+    """Return the sentence that a failed run's client got; empty where the run has not failed, or its texts are gone.
+
+    A chain that is resumed keeps the failure before until it ends again, so that the run's code decides.
+    """
+    return text.error if text and run.error_code else ""
+
+
+def last_attempt_of(run: Run, text: RunText | None) -> dict[str, Any] | None:
+    """Return a failed run's last attempt at a provider, with the provider's words for the owner of the key only.
+
+    Returns:
+        `provider`, `model`, `code`, `status` and `said`, which is empty for a run on the server's key; None where no
+        attempt failed, or nothing is kept any more.
+    """
+    if text is None or not run.error_code or text.last_attempt is None:
+        return None
+    return text.last_attempt if run.own_key else {**text.last_attempt, "said": ""}
 
 
 @transaction.atomic

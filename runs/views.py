@@ -69,6 +69,9 @@ class RunViewSet(GenericViewSet[Run]):
     @extend_schema(operation_id="cancelRun", request=None, responses={200: RunSerializer, **errors(NotFound)})
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
-        """End a run within a second; what it produced is kept. One that has ended stays as it is."""
+        """End a run within a second; what it produced is kept. One that has ended stays as it is.
+
+        The execution counts where the run showed text, or where a provider had been asked.
+        """
         run = services.get(user=user_of(request), run_id=pk)
         return Response(RunSerializer(services.cancel(run)).data)

@@ -38,9 +38,19 @@ def delta(text: str, finish: str | None = None) -> bytes:
     return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
 
 
-def usage(input_tokens: int, output_tokens: int) -> bytes:
-    """The last chunk, with the provider's own count."""
-    counts = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens}
+def thought(text: str) -> bytes:
+    """One chunk of the model's reasoning."""
+    choice = {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}
+    return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
+
+
+def usage(input_tokens: int, output_tokens: int, **details: Any) -> bytes:
+    """The last chunk, with the provider's own count.
+
+    Args:
+        details: further members of the count, as `prompt_tokens_details`.
+    """
+    counts = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, **details}
     return b"data: " + orjson.dumps({"choices": [], "usage": counts}) + b"\n\n"
 
 

@@ -16,7 +16,7 @@ from lunaos.scopes import ALL
 from rag.models import Chunk, File, Repository
 from runs.models import Run
 from testing.client import PASSWORD, Api, error
-from testing.upstream import Upstream
+from testing.upstream import Answer, Upstream
 from testing.windows import roomy_address
 
 
@@ -53,6 +53,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     (run,) = data["runs"]
     assert (run["input"], run["output"]) == ("my own text", "Hello world")
     assert (run["events"][0]["type"], run["events"][-1]["type"]) == ("start", "done")
+    assert (run["error"], run["lastAttempt"], run["costKnown"]) == ("", None, True)
     assert [file["path"] for file in data["files"]] == ["a.py"]
     assert [chunk["content"] for chunk in data["files"][0]["chunks"]] == ["first piece", "second piece"]
     assert data["usage"][0]["executions"] == 1
@@ -61,6 +62,21 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert "sealed" not in data["providerKeys"][0]
     assert not {key, ApiKey.objects.get(user=alice).digest} & set(json.dumps(data).split('"'))
     assert Action.LOGGED_IN in [event["action"] for event in data["activity"]]
+
+
+def test_why_a_run_failed(api: Api, alice: Any, upstream: Upstream) -> None:
+    """A provider's words for the owner of the key only: the server's account is not the user's."""
+    said = b'{"error": {"message": "Not so."}}'
+    upstream.plays(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
+    on_servers_key = api.execute(alice).json()["error"]
+    api.put("/providers/openai/key", json={"key": "sk-of-alice-1234567890wxyz"}, headers=api.as_(alice))
+    on_own_key = api.execute(alice, provider="openai").json()["error"]
+    runs = {run["provider"]: run for run in export(api, alice)["runs"]}
+    assert (runs["deepseek"]["error"], runs["openai"]["error"]) == (on_servers_key, on_own_key)
+    assert {run["providerStatus"] for run in runs.values()} == {400}
+    assert runs["deepseek"]["lastAttempt"]["status"] == 400 and runs["deepseek"]["lastAttempt"]["said"] == ""
+    assert "Not so." in runs["openai"]["lastAttempt"]["said"]
+    assert "Not so." not in json.dumps(runs["deepseek"])
 
 
 def test_steps_of_chains(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:

@@ -1,6 +1,7 @@
 """Runs in the admin: found, read, cancelled, and what they take on the disk."""
 
 import re
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -8,7 +9,8 @@ from django.contrib.auth.models import Permission
 
 from accounts.models import User
 from lunaos.embedded.servers import until
-from runs.models import Run
+from runs.models import Run, RunStep, RunText, Status
+from runs.tests.test_figures import ran
 from testing.client import Api
 from testing.upstream import Answer, Upstream, delta, says
 
@@ -65,7 +67,86 @@ def test_a_chain_with_its_steps(
     for expected in ("custom", "failed (provider_error)", "not begun", "deepseek/deepseek-chat",
                      "11 + 7", "&lt;i&gt;code&lt;/i&gt;", alice.email):  # fmt: skip
         assert expected in page, expected
+    assert "<b>found</b>" not in page
     assert "Cancel this run" not in page and 'name="_save"' not in page
+
+
+def readonly(page: str, label: str) -> str:
+    """The text of a field that is only shown, without its markup."""
+    found = re.search(rf">\s*{label}\s*</label>(.*?)(?=<label|</fieldset>)", page, re.DOTALL)
+    assert found, label
+    return " ".join(re.sub("<[^>]*>", " ", found[1]).split())
+
+
+def test_why_a_run_failed(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:
+    """Staff read the provider's words also where the client may not, and redacted all the same."""
+    said = b'{"error": {"message": "<b>Not so</b>, org-abcdef0123456789"}}'
+    upstream.plays(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
+    response = api.execute(alice)
+    page = staff.get(f"{LIST}{response.headers['X-Run-Id']}/change/").text
+
+    assert readonly(page, "Message to the client") == response.json()["error"]
+    assert readonly(page, "Error code") == "provider_error"
+    assert readonly(page, "Provider status").startswith("400")
+    attempt = readonly(page, "Last attempt that failed")
+    for expected in (
+        "deepseek/deepseek-chat",
+        "HTTP status 400",
+        "The provider said &lt;b&gt;Not so&lt;/b&gt;, [account]",
+    ):
+        assert expected in attempt, attempt
+    assert "org-abcdef" not in page and "Not so" not in response.text
+
+
+def test_a_run_that_never_came_to_a_provider(staff: httpx.Client, alice: Any) -> None:
+    run = ran(alice, status=Status.INTERRUPTED, error_code="interrupted")
+    page = staff.get(f"{LIST}{run.pk}/change/").text
+    assert readonly(page, "Message to the client") == readonly(page, "Last attempt that failed") == "no longer kept"
+    RunText.objects.create(run_id=run.pk, expires_at=run.expires_at, input="", error="It stopped.")
+    page = staff.get(f"{LIST}{run.pk}/change/").text
+    assert readonly(page, "Message to the client") == "It stopped."
+    assert readonly(page, "Last attempt that failed") == "No request to a provider failed."
+
+
+def test_no_failure_where_a_run_succeeded(staff: httpx.Client, alice: Any) -> None:
+    page = staff.get(f"{LIST}{ran(alice).pk}/change/").text
+    assert "Message to the client" not in page and "Last attempt" not in page
+
+
+def test_what_a_run_took(staff: httpx.Client, alice: Any) -> None:
+    kinds: dict[str, Any] = {"input_tokens": 812, "output_tokens": 240, "reasoning_tokens": 96}
+    kinds |= {"cache_read_tokens": 640, "cache_write_tokens": 32}
+    run = ran(alice, **kinds, cost_usd=Decimal("0.000321"), chain="custom", agent="")
+    page = staff.get(f"{LIST}{run.pk}/change/").text
+    for label, count in (("Input", 812), ("Cache read", 640), ("Cache write", 32), ("Output", 240), ("Reasoning", 96)):
+        assert readonly(page, f"{label} tokens").split()[0] == str(count)
+    assert readonly(page, "Token count") == "reported by the provider" and readonly(page, "Cost, USD") == "0.000321"
+
+    Run.objects.update(tokens_estimated=True, cost_known=False, cancelled_by_staff=True)
+    page = staff.get(f"{LIST}{run.pk}/change/").text
+    assert readonly(page, "Token count") == "estimated, at least in part"
+    assert readonly(page, "Cost, USD") == "0.000321 + unknown"
+    assert readonly(page, "Cancelled by staff").startswith("check_small")
+
+
+def test_steps_say_what_they_took(staff: httpx.Client, alice: Any) -> None:
+    run = ran(alice, chain="custom", agent="", steps=["seo", "docker"])
+    step = {"run_id": run.pk, "expires_at": run.expires_at, "status": "succeeded", "provider": "openai", "model": "m"}
+    step |= {"duration_ms": 1, "finished_at": run.created_at, "output": ""}
+    kinds = {"input_tokens": 812, "output_tokens": 240, "reasoning_tokens": 96, "cache_read_tokens": 640}
+    RunStep.objects.create(**step, **kinds, position=1, agent="seo", cost_usd=Decimal("0.000321"))
+    RunStep.objects.create(**step, position=2, agent="docker", input_tokens=9, tokens_estimated=True, cost_known=False)
+    page = staff.get(f"{LIST}{run.pk}/change/").text
+    cells = [" ".join(re.sub("<[^>]*>", " ", cell).split()) for cell in re.findall(r"<td>(.*?)</td>", page)]
+    assert "812 + 240 640 from cache, 96 reasoning" in cells and "0.000321" in cells
+    assert "9 + 0 estimated" in cells and "unknown" in cells
+
+
+def test_the_list_says_where_a_cost_is_unknown(staff: httpx.Client, alice: Any) -> None:
+    ran(alice, cost_known=False)
+    ran(alice, cost_usd=Decimal("0.25"))
+    costs = re.findall(r'class="[^"]*field-cost[^"]*"[^>]*>(.*?)</td>', staff.get(LIST).text, re.DOTALL)
+    assert {re.sub("<[^>]*>", "", cost).strip() for cost in costs} == {"unknown", "0.2500"}
 
 
 def test_cancelling_from_the_page(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:

@@ -83,7 +83,7 @@ def _runs(user: User) -> Panel:
             _link("runs_run", run.pk, _time(run.created_at)),
             run.chain or run.agent,
             f"{run.status} ({run.error_code})" if run.error_code else run.status,
-            figure(float(run.cost_usd), "usd"),
+            figure(float(run.cost_usd), "usd") if run.cost_known else "unknown",
         )
         for run in user.runs.all()[:SHOWN]
     ]

@@ -44,10 +44,13 @@ def test_a_model_that_staff_add_can_be_used(staff: httpx.Client, api: Api, alice
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
     assert token
     form = {"provider": "openai", "name": "gpt-new", "enabled": "on", "csrfmiddlewaretoken": token[1]}
-    assert staff.post("/admin/agents/languagemodel/add/", data=form).status_code == 200
+    form |= {"max_output_tokens": "23456"}
+    page = staff.post("/admin/agents/languagemodel/add/", data=form)
+    assert page.status_code == 200 and re.search(r"field-max_output_tokens[^>]*>\s*23456", page.text)
     try:
         assert in_effect(lambda: api.execute(alice, model="gpt-new").status_code == 200)
         assert answer(api.execute(alice, model="gpt-new")) == "Hello world"
+        assert upstream.requests[-1]["max_tokens"] == 23456
     finally:
         LanguageModel.objects.filter(name="gpt-new").delete()
 

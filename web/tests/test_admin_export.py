@@ -79,6 +79,19 @@ def test_every_list(staff_client: Client, alice: Any, page: str) -> None:
     assert [name for name in EXPORTED[page].export_columns if NEVER.search(name)] == []
 
 
+def test_why_runs_failed_and_what_they_took(staff_client: Client, alice: Any) -> None:
+    """Behind the columns of earlier releases, which keep their places."""
+    stored: dict[str, Any] = {"reasoning_tokens": 96, "cache_read_tokens": 640, "cache_write_tokens": 32}
+    stored |= {"tokens_estimated": True, "cost_known": False, "provider_status": 429, "cancelled_by_staff": True}
+    ran(alice, **stored)
+    [row] = export(staff_client, "runs/run")
+    assert list(row.items())[-7:] == [
+        *(("reasoning_tokens", "96"), ("cache_read_tokens", "640"), ("cache_write_tokens", "32")),
+        *(("tokens_estimated", "true"), ("cost_known", "false")),
+        *(("provider_status", "429"), ("cancelled_by_staff", "true")),
+    ]
+
+
 def test_all_of_a_filter_not_only_its_page(staff_client: Client, alice: Any, bob: Any) -> None:
     now = datetime.now(UTC)
     mine = [str(ran(alice, now - timedelta(minutes=n)).pk) for n in range(60)]

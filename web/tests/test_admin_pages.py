@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group
 from playwright.sync_api import Page
 
@@ -117,6 +118,16 @@ def test_a_list_is_taken_along(page: Page, alice: Any) -> None:
     assert alice.email in download.value.path().read_text()
 
 
+def keep_both(opened: Page, name: str, whole: bool = True) -> None:
+    """Take a picture in light and one in dark; the admin's theme looks which it is when a page is loaded."""
+    for scheme in SCHEMES:
+        opened.emulate_media(color_scheme=scheme)
+        if "/admin/" in opened.url:
+            opened.reload()
+            opened.locator("html.dark").wait_for(state="attached" if scheme == "dark" else "detached")
+        keep(opened, f"{name}-{scheme}", whole=whole)
+
+
 def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str, bob: Any) -> None:
     """For people who look at them; here each only has to come."""
     stranger = browser_page(base_url=page.url)
@@ -132,9 +143,7 @@ def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str
     for name, opened, path in pages:
         opened.goto(path)
         opened.locator(".opblock" if name == "reference" else "h1").first.wait_for(timeout=60_000)
-        for scheme in SCHEMES:
-            opened.emulate_media(color_scheme=scheme)
-            keep(opened, f"{name}-{scheme}", whole=name != "reference")
+        keep_both(opened, name, whole=name != "reference")
 
 
 def test_light_and_dark(page: Page) -> None:
@@ -184,15 +193,48 @@ def test_filters_open(page: Page, alice: Any, bob: Any) -> None:
     assert page.get_by_text(alice.email).count() == 0
 
 
+def failed_chain(user: Any, *, said: str, **text: str) -> Run:
+    """A chain whose second step failed, with all that is known of such a run."""
+    took: dict[str, Any] = {
+        "input_tokens": 4812,
+        "output_tokens": 1240,
+        "reasoning_tokens": 960,
+        "cache_read_tokens": 3584,
+    }
+    took |= {"tokens_estimated": True, "cost_usd": "0.001234", "cost_known": False}
+    times: dict[str, Any] = {"duration_ms": 5321, "first_token_ms": 812, "finished_at": datetime.now(UTC)}
+    why: dict[str, Any] = {"status": Status.FAILED, "error_code": "provider_error", "provider_status": 400}
+    run = ran(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
+    where = {"run_id": run.pk, "expires_at": run.expires_at}
+    attempt = {"provider": "openai", "model": "gpt-4o", "code": "provider_error", "status": 400, "said": said}
+    sentence = "openai refused the request with status 400."
+    RunText.objects.create(**where, error=sentence, last_attempt=attempt, **text)
+    step = {"provider": "deepseek", "model": "deepseek-chat", "duration_ms": 2100, "finished_at": run.finished_at}
+    RunStep.objects.create(**where, **step, **took, position=1, agent="code-review", status=Status.SUCCEEDED, output="")
+    failed = {"status": Status.FAILED, "error_code": "provider_error"}
+    RunStep.objects.create(**where, **step, **failed, position=2, agent="seo", output="")
+    return run
+
+
+def test_a_failed_run(page: Page, alice: Any) -> None:
+    """It says why in its first screen, and what it took, on a desk and on a phone."""
+    said = "Unsupported value: 'temperature' does not support 0.2 with this model at [host][path]."
+    run = failed_chain(alice, said=said, input="def add(a, b): return a - b", output="The function subtracts.")
+    for name, width in (("run", 1440), ("run-narrow", 390)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(f"/admin/runs/run/{run.pk}/change/")
+        for text in ("openai refused the request with status 400.", said, "openai/gpt-4o", "0.001234 + unknown"):
+            page.get_by_text(text, exact=True).first.wait_for()
+        page.get_by_role("cell", name="4812 + 1240 3584 from cache, 960 reasoning, estimated").wait_for()
+        keep_both(page, name)
+    found = Axe().run(page, context=".house-facts").response["violations"]
+    assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+
+
 def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
     """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)
-    run = ran(alice, chain="full-review", steps=["code-review", "seo"], status=Status.FAILED)
-    RunText.objects.create(run_id=run.pk, expires_at=run.expires_at, input="x" * 3000, output="word " * 900)
-    step = {"agent": "code-review", "status": "succeeded", "provider": "deepseek", "model": "deepseek-chat"}
-    figures = dict.fromkeys(("input_tokens", "output_tokens", "duration_ms", "cost_usd"), 1234)
-    key = {"run_id": run.pk, "expires_at": run.expires_at, "position": 1, "finished_at": run.created_at}
-    RunStep.objects.create(**key, **step, **figures, output="")
+    run = failed_chain(alice, input="x" * 3000, output="word " * 900, said="z" * 300)
     audit.record(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
     event = AuditEvent.objects.filter(action=Action.TIER_CHANGED).latest("id")
     paths = [

@@ -50,6 +50,11 @@ def test_it_works(staff_client: Client, alice: Any) -> None:
         assert link in page, link
 
 
+def test_a_run_whose_cost_is_unknown(staff_client: Client, alice: Any) -> None:
+    ran(alice, cost_usd=0, cost_known=False)
+    assert re.search(r"<td[^>]*>\s*unknown\s*</td>", staff_client.get(page_of(alice)).content.decode())
+
+
 def test_a_newcomer(staff_client: Client, alice: Any) -> None:
     page = staff_client.get(page_of(alice)).content.decode()
     assert page.count("None yet.") == 4 and "Never paid, nothing granted." in page

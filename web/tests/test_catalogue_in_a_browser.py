@@ -9,9 +9,9 @@ from django.contrib.auth.models import Group
 from playwright.sync_api import Page
 
 from agents import versions
-from agents.models import Agent
+from agents.models import Agent, LanguageModel
 from testing.browser import NewPage
-from testing.client import PASSWORD, Api
+from testing.client import PASSWORD, Api, in_effect
 from testing.second_factor import code_of
 from testing.upstream import DONE, Answer, Upstream, delta, usage
 
@@ -89,6 +89,20 @@ def test_it_works(api: Api, browser_page: NewPage, agent: Agent, editor: Any, up
     page.get_by_role("button", name="Yes, go back").click()
     page.get_by_text("is what it was as of version 1").wait_for()
     assert page.get_by_label("Prompt").input_value() == "One\nTwo"
+
+
+def test_a_model_without_a_price(
+    api: Api, browser_page: NewPage, agent: Agent, editor: Any, upstream: Upstream
+) -> None:
+    row = LanguageModel.objects.create(provider="openai", name="not-for-sale-9")
+    page = signed_in(browser_page(), api, editor)
+    page.goto(str(api.base_url.join(f"/admin/agents/agent/{agent.pk}/change/")))
+    option = page.get_by_label("Provider and model").locator("option", has_text=row.name)
+    assert in_effect(lambda: bool(page.reload()) and option.count() == 1)
+    page.get_by_label("Provider and model").select_option(f"openai/{row.name}")
+    row.delete()
+    page.get_by_role("button", name="Try", exact=True).click()
+    page.get_by_text("11 tokens in, 7 out, cost unknown.").wait_for()
 
 
 def test_stopping_and_failing(api: Api, browser_page: NewPage, agent: Agent, editor: Any, upstream: Upstream) -> None:

@@ -4,6 +4,7 @@ import ast
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, assume, given, settings
@@ -98,11 +99,57 @@ def test_execute_names_all_its_errors_and_events(document: dict[str, Any]) -> No
         *("malformed_json", "payload_too_large", "unsupported_media_type", "unknown_agent", "pro_required"),
         *("quota_exceeded", "unknown_provider", "unknown_model", "provider_not_configured", "provider_error"),
         *("provider_unavailable", "provider_timeout", "internal_error", "service_unavailable"),
+        *("output_limit_reached", "content_filtered", "provider_refused", "empty_answer", "provider_quota_exhausted"),
     } <= codes_in(operation)
+    kinds = {"start", "rag", "progress", "chunk", "done", "error", "cancelled"}
+    assert set(events_of(document, operation)["discriminator"]["mapping"]) == kinds
+
+
+def events_of(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an operation's events."""
     stream = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
     reference = stream["properties"]["data"]["contentSchema"]["$ref"]
-    events = document["components"]["schemas"][reference.rsplit("/", 1)[1]]
-    assert set(events["discriminator"]["mapping"]) == {"start", "rag", "chunk", "done", "error", "cancelled"}
+    return dict(document["components"]["schemas"][reference.rsplit("/", 1)[1]])
+
+
+EXECUTIONS = [("/agents/execute", "done"), ("/chains/execute", "chain_done")]
+WITH_EVENTS = [(path, "post") for path, _ in EXECUTIONS] + [("/runs/{id}/resume", "post"), ("/runs/{id}/events", "get")]
+
+
+@pytest.mark.parametrize(("path", "method"), WITH_EVENTS)
+def test_events_may_say_what_is_not_known_yet(document: dict[str, Any], path: str, method: str) -> None:
+    """Clients ignore values that they do not know, so that generated ones must not refuse them."""
+    operation = document["paths"][path][method]
+    mapping = events_of(document, operation)["discriminator"]["mapping"]
+    progress = document["components"]["schemas"][mapping["progress"].rsplit("/", 1)[1]]
+    assert set(progress["properties"]) == {"type", "state", "provider", "model"}
+    assert set(progress["required"]) == {"type", "state"} and "enum" not in progress["properties"]["state"]
+    for state in ("queued", "thinking", "fallback"):
+        assert f"`{state}`" in progress["properties"]["state"]["description"]
+    assert "Ignore types, members and values that you do not know" in operation["responses"]["200"]["description"]
+
+
+@pytest.mark.parametrize(("path", "last"), EXECUTIONS)
+def test_executions_say_what_they_took_and_what_counts(document: dict[str, Any], path: str, last: str) -> None:
+    operation, schemas = document["paths"][path]["post"], document["components"]["schemas"]
+    done = schemas[events_of(document, operation)["discriminator"]["mapping"][last].rsplit("/", 1)[1]]
+    tokens = schemas[done["properties"]["tokens"]["$ref"].rsplit("/", 1)[1]]
+    assert set(tokens["required"]) == {"input", "output", "reasoning", "cacheRead", "cacheWrite", "estimated"}
+    assert "tokens" in done["required"] and "costKnown" in set(done["properties"]) - set(done["required"])
+    said = operation["responses"]["200"]["description"]
+    assert all(code in said for code in ("output_limit_reached", "content_filtered", "provider_refused"))
+    example = operation["responses"]["200"]["content"]["text/event-stream"]["examples"]["Stream"]["value"]
+    events = [orjson.loads(line[6:]) for line in example.splitlines() if line.startswith("data: ")]
+    assert set(events[-1]["tokens"]) == set(tokens["required"]) and events[-1]["type"] == last
+    assert "progress" in {event["type"] for event in events}
+
+
+def test_a_run_says_what_its_figures_measure(document: dict[str, Any]) -> None:
+    run = document["components"]["schemas"]["RunDetail"]["properties"]
+    for name in ("createdAt", "finishedAt", "durationMs", "firstTokenMs", "costUsd", "costKnown", "providerStatus"):
+        assert run[name]["description"], name
+    assert set(run["lastAttempt"]["oneOf"][1].values()) == {"null"}
+    assert {"tokens", "costKnown"} <= set(document["components"]["schemas"]["Step"]["required"])
 
 
 def error_codes_of_the_source() -> set[str]:

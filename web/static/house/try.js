@@ -56,7 +56,8 @@ function tryOut(pane, form) {
       if (event.type === "error") return say(`${event.error} (${event.code})`, true);
       if (event.type === "done") {
         const { input, output } = event.tokens;
-        return say(`Done in ${event.duration}: ${input} tokens in, ${output} out, ${event.cost}.`);
+        const cost = event.costKnown === false ? "cost unknown" : event.cost;
+        return say(`Done in ${event.duration}: ${input} tokens in, ${output} out, ${cost}.`);
       }
     }
     say("The connection broke off.", true);
