@@ -21,7 +21,7 @@ from agents.providers.reply import Attempt, Block
 from lunaos import metrics
 from lunaos.errors import LunaError
 from runs import executors, tokens
-from runs.errors import RunInterrupted
+from runs.errors import OutputTooLong, RunInterrupted
 from runs.models import Run, Status
 from runs.outcomes import CANCELLED, Failure, Outcome, failure
 from runs.recorder import Event, Overtaken, Recorder, Stop
@@ -139,11 +139,17 @@ class Answer:
     def finish_reason(self) -> str | None:
         return self.attempts[-1].reply.finish_reason if self.attempts else None
 
-    @property
-    def last_failure(self) -> dict[str, Any] | None:
-        """Return the last attempt that failed, as it is stored; None where none did."""
-        failed = [attempt for attempt in self.attempts if attempt.error]
-        return failed[-1].as_json() if failed else None
+    def last_attempt(self, error: LunaError) -> dict[str, Any] | None:
+        """Return the attempt that an error ended, as it is stored; None where it has nothing to do with a provider.
+
+        Args:
+            error: why the run fails; the attempt under way has none of its own where a limit of the run ended it.
+        """
+        if not self.attempts or not isinstance(error, ProviderFailed | OutputTooLong):
+            return None
+        last = self.attempts[-1]
+        last.error = last.error or error
+        return last.as_json()
 
     @property
     def tokens(self) -> TokenUsage:
@@ -242,7 +248,7 @@ def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None
     if error is None:
         return None
     status = error.provider_status if isinstance(error, ProviderFailed) else None
-    return Failure(error.code, str(error), status, answer.last_failure if answer else None)
+    return Failure(error.code, str(error), status, answer.last_attempt(error) if answer else None)
 
 
 def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> Event:

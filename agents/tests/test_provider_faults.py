@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from lunaos.embedded.servers import free_port
-from runs.models import Run
+from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
 from testing.servers import daphne
 from testing.upstream import DONE, Answer, Upstream, delta, says
@@ -162,6 +162,8 @@ def test_a_run_has_a_longest_time(impatient: Api, alice: Any, upstream: Upstream
     response = impatient.execute(alice)
     assert events(response)[-1]["code"] == "provider_timeout"
     assert "2 seconds" in events(response)[-1]["error"]
+    last = RunText.objects.get(run_id=response.headers["X-Run-Id"]).last_attempt
+    assert (last["provider"], last["code"]) == ("deepseek", "provider_timeout")
 
 
 def test_another_provider_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
