@@ -302,13 +302,13 @@ LLM_CONNECT_TIMEOUT_S = env.float("LLM_CONNECT_TIMEOUT_S", default=5.0)
 LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
 LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)
 LLM_RUN_TIMEOUT_S = env.float("LLM_RUN_TIMEOUT_S", default=600.0)  # from the first piece of an answer on
-# For so long a provider that queues a request is waited for while it shows life.
-LLM_QUEUE_TIMEOUT_S = env.float("LLM_QUEUE_TIMEOUT_S", default=600.0)
-LLM_QUEUE_TIMEOUT_WITH_FALLBACK_S = env.float("LLM_QUEUE_TIMEOUT_S", default=60.0)  # another one can be asked
+# For so long a provider that queues a request is waited for; not so long where another can be asked, unless it is set.
+_queue_timeout_s = env.str("LLM_QUEUE_TIMEOUT_S", default="")
+LLM_QUEUE_TIMEOUT_S = float(_queue_timeout_s or 600)
+LLM_QUEUE_TIMEOUT_WITH_FALLBACK_S = float(_queue_timeout_s or 60)
 LLM_RETRIES = env.int("LLM_RETRIES", default=2)
 # Of one execution of five steps; Celery's own limits do not reach threads.
-_QUEUED_S = LLM_QUEUE_TIMEOUT_S + LLM_QUEUE_TIMEOUT_WITH_FALLBACK_S * len(LLM_FALLBACK)
-CHAIN_TIMEOUT_S = 5 * (_QUEUED_S + LLM_RUN_TIMEOUT_S) + 300
+CHAIN_TIMEOUT_S = 5 * (LLM_QUEUE_TIMEOUT_S * (1 + len(LLM_FALLBACK)) + LLM_RUN_TIMEOUT_S) + 300
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Above the longest run, or the broker would deliver a chain again while it is executed.
     "visibility_timeout": CHAIN_TIMEOUT_S + 600,
