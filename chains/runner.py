@@ -127,7 +127,8 @@ async def _step(chain: Chain) -> None:
     answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
     room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
     text, cuts = context.compose(chain.text, _outputs(chain), room)
-    chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter())
+    # `step_start` names nobody, so that the client expects the provider that the chain was begun with
+    chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter(), named=targets[0])
     recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
         async for batch in batches:
@@ -182,7 +183,7 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
         used, cost = await chain.answer.account(chain.run.steps[position - 1])
     step = _row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
-    if not await _database(texts.save_step, chain.run, step):
+    if not await _database(texts.save_step, chain.run, step, chain.first_token_ms):
         raise Overtaken
     chain.ended[position], chain.answer = step, None
 

@@ -188,8 +188,10 @@ def _times(run: Run, outcome: Outcome) -> dict[str, Any]:
 
 
 def _as_jsonb(found: dict[str, Any] | None) -> str | None:
-    """Without NUL, which PostgreSQL's jsonb cannot hold."""
-    return orjson.dumps(found).decode().replace("\\u0000", "") if found else None
+    if found is None:
+        return None
+    storable = {name: texts.storable(value) if isinstance(value, str) else value for name, value in found.items()}
+    return orjson.dumps(storable).decode()
 
 
 def end(

@@ -43,14 +43,17 @@ def last_attempt_of(run: Run, text: RunText | None) -> dict[str, Any] | None:
 
 
 @transaction.atomic
-def save_step(run: Run, step: RunStep) -> bool:
+def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> bool:
     """Write a step that has ended, over what an earlier execution left of it.
+
+    Args:
+        first_token_ms: the run's, which a worker that dies later would take along.
 
     Returns:
         False where the run is not this execution's any more; nothing is written then.
     """
-    mine = Run.objects.select_for_update().filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    if mine.first() is None:
+    mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
+    if not mine.update(first_token_ms=first_token_ms):  # locks the row, too
         return False
     RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, position=step.position).delete()
     step.output = storable(step.output)

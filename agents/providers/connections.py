@@ -25,10 +25,11 @@ from lunaos import deferred, loop
 if TYPE_CHECKING:
     import aiohttp
     import openai
-    from openai._vendor.httpx_aiohttp import transport
+
+    from agents.providers import transport
 else:
     aiohttp, openai = deferred.Module("aiohttp"), deferred.Module("openai")
-    transport = deferred.Module("openai._vendor.httpx_aiohttp.transport")
+    transport = deferred.Module("agents.providers.transport")
 
 Response = httpx2.Response
 UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout)
@@ -36,7 +37,12 @@ NO_KEY = "none"  # for servers that ask for none
 MAX_CONNECTIONS = 1_000  # to one provider, as `openai` has it
 MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # of a refusal, as far as it is read
 DRAIN_S = 1.0  # for the end of a response whose answer has ended, so that its connection can be used again
-HEADERS = {"Content-Type": "application/json", "Accept": "text/event-stream", "User-Agent": "LunaOS"}
+HEADERS = {
+    "Content-Type": "application/json",
+    "Accept": "text/event-stream",
+    "Accept-Encoding": "identity",  # a compressed stream waits for more to compress, and may unpack to any size
+    "User-Agent": "LunaOS",
+}
 
 # By base URL, so that there are as many as providers, however many keys users bring: a key travels with its request.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx2.AsyncClient]] = WeakKeyDictionary()
@@ -56,8 +62,8 @@ class Refused(Exception):
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """Return what a connection may raise; TimeoutError is an OSError."""
-    return (httpx2.HTTPError, aiohttp.ClientError, OSError)
+    """Return what a connection may raise; TimeoutError is an OSError, and an odd status line is a UnicodeError."""
+    return (httpx2.HTTPError, aiohttp.ClientError, OSError, UnicodeError)
 
 
 async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Response:
@@ -138,7 +144,7 @@ def _client(base_url: str) -> httpx2.AsyncClient:
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:
         clients[base_url] = openai.DefaultAioHttpClient(
-            transport=transport.AiohttpTransport(client=_session),  # its own, with a session of ours
+            transport=transport.Transport(client=_session),
             timeout=httpx2.Timeout(None, connect=settings.LLM_CONNECT_TIMEOUT_S),
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),

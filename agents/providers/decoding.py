@@ -5,6 +5,10 @@ One odd value costs that value and not the answer. Where `openai`'s own client r
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from django.conf import settings
 
 from agents.providers import Provider, failures, sse, usage
@@ -15,14 +19,19 @@ from lunaos import metrics
 from lunaos.errors import LunaError
 from runs.errors import OutputTooLong
 
+MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer with all that surrounds its text
 BEFORE_CONTENT = sse.BOM + b" \t\r\n"
 DONE = b"[DONE]"
 NO_REASON = ("", "null", "none")
 # Finish reasons that say that the provider broke the answer off: `network_error` is Zhipu's, `abort` that of vLLM and
 # SGLang.
 BROKEN_OFF = frozenset(
-    ("error", "abort", "aborted", "network_error", "server_error", "engine_error", failures.NO_RESOURCES)
+    (
+        *("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout", failures.NO_RESOURCES),
+        *("network_error", "server_error", "engine_error", "internal_error"),
+    )
 )
+BROKEN_JSON = re.compile(r"[\[{]\s*[\[{\"]")  # the beginning of JSON, which `[PING]` is not
 MAX_REASON_CHARACTERS, MAX_REFUSAL_CHARACTERS = 64, 10_000
 TOOLS = ("tool_calls", "function_call")
 RARE = frozenset(("base_resp", "x_groq", "type"))  # members of an object that may say more than its choices
@@ -36,10 +45,14 @@ class Decoder:
     Args:
         provider: who answers, for the sentences of errors.
         reply: where to note the facts of the answer; a new one where None.
+        headers: of the response, which may say when to come again.
     """
 
-    def __init__(self, provider: Provider, reply: Reply | None = None) -> None:
+    def __init__(
+        self, provider: Provider, reply: Reply | None = None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.reply = reply or Reply()
+        self._headers = headers
         self.error: LunaError | None = None  # what ended the answer; the text before it is in the blocks
         self._provider = provider
         self._max_bytes = settings.EVENT_LOG_MAX_BYTES
@@ -47,17 +60,20 @@ class Decoder:
         self._body = bytearray()  # what came before that is known, or a JSON object in the place of a stream
         self._is_body = False
         self._text_from_deltas = False
+        self._blank = ""
+        self._read_bytes = 0
         self._surrogates, self._refusal = Surrogates(), Surrogates()
 
     def feed(self, raw: bytes) -> Block:
         """Decode what these bytes complete; never raises."""
         block = Block(self.reply)
+        self._read_bytes += len(raw)
         if self._events is None:
             block.alive = True
             raw = self._begin(raw)
         if self._events is not None:
             self._read(self._events.feed(raw), block)
-            if self._events.overflowed:
+            if self._events.overflowed or self._read_bytes > MAX_ANSWER_BYTES:
                 self.error = self.error or OutputTooLong()
         return block
 
@@ -107,12 +123,16 @@ class Decoder:
             found = parse(event.data)
         except ValueError:
             found = event.data.decode(errors="replace").strip()
-            if found.startswith(("{", "[")) and event.name != sse.ERROR:
+            if BROKEN_JSON.match(found) and event.name not in (sse.ERROR, sse.BARE):
                 error = f"{self._provider.name} sent something that is no chat completion."
                 self._fail(ProviderFailed(error, retryable=True))
                 return
+        if isinstance(found, list) and len(found) == 1:
+            [found] = found
         if event.name == sse.ERROR:
-            self._fail(failures.in_answer(self._provider, found))
+            self._fail(failures.in_answer(self._provider, found, self._headers))
+        elif event.name == sse.BARE:
+            self._read_bare(found)
         elif isinstance(found, dict):
             if text := _usual_text(found):
                 self.reply.delta = self._text_from_deltas = True
@@ -123,17 +143,24 @@ class Decoder:
             self._ignore()
         block.queued = block.queued or (event.name == sse.PING and not self.reply.delta)
 
+    def _read_bare(self, found: object) -> None:
+        """Read a line without a field's name: an error, from servers that forget the name, and nothing else."""
+        error = failures.find(found, []) if isinstance(found, dict) else None
+        if error is None:
+            self._ignore()
+        else:
+            self._fail(failures.in_answer(self._provider, error, self._headers))
+
     def _read_body(self, block: Block) -> None:
-        """Read an answer that came as one JSON object although a stream was asked for."""
+        """Read an answer that came as JSON although a stream was asked for: one object, or a list of chunks."""
         self.reply.objects += 1
         try:
             found = parse(bytes(self._body.strip(BEFORE_CONTENT)).partition(b"\ndata:")[0])
         except ValueError:
             found = None
-        if isinstance(found, list) and found:  # Gemini sends its errors in a list
-            found = found[0]
-        if isinstance(found, dict):
-            self._read_object(found, block)
+        for each in found if isinstance(found, list) else [found]:  # Gemini sends its errors in a list, too
+            if isinstance(each, dict):
+                self._read_object(each, block)
         if self.reply.delta and self.reply.finish_reason is None:
             self.reply.finish_reason = "stop"
 
@@ -159,8 +186,8 @@ class Decoder:
             reason = self._read_choice(first, block)
         counted = self._count(found, choices)
         if error := failures.find(found, choices):
-            self._fail(failures.in_answer(self._provider, error))
-        elif reason and reason.lower() in BROKEN_OFF:
+            self._fail(failures.in_answer(self._provider, error, self._headers))
+        elif reason and reason.partition(":")[0].strip().lower() in BROKEN_OFF:
             self._fail(failures.broken_off(self._provider, reason))
         elif reason:
             self.reply.finish_reason = self.reply.finish_reason or reason
@@ -208,6 +235,12 @@ class Decoder:
         self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOLS)
 
     def _add_text(self, text: str, block: Block) -> None:
+        """Hand out text; white space before the first other character waits for it, since alone it is no answer."""
+        if not self.reply.text:
+            text, self._blank = self._blank + text, ""
+            if not text.strip():
+                self._blank = text
+                return
         if text:
             self.reply.text = True
             block.texts.append(text)

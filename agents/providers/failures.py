@@ -22,7 +22,8 @@ from agents.providers.redaction import redacted
 from agents.providers.retry_after import DEFAULT_WAIT_S, stated_s, wait_s
 
 MAX_SAID_CHARACTERS = 2_048
-MESSAGES = ("message", "msg", "status_msg", "detail")
+MESSAGES = ("message", "msg", "status_msg", "error_msg", "error_message", "detail")
+NO_ERROR = (None, "", 0, "0", 200, "200", "ok", "success")
 OVERLOADED = frozenset((429, 502, 503, 504, *range(520, 528), 529))  # 52x are Cloudflare's for a server that is away
 NO_RESOURCES = "insufficient_system_resource"  # DeepSeek's finish reason for an answer that its load has broken off
 TRY_AGAIN = frozenset((408, 409, 425))
@@ -64,7 +65,13 @@ PHRASES: dict[Reason, tuple[str, ...]] = {
     ),
     Reason.POLICY: (
         *("content_filter", "content_policy", "content management policy", "responsibleaipolicy", "safety system"),
-        *("data_inspection_failed", "inappropriate content", "flagged (by|as|for)", "content exists risk"),
+        *(
+            "data_inspection_failed",
+            "inappropriate content",
+            r"\bflagged\b",
+            "requires moderation",
+            "content exists risk",
+        ),
         r"violat\w{1,8} (our|the|openai's) [\w ]{0,20}polic",
     ),
     Reason.TOO_LONG: (
@@ -72,6 +79,7 @@ PHRASES: dict[Reason, tuple[str, ...]] = {
         *("exceed_context_size", "available context size", "too many (input )?tokens", "reduce the length"),
         r"maximum[\w ]{0,24} tokens",
         r"(prompt|input|request|messages?)( \w{1,12})? (is|are) too (long|large)",
+        *("request too large", "max_new_tokens", "input length should be"),
         r"exceeds? the (model's )?max\w{0,8}( \w{1,12})? (tokens|length)",
     ),
     Reason.PARAMETER: (
@@ -88,8 +96,8 @@ PHRASES: dict[Reason, tuple[str, ...]] = {
 SIGNS = {reason: re.compile("|".join(phrases), re.IGNORECASE) for reason, phrases in PHRASES.items()}
 KNOWN_PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "stream_options", "stream")
 PARAMETER_NAME = re.compile(r"[A-Za-z_][\w.\[\]]{0,63}")
-NAMED = re.compile(
-    r"(?:argument|parameter|field|value|inputs?)s?(?: supplied| name)?:? {0,2}['\"`]?([A-Za-z_][\w.]{1,63})",
+NAMED = re.compile(  # behind a colon or a quotation mark: other words that follow are not a name
+    r"(?:argument|parameter|field|property|value)s?(?: supplied| name)?(?:: ?['\"`]?| ?['\"`])([A-Za-z_][\w.]{1,63})",
     re.IGNORECASE,
 )
 
@@ -118,22 +126,26 @@ class Said:
         if self.status == 413:
             return Reason.TOO_LONG
         found = next((reason for reason, sign in SIGNS.items() if sign.search(self.words)), Reason.OTHER)
-        is_model = self.param == "model" or (found is Reason.OTHER and self.status == 404)
+        is_page = self.message.lstrip().startswith("<")  # of a proxy that knows no such path
+        is_model = self.param == "model" or (found is Reason.OTHER and self.status == 404 and not is_page)
         return Reason.UNKNOWN_MODEL if is_model else found
 
     @property
     def parameter(self) -> str:
         """Return the name of the parameter that the error is about; empty where none can be made out."""
-        if PARAMETER_NAME.fullmatch(self.param):
+        if PARAMETER_NAME.fullmatch(self.param) and redacted(self.param) == self.param:
             return self.param
-        known = next((name for name in KNOWN_PARAMETERS if re.search(rf"\b{name}\b", self.words)), "")
-        named = NAMED.search(self.words)
+        known = next((name for name in KNOWN_PARAMETERS if re.search(rf"\b{name}\b", self.message)), "")
+        named = NAMED.search(self.message)
         return known or (named[1] if named else "")
 
 
 def find(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> object | None:
     """Return the error that an object of an answer holds, in any spelling; None where it holds none."""
-    for place in (found, *choices):
+    pieces = [
+        piece for each in choices for name in ("delta", "message") if isinstance(piece := each.get(name), Mapping)
+    ]
+    for place in (found, *choices, *pieces):
         if error := place.get("error"):
             return found if error is True else error
     if found.get("object") == "error" or found.get("type") == "error":
@@ -141,16 +153,31 @@ def find(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> obje
     base = found.get("base_resp")  # MiniMax's
     if isinstance(base, Mapping) and base.get("status_code") not in (0, "0", None):
         return base
-    return None if choices else found.get("detail") or found.get("errors") or None
+    if choices:
+        return None
+    return found.get("detail") or found.get("errors") or (found if _reads_like_an_error(found) else None)
 
 
-def in_answer(provider: Provider, error: object) -> ProviderFailed:
-    """Translate an error that a provider sent inside an answer with status 200."""
+def _reads_like_an_error(found: Mapping[str, Any]) -> bool:
+    """Return whether an object without choices has a sentence, and a code, status or type that says that it fails."""
+    if not any(found.get(name) for name in MESSAGES):
+        return False
+    codes = [found.get(name) for name in ("code", "error_code", "status_code", "status")]
+    fails = any(code not in NO_ERROR and not isinstance(code, bool) for code in codes)
+    return fails or "error" in str(found.get("type", "")).lower()
+
+
+def in_answer(provider: Provider, error: object, headers: Mapping[str, str]) -> ProviderFailed:
+    """Translate an error that a provider sent inside an answer with status 200.
+
+    Args:
+        headers: of the response, which may say when to come again.
+    """
     said = read(error)
     if said.status is None and said.reason is not Reason.OTHER:
         said = replace(said, status=400)
     if said.status is not None:
-        return translate(provider, said, {})
+        return translate(provider, said, headers)
     sentence = f"{provider.name} reported an error in its answer.{_quoted(provider, said)}"
     return ProviderFailed(sentence, retryable=True, said=redacted(said.words))
 
@@ -176,6 +203,8 @@ def _translated(provider: Provider, said: Said, headers: Mapping[str, str], mode
         return _no_credit(provider, quoted)
     if reason is Reason.POLICY and status < 500:
         return ContentFiltered(f"{name} refused the request under its content policy.{quoted}")
+    if reason is Reason.TOO_LONG and status < 500:  # some say so with a 429, which no wait cures
+        return _refused(provider, said, model, quoted)
     if status in KEY_REFUSED:
         return _key_refused(provider, status, quoted)
     if status in OVERLOADED:
@@ -258,7 +287,8 @@ def read(error: object, status: int | None = None) -> Said:
     message = whole(str(next((found[name] for name in MESSAGES if found.get(name)), ""))[:MAX_SAID_CHARACTERS])
     words = whole(" ".join([*parts, message])[:MAX_SAID_CHARACTERS])
     inside = next((number for name in ("code", "status", "status_code") if (number := _http(found.get(name)))), None)
-    param = found.get("param")
+    param, place = found.get("param"), found.get("loc")  # pydantic's, as in FastAPI: ["body", "temperature"]
+    param = place[-1] if param is None and isinstance(place, list) and place else param
     param = param if isinstance(param, str) else ""
     inferred = _status_of(" ".join(parts)) or _status_of(message, OVERLOAD)
     return Said(status or inside or inferred, words, message, param)

@@ -19,6 +19,8 @@ from agents.providers.patience import Patience
 from agents.providers.reply import Attempt, Block
 
 PATH = "/chat/completions"
+MAX_FEED_BYTES = 65_536  # decoded at once; what was compressed may come in much larger pieces
+TURN_S = 0.01  # after which other streams of the event loop have theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
     try:
         async with asyncio.timeout_at(patience.deadline):
             response = await _request(attempt, prompt)
-        decoder = Decoder(target.provider, attempt.reply)
+        decoder = Decoder(target.provider, attempt.reply, response.headers)
         pieces = response.aiter_bytes()
         try:
             async for block in _blocks(pieces, decoder, patience):
@@ -75,6 +77,8 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
 async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Patience) -> AsyncGenerator[Block, None]:
     """Yield what comes until the answer ends; an answer that has said that it ends cannot fail any more."""
     failure: Exception | None = None
+    clock = asyncio.get_running_loop().time
+    turn = clock()
     while not decoder.error and not decoder.reply.nothing_to_follow:
         try:
             async with asyncio.timeout_at(patience.deadline):
@@ -84,9 +88,15 @@ async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Pati
             break
         if raw is None:
             break
-        block = decoder.feed(raw)
-        patience.renew(block)
-        yield block
+        for start in range(0, len(raw), MAX_FEED_BYTES):
+            if (
+                clock() - turn > TURN_S
+            ):  # what is there already is read without a wait, in which others would have theirs
+                await asyncio.sleep(0)
+                turn = clock()
+            block = decoder.feed(raw[start : start + MAX_FEED_BYTES])
+            patience.renew(block)
+            yield block
     yield decoder.close()
     if failure and not decoder.reply.complete:
         raise failure

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agents.providers import Target
-from agents.providers.errors import ProviderFailed
+from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.usage import Counts
 from lunaos.errors import LunaError
 from runs import tokens
@@ -90,8 +90,11 @@ class Attempt:
     @property
     def worked(self) -> bool:
         """Whether the provider may have worked on the request, and bill it: not where it refused at once."""
-        counts = self.reply.counts
-        return self.reply.delta or bool(counts.input or counts.output) or (self.sent and self.error is None)
+        reply, counts = self.reply, self.reply.counts
+        if reply.delta or reply.finish_reason or counts.input or counts.output:
+            return True
+        is_silent = isinstance(self.error, ProviderTimeout) and self.error.provider_status is None
+        return self.sent and (self.error is None or is_silent)
 
     def usage(self, *, prompt_tokens: int, text: str = "") -> TokenUsage:
         """Return what the attempt took: as reported, else estimated.

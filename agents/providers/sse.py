@@ -9,7 +9,8 @@ from typing import NamedTuple
 import orjson
 
 BOM = b"\xef\xbb\xbf"
-COMMENT, ERROR, PING = b":", b"error", b"ping"
+COMMENT, ERROR, PING, BARE = b":", b"error", b"ping", b"{"
+ERRORS = (ERROR, b"exception")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
@@ -17,7 +18,8 @@ class Event(NamedTuple):  # a dataclass would take three times as long to make
     """One event, or a comment.
 
     Args:
-        name: the `event` field, empty where there is none; COMMENT for a comment.
+        name: the `event` field in lower case, empty where there is none; COMMENT for a comment; BARE for a line that
+            is JSON without a field's name; ERROR for all that name an error.
         data: the `data` lines joined by LF, or the comment's text.
     """
 
@@ -80,7 +82,7 @@ class EventParser:
 
     Beyond the standard: an event at the end of the connection counts without its blank line; a whole JSON object on a
     `data` line is an event where another `data` line follows (servers that send one newline for two); a field `error`
-    (llama.cpp) and a line that is a bare `{"error": …}` are events named `error`.
+    (llama.cpp) is an event of that name, and so is a line of JSON without a field's name.
 
     Args:
         max_bytes: of a line, and of an event's data; at more `overflowed` is set and reading ends.
@@ -136,13 +138,14 @@ class EventParser:
         if not name:
             events.append(Event(COMMENT, value))
         elif name == b"event":
-            self._name = value.strip()
+            name = value.strip().lower()
+            self._name = ERROR if name in ERRORS else name
         elif name == b"data":  # without a colon
             self._add(b"", events)
         elif name == ERROR:
             events.append(Event(ERROR, value))
-        elif line.startswith(b'{"error"'):
-            events.append(Event(ERROR, line))
+        elif line.lstrip().startswith(b"{"):
+            events.append(Event(BARE, line))
 
 
 def _is_object(line: bytes) -> bool:

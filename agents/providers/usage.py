@@ -9,7 +9,7 @@ from typing import Any
 
 from runs.tokens import TokenUsage
 
-MAX_TOKENS = 100_000_000  # of one answer: a provider that counts more has miscounted
+MAX_TOKENS = 20_000_000  # of one answer, twice the largest window: a provider that counts more has miscounted
 MAX_DIGITS = 12
 
 INPUT = ("prompt_tokens", "input_tokens")
@@ -79,6 +79,9 @@ def _add_cache(counts: Counts, usage: Mapping[str, Any]) -> None:
     beside = sum(_count(usage.get(name)) or 0 for name in BESIDE_INPUT)
     if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
         counts.input += beside
+    hit, missed = (_count(usage.get(f"prompt_cache_{name}_tokens")) for name in ("hit", "miss"))
+    if counts.input is None and hit is not None and missed is not None:  # DeepSeek's two parts of the input
+        counts.input = hit + missed
 
 
 def _reconcile(counts: Counts, total: int | None) -> None:

@@ -38,6 +38,14 @@ def of(**error: Any) -> dict[str, Any]:
         (400, of(code="data_inspection_failed", message="inappropriate content"), "content_filtered", False),
         (400, of(message="This model's maximum context length is 8192 tokens"), "provider_error", False),
         (413, "", "provider_error", False),
+        (429, of(message="Request too large for gpt-x on tokens per min"), "provider_error", False),
+        (
+            403,
+            of(message="Your chosen model requires moderation and your input was flagged"),
+            "content_filtered",
+            False,
+        ),
+        (404, "<html>nginx</html>", "provider_error", False),
         (400, {"detail": "prompt is too long: 210000 tokens > 200000 maximum"}, "provider_error", False),
         (404, of(code="model_not_found", message="The model `gpt-x` does not exist"), "provider_error", True),
         (400, of(message="Model Not Exist"), "provider_error", True),
@@ -83,6 +91,10 @@ def test_of_an_own_key_in_the_providers_words(status: int, body: Any, code: str)
         (of(code="unsupported_parameter", param="temperature"), "does not support the parameter 'temperature'"),
         (of(message="Unrecognized request argument supplied: logit_bias"), "the parameter 'logit_bias'"),
         (of(message="'temperature' does not support 0.2 with this model."), "the parameter 'temperature'"),
+        (of(code="unknown_parameter", message="Unknown parameter: 'seed'."), "the parameter 'seed'"),
+        ({"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs not permitted"}]}, "'stream_options'"),
+        ({"detail": [{"msg": "Extra inputs are not permitted"}]}, "does not support the parameter."),
+        (of(code="unsupported_parameter", param="sk_live_SECRET123"), "does not support the parameter."),
         (of(code="unsupported_parameter", param="<b>/etc/passwd</b>"), "does not support the parameter."),
     ],
 )  # fmt: skip
@@ -93,6 +105,11 @@ def test_the_sentence_says_what_to_change(body: object, words: str) -> None:
 def test_no_credit_is_not_worth_a_second_attempt() -> None:
     assert not refusal(429, of(code="insufficient_quota")).retryable
     assert refusal(429, of(message="slow down")).retryable
+
+
+def test_the_stated_wait_of_an_answer_that_is_none() -> None:
+    error = failures.in_answer(SERVERS, {"code": 429, "message": "slow down"}, {"retry-after": "40"})
+    assert error.retry_after == 40
 
 
 def test_the_stated_wait_is_passed_on() -> None:
@@ -119,4 +136,4 @@ def test_the_stated_wait_is_passed_on() -> None:
     ],
 )
 def test_inside_an_answer(error: object, code: str) -> None:
-    assert failures.in_answer(SERVERS, error).code == code
+    assert failures.in_answer(SERVERS, error, {}).code == code

@@ -30,6 +30,10 @@ from runs.tokens import TokenUsage
         ),
         # DeepSeek
         ({"prompt_tokens": 100, "completion_tokens": 5, "prompt_cache_hit_tokens": 90}, (100, 5, None, 90, None)),
+        (
+            {"completion_tokens": 5, "prompt_cache_hit_tokens": 90, "prompt_cache_miss_tokens": 10},
+            (100, 5, None, 90, None),
+        ),
         # Anthropic, whose input leaves the cache out
         (
             {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 70, "cache_creation_input_tokens": 20},

@@ -87,13 +87,20 @@ class EventStreamResponse(StreamingHttpResponse):
 
     async def _await_opening(self, within_s: float) -> None:
         deadline, entries = time.monotonic() + within_s, list[Entry]()
-        while (batch := await self._reader.read(max(0, deadline - time.monotonic()))) is not None:
+        while (batch := await self._read(max(0, deadline - time.monotonic()))) is not None:
             entries += batch
             if opening := next((line for _, line in entries if self._opens and self._opens(line)), None):
                 _refuse_if_failed(opening)
             if opening or time.monotonic() >= deadline:
                 break
         self._batch = entries if entries or batch is not None else None
+
+    async def _read(self, within_s: float) -> list[Entry] | None:
+        """Read on, unless the client has left: on Python 3.11, `asyncio.wait_for` in a library may swallow that."""
+        batch = await self._reader.read(within_s)
+        if (task := asyncio.current_task()) and task.cancelling():
+            raise asyncio.CancelledError
+        return batch
 
     async def _body(self) -> AsyncIterator[bytes]:
         ended = False
@@ -103,7 +110,7 @@ class EventStreamResponse(StreamingHttpResponse):
             while self._batch is not None:
                 # the server sends the headers with the first bytes only, so silence begins with a comment
                 yield b"".join(b"id: %d\ndata: %b\n\n" % entry for entry in self._batch) or HEARTBEAT
-                self._batch = await self._reader.read(settings.STREAM_HEARTBEAT_S)
+                self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
             ended = True
         except Exception as e:
             ended = True

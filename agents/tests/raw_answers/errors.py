@@ -203,4 +203,34 @@ NONE_AT_ALL = [
     RawAnswer("event_named_errors", b"event: no_error\n" + says(TEXT) + END),
 ]
 
-CASES = [*EVERYWHERE, *PLACES, *NONE_AT_ALL]
+LIKE_ERRORS = [
+    failing(f"object_like_an_error_{n}{place}", before + data(found) + END, outcome, text=text, differs=ERROR_UNSEEN)
+    for n, (found, outcome) in enumerate(
+        (
+            ({"code": 500, "msg": "fail"}, PROVIDER_ERROR),
+            ({"type": "overloaded_error", "message": "busy"}, PROVIDER_UNAVAILABLE),
+            ({"status": "error", "message": "boom"}, PROVIDER_ERROR),
+            ({"error_code": 336_100, "error_msg": "try again"}, PROVIDER_ERROR),
+            ([{"error": BOOM}], PROVIDER_ERROR),
+        )
+    )
+    for place, before, text in (("_first", b"", ""), ("_behind_text", MORNING, TEXT))
+] + [
+    failing("event_named_Error", MORNING + b'event: Error\ndata: {"x":1}\n\n' + END, text=TEXT, differs=ERROR_UNSEEN),
+    failing(
+        "event_named_exception", MORNING + b"event: exception\ndata: {}\n\n" + END, text=TEXT, differs=ERROR_UNSEEN
+    ),
+    failing(
+        "bare_line_with_a_space", MORNING + b'{ "error": {"message": "x"} }\n' + END, text=TEXT, differs=ERROR_UNSEEN
+    ),
+    failing("bare_line_with_a_detail", MORNING + b'{"detail": "gone"}\n' + END, text=TEXT, differs=ERROR_UNSEEN),
+    failing("error_in_a_delta", MORNING + delta(error=BOOM) + END, text=TEXT, differs=ERROR_UNSEEN),
+    *(
+        failing(f"finish_reason_{reason}", MORNING + delta(finish=reason) + DONE, text=TEXT, differs=ERROR_UNSEEN)
+        for reason in ("error: upstream", "failed", "internal_error", "cancelled")
+    ),
+    RawAnswer("object_with_a_message_alone", MORNING + data({"message": "hello"}) + END),
+    RawAnswer("object_with_a_good_code", MORNING + data({"code": 200, "message": "ok"}) + END),
+]
+
+CASES = [*EVERYWHERE, *PLACES, *NONE_AT_ALL, *LIKE_ERRORS]

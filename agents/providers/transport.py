@@ -1,0 +1,66 @@
+"""The aiohttp transport that comes with `openai`, with a body that is read as far as it came.
+
+Imported when a provider is asked first: `openai` takes a second (`lunaos.deferred`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import aiohttp
+import httpx2
+from openai._vendor.httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
+
+# By connection, the body that is read from it at the moment.
+_bodies: "WeakKeyDictionary[Any, Body]" = WeakKeyDictionary()
+
+
+class Transport(AiohttpTransport):
+    """Wraps each response's body."""
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        response = await super().handle_async_request(request)
+        if isinstance(response.stream, AiohttpResponseStream):
+            response.stream = Body(response.stream._aiohttp_response)
+        return response
+
+
+class Body(AiohttpResponseStream):
+    """A response's body, which differs from aiohttp's where the connection breaks.
+
+    What had arrived before is handed out first: aiohttp raises although its buffer holds the rest of an answer. And a
+    connection that is closed because of broken framing ends the body at once: aiohttp forgets to tell its reader.
+    """
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        super().__init__(response)
+        self._content = response.content
+        protocol = response.connection.protocol if response.connection else None
+        if protocol is None:
+            return
+        if protocol not in _bodies and (closed := protocol.closed) is not None:
+            closed.add_done_callback(partial(_on_closed, protocol))
+        _bodies[protocol] = self
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in super().__aiter__():
+                yield piece
+        except (httpx2.HTTPError, aiohttp.ClientError, OSError):
+            if rest := self._content._read_nowait(-1):
+                yield rest
+            raise
+
+    def fail(self) -> None:
+        """Tell the reader that nothing more comes."""
+        if not self._content.is_eof() and self._content.exception() is None:
+            self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
+
+
+def _on_closed(protocol: Any, closed: "asyncio.Future[None]") -> None:
+    if not closed.cancelled():
+        closed.exception()  # it is known, and need not be logged as never retrieved
+    if body := _bodies.pop(protocol, None):
+        body.fail()
