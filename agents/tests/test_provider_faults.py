@@ -163,7 +163,7 @@ def test_a_run_has_a_longest_time(impatient: Api, alice: Any, upstream: Upstream
     assert events(response)[-1]["code"] == "provider_timeout"
     assert "2 seconds" in events(response)[-1]["error"]
     last = RunText.objects.get(run_id=response.headers["X-Run-Id"]).last_attempt
-    assert (last["provider"], last["code"]) == ("deepseek", "provider_timeout")
+    assert last and (last["provider"], last["code"]) == ("deepseek", "provider_timeout")
 
 
 def test_another_provider_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
