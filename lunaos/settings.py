@@ -165,6 +165,7 @@ CELERY_BEAT_SCHEDULE = {
     "settle-due": {"task": "billing.beat.settle_due", "schedule": 60.0, "options": {"expires": 60}},
     "reconcile-billing": {"task": "billing.beat.reconcile", "schedule": crontab(minute=41)},
     "forget-webhook-events": {"task": "billing.beat.forget_events", "schedule": crontab(hour=3, minute=27)},
+    "reach-providers": {"task": "web.tasks.reach_providers", "schedule": 10.0, "options": {"expires": 10}},
     "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
 CELERY_IMPORTS = ["billing.beat"]  # above the services that enqueue tasks
