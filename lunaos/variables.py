@@ -100,7 +100,7 @@ def log_level(name: str, default: str) -> str:
     return level
 
 
-class Env(environ.Env):  # type: ignore[misc]
+class Env(environ.Env):
     """django-environ's reader, with this module's for numbers and truths, whichever setting asks for one."""
 
     def int(self, var: str, default: Any = 0) -> builtins.int:
