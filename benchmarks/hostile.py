@@ -106,7 +106,9 @@ def stage(point: str) -> Iterator[Stage]:
     from lunaos import redis
 
     redis.client().flushall()
-    os.environ["LUNAOS_EVENT_LOG_MB"] = "16" if point == "5" else ""
+    os.environ.pop("LUNAOS_EVENT_LOG_MB", None)
+    if point == "5":
+        os.environ["LUNAOS_EVENT_LOG_MB"] = "16"
     with ExitStack() as stack:
         port, child = stack.enter_context(processes.web())
         for queue in NEEDS.get(point, ()):

@@ -1,5 +1,6 @@
 """The step of a release that pins images to their bytes, and what is pinned in between."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import yaml
 
 from deploy import release
 from lunaos import __version__
+from testing import node
 from testing.servers import ROOT
 
 OWN = "registry.luna.test:5000/lunaos:0.2.0"
@@ -110,6 +112,20 @@ def test_every_package_is_installed_by_its_hash() -> None:
     for file in ("Makefile", "deploy/image/build"):
         commands = re.findall(r"pip install[^\n]*(?:\\\n[^\n]*)*", (ROOT / file).read_text())
         assert commands and all("--require-hashes" in command for command in commands)
+
+
+def test_every_package_of_npm_is_installed_by_its_hash() -> None:
+    for file in (ROOT / "lunaos").rglob("package.json"):
+        lock = json.loads(file.with_name("package-lock.json").read_text())["packages"]
+        assert lock[""]["dependencies"] == json.loads(file.read_text())["dependencies"]
+        assert all(each["integrity"].startswith("sha512-") for name, each in lock.items() if name)
+        assert not any("resolved" in each for each in lock.values())  # no registry's address
+    assert "ci" in node.INSTALL
+
+
+def test_grafana_has_no_password_that_everybody_knows() -> None:
+    grafana = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["grafana"]
+    assert grafana["environment"]["GF_SECURITY_ADMIN_PASSWORD"].startswith("${GRAFANA_PASSWORD:?")
 
 
 def test_valkey_asks_for_a_password() -> None:
