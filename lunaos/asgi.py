@@ -26,12 +26,14 @@ from runs import executors  # noqa: E402
 
 ASKS_STRIPE = re.compile(r"/billing/(checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
 STRIPE_TELLS = "/billing/webhook"  # apart from the people: events may wait for Stripe much longer
+# What probes and monitors ask, each kind beside the others: many of one must not make another fail.
+PROBE_THREADS = {"/ready": 2, "/health": 2, "/status": 1, "/metrics": 1}
 LINGER_S = 1.0  # in which a proxy may still send a request on a connection that it kept
 HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
 
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with one pool of threads a process, and small ones for hashing and for Stripe.
+    """Django's handler with one pool of threads a process, and small ones for hashing, for Stripe and for probes.
 
     Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
 
@@ -45,6 +47,9 @@ class SharedThreadsHandler(ASGIHandler):
     hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
     stripe_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="stripe")
     webhook_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="webhook")
+    probe_threads: ClassVar = {
+        path: ThreadPoolExecutor(count, thread_name_prefix=path[1:]) for path, count in PROBE_THREADS.items()
+    }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on."""
@@ -78,6 +83,8 @@ class SharedThreadsHandler(ASGIHandler):
             return self.hashing_threads
         if path == STRIPE_TELLS:
             return self.webhook_threads
+        if probe := self.probe_threads.get(path):
+            return probe
         return self.stripe_threads if ASKS_STRIPE.match(path) else self.threads
 
 

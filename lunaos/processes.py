@@ -8,6 +8,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from django.core.exceptions import ImproperlyConfigured
+
+from lunaos import variables
+
 ROOT = Path(__file__).resolve().parent.parent
 CELERY = [sys.executable, "-m", "celery", "-A", "lunaos"]
 WORKER = [*CELERY, "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
@@ -35,7 +39,7 @@ def worker(role: str) -> list[str]:
     """
     queue, concurrency, name = QUEUES[role]
     if role == "chains":
-        concurrency = os.environ.get("LUNAOS_CHAIN_CONCURRENCY") or concurrency
+        concurrency = str(variables.whole("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
     return [*WORKER, "--queues", queue, "--concurrency", concurrency, "--hostname", f"{name}@%h"]
 
 
@@ -47,7 +51,7 @@ def beat(home: Path) -> list[str]:
 def command(role: str) -> list[str]:
     """What a role runs here, by the variables of this environment."""
     if role == "web":
-        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", int(os.environ.get("PORT") or 8000))  # noqa: S104 - of a container
+        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", variables.whole("PORT", 8000))  # noqa: S104 - of a container
     if role == "beat":
         return beat(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
     return [*MANAGE, "prepare"] if role == "migrate" else worker(role)
@@ -58,8 +62,11 @@ def main(words: Sequence[str]) -> None:
     if words[:1] == ["manage"]:
         argv = [*MANAGE, *words[1:]]
     elif len(words) == 1 and words[0] in ROLES:
-        argv = command(words[0])
-        _sign(words[0])
+        try:
+            argv = command(words[0])
+            _sign(words[0])
+        except (ImproperlyConfigured, OSError) as e:
+            sys.exit(f"LunaOS cannot start: {e}")
     else:
         sys.exit(USAGE)
     os.execv(argv[0], argv)  # noqa: S606 - no shell, and that is what it is for

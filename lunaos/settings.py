@@ -9,13 +9,13 @@ from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
-import environ
 from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import browsers, logs, safety, tracing
+from lunaos import browsers, logs, safety, tracing, variables
 
-env = environ.Env()
+variables.explain_refusals()
+env = variables.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default=str(BASE_DIR / ".lunaos")))
 
@@ -125,7 +125,7 @@ THREADS = env.int("LUNAOS_THREADS", default=8)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
-REDIS_URL = env.str("REDIS_URL")
+REDIS_URL = variables.url("REDIS_URL", variables.VALKEY)
 CACHES = {
     "default": {"BACKEND": "lunaos.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
     "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
@@ -165,6 +165,7 @@ CELERY_BEAT_SCHEDULE = {
     "settle-due": {"task": "billing.beat.settle_due", "schedule": 60.0, "options": {"expires": 60}},
     "reconcile-billing": {"task": "billing.beat.reconcile", "schedule": crontab(minute=41)},
     "forget-webhook-events": {"task": "billing.beat.forget_events", "schedule": crontab(hour=3, minute=27)},
+    "reach-providers": {"task": "web.tasks.reach_providers", "schedule": 10.0, "options": {"expires": 10}},
     "worker-heartbeat": {"task": "web.tasks.worker_heartbeat", "schedule": 10.0, "options": {"expires": 10}},
 }
 CELERY_IMPORTS = ["billing.beat"]  # above the services that enqueue tasks
@@ -279,7 +280,7 @@ UNFOLD = {
 # -- Language models -------------------------------------------------------------------------------------------------
 LLM_PROVIDERS = {
     name: {
-        "base_url": env.str(f"{name.upper()}_BASE_URL", default=base_url),
+        "base_url": variables.url(f"{name.upper()}_BASE_URL", variables.WEB, default=base_url),
         "api_key": env.str(f"{name.upper()}_API_KEY", default=""),
         # Of one answer, in the model's tokens; 0 leaves it to the agent. The embedded model repeats itself for minutes.
         "max_tokens": env.int(f"{name.upper()}_MAX_TOKENS", default=512 if name == "local" else 0),
@@ -322,7 +323,7 @@ EVENT_LOG_KEPT_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Va
 EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
 RETENTION_DAYS = {  # of texts, by tier
     **dict.fromkeys(("free", "pro", "team"), 90),
-    **{tier: int(days) for tier, days in env.dict("LUNAOS_RETENTION_DAYS", default={}).items()},
+    **{tier: int(days) if days.isdecimal() else 0 for tier, days in env.dict("LUNAOS_RETENTION_DAYS").items()},
 }
 if set(RETENTION_DAYS) != {"free", "pro", "team"} or min(RETENTION_DAYS.values()) < 1:
     raise ImproperlyConfigured("LUNAOS_RETENTION_DAYS is days by tier, as in free=30,pro=90,team=365.")
@@ -336,7 +337,7 @@ STREAM_OPEN_WITHIN_S = 2.0
 STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
 
 # -- Code search -----------------------------------------------------------------------------------------------------
-EMBEDDINGS_BASE_URL = env.str("EMBEDDINGS_BASE_URL", default="")
+EMBEDDINGS_BASE_URL = variables.url("EMBEDDINGS_BASE_URL", variables.WEB, default="")
 EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
 EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
@@ -345,7 +346,7 @@ EMBEDDINGS_TOKENIZER = env.str("EMBEDDINGS_TOKENIZER", default="")  # a tokenize
 EMBEDDINGS_TIMEOUT_S = env.float("EMBEDDINGS_TIMEOUT_S", default=60.0)  # of one request, for jobs
 EMBEDDINGS_QUICK_TIMEOUT_S = env.float("EMBEDDINGS_QUICK_TIMEOUT_S", default=10.0)  # where a client waits
 # Where the model before this one answers, until `manage.py reindex` has been through.
-EMBEDDINGS_PREVIOUS_BASE_URL = env.str("EMBEDDINGS_PREVIOUS_BASE_URL", default="")
+EMBEDDINGS_PREVIOUS_BASE_URL = variables.url("EMBEDDINGS_PREVIOUS_BASE_URL", variables.WEB, default="")
 EMBEDDINGS_PREVIOUS_API_KEY = env.str("EMBEDDINGS_PREVIOUS_API_KEY", default="")
 if not 0 < EMBEDDINGS_DIMENSION <= 4000:
     raise ImproperlyConfigured("EMBEDDINGS_DIMENSION must be 1 to 4000, which is what an index of halfvec holds.")
@@ -393,7 +394,10 @@ if 0 < len(METRICS_TOKEN) < 32:
 if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
     from lunaos import sentry
 
-    sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default="production"))
+    try:
+        sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default="production"))
+    except ValueError as e:
+        raise ImproperlyConfigured("SENTRY_DSN is no DSN, as https://key@sentry.example.com/1.") from e
 
 # -- Time and language -----------------------------------------------------------------------------------------------
 USE_TZ = True
@@ -403,4 +407,4 @@ LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "lunaos.formats"
 
 # -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
-LOGGING = logs.configuration(debug=DEBUG, level=env.str("LUNAOS_LOG_LEVEL", default="INFO"))
+LOGGING = logs.configuration(debug=DEBUG, level=variables.log_level("LUNAOS_LOG_LEVEL", default="INFO"))

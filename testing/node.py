@@ -14,7 +14,7 @@ from testing.servers import ROOT
 
 KEPT = ROOT / "build" / "node"
 INSTALL = [
-    *("npm", "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock", "--no-update-notifier"),
+    *("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"),
     *("--prefer-offline", "--loglevel", "error"),
 ]
 MAX_INSTALL_S = 300
@@ -22,7 +22,7 @@ MAX_RUN_S = 60
 
 
 def installed(package_json: Path) -> Path:
-    """Install the packages that a `package.json` names, unless an earlier test run did.
+    """Install the packages that a `package.json` names, by the hashes in the lock beside it, unless that was done.
 
     Skips the test where Node.js or npm is missing; in CI the test fails.
 
@@ -30,10 +30,15 @@ def installed(package_json: Path) -> Path:
         The folder of the packages, for NODE_PATH.
     """
     _require("node", "npm")
-    kept = KEPT / hashlib.sha256(package_json.read_bytes()).hexdigest()[:16]
+    named = package_json.read_bytes() + _lock(package_json).read_bytes()
+    kept = KEPT / hashlib.sha256(named).hexdigest()[:16]
     if not kept.exists():
         _install(package_json, kept)
     return kept / "node_modules"
+
+
+def _lock(package_json: Path) -> Path:
+    return package_json.with_name("package-lock.json")
 
 
 def run(script: Path, *arguments: str, packages: Path) -> str:
@@ -62,7 +67,8 @@ def _install(package_json: Path, kept: Path) -> None:
     with tempfile.TemporaryDirectory(dir=kept.parent) as temporary:
         fresh = Path(temporary, "fresh")
         fresh.mkdir()
-        shutil.copy(package_json, fresh)
+        for file in (package_json, _lock(package_json)):
+            shutil.copy(file, fresh)
         done = subprocess.run(INSTALL, cwd=fresh, capture_output=True, text=True, timeout=MAX_INSTALL_S)
         assert done.returncode == 0, f"npm did not install {package_json}:\n{done.stderr}"
         with suppress(OSError):  # another test process was faster, with the same packages

@@ -1,18 +1,16 @@
 """Is each part up? Real checks, and whether this process may be sent requests."""
 
-import socket
 import time
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.cache import cache
 
 from agents import providers
 from lunaos import __version__, redis
-from web import parts
-from web.parts import LIMIT_S, Check, Degraded
+from web import parts, reachability
+from web.parts import Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
@@ -24,12 +22,12 @@ def _database() -> None:
     parts.query("SELECT 1")
 
 
-def _vectors() -> None:
+def _vectors() -> dict[str, Any]:
     if not parts.query("SELECT 1 FROM pg_extension WHERE extname = 'vector'"):
         raise Degraded("the vector extension is not installed")
     if not settings.EMBEDDINGS_BASE_URL:
         raise Degraded("no embedding model is set up")
-    _reach(settings.EMBEDDINGS_BASE_URL)
+    return reachability.of(settings.EMBEDDINGS_BASE_URL)
 
 
 def _cache() -> None:
@@ -48,18 +46,12 @@ def _queue() -> dict[str, Any]:
     return waiting
 
 
-def _llm() -> None:
-    """The default provider accepts connections; no request is sent, since that may cost money."""
+def _llm() -> dict[str, Any]:
+    """The default provider accepted beat's last connection."""
     provider = providers.default()
     if not provider.configured:
         raise Degraded("no language model is set up")
-    _reach(provider.base_url)
-
-
-def _reach(base_url: str) -> None:
-    url = urlsplit(base_url)
-    with socket.create_connection((url.hostname, url.port or 443), timeout=LIMIT_S):
-        pass
+    return reachability.of(provider.base_url)
 
 
 CHECKS: dict[str, Check] = {

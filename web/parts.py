@@ -1,13 +1,19 @@
-"""Real checks of the parts the platform stands on: side by side, each with a time limit."""
+"""Real checks of the parts the platform stands on: side by side, each with a time limit.
 
+However often a process is asked, a part has at most one check under way, in a thread of the part's own, and an answer
+serves all who ask within KEPT_S.
+"""
+
+import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
 LIMIT_S = 1.0
+KEPT_S = 1.0
 WAITING = """
     SELECT 'chains', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
     FROM runs_run WHERE status = 'queued'
@@ -16,9 +22,6 @@ WAITING = """
     FROM rag_indexjob WHERE status = 'queued'
 """
 Check = Callable[[], dict[str, Any] | None]
-
-# More threads than checks that come together: what hangs holds up few others, and the time limit still answers.
-_pool = ThreadPoolExecutor(max_workers=12, thread_name_prefix="parts")
 
 
 class Degraded(Exception):
@@ -29,8 +32,49 @@ class Degraded(Exception):
         self.figures = figures or {}
 
 
+class _Part:
+    """One check in a thread of its own; a check that hangs holds up itself alone."""
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="part")
+        self._lock = threading.Lock()
+        self._answer: Future[dict[str, Any]] | None = None
+        self._began = self._ended = 0.0
+
+    def begin(self) -> None:
+        """Start the check, unless it is under way or its answer is still good."""
+        with self._lock:
+            if self._answer is None or (self._answer.done() and not self._is_good()):
+                self._began = time.monotonic()
+                self._answer = self._thread.submit(self._measure)
+
+    def result(self) -> dict[str, Any]:
+        """Return the answer, or that there was none within LIMIT_S of the check's start."""
+        with self._lock:
+            answer, left_s = self._answer, self._began + LIMIT_S - time.monotonic()
+        try:
+            return dict(answer.result(timeout=max(0.0, left_s))) if answer else {}
+        except TimeoutError:
+            return {"status": "down", "latencyMs": LIMIT_S * 1000, "detail": "timeout"}
+
+    def _is_good(self) -> bool:
+        """An answer that came too late was refused already: look again at once."""
+        return self._ended - self._began <= LIMIT_S and time.monotonic() - self._ended <= KEPT_S
+
+    def _measure(self) -> dict[str, Any]:
+        try:
+            return _measure(self._check)
+        finally:
+            self._ended = time.monotonic()
+
+
+_parts: dict[Check, _Part] = {}
+_making = threading.Lock()
+
+
 def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
-    """Do checks at the same time.
+    """Do checks at the same time, where no answer of the last KEPT_S is there.
 
     Args:
         checks: each returns further figures, or raises: `Degraded`, or whatever a driver does.
@@ -38,9 +82,23 @@ def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
     Returns:
         `status` (ok, degraded, down), `latencyMs`, perhaps `detail`, and the figures, for each check.
     """
-    futures = {name: _pool.submit(_measure, check) for name, check in checks.items()}
-    wait(futures.values(), timeout=LIMIT_S)
-    return {name: _result(future) for name, future in futures.items()}
+    found = {name: _part(check) for name, check in checks.items()}
+    for part in found.values():
+        part.begin()
+    return {name: part.result() for name, part in found.items()}
+
+
+def _part(check: Check) -> _Part:
+    with _making:
+        if check not in _parts:
+            _parts[check] = _Part(check)
+        return _parts[check]
+
+
+def forget() -> None:
+    """Drop all answers, for tests that change what is checked."""
+    with _making:
+        _parts.clear()
 
 
 def waiting() -> dict[str, tuple[int, float]]:
@@ -71,10 +129,3 @@ def _measure(check: Check) -> dict[str, Any]:
     except Exception as e:  # whatever a driver raises; only the kind is shown, its text may name hosts
         status, detail = "down", {"detail": type(e).__name__}
     return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1), **detail}
-
-
-def _result(future: Future[dict[str, Any]]) -> dict[str, Any]:
-    if future.done():
-        return future.result()
-    future.cancel()
-    return {"status": "down", "latencyMs": LIMIT_S * 1000, "detail": "timeout"}

@@ -1,17 +1,20 @@
 """What beat has done for the platform as a whole: a sign of life, and notes of what will be looked at later."""
 
 import logging
+import threading
 import time
 
 import orjson
 from celery import shared_task
 from celery.signals import worker_ready
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
+from agents import providers
 from lunaos import redis
 from runs import figures, log, spending
-from web import parts
+from web import parts, reachability
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
 EVENT_LOG_KEY = "lunaos:event-log-size"
@@ -23,10 +26,17 @@ def worker_heartbeat() -> None:
     redis.client().set(HEARTBEAT_KEY, time.time(), ex=300)
 
 
+@shared_task
+def reach_providers() -> None:
+    """Note whether the model providers that /health tells of accept connections."""
+    reachability.look([providers.default().base_url, settings.EMBEDDINGS_BASE_URL])
+
+
 @worker_ready.connect
 def first_heartbeat(**_: object) -> None:
-    """Do not wait for beat: a worker that has just started is there."""
+    """Do not wait for beat: a worker that has just started is there, and can look at providers beside its work."""
     worker_heartbeat()
+    threading.Thread(target=reach_providers, name="reach-providers", daemon=True).start()
 
 
 @shared_task

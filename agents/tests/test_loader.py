@@ -1,6 +1,7 @@
 """Bringing files into the database."""
 
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,19 @@ def test_the_command_says_what_is_broken(file: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(loader, "FOLDER", file.parent)
     with pytest.raises(CommandError, match=r"probe\.md, line 1"):
         call_command("load_agents")
+
+
+def test_the_command_says_one_line(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"agent-{number}: new" for number in range(28)]
+    for found, said in (
+        (lines, "Agents: 28 new\n"),
+        (["a: updated", "b: new", "c: updated"], "Agents: 2 updated (a, c). 1 new\n"),
+        ([], ""),
+    ):
+        monkeypatch.setattr(loader, "load", lambda found=found: found)
+        output = StringIO()
+        call_command("load_agents", stdout=output)
+        assert output.getvalue() == said
 
 
 def test_the_contracts_models_are_there(database: None) -> None:

@@ -86,7 +86,14 @@ def test_the_environment_that_is_made_starts(database: None) -> None:
     made = [subprocess.run([ROOT / "deploy/make-env", "luna.test"], capture_output=True, text=True) for _ in range(2)]
     assert [each.stderr for each in made] == ["", ""]
     variables, others = (dict(re.findall(r"^([A-Z_]+)=(.*)$", each.stdout, re.MULTILINE)) for each in made)
-    secrets = {"POSTGRES_PASSWORD", "DJANGO_SECRET_KEY", "LUNAOS_ENCRYPTION_KEYS", "LUNAOS_JWT_KEYS"}
+    secrets = {
+        "POSTGRES_PASSWORD",
+        "VALKEY_PASSWORD",
+        "GRAFANA_PASSWORD",
+        "DJANGO_SECRET_KEY",
+        "LUNAOS_ENCRYPTION_KEYS",
+        "LUNAOS_JWT_KEYS",
+    }
     assert {name for name in variables if variables[name] != others[name]} == secrets
     assert "lunaos.example.com" not in "".join(variables.values())
     assert not [value for value in variables.values() if "#" in value or "$" in value]

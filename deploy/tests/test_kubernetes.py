@@ -63,7 +63,7 @@ def test_kustomize_makes_the_example() -> None:
     for document in made:
         kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
     text = done.stdout
-    assert text.count("image: registry.example.com/lunaos:") == len(CONTAINERS) and "image: lunaos\n" not in text
+    assert text.count("image: registry.example.com/lunaos:") == len(CONTAINERS) and "image: lunaos" not in text
     assert 'LUNAOS_TRUSTED_PROXIES: "1"' in text and 'EMBEDDINGS_DIMENSION: "1536"' in text
 
 

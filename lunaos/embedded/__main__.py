@@ -10,7 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from lunaos import processes
+from django.core.exceptions import ImproperlyConfigured
+
+from lunaos import processes, variables, waiting
 from lunaos.embedded import payments, servers
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
@@ -59,10 +61,12 @@ def main() -> int:
 
 def up() -> int:
     """Start what no variable replaces, prepare the database, and keep the platform running."""
-    port = int(os.environ.get("PORT", "8000"))
-    supervisor = Supervisor({**os.environ, "PORT": str(port)}, say=say)
+    supervisor = Supervisor(dict(os.environ), say=say)
     supervisor.listen()
     try:
+        port = variables.whole("PORT", 8000)
+        supervisor.environment["PORT"] = str(port)
+        payments.is_wanted()
         home = Home(home_folder())
         home.lock()
         require_free(port)
@@ -74,7 +78,9 @@ def up() -> int:
         home.note({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
-        if supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS):
+        with waiting.told(say, lambda: "the prices at Stripe"):
+            unknown = supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS)
+        if unknown:
             say("There are no prices at Stripe: run `manage.py sync_stripe_plans` when it can be reached.")
         say("Starting the platform")
         supervisor.await_ready(model + supervisor.launch(*platform(home, port)))
@@ -82,7 +88,7 @@ def up() -> int:
         supervisor.watch()
     except Stopped:
         pass
-    except (HomeInUse, NeverReady, OSError) as e:
+    except (HomeInUse, ImproperlyConfigured, NeverReady, OSError) as e:
         say(f"LunaOS cannot start: {e}")
         return 1
     finally:
@@ -93,10 +99,11 @@ def up() -> int:
 
 def manage(words: list[str]) -> int:
     """Run a management command on the home's servers, which are started for it where nobody else has done so."""
-    home = Home(home_folder())
-    supervisor = Supervisor({**os.environ, **base_environment(home)}, say=lambda line: None)
+    supervisor = Supervisor(dict(os.environ), say=say_waits)
     supervisor.listen()
     try:
+        home = Home(home_folder())
+        supervisor.environment |= base_environment(home)
         try:
             home.lock()
             start_servers(supervisor, home)
@@ -118,7 +125,7 @@ def run_command(command: list[str], *, llm: bool) -> int:
     folder = Path(tempfile.mkdtemp(prefix="lunaos-"))
     home = Home(folder)
     environment = {name: value for name, value in os.environ.items() if name not in REPLACED}
-    supervisor = Supervisor({**environment, **base_environment(home)}, say=lambda line: None)
+    supervisor = Supervisor({**environment, **base_environment(home)}, say=say_waits)
     supervisor.listen()
     try:
         database, database_url = servers.postgres(home, durable=False)
@@ -126,8 +133,8 @@ def run_command(command: list[str], *, llm: bool) -> int:
         supervisor.environment |= {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
         programs = [database, cache]
         if llm:
-            model, variables = servers.llama(home)
-            supervisor.environment |= variables
+            model, found = servers.llama(home)
+            supervisor.environment |= found
             programs.append(model)
         supervisor.start(*programs)
         return supervisor.hand_over(command)
@@ -144,7 +151,7 @@ def run_command(command: list[str], *, llm: bool) -> int:
 
 def home_folder() -> Path:
     """Where this user's platform keeps all it has."""
-    return Path(os.environ.get("LUNAOS_HOME", ".lunaos"))
+    return Path(os.environ.get("LUNAOS_HOME") or ".lunaos")
 
 
 def base_environment(home: Home) -> dict[str, str]:
@@ -158,19 +165,21 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
     programs: list[Program] = []
     if not os.environ.get("DATABASE_URL"):
         say("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
-        program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
+        with waiting.told(say, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"):
+            program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
         programs.append(program)
     if not os.environ.get("REDIS_URL"):
-        program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
+        with waiting.told(say, lambda: "an earlier Valkey to end"):
+            program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
         programs.append(program)
     supervisor.start(*programs)
 
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
     """The double of Stripe, and the platform led to it."""
-    require_free(int(os.environ.get("STRIPE_PORT", payments.PORT)), "STRIPE_PORT")
-    program, variables = payments.double(home, port)
-    supervisor.environment |= variables
+    require_free(payments.port(), "STRIPE_PORT")
+    program, found = payments.double(home, port)
+    supervisor.environment |= found
     supervisor.start(program)
 
 
@@ -179,8 +188,9 @@ def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
     if len(replaced) == 2:
         return []
-    program, variables = servers.llama(home)
-    mine = {name: value for name, value in variables.items() if name.partition("_")[0] not in replaced}
+    with waiting.told(say, lambda: "the embedding model to be converted"):
+        program, found = servers.llama(home)
+    mine = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
     supervisor.environment |= mine
     return supervisor.launch(program)
 
@@ -224,6 +234,12 @@ def say(line: str) -> None:
         print(line, flush=True)
     except OSError:
         pass
+
+
+def say_waits(line: str) -> None:
+    """Beside a command, whose output is its own: only that something is waited for."""
+    if line.startswith(waiting.PREFIX):
+        print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

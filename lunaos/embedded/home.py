@@ -55,9 +55,11 @@ class Home:
         self._write(ENVIRONMENT, json.dumps(dict(variables)))
 
     def noted(self) -> dict[str, str]:
-        """The variables of the last start."""
-        file = self.path / ENVIRONMENT
-        found: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+        """The variables of the last start; none where the file is damaged."""
+        try:
+            found: dict[str, str] = json.loads((self.path / ENVIRONMENT).read_text())
+        except (FileNotFoundError, ValueError):
+            return {}
         return found
 
     def _write(self, name: str, text: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 
+from lunaos import variables
 from lunaos.embedded import servers
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program
@@ -27,17 +28,25 @@ def is_wanted() -> bool:
     return bool(asked)
 
 
+def port() -> int:
+    """Where the double listens.
+
+    Raises:
+        ImproperlyConfigured: STRIPE_PORT is no port.
+    """
+    return variables.whole("STRIPE_PORT", PORT)
+
+
 def double(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
     """The double, which keeps its world in LUNAOS_HOME.
 
     Returns:
         The program, and the variables that lead the platform to it.
     """
-    port = int(os.environ.get("STRIPE_PORT", PORT))
-    host = f"http://127.0.0.1:{port}"
+    host = f"http://127.0.0.1:{port()}"
     secret = hashlib.sha256(home.secret("stripe-secret").encode()).hexdigest()
     webhook = f"http://127.0.0.1:{platform_port}/billing/webhook"
-    argv = [sys.executable, "manage.py", "fake_stripe", "--port", str(port), "--webhook-url", webhook]
+    argv = [sys.executable, "manage.py", "fake_stripe", "--port", str(port()), "--webhook-url", webhook]
     argv += ["--webhook-secret", f"whsec_{secret}", "--state", str(home.path / "stripe.json")]
     log = home.logs / "stripe.log"
     program = Program("Stripe's double", argv, log, ready=lambda: servers.answers(f"{host}/style.css"))

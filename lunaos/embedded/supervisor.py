@@ -5,11 +5,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from lunaos import waiting
 from lunaos.embedded.process import Program, before_exec, spawn
+from lunaos.embedded.rotation import rotate
 
 TICK_S = 0.1
+LOGS_LOOKED_AT_EVERY_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
 STEADY_AFTER_S = 60.0
 CLIENTS_GRACE_S, SERVERS_GRACE_S = 5.0, 6.0  # all is over within 15 s
@@ -51,6 +55,7 @@ class Supervisor:
         self._say = say
         self._children: list[Child] = []
         self._asked_to_stop: int | None = None
+        self._logs_looked_at = 0.0
 
     def listen(self) -> None:
         """Take SIGINT, SIGTERM and a closed terminal as the wish to stop; a second one changes nothing."""
@@ -78,14 +83,15 @@ class Supervisor:
 
     def await_ready(self, children: list[Child]) -> None:
         """As `start`, for what runs already."""
-        waiting = list(children)
-        while waiting:
-            for child in [child for child in waiting if child.program.ready()]:
-                waiting.remove(child)
-                self._say(f"  {child.program.name} is up ({time.monotonic() - child.started:.1f} s)")
-            self._tick()
-            for child in waiting:
-                self._give_up_or_retry(child)
+        left = list(children)
+        with waiting.told(self._say, lambda: ", ".join(child.program.name for child in left)):
+            while left:
+                for child in [child for child in left if child.program.ready()]:
+                    left.remove(child)
+                    self._say(f"  {child.program.name} is up ({time.monotonic() - child.started:.1f} s)")
+                self._tick()
+                for child in left:
+                    self._give_up_or_retry(child)
 
     def _give_up_or_retry(self, child: Child) -> None:
         died = child.restart_at is None and child.process.poll() is not None
@@ -123,6 +129,7 @@ class Supervisor:
         process = subprocess.Popen(argv, env=self.environment, process_group=group, preexec_fn=before_exec())
         while process.poll() is None:
             time.sleep(TICK_S)
+            self._keep_logs_small()
             number, self._asked_to_stop = self._asked_to_stop, None
             if number and not (at_terminal and number == signal.SIGINT):
                 process.send_signal(number)
@@ -140,8 +147,17 @@ class Supervisor:
 
     def _tick(self) -> None:
         time.sleep(TICK_S)
+        self._keep_logs_small()
         if self._asked_to_stop is not None:
             raise Stopped
+
+    def _keep_logs_small(self) -> None:
+        """A full disk must not end the supervisor; what it cannot rotate it tries again."""
+        if time.monotonic() - self._logs_looked_at > LOGS_LOOKED_AT_EVERY_S:
+            self._logs_looked_at = time.monotonic()
+            for child in self._children:
+                with suppress(OSError):
+                    rotate(child.program.log)
 
     def _look_after(self, child: Child) -> None:
         now = time.monotonic()

@@ -10,7 +10,7 @@ import pytest
 from lunaos import processes
 from lunaos.embedded.__main__ import platform
 from lunaos.embedded.home import Home
-from testing.servers import ROOT
+from testing.servers import ROOT, environment
 
 
 def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
@@ -40,6 +40,41 @@ def test_each_role_is_what_make_up_runs(role: str, tmp_path: Path, monkeypatch: 
 def test_chains_at_once_are_a_setting() -> None:
     assert "--concurrency 3 " in run("chains", LUNAOS_CHAIN_CONCURRENCY="3").stdout
     assert "--concurrency 64 " in run("chains", LUNAOS_CHAIN_CONCURRENCY="").stdout
+
+
+@pytest.mark.parametrize(
+    ("role", "changes"),
+    [
+        ("web", {"PORT": "abc"}),
+        ("web", {"PORT": "0"}),
+        ("chains", {"LUNAOS_CHAIN_CONCURRENCY": "many"}),
+        ("chains", {"LUNAOS_CHAIN_CONCURRENCY": "0"}),
+    ],
+)
+def test_a_wrong_value_is_named(role: str, changes: dict[str, str]) -> None:
+    done = run(role, **changes)
+    ((name, value),) = changes.items()
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith(f"LunaOS cannot start: {name} is ") and value in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_sign_of_life_that_cannot_be_given_is_named(tmp_path: Path) -> None:
+    done = run("web", LUNAOS_SIGN_OF_LIFE=str(tmp_path / "nowhere" / "role"))
+    assert done.returncode == 1 and done.stderr.startswith("LunaOS cannot start: ") and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", [["daphne", "lunaos.asgi:application"], ["celery", "-A", "lunaos", "beat"]])
+def test_a_wrong_setting_ends_each_kind_of_process_with_its_reason(module: list[str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=ROOT,
+        env=environment(LUNAOS_THREADS="many"),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "LUNAOS_THREADS is 'many'" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_management_commands_have_their_words() -> None:

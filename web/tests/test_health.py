@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
+from django.conf import settings
 from django.db.models.functions import Now
 
 import runs.services as runs
@@ -15,12 +17,21 @@ from lunaos.embedded.servers import until
 from runs.models import Run
 from testing.client import Api
 from testing.servers import daphne, process
+from testing.upstream import Upstream
+from web import reachability
 from web.tasks import HEARTBEAT_KEY
 
 PARTS = {"database", "cache", "queue", "vectors", "llm"}
 
 
-def test_it_works(api: Api) -> None:
+@pytest.fixture
+def looked(api: Api, upstream: Upstream) -> None:
+    """Beat's job has looked at the providers, as it does every ten seconds."""
+    reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    assert until(lambda: api.get("/health").json()["data"]["services"]["llm"]["status"] == "ok", 5)
+
+
+def test_it_works(api: Api, looked: None) -> None:
     response = api.get("/health")
 
     report = response.json()["data"]
@@ -33,13 +44,16 @@ def test_it_works(api: Api) -> None:
         assert 0 <= report["services"][name]["latencyMs"] < 1000
 
 
-def test_without_a_worker_the_queue_is_degraded_and_with_one_it_is_well(api: Api, tmp_path: Path) -> None:
+def test_without_a_worker_the_queue_is_degraded_and_with_one_it_is_well(
+    api: Api, tmp_path: Path, provider_environment: dict[str, str]
+) -> None:
+    assert until(lambda: api.get("/health").json()["data"]["services"]["llm"]["status"] == "degraded", 5)
     report = api.get("/health").json()["data"]
     assert (report["status"], report["services"]["queue"]["status"]) == ("degraded", "degraded")
     assert report["services"]["queue"]["detail"] == "no worker has reported"
 
     worker = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "solo", "--without-gossip", "--without-mingle"]
-    with process(worker, tmp_path / "worker.log"):
+    with process(worker, tmp_path / "worker.log", **provider_environment):
         assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 20)
 
 
@@ -48,22 +62,26 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
         return api.get("/health").json()["data"]["services"]["queue"]
 
     redis.client().set(HEARTBEAT_KEY, time.time())
-    assert queue() | {"latencyMs": 0} == {"status": "ok", "latencyMs": 0, "backlog": 0, "oldestWaitingS": 0.0}
+    well = {"status": "ok", "latencyMs": 0, "backlog": 0, "oldestWaitingS": 0.0}
+    assert until(lambda: queue() | {"latencyMs": 0} == well, 5)
     for waiting_s in (1, 12):
         run = runs.begin(
             user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
             status="queued",
         ).run  # fmt: skip
         Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=waiting_s))
+    assert until(lambda: queue()["backlog"] == 2, 5)
     found = queue()
-    assert (found["status"], found["backlog"]) == ("ok", 2) and 12 <= found["oldestWaitingS"] < 25
+    assert found["status"] == "ok" and 12 <= found["oldestWaitingS"] < 25
 
     Run.objects.filter(user=alice).update(heartbeat_at=Now() - timedelta(seconds=31))
-    assert (queue()["status"], queue()["detail"]) == ("degraded", "chains wait for a worker")
+    assert until(lambda: queue().get("detail") == "chains wait for a worker", 5)
+    assert queue()["status"] == "degraded"
 
 
 def test_an_unreachable_model_degrades_and_is_no_503(database: None, tmp_path: Path) -> None:
     changes = {"DEEPSEEK_BASE_URL": "http://127.0.0.1:9/v1", "DEEPSEEK_API_KEY": "sk-planted"}
+    reachability.look([changes["DEEPSEEK_BASE_URL"]])
     with daphne(tmp_path / "web.log", **changes) as url:
         response = httpx.get(f"{url}/health")
         assert response.status_code == 200

@@ -166,6 +166,7 @@ def test_what_the_servers_keys_cost_today(database: None) -> None:
         DailySpending.objects.create(day=day, free=free, shard=shard, cost_usd=cost_usd)
     DailySpending.objects.create(day=day - timedelta(days=1), free=True, shard=0, cost_usd=9)
     figures.facts.forget()
+    parts.forget()
     found = parsed(figures.exposition().decode())
     figures.facts.forget()
     assert found['lunaos_spend_usd_today{tier="free"}'] == 0.75
@@ -178,6 +179,7 @@ def test_short_jobs_that_wait(database: None, monkeypatch: pytest.MonkeyPatch) -
     tasks.send_welcome.apply_async(("7b0c1a52-0000-4000-8000-000000000000",), queue="untaken")
     sent = time.time()
     figures.facts.forget()
+    parts.forget()
     assert until(lambda: time.time() > sent, 1)
     length, oldest_s = figures.facts()["cache"]["waiting"]["untaken"]
     figures.facts.forget()
@@ -211,6 +213,7 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()
+    parts.forget()
     assert {name: value for name, value in found.items() if "dependency" in name} == {
         'lunaos_dependency_up{part="database"}': 0,
         'lunaos_dependency_up{part="cache"}': 0,

@@ -48,7 +48,7 @@ MEANT_TO = {
     "rag/embedders.py": {"httpx2", "openai"},  # the embedding model's server
     "accounts/resend.py": {"anymail", "requests"},  # mail
     "*/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
-    "web/health.py": {"socket"},  # whether the servers that settings name accept connections
+    "web/reachability.py": {"socket"},  # whether the servers that settings name accept connections
     "lunaos/embedded/*": {"socket", "urllib.request"},  # the servers that make up starts, on the loopback
     "lunaos/spans.py": {"opentelemetry.exporter"},  # the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
     "lunaos/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names

@@ -13,7 +13,7 @@ from lunaos.embedded.servers import answers, free_port, until
 from testing.client import Api
 from testing.servers import process
 from testing.upstream import DONE, Answer, Upstream, delta
-from web import readiness
+from web import parts, readiness
 
 WELL = {"database": "ok", "cache": "ok", "modules": "ok", "process": "ok"}
 
@@ -47,6 +47,7 @@ def test_with_a_migration_missing(database: None, monkeypatch: pytest.MonkeyPatc
         finally:
             cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", row)
     assert (report, ready) == ({"ready": False, "checks": {**WELL, "database": "migrations missing: 1"}}, False)
+    parts.forget()
     assert readiness.check() == ({"ready": True, "checks": WELL}, True)
 
 

@@ -6,17 +6,23 @@ from pathlib import Path
 
 import httpx
 import pytest
+from django.conf import settings
 
 from lunaos import redis
+from lunaos.embedded.servers import until
 from testing.client import Api
 from testing.servers import daphne
+from testing.upstream import Upstream
+from web import reachability
 from web.status import PARTS
 from web.tasks import HEARTBEAT_KEY
 from web.tests.test_landing import words
 
 
-def test_it_works(api: Api) -> None:
+def test_it_works(api: Api, upstream: Upstream) -> None:
     redis.client().set(HEARTBEAT_KEY, time.time())
+    reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 5)
     response = api.get("/status")
     shown = words(response)
     assert response.status_code == 200
@@ -30,7 +36,9 @@ def test_it_works(api: Api) -> None:
     assert set(PARTS) == set(api.get("/health").json()["data"]["services"])
 
 
-def test_a_part_that_may_be_missed(api: Api) -> None:
+def test_a_part_that_may_be_missed(api: Api, upstream: Upstream) -> None:
+    reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    assert until(lambda: api.get("/health").json()["data"]["services"]["queue"]["status"] == "degraded", 5)
     response = api.get("/status")
     assert response.status_code == 200
     assert "The platform is up, with trouble in background work." in words(response)

@@ -15,5 +15,17 @@ class Command(BaseCommand):
             lines = loader.load()
         except loader.BrokenAgentFile as e:
             raise CommandError(str(e)) from e
-        for line in lines:
-            self.stdout.write(f"agent {line}")
+        if lines:
+            self.stdout.write(f"Agents: {summary(lines)}")
+
+
+def summary(lines: list[str]) -> str:
+    """One line of what became of all files; new ones are counted, the others named."""
+    slugs: dict[str, list[str]] = {}
+    for line in lines:
+        slug, _, outcome = line.partition(": ")
+        slugs.setdefault(outcome, []).append(slug)
+    return ". ".join(
+        f"{len(found)} {outcome}" + ("" if outcome == "new" else f" ({', '.join(found)})")
+        for outcome, found in slugs.items()
+    )

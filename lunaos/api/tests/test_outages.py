@@ -64,6 +64,6 @@ def test_postgresql_restarted_is_found_again(own_postgres: Any, tmp_path: Path, 
 
         assert state() == "ok"
         supervisor.stop()
-        assert state() == "down"
+        assert servers.until(lambda: state() == "down", 5)
         supervisor.start(program)
         assert servers.until(lambda: state() == "ok", 15)

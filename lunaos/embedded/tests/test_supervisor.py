@@ -250,6 +250,29 @@ def test_up_kill_and_up_again(platform: Callable[[], subprocess.Popen[str]], tmp
     assert not [p for p in psutil.process_iter(["cmdline"]) if home in " ".join(p.info["cmdline"] or [])]
 
 
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"PORT": "abc"}, "PORT is 'abc', an invalid literal for a whole number: set one such as 8000."),
+        ({"PORT": "70000"}, "PORT is 70000: set 1 to 65535."),
+        ({"STRIPE": "local", "STRIPE_PORT": "x"}, "STRIPE_PORT is 'x'"),
+        ({"STRIPE": "remote"}, "STRIPE=remote is not known"),
+        ({"LUNAOS_HOME": "/dev/null/home"}, "Not a directory: '/dev/null/home'"),
+    ],
+)
+def test_a_wrong_value_is_named_before_anything_starts(tmp_path: Path, changes: dict[str, str], reason: str) -> None:
+    done = run("up", **{"PORT": str(free_port()), "LUNAOS_HOME": str(tmp_path / "home"), **changes})
+    assert done.returncode == 1
+    assert "LunaOS cannot start: " in done.stdout and reason in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
+def test_manage_names_a_home_that_cannot_be_one() -> None:
+    done = run("manage", "check", LUNAOS_HOME="/dev/null/home")
+    assert done.returncode == 1 and "/dev/null/home" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from lunaos import waiting
 from runs import partitions
 
 
@@ -12,7 +13,8 @@ class Command(BaseCommand):
     help = "Migrate, make partitions, load the agents' catalogue, make the staff account. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
-        partitions.ensure()
+        with waiting.told(self.stdout.write, lambda: "the database's migrations"):
+            call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
+            partitions.ensure()
         call_command("load_agents", stdout=self.stdout)
         call_command("ensure_staff", stdout=self.stdout)

@@ -1,0 +1,145 @@
+"""Strict readers of environment variables. A wrong value is refused with its name, the value, and what would be right.
+
+The floor of settings, processes and `make up`: it imports nothing of the project. Values that may be secrets are never
+shown.
+"""
+
+import builtins
+import logging
+import math
+import os
+import sys
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE, FALSE = ("true", "yes", "on", "ok", "y", "1"), ("false", "no", "off", "n", "0")
+HIGHEST_PORT = 65_535
+POSTGRESQL, VALKEY, WEB = ("postgres", "postgresql", "psql", "pgsql"), ("redis", "rediss", "unix"), ("http", "https")
+# Of numbers; of all others the least is 0 and there is no most.
+AT_LEAST = {
+    **dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_THREADS", "LUNAOS_STRIPE_THREADS", "LUNAOS_CHAIN_CONCURRENCY"), 1),
+    **dict.fromkeys(("LUNAOS_MAX_BODY_BYTES", "LUNAOS_RAG_MAX_BODY_BYTES"), 1),
+    "LUNAOS_STREAM_HEARTBEAT_S": 0.05,
+}
+AT_MOST = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), HIGHEST_PORT)
+NOT_SET: Any = environ.Env.NOTSET
+
+
+def whole(name: str, default: int) -> int:
+    """Read a whole number; an empty variable counts as not set.
+
+    Raises:
+        ImproperlyConfigured: the value is no whole number, or out of the variable's bounds.
+    """
+    text = os.environ.get(name, "").strip()
+    try:
+        return int(_within(name, int(text), text)) if text else default
+    except ValueError:
+        raise _refusal(name, text, "a whole number", default) from None
+
+
+def number(name: str, default: float) -> float:
+    """Read a number, as `whole` does; infinity and NaN are none."""
+    text = os.environ.get(name, "").strip()
+    try:
+        value = float(text) if text else default
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _refusal(name, text, "a number", default)
+    return _within(name, value, text)
+
+
+def truth(name: str, default: bool) -> bool:
+    """Read true or false, as `whole` does: a word that is neither must not count as false."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if text.lower() not in (*TRUE, *FALSE):
+        raise ImproperlyConfigured(f"{name} is {text!r}: set true or false.")
+    return text.lower() in TRUE
+
+
+def pairs(name: str) -> dict[str, str]:
+    """Read `name=value,name=value`. The values may be secrets, so a refusal shows none."""
+    items = [item.split("=", 1) for item in os.environ.get(name, "").split(",") if item]
+    if not all(len(item) == 2 and all(item) for item in items):
+        raise ImproperlyConfigured(f"{name} is no list of pairs: set name=value, with commas between several.")
+    return dict(items)
+
+
+def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+    """Read a URL, which may hold a password, so a refusal does not show it.
+
+    Args:
+        default: None where the variable must be set; an empty default makes the URL optional.
+    """
+    text = os.environ.get(name, default or "").strip()
+    if not text and default is None:
+        raise ImproperlyConfigured(f"Set the {name} environment variable to a URL, as {schemes[0]}://… .")
+    try:
+        parts = urlsplit(text)
+        good = parts.scheme in schemes and (parts.port is None or parts.port > 0)
+        good = good and bool(parts.hostname or schemes is not WEB)
+    except ValueError:
+        good = False
+    if text and not good:
+        raise ImproperlyConfigured(f"{name} is no URL of the kind {'://… or '.join(schemes)}://… .")
+    return text
+
+
+def log_level(name: str, default: str) -> str:
+    """Read the name of a log level."""
+    level = (os.environ.get(name, "").strip() or default).upper()
+    if level not in logging.getLevelNamesMapping():
+        raise ImproperlyConfigured(f"{name} is {level!r}: set DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+    return level
+
+
+class Env(environ.Env):
+    """django-environ's reader, with this module's for numbers and truths, whichever setting asks for one."""
+
+    def int(self, var: str, default: Any = 0) -> builtins.int:
+        return whole(var, default)
+
+    def float(self, var: str, default: Any = 0.0) -> builtins.float:
+        return number(var, default)
+
+    def bool(self, var: str, default: Any = False) -> builtins.bool:
+        return truth(var, default)
+
+    def dict(self, var: str, cast: Any = None, default: Any = NOT_SET) -> builtins.dict[str, str]:
+        return pairs(var)
+
+    def db(self, var: str, default: Any = NOT_SET, engine: Any = None) -> builtins.dict[str, Any]:
+        url(var, POSTGRESQL)
+        return builtins.dict(super().db(var))
+
+
+def explain_refusals() -> None:
+    """Have a refused setting end the process with its reason alone: a traceback hides what is wrong."""
+    otherwise = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, ImproperlyConfigured):
+            sys.stderr.write(f"LunaOS cannot start, ImproperlyConfigured: {error}\n")
+        else:
+            otherwise(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def _within(name: str, value: builtins.float, text: str) -> builtins.float:
+    least, most = AT_LEAST.get(name, 0), AT_MOST.get(name, math.inf)
+    if not least <= value <= most:
+        upper = f" to {most}" if most < math.inf else " or more"
+        raise ImproperlyConfigured(f"{name} is {text or value}: set {least}{upper}.")
+    return value
+
+
+def _refusal(name: str, text: str, kind: str, example: object) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} is {text!r}, an invalid literal for {kind}: set one such as {example}.")
