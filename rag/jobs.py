@@ -1,7 +1,7 @@
 """An index job's life: made, taken, reported on, ended. Each change wakes whoever follows it."""
 
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from django.db.models import F
 
 from lunaos import redis
 from lunaos.errors import LunaError
+from rag import sizes
 from rag.indexer import Progress, SourceFile
 from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 
@@ -24,15 +25,18 @@ def channel(job_id: UUID) -> str:
 
 
 @transaction.atomic
-def create(repository: Repository, files: list[SourceFile]) -> IndexJob:
+def create(repository: Repository, files: Sequence[SourceFile], growths: Sequence[int] | None = None) -> IndexJob:
     """Write a job down, with the files it is to index.
 
     Args:
         files: judged, since PostgreSQL could not even hold NUL.
+        growths: by how many bytes each may enlarge the repository; all of its bytes where not given.
     """
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
+    sized = [0 if file.content is None else sizes.of(file.path, file.content) for file in files]
     Upload.objects.bulk_create(
-        Upload(job=job, path=file.path, content=file.content or "", reason=file.reason or "") for file in files
+        Upload(job=job, path=file.path, content=file.content or "", reason=file.reason or "", bytes=size, growth=growth)
+        for file, size, growth in zip(files, sized, growths or sized, strict=True)
     )
     return job
 
@@ -89,6 +93,25 @@ def next_of(repository_id: int) -> IndexJob | None:
     """The oldest job of a repository that has not ended."""
     unfinished = IndexJob.objects.filter(repository_id=repository_id, status__in=UNFINISHED)
     return unfinished.select_related("repository").order_by("created_at", "pk").first()
+
+
+def owner_of(job: IndexJob) -> UUID:
+    """Whose repository a job is for; `job` is as `next_of` returns it."""
+    return job.repository.user_id
+
+
+@contextmanager
+def set_aside(job: IndexJob) -> Iterator[None]:
+    """Do another owner's job in the block: if that kills the worker, the attempt is not counted against this job."""
+    attempts = IndexJob.objects.filter(pk=job.pk)
+    attempts.update(attempts=F("attempts") - 1)
+    yield
+    attempts.update(attempts=F("attempts") + 1)
+
+
+def put_back(job: IndexJob) -> None:
+    """Leave a job to its next turn, which is no further attempt."""
+    _change(job, attempts=F("attempts") - 1)
 
 
 def is_unattended(job: IndexJob) -> bool:
