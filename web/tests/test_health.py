@@ -5,6 +5,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 from django.db.models.functions import Now
@@ -12,6 +13,7 @@ from django.db.models.functions import Now
 import runs.services as runs
 from lunaos import __version__, redis
 from lunaos.embedded.servers import until
+from rag.models import IndexJob, Repository, Upload
 from runs.models import Run
 from testing.client import Api
 from testing.servers import daphne, process
@@ -48,7 +50,13 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
         return api.get("/health").json()["data"]["services"]["queue"]
 
     redis.client().set(HEARTBEAT_KEY, time.time())
-    assert queue() | {"latencyMs": 0} == {"status": "ok", "latencyMs": 0, "backlog": 0, "oldestWaitingS": 0.0}
+    assert queue() == {
+        "status": "ok",
+        "latencyMs": ANY,
+        "backlog": 0,
+        "oldestWaitingS": 0.0,
+        "indexing": {"backlog": 0, "bytes": 0, "oldestWaitingS": 0.0},
+    }
     for waiting_s in (1, 12):
         run = runs.begin(
             user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
@@ -60,6 +68,29 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
 
     Run.objects.filter(user=alice).update(heartbeat_at=Now() - timedelta(seconds=31))
     assert (queue()["status"], queue()["detail"]) == ("degraded", "chains wait for a worker")
+
+
+def test_index_jobs_are_counted_and_an_owner_without_a_turn_degrades_it(api: Api, alice: Any, bob: Any) -> None:
+    """Of an owner who has a turn, others may wait for an hour."""
+
+    def sent(user: Any, status: str, waiting_s: int) -> None:
+        repository, _ = Repository.objects.get_or_create(user=user, name="default", model="m")
+        job = IndexJob.objects.create(repository=repository, model="m", status=status)
+        IndexJob.objects.filter(pk=job.pk).update(created_at=Now() - timedelta(seconds=waiting_s))
+        Upload.objects.create(job=job, path="a.py", content="x", bytes=500)
+
+    def queue() -> dict[str, Any]:
+        return dict(api.get("/health").json()["data"]["services"]["queue"])
+
+    redis.client().set(HEARTBEAT_KEY, time.time())
+    sent(alice, "running", 3600)
+    sent(alice, "queued", 3000)
+    assert queue()["status"] == "ok"
+    assert queue()["indexing"] == {"backlog": 2, "bytes": 1000, "oldestWaitingS": 0.0}
+    sent(bob, "queued", 61)
+    found = queue()
+    assert (found["status"], found["detail"]) == ("degraded", "index jobs wait for a worker")
+    assert found["indexing"]["backlog"] == 3 and 61 <= found["indexing"]["oldestWaitingS"] < 90
 
 
 def test_an_unreachable_model_degrades_and_is_no_503(database: None, tmp_path: Path) -> None:
