@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from lunaos import redis
@@ -17,6 +17,20 @@ from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 KEPT = timedelta(days=30)  # after its end
 SKIPPED_SHOWN = 1_000  # of a job; all are counted
+MAX_ENDED_JOBS, SURPLUS_KEPT = 1_000, timedelta(hours=1)  # of an owner; those beyond are kept for so long
+FORGET_SURPLUS = """
+    WITH many AS (
+        SELECT repository.user_id FROM rag_indexjob job JOIN rag_repository repository ON repository.id = repository_id
+        WHERE finished_at IS NOT NULL GROUP BY repository.user_id HAVING count(*) > %(kept)s
+    ),
+    ended AS (
+        SELECT job.id, job.finished_at,
+            row_number() OVER (PARTITION BY repository.user_id ORDER BY job.finished_at DESC) AS n
+        FROM rag_indexjob job JOIN rag_repository repository ON repository.id = job.repository_id
+        WHERE job.finished_at IS NOT NULL AND repository.user_id IN (SELECT user_id FROM many)
+    )
+    DELETE FROM rag_indexjob WHERE id IN (SELECT id FROM ended WHERE n > %(kept)s AND finished_at < %(before)s)
+"""
 
 
 def channel(job_id: UUID) -> str:
@@ -85,8 +99,11 @@ def uploads(job: IndexJob) -> Iterator[SourceFile]:
 
 
 def forget_old(now: datetime | None = None) -> None:
-    """Drop jobs that ended long ago."""
-    IndexJob.objects.filter(finished_at__lt=(now or datetime.now(UTC)) - KEPT).delete()
+    """Drop jobs that ended long ago, and those that an owner has too many of: each keeps the paths it left out."""
+    now = now or datetime.now(UTC)
+    IndexJob.objects.filter(finished_at__lt=now - KEPT).delete()
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET_SURPLUS, {"kept": MAX_ENDED_JOBS, "before": now - SURPLUS_KEPT})
 
 
 def next_of(repository_id: int) -> IndexJob | None:

@@ -15,11 +15,12 @@ from django.db import connection
 TURN_S = 2.0
 MAX_DEPTH = 5  # owners whose jobs one worker thread has begun: each keeps a batch of files in memory
 MAX_OWNERS = 10_000  # whose last turn a process remembers
-# Each owner's oldest job; where another worker holds its repository, the owner has a turn there.
+# Each owner's oldest job; where another worker holds its repository, the owner has a turn there. A folder's job is done
+# by the command that reads the folder.
 WAITING = """
     SELECT DISTINCT ON (repository.user_id) repository.user_id, repository.id
     FROM rag_indexjob job JOIN rag_repository repository ON repository.id = job.repository_id
-    WHERE job.status IN ('queued', 'running') AND repository.user_id <> ALL(%s)
+    WHERE job.status IN ('queued', 'running') AND job.kind <> 'folder' AND repository.user_id <> ALL(%s)
     ORDER BY repository.user_id, job.created_at
 """
 _due: dict[UUID, float] = {}  # when an owner's next turn in this process is due, by the monotonic clock

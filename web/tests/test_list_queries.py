@@ -59,7 +59,9 @@ def statements(alice: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], i
 
 @pytest.fixture
 def rows_of_nobody() -> Any:
-    known = {model: set(model._default_manager.values_list("pk", flat=True)) for model in RowsOfNobody}
+    known: dict[Any, set[Any]] = {
+        model: set(model._default_manager.values_list("pk", flat=True)) for model in RowsOfNobody
+    }
     yield
     for model, kept in known.items():
         model._default_manager.exclude(pk__in=kept).delete()
