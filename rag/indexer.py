@@ -70,7 +70,7 @@ def index(
 
     Args:
         report: called every now and then with what has been done since the last call.
-        before: called before each file and each request to the model; what it raises breaks off.
+        before: called before each batch, each file and each request to the model; what it raises breaks off.
         job_id: whose uploads the files are.
 
     Raises:
@@ -78,6 +78,7 @@ def index(
     """
     waiting: list[Prepared] = []
     for batch in _batches(files):
+        before()
         progress, changed = _sort(repository, batch)
         report(progress)
         for file in changed:

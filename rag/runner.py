@@ -8,7 +8,7 @@ done, and those that are done twice replace themselves.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from django.conf import settings
@@ -45,18 +45,23 @@ def run(repository_id: int) -> None:
             turn = Turn((jobs.owner_of(first),))
             while job := jobs.next_of(repository_id):
                 _execute(job, before=partial(_let_others, turn, job))
+                _let_others(turn)  # where nothing has changed there was no request to the model
         # a job that came between the last look and the lock's release found it taken: look again
 
 
-def _let_others(turn: Turn, job: IndexJob) -> None:
+def _let_others(turn: Turn, job: IndexJob | None = None) -> None:
     turn.let_others(partial(_take_turn, job))
 
 
-def _take_turn(outer: IndexJob, repository_id: int, turn: Turn) -> None:
-    """Do another owner's jobs until the turn is over; what is left is for a worker, or for a later turn."""
+def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
+    """Do another owner's jobs until the turn is over; what is left is for a worker, or for a later turn.
+
+    Args:
+        outer: the job that is under way meanwhile.
+    """
     with locks.held(SUBJECT, repository_id) as mine:
         if mine:
-            with jobs.set_aside(outer):
+            with jobs.set_aside(outer) if outer else nullcontext():
                 _until_over(repository_id, turn)
     if mine and jobs.next_of(repository_id):
         with suppress(*queue.DOWN):  # a worker may have found it taken, and its message is gone

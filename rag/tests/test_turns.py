@@ -1,5 +1,6 @@
 """Owners take turns at the workers: a small job does not wait for another owner's backlog."""
 
+import itertools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -90,6 +91,20 @@ def test_a_turn_ends_and_the_rest_is_for_a_worker(
     runner.run(second.repository_id)
     second.refresh_from_db()
     assert (second.status, second.files_done, second.attempts) == ("succeeded", 5, 1)
+
+
+def test_jobs_that_need_no_model_let_others_by_too(
+    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, sent: list[int]
+) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    unchanged = [waiting_job(alice, [source(1)]) for _ in range(8)]
+    small = waiting_job(bob, [source(1)])
+    runner.run(unchanged[0].repository_id)
+    small.refresh_from_db()
+    unchanged[-1].refresh_from_db()
+    assert small.finished_at and unchanged[-1].finished_at and small.finished_at < unchanged[-1].finished_at
+    assert statuses() == {("succeeded", 1)}
 
 
 def test_one_owners_repositories_are_done_one_after_the_other(alice: Any, embeddings: Embeddings, short: None) -> None:
