@@ -94,7 +94,7 @@ def as_indexed(repository: services.Repository, root: Path) -> list[File]:
 
 
 def digest(file: services.SourceFile) -> str:
-    return services.runner.indexer._digest(file.content or "")
+    return services.runner.indexer.digest(file.content or "")
 
 
 if __name__ == "__main__":

@@ -139,7 +139,8 @@ def index_functions(repository: Repository, found: Iterable[list[Found]]) -> lis
         path, pieces = of_module[0][1].path, [piece for piece, _ in of_module]
         asked += [question for _, question in of_module]
         embedded = indexer.embed(embedder, [(path, piece) for piece in pieces])
-        store.replace(repository, store.Prepared(path, "", "python", pieces, embedded), embedder.model)
+        size = sum(len(piece.content.encode()) for piece in pieces)
+        store.replace(repository, store.Prepared(path, "", "python", size, pieces, embedded), embedder.model)
     terms.count(repository)
     return asked
 

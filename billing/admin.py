@@ -45,7 +45,16 @@ Subscription.__str__ = _of_subscription
 
 @admin.register(Tier)
 class TierAdmin(AuditedAdmin):
-    list_display = ("name", "rank", "price_usd", "executions", "requests_per_minute", "api_keys")
+    list_display = (
+        "name",
+        "rank",
+        "price_usd",
+        "executions",
+        "requests_per_minute",
+        "api_keys",
+        "stored_bytes",
+        "repositories",
+    )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> tuple[str, ...]:
         return ("name",) if obj else ()  # users and agents name it

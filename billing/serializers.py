@@ -56,11 +56,17 @@ class PlanSerializer(serializers.ModelSerializer[Tier]):
     executionsPerMonth = serializers.IntegerField(source="executions")
     requestsPerMinute = serializers.IntegerField(source="requests_per_minute")
     apiKeys = serializers.IntegerField(source="api_keys")
+    storedBytes = serializers.IntegerField(source="stored_bytes", help_text="Of files in code search.")
+    repositories = serializers.IntegerField(help_text="In code search.")
     onSale = serializers.SerializerMethodField(help_text="Whether POST /billing/checkout takes it.")
 
     class Meta:
         model = Tier
-        fields = ("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "apiKeys", "features", "onSale")
+        fields = (
+            *("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "apiKeys"),
+            *("storedBytes", "repositories"),
+            *("features", "onSale"),
+        )
 
     def get_onSale(self, tier: Tier) -> bool:  # noqa: N802 - DRF finds it by the field's name
         return tier.name in self.context["on_sale"]

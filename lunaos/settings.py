@@ -355,6 +355,7 @@ if EMBEDDINGS_WINDOW < 128:
 RAG_INLINE_CHARACTERS = env.int("LUNAOS_RAG_INLINE_CHARACTERS", default=20_000)  # more is a worker's
 RAG_WAIT_S = env.float("LUNAOS_RAG_WAIT_S", default=30.0)  # for a worker, before the answer is 202
 RAG_MAX_BODY_BYTES = env.int("LUNAOS_RAG_MAX_BODY_BYTES", default=64 * 2**20)
+RAG_BACKLOG_BYTES = env.int("LUNAOS_RAG_BACKLOG_BYTES", default=64 * 2**20)  # of one owner's waiting files; more is 429
 RAG_PASSAGE_TOKENS = env.int("LUNAOS_RAG_PASSAGE_TOKENS", default=2000)  # of quoted code in a prompt, at the most
 RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
 

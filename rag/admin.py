@@ -17,7 +17,7 @@ from rag.models import File, IndexJob, Repository
 
 @admin.register(Repository)
 class RepositoryAdmin(ExportedAdmin, DeletableAdmin):
-    list_display = ("name", "user", "model", "files", "chunks", "updated_at")
+    list_display = ("name", "user", "model", "files", "chunks", "bytes", "updated_at")
     list_filter = ("model",)
     list_select_related = ("user",)
     date_hierarchy = "created_at"
@@ -25,7 +25,7 @@ class RepositoryAdmin(ExportedAdmin, DeletableAdmin):
     search_help_text = "A repository's name, or its owner's e-mail address."
     actions = ("reindex",)
     export_columns = (
-        *("id", "name", "user_id", "user__email", "model", "file_count", "chunks", "created_at", "updated_at"),
+        *("id", "name", "user_id", "user__email", "model", "file_count", "chunks", "bytes", "created_at", "updated_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Repository]:

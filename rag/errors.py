@@ -10,6 +10,30 @@ class UnknownRepository(LunaError):
     members = MappingProxyType({"available": ["default"]})
 
 
+class StorageLimitReached(LunaError):
+    code, status, message = "storage_limit_reached", 403, "Your tier has no room for these files in code search."
+    members = MappingProxyType(
+        {
+            "tier": "free",
+            "resource": "bytes",
+            "used": 99_000_000,
+            "limit": 100_000_000,
+            "upgradeUrl": "https://lunaos.example/#plans",
+            "message": "The free tier holds 100000000 bytes of files in code search, and you have 99000000. Delete "
+            "some, or upgrade.",
+        }
+    )
+
+
+class BacklogFull(LunaError):
+    code, status, message = (
+        "backlog_full",
+        429,
+        "Too many of your files wait for indexing. Send more when some of them are done.",
+    )
+    members = MappingProxyType({"waitingBytes": 67_108_864, "limit": 67_108_864})
+
+
 class ReindexRequired(LunaError):
     code, status, message = (
         "reindex_required",

@@ -4,8 +4,9 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from uuid import UUID
 
-from rag import cutting, grammars, skipping, store, vectors, words
+from rag import cutting, grammars, sizes, skipping, store, vectors, words
 from rag.chunking import Piece
 from rag.embedders import Embedder
 from rag.models import Repository
@@ -63,28 +64,31 @@ def index(
     embedder: Embedder,
     report: Report,
     before: Callable[[], None] = lambda: None,
+    job_id: UUID | None = None,
 ) -> None:
     """Bring files into the index; each is in it, whole, when it is reported.
 
     Args:
         report: called every now and then with what has been done since the last call.
-        before: called before each file and each request to the model; what it raises breaks off.
+        before: called before each batch, each file and each request to the model; what it raises breaks off.
+        job_id: whose uploads the files are.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: what was reported is in the index.
     """
     waiting: list[Prepared] = []
     for batch in _batches(files):
+        before()
         progress, changed = _sort(repository, batch)
         report(progress)
         for file in changed:
             before()
             waiting.append(_prepare(file, embedder.window))
             if sum(len(each.pieces) for each in waiting) >= CHUNKS_AT_ONCE:
-                report(_write(repository, waiting, embedder, before))
+                report(_write(repository, waiting, embedder, before, job_id))
                 waiting = []
     if waiting:
-        report(_write(repository, waiting, embedder, before))
+        report(_write(repository, waiting, embedder, before, job_id))
 
 
 def judge(file: SourceFile) -> SourceFile:
@@ -136,7 +140,7 @@ def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress
     for file in batch:
         if reason := judge(file).reason:
             progress.skipped.append((file.path, reason))
-        elif known.get(file.path, ("", 0))[0] == _digest(file.content or ""):
+        elif known.get(file.path, ("", 0))[0] == digest(file.content or ""):
             progress.unchanged += 1
             progress.chunks += known[file.path][1]
         else:
@@ -150,18 +154,23 @@ def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress
 def _prepare(file: SourceFile, window: int) -> Prepared:
     content, language = file.content or "", grammars.of(file.path)
     pieces = cutting.cut(language, min(window, LONGEST_PIECE) - MARGIN_TOKENS, content)
-    return Prepared(file.path, _digest(content), language, pieces)
+    return Prepared(file.path, digest(content), language, sizes.of(file.path, content), pieces)
 
 
 def _write(
-    repository: Repository, files: Sequence[Prepared], embedder: Embedder, before: Callable[[], None]
+    repository: Repository,
+    files: Sequence[Prepared],
+    embedder: Embedder,
+    before: Callable[[], None],
+    job_id: UUID | None,
 ) -> Progress:
     embedded = iter(embed(embedder, [(file.path, piece) for file in files for piece in file.pieces], before))
     for file in files:
         embeddings = list(islice(embedded, len(file.pieces)))
-        store.replace(repository, replace(file, embeddings=embeddings), embedder.model)
+        store.replace(repository, replace(file, embeddings=embeddings), embedder.model, job_id)
     return Progress([file.path for file in files], chunks=sum(len(file.pieces) for file in files))
 
 
-def _digest(content: str) -> str:
+def digest(content: str) -> str:
+    """Return what tells whether a file has changed since it was indexed."""
     return hashlib.sha256(f"{CUT}\n{content}".encode(errors="replace")).hexdigest()

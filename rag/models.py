@@ -36,6 +36,7 @@ class Repository(models.Model):
     name = models.CharField(max_length=256)
     model = models.CharField(max_length=128, help_text="The embedding model by whose vectors it is searched.")
     chunks = models.PositiveIntegerField(default=0, help_text="When its terms were last counted.")
+    bytes = models.BigIntegerField(default=0, db_default=0, help_text="The sum of its files' bytes; store.py keeps it.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -62,10 +63,16 @@ class File(_OfRepository):
     digest = models.CharField(max_length=64, help_text="SHA-256 of the content and the way it is cut.")
     language = models.CharField(max_length=32)
     chunks = models.PositiveIntegerField()
+    bytes = models.BigIntegerField(
+        null=True, help_text="As in sizes.py; null until measured, in rows of older versions."
+    )
     indexed_at = models.DateTimeField(auto_now=True)
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("repository", "path"), name="one_file_a_path"),)
+        indexes = (
+            models.Index(fields=("repository",), name="rag_unmeasured_files", condition=models.Q(bytes__isnull=True)),
+        )
 
     def __str__(self) -> str:
         return self.path
@@ -165,6 +172,10 @@ class Upload(models.Model):
     path = models.CharField(max_length=512)
     content = models.TextField()
     reason = models.CharField(max_length=16, blank=True, help_text="Why it is left out; its content is not kept then.")
+    bytes = models.BigIntegerField(default=0, db_default=0, help_text="Waiting; 0 as soon as the file is in the index.")
+    growth = models.BigIntegerField(
+        default=0, db_default=0, help_text="By how much the file may enlarge the repository; 0 likewise."
+    )
 
     def __str__(self) -> str:
         return self.path

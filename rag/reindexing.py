@@ -1,6 +1,6 @@
 """Moves a repository to another embedding model, while searches go on with the old one's vectors."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from django.conf import settings
 
@@ -13,10 +13,14 @@ CHUNKS_AT_ONCE = 128
 PATIENT_RETRIES = 6
 
 
-def reindex(job: IndexJob) -> None:
+def reindex(job: IndexJob, before: Callable[[], None] = lambda: None, after: Callable[[], None] = lambda: None) -> None:
     """Embed all of a repository's chunks with today's model, then search by that.
 
     What an earlier attempt has done is kept: only chunks without a vector of the new model are embedded.
+
+    Args:
+        before: called before each request to the model.
+        after: called when vectors have been written.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: the repository stays on the old model.
@@ -25,9 +29,10 @@ def reindex(job: IndexJob) -> None:
     embedder = embedders.current(retries=PATIENT_RETRIES)
     vectors.ensure_index(embedder.model, settings.EMBEDDINGS_DIMENSION)
     for batch in _without(repository, embedder.model):
-        embedded = indexer.embed(embedder, [(path, piece) for _, path, piece in batch])
+        embedded = indexer.embed(embedder, [(path, piece) for _, path, piece in batch], before)
         store.add_vectors(repository, embedder.model, dict(zip([pk for pk, *_ in batch], embedded, strict=True)))
         jobs.report(job, Progress(chunks=len(batch)))
+        after()
     store.switch(repository, embedder.model)
     if not Repository.objects.filter(model=old).exists():
         vectors.drop_index(old)

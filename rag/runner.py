@@ -1,4 +1,4 @@
-"""Does a repository's jobs, one after the other: whoever holds its lock does the work of all.
+"""Does a repository's jobs, one after the other: whoever holds its lock does the work of all, and lets other owners by.
 
 The advisory lock on the repository says who is at it. It goes with its holder's connection, so a job that is `running`
 without it has lost its worker, and whoever takes the lock next goes on with it: files that had been done are marked as
@@ -8,6 +8,7 @@ done, and those that are done twice replace themselves.
 import logging
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from django.conf import settings
@@ -15,10 +16,11 @@ from django.db import IntegrityError, InterfaceError, OperationalError
 from django.db.models.functions import Now
 
 from lunaos.errors import LunaError
-from rag import embedders, indexer, jobs, locks, reindexing, terms, vectors
+from rag import embedders, indexer, jobs, locks, queue, reindexing, terms, vectors
 from rag.errors import EmbeddingsBusy, IndexingInterrupted, UnknownRepository
 from rag.indexer import SourceFile
 from rag.models import IndexJob, JobKind, Repository
+from rag.turns import Turn, TurnOver
 
 SUBJECT = "rag.repository"
 PATIENT_RETRIES = 6  # half a minute of an embedding server that restarts
@@ -32,14 +34,48 @@ class TakesLonger(Exception):
 
 
 def run(repository_id: int) -> None:
-    """Do all jobs of a repository; returns at once where somebody else is at it, who will do them."""
-    while jobs.next_of(repository_id):
+    """Do all jobs of a repository, between which other owners get turns.
+
+    Returns at once where another process is at it, which will do them.
+    """
+    while first := jobs.next_of(repository_id):
         with locks.held(SUBJECT, repository_id) as mine:
             if not mine:
                 return
+            turn = Turn((jobs.owner_of(first),))
             while job := jobs.next_of(repository_id):
-                _execute(job)
+                _execute(job, before=partial(_let_others, turn, job))
+                _let_others(turn)  # where nothing has changed there was no request to the model
         # a job that came between the last look and the lock's release found it taken: look again
+
+
+def _let_others(turn: Turn, job: IndexJob | None = None) -> None:
+    turn.let_others(partial(_take_turn, job))
+
+
+def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
+    """Do another owner's jobs until the turn is over; what is left is for a worker, or for a later turn.
+
+    Args:
+        outer: the job that is under way meanwhile.
+    """
+    with locks.held(SUBJECT, repository_id) as mine:
+        if mine:
+            with jobs.set_aside(outer) if outer else nullcontext():
+                _until_over(repository_id, turn)
+    if mine and jobs.next_of(repository_id):
+        with suppress(*queue.DOWN):  # a worker may have found it taken, and its message is gone
+            queue.enqueue(repository_id)
+
+
+def _until_over(repository_id: int, turn: Turn) -> None:
+    while job := jobs.next_of(repository_id):
+        try:
+            _execute(job, before=partial(_let_others, turn, job), after=turn.stop)
+        except TurnOver:
+            jobs.put_back(job)
+        if turn.is_over():
+            return
 
 
 def run_alone(job: IndexJob) -> bool:
@@ -78,13 +114,24 @@ def _within(deadline: float) -> None:
         raise TakesLonger
 
 
-def _execute(job: IndexJob, retries: int = PATIENT_RETRIES, before: Callable[[], None] = lambda: None) -> None:
+def _execute(
+    job: IndexJob,
+    retries: int = PATIENT_RETRIES,
+    before: Callable[[], None] = lambda: None,
+    after: Callable[[], None] = lambda: None,
+) -> None:
+    """Do a job.
+
+    Args:
+        before: called before each file and each request to the model.
+        after: called when something has been written.
+    """
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_unattended(job):
         jobs.end(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:
-        _guarded(job, partial(reindexing.reindex, job))
+        _guarded(job, partial(reindexing.reindex, job, before, after))
     else:
-        _guarded(job, partial(_index, job, jobs.uploads(job), retries, before=before))
+        _guarded(job, partial(_index, job, jobs.uploads(job), retries, before=before, after=after))
 
 
 def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
@@ -92,7 +139,7 @@ def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
     jobs.begin(job)
     try:
         work()
-    except (OperationalError, InterfaceError, TakesLonger, EmbeddingsBusy):
+    except (OperationalError, InterfaceError, TakesLonger, TurnOver, EmbeddingsBusy):
         raise
     except LunaError as e:
         jobs.end(job, e)
@@ -111,6 +158,7 @@ def _index(
     retries: int,
     told: Callable[[indexer.Progress], None] = lambda progress: None,
     before: Callable[[], None] = lambda: None,
+    after: Callable[[], None] = lambda: None,
 ) -> None:
     repository = Repository.objects.get(pk=job.repository_id)
     embedder = embedders.of(repository.model, retries=retries)
@@ -120,7 +168,9 @@ def _index(
     def report(progress: indexer.Progress) -> None:
         jobs.report(job, progress)
         told(progress)
+        if progress.paths:
+            after()
 
-    indexer.index(repository, files, embedder, report, before)
+    indexer.index(repository, files, embedder, report, before, job.pk)
     Repository.objects.filter(pk=repository.pk).update(updated_at=Now())
     terms.count(repository)

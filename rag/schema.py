@@ -10,11 +10,13 @@ from lunaos.api.schema import errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.errors import NotFound
 from rag.errors import (
+    BacklogFull,
     EmbeddingsFailed,
     EmbeddingsNotConfigured,
     EmbeddingsUnavailable,
     IndexingInterrupted,
     ReindexRequired,
+    StorageLimitReached,
     UnknownRepository,
 )
 from rag.serializers import (
@@ -22,6 +24,7 @@ from rag.serializers import (
     IndexedSerializer,
     IndexSerializer,
     JobSerializer,
+    PageSerializer,
     RepositoriesSerializer,
     SearchSerializer,
     SkippedSerializer,
@@ -76,7 +79,7 @@ INDEX: dict[str, Any] = {
         202: OpenApiResponse(JobSerializer, description="It takes longer; follow the job at `Location`."),
         **errors(
             *(ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
-            *(IndexingInterrupted, UnknownRepository),
+            *(IndexingInterrupted, UnknownRepository, StorageLimitReached, BacklogFull),
         ),
     },
 }
@@ -90,6 +93,7 @@ SEARCH: dict[str, Any] = {
 }
 LIST: dict[str, Any] = {
     "operation_id": "listRepositories",
+    "parameters": [PageSerializer],
     "responses": {200: forced_singular_serializer(RepositoriesSerializer)},  # type: ignore[no-untyped-call]
 }
 DELETE: dict[str, Any] = {

@@ -13,6 +13,7 @@ from rag.models import IndexJob
 from rag.services import DEFAULT
 
 MOST_FILES, LONGEST_PATH, LONGEST_NAME = 100, 512, 256
+MOST_REPOSITORIES = 1_000  # a page of the list
 
 
 class StringField(serializers.CharField):
@@ -151,6 +152,7 @@ class RepositorySerializer(serializers.Serializer[Any]):
     chunks = serializers.IntegerField()
     languages = serializers.SerializerMethodField(help_text="Files by language, the commonest first.")
     model = serializers.CharField(help_text="The embedding model by whose vectors it is searched.")
+    bytes = serializers.IntegerField(help_text="Of its files and their paths; what counts against `storage`.")
     updatedAt = serializers.DateTimeField(source="updated_at")
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
@@ -158,8 +160,34 @@ class RepositorySerializer(serializers.Serializer[Any]):
         return dict(repository.languages)
 
 
+class StorageSerializer(serializers.Serializer[Any]):
+    """What one has stored in code search, and what one's tier allows."""
+
+    bytes = serializers.IntegerField(help_text="Of the files in the index, all repositories together.")
+    waitingBytes = serializers.IntegerField(source="waiting", help_text="Of the files that wait for indexing.")
+    bytesLimit = serializers.IntegerField(source="bytes_limit")
+    repositories = serializers.IntegerField()
+    repositoriesLimit = serializers.IntegerField(source="repositories_limit")
+
+
+class PageSerializer(serializers.Serializer[Any]):
+    """The query of the list; a misspelt name is refused, not ignored."""
+
+    limit = serializers.IntegerField(
+        min_value=1, max_value=MOST_REPOSITORIES, required=False, help_text="Repositories a page, 1 000 by default."
+    )
+    cursor = serializers.CharField(required=False, help_text="`nextCursor` of the page before.")
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if unknown := data.keys() - self.fields.keys():
+            raise serializers.ValidationError({name: ["There is no such parameter."] for name in unknown}, "unknown")
+        return super().to_internal_value(data)
+
+
 class RepositoriesSerializer(serializers.Serializer[Any]):
     repositories = RepositorySerializer(many=True)
+    nextCursor = serializers.CharField(allow_null=True, help_text="Send as `cursor` for the next page.")
+    storage = StorageSerializer()
 
 
 def _checked(rule: Callable[[str], str], value: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from django.db import DataError, IntegrityError, transaction
 from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import User
+from billing import limits
 from lunaos.errors import NotFound
-from rag import embedders, folders, jobs, locks, paths, progress, queue, runner, search, store
+from rag import embedders, folders, jobs, locks, paths, progress, queue, runner, search, storage, store
 from rag.errors import EmbeddingsFailed, ReindexRequired, RepositoryBusy, UnknownRepository
 from rag.indexer import Progress, SourceFile, judge
 from rag.models import Chunk, File, IndexJob, JobKind, Repository
@@ -37,6 +38,7 @@ class Summary:
     chunks: int
     languages: dict[str, int]
     model: str
+    bytes: int
     updated_at: datetime
 
 
@@ -52,13 +54,14 @@ def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJ
     Raises:
         EmbeddingsNotConfigured: nothing is written then.
         ReindexRequired: the repository's vectors are of another model than new ones would be.
+        StorageLimitReached, BacklogFull: the owner's tier has no room for the files, or has it later.
         UnknownRepository: it was deleted meanwhile.
     """
     files = [judge(file) for file in files]
     try:
-        job = jobs.create(open_repository(user, repository), files)
+        job = _take_in(user, repository, files)
     except IntegrityError:  # it was deleted between the two
-        job = jobs.create(open_repository(user, repository), files)
+        job = _take_in(user, repository, files)
     small = sum(len(file.content or "") for file in files) <= settings.RAG_INLINE_CHARACTERS
     if not small or not runner.run_alone(job) or jobs.next_of(job.repository_id):
         with suppress(*queue.DOWN):  # `recover` sends it when the queue is back
@@ -96,7 +99,7 @@ def index_folder(
 
 
 def open_repository(user: User, name: str) -> Repository:
-    """One's repository of that name for writing, made where it is missing.
+    """One's repository of that name for writing, made where it is missing, whatever the tier allows.
 
     Raises:
         EmbeddingsNotConfigured: there is no model to index with.
@@ -104,6 +107,35 @@ def open_repository(user: User, name: str) -> Repository:
     """
     model = embedders.current().model
     repository, _ = Repository.objects.get_or_create(user=user, name=paths.clean_name(name), defaults={"model": model})
+    return _of_model(repository, model)
+
+
+def _take_in(user: User, name: str, files: list[SourceFile]) -> IndexJob:
+    """Write files down for indexing, where the owner's tier has room; else nothing.
+
+    Raises:
+        IntegrityError: the repository was deleted meanwhile.
+    """
+    model = embedders.current().model
+    found = Repository.objects.filter(user=user, name=paths.clean_name(name)).first()
+    if found:
+        _of_model(found, model)
+    with transaction.atomic():
+        storage.lock(user)
+        repository = found or _make_repository(user, paths.clean_name(name), model)
+        store.hold(repository)
+        return jobs.create(repository, files, storage.require_room(user, repository, files))
+
+
+def _make_repository(user: User, name: str, model: str) -> Repository:
+    """Make a repository where there is none; a request before may have made it while this one waited for the lock."""
+    if found := Repository.objects.filter(user=user, name=name, model=model).first():
+        return found
+    storage.require_repository(user)
+    return Repository.objects.create(user=user, name=name, model=model)
+
+
+def _of_model(repository: Repository, model: str) -> Repository:
     if repository.model != model:
         with locks.held(runner.SUBJECT, repository.pk) as mine:  # a worker may be filling it by the other model
             if not mine or Chunk.objects.filter(repository=repository).exists():
@@ -141,12 +173,20 @@ def find(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
         raise
 
 
-def list_repositories(user: User) -> list[Summary]:
-    """All of one's repositories, by name."""
-    repositories = list(Repository.objects.filter(user=user).order_by("name"))
+def summaries(repositories: Sequence[Repository]) -> list[Summary]:
+    """What each of some repositories holds, in their order; one statement, whatever their number."""
     counts = File.objects.filter(repository__in=repositories).values("repository_id", "language")
-    rows = list(counts.annotate(files=Count("pk"), pieces=Sum("chunks")).order_by("-files", "language"))
-    return [_summary(each, [row for row in rows if row["repository_id"] == each.pk]) for each in repositories]
+    rows: dict[int, list[dict[str, Any]]] = {}
+    for row in counts.annotate(files=Count("pk"), pieces=Sum("chunks")).order_by("-files", "language"):
+        rows.setdefault(row["repository_id"], []).append(dict(row))
+    return [_summary(each, rows.get(each.pk, [])) for each in repositories]
+
+
+def stored(user: User) -> dict[str, int]:
+    """What one has stored, and how much of it one's tier allows."""
+    tier = limits.of(user)
+    allowed = {"bytes_limit": tier.stored_bytes, "repositories_limit": tier.repositories}
+    return {**asdict(storage.held(user)), **allowed}
 
 
 def delete(*, user: User, repository: str) -> None:
@@ -185,6 +225,7 @@ def recover() -> None:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
     jobs.forget_old()
+    storage.measure()
     if queue.length():
         return
     waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)
@@ -220,6 +261,7 @@ def _summary(repository: Repository, rows: list[Any]) -> Summary:
         chunks=sum(row["pieces"] for row in rows),
         languages={str(row["language"]): row["files"] for row in rows},
         model=repository.model,
+        bytes=repository.bytes,
         updated_at=repository.updated_at,
     )
 

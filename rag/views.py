@@ -9,22 +9,27 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
+from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from accounts.identity import user_of
+from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.serializers import MessageSerializer
 from lunaos.api.sse import EventStreamResponse
 from lunaos.scopes import RAG
 from rag import schema, services
+from rag.models import Repository
 from rag.progress import Follower
 from rag.responses import JobResponse
 from rag.serializers import (
+    MOST_REPOSITORIES,
     FoundSerializer,
     IndexSerializer,
     JobSerializer,
     LastChangeSerializer,
-    RepositoriesSerializer,
+    PageSerializer,
+    RepositorySerializer,
     SearchSerializer,
+    StorageSerializer,
 )
 
 
@@ -60,19 +65,33 @@ class RagViewSet(ViewSet):
         return Response(FoundSerializer({"results": hits, "query": query, "total": len(hits)}).data)
 
 
-class RepositoryViewSet(ViewSet):
+class RepositoryPagination(NamedCursorPagination):
+    plural = "repositories"
+    ordering = ("name",)
+    page_size = max_page_size = MOST_REPOSITORIES
+
+
+class RepositoryViewSet(GenericViewSet[Repository]):
     """What one has indexed."""
 
     scopes = (RAG,)
+
+    serializer_class = RepositorySerializer
+    pagination_class = RepositoryPagination
+    queryset = Repository.objects.none()
 
     lookup_url_kwarg = "name"
     lookup_value_converter = "path"
 
     @extend_schema(**schema.LIST)
     def list(self, request: Request) -> Response:
-        """List one's repositories, by name."""
-        repositories = services.list_repositories(user_of(request))
-        return Response(RepositoriesSerializer({"repositories": repositories}).data)
+        """List one's repositories, by name, and what is stored of what one's tier allows."""
+        user, query = user_of(request), PageSerializer(data=request.query_params.dict())
+        query.is_valid(raise_exception=True)
+        page = self.paginate_queryset(Repository.objects.filter(user=user)) or []
+        response = self.get_paginated_response(RepositorySerializer(services.summaries(page), many=True).data)
+        response.data["storage"] = StorageSerializer(services.stored(user)).data
+        return response
 
     @extend_schema(**schema.DELETE)
     def destroy(self, request: Request, name: str) -> Response:

@@ -15,6 +15,7 @@ from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
 CHAINS_MAY_WAIT_S = 30
+INDEXING_MAY_WAIT_S = 60  # an owner of whose jobs none has been begun
 REQUIRED = ("database", "cache", "queue")
 
 
@@ -35,14 +36,18 @@ def _cache() -> None:
 
 
 def _queue() -> dict[str, Any]:
-    """With the chains that wait for a worker."""
+    """With the chains and the index jobs that wait for a worker."""
     backlog, oldest_s = parts.waiting()["chains"]
-    waiting = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
+    unfinished, size, unserved_s = parts.indexing()
+    waiting: dict[str, Any] = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
+    waiting["indexing"] = {"backlog": unfinished, "bytes": size, "oldestWaitingS": round(unserved_s, 1)}
     seen = redis.client().get(HEARTBEAT_KEY)
     if seen is None or time.time() - float(seen) > WORKER_SILENT_AFTER_S:
         raise Degraded("no worker has reported", waiting)
     if oldest_s > CHAINS_MAY_WAIT_S:
         raise Degraded("chains wait for a worker", waiting)
+    if unserved_s > INDEXING_MAY_WAIT_S:
+        raise Degraded("index jobs wait for a worker", waiting)
     return waiting
 
 

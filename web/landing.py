@@ -50,5 +50,15 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
         "executions": f"{tier.executions:,}",
         "requests": f"{tier.requests_per_minute:,}",
         "api_keys": tier.api_keys,
+        "stored": _size(tier.stored_bytes),
+        "repositories": f"{tier.repositories:,} repositor{'y' if tier.repositories == 1 else 'ies'}",
         "features": [feature for feature in tier.features if not feature.endswith(SAID_BY_FIGURES)],
     }
+
+
+def _size(count: int) -> str:
+    """Bytes as people read them, in decimal units, as the figures of the tiers are."""
+    size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1_000 and len(units) > 1:
+        size, units = size / 1_000, units[1:]
+    return f"{size:.4g} {units[0]}"

@@ -22,7 +22,13 @@ JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the other
 def _database() -> dict[str, Any]:
     waiting = parts.waiting()  # first, since it renews a connection that has gone stale
     spent = spending.today()
-    return {"waiting": waiting, "spent": {"free": float(spent.free), "paying": float(spent.total - spent.free)}}
+    _, size, unserved_s = parts.indexing()
+    indexing = {"bytes": size, "unserved_s": unserved_s}
+    return {
+        "waiting": waiting,
+        "indexing": indexing,
+        "spent": {"free": float(spent.free), "paying": float(spent.total - spent.free)},
+    }
 
 
 def _cache() -> dict[str, Any]:
@@ -63,10 +69,17 @@ class SharedFacts(Collector):
         lengths, ages = ({queue: each[n] for queue, each in waiting.items()} for n in (0, 1))
         log = cache.get("event_log") or {}
         spent = found["database"].get("spent", {})
+        indexing = found["database"].get("indexing", {})
         yield _by("version", "lunaos_build_info", "The version that answers.", {__version__: 1})
         yield _by("part", "lunaos_dependency_up", "Whether PostgreSQL and Valkey answer.", up)
         yield _by("queue", "lunaos_queue_length", "Jobs that no worker has taken yet.", lengths)
         yield _by("queue", "lunaos_queue_oldest_seconds", "How long the oldest of them has waited.", ages)
+        yield _one("lunaos_index_backlog_bytes", "Files that wait for indexing.", indexing.get("bytes"))
+        yield _one(
+            "lunaos_index_unserved_seconds",
+            "How long the owner has waited of whose index jobs none has been begun.",
+            indexing.get("unserved_s"),
+        )
         yield _by("tier", "lunaos_spend_usd_today", "What the server's provider keys cost since midnight UTC.", spent)
         yield _by("kind", "lunaos_valkey_memory_bytes", "Used, and the limit (0: none).", cache.get("memory", {}))
         yield _one(

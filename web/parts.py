@@ -21,6 +21,19 @@ WAITING = """
     SELECT 'indexing', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float
     FROM rag_indexjob WHERE status = 'queued'
 """
+# Of index jobs: all that have not ended, the bytes of their files, and for how long an owner waits of whose jobs no
+# worker has begun any. A job of an owner with a backlog may wait for an hour; an owner is due within seconds.
+INDEXING = """
+    SELECT (SELECT count(*) FROM rag_indexjob WHERE status IN ('queued', 'running')),
+        (SELECT COALESCE(sum(bytes), 0)::bigint FROM rag_upload),
+        COALESCE(EXTRACT(EPOCH FROM now() - min(oldest)), 0)::float
+    FROM (
+        SELECT min(job.created_at) AS oldest
+        FROM rag_indexjob job JOIN rag_repository repository ON repository.id = job.repository_id
+        WHERE job.status IN ('queued', 'running')
+        GROUP BY repository.user_id HAVING bool_and(job.status = 'queued')
+    ) AS unserved
+"""
 Check = Callable[[], dict[str, Any] | None]
 
 
@@ -104,6 +117,12 @@ def forget() -> None:
 def waiting() -> dict[str, tuple[int, float]]:
     """How many chains and index jobs no worker has taken yet, and how many seconds the oldest of them has waited."""
     return {queue: (length, oldest_s) for queue, length, oldest_s in query(WAITING)}
+
+
+def indexing() -> tuple[int, int, float]:
+    """Unfinished index jobs, the bytes of their files, and the seconds that an owner has waited for a first turn."""
+    [(unfinished, size, unserved_s)] = query(INDEXING)
+    return unfinished, size, unserved_s
 
 
 def query(sql: str) -> Any:

@@ -13,9 +13,18 @@ class PartSerializer(serializers.Serializer[Any]):
     detail = serializers.CharField(required=False)
 
 
+class IndexingSerializer(serializers.Serializer[Any]):
+    backlog = serializers.IntegerField(help_text="Index jobs that have not ended.")
+    bytes = serializers.IntegerField(help_text="Of their files that are still to be done.")
+    oldestWaitingS = serializers.FloatField(
+        help_text="Seconds that the owner has waited of whose jobs no worker has begun any; 0 where there is none."
+    )
+
+
 class QueueSerializer(PartSerializer):
     backlog = serializers.IntegerField(required=False, help_text="Chains that wait for a worker.")
     oldestWaitingS = serializers.FloatField(required=False, help_text="Seconds that the oldest of them has waited.")
+    indexing = IndexingSerializer(required=False)
 
 
 class PartsSerializer(serializers.Serializer[Any]):

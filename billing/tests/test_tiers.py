@@ -8,8 +8,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 
-from accounts.models import AuditEvent
-from billing import services, tiers
+from accounts.models import AuditEvent, User
+from billing import limits, services, tiers
 from billing.models import Tier
 from lunaos.errors import ValidationFailed
 from testing.client import Api, in_effect
@@ -21,6 +21,18 @@ from testing.client import Api, in_effect
 def test_the_contracts_figures(database: None, name: str, executions: int, requests_per_minute: int) -> None:
     tier = tiers.of(name)
     assert (tier.executions, tier.requests_per_minute, tier.api_keys) == (executions, requests_per_minute, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "stored_bytes", "repositories"), [("free", 10**8, 5), ("pro", 5 * 10**9, 100), ("team", 5 * 10**10, 1_000)]
+)
+def test_the_contracts_bounds_of_storage(
+    api: Api, database: None, name: str, stored_bytes: int, repositories: int
+) -> None:
+    plans = {plan["tier"]: plan for plan in api.get("/billing/plans").json()["data"]["plans"]}
+    assert (plans[name]["storedBytes"], plans[name]["repositories"]) == (stored_bytes, repositories)
+    tier = limits.of(User(tier=name))
+    assert (tier.stored_bytes, tier.repositories) == (stored_bytes, repositories)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,6 @@ from rest_framework.response import Response
 
 from lunaos.errors import ValidationFailed
 
-LIMIT_DIGITS = 3
-
 
 class NamedCursorPagination(pagination.CursorPagination):
     """`?limit=` and `?cursor=`; the answer is `{"<plural>": [...], "nextCursor": "…" | null}`."""
@@ -26,7 +24,7 @@ class NamedCursorPagination(pagination.CursorPagination):
     def get_page_size(self, request: Request) -> int:
         wanted = request.query_params.get("limit", str(self.page_size))
         if not (
-            len(wanted) <= LIMIT_DIGITS
+            len(wanted) <= len(str(self.max_page_size))
             and wanted.isascii()
             and wanted.isdecimal()
             and 1 <= int(wanted) <= self.max_page_size

@@ -44,6 +44,7 @@ def patient_server(
         "LUNAOS_RAG_INLINE_CHARACTERS": "500",
         "LUNAOS_RAG_WAIT_S": "1",
         "LUNAOS_RAG_MAX_BODY_BYTES": "100000",
+        "LUNAOS_RAG_BACKLOG_BYTES": "100000",
         "LUNAOS_STREAM_HEARTBEAT_S": "0.3",
     }
     with django_db_blocker.unblock(), daphne(folder / "patient.log", "/ready", **changes) as url:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.db.models import F
 
 from lunaos.embedded.servers import until
 from rag import jobs, locks, runner, services
@@ -159,6 +160,22 @@ def test_jobs_that_ended_long_ago_are_forgotten(alice: Any, embeddings: Embeddin
     assert IndexJob.objects.count() == 2
     jobs.forget_old(job.finished_at + jobs.KEPT + timedelta(seconds=1))
     assert IndexJob.objects.get() == waiting
+
+
+def test_an_owner_keeps_so_many_ended_jobs_and_those_of_the_last_hour(
+    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
+) -> None:
+    """Each keeps the paths that it left out: jobs would be room without a limit."""
+    monkeypatch.setattr(jobs, "MAX_ENDED_JOBS", 2)
+    old = [services.index(user=alice, repository=f"r{n % 2}", files=MANY[:1]) for n in range(4)]
+    services.index(user=bob, repository="default", files=MANY[:1])
+    unfinished = waiting_job(alice, MANY[:1])
+    jobs.forget_old()
+    assert IndexJob.objects.count() == 6
+    IndexJob.objects.filter(finished_at__isnull=False).update(finished_at=F("finished_at") - timedelta(hours=2))
+    jobs.forget_old()
+    mine = IndexJob.objects.filter(repository__user=alice)
+    assert set(mine) == {*old[2:], unfinished} and IndexJob.objects.count() == 4
 
 
 # -- Queueing up -------------------------------------------------------------------------------------------------------

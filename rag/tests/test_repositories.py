@@ -31,6 +31,48 @@ def test_it_works(api: Api, alice: Any) -> None:
     assert second["updatedAt"].endswith("Z")
 
 
+def make(user: Any, count: int) -> list[str]:
+    names = [f"r{n:04}" for n in range(count)]
+    made = Repository.objects.bulk_create(Repository(user=user, name=name, model="m") for name in names)
+    File.objects.bulk_create(
+        File(repository=each, path="a.py", digest="d", language="python", chunks=2, bytes=1) for each in made
+    )
+    return names
+
+
+def test_a_thousand_in_one_answer_and_the_rest_behind_a_cursor(api: Api, alice: Any, charlie: Any) -> None:
+    names = make(alice, 1_003)
+    make(charlie, 2)
+    first = api.get("/rag/repositories", headers=api.as_(alice)).json()["data"]
+    assert [each["name"] for each in first["repositories"]] == names[:1_000]
+    assert {(each["files"], each["chunks"], *each["languages"]) for each in first["repositories"]} == {(1, 2, "python")}
+    more = {"cursor": first["nextCursor"]}
+    last = api.get("/rag/repositories", headers=api.as_(alice), params=more).json()["data"]
+    assert [each["name"] for each in last["repositories"]] == names[1_000:]
+    assert last["nextCursor"] is None and last["storage"]["repositories"] == 1_003
+
+
+def test_smaller_pages(api: Api, alice: Any) -> None:
+    names, seen, cursor = make(alice, 5), [], None
+    for _ in range(3):
+        query = {"limit": 2} | ({"cursor": cursor} if cursor else {})
+        page = api.get("/rag/repositories", headers=api.as_(alice), params=query).json()["data"]
+        seen += [each["name"] for each in page["repositories"]]
+        cursor = page["nextCursor"]
+    assert (seen, cursor) == (names, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [({"limit": "0"}, "limit"), ({"limit": "1001"}, "limit"), ({"limit": "x"}, "limit"), ({"cursor": "x"}, "cursor"),
+     ({"limits": "1"}, "limits")],
+)  # fmt: skip
+def test_a_bad_query_is_named(api: Api, alice: Any, query: dict[str, str], field: str) -> None:
+    response = api.get("/rag/repositories", headers=api.as_(alice), params=query)
+    assert error(response) == (400, "validation_error")
+    assert [each["field"] for each in response.json()["fields"]] == [field]
+
+
 @pytest.mark.parametrize("name", ["default", "acme/api", "Grüße & mehr?", "100%", "a/b/c"])
 @pytest.mark.parametrize("safe", ["", "/"])
 def test_delete_whatever_the_name(api: Api, alice: Any, name: str, safe: str) -> None:

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 import runs.services as runs
 from lunaos import __version__, redis
 from lunaos.embedded.servers import until
+from rag.models import IndexJob, Repository, Upload
 from runs.models import Run
 from testing.client import Api
 from testing.servers import daphne, process
@@ -62,7 +63,13 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
         return api.get("/health").json()["data"]["services"]["queue"]
 
     redis.client().set(HEARTBEAT_KEY, time.time())
-    well = {"status": "ok", "latencyMs": 0, "backlog": 0, "oldestWaitingS": 0.0}
+    well = {
+        "status": "ok",
+        "latencyMs": 0,
+        "backlog": 0,
+        "oldestWaitingS": 0.0,
+        "indexing": {"backlog": 0, "bytes": 0, "oldestWaitingS": 0.0},
+    }
     assert until(lambda: queue() | {"latencyMs": 0} == well, 5)
     for waiting_s in (1, 12):
         run = runs.begin(
@@ -77,6 +84,30 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
     Run.objects.filter(user=alice).update(heartbeat_at=Now() - timedelta(seconds=31))
     assert until(lambda: queue().get("detail") == "chains wait for a worker", 5)
     assert queue()["status"] == "degraded"
+
+
+def test_index_jobs_are_counted_and_an_owner_without_a_turn_degrades_it(api: Api, alice: Any, bob: Any) -> None:
+    """Of an owner who has a turn, others may wait for an hour."""
+
+    def sent(user: Any, status: str, waiting_s: int) -> None:
+        repository, _ = Repository.objects.get_or_create(user=user, name="default", model="m")
+        job = IndexJob.objects.create(repository=repository, model="m", status=status)
+        IndexJob.objects.filter(pk=job.pk).update(created_at=Now() - timedelta(seconds=waiting_s))
+        Upload.objects.create(job=job, path="a.py", content="x", bytes=500)
+
+    def queue() -> dict[str, Any]:
+        return dict(api.get("/health").json()["data"]["services"]["queue"])
+
+    redis.client().set(HEARTBEAT_KEY, time.time())
+    sent(alice, "running", 3600)
+    sent(alice, "queued", 3000)
+    assert until(lambda: queue()["indexing"] == {"backlog": 2, "bytes": 1000, "oldestWaitingS": 0.0}, 5)
+    assert queue()["status"] == "ok"
+    sent(bob, "queued", 61)
+    assert until(lambda: queue()["indexing"]["backlog"] == 3, 5)
+    found = queue()
+    assert (found["status"], found["detail"]) == ("degraded", "index jobs wait for a worker")
+    assert found["indexing"]["backlog"] == 3 and 61 <= found["indexing"]["oldestWaitingS"] < 90
 
 
 def test_an_unreachable_model_degrades_and_is_no_503(database: None, tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ def test_it_works(api: Api) -> None:
         "6 of 28 agents",
         "100,000 executions",
         "6,000 requests",
+        "100 MB of code in 5 repositories",
+        "50 GB of code in 1,000 repositories",
     ):
         assert figure in shown
     for path in ("/docs", "/openapi.json", "/admin/", "/status"):
@@ -71,6 +73,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
     Agent.objects.filter(slug="seo").update(
         name="Search <Agent>", role="Finds & ranks.", tier="free", category="new one"
     )
+    Tier.objects.filter(name="free").update(stored_bytes=1_250_000, repositories=1)
     Tier.objects.filter(name="pro").update(
         price_usd=Decimal("31.50"), executions=12_345, requests_per_minute=77, api_keys=1, features=["A person to ask"]
     )
@@ -79,7 +82,14 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
     response = api.get("/")
     shown = words(response)
     assert "Search &lt;Agent&gt;" in response.text
-    for figure in ("7 of 28 agents", "12,345 executions a month", "77 requests a minute", "1 API key", "new one"):
+    for figure in (
+        "7 of 28 agents",
+        "12,345 executions a month",
+        "77 requests a minute",
+        "1 API key",
+        "new one",
+        "1.25 MB of code in 1 repository",
+    ):
         assert figure in shown, figure
     assert "A person to ask" in shown
 

@@ -156,6 +156,7 @@ def test_what_waits(server: str, api: Api, alice: Any) -> None:
     found = scraped(server)
     assert 12 <= found['lunaos_queue_oldest_seconds{queue="chains"}'] < 30
     assert found['lunaos_queue_length{queue="indexing"}'] == 0
+    assert (found["lunaos_index_backlog_bytes"], found["lunaos_index_unserved_seconds"]) == (0, 0)
     assert time.time() - found["lunaos_worker_heartbeat_timestamp_seconds"] < 20
     assert found['lunaos_valkey_memory_bytes{kind="used"}'] > 10**5
 

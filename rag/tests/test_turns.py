@@ -1,0 +1,159 @@
+"""Owners take turns at the workers: a small job does not wait for another owner's backlog."""
+
+import itertools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rag import jobs, runner, services, store, turns
+from rag.indexer import SourceFile
+from rag.models import Chunk, File, IndexJob, Repository, Vector
+from rag.tests.conftest import source
+from rag.tests.test_jobs import waiting_job
+from testing.embeddings import Embeddings
+
+# Each function is a chunk: those of a file are written together, long after the first has been embedded.
+LARGE = SourceFile("Large.java", "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in range(70)))
+
+
+@pytest.fixture
+def written(monkeypatch: Any) -> list[str]:
+    """Owners whose files were written, by name, in order."""
+    found: list[str] = []
+    replace = store.replace
+
+    def note(repository: Repository, *args: Any) -> None:
+        found.append(repository.user.name.lower())
+        replace(repository, *args)
+
+    monkeypatch.setattr(store, "replace", note)
+    return found
+
+
+@pytest.fixture
+def sent(monkeypatch: Any) -> list[int]:
+    """What workers are sent."""
+    found: list[int] = []
+    monkeypatch.setattr("rag.queue.enqueue", found.append)
+    return found
+
+
+@pytest.fixture
+def short(monkeypatch: Any, sent: list[int], embeddings: Embeddings) -> None:
+    """A turn is two requests to the model, by which time is measured here, and ends with the next write."""
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: float(len(embeddings.requests))))
+    monkeypatch.setattr(turns, "TURN_S", 2.0)
+    monkeypatch.setattr(turns, "_due", {})
+
+
+def statuses() -> set[tuple[str, int]]:
+    return set(IndexJob.objects.values_list("status", "attempts"))
+
+
+def test_a_small_job_is_done_in_the_middle_of_anothers_file(
+    alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None
+) -> None:
+    large = waiting_job(alice, [LARGE])
+    waiting_job(bob, [source(1)])
+    runner.run(large.repository_id)
+    assert written == ["bob", "alice"]
+    assert statuses() == {("succeeded", 1)}
+    assert len(embeddings.texts) == 2 * (Chunk.objects.count())  # nothing was done twice
+
+
+def test_backlogs_of_several_owners_grow_less_side_by_side(
+    alice: Any, bob: Any, carol: Any, embeddings: Embeddings, written: list[str], short: None, settings: Any
+) -> None:
+    files = [SourceFile(f"{n}.java", LARGE.content) for n in range(settings.RAG_ATTEMPTS + 2)]
+    first, *others = [waiting_job(user, files) for user in (alice, bob, carol)]
+    runner.run(first.repository_id)
+    for name in ("bob", "carol"):
+        assert len(files) - 2 <= written.count(name) <= len(files), written
+    assert {each for each, _ in statuses()} <= {"succeeded", "running"}
+    for job in others:
+        runner.run(job.repository_id)
+    assert statuses() == {("succeeded", 1)}
+    assert File.objects.count() == len(written) == 3 * len(files)
+
+
+def test_a_turn_ends_and_the_rest_is_for_a_worker(
+    alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None, sent: list[int]
+) -> None:
+    first = waiting_job(alice, [LARGE])
+    second = waiting_job(bob, [SourceFile(f"{n}.java", LARGE.content) for n in range(5)])
+    runner.run(first.repository_id)
+    assert written == ["bob", "alice"]
+    second.refresh_from_db()
+    assert (second.status, second.attempts, second.files_done) == ("running", 0, 1)
+    assert sent == [second.repository_id]
+    runner.run(second.repository_id)
+    second.refresh_from_db()
+    assert (second.status, second.files_done, second.attempts) == ("succeeded", 5, 1)
+
+
+def test_jobs_that_need_no_model_let_others_by_too(
+    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, sent: list[int]
+) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    unchanged = [waiting_job(alice, [source(1)]) for _ in range(8)]
+    small = waiting_job(bob, [source(1)])
+    runner.run(unchanged[0].repository_id)
+    small.refresh_from_db()
+    unchanged[-1].refresh_from_db()
+    assert small.finished_at and unchanged[-1].finished_at and small.finished_at < unchanged[-1].finished_at
+    assert statuses() == {("succeeded", 1)}
+
+
+def test_one_owners_repositories_are_done_one_after_the_other(alice: Any, embeddings: Embeddings, short: None) -> None:
+    first, second = waiting_job(alice, [LARGE], "one"), waiting_job(alice, [source(1)], "two")
+    runner.run(first.repository_id)
+    second.refresh_from_db()
+    assert second.status == "queued"
+
+
+def test_a_job_that_lets_others_by_loses_no_attempt_by_them(
+    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, short: None
+) -> None:
+    """The worker may be killed by the other one's job."""
+    large = waiting_job(alice, [LARGE])
+    waiting_job(bob, [source(1)])
+    seen: list[int] = []
+    until_over: Callable[..., None] = runner._until_over
+
+    def look(*args: Any) -> None:
+        large.refresh_from_db()
+        seen.append(large.attempts)
+        until_over(*args)
+
+    monkeypatch.setattr(runner, "_until_over", look)
+    runner.run(large.repository_id)
+    large.refresh_from_db()
+    assert (seen[0], large.attempts) == (0, 1)
+
+
+def test_another_model_is_reached_in_turns(
+    alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None
+) -> None:
+    job = waiting_job(alice, [LARGE])
+    runner.run(job.repository_id)
+    Repository.objects.update(model="another")
+    [reindex] = services.start_reindexing(list(Repository.objects.all()))
+    Vector.objects.all().delete()
+    waiting_job(bob, [source(1)])
+    written.clear()
+    runner.run(reindex.repository_id)
+    assert written == ["bob"]
+    assert statuses() == {("succeeded", 1)}
+
+
+def test_who_waited_longest_comes_first(
+    alice: Any, bob: Any, carol: Any, embeddings: Embeddings, monkeypatch: Any
+) -> None:
+    for user in (alice, bob, carol):
+        waiting_job(user, [source(1)])
+    monkeypatch.setattr(turns, "_due", {bob.pk: 1.0})
+    assert [owner for owner, _ in turns.waiting(besides=[alice.pk])] == [carol.pk, bob.pk]
+    assert jobs.next_of(turns.waiting(besides=[alice.pk, bob.pk])[0][1])
