@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+MAX_FAULTS = 20  # that an answer lists of one request
+MAX_ERROR_BYTES = 65_536  # of the answer to a bad request
+
 
 class LunaError(Exception):
     """An error with a place in the contract; raised by domain code, rendered by `lunaos.api.exceptions`.

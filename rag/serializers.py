@@ -7,6 +7,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from lunaos.api.fields import BoundedListField
 from rag import paths, progress, skipping
 from rag.indexer import SourceFile
 from rag.models import IndexJob
@@ -55,7 +56,7 @@ class SourceFileSerializer(serializers.Serializer[Any]):
 
 
 class IndexSerializer(serializers.Serializer[Any]):
-    files = serializers.ListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
+    files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
     repository = RepositoryNameField()
 
     def validate_files(self, files: list[dict[str, str]]) -> list[SourceFile]:
