@@ -17,7 +17,7 @@ from rest_framework.views import APIView
 from accounts.errors import MailTokenInvalid
 from billing import checkouts, portal_links, subscriptions
 from billing.throttles import Unthrottled
-from lunaos import metrics
+from lunaos import metrics, threads
 from lunaos.api import json
 from lunaos.api.exceptions import BadRequest, Forbidden
 from lunaos.errors import LunaError, NotAuthenticated, NotFound
@@ -117,6 +117,8 @@ class UnknownPathView(PageView):
 class CheckoutDoneView(PageView):
     """Where Stripe sends people who have paid. Coming here gives nothing; it has Stripe asked at once."""
 
+    pool = threads.STRIPE
+
     def get(self, request: Request) -> HttpResponse:
         try:
             checkouts.arrived(request.query_params.get("session_id", ""))
@@ -134,6 +136,8 @@ class CheckoutCancelledView(PageView):
 
 class PortalLinkView(PageView):
     """Where the links of mails about payments lead: to Stripe's page for the one they were written for."""
+
+    pool = threads.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
         user = portal_links.read(request.query_params.get("token", ""))
