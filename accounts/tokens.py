@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,6 +20,7 @@ from accounts.models import RevokedToken, User
 from lunaos import errors
 
 CREDENTIALS_CLAIM = "cred"
+FORM = re.compile(r"[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,1024}\Z", re.ASCII)
 CLAIMS: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("exp", "iat"), (int, float)),
     **dict.fromkeys(("sub", "jti", "email", "tier", CREDENTIALS_CLAIM), str),

@@ -21,6 +21,7 @@ from billing.serializers import (
 )
 from billing.throttles import Unthrottled
 from lunaos import threads
+from lunaos.api.bodies import STRIPE_SIGNATURE
 from lunaos.errors import PayloadTooLarge
 from lunaos.scopes import BILLING_READ, SESSION_ONLY
 from lunaos.threads import STRIPE
@@ -101,12 +102,14 @@ class WebhookView(APIView):
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
     pool = threads.WEBHOOK
+    max_body_bytes = webhooks.LARGEST_BODY
+    credential = STRIPE_SIGNATURE
 
     @extend_schema(**schema.WEBHOOK)
     def post(self, request: Request) -> Response:
         """Take an event from Stripe. Anything but 200 has it sent again."""
-        payload = request._request.read(webhooks.LARGEST_BODY + 1)
-        if len(payload) > webhooks.LARGEST_BODY:
-            raise PayloadTooLarge(f"An event has {webhooks.LARGEST_BODY} bytes at most.")
+        payload = request._request.read(self.max_body_bytes + 1)
+        if len(payload) > self.max_body_bytes:
+            raise PayloadTooLarge(f"An event has {self.max_body_bytes} bytes at most.")
         webhooks.handle(webhooks.read(payload, request.headers.get("Stripe-Signature", "")))
         return Response({"message": "Thank you."})

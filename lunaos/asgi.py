@@ -21,7 +21,7 @@ from twisted.internet import reactor  # noqa: E402 - Daphne's app has set it up 
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
-from lunaos import loop, threads  # noqa: E402
+from lunaos import intake, loop, threads  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
@@ -107,5 +107,6 @@ async def _ended(grace_s: float) -> None:
     await executors.leave(max(0.0, deadline - time.monotonic()))
 
 
+intake.install()
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
 application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": sockets})

@@ -71,6 +71,22 @@ class PayloadTooLarge(LunaError):
     code, status, message = "payload_too_large", 413, "The request body is too large."
 
 
+class BadRequest(LunaError):
+    code, status, message = "bad_request", 400, "The request cannot be understood."
+
+
+class UriTooLong(LunaError):
+    code, status, message = "uri_too_long", 414, "The request line is longer than 4096 bytes."
+
+
+class HeadersTooLarge(LunaError):
+    code, status, message = "headers_too_large", 431, "The headers are larger than 16384 bytes."
+
+
+class RequestTimeout(LunaError):
+    code, status, message = "request_timeout", 408, "The request came too slowly. Send it again."
+
+
 class UnsupportedMediaType(LunaError):
     code, status, message = ("unsupported_media_type", 415, "Send JSON: Content-Type: application/json.")
 

@@ -19,8 +19,8 @@ from billing import checkouts, portal_links, subscriptions
 from billing.throttles import Unthrottled
 from lunaos import metrics, threads
 from lunaos.api import json
-from lunaos.api.exceptions import BadRequest, Forbidden
-from lunaos.errors import LunaError, NotAuthenticated, NotFound
+from lunaos.api.exceptions import Forbidden
+from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from web import health, landing, readiness, status
 from web import metrics as figures
 from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page

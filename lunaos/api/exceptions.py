@@ -32,17 +32,13 @@ class MethodNotAllowed(errors.LunaError):
     code, status, message = ("method_not_allowed", 405, "This path does not take this method.")
 
 
-class BadRequest(errors.LunaError):
-    code, status, message = "bad_request", 400, "The request cannot be understood."
-
-
 FRAMEWORK_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[errors.LunaError]], ...] = (
     ((drf.NotAuthenticated, drf.AuthenticationFailed), errors.NotAuthenticated),
     ((drf.PermissionDenied, PermissionDenied), Forbidden),
     ((drf.NotFound, Http404), errors.NotFound),
     ((drf.MethodNotAllowed,), MethodNotAllowed),
     ((drf.UnsupportedMediaType,), errors.UnsupportedMediaType),
-    ((drf.ParseError,), BadRequest),
+    ((drf.ParseError,), errors.BadRequest),
 )
 
 
