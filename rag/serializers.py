@@ -17,12 +17,15 @@ MOST_FILES, LONGEST_PATH, LONGEST_NAME = 100, 512, 256
 
 
 class StringField(serializers.CharField):
-    """A string and nothing else: a number in its place is a client's mistake."""
+    """A string and nothing else: a number in its place is a client's mistake. Its length is checked first."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        value = super().to_internal_value(data)
+        if self.max_length is not None and len(value) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return value
 
 
 class RepositoryNameField(StringField):
