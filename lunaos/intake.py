@@ -32,6 +32,8 @@ FORMS = {
     bodies.COOKIE: re.compile(rb"(?:\A|[;\s])sessionid=[a-z0-9]{32}(?:;|\Z)"),
     bodies.STRIPE_SIGNATURE: re.compile(rb"\At=\d{1,12},(?:v0=\w{1,128},)?v1=[0-9a-f]{64}"),
 }
+# Twisted's own annotations are few, and some are wrong.
+HTTPChannel: Any = http.HTTPChannel
 ROOT_PATH = b"Daphne-Root-Path"  # by which Daphne lets any client choose the path that an application lies at
 MEANING_BODIES = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgrade", b"Expect")
 
@@ -42,7 +44,7 @@ def install() -> None:
     http_protocol.HTTPFactory.protocol = lambda _: http._GenericHTTPChannelProtocol(Channel())
 
 
-class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
+class BoundedRequest(http_protocol.WebRequest):
     """Daphne's request, which takes in no more than its route allows its sender.
 
     Attributes:
@@ -112,11 +114,13 @@ class BoundedRequest(http_protocol.WebRequest):  # type: ignore[misc]
         self.process()
 
 
-class Channel(http.HTTPChannel):  # type: ignore[misc]
+class Channel(HTTPChannel):
     """Twisted's reading of one connection, with bounds on lines, headers and time."""
 
     MAX_LENGTH = MAX_HEADERS_BYTES
     totalHeadersSize = MAX_REQUEST_LINE_BYTES + MAX_HEADERS_BYTES + 1
+    requests: list[Any]
+    _handlingRequest: bool
     _header_bytes = 0
     _refused = False
     _discarded = 0

@@ -37,7 +37,7 @@ def limits_of(path: str, method: str) -> tuple[int, str]:
     try:
         view: Any = resolve(path).func
     except Resolver404:
-        view = limits_of
+        view = None
     longest = int(declarations.of(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
     credential = COOKIE if path.startswith(ADMIN) else declarations.of(view, "credential", method, AUTHORIZATION)
     return longest, credential

@@ -36,7 +36,7 @@ class BoundedListField(serializers.ListField):
             self.refuse_length()
         if length < least:
             self.fail("min_length", min_length=least)
-        found, faults = list[Any](), dict[int, Any]()
+        found, faults = list[Any](), dict[Any, Any]()
         for index, item in enumerate(data):
             try:
                 found.append(self.child.run_validation(item))

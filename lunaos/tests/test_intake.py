@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPResponse
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
@@ -230,7 +230,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, settings: Any) -> SimpleNamespace:
         SimpleNamespace(server=server),
         intake.BoundedRequest,
     )
-    channel.makeConnection(StringTransport())
+    channel.makeConnection(cast(Any, StringTransport)())
     return SimpleNamespace(clock=clock, channel=channel, refusals=server.refusals)
 
 
