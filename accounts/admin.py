@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django_otp.plugins.otp_static.models import StaticDevice
@@ -24,6 +24,7 @@ from accounts.exported import ExportedAdmin
 from accounts.forms import AccountCreationForm, AccountForm
 from accounts.identity import may_touch, staff_of
 from accounts.models import AuditEvent, User
+from lunaos import threads
 
 ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -133,6 +134,22 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and may_touch(request, obj)
+
+    @threads.posts_run_in(threads.HASHING)
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().add_view(request, *args, **kwargs)
+
+    @threads.posts_run_in(threads.HASHING)
+    def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().user_change_password(request, *args, **kwargs)
+
+    @threads.posts_run_in(threads.STRIPE)  # who is deleted has a subscription ended first
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().delete_view(request, *args, **kwargs)
+
+    @threads.posts_run_in(threads.STRIPE)  # deletes users too
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changelist_view(request, *args, **kwargs)
 
     def has_superuser_permission(self, request: HttpRequest) -> bool:
         return staff_of(request).is_superuser

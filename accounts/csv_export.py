@@ -74,5 +74,5 @@ def _behind(order: Sequence[str], last: Sequence[Any]) -> Q:
 
 def _csv(rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO()
-    csv.writer(text).writerows(rows)
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)  # `;` separates cells where a comma is the decimal point
     return text.getvalue()

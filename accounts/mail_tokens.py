@@ -50,7 +50,7 @@ def read(purpose: Purpose, token: str) -> User:
     """
     try:
         user_id, digest = signing.loads(token, salt=purpose.salt, max_age=purpose.valid_for)
-    except signing.BadSignature as e:
+    except (signing.BadSignature, ValueError, TypeError) as e:
         raise MailTokenInvalid() from e
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if user is None or not hmac.compare_digest(digest, _digest(purpose, user)):

@@ -23,6 +23,7 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from accounts import backends, lockout, second_factor, throttles
 from accounts.identity import staff_of
 from accounts.models import User
+from lunaos import threads
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
 
@@ -87,11 +88,16 @@ class StaffSite(UnfoldAdminSite):
             return False
         return not settings.STAFF_SECOND_FACTOR or cast(Any, request.user).is_verified()
 
+    @threads.posts_run_in(threads.HASHING)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead who has come in by the password alone to the page where the second factor is set."""
         if request.method == "GET" and not self.has_permission(request) and self._may_enrol(request):
             return redirect("admin:second_factor")
         return super().login(request, extra_context)
+
+    @threads.posts_run_in(threads.HASHING)
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().password_change(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """The usual ones; whoever has come in by the password alone may leave too."""

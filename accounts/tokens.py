@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -19,6 +20,13 @@ from accounts.models import RevokedToken, User
 from lunaos import errors
 
 CREDENTIALS_CLAIM = "cred"
+FORM = re.compile(r"[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,1024}\Z", re.ASCII)
+CLAIMS: dict[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("exp", "iat"), (int, float)),
+    **dict.fromkeys(("sub", "jti", "email", "tier", CREDENTIALS_CLAIM), str),
+}
+# What libraries raise on a genuine token whose claims have odd types; none of them expects one.
+UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
 CLOCKS_DIFFER_S = 60  # of the nodes: a token may come from one that is ahead
 
 
@@ -76,7 +84,7 @@ def authenticate(raw: str) -> User:
     user = User.objects.of_session(claims["sub"], claims["jti"])
     if user is None or not user.is_active:
         raise errors.TokenInvalid()
-    if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)), user.credentials_mark):
+    if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)).encode(), user.credentials_mark.encode()):
         raise errors.TokenInvalid()
     return user
 
@@ -96,10 +104,17 @@ def delete_expired() -> None:
 
 @lru_cache(maxsize=4096)
 def _verified(raw: str) -> dict[str, Any]:
-    """A genuine token's claims; that it is genuine does not change, all else is looked at on every request."""
-    claims = SessionToken(raw).payload  # type: ignore[arg-type]
+    """A genuine token's claims; that it is genuine does not change, all else is looked at on every request.
+
+    Raises:
+        TokenError, TokenBackendError: it is not genuine, has expired, or one of its claims is not of its type.
+    """
     try:
-        UUID(claims["sub"]), UUID(claims["jti"])
-    except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise TokenError("Token names no user") from e
+        claims: dict[str, Any] = SessionToken(raw).payload  # type: ignore[arg-type]
+        UUID(claims["sub"]), UUID(claims["jti"]), datetime.fromtimestamp(claims["exp"], UTC)
+    except UNREADABLE as e:
+        raise TokenError("Token has unreadable claims") from e
+    for name in CLAIMS.keys() & claims.keys():
+        if not isinstance(claims[name], CLAIMS[name]) or isinstance(claims[name], bool):
+            raise TokenError(f"Token has an odd {name}")
     return claims

@@ -29,16 +29,19 @@ from accounts.serializers import (
     SignUpSerializer,
 )
 from accounts.throttles import SignInThrottle
+from lunaos import threads
 from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import ANY, SESSION_ONLY
+from lunaos.threads import HASHING
 
 
 class GuardedViewSet(ViewSet):
     """Limits how often an address may try what takes a password or a mailed token, or costs much."""
 
     scopes = SESSION_ONLY
+    pool = threads.SHARED
     guarded: tuple[str, ...] = ()
 
     def get_throttles(self) -> list:
@@ -59,7 +62,7 @@ class AuthViewSet(GuardedViewSet):
         return super().get_permissions()
 
     @extend_schema(**schema.SIGN_UP)
-    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def signup(self, request: Request) -> Response:
         """Make an account. The token works at once; a welcome mail goes out."""
         serializer = SignUpSerializer(data=request.data)
@@ -68,7 +71,7 @@ class AuthViewSet(GuardedViewSet):
         return Response(_session(user), status=status.HTTP_201_CREATED)
 
     @extend_schema(**schema.LOG_IN)
-    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def login(self, request: Request) -> Response:
         """Get a token for an address and a password.
 
@@ -80,7 +83,7 @@ class AuthViewSet(GuardedViewSet):
         return Response(_session(services.log_in(request=request._request, **serializer.validated_data)))
 
     @extend_schema(**schema.ME)
-    @action(detail=False, scopes=ANY)
+    @action(detail=False, scopes=ANY, pool={"delete": HASHING})
     def me(self, request: Request) -> Response:
         """Tell who the credentials belong to."""
         return Response(AccountSerializer(user_of(request)).data)
@@ -131,7 +134,7 @@ class PasswordViewSet(GuardedViewSet):
         return _message("If there is such an account, a mail is on its way.", status.HTTP_202_ACCEPTED)
 
     @extend_schema(**schema.RESET)
-    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
+    @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def reset(self, request: Request) -> Response:
         """Set another password with the mailed token. All sessions end, and so does a lockout."""
         serializer = ResetPasswordSerializer(data=request.data)
@@ -140,7 +143,7 @@ class PasswordViewSet(GuardedViewSet):
         return _message("The password is set. Sign in with it.")
 
     @extend_schema(**schema.CHANGE)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], pool=HASHING)
     def change(self, request: Request) -> Response:
         """Set another password. All other sessions end; go on with the token of the answer."""
         serializer = ChangePasswordSerializer(data=request.data)

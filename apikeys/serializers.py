@@ -8,11 +8,12 @@ from rest_framework import serializers
 
 from apikeys.models import ApiKey
 from lunaos import scopes
+from lunaos.api.fields import BoundedListField
 
 
 class NewKeySerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=64, required=False, default="Default")
-    scopes = serializers.ListField(
+    scopes = BoundedListField(
         child=serializers.ChoiceField(scopes.ALL),
         required=False,
         default=None,

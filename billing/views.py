@@ -20,14 +20,18 @@ from billing.serializers import (
     UsageSerializer,
 )
 from billing.throttles import Unthrottled
+from lunaos import threads
+from lunaos.api.bodies import STRIPE_SIGNATURE
 from lunaos.errors import PayloadTooLarge
 from lunaos.scopes import BILLING_READ, SESSION_ONLY
+from lunaos.threads import STRIPE
 
 
 class BillingViewSet(ViewSet):
     """What there is to buy, what one has, and what one has used. Keys read; money moves for signed-in people only."""
 
     scopes = SESSION_ONLY
+    pool = threads.SHARED
 
     @extend_schema(**schema.PLANS)
     @action(detail=False, authentication_classes=[], permission_classes=[AllowAny])
@@ -51,7 +55,7 @@ class BillingViewSet(ViewSet):
         return Response(StandingSerializer(standing.told(user_of(request))).data)
 
     @extend_schema(**schema.CHECKOUT)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], pool=STRIPE)
     def checkout(self, request: Request) -> Response:
         """Get the address of a page at Stripe on which to subscribe. The tier follows when Stripe has the payment."""
         serializer = TierSerializer(data=request.data)
@@ -62,7 +66,7 @@ class BillingViewSet(ViewSet):
         return Response(CheckoutSerializer(made).data, headers=headers)
 
     @extend_schema(**schema.CHANGE)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], pool=STRIPE)
     def change(self, request: Request) -> Response:
         """Change the tier: a higher one at once, for the difference; a lower one when the paid period ends."""
         serializer = TierSerializer(data=request.data)
@@ -71,21 +75,21 @@ class BillingViewSet(ViewSet):
         return Response({"message": changed.message, "tier": changed.tier, "effectiveAt": changed.at})
 
     @extend_schema(**schema.CANCEL)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], pool=STRIPE)
     def cancel(self, request: Request) -> Response:
         """End the subscription with the period that is paid."""
         end = subscriptions.cancel(user_of(request))
         return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, with the period that is paid."})
 
     @extend_schema(**schema.RESUME)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], pool=STRIPE)
     def resume(self, request: Request) -> Response:
         """Let a subscription go on that was to end."""
         subscriptions.resume(user_of(request))
         return Response({"message": "The subscription goes on."})
 
     @extend_schema(**schema.PORTAL)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], pool=STRIPE)
     def portal(self, request: Request) -> Response:
         """Get the address of Stripe's page for cards, invoices and the subscription, good for some minutes."""
         return Response({"portalUrl": subscriptions.open_portal(user_of(request))})
@@ -97,12 +101,15 @@ class WebhookView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
+    pool = threads.WEBHOOK
+    max_body_bytes = webhooks.LARGEST_BODY
+    credential = STRIPE_SIGNATURE
 
     @extend_schema(**schema.WEBHOOK)
     def post(self, request: Request) -> Response:
         """Take an event from Stripe. Anything but 200 has it sent again."""
-        payload = request._request.read(webhooks.LARGEST_BODY + 1)
-        if len(payload) > webhooks.LARGEST_BODY:
-            raise PayloadTooLarge(f"An event has {webhooks.LARGEST_BODY} bytes at most.")
+        payload = request._request.read(self.max_body_bytes + 1)
+        if len(payload) > self.max_body_bytes:
+            raise PayloadTooLarge(f"An event has {self.max_body_bytes} bytes at most.")
         webhooks.handle(webhooks.read(payload, request.headers.get("Stripe-Signature", "")))
         return Response({"message": "Thank you."})

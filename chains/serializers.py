@@ -5,6 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
+from chains.errors import ChainTooLong
+from chains.models import LONGEST
+from lunaos.api.fields import BoundedListField
 from runs.responses import ExecutionSerializer
 
 
@@ -25,9 +28,19 @@ class StepInputSerializer(serializers.Serializer[Any]):
     agent = serializers.CharField(max_length=64)
 
 
+class StepsField(BoundedListField):
+    """The steps of a chain; too many of them are an error with a code of its own."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(child=StepInputSerializer(), allow_empty=False, max_length=LONGEST, **options)
+
+    def refuse_length(self) -> None:
+        raise ChainTooLong()
+
+
 class ExecuteChainSerializer(ExecutionSerializer):
     chain = serializers.CharField(max_length=64, required=False, default=None, help_text="A preset's id.")
-    steps = StepInputSerializer(many=True, allow_empty=False, required=False, default=None)
+    steps = StepsField(required=False, default=None)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if (attrs["chain"] is None) == (attrs["steps"] is None):

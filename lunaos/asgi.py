@@ -2,15 +2,16 @@
 
 import asyncio
 import os
-import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, cast
 
 import django
-from asgiref.sync import ThreadSensitiveContext
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 from channels.routing import ProtocolTypeRouter
 from django.core.handlers.asgi import ASGIHandler
+from django.http import HttpRequest
+from django.urls import ResolverMatch
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
@@ -20,20 +21,15 @@ from twisted.internet import reactor  # noqa: E402 - Daphne's app has set it up 
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
-from lunaos import loop  # noqa: E402
+from lunaos import intake, loop, threads  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
-ASKS_STRIPE = re.compile(r"/billing/(checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
-STRIPE_TELLS = "/billing/webhook"  # apart from the people: events may wait for Stripe much longer
-# What probes and monitors ask, each kind beside the others: many of one must not make another fail.
-PROBE_THREADS = {"/ready": 2, "/health": 2, "/status": 1, "/metrics": 1}
 LINGER_S = 1.0  # in which a proxy may still send a request on a connection that it kept
-HASHES_PASSWORDS = re.compile(r"/auth/(login|signup|password/(reset|change)|me)\Z|/admin/login/\Z")
 
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with one pool of threads a process, and small ones for hashing, for Stripe and for probes.
+    """Django's handler with one pool of threads a process, and small ones for views that name another.
 
     Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
 
@@ -43,12 +39,15 @@ class SharedThreadsHandler(ASGIHandler):
 
     under_way: ClassVar[set["asyncio.Task[None]"]] = set()
 
-    threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="django")
-    hashing_threads = ThreadPoolExecutor(settings.HASHING_THREADS, thread_name_prefix="hashing")
-    stripe_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="stripe")
-    webhook_threads = ThreadPoolExecutor(settings.STRIPE_THREADS, thread_name_prefix="webhook")
-    probe_threads: ClassVar = {
-        path: ThreadPoolExecutor(count, thread_name_prefix=path[1:]) for path, count in PROBE_THREADS.items()
+    pools: ClassVar = {
+        pool: ThreadPoolExecutor(size, thread_name_prefix=pool.value)
+        for pool, size in (
+            (threads.SHARED, settings.THREADS),
+            (threads.HASHING, settings.HASHING_THREADS),
+            (threads.STRIPE, settings.STRIPE_THREADS),
+            (threads.WEBHOOK, settings.STRIPE_THREADS),
+            *threads.PROBES.items(),
+        )
     }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -65,8 +64,19 @@ class SharedThreadsHandler(ASGIHandler):
             raise
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
+        async with ThreadSensitiveContext(executor=self.pools[threads.SHARED]):
             await self.handle(scope, receive, self._parting(send))
+
+    def resolve_request(self, request: HttpRequest) -> ResolverMatch:
+        """Find the view, and have the pool that it names run it.
+
+        What is left after the view runs in the shared one: an answer that is there must not wait for other views.
+        """
+        match = super().resolve_request(request)
+        pool = threads.pool_of(match.func, str(request.method))
+        if pool is not threads.SHARED:
+            match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
+        return match
 
     def _parting(self, send: Any) -> Any:
         """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""
@@ -77,15 +87,6 @@ class SharedThreadsHandler(ASGIHandler):
             await send(message)
 
         return sending
-
-    def _threads_for(self, method: str, path: str) -> ThreadPoolExecutor:
-        if method in ("POST", "DELETE") and HASHES_PASSWORDS.match(path):
-            return self.hashing_threads
-        if path == STRIPE_TELLS:
-            return self.webhook_threads
-        if probe := self.probe_threads.get(path):
-            return probe
-        return self.stripe_threads if ASKS_STRIPE.match(path) else self.threads
 
 
 def leave() -> "Deferred[None]":
@@ -107,5 +108,6 @@ async def _ended(grace_s: float) -> None:
     await executors.leave(max(0.0, deadline - time.monotonic()))
 
 
+intake.install()
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
 application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": sockets})

@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+MAX_FAULTS = 20  # that an answer lists of one request
+MAX_ERROR_BYTES = 65_536  # of the answer to a bad request
+
 
 class LunaError(Exception):
     """An error with a place in the contract; raised by domain code, rendered by `lunaos.api.exceptions`.
@@ -66,6 +69,22 @@ class MalformedJson(LunaError):
 
 class PayloadTooLarge(LunaError):
     code, status, message = "payload_too_large", 413, "The request body is too large."
+
+
+class BadRequest(LunaError):
+    code, status, message = "bad_request", 400, "The request cannot be understood."
+
+
+class UriTooLong(LunaError):
+    code, status, message = "uri_too_long", 414, "The request line is longer than 4096 bytes."
+
+
+class HeadersTooLarge(LunaError):
+    code, status, message = "headers_too_large", 431, "The headers are larger than 16384 bytes."
+
+
+class RequestTimeout(LunaError):
+    code, status, message = "request_timeout", 408, "The request came too slowly. Send it again."
 
 
 class UnsupportedMediaType(LunaError):

@@ -85,6 +85,7 @@ MIDDLEWARE = [
     "lunaos.api.middleware.rate_limit_headers",
     "lunaos.api.middleware.ContentSecurityPolicy",
     "corsheaders.middleware.CorsMiddleware",
+    "lunaos.api.bodies.refusals",
     "lunaos.api.middleware.no_nul",
     "servestatic.middleware.ServeStaticMiddleware",
     "lunaos.api.middleware.body_length",
@@ -231,6 +232,8 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 MAX_BODY_BYTES = env.int("LUNAOS_MAX_BODY_BYTES", default=1_048_576)
+# A request that has not arrived within so many seconds is ended, unless 32 KiB of it come a second.
+READ_TIMEOUT_S = env.float("LUNAOS_READ_TIMEOUT_S", default=20.0)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ANONYMOUS_REQUESTS_PER_MINUTE = 60
 SIGN_IN_ATTEMPTS = "10/5m"

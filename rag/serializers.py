@@ -7,6 +7,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from lunaos.api.fields import BoundedListField
 from rag import paths, progress, skipping
 from rag.indexer import SourceFile
 from rag.models import IndexJob
@@ -17,12 +18,15 @@ MOST_REPOSITORIES = 1_000  # a page of the list
 
 
 class StringField(serializers.CharField):
-    """A string and nothing else: a number in its place is a client's mistake."""
+    """A string and nothing else: a number in its place is a client's mistake. Its length is checked first."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
             self.fail("invalid")
-        return super().to_internal_value(data)
+        value = super().to_internal_value(data)
+        if self.max_length is not None and len(value) > self.max_length:
+            self.fail("max_length", max_length=self.max_length)
+        return value
 
 
 class RepositoryNameField(StringField):
@@ -56,7 +60,7 @@ class SourceFileSerializer(serializers.Serializer[Any]):
 
 
 class IndexSerializer(serializers.Serializer[Any]):
-    files = serializers.ListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
+    files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
     repository = RepositoryNameField()
 
     def validate_files(self, files: list[dict[str, str]]) -> list[SourceFile]:

@@ -37,14 +37,10 @@ class RagViewSet(ViewSet):
     """Code search."""
 
     scopes = (RAG,)
-
-    @property
-    def max_body_bytes(self) -> int:
-        """Files are longer than other requests."""
-        return int(settings.RAG_MAX_BODY_BYTES if self.action == "index" else settings.MAX_BODY_BYTES)
+    max_body_bytes = settings.MAX_BODY_BYTES
 
     @extend_schema(**schema.INDEX)
-    @action(detail=False, methods=["post"])
+    @action(detail=False, methods=["post"], max_body_bytes=settings.RAG_MAX_BODY_BYTES)
     def index(self, request: Request) -> HttpResponseBase:
         """Index files, or index them anew; unchanged ones cost nothing.
 

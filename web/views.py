@@ -17,10 +17,10 @@ from rest_framework.views import APIView
 from accounts.errors import MailTokenInvalid
 from billing import checkouts, portal_links, subscriptions
 from billing.throttles import Unthrottled
-from lunaos import metrics
+from lunaos import metrics, threads
 from lunaos.api import json
-from lunaos.api.exceptions import BadRequest, Forbidden
-from lunaos.errors import LunaError, NotAuthenticated, NotFound
+from lunaos.api.exceptions import Forbidden
+from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from web import health, landing, readiness, status
 from web import metrics as figures
 from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class HealthView(APIView):
+    pool = threads.HEALTH
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
@@ -42,6 +43,7 @@ class HealthView(APIView):
 
 
 class ReadyView(APIView):
+    pool = threads.READY
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
@@ -56,6 +58,7 @@ class ReadyView(APIView):
 class MetricsView(APIView):
     """For Prometheus, which shows the token of the settings; where there is none, there is nothing here."""
 
+    pool = threads.METRICS
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = ()
@@ -97,6 +100,7 @@ class LandingView(PageView):
 class StatusView(PageView):
     """`/health` for people; 503 when a required part is down."""
 
+    pool = threads.STATUS
     throttle_classes = (Unthrottled,)
 
     def get(self, request: Request) -> HttpResponse:
@@ -117,6 +121,8 @@ class UnknownPathView(PageView):
 class CheckoutDoneView(PageView):
     """Where Stripe sends people who have paid. Coming here gives nothing; it has Stripe asked at once."""
 
+    pool = threads.STRIPE
+
     def get(self, request: Request) -> HttpResponse:
         try:
             checkouts.arrived(request.query_params.get("session_id", ""))
@@ -134,6 +140,8 @@ class CheckoutCancelledView(PageView):
 
 class PortalLinkView(PageView):
     """Where the links of mails about payments lead: to Stripe's page for the one they were written for."""
+
+    pool = threads.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
         user = portal_links.read(request.query_params.get("token", ""))

@@ -81,3 +81,13 @@ def test_no_text_is_a_formula(text: str) -> None:
 )
 def test_values(value: Any, written: str) -> None:
     assert csv_export.cell(value) == written
+
+
+@pytest.mark.parametrize("name", ["one;two", "one;=1+1", "", 'a "quoted" one', "one\ttwo"])
+def test_every_cell_is_quoted(make_user: Any, name: str) -> None:
+    """A spreadsheet splits unquoted cells at `;` where that is the separator of its region."""
+    user = make_user()
+    User.objects.filter(pk=user.pk).update(name=name)
+    header, row, end = asyncio.run(read(lines())).split("\r\n")
+    quoted = name.replace('"', '""')
+    assert (header, row, end) == ('"email","name"', f'"{user.email}","{quoted}"', "")

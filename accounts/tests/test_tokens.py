@@ -116,6 +116,40 @@ def test_genuine_tokens_with_wrong_claims(api: Api, alice: Any, changes: dict[st
     assert error(response) == (401, "token_invalid")
 
 
+ODD: list[Any] = [
+    "9999999999",
+    "never",
+    "\u0665",
+    None,
+    True,
+    [],
+    {},
+    1e300,
+    float("nan"),
+    float("inf"),
+    -1e20,
+    "é" * 32,
+]
+
+
+@pytest.mark.parametrize("claim", ["exp", "iat", "sub", "jti", "cred", "email", "tier", "nbf", "token_type"])
+def test_genuine_tokens_with_claims_of_odd_types(alice: Any, claim: str) -> None:
+    """Each is refused where it is read; as text, an end far away is none."""
+    for value in ODD:
+        if claim in ("email", "tier") and isinstance(value, str):
+            continue  # for display; any text will do
+        if claim in ("nbf", "iat") and (value == -1e20 or (claim == "nbf" and value in ("\u0665", True))):
+            continue  # a moment in the past, which the library reads
+        with pytest.raises((TokenInvalid, TokenExpired)):
+            tokens.authenticate(forged(alice, **{claim: value}))
+
+
+@pytest.mark.parametrize("exp", ["9999999999", 1e300, None])
+def test_an_odd_end_is_no_server_error(api: Api, alice: Any, exp: Any) -> None:
+    headers = {"Authorization": f"Bearer {forged(alice, exp=exp)}"}
+    assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
+
+
 @pytest.mark.parametrize("algorithm", ["none", "HS512"])
 def test_another_algorithm_is_refused(api: Api, alice: Any, algorithm: str) -> None:
     claims = jwt.decode(tokens.issue(alice), options={"verify_signature": False})

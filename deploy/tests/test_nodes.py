@@ -197,3 +197,19 @@ def test_a_rolling_restart_under_load_loses_nothing(stack: Stack, upstream: Upst
     assert {parse(stream.text)[1][-1]["type"] for stream in streams} == {"done", "chain_done"}
     run_ids = [stream.headers["X-Run-Id"] for stream in streams]
     assert stack.sql("SELECT DISTINCT status FROM runs_run WHERE id = ANY(%s::uuid[])", run_ids) == [("succeeded",)]
+
+
+@pytest.mark.parametrize("length", [65_537, 1_048_577])
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_the_proxy_passes_a_refusal_of_a_long_body_on(stack: Stack, length: int, in_chunks: bool) -> None:
+    """In the contract's words, whichever of both counts first."""
+    body: Any = iter([b"1" * length]) if in_chunks else b"1" * length
+    response = stack.api_of("proxy").post("/auth/login", content=body, headers={"Content-Type": "application/json"})
+    assert error(response) == (413, "payload_too_large")
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_proxy_takes_more_where_files_are_indexed(stack: Stack, alice: dict[str, str]) -> None:
+    body = {"files": [{"path": "a.py", "content": "x" * 500_001}] * 3}
+    response = stack.api_of("proxy").post("/rag/index", json=body, headers=alice)
+    assert error(response) == (400, "validation_error")

@@ -1,7 +1,8 @@
 """Every failure becomes the contract's error object here, and nowhere else."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from django.conf import settings
@@ -18,6 +19,9 @@ from lunaos.redis import RedisError
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_S = 5
+MAX_MESSAGE_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 200  # of one fault: both may hold what the client sent
+MAX_DETAIL_CHARACTERS = 4_096
+CUT = "…"
 
 
 class Forbidden(errors.LunaError):
@@ -28,17 +32,13 @@ class MethodNotAllowed(errors.LunaError):
     code, status, message = ("method_not_allowed", 405, "This path does not take this method.")
 
 
-class BadRequest(errors.LunaError):
-    code, status, message = "bad_request", 400, "The request cannot be understood."
-
-
 FRAMEWORK_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[errors.LunaError]], ...] = (
     ((drf.NotAuthenticated, drf.AuthenticationFailed), errors.NotAuthenticated),
     ((drf.PermissionDenied, PermissionDenied), Forbidden),
     ((drf.NotFound, Http404), errors.NotFound),
     ((drf.MethodNotAllowed,), MethodNotAllowed),
     ((drf.UnsupportedMediaType,), errors.UnsupportedMediaType),
-    ((drf.ParseError,), BadRequest),
+    ((drf.ParseError,), errors.BadRequest),
 )
 
 
@@ -47,7 +47,7 @@ def translate(exc: Exception) -> errors.LunaError:
     if isinstance(exc, errors.LunaError):
         return exc
     if isinstance(exc, drf.ValidationError):
-        return errors.ValidationFailed(fields=list(_fields(exc.get_full_details())))
+        return errors.ValidationFailed(fields=list(islice(_fields(exc.get_full_details()), errors.MAX_FAULTS)))
     for kinds, error in FRAMEWORK_ERRORS:
         if isinstance(exc, kinds):
             return error()
@@ -61,9 +61,9 @@ def translate(exc: Exception) -> errors.LunaError:
 def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Status, error object and headers for an exception."""
     error = translate(exc)
-    body = dict(error.body)
+    body = _bounded(error.body)
     if settings.DEBUG:
-        body["detail"] = repr(exc)
+        body["detail"] = _cut(repr(exc), MAX_DETAIL_CHARACTERS)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -89,7 +89,8 @@ def plain_response(exc: Exception) -> HttpResponse:
 def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
     """Flatten DRF's nested details to dotted paths; errors of the object as a whole keep the object's path."""
     if isinstance(detail, dict) and isinstance(detail.get("message"), str) and "code" in detail:
-        yield {"field": path, "message": detail["message"], "code": detail["code"]}
+        message = _cut(detail["message"], MAX_MESSAGE_CHARACTERS)
+        yield {"field": _cut(path, MAX_FIELD_CHARACTERS), "message": message, "code": detail["code"]}
     elif isinstance(detail, dict):
         for key, value in detail.items():
             yield from _fields(value, path if key == "non_field_errors" else _join(path, key))
@@ -101,3 +102,14 @@ def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
 
 def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - len(CUT)] + CUT
+
+
+def _bounded(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The error object, of MAX_ERROR_BYTES at most: without further members where they make it longer."""
+    if len(json.dumps(body)) <= errors.MAX_ERROR_BYTES:
+        return dict(body)
+    return {"error": _cut(body["error"], MAX_MESSAGE_CHARACTERS), "code": body["code"]}

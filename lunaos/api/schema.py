@@ -165,6 +165,7 @@ def document_frame(result: dict[str, Any], generator: Any, request: Any, public:
 
 def _document_operation(operation: dict[str, Any]) -> None:
     shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
+    shared += [frame.BadRequest, frame.RequestTimeout, frame.UriTooLong, frame.HeadersTooLarge]
     if any(operation.get("security", [])):
         shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
         shared.append(frame.ScopeMissing)

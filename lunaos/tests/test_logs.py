@@ -1,14 +1,18 @@
 """Log lines: one JSON object each, without secrets."""
 
 import json
+import re
 import subprocess
 import sys
 import uuid
+from collections.abc import Iterator
+from re import _parser as parser
 from typing import Any
 
 import pytest
 import structlog
 
+from lunaos import logs
 from lunaos.logs import redact_text
 from runs import executors
 from runs.recorder import Recorder
@@ -64,6 +68,76 @@ def test_secrets_are_taken_out(secret: str) -> None:
 )
 def test_ordinary_text_is_kept(text: str) -> None:
     assert redact_text(text) == text
+
+
+LONG = "password=hunter2 " * 4_000
+LONG_VALUES: list[dict[str, Any]] = [
+    {"path": LONG},
+    {LONG: "value"},
+    {"body": LONG.encode()},
+    {"deep": {"list": [{"of": (LONG, {LONG})}]}},
+    {"deep": {LONG: {LONG: LONG}}},
+    {"error": ValueError(LONG)},
+    {"exception": LONG},
+    {"exception": f"{LONG}\n" * 3},
+    {"stack": "File ...\n" * 4_000},
+]
+
+
+class Watched:
+    """A pattern that notes the longest text it is given."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self.pattern, self.longest = pattern, 0
+
+    def sub(self, replacement: Any, text: str) -> str:
+        self.longest = max(self.longest, len(text))
+        return self.pattern.sub(replacement, text)
+
+    def search(self, text: str) -> re.Match[str] | None:
+        self.longest = max(self.longest, len(text))
+        return self.pattern.search(text)
+
+
+@pytest.mark.parametrize("event", LONG_VALUES)
+def test_no_pattern_receives_more_than_two_kilobytes(monkeypatch: pytest.MonkeyPatch, event: dict[str, Any]) -> None:
+    watched = {name: Watched(getattr(logs, name)) for name in ("SECRETS", "NAMED", "SECRET_NAME")}
+    for name, pattern in watched.items():
+        monkeypatch.setattr(logs, name, pattern)
+    assert "hunter2" not in repr(logs.redact(None, "", event))
+    assert all(pattern.longest <= logs.MAX_VALUE_CHARACTERS for pattern in watched.values())
+
+
+@pytest.mark.parametrize("pattern", [logs.SECRETS, logs.NAMED, logs.SECRET_NAME], ids=["form", "name", "key"])
+def test_patterns_are_linear(pattern: re.Pattern[str]) -> None:
+    """A repeat without a bound never gives back what it has taken."""
+    assert not [name for name in unbounded_repeats(parser.parse(pattern.pattern, pattern.flags)) if "POSS" not in name]
+
+
+def unbounded_repeats(parsed: Any) -> Iterator[str]:
+    """Names of all repeats without a bound in a parsed pattern."""
+    if isinstance(parsed, tuple) and len(parsed) == 2 and "REPEAT" in str(parsed[0]) and "MAXREPEAT" in str(parsed[1]):
+        yield from [str(parsed[0])] if str(parsed[1][1]) == "MAXREPEAT" else []
+    if isinstance(parsed, list | tuple | parser.SubPattern):
+        for part in parsed:
+            yield from unbounded_repeats(part)
+
+
+def test_a_secret_at_the_edge_of_a_cut_value_is_not_shown_in_part() -> None:
+    shown = redact_text("x " * (logs.MAX_VALUE_CHARACTERS // 2 - 8) + "lnos_live_0123456789abcdef0123456789abcdef")
+    assert "lnos_live_" not in shown and shown.endswith(logs.CUT)
+    assert len(shown) == logs.MAX_VALUE_CHARACTERS - logs.MARGIN_CHARACTERS + len(logs.CUT)
+
+
+@pytest.mark.parametrize("opening", ['"password": "', "'password': '", r"\"secret\": \"", "eyJ", "gAAAA"])
+def test_a_long_secret_that_a_cut_leaves_open_is_not_shown(opening: str) -> None:
+    assert "hunter2" not in redact_text(f"{opening}{'hunter2' * 1_000}")
+
+
+def test_a_traceback_keeps_its_end() -> None:
+    shown = logs.redact(None, "", {"exception": "  File ...\n" * 10_000 + "ValueError: key sk-0123456789abcdef"})
+    assert shown["exception"].endswith("ValueError: key sk-[redacted]")
+    assert len(shown["exception"]) < 2 * logs.MAX_TRACEBACK_CHARACTERS
 
 
 CODE = """

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from lunaos import redis
-from lunaos.asgi import PROBE_THREADS, SharedThreadsHandler
+from lunaos.threads import PROBES, pool_of
 from testing.client import Api
 from testing.upstream import Upstream
 from web import health, parts, reachability
@@ -38,6 +38,9 @@ def check() -> Iterator[Counted]:
     yield made
     made.go_on.set()
     parts.forget()
+
+
+PROBED = ("/health", "/ready", "/status", "/metrics")
 
 
 def test_it_works(check: Counted) -> None:
@@ -77,10 +80,8 @@ def test_an_answer_that_came_too_late_is_not_kept(check: Counted, monkeypatch: p
 
 
 def test_each_route_that_probes_ask_has_threads_of_its_own() -> None:
-    handler = SharedThreadsHandler()
-    pools = {path: handler._threads_for("GET", path) for path in (*PROBE_THREADS, "/auth/me")}
-    assert len(set(pools.values())) == len(pools)
-    assert all(get_resolver().resolve(path) for path in PROBE_THREADS)
+    pools = {path: pool_of(get_resolver().resolve(path).func, "GET") for path in PROBED}
+    assert set(pools.values()) == set(PROBES)
 
 
 def test_no_request_for_health_reaches_a_provider(api: Api, upstream: Upstream, settings: Any) -> None:

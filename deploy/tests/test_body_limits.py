@@ -1,0 +1,88 @@
+"""The proxies take what the views take: `max_body_bytes` of a view is the one figure."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+from django.conf import settings
+from django.urls import get_resolver
+
+from lunaos.api import bodies
+from lunaos.tests.test_threads import methods_of, views
+from testing.servers import ROOT
+from testing.stack import CADDY
+
+UNITS = {"k": 2**10, "m": 2**20}
+ANNOTATION = "nginx.ingress.kubernetes.io/proxy-body-size"
+LIMITS = {
+    path: max([settings.MAX_BODY_BYTES, *(bodies.limits_of(path, method)[0] for method in methods_of(view))])
+    for path, view in views(get_resolver())
+    if hasattr(view, "cls") and "<" not in path
+}
+
+
+def adapted(**changes: str) -> Any:
+    """The Caddyfile as Caddy itself reads it."""
+    command = [str(CADDY), "adapt", "--config", str(ROOT / "deploy" / "Caddyfile"), "--adapter", "caddyfile"]
+    done = subprocess.run(command, env={**os.environ, **changes}, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def handlers(part: Any, match: Any = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """All handlers below a part of Caddy's configuration, each with what it matches."""
+    if isinstance(part, dict):
+        if "handler" in part:
+            yield match, part
+        match = part.get("match", match)
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        yield from handlers(inner, match)
+
+
+def caddy_takes(config: Any, path: str) -> int:
+    """The longest body that Caddy lets through on a path."""
+    found = []
+    for match, handler in handlers(config):
+        if handler["handler"] == "request_body":
+            (rule,) = match
+            negated = "not" in rule
+            paths = rule["not"][0]["path"] if negated else rule["path"]
+            if (path in paths) != negated:
+                found.append(int(handler["max_size"]))
+    (limit,) = found
+    return limit
+
+
+def nginx_takes(path: str) -> int:
+    """The longest body that the ingress of the example lets through on a path."""
+    limits = {}
+    for ingress in yaml.safe_load_all((ROOT / "deploy/kubernetes/example/ingress.yaml").read_text()):
+        size = ingress["metadata"]["annotations"][ANNOTATION]
+        for rule in ingress["spec"]["rules"]:
+            for each in rule["http"]["paths"]:
+                limits[each["path"]] = int(size[:-1]) * UNITS[size[-1]]
+    return limits.get(path, limits["/"])
+
+
+def test_caddy() -> None:
+    config = adapted()
+    assert {path: caddy_takes(config, path) for path in LIMITS} == LIMITS
+    assert len(set(LIMITS.values())) > 1
+
+
+def test_caddy_follows_the_settings_of_the_platform() -> None:
+    config = adapted(LUNAOS_MAX_BODY_BYTES="2000000", LUNAOS_RAG_MAX_BODY_BYTES="3000000")
+    assert (caddy_takes(config, "/auth/me"), caddy_takes(config, "/rag/index")) == (2_000_000, 3_000_000)
+
+
+@pytest.mark.parametrize("path", LIMITS)
+def test_the_ingress(path: str) -> None:
+    assert nginx_takes(path) == LIMITS[path]
+
+
+def test_caddy_drops_the_header_by_which_a_client_moves_the_application() -> None:
+    deleted = [handler["request"].get("delete", []) for _, handler in handlers(adapted()) if "request" in handler]
+    assert ["Daphne-Root-Path"] in deleted

@@ -1,0 +1,49 @@
+"""Fields of requests whose cost is known before their items are looked at."""
+
+from collections.abc import Sized
+from typing import Any, cast
+
+from rest_framework import serializers
+
+from lunaos.errors import MAX_FAULTS
+
+
+class BoundedListField(serializers.ListField):
+    """A list whose length is checked before its items; validation stops at MAX_FAULTS items that are wrong.
+
+    DRF's own field validates every item first, and makes an error object for each. Requests use this field for every
+    list, of objects too: a serializer with `many=True` is for answers.
+
+    Args:
+        max_length: items, at most.
+    """
+
+    def __init__(self, *, max_length: int, **options: Any) -> None:
+        super().__init__(max_length=max_length, **options)
+
+    def refuse_length(self) -> None:
+        """Raise the error of a list that has too many items."""
+        self.fail("max_length", max_length=self.max_length)
+
+    def run_child_validation(self, data: Any) -> list[Any]:
+        """Validate the items.
+
+        Raises:
+            ValidationError: the list is too short or too long, or at least one item is wrong.
+        """
+        length, least, most = len(cast(Sized, data)), self.min_length or 0, cast(int, self.max_length)
+        if length > most:
+            self.refuse_length()
+        if length < least:
+            self.fail("min_length", min_length=least)
+        found, faults = list[Any](), dict[Any, Any]()
+        for index, item in enumerate(data):
+            try:
+                found.append(self.child.run_validation(item))
+            except serializers.ValidationError as e:
+                faults[index] = e.detail
+                if len(faults) == MAX_FAULTS:
+                    break
+        if faults:
+            raise serializers.ValidationError(faults)
+        return found
