@@ -31,10 +31,12 @@ def django_db_setup(
 ) -> Iterator[None]:
     """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
     from agents import loader
+    from billing.models import Tier
     from runs import partitions
 
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False)
+        Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave runs under way as alice
         partitions.ensure()
         loader.load()
     yield
@@ -104,6 +106,24 @@ def carol(make_user: Cast) -> Any:
 def charlie(make_user: Cast) -> Any:
     """A stranger who should see nothing of the others."""
     return make_user("charlie")
+
+
+@pytest.fixture
+def bounds(database: None) -> Iterator[Cast]:
+    """Set bounds of a tier for one test: `bounds("free", executions_at_once=2)`; servers hear of it within seconds."""
+    from billing import tiers
+    from billing.models import Tier
+
+    before = list(Tier.objects.all())
+
+    def change(name: str, **columns: int) -> None:
+        Tier.objects.filter(name=name).update(**columns)
+        tiers.forget()
+
+    yield change
+    for tier in before:
+        tier.save()
+    tiers.forget()
 
 
 @pytest.fixture(scope="session")

@@ -35,14 +35,14 @@ from rag.errors import (
     ReindexRequired,
     UnknownRepository,
 )
-from runs.errors import OutputTooLong, SpendLimitReached
+from runs.errors import ConcurrencyLimitReached, OutputTooLong, SpendLimitReached
 from runs.schema import AGENT_EVENT, EXECUTION_HEADERS
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
     *(UnknownProvider, UnknownModel, UnknownAgent, EmailNotVerified, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong, SpendLimitReached),
-    *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable),
+    *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable, ConcurrencyLimitReached),
 )
 EXAMPLE = """id: 1
 data: {"type":"start","agent":"code-review","model":"deepseek-chat","provider":"deepseek","runId":"…"}

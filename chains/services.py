@@ -21,7 +21,7 @@ from chains.errors import ChainTooLong, UnknownChain
 from chains.models import CUSTOM, LONGEST, ChainPreset
 from lunaos import loop
 from lunaos.errors import ServiceUnavailable
-from runs import log, outcomes, texts
+from runs import log, outcomes, starts, texts
 from runs.errors import EventsExpired, RunNotResumable
 from runs.models import Charge, Run, Status
 from runs.recorder import Event
@@ -67,7 +67,7 @@ def start(
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
         ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable,
-        IdempotencyConflict, QuotaExceeded: in this order.
+        IdempotencyConflict, QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
     if earlier := runs.begun_before(user=user, once=once):
@@ -111,8 +111,8 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         NotFound: no such run, or another user's.
         RunNotResumable: it is an agent's, under way, or has not failed.
         EventsExpired: what went into it is not kept any more.
-        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded: as for a
-            new chain; the quota only where nothing had been charged.
+        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded,
+            RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only where nothing had been charged.
         ServiceUnavailable: the queue cannot be reached; the run stays failed.
     """
     run = runs.get(user=user, run_id=run_id)
@@ -148,7 +148,7 @@ def _preset(chain: str | None) -> ChainPreset:
 @transaction.atomic
 def _take_up(run: Run) -> quota.Usage:
     """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
-    now = datetime.now(UTC)
+    now, standing = datetime.now(UTC), starts.lock(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
     fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
@@ -156,6 +156,7 @@ def _take_up(run: Run) -> quota.Usage:
         raise RunNotResumable()
     exempt, taken = quota.exempts(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
     usage = quota.current(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
+    starts.take(run.user, standing)
     if not taken:
         charge = Charge.EXEMPT if exempt else Charge.RESERVED
         Run.objects.filter(pk=run.pk).update(charge=charge, charged_month=usage.month)
