@@ -136,7 +136,7 @@ async def _step(chain: Chain) -> None:
     agent, targets, window = await _database(_equip, chain.run, position)
     answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
     room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
-    text, cuts = context.compose(chain.text, _outputs(chain), room)
+    text, cuts = context.compose(chain.text, _outputs(chain), room, context.mark(chain.run.pk, position))
     chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter())
     recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:

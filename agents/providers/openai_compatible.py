@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 import httpx2
 from django.conf import settings
 
-from agents.providers import Target, dialects, failures
+from agents.providers import Target, dialects, failures, marks
 from agents.providers.decoding import Decoder
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.patience import Patience
@@ -154,7 +154,7 @@ async def _request(attempt: Attempt, prompt: Prompt) -> httpx2.Response:
 def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, Any]:
     body = {
         "model": target.model,
-        "messages": prompt.messages,
+        "messages": marks.safe(target.provider, prompt.messages),
         "temperature": prompt.temperature,
         dialects.limit_name(without): target.longest_answer(prompt.max_tokens),
         "stream": True,
