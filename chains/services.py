@@ -21,7 +21,7 @@ from chains.errors import ChainTooLong, UnknownChain
 from chains.models import CUSTOM, LONGEST, ChainPreset
 from lunaos import loop
 from lunaos.errors import ServiceUnavailable
-from runs import log, outcomes, starts, texts
+from runs import capacity, log, outcomes, starts, texts
 from runs.errors import EventsExpired, RunNotResumable
 from runs.models import Charge, Run, Status
 from runs.recorder import Event
@@ -113,7 +113,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         EventsExpired: what went into it is not kept any more.
         UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded,
             RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only where nothing had been charged.
-        ServiceUnavailable: the queue cannot be reached; the run stays failed.
+        ServiceUnavailable: event logs have no room; or the queue cannot be reached, and the run stays failed.
     """
     run = runs.get(user=user, run_id=run_id)
     if not run.chain or run.status not in RESUMABLE:
@@ -124,6 +124,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     agents.require_access(user, [agents.find(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
     [asked, *_] = agents.reachable(user, agents.target(run.provider, run.model, own), own)
+    capacity.require()
     run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()
     with quota.refusals_recorded(user):

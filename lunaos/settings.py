@@ -126,6 +126,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL")
+EVENT_LOG_REDIS_URL = env.str("EVENT_LOG_REDIS_URL", default="") or REDIS_URL  # events of runs, by far the most of it
 CACHES = {
     "default": {"BACKEND": "lunaos.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
     "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
@@ -317,7 +318,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # -- Runs ------------------------------------------------------------------------------------------------------------
 EVENT_LOG_KEPT_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
+EVENT_LOG_ENDED_KEPT_S = 120  # after a run's end, which PostgreSQL has confirmed: readers find its events there
 EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
+EVENT_LOG_BOUND_BYTES = env.int("LUNAOS_EVENT_LOG_MB", default=256) * 2**20  # of all; no run begins above 80 %
+if EVENT_LOG_BOUND_BYTES < 2 * EVENT_LOG_MAX_BYTES:
+    raise ImproperlyConfigured("LUNAOS_EVENT_LOG_MB is 16 at least: one run may take 8.")
 RETENTION_DAYS = {  # of texts, by tier
     **dict.fromkeys(("free", "pro", "team"), 90),
     **{tier: int(days) for tier, days in env.dict("LUNAOS_RETENTION_DAYS", default={}).items()},

@@ -228,7 +228,8 @@ def end(
     ended = finish(run, outcome)
     if ended:
         with suppress(RedisError, OSError):  # readers find it in the database
-            loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt))).result()
+            kept_s = log.kept_s(ended=True)
+            loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt, kept_s))).result()
     return ended
 
 

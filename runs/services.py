@@ -18,7 +18,7 @@ from accounts.models import User
 from billing import quota
 from lunaos import redis
 from lunaos.errors import NotFound
-from runs import outcomes, starts, texts
+from runs import capacity, outcomes, starts, texts
 from runs.models import UNFINISHED, Charge, Run, Status
 from runs.recorder import Event, Recorder
 
@@ -96,9 +96,11 @@ def begin(
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
+        ServiceUnavailable: event logs have no room for a new run.
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: nothing is written then.
         IdempotencyConflict: the key was used for another request.
     """
+    capacity.require()
     now = datetime.now(UTC)
     allowance = quota.allowance(user, now, chain="chain" in fields)
     run = Run(

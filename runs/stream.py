@@ -76,7 +76,7 @@ class Follower:
         if self._recorder:
             self._recorder.readers.add(self._news)
         elif self._stop_listening is None:
-            self._stop_listening = events.listen(log.channel(self._run.pk), lambda _: self._news.set())
+            self._stop_listening = events.listen(log.channel(self._run.pk), lambda _: self._news.set(), event_log=True)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -11,12 +11,14 @@ from django.core.cache import cache
 
 from agents import providers
 from lunaos import __version__, redis
+from runs import capacity
 from web import parts
 from web.parts import LIMIT_S, Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
 CHAINS_MAY_WAIT_S = 30
+WRITTEN_KEY, WRITTEN_FOR_S = "lunaos:health-written", 60
 REQUIRED = ("database", "cache", "queue")
 
 
@@ -33,7 +35,14 @@ def _vectors() -> None:
 
 
 def _cache() -> None:
-    cache.get("health")
+    """Both servers take what is written, as a full one would not, and event logs have room for new runs."""
+    cache.set("health", 1, WRITTEN_FOR_S)
+    try:
+        redis.event_log().set(WRITTEN_KEY, 1, ex=WRITTEN_FOR_S)
+    except (redis.RedisError, OSError) as e:
+        raise Degraded("event logs cannot be written: runs under way are shown by their own process alone") from e
+    if (room := capacity.room()).is_short:
+        raise Degraded(f"event logs take {room.percent} % of their bound: no run begins")
 
 
 def _queue() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
 from lunaos import redis
-from runs import figures, log, spending
+from runs import capacity, figures, log, spending
 from web import parts
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
@@ -60,6 +60,9 @@ def note_backlogs() -> None:
 
 @shared_task
 def measure_event_log() -> None:
-    """Write down how much of Valkey the events of runs take."""
+    """Shorten the logs of runs that have ended, write down what all take, and sound alarms where that is much."""
     runs, size = log.size()
-    redis.client().set(EVENT_LOG_KEY, orjson.dumps({"runs": runs, "bytes": size}), ex=300)
+    room = capacity.sweep()
+    found = {"runs": runs, "bytes": size, "accounted": room.bytes, "bound": room.bound}
+    redis.client().set(EVENT_LOG_KEY, orjson.dumps(found), ex=300)
+    capacity.sound_alarms(room)
