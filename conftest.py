@@ -52,12 +52,13 @@ def django_db_setup(
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
-    from accounts.models import User
+    from accounts.models import AuditRepeat, User
     from lunaos import origin, redis
     from runs.models import Backlog, DailySpending, HourlyFigures, RunText
 
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
+        AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's
         for key in redis.client().scan_iter():
             if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
                 redis.client().delete(key)

@@ -161,6 +161,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=17),
     },
     "note-audit-head": {"task": "web.tasks.note_audit_head", "schedule": crontab(hour=0, minute=1)},
+    "summarise-audit": {"task": "web.tasks.summarise_audit", "schedule": 20.0, "options": {"expires": 60}},
     "forget-expired": {"task": "web.tasks.forget_expired", "schedule": crontab(minute=37)},
     "finish-erasures": {"task": "web.tasks.finish_erasures", "schedule": 60.0, "options": {"expires": 60}},
     "settle-due": {"task": "billing.beat.settle_due", "schedule": 60.0, "options": {"expires": 60}},

@@ -37,6 +37,11 @@ def note_audit_head() -> None:
 
 
 @shared_task
+def summarise_audit() -> None:
+    audit.summarise()
+
+
+@shared_task
 def forget_expired() -> None:
     """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, staff's sessions, spending."""
     lockout.delete_expired()
