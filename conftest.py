@@ -31,10 +31,12 @@ def django_db_setup(
 ) -> Iterator[None]:
     """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
     from agents import loader
+    from billing.models import Tier
     from runs import partitions
 
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False)
+        Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave runs under way as alice
         partitions.ensure()
         loader.load()
     yield
@@ -50,7 +52,7 @@ def django_db_setup(
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
-    from accounts.models import User
+    from accounts.models import AuditRepeat, User
     from lunaos import origin, redis
     from runs.models import Backlog, DailySpending, HourlyFigures, RunText
     from web import parts
@@ -58,6 +60,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     parts.forget()
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
+        AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's
         for key in redis.client().scan_iter():
             if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
                 redis.client().delete(key)
@@ -106,6 +109,24 @@ def carol(make_user: Cast) -> Any:
 def charlie(make_user: Cast) -> Any:
     """A stranger who should see nothing of the others."""
     return make_user("charlie")
+
+
+@pytest.fixture
+def bounds(database: None) -> Iterator[Cast]:
+    """Set bounds of a tier for one test: `bounds("free", executions_at_once=2)`; servers hear of it within seconds."""
+    from billing import tiers
+    from billing.models import Tier
+
+    before = list(Tier.objects.all())
+
+    def change(name: str, **columns: int) -> None:
+        Tier.objects.filter(name=name).update(**columns)
+        tiers.forget()
+
+    yield change
+    for tier in before:
+        tier.save()
+    tiers.forget()
 
 
 @pytest.fixture(scope="session")

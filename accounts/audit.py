@@ -1,5 +1,8 @@
 """The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
 
+Equal rows within a minute become one row, and one summary with their count when the minute has passed: whoever repeats
+an action cannot make the trail grow without end. Rows are never changed.
+
 Rows name users by id and hold no personal data; address and user agent lie apart, where the account's deletion takes
 them. The database numbers the rows, chains them, and refuses to change them (accounts/migrations/0003_audit.py).
 """
@@ -17,12 +20,14 @@ from django.db import connection, transaction
 from django.db.models import Q
 
 from accounts import alarms
-from accounts.models import AuditEvent, AuditOrigin, User
+from accounts.models import AuditEvent, AuditOrigin, AuditRepeat, User
 from lunaos import origin
-from lunaos.origin import NOWHERE, Origin
+from lunaos.origin import NOWHERE, Origin, network_of
 
 BEGINNING = "0" * 64  # stands before the first row
 VERIFY_AT_ONCE = 2000  # rows
+SUMMARISE_AT_ONCE = 500
+EQUAL_FOR_S = 60
 
 
 class Action(StrEnum):
@@ -74,14 +79,36 @@ class Action(StrEnum):
 
 
 # One statement, so that a row and its origin come together; number, time and hashes are the trigger's.
-WRITE = """
-    WITH event AS (
+_WRITE = """
+    event AS (
         INSERT INTO accounts_auditevent (action, actor_id, subject_id, request_id, details, origin_digest)
-        VALUES (%(action)s, %(actor_id)s, %(subject_id)s, %(request_id)s, %(details)s::jsonb, %(origin_digest)s)
+        SELECT %(action)s, %(actor_id)s::uuid, %(subject_id)s::uuid, %(request_id)s, %(details)s::jsonb,
+            %(origin_digest)s
+        FROM seen WHERE repeats = 0
         RETURNING id
     )
     INSERT INTO accounts_auditorigin (event_id, address, user_agent, salt)
     SELECT id, %(address)s, %(user_agent)s, %(salt)s FROM event WHERE %(origin_digest)s <> ''
+"""
+WRITE = f"WITH seen AS (SELECT 0 AS repeats), {_WRITE}"
+# Unless an equal row was written in the last minute: then it is counted, until `summarise` has written down how often.
+_IS_OVER = "known.repeats = 0 AND known.ends_at <= now()"
+WRITE_OR_COUNT = f"""
+    WITH seen AS (
+        INSERT INTO accounts_auditrepeat AS known (digest, ends_at, repeats, row)
+        VALUES (%(digest)s, now() + make_interval(secs => {EQUAL_FOR_S}), 0, %(row)s::jsonb)
+        ON CONFLICT (digest) DO UPDATE SET
+            repeats = CASE WHEN {_IS_OVER} THEN 0 ELSE known.repeats + 1 END,
+            ends_at = CASE WHEN {_IS_OVER} THEN EXCLUDED.ends_at ELSE known.ends_at END
+        RETURNING repeats
+    ), {_WRITE}
+"""  # noqa: S608 - constants
+TAKE_DUE = """
+    DELETE FROM accounts_auditrepeat WHERE digest IN (
+        SELECT digest FROM accounts_auditrepeat WHERE ends_at <= now() ORDER BY ends_at LIMIT %(at_once)s
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING repeats, row
 """
 # What a row's hash is of, in a form that leaves no doubt where one value ends and the next begins.
 CANONICAL = """
@@ -124,7 +151,7 @@ def record(action: Action, *, actor: User | None = None, subject: User | None = 
         details: ids, names, counts and codes; no secrets and nothing that tells who a person is.
     """
     row = _row(action, actor, subject, details)
-    transaction.on_commit(lambda: _write(row))
+    transaction.on_commit(lambda: _write({**row, **_equality(row)}))
 
 
 def record_within(action: Action, *, subject: User, **details: Any) -> None:
@@ -134,6 +161,45 @@ def record_within(action: Action, *, subject: User, **details: Any) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute(WRITE, _row(action, None, subject, details))
+
+
+def summarise() -> int:
+    """Write down how often rows were repeated whose minute has passed.
+
+    Returns:
+        How many summaries were written.
+    """
+    written = 0
+    while due := _summarise_some():
+        written += sum(repeats > 0 for repeats in due)
+    return written
+
+
+@transaction.atomic
+def _summarise_some() -> list[int]:
+    parameters: dict[str, Any] = {"at_once": SUMMARISE_AT_ONCE}
+    with connection.cursor() as cursor:
+        due = cursor.execute(TAKE_DUE, parameters).fetchall()
+        for repeats, row in due:
+            if repeats:
+                cursor.execute(WRITE, _summary(repeats, orjson.loads(row) if isinstance(row, str) else row))
+    return [repeats for repeats, _ in due]
+
+
+def _summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
+    details = {**orjson.loads(row["details"]), "repeated": repeats}
+    source = _origin(Origin(row["address"], row["user_agent"]))
+    return {**row, "details": orjson.dumps(details).decode(), **source}
+
+
+def _equality(row: dict[str, Any]) -> dict[str, str]:
+    """Return the digest of what makes rows equal, and the row for its summary.
+
+    Neither the request nor the client's name for itself counts, which whoever repeats an action may change.
+    """
+    same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
+    kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}
+    return {"digest": _digest(*same, network_of(row["address"])), "row": orjson.dumps(kept, default=str).decode()}
 
 
 def _row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
@@ -174,6 +240,9 @@ def erase(user_id: UUID) -> None:
     """Take the personal part out of all rows about a user whose account is deleted; the rows stay and still verify."""
     mine = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
     AuditOrigin.objects.filter(event__in=mine).delete()
+    repeated = AuditRepeat.objects.filter(Q(row__actor_id=str(user_id)) | Q(row__subject_id=str(user_id)))
+    for each in repeated:  # of the last minute
+        AuditRepeat.objects.filter(pk=each.pk).update(row={**each.row, "address": "", "user_agent": ""})
 
 
 def head() -> str:
@@ -214,7 +283,7 @@ def _digest(*parts: str) -> str:
 def _write(row: dict[str, Any]) -> None:
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WRITE, row)
+            cursor.execute(WRITE_OR_COUNT, row)
     except Exception:  # whatever a driver raises: the request goes on, the operators are told
         facts = {name: row[name] for name in ("action", "actor_id", "subject_id", "request_id", "details")}
         alarms.sound("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)

@@ -4,10 +4,12 @@ import hashlib
 import logging
 
 from lunaos import redis
+from lunaos.local_counter import LocalCounter
 
 AN_HOUR = 3
 HOUR_S = 3600
 logger = logging.getLogger(__name__)
+_here = LocalCounter()
 
 
 def take(kind: str, email: str) -> bool:
@@ -17,7 +19,7 @@ def take(kind: str, email: str) -> bool:
         kind: each has a limit of its own.
 
     Returns:
-        Whether it may be sent; it may where Valkey is down and nobody counts.
+        Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
     """
     key = f"lunaos:mails:{kind}:{hashlib.sha256(email.encode()).hexdigest()}"
     try:
@@ -26,5 +28,5 @@ def take(kind: str, email: str) -> bool:
             pipeline.expire(key, HOUR_S, nx=True)
             return bool(pipeline.execute()[0] <= AN_HOUR)
     except redis.RedisError:
-        logger.warning("Mails are not counted, the cache is down", exc_info=True)
-        return True
+        logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
+        return _here.hit(key, HOUR_S)[0] <= AN_HOUR

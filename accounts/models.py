@@ -155,6 +155,24 @@ class AuditEvent(models.Model):
         return f"{self.id} {self.action}"
 
 
+class AuditRepeat(models.Model):
+    """An audit row that was written a moment ago, and how often an equal one was to be written since.
+
+    Kept until `accounts.audit.summarise` writes the count down as a row of its own.
+    """
+
+    digest = models.CharField(primary_key=True, max_length=64, help_text="Of what makes rows equal.")
+    ends_at = models.DateTimeField(db_index=True)
+    repeats = models.PositiveIntegerField(default=0)
+    row = models.JSONField(help_text="As it was written.")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.repeats} x {self.digest}"
+
+
 class AuditOrigin(models.Model):
     """The personal part of an audit row; goes with the account (`accounts.audit.erase`), never changes."""
 

@@ -34,6 +34,7 @@ def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
         scope=f"sign-in:{endpoint}",
         subject=ratelimit.client_network(request),
         rate=settings.SIGN_IN_ATTEMPTS,
+        guarded=True,
     )
     if window.first_excess:
         audit.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)

@@ -40,7 +40,7 @@ from rag.errors import (
     ReindexRequired,
     UnknownRepository,
 )
-from runs.errors import OutputTooLong, SpendLimitReached
+from runs.errors import ConcurrencyLimitReached, OutputTooLong, SpendLimitReached
 from runs.schema import AGENT_EVENT, COUNTED, EXECUTION_HEADERS, STREAMED
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
@@ -48,7 +48,7 @@ EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownProvider, UnknownModel, UnknownAgent, EmailNotVerified, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong, SpendLimitReached),
     *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable, ProviderQuotaExhausted),
-    *(OutputLimitReached, ContentFiltered, ProviderRefused, EmptyAnswer),
+    *(OutputLimitReached, ContentFiltered, ProviderRefused, EmptyAnswer, ConcurrencyLimitReached),
 )
 EXAMPLE = """id: 1
 data: {"type":"start","agent":"code-review","model":"deepseek-chat","provider":"deepseek","runId":"…"}

@@ -50,7 +50,7 @@ def start_execution(
     Raises:
         UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, EmailNotVerified, ProRequired,
         ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable, IdempotencyConflict,
-        QuotaExceeded: in this order.
+        QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
     """
     if earlier := runs.begun_before(user=user, once=once):
         return earlier

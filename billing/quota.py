@@ -28,9 +28,9 @@ TOLD_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
 
 # An upsert whose update has a condition: no row comes back when the limit is reached (PostgreSQL, INSERT, ON CONFLICT).
 # Whoever writes the run puts it in front of that statement, so that both happen or none.
-RESERVE = """
+_RESERVE = """
     INSERT INTO billing_monthlyusage AS usage (user_id, month, executions, chains, told_percent)
-    SELECT %(user_id)s, %(month)s, 1, %(chains)s, 0 WHERE %(quota)s > 0
+    SELECT %(user_id)s, %(month)s, 1, %(chains)s, 0 WHERE %(quota)s > 0 AND {condition}
     ON CONFLICT (user_id, month) DO UPDATE
     SET executions = usage.executions + 1, chains = usage.chains + EXCLUDED.chains
     WHERE usage.executions < %(quota)s
@@ -38,11 +38,25 @@ RESERVE = """
 """
 
 # The same row for an execution that is not counted.
-LOOK = """
+_LOOK = """
     SELECT COALESCE(max(executions), 0) AS executions, COALESCE(max(chains), 0) AS chains,
         COALESCE(max(told_percent), 0) AS told_percent
     FROM billing_monthlyusage WHERE user_id = %(user_id)s AND month = %(month)s
+    HAVING {condition}
 """
+
+
+def reserving(condition: str = "true") -> str:
+    """Return the statement that reserves an execution where SQL of ours holds; no row comes back where it does not."""
+    return _RESERVE.format(condition=condition)
+
+
+def looking(condition: str = "true") -> str:
+    """Return the statement that gives the same row for an execution that is not counted."""
+    return _LOOK.format(condition=condition)
+
+
+RESERVE = reserving()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ def after(
 
     Args:
         reserved: the row that RESERVE returned.
-        exempt: it is LOOK's, and nothing has changed.
+        exempt: it is that of `looking`, and nothing has changed.
 
     Raises:
         QuotaExceeded: it returned none, the month is used up.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.prices import Cost
 from agents.runner import Answer, extras, failure_of
 from chains import context, events, queue
-from lunaos import database
+from lunaos import database, loop
 from lunaos.errors import LunaError
 from runs import executors, leases, log, outcomes, texts
 from runs.models import Run, RunStep, Status
@@ -66,14 +67,17 @@ class Chain:
 
 
 def run(run_id: UUID) -> None:
-    """Execute a chain, and return when it has ended or is another worker's."""
-    executors.submit(Recorder(run_id, attempt=0), _execute).result()
+    """Execute the waiting chain whose turn it is, and return when it has ended or is another worker's.
+
+    Args:
+        run_id: the chain that the worker was woken for.
+    """
+    if claimed := loop.submit(_database(leases.claim_next, run_id)).result():
+        executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
 
 
-async def _execute(recorder: Recorder) -> None:
-    chain = await _claim(recorder)
-    if chain is None:
-        return
+async def _execute(attempt: int, recorder: Recorder) -> None:
+    chain = await _begin(attempt, recorder)
     try:
         if recorder.stop is None:
             recorder.record(*events.untold(chain.run, chain.succeeded, recorder.lines, chain.kept))
@@ -92,24 +96,30 @@ async def _execute(recorder: Recorder) -> None:
         await _finish(chain, Status.FAILED, outcomes.failure(error), error, answer)
 
 
-async def _claim(recorder: Recorder) -> Chain | None:
-    """Not to be broken off half-way: the recorder has no attempt before the end."""
-    run = await _database(leases.claim, recorder.run_id)
-    if run is None:
-        return None
-    recorder.take_up([line for _, line in await log.take_over(run.pk, run.attempt)])
-    text, kept, steps = await _database(_load, run)
+async def _begin(attempt: int, recorder: Recorder) -> Chain:
+    """Not to be broken off half-way: the recorder has no attempt before the end.
+
+    The row is read when the recorder is known to the process, so that no cancellation falls between the two.
+
+    Raises:
+        Overtaken: another execution has claimed the chain meanwhile.
+    """
+    recorder.take_up([line for _, line in await log.take_over(recorder.run_id, attempt)])
+    run, text, kept, steps = await _database(_load, recorder.run_id)
+    if run is None or run.attempt != attempt:
+        raise Overtaken
     if run.cancel_requested_at and recorder.stop is None:
         recorder.stop = Stop.CANCELLED
-    recorder.attempt = run.attempt
+    recorder.attempt = attempt
     ended = {step.position: step for step in steps}
     asked = any(line.startswith(outcomes.STEP_START) for line in recorder.lines)
     return Chain(run, recorder, text, kept, ended, run.first_token_ms, asked)
 
 
-def _load(run: Run) -> tuple[str, str, list[RunStep]]:
-    text = texts.text_of(run)
-    return text.input if text else "", text.events if text else "", texts.steps_of(run)
+def _load(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
+    run = Run.objects.filter(pk=run_id).first()
+    text = texts.text_of(run) if run else None
+    return run, text.input if text else "", text.events if text else "", texts.steps_of(run) if run else []
 
 
 async def _steps(chain: Chain) -> None:
@@ -126,7 +136,7 @@ async def _step(chain: Chain) -> None:
     agent, targets, window = await _database(_equip, chain.run, position)
     answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
     room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
-    text, cuts = context.compose(chain.text, _outputs(chain), room)
+    text, cuts = context.compose(chain.text, _outputs(chain), room, context.mark(chain.run.pk, position))
     # `step_start` names nobody, so that the client expects the provider that the chain was begun with
     chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter(), named=targets[0])
     recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))

@@ -22,7 +22,7 @@ from chains.errors import ChainTooLong, UnknownChain
 from chains.models import CUSTOM, LONGEST, ChainPreset
 from lunaos import loop
 from lunaos.errors import ServiceUnavailable
-from runs import log, outcomes, texts
+from runs import capacity, log, outcomes, starts, texts
 from runs.errors import EventsExpired, RunNotResumable
 from runs.models import Charge, Run, Status
 from runs.recorder import Event
@@ -70,7 +70,7 @@ def start(
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
         ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable,
-        IdempotencyConflict, QuotaExceeded: in this order.
+        IdempotencyConflict, QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
     if earlier := runs.begun_before(user=user, once=once):
@@ -115,9 +115,9 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         NotFound: no such run, or another user's.
         RunNotResumable: it is an agent's, under way, or has not failed.
         EventsExpired: what went into it is not kept any more.
-        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded: as for a
-            new chain; the quota only where nothing had been charged.
-        ServiceUnavailable: the queue cannot be reached; the run stays failed.
+        UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded,
+            RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only where nothing had been charged.
+        ServiceUnavailable: event logs have no room; or the queue cannot be reached, and the run stays failed.
     """
     run = runs.get(user=user, run_id=run_id)
     if not run.chain or run.status not in RESUMABLE:
@@ -128,6 +128,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
     agents.require_access(user, [agents.find(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
     [asked, *_] = agents.reachable(user, agents.target(run.provider, run.model, own), own)
+    capacity.require()
     run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()
     with quota.refusals_recorded(user):
@@ -152,7 +153,7 @@ def _preset(chain: str | None) -> ChainPreset:
 @transaction.atomic
 def _take_up(run: Run) -> quota.Usage:
     """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
-    now = datetime.now(UTC)
+    now, standing = datetime.now(UTC), starts.lock(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
     fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
@@ -160,6 +161,7 @@ def _take_up(run: Run) -> quota.Usage:
         raise RunNotResumable()
     exempt, taken = quota.exempts(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
     usage = quota.current(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
+    starts.take(run.user, standing)
     if not taken:
         charge = Charge.EXEMPT if exempt else Charge.RESERVED
         Run.objects.filter(pk=run.pk).update(charge=charge, charged_month=usage.month)

@@ -7,10 +7,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from redis.asyncio.client import PubSub
 
 from lunaos import loop
-from lunaos.redis import RedisError, async_client
+from lunaos.redis import AsyncRedis, RedisError, async_client, async_event_log
 
 Callback = Callable[[bytes], None]
 
@@ -21,9 +22,14 @@ logger = logging.getLogger(__name__)
 
 
 class Hub:
-    """All of a loop's subscriptions, over one connection."""
+    """All of a loop's subscriptions at one server, over one connection.
 
-    def __init__(self) -> None:
+    Args:
+        connect: returns the running loop's client of that server.
+    """
+
+    def __init__(self, connect: Callable[[], AsyncRedis] = async_client) -> None:
+        self._connect = connect
         self._callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
         self._pubsub: PubSub | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +75,7 @@ class Hub:
     async def _receive(self) -> None:
         while True:
             try:
-                async with async_client().pubsub() as pubsub:
+                async with self._connect().pubsub() as pubsub:
                     known = [_IDLE, *self._callbacks]
                     await pubsub.subscribe(*known)
                     self._pubsub = pubsub
@@ -103,12 +109,19 @@ class Hub:
             callback(data if isinstance(data, bytes) else b"")
 
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
 
 
-def listen(channel: str, callback: Callback) -> Callable[[], None]:
-    """`Hub.listen` on the running loop's hub."""
-    current = asyncio.get_running_loop()
-    if current not in _hubs:
-        _hubs[current] = Hub()
-    return _hubs[current].listen(channel, callback)
+def listen(channel: str, callback: Callback, *, event_log: bool = False) -> Callable[[], None]:
+    """`Hub.listen` on the running loop's hub.
+
+    Args:
+        event_log: whether the channel is at the server of event logs.
+    """
+    url, connect = settings.REDIS_URL, async_client
+    if event_log and url != settings.EVENT_LOG_REDIS_URL:
+        url, connect = settings.EVENT_LOG_REDIS_URL, async_event_log
+    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
+    if url not in hubs:
+        hubs[url] = Hub(connect)
+    return hubs[url].listen(channel, callback)

@@ -74,6 +74,12 @@ RUNS = Counter("lunaos_runs_total", "Runs that this process has ended.", ("kind"
 QUOTA_REFUSALS = Counter(
     "lunaos_quota_refusals_total", "Executions refused since the month is used up.", ("tier",), registry=REGISTRY
 )
+RUN_REFUSALS = Counter(
+    "lunaos_run_refusals_total",
+    "Runs refused since too many are under way, or were started this hour.",
+    ("reason", "tier"),
+    registry=REGISTRY,
+)
 WEBHOOK_LAG = Histogram(
     "lunaos_webhook_lag_seconds",
     "From the making of Stripe's event until it was handled.",

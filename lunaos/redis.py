@@ -1,4 +1,7 @@
-"""Valkey or Redis, reached in one place."""
+"""Valkey or Redis, reached in one place: counters and queue at REDIS_URL, event logs of runs at EVENT_LOG_REDIS_URL.
+
+The second is the first unless the settings name another, so that what runs say can never keep limits from counting.
+"""
 
 import asyncio
 from functools import cache, cached_property
@@ -14,12 +17,22 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-__all__ = ["AsyncRedis", "CounterCache", "RedisError", "ResponseError", "SharedPoolCache", "async_client", "client"]
+__all__ = [
+    "AsyncRedis",
+    "CounterCache",
+    "RedisError",
+    "ResponseError",
+    "SharedPoolCache",
+    "async_client",
+    "async_event_log",
+    "client",
+    "event_log",
+]
 
 KNOWN_KEYS = 10_000
 ASYNC_CONNECTIONS = 16  # commands wait for a free one; each takes a fraction of a millisecond
 
-_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = WeakKeyDictionary()
+_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AsyncRedis]] = WeakKeyDictionary()
 
 
 @cache
@@ -28,19 +41,38 @@ def client() -> Redis:
     return Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
 
 
+def event_log() -> Redis:
+    """The process's client for event logs."""
+    return client() if settings.EVENT_LOG_REDIS_URL == settings.REDIS_URL else _event_log()
+
+
+@cache
+def _event_log() -> Redis:
+    return Redis.from_url(settings.EVENT_LOG_REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
+
+
 def async_client() -> AsyncRedis:
     """The running loop's client. It never repeats a command by itself: what must not happen twice is sent over it."""
-    loop = asyncio.get_running_loop()
-    if loop not in _async_clients:
+    return _async_client(settings.REDIS_URL)
+
+
+def async_event_log() -> AsyncRedis:
+    """The running loop's client for event logs; it repeats nothing either."""
+    return _async_client(settings.EVENT_LOG_REDIS_URL)
+
+
+def _async_client(url: str) -> AsyncRedis:
+    clients = _async_clients.setdefault(asyncio.get_running_loop(), {})
+    if url not in clients:
         pool = BlockingConnectionPool.from_url(
-            settings.REDIS_URL,
+            url,
             max_connections=ASYNC_CONNECTIONS,
             socket_timeout=2,
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), 0),
         )
-        _async_clients[loop] = AsyncRedis(connection_pool=pool)
-    return _async_clients[loop]
+        clients[url] = AsyncRedis(connection_pool=pool)
+    return clients[url]
 
 
 class _SharedClient(RedisCacheClient):

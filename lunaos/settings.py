@@ -127,6 +127,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
 REDIS_URL = variables.url("REDIS_URL", variables.VALKEY)
+EVENT_LOG_REDIS_URL = variables.url("EVENT_LOG_REDIS_URL", variables.VALKEY, default="") or REDIS_URL  # of runs' events
 CACHES = {
     "default": {"BACKEND": "lunaos.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
     "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
@@ -161,6 +162,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(minute=17),
     },
     "note-audit-head": {"task": "web.tasks.note_audit_head", "schedule": crontab(hour=0, minute=1)},
+    "summarise-audit": {"task": "web.tasks.summarise_audit", "schedule": 20.0, "options": {"expires": 60}},
     "forget-expired": {"task": "web.tasks.forget_expired", "schedule": crontab(minute=37)},
     "finish-erasures": {"task": "web.tasks.finish_erasures", "schedule": 60.0, "options": {"expires": 60}},
     "settle-due": {"task": "billing.beat.settle_due", "schedule": 60.0, "options": {"expires": 60}},
@@ -323,7 +325,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 
 # -- Runs ------------------------------------------------------------------------------------------------------------
 EVENT_LOG_KEPT_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
+EVENT_LOG_ENDED_KEPT_S = 120  # after a run's end, which PostgreSQL has confirmed: readers find its events there
 EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
+EVENT_LOG_BOUND_BYTES = env.int("LUNAOS_EVENT_LOG_MB", default=256) * 2**20  # of all; no run begins above 80 %
+if EVENT_LOG_BOUND_BYTES < 2 * EVENT_LOG_MAX_BYTES:
+    raise ImproperlyConfigured("LUNAOS_EVENT_LOG_MB is 16 at least: one run may take 8.")
 RETENTION_DAYS = {  # of texts, by tier
     **dict.fromkeys(("free", "pro", "team"), 90),
     **{tier: int(days) if days.isdecimal() else 0 for tier, days in env.dict("LUNAOS_RETENTION_DAYS").items()},

@@ -21,6 +21,22 @@ class RunNotResumable(LunaError):
     code, status, message = "run_not_resumable", 409, "Only a chain that failed can be resumed."
 
 
+class ConcurrencyLimitReached(LunaError):
+    code, status, message = (
+        "concurrency_limit_reached",
+        429,
+        "As many runs are under way as your tier may have at once. Wait for one to end, or cancel one.",
+    )
+    members = MappingProxyType(
+        {
+            "limit": 2,
+            "running": ["0b1f4e0a-5b0e-4d7c-9a3e-2f6f0c1d8e55", "7c9d1c52-1f0b-4a53-8e1c-6a3c0b7f9d10"],
+            "tier": "free",
+            "upgradeUrl": "https://lunaos.example/#plans",
+        }
+    )
+
+
 class EventsExpired(LunaError):
     code, status, message = "events_expired", 410, "The events of this run are no longer kept."
 

@@ -21,6 +21,26 @@ BEAT = """
     RETURNING runs_run.id, cancel_requested_at IS NOT NULL
 """
 
+# Owners take turns: first the chain whose owner would have the fewest under way, then the one that waits longest. Rows
+# that another worker is claiming are passed over, so that workers that ask together take different ones.
+CLAIM_NEXT = """
+    UPDATE runs_run SET status = 'running', attempt = attempt + 1, heartbeat_at = now()
+    WHERE status = 'queued' AND id = (
+        SELECT run.id FROM runs_run AS run JOIN (
+            SELECT id, COALESCE(busy.chains, 0)
+                + row_number() OVER (PARTITION BY user_id ORDER BY heartbeat_at, id) AS turn
+            FROM runs_run LEFT JOIN (
+                SELECT user_id, count(*) AS chains FROM runs_run
+                WHERE status = 'running' AND chain <> '' GROUP BY user_id
+            ) AS busy USING (user_id)
+            WHERE status = 'queued' AND chain <> ''
+        ) AS waiting ON waiting.id = run.id
+        WHERE run.status = 'queued' ORDER BY turn, heartbeat_at, run.id LIMIT 1
+        FOR NO KEY UPDATE OF run SKIP LOCKED
+    )
+    RETURNING id
+"""
+
 
 def silent(seconds: float) -> QuerySet[Run]:
     """Running, by their row, without a sign of life for so long."""
@@ -56,6 +76,22 @@ def claim(run_id: UUID) -> Run | None:
     if not free.update(status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=Now()):
         return None
     return Run.objects.get(pk=run_id)
+
+
+def claim_next(run_id: UUID) -> Run | None:
+    """Take the waiting chain whose turn it is, for this process to execute.
+
+    There is a message for each waiting chain, so it does not matter for which one a worker has been woken.
+
+    Args:
+        run_id: the chain of the message; taken where none waits and its executor has died.
+
+    Returns:
+        None where there is nothing to execute.
+    """
+    with connection.cursor() as cursor:
+        claimed = cursor.execute(CLAIM_NEXT).fetchone()
+    return Run.objects.get(pk=claimed[0]) if claimed else claim(run_id)
 
 
 def hand_over(run: Run, first_token_ms: int | None) -> bool:

@@ -95,6 +95,11 @@ class Run(Figures):
             models.Index(
                 fields=("created_at",), name="runs_unfinished", condition=models.Q(status__in=("queued", "running"))
             ),
+            models.Index(
+                fields=("user", "created_at"),
+                name="runs_under_way",
+                condition=models.Q(status__in=("queued", "running")),
+            ),
             models.Index(fields=("-created_at", "-id"), name="runs_by_time"),  # what staff read, and the figures
             models.Index(
                 fields=("-created_at",),
@@ -229,3 +234,17 @@ class DailySpending(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {'free' if self.free else 'paying'} {self.shard}: {self.cost_usd}"
+
+
+class HourlyStarts(models.Model):
+    """Runs that an owner has started in the last hour in which any was started; written by `runs.starts`."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    hour = models.DateTimeField(help_text="When it began, by the database's clock.")
+    starts = models.PositiveIntegerField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.hour:%Y-%m-%d %H}h: {self.starts}"

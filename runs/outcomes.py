@@ -24,9 +24,17 @@ from runs.tokens import TokenUsage
 
 CANCELLED: Event = {"type": "cancelled"}
 STEP_START = b'{"type":"step_start"'  # recorded just before a provider is asked
+SHORT_INPUT_BYTES, SHORT_LIFE_DAYS = 4096, 7  # of an input that came to nothing
 LONGEST_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
 logger = logging.getLogger(__name__)
 
+# In characters, of which none takes more than four bytes; in the CASE's order, so that most inputs are not even read.
+_INPUT = f"""
+    CASE WHEN NOT %(short_input)s OR octet_length(input) <= {SHORT_INPUT_BYTES} THEN input
+        WHEN octet_length(left(input, {SHORT_INPUT_BYTES})) <= {SHORT_INPUT_BYTES} THEN left(input, {SHORT_INPUT_BYTES})
+        ELSE left(input, {SHORT_INPUT_BYTES // 4})
+    END
+"""
 # One statement and so one round trip and one transaction.
 FINISH = f"""
     WITH before AS ({spending.BEFORE}),
@@ -39,6 +47,9 @@ FINISH = f"""
             cache_write_tokens = %(cache_write_tokens)s, tokens_estimated = %(tokens_estimated)s,
             cost_usd = %(cost_usd)s, cost_known = %(cost_known)s,
             finished_at = %(finished_at)s, duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s,
+            expires_at = CASE WHEN %(short_lived)s
+                THEN least(before.expires_at, now() + make_interval(days => {SHORT_LIFE_DAYS})) ELSE before.expires_at
+            END,
             charge = CASE
                 WHEN charge = 'exempt' THEN 'exempt'
                 WHEN charge = 'reserved' AND NOT (%(billable)s OR (%(cancelled_when_asked)s AND NOT cancelled_by_staff))
@@ -48,13 +59,14 @@ FINISH = f"""
         FROM before
         WHERE runs_run.id = before.id AND status = ANY(%(unfinished)s) AND attempt = COALESCE(%(attempt)s, attempt)
             AND (%(silent_s)s::float IS NULL OR heartbeat_at < now() - make_interval(secs => %(silent_s)s))
-        RETURNING runs_run.id, expires_at, charge, charged_month, user_id, own_key,
-            runs_run.cost_usd - before.cost_usd AS added_usd
+        RETURNING runs_run.id, runs_run.expires_at, before.expires_at AS expired_before, charge, charged_month, user_id,
+            own_key, runs_run.cost_usd - before.cost_usd AS added_usd
     ),
     text AS (
         UPDATE runs_text
-        SET output = %(output)s, events = %(events)s, error = %(error)s, last_attempt = %(last_attempt)s::jsonb
-        FROM run WHERE run_id = run.id AND runs_text.expires_at = run.expires_at
+        SET output = %(output)s, events = %(events)s, error = %(error)s, last_attempt = %(last_attempt)s::jsonb,
+            expires_at = run.expires_at, input = {_INPUT}
+        FROM run WHERE run_id = run.id AND runs_text.expires_at = run.expired_before
     ),
     spending AS ({spending.ADD})
     SELECT charge, charged_month FROM run
@@ -162,6 +174,8 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
         "cost_known": outcome.cost_known,
         "id": run.pk,
         "shard": spending.shard(run.pk),
+        "short_input": _came_to_nothing(run, outcome),
+        "short_lived": _came_to_nothing(run, outcome) and not run.chain,  # whose steps lie where the run expires
         "billable": outcome.billable,
         "cancelled_when_asked": outcome.asked and outcome.status == Status.CANCELLED,
         "error_code": failed.code,
@@ -174,6 +188,15 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
     with connection.cursor() as cursor:
         cursor.execute(FINISH, values)
         return cursor.fetchone()
+
+
+def _came_to_nothing(run: Run, outcome: Outcome) -> bool:
+    """Return whether a run has shown no text and never will, so that its input is of no use but to find the fault.
+
+    A chain that failed may be resumed, and keeps its input for that.
+    """
+    ended = (Status.CANCELLED,) if run.chain else (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
+    return outcome.status in ended and not outcome.shown
 
 
 def _times(run: Run, outcome: Outcome) -> dict[str, Any]:
@@ -230,7 +253,8 @@ def end(
     ended = finish(run, outcome)
     if ended:
         with suppress(RedisError, OSError):  # readers find it in the database
-            loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt))).result()
+            kept_s = log.kept_s(ended=True)
+            loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt, kept_s))).result()
     return ended
 
 

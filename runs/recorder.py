@@ -49,7 +49,7 @@ class Recorder:
         self.run_id, self.attempt = run_id, attempt
         self.lines: list[bytes] = []
         self.shown = self.logged = self._size = 0
-        self.finishing = self.closed = self._unsure = False
+        self.finishing = self.closed = self._unsure = self._concluded = False
         self.stop: Stop | None = None
         self.task: asyncio.Task[None] | None = None
         self.readers: set[asyncio.Event] = set()
@@ -77,13 +77,14 @@ class Recorder:
             writer.add(self)
 
     async def flush(self) -> None:
-        """Wait until all is in the log; not where Valkey is down."""
-        while self.logged < len(self.lines) and await writer.turn():
+        """Wait until all is in the log; not where Valkey is down or refuses it."""
+        while self.logged < len(self.lines) and await writer.turn(self.run_id):
             pass
 
     def conclude(self, line: bytes) -> None:
         """Append the last event, which is in the database already and so can be shown at once."""
         self.lines.append(line)
+        self._concluded = True
         self.show()
         writer.add(self)
 
@@ -106,7 +107,8 @@ class Recorder:
     @property
     def pending(self) -> log.Append:
         """What is not in the log yet."""
-        return log.Append(self.run_id, self.logged, self.lines[self.logged :], self.attempt)
+        kept_s = log.kept_s(ended=self._concluded)
+        return log.Append(self.run_id, self.logged, self.lines[self.logged :], self.attempt, kept_s)
 
     def settle(self, asked: log.Append, answer: log.Answer) -> bool:
         """Take note of where the log ends now; whether there is more to append at once.

@@ -18,7 +18,7 @@ from accounts.models import User
 from billing import quota
 from lunaos import redis
 from lunaos.errors import NotFound
-from runs import outcomes, texts
+from runs import capacity, outcomes, starts, texts
 from runs.models import UNFINISHED, Charge, Run, Status
 from runs.recorder import Event, Recorder
 
@@ -36,11 +36,13 @@ _WRITE = f"""
     text AS (
         INSERT INTO runs_text (run_id, expires_at, input, output, events)
         SELECT id, expires_at, %(input)s, '', %(events)s FROM run
-    )
-    SELECT * FROM reserved
+    ),
+    counted AS ({starts.COUNT})
+    SELECT under_way, starts, executions, chains, told_percent FROM standing LEFT JOIN reserved ON true
 """  # noqa: S608 - the columns are the model's
-BEGIN = f"WITH reserved AS ({quota.RESERVE}), {_WRITE}"
-BEGIN_EXEMPT = f"WITH reserved AS ({quota.LOOK}), {_WRITE}"
+_STANDING = f"WITH standing AS MATERIALIZED ({starts.STANDING})"
+BEGIN = f"{_STANDING}, reserved AS ({quota.reserving(starts.ALLOWED)}), {_WRITE}"
+BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.looking(starts.ALLOWED)}), {_WRITE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +96,11 @@ def begin(
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
-        QuotaExceeded: nothing is written then.
+        ServiceUnavailable: event logs have no room for a new run.
+        QuotaExceeded, RateLimited, ConcurrencyLimitReached: nothing is written then.
         IdempotencyConflict: the key was used for another request.
     """
+    capacity.require()
     now = datetime.now(UTC)
     allowance = quota.allowance(user, now, chain="chain" in fields)
     run = Run(
@@ -140,10 +144,16 @@ def _came_to_nothing(run: Run) -> bool:
 
 def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
     row = {column: getattr(run, column) for column in _COLUMNS}
+    exempt, bounds = run.charge == Charge.EXEMPT, starts.bounds(run.user)
     with connection.cursor() as cursor:
-        exempt = run.charge == Charge.EXEMPT
-        cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **content})
-        return quota.after(run.user, allowance, cursor.fetchone(), exempt=exempt)
+        cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **bounds, **content})
+        under_way, started, *reserved = cursor.fetchone()
+    if reserved[0] is not None:
+        return quota.after(run.user, allowance, tuple(reserved), exempt=exempt)
+    refusal = starts.refusal(run.user, starts.Standing(under_way, started), bounds)
+    if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
+        raise refusal
+    return quota.after(run.user, allowance, None)  # raises, also where both apply: the month takes longer to pass
 
 
 def get(*, user: User, run_id: UUID) -> Run:

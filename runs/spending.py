@@ -32,7 +32,7 @@ SETTINGS = {"total": "LLM_DAILY_LIMIT_USD", "free": "LLM_FREE_DAILY_LIMIT_USD"}
 TODAY = "(now() AT TIME ZONE 'UTC')::date"  # by the database's clock, for those of several machines differ
 # Parts of FINISH. A chain that ends for the second time adds only what it has cost since. Its earlier cost is read
 # under a lock: without one, a statement that waits for another transaction would subtract the cost before that one.
-BEFORE = "SELECT id, cost_usd FROM runs_run WHERE id = %(id)s FOR NO KEY UPDATE"
+BEFORE = "SELECT id, cost_usd, expires_at FROM runs_run WHERE id = %(id)s FOR NO KEY UPDATE"
 ADD = f"""
     INSERT INTO runs_dailyspending AS spending (day, free, shard, cost_usd)
     SELECT {TODAY}, owner.tier = '{tiers.FREE}', %(shard)s, added_usd

@@ -76,7 +76,7 @@ class Follower:
         if self._recorder:
             self._recorder.readers.add(self._news)
         elif self._stop_listening is None:
-            self._stop_listening = events.listen(log.channel(self._run.pk), lambda _: self._news.set())
+            self._stop_listening = events.listen(log.channel(self._run.pk), lambda _: self._news.set(), event_log=True)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -130,11 +130,13 @@ class Follower:
 
 def _stored(run: Run) -> tuple[str, str | None]:
     """The run's status now, and its stored events; None where they are not kept any more, or their owner has gone."""
-    status = Run.objects.filter(pk=run.pk).values_list("status", flat=True).first()
-    if status in UNFINISHED:
-        return status, ""
-    text = texts.text_of(run)
-    return status or "", text.events or None if text else None
+    now = Run.objects.filter(pk=run.pk).only("status", "expires_at").first()  # the end may change both
+    if now is None:
+        return "", None
+    if now.status in UNFINISHED:
+        return now.status, ""
+    text = texts.text_of(now)
+    return now.status, text.events or None if text else None
 
 
 def opens(line: bytes) -> bool:

@@ -5,6 +5,7 @@ A round trip for each event would cost more than all else that is done for it.
 
 import asyncio
 import logging
+import time
 from contextlib import suppress
 from typing import Protocol
 from uuid import UUID
@@ -16,7 +17,7 @@ from runs import log
 
 # Between two round trips, unless somebody waits for a run's first event; longer where many runs have much to say.
 SHORTEST_PACE_S, PACE_A_RUN_S, LONGEST_PACE_S = 0.005, 0.001, 0.025
-PAUSE_S = 2.0  # before Valkey is tried again
+PAUSE_S = 2.0  # before Valkey is tried again, or a log that has refused its events
 logger = logging.getLogger(__name__)
 
 
@@ -39,11 +40,15 @@ class _Writer:
     def __init__(self) -> None:
         self.down = False
         self._waiting: dict[UUID, Source] = {}
+        self._refused: dict[UUID, float] = {}  # until when a log is left alone: what it lacks is sent anew each time
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Event()
         self._urgent = asyncio.Event()
 
     def add(self, source: Source) -> None:
+        if self._is_refused(source.run_id):
+            source.keep()
+            return
         self._waiting[source.run_id] = source
         if source.logged == 0:
             self._urgent.set()
@@ -52,8 +57,16 @@ class _Writer:
         if self._task is None or self._task.done():
             self._task = loop.keep_running(self._write())
 
-    async def turn(self) -> bool:
+    def _is_refused(self, run_id: UUID) -> bool:
+        until = self._refused.get(run_id)
+        if until is not None and time.monotonic() >= until:
+            del self._refused[run_id]
+            return False
+        return until is not None
+
+    async def turn(self, run_id: UUID) -> bool:
         working = self._task is not None and not self._task.done() and not self.down
+        working = working and not self._is_refused(run_id)
         if working:
             await self._turn.wait()
         return working
@@ -96,9 +109,15 @@ class _Writer:
         for source, append, answer in zip(batch, asked, answers, strict=True):
             if answer is None:  # one run's trouble is not the others'
                 logger.error("The log of run %s refuses its events", source.run_id)
-                source.keep()
+                self._refuse(source)
             elif source.settle(append, answer):
                 self._waiting.setdefault(source.run_id, source)
+
+    def _refuse(self, source: Source) -> None:
+        now = time.monotonic()
+        self._refused = {run_id: until for run_id, until in self._refused.items() if until > now}
+        self._refused[source.run_id] = now + PAUSE_S
+        source.keep()
 
 
 _writers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Writer] = WeakKeyDictionary()
@@ -109,6 +128,6 @@ def add(source: Source) -> None:
     _writers.setdefault(asyncio.get_running_loop(), _Writer()).add(source)
 
 
-async def turn() -> bool:
-    """Wait until a round trip has ended; False at once where none is under way or Valkey is down."""
-    return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).turn()
+async def turn(run_id: UUID) -> bool:
+    """Wait until a round trip has ended; False at once where none is under way, Valkey is down or refuses the log."""
+    return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).turn(run_id)

@@ -9,6 +9,7 @@ from django.core.cache import cache
 
 from agents import providers
 from lunaos import __version__, redis
+from runs import capacity
 from web import parts, reachability
 from web.parts import Check, Degraded
 from web.tasks import HEARTBEAT_KEY
@@ -16,6 +17,7 @@ from web.tasks import HEARTBEAT_KEY
 WORKER_SILENT_AFTER_S = 40
 CHAINS_MAY_WAIT_S = 30
 INDEXING_MAY_WAIT_S = 60  # an owner of whose jobs none has been begun
+WRITTEN_KEY, WRITTEN_FOR_S = "lunaos:health-written", 60
 REQUIRED = ("database", "cache", "queue")
 
 
@@ -32,7 +34,14 @@ def _vectors() -> dict[str, Any]:
 
 
 def _cache() -> None:
-    cache.get("health")
+    """Both servers take what is written, as a full one would not, and event logs have room for new runs."""
+    cache.set("health", 1, WRITTEN_FOR_S)
+    try:
+        redis.event_log().set(WRITTEN_KEY, 1, ex=WRITTEN_FOR_S)
+    except (redis.RedisError, OSError) as e:
+        raise Degraded("event logs cannot be written: runs under way are shown by their own process alone") from e
+    if (room := capacity.room()).is_short:
+        raise Degraded(f"event logs take {room.percent} % of their bound: no run begins")
 
 
 def _queue() -> dict[str, Any]:

@@ -86,6 +86,8 @@ class SharedFacts(Collector):
             "lunaos_worker_heartbeat_timestamp_seconds", "When beat's last job was done.", cache.get("heartbeat")
         )
         yield _one("lunaos_event_log_runs", "Runs whose events Valkey holds.", log.get("runs"))
+        full = {kind: log[kind] for kind in ("accounted", "bound") if kind in log}
+        yield _by("kind", "lunaos_event_log_room_bytes", "Accounted for event logs, and their bound.", full)
         yield _one("lunaos_event_log_bytes", "What they take there, by a sample.", log.get("bytes"))
 
 

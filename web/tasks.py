@@ -13,7 +13,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from accounts import audit, erasure, lockout, tokens
 from agents import providers
 from lunaos import redis
-from runs import figures, log, spending
+from runs import capacity, figures, log, spending
 from web import parts, reachability
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
@@ -47,6 +47,11 @@ def note_audit_head() -> None:
 
 
 @shared_task
+def summarise_audit() -> None:
+    audit.summarise()
+
+
+@shared_task
 def forget_expired() -> None:
     """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, staff's sessions, spending."""
     lockout.delete_expired()
@@ -70,6 +75,9 @@ def note_backlogs() -> None:
 
 @shared_task
 def measure_event_log() -> None:
-    """Write down how much of Valkey the events of runs take."""
+    """Shorten the logs of runs that have ended, write down what all take, and sound alarms where that is much."""
     runs, size = log.size()
-    redis.client().set(EVENT_LOG_KEY, orjson.dumps({"runs": runs, "bytes": size}), ex=300)
+    room = capacity.sweep()
+    found = {"runs": runs, "bytes": size, "accounted": room.bytes, "bound": room.bound}
+    redis.client().set(EVENT_LOG_KEY, orjson.dumps(found), ex=300)
+    capacity.sound_alarms(room)

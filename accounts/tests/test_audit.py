@@ -55,8 +55,9 @@ def test_rows_hold_each_other(database: None) -> None:
 
 
 def test_parallel_writers_make_one_chain(database: None) -> None:
-    def write_some(_: int) -> None:
-        write(5)
+    def write_some(writer: int) -> None:
+        for n in range(5):
+            audit.record(Action.RUN_REFUSED, writer=writer, n=n)
         connection.close()
 
     with ThreadPoolExecutor(16) as pool:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from agents.providers import Target, connections, dialects, failures
+from agents.providers import Target, connections, dialects, failures, marks
 from agents.providers.connections import Refused
 from agents.providers.decoding import Decoder
 from agents.providers.errors import ProviderFailed, ProviderTimeout
@@ -126,7 +126,7 @@ async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
 def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, Any]:
     body = {
         "model": target.model,
-        "messages": prompt.messages,
+        "messages": marks.safe(target.provider, prompt.messages),
         "temperature": prompt.temperature,
         dialects.limit_name(without): target.longest_answer(prompt.max_tokens),
         "stream": True,

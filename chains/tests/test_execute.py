@@ -6,6 +6,8 @@ import pytest
 
 from agents.models import LanguageModel
 from billing.models import MonthlyUsage
+from chains import context
+from chains.context import Output
 from lunaos.embedded.servers import until
 from runs.models import Run, RunStep
 from testing.client import Api, error, events
@@ -44,11 +46,14 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 def test_each_step_is_given_what_those_before_it_said(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(*texts("found a bug", "wrote a test", "wrote a page"))
     api.execute_chain(alice, *FREE, context="def add(a, b): return a - b")
+    run = Run.objects.get(user=alice)
 
     asked = [request["messages"][1]["content"] for request in upstream.requests]
     assert asked[0] == "def add(a, b): return a - b"
-    assert asked[1] == f"{asked[0]}\n\n--- Output of step 1 (code-review) ---\nfound a bug"
-    assert asked[2] == f"{asked[1]}\n\n--- Output of step 2 (testing-validation) ---\nwrote a test"
+    outputs = [Output(1, "code-review", "found a bug"), Output(2, "testing-validation", "wrote a test")]
+    for step in (2, 3):
+        said, _ = context.compose(asked[0], outputs[: step - 1], 10_000, context.mark(run.pk, step))
+        assert asked[step - 1] == said
 
 
 def test_it_counts_as_one_execution(api: Api, alice: Any, upstream: Upstream) -> None:

@@ -44,7 +44,7 @@ def test_nothing_starts_before_the_migration_but_what_it_needs() -> None:
     for role, service in PLATFORM.items():
         waits_for = {name: each["condition"] for name, each in service["depends_on"].items()}
         assert waits_for.pop("migrate", None) == (None if role == "migrate" else "service_completed_successfully")
-        assert waits_for == {"postgres": "service_healthy", "valkey": "service_healthy"}
+        assert waits_for == dict.fromkeys(("postgres", "valkey", "valkey-events"), "service_healthy")
     assert SERVICES["migrate"]["restart"] == "no"
 
 
@@ -53,7 +53,19 @@ def test_only_the_proxy_is_reached_from_outside() -> None:
     assert {name for name, ports in reached.items() if not str(ports[0]).startswith("127.0.0.1:")} == {"proxy"}
     assert {name for name, service in SERVICES.items() if "profiles" in service} == reached.keys() - {"proxy"}
     assert COMPOSE["networks"]["data"]["internal"]
-    assert [SERVICES[name]["networks"] for name in ("proxy", "postgres", "valkey")] == [["outside"], ["data"], ["data"]]
+    assert SERVICES["proxy"]["networks"] == ["outside"]
+    assert all(SERVICES[name]["networks"] == ["data"] for name in ("postgres", "valkey", "valkey-events"))
+
+
+def test_event_logs_cannot_keep_limits_from_counting() -> None:
+    """They lie at a server of their own; neither evicts anything, and the bound is below the memory."""
+    environment = PLATFORM["web"]["environment"]
+    assert environment["REDIS_URL"] != environment["EVENT_LOG_REDIS_URL"]
+    for name in ("valkey", "valkey-events"):
+        command = SERVICES[name]["command"]
+        assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+        assert int(command[command.index("--maxmemory") + 1].removesuffix("mb")) > 256
+    assert SERVICES["valkey"]["volumes"] != SERVICES["valkey-events"]["volumes"]
 
 
 @pytest.mark.parametrize("name", sorted(SERVICES))

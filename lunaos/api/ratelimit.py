@@ -1,20 +1,23 @@
 """Fixed windows counted in the shared cache by django-ratelimit: one atomic INCR a request, whatever the process."""
 
 import logging
+import math
 import time
 from dataclasses import dataclass
 from typing import cast
 
 from django.conf import settings
 from django.http import HttpRequest
-from django_ratelimit.core import get_usage
+from django_ratelimit.core import _split_rate, get_usage
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from lunaos.local_counter import LocalCounter
 from lunaos.origin import network_of
 from lunaos.redis import RedisError
 
 logger = logging.getLogger(__name__)
+_here = LocalCounter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +66,36 @@ def client_network(request: HttpRequest) -> str:
     return network_of(client_address(request) or "")
 
 
-def hit(request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True) -> Window:
+def hit(
+    request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, guarded: bool = False
+) -> Window:
     """Count a request, or only look.
 
-    With the cache down nothing is counted and the request passes: rates fail open, money (quotas) fails closed.
+    With the cache down, full or read-only nothing is counted and the request passes: rates fail open, money (quotas)
+    fails closed.
 
     Args:
         scope: what is limited, so that one client's limits do not mix.
         subject: who is limited: a user's id or an address.
         rate: `60/m`, in django-ratelimit's notation.
         count: False to read the window without counting.
+        guarded: whether this process counts by itself where the cache does not, as for guesses at passwords.
     """
     limit = int(rate.split("/")[0])
     try:
         usage = get_usage(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
     except RedisError as e:
         logger.warning("Rate limits are not counted, the cache is down: %s", e)
+        if guarded:
+            return _hit_here(f"{scope}:{subject}", rate)
         return Window(limit, 0, int(time.time()) + 60)
     return Window(usage["limit"], usage["count"], int(time.time()) + usage["time_left"])
+
+
+def _hit_here(key: str, rate: str) -> Window:
+    limit, window_s = _split_rate(rate)
+    found, left_s = _here.hit(key, window_s)
+    return Window(limit, found, math.ceil(time.time() + left_s))
 
 
 def by_address(request: HttpRequest, *, count: bool) -> Window:

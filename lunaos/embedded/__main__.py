@@ -20,7 +20,7 @@ from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
 
 # A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
 REPLACED = (
-    *("DATABASE_URL", "REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY"),
+    *("DATABASE_URL", "REDIS_URL", "EVENT_LOG_REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY"),
     *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST"),
     *("EMBEDDINGS_BASE_URL", "EMBEDDINGS_API_KEY", "EMBEDDINGS_MODEL", "EMBEDDINGS_TOKENIZER"),
 )

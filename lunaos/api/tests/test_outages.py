@@ -28,6 +28,9 @@ def test_without_valkey_people_sign_up_and_are_not_limited(database: None, tmp_p
         health = httpx.get(f"{url}/health")
         assert health.status_code == 503
         assert health.json()["data"]["services"]["cache"]["status"] == "down"
+        guess = {"email": "new@example.com", "password": "a wrong one"}
+        statuses = [httpx.post(f"{url}/auth/login", json=guess, timeout=15).status_code for _ in range(11)]
+        assert statuses == [401] * 10 + [429]  # the process counts by itself
 
 
 def test_without_postgresql_it_is_503(api: Api, alice: Any, tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Command(BaseCommand):
         """Valkey's jobs, events and counters are of another time than the rows are now."""
         try:
             redis.client().flushdb()
+            redis.event_log().flushdb()
         except RedisError:
             self.stderr.write("Valkey cannot be reached: empty it before the platform starts (FLUSHDB).")
 

@@ -1,0 +1,177 @@
+"""Event logs are bounded by our own accounting, and short-lived once PostgreSQL has what they hold."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+import runs.services as runs
+from lunaos import loop, redis
+from lunaos.embedded.servers import until
+from lunaos.errors import ServiceUnavailable
+from runs import capacity, log, outcomes
+from runs.log import Append
+from runs.models import Run, Status
+from runs.recorder import Recorder
+from testing.client import Api, answer, error, in_effect
+from testing.upstream import Upstream
+from web.tasks import measure_event_log
+
+CHUNK = orjson.dumps({"type": "chunk", "content": "word "})
+
+
+@pytest.fixture(autouse=True)
+def measured_anew(database: None) -> Iterator[None]:
+    capacity.room.forget()
+    yield
+    redis.client().delete(log.TOTAL, log.SIZES)
+    capacity.room.forget()
+
+
+def append(run_id: uuid.UUID, after: int, lines: list[bytes], kept_s: int | None = None) -> log.Answer | None:
+    return loop.submit(log.append(Append(run_id, after, lines, 1, kept_s))).result(10)[0]
+
+
+def begin(user: Any, **fields: Any) -> Run:
+    return runs.begin(user=user, agent="run", provider="deepseek", model="m", text="x", request_id="r", **fields).run
+
+
+def fill(percent: int, settings: Any) -> None:
+    redis.client().set(log.TOTAL, -(-settings.EVENT_LOG_BOUND_BYTES * percent // 100))  # rounded up
+    capacity.room.forget()
+
+
+@pytest.mark.parametrize(("entries", "lines"), [(1, 1), (400, 1), (40, 25), (4, 500)])
+def test_no_less_is_accounted_than_logs_take(entries: int, lines: int) -> None:
+    run_id = uuid.uuid4()
+    for n in range(entries):
+        assert append(run_id, n * lines, [CHUNK] * lines)
+    takes: Any = redis.client().memory_usage(log.channel(run_id), samples=0)
+    assert takes <= capacity.measure().bytes <= 4 * takes
+
+
+def test_logs_that_are_gone_are_not_accounted() -> None:
+    kept, gone = uuid.uuid4(), uuid.uuid4()
+    for run_id in (kept, gone):
+        append(run_id, 0, [CHUNK] * 100)
+    both = capacity.measure().bytes
+    redis.client().delete(log.channel(gone))
+    assert capacity.sweep().bytes == both // 2
+    redis.client().delete(log.channel(kept))
+    assert (capacity.sweep().bytes, redis.client().hlen(log.SIZES)) == (0, 0)
+
+
+def test_logs_of_the_release_before_are_taken_in() -> None:
+    name = log.channel(uuid.uuid4())
+    redis.client().xadd(name, {"e": CHUNK * 1_000}, id="1000-0")
+    assert capacity.sweep().bytes == capacity.sweep().bytes >= 1_000 * len(CHUNK)
+
+
+def test_the_log_of_a_run_that_has_ended_is_kept_for_minutes(api: Api, alice: Any, upstream: Upstream) -> None:
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    assert until(lambda: 0 < redis.client().ttl(log.channel(run_id)) <= 120, 5)
+    redis.client().delete(log.channel(run_id))
+    assert answer(api.get(f"/runs/{run_id}/events", headers=api.as_(alice))) == "Hello world"
+
+
+def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
+    """As where Valkey was down when the last event was to be appended."""
+    ended, under_way = begin(alice), begin(alice)
+    for run in (ended, under_way):
+        append(run.pk, 0, [CHUNK])
+    outcomes.finish(ended, outcomes.Outcome(Status.SUCCEEDED, "deepseek", "m", shown=True))
+    capacity.sweep()
+    assert redis.client().ttl(log.channel(ended.pk)) <= 120 < redis.client().ttl(log.channel(under_way.pk))
+    redis.client().expire(log.channel(ended.pk), 7)
+    capacity.sweep()
+    assert redis.client().ttl(log.channel(ended.pk)) <= 7  # never longer again
+
+
+def test_a_run_that_is_ended_from_outside_too(alice: Any) -> None:
+    run = begin(alice)
+    append(run.pk, 0, [CHUNK])
+    assert outcomes.end(run, Status.CANCELLED)
+    assert redis.client().ttl(log.channel(run.pk)) <= 120
+
+
+def test_above_the_bound_nothing_is_appended(settings: Any) -> None:
+    fill(100, settings)
+    run_id = uuid.uuid4()
+    assert append(run_id, 0, [CHUNK]) is None
+    assert not redis.client().exists(log.channel(run_id))
+
+
+def test_what_a_full_log_refuses_is_shown_and_not_sent_again_at_once(settings: Any, monkeypatch: Any) -> None:
+    sent: list[int] = []
+    send = log.append
+
+    async def counted(*appends: Append) -> list[log.Answer | None]:
+        sent.append(len(appends))
+        return await send(*appends)
+
+    async def run() -> Recorder:
+        writes = Recorder(uuid.uuid4())
+        for n in range(50):
+            writes.record({"type": "chunk", "content": str(n)})
+            await writes.flush()
+            await asyncio.sleep(0)
+        return writes
+
+    monkeypatch.setattr(log, "append", counted)
+    fill(100, settings)
+    writes = loop.submit(run()).result(20)
+    assert (writes.shown, writes.logged, sent) == (50, 0, [1])
+
+
+@pytest.mark.parametrize(("percent", "begins"), [(79, True), (80, False)])
+def test_no_run_begins_above_80_percent(alice: Any, settings: Any, percent: int, begins: bool) -> None:
+    fill(percent, settings)
+    if begins:
+        assert begin(alice)
+        return
+    with pytest.raises(ServiceUnavailable) as refusal:
+        begin(alice)
+    assert refusal.value.retry_after == capacity.RETRY_S
+    assert not Run.objects.filter(user=alice).exists()
+
+
+def test_clients_and_health_are_told(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
+    fill(85, settings)
+    assert in_effect(lambda: api.execute(alice).status_code == 503)
+    response = api.execute(alice)
+    assert error(response) == (503, "service_unavailable") and int(response.headers["Retry-After"]) > 0
+    cache = api.get("/health").json()["data"]["services"]["cache"]
+    assert (cache["status"], "85 %" in cache["detail"]) == ("degraded", True)
+    redis.client().delete(log.TOTAL)
+    assert in_effect(lambda: api.execute(alice).status_code == 200)
+
+
+def test_operators_are_told(settings: Any, monkeypatch: Any) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("accounts.alarms.sound", lambda kind, message, **facts: told.append(kind))
+    measure_event_log()
+    fill(80, settings)
+    measure_event_log()
+    monkeypatch.setattr(redis.client(), "info", lambda _: {"used_memory": 80, "maxmemory": 100})
+    measure_event_log()
+    assert told == ["event_logs_full", "event_logs_full", "valkey_full"]
+
+
+def test_event_logs_at_a_server_of_their_own(alice: Any, settings: Any) -> None:
+    """Here another database of the same server."""
+    base, _, number = settings.REDIS_URL.partition("?db=")
+    settings.EVENT_LOG_REDIS_URL = f"{base}?db={(int(number) + 8) % 16}"
+    redis._event_log.cache_clear()
+    try:
+        run_id = uuid.uuid4()
+        append(run_id, 0, [CHUNK])
+        assert redis.event_log().exists(log.channel(run_id), log.TOTAL) == 2
+        assert not redis.client().exists(log.channel(run_id), log.TOTAL)
+        assert loop.submit(log.read(run_id)).result(10) == [(1, CHUNK)]
+        assert capacity.sweep().bytes > 0
+    finally:
+        redis.event_log().delete(log.channel(run_id), log.TOTAL, log.SIZES)
+        redis._event_log.cache_clear()

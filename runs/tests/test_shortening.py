@@ -1,0 +1,85 @@
+"""What a run that came to nothing leaves: 4 kB of its input, for a week; chains that may be resumed keep theirs."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+import runs.services as runs
+from runs import outcomes, texts
+from runs.models import Run, RunText, Status
+from testing import logs
+from testing.client import Api, error, parse
+from testing.upstream import Answer, Upstream
+
+LONG = {"ascii": "x" * 50_000, "umlauts": "aü" * 25_000, "faces": "🙂" * 50_000}
+IN_VAIN = (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
+
+
+def begin(user: Any, text: str, **fields: Any) -> Run:
+    fields = {"agent": "run", "provider": "deepseek", "model": "m", "request_id": "r", **fields}
+    return runs.begin(user=user, text=text, **fields).run
+
+
+def end(run: Run, status: Status, **members: Any) -> RunText:
+    assert outcomes.finish(run, outcomes.Outcome(status, "deepseek", "m", events="{}", **members))
+    run.refresh_from_db()
+    text = texts.text_of(run)
+    assert text and RunText.objects.filter(run_id=run.pk).count() == 1 and text.events == "{}"
+    return text
+
+
+def days_kept(run: Run) -> int:
+    return round((run.expires_at - datetime.now(UTC)) / timedelta(days=1))
+
+
+@pytest.mark.parametrize("status", IN_VAIN)
+@pytest.mark.parametrize("kind", LONG)
+def test_an_agents_run_without_text_keeps_4_kb_for_a_week(alice: Any, status: Status, kind: str) -> None:
+    run = begin(alice, LONG[kind])
+    text = end(run, status)
+    assert 1_024 <= len(text.input.encode()) <= 4_096 and LONG[kind].startswith(text.input)
+    assert days_kept(run) == 7
+
+
+def test_on_own_keys_too(alice: Any) -> None:
+    assert len(end(begin(alice, LONG["ascii"], own_key=True), Status.FAILED).input) == 4_096
+
+
+def test_a_short_input_stays_whole(alice: Any) -> None:
+    assert end(begin(alice, "x" * 4_096), Status.FAILED).input == "x" * 4_096
+
+
+@pytest.mark.parametrize("status", [Status.SUCCEEDED, *IN_VAIN])
+def test_what_showed_text_is_kept(alice: Any, status: Status) -> None:
+    run = begin(alice, LONG["faces"])
+    assert end(run, status, output="half", shown=True).input == LONG["faces"]
+    assert days_kept(run) == 90
+
+
+@pytest.mark.parametrize(
+    ("status", "kept"), [(Status.FAILED, 50_000), (Status.INTERRUPTED, 50_000), ("cancelled", 4_096)]
+)
+def test_a_chain_keeps_its_input_while_it_may_be_resumed(alice: Any, status: Status, kept: int) -> None:
+    run = begin(alice, LONG["ascii"], agent="", chain="custom", steps=["run"])
+    assert len(end(run, status).input) == kept
+    assert days_kept(run) == 90
+
+
+def test_a_shorter_retention_stays_shorter(alice: Any, settings: Any) -> None:
+    settings.RETENTION_DAYS = {"free": 3, "pro": 3, "team": 3}
+    run = begin(alice, "x")
+    end(run, Status.FAILED)
+    assert days_kept(run) == 3
+
+
+def test_its_events_are_read_as_before(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.plays(Answer(status=500), Answer(status=500))
+    response = api.execute(alice, context=LONG["ascii"])
+    run_id = response.headers["X-Run-Id"]
+    assert error(response) == (502, "provider_error")
+    logs.expire(run_id)
+    _, events = parse(api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text)
+    assert events[-1]["type"] == "error"
+    detail = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
+    assert len(detail["input"]) == 4_096

@@ -1,0 +1,189 @@
+"""Runs at once and starts an hour: exact, whatever starts together and however runs end."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models import F
+
+import runs.services as runs
+from accounts.idempotency import Once
+from billing.errors import QuotaExceeded
+from billing.models import MonthlyUsage
+from lunaos.errors import LunaError, RateLimited
+from runs import leases, outcomes
+from runs.errors import ConcurrencyLimitReached
+from runs.models import HourlyStarts, Run, Status
+from testing.client import Api, error
+from testing.upstream import Upstream
+
+ENDS = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
+
+
+def begin(user: Any, **fields: Any) -> Run:
+    fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
+    return runs.begin(user=user, **fields).run
+
+
+def end(run: Run, status: Status = Status.FAILED) -> bool:
+    return outcomes.finish(run, outcomes.Outcome(status, "deepseek", "m"))
+
+
+def storm(user: Any, number: int = 40) -> list[Run | LunaError]:
+    """What becomes of so many starts at once."""
+
+    def start(_: int) -> Run | LunaError:
+        try:
+            return begin(user)
+        except LunaError as e:
+            return e
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(start, range(number)))
+
+
+def used(user: Any) -> int:
+    return sum(MonthlyUsage.objects.filter(user=user).values_list("executions", flat=True))
+
+
+def test_of_40_parallel_starts_as_many_start_as_there_are_places(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=3)
+    found = storm(alice)
+    started = {str(run.pk) for run in found if isinstance(run, Run)}
+    refused = [e for e in found if isinstance(e, ConcurrencyLimitReached)]
+
+    assert (len(started), len(refused)) == (3, 37)
+    assert all(set(e.extra["running"]) == started for e in refused)
+    assert used(alice) == Run.objects.filter(user=alice).count() == HourlyStarts.objects.get(user=alice).starts == 3
+
+
+def test_the_refusal(api: Api, bob: Any) -> None:
+    running = [str(begin(bob).pk) for _ in range(10)]
+    response = api.execute(bob)
+    assert error(response) == (429, "concurrency_limit_reached")
+    assert int(response.headers["Retry-After"]) > 0
+    body = response.json()
+    assert (body["running"], body["limit"], body["tier"]) == (running, 10, "pro")
+
+
+def test_chains_and_agents_share_the_places(api: Api, bob: Any) -> None:
+    for n in range(10):
+        begin(bob, **({"agent": "", "chain": "custom", "status": Status.QUEUED} if n % 2 else {}))
+    assert error(api.execute_chain(bob, "code-review", "documentation")) == (429, "concurrency_limit_reached")
+
+
+def test_the_quota_wins_where_both_apply(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    begin(alice)
+    MonthlyUsage.objects.filter(user=alice).update(executions=100)
+    with pytest.raises(QuotaExceeded):
+        begin(alice)
+
+
+def test_exempt_runs_take_places(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=2)
+    begin(alice, own_key=True)
+    begin(alice)
+    for own_key in (True, False):
+        with pytest.raises(ConcurrencyLimitReached):
+            begin(alice, own_key=own_key)
+
+
+def test_one_owners_runs_take_no_place_of_anothers(alice: Any, charlie: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    begin(alice)
+    assert begin(charlie)
+
+
+def test_a_replay_takes_no_place(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    once = Once("key", "digest")
+    assert begin(alice, once=once).pk == begin(alice, once=once).pk
+
+
+def test_a_refused_start_leaves_its_idempotency_key_free(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    first, once = begin(alice), Once("key", "digest")
+    with pytest.raises(ConcurrencyLimitReached):
+        begin(alice, once=once)
+    end(first)
+    assert begin(alice, once=once)
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_whatever_ends_a_run_gives_its_place_back_once(alice: Any, bounds: Any, status: Status) -> None:
+    bounds("free", executions_at_once=2)
+    first, second = begin(alice), begin(alice)
+    assert end(first, status)
+    assert not end(first, status)
+    third = begin(alice)
+    with pytest.raises(ConcurrencyLimitReached) as refusal:
+        begin(alice)
+    assert refusal.value.extra["running"] == [str(second.pk), str(third.pk)]
+
+
+def test_a_cancelled_chain_that_waited_gives_its_place_back(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    waiting = begin(alice, agent="", chain="custom", status=Status.QUEUED, attempt=0)
+    runs.cancel(waiting)
+    assert begin(alice)
+
+
+def test_an_abandoned_run_gives_its_place_back(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    Run.objects.filter(pk=begin(alice).pk).update(heartbeat_at=F("heartbeat_at") - timedelta(hours=1))
+    assert outcomes.end_abandoned(60) == 1
+    assert begin(alice)
+
+
+def test_a_chain_between_two_workers_keeps_its_place(alice: Any, bounds: Any) -> None:
+    bounds("free", executions_at_once=1)
+    chain = begin(alice, agent="", chain="custom", attempt=1)
+    assert leases.hand_over(chain, None)
+    with pytest.raises(ConcurrencyLimitReached):
+        begin(alice)
+
+
+def test_of_40_parallel_starts_as_many_start_as_the_hour_allows(alice: Any, bounds: Any) -> None:
+    bounds("free", starts_per_hour=7)
+    found = storm(alice)
+    assert sum(isinstance(each, Run) for each in found) == 7
+    assert sum(isinstance(each, RateLimited) for each in found) == 33
+
+
+def test_starts_on_own_keys_that_fail_count(alice: Any, bounds: Any) -> None:
+    bounds("free", starts_per_hour=5)
+    for _ in range(5):
+        end(begin(alice, own_key=True))
+    with pytest.raises(RateLimited) as refusal:
+        begin(alice, own_key=True)
+    assert (refusal.value.extra["limit"], refusal.value.extra["tier"]) == (5, "free")
+    assert refusal.value.retry_after and 0 < refusal.value.retry_after <= 3601
+
+
+def test_the_hour_refuses_over_http(api: Api, alice: Any, upstream: Upstream) -> None:
+    end(begin(alice))
+    HourlyStarts.objects.filter(user=alice).update(starts=100)
+    response = api.execute(alice)
+    assert error(response) == (429, "rate_limited")
+    assert int(response.headers["Retry-After"]) > 0
+    assert response.json()["upgradeUrl"].startswith("http")
+
+
+def test_a_new_hour_begins_at_nothing(alice: Any) -> None:
+    end(begin(alice))
+    HourlyStarts.objects.filter(user=alice).update(starts=100, hour=F("hour") - timedelta(hours=1))
+    begin(alice)
+    assert HourlyStarts.objects.get(user=alice).starts == 1
+
+
+def test_the_month_wins_over_the_hour(alice: Any) -> None:
+    begin(alice)
+    HourlyStarts.objects.filter(user=alice).update(starts=100)
+    MonthlyUsage.objects.filter(user=alice).update(executions=100)
+    with pytest.raises(QuotaExceeded):
+        begin(alice)
