@@ -12,6 +12,7 @@ from lunaos.api import json
 from lunaos.errors import ValidationFailed
 
 LONGEST_KEY = 255
+LONGEST_OTP = 16
 
 
 def user_of(request: Request) -> User:
@@ -33,6 +34,16 @@ def may_touch(request: HttpRequest, user: User | None) -> bool:
         user: None for what is nobody's.
     """
     return user is None or not (user.is_staff or user.is_superuser) or staff_of(request).is_superuser
+
+
+def otp_of(request: Request, sent: Mapping[str, Any]) -> str:
+    """The code of the second factor that a request was sent with; empty where there is none.
+
+    Args:
+        sent: the validated body, whose `otp` goes before the header.
+    """
+    code = str(sent.get("otp") or request.headers.get("X-OTP", ""))
+    return code.replace(" ", "")[:LONGEST_OTP]
 
 
 def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:

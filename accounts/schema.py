@@ -8,7 +8,10 @@ from drf_spectacular.utils import OpenApiResponse
 from accounts.errors import (
     EmailTaken,
     InvalidCredentials,
+    LastSuperuser,
     MailTokenInvalid,
+    OtpInvalid,
+    OtpRequired,
     WrongPassword,
 )
 from accounts.serializers import (
@@ -23,7 +26,7 @@ from accounts.serializers import (
     SessionSerializer,
     SignUpSerializer,
 )
-from lunaos.api.schema import errors
+from lunaos.api.schema import OTP, errors
 from lunaos.api.serializers import MessageSerializer
 
 PUBLIC: dict[str, Any] = {"auth": []}
@@ -36,14 +39,16 @@ SIGN_UP: dict[str, Any] = {
 LOG_IN: dict[str, Any] = {
     "operation_id": "logIn",
     "request": LogInSerializer,
-    "responses": {200: SessionSerializer, **errors(InvalidCredentials)},
+    "parameters": [OTP],
+    "responses": {200: SessionSerializer, **errors(InvalidCredentials, OtpRequired, OtpInvalid)},
     **PUBLIC,
 }
 ME: dict[str, Any] = {"operation_id": "getMe", "responses": {200: AccountSerializer}}
 DELETE_ME: dict[str, Any] = {
     "operation_id": "deleteMe",
     "request": PasswordSerializer,
-    "responses": {200: MessageSerializer, **errors(WrongPassword)},
+    "parameters": [OTP],
+    "responses": {200: MessageSerializer, **errors(WrongPassword, OtpRequired, OtpInvalid, LastSuperuser)},
 }
 LOG_OUT: dict[str, Any] = {
     "operation_id": "logOut",
@@ -80,7 +85,8 @@ RESET: dict[str, Any] = {
 CHANGE: dict[str, Any] = {
     "operation_id": "changePassword",
     "request": ChangePasswordSerializer,
-    "responses": {200: SessionSerializer, **errors(WrongPassword)},
+    "parameters": [OTP],
+    "responses": {200: SessionSerializer, **errors(WrongPassword, OtpRequired, OtpInvalid)},
 }
 VERIFY: dict[str, Any] = {
     "operation_id": "verifyEmail",

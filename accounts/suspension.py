@@ -3,7 +3,7 @@
 from django.db import transaction
 from django.db.models import F
 
-from accounts import audit
+from accounts import audit, superusers
 from accounts.audit import Action
 from accounts.models import User
 
@@ -14,7 +14,11 @@ def disable(user: User, *, by: User) -> bool:
 
     Returns:
         Whether it was open.
+
+    Raises:
+        LastSuperuser: nothing happens then.
     """
+    superusers.spare_last(user.pk)
     closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
     if not User.objects.filter(pk=user.pk, is_active=True).update(**closed):
         return False

@@ -14,7 +14,7 @@ from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from accounts import audit, erasure, parts, passwords, schema, services, sessions, tokens, verification
 from accounts.audit import Action
-from accounts.identity import credential_of, user_of
+from accounts.identity import credential_of, otp_of, user_of
 from accounts.models import AuditEvent, User
 from accounts.serializers import (
     AccountSerializer,
@@ -70,14 +70,15 @@ class AuthViewSet(GuardedViewSet):
     @extend_schema(**schema.LOG_IN)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def login(self, request: Request) -> Response:
-        """Get a token for an address and a password.
+        """Get a token for an address and a password, and for a code where the account has a second factor.
 
         After many failures an account is locked for a while; that sounds like a wrong password, and its owner is told
         by mail.
         """
         serializer = LogInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return Response(_session(services.log_in(request=request._request, **serializer.validated_data)))
+        sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
+        return Response(_session(services.log_in(request=request._request, **sent)))
 
     @extend_schema(**schema.ME)
     @action(detail=False, scopes=ANY)
@@ -91,7 +92,8 @@ class AuthViewSet(GuardedViewSet):
         """Delete the account and all that belongs to it. There is no way back; tokens and keys are dead at once."""
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        gone = erasure.delete_own(request=request._request, user=user_of(request), **serializer.validated_data)
+        sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
+        gone = erasure.delete_own(request=request._request, user=user_of(request), **sent)
         return _message("The account is deleted." if gone else "The account is closed and will be deleted shortly.")
 
     @extend_schema(**schema.LOG_OUT)
@@ -145,8 +147,14 @@ class PasswordViewSet(GuardedViewSet):
         """Set another password. All other sessions end; go on with the token of the answer."""
         serializer = ChangePasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        current, new = serializer.validated_data["currentPassword"], serializer.validated_data["newPassword"]
-        user = passwords.change(request=request._request, user=user_of(request), current=current, new=new)
+        sent = serializer.validated_data
+        user = passwords.change(
+            request=request._request,
+            user=user_of(request),
+            current=sent["currentPassword"],
+            new=sent["newPassword"],
+            otp=otp_of(request, sent),
+        )
         return Response(_session(user))
 
 
