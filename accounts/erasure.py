@@ -5,7 +5,7 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest
 
-from accounts import alarms, audit, parts, passwords, superusers
+from accounts import alarms, audit, parts, passwords, superusers, suspension
 from accounts.audit import Action
 from accounts.errors import LastSuperuser
 from accounts.models import User
@@ -38,6 +38,7 @@ def delete(user: User) -> bool:
     with transaction.atomic():
         superusers.spare_last(user.pk)
         User.objects.filter(pk=user.pk).update(erasing_since=Coalesce("erasing_since", Now()), **closed)
+        suspension.stop(user)
     try:
         _finish(user)
     except Exception as e:  # whatever a payment provider, Valkey or the database raises

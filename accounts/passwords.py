@@ -12,6 +12,7 @@ from accounts import audit, backends, lockout, mail_limit, mail_tokens, outbox, 
 from accounts.audit import Action
 from accounts.errors import MailTokenInvalid, WrongPassword
 from accounts.models import User
+from lunaos import access
 from lunaos.errors import ValidationFailed
 
 
@@ -117,6 +118,7 @@ def _replace(user: User, password: str, action: Action) -> bool:
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):
             return False
+        access.changed(user.pk)
         audit.record(action, actor=user, subject=user)
         outbox.enqueue(tasks.send_password_changed, str(user.pk))
     return True

@@ -2,11 +2,14 @@
 
 from typing import Any
 
-from django.db.models.signals import pre_delete, pre_save
+from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 
-from accounts import superusers
+from accounts import superusers, suspension
 from accounts.models import User
+from lunaos import access
+
+CREDENTIALS = {"is_active", "password", "session_epoch"}
 
 
 @receiver(pre_save, sender=User)
@@ -16,6 +19,17 @@ def keep_last_superuser(instance: User, update_fields: Any, **_: Any) -> None:
     able = all(getattr(instance, name) for name in superusers.POWERS)
     if written and not able and not instance._state.adding:
         superusers.spare_last(instance.pk)
+
+
+@receiver(post_save, sender=User)
+def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -> None:
+    """Close readers whose credential ends with this write; of a disabled account cancel the runs too."""
+    if created or not CREDENTIALS & set(update_fields or CREDENTIALS):
+        return
+    if instance.is_active:
+        access.changed(instance.pk)
+    else:
+        suspension.stop(instance)
 
 
 @receiver(pre_delete, sender=User)

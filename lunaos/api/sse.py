@@ -10,6 +10,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos import metrics
+from lunaos.access import Access, Guard
 from lunaos.api import json
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
@@ -41,6 +42,9 @@ class EventStreamResponse(StreamingHttpResponse):
         headers: further response headers.
         opens: whether an event is reason to open the stream; without it the stream opens at once.
         on_leave: called when the client has left before the end.
+
+    Attributes:
+        access: what the client may read by; the stream ends when it does. Set it before `open`.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class EventStreamResponse(StreamingHttpResponse):
     ) -> None:
         self._make_reader, self._opens, self._on_leave = reader, opens, on_leave
         self._batch: list[Entry] | None = []
+        self.access: Access | None = None
+        self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> HttpResponseBase:
@@ -65,18 +71,21 @@ class EventStreamResponse(StreamingHttpResponse):
             This response; 204 where all has been read before, which tells an EventSource not to come again.
 
         Raises:
-            LunaError: what ended the run before the stream opened.
+            LunaError: what ended the run, or the client's access, before the stream opened.
         """
         self._reader = self._make_reader()
+        if self.access:
+            self._guard = Guard(self.access)
+            self._guard.open()
         try:
             await self._await_opening(within_s if self._opens else 0)
         except BaseException as e:
-            self._reader.close()
+            self._close()
             if isinstance(e, asyncio.CancelledError) and self._on_leave:
                 self._on_leave()
             raise
         if self._batch is None:
-            self._reader.close()
+            self._close()
             return HttpResponse(status=204, headers=self.headers)
         return self
 
@@ -87,13 +96,21 @@ class EventStreamResponse(StreamingHttpResponse):
 
     async def _await_opening(self, within_s: float) -> None:
         deadline, entries = time.monotonic() + within_s, list[Entry]()
-        while (batch := await self._reader.read(max(0, deadline - time.monotonic()))) is not None:
+        while (batch := await self._read(max(0, deadline - time.monotonic()))) is not None:
             entries += batch
             if opening := next((line for _, line in entries if self._opens and self._opens(line)), None):
                 _refuse_if_failed(opening)
             if opening or time.monotonic() >= deadline:
                 break
         self._batch = entries if entries or batch is not None else None
+
+    async def _read(self, within_s: float) -> list[Entry] | None:
+        return await (self._guard.read(self._reader, within_s) if self._guard else self._reader.read(within_s))
+
+    def _close(self) -> None:
+        if self._guard:
+            self._guard.close()
+        self._reader.close()
 
     async def _body(self) -> AsyncIterator[bytes]:
         ended = False
@@ -103,14 +120,14 @@ class EventStreamResponse(StreamingHttpResponse):
             while self._batch is not None:
                 # the server sends the headers with the first bytes only, so silence begins with a comment
                 yield b"".join(b"id: %d\ndata: %b\n\n" % entry for entry in self._batch) or HEARTBEAT
-                self._batch = await self._reader.read(settings.STREAM_HEARTBEAT_S)
+                self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
             ended = True
         except Exception as e:
             ended = True
             yield b"data: %b\n\n" % _failure(translate(e))  # without an id: only this reading fails, the run may go on
         finally:
             streams.dec()
-            self._reader.close()
+            self._close()
             if not ended and self._on_leave:
                 self._on_leave()
 
