@@ -34,9 +34,6 @@ class Part(Protocol):
         May fail, and is called again then until it does not.
         """
 
-    def suspend(self, user: User) -> None:
-        """Stop what goes on for a user whose account was disabled, or is about to be deleted."""
-
     def disown(self, user: User) -> None:
         """End what would give access to somebody who made the account with an address that is not theirs."""
 

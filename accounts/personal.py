@@ -22,10 +22,6 @@ def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
-def suspend(user: User) -> None:
-    """Nothing goes on."""
-
-
 def disown(user: User) -> None:
     """No address is a home any more, and none has failed."""
     lockout.forget(user.email)

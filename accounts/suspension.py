@@ -4,11 +4,14 @@ from functools import partial
 
 from django.db import transaction
 from django.db.models import F
+from django.dispatch import Signal
 
-from accounts import audit, parts, superusers
+from accounts import audit, superusers
 from accounts.audit import Action
 from accounts.models import User
 from lunaos import access
+
+closed = Signal()  # with `user`, after the commit that disables an account or begins its deletion
 
 
 @transaction.atomic
@@ -33,8 +36,7 @@ def disable(user: User, *, by: User) -> bool:
 def stop(user: User) -> None:
     """Stop what goes on for an account that was closed, once the transaction under way has committed."""
     access.changed(user.pk)
-    for part in parts.all_parts():
-        transaction.on_commit(partial(part.suspend, user), robust=True)
+    transaction.on_commit(partial(closed.send_robust, sender=User, user=user))
 
 
 @transaction.atomic

@@ -19,10 +19,6 @@ def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
-def suspend(user: User) -> None:
-    """Runs are stopped by `runs`."""
-
-
 def disown(user: User) -> None:
     """Prompts do not go to somebody else's account with a provider."""
     ProviderKey.objects.filter(user=user).delete()

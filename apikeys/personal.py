@@ -17,10 +17,6 @@ def prepare(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
-def suspend(user: User) -> None:
-    """No key of a closed account opens anything."""
-
-
 def disown(user: User) -> None:
     """No key opens anything any more."""
     services.revoke_all(ApiKey.objects.filter(user=user), actor=None)

@@ -62,10 +62,6 @@ def _end_at_stripe(customer_id: str) -> None:
             gateway.cancel_now(subscription.id)
 
 
-def suspend(user: User) -> None:
-    """Subscriptions go on while an account is disabled."""
-
-
 def disown(user: User) -> None:
     """Nothing of it gives access."""
 

@@ -25,10 +25,6 @@ def prepare(user: User) -> None:
     """A job that is under way finds its repository gone, and ends."""
 
 
-def suspend(user: User) -> None:
-    """Jobs end by themselves."""
-
-
 def disown(user: User) -> None:
     """Nothing of it gives access."""
 

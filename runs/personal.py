@@ -35,12 +35,6 @@ def prepare(user: User) -> None:
         services.cancel(run)
 
 
-def suspend(user: User) -> None:
-    """Cancel runs that are under way; they count only for what was shown, since the owner did not ask for that."""
-    for run in Run.objects.filter(user=user, status__in=UNFINISHED):
-        services.cancel(run, by_staff=True)
-
-
 def disown(user: User) -> None:
     """Nothing of it gives access."""
 
