@@ -57,6 +57,14 @@ class EmailNotVerified(LunaError):
     )
 
 
+class ExportUnderWay(LunaError):
+    code, status, message = (
+        "export_under_way",
+        429,
+        "Another export of your account is being sent. Wait for its end, or try again in a minute.",
+    )
+
+
 class IdempotencyConflict(LunaError):
     code, status, message = (
         "idempotency_conflict",

@@ -7,6 +7,7 @@ from drf_spectacular.utils import OpenApiResponse
 
 from accounts.errors import (
     EmailTaken,
+    ExportUnderWay,
     InvalidCredentials,
     LastSuperuser,
     MailTokenInvalid,
@@ -67,7 +68,8 @@ EXPORT: dict[str, Any] = {
         200: OpenApiResponse(
             OpenApiTypes.OBJECT,
             description="Account, activity, repositories with their files, runs with their texts and events, usage.",
-        )
+        ),
+        **errors(ExportUnderWay),
     },
 }
 FORGOT: dict[str, Any] = {

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ViewSet
 
-from accounts import audit, erasure, parts, passwords, schema, services, sessions, tokens, verification
+from accounts import audit, erasure, exporting, parts, passwords, schema, services, sessions, tokens, verification
 from accounts.audit import Action
 from accounts.identity import credential_of, otp_of, user_of
 from accounts.models import AuditEvent, User
@@ -31,6 +31,7 @@ from accounts.serializers import (
 from accounts.throttles import SignInThrottle
 from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
+from lunaos.api.request import framed
 from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import ANY, SESSION_ONLY
 
@@ -113,9 +114,17 @@ class AuthViewSet(GuardedViewSet):
     @extend_schema(**schema.EXPORT)
     @action(detail=False)
     def export(self, request: Request) -> HttpResponseBase:
-        """Download all that is known of the account, as one JSON document."""
-        audit.record(Action.EXPORTED, actor=user_of(request), subject=user_of(request))
-        return download.response(parts.export(user_of(request)), "lunaos-export.json")
+        """Download all that is known of the account, as one JSON document; one at a time."""
+        user, place = user_of(request), exporting.Place(user_of(request).pk)
+        place.take()
+        audit.record(Action.EXPORTED, actor=user, subject=user)
+        return download.Download(
+            parts.export(user),
+            "lunaos-export.json",
+            access=framed(request).access,
+            on_piece=place.renew,
+            on_close=place.release,
+        )
 
 
 class PasswordViewSet(GuardedViewSet):

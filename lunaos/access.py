@@ -65,10 +65,14 @@ def _publish(message: str) -> None:
 
 
 class Guard:
-    """Reads for as long as an access lasts; used on the event loop only."""
+    """Reads for as long as an access lasts; used on the event loop only.
 
-    def __init__(self, access: Access) -> None:
-        self.access = access
+    Args:
+        on_refusal: called once, when it has ended.
+    """
+
+    def __init__(self, access: Access, on_refusal: Callable[[], None] = lambda: None) -> None:
+        self.access, self._on_refusal = access, on_refusal
         self._refusal: LunaError | None = None
         self._reading: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -107,6 +111,7 @@ class Guard:
         """Break off a reading that waits, and refuse those to come."""
         if self._refusal is None:
             self._refusal = refusal
+            self._on_refusal()
             if self._reading:
                 self._reading.reschedule(0.0)
 

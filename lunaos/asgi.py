@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import loop  # noqa: E402
+from lunaos.api import flow  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
@@ -61,7 +62,7 @@ class SharedThreadsHandler(ASGIHandler):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
-            await self.handle(scope, receive, self._parting(send))
+            await self.handle(scope, receive, self._parting(flowing(send)))
 
     def _parting(self, send: Any) -> Any:
         """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""
@@ -79,6 +80,18 @@ class SharedThreadsHandler(ASGIHandler):
         if path == STRIPE_TELLS:
             return self.webhook_threads
         return self.stripe_threads if ASKS_STRIPE.match(path) else self.threads
+
+
+def flowing(send: Any) -> flow.Flow:
+    """A `send` that waits for its client, known to all that answers the request."""
+    waiting = flow.Flow(send, settings.STREAM_STALL_S)
+    flow.current.set(waiting)
+    return waiting
+
+
+async def flowing_sockets(scope: Any, receive: Any, send: Any) -> None:
+    """The sockets, whose messages wait for their client."""
+    await sockets(scope, receive, flowing(send))
 
 
 def leave() -> "Deferred[None]":
@@ -101,4 +114,4 @@ async def _ended(grace_s: float) -> None:
 
 
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
-application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": sockets})
+application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": flowing_sockets})

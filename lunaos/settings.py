@@ -332,6 +332,7 @@ CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended wi
 STOP_GRACE_S = env.float("LUNAOS_STOP_GRACE_S", default=3.0)  # a process that stops lets runs end for so long
 STREAM_OPEN_WITHIN_S = 2.0
 STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
+STREAM_STALL_S = env.float("LUNAOS_STREAM_STALL_S", default=60.0)  # a client that reads nothing for so long is dropped
 
 # -- Code search -----------------------------------------------------------------------------------------------------
 EMBEDDINGS_BASE_URL = env.str("EMBEDDINGS_BASE_URL", default="")

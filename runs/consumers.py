@@ -22,7 +22,7 @@ from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
 from lunaos import database, metrics, origin
 from lunaos.access import Access, Guard
-from lunaos.api import ratelimit
+from lunaos.api import flow, ratelimit
 from lunaos.api.exceptions import translate
 from lunaos.api.request import framed
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
@@ -55,7 +55,7 @@ class RunConsumer(AsyncWebsocketConsumer):
     async def _send_all(self) -> None:
         try:
             run, access = await database.call(_run_of, self.scope)
-            follower, guard = Follower(run, _after(self.scope)), Guard(access)
+            follower, guard = Follower(run, _after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
             guard.open()
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -11,13 +11,15 @@ from django.http.response import HttpResponseBase
 
 from lunaos import metrics
 from lunaos.access import Access, Guard
-from lunaos.api import json
+from lunaos.api import flow, json
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
 HEARTBEAT = b": keep-alive\n"
+
+PIECE_BYTES = 65_536
 
 Entry = tuple[int, bytes]
 
@@ -75,7 +77,7 @@ class EventStreamResponse(StreamingHttpResponse):
         """
         self._reader = self._make_reader()
         if self.access:
-            self._guard = Guard(self.access)
+            self._guard = Guard(self.access, on_refusal=flow.on_refusal())
             self._guard.open()
         try:
             await self._await_opening(within_s if self._opens else 0)
@@ -119,7 +121,8 @@ class EventStreamResponse(StreamingHttpResponse):
         try:
             while self._batch is not None:
                 # the server sends the headers with the first bytes only, so silence begins with a comment
-                yield b"".join(b"id: %d\ndata: %b\n\n" % entry for entry in self._batch) or HEARTBEAT
+                for piece in _pieces(self._batch):
+                    yield piece
                 self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
             ended = True
         except Exception as e:
@@ -128,8 +131,20 @@ class EventStreamResponse(StreamingHttpResponse):
         finally:
             streams.dec()
             self._close()
-            if not ended and self._on_leave:
+            if not ended and self._on_leave and not flow.dropped():
                 self._on_leave()
+
+
+def _pieces(batch: list[Entry]) -> Iterator[bytes]:
+    """A batch in pieces as they fit into a connection's buffer, since its client may read no further."""
+    piece = bytearray()
+    for entry in batch:
+        piece += b"id: %d\ndata: %b\n\n" % entry
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece or not batch:
+        yield bytes(piece) or HEARTBEAT
 
 
 def _failure(error: LunaError) -> bytes:
