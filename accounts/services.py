@@ -5,14 +5,14 @@ from django.contrib.auth.signals import user_logged_in
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
-from accounts import audit, backends, lockout, outbox, passwords, second_factor, tasks
+from accounts import audit, backends, lockout, mail_limit, outbox, passwords, second_factor, tasks
 from accounts.audit import Action
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
-    """Make an account and send the welcome mail.
+    """Make an account and send the welcome mail, unless the address has been sent too many mails in this hour.
 
     Raises:
         ValidationFailed: the password is too common, all digits, or resembles the address or name.
@@ -22,11 +22,12 @@ def sign_up(*, email: str, password: str, name: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
-            outbox.enqueue(tasks.send_welcome, str(user.pk))
             audit.record(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
     lockout.come_home(user)
+    if mail_limit.take("welcome", user.email, most=mail_limit.PER_HOUR):
+        outbox.enqueue(tasks.send_welcome, str(user.pk))
     return user
 
 
