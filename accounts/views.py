@@ -28,7 +28,7 @@ from accounts.serializers import (
     SessionSerializer,
     SignUpSerializer,
 )
-from accounts.throttles import SignInThrottle
+from accounts.throttles import SignInThrottle, count_sign_up
 from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.request import framed
@@ -65,6 +65,7 @@ class AuthViewSet(GuardedViewSet):
         """Make an account. The token works at once; a welcome mail goes out."""
         serializer = SignUpSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        count_sign_up(request._request)
         user = services.sign_up(**serializer.validated_data)
         return Response(_session(user), status=status.HTTP_201_CREATED)
 

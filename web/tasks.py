@@ -9,6 +9,7 @@ from celery.signals import worker_ready
 from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
+from billing import addresses
 from lunaos import redis
 from runs import figures, log, spending
 from web import parts
@@ -38,11 +39,12 @@ def note_audit_head() -> None:
 
 @shared_task
 def forget_expired() -> None:
-    """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, staff's sessions, spending."""
+    """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, sessions, spending, usage."""
     lockout.delete_expired()
     tokens.delete_expired()
     SessionStore.clear_expired()
     spending.delete_expired()
+    addresses.forget_past_months()
 
 
 @shared_task
