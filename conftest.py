@@ -65,6 +65,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
                 redis.client().delete(key)
         yield
+        User.objects.filter(is_superuser=True).update(is_superuser=False)  # or the last one could not be deleted
         User.objects.all().delete()
         for left_behind in (RunText, HourlyFigures, Backlog, DailySpending):
             left_behind._default_manager.all().delete()

@@ -16,10 +16,11 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm
 from unfold.paginator import InfinitePaginator
 
-from accounts import audit, erasure, lockout, passwords, second_factor, sessions, suspension
+from accounts import audit, erasure, lockout, passwords, second_factor, sessions, superusers, suspension
 from accounts.audit import Action
 from accounts.audited import AuditedAdmin, ReadOnlyAdmin
 from accounts.confirmation import confirmed
+from accounts.errors import LastSuperuser
 from accounts.exported import ExportedAdmin
 from accounts.forms import AccountCreationForm, AccountForm
 from accounts.identity import may_touch, staff_of
@@ -107,8 +108,16 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
         """Do something to each account that the staff member may touch, and say to how many it was done."""
-        count = sum(do(user) for user in self.touchable(request, users, owner=""))
+        count = sum(self._spared(request, do, user) for user in self.touchable(request, users, owner=""))
         self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
+
+    def _spared(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
+        """Do something to an account, and say so where that account is the last superuser's."""
+        try:
+            return do(user)
+        except LastSuperuser as e:
+            self.message_user(request, f"{user.email}: {e}", messages.ERROR)
+            return False
 
     def has_unlock_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.unlock_user")
@@ -166,7 +175,9 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """All that belongs to an account goes with it, also what staff may not delete by itself."""
         staff = {f"{user}, who is staff" for user in objs if not self.has_delete_permission(request, user)}
-        return [str(user) for user in objs], {"users": len(objs)}, staff, []
+        last = [f"{user}: {LastSuperuser.message}" for user in objs if user.is_superuser]
+        protected = last if not staff and superusers.all_of([user.pk for user in objs]) else []
+        return [str(user) for user in objs], {"users": len(objs)}, staff, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self._delete(request, obj)
@@ -177,8 +188,14 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def _delete(self, request: HttpRequest, user: User) -> None:
         """As the owner would: texts and logs go too, and what must be ended elsewhere is."""
-        if not erasure.delete(user):
-            self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
+
+        def delete(user: User) -> bool:
+            gone = erasure.delete(user)
+            if not gone:
+                self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
+            return gone
+
+        self._spared(request, delete, user)
 
 
 admin.site.unregister((Group, TOTPDevice, StaticDevice))  # of the devices, the secrets would be shown

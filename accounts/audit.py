@@ -67,6 +67,7 @@ class Action(StrEnum):
     PAYMENT_FAILED = "payment.failed"
     BILLING_RECONCILED = "billing.reconciled"
     RUN_REFUSED = "run.refused"
+    RUN_READ = "run.read_by_staff"
     RATE_EXCEEDED = "rate.exceeded"
     ADMIN_ADDED = "admin.added"
     ADMIN_CHANGED = "admin.changed"

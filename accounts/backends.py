@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from accounts import audit, lockout
 from accounts.audit import Action
 from accounts.models import User
-from lunaos import origin
+from lunaos import access, origin
 
 
 class LockoutHandler(AxesDatabaseHandler):
@@ -32,6 +32,7 @@ class LockoutHandler(AxesDatabaseHandler):
 
     def user_logged_out(self, sender: Any, request: Any, user: User | None, **_: Any) -> None:
         if user:
+            access.changed(user.pk)
             audit.record(Action.LOGGED_OUT, actor=user, subject=user)
 
 

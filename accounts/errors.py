@@ -11,6 +11,30 @@ class InvalidCredentials(LunaError):
     code, status, message = ("invalid_credentials", 401, "The email address or the password is wrong.")
 
 
+class OtpRequired(LunaError):
+    code, status, message = (
+        "otp_required",
+        401,
+        "This account has a second factor: send its code as `otp` in the body, or in the header X-OTP.",
+    )
+
+
+class OtpInvalid(LunaError):
+    code, status, message = (
+        "otp_invalid",
+        401,
+        "This code is wrong, was used before, or came too soon after a wrong one. Wait for the next code.",
+    )
+
+
+class LastSuperuser(LunaError):
+    code, status, message = (
+        "last_superuser",
+        409,
+        "This is the last superuser who can sign in. Make another account a superuser first.",
+    )
+
+
 class WrongPassword(LunaError):
     """No 401: the token of the request is good, and a client must not throw it away."""
 
@@ -30,6 +54,14 @@ class EmailNotVerified(LunaError):
         "email_not_verified",
         403,
         "Confirm your email address first. POST /auth/verify/resend sends the mail again.",
+    )
+
+
+class ExportUnderWay(LunaError):
+    code, status, message = (
+        "export_under_way",
+        429,
+        "Another export of your account is being sent. Wait for its end, or try again in a minute.",
     )
 
 

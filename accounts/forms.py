@@ -1,8 +1,12 @@
 """The admin's forms of an account."""
 
+from typing import Any
+
 from django.forms import ModelForm
 from unfold.forms import UserChangeForm, UserCreationForm
 
+from accounts import superusers
+from accounts.errors import LastSuperuser
 from accounts.models import User
 from accounts.names import on_one_line
 
@@ -27,3 +31,13 @@ class AccountForm(LowerCaseEmail, UserChangeForm):
         name = str(self.cleaned_data["name"])
         on_one_line(name)
         return name
+
+    def clean(self) -> Any:
+        """Refuse what would disable or demote the last superuser; the admin saves in the same transaction."""
+        cleaned = super().clean()
+        if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.POWERS):
+            try:
+                superusers.spare_last(self.instance.pk)
+            except LastSuperuser as e:
+                self.add_error(None, str(e))
+        return cleaned

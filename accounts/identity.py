@@ -1,17 +1,22 @@
 """Who sends a request, and whether it is to be done once."""
 
+import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, cast
 
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from rest_framework.request import Request
 
 from accounts.idempotency import Once
 from accounts.models import User
+from lunaos.access import Access
 from lunaos.api import json
-from lunaos.errors import ValidationFailed
+from lunaos.errors import TokenInvalid, ValidationFailed
 
 LONGEST_KEY = 255
+LONGEST_OTP = 16
 
 
 def user_of(request: Request) -> User:
@@ -24,6 +29,18 @@ def staff_of(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
+def access_of_session(request: HttpRequest) -> Access:
+    """What a staff member reads by: the session of the admin."""
+    user, key, now = staff_of(request), request.session.session_key or "", time.monotonic()
+    return Access(user.pk, key, partial(_require_session, type(request.session), key, user), now)
+
+
+def _require_session(sessions: type[SessionBase], key: str, user: User) -> None:
+    now = User.objects.filter(pk=user.pk, is_active=True, is_staff=True).first()
+    if now is None or now.credentials_mark != user.credentials_mark or not sessions().exists(key):
+        raise TokenInvalid("The session has ended. Sign in again.")
+
+
 def may_touch(request: HttpRequest, user: User | None) -> bool:
     """Whether a staff member may take something from a user, or change what the user may do.
 
@@ -33,6 +50,16 @@ def may_touch(request: HttpRequest, user: User | None) -> bool:
         user: None for what is nobody's.
     """
     return user is None or not (user.is_staff or user.is_superuser) or staff_of(request).is_superuser
+
+
+def otp_of(request: Request, sent: Mapping[str, Any]) -> str:
+    """The code of the second factor that a request was sent with; empty where there is none.
+
+    Args:
+        sent: the validated body, whose `otp` goes before the header.
+    """
+    code = str(sent.get("otp") or request.headers.get("X-OTP", ""))
+    return code.replace(" ", "")[:LONGEST_OTP]
 
 
 def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:

@@ -1,4 +1,8 @@
-"""How many mails of a kind may be had sent to one address, by whoever asks: few enough to be no nuisance."""
+"""How many mails strangers may have sent to an address: few enough to be no nuisance.
+
+Mails that somebody other than the signed-in owner can cause share one limit. Security notices and billing mails are
+never counted here: they must arrive.
+"""
 
 import hashlib
 import logging
@@ -6,27 +10,33 @@ import logging
 from lunaos import redis
 from lunaos.local_counter import LocalCounter
 
-AN_HOUR = 3
+PER_HOUR = 5  # of all kinds together
+OF_A_KIND_PER_HOUR = 3
 HOUR_S = 3600
 logger = logging.getLogger(__name__)
 _here = LocalCounter()
 
 
-def take(kind: str, email: str) -> bool:
-    """Count a mail.
+def take(kind: str, email: str, *, most: int = OF_A_KIND_PER_HOUR) -> bool:
+    """Count a mail; one that its own kind's limit refuses does not count among all kinds.
 
     Args:
-        kind: each has a limit of its own.
+        kind: each has a limit of its own, within the one that all share.
+        most: the kind's limit, an hour.
 
     Returns:
         Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
     """
-    key = f"lunaos:mails:{kind}:{hashlib.sha256(email.encode()).hexdigest()}"
+    address = hashlib.sha256(email.lower().encode()).hexdigest()
     try:
-        with redis.client().pipeline() as pipeline:
-            pipeline.incr(key)
-            pipeline.expire(key, HOUR_S, nx=True)
-            return bool(pipeline.execute()[0] <= AN_HOUR)
+        return _count(f"lunaos:mails:{kind}:{address}") <= most and _count(f"lunaos:mails:all:{address}") <= PER_HOUR
     except redis.RedisError:
         logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
-        return _here.hit(key, HOUR_S)[0] <= AN_HOUR
+        return _here.hit(f"{kind}:{address}", HOUR_S)[0] <= most and _here.hit(address, HOUR_S)[0] <= PER_HOUR
+
+
+def _count(key: str) -> int:
+    with redis.client().pipeline() as pipeline:
+        pipeline.incr(key)
+        pipeline.expire(key, HOUR_S, nx=True)
+        return int(pipeline.execute()[0])

@@ -8,10 +8,11 @@ from django.db import transaction
 from django.db.models.functions import Coalesce, Now
 from django.http import HttpRequest
 
-from accounts import audit, backends, lockout, mail_limit, mail_tokens, outbox, parts, tasks
+from accounts import audit, backends, lockout, mail_limit, mail_tokens, outbox, parts, second_factor, tasks
 from accounts.audit import Action
 from accounts.errors import MailTokenInvalid, WrongPassword
 from accounts.models import User
+from lunaos import access
 from lunaos.errors import ValidationFailed
 
 
@@ -33,18 +34,24 @@ def validate(password: str, user: User, *, field: str = "password") -> None:
         raise ValidationFailed(fields=fields) from e
 
 
-def require(*, request: HttpRequest, user: User, password: str) -> None:
+def require(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
     """Have a user who is signed in prove it once more; failures count towards the lockout.
+
+    Args:
+        otp: a code of the second factor, for an account that has one.
 
     Raises:
         WrongPassword: it is not this user's, or the account is locked.
+        OtpRequired, OtpInvalid: the password is right, the code of the second factor is not.
     """
     if authenticate(request, username=user.email, password=password) != user:
         raise WrongPassword()
-    lockout.succeeded(backends.attempt_of(request))
+    attempt = backends.attempt_of(request)
+    second_factor.require(user=user, code=otp, attempt=attempt)
+    lockout.succeeded(attempt)
 
 
-def change(*, request: HttpRequest, user: User, current: str, new: str) -> User:
+def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str = "") -> User:
     """Set another password; all sessions end.
 
     Returns:
@@ -52,10 +59,11 @@ def change(*, request: HttpRequest, user: User, current: str, new: str) -> User:
 
     Raises:
         WrongPassword: `current` is not the password, or has been changed at this very moment.
+        OtpRequired, OtpInvalid: of an account with a second factor.
         ValidationFailed: `new` breaks a rule.
     """
-    require(request=request, user=user, password=current)
-    validate(new, user, field="newPassword")
+    validate(new, user, field="newPassword")  # first, so that a rule that is broken costs no code
+    require(request=request, user=user, password=current, otp=otp)
     if not _replace(user, new, Action.PASSWORD_CHANGED):
         raise WrongPassword()
     user.refresh_from_db()
@@ -110,6 +118,7 @@ def _replace(user: User, password: str, action: Action) -> bool:
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):
             return False
+        access.changed(user.pk)
         audit.record(action, actor=user, subject=user)
         outbox.enqueue(tasks.send_password_changed, str(user.pk))
     return True

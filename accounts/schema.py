@@ -7,8 +7,12 @@ from drf_spectacular.utils import OpenApiResponse
 
 from accounts.errors import (
     EmailTaken,
+    ExportUnderWay,
     InvalidCredentials,
+    LastSuperuser,
     MailTokenInvalid,
+    OtpInvalid,
+    OtpRequired,
     WrongPassword,
 )
 from accounts.serializers import (
@@ -23,7 +27,7 @@ from accounts.serializers import (
     SessionSerializer,
     SignUpSerializer,
 )
-from lunaos.api.schema import errors
+from lunaos.api.schema import OTP, errors
 from lunaos.api.serializers import MessageSerializer
 
 PUBLIC: dict[str, Any] = {"auth": []}
@@ -36,14 +40,16 @@ SIGN_UP: dict[str, Any] = {
 LOG_IN: dict[str, Any] = {
     "operation_id": "logIn",
     "request": LogInSerializer,
-    "responses": {200: SessionSerializer, **errors(InvalidCredentials)},
+    "parameters": [OTP],
+    "responses": {200: SessionSerializer, **errors(InvalidCredentials, OtpRequired, OtpInvalid)},
     **PUBLIC,
 }
 ME: dict[str, Any] = {"operation_id": "getMe", "responses": {200: AccountSerializer}}
 DELETE_ME: dict[str, Any] = {
     "operation_id": "deleteMe",
     "request": PasswordSerializer,
-    "responses": {200: MessageSerializer, **errors(WrongPassword)},
+    "parameters": [OTP],
+    "responses": {200: MessageSerializer, **errors(WrongPassword, OtpRequired, OtpInvalid, LastSuperuser)},
 }
 LOG_OUT: dict[str, Any] = {
     "operation_id": "logOut",
@@ -62,7 +68,8 @@ EXPORT: dict[str, Any] = {
         200: OpenApiResponse(
             OpenApiTypes.OBJECT,
             description="Account, activity, repositories with their files, runs with their texts and events, usage.",
-        )
+        ),
+        **errors(ExportUnderWay),
     },
 }
 FORGOT: dict[str, Any] = {
@@ -80,7 +87,8 @@ RESET: dict[str, Any] = {
 CHANGE: dict[str, Any] = {
     "operation_id": "changePassword",
     "request": ChangePasswordSerializer,
-    "responses": {200: SessionSerializer, **errors(WrongPassword)},
+    "parameters": [OTP],
+    "responses": {200: SessionSerializer, **errors(WrongPassword, OtpRequired, OtpInvalid)},
 }
 VERIFY: dict[str, Any] = {
     "operation_id": "verifyEmail",

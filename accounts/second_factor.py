@@ -1,12 +1,13 @@
-"""Staff's second factor: codes of an authenticator app (RFC 6238), and backup codes for when it is lost."""
+"""The second factor: codes of an authenticator app (RFC 6238), and backup codes for when it is lost."""
 
 from django.db import transaction
 from django_otp.models import Device
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import audit
+from accounts import audit, lockout
 from accounts.audit import Action
+from accounts.errors import OtpInvalid, OtpRequired
 from accounts.models import User
 
 BACKUP_CODES = 10
@@ -14,7 +15,7 @@ APP, BACKUP = "authenticator", "backup codes"
 
 
 def is_set(user: User) -> bool:
-    """Whether a password alone does not sign this user in to the admin."""
+    """Whether a password alone does not sign this user in."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
 
 
@@ -31,6 +32,39 @@ def verify(user: User, code: str) -> Device | None:
             return device
     audit.record(Action.SECOND_FACTOR_FAILED, subject=user)
     return None
+
+
+def require(*, user: User, code: str, attempt: lockout.Attempt) -> None:
+    """Refuse an account with a factor without a right code; a refusal stays counted for the lockout.
+
+    Args:
+        attempt: the one in which the user has shown the right password.
+
+    Raises:
+        OtpRequired: there is no code.
+        OtpInvalid: the code is wrong, was used, or comes too soon after a wrong one.
+    """
+    if not is_set(user) or (code and verify(user, code)):
+        return
+    lockout.failed(user.email, attempt)
+    raise OtpInvalid() if code else OtpRequired()
+
+
+def require_of_session(*, user: User, code: str) -> None:
+    """Refuse a session whose account has a factor without a right code, where no password is asked for.
+
+    Raises:
+        OtpRequired: there is no code.
+        OtpInvalid: as of `require`, or the account is locked after too many failures.
+    """
+    if not is_set(user):
+        return
+    attempt = lockout.begin(user.email)
+    if attempt is None:
+        lockout.failed(user.email, None)
+        raise OtpInvalid()
+    require(user=user, code=code, attempt=attempt)
+    lockout.succeeded(attempt)
 
 
 def pending(user: User) -> TOTPDevice:

@@ -30,6 +30,22 @@ class PasswordField(serializers.CharField):
         super().__init__(max_length=128, trim_whitespace=False, write_only=True, **options)
 
 
+class OtpField(serializers.CharField):
+    """A code of the second factor; `identity.otp_of` looks for one in the headers too."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            max_length=16,
+            required=False,
+            default="",
+            allow_blank=True,
+            allow_null=True,
+            write_only=True,
+            help_text="Of an account with a second factor: the code that its app shows now, or a backup code.",
+            **options,
+        )
+
+
 class SignUpSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
     password = NewPasswordField()
@@ -41,6 +57,7 @@ class SignUpSerializer(serializers.Serializer[Any]):
 class LogInSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
     password = PasswordField()
+    otp = OtpField()
 
 
 class UserSerializer(serializers.ModelSerializer[User]):
@@ -103,7 +120,9 @@ class ResetPasswordSerializer(MailTokenSerializer):
 class ChangePasswordSerializer(serializers.Serializer[Any]):
     currentPassword = PasswordField()
     newPassword = NewPasswordField()
+    otp = OtpField()
 
 
 class PasswordSerializer(serializers.Serializer[Any]):
     password = PasswordField()
+    otp = OtpField()

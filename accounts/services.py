@@ -5,14 +5,14 @@ from django.contrib.auth.signals import user_logged_in
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
-from accounts import audit, lockout, outbox, passwords, tasks
+from accounts import audit, backends, lockout, mail_limit, outbox, passwords, second_factor, tasks
 from accounts.audit import Action
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
-    """Make an account and send the welcome mail.
+    """Make an account and send the welcome mail, unless the address has been sent too many mails in this hour.
 
     Raises:
         ValidationFailed: the password is too common, all digits, or resembles the address or name.
@@ -22,23 +22,29 @@ def sign_up(*, email: str, password: str, name: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
-            outbox.enqueue(tasks.send_welcome, str(user.pk))
             audit.record(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
     lockout.come_home(user)
+    if mail_limit.take("welcome", user.email, most=mail_limit.PER_HOUR):
+        outbox.enqueue(tasks.send_welcome, str(user.pk))
     return user
 
 
-def log_in(*, request: HttpRequest, email: str, password: str) -> User:
+def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") -> User:
     """Check an address and a password; an unknown address and a lockout take the same time as a wrong password.
+
+    Args:
+        otp: a code of the second factor, for an account that has one.
 
     Raises:
         InvalidCredentials: unknown address, wrong password, disabled account, or locked after too many failures.
+        OtpRequired, OtpInvalid: the password is right, the code of the second factor is not.
     """
     user = authenticate(request, username=email, password=password)
     if not isinstance(user, User):
         raise InvalidCredentials()
+    second_factor.require(user=user, code=otp, attempt=backends.attempt_of(request))
     with transaction.atomic():  # of four writes one commit
         user_logged_in.send(User, request=request, user=user)
     return user

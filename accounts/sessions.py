@@ -8,12 +8,14 @@ from django.db.models import F
 from accounts import audit, tokens
 from accounts.audit import Action
 from accounts.models import User
+from lunaos import access
 
 
 @transaction.atomic
 def end(*, user: User, token: str) -> None:
     """End the session that a token stands for."""
     tokens.revoke(token)
+    access.changed(user.pk)
     audit.record(Action.LOGGED_OUT, actor=user, subject=user)
 
 
@@ -25,6 +27,7 @@ def end_all(user: User, *, by: User | None = None) -> None:
         by: the staff member who does; None for the user.
     """
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
+    access.changed(user.pk)
     audit.record(Action.LOGGED_OUT_EVERYWHERE, actor=by or user, subject=user)
 
 
@@ -34,3 +37,4 @@ def end_everybodys() -> None:
     A random number is none that somebody's sessions have been counted to.
     """
     User.objects.update(session_epoch=secrets.randbelow(2**30))
+    access.changed(None)

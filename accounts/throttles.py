@@ -27,6 +27,24 @@ class SignInThrottle(BaseThrottle):
         return True
 
 
+def count_sign_up(request: HttpRequest) -> None:
+    """Count a sign-up of the request's address, or of its IPv6 network.
+
+    Raises:
+        RateLimited: there were as many as a day allows.
+    """
+    subject, rate = ratelimit.client_network(request), f"{settings.SIGN_UPS_PER_DAY}/d"
+    window = ratelimit.hit(request, scope="sign-ups", subject=subject, rate=rate)
+    if window.first_excess:
+        audit.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint="signup a day")
+    if window.exceeded:
+        raise RateLimited(
+            f"{window.limit} accounts a day can be made from one address.",
+            retry_after=window.seconds_left,
+            limit=window.limit,
+        )
+
+
 def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
     """Count an attempt of the request's address at an endpoint."""
     window = ratelimit.hit(

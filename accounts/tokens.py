@@ -89,6 +89,11 @@ def authenticate(raw: str) -> User:
     return user
 
 
+def expiry_of(raw: str) -> float:
+    """Return when a token that has just been authenticated expires, in Unix seconds."""
+    return float(_verified(raw)["exp"])
+
+
 def revoke(raw: str) -> None:
     """End a token that has just been authenticated, in every process from the next request on; no other of its user."""
     claims = _verified(raw)

@@ -12,9 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ViewSet
 
-from accounts import audit, erasure, parts, passwords, schema, services, sessions, tokens, verification
+from accounts import audit, erasure, exporting, parts, passwords, schema, services, sessions, tokens, verification
 from accounts.audit import Action
-from accounts.identity import credential_of, user_of
+from accounts.identity import credential_of, otp_of, user_of
 from accounts.models import AuditEvent, User
 from accounts.serializers import (
     AccountSerializer,
@@ -28,10 +28,11 @@ from accounts.serializers import (
     SessionSerializer,
     SignUpSerializer,
 )
-from accounts.throttles import SignInThrottle
+from accounts.throttles import SignInThrottle, count_sign_up
 from lunaos import threads
 from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
+from lunaos.api.request import framed
 from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import ANY, SESSION_ONLY
 from lunaos.threads import HASHING
@@ -67,20 +68,22 @@ class AuthViewSet(GuardedViewSet):
         """Make an account. The token works at once; a welcome mail goes out."""
         serializer = SignUpSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
+        count_sign_up(request._request)
         user = services.sign_up(**serializer.validated_data)
         return Response(_session(user), status=status.HTTP_201_CREATED)
 
     @extend_schema(**schema.LOG_IN)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def login(self, request: Request) -> Response:
-        """Get a token for an address and a password.
+        """Get a token for an address and a password, and for a code where the account has a second factor.
 
         After many failures an account is locked for a while; that sounds like a wrong password, and its owner is told
         by mail.
         """
         serializer = LogInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return Response(_session(services.log_in(request=request._request, **serializer.validated_data)))
+        sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
+        return Response(_session(services.log_in(request=request._request, **sent)))
 
     @extend_schema(**schema.ME)
     @action(detail=False, scopes=ANY, pool={"delete": HASHING})
@@ -94,7 +97,8 @@ class AuthViewSet(GuardedViewSet):
         """Delete the account and all that belongs to it. There is no way back; tokens and keys are dead at once."""
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        gone = erasure.delete_own(request=request._request, user=user_of(request), **serializer.validated_data)
+        sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
+        gone = erasure.delete_own(request=request._request, user=user_of(request), **sent)
         return _message("The account is deleted." if gone else "The account is closed and will be deleted shortly.")
 
     @extend_schema(**schema.LOG_OUT)
@@ -114,9 +118,17 @@ class AuthViewSet(GuardedViewSet):
     @extend_schema(**schema.EXPORT)
     @action(detail=False)
     def export(self, request: Request) -> HttpResponseBase:
-        """Download all that is known of the account, as one JSON document."""
-        audit.record(Action.EXPORTED, actor=user_of(request), subject=user_of(request))
-        return download.response(parts.export(user_of(request)), "lunaos-export.json")
+        """Download all that is known of the account, as one JSON document; one at a time."""
+        user, place = user_of(request), exporting.Place(user_of(request).pk)
+        place.take()
+        audit.record(Action.EXPORTED, actor=user, subject=user)
+        return download.Download(
+            parts.export(user),
+            "lunaos-export.json",
+            access=framed(request).access,
+            on_piece=place.renew,
+            on_close=place.release,
+        )
 
 
 class PasswordViewSet(GuardedViewSet):
@@ -148,8 +160,14 @@ class PasswordViewSet(GuardedViewSet):
         """Set another password. All other sessions end; go on with the token of the answer."""
         serializer = ChangePasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        current, new = serializer.validated_data["currentPassword"], serializer.validated_data["newPassword"]
-        user = passwords.change(request=request._request, user=user_of(request), current=current, new=new)
+        sent = serializer.validated_data
+        user = passwords.change(
+            request=request._request,
+            user=user_of(request),
+            current=sent["currentPassword"],
+            new=sent["newPassword"],
+            otp=otp_of(request, sent),
+        )
         return Response(_session(user))
 
 

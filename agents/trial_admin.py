@@ -1,19 +1,20 @@
 """The pane on an agent's page in which staff try its prompt before they save it."""
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.http import HttpRequest, QueryDict
 from django.http.response import HttpResponseBase
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from accounts.identity import staff_of
+from accounts.identity import access_of_session, staff_of
 from agents import trial
 from agents.models import LONGEST_PROMPT, Agent
 from agents.versioned_admin import plain_lines
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
+from lunaos.api.request import FramedRequest
 from lunaos.api.sse import EventStreamResponse
 from lunaos.errors import LunaError, RateLimited, ValidationFailed
 
@@ -69,6 +70,7 @@ def respond(request: HttpRequest) -> HttpResponseBase:
     asked = partial(
         trial.Trial, by=staff_of(request), draft=draft, context=sent["context"], target=form.targets[sent["target"]]
     )
+    cast(FramedRequest, request).access = access_of_session(request)
     return EventStreamResponse(asked, {}, opens=lambda line: True)
 
 

@@ -1,5 +1,8 @@
 """The one way into the API: `Authorization: Bearer`, a token of ours or an API key."""
 
+import time
+from functools import partial
+
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
@@ -7,6 +10,8 @@ from accounts import tokens
 from accounts.models import User
 from apikeys import secret, use
 from apikeys.models import ApiKey
+from lunaos.access import Access
+from lunaos.api.request import framed
 from lunaos.errors import TokenInvalid
 
 TOKEN = "token"  # noqa: S105 - a kind of credential
@@ -16,7 +21,7 @@ class BearerAuthentication(BaseAuthentication):
     """Tells keys and tokens apart by their form."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey | str] | None:
-        """Find who sends the request.
+        """Find who sends the request, and leave the access with it, for what goes on reading.
 
         Returns:
             The user and the key, or TOKEN; None without an Authorization header.
@@ -30,11 +35,23 @@ class BearerAuthentication(BaseAuthentication):
         scheme, _, credential = header.partition(" ")
         if scheme.lower() != "bearer" or not credential.strip():
             raise TokenInvalid("Send Authorization: Bearer <token>.")
-        credential = credential.strip()
+        credential, now = credential.strip(), time.monotonic()
         if credential.startswith(secret.MARK):
             key = use.authenticate(credential)
+            framed(request).access = _access_of_key(key, credential, now)
             return key.user, key
-        return tokens.authenticate(credential), TOKEN
+        user = tokens.authenticate(credential)
+        framed(request).access = _access_of_token(user, credential, now)
+        return user, TOKEN
 
     def authenticate_header(self, request: Request) -> str:
         return "Bearer"
+
+
+def _access_of_key(key: ApiKey, value: str, now: float) -> Access:
+    expires_at = key.expires_at.timestamp() if key.expires_at else None
+    return Access(key.user_id, key.digest, partial(use.find, value), now, expires_at)
+
+
+def _access_of_token(user: User, raw: str, now: float) -> Access:
+    return Access(user.pk, raw, partial(tokens.authenticate, raw), now, tokens.expiry_of(raw))

@@ -6,6 +6,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
+from accounts.serializers import OtpField
 from apikeys.models import ApiKey
 from lunaos import scopes
 from lunaos.api.fields import BoundedListField
@@ -24,6 +25,7 @@ class NewKeySerializer(serializers.Serializer[Any]):
     expiresAt = serializers.DateTimeField(
         required=False, default=None, allow_null=True, help_text="When it ends by itself; never where you do not say."
     )
+    otp = OtpField()
 
     def validate_expiresAt(self, value: datetime | None) -> datetime | None:  # noqa: N802 - DRF finds it by the field's name
         if value and value <= datetime.now(UTC):

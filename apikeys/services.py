@@ -16,6 +16,7 @@ from apikeys import secret, tasks
 from apikeys.errors import KeyLimitReached, KeyNotFound
 from apikeys.models import ApiKey
 from billing import tiers
+from lunaos import access
 from lunaos.errors import ScopeMissing
 from lunaos.scopes import ALL, DEFAULT
 
@@ -128,6 +129,8 @@ def report_leaked(value: str) -> None:
 def _end(keys: QuerySet[ApiKey], action: Action, *, actor: User | None) -> int:
     ended = list(keys.select_for_update(of=("self",)).select_related("user"))
     ApiKey.objects.filter(pk__in=[key.pk for key in ended]).update(revoked_at=datetime.now(UTC))
+    for user_id in {key.user_id for key in ended}:
+        access.changed(user_id)
     for key in ended:
         audit.record(action, actor=actor, subject=key.user, key=key.prefix)
         if action == Action.KEY_REPORTED_LEAKED:

@@ -25,12 +25,22 @@ def authenticate(value: str) -> ApiKey:
     Raises:
         ApiKeyInvalid: there is none, it was revoked or has expired, or its owner is disabled.
     """
-    key = ApiKey.objects.load(secret.digest_of(value)) if secret.FORM.match(value) else None
-    if key is None or not key.active or not key.user.is_active:
-        raise ApiKeyInvalid()
+    key = find(value)
     _note_time(key)
     if address := origin.current().address:
         _note_network(key, origin.network_of(address))
+    return key
+
+
+def find(value: str) -> ApiKey:
+    """Find the key, with its owner.
+
+    Raises:
+        ApiKeyInvalid: as of `authenticate`.
+    """
+    key = ApiKey.objects.load(secret.digest_of(value)) if secret.FORM.match(value) else None
+    if key is None or not key.active or not key.user.is_active:
+        raise ApiKeyInvalid()
     return key
 
 

@@ -11,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.errors import IdempotencyConflict
-from accounts.identity import once_of, user_of
+from accounts import second_factor
+from accounts.errors import IdempotencyConflict, OtpInvalid, OtpRequired
+from accounts.identity import once_of, otp_of, user_of
 from accounts.throttles import SignInThrottle
 from apikeys import services
 from apikeys.errors import KeyLimitReached, KeyNotFound
@@ -23,7 +24,7 @@ from apikeys.serializers import (
     LeakedKeySerializer,
     NewKeySerializer,
 )
-from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, OTP, REPLAYED, errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import KEYS
 
@@ -42,17 +43,26 @@ class ApiKeyViewSet(ViewSet):
     @extend_schema(
         operation_id="createKey",
         request=NewKeySerializer,
-        parameters=[IDEMPOTENCY_KEY, REPLAYED],
-        responses={201: CreatedKeySerializer, **errors(KeyLimitReached, IdempotencyConflict)},
+        parameters=[IDEMPOTENCY_KEY, OTP, REPLAYED],
+        responses={
+            201: CreatedKeySerializer,
+            **errors(KeyLimitReached, IdempotencyConflict, OtpRequired, OtpInvalid),
+        },
     )
     def create(self, request: Request) -> Response:
-        """Make a key. It is shown this once."""
+        """Make a key. It is shown this once.
+
+        An account with a second factor needs a fresh code for each request with a token, a repeated one included.
+        """
         serializer = NewKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         wanted: dict[str, Any] = dict(serializer.validated_data)
+        otp = otp_of(request, {"otp": wanted.pop("otp")})
         maker = request.auth if isinstance(request.auth, ApiKey) else None
         once = once_of(request, {**wanted, "maker": maker and str(maker.pk)})  # one key is not told another's secret
         expires_at = wanted.pop("expiresAt")
+        if maker is None:
+            second_factor.require_of_session(user=user_of(request), code=otp)
         made = services.create(user=user_of(request), maker=maker, expires_at=expires_at, once=once, **wanted)
         headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
         body = CreatedKeySerializer(made.key, context={"secret": made.secret}).data

@@ -100,6 +100,23 @@ class MonthlyUsage(models.Model):
         return f"{self.user_id} {self.month:%Y-%m}: {self.executions}"
 
 
+class UsageOfAddress(models.Model):
+    """Executions of a deleted account in this month, by a keyed hash of its address; written by `billing.addresses`."""
+
+    digest = models.CharField(max_length=64, help_text="HMAC of the address with the server's secret.")
+    month = models.DateField(db_index=True, help_text="The month's first day; the row goes when the month has ended.")
+    executions = models.PositiveIntegerField()
+    chains = models.PositiveIntegerField(help_text="Of these executions.")
+    told_percent = models.PositiveSmallIntegerField(help_text="The mark at which the user was mailed last.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=("digest", "month"), name="one_usage_row_an_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.digest[:8]} {self.month:%Y-%m}: {self.executions}"
+
+
 class GrantManager(models.Manager["Grant"]):
     """Finds grants."""
 

@@ -8,7 +8,7 @@ from djstripe.models import Customer
 from accounts import alarms, parts
 from accounts.models import User
 from accounts.parts import Row
-from billing import gateway, mirror, standing
+from billing import addresses, gateway, mirror, standing
 from billing.models import Grant, MonthlyUsage
 
 
@@ -69,6 +69,9 @@ def disown(user: User) -> None:
 def erase(user: User) -> None:
     """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay.
 
+    What the month holds is kept by a hash of the address, until the month ends.
+
     Without the customer's lock: who holds that may wait for the user's row, which the caller holds.
     """
+    addresses.remember(user)
     mirror.forget(user)

@@ -22,6 +22,7 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import intake, loop, threads  # noqa: E402
+from lunaos.api import flow  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
@@ -65,7 +66,7 @@ class SharedThreadsHandler(ASGIHandler):
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         async with ThreadSensitiveContext(executor=self.pools[threads.SHARED]):
-            await self.handle(scope, receive, self._parting(send))
+            await self.handle(scope, receive, self._parting(flowing(send)))
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view, and have the pool that it names run it.
@@ -89,6 +90,18 @@ class SharedThreadsHandler(ASGIHandler):
         return sending
 
 
+def flowing(send: Any) -> flow.Flow:
+    """A `send` that waits for its client, known to all that answers the request."""
+    waiting = flow.Flow(send, settings.STREAM_STALL_S)
+    flow.current.set(waiting)
+    return waiting
+
+
+async def flowing_sockets(scope: Any, receive: Any, send: Any) -> None:
+    """The sockets, whose messages wait for their client."""
+    await sockets(scope, receive, flowing(send))
+
+
 def leave() -> "Deferred[None]":
     """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
     executors.begin_to_leave()
@@ -110,4 +123,4 @@ async def _ended(grace_s: float) -> None:
 
 intake.install()
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
-application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": sockets})
+application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": flowing_sockets})

@@ -198,7 +198,14 @@ STAFF_SECOND_FACTOR = not DEBUG
 if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set, and must not read as false
     STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")
 OTP_TOTP_ISSUER = "LunaOS"
-REQUIRE_VERIFIED_EMAIL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=False)  # for runs
+RESEND_API_KEY = env.str("RESEND_API_KEY", default="")
+# For runs. Where nothing is said, new accounts need a confirmed address if there is a mail provider to confirm it by.
+REQUIRE_VERIFIED_EMAIL, REQUIRE_VERIFIED_EMAIL_OF_ALL = bool(RESEND_API_KEY), False
+if env.str("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=""):  # an empty one is not set, and must not read as false
+    REQUIRE_VERIFIED_EMAIL = REQUIRE_VERIFIED_EMAIL_OF_ALL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL")
+SIGN_UPS_PER_DAY = env.int("LUNAOS_SIGN_UPS_PER_DAY", default=20)  # from an IPv4 address or an IPv6 /64
+if SIGN_UPS_PER_DAY < 1:
+    raise ImproperlyConfigured(f"LUNAOS_SIGN_UPS_PER_DAY is {SIGN_UPS_PER_DAY}: set 1 or more.")
 # Argon2 keeps a core busy: what hashes waits in threads of its own, as many as cores, and nothing else waits with it.
 HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or os.cpu_count() or 2
 # Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/erasure.py).
@@ -344,6 +351,7 @@ CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended wi
 STOP_GRACE_S = env.float("LUNAOS_STOP_GRACE_S", default=3.0)  # a process that stops lets runs end for so long
 STREAM_OPEN_WITHIN_S = 2.0
 STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
+STREAM_STALL_S = env.float("LUNAOS_STREAM_STALL_S", default=60.0)  # a client that reads nothing for so long is dropped
 
 # -- Code search -----------------------------------------------------------------------------------------------------
 EMBEDDINGS_BASE_URL = variables.url("EMBEDDINGS_BASE_URL", variables.WEB, default="")
@@ -384,7 +392,7 @@ MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # what its
 
 # -- Mail ------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")
-if RESEND_API_KEY := env.str("RESEND_API_KEY", default=""):
+if RESEND_API_KEY:
     EMAIL_BACKEND = "accounts.resend.EmailBackend"
     ANYMAIL = {"RESEND_API_KEY": RESEND_API_KEY, "REQUESTS_TIMEOUT": 10}
 else:

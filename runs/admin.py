@@ -20,10 +20,12 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
+from accounts import audit
+from accounts.audit import Action
 from accounts.audited import ReadOnlyAdmin
 from accounts.confirmation import BACK, confirmed
 from accounts.exported import ExportedAdmin
-from accounts.identity import may_touch
+from accounts.identity import may_touch, staff_of
 from accounts.models import User
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
@@ -243,6 +245,8 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         touchable = isinstance(run, Run) and run.status in UNFINISHED and may_touch(request, run.user)
         context["may_cancel"] = touchable and self.has_cancel_permission(request)
         context["back"] = BACK
+        if isinstance(run, Run):  # the owner sees in the activity who has read the texts
+            audit.record(Action.RUN_READ, actor=staff_of(request), subject=run.user, run=str(run.pk))
         return super().render_change_form(request, context, *args, **kwargs)
 
 

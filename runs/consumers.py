@@ -21,8 +21,10 @@ from apikeys import permissions
 from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
 from lunaos import database, metrics, origin
-from lunaos.api import ratelimit
+from lunaos.access import Access, Guard
+from lunaos.api import flow, ratelimit
 from lunaos.api.exceptions import translate
+from lunaos.api.request import framed
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
 from lunaos.scopes import AGENTS, CHAINS
 from runs import services
@@ -52,11 +54,14 @@ class RunConsumer(AsyncWebsocketConsumer):
 
     async def _send_all(self) -> None:
         try:
-            follower = Follower(await database.call(_run_of, self.scope), _after(self.scope))
+            run, access = await database.call(_run_of, self.scope)
+            follower, guard = Follower(run, _after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
+            guard.open()
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():
-                    await self._follow(follower)
+                    await self._follow(follower, guard)
             finally:
+                guard.close()
                 follower.close()
         except Exception as e:
             error = translate(e)
@@ -65,8 +70,8 @@ class RunConsumer(AsyncWebsocketConsumer):
         else:
             await self.close(NORMAL)
 
-    async def _follow(self, follower: Follower) -> None:
-        while (entries := await follower.read(settings.STREAM_HEARTBEAT_S)) is not None:
+    async def _follow(self, follower: Follower, guard: Guard) -> None:
+        while (entries := await guard.read(follower, settings.STREAM_HEARTBEAT_S)) is not None:
             for position, line in entries:
                 await self._send({"id": position, **orjson.loads(line)})
             if not entries:
@@ -76,8 +81,8 @@ class RunConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=orjson.dumps(message).decode())
 
 
-def _run_of(scope: dict[str, Any]) -> Run:
-    """The run that the socket is for, after the same authentication, limit and look at the owner as of a request."""
+def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
+    """The run that the socket is for, and the access, after the same checks as of a request."""
     request = _request(scope)
     origin.enter(address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", ""))
     try:
@@ -89,7 +94,8 @@ def _run_of(scope: dict[str, Any]) -> Run:
     if request.user is None:
         raise NotAuthenticated()
     permissions.require(request.auth, RunConsumer.scopes)
-    return services.get(user=user_of(request), run_id=scope["url_route"]["kwargs"]["run_id"])
+    run = services.get(user=user_of(request), run_id=scope["url_route"]["kwargs"]["run_id"])
+    return run, framed(request).access
 
 
 def _request(scope: dict[str, Any]) -> Request:

@@ -12,6 +12,7 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from accounts import audit, erasure, lockout, tokens
 from agents import providers
+from billing import addresses
 from lunaos import redis
 from runs import capacity, figures, log, spending
 from web import parts, reachability
@@ -53,11 +54,12 @@ def summarise_audit() -> None:
 
 @shared_task
 def forget_expired() -> None:
-    """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, staff's sessions, spending."""
+    """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, sessions, spending, usage."""
     lockout.delete_expired()
     tokens.delete_expired()
     SessionStore.clear_expired()
     spending.delete_expired()
+    addresses.forget_past_months()
 
 
 @shared_task

@@ -242,12 +242,6 @@ def test_the_password_that_is_asked_for_again_counts_as_well(urls: list[str], al
     assert error(right) == (403, "wrong_password")
 
 
-def test_the_owner_gets_three_mails_an_hour(database: None, alice: Any, mailbox: Mailbox) -> None:
-    for _ in range(5):
-        lockout._locked(alice.email, alice, "address")
-    assert len(mailbox.of(alice)) == 3
-
-
 def test_what_has_had_its_time_is_dropped(alice: Any, short: None, at: Any) -> None:
     lockout.begin(alice.email)
     lockout.come_home(alice)

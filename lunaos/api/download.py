@@ -1,13 +1,14 @@
 """A JSON document of any size as a response: made piece by piece, while it is sent."""
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 from django.http import StreamingHttpResponse
 
 from lunaos import database
-from lunaos.api import json
+from lunaos.access import Access, Guard
+from lunaos.api import flow, json
 
 PIECE_BYTES = 65_536
 logger = logging.getLogger(__name__)
@@ -15,23 +16,63 @@ logger = logging.getLogger(__name__)
 Section = tuple[str, dict[str, Any] | Iterable[dict[str, Any]]]
 
 
-def response(sections: Iterator[Section], filename: str) -> StreamingHttpResponse:
-    """Answer with `{"data": {<name>: <object or array>, …}}`.
+class Download(StreamingHttpResponse):
+    """`{"data": {<name>: <object or array>, …}}`, made as far as the client reads.
 
     Args:
-        sections: read in threads, a different one each time, as far as the client reads.
+        sections: read in threads, a different one each time.
+        access: what the client reads by; the document breaks off where that ends.
+        on_piece: called in a thread after each piece.
+        on_close: called in a thread at the end, whether or not all was read.
     """
-    headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
-    return StreamingHttpResponse(_body(sections), content_type="application/json", headers=headers)
+
+    def __init__(
+        self,
+        sections: Iterator[Section],
+        filename: str,
+        *,
+        access: Access | None = None,
+        on_piece: Callable[[], None] = lambda: None,
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_close = on_close
+        headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
+        super().__init__(_body(sections, access, on_piece), content_type="application/json", headers=headers)
+
+    def close(self) -> None:
+        super().close()
+        self._on_close()
 
 
-async def _body(sections: Iterator[Section]) -> AsyncIterator[bytes]:
-    pieces = _pieces(sections)
+class _Reader:
+    def __init__(self, pieces: Iterator[bytes], on_piece: Callable[[], None]) -> None:
+        self._pieces, self._on_piece = pieces, on_piece
+
+    async def read(self, within_s: float) -> bytes:
+        """The next piece, however long it takes; empty at the end."""
+        return await database.call(self._next)
+
+    def _next(self) -> bytes:
+        piece = next(self._pieces, b"")
+        self._on_piece()
+        return piece
+
+
+async def _body(
+    sections: Iterator[Section], access: Access | None = None, on_piece: Callable[[], None] = lambda: None
+) -> AsyncIterator[bytes]:
+    reader = _Reader(_pieces(sections), on_piece)
+    guard = Guard(access, on_refusal=flow.on_refusal()) if access else None
+    if guard:
+        guard.open()
     try:
-        while piece := await database.call(next, pieces, b""):
+        while piece := await (guard.read(reader, 0) if guard else reader.read(0)):
             yield piece
     except Exception:  # the status has gone out; a document that breaks off is no JSON, which a client notices
         logger.exception("A download broke off")
+    finally:
+        if guard:
+            guard.close()
 
 
 def _pieces(sections: Iterator[Section]) -> Iterator[bytes]:

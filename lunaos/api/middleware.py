@@ -162,6 +162,7 @@ def open_streams(get_response: Handler) -> Handler:
             return response
         if request.method == "HEAD":
             return HttpResponse(headers=response.headers)
+        response.access = getattr(request, "access", None)
         try:
             return await response.open(settings.STREAM_OPEN_WITHIN_S - (time.perf_counter() - request.started))
         except Exception as e:

@@ -5,6 +5,7 @@ from typing import cast
 from django.http import HttpRequest
 from rest_framework.request import Request
 
+from lunaos.access import Access
 from lunaos.api.ratelimit import Window
 
 
@@ -15,11 +16,13 @@ class FramedRequest(HttpRequest):
         id: the request id, the client's own or made.
         started: when it came in, on the `time.perf_counter` clock.
         rate_limit: the window that a throttle counted it in.
+        access: the credential that was accepted; absent without one.
     """
 
     id: str
     started: float
     rate_limit: Window
+    access: Access
 
 
 def framed(request: Request) -> FramedRequest:

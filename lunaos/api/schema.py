@@ -55,6 +55,11 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     location=OpenApiParameter.HEADER,
     description="For a day, the same key with the same request has one result, and with another one it is a 409.",
 )
+OTP = OpenApiParameter(
+    "X-OTP",
+    location=OpenApiParameter.HEADER,
+    description="Where the body has no `otp`: the code of an account's second factor. Each code is good once.",
+)
 REPLAYED = OpenApiParameter(
     "Idempotency-Replayed",
     bool,

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from django.conf import settings
@@ -10,13 +10,16 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos import metrics
-from lunaos.api import json
+from lunaos.access import Access, Guard
+from lunaos.api import flow, json
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
 HEARTBEAT = b": keep-alive\n"
+
+PIECE_BYTES = 65_536
 
 Entry = tuple[int, bytes]
 
@@ -41,6 +44,9 @@ class EventStreamResponse(StreamingHttpResponse):
         headers: further response headers.
         opens: whether an event is reason to open the stream; without it the stream opens at once.
         on_leave: called when the client has left before the end.
+
+    Attributes:
+        access: what the client may read by; the stream ends when it does. Set it before `open`.
     """
 
     def __init__(
@@ -53,6 +59,8 @@ class EventStreamResponse(StreamingHttpResponse):
     ) -> None:
         self._make_reader, self._opens, self._on_leave = reader, opens, on_leave
         self._batch: list[Entry] | None = []
+        self.access: Access | None = None
+        self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> HttpResponseBase:
@@ -65,18 +73,21 @@ class EventStreamResponse(StreamingHttpResponse):
             This response; 204 where all has been read before, which tells an EventSource not to come again.
 
         Raises:
-            LunaError: what ended the run before the stream opened.
+            LunaError: what ended the run, or the client's access, before the stream opened.
         """
         self._reader = self._make_reader()
+        if self.access:
+            self._guard = Guard(self.access, on_refusal=flow.on_refusal())
+            self._guard.open()
         try:
             await self._await_opening(within_s if self._opens else 0)
         except BaseException as e:
-            self._reader.close()
+            self._close()
             if isinstance(e, asyncio.CancelledError) and self._on_leave:
                 self._on_leave()
             raise
         if self._batch is None:
-            self._reader.close()
+            self._close()
             return HttpResponse(status=204, headers=self.headers)
         return self
 
@@ -97,10 +108,16 @@ class EventStreamResponse(StreamingHttpResponse):
 
     async def _read(self, within_s: float) -> list[Entry] | None:
         """Read on, unless the client has left: on Python 3.11, `asyncio.wait_for` in a library may swallow that."""
-        batch = await self._reader.read(within_s)
+        reading = self._guard.read(self._reader, within_s) if self._guard else self._reader.read(within_s)
+        batch = await reading
         if (task := asyncio.current_task()) and task.cancelling():
             raise asyncio.CancelledError
         return batch
+
+    def _close(self) -> None:
+        if self._guard:
+            self._guard.close()
+        self._reader.close()
 
     async def _body(self) -> AsyncIterator[bytes]:
         ended = False
@@ -109,7 +126,8 @@ class EventStreamResponse(StreamingHttpResponse):
         try:
             while self._batch is not None:
                 # the server sends the headers with the first bytes only, so silence begins with a comment
-                yield b"".join(b"id: %d\ndata: %b\n\n" % entry for entry in self._batch) or HEARTBEAT
+                for piece in _pieces(self._batch):
+                    yield piece
                 self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
             ended = True
         except Exception as e:
@@ -117,9 +135,21 @@ class EventStreamResponse(StreamingHttpResponse):
             yield b"data: %b\n\n" % _failure(translate(e))  # without an id: only this reading fails, the run may go on
         finally:
             streams.dec()
-            self._reader.close()
-            if not ended and self._on_leave:
+            self._close()
+            if not ended and self._on_leave and not flow.dropped():
                 self._on_leave()
+
+
+def _pieces(batch: list[Entry]) -> Iterator[bytes]:
+    """A batch in pieces as they fit into a connection's buffer, since its client may read no further."""
+    piece = bytearray()
+    for entry in batch:
+        piece += b"id: %d\ndata: %b\n\n" % entry
+        if len(piece) >= PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece or not batch:
+        yield bytes(piece) or HEARTBEAT
 
 
 def _failure(error: LunaError) -> bytes:

@@ -1,0 +1,38 @@
+"""What follows on a change of an account, whichever form, command or line of code makes it."""
+
+from typing import Any
+
+from django.db.models.signals import post_save, pre_delete, pre_save
+from django.dispatch import receiver
+
+from accounts import superusers, suspension
+from accounts.models import User
+from lunaos import access
+
+CREDENTIALS = {"is_active", "password", "session_epoch"}
+
+
+@receiver(pre_save, sender=User)
+def keep_last_superuser(instance: User, update_fields: Any, **_: Any) -> None:
+    """Raise LastSuperuser where this write disables or demotes the last superuser."""
+    written = set(superusers.POWERS) & set(update_fields or superusers.POWERS)
+    able = all(getattr(instance, name) for name in superusers.POWERS)
+    if written and not able and not instance._state.adding:
+        superusers.spare_last(instance.pk)
+
+
+@receiver(post_save, sender=User)
+def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -> None:
+    """Close readers whose credential ends with this write; of a disabled account cancel the runs too."""
+    if created or not CREDENTIALS & set(update_fields or CREDENTIALS):
+        return
+    if instance.is_active:
+        access.changed(instance.pk)
+    else:
+        suspension.stop(instance)
+
+
+@receiver(pre_delete, sender=User)
+def keep_last_superuser_from_deletion(instance: User, **_: Any) -> None:
+    """Raise LastSuperuser where the last superuser is deleted."""
+    superusers.spare_last(instance.pk)

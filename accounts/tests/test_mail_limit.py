@@ -1,0 +1,94 @@
+"""Row 13 of R2.2: what strangers may have sent to an address, and what is always sent."""
+
+from typing import Any
+
+import pytest
+
+from accounts import lockout, mail_limit, passwords, services, verification
+from accounts.models import User
+from apikeys import services as keys
+from lunaos import redis
+from testing.client import PASSWORD, Api
+from testing.mailbox import Mailbox
+
+STRANGER = "stranger@example.com"
+
+
+def sign_up(api: Api) -> None:
+    """Sign up with an address, and away again, as often as one likes."""
+    made = api.post("/auth/signup", json={"email": STRANGER, "password": PASSWORD})
+    assert made.status_code == 201
+    own = {"Authorization": f"Bearer {made.json()['data']['token']}"}
+    assert api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=own).is_success
+
+
+@pytest.fixture
+def sent(monkeypatch: Any) -> list[str]:
+    """The mails that are put into the queue, by their tasks."""
+    found: list[str] = []
+    monkeypatch.setattr("accounts.outbox.send", lambda task, *args: found.append(task.name.rpartition(".")[2]))
+    return found
+
+
+def test_six_welcome_mails_in_a_minute(api: Api) -> None:
+    """Each needs a place among those of the address: five an hour."""
+    for _ in range(6):
+        sign_up(api)
+    assert count("all") == 5 and not mail_limit.take("welcome", STRANGER, most=mail_limit.PER_HOUR)
+
+
+def count(kind: str) -> int:
+    key = next(iter(redis.client().scan_iter(f"lunaos:mails:{kind}:*")))
+    return int(redis.client().get(key) or 0)
+
+
+def test_kinds_share_five_an_hour(database: None, sent: list[str]) -> None:
+    user = services.sign_up(email=STRANGER, password=PASSWORD, name="")
+    for _ in range(4):
+        passwords.request_reset(STRANGER)
+    for _ in range(4):
+        verification.resend(user)
+    assert sent == ["send_welcome", *["send_password_reset"] * 3, "send_verification"]
+    services.sign_up(email="other@example.com", password=PASSWORD, name="")
+    assert sent[-1] == "send_welcome"
+
+
+def test_letter_case_is_no_other_address(database: None) -> None:
+    taken = [mail_limit.take(kind, address) for kind in "abc" for address in (STRANGER, STRANGER.upper())]
+    assert taken == [True] * 5 + [False]
+
+
+def test_unknown_addresses_are_counted_alike(database: None) -> None:
+    for _ in range(3):
+        passwords.request_reset(STRANGER)
+    assert not mail_limit.take("password_reset", STRANGER)
+
+
+def test_security_notices_are_never_suppressed(database: None, alice: Any, sent: list[str], at: Any) -> None:
+    for number in range(7):
+        mail_limit.take(str(number), alice.email)
+    for number in range(6):
+        at(f"192.0.2.{number + 1}")
+        for _ in range(10):
+            lockout.failed(alice.email, lockout.begin(alice.email))
+        lockout.unlock(alice.email)
+    assert sent == ["send_locked_out"] * 6
+    keys.report_leaked(keys.create(user=alice, name="k").secret)
+    assert sent[-1] == "send_key_leaked"
+    user = User.objects.get(pk=alice.pk)
+    assert passwords._replace(user, "a much better one 77", passwords.Action.PASSWORD_CHANGED)
+    assert sent[-1] == "send_password_changed"
+
+
+def test_mails_are_sent_where_nothing_can_be_counted(database: None, monkeypatch: Any) -> None:
+    def down() -> None:
+        raise redis.RedisError("down")
+
+    monkeypatch.setattr(redis, "client", down)
+    assert all(mail_limit.take("welcome", STRANGER) for _ in range(9))
+
+
+def test_the_mails_themselves(alice: Any, mailbox: Mailbox) -> None:
+    for _ in range(4):
+        passwords.request_reset(alice.email)
+    assert len(mailbox.of(alice)) == 3

@@ -1,0 +1,163 @@
+"""lunaos.access, without servers: who is checked, when, and how often."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from lunaos import access, events
+from lunaos.access import Access, Guard
+from lunaos.errors import TokenInvalid
+
+
+class Silent:
+    """A reader that waits, until it is told to show something."""
+
+    def __init__(self) -> None:
+        self.waits, self.news = asyncio.Event(), asyncio.Event()
+
+    async def read(self, within_s: float) -> str:
+        self.waits.set()
+        await self.news.wait()
+        return "news"
+
+
+class Credential:
+    """A credential that counts how often it is looked at."""
+
+    def __init__(self) -> None:
+        self.checks, self.good, self.user_id = 0, True, uuid.uuid4()
+
+    def check(self) -> None:
+        self.checks += 1
+        if not self.good:
+            raise TokenInvalid()
+
+    def access(self, **fields: Any) -> Access:
+        return Access(self.user_id, "token", self.check, fields.pop("checked_at", time.monotonic()), **fields)
+
+
+@pytest.fixture
+def run(monkeypatch: Any, database: None) -> Callable[[Callable[[Any], Coroutine[Any, Any, None]]], None]:
+    """Run a test on a loop of its own, with a way to play the channel's messages."""
+
+    def run(test: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        listening: list[Callable[[bytes], None]] = []
+        monkeypatch.setattr(events, "listen", lambda channel, callback: listening.append(callback))
+
+        async def main() -> None:
+            access._watch()
+            await test(listening[0])
+
+        asyncio.run(main())
+
+    return run
+
+
+def test_it_works(run: Any) -> None:
+    async def test(notice: Any) -> None:
+        credential, reader = Credential(), Silent()
+        guard = Guard(credential.access())
+        guard.open()
+        reading = asyncio.create_task(guard.read(reader, 15))
+        await reader.waits.wait()
+        credential.good = False
+        notice(str(credential.user_id).encode())
+        with pytest.raises(TokenInvalid):
+            await reading
+        with pytest.raises(TokenInvalid):
+            await guard.read(reader, 15)
+        guard.close()
+
+    run(test)
+
+
+def test_a_reader_of_a_good_credential_reads_on_and_others_are_not_asked(run: Any) -> None:
+    async def test(notice: Any) -> None:
+        mine, other, reader = Credential(), Credential(), Silent()
+        guards = [Guard(mine.access()), Guard(other.access())]
+        for guard in guards:
+            guard.open()
+        reading = asyncio.create_task(guards[0].read(reader, 15))
+        await reader.waits.wait()
+        notice(str(mine.user_id).encode())
+        await asyncio.gather(*access._watch()._checks)
+        reader.news.set()
+        assert await reading == "news"
+        assert (mine.checks, other.checks) == (1, 0)
+
+    run(test)
+
+
+def test_one_check_for_all_readers_of_a_credential(run: Any) -> None:
+    async def test(notice: Any) -> None:
+        credential = Credential()
+        for _ in range(50):
+            Guard(credential.access()).open()
+        notice(b"")
+        await asyncio.gather(*access._watch()._checks)
+        assert credential.checks == 1
+
+    run(test)
+
+
+def test_a_notice_between_the_requests_check_and_the_opening(run: Any) -> None:
+    async def test(notice: Any) -> None:
+        credential = Credential()
+        opened = credential.access()
+        notice(str(credential.user_id).encode())
+        credential.good = False
+        guard = Guard(opened)
+        guard.open()
+        await asyncio.gather(*access._watch()._checks)
+        with pytest.raises(TokenInvalid):
+            await guard.read(Silent(), 15)
+        later = Credential()
+        Guard(later.access()).open()
+        assert not access._watch()._checks and later.checks == 0
+
+    run(test)
+
+
+def test_a_credential_that_expires(run: Any) -> None:
+    async def test(notice: Any) -> None:
+        credential = Credential()
+        credential.good = False
+        guard = Guard(credential.access(expires_at=time.time()))
+        guard.open()
+        with pytest.raises(TokenInvalid):
+            await guard.read(Silent(), 15)
+
+    run(test)
+
+
+def test_an_outage_is_waited_for(run: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(access, "RETRY_S", 0.0)
+
+    async def test(notice: Any) -> None:
+        credential = Credential()
+        failures = iter([RuntimeError("a driver's"), TokenInvalid()])
+
+        def check() -> None:
+            raise next(failures)
+
+        guard = Guard(Access(credential.user_id, "token", check, time.monotonic()))
+        guard.open()
+        notice(b"*")
+        with pytest.raises(TokenInvalid):
+            await guard.read(Silent(), 15)
+
+    run(test)
+
+
+def test_nothing_is_left_of_readers_that_have_gone(run: Any) -> None:
+    async def test(notice: Any) -> None:
+        guard = Guard(Credential().access(expires_at=time.time() + 1000))
+        guard.open()
+        guard.close()
+        assert not access._watch()._guards
+
+    run(test)

@@ -1,0 +1,178 @@
+"""Row 15 of R2.2: what ends a credential closes the streams and sockets that were opened with it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from accounts import erasure, sessions, suspension
+from accounts.models import User
+from apikeys.models import ApiKey
+from lunaos import access, redis
+from lunaos.embedded.servers import until
+from rag.models import IndexJob, JobStatus, Repository
+from runs.models import Run, Status
+from runs.tests.test_events import under_way
+from runs.tests.test_socket import read, socket
+from testing.client import COMMENT, PASSWORD, Api, parse
+from testing.servers import daphne
+from testing.upstream import DONE, Answer, Upstream, delta
+
+Act = Callable[[Api, Any, dict[str, str]], object]
+
+
+def change_password(api: Api, user: Any, own: dict[str, str]) -> None:
+    sent = {"currentPassword": PASSWORD, "newPassword": "a much better one 77"}
+    assert api.post("/auth/password/change", json=sent, headers=api.as_(user)).is_success
+
+
+def change_password_elsewhere(api: Api, user: Any, own: dict[str, str]) -> None:
+    """As forms of the admin and `manage.py changepassword` do."""
+    changed = User.objects.get(pk=user.pk)
+    changed.set_password("a much better one 77")
+    changed.save()
+
+
+ENDS_A_TOKEN: dict[str, Act] = {
+    "logout": lambda api, user, own: api.post("/auth/logout", headers=own),
+    "logout-all": lambda api, user, own: api.post("/auth/logout-all", headers=api.as_(user)),
+    "staff end all sessions": lambda api, user, own: sessions.end_all(user),
+    "end of everybody's sessions": lambda api, user, own: sessions.end_everybodys(),
+    "another password": change_password,
+    "another password in the admin": change_password_elsewhere,
+}
+
+
+def revoke(api: Api, user: Any, own: dict[str, str]) -> None:
+    key = ApiKey.objects.get(user=user)
+    assert api.delete(f"/api-keys/{key.pk}", headers=api.as_(user)).is_success
+
+
+def disable_in_a_form(api: Api, user: Any, own: dict[str, str]) -> None:
+    changed = User.objects.get(pk=user.pk)
+    changed.is_active = False
+    changed.save()
+
+
+CLOSES_THE_ACCOUNT: dict[str, Act] = {
+    "disabled": lambda api, user, own: suspension.disable(user, by=user),
+    "disabled in a form": disable_in_a_form,
+    "deleted": lambda api, user, own: erasure.delete(user),
+}
+
+
+@contextmanager
+def reader(api: Api, run_id: str, own: dict[str, str]) -> Iterator[Iterator[str]]:
+    """A stream of a run's events, that has shown the first of them."""
+    with api.stream("GET", f"/runs/{run_id}/events", headers=own) as response:
+        texts = response.iter_text()
+        assert "one" in next(text for text in texts if "one" in text)
+        yield texts
+
+
+def refusal(texts: Iterator[str]) -> dict[str, Any]:
+    """The last event of a stream that ends by itself; it has no id, since it is none of the run's."""
+    blocks = COMMENT.sub("", "".join(texts)).split("\n\n")
+    _, events = parse("id: 0\n" + blocks[-2] + "\n\n")
+    return events[-1]
+
+
+@pytest.mark.parametrize("act", ENDS_A_TOKEN)
+def test_a_stream_ends_with_its_token(api: Api, alice: Any, upstream: Upstream, act: str) -> None:
+    own = api.as_(alice)
+    with under_way(api, alice, upstream) as run_id:
+        with reader(api, run_id, own) as texts:
+            ENDS_A_TOKEN[act](api, alice, own)
+            event = refusal(texts)
+        assert (event["type"], event["code"]) == ("error", "token_invalid")
+        assert Run.objects.get(pk=run_id).status == Status.RUNNING
+    assert until(lambda: Run.objects.get(pk=run_id).status == Status.SUCCEEDED, 10)
+
+
+def test_a_stream_ends_with_its_key(api: Api, alice: Any, upstream: Upstream) -> None:
+    own = api.with_key(alice)
+    with under_way(api, alice, upstream) as run_id:
+        with reader(api, run_id, own) as texts:
+            revoke(api, alice, own)
+            assert refusal(texts)["code"] == "api_key_invalid"
+        assert Run.objects.get(pk=run_id).status == Status.RUNNING
+
+
+def test_other_credentials_read_on(api: Api, alice: Any, bob: Any, upstream: Upstream) -> None:
+    """Of the same user and of others; what ends is looked up, and not taken from the notice."""
+    key = api.with_key(alice)
+    with under_way(api, alice, upstream) as run_id:
+        with reader(api, run_id, key) as texts, reader(api, run_id, api.as_(alice)) as closed:
+            sessions.end_all(bob)
+            sessions.end_all(alice)
+            assert refusal(closed)["code"] == "token_invalid"
+            upstream.go_on.set()
+            assert "done" in "".join(texts)
+
+
+@pytest.mark.parametrize("act", CLOSES_THE_ACCOUNT)
+def test_a_closed_account_has_no_streams_and_no_runs(api: Api, alice: Any, upstream: Upstream, act: str) -> None:
+    own = api.as_(alice)
+    with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
+        CLOSES_THE_ACCOUNT[act](api, alice, own)
+        event = refusal(texts)
+        # the run's own last event may come first
+        assert (event["type"], event.get("code")) in (
+            ("error", "token_invalid"),
+            ("cancelled", None),
+        ) or act == "deleted"
+        assert upstream.client_gone.wait(10)
+        assert until(lambda: not Run.objects.filter(pk=run_id).exclude(status=Status.CANCELLED).exists(), 10)
+
+
+def test_the_stream_of_an_execution_ends_too_and_its_run_goes_on(api: Api, alice: Any, upstream: Upstream) -> None:
+    """Also where the run was to end with its client: the client has not left."""
+    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("end", "stop"), DONE]))
+    own, body = api.as_(alice), {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}
+    with api.stream("POST", "/agents/execute", json=body, headers=own) as response:
+        texts = response.iter_text()
+        next(text for text in texts if "one" in text)
+        api.post("/auth/logout", headers=own)
+        assert refusal(texts)["code"] == "token_invalid"
+    upstream.go_on.set()
+    run_id = response.headers["X-Run-Id"]
+    assert until(lambda: Run.objects.get(pk=run_id).status == Status.SUCCEEDED, 10)
+
+
+@pytest.mark.parametrize("act", ["logout-all", "another password"])
+def test_a_socket_is_closed_with_4401(api: Api, alice: Any, upstream: Upstream, act: str) -> None:
+    with under_way(api, alice, upstream) as run_id, socket(api, f"/ws/runs/{run_id}", alice) as connection:
+        assert "one" in str([connection.recv(timeout=10) for _ in range(2)])
+        ENDS_A_TOKEN[act](api, alice, api.as_(alice))
+        messages, code = read(connection)
+        assert (messages[-1]["type"], messages[-1]["code"], code) == ("error", "token_invalid", 4401)
+
+
+def test_notices_that_were_lost_are_made_up_for(api: Api, alice: Any, upstream: Upstream, monkeypatch: Any) -> None:
+    """A connection to Valkey that breaks is a notice about everybody."""
+    own = api.as_(alice)
+    with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
+        monkeypatch.setattr(access, "_publish", lambda message: None)
+        sessions.end_all(alice)
+        redis.client().execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        assert refusal(texts)["code"] == "token_invalid"
+
+
+def test_a_second_process_closes_its_readers(
+    api: Api, alice: Any, upstream: Upstream, folder: Any, provider_environment: dict[str, str]
+) -> None:
+    with daphne(folder / "second-reader.log", **provider_environment) as url, Api(base_url=url, timeout=30) as other:
+        with under_way(api, alice, upstream) as run_id, reader(other, run_id, api.as_(alice)) as texts:
+            api.post("/auth/logout-all", headers=api.as_(alice))
+            assert refusal(texts)["code"] == "token_invalid"
+
+
+def test_a_job_of_code_search(api: Api, alice: Any) -> None:
+    repository = Repository.objects.create(user=alice, name="r", model="m")
+    job = IndexJob.objects.create(repository=repository, status=JobStatus.RUNNING)
+    with api.stream("GET", f"/rag/jobs/{job.pk}/events", headers=api.as_(alice)) as response:
+        texts = response.iter_text()
+        next(texts)
+        api.post("/auth/logout-all", headers=api.as_(alice))
+        assert refusal(texts)["code"] == "token_invalid"
