@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
     """Exempt the accounts that there are: the column comes with true, and is false for those to come."""
 
     dependencies = [
-        ('accounts', '0007_export_lists'),
+        ('accounts', '0008_audit_repeats'),
     ]
 
     operations = [
