@@ -11,6 +11,7 @@ import django
 from asgiref.sync import ThreadSensitiveContext
 from channels.routing import ProtocolTypeRouter
 from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.base import BaseHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
@@ -21,8 +22,14 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import loop  # noqa: E402
+from lunaos.api import unframed  # noqa: E402
+from lunaos.api.exceptions import BadRequest, plain_response  # noqa: E402
+from lunaos.errors import PayloadTooLarge  # noqa: E402
+from lunaos.postgresql import limits  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
+
+limits.use(limits.web())
 
 ASKS_STRIPE = re.compile(r"/billing/(checkout|change|cancel|resume|portal)\Z|/(checkout/done|portal)\Z")
 STRIPE_TELLS = "/billing/webhook"  # apart from the people: events may wait for Stripe much longer
@@ -60,8 +67,36 @@ class SharedThreadsHandler(ASGIHandler):
             raise
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
-            await self.handle(scope, receive, self._parting(send))
+        """Answer in the contract's form also where Django fails outside its own error handling, as in a signal."""
+        came, begun = time.perf_counter(), False
+
+        async def noting(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await self._parting(send)(message)
+
+        try:
+            async with ThreadSensitiveContext(executor=self._threads_for(scope["method"], scope["path"])):
+                await self.handle(scope, receive, noting)
+        except Exception as e:
+            if begun:
+                raise
+            await self.send_response(unframed.answer(scope, e, time.perf_counter() - came), self._parting(send))
+
+    def create_request(self, scope: Any, body_file: Any) -> tuple[Any, Any]:
+        """Refuse what cannot be a request in the contract's form."""
+        request, refusal = super().create_request(scope, body_file)
+        if refusal is not None:
+            error = PayloadTooLarge() if refusal.status_code == PayloadTooLarge.status else BadRequest()
+            refusal = unframed.answer(scope, error, 0.0)
+        return request, refusal
+
+    def handle_uncaught_exception(self, request: Any, resolver: Any, exc_info: Any) -> Any:
+        """Answer in the contract's form where even the error's page fails."""
+        try:
+            return BaseHandler.handle_uncaught_exception(self, request, resolver, exc_info)
+        except Exception as e:
+            return plain_response(e)
 
     def _parting(self, send: Any) -> Any:
         """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""

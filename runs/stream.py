@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 
 from lunaos import database, events
 from lunaos.redis import RedisError
@@ -17,6 +17,7 @@ from runs.recorder import CHUNK, Recorder
 
 LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
 PATIENCE_S = 10.0  # with a log and a database that are both out of reach
+FETCH_WITHIN_S = 2.0  # from the database; what it says later is asked again
 POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
 
 
@@ -108,8 +109,13 @@ class Follower:
             return []
         self._asked_at = time.monotonic()
         try:
-            status, text = await database.call(_stored, self._run)
-        except (OperationalError, InterfaceError):
+            async with asyncio.timeout(FETCH_WITHIN_S):  # readers are to see that the connection lives
+                status, text = await database.call(_stored, self._run)
+        except TimeoutError as e:
+            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
+                raise OperationalError("The database does not answer.") from e
+            return []
+        except database.AWAY:
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise
             return []

@@ -8,6 +8,7 @@ from django.http import StreamingHttpResponse
 
 from lunaos import database
 from lunaos.api import json
+from lunaos.postgresql import limits
 
 PIECE_BYTES = 65_536
 logger = logging.getLogger(__name__)
@@ -28,10 +29,16 @@ def response(sections: Iterator[Section], filename: str) -> StreamingHttpRespons
 async def _body(sections: Iterator[Section]) -> AsyncIterator[bytes]:
     pieces = _pieces(sections)
     try:
-        while piece := await database.call(next, pieces, b""):
+        while piece := await database.call(_next, pieces):
             yield piece
     except Exception:  # the status has gone out; a document that breaks off is no JSON, which a client notices
         logger.exception("A download broke off")
+
+
+def _next(pieces: Iterator[bytes]) -> bytes:
+    """Return the next piece, empty behind the last one; its statements may be long."""
+    with limits.within(limits.long()):
+        return next(pieces, b"")
 
 
 def _pieces(sections: Iterator[Section]) -> Iterator[bytes]:
