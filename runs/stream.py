@@ -114,19 +114,29 @@ class Follower:
         except TimeoutError as e:
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise OperationalError("The database does not answer.") from e
-            return []
+            return await self._unless_told()
         except database.AWAY:
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise
-            return []
+            return await self._unless_told()
         if status in UNFINISHED:
-            return []
+            return await self._unless_told()
         if text is None:
             raise EventsExpired()
         lines = text.encode().split(b"\n")
         # who has more than there is, since Valkey has lost what it showed, is told how it ended
         self._position, self._ended = min(self._position, len(lines) - (self._position > len(lines))), True
         return list(enumerate(lines[self._position :], self._position + 1)) or None
+
+    async def _unless_told(self) -> list[Entry] | None:
+        """Return None where the reader has the run's end from the log, which the database has not been told yet."""
+        if self._position == 0 or self._log_down_since:
+            return []
+        with suppress(RedisError, OSError):
+            entries = await log.read(self._run.pk, after=self._position - 1)
+            if len(entries) == 1 and entries[0][1].startswith(LAST[:-1] if self._run.chain else LAST):
+                return None
+        return []
 
     def _take(self, entries: list[Entry]) -> list[Entry]:
         self._position, last = entries[-1]

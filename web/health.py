@@ -11,17 +11,27 @@ from django.core.cache import cache
 
 from agents import providers
 from lunaos import __version__, redis
+from lunaos.postgresql.base import writes_refused_within
 from web import parts
 from web.parts import LIMIT_S, Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
 CHAINS_MAY_WAIT_S = 30
+REFUSED_WITHIN_S = 30  # by a server that is full, of which nothing else can be seen
 REQUIRED = ("database", "cache", "queue")
 
 
+class ReadOnly(Exception):
+    """PostgreSQL answers, and takes no writes: a standby, or one that its operators have set so."""
+
+
 def _database() -> None:
-    parts.query("SELECT 1")
+    [[read_only]] = parts.query("SELECT current_setting('transaction_read_only')")
+    if read_only == "on":
+        raise ReadOnly
+    if writes_refused_within(REFUSED_WITHIN_S):
+        raise Degraded("a write was refused a moment ago")
 
 
 def _vectors() -> None:
