@@ -116,6 +116,9 @@ SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic s
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
 SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # what clients ask for at the root: robots.txt, favicon.ico
 
+# `/health` warns where LUNAOS_HOME's disk has less left.
+MIN_FREE_BYTES = env.int("LUNAOS_MIN_FREE_MB", default=1024) * 2**20
+
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["ENGINE"] = "lunaos.postgresql"
@@ -154,6 +157,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # Chains wait on the network, indexing computes, the rest is short: none may hold up another.
 CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.index": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "lunaos.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 60}},
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 60}},

@@ -1,5 +1,6 @@
 """Is each part up? Real checks, and whether this process may be sent requests."""
 
+import shutil
 import socket
 import time
 from datetime import UTC, datetime
@@ -10,13 +11,15 @@ from django.conf import settings
 from django.core.cache import cache
 
 from agents import providers
-from lunaos import __version__, redis
+from lunaos import __version__, beat, redis
 from lunaos.postgresql.base import writes_refused_within
 from web import parts
 from web.parts import LIMIT_S, Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
+BEAT_SILENT_AFTER_S = 30
+WRITTEN_FOR_S = 60
 CHAINS_MAY_WAIT_S = 30
 REFUSED_WITHIN_S = 30  # by a server that is full, of which nothing else can be seen
 REQUIRED = ("database", "cache", "queue")
@@ -43,7 +46,21 @@ def _vectors() -> None:
 
 
 def _cache() -> None:
-    cache.get("health")
+    """Written as well: a server without memory or disk still answers what is read."""
+    cache.set("health", 1, WRITTEN_FOR_S)
+
+
+def _beat() -> None:
+    seen = redis.client().get(beat.HEARTBEAT_KEY)
+    if seen is None or time.time() - float(seen) > BEAT_SILENT_AFTER_S:
+        raise Degraded("beat has not reported")
+
+
+def _disk() -> None:
+    """Of LUNAOS_HOME: the embedded servers' data, mails and logs."""
+    folder = next(each for each in (settings.LUNAOS_HOME, *settings.LUNAOS_HOME.parents) if each.exists())
+    if shutil.disk_usage(folder).free < settings.MIN_FREE_BYTES:
+        raise Degraded("the disk is almost full")
 
 
 def _queue() -> dict[str, Any]:
@@ -76,6 +93,8 @@ CHECKS: dict[str, Check] = {
     "database": _database,
     "cache": _cache,
     "queue": _queue,
+    "beat": _beat,
+    "disk": _disk,
     "vectors": _vectors,
     "llm": _llm,
 }
