@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 
@@ -188,7 +188,7 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
     Raises:
         Overtaken: somebody else has ended the run.
     """
-    status, error = Status.SUCCEEDED, None
+    status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
         async with aclosing(answer.stream()) as batches:
             async for events in batches:

@@ -11,7 +11,6 @@ import django
 from asgiref.sync import ThreadSensitiveContext
 from channels.routing import ProtocolTypeRouter
 from django.core.handlers.asgi import ASGIHandler
-from django.core.handlers.base import BaseHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
@@ -23,7 +22,7 @@ from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import loop  # noqa: E402
 from lunaos.api import unframed  # noqa: E402
-from lunaos.api.exceptions import BadRequest, plain_response  # noqa: E402
+from lunaos.api.exceptions import BadRequest  # noqa: E402
 from lunaos.errors import PayloadTooLarge  # noqa: E402
 from lunaos.postgresql import limits  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
@@ -90,13 +89,6 @@ class SharedThreadsHandler(ASGIHandler):
             error = PayloadTooLarge() if refusal.status_code == PayloadTooLarge.status else BadRequest()
             refusal = unframed.answer(scope, error, 0.0)
         return request, refusal
-
-    def handle_uncaught_exception(self, request: Any, resolver: Any, exc_info: Any) -> Any:
-        """Answer in the contract's form where even the error's page fails."""
-        try:
-            return BaseHandler.handle_uncaught_exception(self, request, resolver, exc_info)
-        except Exception as e:
-            return plain_response(e)
 
     def _parting(self, send: Any) -> Any:
         """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""

@@ -11,8 +11,15 @@ from typing import Any
 
 from kombu.transport import TRANSPORT_ALIASES, redis
 from redis import exceptions
+from redis._parsers import BaseParser
 
-from lunaos.redis import RefusesWrites
+
+class RefusesWrites(exceptions.ResponseError):
+    """The server takes no writes for now: it cannot save, has too few replicas, or is busy with a script."""
+
+
+# Without these a refusal is any ResponseError, which is how a fault of ours reads too.
+BaseParser.EXCEPTION_CLASSES |= dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RefusesWrites)
 
 WRITTEN, WRITTEN_FOR_S = "lunaos:broker-takes-writes", 60
 REFUSALS = (

@@ -8,7 +8,6 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 from redis import Redis
-from redis._parsers import BaseParser
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry
@@ -19,7 +18,6 @@ __all__ = [
     "AsyncRedis",
     "CounterCache",
     "RedisError",
-    "RefusesWrites",
     "ResponseError",
     "SharedPoolCache",
     "async_client",
@@ -28,14 +26,6 @@ __all__ = [
 
 KNOWN_KEYS = 10_000
 ASYNC_CONNECTIONS = 16  # commands wait for a free one; each takes a fraction of a millisecond
-
-
-class RefusesWrites(ResponseError):
-    """The server takes no writes for now: it cannot save, has too few replicas, or is busy with a script."""
-
-
-# Without these a refusal is any ResponseError, which is how a fault of ours reads too.
-BaseParser.EXCEPTION_CLASSES |= dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RefusesWrites)
 
 _async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncRedis] = WeakKeyDictionary()
 

@@ -74,7 +74,7 @@ def of_answer_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunSte
 
 def answering(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
     """Return the provider and model that answer an agent's run, by its log; else those that were asked for."""
-    start = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
+    start: dict[str, str] = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import orjson
@@ -57,7 +57,8 @@ def write_all() -> int:
         RedisError: what is kept cannot be read.
     """
     written = 0
-    for name, value in redis.client().hgetall(KEY).items():
+    kept = cast(dict[bytes, bytes], redis.client().hgetall(KEY))
+    for name, value in kept.items():
         try:
             written += _write(UUID(name.decode()), orjson.loads(value))
             redis.client().hdel(KEY, name)

@@ -46,7 +46,7 @@ class ErrorWrapper(DatabaseErrorWrapper):
         if isinstance(error, REFUSES_WRITES):
             _write_refused_at = time.monotonic()
         if isinstance(error, OUTAGES):
-            self.wrapper.errors_occurred = True
+            self.wrapper.errors_occurred = True  # type: ignore[attr-defined]
             raise OperationalError(*error.args).with_traceback(traceback) from error
         super().__exit__(kind, error, traceback)
 
@@ -57,7 +57,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     Django's own health check costs a round trip, and is made once a request by a thread that need not be the view's.
     """
 
-    Database = connections.DRIVER
+    Database = connections.DRIVER  # type: ignore[assignment]
 
     @cached_property
     def wrap_database_errors(self) -> ErrorWrapper:

@@ -30,7 +30,7 @@ def session(database: None) -> Iterator[Any]:
 
 
 def begin(user: Any, *, executor: int | None, silent_s: float) -> Run:
-    fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
+    fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
     run = services.begin(user=user, **fields).run
     Run.objects.filter(pk=run.pk).update(executor=executor, heartbeat_at=Now() - timedelta(seconds=silent_s))
     return run
@@ -41,7 +41,7 @@ def status(run: Run) -> str:
 
 
 def test_a_run_names_its_process_and_a_chain_does_not(alice: Any) -> None:
-    fields = {"provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
+    fields: dict[str, Any] = {"provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
     assert services.begin(user=alice, agent="run", **fields).run.executor == presence.NUMBER
     assert services.begin(user=alice, chain="custom", steps=["run"], **fields).run.executor is None
 

@@ -22,7 +22,7 @@ TOKENS = TokenUsage(input=7, output=3, reasoning=1)
 
 
 def begin(user: Any) -> Run:
-    fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
+    fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
     return services.begin(user=user, **fields).run
 
 
