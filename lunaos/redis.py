@@ -14,15 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 
-__all__ = [
-    "AsyncRedis",
-    "CounterCache",
-    "RedisError",
-    "ResponseError",
-    "SharedPoolCache",
-    "async_client",
-    "client",
-]
+__all__ = ["AsyncRedis", "CounterCache", "RedisError", "ResponseError", "SharedPoolCache", "async_client", "client"]
 
 KNOWN_KEYS = 10_000
 ASYNC_CONNECTIONS = 16  # commands wait for a free one; each takes a fraction of a millisecond
