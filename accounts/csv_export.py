@@ -10,6 +10,7 @@ import orjson
 from django.db.models import Q, QuerySet
 
 from lunaos import database
+from lunaos.postgresql import limits
 
 AT_ONCE = 2000  # rows
 # A spreadsheet would execute a cell that begins so (OWASP, CSV Injection); the last four are the wide forms of Asia.
@@ -58,7 +59,8 @@ def _piece(
     """The rows behind the last one as text, and the new last one; in a thread, since writing them takes a while."""
     found = rows.filter(_behind(order, last)) if last else rows
     names = [name.removeprefix("-") for name in order]
-    batch = list(found.order_by(*order).values_list(*columns, *names)[:AT_ONCE])
+    with limits.within(limits.long()):
+        batch = list(found.order_by(*order).values_list(*columns, *names)[:AT_ONCE])
     text = _csv([map(cell, row[: len(columns)]) for row in batch])
     return text, batch[-1][len(columns) :] if batch else ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 
 from accounts import alarms
@@ -9,6 +10,9 @@ from agents.providers.failures import ServerQuotaExhausted
 from agents.providers.prices import Cost
 from agents.providers.reply import Attempt
 from lunaos import database
+from lunaos.redis import RedisError
+
+logger = logging.getLogger(__name__)
 
 
 async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
@@ -21,7 +25,10 @@ async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
     exhausted = {each.target.provider.name for each in attempts if isinstance(each.error, ServerQuotaExhausted)}
     unpriced = [] if cost.known else [f"{attempts[-1].target.provider.name}/{attempts[-1].target.model}"]
     if exhausted or unpriced:
-        await database.call(_sound, exhausted, unpriced)
+        try:
+            await database.call(_sound, exhausted, unpriced)
+        except (*database.AWAY, RedisError):  # what the answer was does not depend on it
+            logger.exception("An alarm could not be raised")
 
 
 def _sound(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 
@@ -189,26 +189,28 @@ def extras(answer: Answer) -> Event:
 async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
     """Answer, whoever may be listening; the run is finished once when this ends.
 
+    Only what the answer raises makes it fail: what writing its end raises leaves it as it was.
+
     Raises:
         Overtaken: somebody else has ended the run.
     """
+    status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
         async with aclosing(answer.stream()) as batches:
             async for events in batches:
                 opening = [] if recorder.lines else [_start(run, answer), *answer.opening]
                 recorder.record(*opening, *events)
-        await _finish(run, answer, recorder, Status.SUCCEEDED)
     except Overtaken:
         raise
     except asyncio.CancelledError:
-        if recorder.stop is Stop.CANCELLED:
-            await _finish(run, answer, recorder, Status.CANCELLED)
-        elif recorder.stop is Stop.LEAVING:
-            await _finish(run, answer, recorder, Status.INTERRUPTED, RunInterrupted())
-        else:
+        if recorder.stop not in (Stop.CANCELLED, Stop.LEAVING):
             raise
+        status = Status.CANCELLED if recorder.stop is Stop.CANCELLED else Status.INTERRUPTED
+        error = RunInterrupted() if recorder.stop is Stop.LEAVING else None
     except Exception as e:
-        await _finish(run, answer, recorder, Status.FAILED, executors.as_error(e))
+        status, error = Status.FAILED, executors.as_error(e)
+    recorder.finishing = True  # nothing may break it off from here on
+    await _finish(run, answer, recorder, status, error)
 
 
 def _start(run: Run, answer: Answer) -> Event:

@@ -12,7 +12,7 @@ from django.db import OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
 from billing.errors import BillingConflict
-from lunaos.postgresql import sessions
+from lunaos.postgresql import limits, sessions
 
 PATIENT_S, HURRIED_S = 20.0, 5.0  # a double click waits for the first one's few requests to Stripe
 KEY = "hashtextextended(%s, 0)"
@@ -29,10 +29,9 @@ def hold(subject: str, *, hurried: bool = False) -> None:
         BillingConflict: a person waits, and somebody else held it for too long.
         OperationalError: the same where nobody waits.
     """
-    with _told(hurried), connection.cursor() as cursor:
-        _be_patient(hurried, for_transaction=True)
+    patience_s = HURRIED_S if hurried else PATIENT_S
+    with _told(hurried), limits.waiting(patience_s), connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_xact_lock({KEY})", [_name(subject)])
-        cursor.execute("SELECT set_config('lock_timeout', '0', true)")
 
 
 @contextmanager
@@ -45,14 +44,9 @@ def held(subject: str) -> Iterator[None]:
         BillingConflict: somebody else held it for too long.
         OperationalError: it was lost with its connection.
     """
-    try:
-        _be_patient(hurried=True, for_transaction=False)
-        with _told(hurried=True), connection.cursor() as cursor:
-            cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
+    with _told(hurried=True), limits.waiting(HURRIED_S), connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
         session = connection.connection
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('lock_timeout', '0', false)")
     with sessions.only_on(session, release=partial(_release, subject)):
         yield
 
@@ -66,12 +60,6 @@ def _told(hurried: bool) -> Iterator[None]:
         if hurried and isinstance(e.__cause__, LockNotAvailable):
             raise BillingConflict("Another request about your subscription is under way. Try again shortly.") from e
         raise
-
-
-def _be_patient(hurried: bool, *, for_transaction: bool) -> None:
-    patience_ms = 1000 * (HURRIED_S if hurried else PATIENT_S)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, %s)", [f"{patience_ms:.0f}ms", for_transaction])
 
 
 def _release(subject: str) -> None:

@@ -2,20 +2,20 @@
 
 import logging
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from chains import queue
 from lunaos import redis
-from runs import leases, outcomes
+from lunaos.database import AWAY
+from runs import leases, outages, outcomes
 from runs.models import Run, Status
 
 LOST_AFTER_S = 5
 RESEND_EVERY_S = 300
-DATABASE_AWAY = "lunaos:chains-database-away"
 logger = logging.getLogger(__name__)
 
 
@@ -25,18 +25,16 @@ def recover() -> None:
     A chain is an orphan when its lease has not been renewed for LEASE_S. Its claim counts the executions, so that what
     the old worker may still write is refused. One chain's trouble does not keep the others.
 
-    While the database was away nobody could renew a lease: for some beats after that, all are believed to be alive.
+    While the database was away, hung or refused writes nobody could renew a lease (`runs.outages`).
     """
-    try:
-        orphans = list(leases.silent(settings.LEASE_S).exclude(chain=""))
-    except (OperationalError, InterfaceError):
-        redis.client().set(DATABASE_AWAY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))
-        raise
-    if redis.client().exists(DATABASE_AWAY):
+    orphans = outages.noting(lambda: list(leases.silent(settings.LEASE_S).exclude(chain="")))
+    if outages.is_recent():
         return
     for run in orphans:
         try:
-            _recover(run)
+            outages.noting(partial(_recover, run))
+        except AWAY:
+            raise
         except Exception:
             logger.exception("Chain %s cannot be taken up", run.pk)
     _send_lost_ones_again()

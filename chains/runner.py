@@ -22,11 +22,13 @@ from agents.runner import Answer, extras, failure_of
 from chains import context, events, queue
 from lunaos import database, loop
 from lunaos.errors import LunaError
-from runs import executors, leases, log, outcomes, texts
+from runs import estimates, executors, leases, log, outcomes, texts
 from runs.models import Run, RunStep, Status
 from runs.recorder import Event, Overtaken, Recorder, Stop
 from runs.tokens import TokenUsage
 
+# To write a step down: nobody can take the chain over while the database is away, and the step would be asked again.
+STEP_PATIENCE_S = 600.0
 Result = TypeVar("Result")
 
 
@@ -79,13 +81,8 @@ def run(run_id: UUID) -> None:
 async def _execute(attempt: int, recorder: Recorder) -> None:
     chain = await _begin(attempt, recorder)
     try:
-        if recorder.stop is None:
-            recorder.record(*events.untold(chain.run, chain.succeeded, recorder.lines, chain.kept))
-            await _steps(chain)
-            await _finish(chain, Status.SUCCEEDED, events.chain_done(chain.succeeded))
-        else:  # that was asked for before there was anything to break off
-            await _stopped(chain)
-    except Overtaken:
+        await _steps(chain)
+    except (Overtaken, *database.AWAY):  # an outage is no fault of the answer's: `recovery` finds the chain later
         raise
     except asyncio.CancelledError:
         await _stopped(chain)
@@ -94,6 +91,8 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
         error, answer = executors.as_error(e), chain.answer
         await _save(chain, Status.FAILED, error.code)
         await _finish(chain, Status.FAILED, outcomes.failure(error), error, answer)
+    else:
+        await _finish(chain, Status.SUCCEEDED, events.chain_done(chain.succeeded))
 
 
 async def _begin(attempt: int, recorder: Recorder) -> Chain:
@@ -112,7 +111,7 @@ async def _begin(attempt: int, recorder: Recorder) -> Chain:
         recorder.stop = Stop.CANCELLED
     recorder.attempt = attempt
     ended = {step.position: step for step in steps}
-    asked = any(line.startswith(outcomes.STEP_START) for line in recorder.lines)
+    asked = any(line.startswith(estimates.STEP_START) for line in recorder.lines)
     return Chain(run, recorder, text, kept, ended, run.first_token_ms, asked)
 
 
@@ -123,6 +122,9 @@ def _load(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
 
 
 async def _steps(chain: Chain) -> None:
+    if chain.recorder.stop:  # that was asked for before there was anything to break off
+        raise asyncio.CancelledError
+    chain.recorder.record(*events.untold(chain.run, chain.succeeded, chain.recorder.lines, chain.kept))
     try:
         async with asyncio.timeout(settings.CHAIN_TIMEOUT_S):
             while chain.under_way <= len(chain.run.steps):
@@ -193,7 +195,15 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
         used, cost = await chain.answer.account(chain.run.steps[position - 1])
     step = _row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
-    if not await _database(texts.save_step, chain.run, step, chain.first_token_ms):
+    ended = status in (Status.FAILED, Status.CANCELLED)
+    patience_s = settings.DATABASE_PATIENCE_S if ended else STEP_PATIENCE_S
+    try:
+        mine = await _database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
+    except database.AWAY:
+        if not ended:
+            raise
+        mine = True  # the chain's end, which follows, holds what the step has cost, and is kept (`runs.unwritten`)
+    if not mine:
         raise Overtaken
     chain.ended[position], chain.answer = step, None
 
@@ -245,5 +255,6 @@ def _age_ms(run: Run) -> int:
     return min(max(1, age_ms), outcomes.LONGEST_MS)
 
 
-async def _database(function: Callable[..., Result], *args: Any) -> Result:
-    return await database.call(function, *args, patience_s=settings.DATABASE_PATIENCE_S)
+async def _database(function: Callable[..., Result], *args: Any, patience_s: float | None = None) -> Result:
+    patience_s = settings.DATABASE_PATIENCE_S if patience_s is None else patience_s
+    return await database.call(function, *args, patience_s=0.0 if executors.is_leaving() else patience_s)

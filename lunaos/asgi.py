@@ -22,9 +22,13 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import intake, loop, threads  # noqa: E402
-from lunaos.api import flow  # noqa: E402
+from lunaos.api import flow, unframed  # noqa: E402
+from lunaos.errors import BadRequest, PayloadTooLarge  # noqa: E402
+from lunaos.postgresql import limits  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
+
+limits.use(limits.web())
 
 LINGER_S = 1.0  # in which a proxy may still send a request on a connection that it kept
 
@@ -65,8 +69,29 @@ class SharedThreadsHandler(ASGIHandler):
             raise
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        async with ThreadSensitiveContext(executor=self.pools[threads.SHARED]):
-            await self.handle(scope, receive, self._parting(flowing(send)))
+        """Answer in the contract's form also where Django fails outside its own error handling, as in a signal."""
+        came, begun, waiting = time.perf_counter(), False, flowing(send)
+
+        async def noting(message: Any) -> None:
+            nonlocal begun
+            begun = True
+            await self._parting(waiting)(message)
+
+        try:
+            async with ThreadSensitiveContext(executor=self.pools[threads.SHARED]):
+                await self.handle(scope, receive, noting)
+        except Exception as e:
+            if begun:
+                raise
+            await self.send_response(unframed.answer(scope, e, time.perf_counter() - came), self._parting(send))
+
+    def create_request(self, scope: Any, body_file: Any) -> tuple[Any, Any]:
+        """Refuse what cannot be a request in the contract's form."""
+        request, refusal = super().create_request(scope, body_file)
+        if refusal is not None:
+            error = PayloadTooLarge() if refusal.status_code == PayloadTooLarge.status else BadRequest()
+            refusal = unframed.answer(scope, error, 0.0)
+        return request, refusal
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view, and have the pool that it names run it.

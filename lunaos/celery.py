@@ -7,12 +7,13 @@ from typing import Any, ClassVar
 
 from celery import Celery
 from celery.bootsteps import StartStopStep
-from celery.signals import before_task_publish, setup_logging, worker_ready
+from celery.signals import before_task_publish, setup_logging, worker_init, worker_ready
 from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
 import lunaos.broker  # noqa: F401 - puts its transport in the place of kombu's
 from lunaos import deferred, metrics
+from lunaos.postgresql import limits
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 SIGN_EVERY_S = 10.0
@@ -48,6 +49,12 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.steps["consumer"].add(SignOfLife)
 app.autodiscover_tasks()
+
+
+@worker_init.connect
+def limit_statements(**_: object) -> None:
+    """Before a worker's first statement; beat has none."""
+    limits.use(limits.long())
 
 
 @worker_ready.connect

@@ -3,14 +3,21 @@
 import asyncio
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from channels.db import database_sync_to_async
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 
 Result = TypeVar("Result")
 
+# What an outage raises: the server is away, hangs, is full or refuses writes (lunaos.postgresql.base).
+AWAY = (OperationalError, InterfaceError)
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+
+# Of their own, since a database that hangs would take those that the loop needs for all else.
+_threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="database")
 
 
 async def call(function: Callable[..., Result], *args: Any, patience_s: float = 0.0, **kwargs: Any) -> Result:
@@ -22,12 +29,12 @@ async def call(function: Callable[..., Result], *args: Any, patience_s: float = 
     Raises:
         OperationalError, InterfaceError: it stayed out of reach.
     """
-    in_thread = database_sync_to_async(function, thread_sensitive=False)
+    in_thread = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
     deadline, pause_s = time.monotonic() + patience_s, FIRST_PAUSE_S
     while True:
         try:
             return await in_thread(*args, **kwargs)
-        except (OperationalError, InterfaceError):
+        except AWAY:
             if time.monotonic() + pause_s > deadline:
                 raise
         await asyncio.sleep(pause_s)

@@ -117,12 +117,23 @@ SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic s
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
 SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # what clients ask for at the root: robots.txt, favicon.ico
 
+# `/health` warns where LUNAOS_HOME's disk has less left.
+MIN_FREE_BYTES = env.int("LUNAOS_MIN_FREE_MB", default=1024) * 2**20
+
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["ENGINE"] = "lunaos.postgresql"
 # A thread keeps its connection; there are as many as threads (docs/adr/0003).
 DATABASES["default"]["CONN_MAX_AGE"] = None
 THREADS = env.int("LUNAOS_THREADS", default=8)
+# Of a web process, so that a server that hangs is a 503 soon; 0 for no limit. Management commands have none but the
+# first (lunaos.postgresql.limits).
+DATABASE_CONNECT_TIMEOUT_S = env.int("LUNAOS_DATABASE_CONNECT_TIMEOUT_S", default=5)
+DATABASE_LOCK_TIMEOUT_S = env.float("LUNAOS_DATABASE_LOCK_TIMEOUT_S", default=5.0)
+DATABASE_STATEMENT_TIMEOUT_S = env.float("LUNAOS_DATABASE_STATEMENT_TIMEOUT_S", default=20.0)
+# Of workers, and of exports.
+DATABASE_LONG_LOCK_TIMEOUT_S = env.float("LUNAOS_DATABASE_LONG_LOCK_TIMEOUT_S", default=60.0)
+DATABASE_LONG_STATEMENT_TIMEOUT_S = env.float("LUNAOS_DATABASE_LONG_STATEMENT_TIMEOUT_S", default=900.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
@@ -148,10 +159,11 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # Chains wait on the network, indexing computes, the rest is short: none may hold up another.
 CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.index": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULER = "lunaos.beat:Scheduler"
 CELERY_BEAT_SCHEDULE = {
     "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 60}},
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 60}},
-    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 10.0, "options": {"expires": 60}},
+    "end-abandoned-runs": {"task": "runs.tasks.end_abandoned_runs", "schedule": 5.0, "options": {"expires": 60}},
     "count-runs": {"task": "runs.tasks.count_runs", "schedule": 60.0, "options": {"expires": 60}},
     "watch-spending": {"task": "runs.tasks.watch_spending", "schedule": 60.0, "options": {"expires": 60}},
     "measure-event-log": {"task": "web.tasks.measure_event_log", "schedule": 60.0, "options": {"expires": 60}},
@@ -345,8 +357,11 @@ if set(RETENTION_DAYS) != {"free", "pro", "team"} or min(RETENTION_DAYS.values()
     raise ImproperlyConfigured("LUNAOS_RETENTION_DAYS is days by tier, as in free=30,pro=90,team=365.")
 HEARTBEAT_S = 5.0  # an executor's sign of life
 LEASE_S = 15.0  # a chain without one for so long is taken over by another worker
+GONE_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.presence)
 DEAD_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
-DATABASE_PATIENCE_S = 30.0  # while a run is under way, a database that restarts is waited for
+DATABASE_PATIENCE_S = env.float(
+    "LUNAOS_DATABASE_PATIENCE_S", default=30.0
+)  # while a run is under way, a database that restarts is waited for
 CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended with the next one
 STOP_GRACE_S = env.float("LUNAOS_STOP_GRACE_S", default=3.0)  # a process that stops lets runs end for so long
 STREAM_OPEN_WITHIN_S = 2.0

@@ -42,7 +42,11 @@ class Follower:
         deadline = time.monotonic() + within_s
         while not self._ended:
             self._news.clear()
-            job = await self.current()
+            try:
+                async with asyncio.timeout(max(within_s, POLL_S)):  # readers are to see that the connection lives
+                    job = await self.current()
+            except TimeoutError:
+                return []
             if job.revision > self._position:
                 self._position, self._ended = job.revision, job.status not in jobs.UNFINISHED
                 return [(job.revision, orjson.dumps(event(job)))]

@@ -7,6 +7,7 @@ from math import sqrt
 from django.db import connection
 from psycopg import sql
 
+from lunaos.postgresql import limits
 from rag import locks
 
 # Found by measuring (docs/performance.md): pgvector's own 16 and 64 lose a twentieth of the best ten.
@@ -44,14 +45,14 @@ def ensure_index(model: str, dimension: int) -> None:
         return
     with locks.held("rag.vectors", 0) as mine:
         if mine and not _is_valid(name):  # nobody else has made it meanwhile; one that was broken off is made anew
-            with connection.cursor() as cursor:
+            with limits.within(limits.NONE), connection.cursor() as cursor:  # of millions it takes its time
                 cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
                 cursor.execute(_creation(name, model, dimension))
 
 
 def drop_index(model: str) -> None:
     """Drop a model's index: no repository is searched by it any more."""
-    with connection.cursor() as cursor:
+    with limits.within(limits.NONE), connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(index_name(model))))
 
 

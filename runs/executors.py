@@ -12,11 +12,11 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 
 from lunaos import database, events, loop, tracing
 from lunaos.errors import LunaError, ServiceUnavailable
-from runs import leases, outcomes, services, texts
+from lunaos.redis import RedisError
+from runs import leases, outcomes, presence, services, texts, unwritten
 from runs.models import Run
 from runs.recorder import Event, Overtaken, Recorder, Stop, line_of
 
@@ -79,14 +79,44 @@ def cancel_soon(run: Run) -> None:
 async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: Event) -> None:
     """Write how a run ended, first to the database and then to the log; nothing where somebody else has ended it.
 
+    A database that stays away is told later, by a sweep (`runs.unwritten`); the log and its readers are told then.
+
     Raises:
-        OperationalError, InterfaceError: the database stayed out of reach; the sweep will end the run.
+        OperationalError, InterfaceError: neither the database nor Valkey can be told.
     """
     recorder.finishing = True
     line = line_of(last)
     outcome = replace(outcome, events=texts.joined([*recorder.lines, line]), attempt=recorder.attempt)
-    if await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S):
+    try:
+        written = await database.call(outcomes.finish, run, outcome)
+    except database.AWAY:
+        written = await _outlast(run, outcome, line)
+    if written:
         recorder.conclude(line)
+
+
+async def _outlast(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
+    """Keep how a run ended elsewhere while the database is away, and wait for it; whether this execution ended it."""
+    kept = await _keep(run, outcome, line)
+    try:
+        written = await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S)
+    except database.AWAY:
+        if not (kept or await _keep(run, outcome, line)):
+            raise
+        logger.exception("The database cannot be told how run %s ended; a sweep will", run.pk)
+        return True
+    with suppress(RedisError, OSError):
+        await unwritten.forget(run.pk)
+    return written
+
+
+async def _keep(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
+    try:
+        await unwritten.keep(run.pk, outcome, line)
+    except (RedisError, OSError) as e:
+        logger.warning("Valkey cannot be told either how run %s ended: %r", run.pk, e)
+        return False
+    return True
 
 
 def as_error(failure: Exception) -> LunaError:
@@ -94,7 +124,7 @@ def as_error(failure: Exception) -> LunaError:
     if isinstance(failure, LunaError):
         return failure
     logger.error("An execution failed", exc_info=failure)
-    return ServiceUnavailable() if isinstance(failure, OperationalError | InterfaceError) else LunaError()
+    return ServiceUnavailable() if isinstance(failure, database.AWAY) else LunaError()
 
 
 async def _run(recorder: Recorder, execute: Execute) -> None:
@@ -140,13 +170,20 @@ async def _watch_over() -> None:
     end = events.listen(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:
-            await asyncio.sleep(settings.HEARTBEAT_S)
+            await asyncio.gather(_show_presence(), asyncio.sleep(settings.HEARTBEAT_S))
             try:
                 await _beat({key: recorder.attempt for key, recorder in list(_live.items()) if recorder.attempt})
             except Exception:
                 logger.exception("A heartbeat failed; the lease is several of them long")
     finally:
         end()
+
+
+async def _show_presence() -> None:
+    try:
+        await database.call(presence.hold)
+    except Exception as e:
+        logger.warning("This process cannot show that it lives: %r", e)
 
 
 async def _beat(attempts: dict[UUID, int]) -> None:

@@ -9,16 +9,28 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import F, Q, QuerySet
+from django.db.models import BooleanField, F, Q, QuerySet
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
+from runs import presence
 from runs.models import Run, Status
 
+# A row that somebody else has locked keeps the others of its process from showing life no longer than itself.
 BEAT = """
-    UPDATE runs_run SET heartbeat_at = now()
-    FROM unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS mine (id, attempt)
-    WHERE runs_run.id = mine.id AND runs_run.attempt = mine.attempt AND status = 'running'
-    RETURNING runs_run.id, cancel_requested_at IS NOT NULL
+    WITH mine AS (
+        SELECT runs_run.id, cancel_requested_at FROM runs_run
+        JOIN unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
+            ON runs_run.id = asked.id AND runs_run.attempt = asked.attempt
+        WHERE status = 'running'
+    ),
+    free AS (SELECT id FROM runs_run WHERE id IN (SELECT id FROM mine) FOR NO KEY UPDATE SKIP LOCKED),
+    beaten AS (
+        UPDATE runs_run SET heartbeat_at = now()
+        FROM free, unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
+        WHERE runs_run.id = free.id AND free.id = asked.id AND runs_run.attempt = asked.attempt AND status = 'running'
+    )
+    SELECT id, cancel_requested_at IS NOT NULL FROM mine
 """
 
 # Owners take turns: first the chain whose owner would have the fewest under way, then the one that waits longest. Rows
@@ -45,6 +57,12 @@ CLAIM_NEXT = """
 def silent(seconds: float) -> QuerySet[Run]:
     """Running, by their row, without a sign of life for so long."""
     return Run.objects.filter(_silent(seconds))
+
+
+def abandoned(seconds: float) -> QuerySet[Run]:
+    """Running, by their row, without a sign of life for so long, or for GONE_AFTER_S where the process has died."""
+    gone = RawSQL(presence.IS_GONE, [], output_field=BooleanField())  # noqa: S611 - a constant
+    return Run.objects.filter(_silent(seconds) | (_silent(settings.GONE_AFTER_S) & Q(gone)))
 
 
 def _silent(seconds: float) -> Q:

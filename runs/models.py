@@ -79,6 +79,9 @@ class Run(Figures):
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(help_text="The executor's last sign of life; while queued, when it was queued.")
+    executor = models.PositiveIntegerField(
+        null=True, help_text="The process that executes an agent's run (`runs.presence`)."
+    )
     attempt = models.PositiveIntegerField(default=1, help_text="Executions so far; the highest one counts.")
     losses = models.PositiveSmallIntegerField(default=0, help_text="Executors that died since it was begun or resumed.")
     cancel_requested_at = models.DateTimeField(null=True)

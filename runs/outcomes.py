@@ -3,28 +3,30 @@
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 import orjson
+from django.conf import settings
 from django.db import connection, transaction
 
 from billing import quota
 from lunaos import loop, metrics
 from lunaos.errors import LunaError
 from lunaos.redis import RedisError
-from runs import leases, log, spending, texts
+from runs import estimates, leases, log, outages, spending, texts
 from runs.errors import RunInterrupted
+from runs.estimates import Estimate
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 from runs.recorder import Event
 from runs.tokens import TokenUsage
 
 CANCELLED: Event = {"type": "cancelled"}
-STEP_START = b'{"type":"step_start"'  # recorded just before a provider is asked
 SHORT_INPUT_BYTES, SHORT_LIFE_DAYS = 4096, 7  # of an input that came to nothing
+ENDS = (b'{"type":"done"', b'{"type":"error"', b'{"type":"cancelled"')  # of an agent's run
 LONGEST_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
 logger = logging.getLogger(__name__)
 
@@ -239,10 +241,11 @@ def end(
     """
     lines = [line for _, line in loop.submit(log.read(run.pk)).result()]
     last = orjson.dumps(failure(error) if error else CANCELLED)
+    provider, model = estimates.answering(run, lines)
     outcome = Outcome(
         status,
-        run.provider,
-        run.model,
+        provider,
+        model,
         failure=Failure(error.code, str(error)) if error else None,
         events=texts.joined([*lines, last]),
         attempt=run.attempt,
@@ -267,9 +270,24 @@ def so_far(run: Run, lines: list[bytes]) -> dict[str, Any]:
     steps = texts.steps_of(run) if run.chain else []
     return {
         "shown": any(step.output.strip() for step in steps) or texts.shows_text(lines),
-        "asked": any(line.startswith(STEP_START) for line in lines),
+        "asked": any(line.startswith(estimates.STEP_START) for line in lines),
         "first_token_ms": run.first_token_ms,
-        **(totals(steps) if steps else {"output": texts.chunks(lines)}),
+        **_with(
+            totals(steps) if steps else {"output": texts.chunks(lines)},
+            estimates.of_answer_under_way(run, lines, steps),
+        ),
+    }
+
+
+def _with(known: dict[str, Any], found: Estimate | None) -> dict[str, Any]:
+    """Add what the answer has taken that was under way."""
+    if found is None:
+        return known
+    return {
+        **known,
+        "tokens": known.get("tokens", TokenUsage()) + found.tokens,
+        "cost_usd": known.get("cost_usd", Decimal(0)) + found.cost_usd,
+        "cost_known": known.get("cost_known", True) and found.cost_known,
     }
 
 
@@ -290,15 +308,36 @@ def totals(steps: Sequence[RunStep]) -> dict[str, Any]:
 def interrupt(run: Run, silent_s: float) -> bool:
     """End a run whose executor has given no sign of life for so many seconds.
 
+    An agent's run whose log has its last event ends as that says: only the database could not be told.
+
     Returns:
         False where somebody else had ended it, or executes it after all.
 
     Raises:
         RedisError, OSError: its log cannot be read.
     """
+    lines = [line for _, line in loop.submit(log.read(run.pk)).result()]
+    if lines and lines[-1].startswith(ENDS) and not run.chain:
+        return finish(run, replace(_told(run, lines), silent_s=silent_s))
     if run.cancel_requested_at:
         return end(run, Status.CANCELLED, silent_s=silent_s)
     return end(run, Status.INTERRUPTED, error=RunInterrupted(), silent_s=silent_s)
+
+
+def _told(run: Run, lines: list[bytes]) -> Outcome:
+    """Return how an agent's run ended by the last event of its log."""
+    last, before = orjson.loads(lines[-1]), lines[:-1]
+    provider, model = estimates.answering(run, lines)
+    known = {**so_far(run, before), "events": texts.joined(lines), "attempt": run.attempt}
+    if last["type"] == "done":
+        cost = {"cost_usd": Decimal(last["cost"].removeprefix("$")), "cost_known": last.get("costKnown", True)}
+        return Outcome(
+            Status.SUCCEEDED, provider, model, **{**known, **cost, "tokens": TokenUsage.read(last["tokens"])}
+        )
+    if last["type"] == "error":
+        status = Status.INTERRUPTED if last["code"] == RunInterrupted.code else Status.FAILED
+        return Outcome(status, provider, model, failure=Failure(last["code"], last["error"]), **known)
+    return Outcome(Status.CANCELLED, provider, model, **known)
 
 
 def end_abandoned(silent_s: float) -> int:
@@ -313,9 +352,12 @@ def end_abandoned(silent_s: float) -> int:
         How many were ended; one that cannot be is left for the next time and does not keep the others.
     """
     ended = 0
-    for run in leases.silent(silent_s).filter(chain=""):
+    runs = outages.noting(lambda: list(leases.abandoned(silent_s).filter(chain="")))
+    if not runs or outages.is_recent():
+        return 0
+    for run in runs:
         try:
-            ended += interrupt(run, silent_s)
+            ended += interrupt(run, min(silent_s, settings.GONE_AFTER_S))
         except Exception:
             logger.exception("Run %s cannot be ended", run.pk)
     return ended

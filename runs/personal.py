@@ -65,7 +65,7 @@ def _with_texts(runs: list[Run]) -> Iterator[Row]:
     steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
     for run in runs:
         mine = [parts.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
-        yield {**parts.columns(run, "user_id"), **_text(run, found.get(run.pk)), "stepsDone": mine}
+        yield {**parts.columns(run, "user_id", "executor"), **_text(run, found.get(run.pk)), "stepsDone": mine}
 
 
 def _text(run: Run, text: RunText | None) -> Row:

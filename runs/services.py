@@ -18,7 +18,7 @@ from accounts.models import User
 from billing import quota
 from lunaos import redis
 from lunaos.errors import NotFound
-from runs import capacity, outcomes, starts, texts
+from runs import capacity, outcomes, presence, starts, texts
 from runs.models import UNFINISHED, Charge, Run, Status
 from runs.recorder import Event, Recorder
 
@@ -108,6 +108,7 @@ def begin(
         charged_month=allowance["month"],
         created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
+        executor=None if "chain" in fields else presence.NUMBER,
         expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
         **fields,
     )

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from django.db import InterfaceError, OperationalError
+from django.db import OperationalError
 
 from lunaos import database, events
 from lunaos.redis import RedisError
@@ -17,6 +17,7 @@ from runs.recorder import CHUNK, Recorder
 
 LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
 PATIENCE_S = 10.0  # with a log and a database that are both out of reach
+FETCH_WITHIN_S = 2.0  # from the database; what it says later is asked again
 POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
 
 
@@ -108,19 +109,34 @@ class Follower:
             return []
         self._asked_at = time.monotonic()
         try:
-            status, text = await database.call(_stored, self._run)
-        except (OperationalError, InterfaceError):
+            async with asyncio.timeout(FETCH_WITHIN_S):  # readers are to see that the connection lives
+                status, text = await database.call(_stored, self._run)
+        except TimeoutError as e:
+            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
+                raise OperationalError("The database does not answer.") from e
+            return await self._unless_told()
+        except database.AWAY:
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise
-            return []
+            return await self._unless_told()
         if status in UNFINISHED:
-            return []
+            return await self._unless_told()
         if text is None:
             raise EventsExpired()
         lines = text.encode().split(b"\n")
         # who has more than there is, since Valkey has lost what it showed, is told how it ended
         self._position, self._ended = min(self._position, len(lines) - (self._position > len(lines))), True
         return list(enumerate(lines[self._position :], self._position + 1)) or None
+
+    async def _unless_told(self) -> list[Entry] | None:
+        """Return None where the reader has the run's end from the log, which the database has not been told yet."""
+        if self._position == 0 or self._log_down_since:
+            return []
+        with suppress(RedisError, OSError):
+            entries = await log.read(self._run.pk, after=self._position - 1)
+            if len(entries) == 1 and entries[0][1].startswith(LAST[:-1] if self._run.chain else LAST):
+                return None
+        return []
 
     def _take(self, entries: list[Entry]) -> list[Entry]:
         self._position, last = entries[-1]

@@ -3,11 +3,12 @@
 from celery import shared_task
 from django.conf import settings
 
-from runs import figures, outcomes, partitions, spending
+from runs import figures, outcomes, partitions, spending, unwritten
 
 
 @shared_task
 def end_abandoned_runs() -> None:
+    unwritten.write_all()
     outcomes.end_abandoned(settings.DEAD_AFTER_S)
 
 

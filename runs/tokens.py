@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 # English and code come to about 4 characters a token (OpenAI's rule of thumb), Chinese to about 0.6 tokens a character
 # (DeepSeek's), emoji to one or two. The length in UTF-8 weighs 1, 3 and 4 bytes accordingly.
@@ -69,6 +69,18 @@ class TokenUsage:
             "cache_write_tokens": self.cache_write,
             "tokens_estimated": self.estimated,
         }
+
+    @classmethod
+    def read(cls, told: dict[str, Any]) -> TokenUsage:
+        """Read what `as_json` has made; an older release has fewer members."""
+        return cls(
+            input=told.get("input", 0),
+            output=told.get("output", 0),
+            reasoning=told.get("reasoning", 0),
+            cache_read=told.get("cacheRead", 0),
+            cache_write=told.get("cacheWrite", 0),
+            estimated=told.get("estimated", False),
+        )
 
     def as_json(self) -> dict[str, int | bool]:
         """Return the `tokens` member of events and answers."""

@@ -1,5 +1,6 @@
 """Is each part up? Real checks, and whether this process may be sent requests."""
 
+import shutil
 import time
 from datetime import UTC, datetime
 from typing import Any
@@ -8,21 +9,33 @@ from django.conf import settings
 from django.core.cache import cache
 
 from agents import providers
-from lunaos import __version__, redis
+from lunaos import __version__, beat, redis
+from lunaos.postgresql.base import writes_refused_within
 from runs import capacity
 from web import parts, reachability
 from web.parts import Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
+BEAT_SILENT_AFTER_S = 30
+WRITTEN_FOR_S = 60
 CHAINS_MAY_WAIT_S = 30
 INDEXING_MAY_WAIT_S = 60  # an owner of whose jobs none has been begun
-WRITTEN_KEY, WRITTEN_FOR_S = "lunaos:health-written", 60
+WRITTEN_KEY = "lunaos:health-written"
+REFUSED_WITHIN_S = 30  # by a server that is full, of which nothing else can be seen
 REQUIRED = ("database", "cache", "queue")
 
 
+class ReadOnly(Exception):
+    """PostgreSQL answers, and takes no writes: a standby, or one that its operators have set so."""
+
+
 def _database() -> None:
-    parts.query("SELECT 1")
+    [[read_only]] = parts.query("SELECT current_setting('transaction_read_only')")
+    if read_only == "on":
+        raise ReadOnly
+    if writes_refused_within(REFUSED_WITHIN_S):
+        raise Degraded("a write was refused a moment ago")
 
 
 def _vectors() -> dict[str, Any]:
@@ -42,6 +55,19 @@ def _cache() -> None:
         raise Degraded("event logs cannot be written: runs under way are shown by their own process alone") from e
     if (room := capacity.room()).is_short:
         raise Degraded(f"event logs take {room.percent} % of their bound: no run begins")
+
+
+def _beat() -> None:
+    seen = redis.client().get(beat.HEARTBEAT_KEY)
+    if seen is None or time.time() - float(seen) > BEAT_SILENT_AFTER_S:
+        raise Degraded("beat has not reported")
+
+
+def _disk() -> None:
+    """Of LUNAOS_HOME: the embedded servers' data, mails and logs."""
+    folder = next(each for each in (settings.LUNAOS_HOME, *settings.LUNAOS_HOME.parents) if each.exists())
+    if shutil.disk_usage(folder).free < settings.MIN_FREE_BYTES:
+        raise Degraded("the disk is almost full")
 
 
 def _queue() -> dict[str, Any]:
@@ -72,6 +98,8 @@ CHECKS: dict[str, Check] = {
     "database": _database,
     "cache": _cache,
     "queue": _queue,
+    "beat": _beat,
+    "disk": _disk,
     "vectors": _vectors,
     "llm": _llm,
 }

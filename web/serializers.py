@@ -31,6 +31,8 @@ class PartsSerializer(serializers.Serializer[Any]):
     database = PartSerializer()
     cache = PartSerializer()
     queue = QueueSerializer()
+    beat = PartSerializer(help_text="The clock of periodic tasks, which end runs that nobody executes any more.")
+    disk = PartSerializer(help_text="Of the platform's own files; `degraded` where little is left.")
     vectors = PartSerializer()
     llm = PartSerializer()
 

@@ -6,6 +6,8 @@ PARTS = {
     "database": ("Database", "Accounts, runs and quotas"),
     "cache": ("Cache", "Limits a minute and live streams"),
     "queue": ("Background work", "Chains, index jobs and mail"),
+    "beat": ("Clock", "Periodic tasks"),
+    "disk": ("Disk", "The platform's own files"),
     "vectors": ("Code search", "Indexing and finding code"),
     "llm": ("Language model", "The default provider"),
 }

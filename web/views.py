@@ -1,6 +1,7 @@
 """What belongs to no domain: the pages for people, health, and the answer to unknown paths."""
 
 import logging
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +20,7 @@ from billing import checkouts, portal_links, subscriptions
 from billing.throttles import Unthrottled
 from lunaos import metrics, threads
 from lunaos.api import json
-from lunaos.api.exceptions import Forbidden
+from lunaos.api.exceptions import Forbidden, translate
 from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from web import health, landing, readiness, status
 from web import metrics as figures
@@ -166,8 +167,9 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: what failed outside the API's own frame."""
-    return failure(request, LunaError())
+    """Django's handler500: what failed outside the API's own frame; 503 where a server is away."""
+    error = sys.exc_info()[1]
+    return failure(request, translate(error) if isinstance(error, Exception) else LunaError())
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

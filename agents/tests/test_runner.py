@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from agents import runner, services
 from agents.providers import Provider, Target, connections
@@ -19,7 +20,8 @@ from lunaos import loop
 from runs import executors
 from runs import services as runs
 from runs.models import Run
-from runs.recorder import Recorder, Stop
+from runs.outcomes import Outcome
+from runs.recorder import Event, Recorder, Stop
 from testing.upstream import Answer as Scripted
 from testing.upstream import Upstream, delta
 
@@ -50,6 +52,22 @@ def test_it_works(alice: Any, upstream: Upstream) -> None:
     executors.submit(recorder, execute).result(10)
     assert state(run) == ("succeeded", "settled")
     assert recorder.closed and executors.recorder_of(run.pk) is None
+
+
+def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
+    alice: Any, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, recorder, execute = begin(alice, upstream)
+    told: list[str] = []
+
+    async def refuse(run: Run, recorder: Recorder, outcome: Outcome, last: Event) -> None:
+        told.append(outcome.status)
+        raise OperationalError("cannot execute UPDATE in a read-only transaction")
+
+    monkeypatch.setattr(executors, "finish", refuse)
+    with pytest.raises(OperationalError):
+        executors.submit(recorder, execute).result(10)
+    assert told == ["succeeded"]
 
 
 @pytest.mark.parametrize(

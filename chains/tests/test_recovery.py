@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from chains import queue, recovery, tasks
 from lunaos import redis
 from lunaos.embedded.servers import until
-from runs import log, services
+from runs import log, outages, services
 from runs.models import Run
 from testing.client import Api
 from testing.upstream import Upstream
@@ -78,8 +78,8 @@ def test_after_an_outage_of_the_database_all_are_believed_to_be_alive(
     recovery.recover()
     assert state(run) == ("running", 1, 0)
 
-    assert 0 < redis.client().pttl(recovery.DATABASE_AWAY) <= 15_000
-    redis.client().delete(recovery.DATABASE_AWAY)
+    assert 0 < redis.client().pttl(outages.DATABASE_AWAY) <= 15_000
+    redis.client().delete(outages.DATABASE_AWAY)
     recovery.recover()
     assert state(run) == ("queued", 1, 1)
 

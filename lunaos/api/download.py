@@ -9,6 +9,7 @@ from django.http import StreamingHttpResponse
 from lunaos import database
 from lunaos.access import Access, Guard
 from lunaos.api import flow, json
+from lunaos.postgresql import limits
 
 PIECE_BYTES = 65_536
 logger = logging.getLogger(__name__)
@@ -53,7 +54,9 @@ class _Reader:
         return await database.call(self._next)
 
     def _next(self) -> bytes:
-        piece = next(self._pieces, b"")
+        """The next piece, empty behind the last one; its statements may be long."""
+        with limits.within(limits.long()):
+            piece = next(self._pieces, b"")
         self._on_piece()
         return piece
 

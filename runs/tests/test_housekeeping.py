@@ -68,6 +68,58 @@ def test_what_it_had_produced_is_kept_and_counts(alice: Any) -> None:
     assert [orjson.loads(line)["type"] for line in text.events.split("\n")] == ["start", "chunk", "error"]
 
 
+def test_what_it_took_is_estimated_and_has_a_price(alice: Any) -> None:
+    run = begin(alice, text="x" * 400)
+    start = {"type": "start", "provider": "openai", "model": "gpt-4o"}
+    say(run, start, {"type": "chunk", "content": "y" * 40})
+    fall_silent(run, 61)
+    tasks.end_abandoned_runs()
+    run.refresh_from_db()
+    assert (run.status, run.provider, run.model) == ("interrupted", "openai", "gpt-4o")
+    assert run.tokens_estimated and run.output_tokens == 10
+    assert run.input_tokens > 100  # the agent's prompt as well
+    assert run.cost_usd > 0 and run.cost_known
+
+
+def test_of_a_chain_the_step_under_way_is_estimated(alice: Any) -> None:
+    run = begin(alice, agent="", chain="custom", steps=["run", "run"])
+    assert texts.save_step(run, step(run, output="found"))
+    starts = [{"type": "step_start", "step": n, "agent": "run"} for n in (1, 2)]
+    said = [{"type": "chunk", "content": text} for text in ("found", "y" * 40)]
+    say(run, starts[0], said[0], starts[1], said[1])
+    fall_silent(run, 61)
+    assert outcomes.interrupt(Run.objects.get(pk=run.pk), 60)
+    run.refresh_from_db()
+    assert run.tokens_estimated and run.output_tokens == 7 + 10 and run.input_tokens > 11
+    assert run.cost_usd >= 0.5
+
+
+DONE = {"type": "done", "tokens": {"input": 5, "output": 3, "cacheRead": 2}, "cost": "$0.0004", "duration": "1.0s"}
+
+
+@pytest.mark.parametrize(
+    ("last", "status", "code", "charge"),
+    [
+        (DONE, "succeeded", "", "settled"),
+        ({"type": "error", "error": "No.", "code": "provider_error"}, "failed", "provider_error", "settled"),
+        ({"type": "error", "error": "No.", "code": "interrupted"}, "interrupted", "interrupted", "settled"),
+        ({"type": "cancelled"}, "cancelled", "", "settled"),
+    ],
+)
+def test_one_whose_log_has_its_end_ends_so(alice: Any, last: Event, status: str, code: str, charge: str) -> None:
+    run = begin(alice)
+    say(run, {"type": "start"}, {"type": "chunk", "content": "all"}, last)
+    fall_silent(run, 61)
+    assert outcomes.end_abandoned(60) == 1
+    run.refresh_from_db()
+    assert (run.status, run.error_code, run.charge) == (status, code, charge)
+    if last is DONE:
+        assert (run.input_tokens, run.output_tokens, run.cache_read_tokens) == (5, 3, 2)
+        assert (float(run.cost_usd), run.tokens_estimated) == (0.0004, False)
+    assert len(told(run)) == 3  # and says so once
+    assert RunText.objects.get(run_id=run.pk).output == "all"
+
+
 def test_one_whose_owner_wanted_it_cancelled_is_cancelled(alice: Any) -> None:
     run = begin(alice)
     Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())

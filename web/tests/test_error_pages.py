@@ -144,10 +144,10 @@ def test_what_fails_outside_the_frame(database: None, without_database: Api) -> 
     """The admin without its database: the exception is in the log, its request id on the page."""
     session = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345", "X-Request-Id": "asked-for-this"}
     response = without_database.get("/admin/", headers=BROWSER | session)
-    assert_page(response, 500, "Something went wrong on our side")
+    assert_page(response, 503, "A part of the platform is down")
     assert "asked-for-this" in response.text
     assert not re.search("nonexistent|psycopg|OperationalError", response.text)
-    assert error(without_database.get("/admin/", headers=JSON | session)) == (500, "internal_error")
+    assert error(without_database.get("/admin/", headers=JSON | session)) == (503, "service_unavailable")
 
 
 def test_the_front_page_without_its_database(database: None, without_database: Api) -> None:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,23 @@ from typing import Any
 import httpx
 import pytest
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 import runs.services as runs
 from lunaos import __version__, redis
+from lunaos.beat import HEARTBEAT_KEY as BEAT_KEY
 from lunaos.embedded.servers import until
 from rag.models import IndexJob, Repository, Upload
 from runs.models import Run
 from testing.client import Api
 from testing.servers import daphne, process
 from testing.upstream import Upstream
-from web import reachability
+from web import health, reachability
+from web.parts import Degraded
 from web.tasks import HEARTBEAT_KEY
 
-PARTS = {"database", "cache", "queue", "vectors", "llm"}
+PARTS = {"database", "cache", "queue", "beat", "disk", "vectors", "llm"}
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def test_it_works(api: Api, looked: None) -> None:
     assert report["version"] == __version__
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", report["timestamp"])
     assert set(report["services"]) == PARTS
-    for name in PARTS - {"queue"}:
+    for name in PARTS - {"queue", "beat"}:
         assert report["services"][name]["status"] == "ok"
         assert 0 <= report["services"][name]["latencyMs"] < 1000
 
@@ -53,6 +57,7 @@ def test_without_a_worker_the_queue_is_degraded_and_with_one_it_is_well(
     assert (report["status"], report["services"]["queue"]["status"]) == ("degraded", "degraded")
     assert report["services"]["queue"]["detail"] == "no worker has reported"
 
+    redis.client().set(BEAT_KEY, time.time())
     worker = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "solo", "--without-gossip", "--without-mingle"]
     with process(worker, tmp_path / "worker.log", **provider_environment):
         assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 20)
@@ -125,8 +130,53 @@ def test_beat_and_worker_report_by_themselves(database: None, tmp_path: Path, ap
     worker = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--concurrency", "2"]
     with process(worker, tmp_path / "worker.log"), process(beat, tmp_path / "beat.log"):
         assert until(lambda: redis.client().exists(HEARTBEAT_KEY) == 1, 20)
+        assert until(lambda: api.get("/health").json()["data"]["services"]["beat"]["status"] == "ok", 20)
         redis.client().delete(HEARTBEAT_KEY)
         assert until(lambda: redis.client().exists(HEARTBEAT_KEY) == 1, 20)
+
+
+def test_a_beat_that_is_silent_degrades_it(api: Api) -> None:
+    def beat() -> tuple[str, str | None]:
+        found = api.get("/health").json()["data"]["services"]["beat"]
+        return found["status"], found.get("detail")
+
+    assert beat() == ("degraded", "beat has not reported")
+    redis.client().set(BEAT_KEY, time.time() - 31)
+    assert beat()[0] == "degraded"
+    redis.client().set(BEAT_KEY, time.time())
+    assert beat() == ("ok", None)
+
+
+def test_a_cache_that_takes_no_writes_is_down(api: Api) -> None:
+    redis.client().config_set("min-replicas-to-write", 1)
+    try:
+        response = api.get("/health")
+    finally:
+        redis.client().config_set("min-replicas-to-write", 0)
+    assert response.status_code == 503
+    assert response.json()["data"]["services"]["cache"]["status"] == "down"
+
+
+def test_a_disk_that_is_almost_full_degrades_it(settings: Any) -> None:
+    settings.MIN_FREE_BYTES = 2**60
+    with pytest.raises(Degraded, match="almost full"):
+        health.CHECKS["disk"]()
+    settings.MIN_FREE_BYTES, settings.LUNAOS_HOME = 0, Path("/no/such/folder")
+    health.CHECKS["disk"]()
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_a_database_that_refuses_writes(database: None, monkeypatch: pytest.MonkeyPatch, refused: bool) -> None:
+    monkeypatch.setattr(health, "writes_refused_within", lambda seconds: refused)
+    with pytest.raises(Degraded, match="refused") if refused else nullcontext():
+        health.CHECKS["database"]()
+
+
+def test_a_database_that_only_reads_is_down(database: None) -> None:
+    with transaction.atomic():
+        connection.cursor().execute("SET TRANSACTION READ ONLY")
+        with pytest.raises(health.ReadOnly):
+            health.CHECKS["database"]()
 
 
 def test_bad_credentials_do_not_matter(api: Api) -> None:

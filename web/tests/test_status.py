@@ -8,7 +8,7 @@ import httpx
 import pytest
 from django.conf import settings
 
-from lunaos import redis
+from lunaos import beat, redis
 from lunaos.embedded.servers import until
 from testing.client import Api
 from testing.servers import daphne
@@ -20,7 +20,8 @@ from web.tests.test_landing import words
 
 
 def test_it_works(api: Api, upstream: Upstream) -> None:
-    redis.client().set(HEARTBEAT_KEY, time.time())
+    for key in (HEARTBEAT_KEY, beat.HEARTBEAT_KEY):
+        redis.client().set(key, time.time())
     reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 5)
     response = api.get("/status")
@@ -37,6 +38,7 @@ def test_it_works(api: Api, upstream: Upstream) -> None:
 
 
 def test_a_part_that_may_be_missed(api: Api, upstream: Upstream) -> None:
+    redis.client().set(beat.HEARTBEAT_KEY, time.time())
     reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["services"]["queue"]["status"] == "degraded", 5)
     response = api.get("/status")

@@ -1,0 +1,38 @@
+"""Errors outside Django's handler, where no middleware acts: the contract's object with the headers of all answers."""
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpResponse
+
+from lunaos.api.exceptions import plain_response
+from lunaos.api.middleware import API_POLICY, SANE_REQUEST_ID, SECURITY_HEADERS
+from lunaos.api.ratelimit import Window
+
+WINDOW_S = 60
+
+
+def answer(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpResponse:
+    """Return the response to a request that failed before or behind the middleware.
+
+    Args:
+        scope: the request's, by ASGI.
+        seconds: since it came in.
+    """
+    response = plain_response(error)
+    window = Window(settings.ANONYMOUS_REQUESTS_PER_MINUTE, 0, int(time.time()) + WINDOW_S)  # it was not counted
+    headers = SECURITY_HEADERS | window.headers
+    headers["Content-Security-Policy"] = API_POLICY
+    headers["X-Request-Id"] = _request_id(scope)
+    headers["Server-Timing"] = f"total;dur={1000 * seconds:.1f}"
+    for name, value in headers.items():
+        response[name] = value
+    return response
+
+
+def _request_id(scope: Mapping[str, Any]) -> str:
+    sent = dict(scope.get("headers", ())).get(b"x-request-id", b"").decode("latin-1")
+    return sent if SANE_REQUEST_ID.match(sent) else str(uuid.uuid4())

@@ -1,0 +1,76 @@
+"""Beat's schedule, whatever has become of its file."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from lunaos import beat, redis
+from lunaos.celery import app
+
+NAMES = set(app.conf.beat_schedule)
+
+
+def scheduler(file: Path) -> beat.Scheduler:
+    return beat.Scheduler(app=app, schedule_filename=str(file))
+
+
+def test_it_remembers_when_each_task_last_ran(tmp_path: Path) -> None:
+    first = scheduler(tmp_path / "schedule")
+    ran = app.now() - timedelta(hours=3)
+    first.schedule["recover-chains"].last_run_at = ran
+    first.close()
+    assert scheduler(tmp_path / "schedule").schedule["recover-chains"].last_run_at == ran
+    assert not (tmp_path / "schedule.new").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x00" * 4096,
+        b"SQLite format 3\x00 and no more",
+        b"\x13\x57\x9a\xce of a shelf",
+        b"{",
+        b"[]",
+        b'{"recover-chains": 7}',
+        b'{"recover-chains": "2026-11-30T10:00:00"}',
+        b'{"recover-chains": null}',
+    ],
+)
+def test_a_file_that_cannot_be_read_is_dropped(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "schedule"
+    file.write_bytes(content)
+    assert set(scheduler(file).schedule) >= NAMES
+    assert set(json.loads(file.read_text())) >= NAMES
+
+
+def test_a_time_in_the_future_and_a_task_that_is_gone_are_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "schedule"
+    future = (app.now() + timedelta(days=400)).isoformat()
+    file.write_text(json.dumps({"recover-chains": future, "gone": future}))
+    found = scheduler(file).schedule
+    assert found["recover-chains"].last_run_at <= app.now() and "gone" not in found
+
+
+def test_a_folder_that_takes_no_file_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "schedule").mkdir()
+    found = scheduler(tmp_path / "schedule")
+    assert set(found.schedule) >= NAMES
+    found.sync()
+    found.close()
+
+
+def test_a_round_that_fails_is_followed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = scheduler(tmp_path / "schedule")
+    monkeypatch.setattr(found, "populate_heap", lambda: 1 / 0)
+    assert found.tick() == beat.PAUSE_S
+
+
+def test_it_tells_valkey_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    redis.client().delete(beat.HEARTBEAT_KEY)
+    found = scheduler(tmp_path / "schedule")
+    found.tick()
+    assert float(redis.client().get(beat.HEARTBEAT_KEY) or 0) > 0
+    assert redis.client().ttl(beat.HEARTBEAT_KEY) > 0

@@ -1,0 +1,48 @@
+"""Outages of the database, as those see them who take runs from silent executors.
+
+While the database was away no executor could show life. For some heartbeats after that, all are believed to be alive.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.conf import settings
+
+from lunaos import redis
+from lunaos.database import AWAY
+
+DATABASE_AWAY = "lunaos:chains-database-away"
+SLOW_AFTER_S = 2.0  # an answer that took longer came from a database that hung, as for a lock
+Result = TypeVar("Result")
+
+
+def noting(ask: Callable[[], Result]) -> Result:
+    """Ask the database; note an outage where it is away, refuses or hangs.
+
+    Raises:
+        OperationalError, InterfaceError: it is away.
+        RedisError: the outage cannot be noted.
+    """
+    started = time.monotonic()
+    try:
+        answer = ask()
+    except AWAY:
+        _note()
+        raise
+    if time.monotonic() - started > SLOW_AFTER_S:
+        _note()
+    return answer
+
+
+def is_recent() -> bool:
+    """Return whether an outage has been noted within the last few heartbeats.
+
+    Raises:
+        RedisError: it cannot be known.
+    """
+    return bool(redis.client().exists(DATABASE_AWAY))
+
+
+def _note() -> None:
+    redis.client().set(DATABASE_AWAY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))

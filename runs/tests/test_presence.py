@@ -1,0 +1,110 @@
+"""A process that has died is known to have, and one that is only silent is waited for."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.models.functions import Now
+
+from lunaos import redis
+from runs import leases, outages, outcomes, presence, services
+from runs.models import Run
+
+OTHER = 7
+
+
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PostgreSQL may have started a moment ago."""
+    monkeypatch.setattr(presence, "IS_GONE", presence.IS_GONE.replace("20 seconds", "0 seconds"))
+
+
+@pytest.fixture
+def session(database: None) -> Iterator[Any]:
+    """Another process's."""
+    other = connection.copy()
+    yield other
+    other.close()
+
+
+def begin(user: Any, *, executor: int | None, silent_s: float) -> Run:
+    fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
+    run = services.begin(user=user, **fields).run
+    Run.objects.filter(pk=run.pk).update(executor=executor, heartbeat_at=Now() - timedelta(seconds=silent_s))
+    return run
+
+
+def status(run: Run) -> str:
+    return str(Run.objects.get(pk=run.pk).status)
+
+
+def test_a_run_names_its_process_and_a_chain_does_not(alice: Any) -> None:
+    fields: dict[str, Any] = {"provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
+    assert services.begin(user=alice, agent="run", **fields).run.executor == presence.NUMBER
+    assert services.begin(user=alice, chain="custom", steps=["run"], **fields).run.executor is None
+
+
+def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> None:
+    with session.cursor() as cursor:
+        cursor.execute(presence.TAKE, [presence.SPACE, OTHER])
+    dead, silent = begin(alice, executor=OTHER + 1, silent_s=16), begin(alice, executor=OTHER, silent_s=16)
+    fresh, old = begin(alice, executor=OTHER + 1, silent_s=14), begin(alice, executor=None, silent_s=16)
+    assert outcomes.end_abandoned(60) == 1
+    assert [status(run) for run in (dead, silent, fresh, old)] == ["interrupted", "running", "running", "running"]
+
+    session.close()
+    assert outcomes.end_abandoned(60) == 1
+    assert status(silent) == "interrupted"
+
+
+def test_right_after_its_start_postgresql_knows_of_nobody(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "IS_GONE", presence.IS_GONE.replace("0 seconds", "100 years"))
+    run = begin(alice, executor=OTHER, silent_s=16)
+    assert outcomes.end_abandoned(60) == 0
+    assert status(run) == "running"
+
+
+def test_this_process_holds_its_lock_and_takes_it_again(database: None) -> None:
+    def holders() -> list[int]:
+        sql = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        with connection.cursor() as cursor:
+            return [pid for (pid,) in cursor.execute(sql, [presence.SPACE, presence.NUMBER]).fetchall()]
+
+    presence.hold()
+    presence.hold()
+    (holder,) = holders()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [holder])
+    assert holders() == []
+    presence.hold()
+    assert len(holders()) == 1 and holders() != [holder]
+
+
+def test_after_an_outage_nobody_is_believed_to_be_dead(alice: Any) -> None:
+    """Not even those that were silent for a minute: nobody could show life."""
+    run = begin(alice, executor=None, silent_s=61)
+    redis.client().set(outages.DATABASE_AWAY, 1)
+    assert outcomes.end_abandoned(60) == 0
+    redis.client().delete(outages.DATABASE_AWAY)
+    assert outcomes.end_abandoned(60) == 1
+    assert status(run) == "interrupted"
+
+
+def test_an_answer_that_takes_long_is_an_outage(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert outages.noting(lambda: 1) == 1
+    assert not outages.is_recent()
+    monkeypatch.setattr(outages, "SLOW_AFTER_S", -1.0)
+    assert outages.noting(lambda: 2) == 2
+    assert outages.is_recent()
+
+
+def test_a_locked_row_keeps_no_other_from_showing_life(alice: Any, session: Any) -> None:
+    locked, free = begin(alice, executor=OTHER, silent_s=30), begin(alice, executor=OTHER, silent_s=30)
+    session.set_autocommit(False)
+    with session.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [locked.pk])
+        assert leases.beat({locked.pk: 1, free.pk: 1}) == {locked.pk: False, free.pk: False}
+    assert set(leases.silent(20)) == {locked}
+    session.rollback()
