@@ -17,7 +17,7 @@ from lunaos import browsers, logs, safety, tracing, variables
 variables.explain_refusals()
 env = variables.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
-LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default=str(BASE_DIR / ".lunaos")))
+LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default="") or BASE_DIR / ".lunaos")
 
 # -- Safety ----------------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
@@ -274,7 +274,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # -- Browsers: CORS and Content-Security-Policy ------------------------------------------------------------------------
-CORS_ALLOWED_ORIGINS = env.list("LUNAOS_CORS_ORIGINS", default=[])
+CORS_ALLOWED_ORIGINS = variables.origins("LUNAOS_CORS_ORIGINS")
 CORS_ALLOW_HEADERS = browsers.CORS_ALLOW_HEADERS
 CORS_EXPOSE_HEADERS = browsers.CORS_EXPOSE_HEADERS
 CONTENT_SECURITY_POLICY = browsers.CONTENT_SECURITY_POLICY
@@ -374,7 +374,7 @@ EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
 EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
 EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
-EMBEDDINGS_TOKENIZER = env.str("EMBEDDINGS_TOKENIZER", default="")  # a tokenizer.json; else lengths are estimated
+EMBEDDINGS_TOKENIZER = variables.file("EMBEDDINGS_TOKENIZER")  # a tokenizer.json; else lengths are estimated
 EMBEDDINGS_TIMEOUT_S = env.float("EMBEDDINGS_TIMEOUT_S", default=60.0)  # of one request, for jobs
 EMBEDDINGS_QUICK_TIMEOUT_S = env.float("EMBEDDINGS_QUICK_TIMEOUT_S", default=10.0)  # where a client waits
 # Where the model before this one answers, until `manage.py reindex` has been through.

@@ -8,7 +8,9 @@ import builtins
 import logging
 import math
 import os
+import re
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +25,7 @@ POSTGRESQL, VALKEY, WEB = ("postgres", "postgresql", "psql", "pgsql"), ("redis",
 AT_LEAST = {
     **dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_THREADS", "LUNAOS_STRIPE_THREADS", "LUNAOS_CHAIN_CONCURRENCY"), 1),
     **dict.fromkeys(("LUNAOS_MAX_BODY_BYTES", "LUNAOS_RAG_MAX_BODY_BYTES"), 1),
+    **dict.fromkeys(("EMBEDDINGS_DIMENSION", "EMBEDDINGS_WINDOW"), 1),
     "LUNAOS_STREAM_HEARTBEAT_S": 0.05,
 }
 AT_MOST = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), HIGHEST_PORT)
@@ -90,6 +93,23 @@ def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
     if text and not good:
         raise ImproperlyConfigured(f"{name} is no URL of the kind {'://… or '.join(schemes)}://… .")
     return text
+
+
+def origins(name: str) -> list[str]:
+    """Read origins of browsers (RFC 6454), with commas between them: a scheme and a host, and no path."""
+    found = [origin.strip() for origin in os.environ.get(name, "").split(",") if origin.strip()]
+    for origin in found:
+        if not re.fullmatch(r"null|file://|[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin):
+            raise ImproperlyConfigured(f"{name} names {origin!r}: set origins such as https://app.example.com.")
+    return found
+
+
+def file(name: str) -> str:
+    """Read the path of a file that is there; empty where the variable is not set."""
+    path = os.environ.get(name, "").strip()
+    if path and not Path(path).is_file():
+        raise ImproperlyConfigured(f"{name} is {path!r}, where there is no file: set its path, or leave it empty.")
+    return path
 
 
 def log_level(name: str, default: str) -> str:

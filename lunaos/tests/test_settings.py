@@ -77,6 +77,13 @@ UNSAFE: list[tuple[dict[str, str], str]] = [
     ({"REDIS_URL": ""}, "Set the REDIS_URL environment variable"),
     ({"DEEPSEEK_BASE_URL": "api.deepseek.com/planted"}, "DEEPSEEK_BASE_URL is no URL of the kind http://…"),
     ({"EMBEDDINGS_BASE_URL": "http://:planted"}, "EMBEDDINGS_BASE_URL is no URL"),
+    ({"LUNAOS_CORS_ORIGINS": "https://app.example.com,app.example.com"}, "LUNAOS_CORS_ORIGINS names 'app.example.com'"),
+    ({"LUNAOS_CORS_ORIGINS": "https://app.example.com/"}, "LUNAOS_CORS_ORIGINS names 'https://app.example.com/'"),
+    (
+        {"EMBEDDINGS_TOKENIZER": "/nowhere/tokenizer.json"},
+        "EMBEDDINGS_TOKENIZER is '/nowhere/tokenizer.json', where there",
+    ),
+    ({"EMBEDDINGS_DIMENSION": "0"}, "EMBEDDINGS_DIMENSION is 0: set 1 or more."),
     ({"SENTRY_DSN": "planted"}, "SENTRY_DSN is no DSN"),
     ({"LUNAOS_LOCKOUT_FAILURES": "0"}, "LUNAOS_LOCKOUT_FAILURES is"),
     ({"LUNAOS_LOCKOUT_FAILURES": "9", "LUNAOS_LOCKOUT_ACCOUNT_FAILURES": "8"}, "LUNAOS_LOCKOUT_FAILURES is"),
