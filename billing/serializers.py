@@ -55,12 +55,17 @@ class PlanSerializer(serializers.ModelSerializer[Tier]):
     priceUsd = serializers.DecimalField(source="price_usd", max_digits=8, decimal_places=2, help_text="A month.")
     executionsPerMonth = serializers.IntegerField(source="executions")
     requestsPerMinute = serializers.IntegerField(source="requests_per_minute")
+    executionsAtOnce = serializers.IntegerField(source="executions_at_once")
+    startsPerHour = serializers.IntegerField(source="starts_per_hour", help_text="Of runs, on own keys too.")
     apiKeys = serializers.IntegerField(source="api_keys")
     onSale = serializers.SerializerMethodField(help_text="Whether POST /billing/checkout takes it.")
 
     class Meta:
         model = Tier
-        fields = ("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "apiKeys", "features", "onSale")
+        fields = (
+            *("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "executionsAtOnce", "startsPerHour"),
+            *("apiKeys", "features", "onSale"),
+        )
 
     def get_onSale(self, tier: Tier) -> bool:  # noqa: N802 - DRF finds it by the field's name
         return tier.name in self.context["on_sale"]
