@@ -55,6 +55,8 @@ class PlanSerializer(serializers.ModelSerializer[Tier]):
     priceUsd = serializers.DecimalField(source="price_usd", max_digits=8, decimal_places=2, help_text="A month.")
     executionsPerMonth = serializers.IntegerField(source="executions")
     requestsPerMinute = serializers.IntegerField(source="requests_per_minute")
+    executionsAtOnce = serializers.IntegerField(source="executions_at_once")
+    startsPerHour = serializers.IntegerField(source="starts_per_hour", help_text="Of runs, on own keys too.")
     apiKeys = serializers.IntegerField(source="api_keys")
     storedBytes = serializers.IntegerField(source="stored_bytes", help_text="Of files in code search.")
     repositories = serializers.IntegerField(help_text="In code search.")
@@ -63,8 +65,8 @@ class PlanSerializer(serializers.ModelSerializer[Tier]):
     class Meta:
         model = Tier
         fields = (
-            *("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "apiKeys"),
-            *("storedBytes", "repositories"),
+            *("tier", "priceUsd", "executionsPerMonth", "requestsPerMinute", "executionsAtOnce", "startsPerHour"),
+            *("apiKeys", "storedBytes", "repositories"),
             *("features", "onSale"),
         )
 

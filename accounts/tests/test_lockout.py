@@ -18,6 +18,7 @@ from accounts import lockout, tasks, tokens
 from accounts.audit import Action
 from accounts.hashers import Argon2idHasher
 from accounts.models import AuditEvent
+from testing import trail
 from testing.client import NO_AUTHORITIES, PASSWORD, Api, error
 from testing.mailbox import Mailbox, text
 from testing.servers import daphne
@@ -52,7 +53,7 @@ def events(user: Any, action: Action) -> list[dict[str, Any]]:
 
 def looked_at(user: Any) -> Counter[bool]:
     """How many failures there were before the lockout (False) and after it (True)."""
-    return Counter(details["locked"] for details in events(user, Action.LOGIN_FAILED))
+    return Counter(details["locked"] for details in trail.happened(user, Action.LOGIN_FAILED))
 
 
 @pytest.fixture

@@ -8,13 +8,13 @@ import pytest
 from django.db import connection
 
 import runs.services as runs
-from accounts.models import AuditEvent
 from billing import quota, services
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from runs import outcomes
 from runs.models import Run, RunText, Status
 from runs.outcomes import Failure
+from testing import trail
 from testing.client import Api, error, events
 from testing.mailbox import Mailbox, text
 from testing.upstream import Answer, Upstream, delta
@@ -121,9 +121,9 @@ def test_refusals_are_in_the_audit_trail(api: Api, alice: Any, upstream: Upstrea
         json={"agent": "code-review", "context": "x"},
         headers={**api.as_(alice), "Idempotency-Key": "again"},
     )
-    refused = AuditEvent.objects.filter(subject_id=alice.pk, action="run.refused")
+    refused = trail.happened(alice, "run.refused")
     expected = {"reason": "quota_exceeded", "tier": "free", "used": 100, "limit": 100}
-    assert [event.details for event in refused] == [expected, expected]
+    assert refused == [expected, expected]
 
 
 @pytest.mark.parametrize(("before", "percent"), [(79, 80), (99, 100)])

@@ -132,8 +132,10 @@ def test_the_tier_is_that_of_the_end(alice: Any) -> None:
     assert today() == (Decimal("0.25"), Decimal(0))
 
 
-def test_parallel_ends_are_counted_once_each(alice: Any, bob: Any) -> None:
+def test_parallel_ends_are_counted_once_each(alice: Any, bob: Any, bounds: Any) -> None:
     """Each run is ended by two threads at once, of which one is refused."""
+    for tier in ("free", "pro"):
+        bounds(tier, executions_at_once=60)
     runs = [begin(user) for user in (alice, bob) for _ in range(60)]
 
     def finish(run: Run) -> bool:
