@@ -3,7 +3,7 @@
 Of the address only an HMAC with the server's secret is kept, so that the rows tell nothing to a reader without it.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 from django.conf import settings
 from django.utils.crypto import salted_hmac
@@ -37,7 +37,7 @@ def forget_past_months() -> None:
     UsageOfAddress.objects.filter(month__lt=_month()).delete()
 
 
-def _month() -> object:
+def _month() -> date:
     return datetime.now(UTC).date().replace(day=1)
 
 

@@ -139,14 +139,17 @@ async def forget(run_ids: Sequence[UUID]) -> None:
         await pipeline.execute()
 
 
-async def read(run_id: UUID, *, after: int = 0) -> list[Entry]:
+async def read(run_id: UUID, *, after: int = 0, most: int | None = None) -> list[Entry]:
     """The events behind a position, each with its own; there are no gaps, since appending checks the end.
+
+    Args:
+        most: appends to read, the earliest first; all where None.
 
     Raises:
         RedisError: the server cannot be reached.
     """
     found: list[Entry] = []
-    entries: Any = await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0")
+    entries: Any = await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0", count=most)
     for entry_id, fields in entries:
         lines = fields[b"e"].split(b"\n")
         first = int(entry_id.split(b"-")[0]) - len(lines) + 1

@@ -16,6 +16,7 @@ from runs.models import UNFINISHED, Run
 from runs.recorder import CHUNK, Recorder
 
 LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
+APPENDS_AT_ONCE = 100  # what a reader holds while its client reads nothing
 PATIENCE_S = 10.0  # with a log and a database that are both out of reach
 FETCH_WITHIN_S = 2.0  # from the database; what it says later is asked again
 POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
@@ -97,7 +98,9 @@ class Follower:
 
     async def _from_log(self) -> list[Entry]:
         try:
-            entries = await log.read(self._run.pk, after=self._position)
+            entries = await log.read(self._run.pk, after=self._position, most=APPENDS_AT_ONCE)
+            if entries and entries[-1][1].startswith(LAST[-1]):  # left behind by a resumed chain, or the last of all
+                entries = await log.read(self._run.pk, after=self._position)
         except (RedisError, OSError):
             self._log_down_since = self._log_down_since or time.monotonic()
             return []

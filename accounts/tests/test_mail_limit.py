@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from accounts import lockout, mail_limit, passwords, services, verification
+from accounts.audit import Action
 from accounts.models import User
 from apikeys import services as keys
 from lunaos import redis
@@ -76,7 +77,7 @@ def test_security_notices_are_never_suppressed(database: None, alice: Any, sent:
     keys.report_leaked(keys.create(user=alice, name="k").secret)
     assert sent[-1] == "send_key_leaked"
     user = User.objects.get(pk=alice.pk)
-    assert passwords._replace(user, "a much better one 77", passwords.Action.PASSWORD_CHANGED)
+    assert passwords._replace(user, "a much better one 77", Action.PASSWORD_CHANGED)
     assert sent[-1] == "send_password_changed"
 
 

@@ -28,7 +28,7 @@ class Flow:
 
     def __init__(self, send: Any, stall_s: float) -> None:
         self._send, self._stall_s = send, stall_s
-        self._protocol = send.args[0] if isinstance(send, partial) else None
+        self._protocol: Any = send.args[0] if isinstance(send, partial) else None
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._waiting: asyncio.Timeout | None = None

@@ -155,7 +155,7 @@ def test_notices_that_were_lost_are_made_up_for(api: Api, alice: Any, upstream: 
     with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
         monkeypatch.setattr(access, "_publish", lambda message: None)
         sessions.end_all(alice)
-        redis.client().execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        redis.client().client_kill_filter(_type="pubsub")
         assert refusal(texts)["code"] == "token_invalid"
 
 

@@ -16,6 +16,7 @@ from testing.servers import daphne
 from testing.upstream import DONE, Answer, Upstream, delta
 
 BIG = 48 * 65_536  # more than the sockets of both sides hold, less than a run's log
+PIECES = [delta("x" * 65_536)] * (BIG // 65_536)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def dropped(folder: Path) -> int:
 
 def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
     """Also where it was to end with its client."""
-    upstream.plays(Answer(pieces=[delta("x" * 65_536)] * (BIG // 65_536) + ["wait", delta("end", "stop"), DONE]))
+    upstream.plays(Answer(pieces=[*PIECES, "wait", delta("end", "stop"), DONE]))
     body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, dropped(folder)
     with deaf_client(strict) as client:
         client.sendall(request(strict, alice, "POST", "/agents/execute", body))
@@ -79,7 +80,7 @@ def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: 
 
 
 def test_a_socket_that_does_not_read_is_dropped(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
-    upstream.plays(Answer(pieces=[delta("x" * 65_536)] * (BIG // 65_536) + [delta("end", "stop"), DONE]))
+    upstream.plays(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
     run_id = strict.execute(alice).headers["X-Run-Id"]
     before = dropped(folder)
     raw = deaf_client(strict)
@@ -89,7 +90,7 @@ def test_a_socket_that_does_not_read_is_dropped(strict: Api, alice: Any, upstrea
 
 
 def test_a_slow_reader_gets_all_of_it(strict: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("x" * 65_536)] * (BIG // 65_536) + [delta("end", "stop"), DONE]))
+    upstream.plays(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
     run_id = strict.execute(alice).headers["X-Run-Id"]
     with deaf_client(strict) as client:
         client.sendall(request(strict, alice, "GET", f"/runs/{run_id}/events"))
