@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from billing.models import MonthlyUsage
 from lunaos import loop, redis
-from runs import leases, log, outcomes, services, tasks, texts
+from runs import leases, log, outcomes, presence, services, tasks, texts
 from runs.models import Run, RunStep, RunText, Status
 from runs.recorder import Event
 
@@ -42,6 +42,7 @@ def step(run: Run, **fields: Any) -> RunStep:
 
 
 def test_a_run_that_nobody_executes_is_ended_and_given_back(alice: Any) -> None:
+    presence.hold()  # this process lives, and is only silent
     dead, alive = begin(alice), begin(alice)
     fall_silent(dead, 61)
     fall_silent(alive, 50)
