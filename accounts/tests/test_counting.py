@@ -36,8 +36,8 @@ def test_guesses_stay_limited(nothing_is_counted: None) -> None:
 
 
 def test_mails_stay_limited(nothing_is_counted: None) -> None:
-    taken = [mail_limit.take("verification", "ann@example.com") for _ in range(mail_limit.AN_HOUR + 2)]
-    assert taken == [True] * mail_limit.AN_HOUR + [False] * 2
+    taken = [mail_limit.take("verification", "ann@example.com") for _ in range(mail_limit.OF_A_KIND_PER_HOUR + 2)]
+    assert taken == [True] * mail_limit.OF_A_KIND_PER_HOUR + [False] * 2
     assert mail_limit.take("verification", "ben@example.com")
 
 
