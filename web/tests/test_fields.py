@@ -14,8 +14,6 @@ from rest_framework import serializers
 from lunaos.api.exceptions import body_and_headers, plain_response
 from lunaos.api.fields import BoundedListField
 from lunaos.errors import MAX_ERROR_BYTES, MAX_FAULTS, LunaError
-from rag import paths
-from rag.serializers import SourceFileSerializer
 from testing.client import Api, error
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -118,13 +116,3 @@ def test_no_error_answer_is_longer_than_the_limit(exception: LunaError) -> None:
     content = plain_response(exception).content
     assert len(content) <= MAX_ERROR_BYTES
     assert json.loads(content)["code"] == "internal_error"
-
-
-@pytest.mark.parametrize("path", ["/" * 1_000_000, "a/" * 500_000])
-def test_a_path_is_taken_apart_only_within_its_length(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    seen = list[str]()
-    monkeypatch.setattr(paths, "clean", seen.append)
-    with pytest.raises(serializers.ValidationError) as caught:
-        SourceFileSerializer(data={"path": path, "content": ""}).is_valid(raise_exception=True)
-    assert [fault["code"] for fault in body_and_headers(caught.value)[1]["fields"]] == ["max_length"]
-    assert seen == []
