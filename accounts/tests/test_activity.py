@@ -72,7 +72,7 @@ def test_a_limit_that_is_none(api: Api, alice: Any, limit: str) -> None:
     assert response.json()["fields"][0]["field"] == "limit"
 
 
-@pytest.mark.parametrize("limit", ["000000001999999", "000000001" + "9" * 20, "9" * 5000])
+@pytest.mark.parametrize("limit", ["000000001999999", "000000001" + "9" * 20, "9" * 3000])
 def test_a_limit_in_disguise(api: Api, alice: Any, limit: str) -> None:
     response = api.get("/auth/activity", headers=api.as_(alice), params={"limit": limit})
     assert error(response) == (400, "validation_error")

@@ -40,7 +40,8 @@ def test_plans(bare: Api, stripe: Stripe) -> None:
     free, pro, team = stripe.api.get("/billing/plans").json()["data"]["plans"]
     assert {key: value for key, value in pro.items() if key != "features"} == {
         **{"tier": "pro", "priceUsd": "29.00", "executionsPerMonth": 10_000, "requestsPerMinute": 600, "apiKeys": 5},
-        **{"executionsAtOnce": 10, "startsPerHour": 2_000, "onSale": True},
+        **{"executionsAtOnce": 10, "startsPerHour": 2_000, "storedBytes": 5_000_000_000, "repositories": 100},
+        **{"onSale": True},
     }
     assert (free["onSale"], team["priceUsd"], len(team["features"])) == (False, "79.00", 3)
     assert [plan["onSale"] for plan in bare.get("/billing/plans").json()["data"]["plans"]] == [False] * 3

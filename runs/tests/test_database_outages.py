@@ -37,6 +37,7 @@ BREAKS = Answer(pieces=[delta("half "), "wait", b'data: {"error": {"message": "n
 def stack_process(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("s")
     with Stack(folder, **provider_environment, **LIMITS) as stack:
+        stack.sql("UPDATE billing_tier SET executions_at_once = 50")
         stack.start("chains-1")
         yield stack
 

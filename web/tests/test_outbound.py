@@ -45,6 +45,7 @@ CLIENTS = {
 }
 MEANT_TO = {
     "agents/providers/connections.py": {"aiohttp", "httpx2", "openai"},  # the language models' servers
+    "agents/providers/transport.py": {"aiohttp", "httpx2", "openai"},
     "rag/embedders.py": {"httpx2", "openai"},  # the embedding model's server
     "accounts/resend.py": {"anymail", "requests"},  # mail
     "*/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
