@@ -18,7 +18,9 @@ from typing import Any
 from testing.servers import ROOT
 
 # Breaks that are meant, as they are printed, each with the reason why. They go with the next commit.
-MEANT: dict[str, str] = {}
+MEANT: dict[str, str] = {
+    "POST /chains/execute: body.steps has the maxItems 5": "the contract's limit, which was kept and not documented",
+}
 Schema = dict[str, Any]
 NARROWER = (("maxLength", -1), ("maximum", -1), ("maxItems", -1), ("minLength", 1), ("minimum", 1), ("minItems", 1))
 STANDS_FOR_NOTHING = {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "openapi"}
