@@ -275,6 +275,7 @@ def main() -> None:
     options = parser.parse_args()
     with processes.provider(), processes.embeddings():
         processes.make_tokens()
+        processes.bound_runs_at_once()  # as in production: one account must not take all places of chains
         print("| " + " | ".join(COLUMNS) + " |\n" + "|---" * len(COLUMNS) + "|", flush=True)
         for point in options.points.split(","):
             with stage(point) as on:
