@@ -61,7 +61,7 @@ def silent(seconds: float) -> QuerySet[Run]:
 
 def abandoned(seconds: float) -> QuerySet[Run]:
     """Running, by their row, without a sign of life for so long, or for GONE_AFTER_S where the process has died."""
-    gone = RawSQL(presence.IS_GONE, [], output_field=BooleanField())  # noqa: S611 # nosec B611 - a constant
+    gone = RawSQL(presence.IS_GONE, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
     return Run.objects.filter(_silent(seconds) | (_silent(settings.GONE_AFTER_S) & Q(gone)))
 
 

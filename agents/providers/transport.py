@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx2
+import openai  # noqa: F401 - whole, before a part of it: threads that import it from both ends wait for each other
 from openai._vendor.httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
 
 # By connection, the body that is read from it at the moment.

@@ -25,3 +25,25 @@ print("genai_prices" in sys.modules, connections.openai.AsyncOpenAI is sys.modul
 def test_it_works(database: None) -> None:
     done = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.stdout.splitlines() == ["True", "True False", "True True", "True True"], done.stderr
+
+
+FROM_BOTH_ENDS = """
+import threading
+from importlib import import_module
+import agents.providers, aiohttp, httpx2
+both = threading.Barrier(2)
+def load(name):
+    both.wait()
+    import_module(name)
+threads = [threading.Thread(target=load, args=(name,)) for name in ("openai", "agents.providers.transport")]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+"""
+
+
+def test_two_threads_may_need_the_client_at_once() -> None:
+    """The first request and `load`, right after a start."""
+    done = subprocess.run(
+        [sys.executable, "-c", FROM_BOTH_ENDS], cwd=ROOT, env=environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
