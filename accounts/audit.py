@@ -1,7 +1,7 @@
 """The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
 
-Equal rows within a minute become one row, and one summary with their count when the minute has passed: whoever repeats
-an action cannot make the trail grow without end. Rows are never changed.
+Equal rows within a minute become one row, and one summary with their count when the minute has passed, so that repeating
+an action does not make the trail grow without end. Rows are never changed.
 
 Rows name users by id and hold no personal data; address and user agent lie apart, where the account's deletion takes
 them. The database numbers the rows, chains them, and refuses to change them (accounts/migrations/0003_audit.py).
@@ -196,7 +196,7 @@ def _summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
 def _equality(row: dict[str, Any]) -> dict[str, str]:
     """Return the digest of what makes rows equal, and the row for its summary.
 
-    Neither the request nor the client's name for itself counts, which whoever repeats an action may change.
+    Neither the request nor the client's name for itself counts, since a client may change both at each repetition.
     """
     same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
     kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}

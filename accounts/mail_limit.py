@@ -1,7 +1,6 @@
-"""How many mails strangers may have sent to an address: few enough to be no nuisance.
+"""Limits on mails that a client can cause to an address without being signed in as its owner.
 
-Mails that somebody other than the signed-in owner can cause share one limit. Security notices and billing mails are
-never counted here: they must arrive.
+All kinds of such mails share one limit an hour. Security notices and billing mails do not count: they must arrive.
 """
 
 import hashlib

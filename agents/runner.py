@@ -261,7 +261,7 @@ def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -
     return {
         "type": "done",
         "tokens": outcome.tokens.as_json(),
-        **prices.told(Cost(outcome.cost_usd, outcome.cost_known)),
+        **Cost(outcome.cost_usd, outcome.cost_known).as_json(),
         "duration": f"{outcome.duration_s(run):.1f}s",
         "finishReason": answer.finish_reason,
     }

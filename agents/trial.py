@@ -13,7 +13,7 @@ from accounts.audit import Action
 from accounts.models import User
 from agents import catalogue, providers, services
 from agents.models import Agent
-from agents.providers import Target, prices
+from agents.providers import Target
 from agents.runner import Answer
 from lunaos import database
 from runs import executors, outcomes
@@ -134,7 +134,7 @@ class Trial:
         return {
             "type": "done",
             "tokens": answer.tokens.as_json(),
-            **prices.told(answer.cost),
+            **answer.cost.as_json(),
             "duration": f"{answer.elapsed_ms / 1000:.1f}s",
             "finishReason": answer.finish_reason,
         }

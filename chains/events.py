@@ -6,7 +6,6 @@ from itertools import takewhile
 
 import orjson
 
-from agents.providers import prices
 from agents.providers.prices import Cost
 from agents.runner import chunks
 from chains.context import Cut
@@ -71,7 +70,7 @@ def chain_done(steps: list[RunStep]) -> Event:
         "totalDuration": f"{sum(step.duration_ms for step in steps) / 1000:.1f}s",
         "totalTokens": tokens.input + tokens.output,
         "tokens": tokens.as_json(),
-        **prices.told(cost),
+        **cost.as_json(),
     }
 
 

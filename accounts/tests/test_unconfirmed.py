@@ -1,4 +1,4 @@
-"""Row 8 of R2.2: accounts without end, and addresses that nobody has confirmed."""
+"""Row 8 of R2.2: accounts without end, and addresses without a confirmation."""
 
 import subprocess
 import sys

@@ -139,7 +139,7 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 def _client(base_url: str) -> httpx2.AsyncClient:
     """Return one client, and so one connection pool, a base URL and event loop.
 
-    It follows nobody to another host, and carries nothing from one user's request to another's.
+    The client follows no redirect, and carries nothing from one user's request to another's.
     """
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:

@@ -267,7 +267,7 @@ def _refused(provider: Provider, said: Said, model: str, quoted: str) -> Provide
 
 
 def _quoted(provider: Provider, said: Said) -> str:
-    """Return the provider's own words for the owner of the key that was used, and for nobody else."""
+    """Return the provider's own words where the user's own key was used; empty for the server's key."""
     words = redacted(said.message or said.words) if provider.own_key else ""
     return f" It says: {words}" if words else ""
 

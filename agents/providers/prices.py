@@ -34,6 +34,10 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(self.usd + other.usd, self.known and other.known)
 
+    def as_json(self) -> dict[str, str | bool]:
+        """Return the members of an event that say what something cost."""
+        return {"cost": dollars(self.usd), **({} if self.known else {"costKnown": False})}
+
 
 def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
     """Return the price of an answer; the embedded model costs nothing, and neither does what took no tokens."""
@@ -60,11 +64,6 @@ def context_window(provider: str, model: str) -> int:
     except LookupError:
         return UNKNOWN_WINDOW
     return found.context_window or UNKNOWN_WINDOW
-
-
-def told(cost: Cost) -> dict[str, str | bool]:
-    """Return the members of an event that say what something cost."""
-    return {"cost": dollars(cost.usd), **({} if cost.known else {"costKnown": False})}
 
 
 def dollars(amount: Decimal) -> str:

@@ -42,8 +42,8 @@ def test_the_local_model_costs_nothing() -> None:
 def test_the_cost_of_a_model_without_a_price_is_not_known() -> None:
     cost = prices.cost("openai", "gpt-of-2099", TokenUsage(10**6, 10**6))
     assert cost == Cost(known=False)
-    assert prices.told(cost) == {"cost": "$0.0000", "costKnown": False}
-    assert prices.told(Cost()) == {"cost": "$0.0000"}
+    assert cost.as_json() == {"cost": "$0.0000", "costKnown": False}
+    assert Cost().as_json() == {"cost": "$0.0000"}
 
 
 @pytest.mark.parametrize(
