@@ -1,7 +1,7 @@
 """The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
 
-Equal rows within a minute become one row, and one summary with their count when the minute has passed, so that repeating
-an action does not make the trail grow without end. Rows are never changed.
+Equal rows within a minute become one row, and one summary with their count when the minute has passed, so that a
+repeated action does not make the trail grow without end. Rows are never changed.
 
 Rows name users by id and hold no personal data; address and user agent lie apart, where the account's deletion takes
 them. The database numbers the rows, chains them, and refuses to change them (accounts/migrations/0003_audit.py).
