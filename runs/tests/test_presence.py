@@ -54,7 +54,8 @@ def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> N
     assert outcomes.end_abandoned(60) == 1
     assert [status(run) for run in (dead, silent, fresh, old)] == ["interrupted", "running", "running", "running"]
 
-    session.close()
+    with connection.cursor() as cursor:  # closing the session alone would not wait for its lock to be released
+        cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session.connection.info.backend_pid])
     assert outcomes.end_abandoned(60) == 1
     assert status(silent) == "interrupted"
 
