@@ -26,9 +26,9 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 	@$(BIN)/bandit -q -c pyproject.toml -r $(DEPLOYED)
 	@DJANGO_DEBUG=true DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
-	@DJANGO_SETTINGS_MODULE=lunaos.settings $(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m testing.migrations
-	@$(BIN)/python -m testing.audit
-	@$(BIN)/python -m testing.licences
+	@DJANGO_SETTINGS_MODULE=lunaos.settings $(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m tools.ci.migrations
+	@$(BIN)/python -m tools.ci.audit
+	@$(BIN)/python -m tools.ci.licences
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec compose.yaml
 	@$(BIN)/caddy fmt --diff deploy/Caddyfile >/dev/null || { echo "deploy/Caddyfile: run caddy fmt --overwrite"; exit 1; }
@@ -37,7 +37,7 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 	  else echo "deploy/monitoring/alerts.yaml was not checked: there is no promtool"; fi
 
 openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: the last commit, or the one before it
-	@$(BIN)/python -m testing.openapi $(BASE)
+	@$(BIN)/python -m tools.ci.openapi $(BASE)
 
 docs: $(VENV)/dev  ## the documentation as pages, in build/docs; a link that leads nowhere fails
 	@PYTHONPATH=. $(BIN)/mkdocs build

@@ -14,12 +14,12 @@ from django.db import connection
 from django.test.utils import setup_databases, teardown_databases
 
 from lunaos.embedded.servers import until
-from stripe_double.double import Double
 from testing.browser import browser_page, chromium
 from testing.client import METRICS_TOKEN, NO_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
+from tools.stripe_double.double import Double
 
 Cast = Callable[..., Any]
 __all__ = ("browser_page", "chromium")
@@ -53,12 +53,12 @@ def django_db_setup(
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
     from accounts.models import AuditRepeat, User
-    from lunaos import origin, redis
+    from lunaos.infra import client_info, redis
     from runs.models import Backlog, DailySpending, HourlyFigures, RunText
-    from web import parts
+    from web import health_checks
 
-    parts.forget()
-    origin.enter(address="", user_agent="")
+    health_checks.forget()
+    client_info.enter(address="", user_agent="")
     with django_db_blocker.unblock():
         AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's
         for key in redis.client().scan_iter():
@@ -276,7 +276,7 @@ def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
 @pytest.fixture
 def stripe(api: Api, server: str, stripe_server: Double, configured: None) -> Iterator[Any]:
     """Stripe, as its double plays it, with the platform's prices."""
-    from billing import plans
+    from billing.payments import plans
     from testing.stripe import WITHIN_S, Stripe, cleared
 
     stripe_server.webhook_url = f"{server}/billing/webhook"

@@ -16,16 +16,19 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from unfold.forms import AdminPasswordChangeForm
 from unfold.paginator import InfinitePaginator
 
-from accounts import audit, erasure, lockout, passwords, second_factor, sessions, superusers, suspension
-from accounts.audit import Action
-from accounts.audited import AuditedAdmin, ReadOnlyAdmin
-from accounts.confirmation import confirmed
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.errors import LastSuperuser
-from accounts.exported import ExportedAdmin
-from accounts.forms import AccountCreationForm, AccountForm
 from accounts.identity import may_touch, staff_of
 from accounts.models import AuditEvent, User
-from lunaos import threads
+from accounts.privacy import deletion
+from accounts.signin import lockout, passwords, second_factor, sessions
+from accounts.staff import superusers, suspension
+from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
+from accounts.staff.confirm_action import confirmed
+from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.forms import AccountCreationForm, AccountForm
+from lunaos.infra import thread_pools
 
 ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -64,7 +67,7 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         def unlock(user: User) -> bool:
             lockout.unlock(user.email)
-            audit.record(Action.UNLOCKED, actor=staff_of(request), subject=user)
+            trail.record(Action.UNLOCKED, actor=staff_of(request), subject=user)
             return True
 
         self._each(request, queryset, unlock, "can sign in again")
@@ -144,19 +147,19 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and may_touch(request, obj)
 
-    @threads.posts_run_in(threads.HASHING)
+    @thread_pools.posts_run_in(thread_pools.HASHING)
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().add_view(request, *args, **kwargs)
 
-    @threads.posts_run_in(threads.HASHING)
+    @thread_pools.posts_run_in(thread_pools.HASHING)
     def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().user_change_password(request, *args, **kwargs)
 
-    @threads.posts_run_in(threads.STRIPE)  # who is deleted has a subscription ended first
+    @thread_pools.posts_run_in(thread_pools.STRIPE)  # who is deleted has a subscription ended first
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().delete_view(request, *args, **kwargs)
 
-    @threads.posts_run_in(threads.STRIPE)  # deletes users too
+    @thread_pools.posts_run_in(thread_pools.STRIPE)  # deletes users too
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().changelist_view(request, *args, **kwargs)
 
@@ -190,7 +193,7 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
         """As the owner would: texts and logs go too, and what must be ended elsewhere is."""
 
         def delete(user: User) -> bool:
-            gone = erasure.delete(user)
+            gone = deletion.delete(user)
             if not gone:
                 self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
             return gone
@@ -246,7 +249,7 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEvent], search_term: str
     ) -> tuple[QuerySet[AuditEvent], bool]:
-        return queryset.filter(audit.matching(search_term.strip())) if search_term else queryset, False
+        return queryset.filter(trail.matching(search_term.strip())) if search_term else queryset, False
 
     @admin.display
     def actor(self, event: AuditEvent) -> str:
@@ -258,7 +261,7 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display
     def address(self, event: AuditEvent) -> str:
-        return audit.origin_of(event).address
+        return trail.origin_of(event).address
 
     @admin.display(description="details")
     def told(self, event: AuditEvent) -> SafeString:
@@ -267,4 +270,4 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:
-        return audit.origin_of(event).user_agent
+        return trail.origin_of(event).user_agent

@@ -4,4 +4,4 @@ from django.contrib.admin.apps import AdminConfig
 
 
 class StaffAdminConfig(AdminConfig):
-    default_site = "accounts.staff.StaffSite"
+    default_site = "accounts.staff.site.StaffSite"

@@ -4,24 +4,24 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.template.loader import render_to_string
 
-from accounts import mail_tokens
 from accounts.models import User
+from accounts.signin import signed_tokens
 
 
 def welcome(user: User) -> None:
     """Greet a new user, show the first request, and have the address confirmed."""
-    _send("Welcome to LunaOS", "welcome", user, token=mail_tokens.make(mail_tokens.VERIFICATION, user))
+    _send("Welcome to LunaOS", "welcome", user, token=signed_tokens.make(signed_tokens.VERIFICATION, user))
 
 
 def verification(user: User) -> None:
     """Have the address confirmed."""
-    token = mail_tokens.make(mail_tokens.VERIFICATION, user)
+    token = signed_tokens.make(signed_tokens.VERIFICATION, user)
     _send("Confirm your email address", "verification", user, token=token)
 
 
 def password_reset(user: User) -> None:
     """Give who reads the account's mail a way to another password."""
-    token = mail_tokens.make(mail_tokens.PASSWORD_RESET, user)
+    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, user)
     _send("Set a new LunaOS password", "password_reset", user, token=token)
 
 

@@ -11,9 +11,9 @@ from rest_framework.request import Request
 
 from accounts.idempotency import Once
 from accounts.models import User
-from lunaos.access import Access
 from lunaos.api import json
 from lunaos.errors import TokenInvalid, ValidationFailed
+from lunaos.infra.read_access import Access
 
 LONGEST_KEY = 255
 LONGEST_OTP = 16

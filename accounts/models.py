@@ -135,7 +135,7 @@ class IdempotencyKey(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Something that was done; written and read by `accounts.audit`. The database refuses to change or delete it."""
+    """An action, written and read by `accounts.auditlog.trail`; the database refuses to change or delete the row."""
 
     id = models.BigIntegerField(primary_key=True, help_text="From 1, without gaps.")
     at = models.DateTimeField()
@@ -166,7 +166,7 @@ class AuditEvent(models.Model):
 class AuditRepeat(models.Model):
     """An audit row that was written a moment ago, and how often an equal one was to be written since.
 
-    Kept until `accounts.audit.summarise` writes the count down as a row of its own.
+    Kept until `accounts.auditlog.trail.summarise` writes the count down as a row of its own.
     """
 
     digest = models.CharField(primary_key=True, max_length=64, help_text="Of what makes rows equal.")
@@ -182,7 +182,7 @@ class AuditRepeat(models.Model):
 
 
 class AuditOrigin(models.Model):
-    """The personal part of an audit row; goes with the account (`accounts.audit.erase`), never changes."""
+    """The personal part of an audit row; goes with the account (`accounts.auditlog.trail.erase`), never changes."""
 
     event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, primary_key=True, related_name="origin")
     address = models.CharField(max_length=64)

@@ -5,9 +5,9 @@ from typing import Any
 from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
 
-from accounts import superusers, suspension
 from accounts.models import User
-from lunaos import access
+from accounts.staff import superusers, suspension
+from lunaos.infra import read_access
 
 CREDENTIALS = {"is_active", "password", "session_epoch"}
 
@@ -27,7 +27,7 @@ def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -
     if created or not CREDENTIALS & set(update_fields or CREDENTIALS):
         return
     if instance.is_active:
-        access.changed(instance.pk)
+        read_access.changed(instance.pk)
     else:
         suspension.stop(instance)
 

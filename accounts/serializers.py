@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from accounts import audit
+from accounts.auditlog import trail
 from accounts.models import AuditEvent, User
 from accounts.names import on_one_line
 
@@ -94,10 +94,10 @@ class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
         return "you" if event.actor_id == event.subject_id else "staff"
 
     def get_address(self, event: AuditEvent) -> str:
-        return audit.origin_shown_to(event, event.subject_id).address
+        return trail.origin_shown_to(event, event.subject_id).address
 
     def get_userAgent(self, event: AuditEvent) -> str:  # noqa: N802 - DRF finds it by the field's name
-        return audit.origin_shown_to(event, event.subject_id).user_agent
+        return trail.origin_shown_to(event, event.subject_id).user_agent
 
 
 class SessionSerializer(serializers.Serializer[Any]):

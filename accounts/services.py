@@ -5,10 +5,13 @@ from django.contrib.auth.signals import user_logged_in
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 
-from accounts import audit, backends, lockout, mail_limit, outbox, passwords, second_factor, tasks
-from accounts.audit import Action
+from accounts import mail_limits, tasks
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.errors import EmailTaken, InvalidCredentials
 from accounts.models import User
+from accounts.signin import backends, lockout, passwords, second_factor
+from lunaos.infra.task_queue import enqueue
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
@@ -22,12 +25,12 @@ def sign_up(*, email: str, password: str, name: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
-            audit.record(Action.SIGNED_UP, actor=user, subject=user)
+            trail.record(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
     lockout.come_home(user)
-    if mail_limit.take("welcome", user.email, most=mail_limit.PER_HOUR):
-        outbox.enqueue(tasks.send_welcome, str(user.pk))
+    if mail_limits.take("welcome", user.email, most=mail_limits.PER_HOUR):
+        enqueue.on_commit(tasks.send_welcome, str(user.pk))
     return user
 
 

@@ -12,10 +12,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import GenericViewSet, ViewSet
 
-from accounts import audit, erasure, exporting, parts, passwords, schema, services, sessions, tokens, verification
-from accounts.audit import Action
+from accounts import schema, services
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.identity import credential_of, otp_of, user_of
 from accounts.models import AuditEvent, User
+from accounts.privacy import deletion, registry
+from accounts.privacy import export as account_export
 from accounts.serializers import (
     AccountSerializer,
     ActivitySerializer,
@@ -28,21 +31,22 @@ from accounts.serializers import (
     SessionSerializer,
     SignUpSerializer,
 )
-from accounts.throttles import SignInThrottle, count_sign_up
-from lunaos import threads
+from accounts.signin import jwt, passwords, sessions, verification
+from accounts.signin.throttles import SignInThrottle, count_sign_up
 from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.request import framed
 from lunaos.api.serializers import MessageSerializer
+from lunaos.infra import thread_pools
+from lunaos.infra.thread_pools import HASHING
 from lunaos.scopes import ANY, SESSION_ONLY
-from lunaos.threads import HASHING
 
 
 class GuardedViewSet(ViewSet):
     """Limits how often an address may try what takes a password or a mailed token, or costs much."""
 
     scopes = SESSION_ONLY
-    pool = threads.SHARED
+    pool = thread_pools.SHARED
     guarded: tuple[str, ...] = ()
 
     def get_throttles(self) -> list:
@@ -98,7 +102,7 @@ class AuthViewSet(GuardedViewSet):
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
-        gone = erasure.delete_own(request=request._request, user=user_of(request), **sent)
+        gone = deletion.delete_own(request=request._request, user=user_of(request), **sent)
         return _message("The account is deleted." if gone else "The account is closed and will be deleted shortly.")
 
     @extend_schema(**schema.LOG_OUT)
@@ -119,11 +123,11 @@ class AuthViewSet(GuardedViewSet):
     @action(detail=False)
     def export(self, request: Request) -> HttpResponseBase:
         """Download all that is known of the account, as one JSON document; one at a time."""
-        user, place = user_of(request), exporting.Place(user_of(request).pk)
+        user, place = user_of(request), account_export.Place(user_of(request).pk)
         place.take()
-        audit.record(Action.EXPORTED, actor=user, subject=user)
+        trail.record(Action.EXPORTED, actor=user, subject=user)
         return download.Download(
-            parts.export(user),
+            registry.export(user),
             "lunaos-export.json",
             access=framed(request).access,
             on_piece=place.renew,
@@ -214,7 +218,7 @@ class ActivityViewSet(GenericViewSet[AuditEvent]):
 
 
 def _session(user: User) -> dict[str, object]:
-    return SessionSerializer({"token": tokens.issue(user), "user": user}).data
+    return SessionSerializer({"token": jwt.issue(user), "user": user}).data
 
 
 def _message(text: str, code: int = status.HTTP_200_OK) -> Response:

@@ -11,7 +11,7 @@ from django.urls import URLPattern, path
 from django.views.decorators.http import require_POST
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
-from accounts.audited import AuditedAdmin, DeletableAdmin
+from accounts.staff.audited_admin import AuditedAdmin, DeletableAdmin
 from agents import catalogue, trial_admin
 from agents.models import Agent, LanguageModel, ProviderKey
 from agents.versioned_admin import VersionedAdmin, VersionedForm

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 
-from accounts import alarms
+from accounts.auditlog import alerts
 from agents.providers.failures import ServerQuotaExhausted
 from agents.providers.prices import Cost
 from agents.providers.reply import Attempt
-from lunaos import database
-from lunaos.redis import RedisError
+from lunaos.infra import database
+from lunaos.infra.redis import RedisError
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
 def _sound(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
     for provider in exhausted:
         message = f"The account at {provider} has no credit or quota left; its runs fail or fall back."
-        alarms.sound_daily("provider_quota_exhausted", provider, message, provider=provider)
+        alerts.sound_daily("provider_quota_exhausted", provider, message, provider=provider)
     for model in unpriced:
         message = f"The price table does not have {model}: its runs are written down with a cost of 0."
-        alarms.sound_daily("model_without_price", model, message, model=model)
+        alerts.sound_daily("model_without_price", model, message, model=model)

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from agents.models import Agent, LanguageModel
 from agents.providers import Provider, Target, prices
-from lunaos.snapshot import Snapshot
+from lunaos.infra.ttl_cache import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

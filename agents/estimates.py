@@ -2,9 +2,9 @@
 
 from agents import catalogue
 from agents.providers import prices
-from runs import tokens
-from runs.estimates import Broken, Estimate
-from runs.tokens import TokenUsage
+from runs.metering import tokens
+from runs.metering.estimates import Broken, Estimate
+from runs.metering.tokens import TokenUsage
 
 
 def of(broken: Broken) -> Estimate:

@@ -9,8 +9,8 @@ from accounts.models import User
 from agents import catalogue
 from agents.models import Agent
 from agents.providers import Target
-from rag import passages
-from rag.passages import BYTES_A_TOKEN, Grounding
+from rag.search import passages
+from rag.search.passages import BYTES_A_TOKEN, Grounding
 
 OVERHEAD_TOKENS = 64  # a chat template's own
 LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its end, where questions stand

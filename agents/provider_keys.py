@@ -13,13 +13,13 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from accounts import audit
+from accounts.auditlog import trail
 from accounts.models import User
 from agents import catalogue, providers
 from agents.models import ProviderKey
 from agents.providers import Provider
 from agents.providers.errors import ProviderKeyNotFound, ProviderKeyUnreadable, ProviderTakesNoKey
-from lunaos import encryption
+from lunaos.infra import encryption
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +88,8 @@ def put(*, user: User, provider: str, key: str) -> None:
     }
     with transaction.atomic():
         ProviderKey.objects.update_or_create(user=user, provider=provider, defaults=content)
-        audit.record(
-            audit.Action.PROVIDER_KEY_SET, actor=user, subject=user, provider=provider, last_four=content["last_four"]
+        trail.record(
+            trail.Action.PROVIDER_KEY_SET, actor=user, subject=user, provider=provider, last_four=content["last_four"]
         )
 
 
@@ -103,8 +103,8 @@ def remove(*, user: User, provider: str) -> None:
     own = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
     if own is None or not ProviderKey.objects.filter(pk=own.pk).delete()[0]:
         raise ProviderKeyNotFound()
-    audit.record(
-        audit.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own.last_four
+    trail.record(
+        trail.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own.last_four
     )
 
 

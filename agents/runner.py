@@ -18,14 +18,15 @@ from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.openai_compatible import Prompt
 from agents.providers.prices import Cost
 from agents.providers.reply import Attempt, Block
-from lunaos import metrics
 from lunaos.errors import LunaError
-from runs import executors, tokens
+from lunaos.infra import metrics
+from runs import executors
 from runs.errors import OutputTooLong, RunInterrupted
+from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop
+from runs.metering import tokens
+from runs.metering.tokens import TokenUsage
 from runs.models import Run, Status
 from runs.outcomes import CANCELLED, Failure, Outcome, failure
-from runs.recorder import Event, Overtaken, Recorder, Stop
-from runs.tokens import TokenUsage
 
 LOCAL_NOTICE = (
     "Answered by the small embedded model, which reviews poorly. "

@@ -8,10 +8,11 @@ from functools import partial
 from django.conf import settings
 
 import runs.services as runs
-from accounts import audit, verification
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.idempotency import Once
 from accounts.models import User
+from accounts.signin import verification
 from agents import catalogue, grounding, provider_keys, providers, runner
 from agents.errors import UnknownAgent
 from agents.models import Agent
@@ -22,9 +23,10 @@ from agents.providers.openai_compatible import Prompt
 from agents.runner import Answer
 from billing import tiers
 from billing.errors import ProRequired
-from runs import executors, spending
+from runs import executors
+from runs.eventlog.recorder import Recorder
+from runs.metering import spending
 from runs.models import Run
-from runs.recorder import Recorder
 
 
 def start_execution(
@@ -111,7 +113,7 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
     verification.require(user)
     for agent in experts:
         if not tiers.allows(user.tier, agent.tier):
-            audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug)
+            trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug)
             raise _pro_required(agent)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import orjson
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import User
 from agents import catalogue, providers, services
 from agents.models import Agent
 from agents.providers import Target
 from agents.runner import Answer
-from lunaos import database
+from lunaos.infra import database
 from runs import executors, outcomes
 
 MOST_TOKENS = 1024  # of an answer, whatever the agent may have; a model that reasons keeps its own limit
@@ -141,7 +141,7 @@ class Trial:
 
     def _record(self, outcome: str) -> None:
         answer, target = self._answer, self._answer.answering
-        audit.record(
+        trail.record(
             Action.AGENT_TRIED,
             actor=self._by,
             agent=self._agent,

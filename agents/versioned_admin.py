@@ -17,10 +17,10 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import audit
-from accounts.audit import Action
-from accounts.audited import AuditedAdmin
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.identity import staff_of
+from accounts.staff.audited_admin import AuditedAdmin
 from agents import versions
 from agents.models import Version, Versioned
 from agents.versions import ChangedMeanwhile
@@ -152,7 +152,7 @@ class VersionedAdmin(AuditedAdmin):
         staff = staff_of(request)
         if versions.back_to(row, number, by=staff, **form.cleaned_data):
             of = f"{row._meta.label_lower} {row.pk}"
-            audit.record(Action.ADMIN_WENT_BACK, actor=staff, object=of, back_to=number, version=row.version)
+            trail.record(Action.ADMIN_WENT_BACK, actor=staff, object=of, back_to=number, version=row.version)
             ModelAdmin.log_change(self, request, row, f"Back to version {number}.")
 
     def _row(self, request: HttpRequest, pk: int, *, changing: bool = False) -> Any:

@@ -4,10 +4,10 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from accounts.audited import ReadOnlyAdmin
-from accounts.confirmation import confirmed
-from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
+from accounts.staff.audited_admin import ReadOnlyAdmin
+from accounts.staff.confirm_action import confirmed
+from accounts.staff.exporting_admin import ExportedAdmin
 from apikeys import services
 from apikeys.models import ApiKey
 

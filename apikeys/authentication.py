@@ -6,13 +6,13 @@ from functools import partial
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from accounts import tokens
 from accounts.models import User
+from accounts.signin import jwt
 from apikeys import secret, use
 from apikeys.models import ApiKey
-from lunaos.access import Access
 from lunaos.api.request import framed
 from lunaos.errors import TokenInvalid
+from lunaos.infra.read_access import Access
 
 TOKEN = "token"  # noqa: S105 - a kind of credential
 
@@ -40,7 +40,7 @@ class BearerAuthentication(BaseAuthentication):
             key = use.authenticate(credential)
             framed(request).access = _access_of_key(key, credential, now)
             return key.user, key
-        user = tokens.authenticate(credential)
+        user = jwt.authenticate(credential)
         framed(request).access = _access_of_token(user, credential, now)
         return user, TOKEN
 
@@ -54,4 +54,4 @@ def _access_of_key(key: ApiKey, value: str, now: float) -> Access:
 
 
 def _access_of_token(user: User, raw: str, now: float) -> Access:
-    return Access(user.pk, raw, partial(tokens.authenticate, raw), now, tokens.expiry_of(raw))
+    return Access(user.pk, raw, partial(jwt.authenticate, raw), now, jwt.expiry_of(raw))

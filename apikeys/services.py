@@ -8,16 +8,18 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import audit, idempotency, outbox
-from accounts.audit import Action
+from accounts import idempotency
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.errors import IdempotencyConflict
 from accounts.models import User
 from apikeys import secret, tasks
 from apikeys.errors import KeyLimitReached, KeyNotFound
 from apikeys.models import ApiKey
 from billing import tiers
-from lunaos import access
 from lunaos.errors import ScopeMissing
+from lunaos.infra import read_access
+from lunaos.infra.task_queue import enqueue
 from lunaos.scopes import ALL, DEFAULT
 
 
@@ -77,7 +79,7 @@ def create(
         scopes=granted,
         expires_at=_earlier(expires_at, maker.expires_at if maker else None),
     )
-    audit.record(Action.KEY_CREATED, actor=user, subject=user, key=key.prefix, scopes=key.scopes)
+    trail.record(Action.KEY_CREATED, actor=user, subject=user, key=key.prefix, scopes=key.scopes)
     return Created(key, value)
 
 
@@ -130,11 +132,11 @@ def _end(keys: QuerySet[ApiKey], action: Action, *, actor: User | None) -> int:
     ended = list(keys.select_for_update(of=("self",)).select_related("user"))
     ApiKey.objects.filter(pk__in=[key.pk for key in ended]).update(revoked_at=datetime.now(UTC))
     for user_id in {key.user_id for key in ended}:
-        access.changed(user_id)
+        read_access.changed(user_id)
     for key in ended:
-        audit.record(action, actor=actor, subject=key.user, key=key.prefix)
+        trail.record(action, actor=actor, subject=key.user, key=key.prefix)
         if action == Action.KEY_REPORTED_LEAKED:
-            outbox.enqueue(tasks.send_key_leaked, str(key.pk))
+            enqueue.on_commit(tasks.send_key_leaked, str(key.pk))
     return len(ended)
 
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from apikeys import secret
 from apikeys.models import ApiKey, ApiKeyAddress
-from lunaos import origin
 from lunaos.errors import ApiKeyInvalid
+from lunaos.infra import client_info
 
 NOTED_EVERY = timedelta(minutes=1)
 REMEMBERED = 10_000  # pairs of key and network, in this process
@@ -27,8 +27,8 @@ def authenticate(value: str) -> ApiKey:
     """
     key = find(value)
     _note_time(key)
-    if address := origin.current().address:
-        _note_network(key, origin.network_of(address))
+    if address := client_info.current().address:
+        _note_network(key, client_info.network_of(address))
     return key
 
 
@@ -57,7 +57,7 @@ def _note_network(key: ApiKey, network: str) -> None:
         return
     _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)
     if is_new:
-        audit.record(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
+        trail.record(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
     _seen[key.pk, network] = None
     while len(_seen) > REMEMBERED:
         _seen.popitem(last=False)

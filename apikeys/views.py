@@ -11,10 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts import second_factor
 from accounts.errors import IdempotencyConflict, OtpInvalid, OtpRequired
 from accounts.identity import once_of, otp_of, user_of
-from accounts.throttles import SignInThrottle
+from accounts.signin import second_factor
+from accounts.signin.throttles import SignInThrottle
 from apikeys import services
 from apikeys.errors import KeyLimitReached, KeyNotFound
 from apikeys.models import ApiKey

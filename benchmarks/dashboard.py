@@ -126,13 +126,13 @@ def main() -> None:
     os.environ |= {"LUNAOS_STAFF_SECOND_FACTOR": "false", "LUNAOS_LOG_LEVEL": "WARNING"}
     with processes.provider():
         processes.make_tokens()
-        from runs import figures
+        from runs import stats
 
         print("| | s |\n|---|---|")
         timed(f"filling in {options.runs} runs", lambda: fill(options.runs, options.users))
-        hours = timed("counting all of them (`manage.py count_runs`)", figures.count_since)
-        timed("counting what is due, each minute", figures.count_due)
-        timed("again", figures.count_due)
+        hours = timed("counting all of them (`manage.py count_runs`)", stats.count_since)
+        timed("counting what is due, each minute", stats.count_due)
+        timed("again", stats.count_due)
         print(f"\n{hours} hours.\n\n| page | first ms | median ms | longest ms |\n|---|---|---|---|")
         session = session_of_staff()
         with processes.web() as (port, _):

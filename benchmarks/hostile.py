@@ -103,7 +103,7 @@ class Stage:
 @contextmanager
 def stage(point: str) -> Iterator[Stage]:
     """Fresh processes and accounts, and a Valkey that is empty."""
-    from lunaos import redis
+    from lunaos.infra import redis
 
     redis.client().flushall()
     os.environ.pop("LUNAOS_EVENT_LOG_MB", None)

@@ -26,8 +26,10 @@ django.setup()
 from django.core.management import call_command
 
 from accounts.models import User
-from rag import embedders, folders, services
+from rag import services
+from rag.indexing import folders
 from rag.models import File
+from rag.search import embeddings
 
 UNCHANGED = 2_000  # files of the repository that is indexed a second time
 ALONE, ALONE_CHARACTERS, ALONE_AT_ONCE = 240, 1_200, 16  # chunks that the model alone is given
@@ -46,7 +48,7 @@ def model_alone(sources: list[Path]) -> float:
     text = "".join(path.read_text(errors="replace") for path in sources[:ALONE])
     starts = range(0, ALONE * ALONE_CHARACTERS, ALONE_CHARACTERS)
     chunks = [text[start : start + ALONE_CHARACTERS] for start in starts]
-    embedder, started = embedders.current(retries=3), time.perf_counter()
+    embedder, started = embeddings.current(retries=3), time.perf_counter()
     for start in range(0, ALONE, ALONE_AT_ONCE):
         embedder.embed(chunks[start : start + ALONE_AT_ONCE])
     return ALONE / (time.perf_counter() - started)

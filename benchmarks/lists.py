@@ -26,9 +26,10 @@ import httpx
 from django.core.management import call_command
 from django.db import connection
 
-from accounts import audit, tokens
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import User
+from accounts.signin import jwt
 from apikeys.models import ApiKey
 from billing.models import Tier
 from rag.models import File, Repository
@@ -70,7 +71,7 @@ def fill(user: User, rows: int) -> None:
         for n in range(rows)
     )  # fmt: skip
     for n in range(rows):  # one by one: each row holds the hash of the one before
-        audit.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
+        trail.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
@@ -105,7 +106,7 @@ def main() -> None:
     fill(user, options.rows)
     print(f"{options.rows} rows, {options.times} requests each; ms at the median, the 95th percentile, the slowest; kB")
     with tempfile.TemporaryDirectory() as folder, daphne(Path(folder) / "web.log", "/ready") as url:
-        headers = {"Authorization": f"Bearer {tokens.issue(user)}"}
+        headers = {"Authorization": f"Bearer {jwt.issue(user)}"}
         with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
             for path in LISTS:
                 show(path, client, path, options.times)

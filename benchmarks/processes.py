@@ -101,13 +101,13 @@ def make_tokens() -> list[str]:
     from django.core.management import call_command
 
     call_command("prepare", verbosity=0)
-    from accounts import tokens
     from accounts.models import User
+    from accounts.signin import jwt
     from billing.models import Tier
 
     Tier.objects.update(executions_at_once=10_000, starts_per_hour=10_000_000)  # ten users do what thousands would
     return [
-        tokens.issue(User.objects.create_user(f"bench-{os.getpid()}-{n}@example.com", "no sign-in", tier="team"))
+        jwt.issue(User.objects.create_user(f"bench-{os.getpid()}-{n}@example.com", "no sign-in", tier="team"))
         for n in range(USERS)
     ]
 
@@ -122,9 +122,9 @@ def bound_runs_at_once() -> None:
 
 def accounts(count: int, *, tier: str) -> list[tuple[Any, str]]:
     """Further users and their tokens, once `make_tokens` has set Django up."""
-    from accounts import tokens
     from accounts.models import User
+    from accounts.signin import jwt
 
     emails = [f"{uuid.uuid4().hex}@example.com" for _ in range(count)]
     users = [User.objects.create_user(email, "no sign-in", tier=tier) for email in emails]
-    return [(user, tokens.issue(user)) for user in users]
+    return [(user, jwt.issue(user)) for user in users]

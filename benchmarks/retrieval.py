@@ -32,10 +32,12 @@ import numpy as np
 from django.core.management import call_command
 
 from accounts.models import User
-from rag import embedders, indexer, jobs, runner, search, services, store, terms, vectors
-from rag.chunking import Piece
-from rag.indexer import SourceFile
+from rag import services
+from rag.chunking.chunker import Piece
+from rag.indexing import indexer, jobs, runner, store
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, Repository
+from rag.search import embeddings, search, terms, vectors
 
 LEFT_OUT = {
     "test",
@@ -134,7 +136,7 @@ def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
 
 def index_functions(repository: Repository, found: Iterable[list[Found]]) -> list[Question]:
     """Functions only, each a chunk of its own."""
-    asked, embedder = list[Question](), embedders.current(retries=3)
+    asked, embedder = list[Question](), embeddings.current(retries=3)
     for of_module in filter(None, found):
         path, pieces = of_module[0][1].path, [piece for piece, _ in of_module]
         asked += [question for _, question in of_module]
@@ -155,7 +157,7 @@ def index_modules(repository: Repository, sources: list[tuple[str, str]], least_
 
 def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[str, int]]:
     """The place of the right answer by similarity alone, by words alone and by both; 0 where it is not there."""
-    embedder = embedders.of(repository.model, retries=3)
+    embedder = embeddings.of(repository.model, retries=3)
     chunks = list(Chunk.objects.filter(repository=repository).select_related("file"))
     codes = plain(embedder, chunks)
     for question in questions:
@@ -171,7 +173,7 @@ def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[st
         }
 
 
-def plain(embedder: embedders.Embedder, chunks: list[Chunk]) -> np.ndarray:
+def plain(embedder: embeddings.Embedder, chunks: list[Chunk]) -> np.ndarray:
     """What embedding the code and nothing else would give."""
     parts = (chunks[start : start + 64] for start in range(0, len(chunks), 64))
     return np.array([each for part in parts for each in embedder.embed([c.content for c in part])], np.float32)

@@ -25,9 +25,10 @@ from django.core.management import call_command
 from django.db import connection
 
 from accounts.models import User
-from rag import embedders, folders, indexer, search, terms, vectors
-from rag.chunking import Piece
+from rag.chunking.chunker import Piece
+from rag.indexing import folders, indexer
 from rag.models import Repository, Vector
+from rag.search import embeddings, search, terms, vectors
 
 SHARES = {"large": 0.90, "small": 0.01, "others": 0.09}
 SEEDS, NOISE, DEEP = 1_500, 0.35, 10
@@ -48,17 +49,17 @@ def seeds(source: Path) -> tuple[list[Piece], np.ndarray]:
     pieces: list[tuple[str, Piece]] = []
     for file in folders.read(source, [path for path in folders.walk(source) if path.endswith(".py")]):
         if file.content and not indexer.judge(file).reason:
-            prepared = indexer._prepare(file, embedders.current().window)
+            prepared = indexer._prepare(file, embeddings.current().window)
             pieces += [(file.path, piece) for piece in prepared.pieces]
     random.Random(7).shuffle(pieces)
-    return [piece for _, piece in pieces[:SEEDS]], np.array(indexer.embed(embedders.current(), pieces[:SEEDS]))
+    return [piece for _, piece in pieces[:SEEDS]], np.array(indexer.embed(embeddings.current(), pieces[:SEEDS]))
 
 
 def fill(
     user: User, name: str, count: int, pieces: list[Piece], known: np.ndarray, chance: np.random.Generator
 ) -> Repository:
     """A repository of so many chunks; words of real ones, vectors between them."""
-    repository = Repository.objects.create(user=user, name=name, model=embedders.current().model)
+    repository = Repository.objects.create(user=user, name=name, model=embeddings.current().model)
     file = repository.file_set.create(path=f"{name}.py", digest="", language="python", chunks=count)
     with connection.cursor() as cursor:
         for start in range(0, count, 5_000):
@@ -96,7 +97,7 @@ def insert(cursor, repository: Repository, file: int, start: int, pieces: list[P
 
 def measure(repository: Repository, questions: list[tuple[str, list[float]]]) -> None:
     """Milliseconds of the database part, and recall of the ten nearest against comparing all."""
-    embedder, times, recalls = embedders.of(repository.model), [], []
+    embedder, times, recalls = embeddings.of(repository.model), [], []
     for text, vector in questions:
         started = time.perf_counter()
         found = search._candidates(repository, embedder, text, vector)
@@ -144,7 +145,7 @@ def main() -> None:
         size, seconds = cursor.fetchone()[0], time.perf_counter() - started
         print(f"{Vector.objects.count()} vectors, index of {size} in {seconds:.0f} s")
     texts = [f"{piece.symbol} {piece.content.splitlines()[0]}" for piece in random.Random(8).sample(pieces, QUERIES)]
-    questions = list(zip(texts, embedders.current().embed(texts), strict=True))
+    questions = list(zip(texts, embeddings.current().embed(texts), strict=True))
     print("\n| owner, chunks | median ms | p95 ms | recall@10 |\n|---|---|---|---|")
     for name in ("large", "small"):
         measure(filled[name], questions[:20])  # warm

@@ -13,13 +13,14 @@ from django.http import HttpRequest, HttpResponse
 from djstripe import models as stripe_tables
 from djstripe.models import Invoice, Subscription
 
-from accounts.audited import AuditedAdmin, ReadOnlyAdmin
-from accounts.confirmation import confirmed
-from accounts.exported import ExportedAdmin
 from accounts.identity import staff_of
 from accounts.models import User
-from billing import mirror, services, standing
+from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
+from accounts.staff.confirm_action import confirmed
+from accounts.staff.exporting_admin import ExportedAdmin
+from billing import grants
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
+from billing.payments import stripe_mirror, subscription_state
 
 CENTS = 100
 
@@ -108,7 +109,7 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         return field
 
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
-        made = services.grant(
+        made = grants.grant(
             user=obj.user, tier=obj.tier_id, until=obj.until, reason=obj.reason, actor=staff_of(request)
         )
         obj.pk = made.pk
@@ -121,7 +122,7 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
     )
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
         users = {grant.user for grant in self.touchable(request, queryset).select_related("user")}
-        ended = sum(services.end_grants(user=user, actor=staff_of(request)) for user in users)
+        ended = sum(grants.end_grants(user=user, actor=staff_of(request)) for user in users)
         self.message_user(request, f"{ended} grants have ended.", messages.SUCCESS if ended else messages.WARNING)
 
     def has_change_permission(self, request: HttpRequest, obj: Grant | None = None) -> bool:
@@ -167,15 +168,15 @@ class SubscriptionAdmin(StripeAdmin):
 
     @admin.display
     def tier(self, row: Subscription) -> str:
-        return standing.read(row).tier or "(unknown price)"
+        return subscription_state.read(row).tier or "(unknown price)"
 
     @admin.display
     def period_end(self, row: Subscription) -> Any:
-        return standing.read(row).period_end
+        return subscription_state.read(row).period_end
 
     @admin.display(boolean=True)
     def cancels(self, row: Subscription) -> bool:
-        return standing.read(row).cancels
+        return subscription_state.read(row).cancels
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -235,6 +236,6 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 def revenue(months: int = 12) -> list[dict[str, Any]]:
     """What was paid, in USD, by month and tier, the newest month first."""
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
-    paid = Invoice.objects.filter(mirror.of_this_mode(), stripe_data__status="paid", stripe_data__currency="usd")
+    paid = Invoice.objects.filter(stripe_mirror.of_this_mode(), stripe_data__status="paid", stripe_data__currency="usd")
     by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(usd=Sum(cents) / CENTS)
     return list(by_month.order_by(F("month").desc(), "tier")[: 3 * months])

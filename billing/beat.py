@@ -4,9 +4,10 @@ import logging
 
 from celery import shared_task
 
-from billing import gateway, reconciliation, services
+from billing import grants
 from billing.errors import BillingUnavailable
 from billing.models import WebhookEvent
+from billing.payments import reconciliation, stripe_client
 
 logger = logging.getLogger(__name__)
 
@@ -14,13 +15,13 @@ logger = logging.getLogger(__name__)
 @shared_task
 def settle_due() -> None:
     """End grants whose time has come, and tiers whose payment is due for too long."""
-    services.settle_due()
+    grants.settle_due()
 
 
 @shared_task
 def reconcile() -> None:
     """Compare with Stripe, where there is one."""
-    if not gateway.is_configured():
+    if not stripe_client.is_configured():
         return
     try:
         for difference in reconciliation.run():

@@ -7,7 +7,8 @@ from django.template.loader import render_to_string
 from djstripe.models import Invoice
 
 from accounts.models import User
-from billing import portal_links, tiers
+from billing import tiers
+from billing.payments import portal_links
 
 
 def usage_warning(user: User, *, percent: int, used: int, limit: int) -> None:

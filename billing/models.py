@@ -101,7 +101,7 @@ class MonthlyUsage(models.Model):
 
 
 class UsageOfAddress(models.Model):
-    """Executions of a deleted account in this month, by a keyed hash of its address; written by `billing.addresses`."""
+    """Executions of a deleted account in this month, by a keyed hash of its address (`billing.usage_carryover`)."""
 
     digest = models.CharField(max_length=64, help_text="HMAC of the address with the server's secret.")
     month = models.DateField(db_index=True, help_text="The month's first day; the row goes when the month has ended.")

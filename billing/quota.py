@@ -15,13 +15,14 @@ from uuid import UUID
 from django.db import connection
 from django.db.models import F
 
-from accounts import audit, outbox
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import tasks, tiers
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
-from lunaos import metrics
+from lunaos.infra import metrics
+from lunaos.infra.task_queue import enqueue
 
 WARN_FROM_PERCENT = 80
 TOLD_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
@@ -177,7 +178,7 @@ def refusals_recorded(user: User) -> Iterator[None]:
     try:
         yield
     except QuotaExceeded as e:
-        audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_figures(e))
+        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_figures(e))
         raise
 
 
@@ -204,7 +205,7 @@ def _tell(user: User, usage: Usage) -> None:
         return
     untold = MonthlyUsage.objects.filter(user=user, month=usage.month, told_percent__lt=due)
     if untold.update(told_percent=due):
-        outbox.enqueue(tasks.send_usage_warning, str(user.pk), due, usage.used, usage.limit)
+        enqueue.on_commit(tasks.send_usage_warning, str(user.pk), due, usage.used, usage.limit)
 
 
 def tell_again(user: User, now: datetime) -> None:

@@ -6,11 +6,11 @@ from django.db.models.signals import post_save
 from django.dispatch import receiver
 
 from accounts.models import User
-from billing import addresses
+from billing import usage_carryover
 
 
 @receiver(post_save, sender=User)
 def recall_usage(instance: User, created: bool, **_: Any) -> None:
     """Count for a new account what its address has used this month, however the account is made."""
     if created:
-        addresses.recall(instance)
+        usage_carryover.recall(instance)

@@ -4,11 +4,11 @@ from typing import Any
 
 from rest_framework import serializers
 
-from billing import plans
-from billing.checkouts import Checkout
 from billing.models import Tier
+from billing.payments import plans
+from billing.payments.checkout import Checkout
+from billing.payments.subscription_state import NO_SUBSCRIPTION, Standing, Subscription
 from billing.quota import Usage
-from billing.standing import NO_SUBSCRIPTION, Standing, Subscription
 
 
 class TierSerializer(serializers.Serializer[Any]):

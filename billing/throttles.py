@@ -8,8 +8,8 @@ from rest_framework.throttling import BaseThrottle
 if TYPE_CHECKING:
     from rest_framework.views import APIView  # at run time it would load itself half: a settings class imports this
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import tiers
 from lunaos.api import ratelimit
@@ -35,7 +35,7 @@ class RateThrottle(BaseThrottle):
         framed(request).rate_limit = window
         if window.exceeded:
             if window.first_excess:
-                audit.record(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
+                trail.record(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
             raise _refusal(window, user.tier if user else None)
         return True
 

@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from billing.models import Tier
-from lunaos.snapshot import Snapshot
+from lunaos.infra.ttl_cache import Snapshot
 
 FREE = Tier.FREE
 

@@ -11,7 +11,9 @@ from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
 from accounts.identity import once_of, user_of
-from billing import checkouts, gateway, plans, quota, schema, standing, subscriptions, tiers, webhooks
+from billing import quota, schema, tiers
+from billing.payments import checkout as checkout_pages
+from billing.payments import plans, stripe_client, subscription_state, subscriptions, webhooks
 from billing.serializers import (
     CheckoutSerializer,
     PlansSerializer,
@@ -20,24 +22,24 @@ from billing.serializers import (
     UsageSerializer,
 )
 from billing.throttles import Unthrottled
-from lunaos import threads
 from lunaos.api.bodies import STRIPE_SIGNATURE
 from lunaos.errors import PayloadTooLarge
+from lunaos.infra import thread_pools
+from lunaos.infra.thread_pools import STRIPE
 from lunaos.scopes import BILLING_READ, SESSION_ONLY
-from lunaos.threads import STRIPE
 
 
 class BillingViewSet(ViewSet):
     """What there is to buy, what one has, and what one has used. Keys read; money moves for signed-in people only."""
 
     scopes = SESSION_ONLY
-    pool = threads.SHARED
+    pool = thread_pools.SHARED
 
     @extend_schema(**schema.PLANS)
     @action(detail=False, authentication_classes=[], permission_classes=[AllowAny])
     def plans(self, request: Request) -> Response:
         """List the tiers, with what each allows and costs."""
-        on_sale = {tier.name for tier in plans.on_sale()} if gateway.is_configured() else set()
+        on_sale = {tier.name for tier in plans.on_sale()} if stripe_client.is_configured() else set()
         return Response(PlansSerializer({"plans": tiers.everything()}, context={"on_sale": on_sale}).data)
 
     @extend_schema(**schema.USAGE)
@@ -52,7 +54,7 @@ class BillingViewSet(ViewSet):
     @action(detail=False, scopes=(BILLING_READ,))
     def subscription(self, request: Request) -> Response:
         """Tell the tier and the subscription, as Stripe said last."""
-        return Response(StandingSerializer(standing.told(user_of(request))).data)
+        return Response(StandingSerializer(subscription_state.told(user_of(request))).data)
 
     @extend_schema(**schema.CHECKOUT)
     @action(detail=False, methods=["post"], pool=STRIPE)
@@ -61,7 +63,7 @@ class BillingViewSet(ViewSet):
         serializer = TierSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         once = once_of(request, serializer.validated_data)
-        made = checkouts.start(user=user_of(request), once=once, **serializer.validated_data)
+        made = checkout_pages.start(user=user_of(request), once=once, **serializer.validated_data)
         headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
         return Response(CheckoutSerializer(made).data, headers=headers)
 
@@ -101,7 +103,7 @@ class WebhookView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
-    pool = threads.WEBHOOK
+    pool = thread_pools.WEBHOOK
     max_body_bytes = webhooks.LARGEST_BODY
     credential = STRIPE_SIGNATURE
 

@@ -9,10 +9,10 @@ import orjson
 from agents.providers.prices import Cost
 from agents.runner import chunks
 from chains.context import Cut
+from runs.eventlog.recorder import Event
+from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep
-from runs.recorder import Event
 from runs.texts import storable
-from runs.tokens import TokenUsage
 
 OPENING = ("chain_start", "rag")
 

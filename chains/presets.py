@@ -6,7 +6,7 @@ How to add one: in the admin, under Chain presets; one that is to come with a re
 from agents import catalogue
 from billing import tiers
 from chains.models import ChainPreset
-from lunaos.snapshot import Snapshot
+from lunaos.infra.ttl_cache import Snapshot
 
 
 def _read() -> dict[str, ChainPreset]:

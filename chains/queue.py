@@ -5,7 +5,7 @@ from uuid import UUID
 from celery import current_app
 from kombu.exceptions import OperationalError
 
-from lunaos import redis
+from lunaos.infra import redis
 
 NAME = "chains"
 TASK = "chains.tasks.execute_chain"

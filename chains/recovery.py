@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from chains import queue
-from lunaos import redis
-from lunaos.database import AWAY
+from lunaos.infra import redis
+from lunaos.infra.database import AWAY
 from runs import leases, outages, outcomes
 from runs.models import Run, Status
 

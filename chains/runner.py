@@ -20,12 +20,14 @@ from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.prices import Cost
 from agents.runner import Answer, extras, failure_of
 from chains import context, events, queue
-from lunaos import database, loop
 from lunaos.errors import LunaError
-from runs import estimates, executors, leases, log, outcomes, texts
+from lunaos.infra import database, event_loop
+from runs import executors, leases, outcomes, texts
+from runs.eventlog import log
+from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop
+from runs.metering import estimates
+from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep, Status
-from runs.recorder import Event, Overtaken, Recorder, Stop
-from runs.tokens import TokenUsage
 
 # To write a step down: nobody can take the chain over while the database is away, and the step would be asked again.
 STEP_PATIENCE_S = 600.0
@@ -74,7 +76,7 @@ def run(run_id: UUID) -> None:
     Args:
         run_id: the chain that the worker was woken for.
     """
-    if claimed := loop.submit(_database(leases.claim_next, run_id)).result():
+    if claimed := event_loop.submit(_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
 
 
@@ -202,7 +204,7 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
     except database.AWAY:
         if not ended:
             raise
-        mine = True  # the chain's end, which follows, holds what the step has cost, and is kept (`runs.unwritten`)
+        mine = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)
     if not mine:
         raise Overtaken
     chain.ended[position], chain.answer = step, None

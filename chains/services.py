@@ -20,12 +20,14 @@ from billing import quota
 from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
 from chains.models import CUSTOM, LONGEST, ChainPreset
-from lunaos import loop
 from lunaos.errors import ServiceUnavailable
-from runs import capacity, log, outcomes, starts, texts
+from lunaos.infra import event_loop
+from runs import outcomes, texts
 from runs.errors import EventsExpired, RunNotResumable
+from runs.eventlog import capacity, log
+from runs.eventlog.recorder import Event
+from runs.metering import start_limits
 from runs.models import Charge, Run, Status
-from runs.recorder import Event
 
 RESUMABLE = (Status.FAILED, Status.INTERRUPTED)
 RETRY_S = 5
@@ -153,7 +155,7 @@ def _preset(chain: str | None) -> ChainPreset:
 @transaction.atomic
 def _take_up(run: Run) -> quota.Usage:
     """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
-    now, standing = datetime.now(UTC), starts.lock(run.user)
+    now, standing = datetime.now(UTC), start_limits.lock(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
     fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
@@ -161,7 +163,7 @@ def _take_up(run: Run) -> quota.Usage:
         raise RunNotResumable()
     exempt, taken = quota.exempts(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
     usage = quota.current(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
-    starts.take(run.user, standing)
+    start_limits.take(run.user, standing)
     if not taken:
         charge = Charge.EXEMPT if exempt else Charge.RESERVED
         Run.objects.filter(pk=run.pk).update(charge=charge, charged_month=usage.month)
@@ -180,8 +182,8 @@ def _hand_over(run: Run, opening: list[Event], before: Sequence[bytes] = ()) -> 
     """
     told = [*before, *map(orjson.dumps, opening)]
     try:
-        logged = len(loop.submit(log.read(run.pk)).result())
-        loop.submit(log.append(log.Append(run.pk, logged, told[logged:], run.attempt))).result()
+        logged = len(event_loop.submit(log.read(run.pk)).result())
+        event_loop.submit(log.append(log.Append(run.pk, logged, told[logged:], run.attempt))).result()
         queue.enqueue(run.pk)
     except queue.DOWN as e:
         _give_up(run, told)

@@ -7,7 +7,7 @@ from celery.signals import worker_shutting_down
 from django.conf import settings
 
 from chains import recovery, runner
-from lunaos import loop
+from lunaos.infra import event_loop
 from runs import executors
 
 
@@ -24,4 +24,4 @@ def recover_chains() -> None:
 @worker_shutting_down.connect
 def hand_over(**_: object) -> None:
     """A worker that stops waits for its threads, and they for their chains."""
-    loop.submit(executors.leave(settings.STOP_GRACE_S))
+    event_loop.submit(executors.leave(settings.STOP_GRACE_S))

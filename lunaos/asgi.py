@@ -21,10 +21,11 @@ from twisted.internet import reactor  # noqa: E402 - Daphne's app has set it up 
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
-from lunaos import intake, loop, threads  # noqa: E402
+from lunaos import request_limits  # noqa: E402
 from lunaos.api import flow, unframed  # noqa: E402
 from lunaos.errors import BadRequest, PayloadTooLarge  # noqa: E402
-from lunaos.postgresql import limits  # noqa: E402
+from lunaos.infra import event_loop, thread_pools  # noqa: E402
+from lunaos.infra.postgresql import limits  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
 from runs import executors  # noqa: E402
 
@@ -47,17 +48,17 @@ class SharedThreadsHandler(ASGIHandler):
     pools: ClassVar = {
         pool: ThreadPoolExecutor(size, thread_name_prefix=pool.value)
         for pool, size in (
-            (threads.SHARED, settings.THREADS),
-            (threads.HASHING, settings.HASHING_THREADS),
-            (threads.STRIPE, settings.STRIPE_THREADS),
-            (threads.WEBHOOK, settings.STRIPE_THREADS),
-            *threads.PROBES.items(),
+            (thread_pools.SHARED, settings.THREADS),
+            (thread_pools.HASHING, settings.HASHING_THREADS),
+            (thread_pools.STRIPE, settings.STRIPE_THREADS),
+            (thread_pools.WEBHOOK, settings.STRIPE_THREADS),
+            *thread_pools.PROBES.items(),
         )
     }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on."""
-        loop.adopt()
+        event_loop.adopt()
         task = asyncio.ensure_future(self._answer(scope, receive, send))
         self.under_way.add(task)
         task.add_done_callback(self.under_way.discard)
@@ -78,7 +79,7 @@ class SharedThreadsHandler(ASGIHandler):
             await self._parting(waiting)(message)
 
         try:
-            async with ThreadSensitiveContext(executor=self.pools[threads.SHARED]):
+            async with ThreadSensitiveContext(executor=self.pools[thread_pools.SHARED]):
                 await self.handle(scope, receive, noting)
         except Exception as e:
             if begun:
@@ -99,8 +100,8 @@ class SharedThreadsHandler(ASGIHandler):
         What is left after the view runs in the shared one: an answer that is there must not wait for other views.
         """
         match = super().resolve_request(request)
-        pool = threads.pool_of(match.func, str(request.method))
-        if pool is not threads.SHARED:
+        pool = thread_pools.pool_of(match.func, str(request.method))
+        if pool is not thread_pools.SHARED:
             match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
         return match
 
@@ -146,6 +147,6 @@ async def _ended(grace_s: float) -> None:
     await executors.leave(max(0.0, deadline - time.monotonic()))
 
 
-intake.install()
+request_limits.install()
 cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
 application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": flowing_sockets})

@@ -11,9 +11,9 @@ from celery.signals import before_task_publish, setup_logging, worker_init, work
 from django.conf import settings
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
-import lunaos.broker  # noqa: F401 - puts its transport in the place of kombu's
-from lunaos import deferred, metrics
-from lunaos.postgresql import limits
+import lunaos.infra.task_queue.celery_transport  # noqa: F401 - puts its transport in the place of kombu's
+from lunaos.infra import lazy_imports, metrics
+from lunaos.infra.postgresql import limits
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 SIGN_EVERY_S = 10.0
@@ -61,7 +61,7 @@ def limit_statements(**_: object) -> None:
 def load_what_runs_need(**_: object) -> None:
     """In a worker that executes something; the first one would wait for it."""
     if not {"chains", "indexing"}.isdisjoint(app.amqp.queues.consume_from):
-        deferred.load()
+        lazy_imports.load()
 
 
 @setup_logging.connect

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import variables
+from lunaos import environment
 
 ROOT = Path(__file__).resolve().parent.parent
 CELERY = [sys.executable, "-m", "celery", "-A", "lunaos"]
@@ -39,7 +39,7 @@ def worker(role: str) -> list[str]:
     """
     queue, concurrency, name = QUEUES[role]
     if role == "chains":
-        concurrency = str(variables.whole("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
+        concurrency = str(environment.whole("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
     return [*WORKER, "--queues", queue, "--concurrency", concurrency, "--hostname", f"{name}@%h"]
 
 
@@ -51,7 +51,7 @@ def beat(home: Path) -> list[str]:
 def command(role: str) -> list[str]:
     """What a role runs here, by the variables of this environment."""
     if role == "web":
-        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", variables.whole("PORT", 8000))  # noqa: S104 - of a container
+        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", environment.whole("PORT", 8000))  # noqa: S104 - of a container
     if role == "beat":
         return beat(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
     return [*MANAGE, "prepare"] if role == "migrate" else worker(role)

@@ -6,15 +6,15 @@ from starting.
 
 import os
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import beat_schedule, browsers, logs, safety, tracing, variables
+from lunaos import beat_schedule, environment, safety
+from lunaos.infra import browser_policy, logs, tracing
 
-variables.explain_refusals()
-env = variables.Env()
+environment.explain_refusals()
+env = environment.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default="") or BASE_DIR / ".lunaos")
 
@@ -73,8 +73,8 @@ INSTALLED_APPS = [
     "chains",
     "web",
 ]
-if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and find_spec("stripe_double"):
-    INSTALLED_APPS += ["stripe_double"]  # `manage.py fake_stripe`; images leave it out
+if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and (BASE_DIR / "tools").is_dir():
+    INSTALLED_APPS += ["tools.stripe_double"]  # `manage.py fake_stripe`; images leave it out
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
     "lunaos.api.measuring.measured",
@@ -121,12 +121,12 @@ MIN_FREE_BYTES = env.int("LUNAOS_MIN_FREE_MB", default=1024) * 2**20
 
 # -- PostgreSQL ------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
-DATABASES["default"]["ENGINE"] = "lunaos.postgresql"
+DATABASES["default"]["ENGINE"] = "lunaos.infra.postgresql"
 # A thread keeps its connection; there are as many as threads (docs/adr/0003).
 DATABASES["default"]["CONN_MAX_AGE"] = None
 THREADS = env.int("LUNAOS_THREADS", default=8)
 # Of a web process, so that a server that hangs is a 503 soon; 0 for no limit. Management commands have none but the
-# first (lunaos.postgresql.limits).
+# first (lunaos.infra.postgresql.limits).
 DATABASE_CONNECT_TIMEOUT_S = env.int("LUNAOS_DATABASE_CONNECT_TIMEOUT_S", default=5)
 DATABASE_LOCK_TIMEOUT_S = env.float("LUNAOS_DATABASE_LOCK_TIMEOUT_S", default=5.0)
 DATABASE_STATEMENT_TIMEOUT_S = env.float("LUNAOS_DATABASE_STATEMENT_TIMEOUT_S", default=20.0)
@@ -136,11 +136,13 @@ DATABASE_LONG_STATEMENT_TIMEOUT_S = env.float("LUNAOS_DATABASE_LONG_STATEMENT_TI
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
-REDIS_URL = variables.url("REDIS_URL", variables.VALKEY)
-EVENT_LOG_REDIS_URL = variables.url("EVENT_LOG_REDIS_URL", variables.VALKEY, default="") or REDIS_URL  # of runs' events
+REDIS_URL = environment.url("REDIS_URL", environment.VALKEY)
+EVENT_LOG_REDIS_URL = (
+    environment.url("EVENT_LOG_REDIS_URL", environment.VALKEY, default="") or REDIS_URL
+)  # of runs' events
 CACHES = {
-    "default": {"BACKEND": "lunaos.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
-    "counters": {"BACKEND": "lunaos.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
+    "default": {"BACKEND": "lunaos.infra.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
+    "counters": {"BACKEND": "lunaos.infra.redis.CounterCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
 }
 RATELIMIT_USE_CACHE = "counters"
 
@@ -158,19 +160,19 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 # Chains wait on the network, indexing computes, the rest is short: none may hold up another.
 CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.index": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "lunaos.beat:Scheduler"
+CELERY_BEAT_SCHEDULER = "lunaos.infra.task_queue.beat_scheduler:Scheduler"
 CELERY_BEAT_SCHEDULE = beat_schedule.SCHEDULE
 CELERY_IMPORTS = ["billing.beat"]  # above the services that enqueue tasks
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 
 # -- Accounts and tokens ---------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-PASSWORD_HASHERS = ["accounts.hashers.Argon2idHasher"]
+PASSWORD_HASHERS = ["accounts.signin.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
 ]
-AUTHENTICATION_BACKENDS = ["accounts.backends.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.signin.backends.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
 LOCKOUT_FAILURES = env.int("LUNAOS_LOCKOUT_FAILURES", default=10)  # of an account at one address
 LOCKOUT_ACCOUNT_FAILURES = env.int("LUNAOS_LOCKOUT_ACCOUNT_FAILURES", default=30)  # at all addresses strange to it
 LOCKOUT_MINUTES = env.int("LUNAOS_LOCKOUT_MINUTES", default=15)  # in which they count, and for which it is locked then
@@ -178,8 +180,8 @@ if not 1 <= LOCKOUT_FAILURES <= LOCKOUT_ACCOUNT_FAILURES or LOCKOUT_MINUTES < 1:
     raise ImproperlyConfigured(
         "LUNAOS_LOCKOUT_FAILURES is 1 to LUNAOS_LOCKOUT_ACCOUNT_FAILURES, the minutes 1 at least."
     )
-AXES_HANDLER = "accounts.backends.LockoutHandler"
-AXES_CLIENT_IP_CALLABLE = "accounts.backends.client_address"
+AXES_HANDLER = "accounts.signin.backends.LockoutHandler"
+AXES_CLIENT_IP_CALLABLE = "accounts.signin.backends.client_address"
 AXES_USERNAME_FORM_FIELD = "username"
 AXES_VERBOSE = False
 AXES_ENABLE_ADMIN = False  # users have an action of their own
@@ -197,14 +199,14 @@ if SIGN_UPS_PER_DAY < 1:
     raise ImproperlyConfigured(f"LUNAOS_SIGN_UPS_PER_DAY is {SIGN_UPS_PER_DAY}: set 1 or more.")
 # Argon2 keeps a core busy: what hashes waits in threads of its own, as many as cores, and nothing else waits with it.
 HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or os.cpu_count() or 2
-# Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/erasure.py).
+# Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/privacy/deletion.py).
 PERSONAL_DATA = [
-    "billing.personal",
-    "apikeys.personal",
-    "agents.personal",
-    "runs.personal",
-    "rag.personal",
-    "accounts.personal",
+    "billing.privacy",
+    "apikeys.privacy",
+    "agents.privacy",
+    "runs.privacy",
+    "rag.privacy",
+    "accounts.privacy.account_data",
 ]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
 ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")
@@ -251,10 +253,10 @@ SPECTACULAR_SETTINGS = {
 }
 
 # -- Browsers: CORS and Content-Security-Policy ------------------------------------------------------------------------
-CORS_ALLOWED_ORIGINS = variables.origins("LUNAOS_CORS_ORIGINS")
-CORS_ALLOW_HEADERS = browsers.CORS_ALLOW_HEADERS
-CORS_EXPOSE_HEADERS = browsers.CORS_EXPOSE_HEADERS
-CONTENT_SECURITY_POLICY = browsers.CONTENT_SECURITY_POLICY
+CORS_ALLOWED_ORIGINS = environment.origins("LUNAOS_CORS_ORIGINS")
+CORS_ALLOW_HEADERS = browser_policy.CORS_ALLOW_HEADERS
+CORS_EXPOSE_HEADERS = browser_policy.CORS_EXPOSE_HEADERS
+CONTENT_SECURITY_POLICY = browser_policy.CONTENT_SECURITY_POLICY
 # Of the admin, the only pages with cookies. A session lasts a working day from its login on, and ends with the browser.
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 CSRF_COOKIE_HTTPONLY = SESSION_COOKIE_HTTPONLY = True
@@ -271,9 +273,9 @@ UNFOLD = {
     "SITE_HEADER": "LunaOS",
     "SITE_SUBHEADER": "For staff",
     "SITE_URL": "/docs",
-    "SITE_ICON": "web.admin.looks.icon",
-    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "web.admin.looks.icon"}],
-    "STYLES": ["web.admin.looks.stylesheet"],
+    "SITE_ICON": "web.admin.branding.icon",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "web.admin.branding.icon"}],
+    "STYLES": ["web.admin.branding.stylesheet"],
     "DASHBOARD_CALLBACK": "web.admin.dashboard.context",
     "SIDEBAR": {"navigation": "web.admin.navigation.groups"},
 }
@@ -281,7 +283,7 @@ UNFOLD = {
 # -- Language models -------------------------------------------------------------------------------------------------
 LLM_PROVIDERS = {
     name: {
-        "base_url": variables.url(f"{name.upper()}_BASE_URL", variables.WEB, default=base_url),
+        "base_url": environment.url(f"{name.upper()}_BASE_URL", environment.WEB, default=base_url),
         "api_key": env.str(f"{name.upper()}_API_KEY", default=""),
         # Of one answer, in the model's tokens; 0 leaves it to the agent. The embedded model repeats itself for minutes.
         "max_tokens": env.int(f"{name.upper()}_MAX_TOKENS", default=512 if name == "local" else 0),
@@ -334,7 +336,7 @@ if set(RETENTION_DAYS) != {"free", "pro", "team"} or min(RETENTION_DAYS.values()
     raise ImproperlyConfigured("LUNAOS_RETENTION_DAYS is days by tier, as in free=30,pro=90,team=365.")
 HEARTBEAT_S = 5.0  # an executor's sign of life
 LEASE_S = 15.0  # a chain without one for so long is taken over by another worker
-GONE_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.presence)
+GONE_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.liveness)
 DEAD_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
 DATABASE_PATIENCE_S = env.float(
     "LUNAOS_DATABASE_PATIENCE_S", default=30.0
@@ -346,16 +348,16 @@ STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
 STREAM_STALL_S = env.float("LUNAOS_STREAM_STALL_S", default=60.0)  # a client that reads nothing for so long is dropped
 
 # -- Code search -----------------------------------------------------------------------------------------------------
-EMBEDDINGS_BASE_URL = variables.url("EMBEDDINGS_BASE_URL", variables.WEB, default="")
+EMBEDDINGS_BASE_URL = environment.url("EMBEDDINGS_BASE_URL", environment.WEB, default="")
 EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
 EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
 EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
-EMBEDDINGS_TOKENIZER = variables.file("EMBEDDINGS_TOKENIZER")  # a tokenizer.json; else lengths are estimated
+EMBEDDINGS_TOKENIZER = environment.file("EMBEDDINGS_TOKENIZER")  # a tokenizer.json; else lengths are estimated
 EMBEDDINGS_TIMEOUT_S = env.float("EMBEDDINGS_TIMEOUT_S", default=60.0)  # of one request, for jobs
 EMBEDDINGS_QUICK_TIMEOUT_S = env.float("EMBEDDINGS_QUICK_TIMEOUT_S", default=10.0)  # where a client waits
 # Where the model before this one answers, until `manage.py reindex` has been through.
-EMBEDDINGS_PREVIOUS_BASE_URL = variables.url("EMBEDDINGS_PREVIOUS_BASE_URL", variables.WEB, default="")
+EMBEDDINGS_PREVIOUS_BASE_URL = environment.url("EMBEDDINGS_PREVIOUS_BASE_URL", environment.WEB, default="")
 EMBEDDINGS_PREVIOUS_API_KEY = env.str("EMBEDDINGS_PREVIOUS_API_KEY", default="")
 if not 0 < EMBEDDINGS_DIMENSION <= 4000:
     raise ImproperlyConfigured("EMBEDDINGS_DIMENSION must be 1 to 4000, which is what an index of halfvec holds.")
@@ -402,7 +404,7 @@ if 0 < len(METRICS_TOKEN) < 32:
 
 # -- Errors, for who uses Sentry -------------------------------------------------------------------------------------
 if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
-    from lunaos import sentry
+    from lunaos.infra import sentry
 
     try:
         sentry.start(SENTRY_DSN, environment=env.str("SENTRY_ENVIRONMENT", default="production"))
@@ -417,4 +419,4 @@ LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "lunaos.formats"
 
 # -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
-LOGGING = logs.configuration(debug=DEBUG, level=variables.log_level("LUNAOS_LOG_LEVEL", default="INFO"))
+LOGGING = logs.configuration(debug=DEBUG, level=environment.log_level("LUNAOS_LOG_LEVEL", default="INFO"))

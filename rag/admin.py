@@ -8,8 +8,8 @@ from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 
-from accounts.audited import DeletableAdmin
-from accounts.exported import ExportedAdmin
+from accounts.staff.audited_admin import DeletableAdmin
+from accounts.staff.exporting_admin import ExportedAdmin
 from lunaos.errors import LunaError
 from rag import services
 from rag.models import File, IndexJob, Repository

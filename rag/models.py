@@ -88,7 +88,7 @@ class Chunk(_OfRepository):
     start_line = models.PositiveIntegerField(help_text="From 1.")
     end_line = models.PositiveIntegerField(help_text="The last one included.")
     content = models.TextField()
-    terms = SearchVectorField(help_text="Its words, each marked with the repository: `42:parse` (rag.words).")
+    terms = SearchVectorField(help_text="Its words, each marked with the repository: `42:parse` (rag.search.words).")
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("file", "position"), name="one_chunk_a_position"),)

@@ -8,8 +8,8 @@ from django.http.response import HttpResponseBase
 
 from lunaos.api import json
 from lunaos.api.sse import EventStreamResponse
+from rag.indexing.progress import Follower, failure
 from rag.models import IndexJob, JobStatus
-from rag.progress import Follower, failure
 from rag.serializers import IndexedSerializer, JobSerializer
 
 

@@ -8,8 +8,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from lunaos.api.fields import BoundedListField
-from rag import paths, progress, skipping
-from rag.indexer import SourceFile
+from rag.indexing import paths, progress, skip_rules
+from rag.indexing.indexer import SourceFile
 from rag.models import IndexJob
 from rag.services import DEFAULT
 
@@ -56,7 +56,7 @@ class ContentField(StringField):
 
 class SourceFileSerializer(serializers.Serializer[Any]):
     path = PathField(max_length=LONGEST_PATH, trim_whitespace=False)
-    content = ContentField(max_length=skipping.LONGEST)
+    content = ContentField(max_length=skip_rules.LONGEST)
 
 
 class IndexSerializer(serializers.Serializer[Any]):

@@ -15,11 +15,14 @@ from django.db.models import Count, QuerySet, Sum
 from accounts.models import User
 from billing import limits
 from lunaos.errors import NotFound
-from rag import embedders, folders, jobs, locks, paths, progress, queue, runner, search, storage, store
+from lunaos.infra import locks
+from rag import storage
 from rag.errors import EmbeddingsFailed, ReindexRequired, RepositoryBusy, UnknownRepository
-from rag.indexer import Progress, SourceFile, judge
+from rag.indexing import folders, jobs, paths, progress, queue, runner, store
+from rag.indexing.indexer import Progress, SourceFile, judge
 from rag.models import Chunk, File, IndexJob, JobKind, Repository
-from rag.search import Hit
+from rag.search import embeddings, search
+from rag.search.search import Hit
 
 DEFAULT = "default"
 NAMES_SHOWN = 50
@@ -105,7 +108,7 @@ def open_repository(user: User, name: str) -> Repository:
         EmbeddingsNotConfigured: there is no model to index with.
         ReindexRequired: it holds vectors of another model.
     """
-    model = embedders.current().model
+    model = embeddings.current().model
     repository, _ = Repository.objects.get_or_create(user=user, name=paths.clean_name(name), defaults={"model": model})
     return _of_model(repository, model)
 
@@ -116,7 +119,7 @@ def _take_in(user: User, name: str, files: list[SourceFile]) -> IndexJob:
     Raises:
         IntegrityError: the repository was deleted meanwhile.
     """
-    model = embedders.current().model
+    model = embeddings.current().model
     found = Repository.objects.filter(user=user, name=paths.clean_name(name)).first()
     if found:
         _of_model(found, model)
@@ -215,27 +218,9 @@ def job(*, user: User, job_id: UUID) -> IndexJob:
     return found
 
 
-def recover() -> None:
-    """Have workers look at all repositories with jobs that have not ended.
-
-    One that is at it holds the repository's lock, and the others return at once; so a job whose worker has died, or
-    whose message was lost, goes on. That is noticed when the queue is empty; until then it holds work enough.
-
-    Raises:
-        OperationalError, RedisError, OSError: the queue cannot be reached.
-    """
-    jobs.forget_old()
-    storage.measure()
-    if queue.length():
-        return
-    waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)
-    for repository_id in waiting.order_by().distinct():
-        queue.enqueue(repository_id)
-
-
 def start_reindexing(repositories: Sequence[Repository]) -> list[IndexJob]:
     """Have workers move repositories to today's model; those that are on their way already are left alone."""
-    model = embedders.current().model
+    model = embeddings.current().model
     started = []
     for repository in repositories:
         under_way = IndexJob.objects.filter(repository=repository, kind=JobKind.REINDEX, status__in=jobs.UNFINISHED)

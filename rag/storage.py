@@ -9,9 +9,10 @@ from django.db import connection
 from accounts.models import User
 from billing import limits, tiers
 from lunaos.errors import LunaError
-from rag import sizes, store
+from rag import sizes
 from rag.errors import BacklogFull, StorageLimitReached
-from rag.indexer import SourceFile, digest
+from rag.indexing import store
+from rag.indexing.indexer import SourceFile, digest
 from rag.models import Repository
 
 BACKLOG_RETRY_S = 60

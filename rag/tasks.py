@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from rag import runner, services
+from rag.indexing import recovery, runner
 
 
 @shared_task
@@ -12,4 +12,4 @@ def index(repository_id: int) -> None:
 
 @shared_task
 def recover_jobs() -> None:
-    services.recover()
+    recovery.requeue_unfinished()

@@ -17,8 +17,8 @@ from lunaos.api.serializers import MessageSerializer
 from lunaos.api.sse import EventStreamResponse
 from lunaos.scopes import RAG
 from rag import schema, services
+from rag.indexing.progress import Follower
 from rag.models import Repository
-from rag.progress import Follower
 from rag.responses import JobResponse
 from rag.serializers import (
     MOST_REPOSITORIES,

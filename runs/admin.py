@@ -20,13 +20,13 @@ from django.views.decorators.http import require_POST
 from unfold.decorators import display
 from unfold.paginator import InfinitePaginator
 
-from accounts import audit
-from accounts.audit import Action
-from accounts.audited import ReadOnlyAdmin
-from accounts.confirmation import BACK, confirmed
-from accounts.exported import ExportedAdmin
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.identity import may_touch, staff_of
 from accounts.models import User
+from accounts.staff.audited_admin import ReadOnlyAdmin
+from accounts.staff.confirm_action import BACK, confirmed
+from accounts.staff.exporting_admin import ExportedAdmin
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
 
@@ -246,7 +246,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         context["may_cancel"] = touchable and self.has_cancel_permission(request)
         context["back"] = BACK
         if isinstance(run, Run):  # the owner sees in the activity who has read the texts
-            audit.record(Action.RUN_READ, actor=staff_of(request), subject=run.user, run=str(run.pk))
+            trail.record(Action.RUN_READ, actor=staff_of(request), subject=run.user, run=str(run.pk))
         return super().render_change_form(request, context, *args, **kwargs)
 
 

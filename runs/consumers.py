@@ -20,16 +20,16 @@ from accounts.identity import user_of
 from apikeys import permissions
 from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
-from lunaos import database, metrics, origin
-from lunaos.access import Access, Guard
 from lunaos.api import flow, ratelimit
 from lunaos.api.exceptions import translate
 from lunaos.api.request import framed
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
+from lunaos.infra import client_info, database, metrics
+from lunaos.infra.read_access import Access, Guard
 from lunaos.scopes import AGENTS, CHAINS
 from runs import services
+from runs.eventlog.follower import Follower
 from runs.models import Run
-from runs.stream import Follower
 
 SUBPROTOCOL = "bearer"
 NORMAL = 1000
@@ -84,7 +84,9 @@ class RunConsumer(AsyncWebsocketConsumer):
 def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
     """The run that the socket is for, and the access, after the same checks as of a request."""
     request = _request(scope)
-    origin.enter(address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", ""))
+    client_info.enter(
+        address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", "")
+    )
     try:
         RateThrottle().allow_request(request, APIView())
     except LunaError as e:

@@ -13,12 +13,12 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 
-from lunaos import database, events, loop, tracing
 from lunaos.errors import LunaError, ServiceUnavailable
-from lunaos.redis import RedisError
-from runs import leases, outcomes, presence, services, texts, unwritten
+from lunaos.infra import database, event_loop, pubsub, tracing
+from lunaos.infra.redis import RedisError
+from runs import leases, liveness, outcomes, pending_outcomes, services, texts
+from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop, line_of
 from runs.models import Run
-from runs.recorder import Event, Overtaken, Recorder, Stop, line_of
 
 Execute = Callable[[Recorder], Coroutine[Any, Any, None]]
 
@@ -39,7 +39,7 @@ def submit(recorder: Recorder, execute: Execute) -> "Future[None]":
         execute: records the run's events and ends it with `finish`.
     """
     _live.setdefault(recorder.run_id, recorder)  # here, so that whoever follows the run from now on finds it
-    return loop.submit(_run(recorder, execute))
+    return event_loop.submit(_run(recorder, execute))
 
 
 def recorder_of(run_id: UUID) -> Recorder | None:
@@ -79,7 +79,7 @@ def cancel_soon(run: Run) -> None:
 async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: Event) -> None:
     """Write how a run ended, first to the database and then to the log; nothing where somebody else has ended it.
 
-    A database that stays away is told later, by a sweep (`runs.unwritten`); the log and its readers are told then.
+    While the database stays away the outcome is kept; a sweep writes it and the log later (`runs.pending_outcomes`).
 
     Raises:
         OperationalError, InterfaceError: neither the database nor Valkey can be told.
@@ -106,13 +106,13 @@ async def _outlast(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
         logger.exception("The database cannot be told how run %s ended; a sweep will", run.pk)
         return True
     with suppress(RedisError, OSError):
-        await unwritten.forget(run.pk)
+        await pending_outcomes.forget(run.pk)
     return written
 
 
 async def _keep(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
     try:
-        await unwritten.keep(run.pk, outcome, line)
+        await pending_outcomes.keep(run.pk, outcome, line)
     except (RedisError, OSError) as e:
         logger.warning("Valkey cannot be told either how run %s ended: %r", run.pk, e)
         return False
@@ -162,12 +162,12 @@ def _watch() -> None:
     """Have somebody watch over this loop's runs."""
     current = asyncio.get_running_loop()
     if current not in _watching or _watching[current].done():
-        _watching[current] = loop.keep_running(_watch_over())
+        _watching[current] = event_loop.keep_running(_watch_over())
 
 
 async def _watch_over() -> None:
     """Beat for all live runs, and stop those that are to stop: at once when told, else with the next beat."""
-    end = events.listen(services.CANCEL_CHANNEL, _on_cancel)
+    end = pubsub.listen(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:
             await asyncio.gather(_show_presence(), asyncio.sleep(settings.HEARTBEAT_S))
@@ -181,7 +181,7 @@ async def _watch_over() -> None:
 
 async def _show_presence() -> None:
     try:
-        await database.call(presence.hold)
+        await database.call(liveness.hold)
     except Exception as e:
         logger.warning("This process cannot show that it lives: %r", e)
 

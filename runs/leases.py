@@ -13,7 +13,7 @@ from django.db.models import BooleanField, F, Q, QuerySet
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Now
 
-from runs import presence
+from runs import liveness
 from runs.models import Run, Status
 
 # A row that somebody else has locked keeps the others of its process from showing life no longer than itself.
@@ -61,7 +61,7 @@ def silent(seconds: float) -> QuerySet[Run]:
 
 def abandoned(seconds: float) -> QuerySet[Run]:
     """Running, by their row, without a sign of life for so long, or for GONE_AFTER_S where the process has died."""
-    gone = RawSQL(presence.IS_GONE, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
+    gone = RawSQL(liveness.IS_GONE, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
     return Run.objects.filter(_silent(seconds) | (_silent(settings.GONE_AFTER_S) & Q(gone)))
 
 

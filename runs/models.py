@@ -80,7 +80,7 @@ class Run(Figures):
     finished_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(help_text="The executor's last sign of life; while queued, when it was queued.")
     executor = models.PositiveIntegerField(
-        null=True, help_text="The process that executes an agent's run (`runs.presence`)."
+        null=True, help_text="The process that executes an agent's run (`runs.liveness`)."
     )
     attempt = models.PositiveIntegerField(default=1, help_text="Executions so far; the highest one counts.")
     losses = models.PositiveSmallIntegerField(default=0, help_text="Executors that died since it was begun or resumed.")
@@ -166,11 +166,11 @@ class By(models.TextChoices):
     PROVIDER = "provider"
     AGENT = "agent"  # or a chain
     TIER = "tier"
-    FIRST_TOKEN = "first_token"  # noqa: S105 - runs by how long they took to their first token (`runs.figures.bucket_ms`)
+    FIRST_TOKEN = "first_token"  # noqa: S105 - runs by how long they took to their first token (`runs.stats.bucket_ms`)
 
 
 class HourlyFigures(models.Model):
-    """Runs of one UTC hour, by when they were begun; written by `runs.figures` over and over until all have ended."""
+    """Runs of one UTC hour, by when they were begun; written by `runs.stats` over and over until all have ended."""
 
     pk = models.CompositePrimaryKey("hour", "by", "name")
     hour = models.DateTimeField()
@@ -240,7 +240,7 @@ class DailySpending(models.Model):
 
 
 class HourlyStarts(models.Model):
-    """Runs that an owner has started in the last hour in which any was started; written by `runs.starts`."""
+    """Runs that an owner started in the latest hour with a start; written by `runs.metering.start_limits`."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+")
     hour = models.DateTimeField(help_text="When it began, by the database's clock.")

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from django.conf import settings
 
-from lunaos import redis
-from lunaos.database import AWAY
+from lunaos.infra import redis
+from lunaos.infra.database import AWAY
 
 DATABASE_AWAY = "lunaos:chains-database-away"
 SLOW_AFTER_S = 2.0  # an answer that took longer came from a database that hung, as for a lock

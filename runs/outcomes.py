@@ -14,15 +14,17 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from billing import quota
-from lunaos import loop, metrics
 from lunaos.errors import LunaError
-from lunaos.redis import RedisError
-from runs import estimates, leases, log, outages, spending, texts
+from lunaos.infra import event_loop, metrics
+from lunaos.infra.redis import RedisError
+from runs import leases, outages, texts
 from runs.errors import RunInterrupted
-from runs.estimates import Estimate
+from runs.eventlog import log
+from runs.eventlog.recorder import Event
+from runs.metering import estimates, spending
+from runs.metering.estimates import Estimate
+from runs.metering.tokens import TokenUsage
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
-from runs.recorder import Event
-from runs.tokens import TokenUsage
 
 CANCELLED: Event = {"type": "cancelled"}
 SHORT_INPUT_BYTES, SHORT_LIFE_DAYS = 4096, 7  # of an input that came to nothing
@@ -239,7 +241,7 @@ def end(
     Raises:
         RedisError, OSError: its log cannot be read, so that nobody knows what it has produced.
     """
-    lines = [line for _, line in loop.submit(log.read(run.pk)).result()]
+    lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     last = orjson.dumps(failure(error) if error else CANCELLED)
     provider, model = estimates.answering(run, lines)
     outcome = Outcome(
@@ -257,7 +259,7 @@ def end(
     if ended:
         with suppress(RedisError, OSError):  # readers find it in the database
             kept_s = log.kept_s(ended=True)
-            loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt, kept_s))).result()
+            event_loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt, kept_s))).result()
     return ended
 
 
@@ -316,7 +318,7 @@ def interrupt(run: Run, silent_s: float) -> bool:
     Raises:
         RedisError, OSError: its log cannot be read.
     """
-    lines = [line for _, line in loop.submit(log.read(run.pk)).result()]
+    lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     if lines and lines[-1].startswith(ENDS) and not run.chain:
         return finish(run, replace(_told(run, lines), silent_s=silent_s))
     if run.cancel_requested_at:

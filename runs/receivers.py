@@ -5,7 +5,7 @@ from typing import Any
 from django.dispatch import receiver
 
 from accounts.models import User
-from accounts.suspension import closed
+from accounts.staff.suspension import closed
 from runs import services
 from runs.models import UNFINISHED, Run
 

@@ -6,7 +6,8 @@ from typing import Any
 from rest_framework import serializers
 
 from lunaos.api.sse import EventStreamResponse
-from runs import executors, stream
+from runs import executors
+from runs.eventlog import follower
 from runs.services import Begun
 
 
@@ -46,5 +47,5 @@ def execution_response(begun: Begun, *, on_disconnect: str = "continue", after: 
         after: position of the last event to leave out.
     """
     leave = partial(executors.cancel_soon, begun.run) if on_disconnect == "cancel" else None
-    reader = partial(stream.Follower, begun.run, after, begun.recorder)
-    return EventStreamResponse(reader, begun.headers, opens=stream.opens, on_leave=leave)
+    reader = partial(follower.Follower, begun.run, after, begun.recorder)
+    return EventStreamResponse(reader, begun.headers, opens=follower.opens, on_leave=leave)

@@ -6,8 +6,8 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from runs import texts
+from runs.metering.tokens import Counted, TokenUsage
 from runs.models import Run, RunStep, Status
-from runs.tokens import Counted, TokenUsage
 
 Row = TypeVar("Row", Run, RunStep)
 

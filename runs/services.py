@@ -16,11 +16,13 @@ from django.db.models.functions import Coalesce, Now
 from accounts import idempotency
 from accounts.models import User
 from billing import quota
-from lunaos import redis
 from lunaos.errors import NotFound
-from runs import capacity, outcomes, presence, starts, texts
+from lunaos.infra import redis
+from runs import liveness, outcomes, texts
+from runs.eventlog import capacity
+from runs.eventlog.recorder import Event, Recorder
+from runs.metering import start_limits
 from runs.models import UNFINISHED, Charge, Run, Status
-from runs.recorder import Event, Recorder
 
 CANCEL_CHANNEL = "lunaos:cancel"
 
@@ -37,12 +39,12 @@ _WRITE = f"""
         INSERT INTO runs_text (run_id, expires_at, input, output, events)
         SELECT id, expires_at, %(input)s, '', %(events)s FROM run
     ),
-    counted AS ({starts.COUNT})
+    counted AS ({start_limits.COUNT})
     SELECT under_way, starts, executions, chains, told_percent FROM standing LEFT JOIN reserved ON true
 """  # noqa: S608 - the columns are the model's
-_STANDING = f"WITH standing AS MATERIALIZED ({starts.STANDING})"
-BEGIN = f"{_STANDING}, reserved AS ({quota.reserving(starts.ALLOWED)}), {_WRITE}"
-BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.looking(starts.ALLOWED)}), {_WRITE}"
+_STANDING = f"WITH standing AS MATERIALIZED ({start_limits.STANDING})"
+BEGIN = f"{_STANDING}, reserved AS ({quota.reserving(start_limits.ALLOWED)}), {_WRITE}"
+BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.looking(start_limits.ALLOWED)}), {_WRITE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ def begin(
         charged_month=allowance["month"],
         created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
-        executor=None if "chain" in fields else presence.NUMBER,
+        executor=None if "chain" in fields else liveness.NUMBER,
         expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
         **fields,
     )
@@ -145,13 +147,13 @@ def _came_to_nothing(run: Run) -> bool:
 
 def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
     row = {column: getattr(run, column) for column in _COLUMNS}
-    exempt, bounds = run.charge == Charge.EXEMPT, starts.bounds(run.user)
+    exempt, bounds = run.charge == Charge.EXEMPT, start_limits.bounds(run.user)
     with connection.cursor() as cursor:
         cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **bounds, **content})
         under_way, started, *reserved = cursor.fetchone()
     if reserved[0] is not None:
         return quota.after(run.user, allowance, tuple(reserved), exempt=exempt)
-    refusal = starts.refusal(run.user, starts.Standing(under_way, started), bounds)
+    refusal = start_limits.refusal(run.user, start_limits.Standing(under_way, started), bounds)
     if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
         raise refusal
     return quota.after(run.user, allowance, None)  # raises, also where both apply: the month takes longer to pass

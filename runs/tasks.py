@@ -3,12 +3,13 @@
 from celery import shared_task
 from django.conf import settings
 
-from runs import figures, outcomes, partitions, spending, unwritten
+from runs import outcomes, partitions, pending_outcomes, stats
+from runs.metering import spending
 
 
 @shared_task
 def end_abandoned_runs() -> None:
-    unwritten.write_all()
+    pending_outcomes.write_all()
     outcomes.end_abandoned(settings.DEAD_AFTER_S)
 
 
@@ -20,7 +21,7 @@ def keep_partitions() -> None:
 
 @shared_task
 def count_runs() -> None:
-    figures.count_due()
+    stats.count_due()
 
 
 @shared_task

@@ -7,8 +7,8 @@ import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
+from runs.eventlog.recorder import CHUNK
 from runs.models import Run, RunStep, RunText, Status
-from runs.recorder import CHUNK
 
 
 def text_of(run: Run) -> RunText | None:

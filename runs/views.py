@@ -16,7 +16,8 @@ from lunaos.api.schema import errors
 from lunaos.api.sse import EventStreamResponse
 from lunaos.errors import NotFound
 from lunaos.scopes import AGENTS, CHAINS
-from runs import services, stream, texts
+from runs import services, texts
+from runs.eventlog import follower
 from runs.models import Run
 from runs.schema import EVENTS
 from runs.serializers import LastEventSerializer, RunDetailSerializer, RunFilterSerializer, RunSerializer
@@ -63,7 +64,7 @@ class RunViewSet(GenericViewSet[Run]):
         last = LastEventSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "0")})
         last.is_valid(raise_exception=True)
         run = services.get(user=user_of(request), run_id=pk)
-        reader = partial(stream.Follower, run, last.validated_data["Last-Event-ID"])
+        reader = partial(follower.Follower, run, last.validated_data["Last-Event-ID"])
         return EventStreamResponse(reader, {"X-Run-Id": str(run.pk)})
 
     @extend_schema(operation_id="cancelRun", request=None, responses={200: RunSerializer, **errors(NotFound)})

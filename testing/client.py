@@ -26,9 +26,9 @@ class Api(httpx.Client):
         super().__init__(verify=NO_AUTHORITIES, **options)
 
     def as_(self, user: Any) -> dict[str, str]:
-        from accounts import tokens
+        from accounts.signin import jwt
 
-        return {"Authorization": f"Bearer {tokens.issue(user)}"}
+        return {"Authorization": f"Bearer {jwt.issue(user)}"}
 
     def with_key(self, user: Any, *scopes: str, **fields: Any) -> dict[str, str]:
         """The header of a new API key.
@@ -63,7 +63,7 @@ class Api(httpx.Client):
 
 
 def in_effect(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within seconds, as what staff change does (`lunaos.snapshot`).
+    """Whether it comes true within seconds, as what staff change does (`lunaos.infra.ttl_cache`).
 
     Asks twice a second, which is within the rate of everybody.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from rag import words
+from rag.search import words
 
 
 class Embeddings:

@@ -7,9 +7,9 @@ from lunaos.embedded.servers import until
 
 def expire(run_id: Any) -> None:
     """Have a run's log expire: as soon as its last event is in it, which may come after readers have seen it."""
-    from lunaos import redis
-    from runs import log
-    from runs.stream import LAST
+    from lunaos.infra import redis
+    from runs.eventlog import log
+    from runs.eventlog.follower import LAST
 
     def ends() -> bool:
         newest: Any = redis.client().xrevrange(log.channel(run_id), count=1)

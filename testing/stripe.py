@@ -5,11 +5,11 @@ from typing import Any
 from django.db import IntegrityError, OperationalError, transaction
 from djstripe.models import Customer
 
-from billing import locks, plans, webhooks
 from billing.models import WebhookEvent
+from billing.payments import customer_locks, plans, webhooks
 from lunaos.embedded.servers import until
-from stripe_double.double import Double
 from testing.client import Api
+from tools.stripe_double.double import Double
 
 WITHIN_S = 15
 
@@ -79,7 +79,7 @@ def cleared() -> bool:
     try:
         for customer in Customer.objects.all():
             with transaction.atomic():
-                locks.hold(customer.id)
+                customer_locks.hold(customer.id)
                 customer.delete()
         WebhookEvent.objects.all().delete()
     except (IntegrityError, OperationalError):

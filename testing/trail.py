@@ -8,11 +8,11 @@ def pass_a_minute() -> None:
     """Have all rows that may be repeated be a minute older, and write their summaries."""
     from django.db.models import F
 
-    from accounts import audit
+    from accounts.auditlog import trail
     from accounts.models import AuditRepeat
 
     AuditRepeat.objects.update(ends_at=F("ends_at") - timedelta(minutes=1))
-    audit.summarise()
+    trail.summarise()
 
 
 def happened(user: Any, action: str) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 from django.apps import AppConfig
 
-from lunaos import garbage
+from lunaos.infra import gc_tuning
 
 
 class WebConfig(AppConfig):
@@ -8,4 +8,4 @@ class WebConfig(AppConfig):
 
     def ready(self) -> None:
         """The last app, so the end of most imports."""
-        garbage.resume()
+        gc_tuning.resume()

@@ -9,11 +9,13 @@ from django.conf import settings
 from django.core.cache import cache
 
 from agents import providers
-from lunaos import __version__, beat, redis
-from lunaos.postgresql.base import writes_refused_within
-from runs import capacity
-from web import parts, reachability
-from web.parts import Check, Degraded
+from lunaos import __version__
+from lunaos.infra import redis
+from lunaos.infra.postgresql.base import writes_refused_within
+from lunaos.infra.task_queue import beat_scheduler
+from runs.eventlog import capacity
+from web import health_checks, provider_reachability
+from web.health_checks import Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
 WORKER_SILENT_AFTER_S = 40
@@ -31,7 +33,7 @@ class ReadOnly(Exception):
 
 
 def _database() -> None:
-    [[read_only]] = parts.query("SELECT current_setting('transaction_read_only')")
+    [[read_only]] = health_checks.query("SELECT current_setting('transaction_read_only')")
     if read_only == "on":
         raise ReadOnly
     if writes_refused_within(REFUSED_WITHIN_S):
@@ -39,11 +41,11 @@ def _database() -> None:
 
 
 def _vectors() -> dict[str, Any]:
-    if not parts.query("SELECT 1 FROM pg_extension WHERE extname = 'vector'"):
+    if not health_checks.query("SELECT 1 FROM pg_extension WHERE extname = 'vector'"):
         raise Degraded("the vector extension is not installed")
     if not settings.EMBEDDINGS_BASE_URL:
         raise Degraded("no embedding model is set up")
-    return reachability.of(settings.EMBEDDINGS_BASE_URL)
+    return provider_reachability.of(settings.EMBEDDINGS_BASE_URL)
 
 
 def _cache() -> None:
@@ -58,7 +60,7 @@ def _cache() -> None:
 
 
 def _beat() -> None:
-    seen = redis.client().get(beat.HEARTBEAT_KEY)
+    seen = redis.client().get(beat_scheduler.HEARTBEAT_KEY)
     if seen is None or time.time() - float(seen) > BEAT_SILENT_AFTER_S:
         raise Degraded("beat has not reported")
 
@@ -72,8 +74,8 @@ def _disk() -> None:
 
 def _queue() -> dict[str, Any]:
     """With the chains and the index jobs that wait for a worker."""
-    backlog, oldest_s = parts.waiting()["chains"]
-    unfinished, size, unserved_s = parts.indexing()
+    backlog, oldest_s = health_checks.waiting()["chains"]
+    unfinished, size, unserved_s = health_checks.indexing()
     waiting: dict[str, Any] = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
     waiting["indexing"] = {"backlog": unfinished, "bytes": size, "oldestWaitingS": round(unserved_s, 1)}
     seen = redis.client().get(HEARTBEAT_KEY)
@@ -91,7 +93,7 @@ def _llm() -> dict[str, Any]:
     provider = providers.default()
     if not provider.configured:
         raise Degraded("no language model is set up")
-    return reachability.of(provider.base_url)
+    return provider_reachability.of(provider.base_url)
 
 
 CHECKS: dict[str, Check] = {
@@ -111,7 +113,7 @@ def check() -> tuple[dict[str, Any], bool]:
     Returns:
         The report of the contract, and whether all required parts are up.
     """
-    services = parts.examine(CHECKS)
+    services = health_checks.examine(CHECKS)
     statuses = {name: service["status"] for name, service in services.items()}
     report = {
         "status": "ok" if set(statuses.values()) == {"ok"} else "degraded",

@@ -10,19 +10,20 @@ from prometheus_client import CollectorRegistry, Metric, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from lunaos import __version__, metrics, redis
-from lunaos.snapshot import Snapshot
-from runs import spending
-from web import parts
+from lunaos import __version__
+from lunaos.infra import metrics, redis
+from lunaos.infra.ttl_cache import Snapshot
+from runs.metering import spending
+from web import health_checks
 from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
 
 JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the others have rows
 
 
 def _database() -> dict[str, Any]:
-    waiting = parts.waiting()  # first, since it renews a connection that has gone stale
+    waiting = health_checks.waiting()  # first, since it renews a connection that has gone stale
     spent = spending.today()
-    _, size, unserved_s = parts.indexing()
+    _, size, unserved_s = health_checks.indexing()
     indexing = {"bytes": size, "unserved_s": unserved_s}
     return {
         "waiting": waiting,
@@ -53,8 +54,8 @@ def _age_s(message: bytes | None) -> float:
     return 0.0
 
 
-CHECKS: dict[str, parts.Check] = {"database": _database, "cache": _cache}
-facts = Snapshot(lambda: parts.examine(CHECKS))
+CHECKS: dict[str, health_checks.Check] = {"database": _database, "cache": _cache}
+facts = Snapshot(lambda: health_checks.examine(CHECKS))
 
 
 class SharedFacts(Collector):

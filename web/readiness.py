@@ -11,10 +11,10 @@ from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
-from lunaos import deferred
+from lunaos.infra import lazy_imports
 from runs import executors
-from web import parts
-from web.parts import Check, Degraded
+from web import health_checks
+from web.health_checks import Check, Degraded
 
 _migrated = False  # what is applied stays so, as long as this process lives
 
@@ -35,7 +35,7 @@ def _database() -> None:
     """Reached, and no migration missing: a newer version's may be there already, and do no harm."""
     global _migrated
     if _migrated:
-        parts.query("SELECT 1")
+        health_checks.query("SELECT 1")
     elif missing := _migrations() - MigrationRecorder(connection).applied_migrations().keys():
         raise Degraded(f"migrations missing: {len(missing)}")
     else:
@@ -48,7 +48,7 @@ def _cache() -> None:
 
 def _modules() -> None:
     """Nobody's first answer is to wait for an import."""
-    deferred.load()
+    lazy_imports.load()
 
 
 CHECKS: dict[str, Check] = {"database": _database, "cache": _cache, "modules": _modules}
@@ -60,7 +60,7 @@ def check() -> tuple[dict[str, Any], bool]:
     Returns:
         A report without host names or secrets, and whether all is well.
     """
-    checks = {name: _word(part) for name, part in parts.examine(CHECKS).items()}
+    checks = {name: _word(part) for name, part in health_checks.examine(CHECKS).items()}
     checks["process"] = "stopping" if executors.is_leaving() else "ok"
     ready = set(checks.values()) == {"ok"}
     return {"ready": ready, "checks": checks}, ready

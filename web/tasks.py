@@ -10,12 +10,16 @@ from celery.signals import worker_ready
 from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 
-from accounts import audit, erasure, lockout, tokens
+from accounts.auditlog import trail
+from accounts.privacy import deletion
+from accounts.signin import jwt, lockout
 from agents import providers
-from billing import addresses
-from lunaos import redis
-from runs import capacity, figures, log, spending
-from web import parts, reachability
+from billing import usage_carryover
+from lunaos.infra import redis
+from runs import stats
+from runs.eventlog import capacity, log
+from runs.metering import spending
+from web import health_checks, provider_reachability
 
 HEARTBEAT_KEY = "lunaos:worker-heartbeat"
 EVENT_LOG_KEY = "lunaos:event-log-size"
@@ -30,7 +34,7 @@ def worker_heartbeat() -> None:
 @shared_task
 def reach_providers() -> None:
     """Note whether the model providers that /health tells of accept connections."""
-    reachability.look([providers.default().base_url, settings.EMBEDDINGS_BASE_URL])
+    provider_reachability.look([providers.default().base_url, settings.EMBEDDINGS_BASE_URL])
 
 
 @worker_ready.connect
@@ -43,36 +47,36 @@ def first_heartbeat(**_: object) -> None:
 @shared_task
 def note_audit_head() -> None:
     """Log where the audit trail ends: proof, for `verify_audit --head`, should rows be cut off its end later."""
-    if head := audit.head():
+    if head := trail.head():
         logger.info("The audit trail ends at %s", head)
 
 
 @shared_task
 def summarise_audit() -> None:
-    audit.summarise()
+    trail.summarise()
 
 
 @shared_task
 def forget_expired() -> None:
     """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, sessions, spending, usage."""
     lockout.delete_expired()
-    tokens.delete_expired()
+    jwt.delete_expired()
     SessionStore.clear_expired()
     spending.delete_expired()
-    addresses.forget_past_months()
+    usage_carryover.forget_past_months()
 
 
 @shared_task
 def finish_erasures() -> None:
     """Delete accounts that could not be deleted when it was asked for."""
-    erasure.finish_all()
+    deletion.finish_all()
 
 
 @shared_task
 def note_backlogs() -> None:
     """Write down how many chains and index jobs wait for a worker."""
-    for queue, (length, _) in parts.waiting().items():
-        figures.note_backlog(queue, length)
+    for queue, (length, _) in health_checks.waiting().items():
+        stats.note_backlog(queue, length)
 
 
 @shared_task

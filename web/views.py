@@ -16,12 +16,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.errors import MailTokenInvalid
-from billing import checkouts, portal_links, subscriptions
+from billing.payments import checkout, portal_links, subscriptions
 from billing.throttles import Unthrottled
-from lunaos import metrics, threads
 from lunaos.api import json
 from lunaos.api.exceptions import Forbidden, translate
 from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
+from lunaos.infra import metrics, thread_pools
 from web import health, landing, readiness, status
 from web import metrics as figures
 from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class HealthView(APIView):
-    pool = threads.HEALTH
+    pool = thread_pools.HEALTH
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
@@ -44,7 +44,7 @@ class HealthView(APIView):
 
 
 class ReadyView(APIView):
-    pool = threads.READY
+    pool = thread_pools.READY
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
@@ -59,7 +59,7 @@ class ReadyView(APIView):
 class MetricsView(APIView):
     """For Prometheus, which shows the token of the settings; where there is none, there is nothing here."""
 
-    pool = threads.METRICS
+    pool = thread_pools.METRICS
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = ()
@@ -101,7 +101,7 @@ class LandingView(PageView):
 class StatusView(PageView):
     """`/health` for people; 503 when a required part is down."""
 
-    pool = threads.STATUS
+    pool = thread_pools.STATUS
     throttle_classes = (Unthrottled,)
 
     def get(self, request: Request) -> HttpResponse:
@@ -122,11 +122,11 @@ class UnknownPathView(PageView):
 class CheckoutDoneView(PageView):
     """Where Stripe sends people who have paid. Coming here gives nothing; it has Stripe asked at once."""
 
-    pool = threads.STRIPE
+    pool = thread_pools.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
         try:
-            checkouts.arrived(request.query_params.get("session_id", ""))
+            checkout.arrived(request.query_params.get("session_id", ""))
         except (LunaError, OperationalError) as e:  # the event will come all the same
             logger.info("After checkout Stripe could not be asked: %s", e)
         return page("web/checkout_done.html", {})
@@ -142,7 +142,7 @@ class CheckoutCancelledView(PageView):
 class PortalLinkView(PageView):
     """Where the links of mails about payments lead: to Stripe's page for the one they were written for."""
 
-    pool = threads.STRIPE
+    pool = thread_pools.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
         user = portal_links.read(request.query_params.get("token", ""))

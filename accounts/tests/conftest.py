@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from lunaos import origin
+from lunaos.infra import client_info
 
 
 @pytest.fixture
 def at() -> Iterator[Any]:
     """Have this process answer a request from an address."""
-    before = origin.current()
-    origin.enter(address="192.0.2.1", user_agent="")
-    yield lambda address: origin.enter(address=address, user_agent="")
-    origin.enter(address=before.address, user_agent=before.user_agent)
+    before = client_info.current()
+    client_info.enter(address="192.0.2.1", user_agent="")
+    yield lambda address: client_info.enter(address=address, user_agent="")
+    client_info.enter(address=before.address, user_agent=before.user_agent)

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from accounts import audit
-from accounts.audit import Action
-from billing import services
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
+from billing import grants
 from testing.client import PASSWORD, Api, error
 
 
@@ -32,17 +32,17 @@ def test_it_works(api: Api) -> None:
 
 def test_newest_first_in_pages(api: Api, alice: Any) -> None:
     for n in range(5):
-        audit.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
+        trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
     first = activity(api, api.as_(alice), limit=3)
     assert [event["details"]["n"] for event in first["events"]] == [4, 3, 2]
-    audit.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
+    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
     second = activity(api, api.as_(alice), limit=3, cursor=first["nextCursor"])
     assert [event["details"]["n"] for event in second["events"]] == [1, 0]
 
 
 def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any, bob: Any) -> None:
-    services.set_tier(user=alice, tier="pro", actor=bob)
-    services.set_tier(user=alice, tier="team")
+    grants.set_tier(user=alice, tier="pro", actor=bob)
+    grants.set_tier(user=alice, tier="team")
     events = activity(api, api.as_(alice))["events"]
     assert [(event["actor"], event["address"], event["userAgent"]) for event in events] == [
         *[(None, "", "")] * 3,  # the end of a grant, another one, and the tier it comes to
@@ -52,7 +52,7 @@ def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any,
 
 
 def test_others_see_nothing_of_it(api: Api, alice: Any, charlie: Any) -> None:
-    audit.record(Action.RUN_REFUSED, actor=alice, subject=alice)
+    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice)
     assert activity(api, api.as_(charlie))["events"] == []
 
 

@@ -11,10 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import ProgrammingError, connection, transaction
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, AuditOrigin
-from lunaos.origin import Origin
+from lunaos.infra.client_info import Origin
 from testing.client import PASSWORD, Api
 
 
@@ -33,7 +33,7 @@ def change(sql: str, *values: Any) -> None:
 
 def write(number: int) -> None:
     for n in range(number):
-        audit.record(Action.RUN_REFUSED, n=n)
+        trail.record(Action.RUN_REFUSED, n=n)
 
 
 def test_it_works(api: Api) -> None:
@@ -43,26 +43,26 @@ def test_it_works(api: Api) -> None:
     user_id = uuid.UUID(response.json()["data"]["user"]["id"])
     assert (event.id, event.action, event.request_id) == (1, "account.signed_up", "sign-up-1")
     assert event.actor_id == event.subject_id == user_id
-    assert audit.origin_of(event) == Origin("127.0.0.1", "curl/8")
-    assert audit.verify() == audit.Verdict(1, event.hash)
+    assert trail.origin_of(event) == Origin("127.0.0.1", "curl/8")
+    assert trail.verify() == trail.Verdict(1, event.hash)
 
 
 def test_rows_hold_each_other(database: None) -> None:
     write(3)
     rows = list(AuditEvent.objects.order_by("id"))
     assert [row.id for row in rows] == [1, 2, 3]
-    assert [row.previous_hash for row in rows] == [audit.BEGINNING, rows[0].hash, rows[1].hash]
+    assert [row.previous_hash for row in rows] == [trail.BEGINNING, rows[0].hash, rows[1].hash]
 
 
 def test_parallel_writers_make_one_chain(database: None) -> None:
     def write_some(writer: int) -> None:
         for n in range(5):
-            audit.record(Action.RUN_REFUSED, writer=writer, n=n)
+            trail.record(Action.RUN_REFUSED, writer=writer, n=n)
         connection.close()
 
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(write_some, range(40)))
-    assert audit.verify().rows == 200 and audit.verify().broken is None
+    assert trail.verify().rows == 200 and trail.verify().broken is None
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_the_database_refuses_changes(api: Api, statement: str) -> None:
     api.post("/auth/signup", json={"email": "ann@example.com", "password": PASSWORD})
     with pytest.raises(ProgrammingError, match="append-only"), connection.cursor() as cursor:
         cursor.execute(statement)
-    assert audit.verify().rows == 1
+    assert trail.verify().rows == 1
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_database_refuses_changes(api: Api, statement: str) -> None:
 def test_a_change_behind_its_back_is_found(statement: str, broken: int, reason: str) -> None:
     write(4)
     change(statement)
-    verdict = audit.verify()
+    verdict = trail.verify()
     assert verdict.broken == broken and reason in verdict.reason
     with pytest.raises(CommandError, match=f"Row {broken} is broken"):
         call_command("verify_audit")
@@ -105,16 +105,16 @@ def test_a_change_behind_its_back_is_found(statement: str, broken: int, reason: 
 def test_a_forged_address_and_a_vanished_one_are_found(api: Api) -> None:
     api.post("/auth/signup", json={"email": "ann@example.com", "password": PASSWORD})
     change("UPDATE accounts_auditorigin SET address = '10.0.0.1'")
-    assert "not what was written" in audit.verify().reason
+    assert "not what was written" in trail.verify().reason
     AuditOrigin.objects.all().delete()
-    assert "no account was deleted" in audit.verify().reason
+    assert "no account was deleted" in trail.verify().reason
 
 
 def test_erased_people_leave_a_whole_trail(api: Api, alice: Any) -> None:
     api.post("/auth/signup", json={"email": "ann@example.com", "password": PASSWORD})
     user_id = AuditEvent.objects.get().subject_id
     assert user_id
-    audit.erase(user_id)
+    trail.erase(user_id)
     change("UPDATE accounts_auditevent SET action = action")  # nothing
     with connection.cursor() as cursor:
         cursor.execute(
@@ -122,13 +122,13 @@ def test_erased_people_leave_a_whole_trail(api: Api, alice: Any) -> None:
             "VALUES ('account.deleted', %s, '', '{}', '')",
             [user_id],
         )
-    assert audit.verify().broken is None and AuditEvent.objects.count() == 2
+    assert trail.verify().broken is None and AuditEvent.objects.count() == 2
     assert not AuditOrigin.objects.exists()
 
 
 def test_rows_cut_off_the_end_are_missed_by_an_earlier_head(capsys: Any) -> None:
     write(3)
-    head = audit.head()
+    head = trail.head()
     call_command("verify_audit", head=head)
     assert f"3 rows are as they were written. The trail ends at {head}." in capsys.readouterr().out
     change("DELETE FROM accounts_auditevent WHERE id = 3")
@@ -158,8 +158,8 @@ def test_a_row_that_cannot_be_written_costs_no_request(api: Api, folder: Path) -
 
 
 def test_staff_find(staff: httpx.Client, api: Api, alice: Any) -> None:
-    audit.record(Action.RUN_REFUSED, actor=alice, subject=alice, reason="quota_exceeded")
-    audit.record(Action.RATE_EXCEEDED)
+    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, reason="quota_exceeded")
+    trail.record(Action.RATE_EXCEEDED)
     for term in (alice.email, str(alice.pk)):
         page = staff.get("/admin/accounts/auditevent/", params={"q": term}).text
         assert "quota_exceeded" in page and alice.email in page and "rate.exceeded</td>" not in page
@@ -180,7 +180,7 @@ def test_staff_cannot_change_it(staff: httpx.Client) -> None:
 def test_every_admin_is_audited(database: None) -> None:
     from django.contrib import admin
 
-    from accounts.audited import AuditedAdmin
+    from accounts.staff.audited_admin import AuditedAdmin
 
     assert [model for model, site in admin.site._registry.items() if not isinstance(site, AuditedAdmin)] == []
 

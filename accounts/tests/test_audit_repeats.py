@@ -8,18 +8,18 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, AuditRepeat
-from lunaos import origin
-from lunaos.origin import Origin
+from lunaos.infra import client_info
+from lunaos.infra.client_info import Origin
 from testing.client import Api
 
 
 @pytest.fixture
 def before(database: None) -> int:
     """The number of the last row that other tests have left."""
-    return int(audit.head().partition(":")[0] or 0)
+    return int(trail.head().partition(":")[0] or 0)
 
 
 def rows(before: int) -> list[AuditEvent]:
@@ -31,22 +31,22 @@ def pass_a_minute() -> None:
 
 
 def refuse(user: Any, **details: Any) -> None:
-    audit.record(Action.RUN_REFUSED, actor=user, subject=user, **(details or {"reason": "pro_required"}))
+    trail.record(Action.RUN_REFUSED, actor=user, subject=user, **(details or {"reason": "pro_required"}))
 
 
 def test_it_works(alice: Any, before: int) -> None:
     for _ in range(50):
         refuse(alice)
     assert [row.details for row in rows(before)] == [{"reason": "pro_required"}]
-    assert audit.summarise() == 0  # the minute has not passed
+    assert trail.summarise() == 0  # the minute has not passed
     pass_a_minute()
-    assert audit.summarise() == 1
+    assert trail.summarise() == 1
     first, summary = rows(before)
     assert first.details == {"reason": "pro_required"}  # as it was
     assert summary.details == {"reason": "pro_required", "repeated": 49}
     assert (summary.action, summary.actor_id, summary.subject_id) == ("run.refused", alice.pk, alice.pk)
-    assert audit.verify().broken is None
-    assert not AuditRepeat.objects.exists() and audit.summarise() == 0
+    assert trail.verify().broken is None
+    assert not AuditRepeat.objects.exists() and trail.summarise() == 0
 
 
 def test_a_row_that_was_not_repeated_has_no_summary(alice: Any, before: int) -> None:
@@ -54,7 +54,7 @@ def test_a_row_that_was_not_repeated_has_no_summary(alice: Any, before: int) -> 
     pass_a_minute()
     refuse(alice)
     pass_a_minute()
-    assert audit.summarise() == 0
+    assert trail.summarise() == 0
     assert len(rows(before)) == 2
 
 
@@ -63,7 +63,7 @@ def test_a_count_that_beat_has_not_written_down_goes_on(alice: Any, before: int)
         refuse(alice)
     pass_a_minute()
     refuse(alice)
-    assert audit.summarise() == 1
+    assert trail.summarise() == 1
     assert [row.details.get("repeated") for row in rows(before)] == [None, 3]
 
 
@@ -72,14 +72,14 @@ def test_rows_that_differ_are_all_written(alice: Any, charlie: Any, before: int)
     refuse(alice, reason="b")
     refuse(charlie, reason="a")
     for address in ("203.0.113.7", "203.0.113.8"):
-        origin.enter(address=address, user_agent="x")
+        client_info.enter(address=address, user_agent="x")
         refuse(alice, reason="a")
     assert len(rows(before)) == 5
 
 
 def test_what_a_client_may_change_makes_no_difference(alice: Any, before: int) -> None:
     for n in range(5):
-        origin.enter(address=f"2001:db8:1:2::{n}", user_agent=f"agent {n}")
+        client_info.enter(address=f"2001:db8:1:2::{n}", user_agent=f"agent {n}")
         refuse(alice)
     assert len(rows(before)) == 1
 
@@ -93,37 +93,37 @@ def test_equal_rows_of_parallel_requests(alice: Any, before: int) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(write, range(8)))
     pass_a_minute()
-    audit.summarise()
+    trail.summarise()
     assert [row.details.get("repeated") for row in rows(before)] == [None, 39]
 
 
 def test_a_summary_says_from_where(alice: Any, before: int) -> None:
-    origin.enter(address="203.0.113.7", user_agent="curl/8")
+    client_info.enter(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
     pass_a_minute()
-    audit.summarise()
-    assert [audit.origin_of(row) for row in rows(before)] == [Origin("203.0.113.7", "curl/8")] * 2
+    trail.summarise()
+    assert [trail.origin_of(row) for row in rows(before)] == [Origin("203.0.113.7", "curl/8")] * 2
 
 
 def test_a_deleted_accounts_address_is_gone_from_what_waits(alice: Any, before: int) -> None:
-    origin.enter(address="203.0.113.7", user_agent="curl/8")
+    client_info.enter(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
-    audit.erase(alice.pk)
+    trail.erase(alice.pk)
     assert "203.0.113.7" not in str(AuditRepeat.objects.get().row)
-    audit.record(Action.DELETED, subject=alice)  # why the origin of the first is gone
+    trail.record(Action.DELETED, subject=alice)  # why the origin of the first is gone
     pass_a_minute()
-    audit.summarise()
+    trail.summarise()
     found = [row for row in rows(before) if row.action == Action.RUN_REFUSED]
-    assert [audit.origin_of(row) for row in found] == [Origin(), Origin()]
-    assert audit.verify().broken is None
+    assert [trail.origin_of(row) for row in found] == [Origin(), Origin()]
+    assert trail.verify().broken is None
 
 
 def test_failed_sign_ins_make_few_rows(api: Api, alice: Any, before: int) -> None:
     for _ in range(6):
         api.post("/auth/login", json={"email": alice.email, "password": "a wrong one"})
     pass_a_minute()
-    audit.summarise()
+    trail.summarise()
     failed = [row.details for row in rows(before) if row.action == Action.LOGIN_FAILED]
     assert failed == [{"locked": False}, {"locked": False, "repeated": 5}]

@@ -6,10 +6,11 @@ import pytest
 from django.test import RequestFactory
 from redis import exceptions
 
-from accounts import mail_limit, throttles
-from lunaos import redis
+from accounts import mail_limits
+from accounts.signin import throttles
 from lunaos.api import ratelimit
-from lunaos.local_counter import LocalCounter
+from lunaos.infra import redis
+from lunaos.infra.local_counter import LocalCounter
 
 FAULTS = (exceptions.ConnectionError, exceptions.OutOfMemoryError, exceptions.ReadOnlyError)
 
@@ -20,7 +21,7 @@ def nothing_is_counted(request: Any, database: None, monkeypatch: Any) -> None:
         raise request.param("no")
 
     monkeypatch.setattr(ratelimit, "_here", LocalCounter())
-    monkeypatch.setattr(mail_limit, "_here", LocalCounter())
+    monkeypatch.setattr(mail_limits, "_here", LocalCounter())
     monkeypatch.setattr(redis.client(), "execute_command", refuse)
     monkeypatch.setattr("redis.client.Pipeline.execute", refuse)
 
@@ -36,9 +37,9 @@ def test_guesses_stay_limited(nothing_is_counted: None) -> None:
 
 
 def test_mails_stay_limited(nothing_is_counted: None) -> None:
-    taken = [mail_limit.take("verification", "ann@example.com") for _ in range(mail_limit.OF_A_KIND_PER_HOUR + 2)]
-    assert taken == [True] * mail_limit.OF_A_KIND_PER_HOUR + [False] * 2
-    assert mail_limit.take("verification", "ben@example.com")
+    taken = [mail_limits.take("verification", "ann@example.com") for _ in range(mail_limits.OF_A_KIND_PER_HOUR + 2)]
+    assert taken == [True] * mail_limits.OF_A_KIND_PER_HOUR + [False] * 2
+    assert mail_limits.take("verification", "ben@example.com")
 
 
 def test_other_rates_fail_open(nothing_is_counted: None) -> None:

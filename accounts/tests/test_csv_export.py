@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from accounts import csv_export
 from accounts.models import User
+from accounts.staff import csv_export
 
 NEWEST_FIRST = ("-created_at", "-pk")
 

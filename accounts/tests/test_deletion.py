@@ -10,16 +10,18 @@ from axes.models import AccessAttempt, AccessLog
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import IntegrityError, connection
 
-from accounts import audit, erasure, lockout, parts
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, AuditOrigin, IdempotencyKey, RevokedToken, User
+from accounts.privacy import deletion, registry
+from accounts.signin import lockout
 from accounts.tests.test_export import add_file
 from billing.models import MonthlyUsage
-from lunaos import loop, redis
 from lunaos.embedded.servers import until
+from lunaos.infra import event_loop, redis
 from lunaos.scopes import ALL
 from rag.models import Chunk, File, Repository
-from runs import log
+from runs.eventlog import log
 from runs.models import Run, RunStep, RunText, Status
 from testing.client import PASSWORD, Api, error
 from testing.upstream import Answer, Upstream, delta
@@ -77,7 +79,7 @@ def test_the_trail_stays_without_the_person(api: Api, alice: Any) -> None:
     rows = AuditEvent.objects.filter(subject_id=user_id)
     assert {row.action for row in rows} == {Action.LOGGED_IN, Action.DELETED}
     assert not AuditOrigin.objects.filter(event__in=rows).exists()
-    assert audit.verify().broken is None
+    assert trail.verify().broken is None
 
 
 def test_tokens_are_dead_at_once(api: Api, alice: Any) -> None:
@@ -151,9 +153,9 @@ def test_a_run_under_way_ends_and_leaves_nothing(api: Api, alice: Any, upstream:
 def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
     run_id = alice.pk
     append = log.Append(run_id, 0, [b'{"type":"start"}'], attempt=1)
-    assert loop.submit(log.append(append)).result()[0] == log.Answer(True, 1)
-    loop.submit(log.forget([run_id])).result()
-    assert loop.submit(log.append(append)).result()[0] == log.Answer(False, log.TAKEN_OVER)
+    assert event_loop.submit(log.append(append)).result()[0] == log.Answer(True, 1)
+    event_loop.submit(log.forget([run_id])).result()
+    assert event_loop.submit(log.append(append)).result()[0] == log.Answer(False, log.TAKEN_OVER)
     assert not redis.client().exists(log.channel(run_id))
 
 
@@ -189,9 +191,9 @@ def waits_for_a_lock() -> bool:
 
 
 def test_nothing_is_added_while_it_goes(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    known, busy = parts.all_parts(), Busy()
-    monkeypatch.setattr(parts, "all_parts", lambda: [busy, *known])
-    assert erasure.delete(alice)
+    known, busy = registry.all_parts(), Busy()
+    monkeypatch.setattr(registry, "all_parts", lambda: [busy, *known])
+    assert deletion.delete(alice)
     assert "violates foreign key" in busy.late.result(10)
     assert not any(rows_of(alice).values())
 
@@ -217,21 +219,21 @@ class Unreachable:
 def test_what_must_be_ended_first_is_tried_until_it_is(
     api: Api, alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    headers, known, first = api.as_(alice), parts.all_parts(), Unreachable()
-    monkeypatch.setattr(parts, "all_parts", lambda: [first, *known])
+    headers, known, first = api.as_(alice), registry.all_parts(), Unreachable()
+    monkeypatch.setattr(registry, "all_parts", lambda: [first, *known])
     repository = add_file(alice, "a.py", "piece")
 
-    assert erasure.delete(alice) is False
+    assert deletion.delete(alice) is False
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
     assert Repository.objects.filter(pk=repository.pk).exists()
     assert "account_not_erased" in caplog.text
-    erasure.finish_all()
+    deletion.finish_all()
     assert first.prepared == 2 and User.objects.filter(pk=alice.pk).exists()
 
     first.down = False
-    erasure.finish_all()
+    deletion.finish_all()
     assert not any(rows_of(alice).values())
-    erasure.finish_all()
+    deletion.finish_all()
     assert first.prepared == 3
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from accounts import parts
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
+from accounts.privacy import registry
 from apikeys.models import ApiKey
 from lunaos.api import download
 from lunaos.scopes import ALL
@@ -99,9 +99,9 @@ def test_more_than_a_page_of_everything(api: Api, alice: Any, upstream: Upstream
         add_file(alice, f"{n}.py", "piece")
     api.execute(alice)
     run = Run.objects.values().get()
-    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(parts.AT_ONCE + 20))
+    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(registry.AT_ONCE + 20))
     data = export(api, alice)
-    assert len({run["id"] for run in data["runs"]}) == parts.AT_ONCE + 21
+    assert len({run["id"] for run in data["runs"]}) == registry.AT_ONCE + 21
     assert len({file["path"] for file in data["files"]}) == 45
 
 
@@ -109,7 +109,7 @@ def test_it_is_read_as_it_is_sent(alice: Any) -> None:
     """Pieces of a bounded size, each made when it is asked for."""
     for n in range(40):
         add_file(alice, f"{n}.py", "x" * 50_000)
-    sections = iter([("files", dict(parts.export(alice))["files"])])
+    sections = iter([("files", dict(registry.export(alice))["files"])])
     pieces = list(download._pieces(sections))
     assert len(pieces) > 20
     assert max(map(len, pieces)) < download.PIECE_BYTES + 60_000

@@ -8,9 +8,10 @@ import pytest
 from django.db import connection
 from django.forms import model_to_dict
 
-from accounts import erasure, suspension
 from accounts.errors import LastSuperuser
 from accounts.models import User
+from accounts.privacy import deletion
+from accounts.staff import suspension
 from accounts.tests.test_second_factor import post
 from testing.client import PASSWORD, Api, error
 
@@ -53,7 +54,7 @@ def test_no_deletion_takes_it(root: Any) -> None:
     with pytest.raises(LastSuperuser):
         User.objects.filter(is_superuser=True).delete()
     with pytest.raises(LastSuperuser):
-        erasure.delete(root)
+        deletion.delete(root)
     with pytest.raises(LastSuperuser):
         suspension.disable(root, by=root)
     root.refresh_from_db()

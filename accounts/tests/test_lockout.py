@@ -14,10 +14,11 @@ from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
-from accounts import lockout, tasks, tokens
-from accounts.audit import Action
-from accounts.hashers import Argon2idHasher
+from accounts import tasks
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
+from accounts.signin import jwt, lockout
+from accounts.signin.hashers import Argon2idHasher
 from testing import trail
 from testing.client import NO_AUTHORITIES, PASSWORD, Api, error
 from testing.mailbox import Mailbox, text
@@ -234,7 +235,7 @@ def test_staff_unlock(urls: list[str], alice: Any, staff: httpx.Client) -> None:
 
 
 def test_the_password_that_is_asked_for_again_counts_as_well(urls: list[str], alice: Any) -> None:
-    headers = {"Authorization": f"Bearer {tokens.issue(alice)}"}
+    headers = {"Authorization": f"Bearer {jwt.issue(alice)}"}
     form = {"currentPassword": "wrong", "newPassword": "another horse 43 battery"}
     with httpx.Client(base_url=urls[0], headers=headers) as client:
         for _ in range(AT_ADDRESS):

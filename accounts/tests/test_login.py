@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from accounts import services
 from accounts.errors import InvalidCredentials
-from accounts.hashers import Argon2idHasher
+from accounts.signin.hashers import Argon2idHasher
 from testing.client import PASSWORD, Api, error
 from testing.windows import roomy_address
 

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from accounts import lockout, mail_limit, passwords, services, verification
-from accounts.audit import Action
+from accounts import mail_limits, services
+from accounts.auditlog.trail import Action
 from accounts.models import User
+from accounts.signin import lockout, passwords, verification
 from apikeys import services as keys
-from lunaos import redis
+from lunaos.infra import redis
 from testing.client import PASSWORD, Api
 from testing.mailbox import Mailbox
 
@@ -27,7 +28,9 @@ def sign_up(api: Api) -> None:
 def sent(monkeypatch: Any) -> list[str]:
     """The mails that are put into the queue, by their tasks."""
     found: list[str] = []
-    monkeypatch.setattr("accounts.outbox.send", lambda task, *args: found.append(task.name.rpartition(".")[2]))
+    monkeypatch.setattr(
+        "lunaos.infra.task_queue.enqueue.now", lambda task, *args: found.append(task.name.rpartition(".")[2])
+    )
     return found
 
 
@@ -35,7 +38,7 @@ def test_six_welcome_mails_in_a_minute(api: Api) -> None:
     """Each needs a place among those of the address: five an hour."""
     for _ in range(6):
         sign_up(api)
-    assert count("all") == 5 and not mail_limit.take("welcome", STRANGER, most=mail_limit.PER_HOUR)
+    assert count("all") == 5 and not mail_limits.take("welcome", STRANGER, most=mail_limits.PER_HOUR)
 
 
 def count(kind: str) -> int:
@@ -55,19 +58,19 @@ def test_kinds_share_five_an_hour(database: None, sent: list[str]) -> None:
 
 
 def test_letter_case_is_no_other_address(database: None) -> None:
-    taken = [mail_limit.take(kind, address) for kind in "abc" for address in (STRANGER, STRANGER.upper())]
+    taken = [mail_limits.take(kind, address) for kind in "abc" for address in (STRANGER, STRANGER.upper())]
     assert taken == [True] * 5 + [False]
 
 
 def test_unknown_addresses_are_counted_alike(database: None) -> None:
     for _ in range(3):
         passwords.request_reset(STRANGER)
-    assert not mail_limit.take("password_reset", STRANGER)
+    assert not mail_limits.take("password_reset", STRANGER)
 
 
 def test_security_notices_are_never_suppressed(database: None, alice: Any, sent: list[str], at: Any) -> None:
     for number in range(7):
-        mail_limit.take(str(number), alice.email)
+        mail_limits.take(str(number), alice.email)
     for number in range(6):
         at(f"192.0.2.{number + 1}")
         for _ in range(10):
@@ -86,8 +89,8 @@ def test_the_process_counts_where_valkey_cannot(database: None, monkeypatch: Any
         raise redis.RedisError("down")
 
     monkeypatch.setattr(redis, "client", down)
-    taken = [mail_limit.take("welcome", "stranger-of-this-test@example.com", most=9) for _ in range(9)]
-    assert taken == [True] * mail_limit.PER_HOUR + [False] * 4
+    taken = [mail_limits.take("welcome", "stranger-of-this-test@example.com", most=9) for _ in range(9)]
+    assert taken == [True] * mail_limits.PER_HOUR + [False] * 4
 
 
 def test_the_mails_themselves(alice: Any, mailbox: Mailbox) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts import sessions
 from accounts.errors import ExportUnderWay
-from accounts.exporting import Place
+from accounts.privacy.export import Place
+from accounts.signin import sessions
 from accounts.tests.test_export import add_file
-from lunaos import redis
 from lunaos.embedded.servers import until
+from lunaos.infra import redis
 from testing.client import NO_AUTHORITIES, Api, error
 
 PIECE = "x" * 200_000

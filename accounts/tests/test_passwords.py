@@ -14,10 +14,10 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import lockout, mail_tokens, passwords
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.errors import MailTokenInvalid
 from accounts.models import AuditEvent, User
+from accounts.signin import lockout, passwords, signed_tokens
 from testing.client import PASSWORD, Api, error
 from testing.mailbox import Mailbox, text
 from testing.windows import roomy_address
@@ -27,7 +27,7 @@ NEW = "another horse 43 battery"
 
 def reset_token(user: Any) -> str:
     user.refresh_from_db()
-    return mail_tokens.make(mail_tokens.PASSWORD_RESET, user)
+    return signed_tokens.make(signed_tokens.PASSWORD_RESET, user)
 
 
 def log_in(api: Api, user: Any, password: str) -> int:
@@ -125,10 +125,10 @@ def test_a_change_of_the_password_kills_the_token(api: Api, alice: Any) -> None:
 def test_thirty_minutes(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     token, now = reset_token(alice), time.time()
     monkeypatch.setattr(time, "time", lambda: now + 30 * 60 - 5)
-    assert mail_tokens.read(mail_tokens.PASSWORD_RESET, token) == alice
+    assert signed_tokens.read(signed_tokens.PASSWORD_RESET, token) == alice
     monkeypatch.setattr(time, "time", lambda: now + 30 * 60 + 5)
     with pytest.raises(MailTokenInvalid):
-        mail_tokens.read(mail_tokens.PASSWORD_RESET, token)
+        signed_tokens.read(signed_tokens.PASSWORD_RESET, token)
 
 
 def test_a_weak_password_does_not_use_the_token_up(api: Api, alice: Any) -> None:
@@ -145,7 +145,7 @@ def test_a_token_that_is_none_of_ours(api: Api, database: None, token: str) -> N
 
 
 def test_a_token_for_something_else(api: Api, alice: Any) -> None:
-    token = mail_tokens.make(mail_tokens.VERIFICATION, alice)
+    token = signed_tokens.make(signed_tokens.VERIFICATION, alice)
     response = api.post("/auth/password/reset", json={"token": token, "password": NEW})
     assert error(response) == (400, "mail_token_invalid")
 

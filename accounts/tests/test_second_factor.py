@@ -13,9 +13,9 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import lockout, second_factor
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
+from accounts.signin import lockout, second_factor
 from testing import trail
 from testing.client import PASSWORD, Api
 from testing.second_factor import code_of

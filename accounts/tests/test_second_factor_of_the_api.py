@@ -8,9 +8,9 @@ import pytest
 from django_otp.plugins.otp_static.models import StaticDevice, StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import lockout, mail_tokens
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
+from accounts.signin import lockout, signed_tokens
 from accounts.tests.test_second_factor import forget_delays
 from apikeys.models import ApiKey
 from testing.client import PASSWORD, Api, error
@@ -137,7 +137,7 @@ def test_accounts_without_a_factor_need_none(api: Api, alice: Any) -> None:
 
 
 def test_a_reset_by_mail_leaves_it_on(api: Api, olga: Any) -> None:
-    token = mail_tokens.make(mail_tokens.PASSWORD_RESET, olga)
+    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, olga)
     assert api.post("/auth/password/reset", json={"token": token, "password": NEW}).is_success
     assert TOTPDevice.objects.filter(user=olga, confirmed=True).exists()
     assert error(log_in(api, olga, password=NEW)) == (401, "otp_required")

@@ -10,9 +10,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import tokens
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, RevokedToken, User
+from accounts.signin import jwt
 from testing.client import PASSWORD, Api, error
 from testing.servers import daphne
 
@@ -75,18 +75,18 @@ def test_everywhere_means_the_admin_too(api: Api, staff: httpx.Client) -> None:
 
 
 def test_authentication_is_one_query(alice: Any) -> None:
-    raw = tokens.issue(alice)
+    raw = jwt.issue(alice)
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        assert tokens.authenticate(raw) == alice
+        assert jwt.authenticate(raw) == alice
     assert len(queries) == 1
 
 
 def test_ended_tokens_are_forgotten_when_they_would_have_expired(alice: Any) -> None:
-    tokens.revoke(tokens.issue(alice))
-    tokens.delete_expired()
+    jwt.revoke(jwt.issue(alice))
+    jwt.delete_expired()
     assert RevokedToken.objects.filter(user=alice).count() == 1
     RevokedToken.objects.filter(user=alice).update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
-    tokens.delete_expired()
+    jwt.delete_expired()
     assert not RevokedToken.objects.filter(user=alice).exists()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
 from testing.client import PASSWORD, Api, error
 from testing.mailbox import Mailbox, text

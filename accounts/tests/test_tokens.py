@@ -7,8 +7,8 @@ from typing import Any
 import jwt
 import pytest
 
-from accounts import tokens
 from accounts.models import User
+from accounts.signin import jwt as tokens
 from lunaos.errors import TokenExpired, TokenInvalid
 from testing.client import Api, error
 

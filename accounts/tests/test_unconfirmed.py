@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.http import HttpRequest
 
-from accounts import verification
 from accounts.errors import EmailNotVerified
 from accounts.models import User
-from accounts.throttles import count_sign_up
+from accounts.signin import verification
+from accounts.signin.throttles import count_sign_up
 from lunaos.errors import RateLimited
 from testing.client import PASSWORD, Api, error
 from testing.servers import ROOT

@@ -10,10 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts import mail_tokens
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.errors import MailTokenInvalid
 from accounts.models import AuditEvent, User
+from accounts.signin import signed_tokens
 from testing.client import PASSWORD, Api, answer, error
 from testing.mailbox import Mailbox, text
 from testing.servers import daphne
@@ -37,7 +37,7 @@ def strict(database: None, strict_url: str) -> Iterator[Api]:
 
 
 def token_of(user: Any) -> str:
-    return mail_tokens.make(mail_tokens.VERIFICATION, user)
+    return signed_tokens.make(signed_tokens.VERIFICATION, user)
 
 
 def verified(user: Any) -> bool:
@@ -101,11 +101,11 @@ def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     token, now = token_of(alice), time.time()
     monkeypatch.setattr(time, "time", lambda: now + 3 * 24 * 3600 + 5)
     with pytest.raises(MailTokenInvalid):
-        mail_tokens.read(mail_tokens.VERIFICATION, token)
+        signed_tokens.read(signed_tokens.VERIFICATION, token)
 
 
 def test_a_token_for_something_else(api: Api, alice: Any) -> None:
-    token = mail_tokens.make(mail_tokens.PASSWORD_RESET, alice)
+    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, alice)
     assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
 
 

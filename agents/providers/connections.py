@@ -20,7 +20,7 @@ from django.conf import settings
 
 from agents.providers.contents import parse
 from agents.providers.reply import Attempt
-from lunaos import deferred, loop
+from lunaos.infra import event_loop, lazy_imports
 
 if TYPE_CHECKING:
     import aiohttp
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from agents.providers import transport
 else:
-    aiohttp, openai = deferred.Module("aiohttp"), deferred.Module("openai")
-    transport = deferred.Module("agents.providers.transport")
+    aiohttp, openai = lazy_imports.Module("aiohttp"), lazy_imports.Module("openai")
+    transport = lazy_imports.Module("agents.providers.transport")
 
 Response = httpx2.Response
 UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout)
@@ -99,7 +99,7 @@ async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, comple
         complete: whether nothing more is to follow: its end is read first, aside, and its connection can be used again.
     """
     if complete:
-        loop.keep_running(_drain(response, pieces))
+        event_loop.keep_running(_drain(response, pieces))
     else:
         await response.aclose()
 

@@ -15,8 +15,8 @@ from agents.providers import Provider, failures, sse, usage
 from agents.providers.contents import Json, Surrogates, parse, refusal_of, text_of, thought_of, whole
 from agents.providers.errors import ProviderFailed
 from agents.providers.reply import Block, Reply
-from lunaos import metrics
 from lunaos.errors import LunaError
+from lunaos.infra import metrics
 from runs.errors import OutputTooLong
 
 MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer with all that surrounds its text

@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from agents.providers import LOCAL
-from lunaos import deferred
-from runs.tokens import TokenUsage
+from lunaos.infra import lazy_imports
+from runs.metering.tokens import TokenUsage
 
 if TYPE_CHECKING:
     import genai_prices
     from genai_prices import data_snapshot
 else:
-    genai_prices, data_snapshot = deferred.Module("genai_prices"), deferred.Module("genai_prices.data_snapshot")
+    genai_prices, data_snapshot = lazy_imports.Module("genai_prices"), lazy_imports.Module("genai_prices.data_snapshot")
 
 LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
 UNKNOWN_WINDOW = 32_768  # what a model of today holds at least

@@ -9,8 +9,8 @@ from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.usage import Counts
 from lunaos.errors import LunaError
-from runs import tokens
-from runs.tokens import TokenUsage
+from runs.metering import tokens
+from runs.metering.tokens import TokenUsage
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """The aiohttp transport that comes with `openai`, with a body that is read as far as it came.
 
-Imported when a provider is asked first: `openai` takes a second (`lunaos.deferred`).
+Imported when a provider is asked first: `openai` takes a second (`lunaos.infra.lazy_imports`).
 """
 
 import asyncio

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from runs.tokens import TokenUsage
+from runs.metering.tokens import TokenUsage
 
 MAX_TOKENS = 20_000_000  # of one answer, twice the largest window: a provider that counts more has miscounted
 MAX_DIGITS = 12

@@ -6,7 +6,7 @@ import pytest
 
 from agents.providers import prices
 from agents.providers.prices import Cost
-from runs.tokens import TokenUsage
+from runs.metering.tokens import TokenUsage
 
 
 @pytest.mark.parametrize(

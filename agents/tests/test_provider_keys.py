@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts import audit
+from accounts.auditlog import trail
 from accounts.models import AuditEvent
 from agents import provider_keys
 from agents.models import ProviderKey
@@ -301,8 +301,8 @@ def test_the_trail(api: Api, alice: Any) -> None:
     rows = AuditEvent.objects.filter(subject_id=alice.pk).order_by("id")
     details = {"provider": "deepseek", "last_four": "wxyz"}
     assert [(row.action, row.actor_id, row.details) for row in rows] == [
-        (audit.Action.PROVIDER_KEY_SET, alice.pk, details),
-        (audit.Action.PROVIDER_KEY_REMOVED, alice.pk, details),
+        (trail.Action.PROVIDER_KEY_SET, alice.pk, details),
+        (trail.Action.PROVIDER_KEY_REMOVED, alice.pk, details),
     ]
 
 

@@ -10,7 +10,7 @@ from django.test import override_settings
 
 from agents import provider_keys
 from agents.models import ProviderKey
-from lunaos import encryption
+from lunaos.infra import encryption
 from testing.client import Api, answer
 from testing.commands import manage
 from testing.servers import ROOT, daphne, environment

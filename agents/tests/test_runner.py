@@ -16,12 +16,12 @@ from django.db import OperationalError
 from agents import runner, services
 from agents.providers import Provider, Target, connections
 from agents.runner import Answer
-from lunaos import loop
+from lunaos.infra import event_loop
 from runs import executors
 from runs import services as runs
+from runs.eventlog.recorder import Event, Recorder, Stop
 from runs.models import Run
 from runs.outcomes import Outcome
-from runs.recorder import Event, Recorder, Stop
 from testing.upstream import Answer as Scripted
 from testing.upstream import Upstream, delta
 
@@ -30,7 +30,7 @@ from testing.upstream import Upstream, delta
 def clients() -> Iterator[None]:
     """Connections to the provider that this process has made end with the module."""
     yield
-    loop.submit(connections.close()).result(5)
+    event_loop.submit(connections.close()).result(5)
 
 
 def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:
@@ -100,8 +100,8 @@ def test_a_process_that_stops_gives_its_runs_a_grace(
         while not recorder.shown:
             await asyncio.sleep(0.01)
 
-    loop.submit(first_chunk()).result(10)
-    leaving = loop.submit(executors.leave(grace_s))
+    event_loop.submit(first_chunk()).result(10)
+    leaving = event_loop.submit(executors.leave(grace_s))
     if grace_s:
         upstream.go_on.set()
     leaving.result(10)
@@ -136,8 +136,8 @@ def test_a_cancelled_run_counts_where_the_request_has_left(alice: Any, accepts: 
         if accepts:
             connection = waiting.enter_context(server.accept()[0])
             assert b"code" in connection.recv(65_536)
-        loop.submit(connecting(recorder)).result(10)
-        loop.get().call_soon_threadsafe(recorder.halt, Stop.CANCELLED)
+        event_loop.submit(connecting(recorder)).result(10)
+        event_loop.get().call_soon_threadsafe(recorder.halt, Stop.CANCELLED)
         future.result(10)
     assert state(run) == ("cancelled", charge)
     assert (run.input_tokens > 0) == accepts

@@ -6,8 +6,8 @@ import pytest
 
 from agents.providers import usage
 from agents.providers.usage import Counts
-from runs import tokens
-from runs.tokens import TokenUsage
+from runs.metering import tokens
+from runs.metering.tokens import TokenUsage
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from djstripe.models import Invoice
 
-from billing import services
+from billing import grants
 from testing.stripe import Stripe
 from web.tests import test_admin_queries as rows
 
@@ -79,7 +79,7 @@ def test_a_users_page_has_all_of_it(stripe: Stripe, staff: httpx.Client, alice: 
     assert "Never paid, nothing granted." in staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
     subscription_id = stripe.subscribe(alice)
     stripe.told()
-    services.grant(user=alice, tier="team", reason="For a talk.")
+    grants.grant(user=alice, tier="team", reason="For a talk.")
     page = staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
     for shown in (subscription_id, "For a talk.", "invoice.paid", "customer.subscription.created"):
         assert shown in page

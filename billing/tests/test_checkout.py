@@ -9,10 +9,10 @@ import pytest
 from django.db import connection, transaction
 from djstripe.models import Customer
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from billing import gateway, locks, plans
 from billing.errors import BillingConflict
+from billing.payments import customer_locks, plans, stripe_client
 from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
@@ -109,7 +109,7 @@ def test_no_price_at_stripe(stripe: Stripe, alice: Any) -> None:
 def test_a_customer_deleted_at_stripe_is_replaced(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    gateway._client().v1.customers.delete(gone)
+    stripe_client._client().v1.customers.delete(gone)
     stripe.subscribe(alice)
     assert Customer.objects.get(subscriber=alice).id != gone
 
@@ -118,7 +118,7 @@ def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None
     """The second one waits for the first, and then looks at what that has left."""
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    gateway._client().v1.customers.delete(gone)
+    stripe_client._client().v1.customers.delete(gone)
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/checkout/sessions", method="GET") as held:
             first = pool.submit(stripe.post, alice, "checkout", tier="pro")
@@ -127,11 +127,11 @@ def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None
             assert until(waiting_for_a_lock, 5)
         assert first.result().status_code == second.result().status_code == 200
     (customer,) = Customer.objects.filter(subscriber=alice)
-    assert len(gateway.open_checkouts(customer.id)) == 1
+    assert len(stripe_client.open_checkouts(customer.id)) == 1
 
 
 def test_who_waits_too_long_for_ones_own_other_request_is_told(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "HURRIED_S", 0.05)
+    monkeypatch.setattr(customer_locks, "HURRIED_S", 0.05)
 
     def is_told(take: Callable[[str], AbstractContextManager[None]]) -> bool:
         """In a thread, which has a connection of its own."""
@@ -142,15 +142,15 @@ def test_who_waits_too_long_for_ones_own_other_request_is_told(database: None, m
         finally:
             connection.close()
 
-    with locks.held("cus_1"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(is_told, locks.held).result()
+    with customer_locks.held("cus_1"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(is_told, customer_locks.held).result()
         assert pool.submit(is_told, in_a_transaction).result()
 
 
 @contextmanager
 def in_a_transaction(subject: str) -> Iterator[None]:
     with transaction.atomic():
-        locks.hold(subject, hurried=True)
+        customer_locks.hold(subject, hurried=True)
         yield
 
 
@@ -166,7 +166,7 @@ def waiting_for_a_lock() -> bool:
 def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    gateway._client().v1.customers.delete(gone)
+    stripe_client._client().v1.customers.delete(gone)
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/checkout/sessions", method="POST", after_read=True) as refused:
             first = pool.submit(stripe.post, alice, "checkout", tier="pro")
@@ -178,7 +178,7 @@ def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice:
                 assert until(waiting_for_a_lock, 5)
         assert first.result().status_code == second.result().status_code == 200
     (customer,) = Customer.objects.filter(subscriber=alice)
-    assert len(gateway.open_checkouts(customer.id)) == 1
+    assert len(stripe_client.open_checkouts(customer.id)) == 1
 
 
 def test_a_customer_of_another_account_is_replaced(stripe: Stripe, alice: Any) -> None:

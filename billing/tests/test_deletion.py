@@ -9,10 +9,11 @@ from django.core import serializers
 from django.db import transaction
 from djstripe.models import Customer, Invoice
 
-from accounts import erasure, tasks
+from accounts import tasks
 from accounts.models import User
-from billing import gateway, sync
+from accounts.privacy import deletion
 from billing.errors import BillingUnavailable
+from billing.payments import stripe_client, sync
 from testing.client import PASSWORD, Api, error
 from testing.stripe import Stripe
 
@@ -27,7 +28,7 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
     customer_id = Customer.objects.get(subscriber=alice).id
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
 
-    (subscription,) = gateway.subscriptions(customer_id)
+    (subscription,) = stripe_client.subscriptions(customer_id)
     assert (subscription.id, subscription.status) == (subscription_id, "canceled")
     stripe.told()  # also what Stripe says of the end
     customer = Customer.objects.get(id=customer_id)
@@ -45,14 +46,14 @@ def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     assert User.objects.filter(pk=alice.pk, is_active=False).exists()
 
     stripe.double.reset()
-    erasure.finish_all()
+    deletion.finish_all()
     assert not User.objects.filter(pk=alice.pk).exists()
 
 
 def test_a_page_to_pay_on_is_closed(stripe: Stripe, alice: Any) -> None:
     session_id = stripe.checkout(alice)
     delete(stripe, alice)
-    assert gateway.checkout(session_id).status == "expired"
+    assert stripe_client.checkout(session_id).status == "expired"
 
 
 def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) -> None:
@@ -60,10 +61,10 @@ def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) ->
     stripe.checkout(alice)
     customer_id = Customer.objects.get().id
     delete(stripe, alice)
-    late = gateway.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro")
+    late = stripe_client.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro")
     stripe.double.pay(late.id)
     stripe.told()
-    assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
+    assert [each.status for each in stripe_client.subscriptions(customer_id)] == ["canceled"]
 
 
 def test_operators_hear_of_it_though_the_answer_is_lost(
@@ -77,7 +78,7 @@ def test_operators_hear_of_it_though_the_answer_is_lost(
     stripe.checkout(alice)
     customer_id = Customer.objects.get().id
     delete(stripe, alice)
-    stripe.double.pay(gateway.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro").id)
+    stripe.double.pay(stripe_client.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro").id)
 
     stripe.double.fault("/v1/subscriptions/", method="DELETE", status=500, after_read=True, times=2)
     with pytest.raises(BillingUnavailable), transaction.atomic():
@@ -85,7 +86,7 @@ def test_operators_hear_of_it_though_the_answer_is_lost(
     assert mailed == ["subscription_of_nobody"]
     with transaction.atomic():
         sync.customer(customer_id)
-    assert [each.status for each in gateway.subscriptions(customer_id)] == ["canceled"]
+    assert [each.status for each in stripe_client.subscriptions(customer_id)] == ["canceled"]
 
 
 @pytest.mark.parametrize("path", ["/v1/customers", "/v1/checkout/sessions"])
@@ -96,7 +97,7 @@ def test_a_checkout_at_the_very_moment(stripe: Stripe, alice: Any, path: str) ->
         with stripe.double.hold(path, method="POST") as held:
             answer = pool.submit(stripe.api.post, "/billing/checkout", json={"tier": "pro"}, headers=headers)
             held.wait()
-            assert erasure.delete(alice)
+            assert deletion.delete(alice)
         assert error(answer.result()) == (401, "token_invalid")
     assert not Customer.objects.exclude(email="").exists()
 
@@ -130,7 +131,7 @@ def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any, folder
 def test_a_customer_who_was_replaced_is_forgotten_too(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    gateway._client().v1.customers.delete(gone)
+    stripe_client._client().v1.customers.delete(gone)
     stripe.checkout(alice)
     delete(stripe, alice)
     assert Customer.objects.filter(id=gone).exists()
@@ -151,4 +152,4 @@ def test_a_customer_of_the_other_mode_is_forgotten_too(stripe: Stripe, alice: An
 def test_a_customer_of_a_platform_that_takes_no_payments_any_more(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.checkout(alice)
     settings.STRIPE_KEY = ""
-    assert erasure.delete(alice)
+    assert deletion.delete(alice)

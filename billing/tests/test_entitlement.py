@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from billing import gateway, mirror, plans, services, tiers
+from billing import grants, tiers
 from billing.models import MonthlyUsage, Tier
+from billing.payments import plans, stripe_client, stripe_mirror
 from testing.stripe import Stripe
 
 STATUSES = {
@@ -59,7 +60,7 @@ def test_the_end_of_the_grace_needs_no_event(stripe: Stripe, alice: Any, setting
     stripe.double.fail_payment(subscription_id, at=days_ago(5))
     assert stripe.status_becomes(alice, "past_due")
     settings.PAYMENT_GRACE = timedelta(days=4)
-    services.settle_due()
+    grants.settle_due()
     assert stripe.tier(alice) == "free"
 
 
@@ -77,8 +78,10 @@ def test_a_payment_that_succeeds_after_all(stripe: Stripe, alice: Any) -> None:
 
 def test_an_unknown_price_gives_nothing(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    product_id = gateway.create_product(tier="mystery", name="Mystery")
-    price_id = gateway.create_price(product_id=product_id, tier="mystery", cents=100, lookup_key="mystery_monthly")
+    product_id = stripe_client.create_product(tier="mystery", name="Mystery")
+    price_id = stripe_client.create_price(
+        product_id=product_id, tier="mystery", cents=100, lookup_key="mystery_monthly"
+    )
     stripe.double.set_price(subscription_id, price_id)
     assert stripe.becomes(alice, "free")
     assert set(stripe.double.delivered().values()) == {200}
@@ -103,38 +106,38 @@ def test_two_subscriptions_give_the_higher_and_are_both_canceled(stripe: Stripe,
     first = stripe.checkout(alice, "pro")
     stripe.by_hand()
     stripe.double.pay(first)
-    customer = mirror.customer_of(alice)
+    customer = stripe_mirror.customer_of(alice)
     assert customer
-    second = gateway.create_checkout(customer.id, stripe.price("team"), user_id=alice.pk, tier="team")
+    second = stripe_client.create_checkout(customer.id, stripe.price("team"), user_id=alice.pk, tier="team")
     stripe.double.pay(second.id)
     for made in stripe.double.events("customer.subscription.created"):
         stripe.double.deliver(made["id"])
     assert stripe.tier(alice) == "team"
 
     assert stripe.post(alice, "cancel").status_code == 200
-    assert all(each.cancel_at_period_end for each in gateway.subscriptions(customer.id))
+    assert all(each.cancel_at_period_end for each in stripe_client.subscriptions(customer.id))
 
 
 def test_play_money_gives_nothing_where_real_money_moves(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.subscribe(alice)
     stripe.told()
     settings.STRIPE_LIVE_MODE = True  # a live key took the place of the test key
-    services.settle_due()
-    assert stripe.tier(alice) == "free" and mirror.customer_of(alice) is None
+    grants.settle_due()
+    assert stripe.tier(alice) == "free" and stripe_mirror.customer_of(alice) is None
 
 
 def test_without_a_key_what_was_paid_for_stays(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.subscribe(alice)
     stripe.told()
     settings.STRIPE_KEY = ""
-    assert services.settle(alice) == "pro"
+    assert grants.settle(alice) == "pro"
 
 
 def test_a_customer_deleted_at_stripe_has_nothing(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    customer = mirror.customer_of(alice)
+    customer = stripe_mirror.customer_of(alice)
     assert customer
-    gateway._client().v1.customers.delete(customer.id)
+    stripe_client._client().v1.customers.delete(customer.id)
     assert stripe.becomes(alice, "free")
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from billing import beat, gateway, services
+from billing import beat, grants
 from billing.models import Grant
+from billing.payments import stripe_client
 from lunaos.errors import ValidationFailed
 from testing.client import Api
 from testing.stripe import Stripe
@@ -20,14 +21,14 @@ def tomorrow() -> datetime:
 
 
 def test_it_works(api: Api, alice: Any, bob: Any) -> None:
-    services.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.", actor=bob)
+    grants.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.", actor=bob)
     assert api.get("/auth/me", headers=api.as_(alice)).json()["data"]["tier"] == "team"
     event = AuditEvent.objects.get(subject_id=alice.pk, action=Action.TIER_GRANTED)
     assert (event.actor_id, event.details["tier"], event.details["reason"]) == (bob.pk, "team", "A prize.")
 
 
 def test_the_end_is_enforced(alice: Any) -> None:
-    granted = services.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.")
+    granted = grants.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.")
     Grant.objects.filter(pk=granted.pk).update(until=datetime.now(UTC) - timedelta(seconds=1))
     beat.settle_due()
     alice.refresh_from_db()
@@ -37,7 +38,7 @@ def test_the_end_is_enforced(alice: Any) -> None:
 
 
 def test_one_without_an_end_goes_on(alice: Any) -> None:
-    services.grant(user=alice, tier="pro", reason="An employee.")
+    grants.grant(user=alice, tier="pro", reason="An employee.")
     beat.settle_due()
     alice.refresh_from_db()
     assert alice.tier == "pro"
@@ -45,24 +46,24 @@ def test_one_without_an_end_goes_on(alice: Any) -> None:
 
 def test_the_higher_counts(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "pro")
-    services.grant(user=alice, tier="team", until=tomorrow(), reason="A trial.")
+    grants.grant(user=alice, tier="team", until=tomorrow(), reason="A trial.")
     assert stripe.tier(alice) == "team"
-    gateway.cancel_now(subscription_id)
+    stripe_client.cancel_now(subscription_id)
     assert stripe.status_becomes(alice, "none") and stripe.tier(alice) == "team"
-    services.end_grants(user=alice)
+    grants.end_grants(user=alice)
     assert stripe.tier(alice) == "free"
 
 
 def test_a_lower_grant_takes_nothing_away(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice, "team")
-    services.grant(user=alice, tier="pro", reason="By mistake.")
+    grants.grant(user=alice, tier="pro", reason="By mistake.")
     assert stripe.tier(alice) == "team"
 
 
 def test_set_tier_takes_the_place_of_grants_and_leaves_what_is_paid(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice, "pro")
-    services.grant(user=alice, tier="team", reason="A trial.")
-    services.set_tier(user=alice, tier="free")
+    grants.grant(user=alice, tier="team", reason="A trial.")
+    grants.set_tier(user=alice, tier="free")
     assert stripe.tier(alice) == "pro"
 
 
@@ -72,7 +73,7 @@ def test_set_tier_takes_the_place_of_grants_and_leaves_what_is_paid(stripe: Stri
 )
 def test_what_cannot_be_granted(alice: Any, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationFailed) as e:
-        services.grant(user=alice, reason="?", **fields)
+        grants.grant(user=alice, reason="?", **fields)
     assert e.value.extra["fields"][0]["field"] == field
     assert not Grant.objects.exists()
 
@@ -90,7 +91,7 @@ def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
     granted = Grant.objects.get()
     assert granted.granted_by is not None and granted.granted_by.is_staff
 
-    services.grant(user=alice, tier="pro", reason="Another.")
+    grants.grant(user=alice, tier="pro", reason="Another.")
     chosen = {"action": "end", "_selected_action": str(granted.pk)}
     assert "also what is not in this list" in post(staff, "", **chosen).text
     alice.refresh_from_db()

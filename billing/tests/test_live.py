@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from billing import checkouts, customers, gateway, plans, reconciliation, standing, subscriptions, sync
+from billing.payments import (
+    checkout,
+    customers,
+    plans,
+    reconciliation,
+    stripe_client,
+    subscription_state,
+    subscriptions,
+    sync,
+)
 from lunaos import safety
 
 KEY = os.environ.get("LUNAOS_STRIPE_TEST_KEY", "")
@@ -27,7 +36,7 @@ pytestmark = [
 def account(settings: Any) -> Any:
     settings.STRIPE_KEY = KEY
     settings.STRIPE_HOST = safety.STRIPE_HOST
-    return gateway._client().v1
+    return stripe_client._client().v1
 
 
 def sync_with(customer_id: str) -> None:
@@ -38,7 +47,7 @@ def sync_with(customer_id: str) -> None:
 def test_the_walk(account: Any, alice: Any) -> None:
     plans.sync_plans()
     assert [plan.made for plan in plans.sync_plans()] == [False] * len(plans.on_sale())
-    assert checkouts.start(user=alice, tier="pro").url.startswith("https://checkout.stripe.com/")
+    assert checkout.start(user=alice, tier="pro").url.startswith("https://checkout.stripe.com/")
     customer_id = customers.ensure(alice).id
     try:
         card = account.payment_methods.attach("pm_card_visa", {"customer": customer_id})
@@ -58,8 +67,8 @@ def test_the_walk(account: Any, alice: Any) -> None:
         assert not cancels(alice)
         assert not [each for each in reconciliation.run() if each.customer_id == customer_id]
 
-        for subscription in gateway.subscriptions(customer_id):
-            gateway.cancel_now(subscription.id)
+        for subscription in stripe_client.subscriptions(customer_id):
+            stripe_client.cancel_now(subscription.id)
         sync_with(customer_id)
         assert tier_of(alice) == "free"
     finally:
@@ -72,5 +81,5 @@ def tier_of(user: Any) -> str:
 
 
 def cancels(user: Any) -> bool:
-    mine = standing.shown(standing.of_user(user))
+    mine = subscription_state.shown(subscription_state.of_user(user))
     return bool(mine and mine.cancels)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from billing import gateway
+from billing.payments import stripe_client
 from testing.mailbox import Mailbox, text
 from testing.stripe import Stripe
 
@@ -80,7 +80,7 @@ def test_a_failure_that_is_paid_meanwhile_is_not_told(stripe: Stripe, alice: Any
 
 
 def test_the_end(stripe: Stripe, alice: Any, mails: Any) -> None:
-    gateway.cancel_now(stripe.subscribe(alice))
+    stripe_client.cancel_now(stripe.subscribe(alice))
     (ended,) = mails(alice, "ended")
     assert "Your tier is free now" in ended
 

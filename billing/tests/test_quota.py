@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 import runs.services as runs
-from billing import quota, services
+from billing import grants, quota
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from runs import outcomes
@@ -107,7 +107,7 @@ def test_a_tier_that_is_lowered_counts_at_once(api: Api, make_user: Any, upstrea
     bob = make_user("bob", tier="pro")
     use(bob, 150)
     assert api.execute(bob).status_code == 200
-    services.set_tier(user=bob, tier="free")
+    grants.set_tier(user=bob, tier="free")
     response = api.execute(bob)
     assert error(response) == (403, "quota_exceeded")
     assert (response.json()["used"], response.json()["limit"]) == (151, 100)

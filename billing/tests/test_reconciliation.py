@@ -7,9 +7,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from djstripe.models import Customer
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from billing import beat, gateway, reconciliation
+from billing import beat
+from billing.payments import reconciliation, stripe_client
 from testing.stripe import Stripe
 
 
@@ -42,14 +43,14 @@ def test_an_end_that_no_event_has_told_of(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     stripe.told()
     stripe.by_hand()
-    gateway.cancel_now(subscription_id)
+    stripe_client.cancel_now(subscription_id)
     assert "tier pro -> free" in reconcile() and stripe.tier(alice) == "free"
 
 
 def test_what_is_planned_is_compared_too(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     stripe.by_hand()
-    gateway.cancel_at_period_end(subscription_id)
+    stripe_client.cancel_at_period_end(subscription_id)
     reconcile()
     assert stripe.standing(alice)["subscription"]["cancelAtPeriodEnd"] is True
 
@@ -84,7 +85,7 @@ def test_one_that_cannot_be_mended_does_not_hold_up_the_others(stripe: Stripe, a
     stripe.told()
     stripe.by_hand()
     for subscription_id in (first, second):
-        gateway.cancel_now(subscription_id)
+        stripe_client.cancel_now(subscription_id)
     differences = reconciliation.run()
     stripe.double.fault("/v1/subscriptions", status=500, times=1)  # the list itself, which is asked for again
     mended = next(differences)

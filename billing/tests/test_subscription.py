@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
-from billing import gateway, portal_links
+from billing.payments import portal_links, stripe_client
 from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
@@ -83,9 +83,9 @@ def test_resume(stripe: Stripe, alice: Any) -> None:
 def test_resume_what_the_portal_has_canceled(stripe: Stripe, alice: Any) -> None:
     """The portal sets a time, not the flag."""
     subscription_id = stripe.subscribe(alice)
-    (subscription,) = gateway.subscriptions(customer_id(stripe))
+    (subscription,) = stripe_client.subscriptions(customer_id(stripe))
     end = subscription["items"].data[0].current_period_end
-    gateway._client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
+    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
     assert until(lambda: not renews(stripe, alice), 10)
     stripe.post(alice, "resume")
     assert renews(stripe, alice)
@@ -98,7 +98,7 @@ def test_resume_what_was_not_to_end(stripe: Stripe, alice: Any) -> None:
 
 
 def test_an_ended_one_does_not_come_back(stripe: Stripe, alice: Any) -> None:
-    gateway.cancel_now(stripe.subscribe(alice))
+    stripe_client.cancel_now(stripe.subscribe(alice))
     assert stripe.becomes(alice, "free")
     assert error(stripe.post(alice, "resume")) == (404, "no_subscription")
 
@@ -157,7 +157,7 @@ def test_a_downgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alic
     stripe.told()
     stripe.double.fault(**fault, method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    subscription = gateway.subscription(subscription_id)
+    subscription = stripe_client.subscription(subscription_id)
     assert (subscription.cancel_at_period_end, subscription.schedule) == (True, None)
     stripe.told()
     assert not renews(stripe, alice)
@@ -174,10 +174,10 @@ def test_a_downgrade_bears_one_stumble(stripe: Stripe, alice: Any) -> None:
 def test_a_downgrade_that_fails_leaves_a_far_end_alone(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     far = int(time.time()) + 300 * 86_400
-    gateway._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    assert gateway.subscription(subscription_id).cancel_at == far
+    assert stripe_client.subscription(subscription_id).cancel_at == far
 
 
 def test_a_downgrade_that_cannot_be_taken_back(stripe: Stripe, alice: Any, folder: Path) -> None:
@@ -257,7 +257,7 @@ def test_cancel_what_was_to_end_in_a_year(stripe: Stripe, alice: Any) -> None:
     """Staff can set a far time in Stripe's dashboard: whoever cancels means the period that is paid."""
     subscription_id = stripe.subscribe(alice)
     far = int(time.time()) + 300 * 86_400
-    gateway._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
     stripe.told()
     assert stripe.post(alice, "cancel").status_code == 200
     stripe.double.end_period(subscription_id)

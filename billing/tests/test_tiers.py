@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 
 from accounts.models import AuditEvent, User
-from billing import limits, services, tiers
+from billing import grants, limits, tiers
 from billing.models import Tier
 from lunaos.errors import ValidationFailed
 from testing.client import Api, in_effect
@@ -60,7 +60,7 @@ def test_set_tier_refuses_strangers_and_unknown_tiers(alice: Any) -> None:
     with pytest.raises(CommandError, match="invalid choice"):
         call_command("set_tier", alice.email, "gold")
     with pytest.raises(ValidationFailed):
-        services.set_tier(user=alice, tier="gold")
+        grants.set_tier(user=alice, tier="gold")
 
 
 def test_what_staff_change_counts_within_seconds(api: Api, alice: Any) -> None:
@@ -76,7 +76,7 @@ def test_what_staff_change_counts_within_seconds(api: Api, alice: Any) -> None:
 
 
 def test_a_change_of_tier_is_in_the_audit_trail(alice: Any, bob: Any) -> None:
-    services.set_tier(user=alice, tier="pro", actor=bob)
+    grants.set_tier(user=alice, tier="pro", actor=bob)
     event = AuditEvent.objects.get(subject_id=alice.pk, action="tier.changed")
     assert (event.action, event.actor_id, event.details) == (
         *("tier.changed", bob.pk),

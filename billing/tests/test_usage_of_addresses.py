@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from accounts import erasure, services
+from accounts import services
 from accounts.models import User
-from billing import addresses
+from accounts.privacy import deletion
+from billing import usage_carryover
 from billing.models import MonthlyUsage, UsageOfAddress
 from testing.client import PASSWORD, Api, error
 from testing.upstream import Upstream
@@ -46,28 +47,28 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 
 def test_it_goes_on_through_several_accounts(alice: Any) -> None:
     used(alice, 60)
-    assert erasure.delete(alice)
+    assert deletion.delete(alice)
     second = again(alice.email)
     MonthlyUsage.objects.filter(user=second).update(executions=80)
-    assert erasure.delete(second)
+    assert deletion.delete(second)
     assert MonthlyUsage.objects.get(user=again(alice.email)).executions == 80
 
 
 def test_the_address_cannot_be_read_from_it(alice: Any, settings: Any) -> None:
     used(alice, 5)
-    erasure.delete(alice)
+    deletion.delete(alice)
     kept = UsageOfAddress.objects.get()
     assert alice.email not in str(vars(kept)) and len(kept.digest) == 64
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another secret of the server" * 3
-    assert addresses._digest(alice.email, settings.SECRET_KEY) != kept.digest
+    assert usage_carryover._digest(alice.email, settings.SECRET_KEY) != kept.digest
     assert MonthlyUsage.objects.get(user=again(alice.email)).executions == 5  # the older secret is known yet
 
 
 def test_other_addresses_and_other_months_begin_anew(alice: Any, bob: Any) -> None:
     used(alice, 7, month=date(2020, 1, 1))
     used(bob, 7)
-    erasure.delete(alice)
-    erasure.delete(bob)
+    deletion.delete(alice)
+    deletion.delete(bob)
     assert UsageOfAddress.objects.count() == 1
     assert not MonthlyUsage.objects.filter(user=again(alice.email)).exists()
 

@@ -14,10 +14,10 @@ import psutil
 import pytest
 from djstripe.models import Customer
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from billing import gateway, webhooks
 from billing.models import WebhookEvent
+from billing.payments import stripe_client, webhooks
 from lunaos.embedded.servers import until
 from testing.client import Api, error
 from testing.servers import daphne
@@ -190,7 +190,7 @@ def test_all_orders_of_a_life(stripe: Stripe, alice: Any) -> None:
     subscription_id = str(stripe.double.pay(stripe.checkout(alice))["subscription"])
     stripe.double.set_price(subscription_id, stripe.price("team"))
     stripe.double.fail_payment(subscription_id)
-    gateway.cancel_now(subscription_id)
+    stripe_client.cancel_now(subscription_id)
     made = {kind: stripe.double.events(kind)[-1]["id"] for kind in LIFE}
     for order in itertools.permutations(LIFE):
         WebhookEvent.objects.all().delete()
@@ -217,7 +217,7 @@ def test_a_slow_fetch_of_the_old_state_does_not_win(stripe: Stripe, alice: Any) 
         with stripe.double.hold("/v1/subscriptions", method="GET", after_read=True) as held:
             slow = pool.submit(stripe.double.deliver, behind["id"])
             held.wait()  # the old state is read, and on its way
-            gateway.cancel_now(subscription_id)
+            stripe_client.cancel_now(subscription_id)
             (ended,) = stripe.double.events("customer.subscription.deleted")[-1:]
             quick = pool.submit(stripe.double.deliver, ended["id"])
         assert (slow.result(), quick.result()) == (200, 200)
@@ -274,7 +274,7 @@ def test_a_customer_who_was_deleted_and_is_not_known(stripe: Stripe, alice: Any)
     stripe.checkout(alice)
     gone = Customer.objects.get().id
     Customer.objects.all().delete()
-    gateway._client().v1.customers.delete(gone)
+    stripe_client._client().v1.customers.delete(gone)
     assert post(stripe, event(customer=gone)).status_code == 200
 
 

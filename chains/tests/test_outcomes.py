@@ -8,7 +8,7 @@ from agents import provider_keys
 from agents.providers import connections
 from billing.models import MonthlyUsage
 from chains import runner
-from lunaos import loop
+from lunaos.infra import event_loop
 from runs import services as run_services
 from runs.models import Run, RunStep, RunText
 from testing.client import Api, answer, error, events
@@ -68,7 +68,7 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
     try:
         runner.run(run.pk)
     finally:
-        loop.submit(connections.close()).result(5)
+        event_loop.submit(connections.close()).result(5)
     run.refresh_from_db()
     assert (run.error_code or "done") == ("done" if case.falls_back else case.outcome)
     if case.falls_back:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from agents import provider_keys
-from lunaos import redis
+from lunaos.infra import redis
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events, parse
 from testing.upstream import Answer, Upstream, says

@@ -12,9 +12,10 @@ from django.db import OperationalError, connection
 from django.db.models.functions import Now
 
 from chains import queue, recovery, tasks
-from lunaos import redis
 from lunaos.embedded.servers import until
-from runs import log, outages, services
+from lunaos.infra import redis
+from runs import outages, services
+from runs.eventlog import log
 from runs.models import Run
 from testing.client import Api
 from testing.upstream import Upstream

@@ -10,7 +10,7 @@ import pytest
 
 from agents import provider_keys
 from billing.models import MonthlyUsage
-from runs import spending
+from runs.metering import spending
 from runs.models import DailySpending, Run
 from testing.client import Api, answer, error, events, parse
 from testing.servers import daphne

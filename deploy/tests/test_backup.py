@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from django.db import connection
 
-from billing import services
-from lunaos.backup import manifest, shelf
+from billing import grants
+from lunaos.backup import backup_store, manifest
 from lunaos.backup.errors import BackupDamaged, BackupError
 from lunaos.backup.programs import find
 from testing.client import PASSWORD, Api
@@ -85,7 +85,7 @@ def test_it_works(
     copy: dict[str, str], alice: Any, upstream: Upstream, folder: Path, tmp_path: Path, provider_environment: Any
 ) -> None:
     """The drill: people, a run, a key, code with its vectors, a grant; away, back elsewhere, and the same answers."""
-    services.grant(user=alice, tier="pro", reason="A friend.")
+    grants.grant(user=alice, tier="pro", reason="A friend.")
     with Embeddings() as embeddings:
         server = {**provider_environment, "EMBEDDINGS_BASE_URL": embeddings.base_url}
         with daphne(folder / "drill.log", "/ready", **server) as url, Api(base_url=url, timeout=60) as api:
@@ -153,12 +153,12 @@ def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: An
 @pytest.fixture
 def backup(tmp_path: Path) -> Path:
     """Whole, of files that stand for the real ones."""
-    with shelf.new(tmp_path) as folder:
+    with backup_store.new(tmp_path) as folder:
         (folder / "database.dump").write_bytes(b"rows")
         (folder / "home").mkdir()
         (folder / "home" / "secret-key").write_bytes(b"secret")
         manifest.Manifest("2026-11-26", "0.1.0", "18", [], {}, manifest.digests(folder)).write(folder)
-    (made,) = shelf.complete(tmp_path)
+    (made,) = backup_store.complete(tmp_path)
     return made
 
 
@@ -196,18 +196,22 @@ def test_a_manifest_that_is_none(backup: Path, content: str) -> None:
 
 def test_the_oldest_go(tmp_path: Path) -> None:
     for _ in range(3):
-        with shelf.new(tmp_path) as folder:
+        with backup_store.new(tmp_path) as folder:
             (folder / manifest.NAME).write_text("{}")
-    first, second, third = shelf.complete(tmp_path)
-    assert shelf.rotate(tmp_path, 2) == [first]
-    assert shelf.complete(tmp_path) == [second, third]
+    first, second, third = backup_store.complete(tmp_path)
+    assert backup_store.rotate(tmp_path, 2) == [first]
+    assert backup_store.complete(tmp_path) == [second, third]
 
 
 def test_one_that_fails_leaves_nothing_and_the_others(backup: Path) -> None:
-    with pytest.raises(BackupError, match="No space left on device"), shelf.new(backup.parent):
+    with pytest.raises(BackupError, match="No space left on device"), backup_store.new(backup.parent):
         raise OSError(28, "No space left on device")
-    (backup.parent / f"{shelf.UNFINISHED}of-one-that-was-killed").mkdir()
-    with pytest.raises(BackupError, match="another backup"), shelf.new(backup.parent), shelf.new(backup.parent):
+    (backup.parent / f"{backup_store.UNFINISHED}of-one-that-was-killed").mkdir()
+    with (
+        pytest.raises(BackupError, match="another backup"),
+        backup_store.new(backup.parent),
+        backup_store.new(backup.parent),
+    ):
         pass
     assert [path.name for path in backup.parent.iterdir()].count(".lock") == 1
     assert set(backup.parent.iterdir()) == {backup, backup.parent / ".lock"}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from lunaos import metrics
+from lunaos.infra import metrics
 from testing.servers import ROOT
 from web.metrics import SharedFacts
 from web.metrics import exposition as everything

@@ -13,11 +13,11 @@ from django.http.response import HttpResponseBase
 from django.urls import Resolver404, resolve
 from django.utils.decorators import async_only_middleware
 
-from lunaos import declarations
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
 from lunaos.api.request import FramedRequest
 from lunaos.errors import LunaError, RateLimited
+from lunaos.infra import view_options
 
 STRANGERS_MAX_BODY_BYTES = 65_536  # without a well-formed credential; any view takes as much
 AUTHORIZATION, COOKIE, STRIPE_SIGNATURE = "authorization", "cookie", "stripe-signature"
@@ -38,8 +38,8 @@ def limits_of(path: str, method: str) -> tuple[int, str]:
         view: Any = resolve(path).func
     except Resolver404:
         view = None
-    longest = int(declarations.of(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
-    credential = COOKIE if path.startswith(ADMIN) else declarations.of(view, "credential", method, AUTHORIZATION)
+    longest = int(view_options.of(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
+    credential = COOKIE if path.startswith(ADMIN) else view_options.of(view, "credential", method, AUTHORIZATION)
     return longest, credential
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 
-from lunaos import database
-from lunaos.access import Access, Guard
 from lunaos.api import flow, json
-from lunaos.postgresql import limits
+from lunaos.infra import database
+from lunaos.infra.postgresql import limits
+from lunaos.infra.read_access import Access, Guard
 
 PIECE_BYTES = 65_536
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from lunaos import errors
 from lunaos.api import json
-from lunaos.redis import RedisError
+from lunaos.infra.redis import RedisError
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_S = 5

@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
-from lunaos import metrics, tracing
+from lunaos.infra import metrics, tracing
 
 UNROUTED = "unrouted"  # answered before there was a route: static files, preflights of CORS, hosts we do not serve
 UNKNOWN = "unknown"

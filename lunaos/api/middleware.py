@@ -16,11 +16,11 @@ from django.http.response import HttpResponseBase
 from django.urls import get_resolver
 from django.utils.decorators import async_only_middleware
 
-from lunaos import origin
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
 from lunaos.api.request import FramedRequest
 from lunaos.api.sse import EventStreamResponse
+from lunaos.infra import client_info
 
 Handler = Callable[[FramedRequest], Awaitable[HttpResponseBase]]
 logger = structlog.get_logger("lunaos.request")
@@ -65,7 +65,7 @@ def request_context(get_response: Handler) -> Handler:
         request.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.id)
-        origin.enter(address=ratelimit.client_address(request), user_agent=request.headers.get("User-Agent", ""))
+        client_info.enter(address=ratelimit.client_address(request), user_agent=request.headers.get("User-Agent", ""))
         response = await get_response(request)
         elapsed_ms = (time.perf_counter() - request.started) * 1000
         response["X-Request-Id"] = request.id

@@ -12,9 +12,9 @@ from django_ratelimit.core import _split_rate, get_usage
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from lunaos.local_counter import LocalCounter
-from lunaos.origin import network_of
-from lunaos.redis import RedisError
+from lunaos.infra.client_info import network_of
+from lunaos.infra.local_counter import LocalCounter
+from lunaos.infra.redis import RedisError
 
 logger = logging.getLogger(__name__)
 _here = LocalCounter()

@@ -5,8 +5,8 @@ from typing import cast
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from lunaos.access import Access
 from lunaos.api.ratelimit import Window
+from lunaos.infra.read_access import Access
 
 
 class FramedRequest(HttpRequest):

@@ -9,11 +9,11 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from lunaos import metrics
-from lunaos.access import Access, Guard
 from lunaos.api import flow, json
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
+from lunaos.infra import metrics
+from lunaos.infra.read_access import Access, Guard
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from lunaos import processes, variables, waiting
-from lunaos.embedded import payments, servers
+from lunaos import environment as env_variables
+from lunaos import processes
+from lunaos.embedded import servers, stripe
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
+from lunaos.infra import wait_messages
 
 # A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
 REPLACED = (
@@ -64,21 +66,21 @@ def up() -> int:
     supervisor = Supervisor(dict(os.environ), say=say)
     supervisor.listen()
     try:
-        port = variables.whole("PORT", 8000)
+        port = env_variables.whole("PORT", 8000)
         supervisor.environment["PORT"] = str(port)
-        payments.is_wanted()
+        stripe.is_wanted()
         home = Home(home_folder())
         home.lock()
         require_free(port)
         supervisor.environment |= base_environment(home)
         model = launch_model(supervisor, home)
         start_servers(supervisor, home)
-        if payments.is_wanted():
+        if stripe.is_wanted():
             start_stripe(supervisor, home, port)
         home.note({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
-        with waiting.told(say, lambda: "the prices at Stripe"):
+        with wait_messages.told(say, lambda: "the prices at Stripe"):
             unknown = supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS)
         if unknown:
             say("There are no prices at Stripe: run `manage.py sync_stripe_plans` when it can be reached.")
@@ -165,11 +167,11 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
     programs: list[Program] = []
     if not os.environ.get("DATABASE_URL"):
         say("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
-        with waiting.told(say, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"):
+        with wait_messages.told(say, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"):
             program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
         programs.append(program)
     if not os.environ.get("REDIS_URL"):
-        with waiting.told(say, lambda: "an earlier Valkey to end"):
+        with wait_messages.told(say, lambda: "an earlier Valkey to end"):
             program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
         programs.append(program)
     supervisor.start(*programs)
@@ -177,8 +179,8 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
     """The double of Stripe, and the platform led to it."""
-    require_free(payments.port(), "STRIPE_PORT")
-    program, found = payments.double(home, port)
+    require_free(stripe.port(), "STRIPE_PORT")
+    program, found = stripe.double(home, port)
     supervisor.environment |= found
     supervisor.start(program)
 
@@ -188,7 +190,7 @@ def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
     if len(replaced) == 2:
         return []
-    with waiting.told(say, lambda: "the embedding model to be converted"):
+    with wait_messages.told(say, lambda: "the embedding model to be converted"):
         program, found = servers.llama(home)
     mine = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
     supervisor.environment |= mine
@@ -238,7 +240,7 @@ def say(line: str) -> None:
 
 def say_waits(line: str) -> None:
     """Beside a command, whose output is its own: only that something is waited for."""
-    if line.startswith(waiting.PREFIX):
+    if line.startswith(wait_messages.PREFIX):
         print(line, file=sys.stderr, flush=True)
 
 

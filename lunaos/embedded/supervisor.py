@@ -8,9 +8,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lunaos import waiting
 from lunaos.embedded.process import Program, before_exec, spawn
 from lunaos.embedded.rotation import rotate
+from lunaos.infra import wait_messages
 
 TICK_S = 0.1
 LOGS_LOOKED_AT_EVERY_S = 10.0
@@ -84,7 +84,7 @@ class Supervisor:
     def await_ready(self, children: list[Child]) -> None:
         """As `start`, for what runs already."""
         left = list(children)
-        with waiting.told(self._say, lambda: ", ".join(child.program.name for child in left)):
+        with wait_messages.told(self._say, lambda: ", ".join(child.program.name for child in left)):
             while left:
                 for child in [child for child in left if child.program.ready()]:
                     left.remove(child)

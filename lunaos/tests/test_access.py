@@ -1,4 +1,4 @@
-"""lunaos.access, without servers: who is checked, when, and how often."""
+"""lunaos.infra.read_access, without servers: who is checked, when, and how often."""
 
 import asyncio
 import time
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from lunaos import access, events
-from lunaos.access import Access, Guard
 from lunaos.errors import TokenInvalid
+from lunaos.infra import pubsub
+from lunaos.infra import read_access as access
+from lunaos.infra.read_access import Access, Guard
 
 
 class Silent:
@@ -46,7 +47,7 @@ def run(monkeypatch: Any, database: None) -> Callable[[Callable[[Any], Coroutine
 
     def run(test: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
         listening: list[Callable[[bytes], None]] = []
-        monkeypatch.setattr(events, "listen", lambda channel, callback: listening.append(callback))
+        monkeypatch.setattr(pubsub, "listen", lambda channel, callback: listening.append(callback))
 
         async def main() -> None:
             access._watch()

@@ -1,4 +1,4 @@
-"""testing.audit, the part of `make lint` that knows of vulnerabilities, against a database on the loopback."""
+"""tools.ci.audit, the part of `make lint` that knows of vulnerabilities, against a database on the loopback."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lunaos.embedded.servers import free_port
-from testing import audit
+from tools.ci import audit
 
 FAULT = {"id": "PYSEC-2026-1", "fix_versions": ["6.0"], "aliases": [], "description": ""}
 

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from lunaos import beat, redis
 from lunaos.celery import app
+from lunaos.infra import redis
+from lunaos.infra.task_queue import beat_scheduler
 
 NAMES = set(app.conf.beat_schedule)
 
 
-def scheduler(file: Path) -> beat.Scheduler:
-    return beat.Scheduler(app=app, schedule_filename=str(file))
+def scheduler(file: Path) -> beat_scheduler.Scheduler:
+    return beat_scheduler.Scheduler(app=app, schedule_filename=str(file))
 
 
 def test_it_remembers_when_each_task_last_ran(tmp_path: Path) -> None:
@@ -65,12 +66,12 @@ def test_a_folder_that_takes_no_file_stops_nothing(tmp_path: Path) -> None:
 def test_a_round_that_fails_is_followed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = scheduler(tmp_path / "schedule")
     monkeypatch.setattr(found, "populate_heap", lambda: 1 / 0)
-    assert found.tick() == beat.PAUSE_S
+    assert found.tick() == beat_scheduler.PAUSE_S
 
 
 def test_it_tells_valkey_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    redis.client().delete(beat.HEARTBEAT_KEY)
+    redis.client().delete(beat_scheduler.HEARTBEAT_KEY)
     found = scheduler(tmp_path / "schedule")
     found.tick()
-    assert float(redis.client().get(beat.HEARTBEAT_KEY) or 0) > 0
-    assert redis.client().ttl(beat.HEARTBEAT_KEY) > 0
+    assert float(redis.client().get(beat_scheduler.HEARTBEAT_KEY) or 0) > 0
+    assert redis.client().ttl(beat_scheduler.HEARTBEAT_KEY) > 0

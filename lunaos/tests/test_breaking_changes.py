@@ -1,4 +1,4 @@
-"""testing.openapi, the part of CI that finds what the API promised and does not keep."""
+"""tools.ci.openapi, the part of CI that finds what the API promised and does not keep."""
 
 import copy
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testing import openapi
+from tools.ci import openapi
 
 BEFORE: dict[str, Any] = {
     "paths": {

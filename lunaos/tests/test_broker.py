@@ -7,8 +7,8 @@ import pytest
 from redis import Redis, ResponseError
 from redis._parsers import BaseParser
 
-from lunaos.broker import Transport
 from lunaos.embedded.servers import until
+from lunaos.infra.task_queue.celery_transport import Transport
 from testing.stack import Stack
 
 REFUSALS = [

@@ -10,11 +10,11 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from accounts.models import User
-from billing import locks
+from billing.payments import customer_locks
 from lunaos.api import exceptions
-from lunaos.postgresql import connections, limits
-from lunaos.postgresql.base import writes_refused_within
-from lunaos.postgresql.limits import Limits
+from lunaos.infra.postgresql import connections, limits
+from lunaos.infra.postgresql.base import writes_refused_within
+from lunaos.infra.postgresql.limits import Limits
 
 Use = Callable[[Limits], None]
 
@@ -79,9 +79,9 @@ def test_a_lock_and_a_long_statement_end(alice: Any, use: Use) -> None:
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_a_lock_that_is_waited_for_restores_the_limits(use: Use, in_transaction: bool) -> None:
     use(Limits(1, 2))
-    with transaction.atomic() if in_transaction else locks.held("a"):
+    with transaction.atomic() if in_transaction else customer_locks.held("a"):
         if in_transaction:
-            locks.hold("b")
+            customer_locks.hold("b")
         assert (shown("lock_timeout"), shown("statement_timeout")) == ("1s", "2s")
         assert connection.connection.limit_s == 2.2
     with limits.waiting(20):

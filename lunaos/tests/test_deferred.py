@@ -1,5 +1,4 @@
-"""lunaos.deferred: a start without the model client, which is there when it is asked for; lunaos.garbage: with no
-collection, and with those that are usual afterwards."""
+"""A start without the model client, which is imported at its first use, and without garbage collection."""
 
 import subprocess
 import sys

@@ -1,12 +1,12 @@
-"""lunaos.encryption: what was sealed opens with any key there is, and with no other."""
+"""lunaos.infra.encryption: what was sealed opens with any key there is, and with no other."""
 
 from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
 
-from lunaos import encryption
-from lunaos.encryption import Unreadable
+from lunaos.infra import encryption
+from lunaos.infra.encryption import Unreadable
 
 ONE, TWO = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 SECRET = "sk-planted-0123456789"

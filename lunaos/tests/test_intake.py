@@ -15,7 +15,7 @@ from django.urls import get_resolver
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from lunaos import intake
+from lunaos import request_limits
 from lunaos.api import bodies
 from lunaos.api.tests.test_headers import SECURITY
 from lunaos.errors import LunaError, RequestTimeout
@@ -67,7 +67,7 @@ def headers_of(length: int) -> bytes:
     return get("/no/such/path", "X-Padding: " + "a" * (length - host - len("X-Padding: \r\n")))
 
 
-REQUEST_LINE, HEADERS = intake.MAX_REQUEST_LINE_BYTES, intake.MAX_HEADERS_BYTES
+REQUEST_LINE, HEADERS = request_limits.MAX_REQUEST_LINE_BYTES, request_limits.MAX_HEADERS_BYTES
 
 
 @pytest.mark.parametrize(
@@ -223,12 +223,12 @@ class Server:
 def slow(monkeypatch: pytest.MonkeyPatch, settings: Any) -> SimpleNamespace:
     """A connection whose time the test makes pass."""
     settings.READ_TIMEOUT_S = 10.0
-    clock, server, channel = Clock(), Server(), intake.Channel()
+    clock, server, channel = Clock(), Server(), request_limits.Channel()
     monkeypatch.setattr(channel, "_now", clock.seconds)
     channel.callLater, channel.factory, channel.requestFactory = (
         clock.callLater,
         SimpleNamespace(server=server),
-        intake.BoundedRequest,
+        request_limits.BoundedRequest,
     )
     channel.makeConnection(cast(Any, StringTransport)())
     return SimpleNamespace(clock=clock, channel=channel, refusals=server.refusals)
@@ -248,10 +248,10 @@ def test_a_request_that_does_not_arrive_is_ended(slow: Any, sent: bytes) -> None
 def test_a_long_body_has_more_time(slow: Any) -> None:
     slow.channel.dataReceived(announced(MEDIUM, KEY))
     for _ in range(20):
-        slow.channel.dataReceived(b"1" * intake.MIN_BYTES_PER_S)
+        slow.channel.dataReceived(b"1" * request_limits.MIN_BYTES_PER_S)
         slow.clock.advance(1)
     assert slow.refusals == []
-    slow.channel.dataReceived(b"1" * (MEDIUM - 20 * intake.MIN_BYTES_PER_S))
+    slow.channel.dataReceived(b"1" * (MEDIUM - 20 * request_limits.MIN_BYTES_PER_S))
     assert slow.refusals == [None]
     assert not slow.clock.getDelayedCalls()
 

@@ -1,10 +1,10 @@
-"""testing.licences, the part of CI that knows what may be shipped."""
+"""tools.ci.licences, the part of CI that knows what may be shipped."""
 
 from typing import Any
 
 import pytest
 
-from testing import licences
+from tools.ci import licences
 
 
 def test_it_works(capsys: Any) -> None:

@@ -1,12 +1,12 @@
-"""testing.migrations, the part of `make lint` that keeps old code running beside a new schema."""
+"""tools.ci.migrations, the part of `make lint` that keeps old code running beside a new schema."""
 
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
 
-from testing import migrations
 from testing.servers import ROOT, environment
+from tools.ci import migrations
 
 HEAD = "from django.db import migrations, models\nclass Migration(migrations.Migration):\n"
 FIRST = (
@@ -33,7 +33,7 @@ def lint(folder: Path, **operations: str) -> "subprocess.CompletedProcess[str]":
     settings = f"from lunaos.settings import *\nINSTALLED_APPS += {list(operations)}\n"
     (folder / "planted_settings.py").write_text(settings)
     changes = {"DJANGO_SETTINGS_MODULE": "planted_settings", "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-m", "testing.migrations"]
+    command = [sys.executable, "-m", "tools.ci.migrations"]
     return subprocess.run(command, cwd=ROOT, env=environment(**changes), capture_output=True, text=True)
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from lunaos import local_counter
-from lunaos.local_counter import LocalCounter
+from lunaos.infra import local_counter
+from lunaos.infra.local_counter import LocalCounter
 
 
 def at(monkeypatch: Any, seconds: float) -> None:

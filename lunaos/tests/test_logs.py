@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import structlog
 
-from lunaos import logs
-from lunaos.logs import redact_text
+from lunaos.infra import logs
+from lunaos.infra.logs import redact_text
 from runs import executors
-from runs.recorder import Recorder
+from runs.eventlog.recorder import Recorder
 from testing.client import Api
 from testing.servers import ROOT, environment
 

@@ -1,10 +1,10 @@
-"""lunaos.origin: what is known of the client being answered."""
+"""lunaos.infra.client_info: what is known of the client being answered."""
 
 import contextvars
 
 import pytest
 
-from lunaos import origin
+from lunaos.infra import client_info
 
 
 @pytest.mark.parametrize(
@@ -16,13 +16,13 @@ from lunaos import origin
     ],
 )
 def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]) -> None:
-    def entered() -> origin.Origin:
-        origin.enter(address=sent[0], user_agent=sent[1])
-        return origin.current()
+    def entered() -> client_info.Origin:
+        client_info.enter(address=sent[0], user_agent=sent[1])
+        return client_info.current()
 
     found = contextvars.copy_context().run(entered)
     assert (found.address, found.user_agent) == kept
 
 
 def test_nothing_is_known_outside_a_request() -> None:
-    assert contextvars.Context().run(origin.current) == origin.NOWHERE
+    assert contextvars.Context().run(client_info.current) == client_info.NOWHERE

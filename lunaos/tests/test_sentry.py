@@ -67,11 +67,11 @@ def test_it_works(database: None) -> None:
     assert value["type"] == "ValueError"
     assert value["value"] == "key sk-[redacted] is wrong, password=[redacted] at postgres://[redacted]@host/db"
     assert not any("vars" in frame for frame in value["stacktrace"]["frames"])
-    assert not any(secret in sent for secret in ("hunter2", "sk-0123456789", "lunaos.logs.prompt"))
+    assert not any(secret in sent for secret in ("hunter2", "sk-0123456789", "lunaos.infra.logs.prompt"))
 
 
 def test_what_clients_sent_stays_here() -> None:
-    from lunaos.sentry import scrubbed
+    from lunaos.infra.sentry import scrubbed
 
     sent = scrubbed(SCRUB, {})
     assert sent.keys() == {"extra"}

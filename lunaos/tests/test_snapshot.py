@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from lunaos import snapshot
-from lunaos.snapshot import Snapshot
+from lunaos.infra import ttl_cache
+from lunaos.infra.ttl_cache import Snapshot
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_it_works(clock: list[float]) -> None:
     read = iter(range(10))
     current = Snapshot(lambda: next(read))
     assert (current(), current()) == (0, 0)
-    clock[0] += snapshot.FRESH_S
+    clock[0] += ttl_cache.FRESH_S
     assert current() == 0
     clock[0] += 0.1
     assert (current(), current()) == (1, 1)

@@ -7,7 +7,7 @@ import pytest
 from django.urls import URLPattern, get_resolver
 
 from lunaos.asgi import SharedThreadsHandler
-from lunaos.threads import Pool, pool_of
+from lunaos.infra.thread_pools import Pool, pool_of
 
 SHARED = """
     GET / · GET /checkout/cancelled

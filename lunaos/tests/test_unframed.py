@@ -9,7 +9,7 @@ from django.core.signals import request_started
 from django.db import OperationalError
 
 from lunaos.api.middleware import SECURITY_HEADERS
-from lunaos.postgresql import limits
+from lunaos.infra.postgresql import limits
 
 Answer = tuple[int, dict[str, str], dict[str, Any]]
 

@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
                 ('start_line', models.PositiveIntegerField(help_text='From 1.')),
                 ('end_line', models.PositiveIntegerField(help_text='The last one included.')),
                 ('content', models.TextField()),
-                ('terms', django.contrib.postgres.search.SearchVectorField(help_text='Its words, each marked with the repository: `42:parse` (rag.words).')),
+                ('terms', django.contrib.postgres.search.SearchVectorField(help_text='Its words, each marked with the repository: `42:parse` (rag.search.words).')),
                 ('file', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='rag.file')),
                 ('repository', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, to='rag.repository')),
             ],

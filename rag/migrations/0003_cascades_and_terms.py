@@ -5,7 +5,7 @@ from django.db import migrations
 CASCADES = [("rag_file", "repository"), ("rag_term", "repository"), ("rag_chunk", "file"), ("rag_vector", "chunk")]
 
 # A posting list for each repository's own word, so that nobody's search walks through another's. The words have been
-# through rag.words: letters and digits only.
+# through rag.search.words: letters and digits only.
 TERMS = """
 CREATE FUNCTION rag_terms(repository bigint, symbol text, path text, content text) RETURNS tsvector
 LANGUAGE sql STABLE PARALLEL SAFE AS $$

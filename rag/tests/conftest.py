@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rag.indexer import SourceFile
+from rag.indexing.indexer import SourceFile
 from testing.client import Api
 from testing.embeddings import Embeddings
 from testing.servers import daphne, process

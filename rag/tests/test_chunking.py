@@ -1,12 +1,12 @@
-"""rag.chunking: pieces that read on their own."""
+"""rag.chunking.chunker: pieces that read on their own."""
 
 import random
 
 import pytest
 
-from rag import grammars, tokens
-from rag.chunking import Chunker, Piece
-from rag.grammars import GRAMMARS
+from rag.chunking import grammars, tokens
+from rag.chunking.chunker import Chunker, Piece
+from rag.chunking.grammars import GRAMMARS
 
 WINDOW = 60  # tokens: small, so that the examples need not be long
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lunaos.embedded.servers import until
-from rag import runner, services
+from rag import services
+from rag.indexing import runner
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
 from testing.commands import manage

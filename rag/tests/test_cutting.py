@@ -1,4 +1,4 @@
-"""rag.cutting: a file at which a grammar aborts or hangs costs itself only."""
+"""rag.chunking.pool: a file at which a grammar aborts or hangs costs itself only."""
 
 import os
 import signal
@@ -14,8 +14,9 @@ import psutil
 import pytest
 
 from lunaos.embedded.servers import until
-from rag import cutting, services
-from rag.chunking import Chunker, Piece
+from rag import services
+from rag.chunking import pool as cutting
+from rag.chunking.chunker import Chunker, Piece
 from rag.models import Chunk, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_chunking import PYTHON
@@ -44,7 +45,7 @@ def process() -> psutil.Process:
 
 
 def cutters(*parents: psutil.Process) -> list[psutil.Process]:
-    return [each for parent in parents for each in parent.children() if "rag.cutter" in each.cmdline()]
+    return [each for parent in parents for each in parent.children() if "rag.chunking.worker" in each.cmdline()]
 
 
 def symbols(content: str) -> list[str]:
@@ -150,7 +151,7 @@ def test_without_it_a_job_fails_and_no_file_is_cut_worse(
 ) -> None:
     child.kill()
     assert until(lambda: child.status() == psutil.STATUS_ZOMBIE, 10)
-    monkeypatch.setattr("rag.cutting.sys.executable", "/bin/false")
+    monkeypatch.setattr("rag.chunking.pool.sys.executable", "/bin/false")
     job = services.index(user=alice, repository="default", files=[source(1)])
     assert (job.status, job.error_code) == ("failed", "internal_error")
     assert not Chunk.objects.exists()

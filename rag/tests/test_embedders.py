@@ -1,4 +1,4 @@
-"""rag.embedders with the embedded model: all-MiniLM-L6-v2 as converted here, next to what its authors publish."""
+"""Embeddings of the embedded model: all-MiniLM-L6-v2 as converted here, next to what its authors publish."""
 
 from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
@@ -8,9 +8,10 @@ import httpx2
 import openai
 import pytest
 
-from rag import embedders, tokens
-from rag.embedders import Embedder
+from rag.chunking import tokens
 from rag.errors import EmbeddingsFailed, EmbeddingsUnavailable
+from rag.search import embeddings as embedders
+from rag.search.embeddings import Embedder
 from testing.embeddings import Embeddings
 
 
@@ -132,7 +133,7 @@ def test_a_hanging_server_holds_half_of_the_threads_only(
     embeddings: Embeddings, settings: Any, monkeypatch: Any
 ) -> None:
     """Whoever comes when its turns are taken is refused; a job, which holds no request's thread, waits."""
-    monkeypatch.setattr("rag.embedders.TURN_WITHIN_S", 0.1)
+    monkeypatch.setattr("rag.search.embeddings.TURN_WITHIN_S", 0.1)
     half = settings.THREADS // 2
     with ThreadPoolExecutor(half + 1) as threads:
         with embeddings.held():

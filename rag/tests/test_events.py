@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from rag import jobs, services
+from rag import services
 from rag.errors import EmbeddingsFailed
-from rag.indexer import Progress
+from rag.indexing import jobs
+from rag.indexing.indexer import Progress
 from rag.models import IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import follow, waiting_job
@@ -158,7 +159,7 @@ def test_what_an_earlier_attempt_left_is_cleared(alice: Any, job: IndexJob) -> N
 
 
 def test_a_large_number_of_skipped_files_is_counted_and_cut(alice: Any, job: IndexJob, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.jobs.SKIPPED_SHOWN", 3)
+    monkeypatch.setattr("rag.indexing.jobs.SKIPPED_SHOWN", 3)
     for n in range(2):
         paths = [f"{n}-{m}.bin" for m in range(2)]
         jobs.report(job, Progress(paths=paths, skipped=[(path, "binary") for path in paths]))

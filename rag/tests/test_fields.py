@@ -4,7 +4,7 @@ import pytest
 from rest_framework import serializers
 
 from lunaos.api.exceptions import body_and_headers
-from rag import paths
+from rag.indexing import paths
 from rag.serializers import SourceFileSerializer
 
 

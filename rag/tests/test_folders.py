@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from rag import folders, locks
+from lunaos.infra import locks
+from rag.indexing import folders
 from rag.models import Chunk, File, IndexJob, Repository
 from testing.embeddings import Embeddings
 
@@ -109,7 +110,7 @@ def test_a_failure_is_told(tree: Path, alice: Any, embeddings: Embeddings) -> No
 
 
 def test_a_repository_that_is_being_indexed(tree: Path, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.runner.run_folder", lambda *_: False)
+    monkeypatch.setattr("rag.indexing.runner.run_folder", lambda *_: False)
     with pytest.raises(CommandError, match="Somebody else is indexing"):
         run(tree, alice)
     assert not IndexJob.objects.exists()

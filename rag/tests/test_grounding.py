@@ -11,12 +11,12 @@ from uuid import UUID
 import httpx
 import pytest
 
-from lunaos import loop, redis
-from rag import passages
-from rag.passages import quote
-from rag.search import Hit
+from lunaos.infra import event_loop, redis
+from rag.search import passages
+from rag.search.passages import quote
+from rag.search.search import Hit
 from rag.tests.test_index import index
-from runs import log
+from runs.eventlog import log
 from runs.models import Run
 from testing import servers
 from testing.client import Api, Event, error, events, parse
@@ -164,7 +164,7 @@ def start_worker(provider_environment: dict[str, str], tmp_path: Path) -> Any:
 
 def log_of(run_id: str) -> list[Event]:
     """A run's events as Valkey has them."""
-    return [json.loads(line) for _, line in loop.submit(log.read(UUID(run_id))).result()]
+    return [json.loads(line) for _, line in event_loop.submit(log.read(UUID(run_id))).result()]
 
 
 def kinds_of(found: list[Event]) -> list[str]:

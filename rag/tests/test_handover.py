@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from rag import runner, services
-from rag.indexer import SourceFile
+from rag import services
+from rag.indexing import runner
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, IndexJob
 from rag.responses import JobResponse
 from testing.embeddings import Embeddings
@@ -21,7 +22,7 @@ FUNCTIONS = "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in ran
 def sent(monkeypatch: Any) -> list[int]:
     """What workers are sent."""
     found: list[int] = []
-    monkeypatch.setattr("rag.queue.enqueue", found.append)
+    monkeypatch.setattr("rag.indexing.queue.enqueue", found.append)
     return found
 
 
@@ -60,10 +61,10 @@ def test_in_the_middle_of_a_file(
 
 
 def test_where_others_are_at_the_model(index: Callable[[], IndexJob], sent: list[int], monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.embedders.TURN_WITHIN_S", 0.05)
+    monkeypatch.setattr("rag.search.embeddings.TURN_WITHIN_S", 0.05)
     taken = BoundedSemaphore(1)
     assert taken.acquire()
-    monkeypatch.setattr("rag.embedders.TURNS", taken)
+    monkeypatch.setattr("rag.search.embeddings.TURNS", taken)
     done_by_a_worker(index(), sent)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rag import folders
+from rag.indexing import folders
 
 TREE = [
     *("a/keep.py", "a/b.py", "a/c/d.py", "build/o.c", "src/build/o.c", "src/a.c", "logs/.gitkeep", "logs/x/.gitkeep"),
@@ -41,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_git(monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.folders.shutil.which", lambda program: None)
+    monkeypatch.setattr("rag.indexing.folders.shutil.which", lambda program: None)
 
 
 def git(root: Path, *words: str) -> str:

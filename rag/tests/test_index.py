@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
-from rag import chunking, indexer, services, skipping
+from rag import services
+from rag.chunking import chunker
 from rag.errors import EmbeddingsNotConfigured
-from rag.indexer import SourceFile
+from rag.indexing import indexer, skip_rules
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Upload, Vector
 from rag.tests.conftest import source
 from testing.client import Api, error
@@ -74,7 +76,7 @@ def test_a_changed_file_takes_the_place_of_the_old_one(patient: Api, alice: Any,
 
 def test_a_file_is_replaced_whole_or_not_at_all(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
     services.index(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
-    monkeypatch.setattr("rag.store.WRITE", "SELECT 1 / 0")
+    monkeypatch.setattr("rag.indexing.store.WRITE", "SELECT 1 / 0")
 
     job = services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
 
@@ -94,7 +96,7 @@ def test_an_emptied_file_is_not_found_any_more(api: Api, alice: Any) -> None:
 
 def test_a_new_way_of_cutting_has_files_indexed_anew(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
     services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
-    monkeypatch.setattr("rag.indexer.CUT", 10_000)
+    monkeypatch.setattr("rag.indexing.indexer.CUT", 10_000)
     assert services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
 
 
@@ -180,10 +182,10 @@ def test_a_hundred_files_and_no_more(patient: Api, api: Api, alice: Any, embeddi
 
 def test_half_a_million_characters_and_no_more(api: Api, alice: Any) -> None:
     line = "# a comment of a file that is long\n"
-    longest = (line * (skipping.LONGEST // len(line) + 1))[: skipping.LONGEST]
+    longest = (line * (skip_rules.LONGEST // len(line) + 1))[: skip_rules.LONGEST]
     assert send(api, alice, ("a.csv", longest[:100]), ("b.csv", "")).status_code == 200
     assert fields(send(api, alice, ("a.csv", longest + "x"))) == [("files.0.content", "max_length")]
-    assert chunking.Chunker("text", 400).cut(longest)
+    assert chunker.Chunker("text", 400).cut(longest)
 
 
 @pytest.mark.parametrize(
@@ -230,7 +232,7 @@ def test_without_credentials(api: Api) -> None:
 
 
 def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.runner.QUICK_RETRIES", 0)
+    monkeypatch.setattr("rag.indexing.runner.QUICK_RETRIES", 0)
     embeddings.fails(400)
     assert error(send(patient, alice, ("a.py", ADD))) == (502, "embeddings_error")
     embeddings.fails(503)
@@ -249,7 +251,7 @@ def test_an_overloaded_model_says_when_to_come_back(patient: Api, alice: Any, em
 
 
 def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.runner.QUICK_RETRIES", 0)
+    monkeypatch.setattr("rag.indexing.runner.QUICK_RETRIES", 0)
     settings.EMBEDDINGS_BASE_URL = "http://127.0.0.1:9/v1"
     job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")

@@ -13,9 +13,11 @@ from django.db import connection
 from django.db.models import F
 
 from lunaos.embedded.servers import until
-from rag import jobs, locks, runner, services
+from lunaos.infra import locks
+from rag import services
 from rag.errors import UnknownRepository
-from rag.indexer import SourceFile
+from rag.indexing import jobs, recovery, runner
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
@@ -107,7 +109,7 @@ def test_a_killed_job_goes_on_elsewhere_without_duplicates(
     job = waiting_job(alice, MANY)
     with worker() as process:
         with embeddings.held(after=8):
-            services.recover()
+            recovery.requeue_unfinished()
             assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))  # eight requests are written, one waits
             process.send_signal(signal.SIGKILL)
             process.wait(10)
@@ -117,7 +119,7 @@ def test_a_killed_job_goes_on_elsewhere_without_duplicates(
     embeddings.reset()
 
     with worker():
-        services.recover()
+        recovery.requeue_unfinished()
         assert until(lambda: IndexJob.objects.get(pk=job.pk).status == "succeeded", 30)
 
     job.refresh_from_db()
@@ -186,8 +188,8 @@ def test_jobs_of_one_repository_queue_up(alice: Any, embeddings: Embeddings, wor
     second = waiting_job(alice, [SourceFile("a.py", "def new(): pass\n")])
     with worker(), worker():
         with embeddings.held():
-            services.recover()
-            services.recover()
+            recovery.requeue_unfinished()
+            recovery.requeue_unfinished()
             embeddings.asked.acquire(timeout=30)
             assert not embeddings.asked.acquire(timeout=1)  # the other workers have nothing to do
             second.refresh_from_db()

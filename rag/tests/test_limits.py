@@ -7,14 +7,14 @@ from typing import Any
 import orjson
 import pytest
 
-from rag import jobs, skipping
+from rag.indexing import jobs, skip_rules
 from rag.models import IndexJob, Upload
 from rag.tests.test_index import fields
 from testing.client import Api, error
 from testing.servers import daphne
 
 LINE = 'def add(first, second):\n\treturn "sum", first + second\n'
-LONGEST = (LINE * (skipping.LONGEST // len(LINE) + 1))[: skipping.LONGEST]
+LONGEST = (LINE * (skip_rules.LONGEST // len(LINE) + 1))[: skip_rules.LONGEST]
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +53,8 @@ def test_one_character_more_is_named(hurried: Api, alice: Any) -> None:
 
 
 def test_characters_are_counted_not_bytes(hurried: Api, alice: Any) -> None:
-    assert post(hurried, alice, "é日本 x\n" * (skipping.LONGEST // 6)).status_code == 202
-    assert fields(post(hurried, alice, "é" * (skipping.LONGEST + 1))) == [("files.0.content", "max_length")]
+    assert post(hurried, alice, "é日本 x\n" * (skip_rules.LONGEST // 6)).status_code == 202
+    assert fields(post(hurried, alice, "é" * (skip_rules.LONGEST + 1))) == [("files.0.content", "max_length")]
 
 
 def test_other_routes_keep_their_limit(hurried: Api, alice: Any, settings: Any) -> None:

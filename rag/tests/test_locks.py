@@ -1,4 +1,4 @@
-"""rag.locks: whose they are, and what becomes of them with their connection."""
+"""lunaos.infra.locks: whose they are, and what becomes of them with their connection."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from rag import jobs, locks, runner
+from lunaos.infra import locks
+from rag.indexing import jobs, runner
 from rag.models import Chunk, File, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job

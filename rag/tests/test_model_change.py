@@ -8,9 +8,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from lunaos.embedded.servers import until
-from rag import runner, search, services, vectors
+from rag import services
 from rag.errors import ReindexRequired
+from rag.indexing import runner
 from rag.models import Chunk, IndexJob, Repository, Vector
+from rag.search import search, vectors
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, error
@@ -106,14 +108,14 @@ def test_reindexing_in_the_background(
 def test_a_broken_off_reindex_keeps_what_it_has_done(
     alice: Any, indexed: Repository, newer: Embeddings, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("rag.reindexing.CHUNKS_AT_ONCE", 10)
+    monkeypatch.setattr("rag.indexing.reindexing.CHUNKS_AT_ONCE", 10)
     [job] = services.start_reindexing([indexed])
 
     def dies(*_: Any) -> None:
         raise KeyboardInterrupt  # as a kill: nothing is written down
 
     with monkeypatch.context() as patch:
-        patch.setattr("rag.jobs.report", dies)
+        patch.setattr("rag.indexing.jobs.report", dies)
         with pytest.raises(KeyboardInterrupt):
             runner.run(indexed.pk)
     assert Vector.objects.filter(model=NEW).count() == 10

@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from rag import search, services, store
+from rag import services
 from rag.errors import UnknownRepository
-from rag.indexer import SourceFile
+from rag.indexing import store
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Term
+from rag.search import search
 from rag.tests.conftest import source
 from rag.tests.test_grounding import asked
 from rag.tests.test_index import index

@@ -10,12 +10,14 @@ import psycopg
 import pytest
 from django.db import connection, transaction
 
-from lunaos import redis
 from lunaos.embedded.servers import until
-from rag import jobs, queue, runner, services, store, terms
+from lunaos.infra import redis
+from rag import services
 from rag.errors import ReindexRequired, UnknownRepository
-from rag.indexer import SourceFile
+from rag.indexing import jobs, queue, recovery, runner, store
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Term, Upload, Vector
+from rag.search import terms
 from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
@@ -128,7 +130,7 @@ def test_a_worker_that_comes_too_late_for_a_deleted_job(alice: Any, embeddings: 
         services.delete(user=alice, repository="default")
         return begin(each)
 
-    monkeypatch.setattr("rag.jobs.begin", late)
+    monkeypatch.setattr("rag.indexing.jobs.begin", late)
     runner.run(job.repository_id)
     assert not IndexJob.objects.exists() and not File.objects.exists()
     assert embeddings.requests == []
@@ -168,7 +170,7 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
         seen.extend(found)
         return values(*arguments)
 
-    monkeypatch.setattr("rag.store._values", written)
+    monkeypatch.setattr("rag.indexing.store._values", written)
     services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new_one(): pass\n")])
 
     assert seen == [{"old_one", "old_two"}]
@@ -226,7 +228,7 @@ def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: Embeddin
     for name in ("one", "two"):
         waiting_job(alice, FILES[:1], name)
     for _ in range(3):
-        services.recover()
+        recovery.requeue_unfinished()
     assert queue.length() == 2
 
 
@@ -234,13 +236,13 @@ def test_a_lost_message_is_sent_again(alice: Any, embeddings: Embeddings) -> Non
     job = waiting_job(alice, FILES[:1])
     queue.enqueue(job.repository_id)
     redis.client().delete(queue.NAME)
-    services.recover()
+    recovery.requeue_unfinished()
     assert queue.length() == 1
 
 
 def test_jobs_that_have_ended_are_not_sent(alice: Any, embeddings: Embeddings) -> None:
     services.index(user=alice, repository="default", files=FILES[:1])
-    services.recover()
+    recovery.requeue_unfinished()
     assert queue.length() == 0
 
 

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from rag import search, services, vectors
-from rag.indexer import SourceFile
+from rag import services
+from rag.indexing.indexer import SourceFile
 from rag.models import Repository, Vector
+from rag.search import search, vectors
 from rag.tests.test_index import fields, index
 from testing.client import Api, error
 from testing.embeddings import Embeddings
@@ -153,7 +154,7 @@ def test_a_rare_word_counts_more_than_a_common_one(embeddings: Embeddings, alice
 
 
 def test_only_rare_words_look_chunks_up(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.search.TEXT_SCANNED", 10)
+    monkeypatch.setattr("rag.search.search.TEXT_SCANNED", 10)
     files = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
     _, rare = search._weigh(filled(alice, *files), "request handle unheard")
     assert rare == ["unheard"]
@@ -170,7 +171,7 @@ def test_the_index_finds_what_comparing_all_finds(
     ]
     filled(charlie, *files)
     repository = filled(alice, *files[:6])
-    monkeypatch.setattr("rag.search.EXACT_BELOW", exact_below)
+    monkeypatch.setattr("rag.search.search.EXACT_BELOW", exact_below)
 
     hits = search.search(repository, "w5 w10 w15", 20)
 

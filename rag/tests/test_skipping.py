@@ -1,8 +1,8 @@
-"""rag.skipping and rag.paths: what is left out, and what is refused."""
+"""rag.indexing.skip_rules and rag.indexing.paths: what is left out, and what is refused."""
 
 import pytest
 
-from rag import paths, skipping
+from rag.indexing import paths, skip_rules
 
 CODE = "def add(a, b):\n    return a + b\n"
 
@@ -28,12 +28,12 @@ CODE = "def add(a, b):\n    return a + b\n"
     ],
 )
 def test_it_works(path: str, content: str, reason: str | None) -> None:
-    assert skipping.reason(path, content) == reason
+    assert skip_rules.reason(path, content) == reason
 
 
 def test_bytes_of_any_kind_become_text() -> None:
-    assert skipping.decode(b"\xef\xbb\xbfcaf\xc3\xa9") == "café"
-    assert skipping.decode(b"caf\xe9 \xff") == "caf\ufffd \ufffd"
+    assert skip_rules.decode(b"\xef\xbb\xbfcaf\xc3\xa9") == "café"
+    assert skip_rules.decode(b"caf\xe9 \xff") == "caf\ufffd \ufffd"
 
 
 @pytest.mark.parametrize(

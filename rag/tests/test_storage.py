@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from accounts import erasure
+from accounts.privacy import deletion
 from billing.models import Tier
 from lunaos.embedded.servers import until
 from lunaos.errors import LunaError
-from rag import jobs, runner, services, sizes, storage, store
+from rag import services, sizes, storage
 from rag.errors import BacklogFull, StorageLimitReached
-from rag.indexer import Progress, SourceFile
+from rag.indexing import jobs, recovery, runner, store
+from rag.indexing.indexer import Progress, SourceFile
 from rag.models import File, IndexJob, Repository, Upload
 from rag.tests.conftest import source
 from rag.tests.test_index import send
@@ -114,7 +115,7 @@ def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: 
     services.delete(user=alice, repository="default")
     assert storage.held(alice) == storage.Held(0, 0, 0, 0)
     waiting_job(alice, [file("b.py", 1_000)])
-    assert erasure.delete(alice)
+    assert deletion.delete(alice)
     assert storage.held(alice) == storage.Held(0, 0, 0, 0)
 
 
@@ -328,7 +329,7 @@ def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: Embe
 def test_a_file_that_the_old_code_writes_is_measured_soon(alice: Any, embeddings: Embeddings) -> None:
     index(alice, source(1), source(2))
     as_before_the_upgrade()
-    services.recover()
+    recovery.requeue_unfinished()
     assert not storage.differences() and storage.held(alice).bytes > 0
 
 

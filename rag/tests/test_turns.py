@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from rag import jobs, runner, services, store, turns
-from rag.indexer import SourceFile
+from rag import services
+from rag.indexing import jobs, owner_turns, runner, store
+from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
@@ -36,16 +37,16 @@ def written(monkeypatch: Any) -> list[str]:
 def sent(monkeypatch: Any) -> list[int]:
     """What workers are sent."""
     found: list[int] = []
-    monkeypatch.setattr("rag.queue.enqueue", found.append)
+    monkeypatch.setattr("rag.indexing.queue.enqueue", found.append)
     return found
 
 
 @pytest.fixture
 def short(monkeypatch: Any, sent: list[int], embeddings: Embeddings) -> None:
     """A turn is two requests to the model, by which time is measured here, and ends with the next write."""
-    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: float(len(embeddings.requests))))
-    monkeypatch.setattr(turns, "TURN_S", 2.0)
-    monkeypatch.setattr(turns, "_due", {})
+    monkeypatch.setattr(owner_turns, "time", SimpleNamespace(monotonic=lambda: float(len(embeddings.requests))))
+    monkeypatch.setattr(owner_turns, "TURN_S", 2.0)
+    monkeypatch.setattr(owner_turns, "_due", {})
 
 
 def statuses() -> set[tuple[str, int]]:
@@ -97,7 +98,7 @@ def test_jobs_that_need_no_model_let_others_by_too(
     alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, sent: list[int]
 ) -> None:
     clock = itertools.count()
-    monkeypatch.setattr(turns, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(owner_turns, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
     unchanged = [waiting_job(alice, [source(1)]) for _ in range(8)]
     small = waiting_job(bob, [source(1)])
     runner.run(unchanged[0].repository_id)
@@ -154,6 +155,6 @@ def test_who_waited_longest_comes_first(
 ) -> None:
     for user in (alice, bob, carol):
         waiting_job(user, [source(1)])
-    monkeypatch.setattr(turns, "_due", {bob.pk: 1.0})
-    assert [owner for owner, _ in turns.waiting(besides=[alice.pk])] == [carol.pk, bob.pk]
-    assert jobs.next_of(turns.waiting(besides=[alice.pk, bob.pk])[0][1])
+    monkeypatch.setattr(owner_turns, "_due", {bob.pk: 1.0})
+    assert [owner for owner, _ in owner_turns.waiting(besides=[alice.pk])] == [carol.pk, bob.pk]
+    assert jobs.next_of(owner_turns.waiting(besides=[alice.pk, bob.pk])[0][1])

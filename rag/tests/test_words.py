@@ -1,9 +1,9 @@
-"""rag.words: identifiers as words."""
+"""rag.search.words: identifiers as words."""
 
 import pytest
 
-from rag import words
-from rag.abbreviations import WRITTEN_OUT
+from rag.search import words
+from rag.search.abbreviations import WRITTEN_OUT
 
 
 @pytest.mark.parametrize(

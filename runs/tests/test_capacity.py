@@ -9,13 +9,14 @@ import orjson
 import pytest
 
 import runs.services as runs
-from lunaos import loop, redis
 from lunaos.embedded.servers import until
 from lunaos.errors import ServiceUnavailable
-from runs import capacity, log, outcomes
-from runs.log import Append
+from lunaos.infra import event_loop, redis
+from runs import outcomes
+from runs.eventlog import capacity, log
+from runs.eventlog.log import Append
+from runs.eventlog.recorder import Recorder
 from runs.models import Run, Status
-from runs.recorder import Recorder
 from testing.client import Api, answer, error, in_effect
 from testing.upstream import Upstream
 from web.tasks import measure_event_log
@@ -32,7 +33,7 @@ def measured_anew(database: None) -> Iterator[None]:
 
 
 def append(run_id: uuid.UUID, after: int, lines: list[bytes], kept_s: int | None = None) -> log.Answer | None:
-    return loop.submit(log.append(Append(run_id, after, lines, 1, kept_s))).result(10)[0]
+    return event_loop.submit(log.append(Append(run_id, after, lines, 1, kept_s))).result(10)[0]
 
 
 def begin(user: Any, **fields: Any) -> Run:
@@ -122,7 +123,7 @@ def test_what_a_full_log_refuses_is_shown_and_not_sent_again_at_once(settings: A
 
     monkeypatch.setattr(log, "append", counted)
     fill(100, settings)
-    writes = loop.submit(run()).result(20)
+    writes = event_loop.submit(run()).result(20)
     assert (writes.shown, writes.logged, sent) == (50, 0, [1])
 
 
@@ -151,7 +152,7 @@ def test_clients_and_health_are_told(api: Api, alice: Any, upstream: Upstream, s
 
 def test_operators_are_told(settings: Any, monkeypatch: Any) -> None:
     told: list[str] = []
-    monkeypatch.setattr("accounts.alarms.sound", lambda kind, message, **facts: told.append(kind))
+    monkeypatch.setattr("accounts.auditlog.alerts.sound", lambda kind, message, **facts: told.append(kind))
     measure_event_log()
     fill(80, settings)
     measure_event_log()
@@ -170,7 +171,7 @@ def test_event_logs_at_a_server_of_their_own(alice: Any, settings: Any) -> None:
         append(run_id, 0, [CHUNK])
         assert redis.event_log().exists(log.channel(run_id), log.TOTAL) == 2
         assert not redis.client().exists(log.channel(run_id), log.TOTAL)
-        assert loop.submit(log.read(run_id)).result(10) == [(1, CHUNK)]
+        assert event_loop.submit(log.read(run_id)).result(10) == [(1, CHUNK)]
         assert capacity.sweep().bytes > 0
     finally:
         redis.event_log().delete(log.channel(run_id), log.TOTAL, log.SIZES)

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from lunaos import redis
 from lunaos.embedded.servers import until
-from runs import log
+from lunaos.infra import redis
+from runs.eventlog import log
 from runs.models import Run, RunText
 from testing import logs
 from testing.client import Api, Event, error, parse

@@ -9,10 +9,11 @@ import pytest
 from django.db.models.functions import Now
 
 from billing.models import MonthlyUsage
-from lunaos import loop, redis
-from runs import leases, log, outcomes, presence, services, tasks, texts
+from lunaos.infra import event_loop, redis
+from runs import leases, liveness, outcomes, services, tasks, texts
+from runs.eventlog import log
+from runs.eventlog.recorder import Event
 from runs.models import Run, RunStep, RunText, Status
-from runs.recorder import Event
 
 
 def begin(user: Any, **fields: Any) -> Run:
@@ -26,11 +27,11 @@ def fall_silent(run: Run, seconds: int) -> None:
 
 def say(run: Run, *events: Event) -> None:
     lines = [orjson.dumps(event) for event in events]
-    loop.submit(log.append(log.Append(run.pk, 0, lines, 1))).result()
+    event_loop.submit(log.append(log.Append(run.pk, 0, lines, 1))).result()
 
 
 def told(run: Run) -> list[Event]:
-    return [orjson.loads(line) for _, line in loop.submit(log.read(run.pk)).result()]
+    return [orjson.loads(line) for _, line in event_loop.submit(log.read(run.pk)).result()]
 
 
 def step(run: Run, **fields: Any) -> RunStep:
@@ -42,7 +43,7 @@ def step(run: Run, **fields: Any) -> RunStep:
 
 
 def test_a_run_that_nobody_executes_is_ended_and_given_back(alice: Any) -> None:
-    presence.hold()  # this process lives, and is only silent
+    liveness.hold()  # this process lives, and is only silent
     dead, alive = begin(alice), begin(alice)
     fall_silent(dead, 61)
     fall_silent(alive, 50)
@@ -207,7 +208,7 @@ def test_the_log_refuses_an_execution_that_was_taken_over(alice: Any) -> None:
         right = log.Append(run.pk, 1, [b'{"b":2}', b'{"b":3}'], 2)
         return await log.append(late, gap, right)
 
-    late, gap, right = asyncio.run_coroutine_threadsafe(play(), loop.get()).result()
+    late, gap, right = asyncio.run_coroutine_threadsafe(play(), event_loop.get()).result()
     assert (late.appended, late.end) == (False, log.TAKEN_OVER)
     assert (gap.appended, gap.end) == (False, 1)
     assert (right.appended, right.end) == (True, 3)

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from accounts import erasure, sessions, suspension
 from accounts.models import User
+from accounts.privacy import deletion
+from accounts.signin import sessions
+from accounts.staff import suspension
 from apikeys.models import ApiKey
-from lunaos import access, redis
 from lunaos.embedded.servers import until
+from lunaos.infra import read_access, redis
 from rag.models import IndexJob, JobStatus, Repository
 from runs.models import Run, Status
 from runs.tests.test_events import under_way
@@ -58,7 +60,7 @@ def disable_in_a_form(api: Api, user: Any, own: dict[str, str]) -> None:
 CLOSES_THE_ACCOUNT: dict[str, Act] = {
     "disabled": lambda api, user, own: suspension.disable(user, by=user),
     "disabled in a form": disable_in_a_form,
-    "deleted": lambda api, user, own: erasure.delete(user),
+    "deleted": lambda api, user, own: deletion.delete(user),
 }
 
 
@@ -153,7 +155,7 @@ def test_notices_that_were_lost_are_made_up_for(api: Api, alice: Any, upstream: 
     """A connection to Valkey that breaks is a notice about everybody."""
     own = api.as_(alice)
     with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
-        monkeypatch.setattr(access, "_publish", lambda message: None)
+        monkeypatch.setattr(read_access, "_publish", lambda message: None)
         sessions.end_all(alice)
         redis.client().client_kill_filter(_type="pubsub")
         assert refusal(texts)["code"] == "token_invalid"

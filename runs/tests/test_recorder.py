@@ -9,16 +9,16 @@ from typing import Any
 import orjson
 import pytest
 
-from lunaos import loop, redis
-from runs import log
+from lunaos.infra import event_loop, redis
 from runs.errors import OutputTooLong
-from runs.recorder import Recorder, Stop, line_of
+from runs.eventlog import log
+from runs.eventlog.recorder import Recorder, Stop, line_of
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
 def play(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return loop.submit(coroutine).result(20)
+    return event_loop.submit(coroutine).result(20)
 
 
 def event(n: int) -> dict[str, Any]:

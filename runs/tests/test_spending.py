@@ -20,8 +20,9 @@ from agents.provider_keys import Keyring
 from agents.providers import LOCAL, Provider, Target
 from billing import tiers
 from lunaos.embedded.servers import until
-from runs import outcomes, services, spending, tasks
+from runs import outcomes, services, tasks
 from runs.errors import SpendLimitReached
+from runs.metering import spending
 from runs.models import DailySpending, Run, Status
 from testing.client import Api
 from testing.upstream import Answer, Upstream, says

@@ -10,12 +10,13 @@ from django.conf import LazySettings
 from django.db import OperationalError
 
 from billing.models import MonthlyUsage
-from lunaos import loop, redis
-from runs import executors, log, outcomes, services, tasks, unwritten
+from lunaos.infra import event_loop, redis
+from runs import executors, outcomes, pending_outcomes, services, tasks
+from runs.eventlog import log
+from runs.eventlog.recorder import Recorder
+from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunText, Status
 from runs.outcomes import Failure, Outcome
-from runs.recorder import Recorder
-from runs.tokens import TokenUsage
 
 DONE = b'{"type":"done","tokens":{"input":7,"output":3},"cost":"$0.0004","duration":"1.0s"}'
 TOKENS = TokenUsage(input=7, output=3, reasoning=1)
@@ -30,7 +31,7 @@ def do(awaitable: Awaitable[Any]) -> Any:
     async def play() -> Any:
         return await awaitable
 
-    return loop.submit(play()).result()
+    return event_loop.submit(play()).result()
 
 
 def say(run: Run, *lines: bytes) -> None:
@@ -92,7 +93,7 @@ def test_it_is_written_as_what_it_was(alice: Any, impatient: None, refuses: Any,
     assert kept.events.encode().split(b"\n")[-1] == DONE
     assert [line for _, line in do(log.read(run.pk))] == kept.events.encode().split(b"\n")
     assert MonthlyUsage.objects.get(user=alice).executions == (charge == "settled")
-    assert redis.client().hlen(unwritten.KEY) == 0
+    assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
 def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,25 +107,25 @@ def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(outcomes, "finish", fail_once)
     do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
     assert Run.objects.get(pk=run.pk).status == "succeeded"
-    assert redis.client().hlen(unwritten.KEY) == 0
+    assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
 def test_one_that_somebody_else_has_ended_stays_so(alice: Any) -> None:
     run, other = begin(alice), begin(alice)
     for each in (run, other):
-        do(unwritten.keep(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+        do(pending_outcomes.keep(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
     assert outcomes.end(run, Status.CANCELLED)
     Run.objects.filter(pk=other.pk).delete()
-    assert unwritten.write_all() == 0
+    assert pending_outcomes.write_all() == 0
     assert Run.objects.get(pk=run.pk).status == "cancelled"
-    assert redis.client().hlen(unwritten.KEY) == 0
+    assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
 def test_one_that_cannot_be_read_keeps_no_other(alice: Any) -> None:
     run = begin(alice)
-    redis.client().hset(unwritten.KEY, "0" * 32, b"{")
-    do(unwritten.keep(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
-    assert unwritten.write_all() == 1
+    redis.client().hset(pending_outcomes.KEY, "0" * 32, b"{")
+    do(pending_outcomes.keep(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+    assert pending_outcomes.write_all() == 1
     assert Run.objects.get(pk=run.pk).status == "succeeded"
 
 
@@ -134,7 +135,7 @@ def test_with_both_servers_away_it_is_left_to_the_sweep(
     async def refuse(*_: object) -> None:
         raise redis.RedisError("OOM")
 
-    monkeypatch.setattr(unwritten, "keep", refuse)
+    monkeypatch.setattr(pending_outcomes, "keep", refuse)
     run = begin(alice)
     with pytest.raises(OperationalError):
         do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))

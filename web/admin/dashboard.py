@@ -10,11 +10,11 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from runs import figures as counted
+from runs import stats as counted
 from runs.models import By, Status
-from web import charts, figures, health
+from web import charts, dashboard_stats, health
 from web.charts import Chart
-from web.figures import Span, Totals
+from web.dashboard_stats import Span, Totals
 
 PERMISSION = "runs.view_hourlyfigures"
 DEFAULT = "24h"
@@ -48,14 +48,14 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     return {
         **context,
         "span": span,
-        "ranges": figures.NAMES,
+        "ranges": dashboard_stats.NAMES,
         "counted_at": counted.counted_at(),
-        "tiles": tiles(*figures.totals(span)),
+        "tiles": tiles(*dashboard_stats.totals(span)),
         "charts": drawn(span),
-        "agents": figures.shares(span, By.AGENT),
-        "tiers": figures.shares(span, By.TIER),
+        "agents": dashboard_stats.shares(span, By.AGENT),
+        "tiers": dashboard_stats.shares(span, By.TIER),
         "failed_today": failed_on(now),
-        "failures": figures.newest_failures() if request.user.has_perm("runs.view_run") else None,
+        "failures": dashboard_stats.newest_failures() if request.user.has_perm("runs.view_run") else None,
     }
 
 
@@ -79,10 +79,10 @@ def tiles(now: Totals, before: Totals) -> list[Tile]:
 def drawn(span: Span) -> list[Chart]:
     """The charts, in the order of the page."""
     each: tuple[tuple[Callable[..., Chart], str, str, dict[str, list[float | None]]], ...] = (
-        (charts.bars, f"Runs by {span.unit}", "count", figures.by_status(span)),
-        (charts.lines, "Time to first token", "ms", figures.first_token_ms(span)),
-        (charts.bars, f"Cost by provider and {span.unit}", "usd", figures.cost_by_provider(span)),
-        (charts.bars, "Waiting for a worker, at most", "count", figures.waiting(span)),
+        (charts.bars, f"Runs by {span.unit}", "count", dashboard_stats.by_status(span)),
+        (charts.lines, "Time to first token", "ms", dashboard_stats.first_token_ms(span)),
+        (charts.bars, f"Cost by provider and {span.unit}", "usd", dashboard_stats.cost_by_provider(span)),
+        (charts.bars, "Waiting for a worker, at most", "count", dashboard_stats.waiting(span)),
     )
     return [draw(title, span.labels, series, unit=unit) for draw, title, unit, series in each]
 

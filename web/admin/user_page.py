@@ -13,9 +13,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import AuditEvent, User
-from billing import mirror, standing, tiers
+from billing import tiers
 from billing.models import WebhookEvent
-from web.templatetags.house import figure
+from billing.payments import stripe_mirror, subscription_state
+from web.templatetags.number_format import figure
 
 SHOWN = 10  # of each kind; the lists have the rest
 
@@ -43,7 +44,7 @@ def payments(request: HttpRequest, user: User) -> str:
     """A user's grants, subscriptions, invoices and Stripe's events, of which the staff member may see the lists."""
     may = {name for name, permission in MONEY.items() if request.user.has_perm(permission)}
     context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN]} if "grants" in may else {}
-    if customer := mirror.customer_of(user):
+    if customer := stripe_mirror.customer_of(user):
         context |= {name: make(customer)[:SHOWN] for name, make in OF_CUSTOMER.items() if name in may}
     context |= {"may": may, "customer": customer}
     return render_to_string("admin/accounts/payments.html", context) if may else ""
@@ -130,7 +131,7 @@ MONEY = {
     "events": "billing.view_webhookevent",
 }
 OF_CUSTOMER: dict[str, Callable[[Any], Any]] = {  # of a customer in dj-stripe's tables
-    "subscriptions": standing.of_customer,
+    "subscriptions": subscription_state.of_customer,
     "invoices": lambda customer: customer.invoices.order_by("-created"),
     "events": lambda customer: WebhookEvent.objects.filter(customer_id=customer.id),
 }

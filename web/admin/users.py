@@ -17,16 +17,16 @@ from django.utils.formats import date_format
 from unfold.decorators import display
 
 from accounts.admin import AccountAdmin
-from accounts.confirmation import BACK, confirmed, page_of
 from accounts.identity import staff_of
 from accounts.models import User
+from accounts.staff.confirm_action import BACK, confirmed, page_of
 from apikeys import services as keys
 from apikeys.models import ApiKey
-from billing import services, tiers
+from billing import grants, tiers
 from runs.models import Run
 from web.admin import user_page
 from web.admin.tier_form import TierForm
-from web.templatetags.house import figure
+from web.templatetags.number_format import figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
 SAID = 5  # users
@@ -130,7 +130,7 @@ class UserAdmin(AccountAdmin):
     def set_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
         users = list(self.touchable(request, queryset, owner=""))
         for user in users:
-            services.set_tier(user=user, actor=staff_of(request), **cleaned)
+            grants.set_tier(user=user, actor=staff_of(request), **cleaned)
         moved = [user for user in users if user.tier == cleaned["tier"]]
         for user in [user for user in users if user not in moved][:SAID]:
             self.message_user(request, LOWER_THAN_PAID.format(user.email, user.tier), messages.WARNING)

@@ -15,8 +15,8 @@ import httpx
 import jwt
 import pytest
 
-from accounts import tokens
 from accounts.models import User
+from accounts.signin import jwt as tokens
 from apikeys.models import ApiKey
 from lunaos.api.middleware import SECURITY_HEADERS
 from lunaos.scopes import ALL

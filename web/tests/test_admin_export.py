@@ -13,9 +13,9 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts.audit import Action
-from accounts.exported import ExportedAdmin
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
+from accounts.staff.exporting_admin import ExportedAdmin
 from runs import admin as runs_admin
 from runs.models import RunText, Status
 from runs.tests.test_figures import ran

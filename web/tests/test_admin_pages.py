@@ -9,11 +9,11 @@ from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group
 from playwright.sync_api import Page
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.models import Grant
-from runs import figures
+from runs import stats
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_figures import ran
 from testing.browser import NewPage, keep
@@ -49,8 +49,8 @@ def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
         status = Status.FAILED if n % 5 == 0 else Status.SUCCEEDED
         at = datetime.now(UTC) - timedelta(hours=7 * n)
         ran(bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error")
-    figures.count_since()
-    figures.note_backlog("chains", 3)
+    stats.count_since()
+    stats.note_backlog("chains", 3)
     return run_id
 
 
@@ -235,7 +235,7 @@ def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
     """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)
     run = failed_chain(alice, input="x" * 3000, output="word " * 900, said="z" * 300)
-    audit.record(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
+    trail.record(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
     event = AuditEvent.objects.filter(action=Action.TIER_CHANGED).latest("id")
     paths = [
         f"accounts/user/{alice.pk}/change/",

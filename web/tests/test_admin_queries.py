@@ -13,16 +13,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from djstripe.models import Customer, Invoice, Subscription
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from agents.models import Agent, LanguageModel, ProviderKey
 from apikeys.models import ApiKey
 from billing import tiers
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from chains.models import ChainPreset
-from lunaos import snapshot
+from lunaos.infra import ttl_cache
 from rag.models import IndexJob, Repository
-from runs import figures
+from runs import stats
 from runs.models import Status
 from runs.tests.test_figures import ran
 
@@ -48,7 +48,7 @@ def run(user: Any, n: int) -> Any:
 
 
 def event(user: Any, n: int) -> None:
-    audit.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
+    trail.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
 
 
 def customer(user: Any) -> Customer:
@@ -104,7 +104,7 @@ MAKE: dict[str, Make] = {
 
 @pytest.fixture
 def staff_client(make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Client:
-    monkeypatch.setattr(snapshot, "FRESH_S", 3600)  # whether one is read anew is a matter of seconds
+    monkeypatch.setattr(ttl_cache, "FRESH_S", 3600)  # whether one is read anew is a matter of seconds
     settings.STAFF_SECOND_FACTOR = False
     client = Client()
     client.force_login(
@@ -149,9 +149,9 @@ def test_the_dashboard(staff_client: Client, make_user: Any, span: str) -> None:
     path = f"/admin/?range={span}"
     for n in range(FEW):
         run(make_user(), n)
-    figures.count_due()
+    stats.count_due()
     before = queries(staff_client, path)
     for n in range(FEW, MANY):
         run(make_user(), n)
-    figures.count_due()
+    stats.count_due()
     assert queries(staff_client, path) == before <= 20

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from django.test import Client
 
-from accounts import audit
-from accounts.audit import Action
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.models import Grant, MonthlyUsage
 from runs.models import Status
@@ -31,7 +31,7 @@ def busy(user: Any, n: int) -> None:
     """A row of each kind."""
     key(user, n)
     ran(user, status=Status.FAILED, error_code=f"code_{n}")
-    audit.record(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")
+    trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")
     MonthlyUsage.objects.create(user=user, month=date(2020 + n // 12, 1 + n % 12, 1), executions=n)
     Grant.objects.create(user=user, tier_id="pro", reason=f"reason {n}")
 

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from accounts.audit import Action
+from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
 from apikeys.models import ApiKey
 from runs.models import Run

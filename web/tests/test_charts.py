@@ -2,8 +2,8 @@
 
 import pytest
 
-from web import charts, figures
-from web.templatetags import house
+from web import charts, dashboard_stats
+from web.templatetags import number_format
 
 
 def test_it_works() -> None:
@@ -46,10 +46,10 @@ def test_there_is_room_for_the_labels() -> None:
 
 def test_percentiles() -> None:
     counts = {40: 50, 60: 45, 80: 5}
-    assert figures.percentile(counts, 0.5) == pytest.approx(99)
-    assert figures.percentile(counts, 0.95) == pytest.approx(999)
-    assert figures.percentile(counts, 1) == pytest.approx(9999)
-    assert figures.percentile({}, 0.5) is None
+    assert dashboard_stats.percentile(counts, 0.5) == pytest.approx(99)
+    assert dashboard_stats.percentile(counts, 0.95) == pytest.approx(999)
+    assert dashboard_stats.percentile(counts, 1) == pytest.approx(9999)
+    assert dashboard_stats.percentile({}, 0.5) is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_percentiles() -> None:
     ],
 )
 def test_figures_are_written(value: float | None, unit: str, text: str) -> None:
-    assert house.figure(value, unit) == text
+    assert number_format.figure(value, unit) == text
 
 
 @pytest.mark.parametrize(
@@ -85,4 +85,4 @@ def test_figures_are_written(value: float | None, unit: str, text: str) -> None:
     ],
 )
 def test_changes_are_written(value: float | None, unit: str, text: str) -> None:
-    assert house.change(value, unit) == text
+    assert number_format.change(value, unit) == text

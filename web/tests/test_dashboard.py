@@ -7,14 +7,14 @@ from typing import Any
 import httpx
 import pytest
 
-from runs import figures as counted
+from runs import stats as counted
 from runs.models import ActiveUser, Backlog, By, HourlyFigures, Status
 from runs.tests.test_figures import ran
 from testing.client import Api
 from testing.upstream import Upstream
-from web import figures
+from web import dashboard_stats
 from web.admin.dashboard import tiles
-from web.figures import Span, Totals
+from web.dashboard_stats import Span, Totals
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime.now(UTC)
@@ -66,7 +66,7 @@ def test_a_span_against_the_one_before(alice: Any, bob: Any, key: str, back: tim
     ran(bob, NOW - back, status=Status.FAILED, cost_usd=Decimal(1))
     ran(bob, NOW - 3 * back, status=Status.FAILED)
     counted.count_since()
-    now, before = figures.totals(Span.of(key, NOW))
+    now, before = dashboard_stats.totals(Span.of(key, NOW))
     assert (now.runs, now.success, now.users, now.tokens, now.cost_usd) == (2, 1, 2, 3, Decimal(2))
     assert (before.runs, before.success, before.users, before.cost_usd) == (1, 0, 1, Decimal(1))
 
@@ -76,7 +76,7 @@ def test_users_of_full_hours(alice: Any) -> None:
     span = Span.of("24h", NOW)
     ran(alice, span.start - timedelta(seconds=1))
     counted.count_since()
-    assert [each.users for each in figures.totals(span)] == [0, 1]
+    assert [each.users for each in dashboard_stats.totals(span)] == [0, 1]
 
 
 @pytest.mark.parametrize(("key", "steps"), [("24h", 24), ("7d", 7), ("30d", 30)])
@@ -85,9 +85,9 @@ def test_each_step_has_a_place(alice: Any, key: str, steps: int) -> None:
     counted.count_since()
     span = Span.of(key, NOW)
     assert len(span.labels) == steps
-    assert figures.by_status(span)["succeeded"] == [0] * (steps - 1) + [1]
-    assert figures.cost_by_provider(span) == {"deepseek": [0] * (steps - 1) + [1]}
-    median = figures.first_token_ms(span)["median"]
+    assert dashboard_stats.by_status(span)["succeeded"] == [0] * (steps - 1) + [1]
+    assert dashboard_stats.cost_by_provider(span) == {"deepseek": [0] * (steps - 1) + [1]}
+    median = dashboard_stats.first_token_ms(span)["median"]
     assert median[:-1] == [None] * (steps - 1) and median[-1] == pytest.approx(120, rel=0.13)
 
 
@@ -97,15 +97,17 @@ def test_names_with_the_most_runs(alice: Any, bob: Any) -> None:
     ran(bob, NOW, agent="agent-03")
     counted.count_due()
     span = Span.of("24h", NOW)
-    agents, tiers = figures.shares(span, By.AGENT), figures.shares(span, By.TIER)
-    assert agents[:2] == [("agent-03", 2, 1.0), ("agent-00", 1, 0.5)] and len(agents) == figures.TOP
+    agents, tiers = dashboard_stats.shares(span, By.AGENT), dashboard_stats.shares(span, By.TIER)
+    assert agents[:2] == [("agent-03", 2, 1.0), ("agent-00", 1, 0.5)] and len(agents) == dashboard_stats.TOP
     assert [(name, runs) for name, runs, _ in tiers] == [("pro", 12), ("free", 1)]
     assert sum(share for *_, share in tiers) == pytest.approx(1)
 
 
 def test_what_waited() -> None:
     counted.note_backlog("chains", 5)
-    assert figures.waiting(Span.of("24h", datetime.now(UTC)))["chains"][-1] == 5  # the hour may be another than NOW's
+    assert (
+        dashboard_stats.waiting(Span.of("24h", datetime.now(UTC)))["chains"][-1] == 5
+    )  # the hour may be another than NOW's
 
 
 def test_tiles_tell_what_is_welcome() -> None:

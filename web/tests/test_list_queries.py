@@ -8,12 +8,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts import tokens
+from accounts.signin import jwt
 from agents.models import Agent
 from billing import tiers
 from billing.models import Tier
 from chains.models import ChainPreset
-from lunaos import snapshot
+from lunaos.infra import ttl_cache
 from rag.models import File, Repository
 from testing.client import Api
 from web.tests.test_admin_queries import MAKE, Make, event, key, provider_key, run
@@ -44,8 +44,8 @@ LISTS: dict[str, tuple[Make, int]] = {
 @pytest.fixture
 def statements(alice: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """How many statements a request takes."""
-    monkeypatch.setattr(snapshot, "FRESH_S", 3600)
-    client, headers = Client(), {"Authorization": f"Bearer {tokens.issue(alice)}"}
+    monkeypatch.setattr(ttl_cache, "FRESH_S", 3600)
+    client, headers = Client(), {"Authorization": f"Bearer {jwt.issue(alice)}"}
 
     def count(path: str) -> int:
         client.get(path, headers=headers)  # the first one fills caches

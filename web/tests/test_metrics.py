@@ -15,19 +15,19 @@ from redis import Redis
 
 import runs.services as runs
 from accounts import tasks
-from billing import webhooks
 from billing.models import MonthlyUsage
-from lunaos import metrics, redis
+from billing.payments import webhooks
 from lunaos.celery import show_metrics
 from lunaos.embedded.servers import free_port, until
-from runs import spending
-from runs.log import size
+from lunaos.infra import metrics, redis
+from runs.eventlog.log import size
+from runs.metering import spending
 from runs.models import DailySpending, Run
 from testing.client import METRICS_TOKEN as TOKEN
 from testing.client import Api, events
 from testing.upstream import DONE, Answer, Upstream, delta
+from web import health_checks
 from web import metrics as figures
-from web import parts
 from web.tasks import EVENT_LOG_KEY, measure_event_log, worker_heartbeat
 from web.views import MetricsView
 
@@ -167,7 +167,7 @@ def test_what_the_servers_keys_cost_today(database: None) -> None:
         DailySpending.objects.create(day=day, free=free, shard=shard, cost_usd=cost_usd)
     DailySpending.objects.create(day=day - timedelta(days=1), free=True, shard=0, cost_usd=9)
     figures.facts.forget()
-    parts.forget()
+    health_checks.forget()
     found = parsed(figures.exposition().decode())
     figures.facts.forget()
     assert found['lunaos_spend_usd_today{tier="free"}'] == 0.75
@@ -180,7 +180,7 @@ def test_short_jobs_that_wait(database: None, monkeypatch: pytest.MonkeyPatch) -
     tasks.send_welcome.apply_async(("7b0c1a52-0000-4000-8000-000000000000",), queue="untaken")
     sent = time.time()
     figures.facts.forget()
-    parts.forget()
+    health_checks.forget()
     assert until(lambda: time.time() > sent, 1)
     length, oldest_s = figures.facts()["cache"]["waiting"]["untaken"]
     figures.facts.forget()
@@ -192,7 +192,7 @@ def test_the_event_log_is_weighed(api: Api, alice: Any, upstream: Upstream, monk
         assert events(api.execute(alice))
     assert until(lambda: size()[0] == 3, 5)
     runs_exactly, bytes_exactly = size()
-    monkeypatch.setattr("runs.log.SAMPLE", 1)
+    monkeypatch.setattr("runs.eventlog.log.SAMPLE", 1)
     estimated = size()
     assert (runs_exactly, estimated[0]) == (3, 3)
     assert 300 < bytes_exactly < 30_000 and bytes_exactly / 2 < estimated[1] < bytes_exactly * 2
@@ -208,13 +208,13 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
         go_on.wait(60)
         came_back.set()
 
-    monkeypatch.setattr("web.parts.query", hang)
-    monkeypatch.setattr("lunaos.redis.client", lambda: Redis(port=9))
-    monkeypatch.setattr("web.metrics.facts", lambda: parts.examine(figures.CHECKS))
+    monkeypatch.setattr("web.health_checks.query", hang)
+    monkeypatch.setattr("lunaos.infra.redis.client", lambda: Redis(port=9))
+    monkeypatch.setattr("web.metrics.facts", lambda: health_checks.examine(figures.CHECKS))
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()
-    parts.forget()
+    health_checks.forget()
     assert {name: value for name, value in found.items() if "dependency" in name} == {
         'lunaos_dependency_up{part="database"}': 0,
         'lunaos_dependency_up{part="cache"}': 0,

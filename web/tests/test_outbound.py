@@ -14,8 +14,8 @@ from django.urls import get_resolver
 
 from agents import provider_keys
 from billing.models import MonthlyUsage
-from rag.embedders import Embedder
 from rag.errors import EmbeddingsFailed
+from rag.search.embeddings import Embedder
 from runs.models import Run
 from testing import routes
 from testing.client import Api, error
@@ -46,13 +46,13 @@ CLIENTS = {
 MEANT_TO = {
     "agents/providers/connections.py": {"aiohttp", "httpx2", "openai"},  # the language models' servers
     "agents/providers/transport.py": {"aiohttp", "httpx2", "openai"},
-    "rag/embedders.py": {"httpx2", "openai"},  # the embedding model's server
+    "rag/search/embeddings.py": {"httpx2", "openai"},  # the embedding model's server
     "accounts/resend.py": {"anymail", "requests"},  # mail
     "*/tasks.py": {"anymail", "smtplib"},  # the names of mail's errors
-    "web/reachability.py": {"socket"},  # whether the servers that settings name accept connections
+    "web/provider_reachability.py": {"socket"},  # whether the servers that settings name accept connections
     "lunaos/embedded/*": {"socket", "urllib.request"},  # the servers that make up starts, on the loopback
-    "lunaos/spans.py": {"opentelemetry.exporter"},  # the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
-    "lunaos/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names
+    "lunaos/infra/spans.py": {"opentelemetry.exporter"},  # the collector that OTEL_EXPORTER_OTLP_ENDPOINT names
+    "lunaos/infra/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names
     "billing/*": {"djstripe", "requests", "stripe"},  # payments
 }
 OUR_APPS = ("lunaos", "accounts", "billing", "apikeys", "runs", "rag", "agents", "chains", "web")

@@ -23,11 +23,11 @@ from django.db import connection
 
 from accounts.models import User
 from agents.models import ProviderKey
-from stripe_double.double import Double
 from testing.client import PASSWORD, Api
 from testing.servers import daphne, worker
 from testing.stripe import Stripe
 from testing.upstream import Answer, Upstream, delta, says
+from tools.stripe_double.double import Double
 
 STEPS = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
 BASE64 = re.compile(r"(?:[A-Za-z0-9+/]{4}){6,}")

@@ -8,12 +8,12 @@ import httpx
 import pytest
 from django.db import OperationalError, connection
 
-from lunaos import deferred
 from lunaos.embedded.servers import answers, free_port, until
+from lunaos.infra import lazy_imports
 from testing.client import Api
 from testing.servers import process
 from testing.upstream import DONE, Answer, Upstream, delta
-from web import parts, readiness
+from web import health_checks, readiness
 
 WELL = {"database": "ok", "cache": "ok", "modules": "ok", "process": "ok"}
 
@@ -32,7 +32,7 @@ def test_a_probe_needs_no_credentials_and_is_never_too_many(api: Api) -> None:
 @pytest.fixture(autouse=True)
 def loaded() -> None:
     """Where this process is asked, as a web process is once it has been for a while."""
-    deferred.load()
+    lazy_imports.load()
 
 
 def test_with_a_migration_missing(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,11 +47,13 @@ def test_with_a_migration_missing(database: None, monkeypatch: pytest.MonkeyPatc
         finally:
             cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", row)
     assert (report, ready) == ({"ready": False, "checks": {**WELL, "database": "migrations missing: 1"}}, False)
-    parts.forget()
+    health_checks.forget()
     assert readiness.check() == ({"ready": True, "checks": WELL}, True)
 
 
-@pytest.mark.parametrize(("part", "place"), [("database", "web.parts.query"), ("cache", "web.readiness._cache")])
+@pytest.mark.parametrize(
+    ("part", "place"), [("database", "web.health_checks.query"), ("cache", "web.readiness._cache")]
+)
 def test_without_a_part_it_needs(database: None, monkeypatch: pytest.MonkeyPatch, part: str, place: str) -> None:
     def down(*_: object) -> None:
         raise OperationalError("planted at host:5432")

@@ -8,21 +8,22 @@ import httpx
 import pytest
 from django.conf import settings
 
-from lunaos import beat, redis
 from lunaos.embedded.servers import until
+from lunaos.infra import redis
+from lunaos.infra.task_queue import beat_scheduler
 from testing.client import Api
 from testing.servers import daphne
 from testing.upstream import Upstream
-from web import reachability
+from web import provider_reachability
 from web.status import PARTS
 from web.tasks import HEARTBEAT_KEY
 from web.tests.test_landing import words
 
 
 def test_it_works(api: Api, upstream: Upstream) -> None:
-    for key in (HEARTBEAT_KEY, beat.HEARTBEAT_KEY):
+    for key in (HEARTBEAT_KEY, beat_scheduler.HEARTBEAT_KEY):
         redis.client().set(key, time.time())
-    reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    provider_reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 5)
     response = api.get("/status")
     shown = words(response)
@@ -38,8 +39,8 @@ def test_it_works(api: Api, upstream: Upstream) -> None:
 
 
 def test_a_part_that_may_be_missed(api: Api, upstream: Upstream) -> None:
-    redis.client().set(beat.HEARTBEAT_KEY, time.time())
-    reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    redis.client().set(beat_scheduler.HEARTBEAT_KEY, time.time())
+    provider_reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["services"]["queue"]["status"] == "degraded", 5)
     response = api.get("/status")
     assert response.status_code == 200

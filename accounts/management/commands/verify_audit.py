@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import audit
+from accounts.auditlog import trail
 
 
 class Command(BaseCommand):
@@ -14,13 +14,13 @@ class Command(BaseCommand):
         parser.add_argument("--head", help="NUMBER:HASH from an earlier run or log line; rows may not end before it")
 
     def handle(self, *args: Any, head: str | None, **options: Any) -> None:
-        verdict = audit.verify()
+        verdict = trail.verify()
         if verdict.broken is not None:
             raise CommandError(
                 f"Row {verdict.broken} is broken: {verdict.reason}. {verdict.rows} rows before it are whole."
             )
-        if head and not audit.holds(head):
-            raise CommandError(f"The row {head} is not there any more; the trail ends at {audit.head() or 'nothing'}.")
+        if head and not trail.holds(head):
+            raise CommandError(f"The row {head} is not there any more; the trail ends at {trail.head() or 'nothing'}.")
         self.stdout.write(
-            f"{verdict.rows} rows are as they were written. The trail ends at {audit.head() or 'nothing'}."
+            f"{verdict.rows} rows are as they were written. The trail ends at {trail.head() or 'nothing'}."
         )

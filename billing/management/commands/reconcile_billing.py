@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import reconciliation
+from billing.payments import reconciliation
 from lunaos.errors import LunaError
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import User
-from billing import services, tiers
+from billing import grants, tiers
 
 
 class Command(BaseCommand):
@@ -20,5 +20,5 @@ class Command(BaseCommand):
             user = User.objects.get(email=options["email"].lower())
         except User.DoesNotExist as e:
             raise CommandError(f"There is no user {options['email']}.") from e
-        services.set_tier(user=user, tier=options["tier"])
+        grants.set_tier(user=user, tier=options["tier"])
         self.stdout.write(f"{user.email} is {user.tier} now.")

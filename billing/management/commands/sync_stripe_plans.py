@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import plans
+from billing.payments import plans
 from lunaos.errors import LunaError
 
 

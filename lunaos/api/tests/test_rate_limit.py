@@ -13,7 +13,7 @@ import httpx
 import pytest
 from django.core.cache import caches
 
-from lunaos import redis
+from lunaos.infra import redis
 from testing.client import Api, error
 from testing.servers import daphne
 from testing.windows import roomy_address, roomy_user

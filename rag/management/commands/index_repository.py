@@ -11,9 +11,10 @@ from tqdm import tqdm
 
 from accounts.models import User
 from lunaos.errors import LunaError
-from rag import folders, services
+from rag import services
 from rag.errors import RepositoryBusy
-from rag.indexer import Progress
+from rag.indexing import folders
+from rag.indexing.indexer import Progress
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from runs import figures
+from runs import stats
 
 
 class Command(BaseCommand):
@@ -16,5 +16,5 @@ class Command(BaseCommand):
         parser.add_argument("--since", type=datetime.fromisoformat, help="a day or time (UTC), such as 2026-11-01")
 
     def handle(self, *args: Any, since: datetime | None, **options: Any) -> None:
-        hours = figures.count_since(since.replace(tzinfo=since.tzinfo or UTC) if since else None)
+        hours = stats.count_since(since.replace(tzinfo=since.tzinfo or UTC) if since else None)
         self.stdout.write(f"{hours} hours are counted.")

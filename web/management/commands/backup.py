@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 
-from lunaos.backup import database, home, shelf
+from lunaos.backup import backup_store, database, home
 from lunaos.backup.errors import BackupError
 
 KEPT = 14
@@ -30,12 +30,12 @@ class Command(BaseCommand):
             raise CommandError("--keep is 1 at least")
         folder = options["folder"] or settings.LUNAOS_HOME / "backups"
         try:
-            with shelf.new(folder) as unfinished:
+            with backup_store.new(folder) as unfinished:
                 if options["home"]:
                     home.save(settings.LUNAOS_HOME, unfinished)
                 database.save(unfinished)
-            gone = shelf.rotate(folder, options["keep"])
+            gone = backup_store.rotate(folder, options["keep"])
         except (BackupError, OperationalError) as e:
             raise CommandError(str(e)) from e
         self.stderr.write(f"The backup is complete; {len(gone)} older ones were deleted.")
-        self.stdout.write(str(shelf.complete(folder)[-1]))
+        self.stdout.write(str(backup_store.complete(folder)[-1]))

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
-from lunaos import waiting
+from lunaos.infra import wait_messages
 from runs import partitions
 
 
@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Migrate, make partitions, load the agents' catalogue, make the staff account. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with waiting.told(self.stdout.write, lambda: "the database's migrations"):
+        with wait_messages.told(self.stdout.write, lambda: "the database's migrations"):
             call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
             partitions.ensure()
         call_command("load_agents", stdout=self.stdout)

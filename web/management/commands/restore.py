@@ -9,11 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError
 from redis.exceptions import RedisError
 
-from accounts import sessions
+from accounts.signin import sessions
 from agents import provider_keys
-from lunaos import redis
 from lunaos.backup import database, home, manifest
 from lunaos.backup.errors import BackupError
+from lunaos.infra import redis
 
 FORGOTTEN = (
     "All sessions are ended. What was taken back after {} is valid again: keys, disabled and deleted accounts, "

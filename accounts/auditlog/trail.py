@@ -1,0 +1,316 @@
+"""The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
+
+Equal rows within a minute become one row, and one summary with their count when the minute has passed, so that a
+repeated action does not make the trail grow without end. Rows are never changed.
+
+Rows name users by id and hold no personal data; address and user agent lie apart, where the account's deletion takes
+them. The database numbers the rows, chains them, and refuses to change them (accounts/migrations/0003_audit.py).
+"""
+
+import hashlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.db import connection, transaction
+from django.db.models import Q
+
+from accounts.auditlog import alerts
+from accounts.models import AuditEvent, AuditOrigin, AuditRepeat, User
+from lunaos.infra import client_info
+from lunaos.infra.client_info import NOWHERE, Origin, network_of
+
+BEGINNING = "0" * 64  # stands before the first row
+VERIFY_AT_ONCE = 2000  # rows
+SUMMARISE_AT_ONCE = 500
+EQUAL_FOR_S = 60
+
+
+class Action(StrEnum):
+    """What is written down."""
+
+    SIGNED_UP = "account.signed_up"
+    LOGGED_IN = "account.logged_in"
+    LOGIN_FAILED = "account.login_failed"
+    LOCKED_OUT = "account.locked_out"
+    UNLOCKED = "account.unlocked"
+    DISABLED = "account.disabled"
+    ENABLED = "account.enabled"
+    PASSWORD_CHANGED = "account.password_changed"  # noqa: S105 - the name of an action
+    PASSWORD_RESET_REQUESTED = "account.password_reset_requested"  # noqa: S105 - the name of an action
+    PASSWORD_RESET = "account.password_reset"  # noqa: S105 - the name of an action
+    EMAIL_VERIFIED = "account.email_verified"
+    LOGGED_OUT = "account.logged_out"
+    LOGGED_OUT_EVERYWHERE = "account.logged_out_everywhere"
+    EXPORTED = "account.exported"
+    DELETED = "account.deleted"
+    SECOND_FACTOR_SET = "account.second_factor_set"
+    SECOND_FACTOR_FAILED = "account.second_factor_failed"
+    SECOND_FACTOR_RESET = "account.second_factor_reset"
+    KEY_CREATED = "key.created"
+    KEY_USED_FROM_NEW_ADDRESS = "key.used_from_new_address"
+    KEY_REVOKED = "key.revoked"
+    KEY_REPORTED_LEAKED = "key.reported_leaked"
+    TIER_CHANGED = "tier.changed"
+    TIER_GRANTED = "tier.granted"
+    TIER_GRANT_ENDED = "tier.grant_ended"
+    CHECKOUT_STARTED = "checkout.started"
+    SUBSCRIPTION_CHANGED = "subscription.changed"
+    SUBSCRIPTION_CANCEL_REQUESTED = "subscription.cancel_requested"
+    SUBSCRIPTION_CHANGE_REQUESTED = "subscription.change_requested"
+    SUBSCRIPTION_RESUMED = "subscription.resumed"
+    PAYMENT_SUCCEEDED = "payment.succeeded"
+    PAYMENT_FAILED = "payment.failed"
+    BILLING_RECONCILED = "billing.reconciled"
+    RUN_REFUSED = "run.refused"
+    RUN_READ = "run.read_by_staff"
+    RATE_EXCEEDED = "rate.exceeded"
+    ADMIN_ADDED = "admin.added"
+    ADMIN_CHANGED = "admin.changed"
+    ADMIN_DELETED = "admin.deleted"
+    ADMIN_WENT_BACK = "admin.went_back"
+    ADMIN_EXPORTED = "admin.exported"
+    AGENT_TRIED = "agent.tried"
+    PROVIDER_KEY_SET = "provider_key.set"
+    PROVIDER_KEY_REMOVED = "provider_key.removed"
+
+
+# One statement, so that a row and its origin come together; number, time and hashes are the trigger's.
+_WRITE = """
+    event AS (
+        INSERT INTO accounts_auditevent (action, actor_id, subject_id, request_id, details, origin_digest)
+        SELECT %(action)s, %(actor_id)s::uuid, %(subject_id)s::uuid, %(request_id)s, %(details)s::jsonb,
+            %(origin_digest)s
+        FROM seen WHERE repeats = 0
+        RETURNING id
+    )
+    INSERT INTO accounts_auditorigin (event_id, address, user_agent, salt)
+    SELECT id, %(address)s, %(user_agent)s, %(salt)s FROM event WHERE %(origin_digest)s <> ''
+"""
+WRITE = f"WITH seen AS (SELECT 0 AS repeats), {_WRITE}"
+# Unless an equal row was written in the last minute: then it is counted, until `summarise` has written down how often.
+_IS_OVER = "known.repeats = 0 AND known.ends_at <= now()"
+WRITE_OR_COUNT = f"""
+    WITH seen AS (
+        INSERT INTO accounts_auditrepeat AS known (digest, ends_at, repeats, row)
+        VALUES (%(digest)s, now() + make_interval(secs => {EQUAL_FOR_S}), 0, %(row)s::jsonb)
+        ON CONFLICT (digest) DO UPDATE SET
+            repeats = CASE WHEN {_IS_OVER} THEN 0 ELSE known.repeats + 1 END,
+            ends_at = CASE WHEN {_IS_OVER} THEN EXCLUDED.ends_at ELSE known.ends_at END
+        RETURNING repeats
+    ), {_WRITE}
+"""  # noqa: S608 - constants
+TAKE_DUE = """
+    DELETE FROM accounts_auditrepeat WHERE digest IN (
+        SELECT digest FROM accounts_auditrepeat WHERE ends_at <= now() ORDER BY ends_at LIMIT %(at_once)s
+        FOR UPDATE SKIP LOCKED
+    )
+    RETURNING repeats, row
+"""
+# What a row's hash is of, in a form that leaves no doubt where one value ends and the next begins.
+CANONICAL = """
+    jsonb_build_array(
+        previous_hash, id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), action, actor_id, subject_id,
+        request_id, details, origin_digest
+    )::text
+"""
+READ = f"""
+    SELECT id, previous_hash, hash, {CANONICAL} AS canonical, origin_digest, actor_id, subject_id,
+        origin.salt, origin.address, origin.user_agent
+    FROM accounts_auditevent LEFT JOIN accounts_auditorigin AS origin ON origin.event_id = id
+    ORDER BY id
+"""  # noqa: S608 - constants
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a look at the whole trail found.
+
+    Args:
+        rows: that were found in order.
+        head: hash of the last of them.
+        broken: the first row that is not as it was written, None where all are.
+        reason: what is wrong with it.
+    """
+
+    rows: int
+    head: str
+    broken: int | None = None
+    reason: str = ""
+
+
+def record(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
+    """Write down what happened, when the transaction under way has committed; never fails whoever calls it.
+
+    Args:
+        actor: who did it; None where nobody is signed in, or the system did.
+        subject: whose account it concerns, who reads it at `/auth/activity`.
+        details: ids, names, counts and codes; no secrets and nothing that tells who a person is.
+    """
+    row = _row(action, actor, subject, details)
+    transaction.on_commit(lambda: _write({**row, **_equality(row)}))
+
+
+def record_within(action: Action, *, subject: User, **details: Any) -> None:
+    """Write down what the transaction under way does, as a part of it: without the row it does not happen.
+
+    To be its last statement but few, since everybody else's rows wait for its end.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(WRITE, _row(action, None, subject, details))
+
+
+def summarise() -> int:
+    """Write down how often rows were repeated whose minute has passed.
+
+    Returns:
+        How many summaries were written.
+    """
+    written = 0
+    while due := _summarise_some():
+        written += sum(repeats > 0 for repeats in due)
+    return written
+
+
+@transaction.atomic
+def _summarise_some() -> list[int]:
+    parameters: dict[str, Any] = {"at_once": SUMMARISE_AT_ONCE}
+    with connection.cursor() as cursor:
+        due = cursor.execute(TAKE_DUE, parameters).fetchall()
+        for repeats, row in due:
+            if repeats:
+                cursor.execute(WRITE, _summary(repeats, orjson.loads(row) if isinstance(row, str) else row))
+    return [repeats for repeats, _ in due]
+
+
+def _summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
+    details = {**orjson.loads(row["details"]), "repeated": repeats}
+    source = _origin(Origin(row["address"], row["user_agent"]))
+    return {**row, "details": orjson.dumps(details).decode(), **source}
+
+
+def _equality(row: dict[str, Any]) -> dict[str, str]:
+    """Return the digest of what makes rows equal, and the row for its summary.
+
+    Neither the request nor the client's name for itself counts, since a client may change both at each repetition.
+    """
+    same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
+    kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}
+    return {"digest": _digest(*same, network_of(row["address"])), "row": orjson.dumps(kept, default=str).decode()}
+
+
+def _row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "action": str(action),
+        "actor_id": actor.pk if actor else None,
+        "subject_id": subject.pk if subject else None,
+        "request_id": client_info.request_id(),
+        "details": orjson.dumps(details, default=str).decode(),
+        **_origin(client_info.current()),
+    }
+
+
+def origin_of(event: AuditEvent) -> Origin:
+    """Where an action came from; empty where it came from no request, or its account is deleted."""
+    kept = getattr(event, "origin", None)
+    return Origin(kept.address, kept.user_agent) if kept else NOWHERE
+
+
+def origin_shown_to(event: AuditEvent, user_id: UUID | None) -> Origin:
+    """The same, for the one whose account it concerns: where others did it, from where is their own business."""
+    return origin_of(event) if event.actor_id in (None, user_id) else NOWHERE
+
+
+def matching(term: str) -> Q:
+    """A filter for rows that a person looks for by a user's id or address, a request's id, or a client's address."""
+    if "@" in term:
+        users = User.objects.filter(email=term.lower()).values("pk")
+        return Q(actor_id__in=users) | Q(subject_id__in=users)
+    try:
+        user_id = UUID(term)
+    except ValueError:
+        return Q(request_id=term) | Q(origin__address=term)
+    return Q(actor_id=user_id) | Q(subject_id=user_id) | Q(request_id=term)
+
+
+def erase(user_id: UUID) -> None:
+    """Take the personal part out of all rows about a user whose account is deleted; the rows stay and still verify."""
+    mine = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
+    AuditOrigin.objects.filter(event__in=mine).delete()
+    repeated = AuditRepeat.objects.filter(Q(row__actor_id=str(user_id)) | Q(row__subject_id=str(user_id)))
+    for each in repeated:  # of the last minute
+        AuditRepeat.objects.filter(pk=each.pk).update(row={**each.row, "address": "", "user_agent": ""})
+
+
+def head() -> str:
+    """Number and hash of the last row, `17:9f86d0…`; empty where there is none."""
+    last = AuditEvent.objects.values_list("id", "hash").first()
+    return "{}:{}".format(*last) if last else ""
+
+
+def holds(head: str) -> bool:
+    """Whether the row that a head names is still there as it was."""
+    number, _, digest = head.partition(":")
+    return number.isdecimal() and AuditEvent.objects.filter(pk=int(number), hash=digest).exists()
+
+
+def verify() -> Verdict:
+    """Read the whole trail and compute each row's hash anew, up to the first that is broken."""
+    erased = set(AuditEvent.objects.filter(action=Action.DELETED).values_list("subject_id", flat=True))
+    rows, head = 0, BEGINNING
+    for row in _rows():
+        if reason := _fault(row, rows, head, erased):
+            return Verdict(rows, head, row["id"], reason)
+        rows, head = rows + 1, row["hash"]
+    return Verdict(rows, head)
+
+
+def _origin(source: Origin) -> dict[str, str]:
+    salt = secrets.token_hex(16)
+    known = bool(source.address or source.user_agent)
+    digest = _digest(salt, source.address, source.user_agent) if known else ""
+    return {"address": source.address, "user_agent": source.user_agent, "salt": salt, "origin_digest": digest}
+
+
+def _digest(*parts: str) -> str:
+    """Salted, so that an address cannot be guessed from what stays when it has been erased."""
+    return hashlib.sha256(orjson.dumps(parts)).hexdigest()
+
+
+def _write(row: dict[str, Any]) -> None:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE_OR_COUNT, row)
+    except Exception:  # whatever a driver raises: the request goes on, the operators are told
+        facts = {name: row[name] for name in ("action", "actor_id", "subject_id", "request_id", "details")}
+        alerts.sound("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"DECLARE trail NO SCROLL CURSOR FOR {READ}")
+        while True:
+            cursor.execute(f"FETCH {VERIFY_AT_ONCE} FROM trail")
+            columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
+            if not rows:
+                return
+            yield from (dict(zip(columns, row, strict=True)) for row in rows)
+
+
+def _fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
+    """What is wrong with a row, given how many rows and which hash come before it; empty where nothing is."""
+    if row["id"] != before + 1:
+        return f"rows {before + 1} to {row['id'] - 1} are missing"
+    if row["previous_hash"] != head:
+        return "it does not carry the hash of the row before it"
+    if hashlib.sha256(row["canonical"].encode()).hexdigest() != row["hash"]:
+        return "its content is not what its hash was made of"
+    if row["salt"] is not None and _digest(row["salt"], row["address"], row["user_agent"]) != row["origin_digest"]:
+        return "its address or user agent is not what was written"
+    if row["salt"] is None and row["origin_digest"] and not {row["actor_id"], row["subject_id"]} & erased:
+        return "its address and user agent are gone, and no account was deleted"
+    return ""

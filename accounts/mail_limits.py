@@ -1,0 +1,41 @@
+"""Limits on mails that a client can cause to an address without being signed in as its owner.
+
+All kinds of such mails share one limit an hour. Security notices and billing mails do not count: they must arrive.
+"""
+
+import hashlib
+import logging
+
+from lunaos.infra import redis
+from lunaos.infra.local_counter import LocalCounter
+
+PER_HOUR = 5  # of all kinds together
+OF_A_KIND_PER_HOUR = 3
+HOUR_S = 3600
+logger = logging.getLogger(__name__)
+_here = LocalCounter()
+
+
+def take(kind: str, email: str, *, most: int = OF_A_KIND_PER_HOUR) -> bool:
+    """Count a mail; one that its own kind's limit refuses does not count among all kinds.
+
+    Args:
+        kind: each has a limit of its own, within the one that all share.
+        most: the kind's limit, an hour.
+
+    Returns:
+        Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
+    """
+    address = hashlib.sha256(email.lower().encode()).hexdigest()
+    try:
+        return _count(f"lunaos:mails:{kind}:{address}") <= most and _count(f"lunaos:mails:all:{address}") <= PER_HOUR
+    except redis.RedisError:
+        logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
+        return _here.hit(f"{kind}:{address}", HOUR_S)[0] <= most and _here.hit(address, HOUR_S)[0] <= PER_HOUR
+
+
+def _count(key: str) -> int:
+    with redis.client().pipeline() as pipeline:
+        pipeline.incr(key)
+        pipeline.expire(key, HOUR_S, nx=True)
+        return int(pipeline.execute()[0])

@@ -1,0 +1,43 @@
+"""The admin's forms of an account."""
+
+from typing import Any
+
+from django.forms import ModelForm
+from unfold.forms import UserChangeForm, UserCreationForm
+
+from accounts.errors import LastSuperuser
+from accounts.models import User
+from accounts.names import on_one_line
+from accounts.staff import superusers
+
+
+class LowerCaseEmail(ModelForm):
+    """Folds the address to the form it is stored in, before it is looked for among the others."""
+
+    def clean_email(self) -> str:
+        return str(self.cleaned_data["email"]).lower()
+
+
+class AccountCreationForm(LowerCaseEmail, UserCreationForm):
+    class Meta:
+        model = User
+        fields = ("email",)
+
+
+class AccountForm(LowerCaseEmail, UserChangeForm):
+    """All that staff may change of one."""
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        on_one_line(name)
+        return name
+
+    def clean(self) -> Any:
+        """Refuse what would disable or demote the last superuser; the admin saves in the same transaction."""
+        cleaned = super().clean()
+        if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.POWERS):
+            try:
+                superusers.spare_last(self.instance.pk)
+            except LastSuperuser as e:
+                self.add_error(None, str(e))
+        return cleaned

@@ -1,0 +1,31 @@
+"""Keys' part of what is known of a user."""
+
+from collections.abc import Iterable, Iterator
+
+from accounts.models import User
+from accounts.privacy import registry
+from accounts.privacy.registry import Row
+from apikeys import services
+from apikeys.models import ApiKey
+
+
+def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    yield "apiKeys", [_key(key) for key in ApiKey.objects.filter(user=user).prefetch_related("addresses")]
+
+
+def prepare(user: User) -> None:
+    """Nothing goes on outside the database."""
+
+
+def disown(user: User) -> None:
+    """No key opens anything any more."""
+    services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
+
+
+def erase(user: User) -> None:
+    """The keys go with the user's own row; nobody has been able to use one since the account was closed."""
+
+
+def _key(key: ApiKey) -> Row:
+    addresses = [registry.columns(each, "id", "key_id") for each in key.addresses.all()]
+    return {**registry.columns(key, "user_id", "digest"), "addresses": addresses}

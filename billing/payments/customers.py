@@ -1,0 +1,66 @@
+"""Users' customers at Stripe."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import transaction
+from djstripe.models import Customer
+
+from accounts.models import User
+from billing.errors import BillingNotConfigured, NoSubscription
+from billing.payments import customer_locks, stripe_client, stripe_mirror
+
+
+@transaction.atomic
+def ensure(user: User) -> Customer:
+    """The user's customer, made where there is none.
+
+    Raises:
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+    """
+    if known := stripe_mirror.customer_of(user):
+        return known
+    customer_locks.hold(str(user.pk), hurried=True)
+    return stripe_mirror.customer_of(user) or _make(user)
+
+
+@transaction.atomic
+def replace(user: User, gone: Customer) -> Customer:
+    """Another customer for a user, in the place of one that Stripe does not know any more."""
+    customer_locks.hold(str(user.pk), hurried=True)
+    stripe_mirror.detach(gone)
+    return stripe_mirror.customer_of(user) or _make(user, instead_of=gone.id)
+
+
+@contextmanager
+def held(user: User) -> Iterator[Customer]:
+    """The user's customer, locked for the block, in which a person waits.
+
+    Whoever held the lock before may have put another customer in the place of this one, whose lock is taken then.
+
+    Raises:
+        BillingNotConfigured: there is no Stripe to ask.
+        NoSubscription: the user never was a customer.
+    """
+    if not stripe_client.is_configured():
+        raise BillingNotConfigured()
+    customer = _known(user)
+    with stripe_client.hurried():
+        while True:
+            with customer_locks.held(customer.id):
+                known = _known(user)
+                if known == customer:
+                    yield known
+                    return
+                customer = known
+
+
+def _known(user: User) -> Customer:
+    if customer := stripe_mirror.customer_of(user):
+        return customer
+    raise NoSubscription()
+
+
+def _make(user: User, instead_of: str = "") -> Customer:
+    made = stripe_client.create_customer(user_id=user.pk, email=user.email, name=user.name, instead_of=instead_of)
+    return stripe_mirror.store_customer(made, user)

@@ -1,0 +1,69 @@
+"""What is on sale at Stripe: a product and a price for each tier that costs something, found by lookup key."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+import stripe
+
+from accounts.auditlog import alerts
+from billing import tiers
+from billing.errors import BillingNotConfigured
+from billing.models import Tier
+from billing.payments import stripe_client
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `sync_plans` did about a tier.
+
+    Args:
+        made: whether there is a new price; subscribers of the old one keep it.
+    """
+
+    tier: str
+    lookup_key: str
+    price_id: str
+    made: bool
+
+
+def on_sale() -> list[Tier]:
+    """The tiers that can be subscribed to."""
+    return [tier for tier in tiers.everything() if tier.lookup_key and tier.price_usd > 0]
+
+
+def price_of(tier: str) -> str:
+    """The id of the price that a tier is sold at now.
+
+    Raises:
+        BillingNotConfigured: there is none; `manage.py sync_stripe_plans` makes it.
+    """
+    lookup_key = tiers.of(tier).lookup_key
+    found = stripe_client.prices([lookup_key])
+    if not found:
+        alerts.sound("no_price", "A tier has no price at Stripe: run manage.py sync_stripe_plans.", tier=tier)
+        raise BillingNotConfigured()
+    return found[0].id
+
+
+def sync_plans() -> list[Plan]:
+    """Bring prices at Stripe to what the tiers say; a changed price is a new one that takes over the lookup key."""
+    return [_sync(tier) for tier in on_sale()]
+
+
+def _sync(tier: Tier) -> Plan:
+    current = next(iter(stripe_client.prices([tier.lookup_key])), None)
+    if current and _is(current, tier.price_usd):
+        return Plan(tier.name, tier.lookup_key, current.id, made=False)
+    name = f"LunaOS {tier.name.title()}"
+    product_id = (
+        stripe_client.id_of(current.product) if current else stripe_client.create_product(tier=tier.name, name=name)
+    )
+    price_id = stripe_client.create_price(
+        product_id=product_id, tier=tier.name, cents=int(tier.price_usd * 100), lookup_key=tier.lookup_key
+    )
+    return Plan(tier.name, tier.lookup_key, price_id, made=True)
+
+
+def _is(price: stripe.Price, price_usd: Decimal) -> bool:
+    monthly = price.recurring and (price.recurring.interval, price.recurring.interval_count) == ("month", 1)
+    return bool(monthly) and price.currency == "usd" and price.unit_amount == int(price_usd * 100)

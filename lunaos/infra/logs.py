@@ -1,0 +1,159 @@
+"""One log line a record: JSON in production, with the request's id on it and secrets taken out."""
+
+import logging
+import re
+from itertools import islice
+from typing import Any
+
+import structlog
+
+from lunaos.infra import tracing
+
+CHATTY = (
+    *("daphne", "httpx2", "httpx", "openai", "stripe", "asyncio"),
+    *("celery.app.trace", "celery.worker.strategy"),
+)
+MAX_VALUE_CHARACTERS = 2_048  # of a value that the patterns below are given, whatever a client sends
+MARGIN_CHARACTERS = 256  # taken off a shortened value: a secret at the edge may be too short to be recognised
+MAX_TRACEBACK_CHARACTERS = 32_768  # of its end, which names the error
+MAX_ITEMS, MAX_DEPTH = 100, 8  # of lists and objects in a record
+# What is known by its form. The groups keep what tells a reader which kind of secret was there. Each repeat is bounded
+# or possessive, and no two matches begin in the same stretch of text, so that the time grows with the text's length.
+SECRETS = re.compile(
+    r"""
+    (?P<kept>
+        lnos_live_                                      # our API keys
+        | \bsk- | \bgsk_ | \bxai- | \bpplx- | \bhf_ | \bAIza # DeepSeek, OpenAI, Anthropic; Groq, xAI, Perplexity, …
+        | \b[rsp]k_(?:live|test)_ | \bwhsec_ | \bre_(?=\w{0,64}\d)  # Stripe's keys and webhook secrets, Resend's keys
+        | Bearer\s{1,16}+ | Basic\s{1,16}+(?=[\w+/]{0,512}[\d=])
+        | \beyJ                                         # JSON Web Tokens
+        | \bgAAAA                                        # Fernet: users' own provider keys at rest
+        | \b(?:argon2\w{0,16}|pbkdf2\w{0,32})\$            # password hashes
+    )[\w.$,=/+\-]{8,}+
+    | (?<=://)[^/\s:@]*+:[^/\s@]++(?=@)                  # a password in a URL
+    """,
+    re.VERBOSE,
+)
+# What is known by its name, as in JSON, a query, a form or a traceback: "password": "…", secret=…, api_key='…'. The end
+# of a text that was cut closes a quotation.
+NAMED = re.compile(
+    r"""
+    (?P<kept>
+        (?:password|passwd|passphrase|secret|api[_-]?key|credential)\w{0,64}+
+        \\{0,32}+["']?+\s{0,16}+[:=]\s{0,16}+\\{0,32}+
+    )
+    (?: "(?:[^"\\]|\\.?)*+"?+ | '(?:[^'\\]|\\.?)*+'?+ | [^\s"'&,;)}\]]++ )
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|api[_-]?key|authorization|credential", re.IGNORECASE)
+REDACTED = "[redacted]"
+CUT = "…"
+OF_LOGGING = ("_record", "_from_structlog")  # what structlog's formatter keeps in a record for itself
+TRACEBACKS = ("exception", "stack")
+
+
+def redact_text(text: str) -> str:
+    """Return at most MAX_VALUE_CHARACTERS of a text, without what looks like a key, a token or a password."""
+    read = text[:MAX_VALUE_CHARACTERS]
+    read = SECRETS.sub(lambda match: f"{match['kept'] or ''}{REDACTED}", read)
+    read = NAMED.sub(lambda match: f"{match['kept']}{REDACTED}", read)
+    return read if len(text) <= MAX_VALUE_CHARACTERS else read[:-MARGIN_CHARACTERS] + CUT
+
+
+def redact(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """Structlog processor: no secret in any value of the record, its traceback included, however deep it lies."""
+    return {
+        _name(key): value if key in OF_LOGGING else _redacted(key, value, MAX_DEPTH) for key, value in event.items()
+    }
+
+
+def _redacted(name: object, value: Any, depth: int) -> Any:
+    if isinstance(name, str) and SECRET_NAME.search(name[:MAX_VALUE_CHARACTERS]) and value is not None:
+        return REDACTED
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case str() if name in TRACEBACKS:
+            return _redacted_traceback(value)
+        case str():
+            return redact_text(value)
+        case bytes():
+            return redact_text(value[: 4 * MAX_VALUE_CHARACTERS + 1].decode(errors="replace"))
+        case dict() | list() | tuple() | set() | frozenset() if depth == 0:
+            return CUT
+        case dict():
+            return {_name(key): _redacted(key, inner, depth - 1) for key, inner in islice(value.items(), MAX_ITEMS)}
+        case list() | tuple() | set() | frozenset():
+            return [_redacted(None, inner, depth - 1) for inner in islice(value, MAX_ITEMS)]
+    return redact_text(repr(value))
+
+
+def _name(key: Any) -> Any:
+    return redact_text(key) if isinstance(key, str) else key
+
+
+def _redacted_traceback(text: str) -> str:
+    """A traceback's last lines, redacted in blocks: cut like other values it would lose the error's name."""
+    blocks, kept = [""], 0
+    for line in reversed(text.split("\n")):
+        if kept > MAX_TRACEBACK_CHARACTERS:
+            break
+        line = line[: MAX_VALUE_CHARACTERS + 1]
+        kept += len(line) + 1
+        if len(line) + len(blocks[-1]) >= MAX_VALUE_CHARACTERS:
+            blocks.append(line)
+        else:
+            blocks[-1] = f"{line}\n{blocks[-1]}" if blocks[-1] else line
+    return "\n".join(map(redact_text, reversed(blocks)))
+
+
+PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    tracing.add_trace_id,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.processors.format_exc_info,
+    redact,
+]
+
+
+def configuration(*, debug: bool, level: str) -> dict[str, Any]:
+    """Of the process's logging, for the settings.
+
+    Args:
+        debug: coloured text instead of JSON.
+        level: of all but the loggers that would say too much.
+    """
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"()": "lunaos.infra.logs.formatter", "debug": debug}},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "root": {"handlers": ["stderr"], "level": level},
+        "loggers": {name: {"level": "WARNING"} for name in CHATTY}
+        | {"django.request": {"level": "ERROR"}},  # below that the request's own line says it
+    }
+
+
+def formatter(*, debug: bool) -> logging.Formatter:
+    """Make the formatter that the settings name, and point structlog's own loggers at it.
+
+    Args:
+        debug: coloured text for a terminal instead of JSON.
+    """
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *PROCESSORS,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    last = structlog.dev.ConsoleRenderer() if debug else structlog.processors.JSONRenderer()
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=PROCESSORS, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last]
+    )

@@ -1,0 +1,127 @@
+"""Word between processes: a published message wakes whoever listens. It may be lost; what it announces is stored."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from redis.asyncio.client import PubSub
+
+from lunaos.infra import event_loop
+from lunaos.infra.redis import AsyncRedis, RedisError, async_client, async_event_log
+
+Callback = Callable[[bytes], None]
+
+RECONNECT_AFTER_S = 0.5
+PING_AFTER_S = 10.0
+_IDLE = "lunaos:idle"  # a subscription must hold one channel at least
+logger = logging.getLogger(__name__)
+
+
+class Hub:
+    """All of a loop's subscriptions at one server, over one connection.
+
+    Args:
+        connect: returns the running loop's client of that server.
+    """
+
+    def __init__(self, connect: Callable[[], AsyncRedis] = async_client) -> None:
+        self._connect = connect
+        self._callbacks: defaultdict[str, list[Callback]] = defaultdict(list)
+        self._pubsub: PubSub | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._spawn(self._receive())
+
+    def listen(self, channel: str, callback: Callback) -> Callable[[], None]:
+        """Have `callback` called with each message, and with `b""` whenever some may have been missed.
+
+        Returns:
+            Ends it.
+        """
+        if channel not in self._callbacks and self._pubsub:
+            self._spawn(self._subscribe(self._pubsub, channel))
+        self._callbacks[channel].append(callback)
+
+        def stop() -> None:
+            self._callbacks[channel].remove(callback)
+            if not self._callbacks[channel]:
+                del self._callbacks[channel]
+                if self._pubsub:
+                    self._spawn(self._unsubscribe(self._pubsub, channel))
+
+        return stop
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = event_loop.keep_running(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _subscribe(self, pubsub: PubSub, channel: str) -> None:
+        try:
+            await pubsub.subscribe(channel)
+        except (RedisError, OSError):
+            pass  # the receiver notices the broken connection too, and subscribes to everything anew
+
+    async def _unsubscribe(self, pubsub: PubSub, channel: str) -> None:
+        try:
+            if channel not in self._callbacks:
+                await pubsub.unsubscribe(channel)
+        except (RedisError, OSError):
+            pass
+
+    async def _receive(self) -> None:
+        while True:
+            try:
+                async with self._connect().pubsub() as pubsub:
+                    known = [_IDLE, *self._callbacks]
+                    await pubsub.subscribe(*known)
+                    self._pubsub = pubsub
+                    if late := self._callbacks.keys() - known:
+                        await pubsub.subscribe(*late)
+                    await self._dispatch_all(pubsub)
+            except (RedisError, OSError) as e:
+                logger.warning("Valkey cannot be listened to: %s", e)
+            finally:
+                self._pubsub = None
+            await asyncio.sleep(RECONNECT_AFTER_S)
+
+    async def _dispatch_all(self, pubsub: PubSub) -> None:
+        """Until the connection breaks, or has broken without a word: silence is asked after."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=PING_AFTER_S)
+            if message is None and asked:
+                raise RedisError("no answer to a ping")
+            if message is None:
+                await pubsub.ping()
+            asked = message is None
+            self._dispatch(message)
+
+    def _dispatch(self, message: dict[str, bytes | str | int] | None) -> None:
+        """A confirmed subscription is a message too: whatever was said before it has been missed."""
+        if message is None or message["type"] not in ("message", "subscribe"):
+            return
+        channel, data = message["channel"], message["data"]
+        for callback in list(self._callbacks.get(channel.decode() if isinstance(channel, bytes) else str(channel), ())):
+            callback(data if isinstance(data, bytes) else b"")
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
+
+
+def listen(channel: str, callback: Callback, *, event_log: bool = False) -> Callable[[], None]:
+    """`Hub.listen` on the running loop's hub.
+
+    Args:
+        event_log: whether the channel is at the server of event logs.
+    """
+    url, connect = settings.REDIS_URL, async_client
+    if event_log and url != settings.EVENT_LOG_REDIS_URL:
+        url, connect = settings.EVENT_LOG_REDIS_URL, async_event_log
+    hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
+    if url not in hubs:
+        hubs[url] = Hub(connect)
+    return hubs[url].listen(channel, callback)

@@ -1,0 +1,33 @@
+"""Errors to Sentry, for who has set SENTRY_DSN; the settings import this then only, for it takes half a second."""
+
+from typing import Any
+
+import sentry_sdk
+from sentry_sdk.integrations.celery import CeleryIntegration
+from sentry_sdk.integrations.logging import LoggingIntegration
+
+from lunaos.infra import logs
+
+
+def start(dsn: str, *, environment: str) -> None:
+    """Report what is logged as an error from now on, without secrets, bodies and the values of variables."""
+    sentry_sdk.init(
+        dsn,
+        environment=environment,
+        send_default_pii=False,
+        include_local_variables=False,
+        max_request_body_size="never",
+        max_breadcrumbs=0,
+        server_name="",
+        # Model clients' would look at prompts, and Django's keeps every request of a handler that is not its own.
+        auto_enabling_integrations=False,
+        integrations=[CeleryIntegration(), LoggingIntegration(level=None)],
+        before_send=scrubbed,
+    )
+
+
+def scrubbed(event: Any, _hint: Any) -> Any:
+    """The event as a log line would say it: redacted, and without what a client has sent."""
+    for name in ("request", "user"):
+        event.pop(name, None)
+    return logs.redact(None, "", event)

@@ -1,0 +1,229 @@
+"""What a web process takes in from a connection: bounds on the request line, headers, body and time.
+
+Daphne takes in a whole request before it calls the application, so the bounds lie in front of Daphne, in Twisted's
+reading of HTTP. A request that breaks one is not read further; the application answers it like any other.
+"""
+
+import re
+from io import BytesIO
+from typing import Any, cast
+from urllib.parse import unquote_to_bytes
+
+from daphne import http_protocol
+from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.web import http
+
+from accounts.signin import jwt
+from apikeys import secret
+from lunaos.api import bodies
+from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarge, RequestTimeout, UriTooLong
+
+MAX_REQUEST_LINE_BYTES = 4_096
+MAX_HEADERS_BYTES = 16_384
+MIN_BYTES_PER_S = 32_768  # of a request that takes longer than READ_TIMEOUT_S
+# What a refused client still sends is thrown away, so that it sees the answer rather than a reset connection.
+LINGER_S, MAX_DISCARDED_BYTES = 2.0, 8 * 2**20
+FORMS = {
+    bodies.AUTHORIZATION: re.compile(
+        rf"\Abearer\s{{1,4}}(?:{secret.FORM.pattern}|{jwt.FORM.pattern})".encode(), re.IGNORECASE
+    ),
+    bodies.COOKIE: re.compile(rb"(?:\A|[;\s])sessionid=[a-z0-9]{32}(?:;|\Z)"),
+    bodies.STRIPE_SIGNATURE: re.compile(rb"\At=\d{1,12},(?:v0=\w{1,128},)?v1=[0-9a-f]{64}"),
+}
+# Twisted's own annotations are few, and some are wrong.
+HTTPChannel: Any = http.HTTPChannel
+ROOT_PATH = b"Daphne-Root-Path"  # by which Daphne lets any client choose the path that an application lies at
+MEANING_BODIES = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgrade", b"Expect")
+
+
+def install() -> None:
+    """Have the Daphne of this process read requests within the bounds."""
+    http_protocol.WebRequest = BoundedRequest
+    http_protocol.HTTPFactory.protocol = lambda _: http._GenericHTTPChannelProtocol(Channel())
+
+
+class BoundedRequest(http_protocol.WebRequest):
+    """Daphne's request, which takes in no more than its route allows its sender.
+
+    Attributes:
+        refusal: why no more of it is taken in.
+    """
+
+    _parsePOSTFormSubmission = False  # of Twisted, on the event loop, for nobody
+    refusal: LunaError | None = None
+    _taken = 0
+    _longest: int | None = None
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - of Twisted
+        """Refuse a body by its announced length; one without is counted while it comes."""
+        if (length or 0) > bodies.STRANGERS_MAX_BODY_BYTES and cast(int, length) > self.longest:
+            self.content = BytesIO()
+            self._refuse_body()
+        else:
+            super().gotLength(length)
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - of Twisted
+        """Keep a piece of the body, unless it makes the body too long."""
+        if self.refusal:
+            return
+        self._taken += len(data)
+        if self._taken > bodies.STRANGERS_MAX_BODY_BYTES and self._taken > self.longest:
+            self._refuse_body()
+        else:
+            super().handleContentChunk(data)
+
+    @property
+    def longest(self) -> int:
+        """The bytes that the route takes from this sender."""
+        if self._longest is None:
+            path = unquote_to_bytes(self.channel._path.partition(b"?")[0]).decode(errors="replace")
+            longest, header = bodies.limits_of(path, self.channel._command.decode("ascii", "replace"))
+            credentials = self.requestHeaders.getRawHeaders(header.encode(), [])
+            is_known = any(FORMS[header].search(value) for value in credentials)
+            self._longest = longest if is_known else min(longest, bodies.STRANGERS_MAX_BODY_BYTES)
+        return self._longest
+
+    def _refuse_body(self) -> None:
+        self.channel.refuse(PayloadTooLarge(f"The request body is larger than {self.longest} bytes."))
+
+    def process(self) -> Any:
+        """Hand the request to the application, a refused one without its body."""
+        self.requestHeaders.removeHeader(ROOT_PATH)
+        if self.refusal:
+            self.content = BytesIO()
+            for name in MEANING_BODIES:
+                self.requestHeaders.removeHeader(name)
+        token = bodies.refused.set(self.refusal)
+        try:
+            return super().process()
+        finally:
+            bodies.refused.reset(token)
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        """Have the application answer what Daphne cannot read, in the contract's form."""
+        if status != 400 or self.refusal or self._response_started:
+            super().basic_error(status, status_text, body)
+            return
+        self.refusal = BadRequest(f"{body}.")
+        self.uri = self.path = b"/"
+        for name, values in list(self.requestHeaders.getAllRawHeaders()):
+            if not HEADER_NAME_RE.fullmatch(name) or any(map(INVALID_HEADER_VALUE_BYTES.intersection, values)):
+                self.requestHeaders.removeHeader(name)
+        self.process()
+
+
+class Channel(HTTPChannel):
+    """Twisted's reading of one connection, with bounds on lines, headers and time."""
+
+    MAX_LENGTH = MAX_HEADERS_BYTES
+    totalHeadersSize = MAX_REQUEST_LINE_BYTES + MAX_HEADERS_BYTES + 1
+    requests: list[Any]
+    _handlingRequest: bool
+    _header_bytes = 0
+    _refused = False
+    _discarded = 0
+    _reading: Any = None  # the call that ends a request which comes too slowly
+    _read_bytes, _read_since = 0, 0.0
+    _lingering: Any = None
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
+        """Read on, and watch the time while a request is not there in full."""
+        super().dataReceived(data)
+        if self._handlingRequest or not (self._buffer or self._in_request):
+            self._stop_watching()
+        elif self._reading is None:
+            self._read_bytes, self._read_since = len(data), self._now()
+            self._reading = self.callLater(settings.READ_TIMEOUT_S, self._check_time)
+        else:
+            self._read_bytes += len(data)
+
+    def lineReceived(self, line: bytes) -> None:  # noqa: N802 - of Twisted
+        """Take the request line or a line of a header."""
+        if self._refused:
+            return
+        self._header_bytes = self._header_bytes + len(line) + len(self.delimiter) if self._in_request else 0
+        if not self._in_request and len(line) > MAX_REQUEST_LINE_BYTES:
+            self.refuse(UriTooLong())
+        elif self._header_bytes > MAX_HEADERS_BYTES:
+            self.refuse(HeadersTooLarge())
+        else:
+            super().lineReceived(line)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: N802 - of Twisted
+        self.refuse(HeadersTooLarge() if self._in_request else UriTooLong())
+
+    def refuse(self, error: LunaError) -> None:
+        """Read no more of the request, have the application answer it, and end the connection."""
+        if self._refused or self._handlingRequest:
+            return
+        self._refused = self._handlingRequest = True
+        self.persistent = False
+        self._stop_watching()
+        self.setTimeout(None)
+        self.setRawMode()
+        if not self.requests:
+            self.requests.append(self.requestFactory(self))
+        request = self.requests[0]
+        request.refusal = error
+        request.content = BytesIO()
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        command, path, version = b"GET", b"/", b"HTTP/1.1"
+        if self._in_request:
+            command, path, version = self._command, self._path, self._version
+        request.requestReceived(command, path, version)
+
+    def allContentReceived(self) -> None:  # noqa: N802 - of Twisted
+        if not self._refused:
+            super().allContentReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
+        if not self._refused:
+            super().rawDataReceived(data)
+            return
+        self._discarded += len(data)
+        if self._discarded > MAX_DISCARDED_BYTES:
+            self._networkProducer.pauseProducing()
+
+    def requestDone(self, request: Any) -> None:  # noqa: N802 - of Twisted
+        if not self._refused:
+            super().requestDone(request)
+            return
+        self.requests.remove(request)
+        self.transport.loseWriteConnection()
+        self._lingering = self.callLater(LINGER_S, self.transport.abortConnection)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 - of Twisted
+        self._stop_watching()
+        if self._lingering is not None and self._lingering.active():
+            self._lingering.cancel()
+        super().connectionLost(reason)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - of Twisted
+        self.refuse(BadRequest())
+
+    def _send100Continue(self) -> None:  # noqa: N802 - of Twisted
+        if not self._refused:
+            super()._send100Continue()
+
+    @property
+    def _in_request(self) -> bool:
+        """Whether the request line has been read and the body has not ended."""
+        return hasattr(self, "_command")
+
+    def _check_time(self) -> None:
+        left_s = settings.READ_TIMEOUT_S + self._read_bytes / MIN_BYTES_PER_S - (self._now() - self._read_since)
+        self._reading = None
+        if left_s > 0:
+            self._reading = self.callLater(left_s, self._check_time)
+        else:
+            self.refuse(RequestTimeout())
+
+    def _stop_watching(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+
+    def _now(self) -> float:
+        return float(cast(Any, reactor).seconds())

@@ -1,0 +1,28 @@
+"""Repositories that wait for a worker: a Celery queue of their own."""
+
+from celery import current_app
+from kombu.exceptions import OperationalError
+
+from lunaos.infra import redis
+
+NAME = "indexing"
+TASK = "rag.tasks.index"
+DOWN = (OperationalError, redis.RedisError, OSError)
+
+
+def enqueue(repository_id: int) -> None:
+    """Have a worker do a repository's jobs.
+
+    Raises:
+        OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
+    """
+    current_app.send_task(TASK, [repository_id])
+
+
+def length() -> int:
+    """Messages that no worker has taken yet.
+
+    Raises:
+        RedisError: the queue cannot be reached.
+    """
+    return redis.client().llen(NAME)

@@ -1,0 +1,23 @@
+"""Send unfinished index jobs to workers again."""
+
+from rag import storage
+from rag.indexing import jobs, queue
+from rag.models import IndexJob
+
+
+def requeue_unfinished() -> None:
+    """Enqueue every repository that has an unfinished job, unless the queue still holds messages.
+
+    A repository that a worker is at is locked, and a second worker returns at once. So a job whose worker died or
+    whose message was lost continues.
+
+    Raises:
+        OperationalError, RedisError, OSError: the queue cannot be reached.
+    """
+    jobs.forget_old()
+    storage.measure()
+    if queue.length():
+        return
+    waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)
+    for repository_id in waiting.order_by().distinct():
+        queue.enqueue(repository_id)

@@ -1,0 +1,180 @@
+"""Writes files into the index: each in one transaction, so that a search sees the old file or the new one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Sum
+
+from rag.chunking.chunker import Piece
+from rag.models import Chunk, File, Repository, Upload, Vector
+from rag.search import vectors, words
+
+# Chunks and their vectors in one statement, whatever their number.
+WRITE = """
+    WITH piece AS (
+        SELECT * FROM unnest(
+            %(symbols)s::text[], %(signatures)s::text[], %(starts)s::int[], %(ends)s::int[], %(contents)s::text[],
+            %(symbol_words)s::text[], %(content_words)s::text[], %(embeddings)s::text[]
+        ) WITH ORDINALITY
+            AS piece (symbol, signature, start_line, end_line, content, symbol_words, content_words, embedding, n)
+    ),
+    chunk AS (
+        INSERT INTO rag_chunk
+            (repository_id, file_id, position, symbol, signature, start_line, end_line, content, terms)
+        SELECT %(repository)s, %(file)s, n - 1, symbol, signature, start_line, end_line, content,
+            rag_terms(%(repository)s, symbol_words, %(path_words)s, content_words)
+        FROM piece
+        RETURNING id, position
+    )
+    INSERT INTO rag_vector (repository_id, chunk_id, model, embedding)
+    SELECT %(repository)s, chunk.id, %(model)s, embedding::halfvec FROM chunk JOIN piece ON n - 1 = position
+"""
+# As a foreign key does, but at once: a deletion that waits for the owner's lock would wait for who waits for its end.
+HOLD = "SELECT id FROM rag_repository WHERE id = %s FOR KEY SHARE"
+REMOVE = "DELETE FROM rag_file WHERE repository_id = %s AND path = ANY(%s) RETURNING COALESCE(bytes, 0)"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A file that is ready to be written.
+
+    Args:
+        bytes: as of `sizes`.
+        embeddings: one vector a piece.
+    """
+
+    path: str
+    digest: str
+    language: str
+    bytes: int
+    pieces: Sequence[Piece]
+    embeddings: Sequence[Sequence[float]] = ()
+
+
+@transaction.atomic
+def replace(repository: Repository, file: Prepared, model: str, job_id: UUID | None = None) -> None:
+    """Put a file in the place of what the index had of it.
+
+    Args:
+        job_id: whose upload it is, which stops counting in the same moment.
+    """
+    stored = File.objects.select_for_update().filter(repository=repository, path=file.path)
+    before = stored.values_list("bytes", flat=True).first() or 0
+    fields = {
+        "digest": file.digest,
+        "language": file.language,
+        "chunks": len(file.pieces),
+        "bytes": file.bytes,
+        "indexed_at": datetime.now(UTC),
+    }
+    row, _ = File.objects.update_or_create(repository=repository, path=file.path, defaults=fields)
+    Chunk.objects.filter(file=row).delete()
+    if file.pieces:
+        with connection.cursor() as cursor:
+            cursor.execute(WRITE, _values(repository, row, file, model))
+    _count(repository, file.bytes - before)
+    if job_id:
+        Upload.objects.filter(job_id=job_id, path=file.path).update(bytes=0, growth=0)
+
+
+def hold(repository: Repository) -> None:
+    """Keep a repository from being deleted until the transaction's end.
+
+    Raises:
+        IntegrityError: it is gone.
+    """
+    with connection.cursor() as cursor:
+        if not cursor.execute(HOLD, [repository.pk]).fetchone():
+            raise IntegrityError("The repository is gone.")
+
+
+@transaction.atomic
+def remove(repository: Repository, paths: Iterable[str]) -> int:
+    """Take files out of the index.
+
+    Returns:
+        How many were in it.
+    """
+    with connection.cursor() as cursor:
+        rows = cursor.execute(REMOVE, [repository.pk, list(paths)]).fetchall()
+    _count(repository, -sum(row[0] for row in rows))
+    return len(rows)
+
+
+@transaction.atomic
+def recount(repository_id: int) -> None:
+    """Set a repository's bytes to what its files come to."""
+    # whoever writes a file waits here with the difference, and adds it to the sum afterwards
+    if Repository.objects.select_for_update(no_key=True).filter(pk=repository_id).exists():
+        total = File.objects.filter(repository_id=repository_id).aggregate(total=Sum("bytes"))["total"]
+        Repository.objects.filter(pk=repository_id).update(bytes=total or 0)
+
+
+def _count(repository: Repository, bytes_more: int) -> None:
+    """Count at a transaction's end: until it ends, others that write to the repository's row wait."""
+    if bytes_more:
+        Repository.objects.filter(pk=repository.pk).update(bytes=F("bytes") + bytes_more)
+
+
+def digests(repository: Repository, paths: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Digest and number of chunks of the files that are in the index, by path."""
+    rows = File.objects.filter(repository=repository, path__in=list(paths))
+    return {path: (digest, chunks) for path, digest, chunks in rows.values_list("path", "digest", "chunks")}
+
+
+def sizes(repository: Repository, paths: Iterable[str]) -> dict[str, tuple[str, int]]:
+    """Digest and bytes of the files that are in the index, by path; 0 bytes where they have not been measured."""
+    rows = File.objects.filter(repository=repository, path__in=list(paths))
+    return {path: (digest, size or 0) for path, digest, size in rows.values_list("path", "digest", "bytes")}
+
+
+def add_vectors(repository: Repository, model: str, embeddings: dict[int, Sequence[float]]) -> None:
+    """Give chunks the vectors of a further model; chunks that have gone meanwhile are passed over.
+
+    Args:
+        embeddings: by the chunk's id.
+    """
+    values: dict[str, Any] = {
+        "ids": list(embeddings),
+        "embeddings": [vectors.literal(vector) for vector in embeddings.values()],
+        "repository": repository.pk,
+        "model": model,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO rag_vector (repository_id, chunk_id, model, embedding) "
+            "SELECT %(repository)s, chunk.id, %(model)s, new.embedding::halfvec "
+            "FROM unnest(%(ids)s::bigint[], %(embeddings)s::text[]) AS new (id, embedding) "
+            "JOIN rag_chunk chunk ON chunk.id = new.id ON CONFLICT DO NOTHING",
+            values,
+        )
+
+
+@transaction.atomic
+def switch(repository: Repository, model: str) -> None:
+    """Search a repository by another model's vectors from now on, and drop the old ones."""
+    Repository.objects.filter(pk=repository.pk).update(model=model)
+    Vector.objects.filter(repository=repository).exclude(model=model).delete()
+    repository.model = model
+
+
+def _values(repository: Repository, row: File, file: Prepared, model: str) -> dict[str, Any]:
+    pieces = file.pieces
+    return {
+        "repository": repository.pk,
+        "file": row.pk,
+        "model": model,
+        "path_words": words.searchable(file.path),
+        "symbols": [piece.symbol for piece in pieces],
+        "signatures": [piece.signature for piece in pieces],
+        "starts": [piece.start_line for piece in pieces],
+        "ends": [piece.end_line for piece in pieces],
+        "contents": [piece.content for piece in pieces],
+        "symbol_words": [words.searchable(piece.symbol) for piece in pieces],
+        "content_words": [words.searchable(piece.content) for piece in pieces],
+        "embeddings": [vectors.literal(vector) for vector in file.embeddings],
+    }

@@ -1,0 +1,185 @@
+"""Hybrid search: nearness of meaning (pgvector) and the weight of common words (full text), in one score.
+
+The score is `(similarity + TEXT * words) / (1 + TEXT)`: the cosine of query and chunk, and the weight of the query's
+words in the chunk, rare ones counting most, scaled to the best chunk's. How it was found: docs/performance.md.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import log
+
+from django.db import connection, transaction
+from psycopg import sql
+
+from rag.models import Repository, Term
+from rag.search import embeddings, vectors, words
+from rag.search.embeddings import Embedder
+
+TEXT = 0.2
+DENSE_CANDIDATES = 100
+INDEX_ENTRIES = 120  # that pgvector looks at (hnsw.ef_search): a few more than are wanted
+# Below so many chunks all are compared: quicker than the index, and exact.
+EXACT_BELOW = 20_000
+# Chunks with any of the rarest words of a query; commoner ones only add to the weight of those.
+TEXT_SCANNED = 300
+LONGEST_QUERY = 32  # words that count, the rarest ones
+NEAR_DUPLICATE = 0.8  # of two chunks' words in common (Jaccard)
+FIELDS = "{0.6, 0.6, 0.8, 1.0}"  # weights of content (D), none (C), path (B), symbol (A)
+# A long chunk has more words by chance: BM25's length normalisation, with b = 0.3.
+SHORT, AVERAGE_WORDS = 0.7, 50
+
+Row = tuple[int, str, str, str, int, int, str, float, float]
+
+SETTINGS = f"""
+    SET LOCAL hnsw.ef_search = {INDEX_ENTRIES}; SET LOCAL hnsw.iterative_scan = relaxed_order; SET LOCAL jit = off
+"""
+LEXEMES = "SELECT lexeme FROM unnest(to_tsvector('english', %s))"
+CANDIDATES = """
+    WITH dense AS MATERIALIZED (
+        SELECT chunk_id FROM rag_vector WHERE model = {model} AND repository_id = {repository}
+        ORDER BY {distance} LIMIT {dense}
+    ),
+    word AS MATERIALIZED (
+        SELECT lexeme, weight FROM unnest(%(lexemes)s::tsquery[], %(weights)s::float[]) AS word (lexeme, weight)
+    ),
+    textual AS MATERIALIZED (
+        SELECT id FROM rag_chunk WHERE repository_id = {repository} AND terms @@ %(rare)s::tsquery LIMIT {scanned}
+    )
+    SELECT chunk.position, file.path, chunk.symbol, file.language, chunk.start_line, chunk.end_line, chunk.content,
+        1 - (embedding::halfvec({dimension}) <=> {query}::halfvec({dimension})),
+        COALESCE((SELECT sum(weight * ts_rank({fields}, terms, lexeme)) FROM word WHERE terms @@ lexeme), 0)
+            / ({short} + (1 - {short}) * length(terms) / {average})
+    FROM (SELECT chunk_id FROM dense UNION SELECT id FROM textual) AS candidate
+    JOIN rag_chunk chunk ON chunk.id = chunk_id
+    JOIN rag_vector vector ON vector.chunk_id = chunk.id AND model = {model}
+    JOIN rag_file file ON file.id = chunk.file_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A chunk that answers a query.
+
+    Args:
+        chunk: its position in the file, from 0.
+        score: 0 to 1.
+    """
+
+    chunk: int
+    path: str
+    symbol: str
+    language: str
+    start_line: int
+    end_line: int
+    content: str
+    score: float
+
+
+def search(repository: Repository, query: str, limit: int) -> list[Hit]:
+    """The best chunks, best first; of nearly equal ones in a file only the best.
+
+    Raises:
+        EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
+    """
+    embedder = embeddings.of(repository.model)
+    hits = sorted(
+        _fused(_candidates(repository, embedder, query, meaning(embedder, query))), key=lambda hit: -hit.score
+    )
+    return _distinct(hits, limit)
+
+
+def meaning(embedder: Embedder, query: str) -> list[float]:
+    """A query's vector: the direction between its sentence and the name that the code sought might have.
+
+    Raises:
+        EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: as of `search`.
+    """
+    texts = [query, name] if (name := words.as_identifier(query)) else [query]
+    return vectors.blend(*embedder.embed(texts))
+
+
+@transaction.atomic
+def _candidates(
+    repository: Repository, embedder: Embedder, query: str, vector: Sequence[float]
+) -> list[tuple[Hit, float, float]]:
+    """Chunks near in meaning or with rare words in common, each with similarity and weight of words."""
+    weights, rare = _weigh(repository, query)
+    parameters: dict[str, list[str] | list[float] | str] = {
+        "lexemes": [_quoted(repository, lexeme) for lexeme in weights],
+        "weights": list(weights.values()),
+        "rare": " | ".join(_quoted(repository, lexeme) for lexeme in rare),
+    }
+    with connection.cursor() as cursor:
+        # pgvector's index stops after ef_search entries unless it is told to go on until the filter has let enough by
+        cursor.execute(SETTINGS)
+        cursor.execute(_statement(repository, embedder, vector), parameters)
+        rows: list[Row] = cursor.fetchall()
+    return [(Hit(*row[:7], 0.0), row[7], row[8]) for row in rows]
+
+
+def _weigh(repository: Repository, query: str) -> tuple[dict[str, float], list[str]]:
+    """The query's words with their weights, the rarest first, and those rare enough to look chunks up by.
+
+    The weight is BM25's inverse document frequency (Robertson and Zaragoza 2009, 3.1).
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(LEXEMES, [words.searchable(query)])
+        lexemes = [row[0] for row in cursor.fetchall()]
+    known = Term.objects.filter(repository=repository, word__in=[f"{repository.pk}:{lexeme}" for lexeme in lexemes])
+    counts = {word.partition(":")[2]: chunks for word, chunks in known.values_list("word", "chunks")}
+    rarest = sorted(lexemes, key=lambda lexeme: counts.get(lexeme, 0))[:LONGEST_QUERY]
+    total = max([repository.chunks, *counts.values()])
+    weights = {each: log(1 + (total - (n := counts.get(each, 0)) + 0.5) / (n + 0.5)) for each in rarest}
+    room, rare = TEXT_SCANNED, list[str]()
+    for lexeme in rarest:
+        room -= counts.get(lexeme, 0)
+        if room < 0:
+            break
+        rare.append(lexeme)
+    return weights, rare
+
+
+def _quoted(repository: Repository, lexeme: str) -> str:
+    """As `tsquery` reads it; the words have been through rag.search.words, so there is nothing to escape."""
+    return f"'{repository.pk}:{lexeme}'"
+
+
+def _statement(repository: Repository, embedder: Embedder, vector: Sequence[float]) -> sql.Composed:
+    """Model and dimension as literals, by which PostgreSQL knows the index."""
+    query, dimension = sql.Literal(vectors.literal(vector)), sql.Literal(len(vector))
+    distance = sql.SQL("embedding::halfvec({}) <=> {}::halfvec({})").format(dimension, query, dimension)
+    if repository.chunks < EXACT_BELOW:
+        distance = sql.SQL("({}) + 0").format(distance)  # which no index answers
+    return sql.SQL(CANDIDATES).format(
+        model=sql.Literal(embedder.model),
+        repository=sql.Literal(repository.pk),
+        distance=distance,
+        dense=sql.Literal(DENSE_CANDIDATES),
+        scanned=sql.Literal(TEXT_SCANNED),
+        dimension=dimension,
+        query=query,
+        fields=sql.Literal(FIELDS),
+        short=sql.Literal(SHORT),
+        average=sql.Literal(AVERAGE_WORDS),
+    )
+
+
+def _fused(candidates: list[tuple[Hit, float, float]]) -> list[Hit]:
+    best = max((weight for _, _, weight in candidates), default=0.0) or 1.0
+    scores = [(max(0.0, similarity) + TEXT * weight / best) / (1 + TEXT) for _, similarity, weight in candidates]
+    return [replace(hit, score=min(1.0, score)) for (hit, _, _), score in zip(candidates, scores, strict=True)]
+
+
+def _distinct(hits: list[Hit], limit: int) -> list[Hit]:
+    kept: list[tuple[Hit, set[str]]] = []
+    for hit in hits:
+        if len(kept) == limit:
+            break
+        bag = set(words.split(hit.content))
+        if not any(hit.path == other.path and _alike(bag, others) for other, others in kept):
+            kept.append((hit, bag))
+    return [hit for hit, _ in kept]
+
+
+def _alike(one: set[str], other: set[str]) -> bool:
+    return len(one & other) > NEAR_DUPLICATE * len(one | other)

@@ -1,0 +1,76 @@
+"""Vectors in PostgreSQL: one approximate index (HNSW) a model, since models differ in dimension and in meaning."""
+
+import hashlib
+from collections.abc import Sequence
+from math import sqrt
+
+from django.db import connection
+from psycopg import sql
+
+from lunaos.infra import locks
+from lunaos.infra.postgresql import limits
+
+# Found by measuring (docs/performance.md): pgvector's own 16 and 64 lose a twentieth of the best ten.
+LINKS, CONSTRUCTION = 16, 128
+
+
+def literal(vector: Sequence[float]) -> str:
+    """As PostgreSQL reads it; half precision keeps 11 bits, so five digits are enough."""
+    return "[" + ",".join(f"{value:.5g}" for value in vector) + "]"
+
+
+def blend(*vectors: Sequence[float]) -> list[float]:
+    """The direction between some vectors, each counting alike; length 1."""
+    units = [_unit(vector) for vector in vectors]
+    return _unit([sum(values) for values in zip(*units, strict=True)])
+
+
+def _unit(vector: Sequence[float]) -> list[float]:
+    length = sqrt(sum(value * value for value in vector)) or 1.0
+    return [value / length for value in vector]
+
+
+def index_name(model: str) -> str:
+    return f"rag_hnsw_{hashlib.sha256(model.encode()).hexdigest()[:12]}"
+
+
+def ensure_index(model: str, dimension: int) -> None:
+    """Make a model's index where it is missing; writers go on meanwhile. Not inside a transaction.
+
+    Who finds somebody else at it does not wait: searches do without it until then, and PostgreSQL would take the two
+    for a deadlock.
+    """
+    name = index_name(model)
+    if _is_valid(name):
+        return
+    with locks.held("rag.vectors", 0) as mine:
+        if mine and not _is_valid(name):  # nobody else has made it meanwhile; one that was broken off is made anew
+            with limits.within(limits.NONE), connection.cursor() as cursor:  # of millions it takes its time
+                cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
+                cursor.execute(_creation(name, model, dimension))
+
+
+def drop_index(model: str) -> None:
+    """Drop a model's index: no repository is searched by it any more."""
+    with limits.within(limits.NONE), connection.cursor() as cursor:
+        cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(index_name(model))))
+
+
+def _is_valid(name: str) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_index WHERE indexrelid = to_regclass(%s) AND indisvalid", [name])
+        return cursor.fetchone() is not None
+
+
+def _creation(name: str, model: str, dimension: int) -> sql.Composed:
+    return sql.SQL(
+        "CREATE INDEX CONCURRENTLY {name} ON rag_vector "
+        "USING hnsw ((embedding::halfvec({dimension})) halfvec_cosine_ops) "
+        "WITH (m = {links}, ef_construction = {construction}) WHERE model = {model}"
+    ).format(
+        name=sql.Identifier(name),
+        dimension=sql.Literal(dimension),
+        links=sql.Literal(LINKS),
+        construction=sql.Literal(CONSTRUCTION),
+        model=sql.Literal(model),
+    )

@@ -1,0 +1,88 @@
+"""What an answer took that was broken off from outside: an estimate, by whoever knows prompts and prices."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import orjson
+
+from runs import texts
+from runs.metering.tokens import TokenUsage, estimate
+from runs.models import Run, RunStep, Status
+
+START, STEP_START = b'{"type":"start"', b'{"type":"step_start"'  # a step's is recorded before a provider is asked
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An answer that was broken off.
+
+    Args:
+        agent: the slug of the agent that gave it.
+        provider, model: of the one that answered.
+        given: what went in.
+        said: what came out.
+    """
+
+    agent: str
+    provider: str
+    model: str
+    given: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an answer took, marked as estimated, and its price."""
+
+    tokens: TokenUsage
+    cost_usd: Decimal
+    cost_known: bool
+
+
+Estimator = Callable[[Broken], Estimate]
+
+
+def _without_prices(broken: Broken) -> Estimate:
+    used = TokenUsage(input=estimate(broken.given), output=estimate(broken.said), estimated=True)
+    return Estimate(used, Decimal(0), cost_known=False)
+
+
+_estimator: Estimator = _without_prices
+
+
+def register(estimator: Estimator) -> None:
+    """Set what estimates; the app that knows prompts and prices lies above this one."""
+    global _estimator
+    _estimator = estimator
+
+
+def of_answer_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
+    """Return what a run's answer took that is in no sum yet; None where none had shown life.
+
+    Args:
+        lines: the run's events.
+        steps: a chain's, as they are stored.
+    """
+    agent, said = _step_under_way(run, lines, steps) if run.chain else (run.agent, lines)
+    if not said:
+        return None
+    text = texts.text_of(run)
+    given = "\n\n".join([text.input if text else "", *(step.output for step in steps)])
+    return _estimator(Broken(agent, *answering(run, lines), given, texts.chunks(said)))
+
+
+def answering(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
+    """Return the provider and model that answer an agent's run, by its log; else those that were asked for."""
+    start: dict[str, str] = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
+    return start.get("provider", run.provider), start.get("model", run.model)
+
+
+def _step_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
+    """Return the agent and the events of a step that has begun and is not stored."""
+    begun = [number for number, line in enumerate(lines) if line.startswith(STEP_START)]
+    position = orjson.loads(lines[begun[-1]])["step"] if begun else 0
+    stored = {step.position for step in steps if step.status != Status.INTERRUPTED}
+    if not begun or position in stored:
+        return "", ()
+    return run.steps[position - 1], lines[begun[-1] + 1 :]

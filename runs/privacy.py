@@ -1,0 +1,77 @@
+"""Runs' part of what is known of a user: rows, texts, steps, and the event logs in Valkey."""
+
+from collections.abc import Iterable, Iterator
+
+import orjson
+from django.db import connection
+from django.db.models.functions import Now
+
+from accounts.models import User
+from accounts.privacy import registry
+from accounts.privacy.registry import Row
+from lunaos.infra import event_loop
+from runs import services, texts
+from runs.eventlog import log
+from runs.models import UNFINISHED, Run, RunStep, RunText
+
+TEXTS_AT_ONCE = 20  # which may be long
+KEPT_APART = ("run_id", "expires_at")
+
+# Texts and steps have no foreign keys, for the sake of their partitions.
+ERASE = (
+    "DELETE FROM runs_text AS gone USING runs_run AS run "
+    "WHERE gone.run_id = run.id AND gone.expires_at = run.expires_at AND run.user_id = %s",
+    "DELETE FROM runs_step AS gone USING runs_run AS run "
+    "WHERE gone.run_id = run.id AND gone.expires_at = run.expires_at AND run.user_id = %s",
+)
+
+
+def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    yield "runs", _runs(user)
+
+
+def prepare(user: User) -> None:
+    """Have runs that are under way end."""
+    for run in Run.objects.filter(user=user, status__in=UNFINISHED):
+        services.cancel(run)
+
+
+def disown(user: User) -> None:
+    """Nothing of it gives access."""
+
+
+def erase(user: User) -> None:
+    """Whoever still executes one of the runs can write nothing of it any more, neither here nor to its log.
+
+    Raises:
+        RedisError: nothing is deleted then.
+    """
+    for page in registry.in_pages(Run.objects.filter(user=user).only("pk")):
+        event_loop.submit(log.forget([run.pk for run in page])).result()
+    with connection.cursor() as cursor:
+        for statement in ERASE:
+            cursor.execute(statement, [user.pk])
+    Run.objects.filter(user=user).delete()
+
+
+def _runs(user: User) -> Iterator[Row]:
+    for page in registry.in_pages(Run.objects.filter(user=user)):
+        for start in range(0, len(page), TEXTS_AT_ONCE):
+            yield from _with_texts(page[start : start + TEXTS_AT_ONCE])
+
+
+def _with_texts(runs: list[Run]) -> Iterator[Row]:
+    kept = {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
+    found = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
+    steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
+    for run in runs:
+        mine = [registry.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
+        yield {**registry.columns(run, "user_id", "executor"), **_text(run, found.get(run.pk)), "stepsDone": mine}
+
+
+def _text(run: Run, text: RunText | None) -> Row:
+    failure = {"error": texts.error_of(run, text), "lastAttempt": texts.last_attempt_of(run, text)}
+    if text is None:
+        return {"input": "", "output": "", "events": [], **failure}
+    events = [orjson.loads(line) for line in text.events.split("\n") if line]
+    return {"input": text.input, "output": text.output, "events": events, **failure}

@@ -1,0 +1,155 @@
+"""Runs counted by the hour, so that nobody who looks at figures has to count them.
+
+An hour is counted anew as long as it may change: the last ones, those with runs that have not ended, and all since the
+last one that was counted, should nobody have counted for a while. Counting anew gives the same.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from django.db import connection, transaction
+from django.db.models import Max, Min
+
+from lunaos.infra import redis
+from runs.models import By, HourlyFigures, Run
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+COUNTED_ANEW = 3 * HOUR  # what has just ended, and a clock that is a little off
+BUCKETS_A_DECADE = 20  # of times to the first token: each bucket ends 12 % above the one before
+COUNTED_AT = "lunaos:runs-counted-at"
+LOCK = 7_305_022_026  # any number that nobody else takes
+
+# One pass over the runs for all kinds of rows; `bucket` is NULL where no token came.
+COUNT = f"""
+    INSERT INTO runs_hourlyfigures
+        (hour, by, name, succeeded, failed, cancelled, interrupted, unfinished, tokens, cost_usd)
+    SELECT hour,
+        CASE
+            WHEN GROUPING(provider) = 0 THEN 'provider' WHEN GROUPING(what) = 0 THEN 'agent'
+            WHEN GROUPING(tier) = 0 THEN 'tier' WHEN GROUPING(bucket) = 0 THEN 'first_token' ELSE 'all'
+        END,
+        COALESCE(provider, what, tier, bucket::text, ''),
+        count(*) FILTER (WHERE status = 'succeeded'), count(*) FILTER (WHERE status = 'failed'),
+        count(*) FILTER (WHERE status = 'cancelled'), count(*) FILTER (WHERE status = 'interrupted'),
+        count(*) FILTER (WHERE status IN ('queued', 'running')),
+        sum(tokens), sum(cost_usd)
+    FROM (
+        SELECT date_trunc('hour', run.created_at, 'UTC') AS hour, run.provider, owner.tier, run.status,
+            CASE WHEN chain = '' THEN agent ELSE chain END AS what,
+            ceil({BUCKETS_A_DECADE} * log(first_token_ms + 1))::int AS bucket,
+            input_tokens::bigint + output_tokens AS tokens,
+            CASE WHEN own_key THEN 0 ELSE run.cost_usd END AS cost_usd
+        FROM runs_run AS run JOIN accounts_user AS owner ON owner.id = run.user_id
+        WHERE run.created_at >= %(start)s AND run.created_at < %(end)s
+    ) AS run
+    GROUP BY GROUPING SETS ((hour), (hour, provider), (hour, what), (hour, tier), (hour, bucket))
+    HAVING GROUPING(bucket) = 1 OR bucket IS NOT NULL
+"""  # noqa: S608 - constants
+# Hours of a day are only ever added, so that a day may be counted in parts.
+COUNT_USERS = """
+    INSERT INTO runs_activeuser AS active (day, user_id, hours)
+    SELECT (created_at AT TIME ZONE 'UTC')::date AS day, user_id,
+        bit_or(1 << EXTRACT(HOUR FROM created_at AT TIME ZONE 'UTC')::int)
+    FROM runs_run WHERE created_at >= %(start)s AND created_at < %(end)s
+    GROUP BY day, user_id ORDER BY day, user_id
+    ON CONFLICT (day, user_id) DO UPDATE SET hours = active.hours | EXCLUDED.hours
+    WHERE active.hours <> active.hours | EXCLUDED.hours
+"""
+NOTE_BACKLOG = """
+    INSERT INTO runs_backlog AS known (hour, queue, waiting) VALUES (date_trunc('hour', now(), 'UTC'), %s, %s)
+    ON CONFLICT (hour, queue) DO UPDATE SET waiting = greatest(known.waiting, EXCLUDED.waiting)
+"""
+
+
+def hour_of(moment: datetime) -> datetime:
+    """When the UTC hour began that a moment lies in."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def bucket_ms(bucket: int) -> float:
+    """The longest time to the first token that falls into a bucket."""
+    return float(10 ** (bucket / BUCKETS_A_DECADE)) - 1
+
+
+def count_due() -> int:
+    """Count all hours that may have changed.
+
+    Returns:
+        How many hours; none while another process counts.
+    """
+    now = datetime.now(UTC)
+    counted = sum(count(start, end) for start, end in _stretches(_due(now)))
+    if counted:
+        with suppress(redis.RedisError, OSError):
+            redis.client().set(COUNTED_AT, now.timestamp())
+    return counted
+
+
+def counted_at() -> datetime | None:
+    """When what was due was counted last; None where that is not known."""
+    with suppress(redis.RedisError, OSError):
+        if (noted := redis.client().get(COUNTED_AT)) is not None:
+            return datetime.fromtimestamp(float(noted), UTC)
+    return None
+
+
+def count_since(start: datetime | None = None) -> int:
+    """Count all hours from one on, as for runs that were there before anybody counted.
+
+    Args:
+        start: any moment in the first hour; None for the oldest run's.
+
+    Returns:
+        How many hours.
+    """
+    first = start or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
+    hours = _hours(hour_of(first), datetime.now(UTC)) if first else []
+    return sum(count(*stretch) for stretch in _stretches(hours))
+
+
+@transaction.atomic
+def count(start: datetime, end: datetime) -> int:
+    """Count the hours from `start` to before `end`, both full hours, in place of what was counted before.
+
+    Returns:
+        How many hours; none where another process is counting.
+    """
+    with connection.cursor() as cursor:
+        if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()[0]:
+            return 0
+        HourlyFigures.objects.filter(hour__gte=start, hour__lt=end).delete()
+        cursor.execute(COUNT, {"start": start, "end": end})
+        cursor.execute(COUNT_USERS, {"start": start, "end": end})
+    return (end - start) // HOUR
+
+
+def note_backlog(queue: str, waiting: int) -> None:
+    """Write down how many wait in a queue, where it is the most of this hour."""
+    with connection.cursor() as cursor:
+        cursor.execute(NOTE_BACKLOG, [queue, waiting])
+
+
+def _due(now: datetime) -> list[datetime]:
+    """Full hours whose figures may have changed, in order."""
+    rows = HourlyFigures.objects.filter(by=By.ALL)
+    last = rows.aggregate(last=Max("hour"))["last"] or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
+    start = hour_of(min(last or now, now - COUNTED_ANEW))
+    unsettled = rows.filter(unfinished__gt=0, hour__lt=start).order_by("hour").values_list("hour", flat=True)
+    return [*unsettled, *_hours(start, now)]
+
+
+def _hours(start: datetime, now: datetime) -> list[datetime]:
+    return [start + n * HOUR for n in range((now - start) // HOUR + 1)]
+
+
+def _stretches(hours: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
+    """Hours that follow on each other as one, a day at the most: each is a transaction."""
+    start = end = None
+    for hour in hours:
+        if start and end and (hour != end or end - start >= DAY):
+            yield start, end
+            start = None
+        start, end = start or hour, hour + HOUR
+    if start and end:
+        yield start, end

@@ -1,0 +1,8 @@
+"""The double as a Django app, so that `manage.py` finds its command."""
+
+from django.apps import AppConfig
+
+
+class StripeDoubleConfig(AppConfig):
+    name = "tools.stripe_double"
+    verbose_name = "Double of Stripe"

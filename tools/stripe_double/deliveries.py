@@ -1,0 +1,117 @@
+"""Events on their way to the product's webhook: signed by the SDK's own signer, repeated until they are taken."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import aiohttp
+import stripe
+
+from tools.stripe_double.state import Object, World
+
+WANTED = (
+    "checkout.session.completed",
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "invoice.paid",
+    "invoice.payment_failed",
+)
+PAUSES_S = (0.0, 0.2, 1.0, 3.0, 10.0)
+TIMEOUT_S = 30
+UNREACHED = 0
+
+
+def body_of(event: Object) -> str:
+    """An event as it is sent; the signature is of these very characters."""
+    return json.dumps(event, indent=2)
+
+
+def sign(body: str, secret: str, timestamp: int | None = None) -> str:
+    """A `Stripe-Signature` header for any body, at any time in seconds (now, unless it is told)."""
+    header = stripe.WebhookSignature.generate_signature_header(body, secret, timestamp)
+    return str(header)
+
+
+class Deliveries:
+    """Sends what is wanted in the background, so that no request waits for it.
+
+    Args:
+        world: where the events are, and what the receiver said is kept.
+        url: of the webhook; None delivers nothing.
+        secret: of the webhook's endpoint.
+        wanted: types of events; all others are only kept.
+        pauses_s: before each attempt.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        url: str | None,
+        secret: str,
+        wanted: Iterable[str] = WANTED,
+        pauses_s: Iterable[float] = PAUSES_S,
+    ) -> None:
+        self.world = world
+        self.url = url
+        self.secret = secret
+        self.wanted = frozenset(wanted)
+        self.pauses_s = tuple(pauses_s)
+        self.automatic = True
+        self._tasks: set[asyncio.Task[None]] = set()
+        world.on_event = self.take
+
+    def take(self, event: Object) -> None:
+        if self.automatic and self.url and event["type"] in self.wanted:
+            task = asyncio.get_running_loop().create_task(self._deliver(event))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def take_undelivered(self) -> None:
+        """Begin again with what was not taken when the double stopped."""
+        for event in reversed(self.world.all("event")):
+            if not _taken(self.world.delivered.get(event["id"], UNREACHED)):
+                self.take(event)
+
+    async def _deliver(self, event: Object) -> None:
+        for pause in self.pauses_s:
+            await asyncio.sleep(pause)
+            if _taken(await self.post(event)):
+                return
+
+    async def post(self, event: Object, *, url: str | None = None, timestamp: int | None = None) -> int:
+        """Send an event once.
+
+        Returns:
+            The status that the receiver answered; 0 where there was no answer.
+        """
+        body = body_of(event)
+        status = await _post(url or self.url or "", body, sign(body, self.secret, timestamp))
+        self.world.delivered[event["id"]] = status
+        self.world.save()
+        return status
+
+    async def stop(self) -> None:
+        """Forget what is on its way."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _taken(status: int) -> bool:
+    return 200 <= status < 300
+
+
+async def _post(url: str, body: str, signature: str) -> int:
+    headers: dict[str, Any] = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature}
+    headers["User-Agent"] = "Stripe/1.0 (a double of it)"
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            async with session.post(url, data=body.encode(), headers=headers, allow_redirects=False) as answer:
+                return answer.status
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        return UNREACHED

@@ -1,0 +1,90 @@
+"""The double in a thread of a test process, and the hand that moves it.
+
+with Double(webhook_secret="whsec_test") as double:
+    client = stripe.StripeClient("sk_test_…", base_addresses={"api": double.url})
+    …
+    double.pay(session.id)
+    double.end_period(subscription.id)
+"""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+
+from aiohttp import web
+
+from tools.stripe_double import deliveries
+from tools.stripe_double.server import application
+from tools.stripe_double.test_client import Hand
+
+BEGINS_WITHIN_S = 10
+QUICK_PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4)
+
+
+class Double(Hand):
+    """The same application as `manage.py fake_stripe`, on a free port of the loopback.
+
+    Args:
+        webhook_secret: what signs the events.
+        webhook_url: where they go; None keeps them until a test delivers them.
+        state: a file that keeps the world.
+        wanted: the types of events that are delivered.
+        pauses_s: before each attempt of a delivery.
+    """
+
+    def __init__(
+        self,
+        webhook_secret: str,
+        *,
+        webhook_url: str | None = None,
+        state: Path | None = None,
+        wanted: Iterable[str] = deliveries.WANTED,
+        pauses_s: Iterable[float] = QUICK_PAUSES_S,
+    ) -> None:
+        self.webhook_secret = webhook_secret
+        self.webhook_url = webhook_url
+        self.state = state
+        self.wanted = wanted
+        self.pauses_s = pauses_s
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def __enter__(self) -> "Double":
+        self._thread.start()
+        if not self._ready.wait(BEGINS_WITHIN_S):
+            raise RuntimeError("The double of Stripe did not begin to listen")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(BEGINS_WITHIN_S)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        runner = self._loop.run_until_complete(self._listen())
+        self._ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+        self._loop.close()
+
+    async def _listen(self) -> web.AppRunner:
+        app = application(
+            webhook_url=self.webhook_url,
+            webhook_secret=self.webhook_secret,
+            state=self.state,
+            wanted=self.wanted,
+            pauses_s=self.pauses_s,
+        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.connect(f"http://127.0.0.1:{runner.addresses[0][1]}", self.webhook_secret)
+        return runner
+
+    def reset(self) -> None:
+        """The first day again, with the webhook that it was started with."""
+        super().reset()
+        self.deliveries(automatic=True, url=self.webhook_url, wanted=list(self.wanted))

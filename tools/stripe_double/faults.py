@@ -1,0 +1,121 @@
+"""Slow and failing answers, as a test orders them."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+from pydantic import Field
+
+from tools.stripe_double import errors
+from tools.stripe_double.params import Nested
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Fault(Nested):
+    """What happens to the next requests below a path.
+
+    Args:
+        path: how the request's path begins.
+        method: of the request; any, unless it is told.
+        times: how many requests it meets.
+        delay_s: how long the answer waits, in seconds.
+        hold: the answer waits until it is released.
+        status: the answer is an error of this status.
+        cut: there is no answer, the connection breaks.
+        after_read: the request is carried out first, and only its answer is late, an error or lost.
+    """
+
+    path: str
+    method: str | None = None
+    times: int = Field(default=1, ge=1)
+    delay_s: float = Field(default=0.0, ge=0)
+    hold: bool = False
+    status: int | None = None
+    cut: bool = False
+    after_read: bool = False
+
+
+class Running:
+    """A fault with what has become of it."""
+
+    def __init__(self, number: int, fault: Fault) -> None:
+        self.number = number
+        self.fault = fault
+        self.left = fault.times
+        self.waiting = 0
+        self.met = asyncio.Condition()
+        self.released = asyncio.Event()
+
+    def meets(self, request: web.Request) -> bool:
+        return (
+            self.left > 0 and request.path.startswith(self.fault.path) and self.fault.method in (None, request.method)
+        )
+
+    def shown(self) -> dict[str, Any]:
+        return {
+            "id": self.number,
+            "left": self.left,
+            "waiting": self.waiting,
+            "released": self.released.is_set(),
+            **self.fault.model_dump(),
+        }
+
+    async def wait(self) -> None:
+        """Hold the request back, and let those know who wait for that."""
+        async with self.met:
+            self.waiting += 1
+            self.met.notify_all()
+        with contextlib.suppress(TimeoutError):  # a delay, too, ends early when it is released
+            async with asyncio.timeout(None if self.fault.hold else self.fault.delay_s):
+                await self.released.wait()
+        self.waiting -= 1
+
+    async def until_waiting(self) -> None:
+        async with self.met:
+            await self.met.wait_for(lambda: self.waiting > 0)
+
+
+class Faults:
+    def __init__(self) -> None:
+        self.running: dict[int, Running] = {}
+        self._numbers = itertools.count(1)
+
+    def add(self, fault: Fault) -> Running:
+        made = Running(next(self._numbers), fault)
+        self.running[made.number] = made
+        return made
+
+    def get(self, number: str) -> Running:
+        found = self.running.get(int(number))
+        if not found:
+            raise errors.missing("fault", number)
+        return found
+
+    def clear(self) -> None:
+        """End all faults; who is held back goes on."""
+        for each in self.running.values():
+            each.released.set()
+        self.running.clear()
+
+    async def apply(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        met = next((each for each in self.running.values() if each.meets(request)), None)
+        if not met:
+            return await handler(request)
+        met.left -= 1
+        answer = await handler(request) if met.fault.after_read else None
+        await met.wait()
+        if met.fault.cut and request.transport:
+            request.transport.abort()
+        if met.fault.status:
+            return _error(met.fault.status)
+        return answer or await handler(request)
+
+
+def _error(status: int) -> web.Response:
+    kind = "api_error" if status >= 500 else "invalid_request_error"
+    refusal = errors.Refusal("A fault that a test ordered.", status=status, kind=kind)
+    return web.json_response(refusal.body(), status=status)

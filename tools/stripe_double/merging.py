@@ -1,0 +1,22 @@
+"""How what was sent goes into what is kept."""
+
+from typing import Any
+
+from tools.stripe_double.params import Nested
+
+
+def merged(kept: dict[str, str] | None, sent: dict[str, str] | None) -> dict[str, str]:
+    """Metadata as Stripe merges it: an empty value takes its key away, None takes all."""
+    if sent is None:
+        return {}
+    return {key: value for key, value in {**(kept or {}), **sent}.items() if value != ""}
+
+
+def fields(sent: Nested, kept: dict[str, Any]) -> dict[str, Any]:
+    """What was sent, as an object's fields."""
+    values: dict[str, Any] = {
+        name: value.model_dump() if hasattr(value, "model_dump") else value for name, value in sent.given().items()
+    }
+    if "metadata" in values:
+        values["metadata"] = merged(kept.get("metadata"), values["metadata"])
+    return values

@@ -1,0 +1,204 @@
+"""Pages that a person can click: the checkout, the billing portal, an invoice. No JavaScript, no money."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+from django.template import Context, Engine
+
+from tools.stripe_double import errors
+from tools.stripe_double.api import WORLD
+from tools.stripe_double.resources import checkout, portal, renewals, subscriptions
+from tools.stripe_double.state import Object, World
+
+FOLDER = Path(__file__).parent / "templates" / "stripe_double"
+ENGINE = Engine(dirs=[str(FOLDER)])
+SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£"}
+
+
+def _world(request: web.Request) -> World:
+    world = request.app[WORLD]
+    world.url = f"{request.scheme}://{request.host}"
+    return world
+
+
+def money(amount: int, currency: str) -> str:
+    return f"{SYMBOLS.get(currency, currency.upper() + ' ')}{amount / 100:,.2f}"
+
+
+def day(moment: int | None) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%-d %B %Y") if moment else ""
+
+
+def _page(name: str, *, leads_to: str | None = None, status: int = 200, **shown: Any) -> web.Response:
+    """A page with a strict policy; `leads_to` is where its forms may end, since browsers hold redirects to it too."""
+    text = ENGINE.get_template(name).render(Context(shown))
+    policy = f"default-src 'none'; style-src 'self'; form-action 'self' {_origin(leads_to)}; base-uri 'none'"
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+    return web.Response(text=text, status=status, content_type="text/html", headers=headers)
+
+
+def _origin(url: str | None) -> str:
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+
+
+async def style(request: web.Request) -> web.Response:
+    return web.Response(text=(FOLDER / "style.css").read_text(), content_type="text/css")
+
+
+def _line(world: World, line: Object) -> Object:
+    price = line["price"]
+    return {
+        "product": world.objects[price["product"]]["name"],
+        "price": money(line["amount_total"], line["currency"]),
+        "interval": price["recurring"]["interval"],
+    }
+
+
+def _pay_page(world: World, session: Object, *, message: str = "") -> web.Response:
+    return _page(
+        "pay.html",
+        session=session,
+        lines=[_line(world, line) for line in world.line_items[session["id"]]],
+        total=money(session["amount_total"], session["currency"]),
+        email=(session["customer_details"] or {}).get("email"),
+        message=message,
+        back=checkout.back_to(session),
+        leads_to=session["success_url"],
+        status=402 if message else 200,
+    )
+
+
+async def show_pay(request: web.Request) -> web.Response:
+    world = _world(request)
+    return _pay_page(world, world.get("checkout.session", request.match_info["id"]))
+
+
+async def pay(request: web.Request) -> web.Response:
+    """The button: with the card that is declined nothing happens, with the other one all of it does."""
+    world = _world(request)
+    session = world.get("checkout.session", request.match_info["id"])
+    if (await request.post()).get("card") == "declined":
+        return _pay_page(world, session, message="Your card was declined. Nothing was charged.")
+    if session["status"] == "open":
+        checkout.pay(world, session["id"])
+        world.save()
+    if session["status"] != "complete":
+        return _pay_page(world, session)
+    raise web.HTTPSeeOther(checkout.back_to(session))
+
+
+def _subscription(world: World, session: Object, subscription: Object) -> Object:
+    item = subscription["items"]["data"][0]
+    price = item["price"]
+    others = [each for each in portal.allowed_prices(world, session) if each["id"] != price["id"]]
+    return {
+        "id": subscription["id"],
+        "status": subscription["status"].replace("_", " "),
+        "product": world.objects[price["product"]]["name"],
+        "price": money(price["unit_amount"], price["currency"]),
+        "interval": price["recurring"]["interval"],
+        "period_end": day(item["current_period_end"]),
+        "ends": day(subscription["cancel_at"]),
+        "waits": _waits(world, subscription),
+        "pending": subscription["pending_update"],
+        "over": subscription["status"] in subscriptions.ENDED,
+        "others": [_offer(world, each) for each in others],
+    }
+
+
+def _offer(world: World, price: Object) -> Object:
+    return {
+        "id": price["id"],
+        "product": world.objects[price["product"]]["name"],
+        "price": money(price["unit_amount"], price["currency"]),
+        "interval": price["recurring"]["interval"],
+    }
+
+
+def _waits(world: World, subscription: Object) -> str:
+    """The plan that a schedule brings next."""
+    schedule = world.objects.get(subscription["schedule"] or "")
+    if not schedule:
+        return ""
+    now = subscription["items"]["data"][0]["price"]["id"]
+    prices = [phase["items"][0]["price"] for phase in schedule["phases"]]
+    later = [price for price in prices[prices.index(now) + 1 :] if price != now] if now in prices else []
+    return str(world.objects[world.objects[later[0]]["product"]]["name"]) if later else ""
+
+
+async def show_portal(request: web.Request) -> web.Response:
+    world = _world(request)
+    session = world.get("billing_portal.session", request.match_info["id"])
+    customer = session["customer"]
+    made = world.all("invoice", customer=customer)
+    return _page(
+        "portal.html",
+        session=session,
+        email=world.objects[customer].get("email"),
+        can_cancel=world.objects[session["configuration"]]["features"]["subscription_cancel"]["enabled"],
+        subscriptions=[_subscription(world, session, each) for each in world.all("subscription", customer=customer)],
+        invoices=[_invoice(each) for each in made],
+        leads_to=session["return_url"],
+    )
+
+
+def _invoice(invoice: Object) -> Object:
+    return {
+        "id": invoice["id"],
+        "number": invoice["number"],
+        "status": invoice["status"],
+        "day": day(invoice["created"]),
+        "total": money(invoice["total"], invoice["currency"]),
+        "lines": [
+            {"description": each["description"], "amount": money(each["amount"], each["currency"])}
+            for each in invoice["lines"]["data"]
+        ],
+    }
+
+
+def _button(act: Callable[[World, Object, Object, str], None]) -> Any:
+    """A button of the portal, which acts on the subscription of the form and shows the portal again."""
+
+    async def handle(request: web.Request) -> web.Response:
+        world, form = _world(request), await request.post()
+        session = world.get("billing_portal.session", request.match_info["id"])
+        subscription = world.get("subscription", str(form.get("subscription")))
+        if subscription["customer"] != session["customer"]:
+            raise errors.missing("subscription", subscription["id"])
+        act(world, session, subscription, str(form.get("price")))
+        world.save()
+        raise web.HTTPSeeOther(f"/portal/{session['id']}")
+
+    return handle
+
+
+async def show_invoice(request: web.Request) -> web.Response:
+    world = _world(request)
+    invoice = world.get("invoice", request.match_info["id"])
+    return _page("invoice.html", invoice=_invoice(invoice), payable=invoice["status"] == "open")
+
+
+async def pay_invoice(request: web.Request) -> web.Response:
+    world = _world(request)
+    invoice = world.get("invoice", request.match_info["id"])
+    if invoice["status"] == "open":
+        renewals.recover(world, world.objects[invoice["parent"]["subscription_details"]["subscription"]])
+        world.save()
+    raise web.HTTPSeeOther(f"/invoice/{invoice['id']}")
+
+
+def add_to(app: web.Application) -> None:
+    app.router.add_get("/style.css", style)
+    app.router.add_get("/pay/{id}", show_pay)
+    app.router.add_post("/pay/{id}", pay)
+    app.router.add_get("/portal/{id}", show_portal)
+    app.router.add_post("/portal/{id}/switch", _button(portal.switch))
+    app.router.add_post("/portal/{id}/cancel", _button(lambda w, session, s, _: portal.cancel(w, session, s)))
+    app.router.add_post("/portal/{id}/resume", _button(lambda w, session, s, _: portal.resume(w, session, s)))
+    app.router.add_get("/invoice/{id}", show_invoice)
+    app.router.add_post("/invoice/{id}", pay_invoice)

@@ -1,0 +1,204 @@
+"""The parameters that the double plays, a class a request: Stripe takes more, and one that is not played is refused.
+
+Each class names the SDK's own in its docstring; `tests/test_params.py` holds every field against that.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from tools.stripe_double import errors, forms
+
+
+def _empty_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+Text = Annotated[str | None, BeforeValidator(_empty_is_none)]  # an empty one unsets the field
+Number = Annotated[int | None, BeforeValidator(_empty_is_none)]
+Metadata = Annotated[dict[str, str] | None, BeforeValidator(_empty_is_none)]
+Proration = Literal["always_invoice", "create_prorations", "none"]
+
+
+class Nested(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    def given(self) -> dict[str, Any]:
+        """What was sent, without what is only a default."""
+        return {name: getattr(self, name) for name in self.model_fields_set if name != "expand"}
+
+
+class Params(Nested):
+    expand: list[str] = Field(default_factory=list)
+
+
+class Created(Nested):
+    gt: int | None = None
+    gte: int | None = None
+    lt: int | None = None
+    lte: int | None = None
+
+
+class ListParams(Params):
+    limit: int = Field(default=10, ge=1, le=100)
+    starting_after: str | None = None
+    ending_before: str | None = None
+
+
+class Address(Nested):
+    city: Text = None
+    country: Text = None
+    line1: Text = None
+    line2: Text = None
+    postal_code: Text = None
+    state: Text = None
+
+
+class CustomerUpdate(Params):
+    """CustomerUpdateParams"""
+
+    address: Address | None = None
+    description: Text = None
+    email: Text = None
+    metadata: Metadata = None
+    name: Text = None
+    phone: Text = None
+    preferred_locales: list[str] | None = None
+
+
+class CustomerCreate(CustomerUpdate):
+    """CustomerCreateParams"""
+
+
+class CustomerList(ListParams):
+    """CustomerListParams"""
+
+    created: Created | None = None
+    email: str | None = None
+
+
+class ProductUpdate(Params):
+    """ProductUpdateParams"""
+
+    active: bool = True
+    default_price: str | None = None
+    description: Text = None
+    metadata: Metadata = None
+    name: str | None = None
+    statement_descriptor: str | None = None
+    unit_label: Text = None
+    url: Text = None
+
+
+class ProductCreate(Params):
+    """ProductCreateParams"""
+
+    active: bool = True
+    description: Text = None
+    id: str | None = None
+    metadata: Metadata = None
+    name: str
+    statement_descriptor: str | None = None
+    unit_label: Text = None
+    url: Text = None
+
+
+class ProductList(ListParams):
+    """ProductListParams"""
+
+    active: bool | None = None
+    created: Created | None = None
+    ids: list[str] | None = None
+
+
+class Recurring(Nested):
+    interval: Literal["day", "week", "month", "year"]
+    interval_count: int = 1
+
+
+class PriceCreate(Params):
+    """PriceCreateParams"""
+
+    active: bool = True
+    currency: str
+    lookup_key: str | None = None
+    metadata: Metadata = None
+    nickname: str | None = None
+    product: str
+    recurring: Recurring | None = None
+    tax_behavior: Literal["exclusive", "inclusive", "unspecified"] = "unspecified"
+    transfer_lookup_key: bool = False
+    unit_amount: int
+
+
+class PriceUpdate(Params):
+    """PriceUpdateParams"""
+
+    active: bool = True
+    lookup_key: Text = None
+    metadata: Metadata = None
+    nickname: Text = None
+    transfer_lookup_key: bool = False
+
+
+class PriceList(ListParams):
+    """PriceListParams"""
+
+    active: bool | None = None
+    created: Created | None = None
+    currency: str | None = None
+    lookup_keys: list[str] | None = None
+    product: str | None = None
+    type: Literal["one_time", "recurring"] | None = None
+
+
+class InvoiceList(ListParams):
+    """InvoiceListParams"""
+
+    created: Created | None = None
+    customer: str | None = None
+    status: Literal["draft", "open", "paid", "uncollectible", "void"] | None = None
+    subscription: str | None = None
+
+
+class EventList(ListParams):
+    """EventListParams"""
+
+    created: Created | None = None
+    type: str | None = None
+    types: list[str] | None = None
+
+
+class WebhookEndpointCreate(Params):
+    """WebhookEndpointCreateParams"""
+
+    api_version: str | None = None
+    description: Text = None
+    enabled_events: list[str]
+    metadata: Metadata = None
+    url: str
+
+
+class WebhookEndpointList(ListParams):
+    """WebhookEndpointListParams"""
+
+
+def read(shape: type[Nested], sent: dict[str, Any]) -> Any:
+    """The parameters of a request.
+
+    Raises:
+        Refusal: `parameter_unknown`, `parameter_missing` or `parameter_invalid`, naming the parameter.
+    """
+    try:
+        return shape.model_validate(sent)
+    except ValidationError as e:
+        raise _refusal(e.errors()[0]) from e
+
+
+def _refusal(fault: Any) -> errors.Refusal:
+    param = forms.bracketed(tuple(fault["loc"]))
+    if fault["type"] == "extra_forbidden":
+        return errors.Refusal(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
+    if fault["type"] == "missing":
+        return errors.Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
+    return errors.Refusal(f"Invalid {param}: {fault['msg']}", code="parameter_invalid", param=param)

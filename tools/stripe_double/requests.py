@@ -1,0 +1,28 @@
+"""The requests that the double has seen, without the key that they carried."""
+
+from collections import deque
+from typing import Any
+
+from aiohttp import web
+
+from tools.stripe_double import forms
+from tools.stripe_double.api import key_of
+
+KEPT = 1000
+KEY_PREFIX = len("sk_test_")
+REQUESTS = web.AppKey("requests", deque[dict[str, Any]])
+
+
+async def note(request: web.Request) -> None:
+    """Remember a request of Stripe's API; the oldest are forgotten."""
+    text = await request.text() if request.body_exists else request.query_string
+    request.app[REQUESTS].append(
+        {
+            "method": request.method,
+            "path": request.path,
+            "params": forms.parse(text),
+            "idempotency_key": request.headers.get("Idempotency-Key"),
+            "version": request.headers.get("Stripe-Version"),
+            "authorization": key_of(request.headers)[:KEY_PREFIX],
+        }
+    )

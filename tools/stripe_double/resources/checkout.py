@@ -1,0 +1,172 @@
+"""Checkout sessions: made by the product, paid on the double's page."""
+
+from typing import Any
+
+from tools.stripe_double import errors
+from tools.stripe_double.params import CustomerCreate, Params
+from tools.stripe_double.params_subscriptions import CheckoutCreate
+from tools.stripe_double.resources import catalogue, customers, subscriptions
+from tools.stripe_double.state import Object, World, new_id
+
+DAY_S = 24 * 3600
+UNUSED: dict[str, Any] = dict.fromkeys(
+    (
+        "after_expiration",
+        "allow_promotion_codes",
+        "billing_address_collection",
+        "cancel_url",
+        "client_reference_id",
+        "client_secret",
+        "collected_information",
+        "consent",
+        "consent_collection",
+        "currency_conversion",
+        "customer",
+        "customer_account",
+        "customer_creation",
+        "customer_email",
+        "invoice",
+        "invoice_creation",
+        "locale",
+        "origin_context",
+        "payment_intent",
+        "payment_link",
+        "payment_method_configuration_details",
+        "permissions",
+        "recovered_from",
+        "saved_payment_method_options",
+        "setup_intent",
+        "shipping_address_collection",
+        "shipping_cost",
+        "submit_type",
+        "subscription",
+        "wallet_options",
+    )
+)
+COPIED = (
+    "allow_promotion_codes",
+    "billing_address_collection",
+    "cancel_url",
+    "client_reference_id",
+    "customer",
+    "customer_email",
+    "locale",
+    "metadata",
+    "success_url",
+)
+
+
+def create(world: World, sent: CheckoutCreate) -> Object:
+    prices = [
+        catalogue.recurring_price(world, line.price, param=f"line_items[{position}][price]")
+        for position, line in enumerate(sent.line_items)
+    ]
+    customer = customers.living(world, sent.customer) if sent.customer else {}
+    if sent.customer and sent.customer_email:
+        raise errors.Refusal("You may only specify one of these parameters: customer, customer_email.")
+    for price in prices:
+        if not price["active"]:
+            raise errors.Refusal(f"The price `{price['id']}` is inactive.", param="line_items[0][price]")
+    lines = [_line(price, line.quantity) for price, line in zip(prices, sent.line_items, strict=True)]
+    made = _blank(world, sent, sum(line["amount_total"] for line in lines), prices[0]["currency"])
+    made["customer_details"] = _details(customer.get("email") or sent.customer_email, customer.get("name"))
+    world.line_items[made["id"]] = lines
+    world.promised[made["id"]] = sent.subscription_data.model_dump()
+    return world.add(made)
+
+
+def _line(price: Object, quantity: int) -> Object:
+    amount = price["unit_amount"] * quantity
+    return {
+        "id": new_id("li"),
+        "object": "item",
+        "amount_discount": 0,
+        "amount_subtotal": amount,
+        "amount_tax": 0,
+        "amount_total": amount,
+        "currency": price["currency"],
+        "description": price["nickname"],
+        "metadata": {},
+        "price": dict(price),
+        "quantity": quantity,
+    }
+
+
+def _details(email: str | None, name: str | None) -> Object | None:
+    if not email:
+        return None
+    unknown = dict.fromkeys(("address", "business_name", "individual_name", "phone"))
+    return {**unknown, "email": email, "name": name, "tax_exempt": "none", "tax_ids": []}
+
+
+def _blank(world: World, sent: CheckoutCreate, total: int, currency: str) -> Object:
+    identifier = new_id("cs_test")
+    return {
+        "id": identifier,
+        "object": "checkout.session",
+        **UNUSED,
+        **{name: getattr(sent, name) for name in COPIED},
+        "adaptive_pricing": {"enabled": False},
+        "amount_subtotal": total,
+        "amount_total": total,
+        "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
+        "created": world.now(),
+        "currency": currency,
+        "custom_fields": [],
+        "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
+        "discounts": [],
+        "expires_at": sent.expires_at or world.now() + DAY_S,
+        "livemode": False,
+        "mode": "subscription",
+        "payment_method_collection": sent.payment_method_collection or "always",
+        "payment_method_options": {},
+        "payment_method_types": ["card"],
+        "payment_status": "unpaid",
+        "phone_number_collection": {"enabled": False},
+        "shipping_options": [],
+        "status": "open",
+        "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
+        "ui_mode": "hosted_page",
+        "url": f"{world.url}/pay/{identifier}",
+    }
+
+
+def expire(world: World, sent: Params, identifier: str) -> Object:
+    session = world.get("checkout.session", identifier)
+    if session["status"] != "open":
+        raise errors.Refusal(
+            f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of '
+            f"`{session['status']}`."
+        )
+    session.update(status="expired", url=None)
+    world.emit("checkout.session.expired", session)
+    return session
+
+
+def pay(world: World, identifier: str) -> Object:
+    """What the pay page's button does: a subscription that is paid, and a session that is complete.
+
+    Raises:
+        Refusal: the session is complete or expired.
+    """
+    session = world.get("checkout.session", identifier)
+    if session["status"] != "open":
+        raise errors.Refusal(f"This Checkout Session is {session['status']}.")
+    customer = customers.living(world, session["customer"] or _new_customer(world, session))
+    lines = [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in world.line_items[identifier]]
+    subscription = subscriptions.create(world, customer=customer["id"], lines=lines, **world.promised.pop(identifier))
+    session.update(customer=customer["id"], subscription=subscription["id"], invoice=subscription["latest_invoice"])
+    session.update(status="complete", payment_status="paid", url=None)
+    session["customer_details"] = _details(customer["email"] or "payer@example.com", customer["name"])
+    world.emit("checkout.session.completed", session)
+    return session
+
+
+def _new_customer(world: World, session: Object) -> str:
+    made = customers.create(world, CustomerCreate(email=session["customer_email"]))
+    return str(made["id"])
+
+
+def back_to(session: Object) -> str:
+    """Where a customer who has paid is sent."""
+    return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])

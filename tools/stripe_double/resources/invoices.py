@@ -1,0 +1,205 @@
+"""Invoices of subscriptions: made, finalized at once, then paid or not."""
+
+from typing import Any
+
+from tools.stripe_double.state import Object, World, new_id
+
+RETRY_AFTER_S = 3 * 24 * 3600
+NAMED = {"type": "self"}
+
+
+def line(item: Object, *, amount: int | None = None, period: tuple[int, int] | None = None, what: str = "") -> Object:
+    """A line for one item of a subscription; with an amount of its own it is a part of a period (a proration)."""
+    price, proration = item["price"], amount is not None
+    full = (price["unit_amount"] or 0) * (item["quantity"] or 0)
+    start, end = period or (item["current_period_start"], item["current_period_end"])
+    return {
+        "id": new_id("il"),
+        "object": "line_item",
+        "amount": full if amount is None else amount,
+        "currency": price["currency"],
+        "description": what or f"{item['quantity']} x {price['nickname'] or price['lookup_key'] or price['id']}",
+        "discount_amounts": [],
+        "discountable": not proration,
+        "discounts": [],
+        "livemode": False,
+        "metadata": {},
+        "parent": _line_parent(item, proration),
+        "period": {"start": start, "end": end},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "price_details": {"price": price["id"], "product": price["product"]},
+            "type": "price_details",
+            "unit_amount_decimal": price["unit_amount_decimal"],
+        },
+        "quantity": item["quantity"],
+        "subscription": item["subscription"],
+        "subtotal": full if amount is None else amount,
+        "taxes": [],
+    }
+
+
+def _line_parent(item: Object, proration: bool) -> Object:
+    return {
+        "invoice_item_details": None,
+        "subscription_item_details": {
+            "invoice_item": None,
+            "proration": proration,
+            "proration_details": {"credited_items": None} if proration else None,
+            "subscription": item["subscription"],
+            "subscription_item": item["id"],
+        },
+        "type": "subscription_item_details",
+    }
+
+
+def create(world: World, subscription: Object, *, reason: str, lines: list[Object], at: int | None = None) -> Object:
+    """An open invoice, and the events of a draft that was finalized; it becomes the subscription's latest.
+
+    Args:
+        reason: Stripe's `billing_reason`.
+        at: when, in seconds; now unless it is told.
+    """
+    at = at or world.now()
+    made = {**_draft(world, subscription, lines, at), "billing_reason": reason}
+    for each in made["lines"]["data"]:
+        each["invoice"] = made["id"]
+    made["lines"]["url"] = f"/v1/invoices/{made['id']}/lines"
+    world.add(made, "invoice.created")
+    subscription["latest_invoice"] = made["id"]
+    number = len(world.all("invoice", customer=subscription["customer"]))
+    prefix = world.objects[subscription["customer"]].get("invoice_prefix", "DOUBLE")
+    made.update(status="open", number=f"{prefix}-{number:04}", effective_at=at)
+    made["status_transitions"]["finalized_at"] = at
+    made["hosted_invoice_url"] = f"{world.url}/invoice/{made['id']}"
+    world.emit("invoice.finalized", made)
+    return made
+
+
+def _draft(world: World, subscription: Object, lines: list[Object], at: int) -> Object:
+    customer = world.objects[subscription["customer"]]
+    total = sum(each["amount"] for each in lines)
+    due = max(0, total)  # what is left over goes to a balance at Stripe; the double forgets it
+    return {
+        "id": new_id("in"),
+        "object": "invoice",
+        **UNUSED,
+        "account_country": "US",
+        "account_name": "LunaOS",
+        "amount_due": due,
+        "amount_overpaid": 0,
+        "amount_paid": 0,
+        "amount_remaining": due,
+        "amount_shipping": 0,
+        "attempt_count": 0,
+        "attempted": False,
+        "auto_advance": True,
+        "automatic_tax": {
+            "disabled_reason": None,
+            "enabled": False,
+            "liability": None,
+            "provider": None,
+            "status": None,
+        },
+        "collection_method": "charge_automatically",
+        "created": at,
+        "currency": subscription["currency"],
+        "customer": subscription["customer"],
+        "customer_email": customer.get("email"),
+        "customer_name": customer.get("name"),
+        "customer_tax_exempt": "none",
+        "default_tax_rates": [],
+        "discounts": [],
+        "issuer": dict(NAMED),
+        "lines": {"object": "list", "data": lines, "has_more": False, "total_count": len(lines)},
+        "livemode": False,
+        "metadata": {},
+        "parent": parent(subscription),
+        "payment_settings": {"default_mandate": None, "payment_method_options": None, "payment_method_types": None},
+        "period_end": at,
+        "period_start": at,
+        "post_payment_credit_notes_amount": 0,
+        "pre_payment_credit_notes_amount": 0,
+        "starting_balance": 0,
+        "status": "draft",
+        "status_transitions": dict.fromkeys(("finalized_at", "marked_uncollectible_at", "paid_at", "voided_at")),
+        "subtotal": total,
+        "subtotal_excluding_tax": total,
+        "total": total,
+        "total_discount_amounts": [],
+        "total_excluding_tax": total,
+        "total_pretax_credit_amounts": [],
+        "total_taxes": [],
+    }
+
+
+UNUSED: dict[str, Any] = dict.fromkeys(
+    (
+        "account_tax_ids",
+        "application",
+        "automatically_finalizes_at",
+        "custom_fields",
+        "customer_account",
+        "customer_address",
+        "customer_phone",
+        "customer_shipping",
+        "default_payment_method",
+        "default_source",
+        "description",
+        "due_date",
+        "effective_at",
+        "ending_balance",
+        "footer",
+        "from_invoice",
+        "hosted_invoice_url",
+        "invoice_pdf",
+        "last_finalization_error",
+        "latest_revision",
+        "next_payment_attempt",
+        "number",
+        "on_behalf_of",
+        "receipt_number",
+        "rendering",
+        "shipping_cost",
+        "shipping_details",
+        "statement_descriptor",
+        "test_clock",
+        "threshold_reason",
+        "webhooks_delivered_at",
+    )
+)
+
+
+def parent(subscription: Object) -> Object:
+    details = {"metadata": dict(subscription["metadata"]), "subscription": subscription["id"]}
+    return {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
+
+
+def of_subscription(world: World, identifier: str, **wanted: Any) -> list[Object]:
+    """Invoices of a subscription, the newest first."""
+    made = world.all("invoice", **wanted)
+    return [each for each in made if each["parent"]["subscription_details"]["subscription"] == identifier]
+
+
+def pay(world: World, invoice: Object) -> None:
+    """Take the money, with the events of it."""
+    at = max(world.now(), invoice["created"])
+    with world.changing(invoice, "invoice.updated"):
+        _attempt(invoice)
+        invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, auto_advance=False)
+        invoice.update(ending_balance=0, next_payment_attempt=None)
+        invoice["status_transitions"]["paid_at"] = at
+    world.emit("invoice.paid", invoice)
+    world.emit("invoice.payment_succeeded", invoice)
+
+
+def fail(world: World, invoice: Object) -> None:
+    """The card did not pay; Stripe will try again in three days."""
+    with world.changing(invoice, "invoice.updated"):
+        _attempt(invoice)
+        invoice["next_payment_attempt"] = invoice["created"] + RETRY_AFTER_S * invoice["attempt_count"]
+    world.emit("invoice.payment_failed", invoice)
+
+
+def _attempt(invoice: Object) -> None:
+    invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1)

@@ -1,0 +1,216 @@
+"""Subscription schedules: how a change waits for the end of a period."""
+
+from typing import Any
+
+from tools.stripe_double import errors
+from tools.stripe_double.merging import merged
+from tools.stripe_double.params import Proration
+from tools.stripe_double.params_subscriptions import Phase, PhaseItem, ScheduleCreate, ScheduleRelease, ScheduleUpdate
+from tools.stripe_double.resources import catalogue, periods, price_changes
+from tools.stripe_double.state import Object, World, new_id
+
+UNUSED_IN_PHASE: dict[str, Any] = dict.fromkeys(
+    (
+        "application_fee_percent",
+        "billing_cycle_anchor",
+        "billing_thresholds",
+        "collection_method",
+        "default_payment_method",
+        "description",
+        "invoice_settings",
+        "on_behalf_of",
+        "transfer_data",
+        "trial_end",
+    )
+)
+
+
+def create(world: World, sent: ScheduleCreate) -> Object:
+    """A schedule whose only phase is what the subscription does now."""
+    subscription = world.get("subscription", sent.from_subscription, param="from_subscription")
+    if subscription["schedule"]:
+        raise errors.Refusal(
+            "You cannot migrate a subscription that is already attached to a schedule: "
+            f"`{subscription['schedule']}`. To update a subscription schedule, use the update endpoint."
+        )
+    start, end = periods.of(subscription)
+    now_items = [PhaseItem(price=i["price"]["id"], quantity=i["quantity"]) for i in subscription["items"]["data"]]
+    made = _blank(world, subscription, merged({}, sent.metadata))
+    made["phases"] = [_phase(subscription["currency"], now_items, start, end, "create_prorations")]
+    made["current_phase"] = {"start_date": start, "end_date": end}
+    world.add(made, "subscription_schedule.created")
+    with world.changing(subscription, "customer.subscription.updated"):
+        subscription["schedule"] = made["id"]
+    return made
+
+
+def _blank(world: World, subscription: Object, metadata: dict[str, str]) -> Object:
+    return {
+        "id": new_id("sub_sched"),
+        "object": "subscription_schedule",
+        "application": None,
+        "billing_mode": dict(subscription["billing_mode"]),
+        "canceled_at": None,
+        "completed_at": None,
+        "created": world.now(),
+        "customer": subscription["customer"],
+        "customer_account": None,
+        "default_settings": {
+            "application_fee_percent": None,
+            "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+            "billing_cycle_anchor": "automatic",
+            "billing_thresholds": None,
+            "collection_method": "charge_automatically",
+            "default_payment_method": None,
+            "description": None,
+            "invoice_settings": {"account_tax_ids": None, "days_until_due": None, "issuer": {"type": "self"}},
+            "on_behalf_of": None,
+            "transfer_data": None,
+        },
+        "end_behavior": "release",
+        "livemode": False,
+        "metadata": metadata,
+        "released_at": None,
+        "released_subscription": None,
+        "status": "active",
+        "subscription": subscription["id"],
+        "test_clock": None,
+    }
+
+
+def _phase(
+    currency: str,
+    items: list[PhaseItem],
+    start: int,
+    end: int,
+    proration: Proration,
+    metadata: dict[str, str] | None = None,
+) -> Object:
+    return {
+        **UNUSED_IN_PHASE,
+        "add_invoice_items": [],
+        "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
+        "currency": currency,
+        "default_tax_rates": [],
+        "discounts": [],
+        "end_date": end,
+        "items": [_item(item) for item in items],
+        "metadata": metadata or {},
+        "proration_behavior": proration,
+        "start_date": start,
+    }
+
+
+def _item(item: PhaseItem) -> Object:
+    return {
+        "billing_thresholds": None,
+        "discounts": [],
+        "metadata": {},
+        "plan": item.price,
+        "price": item.price,
+        "quantity": item.quantity,
+        "tax_rates": [],
+    }
+
+
+def update(world: World, sent: ScheduleUpdate, identifier: str) -> Object:
+    """Give a schedule other phases; the first must begin where the current one did."""
+    schedule = _running(world, identifier)
+    given = sent.given()
+    with world.changing(schedule, "subscription_schedule.updated"):
+        if "phases" in given:
+            schedule["phases"] = _planned(world, schedule, sent.phases)
+            first = schedule["phases"][0]
+            schedule["current_phase"] = {"start_date": first["start_date"], "end_date": first["end_date"]}
+        if "end_behavior" in given:
+            schedule["end_behavior"] = sent.end_behavior
+        if "metadata" in given:
+            schedule["metadata"] = merged(schedule["metadata"], sent.metadata)
+    return schedule
+
+
+def _planned(world: World, schedule: Object, phases: list[Phase]) -> list[Object]:
+    begins = schedule["current_phase"]["start_date"]
+    if not phases or phases[0].start_date not in (begins, None):
+        raise errors.Refusal("You can not modify the start date of the current phase.", param="phases[0][start_date]")
+    planned = []
+    for position, phase in enumerate(phases):
+        if phase.start_date not in (begins, None):
+            param = f"phases[{position}][start_date]"
+            raise errors.Refusal("A phase must begin where the one before ends.", param=param)
+        ends = _end(world, phase, begins, position, last=position == len(phases) - 1)
+        currency = schedule["phases"][0]["currency"]
+        planned.append(_phase(currency, phase.items, begins, ends, phase.proration_behavior, phase.metadata))
+        begins = ends
+    return planned
+
+
+def _end(world: World, phase: Phase, begins: int, position: int, *, last: bool) -> int:
+    prices = [
+        catalogue.recurring_price(world, item.price, param=f"phases[{position}][items][{number}][price]")
+        for number, item in enumerate(phase.items)
+    ]
+    if isinstance(phase.end_date, int):
+        return phase.end_date
+    if phase.end_date == "now":
+        return world.now()
+    if phase.duration:
+        return periods.after(begins, phase.duration.model_dump())
+    if not last:
+        raise errors.Refusal("A phase needs an `end_date` or a `duration`.", param=f"phases[{position}][end_date]")
+    return periods.after(begins, prices[0]["recurring"])
+
+
+def _running(world: World, identifier: str) -> Object:
+    schedule = world.get("subscription_schedule", identifier)
+    if schedule["status"] not in ("active", "not_started"):
+        raise errors.Refusal(
+            f"The subscription schedule is in the `{schedule['status']}` status and cannot be changed or released."
+        )
+    return schedule
+
+
+def release(world: World, sent: ScheduleRelease, identifier: str) -> Object:
+    schedule = _running(world, identifier)
+    subscription = world.get("subscription", schedule["subscription"])
+    let_go(world, schedule)
+    with world.changing(subscription, "customer.subscription.updated"):
+        subscription["schedule"] = None
+    return schedule
+
+
+def let_go(world: World, schedule: Object) -> None:
+    """The subscription goes on without its schedule; the caller takes it off the subscription."""
+    with world.changing(schedule, "subscription_schedule.updated"):
+        schedule.update(released_subscription=schedule["subscription"], subscription=None, current_phase=None)
+        schedule.update(status="released", released_at=world.now())
+    world.emit("subscription_schedule.released", schedule)
+
+
+def follow(world: World, subscription: Object, at: int) -> bool:
+    """At a period's end: bring the phase that begins, or let the subscription go when the last one is over.
+
+    Returns:
+        Whether the subscription goes on.
+    """
+    schedule = world.objects.get(subscription["schedule"] or "")
+    if not schedule:
+        return True
+    begun = [phase for phase in schedule["phases"] if phase["start_date"] <= at < phase["end_date"]]
+    if begun:
+        _enter(world, schedule, subscription, begun[0])
+        return True
+    if schedule["end_behavior"] == "cancel":
+        return False
+    let_go(world, schedule)
+    subscription["schedule"] = None
+    return True
+
+
+def _enter(world: World, schedule: Object, subscription: Object, phase: Object) -> None:
+    current = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
+    with world.changing(schedule, "subscription_schedule.updated"):
+        schedule["current_phase"] = current
+    for item, planned in zip(subscription["items"]["data"], phase["items"], strict=False):
+        price = world.get("price", planned["price"])
+        item.update(price_changes.repriced(world, item, price, planned["quantity"]))

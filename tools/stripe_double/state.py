@@ -1,0 +1,139 @@
+"""The world that the double plays: Stripe's objects by id, in the order they were made, and the file of them."""
+
+import copy
+import json
+import os
+import secrets
+import string
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tools.stripe_double import API_VERSION, errors
+from tools.stripe_double.differences import before
+from tools.stripe_double.resources import account
+
+Object = dict[str, Any]
+LETTERS = string.ascii_letters + string.digits
+
+
+def new_id(prefix: str) -> str:
+    return f"{prefix}_{''.join(secrets.choice(LETTERS) for _ in range(24))}"
+
+
+@dataclass
+class World:
+    """All that is remembered between two requests.
+
+    Args:
+        file: where it is kept after each change; None keeps nothing.
+
+    Attributes:
+        objects: everything with an id, events too.
+        line_items: of checkout sessions, which Stripe shows only when they are asked for.
+        promised: what the subscription of an open checkout session will carry.
+        answers: by idempotency key.
+        declined: customers whose card does not pay.
+        delivered: the last status that the receiver answered, by event.
+        request: what caused the events of now, for their `request` field.
+        url: where the pages are, as the client of now reaches them.
+        on_event: told of each new event.
+    """
+
+    file: Path | None = None
+    objects: dict[str, Object] = field(default_factory=dict)
+    line_items: dict[str, list[Object]] = field(default_factory=dict)
+    promised: dict[str, Object] = field(default_factory=dict)
+    answers: dict[str, Object] = field(default_factory=dict)
+    declined: list[str] = field(default_factory=list)
+    delivered: dict[str, int] = field(default_factory=dict)
+    request: Object = field(default_factory=lambda: {"id": None, "idempotency_key": None})
+    url: str = ""
+    on_event: Callable[[Object], None] = lambda event: None
+
+    KEPT = ("objects", "line_items", "promised", "answers", "declined", "delivered")
+
+    def __post_init__(self) -> None:
+        if self.file and self.file.exists():
+            for name, value in json.loads(self.file.read_text()).items():
+                setattr(self, name, value)
+        self._begin()
+
+    def reset(self) -> None:
+        """Forget everything, as on the first day."""
+        for name in self.KEPT:
+            getattr(self, name).clear()
+        self._begin()
+        self.save()
+
+    def _begin(self) -> None:
+        if not self.objects:
+            self.objects = {made["id"]: made for made in account.first_objects(self.now())}
+
+    def save(self) -> None:
+        """Keep the state; a crash in between leaves the file of before."""
+        if not self.file:
+            return
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({name: getattr(self, name) for name in self.KEPT}, indent=1)
+        with tempfile.NamedTemporaryFile("w", dir=self.file.parent, prefix=self.file.name, delete=False) as part:
+            part.write(text)
+        os.replace(part.name, self.file)  # noqa: PTH105  # atomic; Path.replace is the same call
+
+    def now(self) -> int:
+        return int(time.time())
+
+    def get(self, kind: str, identifier: str, *, param: str = "id") -> Object:
+        """The object, as it is kept; a deleted customer is the stub that is left of it.
+
+        Raises:
+            Refusal: `resource_missing`.
+        """
+        found = self.objects.get(identifier)
+        if found is None or found["object"] != kind:
+            raise errors.missing(kind, identifier, param=param)
+        return found
+
+    def all(self, kind: str, **wanted: Any) -> list[Object]:
+        """Objects of a kind with these fields, the newest first."""
+        kept = [each for each in self.objects.values() if each["object"] == kind and not each.get("deleted")]
+        return [each for each in reversed(kept) if all(each[name] == value for name, value in wanted.items())]
+
+    def add(self, made: Object, event: str | None = None) -> Object:
+        """Keep a new object, and tell of it where `event` names a type."""
+        self.objects[made["id"]] = made
+        if event:
+            self.emit(event, made)
+        return made
+
+    @contextmanager
+    def changing(self, kept: Object, event: str) -> Iterator[Object]:
+        """Change an object; when it is another afterwards, tell so with what it was."""
+        old = copy.deepcopy(kept)
+        yield kept
+        if previous := before(old, kept):
+            self.emit(event, kept, previous)
+
+    def emit(self, event_type: str, subject: Object, previous: Object | None = None) -> Object:
+        """Make an event about an object as it is now."""
+        data: Object = {"object": copy.deepcopy(subject)}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        event = {
+            "id": new_id("evt"),
+            "object": "event",
+            "api_version": API_VERSION,
+            "created": self.now(),
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": 1,
+            "request": dict(self.request),
+            "type": event_type,
+        }
+        self.add(event)
+        self.on_event(event)
+        return event

@@ -1,0 +1,129 @@
+"""The test routes as methods, for a double in this process or in another one."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tools.stripe_double import deliveries
+
+TIMEOUT_S = 40
+
+
+class Hold:
+    """Requests that are held back until `release`."""
+
+    def __init__(self, hand: "Hand", number: int) -> None:
+        self._hand = hand
+        self._path = f"/_test/faults/{number}"
+
+    def wait(self) -> None:
+        """Until a request is held back."""
+        self._hand.ask("GET", f"{self._path}?wait=1")
+
+    def release(self) -> None:
+        self._hand.ask("POST", f"{self._path}/release")
+
+
+class Hand:
+    """Moves a double of Stripe over HTTP.
+
+    Every method raises `httpx.HTTPStatusError` where the double refuses, with its reason in the response.
+    """
+
+    url: str
+    webhook_secret: str
+    _client: httpx.Client
+
+    def connect(self, url: str, webhook_secret: str) -> None:
+        self.url = url
+        self.webhook_secret = webhook_secret
+        self._client = httpx.Client(base_url=url, timeout=TIMEOUT_S)
+
+    def close(self) -> None:
+        self._client.close()
+
+    def ask(self, method: str, route: str, /, **order: Any) -> Any:
+        """The answer of a test route."""
+        response = self._client.request(method, route, json=order if method == "POST" else None)
+        response.raise_for_status()
+        return response.json()
+
+    def _subscription(self, subscription_id: str, what: str, **order: Any) -> dict[str, Any]:
+        changed: dict[str, Any] = self.ask("POST", f"/_test/subscriptions/{subscription_id}/{what}", **order)
+        return changed
+
+    def end_period(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
+        """Renew, or end what was to end; at the period's end, or at a time in seconds."""
+        return self._subscription(subscription_id, "end_period", at=at)
+
+    def fail_payment(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
+        """A renewal whose card does not pay, now or at a time in seconds."""
+        return self._subscription(subscription_id, "fail_payment", at=at)
+
+    def recover(self, subscription_id: str) -> dict[str, Any]:
+        """The open invoices are paid."""
+        return self._subscription(subscription_id, "pay")
+
+    def set_status(
+        self, subscription_id: str, status: str, *, period_start: int | None = None, period_end: int | None = None
+    ) -> dict[str, Any]:
+        return self._subscription(
+            subscription_id, "status", status=status, period_start=period_start, period_end=period_end
+        )
+
+    def set_price(self, subscription_id: str, price: str, *, quantity: int = 1) -> dict[str, Any]:
+        return self._subscription(subscription_id, "items", price=price, quantity=quantity)
+
+    def pay(self, checkout_session_id: str) -> dict[str, Any]:
+        """The pay page's button; answers the session, which now names its subscription."""
+        session: dict[str, Any] = self.ask("POST", f"/_test/pay/{checkout_session_id}")
+        return session
+
+    def set_card(self, customer_id: str, *, declined: bool) -> None:
+        """Whether a customer's card is declined from now on."""
+        self.ask("POST", f"/_test/customers/{customer_id}/card", declined=declined)
+
+    def events(self, event_type: str | None = None) -> list[dict[str, Any]]:
+        """All events in the order they were made, or those of one type."""
+        made: list[dict[str, Any]] = self.ask("GET", "/_test/events")["events"]
+        return [event for event in made if event_type in (None, event["type"])]
+
+    def delivered(self) -> dict[str, int]:
+        """The last status that the receiver answered, by event."""
+        statuses: dict[str, int] = self.ask("GET", "/_test/events")["delivered"]
+        return statuses
+
+    def deliver(self, event_id: str, *, url: str | None = None, timestamp: int | None = None) -> int:
+        """Send an event once, signed at a time in seconds; returns the status, 0 where there was no answer."""
+        return int(self.ask("POST", f"/_test/events/{event_id}/deliver", url=url, timestamp=timestamp)["status"])
+
+    def sign(self, body: str, *, secret: str | None = None, timestamp: int | None = None) -> str:
+        """A `Stripe-Signature` header for any body."""
+        return deliveries.sign(body, secret or self.webhook_secret, timestamp)
+
+    def deliveries(self, **order: Any) -> None:
+        """`automatic` (bool), `url` (or None) and `wanted` (types of events), each only where it is given."""
+        self.ask("POST", "/_test/deliveries", **order)
+
+    def fault(self, path: str, **order: Any) -> Hold:
+        """Order a fault, with the fields of `tools.stripe_double.faults.Fault`."""
+        return Hold(self, self.ask("POST", "/_test/faults", path=path, **order)["id"])
+
+    @contextmanager
+    def hold(self, path: str, *, after_read: bool = False, **order: Any) -> Iterator[Hold]:
+        """Hold the next request below a path back, with the answer it had (`after_read`) or before it is read."""
+        held = self.fault(path, hold=True, after_read=after_read, **order)
+        try:
+            yield held
+        finally:
+            held.release()
+
+    def requests(self, path: str = "/v1/") -> list[dict[str, Any]]:
+        """The API's requests below a path, the oldest first."""
+        seen: list[dict[str, Any]] = self.ask("GET", "/_test/requests")["requests"]
+        return [request for request in seen if request["path"].startswith(path)]
+
+    def reset(self) -> None:
+        self.ask("POST", "/_test/reset")

@@ -1,0 +1,59 @@
+"""A double of Stripe with two plans, and a receiver of its events."""
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import stripe
+
+from testing.client import NO_AUTHORITIES
+from tools.stripe_double import API_VERSION
+from tools.stripe_double.double import Double
+from tools.stripe_double.tests.cast import KEY, SECRET, Plans
+from tools.stripe_double.tests.receiver import Receiver
+
+
+@pytest.fixture(scope="session")
+def double_server() -> Iterator[Double]:
+    with Double(webhook_secret=SECRET) as double:
+        yield double
+
+
+@pytest.fixture
+def double(double_server: Double) -> Double:
+    """The first day, without a webhook."""
+    double_server.reset()
+    return double_server
+
+
+@pytest.fixture
+def client(double: Double) -> stripe.StripeClient:
+    """Stripe's own SDK."""
+    return stripe.StripeClient(
+        KEY, stripe_version=API_VERSION, base_addresses={"api": double.url}, max_network_retries=0
+    )
+
+
+@pytest.fixture
+def browser(double: Double) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=double.url, verify=NO_AUTHORITIES, timeout=30) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="session")
+def receiver_server() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def receiver(receiver_server: Receiver, double: Double) -> Receiver:
+    """A webhook that the double delivers to."""
+    receiver_server.reset()
+    double.deliveries(url=receiver_server.url)
+    return receiver_server
+
+
+@pytest.fixture
+def plans(client: stripe.StripeClient) -> Plans:
+    return Plans(client)

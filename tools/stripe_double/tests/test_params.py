@@ -1,0 +1,73 @@
+"""Every parameter that the double plays is one that Stripe's SDK sends."""
+
+import inspect
+import types
+from collections.abc import Iterator, Mapping
+from typing import Any, ForwardRef, get_args, get_type_hints
+
+import pytest
+import stripe
+
+from tools.stripe_double import params, params_portal, params_subscriptions
+from tools.stripe_double.params import Nested, Params
+from tools.stripe_double.routes import ROUTES
+
+SHAPES = {shape for _, _, shape, _ in ROUTES if (shape.__doc__ or "").endswith("Params")}
+
+
+def sdk_class(name: str) -> type:
+    """`checkout.SessionListParams` of the SDK's parameters."""
+    found: Any = stripe.params
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert isinstance(found, type)
+    return found
+
+
+def inner(kind: Any, wanted: type) -> Iterator[type]:
+    """The classes within a type that are nested parameters: the double's, or the SDK's typed dictionaries."""
+    if isinstance(kind, ForwardRef):
+        return
+    if isinstance(kind, type) and not get_args(kind) and (issubclass(kind, wanted) or hasattr(kind, "__total__")):
+        yield kind
+    for part in get_args(kind):
+        yield from inner(part, wanted)
+
+
+def invented(ours: type[Nested], theirs: type, at: str) -> Iterator[str]:
+    only_for_checkers = {"StripeContext": object, "Mapping": Mapping}
+    hints = get_type_hints(theirs, localns=only_for_checkers)
+    for name, field in ours.model_fields.items():
+        if name not in hints:
+            yield f"{at}.{name}"
+            continue
+        for nested in inner(field.annotation, Nested):
+            if issubclass(nested, Nested):
+                counterpart = next(inner(hints[name], dict), None)
+                assert counterpart, f"{at}.{name} has no nested parameters"
+                yield from invented(nested, counterpart, f"{at}.{name}")
+
+
+@pytest.mark.parametrize("shape", sorted(SHAPES, key=str))
+def test_it_works(shape: type[Params]) -> None:
+    assert list(invented(shape, sdk_class(str(shape.__doc__)), shape.__name__)) == []
+
+
+def test_an_invented_one_is_found() -> None:
+    class Invented(Params):
+        colour: str = ""
+        recurring: params_subscriptions.LineItem | None = None
+
+    found = list(invented(Invented, sdk_class("PriceCreateParams"), "price"))
+    assert found == ["price.colour", "price.recurring.price", "price.recurring.quantity"]
+
+
+def test_no_class_of_parameters_is_left_out() -> None:
+    modules: tuple[types.ModuleType, ...] = (params, params_portal, params_subscriptions)
+    named = {
+        each
+        for module in modules
+        for each in vars(module).values()
+        if inspect.isclass(each) and (each.__doc__ or "").endswith("Params") and issubclass(each, Params)
+    }
+    assert named == SHAPES

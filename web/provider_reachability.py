@@ -1,0 +1,66 @@
+"""Whether model providers accept connections: beat's job looks, and /health reads what the job noted."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from lunaos.infra import redis
+from web.health_checks import LIMIT_S, Degraded
+
+KEY = "lunaos:reachable:"  # and host:port, so that processes with other settings do not mistake the answer for theirs
+GOOD_FOR_S = 60  # six times the schedule's interval
+
+_looking = threading.Lock()
+
+
+def look(base_urls: Iterable[str]) -> None:
+    """Connect to each and note what came of it; no request is sent, since that may cost money.
+
+    Name servers that do not answer hold up one job of a process at most: while one looks, others return at once.
+    """
+    if not _looking.acquire(blocking=False):
+        return
+    try:
+        for host, port in {_place(url) for url in base_urls if url}:
+            redis.client().set(_key(host, port), orjson.dumps(_connect(host, port)), ex=GOOD_FOR_S)
+    finally:
+        _looking.release()
+
+
+def of(base_url: str) -> dict[str, Any]:
+    """Return a part's figures as the last job noted them: `status`, `latencyMs`, perhaps `detail`.
+
+    Raises:
+        Degraded: no job has looked for GOOD_FOR_S, or its note cannot be read.
+    """
+    try:
+        noted = redis.client().get(_key(*_place(base_url)))
+    except redis.RedisError as e:
+        raise Degraded("whether it can be reached is not known: the cache is down") from e
+    if noted is None:
+        raise Degraded("no worker has looked whether it can be reached")
+    found: dict[str, Any] = orjson.loads(noted)
+    return found
+
+
+def _connect(host: str, port: int) -> dict[str, Any]:
+    started, result = time.perf_counter(), {"status": "ok"}
+    try:
+        socket.create_connection((host, port), timeout=LIMIT_S).close()
+    except OSError as e:  # only the kind is noted, its text may name hosts
+        result = {"status": "down", "detail": "timeout" if isinstance(e, TimeoutError) else type(e).__name__}
+    return {**result, "latencyMs": round((time.perf_counter() - started) * 1000, 1)}
+
+
+def _place(base_url: str) -> tuple[str, int]:
+    url = urlsplit(base_url)
+    return url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
+
+
+def _key(host: str, port: int) -> str:
+    return f"{KEY}{host}:{port}"
