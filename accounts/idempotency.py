@@ -28,36 +28,36 @@ CLAIM = """
 
 
 @dataclass(frozen=True, slots=True)
-class Once:
-    """A request that is to have one result.
+class RequestKey:
+    """An Idempotency-Key together with the request that it was sent with.
 
     Args:
-        key: the client's.
-        digest: of the endpoint and the request's content.
+        key: as the client sent it.
+        digest: SHA-256 of the endpoint and the request's content.
     """
 
     key: str
     digest: str
 
     @classmethod
-    def of(cls, key: str, endpoint: str, content: bytes) -> "Once":
+    def of(cls, key: str, endpoint: str, content: bytes) -> "RequestKey":
         return cls(key, hashlib.sha256(endpoint.encode() + b"\0" + content).hexdigest())
 
 
-def find(*, user: User, once: Once) -> str | None:
+def find(*, user: User, key: RequestKey) -> str | None:
     """The result of an earlier request with the same key and content.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
     """
-    valid = IdempotencyKey.objects.filter(user=user, key=once.key, created_at__gte=datetime.now(UTC) - KEPT)
+    valid = IdempotencyKey.objects.filter(user=user, key=key.key, created_at__gte=datetime.now(UTC) - KEPT)
     earlier = valid.first()
-    if earlier and earlier.digest != once.digest:
+    if earlier and earlier.digest != key.digest:
         raise IdempotencyConflict()
     return earlier.result if earlier else None
 
 
-def claim(*, user: User, once: Once, result: str) -> str | None:
+def claim(*, user: User, key: RequestKey, result: str) -> str | None:
     """Take the key for this request, inside the transaction that makes the result; the key stays locked till its end.
 
     Args:
@@ -70,20 +70,20 @@ def claim(*, user: User, once: Once, result: str) -> str | None:
         IdempotencyConflict: the key was used for another request.
     """
     now = datetime.now(UTC)
-    values: dict[str, Any] = {"user_id": user.pk, "key": once.key, "digest": once.digest, "result": result}
+    values: dict[str, Any] = {"user_id": user.pk, "key": key.key, "digest": key.digest, "result": result}
     with connection.cursor() as cursor:
         cursor.execute(CLAIM, {**values, "now": now, "oldest": now - KEPT})
         if cursor.fetchone():
             return None
-    earlier = IdempotencyKey.objects.get(user=user, key=once.key)
-    if earlier.digest != once.digest:
+    earlier = IdempotencyKey.objects.get(user=user, key=key.key)
+    if earlier.digest != key.digest:
         raise IdempotencyConflict()
     return earlier.result
 
 
-def replace(*, user: User, once: Once, result: str) -> None:
+def replace(*, user: User, key: RequestKey, result: str) -> None:
     """Remember another result, inside the transaction that has claimed the key: the earlier one came to nothing."""
-    IdempotencyKey.objects.filter(user=user, key=once.key).update(result=result, created_at=datetime.now(UTC))
+    IdempotencyKey.objects.filter(user=user, key=key.key).update(result=result, created_at=datetime.now(UTC))
 
 
 def delete_expired() -> None:

@@ -9,7 +9,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from accounts.idempotency import Once
+from accounts.idempotency import RequestKey
 from accounts.models import User
 from lunaos.api import json
 from lunaos.errors import TokenInvalid, ValidationFailed
@@ -62,7 +62,7 @@ def otp_of(request: Request, sent: Mapping[str, Any]) -> str:
     return code.replace(" ", "")[:LONGEST_OTP]
 
 
-def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:
+def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestKey | None:
     """The request's idempotency key, where it has one.
 
     Args:
@@ -76,7 +76,7 @@ def once_of(request: Request, content: Mapping[str, Any]) -> Once | None:
         return None
     if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
         raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
-    return Once.of(key, request.path, json.dumps(dict(sorted(content.items()))))
+    return RequestKey.of(key, request.path, json.dumps(dict(sorted(content.items()))))
 
 
 def credential_of(request: Request) -> str:

@@ -34,7 +34,7 @@ async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
 def _sound(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
     for provider in exhausted:
         message = f"The account at {provider} has no credit or quota left; its runs fail or fall back."
-        alerts.sound_daily("provider_quota_exhausted", provider, message, provider=provider)
+        alerts.send_daily("provider_quota_exhausted", provider, message, provider=provider)
     for model in unpriced:
         message = f"The price table does not have {model}: its runs are written down with a cost of 0."
-        alerts.sound_daily("model_without_price", model, message, model=model)
+        alerts.send_daily("model_without_price", model, message, model=model)

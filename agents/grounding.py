@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 from django.conf import settings
 
-import rag.services as rag
 from accounts.models import User
 from agents import catalogue
 from agents.models import Agent
 from agents.providers import Target
+from rag import services as rag_services
 from rag.search import passages
 from rag.search.passages import BYTES_A_TOKEN, Grounding
 
@@ -19,7 +19,7 @@ LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its e
 def require(user: User, repository: str | None) -> None:
     """Raises UnknownRepository where a repository is named that the user does not have."""
     if repository is not None:
-        rag.locate(user=user, repository=repository)
+        rag_services.locate(user=user, repository=repository)
 
 
 def ground(
@@ -38,7 +38,7 @@ def ground(
     """
     if repository is None:
         return None
-    hits = rag.find(user=user, repository=repository, query=_query(context), limit=passages.MOST)
+    hits = rag_services.find(user=user, repository=repository, query=_query(context), limit=passages.MOST)
     return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _room(context, experts, targets)))
 
 

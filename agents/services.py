@@ -7,10 +7,9 @@ from functools import partial
 
 from django.conf import settings
 
-import runs.services as runs
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.idempotency import Once
+from accounts.idempotency import RequestKey
 from accounts.models import User
 from accounts.signin import verification
 from agents import catalogue, grounding, provider_keys, providers, runner
@@ -24,6 +23,7 @@ from agents.runner import Answer
 from billing import tiers
 from billing.errors import ProRequired
 from runs import executors
+from runs import services as run_services
 from runs.eventlog.recorder import Recorder
 from runs.metering import spending
 from runs.models import Run
@@ -39,22 +39,22 @@ def start_execution(
     request_id: str,
     started: float,
     repository: str | None = None,
-    once: Once | None = None,
-) -> runs.Begun:
+    idempotency_key: RequestKey | None = None,
+) -> run_services.Begun:
     """Check everything that can be checked, reserve an execution, write the run and set it going.
 
     Args:
         provider, model: as the request names them; None takes the defaults.
         started: when the request came in, on the `time.perf_counter` clock.
         repository: whose best passages are to go into the prompt; None for none.
-        once: the request's idempotency key, where it has one.
+        idempotency_key: from the request's Idempotency-Key header; None without one.
 
     Raises:
         UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, EmailNotVerified, ProRequired,
         ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable, IdempotencyConflict,
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
     """
-    if earlier := runs.begun_before(user=user, once=once):
+    if earlier := run_services.begun_before(user=user, idempotency_key=idempotency_key):
         return earlier
     own = provider_keys.keyring(user.pk)
     asked = target(provider, model, own)
@@ -66,10 +66,10 @@ def start_execution(
     targets = reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
     context = grounded.added_to(context) if grounded else context
-    begun = runs.begin(
+    begun = run_services.begin(
         user=user,
         text=context,
-        once=once,
+        idempotency_key=idempotency_key,
         agent=expert.slug,
         provider=asked.provider.name,
         model=asked.model,

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.identity import once_of, user_of
+from accounts.identity import idempotency_key_of, user_of
 from agents import provider_keys, services
 from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
 from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
@@ -44,7 +44,7 @@ class AgentViewSet(ViewSet):
             user=user_of(request),
             request_id=framed(request).id,
             started=framed(request).started,
-            once=once_of(request, serializer.validated_data),
+            idempotency_key=idempotency_key_of(request, serializer.validated_data),
             **wanted,
         )
         return execution_response(begun, on_disconnect=on_disconnect)

@@ -44,7 +44,7 @@ def create(
     scopes: Sequence[str] | None = None,
     expires_at: datetime | None = None,
     maker: ApiKey | None = None,
-    once: idempotency.Once | None = None,
+    idempotency_key: idempotency.RequestKey | None = None,
 ) -> Created:
     """Make a key.
 
@@ -64,7 +64,7 @@ def create(
     granted = _granted(scopes, maker)
     User.objects.select_for_update(no_key=True).get(pk=user.pk)  # others of this user wait, so that the limit holds
     key_id, seed = uuid4(), secret.seed()
-    if once and (earlier := idempotency.claim(user=user, once=once, result=key_id.hex + seed)):
+    if idempotency_key and (earlier := idempotency.claim(user=user, key=idempotency_key, result=key_id.hex + seed)):
         return _replay(user, earlier)
     limit = tiers.of(user.tier).api_keys
     if ApiKey.objects.active().filter(user=user).count() >= limit:

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
 from accounts.errors import IdempotencyConflict, OtpInvalid, OtpRequired
-from accounts.identity import once_of, otp_of, user_of
+from accounts.identity import idempotency_key_of, otp_of, user_of
 from accounts.signin import second_factor
 from accounts.signin.throttles import SignInThrottle
 from apikeys import services
@@ -59,11 +59,14 @@ class ApiKeyViewSet(ViewSet):
         wanted: dict[str, Any] = dict(serializer.validated_data)
         otp = otp_of(request, {"otp": wanted.pop("otp")})
         maker = request.auth if isinstance(request.auth, ApiKey) else None
-        once = once_of(request, {**wanted, "maker": maker and str(maker.pk)})  # one key is not told another's secret
+        # With the maker in the digest, one key cannot read the secret that another key made.
+        idempotency_key = idempotency_key_of(request, {**wanted, "maker": maker and str(maker.pk)})
         expires_at = wanted.pop("expiresAt")
         if maker is None:
             second_factor.require_of_session(user=user_of(request), code=otp)
-        made = services.create(user=user_of(request), maker=maker, expires_at=expires_at, once=once, **wanted)
+        made = services.create(
+            user=user_of(request), maker=maker, expires_at=expires_at, idempotency_key=idempotency_key, **wanted
+        )
         headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
         body = CreatedKeySerializer(made.key, context={"secret": made.secret}).data
         return Response(body, status=status.HTTP_201_CREATED, headers=headers)

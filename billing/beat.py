@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 @shared_task
 def settle_due() -> None:
     """End grants whose time has come, and tiers whose payment is due for too long."""
-    grants.settle_due()
+    grants.recalculate_due()
 
 
 @shared_task

@@ -17,7 +17,7 @@ from lunaos.errors import ValidationFailed
 
 
 @transaction.atomic
-def settle(user: User, *, actor: User | None = None) -> str:
+def recalculate_tier(user: User, *, actor: User | None = None) -> str:
     """Give a user the tier that subscriptions and grants come to; it counts from the next request on.
 
     Args:
@@ -72,7 +72,7 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
     made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
     trail.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
-    settle(user, actor=actor)
+    recalculate_tier(user, actor=actor)
     return made
 
 
@@ -84,7 +84,7 @@ def end_grants(*, user: User, actor: User | None = None) -> int:
         How many grants were still running.
     """
     ended = _end_running(user, actor)
-    settle(user, actor=actor)
+    recalculate_tier(user, actor=actor)
     return ended
 
 
@@ -107,7 +107,7 @@ def set_tier(
     """
     _end_running(user, actor, reason=reason)
     if tier == tiers.FREE:
-        settle(user, actor=actor)
+        recalculate_tier(user, actor=actor)
     else:
         grant(user=user, tier=tier, until=until, reason=reason, actor=actor)
 
@@ -120,7 +120,7 @@ def _end_running(user: User, actor: User | None, **details: str) -> int:
     return ended
 
 
-def settle_due() -> int:
+def recalculate_due() -> int:
     """Settle those whom no event moves: a grant ends, a payment stays due too long, the key is of another mode.
 
     Returns:
@@ -134,5 +134,5 @@ def settle_due() -> int:
     )
     users = {user.pk: user for user in [*ending, *behind, *(at_play if stripe_client.is_configured() else ())]}
     for user in users.values():
-        settle(user)
+        recalculate_tier(user)
     return len(users)

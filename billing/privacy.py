@@ -53,7 +53,7 @@ def _end(customer: Customer) -> None:
 
 def _left(customer: Customer, why: str) -> None:
     message = f"An account was deleted whose subscriptions, if any, are to be ended by hand: {why}"
-    alerts.sound("subscription_not_ended", message, customer_id=customer.id)
+    alerts.send("subscription_not_ended", message, customer_id=customer.id)
 
 
 def _end_at_stripe(customer_id: str) -> None:

@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 from rest_framework.viewsets import ViewSet
 
-from accounts.identity import once_of, user_of
+from accounts.identity import idempotency_key_of, user_of
 from billing import quota, schema, tiers
 from billing.payments import checkout as checkout_pages
 from billing.payments import plans, stripe_client, subscription_state, subscriptions, webhooks
@@ -62,8 +62,8 @@ class BillingViewSet(ViewSet):
         """Get the address of a page at Stripe on which to subscribe. The tier follows when Stripe has the payment."""
         serializer = TierSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        once = once_of(request, serializer.validated_data)
-        made = checkout_pages.start(user=user_of(request), once=once, **serializer.validated_data)
+        idempotency_key = idempotency_key_of(request, serializer.validated_data)
+        made = checkout_pages.start(user=user_of(request), idempotency_key=idempotency_key, **serializer.validated_data)
         headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
         return Response(CheckoutSerializer(made).data, headers=headers)
 

@@ -12,8 +12,8 @@ from uuid import UUID
 
 from django.conf import settings
 
-import agents.services as agents
 from agents import catalogue
+from agents import services as agent_services
 from agents.models import Agent
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
@@ -142,7 +142,7 @@ async def _step(chain: Chain) -> None:
     room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
     text, cuts = context.compose(chain.text, _outputs(chain), room, context.mark(chain.run.pk, position))
     # `step_start` names nobody, so that the client expects the provider that the chain was begun with
-    chain.answer = Answer(targets, agents.prompt(agent, text), time.perf_counter(), named=targets[0])
+    chain.answer = Answer(targets, agent_services.prompt(agent, text), time.perf_counter(), named=targets[0])
     recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
         async for batch in batches:
@@ -157,8 +157,8 @@ async def _step(chain: Chain) -> None:
 
 def _equip(run: Run, position: int) -> tuple[Agent, list[Target], int]:
     """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
-    agent = agents.find(run.steps[position - 1])
-    targets = agents.targets_of(run)
+    agent = agent_services.find(run.steps[position - 1])
+    targets = agent_services.targets_of(run)
     return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
 
 

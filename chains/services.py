@@ -11,11 +11,10 @@ import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
-import agents.services as agents
-import runs.services as runs
-from accounts.idempotency import Once
+from accounts.idempotency import RequestKey
 from accounts.models import User
 from agents import grounding, provider_keys
+from agents import services as agent_services
 from billing import quota
 from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
@@ -23,6 +22,7 @@ from chains.models import CUSTOM, LONGEST, ChainPreset
 from lunaos.errors import ServiceUnavailable
 from lunaos.infra import event_loop
 from runs import outcomes, texts
+from runs import services as run_services
 from runs.errors import EventsExpired, RunNotResumable
 from runs.eventlog import capacity, log
 from runs.eventlog.recorder import Event
@@ -59,8 +59,8 @@ def start(
     request_id: str,
     started: float,
     repository: str | None = None,
-    once: Once | None = None,
-) -> runs.Begun:
+    idempotency_key: RequestKey | None = None,
+) -> run_services.Begun:
     """Check everything that can be checked, reserve one execution, write the run and hand it to the workers.
 
     Args:
@@ -75,23 +75,23 @@ def start(
         IdempotencyConflict, QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
         ServiceUnavailable: the queue cannot be reached; the execution is given back.
     """
-    if earlier := runs.begun_before(user=user, once=once):
+    if earlier := run_services.begun_before(user=user, idempotency_key=idempotency_key):
         return earlier
     if steps and len(steps) > LONGEST:
         raise ChainTooLong()
     own = provider_keys.keyring(user.pk)
-    asked = agents.target(provider, model, own)
-    experts = [agents.find(slug) for slug in steps or _preset(chain).steps]
+    asked = agent_services.target(provider, model, own)
+    experts = [agent_services.find(slug) for slug in steps or _preset(chain).steps]
     grounding.require(user, repository)
-    agents.require_access(user, experts)
-    targets = agents.reachable(user, asked, own)
+    agent_services.require_access(user, experts)
+    targets = agent_services.reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
     opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
-    begun = runs.begin(
+    begun = run_services.begin(
         user=user,
         opening=opening,
         text=grounded.added_to(context) if grounded else context,
-        once=once,
+        idempotency_key=idempotency_key,
         chain=chain or CUSTOM,
         steps=[expert.slug for expert in experts],
         provider=asked.provider.name,
@@ -107,7 +107,7 @@ def start(
     return begun
 
 
-def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
+def resume(*, user: User, run_id: UUID) -> tuple[run_services.Begun, int]:
     """Take a failed chain up again from the step that failed.
 
     Returns:
@@ -121,15 +121,15 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
             RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only where nothing had been charged.
         ServiceUnavailable: event logs have no room; or the queue cannot be reached, and the run stays failed.
     """
-    run = runs.get(user=user, run_id=run_id)
+    run = run_services.get(user=user, run_id=run_id)
     if not run.chain or run.status not in RESUMABLE:
         raise RunNotResumable()
     text = texts.text_of(run)
     if text is None:
         raise EventsExpired()
-    agents.require_access(user, [agents.find(slug) for slug in run.steps])
+    agent_services.require_access(user, [agent_services.find(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
-    [asked, *_] = agents.reachable(user, agents.target(run.provider, run.model, own), own)
+    [asked, *_] = agent_services.reachable(user, agent_services.target(run.provider, run.model, own), own)
     capacity.require()
     run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()
@@ -137,7 +137,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[runs.Begun, int]:
         usage = _take_up(run)
     done = [step.position for step in texts.steps_of(run) if step.status == Status.SUCCEEDED]
     _hand_over(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
-    return runs.Begun(run, usage), len(before)
+    return run_services.Begun(run, usage), len(before)
 
 
 def _preset(chain: str | None) -> ChainPreset:

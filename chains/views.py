@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.viewsets import ViewSet
 
-from accounts.identity import once_of, user_of
+from accounts.identity import idempotency_key_of, user_of
 from chains import services
 from chains.schema import EXECUTE, RESUME
 from chains.serializers import ChainsSerializer, ExecuteChainSerializer
@@ -44,7 +44,7 @@ class ChainViewSet(ViewSet):
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=framed(request).id,
             started=framed(request).started,
-            once=once_of(request, serializer.validated_data),
+            idempotency_key=idempotency_key_of(request, serializer.validated_data),
             **wanted,
         )
         return execution_response(begun, on_disconnect=on_disconnect)

@@ -67,7 +67,7 @@ class Begun:
         return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
 
-def begun_before(*, user: User, once: idempotency.Once | None) -> Begun | None:
+def begun_before(*, user: User, idempotency_key: idempotency.RequestKey | None) -> Begun | None:
     """The run of an earlier request with the same key, whatever the catalogue and the user's tier say by now.
 
     A run that failed with nothing produced and nothing charged does not count: to try it again is what the key is for.
@@ -75,7 +75,7 @@ def begun_before(*, user: User, once: idempotency.Once | None) -> Begun | None:
     Raises:
         IdempotencyConflict: the key was used for another request.
     """
-    earlier = idempotency.find(user=user, once=once) if once else None
+    earlier = idempotency.find(user=user, key=idempotency_key) if idempotency_key else None
     return _replay(user, earlier) if earlier else None
 
 
@@ -83,7 +83,7 @@ def begin(
     *,
     user: User,
     text: str,
-    once: idempotency.Once | None = None,
+    idempotency_key: idempotency.RequestKey | None = None,
     opening: Callable[[Run], Sequence[Event]] = lambda run: (),
     age_s: float = 0.0,
     **fields: Any,
@@ -92,7 +92,7 @@ def begin(
 
     Args:
         text: what goes in.
-        once: the request's idempotency key, where it has one.
+        idempotency_key: from the request's Idempotency-Key header; None without one.
         opening: what its stream says before anybody executes it, kept for the case that the log is lost.
         age_s: seconds since the request came in, which is when the run counts as created.
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
@@ -118,19 +118,21 @@ def begin(
         run.charge = Charge.EXEMPT
     content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
     with quota.refusals_recorded(user):
-        return _begin(run, allowance, content, once)
+        return _begin(run, allowance, content, idempotency_key)
 
 
-def _begin(run: Run, allowance: dict[str, Any], content: dict[str, str], once: idempotency.Once | None) -> Begun:
-    if once is None:
+def _begin(
+    run: Run, allowance: dict[str, Any], content: dict[str, str], idempotency_key: idempotency.RequestKey | None
+) -> Begun:
+    if idempotency_key is None:
         return Begun(run, _insert(run, allowance, content))
     user = run.user
     with transaction.atomic():
-        earlier = idempotency.claim(user=user, once=once, result=str(run.pk))
+        earlier = idempotency.claim(user=user, key=idempotency_key, result=str(run.pk))
         if earlier and (replay := _replay(user, earlier)):
             return replay
         if earlier:
-            idempotency.replace(user=user, once=once, result=str(run.pk))
+            idempotency.replace(user=user, key=idempotency_key, result=str(run.pk))
         return Begun(run, _insert(run, allowance, content))
 
 

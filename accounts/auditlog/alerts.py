@@ -15,7 +15,7 @@ QUIET_S = 600
 DAY_S = 24 * 3600
 
 
-def sound(kind: str, message: str, **facts: Any) -> None:
+def send(kind: str, message: str, **facts: Any) -> None:
     """Tell the operators; never fails whoever calls it, and is not taken back with the transaction under way.
 
     Args:
@@ -28,7 +28,7 @@ def sound(kind: str, message: str, **facts: Any) -> None:
         _mail(kind, message)
 
 
-def sound_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
+def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
     """Tell the operators of one subject at most once a day, in the log and by mail; never fails.
 
     Args:

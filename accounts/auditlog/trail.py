@@ -287,7 +287,7 @@ def _write(row: dict[str, Any]) -> None:
             cursor.execute(WRITE_OR_COUNT, row)
     except Exception:  # whatever a driver raises: the request goes on, the operators are told
         facts = {name: row[name] for name in ("action", "actor_id", "subject_id", "request_id", "details")}
-        alerts.sound("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)
+        alerts.send("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)
 
 
 def _rows() -> Iterator[dict[str, Any]]:

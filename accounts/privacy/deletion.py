@@ -45,7 +45,7 @@ def delete(user: User) -> bool:
     try:
         _finish(user)
     except Exception as e:  # whatever a payment provider, Valkey or the database raises
-        alerts.sound("account_not_erased", "An account could not be deleted yet.", user_id=str(user.pk), error=repr(e))
+        alerts.send("account_not_erased", "An account could not be deleted yet.", user_id=str(user.pk), error=repr(e))
         return False
     return True
 
@@ -56,7 +56,7 @@ def finish_all() -> None:
         try:
             delete(user)
         except LastSuperuser as e:  # closed by a release that did not look
-            alerts.sound("account_not_erased", str(e), user_id=str(user.pk))
+            alerts.send("account_not_erased", str(e), user_id=str(user.pk))
 
 
 def _finish(user: User) -> None:

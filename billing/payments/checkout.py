@@ -11,7 +11,7 @@ from djstripe.models import Customer
 from accounts import idempotency
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.idempotency import Once
+from accounts.idempotency import RequestKey
 from accounts.models import User
 from billing.errors import AlreadySubscribed, NoSubscription
 from billing.payments import customers, plans, stripe_client, subscription_state, sync
@@ -37,7 +37,7 @@ class Checkout:
     replayed: bool = False
 
 
-def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
+def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -> Checkout:
     """Make a page on which a user may subscribe; the only one that can be paid on.
 
     Raises:
@@ -49,15 +49,15 @@ def start(*, user: User, tier: str, once: Once | None = None) -> Checkout:
     with stripe_client.hurried(), _account_stays(user):
         customers.ensure(user)
         with customers.held(user) as customer:
-            if once and (earlier := idempotency.find(user=user, once=once)):
+            if idempotency_key and (earlier := idempotency.find(user=user, key=idempotency_key)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
             try:
                 made = _make(user, customer, tier)
             except _CustomerGone:
                 made = _make_anew(user, customer, tier)
-            if once:
-                idempotency.claim(user=user, once=once, result=f"{made.session_id} {made.url}")
+            if idempotency_key:
+                idempotency.claim(user=user, key=idempotency_key, result=f"{made.session_id} {made.url}")
     return made
 
 

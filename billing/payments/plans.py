@@ -40,7 +40,7 @@ def price_of(tier: str) -> str:
     lookup_key = tiers.of(tier).lookup_key
     found = stripe_client.prices([lookup_key])
     if not found:
-        alerts.sound("no_price", "A tier has no price at Stripe: run manage.py sync_stripe_plans.", tier=tier)
+        alerts.send("no_price", "A tier has no price at Stripe: run manage.py sync_stripe_plans.", tier=tier)
         raise BillingNotConfigured()
     return found[0].id
 

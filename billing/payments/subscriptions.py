@@ -150,7 +150,7 @@ def _take_back(before: stripe.Subscription) -> None:
         stripe_client.cancel_as_before(before)
     except LunaError:
         message = "A change of tier failed halfway: see at Stripe what is planned, and whether it was to end."
-        alerts.sound("change_left_half", message, subscription=before.id, was_to_end=_cancels(before))
+        alerts.send("change_left_half", message, subscription=before.id, was_to_end=_cancels(before))
 
 
 def _upgrade(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:

@@ -39,7 +39,7 @@ def customer(customer_id: str, *, invoice_id: str | None = None) -> User | None:
     try:
         found = stripe_client.subscriptions(customer_id)
     except stripe_client.Missing:  # a key of another account would take every tier away: nothing is concluded from it
-        alerts.sound("customer_not_at_stripe", "Stripe does not know a customer.", customer_id=customer_id)
+        alerts.send("customer_not_at_stripe", "Stripe does not know a customer.", customer_id=customer_id)
         return None
     if known.subscriber is None:
         _end_all(found)
@@ -62,7 +62,7 @@ def update(customer: Customer, found: list[stripe.Subscription], *, invoice_id: 
     changes = stripe_mirror.store_subscriptions(customer, found)
     invoices = [*_unpaid_invoices(customer, found), *([stripe_client.invoice(invoice_id)] if invoice_id else [])]
     paid_for = [stripe_mirror.store_invoice(customer, invoice, _tier_of(found, invoice)) for invoice in invoices]
-    grants.settle(user)
+    grants.recalculate_tier(user)
     _warn(customer)
     for change in changes:
         _tell_of_subscription(user, change)
@@ -83,7 +83,7 @@ def _known(customer_id: str) -> Customer | None:
     except (stripe_client.Missing, ValueError):
         user = None
     if user is None:
-        alerts.sound("unknown_customer", "Stripe told of a customer who is no user.", customer_id=customer_id)
+        alerts.send("unknown_customer", "Stripe told of a customer who is no user.", customer_id=customer_id)
         return None
     return stripe_mirror.store_customer(found, user)
 
@@ -97,7 +97,7 @@ def _end_all(found: list[stripe.Subscription]) -> None:
         if subscription.status not in subscription_state.ENDED:
             invoice = subscription.to_dict().get("latest_invoice")
             message = "A deleted user's subscription is ended. What was paid for it is to be given back by hand."
-            alerts.sound("subscription_of_nobody", message, subscription=subscription.id, invoice=invoice)
+            alerts.send("subscription_of_nobody", message, subscription=subscription.id, invoice=invoice)
             stripe_client.cancel_now(subscription.id)
 
 
@@ -131,9 +131,9 @@ def _warn(customer: Customer) -> None:
     live = [each for each in subscription_state.of_customer(customer) if each.is_live]
     ids = {"customer_id": customer.id, "subscription_ids": [each.id for each in live]}
     if len(live) > 1:
-        alerts.sound("two_subscriptions", "A customer has more than one subscription.", **ids)
+        alerts.send("two_subscriptions", "A customer has more than one subscription.", **ids)
     if any(each.tier is None for each in live):
-        alerts.sound("unknown_price", "A subscription's price is of no tier, and gives none.", **ids)
+        alerts.send("unknown_price", "A subscription's price is of no tier, and gives none.", **ids)
 
 
 def _tell_of_subscription(user: User, change: Change) -> None:

@@ -60,7 +60,7 @@ def test_the_end_of_the_grace_needs_no_event(stripe: Stripe, alice: Any, setting
     stripe.double.fail_payment(subscription_id, at=days_ago(5))
     assert stripe.status_becomes(alice, "past_due")
     settings.PAYMENT_GRACE = timedelta(days=4)
-    grants.settle_due()
+    grants.recalculate_due()
     assert stripe.tier(alice) == "free"
 
 
@@ -122,7 +122,7 @@ def test_play_money_gives_nothing_where_real_money_moves(stripe: Stripe, alice: 
     stripe.subscribe(alice)
     stripe.told()
     settings.STRIPE_LIVE_MODE = True  # a live key took the place of the test key
-    grants.settle_due()
+    grants.recalculate_due()
     assert stripe.tier(alice) == "free" and stripe_mirror.customer_of(alice) is None
 
 
@@ -130,7 +130,7 @@ def test_without_a_key_what_was_paid_for_stays(stripe: Stripe, alice: Any, setti
     stripe.subscribe(alice)
     stripe.told()
     settings.STRIPE_KEY = ""
-    assert grants.settle(alice) == "pro"
+    assert grants.recalculate_tier(alice) == "pro"
 
 
 def test_a_customer_deleted_at_stripe_has_nothing(stripe: Stripe, alice: Any) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from django.db import connection
 
-import runs.services as runs
 from billing import grants, quota
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from runs import outcomes
+from runs import services as run_services
 from runs.models import Run, RunText, Status
 from runs.outcomes import Failure
 from testing import trail
@@ -20,8 +20,8 @@ from testing.mailbox import Mailbox, text
 from testing.upstream import Answer, Upstream, delta
 
 
-def begin(user: Any) -> runs.Begun:
-    return runs.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
+def begin(user: Any) -> run_services.Begun:
+    return run_services.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
 
 
 def used(user: Any) -> int:

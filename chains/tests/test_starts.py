@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from django.db import connection
 
-import runs.services as runs
 from billing.models import MonthlyUsage
 from chains import services
 from lunaos.errors import RateLimited
 from runs import leases, outcomes
+from runs import services as run_services
 from runs.errors import ConcurrencyLimitReached
 from runs.models import Run, Status
 
 
 def begin(user: Any, **fields: Any) -> Run:
     fields = {"chain": "custom", "steps": ["code-review"], "provider": "deepseek", "model": "m", **fields}
-    return runs.begin(user=user, text="in", request_id="r", **fields).run
+    return run_services.begin(user=user, text="in", request_id="r", **fields).run
 
 
 def fail(chain: Run) -> None:

@@ -113,12 +113,12 @@ def sound_alarms(found: Room) -> None:
     """Tell the operators where event logs, or the server that counts, are nearly full."""
     if found.percent >= ALARM_FROM_PERCENT:
         message = f"Event logs take {found.percent} % of LUNAOS_EVENT_LOG_MB. From 80 % on no run begins."
-        alerts.sound("event_logs_full", message, bytes=found.bytes, bound=found.bound)
+        alerts.send("event_logs_full", message, bytes=found.bytes, bound=found.bound)
     memory = redis.client().info("memory")
     used, limit = memory["used_memory"], memory["maxmemory"]
     if limit and 100 * used >= ALARM_FROM_PERCENT * limit:
         message = f"Valkey takes {100 * used // limit} % of its memory. When it is full limits are not counted."
-        alerts.sound("valkey_full", message, used=used, limit=limit)
+        alerts.send("valkey_full", message, used=used, limit=limit)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:

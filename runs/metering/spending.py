@@ -130,7 +130,7 @@ def _sound(scope: str, mark: int, spent: Spent) -> None:
         message = f"{name} is reached: free users' runs on the server's provider keys are refused until midnight UTC."
     facts = {"spent_usd": str(getattr(spent, scope)), "limit_usd": str(getattr(settings, name))}
     # the day is part of the subject: an alarm late in the evening must not silence the next day's
-    alerts.sound_daily("spend_limit", f"{scope}:{mark}:{spent.day}", message, day=str(spent.day), **facts)
+    alerts.send_daily("spend_limit", f"{scope}:{mark}:{spent.day}", message, day=str(spent.day), **facts)
 
 
 def _is_first_refusal(user: User) -> bool:

@@ -8,11 +8,11 @@ from typing import Any
 import orjson
 import pytest
 
-import runs.services as runs
 from lunaos.embedded.servers import until
 from lunaos.errors import ServiceUnavailable
 from lunaos.infra import event_loop, redis
 from runs import outcomes
+from runs import services as run_services
 from runs.eventlog import capacity, log
 from runs.eventlog.log import Append
 from runs.eventlog.recorder import Recorder
@@ -37,7 +37,9 @@ def append(run_id: uuid.UUID, after: int, lines: list[bytes], kept_s: int | None
 
 
 def begin(user: Any, **fields: Any) -> Run:
-    return runs.begin(user=user, agent="run", provider="deepseek", model="m", text="x", request_id="r", **fields).run
+    return run_services.begin(
+        user=user, agent="run", provider="deepseek", model="m", text="x", request_id="r", **fields
+    ).run
 
 
 def fill(percent: int, settings: Any) -> None:
@@ -152,7 +154,7 @@ def test_clients_and_health_are_told(api: Api, alice: Any, upstream: Upstream, s
 
 def test_operators_are_told(settings: Any, monkeypatch: Any) -> None:
     told: list[str] = []
-    monkeypatch.setattr("accounts.auditlog.alerts.sound", lambda kind, message, **facts: told.append(kind))
+    monkeypatch.setattr("accounts.auditlog.alerts.send", lambda kind, message, **facts: told.append(kind))
     measure_event_log()
     fill(80, settings)
     measure_event_log()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-import runs.services as runs
 from runs import outcomes, texts
+from runs import services as run_services
 from runs.models import Run, RunText, Status
 from testing import logs
 from testing.client import Api, error, parse
@@ -18,7 +18,7 @@ IN_VAIN = (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
 
 def begin(user: Any, text: str, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "request_id": "r", **fields}
-    return runs.begin(user=user, text=text, **fields).run
+    return run_services.begin(user=user, text=text, **fields).run
 
 
 def end(run: Run, status: Status, **members: Any) -> RunText:

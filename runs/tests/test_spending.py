@@ -13,9 +13,9 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from structlog.testing import capture_logs
 
-import agents.services as agents
 from accounts import tasks as mails
 from accounts.models import AuditEvent
+from agents import services as agent_services
 from agents.provider_keys import Keyring
 from agents.providers import LOCAL, Provider, Target
 from billing import tiers
@@ -73,7 +73,7 @@ def today() -> tuple[Decimal, Decimal]:
 
 def is_refused(user: Any, targets: list[Target]) -> bool:
     try:
-        agents._affordable(user, targets)
+        agent_services._affordable(user, targets)
     except SpendLimitReached:
         return True
     return False
@@ -254,8 +254,8 @@ def test_the_embedded_model_does_not_fall_back_on_what_costs(alice: Any, bob: An
     limit("1")
     spent(paying="1")
     targets = [target(LOCAL), target()]
-    assert agents._affordable(alice, targets) == targets[:1]
-    assert agents._affordable(bob, targets) == targets
+    assert agent_services._affordable(alice, targets) == targets[:1]
+    assert agent_services._affordable(bob, targets) == targets
 
 
 @pytest.mark.parametrize(("asked", "left"), [(LOCAL, [LOCAL]), ("deepseek", ["deepseek", LOCAL])])
@@ -268,9 +268,9 @@ def test_a_chain_under_way_goes_on(alice: Any, limit: Limit, settings: Any, aske
     model = "smollm2-135m-instruct" if asked == LOCAL else "deepseek-chat"
     run = begin(alice, agent="", chain="custom", steps=["run"], provider=asked, model=model)
     limit("1")
-    assert len(agents.targets_of(run)) == 2
+    assert len(agent_services.targets_of(run)) == 2
     spent(paying="1")
-    assert [each.provider.name for each in agents.targets_of(run)] == left
+    assert [each.provider.name for each in agent_services.targets_of(run)] == left
 
 
 def test_another_day_is_another_budget(alice: Any, limit: Limit) -> None:
@@ -299,7 +299,7 @@ def test_the_refusal(alice: Any, limit: Limit) -> None:
     limit("7.77")
     spent(paying="8.88")
     with pytest.raises(SpendLimitReached) as refused:
-        agents._affordable(alice, [target("openai")])
+        agent_services._affordable(alice, [target("openai")])
     error = refused.value
     assert (error.code, error.status) == ("spend_limit_reached", 503)
     assert "PUT /providers/openai/key" in str(error) and "upgrade" in str(error) and "tomorrow" in str(error)

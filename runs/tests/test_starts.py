@@ -8,12 +8,12 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
-import runs.services as runs
-from accounts.idempotency import Once
+from accounts.idempotency import RequestKey
 from billing.errors import QuotaExceeded
 from billing.models import MonthlyUsage
 from lunaos.errors import LunaError, RateLimited
 from runs import leases, outcomes
+from runs import services as run_services
 from runs.errors import ConcurrencyLimitReached
 from runs.models import HourlyStarts, Run, Status
 from testing.client import Api, error
@@ -24,7 +24,7 @@ ENDS = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
 
 def begin(user: Any, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
-    return runs.begin(user=user, **fields).run
+    return run_services.begin(user=user, **fields).run
 
 
 def end(run: Run, status: Status = Status.FAILED) -> bool:
@@ -101,17 +101,17 @@ def test_one_owners_runs_take_no_place_of_anothers(alice: Any, charlie: Any, bou
 
 def test_a_replay_takes_no_place(alice: Any, bounds: Any) -> None:
     bounds("free", executions_at_once=1)
-    once = Once("key", "digest")
-    assert begin(alice, once=once).pk == begin(alice, once=once).pk
+    idempotency_key = RequestKey("key", "digest")
+    assert begin(alice, idempotency_key=idempotency_key).pk == begin(alice, idempotency_key=idempotency_key).pk
 
 
 def test_a_refused_start_leaves_its_idempotency_key_free(alice: Any, bounds: Any) -> None:
     bounds("free", executions_at_once=1)
-    first, once = begin(alice), Once("key", "digest")
+    first, idempotency_key = begin(alice), RequestKey("key", "digest")
     with pytest.raises(ConcurrencyLimitReached):
-        begin(alice, once=once)
+        begin(alice, idempotency_key=idempotency_key)
     end(first)
-    assert begin(alice, once=once)
+    assert begin(alice, idempotency_key=idempotency_key)
 
 
 @pytest.mark.parametrize("status", ENDS)
@@ -129,7 +129,7 @@ def test_whatever_ends_a_run_gives_its_place_back_once(alice: Any, bounds: Any, 
 def test_a_cancelled_chain_that_waited_gives_its_place_back(alice: Any, bounds: Any) -> None:
     bounds("free", executions_at_once=1)
     waiting = begin(alice, agent="", chain="custom", status=Status.QUEUED, attempt=0)
-    runs.cancel(waiting)
+    run_services.cancel(waiting)
     assert begin(alice)
 
 

@@ -14,12 +14,12 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models.functions import Now
 
-import runs.services as runs
 from lunaos import __version__
 from lunaos.embedded.servers import until
 from lunaos.infra import redis
 from lunaos.infra.task_queue.beat_scheduler import HEARTBEAT_KEY as BEAT_KEY
 from rag.models import IndexJob, Repository, Upload
+from runs import services as run_services
 from runs.models import Run
 from testing.client import Api
 from testing.servers import daphne, process
@@ -79,7 +79,7 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
     }
     assert until(lambda: queue() | {"latencyMs": 0} == well, 5)
     for waiting_s in (1, 12):
-        run = runs.begin(
+        run = run_services.begin(
             user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
             status="queued",
         ).run  # fmt: skip

@@ -13,13 +13,13 @@ from django.test import RequestFactory
 from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
-import runs.services as runs
 from accounts import tasks
 from billing.models import MonthlyUsage
 from billing.payments import webhooks
 from lunaos.celery import show_metrics
 from lunaos.embedded.servers import free_port, until
 from lunaos.infra import metrics, redis
+from runs import services as run_services
 from runs.eventlog.log import size
 from runs.metering import spending
 from runs.models import DailySpending, Run
@@ -145,7 +145,7 @@ def test_an_event_of_stripe(database: None) -> None:
 
 
 def test_what_waits(server: str, api: Api, alice: Any) -> None:
-    run = runs.begin(
+    run = run_services.begin(
         user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
         status="queued",
     ).run  # fmt: skip
