@@ -16,8 +16,9 @@ from django.urls import ResolverMatch
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
 
+import daphne.server  # noqa: E402, F401 - installs the asyncio reactor, before anything imports the default one
 from django.conf import settings  # noqa: E402 - readable only after setup
-from twisted.internet import reactor  # noqa: E402 - Daphne's app has set it up by now
+from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 

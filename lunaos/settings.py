@@ -4,7 +4,7 @@ Nothing here has a default that would be unsafe in production, and what `lunaos.
 from starting.
 """
 
-import os
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from lunaos import beat_schedule, environment, safety
 from lunaos.infra import browser_policy, logs, tracing
+from lunaos.tuning import *
 
 environment.explain_refusals()
 env = environment.Env()
@@ -42,7 +43,6 @@ SILENCED_SYSTEM_CHECKS = [
 
 # -- Applications ----------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
-    "daphne",
     "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces; our own site stays
     "accounts.admin_app.StaffAdminConfig",
     "django.contrib.auth",
@@ -75,6 +75,8 @@ INSTALLED_APPS = [
 ]
 if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and (BASE_DIR / "tools").is_dir():
     INSTALLED_APPS += ["tools.stripe_double"]  # `manage.py fake_stripe`; images leave it out
+if sys.argv[1:2] == ["runserver"]:
+    INSTALLED_APPS.insert(0, "daphne")  # its one command; as an app it imports Twisted into every worker and command
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
     "lunaos.api.measuring.measured",
@@ -124,15 +126,6 @@ DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["ENGINE"] = "lunaos.infra.postgresql"
 # A thread keeps its connection; there are as many as threads (docs/adr/0003).
 DATABASES["default"]["CONN_MAX_AGE"] = None
-THREADS = env.int("LUNAOS_THREADS", default=8)
-# Of a web process, so that a server that hangs is a 503 soon; 0 for no limit. Management commands have none but the
-# first (lunaos.infra.postgresql.limits).
-DATABASE_CONNECT_TIMEOUT_S = env.int("LUNAOS_DATABASE_CONNECT_TIMEOUT_S", default=5)
-DATABASE_LOCK_TIMEOUT_S = env.float("LUNAOS_DATABASE_LOCK_TIMEOUT_S", default=5.0)
-DATABASE_STATEMENT_TIMEOUT_S = env.float("LUNAOS_DATABASE_STATEMENT_TIMEOUT_S", default=20.0)
-# Of workers, and of exports.
-DATABASE_LONG_LOCK_TIMEOUT_S = env.float("LUNAOS_DATABASE_LONG_LOCK_TIMEOUT_S", default=60.0)
-DATABASE_LONG_STATEMENT_TIMEOUT_S = env.float("LUNAOS_DATABASE_LONG_STATEMENT_TIMEOUT_S", default=900.0)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
@@ -197,8 +190,6 @@ if env.str("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=""):  # an empty one is not 
 SIGN_UPS_PER_DAY = env.int("LUNAOS_SIGN_UPS_PER_DAY", default=20)  # from an IPv4 address or an IPv6 /64
 if SIGN_UPS_PER_DAY < 1:
     raise ImproperlyConfigured(f"LUNAOS_SIGN_UPS_PER_DAY is {SIGN_UPS_PER_DAY}: set 1 or more.")
-# Argon2 keeps a core busy: what hashes waits in threads of its own, as many as cores, and nothing else waits with it.
-HASHING_THREADS = env.int("LUNAOS_HASHING_THREADS", default=0) or os.cpu_count() or 2
 # Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/privacy/deletion.py).
 PERSONAL_DATA = [
     "billing.privacy",
@@ -232,8 +223,6 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 MAX_BODY_BYTES = env.int("LUNAOS_MAX_BODY_BYTES", default=1_048_576)
-# A request that has not arrived within so many seconds is ended, unless 32 KiB of it come a second.
-READ_TIMEOUT_S = env.float("LUNAOS_READ_TIMEOUT_S", default=20.0)
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 ANONYMOUS_REQUESTS_PER_MINUTE = 60
 SIGN_IN_ATTEMPTS = "10/5m"
@@ -302,15 +291,6 @@ if unknown := set(LLM_FALLBACK) - set(LLM_PROVIDERS):
 # For what runs on these keys of the server's cost on a UTC day, in all and on the free tier; 0 sets none.
 LLM_DAILY_LIMIT_USD = safety.usd("LLM_DAILY_LIMIT_USD", env.str("LLM_DAILY_LIMIT_USD", default=""))
 LLM_FREE_DAILY_LIMIT_USD = safety.usd("LLM_FREE_DAILY_LIMIT_USD", env.str("LLM_FREE_DAILY_LIMIT_USD", default=""))
-LLM_CONNECT_TIMEOUT_S = env.float("LLM_CONNECT_TIMEOUT_S", default=5.0)
-LLM_FIRST_TOKEN_TIMEOUT_S = env.float("LLM_FIRST_TOKEN_TIMEOUT_S", default=60.0)
-LLM_IDLE_TIMEOUT_S = env.float("LLM_IDLE_TIMEOUT_S", default=30.0)
-LLM_RUN_TIMEOUT_S = env.float("LLM_RUN_TIMEOUT_S", default=600.0)  # from the first piece of an answer on
-# For so long a provider that queues a request is waited for; not so long where another can be asked, unless it is set.
-_queue_timeout_s = env.str("LLM_QUEUE_TIMEOUT_S", default="")
-LLM_QUEUE_TIMEOUT_S = float(_queue_timeout_s or 600)
-LLM_QUEUE_TIMEOUT_WITH_FALLBACK_S = float(_queue_timeout_s or 60)
-LLM_RETRIES = env.int("LLM_RETRIES", default=2)
 # Of one execution of five steps; Celery's own limits do not reach threads.
 CHAIN_TIMEOUT_S = 5 * (LLM_QUEUE_TIMEOUT_S * (1 + len(LLM_FALLBACK)) + LLM_RUN_TIMEOUT_S) + 300
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -338,14 +318,8 @@ HEARTBEAT_S = 5.0  # an executor's sign of life
 LEASE_S = 15.0  # a chain without one for so long is taken over by another worker
 GONE_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.liveness)
 DEAD_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
-DATABASE_PATIENCE_S = env.float(
-    "LUNAOS_DATABASE_PATIENCE_S", default=30.0
-)  # while a run is under way, a database that restarts is waited for
 CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended with the next one
-STOP_GRACE_S = env.float("LUNAOS_STOP_GRACE_S", default=3.0)  # a process that stops lets runs end for so long
 STREAM_OPEN_WITHIN_S = 2.0
-STREAM_HEARTBEAT_S = env.float("LUNAOS_STREAM_HEARTBEAT_S", default=15.0)
-STREAM_STALL_S = env.float("LUNAOS_STREAM_STALL_S", default=60.0)  # a client that reads nothing for so long is dropped
 
 # -- Code search -----------------------------------------------------------------------------------------------------
 EMBEDDINGS_BASE_URL = environment.url("EMBEDDINGS_BASE_URL", environment.WEB, default="")
@@ -354,8 +328,6 @@ EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
 EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
 EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
 EMBEDDINGS_TOKENIZER = environment.file("EMBEDDINGS_TOKENIZER")  # a tokenizer.json; else lengths are estimated
-EMBEDDINGS_TIMEOUT_S = env.float("EMBEDDINGS_TIMEOUT_S", default=60.0)  # of one request, for jobs
-EMBEDDINGS_QUICK_TIMEOUT_S = env.float("EMBEDDINGS_QUICK_TIMEOUT_S", default=10.0)  # where a client waits
 # Where the model before this one answers, until `manage.py reindex` has been through.
 EMBEDDINGS_PREVIOUS_BASE_URL = environment.url("EMBEDDINGS_PREVIOUS_BASE_URL", environment.WEB, default="")
 EMBEDDINGS_PREVIOUS_API_KEY = env.str("EMBEDDINGS_PREVIOUS_API_KEY", default="")
@@ -363,11 +335,8 @@ if not 0 < EMBEDDINGS_DIMENSION <= 4000:
     raise ImproperlyConfigured("EMBEDDINGS_DIMENSION must be 1 to 4000, which is what an index of halfvec holds.")
 if EMBEDDINGS_WINDOW < 128:
     raise ImproperlyConfigured("EMBEDDINGS_WINDOW is the embedding model's longest input in tokens, 128 at least.")
-RAG_INLINE_CHARACTERS = env.int("LUNAOS_RAG_INLINE_CHARACTERS", default=20_000)  # more is a worker's
-RAG_WAIT_S = env.float("LUNAOS_RAG_WAIT_S", default=30.0)  # for a worker, before the answer is 202
 RAG_MAX_BODY_BYTES = env.int("LUNAOS_RAG_MAX_BODY_BYTES", default=64 * 2**20)
 RAG_BACKLOG_BYTES = env.int("LUNAOS_RAG_BACKLOG_BYTES", default=64 * 2**20)  # of one owner's waiting files; more is 429
-RAG_PASSAGE_TOKENS = env.int("LUNAOS_RAG_PASSAGE_TOKENS", default=2000)  # of quoted code in a prompt, at the most
 RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
 
 # -- Billing: Stripe -------------------------------------------------------------------------------------------------
@@ -379,7 +348,6 @@ STRIPE_LIVE_MODE = safety.is_live(STRIPE_KEY)
 safety.require_stripe(debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST)
 BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/checkout/done"
 BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/checkout/cancelled"
-STRIPE_THREADS = env.int("LUNAOS_STRIPE_THREADS", default=4)  # for requests that wait for Stripe; as many for events
 PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # what its own come to, quicker (docs/adr/0020)

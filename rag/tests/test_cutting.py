@@ -136,7 +136,7 @@ def test_it_ends_with_its_parent() -> None:
     """Even with one that has no time to say so."""
     program = (
         "from django.conf import settings; settings.configure(EMBEDDINGS_TOKENIZER='')\n"
-        "from rag import cutting; cutting.cut('python', 60, 'x = 1'); print(flush=True); input()"
+        "from rag.chunking import pool; pool.cut('python', 60, 'x = 1'); print(flush=True); input()"
     )
     words = [sys.executable, "-c", program]
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
