@@ -7,6 +7,7 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import daphne.server
 import httpx
 import pytest
 from django.contrib.auth.hashers import make_password
@@ -58,7 +59,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     from web import health_checks
 
     health_checks.forget()
-    client_info.enter(address="", user_agent="")
+    client_info.set_current(address="", user_agent="")
     with django_db_blocker.unblock():
         AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's
         for key in redis.client().scan_iter():

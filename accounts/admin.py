@@ -147,19 +147,19 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and may_touch(request, obj)
 
-    @thread_pools.posts_run_in(thread_pools.HASHING)
+    @thread_pools.run_posts_in(thread_pools.HASHING)
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().add_view(request, *args, **kwargs)
 
-    @thread_pools.posts_run_in(thread_pools.HASHING)
+    @thread_pools.run_posts_in(thread_pools.HASHING)
     def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().user_change_password(request, *args, **kwargs)
 
-    @thread_pools.posts_run_in(thread_pools.STRIPE)  # who is deleted has a subscription ended first
+    @thread_pools.run_posts_in(thread_pools.STRIPE)  # who is deleted has a subscription ended first
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().delete_view(request, *args, **kwargs)
 
-    @thread_pools.posts_run_in(thread_pools.STRIPE)  # deletes users too
+    @thread_pools.run_posts_in(thread_pools.STRIPE)  # deletes users too
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().changelist_view(request, *args, **kwargs)
 

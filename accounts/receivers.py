@@ -27,7 +27,7 @@ def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -
     if created or not CREDENTIALS & set(update_fields or CREDENTIALS):
         return
     if instance.is_active:
-        read_access.changed(instance.pk)
+        read_access.publish_change(instance.pk)
     else:
         suspension.stop(instance)
 

@@ -27,7 +27,7 @@ async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
     if exhausted or unpriced:
         try:
             await database.call(_sound, exhausted, unpriced)
-        except (*database.AWAY, RedisError):  # what the answer was does not depend on it
+        except (*database.OUTAGES, RedisError):  # what the answer was does not depend on it
             logger.exception("An alarm could not be raised")
 
 

@@ -6,7 +6,7 @@ from django.conf import settings
 
 from agents.models import Agent, LanguageModel
 from agents.providers import Provider, Target, prices
-from lunaos.infra.ttl_cache import Snapshot
+from lunaos.infra.ttl_cache import TtlCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ def _read() -> Catalogue:
     return Catalogue(agents, models, windows, output_limits)
 
 
-current = Snapshot(_read)  # what staff see in the admin
+current = TtlCache(_read)  # what staff see in the admin
 
 
 def window(provider: str, model: str) -> int:

@@ -114,7 +114,7 @@ class Answer:
         """Return what it took, once it has ended; metrics are told, and operators where it is reason for an alarm."""
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
-        metrics.answered(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
+        metrics.count_answer(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
         await alerts.check(self.attempts, cost)
         return used, cost
 

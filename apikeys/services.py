@@ -132,7 +132,7 @@ def _end(keys: QuerySet[ApiKey], action: Action, *, actor: User | None) -> int:
     ended = list(keys.select_for_update(of=("self",)).select_related("user"))
     ApiKey.objects.filter(pk__in=[key.pk for key in ended]).update(revoked_at=datetime.now(UTC))
     for user_id in {key.user_id for key in ended}:
-        read_access.changed(user_id)
+        read_access.publish_change(user_id)
     for key in ended:
         trail.record(action, actor=actor, subject=key.user, key=key.prefix)
         if action == Action.KEY_REPORTED_LEAKED:

@@ -28,7 +28,7 @@ def authenticate(value: str) -> ApiKey:
     key = find(value)
     _note_time(key)
     if address := client_info.current().address:
-        _note_network(key, client_info.network_of(address))
+        _note_network(key, client_info.customer_network(address))
     return key
 
 

@@ -3,7 +3,7 @@
 from django.conf import settings
 
 from billing.models import Tier
-from lunaos.infra.ttl_cache import Snapshot
+from lunaos.infra.ttl_cache import TtlCache
 
 FREE = Tier.FREE
 
@@ -12,7 +12,7 @@ def _read() -> dict[str, Tier]:
     return {tier.name: tier for tier in Tier.objects.all()}
 
 
-_current = Snapshot(_read)
+_current = TtlCache(_read)
 
 
 def everything() -> list[Tier]:

@@ -6,14 +6,14 @@ How to add one: in the admin, under Chain presets; one that is to come with a re
 from agents import catalogue
 from billing import tiers
 from chains.models import ChainPreset
-from lunaos.infra.ttl_cache import Snapshot
+from lunaos.infra.ttl_cache import TtlCache
 
 
 def _read() -> dict[str, ChainPreset]:
     return {preset.slug: preset for preset in ChainPreset.objects.filter(enabled=True)}
 
 
-current = Snapshot(_read)  # the enabled ones, by what requests call them
+current = TtlCache(_read)  # the enabled ones, by what requests call them
 
 
 def offered() -> list[ChainPreset]:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from chains import queue
 from lunaos.infra import redis
-from lunaos.infra.database import AWAY
+from lunaos.infra.database import OUTAGES
 from runs import leases, outages, outcomes
 from runs.models import Run, Status
 
@@ -33,7 +33,7 @@ def recover() -> None:
     for run in orphans:
         try:
             outages.noting(partial(_recover, run))
-        except AWAY:
+        except OUTAGES:
             raise
         except Exception:
             logger.exception("Chain %s cannot be taken up", run.pk)

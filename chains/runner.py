@@ -84,7 +84,7 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
     chain = await _begin(attempt, recorder)
     try:
         await _steps(chain)
-    except (Overtaken, *database.AWAY):  # an outage is no fault of the answer's: `recovery` finds the chain later
+    except (Overtaken, *database.OUTAGES):  # an outage is no fault of the answer's: `recovery` finds the chain later
         raise
     except asyncio.CancelledError:
         await _stopped(chain)
@@ -201,7 +201,7 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
     patience_s = settings.DATABASE_PATIENCE_S if ended else STEP_PATIENCE_S
     try:
         mine = await _database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
-    except database.AWAY:
+    except database.OUTAGES:
         if not ended:
             raise
         mine = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)

@@ -1,11 +1,11 @@
 """LunaOS: AI developer agents behind one REST API."""
 
-from lunaos.infra import gc_tuning
+# tracing comes before any import of redis (see there).
+from lunaos.infra import gc_tuning, tracing  # noqa: F401
 
-gc_tuning.pause()  # until all apps are there
+gc_tuning.pause()  # until all apps are loaded
 
 from lunaos.celery import app as celery_app  # noqa: E402
-from lunaos.infra import tracing  # noqa: E402, F401 - before whatever imports redis
 
 __all__ = ["celery_app"]
 __version__ = "0.1.0"

@@ -16,7 +16,7 @@ from django.urls import ResolverMatch
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
 django.setup(set_prefix=False)
 
-import daphne.server  # noqa: E402, F401 - installs the asyncio reactor, before anything imports the default one
+import daphne.server  # noqa: E402, F401 - first, since it installs the asyncio reactor
 from django.conf import settings  # noqa: E402 - readable only after setup
 from twisted.internet import reactor  # noqa: E402
 from twisted.internet.defer import Deferred  # noqa: E402

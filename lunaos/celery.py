@@ -61,7 +61,7 @@ def limit_statements(**_: object) -> None:
 def load_what_runs_need(**_: object) -> None:
     """In a worker that executes something; the first one would wait for it."""
     if not {"chains", "indexing"}.isdisjoint(app.amqp.queues.consume_from):
-        lazy_imports.load()
+        lazy_imports.import_all()
 
 
 @setup_logging.connect

@@ -1,20 +1,20 @@
-"""The one base of all errors a client may see: a code, a status, a sentence, and whether trying again is worth it."""
+"""Base class of every error that a client sees: a code, a status, a sentence, and when to try again."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-MAX_FAULTS = 20  # that an answer lists of one request
-MAX_ERROR_BYTES = 65_536  # of the answer to a bad request
+MAX_FAULTS = 20  # listed in the answer to one request
+MAX_ERROR_BYTES = 65_536  # of an error answer
 
 
 class LunaError(Exception):
-    """An error with a place in the contract; raised by domain code, rendered by `lunaos.api.exceptions`.
+    """An error of the contract; domain code raises it, `lunaos.api.exceptions` renders it.
 
     Args:
-        message: the sentence for a person; the class's own where None.
-        retry_after: seconds after which trying again makes sense; sent as `Retry-After`.
-        extra: further members of the error object, as the contract names them; `members` has examples of them.
+        message: sentence for a person; None for the message of the class.
+        retry_after: seconds until another try makes sense; sent as `Retry-After`.
+        extra: further members of the error object, named as in the contract; `members` holds examples.
     """
 
     code: str = "internal_error"
@@ -29,9 +29,9 @@ class LunaError(Exception):
 
     @classmethod
     def with_code(cls, code: str, message: str, *, retry_after: int | None = None) -> "LunaError":
-        """The error of that code, as when it was raised in another process."""
+        """Return the error of a code, for an error that another process raised."""
         kinds = [cls]
-        for kind in kinds:  # grows while it is walked through
+        for kind in kinds:  # grows during the loop
             if kind.code == code:
                 break
             kinds += kind.__subclasses__()
@@ -41,12 +41,12 @@ class LunaError(Exception):
 
     @property
     def body(self) -> dict[str, Any]:
-        """The error object of the contract, without `detail`."""
+        """Return the error object of the contract, without `detail`."""
         return {"error": str(self), "code": self.code, **self.extra}
 
 
 class ValidationFailed(LunaError):
-    """Input that breaks a rule; carries one entry a broken rule."""
+    """Raised for invalid input; carries one entry for each broken rule."""
 
     code, status, message = "validation_error", 400, "The request has invalid fields."
     members = MappingProxyType(
@@ -55,10 +55,10 @@ class ValidationFailed(LunaError):
 
     @classmethod
     def of(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
-        """One broken rule.
+        """Return the error of one broken rule.
 
         Args:
-            field: dotted path of the field, `files.0.path`.
+            field: dotted path of the field, such as `files.0.path`.
         """
         return cls(fields=[{"field": field, "message": message, "code": code}])
 
@@ -97,7 +97,7 @@ class RateLimited(LunaError):
 
 
 class NotFound(LunaError):
-    code, status, message = "not_found", 404, "There is nothing here."
+    code, status, message = "not_found", 404, "Not found."
 
 
 class ServiceUnavailable(LunaError):

@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
+import daphne.server  # noqa: F401 - first, since it installs the asyncio reactor
 from daphne import http_protocol
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from django.conf import settings

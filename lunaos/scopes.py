@@ -1,10 +1,11 @@
-"""What an API key may be used for. A view names the scopes of which a key needs one: `scopes = (AGENTS,)`.
+"""Scopes of API keys.
 
-A view that names none is for signed-in people only: no key opens it.
+A view names the scopes of which a key needs one, as in `scopes = (AGENTS,)`. A view without scopes accepts no key, only
+a signed-in user.
 """
 
 AGENTS, CHAINS, RAG, BILLING_READ, KEYS = "agents", "chains", "rag", "billing:read", "keys"
 ALL = (AGENTS, CHAINS, RAG, BILLING_READ, KEYS)
-DEFAULT = (AGENTS, CHAINS, RAG, BILLING_READ)  # a key that makes keys is asked for by name
+DEFAULT = (AGENTS, CHAINS, RAG, BILLING_READ)  # a key that may create keys is requested explicitly
 ANY = ALL
 SESSION_ONLY = ()

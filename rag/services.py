@@ -140,7 +140,7 @@ def _make_repository(user: User, name: str, model: str) -> Repository:
 
 def _of_model(repository: Repository, model: str) -> Repository:
     if repository.model != model:
-        with locks.held(runner.SUBJECT, repository.pk) as mine:  # a worker may be filling it by the other model
+        with locks.try_lock(runner.SUBJECT, repository.pk) as mine:  # a worker may be filling it by the other model
             if not mine or Chunk.objects.filter(repository=repository).exists():
                 raise _reindex_required(repository)
             store.switch(repository, model)

@@ -84,7 +84,7 @@ class RunConsumer(AsyncWebsocketConsumer):
 def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
     """The run that the socket is for, and the access, after the same checks as of a request."""
     request = _request(scope)
-    client_info.enter(
+    client_info.set_current(
         address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", "")
     )
     try:

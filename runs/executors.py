@@ -89,7 +89,7 @@ async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: 
     outcome = replace(outcome, events=texts.joined([*recorder.lines, line]), attempt=recorder.attempt)
     try:
         written = await database.call(outcomes.finish, run, outcome)
-    except database.AWAY:
+    except database.OUTAGES:
         written = await _outlast(run, outcome, line)
     if written:
         recorder.conclude(line)
@@ -100,7 +100,7 @@ async def _outlast(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
     kept = await _keep(run, outcome, line)
     try:
         written = await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S)
-    except database.AWAY:
+    except database.OUTAGES:
         if not (kept or await _keep(run, outcome, line)):
             raise
         logger.exception("The database cannot be told how run %s ended; a sweep will", run.pk)
@@ -124,7 +124,7 @@ def as_error(failure: Exception) -> LunaError:
     if isinstance(failure, LunaError):
         return failure
     logger.error("An execution failed", exc_info=failure)
-    return ServiceUnavailable() if isinstance(failure, database.AWAY) else LunaError()
+    return ServiceUnavailable() if isinstance(failure, database.OUTAGES) else LunaError()
 
 
 async def _run(recorder: Recorder, execute: Execute) -> None:
@@ -162,12 +162,12 @@ def _watch() -> None:
     """Have somebody watch over this loop's runs."""
     current = asyncio.get_running_loop()
     if current not in _watching or _watching[current].done():
-        _watching[current] = event_loop.keep_running(_watch_over())
+        _watching[current] = event_loop.create_background_task(_watch_over())
 
 
 async def _watch_over() -> None:
     """Beat for all live runs, and stop those that are to stop: at once when told, else with the next beat."""
-    end = pubsub.listen(services.CANCEL_CHANNEL, _on_cancel)
+    end = pubsub.subscribe(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:
             await asyncio.gather(_show_presence(), asyncio.sleep(settings.HEARTBEAT_S))

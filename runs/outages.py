@@ -10,7 +10,7 @@ from typing import TypeVar
 from django.conf import settings
 
 from lunaos.infra import redis
-from lunaos.infra.database import AWAY
+from lunaos.infra.database import OUTAGES
 
 DATABASE_AWAY = "lunaos:chains-database-away"
 SLOW_AFTER_S = 2.0  # an answer that took longer came from a database that hung, as for a lock
@@ -27,7 +27,7 @@ def noting(ask: Callable[[], Result]) -> Result:
     started = time.monotonic()
     try:
         answer = ask()
-    except AWAY:
+    except OUTAGES:
         _note()
         raise
     if time.monotonic() - started > SLOW_AFTER_S:

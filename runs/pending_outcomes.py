@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from lunaos.infra import event_loop, redis
-from lunaos.infra.database import AWAY
+from lunaos.infra.database import OUTAGES
 from lunaos.infra.redis import RedisError
 from runs import outcomes, texts
 from runs.eventlog import log
@@ -63,7 +63,7 @@ def write_all() -> int:
         try:
             written += _write(UUID(name.decode()), orjson.loads(value))
             redis.client().hdel(KEY, name)
-        except AWAY:
+        except OUTAGES:
             raise
         except Exception:
             logger.exception("The end of run %s cannot be written down", name)

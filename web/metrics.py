@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from lunaos import __version__
 from lunaos.infra import metrics, redis
-from lunaos.infra.ttl_cache import Snapshot
+from lunaos.infra.ttl_cache import TtlCache
 from runs.metering import spending
 from web import health_checks
 from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
@@ -55,7 +55,7 @@ def _age_s(message: bytes | None) -> float:
 
 
 CHECKS: dict[str, health_checks.Check] = {"database": _database, "cache": _cache}
-facts = Snapshot(lambda: health_checks.examine(CHECKS))
+facts = TtlCache(lambda: health_checks.examine(CHECKS))
 
 
 class SharedFacts(Collector):

@@ -48,7 +48,7 @@ def _cache() -> None:
 
 def _modules() -> None:
     """Nobody's first answer is to wait for an import."""
-    lazy_imports.load()
+    lazy_imports.import_all()
 
 
 CHECKS: dict[str, Check] = {"database": _database, "cache": _cache, "modules": _modules}

@@ -28,6 +28,7 @@ from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
 from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
+MAX_PATH_CHARACTERS = 200  # of the path that an error repeats
 
 
 class HealthView(APIView):
@@ -68,7 +69,7 @@ class MetricsView(APIView):
     def get(self, request: Request) -> HttpResponse:
         if not settings.METRICS_TOKEN:
             raise NotFound()
-        if not metrics.allows(request.headers.get("Authorization", ""), settings.METRICS_TOKEN):
+        if not metrics.is_authorized(request.headers.get("Authorization", ""), settings.METRICS_TOKEN):
             raise NotAuthenticated("Show the token: Authorization: Bearer <LUNAOS_METRICS_TOKEN>.")
         return HttpResponse(figures.exposition(), content_type=metrics.CONTENT_TYPE_LATEST)
 
@@ -116,7 +117,8 @@ class UnknownPathView(PageView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        raise NotFound()
+        path = request.path if len(request.path) <= MAX_PATH_CHARACTERS else f"{request.path[:MAX_PATH_CHARACTERS]}…"
+        raise NotFound(f"Not found: no endpoint at {request.method} {path}.")
 
 
 class CheckoutDoneView(PageView):

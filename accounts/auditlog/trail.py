@@ -22,7 +22,7 @@ from django.db.models import Q
 from accounts.auditlog import alerts
 from accounts.models import AuditEvent, AuditOrigin, AuditRepeat, User
 from lunaos.infra import client_info
-from lunaos.infra.client_info import NOWHERE, Origin, network_of
+from lunaos.infra.client_info import NO_CLIENT, ClientInfo, customer_network
 
 BEGINNING = "0" * 64  # stands before the first row
 VERIFY_AT_ONCE = 2000  # rows
@@ -189,7 +189,7 @@ def _summarise_some() -> list[int]:
 
 def _summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
     details = {**orjson.loads(row["details"]), "repeated": repeats}
-    source = _origin(Origin(row["address"], row["user_agent"]))
+    source = _origin(ClientInfo(row["address"], row["user_agent"]))
     return {**row, "details": orjson.dumps(details).decode(), **source}
 
 
@@ -200,7 +200,7 @@ def _equality(row: dict[str, Any]) -> dict[str, str]:
     """
     same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
     kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}
-    return {"digest": _digest(*same, network_of(row["address"])), "row": orjson.dumps(kept, default=str).decode()}
+    return {"digest": _digest(*same, customer_network(row["address"])), "row": orjson.dumps(kept, default=str).decode()}
 
 
 def _row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
@@ -214,15 +214,15 @@ def _row(action: Action, actor: User | None, subject: User | None, details: dict
     }
 
 
-def origin_of(event: AuditEvent) -> Origin:
+def origin_of(event: AuditEvent) -> ClientInfo:
     """Where an action came from; empty where it came from no request, or its account is deleted."""
     kept = getattr(event, "origin", None)
-    return Origin(kept.address, kept.user_agent) if kept else NOWHERE
+    return ClientInfo(kept.address, kept.user_agent) if kept else NO_CLIENT
 
 
-def origin_shown_to(event: AuditEvent, user_id: UUID | None) -> Origin:
+def origin_shown_to(event: AuditEvent, user_id: UUID | None) -> ClientInfo:
     """The same, for the one whose account it concerns: where others did it, from where is their own business."""
-    return origin_of(event) if event.actor_id in (None, user_id) else NOWHERE
+    return origin_of(event) if event.actor_id in (None, user_id) else NO_CLIENT
 
 
 def matching(term: str) -> Q:
@@ -269,7 +269,7 @@ def verify() -> Verdict:
     return Verdict(rows, head)
 
 
-def _origin(source: Origin) -> dict[str, str]:
+def _origin(source: ClientInfo) -> dict[str, str]:
     salt = secrets.token_hex(16)
     known = bool(source.address or source.user_agent)
     digest = _digest(salt, source.address, source.user_agent) if known else ""

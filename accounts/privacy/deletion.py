@@ -71,5 +71,5 @@ def _finish(user: User) -> None:
             part.erase(mine)
         trail.erase(mine.pk)
         mine.delete()
-        with client_info.unknown():  # the row that says why addresses are gone goes with them, or neither does
+        with client_info.without_client():  # the row that says why addresses are gone goes with them, or neither does
             trail.record_within(Action.DELETED, subject=user)

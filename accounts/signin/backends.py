@@ -33,7 +33,7 @@ class LockoutHandler(AxesDatabaseHandler):
 
     def user_logged_out(self, sender: Any, request: Any, user: User | None, **_: Any) -> None:
         if user:
-            read_access.changed(user.pk)
+            read_access.publish_change(user.pk)
             trail.record(Action.LOGGED_OUT, actor=user, subject=user)
 
 

@@ -155,6 +155,6 @@ def _oldest() -> datetime:
 
 def _address() -> str:
     try:
-        return str(ip_address(client_info.network_of(client_info.current().address).partition("/")[0]))
+        return str(ip_address(client_info.customer_network(client_info.current().address).partition("/")[0]))
     except ValueError:
         return NO_ADDRESS

@@ -122,7 +122,7 @@ def _replace(user: User, password: str, action: Action) -> bool:
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):
             return False
-        read_access.changed(user.pk)
+        read_access.publish_change(user.pk)
         trail.record(action, actor=user, subject=user)
         enqueue.on_commit(tasks.send_password_changed, str(user.pk))
     return True

@@ -16,7 +16,7 @@ from lunaos.infra import read_access
 def end(*, user: User, token: str) -> None:
     """End the session that a token stands for."""
     jwt.revoke(token)
-    read_access.changed(user.pk)
+    read_access.publish_change(user.pk)
     trail.record(Action.LOGGED_OUT, actor=user, subject=user)
 
 
@@ -28,7 +28,7 @@ def end_all(user: User, *, by: User | None = None) -> None:
         by: the staff member who does; None for the user.
     """
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
-    read_access.changed(user.pk)
+    read_access.publish_change(user.pk)
     trail.record(Action.LOGGED_OUT_EVERYWHERE, actor=by or user, subject=user)
 
 
@@ -38,4 +38,4 @@ def end_everybodys() -> None:
     A random number is none that somebody's sessions have been counted to.
     """
     User.objects.update(session_epoch=secrets.randbelow(2**30))
-    read_access.changed(None)
+    read_access.publish_change(None)

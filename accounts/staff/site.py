@@ -88,14 +88,14 @@ class StaffSite(UnfoldAdminSite):
             return False
         return not settings.STAFF_SECOND_FACTOR or cast(Any, request.user).is_verified()
 
-    @thread_pools.posts_run_in(thread_pools.HASHING)
+    @thread_pools.run_posts_in(thread_pools.HASHING)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Lead who has come in by the password alone to the page where the second factor is set."""
         if request.method == "GET" and not self.has_permission(request) and self._may_enrol(request):
             return redirect("admin:second_factor")
         return super().login(request, extra_context)
 
-    @thread_pools.posts_run_in(thread_pools.HASHING)
+    @thread_pools.run_posts_in(thread_pools.HASHING)
     def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         return super().password_change(request, extra_context)
 

@@ -36,7 +36,7 @@ def disable(user: User, *, by: User) -> bool:
 
 def stop(user: User) -> None:
     """Stop what goes on for an account that was closed, once the transaction under way has committed."""
-    read_access.changed(user.pk)
+    read_access.publish_change(user.pk)
     transaction.on_commit(partial(closed.send_robust, sender=User, user=user))
 
 

@@ -12,6 +12,6 @@ from lunaos.infra import client_info
 def at() -> Iterator[Any]:
     """Have this process answer a request from an address."""
     before = client_info.current()
-    client_info.enter(address="192.0.2.1", user_agent="")
-    yield lambda address: client_info.enter(address=address, user_agent="")
-    client_info.enter(address=before.address, user_agent=before.user_agent)
+    client_info.set_current(address="192.0.2.1", user_agent="")
+    yield lambda address: client_info.set_current(address=address, user_agent="")
+    client_info.set_current(address=before.address, user_agent=before.user_agent)

@@ -14,7 +14,7 @@ from django.db import ProgrammingError, connection, transaction
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, AuditOrigin
-from lunaos.infra.client_info import Origin
+from lunaos.infra.client_info import ClientInfo
 from testing.client import PASSWORD, Api
 
 
@@ -43,7 +43,7 @@ def test_it_works(api: Api) -> None:
     user_id = uuid.UUID(response.json()["data"]["user"]["id"])
     assert (event.id, event.action, event.request_id) == (1, "account.signed_up", "sign-up-1")
     assert event.actor_id == event.subject_id == user_id
-    assert trail.origin_of(event) == Origin("127.0.0.1", "curl/8")
+    assert trail.origin_of(event) == ClientInfo("127.0.0.1", "curl/8")
     assert trail.verify() == trail.Verdict(1, event.hash)
 
 

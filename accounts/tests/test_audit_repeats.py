@@ -12,7 +12,7 @@ from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, AuditRepeat
 from lunaos.infra import client_info
-from lunaos.infra.client_info import Origin
+from lunaos.infra.client_info import ClientInfo
 from testing.client import Api
 
 
@@ -72,14 +72,14 @@ def test_rows_that_differ_are_all_written(alice: Any, charlie: Any, before: int)
     refuse(alice, reason="b")
     refuse(charlie, reason="a")
     for address in ("203.0.113.7", "203.0.113.8"):
-        client_info.enter(address=address, user_agent="x")
+        client_info.set_current(address=address, user_agent="x")
         refuse(alice, reason="a")
     assert len(rows(before)) == 5
 
 
 def test_what_a_client_may_change_makes_no_difference(alice: Any, before: int) -> None:
     for n in range(5):
-        client_info.enter(address=f"2001:db8:1:2::{n}", user_agent=f"agent {n}")
+        client_info.set_current(address=f"2001:db8:1:2::{n}", user_agent=f"agent {n}")
         refuse(alice)
     assert len(rows(before)) == 1
 
@@ -98,16 +98,16 @@ def test_equal_rows_of_parallel_requests(alice: Any, before: int) -> None:
 
 
 def test_a_summary_says_from_where(alice: Any, before: int) -> None:
-    client_info.enter(address="203.0.113.7", user_agent="curl/8")
+    client_info.set_current(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
     pass_a_minute()
     trail.summarise()
-    assert [trail.origin_of(row) for row in rows(before)] == [Origin("203.0.113.7", "curl/8")] * 2
+    assert [trail.origin_of(row) for row in rows(before)] == [ClientInfo("203.0.113.7", "curl/8")] * 2
 
 
 def test_a_deleted_accounts_address_is_gone_from_what_waits(alice: Any, before: int) -> None:
-    client_info.enter(address="203.0.113.7", user_agent="curl/8")
+    client_info.set_current(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
     trail.erase(alice.pk)
@@ -116,7 +116,7 @@ def test_a_deleted_accounts_address_is_gone_from_what_waits(alice: Any, before: 
     pass_a_minute()
     trail.summarise()
     found = [row for row in rows(before) if row.action == Action.RUN_REFUSED]
-    assert [trail.origin_of(row) for row in found] == [Origin(), Origin()]
+    assert [trail.origin_of(row) for row in found] == [ClientInfo(), ClientInfo()]
     assert trail.verify().broken is None
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from agents.providers import transport
 else:
-    aiohttp, openai = lazy_imports.Module("aiohttp"), lazy_imports.Module("openai")
-    transport = lazy_imports.Module("agents.providers.transport")
+    aiohttp, openai = lazy_imports.LazyModule("aiohttp"), lazy_imports.LazyModule("openai")
+    transport = lazy_imports.LazyModule("agents.providers.transport")
 
 Response = httpx2.Response
 UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout)
@@ -99,7 +99,7 @@ async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, comple
         complete: whether nothing more is to follow: its end is read first, aside, and its connection can be used again.
     """
     if complete:
-        event_loop.keep_running(_drain(response, pieces))
+        event_loop.create_background_task(_drain(response, pieces))
     else:
         await response.aclose()
 

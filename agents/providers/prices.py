@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     import genai_prices
     from genai_prices import data_snapshot
 else:
-    genai_prices, data_snapshot = lazy_imports.Module("genai_prices"), lazy_imports.Module("genai_prices.data_snapshot")
+    genai_prices, data_snapshot = (
+        lazy_imports.LazyModule("genai_prices"),
+        lazy_imports.LazyModule("genai_prices.data_snapshot"),
+    )
 
 LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
 UNKNOWN_WINDOW = 32_768  # what a model of today holds at least

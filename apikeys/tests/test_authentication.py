@@ -88,7 +88,7 @@ def test_the_last_use_is_written_once_a_minute(api: Api, alice: Any) -> None:
 
 def test_a_key_in_use_costs_one_query(api: Api, alice: Any) -> None:
     value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
-    client_info.enter(address="127.0.0.1", user_agent="")
+    client_info.set_current(address="127.0.0.1", user_agent="")
     use.authenticate(value)
     with CaptureQueriesContext(connection) as queries:
         assert use.authenticate(value).user.email == alice.email
@@ -97,7 +97,7 @@ def test_a_key_in_use_costs_one_query(api: Api, alice: Any) -> None:
 
 def test_that_query_uses_the_index(alice: Any, api: Api) -> None:
     value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
-    client_info.enter(address="127.0.0.1", user_agent="")
+    client_info.set_current(address="127.0.0.1", user_agent="")
     with CaptureQueriesContext(connection) as queries:
         use.authenticate(value)
     authenticating = next(query for query in queries if "WHERE digest" in query["sql"])
@@ -126,4 +126,4 @@ def test_each_new_address_is_written_down_once(api: Api, alice: Any) -> None:
     [("10.1.2.3", "10.1.2.3"), ("2001:db8::1:2", "2001:db8::/64"), ("unix", "unix"), ("x" * 99, "x" * 64)],
 )
 def test_what_counts_as_one_address(address: str, network: str) -> None:
-    assert client_info.network_of(address) == network
+    assert client_info.customer_network(address) == network

@@ -47,7 +47,7 @@ def held(subject: str) -> Iterator[None]:
     with _told(hurried=True), limits.waiting(HURRIED_S), connection.cursor() as cursor:
         cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
         session = connection.connection
-    with sessions.only_on(session, release=partial(_release, subject)):
+    with sessions.bound_to(session, release=partial(_release, subject)):
         yield
 
 

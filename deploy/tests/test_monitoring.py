@@ -107,7 +107,7 @@ def test_the_scrape_config_is_prometheus_own(tmp_path: Any) -> None:
 
 @needs_promtool
 def test_what_the_platform_shows_is_prometheus_own(database: None) -> None:
-    metrics.request(method="GET", route="/health", status=200, seconds=0.1)
+    metrics.count_request(method="GET", route="/health", status=200, seconds=0.1)
     done = promtool("check", "metrics", told=everything())
     assert (done.returncode, done.stderr) == (0, b""), done.stdout + done.stderr
 

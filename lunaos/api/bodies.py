@@ -1,6 +1,6 @@
-"""How much a request may send, and what is answered to one that was refused before it had arrived.
+"""Limits of request bodies, and answers to requests that were refused before they had arrived.
 
-A view's `max_body_bytes` is the one figure; the proxies of `deploy/` are tested against it.
+A view's `max_body_bytes` is the only source of the limit; the proxies in `deploy/` are tested against it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,33 +19,33 @@ from lunaos.api.request import FramedRequest
 from lunaos.errors import LunaError, RateLimited
 from lunaos.infra import view_options
 
-STRANGERS_MAX_BODY_BYTES = 65_536  # without a well-formed credential; any view takes as much
+STRANGERS_MAX_BODY_BYTES = 65_536  # accepted by every view without a well-formed credential
 AUTHORIZATION, COOKIE, STRIPE_SIGNATURE = "authorization", "cookie", "stripe-signature"
 ADMIN = "/admin/"
 Handler = Callable[[FramedRequest], Awaitable[HttpResponseBase]]
 
-# Why the server took in no more of the request that is being answered; set before the request's task begins.
+# The reason for which the server stopped reading the current request; set before the request's task starts.
 refused: ContextVar[LunaError | None] = ContextVar("refused", default=None)
 
 
 def limits_of(path: str, method: str) -> tuple[int, str]:
-    """Return the longest body of a route in bytes, and the header that holds the credential of its senders.
+    """Return the maximum body of a route in bytes, and the header that carries its credential.
 
     Args:
-        path: without query, unquoted.
+        path: unquoted, without the query.
     """
     try:
         view: Any = resolve(path).func
     except Resolver404:
         view = None
-    longest = int(view_options.of(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
-    credential = COOKIE if path.startswith(ADMIN) else view_options.of(view, "credential", method, AUTHORIZATION)
+    longest = int(view_options.read(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
+    credential = COOKIE if path.startswith(ADMIN) else view_options.read(view, "credential", method, AUTHORIZATION)
     return longest, credential
 
 
 @async_only_middleware
 def refusals(get_response: Handler) -> Handler:
-    """Answer a request that was refused before it had arrived; it counts against its address."""
+    """Answer a request that was refused before it had arrived; count it against its address."""
 
     async def middleware(request: FramedRequest) -> HttpResponseBase:
         error = refused.get()

@@ -1,4 +1,4 @@
-"""A JSON document of any size as a response: made piece by piece, while it is sent."""
+"""A JSON document of any size as a response, produced piece by piece while it is sent."""
 
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -18,13 +18,13 @@ Section = tuple[str, dict[str, Any] | Iterable[dict[str, Any]]]
 
 
 class Download(StreamingHttpResponse):
-    """`{"data": {<name>: <object or array>, …}}`, made as far as the client reads.
+    """Respond with `{"data": {<name>: <object or array>, …}}`, produced only as fast as the client reads.
 
     Args:
-        sections: read in threads, a different one each time.
-        access: what the client reads by; the document breaks off where that ends.
+        sections: iterated in changing threads.
+        access: the client's credential; the document breaks off when the credential ends.
         on_piece: called in a thread after each piece.
-        on_close: called in a thread at the end, whether or not all was read.
+        on_close: called in a thread at the end, also if the client left early.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class _Reader:
         self._pieces, self._on_piece = pieces, on_piece
 
     async def read(self, within_s: float) -> bytes:
-        """The next piece, however long it takes; empty at the end."""
+        """Return the next piece, without a time limit; empty at the end."""
         return await database.call(self._next)
 
     def _next(self) -> bytes:
-        """The next piece, empty behind the last one; its statements may be long."""
+        # The statements behind a piece may be long.
         with limits.within(limits.long()):
             piece = next(self._pieces, b"")
         self._on_piece()
@@ -71,7 +71,7 @@ async def _body(
     try:
         while piece := await (guard.read(reader, 0) if guard else reader.read(0)):
             yield piece
-    except Exception:  # the status has gone out; a document that breaks off is no JSON, which a client notices
+    except Exception:  # the status was sent already; the client notices that the document is not JSON
         logger.exception("A download broke off")
     finally:
         if guard:

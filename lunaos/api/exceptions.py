@@ -1,4 +1,4 @@
-"""Every failure becomes the contract's error object here, and nowhere else."""
+"""Translation of every exception into the error object of the contract."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -19,17 +19,17 @@ from lunaos.infra.redis import RedisError
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_S = 5
-MAX_MESSAGE_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 200  # of one fault: both may hold what the client sent
+MAX_MESSAGE_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 200  # of one fault: both may hold text of the client
 MAX_DETAIL_CHARACTERS = 4_096
 CUT = "…"
 
 
 class Forbidden(errors.LunaError):
-    code, status, message = "forbidden", 403, "You may not do this."
+    code, status, message = "forbidden", 403, "You are not allowed to do this."
 
 
 class MethodNotAllowed(errors.LunaError):
-    code, status, message = ("method_not_allowed", 405, "This path does not take this method.")
+    code, status, message = ("method_not_allowed", 405, "Method not allowed.")
 
 
 FRAMEWORK_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[errors.LunaError]], ...] = (
@@ -43,7 +43,7 @@ FRAMEWORK_ERRORS: tuple[tuple[tuple[type[Exception], ...], type[errors.LunaError
 
 
 def translate(exc: Exception) -> errors.LunaError:
-    """Find the contract's error for any exception; what nobody expected is logged and becomes `internal_error`."""
+    """Return the contract's error for an exception; log an unexpected one and return `internal_error`."""
     if isinstance(exc, errors.LunaError):
         return exc
     if isinstance(exc, drf.ValidationError):
@@ -59,7 +59,7 @@ def translate(exc: Exception) -> errors.LunaError:
 
 
 def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Status, error object and headers for an exception."""
+    """Return status, error object and headers for an exception."""
     error = translate(exc)
     body = _bounded(error.body)
     if settings.DEBUG:
@@ -71,17 +71,19 @@ def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response:
-    """DRF's exception handler."""
+    """Answer an exception, as the exception handler of DRF."""
     status, body, headers = body_and_headers(exc)
     if isinstance(exc, drf.MethodNotAllowed):
-        headers["Allow"] = ", ".join(context["view"].allowed_methods)
+        allowed = context["view"].allowed_methods
+        headers["Allow"] = ", ".join(allowed)
+        body["error"] = f"Method not allowed: use {' or '.join(name for name in allowed if name != 'OPTIONS')}."
     response = Response(body, status=status, headers=headers)
     response.exception = True
     return response
 
 
 def plain_response(exc: Exception) -> HttpResponse:
-    """The same answer outside DRF: before a stream opens, or from Django's own error views."""
+    """Answer an exception outside DRF: before a stream opens, or in Django's error views."""
     status, body, headers = body_and_headers(exc)
     return HttpResponse(json.dumps(body), status=status, content_type="application/json", headers=headers)
 
@@ -109,7 +111,7 @@ def _cut(text: str, most: int) -> str:
 
 
 def _bounded(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The error object, of MAX_ERROR_BYTES at most: without further members where they make it longer."""
+    """Return the error object, without its further members if it would exceed MAX_ERROR_BYTES."""
     if len(json.dumps(body)) <= errors.MAX_ERROR_BYTES:
         return dict(body)
     return {"error": _cut(body["error"], MAX_MESSAGE_CHARACTERS), "code": body["code"]}

@@ -1,4 +1,4 @@
-"""Fields of requests whose cost is known before their items are looked at."""
+"""Serializer fields whose cost is bounded before their items are validated."""
 
 from collections.abc import Sized
 from typing import Any, cast
@@ -9,13 +9,13 @@ from lunaos.errors import MAX_FAULTS
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items; validation stops at MAX_FAULTS items that are wrong.
+    """A list whose length is checked before its items; validation stops at MAX_FAULTS wrong items.
 
-    DRF's own field validates every item first, and makes an error object for each. Requests use this field for every
-    list, of objects too: a serializer with `many=True` is for answers.
+    DRF's own field validates every item first and creates an error object for each. Requests use this field for every
+    list, also of objects; a serializer with `many=True` is for answers only.
 
     Args:
-        max_length: items, at most.
+        max_length: maximum number of items.
     """
 
     def __init__(self, *, max_length: int, **options: Any) -> None:

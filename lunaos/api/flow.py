@@ -1,6 +1,6 @@
-"""Back-pressure: what a client does not read is not produced, and a client that reads nothing is dropped.
+"""Back-pressure from slow clients; a client that reads nothing is dropped.
 
-Daphne writes all that an application sends into the buffer of the connection. Its connections are Twisted transports,
+Daphne writes everything that an application sends into the connection's buffer. Its connections are Twisted transports,
 which pause and resume a registered producer (twisted.internet.interfaces.IPushProducer); `Flow` is that producer.
 """
 
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-HURRY_S = 1.0  # for a last event to a client that may not read any more
+HURRY_S = 1.0  # for the last event to a client whose access has ended
 logger = logging.getLogger(__name__)
 
 
@@ -19,11 +19,11 @@ class Flow:
     """An ASGI `send` that waits while the connection's buffer is full.
 
     Args:
-        send: Daphne's; that of any other server is called as it is.
-        stall_s: a client that leaves the buffer full for so long is dropped.
+        send: Daphne's `send`; another server's `send` gets no back-pressure.
+        stall_s: seconds after which a client that leaves the buffer full is dropped.
 
     Attributes:
-        dropped: whether the client was dropped, which is not the same as a client that leaves.
+        dropped: True if the client was dropped, as opposed to a client that left.
     """
 
     def __init__(self, send: Any, stall_s: float) -> None:
@@ -35,10 +35,10 @@ class Flow:
         self._registered = self.dropped = False
 
     async def __call__(self, message: Any) -> None:
-        """Send, and return when the client has room for more.
+        """Send, and wait until the buffer has room.
 
         Raises:
-            CancelledError: the client was dropped; as when it has left, there is nothing more to do.
+            CancelledError: the client was dropped, which ends the request like a client that leaves.
         """
         self._register(message)
         await self._send(message)
@@ -46,7 +46,7 @@ class Flow:
             await self._room()
 
     def hurry(self) -> None:
-        """Wait for the client no longer than a moment from now on."""
+        """Wait at most HURRY_S for the client from now on."""
         self._stall_s = min(self._stall_s, HURRY_S)
         if self._waiting:
             self._waiting.reschedule(asyncio.get_running_loop().time() + self._stall_s)
@@ -58,7 +58,7 @@ class Flow:
         self._flowing.set()
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
-        """The connection is lost; the server says so in a message of its own."""
+        """End the wait: the connection is lost, which the server reports in its own message."""
         self._flowing.set()
 
     async def _room(self) -> None:
@@ -67,19 +67,19 @@ class Flow:
                 await self._flowing.wait()
         except TimeoutError:
             self.dropped = True
-            logger.info("A client has read nothing for %s s; its connection is dropped", self._stall_s)
+            logger.info("A client read nothing for %s s; its connection was dropped", self._stall_s)
             self._protocol.transport.abortConnection()
             raise asyncio.CancelledError from None
         finally:
             self._waiting = None
 
     def _register(self, message: Any) -> None:
-        """Be the producer while there is more to come; an HTTP connection may serve another request afterwards."""
+        """Register as producer while more is to come; the HTTP connection may serve another request later."""
         more = message.get("more_body", False)
         if self._protocol is None:
             return
         if message["type"] == "websocket.send" and not self._registered:
-            self._protocol.transport.unregisterProducer()  # the channel of HTTP, which the socket began as
+            self._protocol.transport.unregisterProducer()  # the HTTP channel that the socket started as
             self._protocol.transport.registerProducer(self, True)
             self._registered = True
         elif message["type"] == "http.response.body" and more != self._registered and self._protocol.channel:
@@ -91,12 +91,12 @@ current: ContextVar[Flow | None] = ContextVar("flow", default=None)
 
 
 def on_refusal() -> Callable[[], None]:
-    """Return what to call, from any context, when the client that is being answered may read no more."""
+    """Return a function that hurries the current client, to be called from any context."""
     flow = current.get()
     return flow.hurry if flow else lambda: None
 
 
 def dropped() -> bool:
-    """Return whether the client that is being answered was dropped."""
+    """Return True if the current client was dropped."""
     flow = current.get()
     return flow is not None and flow.dropped

@@ -1,4 +1,4 @@
-"""JSON as the contract writes it."""
+"""JSON in the form of the contract."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -8,7 +8,7 @@ import orjson
 
 
 def timestamp(moment: datetime) -> str:
-    """ISO-8601 in UTC with milliseconds and `Z`."""
+    """Format a time as ISO 8601 in UTC with milliseconds and `Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -27,18 +27,18 @@ def _default(value: Any) -> Any:
 
 
 def dumps(value: Any) -> bytes:
-    """Encode to UTF-8.
+    """Encode a value as UTF-8.
 
     Raises:
-        TypeError: for a value without a JSON form.
+        TypeError: a value has no JSON form.
     """
     return orjson.dumps(value, default=_default, option=orjson.OPT_PASSTHROUGH_DATETIME)
 
 
 def loads(text: bytes) -> Any:
-    """Decode.
+    """Decode a text.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: the text is not JSON.
     """
     return orjson.loads(text)

@@ -1,4 +1,4 @@
-"""Requests counted by route and status, and traced, on the event loop."""
+"""Middleware that counts and traces requests by route and status."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from django.utils.decorators import async_only_middleware
 
 from lunaos.infra import metrics, tracing
 
-UNROUTED = "unrouted"  # answered before there was a route: static files, preflights of CORS, hosts we do not serve
+UNROUTED = "unrouted"  # answered before routing: static files, CORS preflights, unknown hosts
 UNKNOWN = "unknown"
 ADMIN = "/admin/"
 
@@ -24,7 +24,7 @@ def measured(get_response: Handler) -> Handler:
         started = time.perf_counter()
         response = await get_response(request)
         seconds = time.perf_counter() - started
-        metrics.request(
+        metrics.count_request(
             method=request.method or "", route=route_of(request), status=response.status_code, seconds=seconds
         )
         return response
@@ -34,22 +34,22 @@ def measured(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def traced(get_response: Handler) -> Handler:
-    """Begin a trace with each request; a client's own is not continued, it could say anything."""
+    """Start a trace with each request; a trace that the client sends is not trusted."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         with tracing.span("request", {}, kind="server") as note:
             response = await get_response(request)
             method = request.method if request.method in metrics.METHODS else "other"
-            told = {"http.request.method": str(method), "http.route": route_of(request)}
-            told["lunaos.request_id"] = getattr(request, "id", "")
-            note({**told, "http.response.status_code": response.status_code}, f"{method} {route_of(request)}")
+            attributes = {"http.request.method": str(method), "http.route": route_of(request)}
+            attributes["lunaos.request_id"] = getattr(request, "id", "")
+            note({**attributes, "http.response.status_code": response.status_code}, f"{method} {route_of(request)}")
         return response
 
     return middleware
 
 
 def route_of(request: HttpRequest) -> str:
-    """The template of a request's route; all pages of the admin are one."""
+    """Return the template of a request's route; all admin pages count as one route."""
     match = request.resolver_match
     if match is None:
         return UNROUTED

@@ -65,7 +65,9 @@ def request_context(get_response: Handler) -> Handler:
         request.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.id)
-        client_info.enter(address=ratelimit.client_address(request), user_agent=request.headers.get("User-Agent", ""))
+        client_info.set_current(
+            address=ratelimit.client_address(request), user_agent=request.headers.get("User-Agent", "")
+        )
         response = await get_response(request)
         elapsed_ms = (time.perf_counter() - request.started) * 1000
         response["X-Request-Id"] = request.id

@@ -12,7 +12,7 @@ from django_ratelimit.core import _split_rate, get_usage
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from lunaos.infra.client_info import network_of
+from lunaos.infra.client_info import customer_network
 from lunaos.infra.local_counter import LocalCounter
 from lunaos.infra.redis import RedisError
 
@@ -63,7 +63,7 @@ def client_address(request: HttpRequest) -> str:
 
 def client_network(request: HttpRequest) -> str:
     """What counts as one client without credentials: of IPv6 a whole network, whose addresses are free to change."""
-    return network_of(client_address(request) or "")
+    return customer_network(client_address(request) or "")
 
 
 def hit(

@@ -80,7 +80,7 @@ def up() -> int:
         home.note({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
-        with wait_messages.told(say, lambda: "the prices at Stripe"):
+        with wait_messages.repeat_while_waiting(say, lambda: "the prices at Stripe"):
             unknown = supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS)
         if unknown:
             say("There are no prices at Stripe: run `manage.py sync_stripe_plans` when it can be reached.")
@@ -167,11 +167,11 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
     programs: list[Program] = []
     if not os.environ.get("DATABASE_URL"):
         say("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
-        with wait_messages.told(say, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"):
+        with wait_messages.repeat_while_waiting(say, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"):
             program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
         programs.append(program)
     if not os.environ.get("REDIS_URL"):
-        with wait_messages.told(say, lambda: "an earlier Valkey to end"):
+        with wait_messages.repeat_while_waiting(say, lambda: "an earlier Valkey to end"):
             program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
         programs.append(program)
     supervisor.start(*programs)
@@ -190,7 +190,7 @@ def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
     if len(replaced) == 2:
         return []
-    with wait_messages.told(say, lambda: "the embedding model to be converted"):
+    with wait_messages.repeat_while_waiting(say, lambda: "the embedding model to be converted"):
         program, found = servers.llama(home)
     mine = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
     supervisor.environment |= mine

@@ -84,7 +84,7 @@ class Supervisor:
     def await_ready(self, children: list[Child]) -> None:
         """As `start`, for what runs already."""
         left = list(children)
-        with wait_messages.told(self._say, lambda: ", ".join(child.program.name for child in left)):
+        with wait_messages.repeat_while_waiting(self._say, lambda: ", ".join(child.program.name for child in left)):
             while left:
                 for child in [child for child in left if child.program.ready()]:
                     left.remove(child)

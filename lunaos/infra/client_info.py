@@ -1,4 +1,4 @@
-"""Where the request that is being answered comes from, for whoever writes it down: a context variable of its own."""
+"""Address and user agent of the client whose request is being answered, in a context variable."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -10,41 +10,41 @@ import structlog
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A client, as far as a request tells.
+class ClientInfo:
+    """A client, as its request describes it.
 
     Args:
-        address: behind as many proxies as LUNAOS_TRUSTED_PROXIES says; empty where no request is being answered.
-        user_agent: as sent, cut to a length that can be stored.
+        address: behind LUNAOS_TRUSTED_PROXIES proxies; empty outside a request.
+        user_agent: printable characters only, at most USER_AGENT_CHARACTERS of them.
     """
 
     address: str = ""
     user_agent: str = ""
 
 
-IPV6_CUSTOMER_BITS = 64  # what one customer is given (RFC 6177 allows more, RFC 7421 names the boundary)
-ADDRESS_CHARACTERS, USER_AGENT_CHARACTERS = 64, 256  # what is kept of them
+IPV6_CUSTOMER_BITS = 64  # a customer's network (RFC 6177 allows more, RFC 7421 names the boundary)
+ADDRESS_CHARACTERS, USER_AGENT_CHARACTERS = 64, 256  # stored at most
 
-_current: ContextVar[Origin] = ContextVar("origin")
-NOWHERE = Origin()
-
-
-def current() -> Origin:
-    """The origin of the request being answered; empty in commands and in workers."""
-    return _current.get(NOWHERE)
+_current: ContextVar[ClientInfo] = ContextVar("origin")
+NO_CLIENT = ClientInfo()
 
 
-def enter(*, address: str | None, user_agent: str) -> None:
-    """From now on, in this context, this client is being answered."""
+def current() -> ClientInfo:
+    """Return the client of the current request; NO_CLIENT in commands and workers."""
+    return _current.get(NO_CLIENT)
+
+
+def set_current(*, address: str | None, user_agent: str) -> None:
+    """Set the client of the current context."""
     _current.set(
-        Origin(
+        ClientInfo(
             (address or "")[:ADDRESS_CHARACTERS], "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS]
         )
     )
 
 
-def network_of(address: str) -> str:
-    """The address itself, or of an IPv6 address the network that one customer has; what is no address stays."""
+def customer_network(address: str) -> str:
+    """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -55,9 +55,9 @@ def network_of(address: str) -> str:
 
 
 @contextmanager
-def unknown() -> Iterator[None]:
-    """Within the block nobody is being answered, as far as what is written down goes."""
-    token = _current.set(NOWHERE)
+def without_client() -> Iterator[None]:
+    """Record no client for rows written in the block."""
+    token = _current.set(NO_CLIENT)
     try:
         yield
     finally:
@@ -65,5 +65,5 @@ def unknown() -> Iterator[None]:
 
 
 def request_id() -> str:
-    """The id of the request being answered, or of the one that put the task under way into the queue."""
+    """Return the id of the current request, or of the request that enqueued the current task."""
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))

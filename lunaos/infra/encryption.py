@@ -1,7 +1,7 @@
-"""Secrets that have to be read again are encrypted at rest: Fernet (AES-128-CBC, HMAC-SHA256), with keys that rotate.
+"""Encryption at rest with Fernet (AES-128-CBC, HMAC-SHA256) and rotating keys.
 
-The first key encrypts, all decrypt. What is sealed is bound to a context, such as its owner, so that a row whose
-content was exchanged for another one's opens as little as one that was forged.
+The first key encrypts, every key decrypts. A sealed text is bound to a context, such as its owner: a row whose content
+was replaced by another row's cannot be decrypted, like a forged one.
 """
 
 import base64
@@ -16,23 +16,23 @@ SEPARATOR = "\0"
 
 
 class Unreadable(Exception):
-    """Sealed with a key that is not there any more, for another context, or not by us."""
+    """Raised for text sealed with a removed key, for another context, or not by LunaOS."""
 
 
 def seal(text: str, *, context: str) -> str:
     """Encrypt with the first key.
 
     Args:
-        context: what `unseal` must name again; holds no NUL.
+        context: the same value must be passed to `unseal`; without NUL.
     """
     return _ring(_keys()).encrypt(f"{context}{SEPARATOR}{text}".encode()).decode()
 
 
 def unseal(sealed: str, *, context: str) -> str:
-    """Decrypt with whichever key fits.
+    """Decrypt with any of the keys.
 
     Raises:
-        Unreadable: none does, or it was sealed for another context.
+        Unreadable: no key fits, or the text was sealed for another context.
     """
     try:
         bound_to, _, text = _ring(_keys()).decrypt(sealed.encode()).decode().partition(SEPARATOR)
@@ -44,7 +44,7 @@ def unseal(sealed: str, *, context: str) -> str:
 
 
 def is_current(sealed: str) -> bool:
-    """Whether the first key sealed it."""
+    """Return True if the first key sealed the text."""
     try:
         _ring(_keys()[:1]).decrypt(sealed.encode())
     except InvalidToken:
@@ -53,7 +53,7 @@ def is_current(sealed: str) -> bool:
 
 
 def is_readable(sealed: str) -> bool:
-    """Whether any key fits; for whom it was sealed is not asked."""
+    """Return True if any key fits; the context is not checked."""
     try:
         _ring(_keys()).decrypt(sealed.encode())
     except InvalidToken:
@@ -62,7 +62,7 @@ def is_readable(sealed: str) -> bool:
 
 
 def reseal(sealed: str) -> str:
-    """Decrypt, and encrypt with the first key; the context stays.
+    """Decrypt, and encrypt with the first key under the same context.
 
     Raises:
         Unreadable: no key fits.
@@ -74,7 +74,7 @@ def reseal(sealed: str) -> str:
 
 
 def _keys() -> tuple[str, ...]:
-    """LUNAOS_ENCRYPTION_KEYS, then what is derived from the secret keys: a platform that ran without can still read."""
+    # Keys derived from the secret keys come last, so rows from before LUNAOS_ENCRYPTION_KEYS stay readable.
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return (*settings.ENCRYPTION_KEYS, *map(_derived, secrets))
 

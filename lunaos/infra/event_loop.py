@@ -1,4 +1,7 @@
-"""The process's event loop: Daphne's own in a web process, one in a thread of its own in a worker or a command."""
+"""The event loop of a process.
+
+A web process uses Daphne's loop; a worker or a command starts one in a thread.
+"""
 
 import asyncio
 import threading
@@ -14,13 +17,13 @@ _lock = threading.Lock()
 
 
 def adopt() -> None:
-    """Take the running loop for the process's."""
+    """Make the running loop the loop of the process."""
     global _loop
     _loop = asyncio.get_running_loop()
 
 
 def get() -> asyncio.AbstractEventLoop:
-    """The process's loop; started where nobody has adopted one."""
+    """Return the loop of the process; start one where none was adopted."""
     global _loop
     with _lock:
         if _loop is None or _loop.is_closed():
@@ -29,11 +32,12 @@ def get() -> asyncio.AbstractEventLoop:
         return _loop
 
 
-def keep_running(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """Start what outlives the request that happens to need it first, and so must not carry its id into the logs."""
+def create_background_task(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """Start a task that may outlive the request that starts it."""
+    # A context of its own keeps that request's id out of the task's log lines.
     return asyncio.create_task(coroutine, context=Context())
 
 
 def submit(coroutine: Coroutine[Any, Any, Result]) -> "Future[Result]":
-    """Run a coroutine on the process's loop, from any other thread; it goes on whoever waits for it."""
+    """Run a coroutine on the loop of the process, from another thread; it continues if the caller stops waiting."""
     return asyncio.run_coroutine_threadsafe(coroutine, get())

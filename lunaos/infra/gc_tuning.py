@@ -1,19 +1,20 @@
-"""When Python looks for garbage: not while a process imports, and afterwards not among what the import left.
+"""Garbage collection during a process's start.
 
-Looking again and again through what grows and stays is a quarter of a start; a full look later would be a pause.
+Collecting while modules are imported takes a quarter of a start. Freezing the imported objects afterwards keeps a full
+collection from pausing the process.
 """
 
 import gc
 
-_as_usual = gc.get_threshold()
+_usual_threshold = gc.get_threshold()
 
 
 def pause() -> None:
-    """Until `resume`; a process that never comes there still collects, late."""
+    """Collect seldom until `resume`; a process that never calls it still collects, late."""
     gc.set_threshold(1_000_000, 10, 10)
 
 
 def resume() -> None:
-    """From now on garbage is collected as usual, among what is made from now on."""
+    """Collect as usual, among objects that are created from now on."""
     gc.freeze()
-    gc.set_threshold(*_as_usual)
+    gc.set_threshold(*_usual_threshold)

@@ -1,7 +1,7 @@
-"""Modules that take long to import, imported when something of them is used first.
+"""Modules that are imported at their first use, because the import is slow.
 
-A model client and the prices of models are a third of a process's start, and half of the processes never ask a
-model: management commands, beat, the worker of short jobs. Others load them before they say that they are ready.
+The model client and the price table take a third of a process's start. Management commands, beat and the worker of
+short jobs never use them; other processes import them before they report that they are ready.
 """
 
 from importlib import import_module
@@ -12,8 +12,8 @@ from lunaos.infra import gc_tuning
 _names: set[str] = set()
 
 
-class Module:
-    """What stands for a module until then; a type checker sees the module itself, by an import for it alone."""
+class LazyModule:
+    """Stand-in for a module; a type checker sees the module through an import under TYPE_CHECKING."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -23,8 +23,8 @@ class Module:
         return getattr(import_module(self._name), name)
 
 
-def load() -> None:
-    """Import what is still outstanding, so that nobody has to wait for it later."""
+def import_all() -> None:
+    """Import every module that is still outstanding, so that no request waits for an import."""
     gc_tuning.pause()
     try:
         for name in _names:

@@ -1,4 +1,4 @@
-"""Fixed windows counted by this process alone: what is left where Valkey cannot count what must not go uncounted."""
+"""Fixed-window counters of one process, for limits that must hold while Valkey cannot count."""
 
 import threading
 import time
@@ -9,16 +9,17 @@ MAX_KEYS = 10_000
 
 @dataclass(slots=True)
 class LocalCounter:
-    """Counts by key; with MAX_KEYS keys those whose window has ended go, and all where none has.
+    """Counters by key, at most MAX_KEYS of them.
 
-    Losing all is better than growing without end, and takes a client MAX_KEYS addresses to bring about.
+    At MAX_KEYS, counters whose window has ended are dropped, or all where none has ended: that takes a client with
+    MAX_KEYS addresses, and is better than growing without a bound.
     """
 
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def hit(self, key: str, window_s: float) -> tuple[int, float]:
-        """Count, and return how many there are in the window with the seconds left of it."""
+        """Count one; return the count of the window and the seconds left of it."""
         now = time.monotonic()
         with self._lock:
             end, count = self._windows.get(key, (0.0, 0))

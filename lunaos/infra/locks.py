@@ -1,6 +1,7 @@
-"""PostgreSQL's advisory locks: a worker that dies loses its connection, and so its locks, within moments.
+"""PostgreSQL's advisory locks.
 
-They belong to the session: a pooler in front of PostgreSQL must pool sessions, not transactions.
+A lock belongs to a database session, so a worker that dies loses its locks with its connection. A pooler in front of
+PostgreSQL must pool sessions, not transactions.
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,8 @@ from lunaos.infra.postgresql import sessions
 
 Key = dict[str, str | int]
 
-# Of a holder whose machine has gone without a word PostgreSQL would hear after two hours; so within half a minute.
-TAKE = """
+# Without keepalives PostgreSQL notices a holder whose machine vanished after two hours; with these, after 30 s.
+TRY_LOCK = """
     SELECT pg_try_advisory_lock(hashtext(%(subject)s), %(number)s),
         set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false),
         set_config('tcp_keepalives_count', '3', false)
@@ -22,25 +23,25 @@ TAKE = """
 
 
 @contextmanager
-def held(subject: str, number: int) -> Iterator[bool]:
-    """Try for a lock and hold it for the block; whether it was free.
+def try_lock(subject: str, number: int) -> Iterator[bool]:
+    """Try to take a lock and hold it for the block; yield True if the lock was free.
 
-    A connection that is lost takes the lock along, and its successor has none: the block's statements are refused then.
+    If the connection is lost, the lock is lost, and further statements of the block are refused.
 
     Args:
-        subject, number: what it stands for, such as `rag.repository` and an id.
+        subject, number: name of the lock, such as `rag.repository` and an id.
 
     Raises:
         OperationalError: the lock was lost with its connection.
     """
     key: Key = {"subject": subject, "number": number % 2**31}
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, key)
+        cursor.execute(TRY_LOCK, key)
         mine = bool(cursor.fetchone()[0])
     if not mine:
         yield False
         return
-    with sessions.only_on(connection.connection, release=partial(_release, key)):
+    with sessions.bound_to(connection.connection, release=partial(_release, key)):
         yield True
 
 

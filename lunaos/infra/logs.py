@@ -1,4 +1,4 @@
-"""One log line a record: JSON in production, with the request's id on it and secrets taken out."""
+"""Logging: one JSON line per record in production, with the request's id and without secrets."""
 
 import logging
 import re
@@ -9,16 +9,16 @@ import structlog
 
 from lunaos.infra import tracing
 
-CHATTY = (
+QUIETED_LOGGERS = (
     *("daphne", "httpx2", "httpx", "openai", "stripe", "asyncio"),
     *("celery.app.trace", "celery.worker.strategy"),
 )
-MAX_VALUE_CHARACTERS = 2_048  # of a value that the patterns below are given, whatever a client sends
-MARGIN_CHARACTERS = 256  # taken off a shortened value: a secret at the edge may be too short to be recognised
-MAX_TRACEBACK_CHARACTERS = 32_768  # of its end, which names the error
+MAX_VALUE_CHARACTERS = 2_048  # of a value that the patterns below receive, however long the value is
+MARGIN_CHARACTERS = 256  # removed from a shortened value: a secret cut at the edge may not be recognised
+MAX_TRACEBACK_CHARACTERS = 32_768  # from the end, which names the error
 MAX_ITEMS, MAX_DEPTH = 100, 8  # of lists and objects in a record
-# What is known by its form. The groups keep what tells a reader which kind of secret was there. Each repeat is bounded
-# or possessive, and no two matches begin in the same stretch of text, so that the time grows with the text's length.
+# Secrets that are recognised by their form. The group keeps the prefix, which tells a reader the kind of secret. Each
+# repeat is bounded or possessive, and no two matches start in the same stretch of text: the time is linear in the text.
 SECRETS = re.compile(
     r"""
     (?P<kept>
@@ -34,8 +34,8 @@ SECRETS = re.compile(
     """,
     re.VERBOSE,
 )
-# What is known by its name, as in JSON, a query, a form or a traceback: "password": "…", secret=…, api_key='…'. The end
-# of a text that was cut closes a quotation.
+# Secrets that are recognised by their name, in JSON, a query, a form or a traceback: "password": "…", secret=…,
+# api_key='…'. The end of a text that was cut closes a quotation.
 NAMED = re.compile(
     r"""
     (?P<kept>
@@ -48,23 +48,24 @@ NAMED = re.compile(
 )
 SECRET_NAME = re.compile(r"password|passwd|passphrase|secret|api[_-]?key|authorization|credential", re.IGNORECASE)
 REDACTED = "[redacted]"
-CUT = "…"
-OF_LOGGING = ("_record", "_from_structlog")  # what structlog's formatter keeps in a record for itself
+ELLIPSIS = "…"
+INTERNAL_FIELDS = ("_record", "_from_structlog")  # fields that structlog's formatter keeps in a record for itself
 TRACEBACKS = ("exception", "stack")
 
 
 def redact_text(text: str) -> str:
-    """Return at most MAX_VALUE_CHARACTERS of a text, without what looks like a key, a token or a password."""
+    """Return at most MAX_VALUE_CHARACTERS of a text, without keys, tokens and passwords."""
     read = text[:MAX_VALUE_CHARACTERS]
     read = SECRETS.sub(lambda match: f"{match['kept'] or ''}{REDACTED}", read)
     read = NAMED.sub(lambda match: f"{match['kept']}{REDACTED}", read)
-    return read if len(text) <= MAX_VALUE_CHARACTERS else read[:-MARGIN_CHARACTERS] + CUT
+    return read if len(text) <= MAX_VALUE_CHARACTERS else read[:-MARGIN_CHARACTERS] + ELLIPSIS
 
 
 def redact(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Structlog processor: no secret in any value of the record, its traceback included, however deep it lies."""
+    """Remove secrets from every value of a record, at any depth (structlog processor)."""
     return {
-        _name(key): value if key in OF_LOGGING else _redacted(key, value, MAX_DEPTH) for key, value in event.items()
+        _name(key): value if key in INTERNAL_FIELDS else _redacted(key, value, MAX_DEPTH)
+        for key, value in event.items()
     }
 
 
@@ -81,7 +82,7 @@ def _redacted(name: object, value: Any, depth: int) -> Any:
         case bytes():
             return redact_text(value[: 4 * MAX_VALUE_CHARACTERS + 1].decode(errors="replace"))
         case dict() | list() | tuple() | set() | frozenset() if depth == 0:
-            return CUT
+            return ELLIPSIS
         case dict():
             return {_name(key): _redacted(key, inner, depth - 1) for key, inner in islice(value.items(), MAX_ITEMS)}
         case list() | tuple() | set() | frozenset():
@@ -94,7 +95,7 @@ def _name(key: Any) -> Any:
 
 
 def _redacted_traceback(text: str) -> str:
-    """A traceback's last lines, redacted in blocks: cut like other values it would lose the error's name."""
+    """Redact the last lines of a traceback in blocks; cut like other values, it would lose the error's name."""
     blocks, kept = [""], 0
     for line in reversed(text.split("\n")):
         if kept > MAX_TRACEBACK_CHARACTERS:
@@ -121,11 +122,11 @@ PROCESSORS: list[Any] = [
 
 
 def configuration(*, debug: bool, level: str) -> dict[str, Any]:
-    """Of the process's logging, for the settings.
+    """Return the logging configuration for the settings.
 
     Args:
         debug: coloured text instead of JSON.
-        level: of all but the loggers that would say too much.
+        level: of every logger except QUIETED_LOGGERS.
     """
     return {
         "version": 1,
@@ -133,8 +134,8 @@ def configuration(*, debug: bool, level: str) -> dict[str, Any]:
         "formatters": {"line": {"()": "lunaos.infra.logs.formatter", "debug": debug}},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
-        "loggers": {name: {"level": "WARNING"} for name in CHATTY}
-        | {"django.request": {"level": "ERROR"}},  # below that the request's own line says it
+        "loggers": {name: {"level": "WARNING"} for name in QUIETED_LOGGERS}
+        | {"django.request": {"level": "ERROR"}},  # lower levels repeat the request's own line
     }
 
 

@@ -1,6 +1,7 @@
-"""What this process counts and measures, for Prometheus; labels take few values only, and none that a client chooses.
+"""Metrics of this process for Prometheus.
 
-A web process shows its figures at /metrics (`web.metrics` adds what all share), a worker at a port of its own.
+Labels take few values, none chosen by clients. A web process serves its metrics at /metrics, where `web.metrics`
+adds those that all processes share; a worker serves them at METRICS_PORT.
 """
 
 import hmac
@@ -15,13 +16,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 
-__all__ = ("CONTENT_TYPE_LATEST", "REGISTRY", "allows", "answered", "exposition", "request", "serve")
+__all__ = ("CONTENT_TYPE_LATEST", "REGISTRY", "count_answer", "count_request", "exposition", "is_authorized", "serve")
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-FIRST_CHUNK_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
-GAP_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-LAG_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 21600)
+REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+FIRST_CHUNK_BUCKETS_S = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60)
+GAP_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+LAG_BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 21600)
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ _REQUEST_SECONDS = Histogram(
     "lunaos_http_request_seconds",
     "From a request to the beginning of its response; of a stream that is the provider's first byte.",
     ("route",),
-    buckets=REQUEST_S,
+    buckets=REQUEST_BUCKETS_S,
     registry=REGISTRY,
 )
 STREAMS = Gauge("lunaos_streams_active", "Clients that are being sent events.", ("transport",), registry=REGISTRY)
@@ -42,14 +43,14 @@ FIRST_CHUNK = Histogram(
     "lunaos_first_chunk_seconds",
     "From the request, in a chain from the step's beginning, to the first piece of the answer.",
     ("provider",),
-    buckets=FIRST_CHUNK_S,
+    buckets=FIRST_CHUNK_BUCKETS_S,
     registry=REGISTRY,
 )
 CHUNK_GAP = Histogram(
     "lunaos_chunk_gap_seconds",
     "Between two reads that brought pieces of one answer.",
     ("provider",),
-    buckets=GAP_S,
+    buckets=GAP_BUCKETS_S,
     registry=REGISTRY,
 )
 PROVIDER_FAILURES = Counter(
@@ -84,27 +85,27 @@ WEBHOOK_LAG = Histogram(
     "lunaos_webhook_lag_seconds",
     "From the making of Stripe's event until it was handled.",
     ("kind",),
-    buckets=LAG_S,
+    buckets=LAG_BUCKETS_S,
     registry=REGISTRY,
 )
 
 
-def request(*, method: str, route: str, status: int, seconds: float) -> None:
+def count_request(*, method: str, route: str, status: int, seconds: float) -> None:
     """Count a request.
 
     Args:
-        route: its template, never its path.
+        route: the template of the path, never the path itself.
     """
     _REQUESTS.labels(method if method in METHODS else "other", route, str(status)).inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
 
 
-def answered(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd: Decimal) -> None:
-    """Count what an answer took, once it has ended.
+def count_answer(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd: Decimal) -> None:
+    """Count the tokens and the cost of an answer that has ended.
 
     Args:
-        tokens: input and output.
-        cost_usd: ours; 0 on a user's own key.
+        tokens: input and output tokens.
+        cost_usd: cost to the operator; 0 on a user's own key.
     """
     for kind, count in zip(("input", "output"), tokens, strict=True):
         _TOKENS.labels(provider, agent, kind).inc(count)
@@ -112,12 +113,12 @@ def answered(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd: De
 
 
 def exposition() -> bytes:
-    """All of it, as Prometheus reads it; of CONTENT_TYPE_LATEST."""
+    """Return all metrics in the format of CONTENT_TYPE_LATEST."""
     return generate_latest(REGISTRY)
 
 
-def allows(authorization: str, token: str) -> bool:
-    """Whether a request's Authorization header holds the token; one that is empty opens nothing."""
+def is_authorized(authorization: str, token: str) -> bool:
+    """Return True if an Authorization header holds the token; an empty token authorizes no request."""
     return bool(token) and hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
 
 
@@ -129,17 +130,17 @@ class _Quiet(WSGIRequestHandler):
     timeout = 5
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
-        """A scrape is nothing to tell."""
+        """Log no scrape."""
 
 
 def serve(address: str, port: int, token: str) -> None:
-    """Answer scrapes of this process in a thread; a port that cannot be had costs the figures, not the process."""
+    """Serve this process's metrics in a thread; if the port is taken, log an error and go on without."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/metrics":
             start_response("404 Not Found", [])
             return []
-        if not allows(environ.get("HTTP_AUTHORIZATION", ""), token):
+        if not is_authorized(environ.get("HTTP_AUTHORIZATION", ""), token):
             start_response("401 Unauthorized", [("WWW-Authenticate", "Bearer")])
             return []
         start_response("200 OK", [("Content-Type", CONTENT_TYPE_LATEST)])
@@ -148,6 +149,6 @@ def serve(address: str, port: int, token: str) -> None:
     try:
         server = make_server(address, port, application, _Server, _Quiet)
     except OSError:
-        logger.exception("There are no metrics of this process: port %d cannot be had", port)
+        logger.exception("This process serves no metrics: port %d cannot be opened", port)
         return
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()

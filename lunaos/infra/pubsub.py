@@ -1,4 +1,7 @@
-"""Word between processes: a published message wakes whoever listens. It may be lost; what it announces is stored."""
+"""Notices between processes over Valkey's publish/subscribe.
+
+A message may be lost, so it only wakes its subscribers; the facts that it announces are stored elsewhere.
+"""
 
 import asyncio
 import logging
@@ -17,12 +20,12 @@ Callback = Callable[[bytes], None]
 
 RECONNECT_AFTER_S = 0.5
 PING_AFTER_S = 10.0
-_IDLE = "lunaos:idle"  # a subscription must hold one channel at least
+_IDLE = "lunaos:idle"  # a subscription needs at least one channel
 logger = logging.getLogger(__name__)
 
 
 class Hub:
-    """All of a loop's subscriptions at one server, over one connection.
+    """All subscriptions of an event loop at one server, over one connection.
 
     Args:
         connect: returns the running loop's client of that server.
@@ -35,11 +38,11 @@ class Hub:
         self._tasks: set[asyncio.Task[None]] = set()
         self._spawn(self._receive())
 
-    def listen(self, channel: str, callback: Callback) -> Callable[[], None]:
-        """Have `callback` called with each message, and with `b""` whenever some may have been missed.
+    def subscribe(self, channel: str, callback: Callback) -> Callable[[], None]:
+        """Call `callback` with each message, and with `b""` when messages may have been missed.
 
         Returns:
-            Ends it.
+            A function that ends the subscription.
         """
         if channel not in self._callbacks and self._pubsub:
             self._spawn(self._subscribe(self._pubsub, channel))
@@ -55,7 +58,7 @@ class Hub:
         return stop
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = event_loop.keep_running(coroutine)
+        task = event_loop.create_background_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -63,7 +66,7 @@ class Hub:
         try:
             await pubsub.subscribe(channel)
         except (RedisError, OSError):
-            pass  # the receiver notices the broken connection too, and subscribes to everything anew
+            pass  # the receiver notices the broken connection as well and subscribes to every channel again
 
     async def _unsubscribe(self, pubsub: PubSub, channel: str) -> None:
         try:
@@ -83,13 +86,13 @@ class Hub:
                         await pubsub.subscribe(*late)
                     await self._dispatch_all(pubsub)
             except (RedisError, OSError) as e:
-                logger.warning("Valkey cannot be listened to: %s", e)
+                logger.warning("The connection for notices from Valkey failed: %s", e)
             finally:
                 self._pubsub = None
             await asyncio.sleep(RECONNECT_AFTER_S)
 
     async def _dispatch_all(self, pubsub: PubSub) -> None:
-        """Until the connection breaks, or has broken without a word: silence is asked after."""
+        """Dispatch messages until the connection breaks; a ping finds one that broke without an error."""
         asked = False
         while True:
             message = await pubsub.get_message(timeout=PING_AFTER_S)
@@ -101,7 +104,7 @@ class Hub:
             self._dispatch(message)
 
     def _dispatch(self, message: dict[str, bytes | str | int] | None) -> None:
-        """A confirmed subscription is a message too: whatever was said before it has been missed."""
+        # A confirmed subscription counts as a message: earlier messages may have been missed.
         if message is None or message["type"] not in ("message", "subscribe"):
             return
         channel, data = message["channel"], message["data"]
@@ -112,11 +115,11 @@ class Hub:
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDictionary()
 
 
-def listen(channel: str, callback: Callback, *, event_log: bool = False) -> Callable[[], None]:
-    """`Hub.listen` on the running loop's hub.
+def subscribe(channel: str, callback: Callback, *, event_log: bool = False) -> Callable[[], None]:
+    """Subscribe on the running loop's hub, as `Hub.subscribe` does.
 
     Args:
-        event_log: whether the channel is at the server of event logs.
+        event_log: True if the channel is at the server of event logs.
     """
     url, connect = settings.REDIS_URL, async_client
     if event_log and url != settings.EVENT_LOG_REDIS_URL:
@@ -124,4 +127,4 @@ def listen(channel: str, callback: Callback, *, event_log: bool = False) -> Call
     hubs = _hubs.setdefault(asyncio.get_running_loop(), {})
     if url not in hubs:
         hubs[url] = Hub(connect)
-    return hubs[url].listen(channel, callback)
+    return hubs[url].subscribe(channel, callback)

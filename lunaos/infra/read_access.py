@@ -1,7 +1,7 @@
-"""The right to go on reading: a credential that ends closes the streams and sockets that it has opened.
+"""Close streams and sockets when the credential that opened them ends.
 
-Every process listens on one channel. A notice names a user; the process then asks the database once for each credential
-that this user's readers came with. A lost connection counts as a notice about all users.
+Every process subscribes to one channel. A notice names a user; the process then checks in the database each credential
+with which that user's readers came. A lost connection counts as a notice about all users.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from lunaos.infra import database, event_loop, pubsub, redis
 
 CHANNEL = "lunaos:access"
 ALL_USERS = "*"
-MAX_NOTICES = 10_000  # users remembered for readers that are about to open
+MAX_NOTICES = 10_000  # users that are remembered for readers about to open
 RETRY_S = 1.0
 Read = TypeVar("Read", covariant=True)
 logger = logging.getLogger(__name__)
@@ -32,19 +32,19 @@ logger = logging.getLogger(__name__)
 
 class Reader(Protocol[Read]):
     async def read(self, within_s: float) -> Read:
-        """Return what comes within the time."""
+        """Return what arrives within `within_s` seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A credential that a request came with.
+    """The credential of a request.
 
     Args:
-        user_id: whose it is.
-        credential: tells the user's credentials apart; no secret is needed.
+        user_id: the user of the credential.
+        credential: identifies the credential among the user's; need not be secret.
         check: asks the database; raises the LunaError of a credential that has ended.
-        expires_at: when it ends by itself, in Unix seconds.
-        checked_at: when the request's own check began, on the `time.monotonic` clock.
+        expires_at: Unix time in seconds at which the credential expires.
+        checked_at: start of the request's own check, on the `time.monotonic` clock.
     """
 
     user_id: UUID
@@ -54,21 +54,21 @@ class Access:
     expires_at: float | None = field(default=None, compare=False)
 
 
-def changed(user_id: UUID | None) -> None:
-    """On commit have all processes check the readers of a user; of all users where it is None."""
+def publish_change(user_id: UUID | None) -> None:
+    """Have all processes check the readers of a user on commit; of all users if None."""
     transaction.on_commit(partial(_publish, str(user_id or ALL_USERS)))
 
 
 def _publish(message: str) -> None:
-    with suppress(redis.RedisError, OSError):  # who listens loses the connection too, and checks all readers then
+    with suppress(redis.RedisError, OSError):  # subscribers lose the connection too, and then check all readers
         redis.client().publish(CHANNEL, message)
 
 
 class Guard:
-    """Reads for as long as an access lasts; used on the event loop only.
+    """Reads from a reader until the access ends; for the event loop only.
 
     Args:
-        on_refusal: called once, when it has ended.
+        on_refusal: called once, when the access has ended.
     """
 
     def __init__(self, access: Access, on_refusal: Callable[[], None] = lambda: None) -> None:
@@ -78,7 +78,7 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Begin to watch."""
+        """Start watching the access."""
         watch = _watch()
         watch.add(self)
         if self.access.expires_at:
@@ -86,16 +86,16 @@ class Guard:
             self._timer = asyncio.get_running_loop().call_later(left_s, watch.check, [self])
 
     def close(self) -> None:
-        """Stop watching."""
+        """Stop watching the access."""
         _watch().discard(self)
         if self._timer:
             self._timer.cancel()
 
     async def read(self, reader: Reader[Read], within_s: float) -> Read:
-        """Read on, or break off as soon as the access has ended.
+        """Read from a reader, or stop as soon as the access has ended.
 
         Raises:
-            LunaError: why it has ended; and what the reader raises.
+            LunaError: the access has ended; errors of the reader pass through.
         """
         if self._refusal:
             raise self._refusal
@@ -108,7 +108,7 @@ class Guard:
             self._reading = None
 
     def refuse(self, refusal: LunaError) -> None:
-        """Break off a reading that waits, and refuse those to come."""
+        """Stop a waiting read and refuse later reads."""
         if self._refusal is None:
             self._refusal = refusal
             self._on_refusal()
@@ -117,36 +117,36 @@ class Guard:
 
 
 class Watch:
-    """The guards of a loop, by user."""
+    """The guards of an event loop, by user."""
 
     def __init__(self) -> None:
         self._guards: defaultdict[str, set[Guard]] = defaultdict(set)
         self._noticed_at: dict[str, float] = {}
         self._missed_until = time.monotonic()
         self._checks: set[asyncio.Task[None]] = set()
-        pubsub.listen(CHANNEL, self._on_notice)
+        pubsub.subscribe(CHANNEL, self._on_notice)
 
     def add(self, guard: Guard) -> None:
-        """Watch over a guard; it is checked at once where a notice came after the request's own check."""
+        """Add a guard; check it at once if a notice came after the request's own check."""
         user = str(guard.access.user_id)
         self._guards[user].add(guard)
         if guard.access.checked_at <= max(self._missed_until, self._noticed_at.get(user, -math.inf)):
             self.check([guard])
 
     def discard(self, guard: Guard) -> None:
-        """Stop watching over a guard."""
+        """Remove a guard."""
         user = str(guard.access.user_id)
         self._guards[user].discard(guard)
         if not self._guards[user]:
             del self._guards[user]
 
     def check(self, guards: Iterable[Guard]) -> None:
-        """Ask the database about guards, each credential once."""
+        """Check the credentials of guards in the database, each credential once."""
         by_access: defaultdict[Access, list[Guard]] = defaultdict(list)
         for guard in guards:
             by_access[guard.access].append(guard)
         if by_access:
-            task = event_loop.keep_running(_check_all(by_access))
+            task = event_loop.create_background_task(_check_all(by_access))
             self._checks.add(task)
             task.add_done_callback(self._checks.discard)
 
@@ -169,7 +169,7 @@ async def _check_all(by_access: dict[Access, list[Guard]]) -> None:
 
 
 async def _refusal_of(access: Access) -> LunaError | None:
-    """Ask until the database answers: a reader is neither closed nor forgotten because of an outage."""
+    """Check an access until the database answers, so that an outage closes no reader."""
     while True:
         try:
             await database.call(access.check, patience_s=math.inf)
@@ -177,7 +177,7 @@ async def _refusal_of(access: Access) -> LunaError | None:
         except LunaError as e:
             return e
         except Exception:
-            logger.exception("An access could not be checked")
+            logger.exception("A reader's credential could not be checked; trying again")
         await asyncio.sleep(RETRY_S)
 
 

@@ -1,6 +1,7 @@
-"""Valkey or Redis, reached in one place: counters and queue at REDIS_URL, event logs of runs at EVENT_LOG_REDIS_URL.
+"""Clients of Valkey or Redis.
 
-The second is the first unless the settings name another, so that what runs say can never keep limits from counting.
+REDIS_URL holds counters and the queue, EVENT_LOG_REDIS_URL the event logs of runs. Both may be one server; with two,
+event logs that fill their server cannot stop the counters of limits.
 """
 
 import asyncio
@@ -29,20 +30,20 @@ __all__ = [
     "event_log",
 ]
 
-KNOWN_KEYS = 10_000
-ASYNC_CONNECTIONS = 16  # commands wait for a free one; each takes a fraction of a millisecond
+MAX_KNOWN_KEYS = 10_000
+MAX_ASYNC_CONNECTIONS = 16  # commands wait for a free one; each takes a fraction of a millisecond
 
 _async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AsyncRedis]] = WeakKeyDictionary()
 
 
 @cache
 def client() -> Redis:
-    """The process's client; its pool is shared by all threads."""
+    """Return the process's client, whose connection pool all threads share."""
     return Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
 
 
 def event_log() -> Redis:
-    """The process's client for event logs."""
+    """Return the process's client for event logs."""
     return client() if settings.EVENT_LOG_REDIS_URL == settings.REDIS_URL else _event_log()
 
 
@@ -52,12 +53,12 @@ def _event_log() -> Redis:
 
 
 def async_client() -> AsyncRedis:
-    """The running loop's client. It never repeats a command by itself: what must not happen twice is sent over it."""
+    """Return the running loop's client, which never repeats a command by itself."""
     return _async_client(settings.REDIS_URL)
 
 
 def async_event_log() -> AsyncRedis:
-    """The running loop's client for event logs; it repeats nothing either."""
+    """Return the running loop's client for event logs, which never repeats a command by itself."""
     return _async_client(settings.EVENT_LOG_REDIS_URL)
 
 
@@ -66,7 +67,7 @@ def _async_client(url: str) -> AsyncRedis:
     if url not in clients:
         pool = BlockingConnectionPool.from_url(
             url,
-            max_connections=ASYNC_CONNECTIONS,
+            max_connections=MAX_ASYNC_CONNECTIONS,
             socket_timeout=2,
             socket_connect_timeout=1,
             retry=Retry(NoBackoff(), 0),
@@ -81,10 +82,9 @@ class _SharedClient(RedisCacheClient):
 
 
 class SharedPoolCache(RedisCache):
-    """Django's Redis cache with one connection pool a process.
+    """Django's Redis cache with one connection pool per process.
 
-    Django keeps a cache object, and so a pool, for each thread and task; under ASGI that means a new connection for
-    every request.
+    Django keeps a cache object, and so a pool, per thread and task: under ASGI a new connection per request.
     """
 
     _client_class: type[_SharedClient] = _SharedClient
@@ -103,7 +103,7 @@ class _CountingClient(_SharedClient):
     def add(self, key: Any, value: Any, timeout: Any) -> bool:
         if key in self._known:
             return False
-        if len(self._known) > KNOWN_KEYS:
+        if len(self._known) > MAX_KNOWN_KEYS:
             self._known.clear()
         added = super().add(key, value, timeout)
         self._known.add(key)  # not before: another thread's count would make the key, without an end
@@ -114,10 +114,10 @@ class _CountingClient(_SharedClient):
 
 
 class CounterCache(SharedPoolCache):
-    """Counts in one round trip what costs Django three: for keys that name their own window, and so never come back.
+    """Cache whose counters cost one round trip instead of Django's three.
 
-    `add` asks the server once a key and process, `incr` does not ask whether the key exists. Were the server emptied
-    within a window, its counters would begin anew and stay behind as a few bytes.
+    Keys must name their own time window. `add` asks the server once per key and process; `incr` does not check that
+    the key exists. If the server is emptied within a window, its counters start again and remain as a few bytes.
     """
 
     _client_class = _CountingClient

@@ -1,4 +1,4 @@
-"""Errors to Sentry, for who has set SENTRY_DSN; the settings import this then only, for it takes half a second."""
+"""Error reports to Sentry; settings import this module only with SENTRY_DSN, as the import takes 0.5 s."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from lunaos.infra import logs
 
 
 def start(dsn: str, *, environment: str) -> None:
-    """Report what is logged as an error from now on, without secrets, bodies and the values of variables."""
+    """Report logged errors from now on, without secrets, bodies or values of variables."""
     sentry_sdk.init(
         dsn,
         environment=environment,
@@ -27,7 +27,7 @@ def start(dsn: str, *, environment: str) -> None:
 
 
 def scrubbed(event: Any, _hint: Any) -> Any:
-    """The event as a log line would say it: redacted, and without what a client has sent."""
+    """Return the event redacted like a log line, without the client's request."""
     for name in ("request", "user"):
         event.pop(name, None)
     return logs.redact(None, "", event)

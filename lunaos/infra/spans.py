@@ -1,7 +1,6 @@
-"""OpenTelemetry's side of `lunaos.infra.tracing`, imported only where a collector is set: it takes half a second.
+"""Spans of OpenTelemetry for `lunaos.infra.tracing`, imported only with a collector: the import takes 0.5 s.
 
-Where to, how much and under which name is told by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPOINT,
-OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, …), which the SDK reads.
+OpenTelemetry's SDK reads its own variables: OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, ….
 """
 
 import os
@@ -18,18 +17,18 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-CARRIED = "traceparent"  # in the headers of a task (W3C Trace Context, 3.2)
+TRACEPARENT = "traceparent"  # in the headers of a task (W3C Trace Context, 3.2)
 
 _service = {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or "lunaos"}
 _provider = TracerProvider(resource=Resource.create(_service))
 _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 _tracer = _provider.get_tracer("lunaos")
 _propagator = TraceContextTextMapPropagator()
-_tasks: dict[str, tuple[Span, Any]] = {}  # under way, with what gives their thread its context back
+_tasks: dict[str, tuple[Span, Any]] = {}  # of running tasks, with the token that restores their thread's context
 
 
 class Note:
-    """Tells more of a span while it lasts."""
+    """Adds attributes to a running span."""
 
     def __init__(self, span: Span) -> None:
         self._span = span
@@ -42,7 +41,7 @@ class Note:
 
 @contextmanager
 def span(name: str, kind: str, current: bool, attributes: Mapping[str, str | int]) -> Iterator[Note]:
-    """`lunaos.infra.tracing.span`. Of an error only its code or kind is told: its words may be a user's."""
+    """Implement `tracing.span`. A span records the code or class of an error, never its message."""
     made = _tracer.start_span(name, kind=SpanKind[kind.upper()], attributes=attributes)
     token = context.attach(trace.set_span_in_context(made)) if current else None
     try:
@@ -58,28 +57,28 @@ def span(name: str, kind: str, current: bool, attributes: Mapping[str, str | int
 
 
 def trace_id() -> str | None:
-    """Of the trace that is under way."""
+    """Return the id of the current trace."""
     found = trace.get_current_span().get_span_context()
     return f"{found.trace_id:032x}" if found.is_valid else None
 
 
 @before_task_publish.connect
 def carry(headers: dict[str, Any], **_: object) -> None:
-    """Have a task belong to the trace that enqueues it."""
+    """Carry the current trace into the headers of a task."""
     _propagator.inject(headers)
 
 
 @task_prerun.connect
 def begin(task_id: str, task: Any, **_: object) -> None:
-    """The task's own span, as long as its thread works on it."""
-    parent = _propagator.extract({CARRIED: getattr(task.request, CARRIED, None) or ""})
+    """Start the span of a task."""
+    parent = _propagator.extract({TRACEPARENT: getattr(task.request, TRACEPARENT, None) or ""})
     made = _tracer.start_span(task.name, parent, kind=SpanKind.CONSUMER, attributes={"lunaos.task_id": task_id})
     _tasks[task_id] = (made, context.attach(trace.set_span_in_context(made)))
 
 
 @task_postrun.connect
 def end(task_id: str, state: str | None = None, **_: object) -> None:
-    """Whether it has gone well is told by its state."""
+    """End the span of a task with the status of the task."""
     if task_id in _tasks:
         made, token = _tasks.pop(task_id)
         made.set_status(StatusCode.ERROR if state == "FAILURE" else StatusCode.UNSET)

@@ -1,6 +1,6 @@
-"""The pools of threads of a web process. A view names the one that runs it: `pool = HASHING`.
+"""Thread pools of a web process.
 
-What waits in one pool holds up nothing in another. A view that names none runs in the shared one.
+A view names its pool, as in `pool = HASHING`, or runs in the shared one. A full pool delays no other pool.
 """
 
 import enum
@@ -11,13 +11,13 @@ from lunaos.infra import view_options
 
 
 class Pool(enum.Enum):
-    """A pool; the value begins the names of its threads."""
+    """A thread pool; the value is the prefix of its threads' names."""
 
     SHARED = "django"
-    HASHING = "hashing"  # hashes passwords, which keeps a core busy
-    STRIPE = "stripe"  # a person waits for Stripe
-    WEBHOOK = "webhook"  # an event waits for Stripe, much longer than a person may
-    # What probes and monitors ask, each kind beside the others: many of one must not make another fail.
+    HASHING = "hashing"  # password hashes keep a core busy
+    STRIPE = "stripe"  # a request waits for Stripe
+    WEBHOOK = "webhook"  # an event waits for Stripe, much longer than a request may
+    # One pool for each kind of probe: many requests of one kind must not make another kind fail.
     READY = "ready"
     HEALTH = "health"
     STATUS = "status"
@@ -25,14 +25,14 @@ class Pool(enum.Enum):
 
 
 SHARED, HASHING, STRIPE, WEBHOOK, READY, HEALTH, STATUS, METRICS = Pool
-PROBES = {READY: 2, HEALTH: 2, STATUS: 1, METRICS: 1}  # threads each
+PROBES = {READY: 2, HEALTH: 2, STATUS: 1, METRICS: 1}  # threads of each pool
 
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 
-def posts_run_in(pool: Pool) -> Callable[[View], View]:
-    """Name the pool for what is posted to a page of the admin, whose views are functions."""
+def run_posts_in(pool: Pool) -> Callable[[View], View]:
+    """Name the pool for POST requests to a page of the admin, whose views are functions."""
 
     def named(view: View) -> View:
         view.pool = {"post": pool}  # type: ignore[attr-defined]
@@ -42,6 +42,6 @@ def posts_run_in(pool: Pool) -> Callable[[View], View]:
 
 
 def pool_of(view: Callable[..., Any], method: str) -> Pool:
-    """Return the pool that runs a view for requests with this method."""
-    pool: Pool = view_options.of(view, "pool", method, SHARED)
+    """Return the pool that runs a view for a method of HTTP."""
+    pool: Pool = view_options.read(view, "pool", method, SHARED)
     return pool

@@ -1,6 +1,6 @@
-"""One trace from a request through Celery to the provider, for an OpenTelemetry collector; nothing where none is set.
+"""Traces from a request through Celery to the provider, if an OpenTelemetry collector is set.
 
-Spans hold names, ids, codes and counts that are ours: no text of a request or an answer, no address and no key.
+Spans hold names, ids, codes and counts of LunaOS: no text of a request or an answer, no address and no key.
 """
 
 import os
@@ -14,29 +14,29 @@ ON = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 if ON:
     from lunaos.infra import spans
 else:
-    # Where OpenTelemetry is installed, redis imports its whole SDK for metrics that nobody asked for. What is None in
-    # `sys.modules` cannot be imported (Python's documentation of it), and redis does without.
+    # Where OpenTelemetry is installed, redis imports its whole SDK for metrics. A module that is None in `sys.modules`
+    # cannot be imported (see the documentation of `sys.modules`), and redis then does without.
     sys.modules.setdefault("opentelemetry.metrics", cast(ModuleType, None))
 
 Attributes = Mapping[str, str | int]
 
 
 def _ignore(attributes: Attributes, name: str | None = None) -> None:
-    """What is told of a span that is none."""
+    """Ignore attributes: tracing is off."""
 
 
 @contextmanager
 def span(
     name: str, attributes: Attributes, *, kind: str = "internal", current: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Measure a block as part of the trace that is under way, or as the beginning of one.
+    """Measure a block as a span of the current trace, or start a trace.
 
     Args:
-        kind: OpenTelemetry's: internal, server, client, consumer.
-        current: whether what happens inside is part of it; not in a generator, whose caller would be too.
+        kind: internal, server, client or consumer, as OpenTelemetry names them.
+        current: make spans inside the block its children; pass False in a generator, whose caller would be a child too.
 
     Returns:
-        What tells further attributes, and perhaps a better name, while it lasts.
+        A function that adds attributes, and optionally a new name, to the span.
     """
     if ON:
         with spans.span(name, kind, current, attributes) as note:
@@ -46,7 +46,7 @@ def span(
 
 
 def add_trace_id(_logger: object, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """Structlog processor: the trace that a line belongs to."""
+    """Add the id of the current trace to a log record (structlog processor)."""
     if ON and (found := spans.trace_id()):
         event["trace_id"] = found
     return event

@@ -1,4 +1,4 @@
-"""What every request needs and staff change now and then, read from the database at most every few seconds."""
+"""A cache in the process for rows that every request reads and staff seldom change."""
 
 import time
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from typing import Generic, TypeVar
 
 Content = TypeVar("Content")
 
-FRESH_S = 3.0
+TTL_S = 3.0
 
 
-class Snapshot(Generic[Content]):
-    """This process's view of some rows; a change counts within FRESH_S everywhere.
+class TtlCache(Generic[Content]):
+    """Rows as this process read them at most TTL_S seconds ago.
 
     Args:
-        read: gets the rows.
+        read: reads the rows from the database.
     """
 
     def __init__(self, read: Callable[[], Content]) -> None:
@@ -21,12 +21,12 @@ class Snapshot(Generic[Content]):
         self._kept: tuple[Content, float] | None = None
 
     def __call__(self) -> Content:
-        """The rows, at most FRESH_S old."""
+        """Return the rows, at most TTL_S seconds old."""
         kept = self._kept
-        if kept is None or time.monotonic() - kept[1] > FRESH_S:
+        if kept is None or time.monotonic() - kept[1] > TTL_S:
             self._kept = kept = (self._read(), time.monotonic())
         return kept[0]
 
     def forget(self) -> None:
-        """Read anew on the next use."""
+        """Read the rows again at the next use."""
         self._kept = None

@@ -1,29 +1,29 @@
-"""Lines for a person who waits: what is waited for, again and again until it is there."""
+"""Repeated messages for a person who waits for a slow step."""
 
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-EVERY_S = 10.0
+INTERVAL_S = 10.0
 PREFIX = "  waiting for "
 
 
 @contextmanager
-def told(say: Callable[[str], None], what: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, say every EVERY_S what is waited for.
+def repeat_while_waiting(say: Callable[[str], None], what: Callable[[], str]) -> Iterator[None]:
+    """While the block runs, print every EVERY_S what is waited for.
 
     Args:
-        say: prints one line; called in another thread.
-        what: names it; asked anew for each line.
+        say: prints one line; called from another thread.
+        what: returns the name of what the block waits for; called for each line.
     """
     done, started = threading.Event(), time.monotonic()
 
-    def tell() -> None:
-        while not done.wait(EVERY_S):
+    def repeat() -> None:
+        while not done.wait(INTERVAL_S):
             say(f"{PREFIX}{what()} ({time.monotonic() - started:.0f} s)")
 
-    thread = threading.Thread(target=tell, name="waiting", daemon=True)
+    thread = threading.Thread(target=repeat, name="waiting", daemon=True)
     thread.start()
     try:
         yield

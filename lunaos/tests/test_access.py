@@ -47,7 +47,7 @@ def run(monkeypatch: Any, database: None) -> Callable[[Callable[[Any], Coroutine
 
     def run(test: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
         listening: list[Callable[[bytes], None]] = []
-        monkeypatch.setattr(pubsub, "listen", lambda channel, callback: listening.append(callback))
+        monkeypatch.setattr(pubsub, "subscribe", lambda channel, callback: listening.append(callback))
 
         async def main() -> None:
             access._watch()

@@ -78,7 +78,7 @@ def test_everybody_who_listens_hears_it(own_valkey: Restart) -> None:
     async def run() -> None:
         one, two, other = Ear(), Ear(), Ear()
         for channel, ear in (("a", one), ("a", two), ("b", other)):
-            pubsub.listen(channel, ear)
+            pubsub.subscribe(channel, ear)
         await say_until_heard("a", b"news", one, two)
         assert b"news" not in other.heard
 
@@ -88,7 +88,7 @@ def test_everybody_who_listens_hears_it(own_valkey: Restart) -> None:
 def test_a_new_subscription_is_told_that_it_may_have_missed_something(own_valkey: Restart) -> None:
     async def run() -> None:
         ear = Ear()
-        pubsub.listen("a", ear)
+        pubsub.subscribe("a", ear)
         await ear.until(b"")
 
     play(run())
@@ -97,11 +97,11 @@ def test_a_new_subscription_is_told_that_it_may_have_missed_something(own_valkey
 def test_who_begins_to_listen_while_the_connection_is_made_is_not_forgotten(own_valkey: Restart) -> None:
     async def run() -> None:
         first = Ear()
-        pubsub.listen("first", first)
+        pubsub.subscribe("first", first)
         ears = []
         for n in range(50):  # on each turn of the loop while the hub subscribes
             ears.append(Ear())
-            pubsub.listen(f"c{n}", ears[-1])
+            pubsub.subscribe(f"c{n}", ears[-1])
             await asyncio.sleep(0)
         for n, ear in enumerate(ears):
             await say_until_heard(f"c{n}", b"news", ear)
@@ -112,7 +112,7 @@ def test_who_begins_to_listen_while_the_connection_is_made_is_not_forgotten(own_
 def test_after_a_restart_it_listens_again(own_valkey: Restart) -> None:
     async def run() -> None:
         ear = Ear()
-        pubsub.listen("a", ear)
+        pubsub.subscribe("a", ear)
         await ear.until(b"")
         ear.heard.clear()
         await asyncio.to_thread(own_valkey)
@@ -128,7 +128,7 @@ def test_a_server_that_is_silent_is_asked(own_valkey: Restart, monkeypatch: pyte
 
     async def run() -> None:
         ear = Ear()
-        pubsub.listen("a", ear)
+        pubsub.subscribe("a", ear)
         await ear.until(b"")
         ear.heard.clear()
         await asyncio.sleep(0.5)  # some pings
@@ -142,8 +142,8 @@ def test_a_server_that_is_silent_is_asked(own_valkey: Restart, monkeypatch: pyte
 def test_who_has_heard_enough_is_unsubscribed(own_valkey: Restart) -> None:
     async def run() -> None:
         ear, other = Ear(), Ear()
-        stop = pubsub.listen("a", ear)
-        stop_other = pubsub.listen("a", other)
+        stop = pubsub.subscribe("a", ear)
+        stop_other = pubsub.subscribe("a", other)
         await say_until_heard("a", b"one", ear, other)
         stop()
         await redis.async_client().publish("a", b"two")

@@ -15,7 +15,7 @@ from lunaos.infra import lazy_imports
 print(not {"openai", "aiohttp", "genai_prices", "pydantic"} & set(sys.modules))
 connections.openai.OpenAIError
 print("openai" in sys.modules, "genai_prices" in sys.modules)
-lazy_imports.load()
+lazy_imports.import_all()
 print(gc.get_threshold() == as_usual, gc.get_freeze_count() > 100_000)
 print("genai_prices" in sys.modules, connections.openai.AsyncOpenAI is sys.modules["openai"].AsyncOpenAI)
 """

@@ -125,8 +125,8 @@ def unbounded_repeats(parsed: Any) -> Iterator[str]:
 
 def test_a_secret_at_the_edge_of_a_cut_value_is_not_shown_in_part() -> None:
     shown = redact_text("x " * (logs.MAX_VALUE_CHARACTERS // 2 - 8) + "lnos_live_0123456789abcdef0123456789abcdef")
-    assert "lnos_live_" not in shown and shown.endswith(logs.CUT)
-    assert len(shown) == logs.MAX_VALUE_CHARACTERS - logs.MARGIN_CHARACTERS + len(logs.CUT)
+    assert "lnos_live_" not in shown and shown.endswith(logs.ELLIPSIS)
+    assert len(shown) == logs.MAX_VALUE_CHARACTERS - logs.MARGIN_CHARACTERS + len(logs.ELLIPSIS)
 
 
 @pytest.mark.parametrize("opening", ['"password": "', "'password': '", r"\"secret\": \"", "eyJ", "gAAAA"])

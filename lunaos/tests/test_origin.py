@@ -16,8 +16,8 @@ from lunaos.infra import client_info
     ],
 )
 def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]) -> None:
-    def entered() -> client_info.Origin:
-        client_info.enter(address=sent[0], user_agent=sent[1])
+    def entered() -> client_info.ClientInfo:
+        client_info.set_current(address=sent[0], user_agent=sent[1])
         return client_info.current()
 
     found = contextvars.copy_context().run(entered)
@@ -25,4 +25,4 @@ def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]
 
 
 def test_nothing_is_known_outside_a_request() -> None:
-    assert contextvars.Context().run(client_info.current) == client_info.NOWHERE
+    assert contextvars.Context().run(client_info.current) == client_info.NO_CLIENT

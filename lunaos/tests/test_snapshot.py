@@ -5,7 +5,7 @@ import time
 import pytest
 
 from lunaos.infra import ttl_cache
-from lunaos.infra.ttl_cache import Snapshot
+from lunaos.infra.ttl_cache import TtlCache
 
 
 @pytest.fixture
@@ -17,9 +17,9 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_it_works(clock: list[float]) -> None:
     read = iter(range(10))
-    current = Snapshot(lambda: next(read))
+    current = TtlCache(lambda: next(read))
     assert (current(), current()) == (0, 0)
-    clock[0] += ttl_cache.FRESH_S
+    clock[0] += ttl_cache.TTL_S
     assert current() == 0
     clock[0] += 0.1
     assert (current(), current()) == (1, 1)
@@ -27,7 +27,7 @@ def test_it_works(clock: list[float]) -> None:
 
 def test_forget(clock: list[float]) -> None:
     read = iter(range(10))
-    current = Snapshot(lambda: next(read))
+    current = TtlCache(lambda: next(read))
     current()
     current.forget()
     assert current() == 1
@@ -41,7 +41,7 @@ def test_a_failed_read_is_tried_again(clock: list[float]) -> None:
             raise OSError("down")
         return "rows"
 
-    current = Snapshot(read)
+    current = TtlCache(read)
     with pytest.raises(OSError, match="down"):
         current()
     assert current() == "rows"

@@ -15,7 +15,7 @@ from lunaos.infra import wait_messages
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait_messages, "EVERY_S", 0.02)
+    monkeypatch.setattr(wait_messages, "INTERVAL_S", 0.02)
 
 
 def test_it_works() -> None:
@@ -27,7 +27,7 @@ def test_it_works() -> None:
         if len(lines) == 2:
             twice.set()
 
-    with wait_messages.told(say, lambda: f"part {len(lines)}"):
+    with wait_messages.repeat_while_waiting(say, lambda: f"part {len(lines)}"):
         assert twice.wait(10)
     said = len(lines)
     assert re.fullmatch(r"  waiting for part 0 \(\d+ s\)", lines[0]) and "part 1" in lines[1]
@@ -35,9 +35,9 @@ def test_it_works() -> None:
 
 
 def test_what_is_there_at_once_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wait_messages, "EVERY_S", 60.0)
+    monkeypatch.setattr(wait_messages, "INTERVAL_S", 60.0)
     lines: list[str] = []
-    with pytest.raises(KeyError), wait_messages.told(lines.append, lambda: "nothing"):
+    with pytest.raises(KeyError), wait_messages.repeat_while_waiting(lines.append, lambda: "nothing"):
         raise KeyError
     assert lines == []
 

@@ -31,7 +31,7 @@ class Follower:
     def __init__(self, job_id: UUID, after: int = -1) -> None:
         self._job_id, self._position = job_id, after
         self._news = asyncio.Event()
-        self._stop_listening = pubsub.listen(jobs.channel(job_id), lambda _: self._news.set())
+        self._stop_listening = pubsub.subscribe(jobs.channel(job_id), lambda _: self._news.set())
         self._ended = False
 
     async def read(self, within_s: float) -> list[Entry] | None:

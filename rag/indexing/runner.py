@@ -41,7 +41,7 @@ def run(repository_id: int) -> None:
     Returns at once where another process is at it, which will do them.
     """
     while first := jobs.next_of(repository_id):
-        with locks.held(SUBJECT, repository_id) as mine:
+        with locks.try_lock(SUBJECT, repository_id) as mine:
             if not mine:
                 return
             turn = Turn((jobs.owner_of(first),))
@@ -61,7 +61,7 @@ def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
     Args:
         outer: the job that is under way meanwhile.
     """
-    with locks.held(SUBJECT, repository_id) as mine:
+    with locks.try_lock(SUBJECT, repository_id) as mine:
         if mine:
             with jobs.set_aside(outer) if outer else nullcontext():
                 _until_over(repository_id, turn)
@@ -88,7 +88,7 @@ def run_alone(job: IndexJob) -> bool:
     """
     deadline = time.monotonic() + HANDED_OVER_AFTER_S
 
-    with locks.held(SUBJECT, job.repository_id) as mine:
+    with locks.try_lock(SUBJECT, job.repository_id) as mine:
         first = jobs.next_of(job.repository_id) if mine else None
         if first != job:
             return False
@@ -105,7 +105,7 @@ def run_folder(job: IndexJob, files: Iterator[SourceFile], told: Callable[[index
     Args:
         told: hears of the progress too.
     """
-    with locks.held(SUBJECT, job.repository_id) as mine:
+    with locks.try_lock(SUBJECT, job.repository_id) as mine:
         if mine:
             _guarded(job, partial(_index, job, files, PATIENT_RETRIES, told))
     return mine

@@ -20,7 +20,7 @@ from rag.errors import EmbeddingsBusy, EmbeddingsFailed, EmbeddingsNotConfigured
 if TYPE_CHECKING:
     import openai
 else:
-    openai = lazy_imports.Module("openai")
+    openai = lazy_imports.LazyModule("openai")
 
 RETRY_S = 5
 LONGEST_RETRY_S = 3_600  # whatever the server says

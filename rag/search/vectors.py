@@ -43,7 +43,7 @@ def ensure_index(model: str, dimension: int) -> None:
     name = index_name(model)
     if _is_valid(name):
         return
-    with locks.held("rag.vectors", 0) as mine:
+    with locks.try_lock("rag.vectors", 0) as mine:
         if mine and not _is_valid(name):  # nobody else has made it meanwhile; one that was broken off is made anew
             with limits.within(limits.NONE), connection.cursor() as cursor:  # of millions it takes its time
                 cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))

@@ -221,7 +221,7 @@ def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddin
     taken, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locks.held(runner.SUBJECT, job.repository_id) as mine:
+        with locks.try_lock(runner.SUBJECT, job.repository_id) as mine:
             assert mine
             taken.set()
             leave.wait(20)

@@ -15,7 +15,7 @@ from django.conf import settings
 from accounts.auditlog import alerts
 from lunaos.errors import ServiceUnavailable
 from lunaos.infra import redis
-from lunaos.infra.ttl_cache import Snapshot
+from lunaos.infra.ttl_cache import TtlCache
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run
 
@@ -79,7 +79,7 @@ def _measured_or_nothing() -> Room:
         return Room(0, settings.EVENT_LOG_BOUND_BYTES)
 
 
-room = Snapshot(_measured_or_nothing)
+room = TtlCache(_measured_or_nothing)
 
 
 def require() -> None:

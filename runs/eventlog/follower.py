@@ -79,7 +79,9 @@ class Follower:
         if self._recorder:
             self._recorder.readers.add(self._news)
         elif self._stop_listening is None:
-            self._stop_listening = pubsub.listen(log.channel(self._run.pk), lambda _: self._news.set(), event_log=True)
+            self._stop_listening = pubsub.subscribe(
+                log.channel(self._run.pk), lambda _: self._news.set(), event_log=True
+            )
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -119,7 +121,7 @@ class Follower:
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise OperationalError("The database does not answer.") from e
             return await self._unless_told()
-        except database.AWAY:
+        except database.OUTAGES:
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise
             return await self._unless_told()

@@ -55,7 +55,7 @@ class _Writer:
         if self.down:
             source.keep()
         if self._task is None or self._task.done():
-            self._task = event_loop.keep_running(self._write())
+            self._task = event_loop.create_background_task(self._write())
 
     def _is_refused(self, run_id: UUID) -> bool:
         until = self._refused.get(run_id)

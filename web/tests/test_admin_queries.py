@@ -104,7 +104,7 @@ MAKE: dict[str, Make] = {
 
 @pytest.fixture
 def staff_client(make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Client:
-    monkeypatch.setattr(ttl_cache, "FRESH_S", 3600)  # whether one is read anew is a matter of seconds
+    monkeypatch.setattr(ttl_cache, "TTL_S", 3600)  # whether one is read anew is a matter of seconds
     settings.STAFF_SECOND_FACTOR = False
     client = Client()
     client.force_login(

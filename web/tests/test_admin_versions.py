@@ -138,7 +138,7 @@ def test_who_may(signed_in: SIGNED_IN, agent: Agent, role: str, sees: int, chang
 def test_many_versions_cost_as_many_queries_as_few(
     signed_in: SIGNED_IN, agent: Agent, make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ttl_cache, "FRESH_S", 3600)  # whether one is read anew is a matter of seconds
+    monkeypatch.setattr(ttl_cache, "TTL_S", 3600)  # whether one is read anew is a matter of seconds
     client = signed_in("Catalogue editor")
 
     def queries(rest: str) -> int:

@@ -74,6 +74,7 @@ def test_a_nul_in_the_api(api: Api, alice: Any) -> None:
 def test_who_did_not_ask_for_html_gets_none(api: Api, accept: str) -> None:
     response = api.get("/nowhere", headers={"Accept": accept})
     assert error(response) == (404, "not_found")
+    assert f"no endpoint at {response.request.method} " in response.json()["error"]
     assert response.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
 
 

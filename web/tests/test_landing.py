@@ -118,7 +118,8 @@ def test_the_request_to_paste_works(api: Api, upstream: Upstream) -> None:
 
 def test_it_is_only_read(api: Api) -> None:
     assert api.post("/").status_code == 405
-    assert api.post("/").json()["code"] == "method_not_allowed"
+    refusal = api.post("/").json()
+    assert (refusal["code"], refusal["error"]) == ("method_not_allowed", "Method not allowed: use GET or HEAD.")
     assert "That does not work here" in api.post("/", headers={"Accept": "text/html"}).text
     assert api.options("/", headers={"Accept": "text/html"}).status_code == 405
     assert api.head("/").text == ""

@@ -44,7 +44,7 @@ LISTS: dict[str, tuple[Make, int]] = {
 @pytest.fixture
 def statements(alice: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], int]:
     """How many statements a request takes."""
-    monkeypatch.setattr(ttl_cache, "FRESH_S", 3600)
+    monkeypatch.setattr(ttl_cache, "TTL_S", 3600)
     client, headers = Client(), {"Authorization": f"Bearer {jwt.issue(alice)}"}
 
     def count(path: str) -> int:

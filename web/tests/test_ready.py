@@ -32,7 +32,7 @@ def test_a_probe_needs_no_credentials_and_is_never_too_many(api: Api) -> None:
 @pytest.fixture(autouse=True)
 def loaded() -> None:
     """Where this process is asked, as a web process is once it has been for a while."""
-    lazy_imports.load()
+    lazy_imports.import_all()
 
 
 def test_with_a_migration_missing(database: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Django's PostgreSQL backend for servers that restart, hang, fill up or refuse writes.
 
-A kept connection that the server has closed is replaced, statements have limits (`limits`, beside this module), and
-every outage is an OperationalError, which callers take for a reason to wait or to answer 503.
+The backend replaces a kept connection that the server has closed, limits statements (`limits`, beside this module), and
+raises OperationalError for every outage, on which callers wait or answer 503.
 """
 
 import select
@@ -18,26 +18,26 @@ from psycopg import errors
 
 from lunaos.infra.postgresql import connections, limits
 
-# Django has these for InternalError, which is a fault of ours. The others of their kind are OperationalError already:
+# Django raises InternalError for these, which would look like a programming error. Other outages are OperationalError:
 # 53xxx (disk full, too many connections), 57P0x (shutting down), 57014 (cancelled), 55P03 (lock not available).
 OUTAGES = (
     errors.ReadOnlySqlTransaction,  # 25006
     errors.IdleInTransactionSessionTimeout,  # 25P03
 )
 REFUSES_WRITES = (errors.ReadOnlySqlTransaction, errors.DiskFull)
-# Of a server whose machine has gone without a word, half a minute instead of two hours; nothing to a Unix socket.
+# A server whose machine vanished is noticed after 30 s instead of two hours; without effect on a Unix socket.
 KEEPALIVES = {"keepalives_idle": 15, "keepalives_interval": 5, "keepalives_count": 3}
 
 _write_refused_at = float("-inf")
 
 
 def writes_refused_within(seconds: float) -> bool:
-    """Return whether the server has refused one of this process's writes in the last seconds."""
+    """Return True if the server refused a write of this process within the last seconds."""
     return time.monotonic() - _write_refused_at < seconds
 
 
 class ErrorWrapper(DatabaseErrorWrapper):
-    """Translates the driver's errors into Django's, outages into OperationalError."""
+    """Translates the driver's errors into Django's, and outages into OperationalError."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -52,9 +52,9 @@ class ErrorWrapper(DatabaseErrorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Connects anew where a kept connection has been closed by the server's restart.
+    """Reconnects when a restarted server has closed a kept connection.
 
-    Django's own health check costs a round trip, and is made once a request by a thread that need not be the view's.
+    Django's own health check costs a round trip per request, and may run in another thread than the view.
     """
 
     Database = connections.DRIVER  # type: ignore[assignment]
@@ -64,7 +64,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return ErrorWrapper(self)
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Return the driver's parameters; what DATABASE_URL says comes first."""
+        """Return the driver's parameters; those in DATABASE_URL take precedence."""
         ours = {"connect_timeout": settings.DATABASE_CONNECT_TIMEOUT_S, **KEEPALIVES}
         return ours | super().get_connection_params()
 
@@ -85,13 +85,13 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Close a connection that has failed; Django, which calls this outside its error handling, would connect."""
+        """Close a failed connection; Django's version would connect, outside its own error handling."""
         if self.connection is not None and not self.in_atomic_block and self._hung_up():
             self.close()
         super().close_if_unusable_or_obsolete()
 
     def _hung_up(self) -> bool:
-        """An idle connection has something to read when the server has said goodbye, and at its end."""
+        # An idle connection becomes readable when the server closes it.
         if self.connection.closed:
             return True
         poll = select.poll()

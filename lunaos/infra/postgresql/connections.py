@@ -1,6 +1,7 @@
-"""Connections with a limit on the client's side: a server that is stopped sends nothing, not even an error.
+"""Database connections with a time limit on the client's side.
 
-TCP's own time-outs do not help: the kernel of a stopped server acknowledges what it receives.
+A stopped server sends nothing, not even an error, and its kernel still acknowledges packets, so TCP's time-outs do not
+help.
 """
 
 import threading
@@ -12,14 +13,14 @@ from psycopg.abc import PQGen
 from psycopg.errors import ConnectionTimeout, _WaitTimeout
 
 _probe = threading.Lock()
-_silent = threading.Event()  # the server has answered nothing; one connection at a time finds out whether it does again
+_silent = threading.Event()  # set while the server does not answer; then one connection at a time tests it
 
 
 class Connection(psycopg.Connection[Any]):
-    """Gives itself up where a statement gets no answer in time.
+    """A connection that closes itself when a statement gets no answer in time.
 
     Attributes:
-        limit_s: for any one statement; None for none.
+        limit_s: limit of one statement in seconds; None for no limit.
     """
 
     limit_s: float | None = None
@@ -28,7 +29,7 @@ class Connection(psycopg.Connection[Any]):
         """Wait for the server.
 
         Raises:
-            OperationalError: there was no answer within `limit_s`; the connection is closed then.
+            OperationalError: the server did not answer within `limit_s`; the connection is closed.
         """
         if timeout is not None or self.limit_s is None:
             return super().wait(gen, interval, timeout)
@@ -37,19 +38,19 @@ class Connection(psycopg.Connection[Any]):
         except _WaitTimeout as e:
             _silent.set()
             self.close()
-            raise psycopg.OperationalError(f"The server has not answered for {self.limit_s:g} seconds.") from e
+            raise psycopg.OperationalError(f"The database server has not answered for {self.limit_s:g} seconds.") from e
 
 
 def connect(*args: Any, **kwargs: Any) -> Connection:
-    """Connect; while the server is known to be silent, one thread at a time tries and the others fail at once.
+    """Connect; while the server does not answer, one thread at a time tries and the others fail at once.
 
     Raises:
-        OperationalError: there is no connection to be had.
+        OperationalError: the server cannot be reached.
     """
     if not _silent.is_set():
         return _connect(*args, **kwargs)
     if not _probe.acquire(blocking=False):
-        raise psycopg.OperationalError("The server does not answer.")
+        raise psycopg.OperationalError("The database server does not answer.")
     try:
         return _connect(*args, **kwargs)
     finally:
@@ -66,5 +67,5 @@ def _connect(*args: Any, **kwargs: Any) -> Connection:
     return connection
 
 
-# What Django takes for the driver: its errors, and our way to connect.
+# The module that Django uses as its driver: psycopg's errors with the `connect` above.
 DRIVER = SimpleNamespace(**{**vars(psycopg), "connect": connect})

@@ -1,7 +1,7 @@
-"""How long a lock and a statement may take: by the kind of process, and longer for single blocks.
+"""Time limits of locks and statements, by the kind of process and for single blocks.
 
-PostgreSQL keeps these limits. A server that is stopped keeps none, so the client has a limit of its own
-(`lunaos.infra.postgresql.connections`), a little longer than the server's.
+PostgreSQL enforces these limits. A stopped server enforces nothing, so the client has a slightly longer limit
+(`lunaos.infra.postgresql.connections`).
 """
 
 from collections.abc import Iterator
@@ -12,17 +12,17 @@ from typing import Any
 from django.conf import settings
 from django.db import Error, connection
 
-MARGIN_S = 2.0  # what the client waits beyond the server's limit
+MARGIN_S = 2.0  # the client's limit is longer than the server's by this
 SET = "SELECT set_config('lock_timeout', %s, %s), set_config('statement_timeout', %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds; 0 for no limit.
+    """Time limits in seconds; 0 for no limit.
 
     Args:
-        lock_s: for any one lock.
-        statement_s: for a statement, its locks included.
+        lock_s: limit of waiting for one lock.
+        statement_s: limit of a statement, including its locks.
     """
 
     lock_s: float = 0.0
@@ -30,19 +30,19 @@ class Limits:
 
     @property
     def client_s(self) -> float | None:
-        """Return the seconds after which the client gives a connection up; None for never."""
+        """Return the seconds after which the client closes a connection; None for never."""
         return self.statement_s + MARGIN_S if self.statement_s else None
 
     def parameters(self, *, local: bool) -> list[Any]:
         """Return the parameters of SET.
 
         Args:
-            local: for the transaction under way only.
+            local: True to set the limits for the current transaction only.
         """
         return [f"{1000 * self.lock_s:.0f}ms", local, f"{1000 * self.statement_s:.0f}ms", local]
 
 
-NONE = Limits()  # of management commands: migrations, backups, reindexing
+NONE = Limits()  # management commands: migrations, backups, reindexing
 _of_process = NONE
 
 
@@ -52,24 +52,24 @@ def web() -> Limits:
 
 
 def long() -> Limits:
-    """Return the limits of workers and exports, whose statements may be long but end some time."""
+    """Return the limits of workers and exports, whose statements may be long."""
     return Limits(settings.DATABASE_LONG_LOCK_TIMEOUT_S, settings.DATABASE_LONG_STATEMENT_TIMEOUT_S)
 
 
 def use(limits: Limits) -> None:
-    """Set this process's limits; connections made from now on have them."""
+    """Set the limits of this process, for connections made from now on."""
     global _of_process
     _of_process = limits
 
 
 def of_process() -> Limits:
-    """Return this process's limits."""
+    """Return the limits of this process."""
     return _of_process
 
 
 @contextmanager
 def waiting(lock_s: float) -> Iterator[None]:
-    """Wait for the block's locks for so long, also where the process's statements may not take that long."""
+    """Let the block wait `lock_s` seconds for each lock, even beyond the process's limit of statements."""
     statement_s = _of_process.statement_s
     with within(Limits(lock_s, max(statement_s, lock_s + MARGIN_S) if statement_s else 0.0)):
         yield
@@ -77,9 +77,9 @@ def waiting(lock_s: float) -> Iterator[None]:
 
 @contextmanager
 def within(limits: Limits) -> Iterator[None]:
-    """Have the block's statements keep other limits than the process's; two statements more.
+    """Apply other limits to the statements of a block; costs two statements.
 
-    In a transaction that fails PostgreSQL itself takes the limits back.
+    If the transaction fails, PostgreSQL itself restores the limits.
     """
     local = connection.in_atomic_block
     _set(limits, local=local)
@@ -104,7 +104,7 @@ def _set(limits: Limits, *, local: bool) -> None:
 
 
 def _restore(session: object, *, local: bool = False) -> None:
-    """Set the process's limits again; a connection that cannot is closed, and its successor has them from the start."""
+    """Restore the limits of the process, or close the connection; the next one starts with these limits."""
     if connection.connection is not session:
         return
     try:

@@ -1,4 +1,4 @@
-"""What belongs to a session of PostgreSQL's, as an advisory lock does, is lost with its connection."""
+"""Blocks that depend on one PostgreSQL session, because an advisory lock ends with its session."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from django.db import Error, OperationalError, connection
 
 
 @contextmanager
-def only_on(session: object, *, release: Callable[[], None]) -> Iterator[None]:
-    """Refuse the block's statements once the connection is another one: it has no lock, and its successor may.
+def bound_to(session: object, *, release: Callable[[], None]) -> Iterator[None]:
+    """Refuse statements of the block when the connection has changed: the lock is lost then.
 
     Args:
         session: `connection.connection` of the statement that took the lock.
-        release: gives the lock back; left out where it is gone already.
+        release: releases the lock; not called if the lock was lost.
 
     Raises:
         OperationalError: the lock was lost with its connection.
@@ -29,7 +29,7 @@ def only_on(session: object, *, release: Callable[[], None]) -> Iterator[None]:
 def _guard(session: object) -> Callable[..., Any]:
     def execute(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
         if connection.connection is not session:
-            raise OperationalError("The connection was lost, and with it the lock.")
+            raise OperationalError("The database connection was lost, and with it the lock.")
         return execute(sql, params, many, context)
 
     return execute
@@ -39,4 +39,4 @@ def _release(release: Callable[[], None]) -> None:
     try:
         release()
     except Error:
-        connection.close()  # and with it the lock
+        connection.close()  # releases the lock

@@ -1,7 +1,7 @@
-"""The clock of periodic tasks, which a damaged file, a full disk or a broker that is away must not stop.
+"""Celery beat's scheduler, which continues with a damaged file, a full disk or an unreachable broker.
 
-Celery's own keeps its schedule in a shelf of pickles and ends where that cannot be read or written. This one works in
-memory and notes, now and then, when each entry last ran.
+Celery's own scheduler keeps a shelf of pickles and exits if the shelf cannot be read or written. This one works in
+memory and regularly writes down when each entry last ran.
 """
 
 import json
@@ -19,12 +19,12 @@ from lunaos.infra.redis import RedisError
 
 HEARTBEAT_KEY = "lunaos:beat-heartbeat"
 HEARTBEAT_EVERY_S, HEARTBEAT_KEPT_S = 5.0, 300
-PAUSE_S = 5.0  # after a round that failed
+PAUSE_S = 5.0  # after a failed round
 logger = logging.getLogger(__name__)
 
 
 class Scheduler(beat.Scheduler):
-    """Remembers in a JSON file when each entry last ran, and tells Valkey that it is there."""
+    """Scheduler that stores the last run of each entry in a JSON file and a heartbeat in Valkey."""
 
     def __init__(self, *args: Any, schedule_filename: str, **options: Any) -> None:
         self._file = Path(schedule_filename)
@@ -32,33 +32,33 @@ class Scheduler(beat.Scheduler):
         super().__init__(*args, **options)
 
     def setup_schedule(self) -> None:
-        """Take the entries of the settings, with their times in the file; one that cannot be read is dropped."""
+        """Load the entries of the settings and their times from the file; drop a file that cannot be read."""
         super().setup_schedule()
         try:
             self._read()
         except FileNotFoundError:
             pass
         except Exception as e:
-            logger.warning("The schedule in %s cannot be read and is dropped: %r", self._file, e)
+            logger.warning("The schedule in %s cannot be read and was removed: %r", self._file, e)
             with suppress(OSError):
                 self._file.unlink()
         self.sync()
 
     def tick(self, *args: Any, **options: Any) -> float:
-        """Send what is due.
+        """Enqueue the tasks that are due.
 
         Returns:
             Seconds until the next round.
         """
-        self._show_presence()
+        self._send_heartbeat()
         try:
             return float(super().tick(*args, **options))
         except Exception:
-            logger.exception("A round of beat's failed; the next one follows")
+            logger.exception("A round of beat failed; beat continues with the next one")
             return PAUSE_S
 
     def sync(self) -> None:
-        """Write the file: renamed when complete, so that a kill leaves no half of one."""
+        """Write the file under another name and rename it, so that a kill leaves a complete file."""
         times = {name: entry.last_run_at.isoformat() for name, entry in self.schedule.items() if entry.last_run_at}
         new = self._file.with_name(f"{self._file.name}.new")
         try:
@@ -69,17 +69,17 @@ class Scheduler(beat.Scheduler):
 
     @property
     def info(self) -> str:
-        """Return what beat shows of it when it starts."""
+        """Return the line that beat prints at its start."""
         return f"    . file -> {self._file}"
 
     def _read(self) -> None:
         times = {name: datetime.fromisoformat(text) for name, text in json.loads(self._file.read_text()).items()}
         now = self.app.now()
         for name, last_run_at in times.items():
-            if name in self.schedule and last_run_at <= now:  # one in the future would keep it from running until then
+            if name in self.schedule and last_run_at <= now:  # a time in the future would block the entry
                 self.schedule[name].last_run_at = last_run_at
 
-    def _show_presence(self) -> None:
+    def _send_heartbeat(self) -> None:
         if time.monotonic() < self._heartbeat_due_at:
             return
         self._heartbeat_due_at = time.monotonic() + HEARTBEAT_EVERY_S

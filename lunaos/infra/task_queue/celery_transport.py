@@ -1,10 +1,9 @@
-"""Celery's Redis transport, where a lost connection or a refusal would end the worker (kombu 5.7; docs/adr/0007).
+"""Celery's Redis transport for brokers that go away or refuse writes (docs/adr/0007).
 
-When the broker goes away, Celery closes its channels, and these give unacknowledged messages back over a connection
-that is no more: an AttributeError, and the worker ends. Such messages stay with the broker instead, which delivers them
-again after the visibility timeout.
-
-A server that takes no writes for now (no memory, no disk, a replica) is as good as away: the worker connects again.
+Remove when kombu survives both; 5.7 does not. When the broker goes away, Celery closes its channels, and these return
+unacknowledged messages over a connection that no longer exists: an AttributeError ends the worker. Here such messages
+stay with the broker, which delivers them again after the visibility timeout. A server that refuses writes (no memory or
+disk, a replica) counts as unreachable, so that the worker connects again.
 """
 
 from typing import Any
@@ -15,10 +14,10 @@ from redis._parsers import BaseParser
 
 
 class RefusesWrites(exceptions.ResponseError):
-    """The server takes no writes for now: it cannot save, has too few replicas, or is busy with a script."""
+    """Raised when the server refuses writes: it cannot save, has too few replicas, or runs a script."""
 
 
-# Without these a refusal is any ResponseError, which is how a fault of ours reads too.
+# Without these classes a refusal is a plain ResponseError, like a programming error.
 BaseParser.EXCEPTION_CLASSES |= dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RefusesWrites)
 
 WRITTEN, WRITTEN_FOR_S = "lunaos:broker-takes-writes", 60
@@ -34,7 +33,7 @@ REFUSALS = (
 
 
 class QoS(redis.QoS):
-    """Acknowledges and gives back only what can still be reached."""
+    """Acknowledges and restores messages only over a live connection."""
 
     def restore_unacked(self, client: Any = None) -> None:
         if self._connected:
@@ -60,10 +59,10 @@ class Transport(redis.Transport):
     connection_errors = (*redis.Transport.connection_errors, *REFUSALS)
 
     def establish_connection(self) -> Any:
-        """Connect where the server takes writes; else callers wait as for one that is away, and do not connect at once.
+        """Connect, and test that the server accepts writes; if not, callers wait as for an unreachable server.
 
         Raises:
-            RedisError: it takes none.
+            RedisError: the server refuses writes.
         """
         connection = super().establish_connection()  # type: ignore[no-untyped-call]
         try:

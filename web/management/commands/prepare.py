@@ -13,7 +13,7 @@ class Command(BaseCommand):
     help = "Migrate, make partitions, load the agents' catalogue, make the staff account. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with wait_messages.told(self.stdout.write, lambda: "the database's migrations"):
+        with wait_messages.repeat_while_waiting(self.stdout.write, lambda: "the database's migrations"):
             call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
             partitions.ensure()
         call_command("load_agents", stdout=self.stdout)
