@@ -6,23 +6,23 @@ from django.conf import settings
 from runs import figures, outcomes, partitions, spending, unwritten
 
 
-@shared_task
+@shared_task(name="runs.tasks.end_abandoned_runs")
 def end_abandoned_runs() -> None:
     unwritten.write_all()
     outcomes.end_abandoned(settings.DEAD_AFTER_S)
 
 
-@shared_task
+@shared_task(name="runs.tasks.keep_partitions")
 def keep_partitions() -> None:
     partitions.ensure()
     partitions.drop_expired()
 
 
-@shared_task
+@shared_task(name="runs.tasks.count_runs")
 def count_runs() -> None:
     figures.count_due()
 
 
-@shared_task
+@shared_task(name="runs.tasks.watch_spending")
 def watch_spending() -> None:
     spending.sound_alarms()
