@@ -7,7 +7,7 @@ MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --annotation-style=line --python-version 3.11
 
-.PHONY: up test image-test lint openapi docs sbom backup restore bench requirements release help
+.PHONY: up test image-test lint openapi names docs sbom backup restore bench requirements release help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
@@ -38,6 +38,9 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 
 openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: the last commit, or the one before it
 	@$(BIN)/python -m testing.openapi $(BASE)
+
+names: $(VENV)/dev  ## record the names that releases share (tasks, columns, variables, …) in lunaos/tests/names.txt
+	@$(BIN)/python -m testing.names
 
 docs: $(VENV)/dev  ## the documentation as pages, in build/docs; a link that leads nowhere fails
 	@PYTHONPATH=. $(BIN)/mkdocs build
