@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import django
 
@@ -80,11 +80,10 @@ def _audit_actions() -> Iterator[str]:
 
 def _permissions() -> Iterator[str]:
     from django.apps import apps
-    from django.contrib.auth.management import _get_all_permissions
 
-    for model in apps.get_models():
-        for codename, _ in _get_all_permissions(model._meta):
-            yield f"{model._meta.app_label}.{codename}"
+    for options in (model._meta for model in apps.get_models()):
+        yield from (f"{options.app_label}.{action}_{options.model_name}" for action in options.default_permissions)
+        yield from (f"{options.app_label}.{codename}" for codename, _ in options.permissions)
 
 
 def _metrics() -> Iterator[str]:
@@ -139,10 +138,11 @@ def _operations() -> Iterator[str]:
 
 
 @cache
-def _document() -> dict[str, dict[str, dict[str, dict[str, str]]]]:
-    from drf_spectacular.generators import SchemaGenerator
+def _document() -> Any:
+    from drf_spectacular import generators
 
-    return SchemaGenerator().get_schema(request=None, public=True)
+    generator: Any = generators.SchemaGenerator
+    return generator().get_schema(request=None, public=True)
 
 
 def _programs() -> Iterator[str]:

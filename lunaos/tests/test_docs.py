@@ -9,6 +9,8 @@ import pytest
 
 from testing.servers import ROOT
 
+pytest.importorskip("mkdocs", reason="see requirements/ci.in")
+
 
 @pytest.mark.parametrize(("link", "code"), [("performance.md", 0), ("nowhere.md", 1), ("performance.md#nowhere", 1)])
 def test_it_works(tmp_path: Path, link: str, code: int) -> None:

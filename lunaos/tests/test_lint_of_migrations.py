@@ -5,8 +5,12 @@ import sys
 from itertools import pairwise
 from pathlib import Path
 
-from testing import migrations
+import pytest
+
 from testing.servers import ROOT, environment
+
+pytest.importorskip("django_migration_linter", reason="see requirements/ci.in")
+from testing import migrations
 
 HEAD = "from django.db import migrations, models\nclass Migration(migrations.Migration):\n"
 FIRST = (
