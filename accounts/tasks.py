@@ -19,47 +19,47 @@ def addressee(user: User | None) -> tuple[str]:
     return (str(user.pk if user else uuid.uuid4()),)
 
 
-@mail_task()
+@mail_task(name="accounts.tasks.send_welcome")
 def send_welcome(user_id: str) -> None:
     """Mail a new user."""
     if user := User.objects.filter(pk=user_id).first():
         emails.welcome(user)
 
 
-@mail_task()
+@mail_task(name="accounts.tasks.send_verification")
 def send_verification(user_id: str) -> None:
     """Mail the token that confirms an address."""
     if user := User.objects.filter(pk=user_id, email_verified_at=None).first():
         emails.verification(user)
 
 
-@mail_task()
+@mail_task(name="accounts.tasks.send_password_reset")
 def send_password_reset(user_id: str) -> None:
     """Mail the token that sets another password; it is made here, so that none lies in the queue."""
     if user := User.objects.filter(pk=user_id, is_active=True).first():
         emails.password_reset(user)
 
 
-@mail_task()
+@mail_task(name="accounts.tasks.send_password_changed")
 def send_password_changed(user_id: str) -> None:
     """Mail the owner that the password is another one."""
     if user := User.objects.filter(pk=user_id).first():
         emails.password_changed(user)
 
 
-@mail_task()
+@mail_task(name="accounts.tasks.send_locked_out")
 def send_locked_out(user_id: str) -> None:
     """Mail the owner, and nobody else, that sign-in is locked."""
     if user := User.objects.filter(pk=user_id).first():
         emails.locked_out(user)
 
 
-@mail_task()
+@mail_task(name="accounts.tasks.send_alarm")
 def send_alarm(kind: str, message: str) -> None:
     """Mail the operators."""
     emails.alarm(kind, message)
 
 
-@shared_task
+@shared_task(name="accounts.tasks.delete_expired_idempotency_keys")
 def delete_expired_idempotency_keys() -> None:
     idempotency.delete_expired()

@@ -5,7 +5,7 @@ from apikeys import emails
 from apikeys.models import ApiKey
 
 
-@mail_task()
+@mail_task(name="apikeys.tasks.send_key_leaked")
 def send_key_leaked(key_id: str) -> None:
     """Mail the owner of a key that was found somewhere."""
     if key := ApiKey.objects.filter(pk=key_id).select_related("user").first():

@@ -11,12 +11,12 @@ from lunaos.infra import event_loop
 from runs import executors
 
 
-@shared_task
+@shared_task(name="chains.tasks.execute_chain")
 def execute_chain(run_id: str) -> None:
     runner.run(UUID(run_id))
 
 
-@shared_task
+@shared_task(name="chains.tasks.recover_chains")
 def recover_chains() -> None:
     recovery.recover()
 

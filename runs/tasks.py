@@ -7,23 +7,23 @@ from runs import outcomes, partitions, pending_outcomes, stats
 from runs.metering import spending
 
 
-@shared_task
+@shared_task(name="runs.tasks.end_abandoned_runs")
 def end_abandoned_runs() -> None:
     pending_outcomes.write_all()
     outcomes.end_abandoned(settings.DEAD_AFTER_S)
 
 
-@shared_task
+@shared_task(name="runs.tasks.keep_partitions")
 def keep_partitions() -> None:
     partitions.ensure()
     partitions.drop_expired()
 
 
-@shared_task
+@shared_task(name="runs.tasks.count_runs")
 def count_runs() -> None:
     stats.count_due()
 
 
-@shared_task
+@shared_task(name="runs.tasks.watch_spending")
 def watch_spending() -> None:
     spending.sound_alarms()

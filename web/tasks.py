@@ -26,12 +26,12 @@ EVENT_LOG_KEY = "lunaos:event-log-size"
 logger = logging.getLogger(__name__)
 
 
-@shared_task
+@shared_task(name="web.tasks.worker_heartbeat")
 def worker_heartbeat() -> None:
     redis.client().set(HEARTBEAT_KEY, time.time(), ex=300)
 
 
-@shared_task
+@shared_task(name="web.tasks.reach_providers")
 def reach_providers() -> None:
     """Note whether the model providers that /health tells of accept connections."""
     provider_reachability.look([providers.default().base_url, settings.EMBEDDINGS_BASE_URL])
@@ -44,19 +44,19 @@ def first_heartbeat(**_: object) -> None:
     threading.Thread(target=reach_providers, name="reach-providers", daemon=True).start()
 
 
-@shared_task
+@shared_task(name="web.tasks.note_audit_head")
 def note_audit_head() -> None:
     """Log where the audit trail ends: proof, for `verify_audit --head`, should rows be cut off its end later."""
     if head := trail.head():
         logger.info("The audit trail ends at %s", head)
 
 
-@shared_task
+@shared_task(name="web.tasks.summarise_audit")
 def summarise_audit() -> None:
     trail.summarise()
 
 
-@shared_task
+@shared_task(name="web.tasks.forget_expired")
 def forget_expired() -> None:
     """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, sessions, spending, usage."""
     lockout.delete_expired()
@@ -66,20 +66,20 @@ def forget_expired() -> None:
     usage_carryover.forget_past_months()
 
 
-@shared_task
+@shared_task(name="web.tasks.finish_erasures")
 def finish_erasures() -> None:
     """Delete accounts that could not be deleted when it was asked for."""
     deletion.finish_all()
 
 
-@shared_task
+@shared_task(name="web.tasks.note_backlogs")
 def note_backlogs() -> None:
     """Write down how many chains and index jobs wait for a worker."""
     for queue, (length, _) in health_checks.waiting().items():
         stats.note_backlog(queue, length)
 
 
-@shared_task
+@shared_task(name="web.tasks.measure_event_log")
 def measure_event_log() -> None:
     """Shorten the logs of runs that have ended, write down what all take, and sound alarms where that is much."""
     runs, size = log.size()

@@ -1,4 +1,4 @@
-"""The deletion of an account, with all that belongs to it (docs/adr/0017)."""
+"""The deletion of an account, with all that belongs to it (docs/adr/0036)."""
 
 from django.db import transaction
 from django.db.models import F

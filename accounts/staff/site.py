@@ -1,4 +1,4 @@
-"""The admin's door: password, second factor, and the page where a newcomer sets it (docs/adr/0016)."""
+"""The admin's door: password, second factor, and the page where a newcomer sets it (docs/adr/0034)."""
 
 from base64 import b32encode
 from typing import Any, cast

@@ -1,7 +1,7 @@
 """Connections to providers: a pool for each, over the aiohttp transport that comes with `openai`.
 
 The client's own `post` would build, check and read back what is typed here already, and would read the whole body of
-an error, however long it is (docs/adr/0029).
+an error, however long it is (docs/adr/0041).
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def test_nothing_that_is_deployed_is_the_latest_of_anything() -> None:
 
 
 def test_every_package_is_installed_by_its_hash() -> None:
-    for name in ("requirements.txt", *(f"requirements/{each}.txt" for each in ("dev", "embedded", "weights"))):
+    for name in ("requirements.txt", *(f"requirements/{each}.txt" for each in ("dev", "ci", "embedded", "weights"))):
         text = (ROOT / name).read_text()
         pins = re.split(r"\n(?=\S)", text.strip())
         assert all(re.match(r"[a-z0-9._-]+(\[[a-z,-]+\])?==\S+( ; .+)? \\\n    --hash=sha256:", pin) for pin in pins)

@@ -11,6 +11,8 @@ import pytest
 from lunaos.embedded.servers import free_port
 from tools.ci import audit
 
+pytest.importorskip("pip_audit", reason="see requirements/ci.in")
+
 FAULT = {"id": "PYSEC-2026-1", "fix_versions": ["6.0"], "aliases": [], "description": ""}
 
 

@@ -1,5 +1,6 @@
 """`make docs`: every page, and no link that leads nowhere."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,11 +10,13 @@ import pytest
 
 from testing.servers import ROOT
 
+pytest.importorskip("mkdocs", reason="see requirements/ci.in")
+
 
 @pytest.mark.parametrize(("link", "code"), [("performance.md", 0), ("nowhere.md", 1), ("performance.md#nowhere", 1)])
 def test_it_works(tmp_path: Path, link: str, code: int) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    for name in ("testing", "README.md", "CHANGELOG.md"):
+    for name in ("testing", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)  # links of its own would be followed
     (tmp_path / "docs" / "more.md").write_text(f"[More]({link})\n")
@@ -22,4 +25,11 @@ def test_it_works(tmp_path: Path, link: str, code: int) -> None:
     assert (done.returncode, "nowhere" in done.stderr) == (code, code == 1), done.stderr
     if code == 0:
         pages = {path.relative_to(tmp_path / "site").as_posix() for path in tmp_path.glob("site/**/*.html")}
-        assert {"index.html", "operations.html", "adr/0021-an-event-is-a-hint.html", "changelog.html"} <= pages
+        assert {"index.html", "operations.html", "adr/index.html", "changelog.html", "contributing.html"} <= pages
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_a_link_of_a_page_leads_to_a_file(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", (ROOT / page).read_text())
+    gone = [link for link in links if "://" not in link and not (ROOT / link).exists()]
+    assert gone == []

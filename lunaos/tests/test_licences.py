@@ -1,13 +1,16 @@
 """tools.ci.licences, the part of CI that knows what may be shipped."""
 
+import re
 from typing import Any
 
 import pytest
 
+from testing.servers import ROOT
 from tools.ci import licences
 
 
 def test_it_works(capsys: Any) -> None:
+    pytest.importorskip("piplicenses", reason="see requirements/ci.in")
     assert licences.main() == 0
     assert capsys.readouterr().out.endswith("packages looked at, 0 may not be shipped.\n")
 
@@ -21,3 +24,14 @@ def test_one_that_nobody_has_looked_at_fails(licence: str, capsys: Any) -> None:
 def test_a_package_that_changes_its_licence_fails() -> None:
     assert licences.judge({"psycopg": "LGPL-3.0-only"}) == 0
     assert licences.judge({"psycopg": "AGPL-3.0-only"}) == 1
+
+
+def test_every_file_in_notice_exists() -> None:
+    listed = re.findall(r"^(\w+/[\w./-]+)$", (ROOT / "NOTICE").read_text(), re.MULTILINE)
+    assert len(listed) > 3 and all((ROOT / name).is_file() for name in listed)
+
+
+def test_a_package_or_file_that_notice_does_not_name_is_found() -> None:
+    assert list(licences.not_in_notice()) == []
+    missing = set(licences.not_in_notice(""))
+    assert missing >= {"psycopg", "web/static/house/alpine-csp.js", "web/static/web/hanken-grotesk.woff2"}

@@ -12,7 +12,13 @@ from typing import Any
 
 from testing.servers import ROOT
 
-FILES = ("requirements.txt", "requirements/dev.txt", "requirements/embedded.txt", "requirements/weights.txt")
+FILES = (
+    "requirements.txt",
+    "requirements/dev.txt",
+    "requirements/ci.txt",
+    "requirements/embedded.txt",
+    "requirements/weights.txt",
+)
 # Findings that do not concern us, by their id, each with the reason why. They are printed all the same.
 IGNORED: dict[str, str] = {}
 # How pip-audit ends where the database is away; whatever else it stumbles over is a fault of ours.

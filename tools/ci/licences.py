@@ -1,13 +1,15 @@
-"""`python -m tools.ci.licences`: whether all that is shipped may be, by its licence. Part of CI, with pip-licenses.
+"""`python -m tools.ci.licences`: check that the licences of what is shipped allow it. Part of CI, with pip-licenses.
 
 What is shipped is what requirements.txt pins, and PostgreSQL's clients from the package that carries them. A licence is
-read as its package states it; a new one, or none, fails.
+read as its package states it; a new one, or none, fails. NOTICE lists every exception, and every file by other authors
+in the repository.
 """
 
 import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
@@ -31,18 +33,46 @@ LOOKED_AT = {
     "pathspec": ("Mozilla Public License 2.0 (MPL 2.0)", "as orjson"),
     "ujson": ("BSD-3-Clause AND TCL", "the TCL licence is a permissive one, of one of its source files"),
 }
+# Fonts, minified scripts, and scripts that keep their author's banner are not written by us.
+FOREIGN_SUFFIXES = (".woff2", ".woff", ".ttf", ".otf", ".min.js", ".min.css")
+FOREIGN_BANNER = b"/*!"
 CHOICES = re.compile(r" (?:OR|AND) |; ")  # either is fine where all are
 SPELLED = {"BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause"}
 
 
 def main() -> int:
-    """Print what is not allowed, and return the exit code."""
+    """Print what is not allowed or not listed, and return the exit code."""
+    unlisted = list(not_in_notice())
+    for name in unlisted:
+        _say(f"{name} is not in NOTICE: add it there with its licence")
     pinned = {*re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE), CLIENTS}
     program = str(Path(sys.executable).with_name("pip-licenses"))
     command = [program, "--from", "mixed", "--format", "json", "--with-system", "--packages", *sorted(pinned)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = {canonicalize_name(each["Name"]): each["License"] for each in json.loads(done.stdout)}
-    return judge({name: found.get(name, "no licence: it is not installed") for name in map(canonicalize_name, pinned)})
+    refused = judge(
+        {name: found.get(name, "no licence: it is not installed") for name in map(canonicalize_name, pinned)}
+    )
+    return 1 if unlisted or refused else 0
+
+
+def not_in_notice(notice: str | None = None) -> Iterator[str]:
+    """Find packages of `LOOKED_AT` and files by other authors that NOTICE does not name.
+
+    Args:
+        notice: its text; None to read the file.
+    """
+    text = (ROOT / "NOTICE").read_text() if notice is None else notice
+    named = set(re.findall(r"[\w./-]+", text))
+    files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    yield from (name for name in LOOKED_AT if name not in named)
+    yield from (file for file in files if _is_foreign(file) and file not in named)
+
+
+def _is_foreign(file: str) -> bool:
+    if file.endswith((".js", ".css", ".cjs")) and (ROOT / file).read_bytes().startswith(FOREIGN_BANNER):
+        return True
+    return file.endswith(FOREIGN_SUFFIXES)
 
 
 def judge(licences: dict[str, str]) -> int:
