@@ -1,13 +1,17 @@
 """Code search's part of what is known of a user: repositories, their files as they were cut, and jobs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+
+from django.db.models import Func, QuerySet
 
 from accounts import parts
 from accounts.models import User
 from accounts.parts import Row
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 
-AT_ONCE = 20  # of files, which may be long
+CHUNKS_AT_ONCE = 50  # of a file that is exported alone
+UNMEASURED_BYTES = parts.MAX_BATCH_BYTES  # of a file without a size, which may be long
 KEPT_APART = ("repository_id", "file_id", "terms", "id")
 
 
@@ -18,7 +22,7 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     jobs = IndexJob.objects.filter(repository__user=user)
     yield "indexJobs", (parts.columns(job) for page in parts.in_pages(jobs) for job in page)
     waiting = Upload.objects.filter(job__repository__user=user)
-    yield "uploads", (parts.columns(each) for page in parts.in_pages(waiting, AT_ONCE) for each in page)
+    yield "uploads", _uploads(waiting)
 
 
 def prepare(user: User) -> None:
@@ -34,9 +38,32 @@ def erase(user: User) -> None:
     Repository.objects.filter(user=user).delete()
 
 
+def _uploads(waiting: QuerySet[Upload]) -> Iterator[Row]:
+    sizes = waiting.defer("content").annotate(content_bytes=Func("content", function="octet_length"))
+    sized = (upload for page in parts.in_pages(sizes) for upload in page)
+    for batch in parts.in_batches(sized, lambda upload: upload.content_bytes):
+        yield from map(parts.columns, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
+
+
 def _files(repository: Repository) -> Iterator[Row]:
-    for page in parts.in_pages(File.objects.filter(repository=repository), AT_ONCE):
-        chunks = list(Chunk.objects.filter(file__in=page).order_by("file_id", "position"))
-        for file in page:
-            mine = [parts.columns(chunk, *KEPT_APART) for chunk in chunks if chunk.file_id == file.pk]
+    sized = (file for page in parts.in_pages(File.objects.filter(repository=repository)) for file in page)
+    for batch in parts.in_batches(sized, lambda file: UNMEASURED_BYTES if file.bytes is None else file.bytes):
+        chunks = _all_chunks(batch) if len(batch) > 1 else {batch[0].pk: _chunks(batch[0])}
+        for file in batch:
+            mine = chunks.get(file.pk, iter(()))
             yield {"repository": repository.name, **parts.columns(file, *KEPT_APART), "chunks": mine}
+
+
+def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
+    """Read the chunks of files in one query; return them by the file's id."""
+    found = Chunk.objects.filter(file__in=files).defer("terms").order_by("file_id", "position")
+    by_file = groupby(found, key=lambda chunk: chunk.file_id)
+    return {file_id: iter([parts.columns(chunk, *KEPT_APART) for chunk in chunks]) for file_id, chunks in by_file}
+
+
+def _chunks(file: File) -> Iterator[Row]:
+    """Read the chunks of one file, a few at a time."""
+    mine, last = Chunk.objects.filter(file=file).defer("terms").order_by("position"), -1
+    while found := list(mine.filter(position__gt=last)[:CHUNKS_AT_ONCE]):
+        last = found[-1].position
+        yield from (parts.columns(chunk, *KEPT_APART) for chunk in found)
