@@ -12,7 +12,7 @@ from rag.models import Chunk, File, IndexJob, Repository, Upload
 
 CHUNKS_AT_ONCE = 50  # of a file that is exported alone
 UNMEASURED_BYTES = parts.MAX_BATCH_BYTES  # of a file without a size, which may be long
-KEPT_APART = ("repository_id", "file_id", "terms", "id")
+KEPT_APART = ("repository_id", "file_id", "terms", "id", "measured_digest")
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
