@@ -9,7 +9,7 @@ from accounts import superusers, suspension
 from accounts.models import User
 from lunaos import access
 
-CREDENTIALS = {"is_active", "password", "session_epoch"}
+CREDENTIALS = {"is_active", "is_staff", "password", "session_epoch"}
 
 
 @receiver(pre_save, sender=User)
