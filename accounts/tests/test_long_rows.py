@@ -10,6 +10,7 @@ import pytest
 from accounts import parts
 from accounts.tests.test_export import add_file
 from lunaos.api import download
+from lunaos.api import json as encoder
 from rag.models import File, IndexJob, Upload
 from runs import replay
 from runs.tests.test_replay import DONE_LINE, LINES, ended
@@ -86,12 +87,12 @@ def test_uploads_that_wait(alice: Any, monkeypatch: Any) -> None:
 def test_a_long_text_is_encoded_as_a_short_one(length: int) -> None:
     text = ('"\\\n\x00\u2028🙂ä' * length)[:length]
     row = {"a": 1, "text": text, "b": [text[:5]]}
-    assert b"".join(download._object(row)) == download.json.dumps(row)
+    assert b"".join(download._object(row)) == encoder.dumps(row)
 
 
 @pytest.mark.parametrize("items", [[], [1], [{"a": "b"}, {"c": None}]])
 def test_an_iterator_is_encoded_as_a_list(items: list[Any]) -> None:
-    assert b"".join(download._object({"x": iter(items), "y": 0})) == download.json.dumps({"x": items, "y": 0})
+    assert b"".join(download._object({"x": iter(items), "y": 0})) == encoder.dumps({"x": items, "y": 0})
 
 
 def test_batches() -> None:
