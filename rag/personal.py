@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
+from typing import Any
 
 from django.db.models import Func, QuerySet
 
@@ -41,8 +42,12 @@ def erase(user: User) -> None:
 def _uploads(waiting: QuerySet[Upload]) -> Iterator[Row]:
     sizes = waiting.defer("content").annotate(content_bytes=Func("content", function="octet_length"))
     sized = (upload for page in parts.in_pages(sizes) for upload in page)
-    for batch in parts.in_batches(sized, lambda upload: upload.content_bytes):
+    for batch in parts.in_batches(sized, _content_bytes):
         yield from map(parts.columns, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
+
+
+def _content_bytes(upload: Any) -> int:
+    return int(upload.content_bytes)
 
 
 def _files(repository: Repository) -> Iterator[Row]:
