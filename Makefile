@@ -40,7 +40,7 @@ openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: th
 	@$(BIN)/python -m tools.ci.openapi $(BASE)
 
 names: $(VENV)/dev  ## record the names that releases share (tasks, columns, variables, …) in lunaos/tests/names.txt
-	@$(BIN)/python -m testing.names
+	@$(BIN)/python -m tools.ci.names
 
 docs: $(VENV)/ci  ## the documentation as pages, in build/docs; a link that leads nowhere fails
 	@PYTHONPATH=. $(BIN)/mkdocs build

@@ -9,7 +9,7 @@ from accounts.models import User
 from accounts.staff import superusers, suspension
 from lunaos.infra import read_access
 
-CREDENTIALS = {"is_active", "password", "session_epoch"}
+CREDENTIALS = {"is_active", "is_staff", "password", "session_epoch"}
 
 
 @receiver(pre_save, sender=User)

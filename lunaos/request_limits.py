@@ -4,16 +4,17 @@ Daphne takes in a whole request before it calls the application, so the bounds l
 reading of HTTP. A request that breaks one is not read further; the application answers it like any other.
 """
 
+import asyncio
 import re
 from io import BytesIO
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
-import daphne.server  # noqa: F401 - first, since it installs the asyncio reactor
-from daphne import http_protocol
+from daphne import http_protocol, server  # server installs the asyncio reactor: before any import of it
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from django.conf import settings
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.web import http
 
 from accounts.signin import jwt
@@ -36,6 +37,7 @@ FORMS = {
 # Twisted's own annotations are few, and some are wrong.
 HTTPChannel: Any = http.HTTPChannel
 ROOT_PATH = b"Daphne-Root-Path"  # by which Daphne lets any client choose the path that an application lies at
+DAPHNES_KILL: Any = server.Server.kill_all_applications
 MEANING_BODIES = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgrade", b"Expect")
 
 
@@ -43,6 +45,20 @@ def install() -> None:
     """Have the Daphne of this process read requests within the bounds."""
     http_protocol.WebRequest = BoundedRequest
     http_protocol.HTTPFactory.protocol = lambda _: http._GenericHTTPChannelProtocol(Channel())
+    server.Server.kill_all_applications = _kill_all_applications
+
+
+def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
+    """Cancel all applications at the end of the process, also beside connections that have none.
+
+    Daphne 4.2 forgets an application that has ended while its connection is open: a socket whose client does not answer
+    the close. At such a connection it raises KeyError, and neither cancels the applications behind it nor waits.
+    """
+    for details in daphne.connections.values():
+        if "application_instance" not in details:
+            details["application_instance"] = ended = asyncio.get_event_loop().create_future()
+            ended.set_result(None)
+    return cast("Deferred[Any]", DAPHNES_KILL(daphne))
 
 
 class BoundedRequest(http_protocol.WebRequest):

@@ -66,6 +66,12 @@ class File(_OfRepository):
     bytes = models.BigIntegerField(
         null=True, help_text="As in sizes.py; null until measured, in rows of older versions."
     )
+    measured_digest = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        help_text="Of the content that has these bytes; an older release leaves it behind.",
+    )
     indexed_at = models.DateTimeField(auto_now=True)
 
     class Meta:

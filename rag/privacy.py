@@ -1,14 +1,19 @@
 """Code search's part of what is known of a user: repositories, their files as they were cut, and jobs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from django.db.models import Func, QuerySet
 
 from accounts.models import User
 from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 
-AT_ONCE = 20  # of files, which may be long
-KEPT_APART = ("repository_id", "file_id", "terms", "id")
+CHUNKS_AT_ONCE = 50  # of a file that is exported alone
+UNMEASURED_BYTES = registry.MAX_BATCH_BYTES  # of a file without a size, which may be long
+KEPT_APART = ("repository_id", "file_id", "terms", "id", "measured_digest")
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
@@ -18,7 +23,7 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     jobs = IndexJob.objects.filter(repository__user=user)
     yield "indexJobs", (registry.columns(job) for page in registry.in_pages(jobs) for job in page)
     waiting = Upload.objects.filter(job__repository__user=user)
-    yield "uploads", (registry.columns(each) for page in registry.in_pages(waiting, AT_ONCE) for each in page)
+    yield "uploads", _uploads(waiting)
 
 
 def prepare(user: User) -> None:
@@ -34,9 +39,36 @@ def erase(user: User) -> None:
     Repository.objects.filter(user=user).delete()
 
 
+def _uploads(waiting: QuerySet[Upload]) -> Iterator[Row]:
+    sizes = waiting.defer("content").annotate(content_bytes=Func("content", function="octet_length"))
+    sized = (upload for page in registry.in_pages(sizes) for upload in page)
+    for batch in registry.in_batches(sized, _content_bytes):
+        yield from map(registry.columns, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
+
+
+def _content_bytes(upload: Any) -> int:
+    return int(upload.content_bytes)
+
+
 def _files(repository: Repository) -> Iterator[Row]:
-    for page in registry.in_pages(File.objects.filter(repository=repository), AT_ONCE):
-        chunks = list(Chunk.objects.filter(file__in=page).order_by("file_id", "position"))
-        for file in page:
-            mine = [registry.columns(chunk, *KEPT_APART) for chunk in chunks if chunk.file_id == file.pk]
+    sized = (file for page in registry.in_pages(File.objects.filter(repository=repository)) for file in page)
+    for batch in registry.in_batches(sized, lambda file: UNMEASURED_BYTES if file.bytes is None else file.bytes):
+        chunks = _all_chunks(batch) if len(batch) > 1 else {batch[0].pk: _chunks(batch[0])}
+        for file in batch:
+            mine = chunks.get(file.pk, iter(()))
             yield {"repository": repository.name, **registry.columns(file, *KEPT_APART), "chunks": mine}
+
+
+def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
+    """Read the chunks of files in one query; return them by the file's id."""
+    found = Chunk.objects.filter(file__in=files).defer("terms").order_by("file_id", "position")
+    by_file = groupby(found, key=lambda chunk: chunk.file_id)
+    return {file_id: iter([registry.columns(chunk, *KEPT_APART) for chunk in chunks]) for file_id, chunks in by_file}
+
+
+def _chunks(file: File) -> Iterator[Row]:
+    """Read the chunks of one file, a few at a time."""
+    mine, last = Chunk.objects.filter(file=file).defer("terms").order_by("position"), -1
+    while found := list(mine.filter(position__gt=last)[:CHUNKS_AT_ONCE]):
+        last = found[-1].position
+        yield from (registry.columns(chunk, *KEPT_APART) for chunk in found)

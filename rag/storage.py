@@ -31,33 +31,36 @@ HELD = """
         (SELECT count(*) FROM mine)
     FROM waiting
 """
+UNMEASURED = "file.bytes IS NULL"
+# Also files that an older release has replaced: it knows neither column and leaves both unchanged.
+OUTDATED = "(file.bytes IS NULL OR file.measured_digest <> file.digest)"
 # Of one repository a statement: two that run at once then lock repositories in no conflicting order.
 MEASURE = f"""
     WITH batch AS (
-        SELECT id FROM rag_file WHERE bytes IS NULL AND repository_id = (
-            SELECT repository_id FROM rag_file WHERE bytes IS NULL LIMIT 1
+        SELECT id, COALESCE(bytes, 0) AS before FROM rag_file file WHERE {{condition}} AND repository_id = (
+            SELECT repository_id FROM rag_file file WHERE {{condition}} LIMIT 1
         ) ORDER BY id LIMIT {FILES_AT_ONCE} FOR UPDATE SKIP LOCKED
     ),
     measured AS (
-        UPDATE rag_file file SET bytes = {sizes.OF_CHUNKS}
-        FROM batch WHERE file.id = batch.id RETURNING file.repository_id, file.bytes
+        UPDATE rag_file file SET bytes = {sizes.OF_CHUNKS}, measured_digest = file.digest
+        FROM batch WHERE file.id = batch.id RETURNING file.repository_id, file.bytes - batch.before AS growth
     ),
-    summed AS (SELECT repository_id, sum(bytes) AS bytes FROM measured GROUP BY repository_id),
+    summed AS (SELECT repository_id, sum(growth) AS growth FROM measured GROUP BY repository_id),
     counted AS (
-        UPDATE rag_repository SET bytes = rag_repository.bytes + summed.bytes
+        UPDATE rag_repository SET bytes = rag_repository.bytes + summed.growth
         FROM summed WHERE rag_repository.id = summed.repository_id
     )
     SELECT count(*) FROM measured
 """  # noqa: S608 - constants
-DIFFERENCES = """
+DIFFERENCES = f"""
     SELECT repository.id, repository.name, repository.bytes, COALESCE(sum(file.bytes), 0)::bigint,
-        count(*) FILTER (WHERE file.id IS NOT NULL AND file.bytes IS NULL)
+        count(*) FILTER (WHERE file.id IS NOT NULL AND {OUTDATED})
     FROM rag_repository repository LEFT JOIN rag_file file ON file.repository_id = repository.id
     GROUP BY repository.id
     HAVING repository.bytes <> COALESCE(sum(file.bytes), 0)
-        OR count(*) FILTER (WHERE file.id IS NOT NULL AND file.bytes IS NULL) > 0
+        OR count(*) FILTER (WHERE file.id IS NOT NULL AND {OUTDATED}) > 0
     ORDER BY repository.id
-"""
+"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,7 @@ class Difference:
     """A repository whose counter is not the sum of its files.
 
     Args:
-        unmeasured: files without a size.
+        unmeasured: files without a size, or with that of an earlier content.
     """
 
     repository_id: int
@@ -143,10 +146,14 @@ def require_room(owner: User, repository: Repository, files: Sequence[SourceFile
     return growths
 
 
-def measure() -> int:
-    """Measure some files that have no size, and return how many: an older version has written them."""
+def measure(condition: str = UNMEASURED) -> int:
+    """Measure some files that have no size, and return how many: an older version has written them.
+
+    Args:
+        condition: OUTDATED for those too that an older version has replaced, which takes a look at all files.
+    """
     with connection.cursor() as cursor:
-        return int(cursor.execute(MEASURE).fetchone()[0])
+        return int(cursor.execute(MEASURE.format(condition=condition)).fetchone()[0])
 
 
 def differences() -> list[Difference]:
@@ -156,8 +163,8 @@ def differences() -> list[Difference]:
 
 
 def repair() -> None:
-    """Measure what has no size, and set the counters that differ."""
-    while measure():
+    """Measure what has no size or that of an earlier content, and set the counters that differ."""
+    while measure(OUTDATED):
         pass
     for each in differences():
         store.recount(each.repository_id)

@@ -1,7 +1,9 @@
 """Jobs about code search."""
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 
+from rag import stopping
 from rag.indexing import recovery, runner
 
 
@@ -13,3 +15,9 @@ def index(repository_id: int) -> None:
 @shared_task(name="rag.tasks.recover_jobs")
 def recover_jobs() -> None:
     recovery.requeue_unfinished()
+
+
+@worker_shutting_down.connect
+def hand_jobs_back(**_: object) -> None:
+    """A worker that stops waits for its threads, and they for their jobs."""
+    stopping.ask()

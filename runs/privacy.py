@@ -1,20 +1,22 @@
 """Runs' part of what is known of a user: rows, texts, steps, and the event logs in Valkey."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
+from uuid import UUID
 
 import orjson
 from django.db import connection
+from django.db.models import Func, QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import User
 from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from lunaos.infra import event_loop
-from runs import services, texts
+from runs import replay, services, texts
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run, RunStep, RunText
 
-TEXTS_AT_ONCE = 20  # which may be long
 KEPT_APART = ("run_id", "expires_at")
 
 # Texts and steps have no foreign keys, for the sake of their partitions.
@@ -56,22 +58,43 @@ def erase(user: User) -> None:
 
 def _runs(user: User) -> Iterator[Row]:
     for page in registry.in_pages(Run.objects.filter(user=user)):
-        for start in range(0, len(page), TEXTS_AT_ONCE):
-            yield from _with_texts(page[start : start + TEXTS_AT_ONCE])
+        yield from _of_page(page)
+
+
+def _of_page(runs: list[Run]) -> Iterator[Row]:
+    sizes = _sizes(runs)
+    for batch in registry.in_batches(runs, lambda run: sizes.get(run.pk, 0)):
+        yield from _with_texts(batch)
+
+
+def _sizes(runs: list[Run]) -> dict[UUID, int]:
+    """Return the bytes of each run's events, by which output and steps are bounded too."""
+    sized = _texts(runs).annotate(events_bytes=Func("events", function="octet_length"))
+    return dict(sized.values_list("run_id", "events_bytes"))
+
+
+def _texts(runs: list[Run]) -> QuerySet[RunText]:
+    return RunText.objects.filter(**_kept(runs), expires_at__gt=Now())
+
+
+def _kept(runs: list[Run]) -> dict[str, Any]:
+    return {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
 
 
 def _with_texts(runs: list[Run]) -> Iterator[Row]:
-    kept = {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
-    found = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
-    steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
+    """Rows of a batch; a run that is alone in its batch may be long, so its events are read as they are sent."""
+    texts_of = _texts(runs).defer("events") if len(runs) == 1 else _texts(runs)
+    found = {text.run_id: text for text in texts_of}
+    steps = list(RunStep.objects.filter(**_kept(runs), expires_at__gt=Now()).order_by("position"))
     for run in runs:
         mine = [registry.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
-        yield {**registry.columns(run, "user_id", "executor"), **_text(run, found.get(run.pk)), "stepsDone": mine}
+        text = found.get(run.pk)
+        lines = replay.lines_of(run) if len(runs) == 1 else text.events.encode().split(b"\n") if text else ()
+        row = {**registry.columns(run, "user_id", "executor"), **_text(run, text)}
+        yield {**row, "events": (orjson.loads(line) for line in lines if line), "stepsDone": mine}
 
 
 def _text(run: Run, text: RunText | None) -> Row:
+    written = {"input": text.input, "output": text.output} if text else {"input": "", "output": ""}
     failure = {"error": texts.error_of(run, text), "lastAttempt": texts.last_attempt_of(run, text)}
-    if text is None:
-        return {"input": "", "output": "", "events": [], **failure}
-    events = [orjson.loads(line) for line in text.events.split("\n") if line]
-    return {"input": text.input, "output": text.output, "events": events, **failure}
+    return {**written, "events": [], **failure}

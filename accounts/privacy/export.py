@@ -1,4 +1,4 @@
-"""One export of an account at a time: it reads all that there is, for as long as its client takes."""
+"""One export at a time for each user: an export reads all that there is, for as long as its client takes."""
 
 import logging
 import secrets
@@ -11,14 +11,19 @@ from accounts.errors import ExportUnderWay
 from lunaos.infra import redis
 
 SLACK_S = 30
+ACCOUNT, LISTS = "export", "list-export"
 logger = logging.getLogger(__name__)
 
 
 class Place:
-    """A user's one place, in all processes; it comes free by itself where its holder has died."""
+    """A user's one place, in all processes; it comes free by itself where its holder has died.
 
-    def __init__(self, user_id: UUID) -> None:
-        self._key, self._mine = f"lunaos:export:{user_id}", secrets.token_hex(8)
+    Args:
+        kind: which exports share the place: those of the account, or of the admin's lists.
+    """
+
+    def __init__(self, user_id: UUID, kind: str = ACCOUNT) -> None:
+        self._key, self._mine = f"lunaos:{kind}:{user_id}", secrets.token_hex(8)
 
     def take(self) -> None:
         """Take the place.

@@ -5,7 +5,7 @@ goes from the first to the last. Accounts come last; who has a subscription to e
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import Any, Protocol, TypeVar, cast
 
@@ -16,7 +16,9 @@ from accounts.models import User
 
 Row = dict[str, Any]
 Rows = TypeVar("Rows", bound=Model)
+Sized = TypeVar("Sized")
 AT_ONCE = 500
+MAX_BATCH_ROWS, MAX_BATCH_BYTES = 20, 2**20  # of rows with long texts
 
 
 class Part(Protocol):
@@ -24,6 +26,8 @@ class Part(Protocol):
 
     def export(self, user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
         """Names, and what there is under each: one object, or rows that are read as they are asked for.
+
+        A member of a row may be an iterator: an array that is read as it is sent.
 
         Whoever asks may do so from a different thread each time, so no cursor may be kept open.
         """
@@ -59,6 +63,24 @@ def in_pages(rows: QuerySet[Rows], at_once: int = AT_ONCE) -> Iterator[list[Rows
     while page:
         yield page
         page = list(rows.filter(pk__gt=page[-1].pk)[:at_once])
+
+
+def in_batches(rows: Iterable[Sized], bytes_of: Callable[[Sized], int]) -> Iterator[list[Sized]]:
+    """Divide rows into batches of MAX_BATCH_ROWS and MAX_BATCH_BYTES at most; a row that is longer is a batch alone.
+
+    Args:
+        bytes_of: the bytes that a row's long texts take.
+    """
+    batch, size = list[Sized](), 0
+    for row in rows:
+        more = bytes_of(row)
+        if batch and (len(batch) == MAX_BATCH_ROWS or size + more > MAX_BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(row)
+        size += more
+    if batch:
+        yield batch
 
 
 def columns(model: Model, *without: str) -> Row:

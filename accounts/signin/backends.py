@@ -33,6 +33,10 @@ class LockoutHandler(AxesDatabaseHandler):
 
     def user_logged_out(self, sender: Any, request: Any, user: User | None, **_: Any) -> None:
         if user:
+            if hasattr(
+                request, "session"
+            ):  # Django deletes it behind this signal: a reader's check would still find it
+                request.session.delete()
             read_access.publish_change(user.pk)
             trail.record(Action.LOGGED_OUT, actor=user, subject=user)
 

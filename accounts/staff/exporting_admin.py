@@ -1,5 +1,6 @@
 """A list of the admin as a CSV file: all rows that its filters leave, not only those of the page that is shown."""
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,10 +17,41 @@ from unfold.admin import ModelAdmin
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
+from accounts.errors import ExportUnderWay
 from accounts.identity import staff_of
+from accounts.privacy import export as exporting
 from accounts.staff import csv_export
+from lunaos.infra import database
 
+UNDER_WAY = "Nothing was exported: another list is being sent to you. Wait for its end, or try again in a minute."
 PERMISSION = "accounts.export_lists"
+
+
+class CsvFile(StreamingHttpResponse):
+    """A CSV file, sent as far as the client reads.
+
+    Args:
+        place: kept while the file is sent, and released at its end.
+    """
+
+    def __init__(self, lines: AsyncIterator[str], name: str, place: exporting.Place) -> None:
+        self._place = place
+        super().__init__(
+            _renewing(lines, place),
+            content_type="text/csv; charset=utf-8; header=present",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    def close(self) -> None:
+        """Release the place, whether or not all was read."""
+        super().close()
+        self._place.release()
+
+
+async def _renewing(lines: AsyncIterator[str], place: exporting.Place) -> AsyncIterator[str]:
+    async for line in lines:
+        await database.call(place.renew)
+        yield line
 
 
 class ExportedAdmin(ModelAdmin):
@@ -49,7 +81,20 @@ class ExportedAdmin(ModelAdmin):
             shown = self.get_changelist_instance(request)
         except IncorrectLookupParameters as e:
             self.message_user(request, f"Nothing was exported. {e}".strip(), messages.ERROR)
-            return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
+            return self._to_list()
+        place = exporting.Place(staff_of(request).pk, exporting.LISTS)
+        try:
+            place.take()
+        except ExportUnderWay:
+            self.message_user(request, UNDER_WAY, messages.ERROR)
+            return self._to_list()
+        try:
+            return self._file(request, shown, place)
+        except BaseException:
+            place.release()
+            raise
+
+    def _file(self, request: HttpRequest, shown: ChangeList, place: exporting.Place) -> StreamingHttpResponse:
         rows = self.rows_to_export(shown.queryset)
         trail.record(
             Action.ADMIN_EXPORTED,
@@ -59,11 +104,10 @@ class ExportedAdmin(ModelAdmin):
             rows=rows.count(),
         )
         name = f"{self.opts.verbose_name_plural}-{datetime.now(UTC):%Y-%m-%d}.csv".replace(" ", "-").lower()
-        return StreamingHttpResponse(
-            csv_export.lines(rows, self.export_columns, self.export_order),
-            content_type="text/csv; charset=utf-8; header=present",
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
+        return CsvFile(csv_export.lines(rows, self.export_columns, self.export_order), name, place)
+
+    def _to_list(self) -> HttpResponseRedirect:
+        return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         """With what the columns need beyond the list's own."""

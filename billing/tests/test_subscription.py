@@ -187,8 +187,9 @@ def test_a_downgrade_that_cannot_be_taken_back(stripe: Stripe, alice: Any, folde
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=400, times=1)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    alarm = next(line for line in (folder / "web.log").read_text().splitlines() if "change_left_half" in line)
-    assert subscription_id in alarm and '"was_to_end": true' in alarm
+    lines = (folder / "web.log").read_text().splitlines()
+    alarm = next(line for line in lines if "change_left_half" in line and subscription_id in line)
+    assert '"was_to_end": true' in alarm
 
 
 def test_a_planned_downgrade_survives_a_change_that_fails(stripe: Stripe, alice: Any) -> None:

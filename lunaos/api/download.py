@@ -21,7 +21,8 @@ class Download(StreamingHttpResponse):
     """Respond with `{"data": {<name>: <object or array>, …}}`, produced only as fast as the client reads.
 
     Args:
-        sections: iterated in changing threads.
+        sections: iterated in changing threads. A member of a row may be an iterator: an array whose items are read as
+            they are sent.
         access: the client's credential; the document breaks off when the credential ends.
         on_piece: called in a thread after each piece.
         on_close: called in a thread at the end, also if the client left early.
@@ -92,12 +93,42 @@ def _tokens(sections: Iterator[Section]) -> Iterator[bytes]:
     yield b'{"data":{'
     for number, (name, content) in enumerate(sections):
         yield b"%b%b:" % (b"," if number else b"", json.dumps(name))
-        yield from [json.dumps(content)] if isinstance(content, dict) else _array(content)
+        yield from _object(content) if isinstance(content, dict) else _array(content)
     yield b"}}"
 
 
-def _array(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+def _array(items: Iterable[Any]) -> Iterator[bytes]:
     yield b"["
-    for number, row in enumerate(rows):
-        yield (b"," if number else b"") + json.dumps(row)
+    for number, item in enumerate(items):
+        if number:
+            yield b","
+        yield from _object(item) if isinstance(item, dict) else [json.dumps(item)]
     yield b"]"
+
+
+def _object(row: dict[str, Any]) -> Iterator[bytes]:
+    """Encode a row, and its members one after the other where a member is long."""
+    if not any(_is_long(value) for value in row.values()):
+        yield json.dumps(row)
+        return
+    yield b"{"
+    for number, (name, value) in enumerate(row.items()):
+        yield b"%b%b:" % (b"," if number else b"", json.dumps(name))
+        yield from _member(value)
+    yield b"}"
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, Iterator) or (isinstance(value, str) and len(value) > PIECE_BYTES)
+
+
+def _member(value: Any) -> Iterator[bytes]:
+    if isinstance(value, Iterator):
+        yield from _array(value)
+    elif _is_long(value):
+        yield b'"'
+        for start in range(0, len(value), PIECE_BYTES):
+            yield json.dumps(value[start : start + PIECE_BYTES])[1:-1]
+        yield b'"'
+    else:
+        yield json.dumps(value)

@@ -1,10 +1,10 @@
-"""testing.commit_subject, the commit-msg hook."""
+"""tools.ci.commit_subject, the commit-msg hook."""
 
 from pathlib import Path
 
 import pytest
 
-from testing import commit_subject
+from tools.ci import commit_subject
 
 
 @pytest.mark.parametrize(

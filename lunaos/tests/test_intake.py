@@ -1,5 +1,6 @@
 """What a web process takes in before it knows who asks, sent byte by byte."""
 
+import asyncio
 import json
 import re
 import socket
@@ -11,6 +12,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
+from daphne import server
 from django.urls import get_resolver
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -258,3 +260,39 @@ def test_a_long_body_has_more_time(slow: Any) -> None:
 
 def test_a_connection_that_is_kept_is_not_watched(slow: Any) -> None:
     assert not slow.clock.getDelayedCalls()
+
+
+# -- The end of the process --------------------------------------------------------------------------------------------
+
+
+def test_an_end_beside_a_connection_whose_application_has_ended() -> None:
+    """Daphne forgets the application of a socket that is closed but still open on the client's side."""
+
+    async def end(kill: Any) -> bool:
+        waiting = asyncio.ensure_future(asyncio.Event().wait())
+        daphne = server.Server(application=None, endpoints=["tcp:0"])
+        daphne.connections = {
+            "closing": {"connected": 0.0},
+            "open": {"connected": 0.0, "application_instance": waiting},
+        }
+        await kill(daphne).asFuture(asyncio.get_running_loop())
+        return waiting.cancelled()
+
+    request_limits.install()
+    assert asyncio.run(end(server.Server.kill_all_applications))
+    with pytest.raises(KeyError):  # where this does not fail any more, Daphne needs no help
+        asyncio.run(end(request_limits.DAPHNES_KILL))
+
+
+def test_daphne_forgets_the_application_of_an_open_connection() -> None:
+    """Why connections without an application are there."""
+
+    async def check() -> dict[str, Any]:
+        done = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        daphne = server.Server(application=None, endpoints=["tcp:0"])
+        daphne.connections = {"closing": {"connected": 0.0, "application_instance": done}}
+        daphne.application_checker()
+        return dict(daphne.connections)
+
+    assert asyncio.run(check()) == {"closing": {"connected": 0.0}}

@@ -10,6 +10,7 @@ import pytest
 from testing.servers import ROOT, environment
 
 pytest.importorskip("django_migration_linter", reason="see requirements/ci.in")
+from tools.ci import migrations
 
 HEAD = "from django.db import migrations, models\nclass Migration(migrations.Migration):\n"
 FIRST = (

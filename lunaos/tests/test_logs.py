@@ -167,8 +167,9 @@ def test_a_record_and_its_traceback(database: None) -> None:
 
 
 def test_the_request_id_is_on_the_line_of_the_request(api: Api, alice: Any, folder: Any) -> None:
-    api.get("/auth/me", headers={**api.as_(alice), "X-Request-Id": "find-me-in-the-log"})
-    lines = [json.loads(line) for line in (folder / "web.log").read_text().split("\n") if "find-me-in-the-log" in line]
+    request_id = f"find-me-{uuid.uuid4()}"
+    api.get("/auth/me", headers={**api.as_(alice), "X-Request-Id": request_id})
+    lines = [json.loads(line) for line in (folder / "web.log").read_text().split("\n") if request_id in line]
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [("GET", "/auth/me", 200)]
 
 

@@ -11,9 +11,9 @@ from django.db import connection
 from accounts.auditlog import alerts
 from lunaos.celery import app
 from lunaos.infra import redis
-from testing import names
 from testing.client import PASSWORD, Api
 from testing.upstream import Upstream
+from tools.ci import names
 from web import tasks as web_tasks
 
 OF_KOMBU = r"_kombu\..+|unacked.*|celery|chains|indexing"
@@ -79,7 +79,7 @@ def test_valkey_holds_no_key_of_another_pattern(
     api.post("/auth/login", json={"email": alice.email, "password": "wrong"})
     api.get("/auth/export", headers=api.as_(alice))
     assert api.get("/health").is_success
-    alerts.sound("names_are_compared", "A test looks at keys.")
+    alerts.send("names_are_compared", "A test looks at keys.")
     web_tasks.measure_event_log()
     web_tasks.worker_heartbeat()
 

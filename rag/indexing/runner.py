@@ -17,12 +17,14 @@ from django.db.models.functions import Now
 
 from lunaos.errors import LunaError
 from lunaos.infra import locks
+from rag import stopping
 from rag.errors import EmbeddingsBusy, IndexingInterrupted, UnknownRepository
 from rag.indexing import indexer, jobs, queue, reindexing
 from rag.indexing.indexer import SourceFile
 from rag.indexing.owner_turns import Turn, TurnOver
 from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
+from rag.stopping import WorkerStops
 
 SUBJECT = "rag.repository"
 PATIENT_RETRIES = 6  # half a minute of an embedding server that restarts
@@ -44,15 +46,36 @@ def run(repository_id: int) -> None:
         with locks.try_lock(SUBJECT, repository_id) as mine:
             if not mine:
                 return
-            turn = Turn((jobs.owner_of(first),))
-            while job := jobs.next_of(repository_id):
-                _execute(job, before=partial(_let_others, turn, job))
-                _let_others(turn)  # where nothing has changed there was no request to the model
+            _do_all(repository_id, Turn((jobs.owner_of(first),)))
+        if stopping.is_asked():
+            _hand_back(repository_id)
+            return
         # a job that came between the last look and the lock's release found it taken: look again
 
 
+def _do_all(repository_id: int, turn: Turn) -> None:
+    """Do the jobs of a repository until there are none, or the worker is asked to stop."""
+    while not stopping.is_asked() and (job := jobs.next_of(repository_id)):
+        try:
+            _execute(job, before=partial(_let_others, turn, job))
+        except WorkerStops:
+            jobs.put_back(job)
+            return
+        _let_others(turn)  # where nothing has changed there was no request to the model
+
+
+def _hand_back(repository_id: int) -> None:
+    """Have another worker go on with what is left of a repository; beat does where the queue cannot be reached."""
+    if jobs.next_of(repository_id):
+        with suppress(*queue.DOWN):
+            queue.enqueue(repository_id)
+
+
 def _let_others(turn: Turn, job: IndexJob | None = None) -> None:
-    turn.let_others(partial(_take_turn, job))
+    if job:
+        stopping.require_time()
+    if not stopping.is_asked():
+        turn.let_others(partial(_take_turn, job))
 
 
 def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
@@ -65,18 +88,17 @@ def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
         if mine:
             with jobs.set_aside(outer) if outer else nullcontext():
                 _until_over(repository_id, turn)
-    if mine and jobs.next_of(repository_id):
-        with suppress(*queue.DOWN):  # a worker may have found it taken, and its message is gone
-            queue.enqueue(repository_id)
+    if mine:
+        _hand_back(repository_id)  # a worker may have found it taken, and its message is gone
 
 
 def _until_over(repository_id: int, turn: Turn) -> None:
     while job := jobs.next_of(repository_id):
         try:
             _execute(job, before=partial(_let_others, turn, job), after=turn.stop)
-        except TurnOver:
+        except (TurnOver, WorkerStops):
             jobs.put_back(job)
-        if turn.is_over():
+        if turn.is_over() or stopping.is_asked():
             return
 
 
@@ -141,7 +163,7 @@ def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
     jobs.begin(job)
     try:
         work()
-    except (OperationalError, InterfaceError, TakesLonger, TurnOver, EmbeddingsBusy):
+    except (OperationalError, InterfaceError, TakesLonger, TurnOver, WorkerStops, EmbeddingsBusy):
         raise
     except LunaError as e:
         jobs.end(job, e)

@@ -69,6 +69,7 @@ def replace(repository: Repository, file: Prepared, model: str, job_id: UUID | N
         "language": file.language,
         "chunks": len(file.pieces),
         "bytes": file.bytes,
+        "measured_digest": file.digest,
         "indexed_at": datetime.now(UTC),
     }
     row, _ = File.objects.update_or_create(repository=repository, path=file.path, defaults=fields)

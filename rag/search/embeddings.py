@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import httpx2
 from django.conf import settings
 
 from lunaos.infra import lazy_imports
+from rag import stopping
 from rag.chunking import tokens
 from rag.errors import EmbeddingsBusy, EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
 
@@ -70,6 +71,7 @@ class Embedder:
         Raises:
             EmbeddingsUnavailable: the server cannot be reached, or says it is overloaded.
             EmbeddingsFailed: it refuses, or its vectors are not of the dimension that the settings name.
+            WorkerStops: this process is a worker that has been asked to stop.
         """
         cut = [tokens.cut(text, self.window - FRAME_TOKENS) or "-" for text in texts]
         try:
@@ -89,7 +91,7 @@ class Embedder:
     def _ask(self, cut: list[str]) -> list[list[float]]:
         try:
             with self._turn():
-                answer = _client(self).embeddings.create(model=self.model, input=cut, encoding_format="float")
+                answer = self._send(cut)
         except openai.APIStatusError as e:
             if TOO_LONG.search(e.message):
                 raise TooLong from e
@@ -99,6 +101,11 @@ class Embedder:
         except (openai.OpenAIError, ValueError) as e:
             raise EmbeddingsFailed("The embedding model sent something that is no embeddings.") from e
         return self._checked(answer, len(cut))
+
+    def _send(self, cut: list[str]) -> openai.types.CreateEmbeddingResponse:
+        """Ask once, and as often as the client retries; a job's request does not hold up the end of its worker."""
+        request = partial(_client(self).embeddings.create, model=self.model, input=cut, encoding_format="float")
+        return stopping.unless_asked(request) if self.patient else request()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

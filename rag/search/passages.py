@@ -70,7 +70,8 @@ def _quoted(hit: Hit) -> str:
     """A path may say anything as well, so it is quoted too."""
     numbered = enumerate(hit.content.split("\n"), hit.start_line)
     lines = [f"{number:>6} | {' '.join(line.splitlines())}" for number, line in numbered]
-    head = f"[{json.dumps(hit.path, ensure_ascii=False)}, lines {hit.start_line}-{hit.end_line}]"
+    path = " ".join(json.dumps(hit.path, ensure_ascii=False).splitlines())
+    head = f"[{path}, lines {hit.start_line}-{hit.end_line}]"
     return _harmless("\n".join([head, *lines]))
 
 

@@ -14,9 +14,9 @@ from django.db.models import F
 
 from lunaos.embedded.servers import until
 from lunaos.infra import locks
-from rag import services
+from rag import services, stopping
 from rag.errors import UnknownRepository
-from rag.indexing import jobs, recovery, runner
+from rag.indexing import jobs, queue, recovery, runner
 from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
@@ -127,6 +127,60 @@ def test_a_killed_job_goes_on_elsewhere_without_duplicates(
     assert len(embeddings.texts) == 2 * (len(MANY) - done_before)  # what had been done was not done again
     assert Chunk.objects.count() == len(MANY)
     assert not Upload.objects.exists()
+
+
+def asked_to_stop(process: Any) -> int:
+    """The exit code of a worker that gets SIGTERM, and is given less time than any installation gives it."""
+    process.send_signal(signal.SIGTERM)
+    return int(process.wait(10))
+
+
+def test_a_worker_that_is_asked_to_stop_hands_its_job_back(
+    alice: Any, embeddings: Embeddings, worker: StartWorker
+) -> None:
+    """While the model has not answered a request; another worker goes on without being told by beat."""
+    job = waiting_job(alice, MANY)
+    with worker() as process, embeddings.held(after=8):
+        recovery.requeue_unfinished()
+        assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))
+        assert asked_to_stop(process) == 0
+    job.refresh_from_db()
+    done_before = File.objects.count()
+    assert (job.status, job.attempts) == ("running", 0) and 0 < done_before < len(MANY)
+    assert queue.length() == 1
+    embeddings.reset()
+
+    with worker():
+        assert until(lambda: IndexJob.objects.get(pk=job.pk).status == "succeeded", 30)
+
+    job.refresh_from_db()
+    assert (job.files_done, job.attempts) == (len(MANY), 1)
+    assert len(embeddings.texts) == 2 * (len(MANY) - done_before)
+    assert Chunk.objects.count() == len(MANY)
+
+
+def test_a_job_in_anothers_turn_is_handed_back_too(
+    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
+) -> None:
+    """The worker is asked to stop in bob's turn, which lies on top of alice's job."""
+    monkeypatch.setattr(stopping, "_asked", threading.Event())
+    monkeypatch.setattr("rag.indexing.owner_turns.TURN_S", 0.0)
+    sent: list[int] = []
+    monkeypatch.setattr(queue, "enqueue", sent.append)
+    first, second = waiting_job(alice, MANY[:20]), waiting_job(bob, MANY[:20])
+    let_others = runner._let_others
+
+    def stop_in_bobs_turn(turn: Any, job: IndexJob | None = None) -> None:
+        if job and len(turn.owners) == 2:
+            stopping.ask()
+        let_others(turn, job)
+
+    monkeypatch.setattr(runner, "_let_others", stop_in_bobs_turn)
+    runner.run(first.repository_id)
+    for job in (first, second):
+        job.refresh_from_db()
+        assert (job.status, job.attempts) == ("running", 0)
+    assert sent == [second.repository_id, first.repository_id]
 
 
 def test_a_job_that_was_broken_off_between_two_writes_repeats_itself(alice: Any, embeddings: Embeddings) -> None:

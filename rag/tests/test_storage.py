@@ -303,7 +303,7 @@ def test_what_a_client_reads(patient: Api, alice: Any, embeddings: Embeddings) -
 
 
 def as_before_the_upgrade() -> None:
-    File.objects.update(bytes=None)
+    File.objects.update(bytes=None, measured_digest="")
     Repository.objects.update(bytes=0)
     Upload.objects.update(bytes=0, growth=0)
 
@@ -318,6 +318,7 @@ def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: Embe
 
     with connection.schema_editor() as editor:
         migration.count(None, editor)
+        importlib.import_module("rag.migrations.0006_measured_digest").mark(None, editor)
 
     after = [storage.held(each) for each in (alice, bob)]
     assert not storage.differences()

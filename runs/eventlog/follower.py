@@ -9,15 +9,15 @@ from django.db import OperationalError
 
 from lunaos.infra import database, pubsub
 from lunaos.infra.redis import RedisError
-from runs import executors, texts
+from runs import executors
 from runs.errors import EventsExpired
 from runs.eventlog import log
 from runs.eventlog.log import Entry
 from runs.eventlog.recorder import CHUNK, Recorder
 from runs.models import UNFINISHED, Run
+from runs.replay import Replay
 
 LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
-APPENDS_AT_ONCE = 100  # what a reader holds while its client reads nothing
 PATIENCE_S = 10.0  # with a log and a database that are both out of reach
 FETCH_WITHIN_S = 2.0  # from the database; what it says later is asked again
 POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
@@ -40,6 +40,8 @@ class Follower:
         self._news = asyncio.Event()
         self._stop_listening: Callable[[], None] | None = None
         self._asked_at = 0.0
+        self._replay = Replay(run)
+        self._replaying = False  # out of the database, whose last piece was not the run's last
         self._log_down_since: float | None = None
         self._ended = False
 
@@ -97,13 +99,14 @@ class Follower:
                 return list(enumerate(lines[self._position : shown], self._position + 1))
             self._recorder = None  # it ended without a last event: somebody else has, or will
             self._listen()
-        return await self._from_log() or await self._from_database()
+        return (not self._replaying and await self._from_log()) or await self._from_database()
 
     async def _from_log(self) -> list[Entry]:
         try:
-            entries = await log.read(self._run.pk, after=self._position, most=APPENDS_AT_ONCE)
-            if entries and entries[-1][1].startswith(LAST[-1]):  # left behind by a resumed chain, or the last of all
-                entries = await log.read(self._run.pk, after=self._position)
+            entries = more = await log.read_piece(self._run.pk, after=self._position)
+            while more and more[-1][1].startswith(LAST[-1]):  # left behind by a resumed chain, or the last of all
+                more = await log.read_piece(self._run.pk, after=more[-1][0])
+                entries = entries[:-1] + more if more else entries
         except (RedisError, OSError):
             self._log_down_since = self._log_down_since or time.monotonic()
             return []
@@ -111,28 +114,38 @@ class Follower:
         return entries
 
     async def _from_database(self) -> list[Entry] | None:
-        if time.monotonic() - self._asked_at < POLL_S:
+        if not self._replaying and time.monotonic() - self._asked_at < POLL_S:
             return []
-        self._asked_at = time.monotonic()
+        self._asked_at, self._replaying = time.monotonic(), False
         try:
-            async with asyncio.timeout(FETCH_WITHIN_S):  # readers are to see that the connection lives
-                status, text = await database.call(_stored, self._run)
-        except TimeoutError as e:
+            while not (entries := await self._next_stored()) and self._replaying:
+                pass
+        except (TimeoutError, *database.OUTAGES) as e:
+            self._replaying = False
             if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
                 raise OperationalError("The database does not answer.") from e
             return await self._unless_told()
-        except database.OUTAGES:
-            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
-                raise
+        return entries
+
+    async def _next_stored(self) -> list[Entry] | None:
+        """Read one piece; an empty list where the reader has all of it or the run has not ended."""
+        async with asyncio.timeout(FETCH_WITHIN_S):  # readers are to see that the connection lives
+            piece = await database.call(self._replay.fetch)
+        if piece.status in UNFINISHED:
+            self._replaying = False
             return await self._unless_told()
-        if status in UNFINISHED:
-            return await self._unless_told()
-        if text is None:
+        if piece.content is None:
             raise EventsExpired()
-        lines = text.encode().split(b"\n")
-        # who has more than there is, since Valkey has lost what it showed, is told how it ended
-        self._position, self._ended = min(self._position, len(lines) - (self._position > len(lines))), True
-        return list(enumerate(lines[self._position :], self._position + 1)) or None
+        entries = self._replay.take(piece)
+        self._ended = self._replay.ended
+        self._replaying = not self._ended
+        if self._ended and self._position > self._replay.position:
+            # who has more than there is, since Valkey has lost what it showed, is told how it ended
+            self._position = self._replay.position - 1
+        news = [entry for entry in entries if entry[0] > self._position]
+        if self._replaying:
+            return [entry for entry in news if not entry[1].startswith(LAST[-1])]  # left behind by a resumed chain
+        return news or None
 
     async def _unless_told(self) -> list[Entry] | None:
         """Return None where the reader has the run's end from the log, which the database has not been told yet."""
@@ -146,19 +159,8 @@ class Follower:
 
     def _take(self, entries: list[Entry]) -> list[Entry]:
         self._position, last = entries[-1]
-        self._ended = self._ended or last.startswith(LAST)
+        self._ended = self._ended or (last.startswith(LAST) and not self._replaying)
         return [entry for entry in entries[:-1] if not entry[1].startswith(LAST[-1])] + entries[-1:]
-
-
-def _stored(run: Run) -> tuple[str, str | None]:
-    """The run's status now, and its stored events; None where they are not kept any more, or their owner has gone."""
-    now = Run.objects.filter(pk=run.pk).only("status", "expires_at").first()  # the end may change both
-    if now is None:
-        return "", None
-    if now.status in UNFINISHED:
-        return now.status, ""
-    text = texts.text_of(now)
-    return now.status, text.events or None if text else None
 
 
 def opens(line: bytes) -> bool:

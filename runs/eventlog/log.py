@@ -1,10 +1,10 @@
 """The durable log of a run's events: one Redis Stream a run, appended by whoever executes it, read by any process.
 
 An entry's id is `<position>-0`, the position in the run of the last event in it, and so the SSE id of that event. What
-arrived together lies in one entry, one JSON object a line.
+arrived together lies in one entry of at most MAX_ENTRY_BYTES, one JSON object a line.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -16,26 +16,45 @@ from lunaos.infra.redis import ResponseError, async_event_log, event_log
 SIZES, TOTAL = "lunaos:event-logs", "lunaos:event-log-bytes"  # bytes by run, and their sum: `runs.eventlog.capacity`
 ENTRY_BYTES, LOG_BYTES = 64, 4400  # what an entry takes beside its lines, and a log beside its entries; measured
 
+MAX_ENTRY_BYTES = 65_536  # unless a single event is longer
+PIECE_BYTES = 262_144  # what a reader holds while its client reads nothing
+ENTRIES_A_STEP = 16
+
 # Appends only where the log still ends where the writer thinks (a compare-and-set), so that a writer learns of what a
 # crashed server has forgotten, and never for an execution that was taken over (the fence). Answers whether it did, and
 # where the log ends; -1 for who was taken over. What all logs take is kept count of, and refused above the bound.
 _APPEND = f"""
     local fence, last = redis.call('GET', KEYS[2]), 0
-    if fence and tonumber(fence) > tonumber(ARGV[5]) then return {{0, -1}} end
+    if fence and tonumber(fence) > tonumber(ARGV[4]) then return {{0, -1}} end
     local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
     if #top > 0 then last = tonumber(string.match(top[1][1], '^%d+')) end
     if last ~= tonumber(ARGV[1]) then return {{0, last}} end
-    local size = #ARGV[3] + {ENTRY_BYTES}
-    if #top == 0 then size = size + {LOG_BYTES} end
-    if tonumber(redis.call('GET', KEYS[4]) or 0) + size > tonumber(ARGV[7]) then
+    local size = 0
+    if #top == 0 then size = {LOG_BYTES} end
+    for i = 7, #ARGV, 2 do size = size + #ARGV[i + 1] + {ENTRY_BYTES} end
+    if tonumber(redis.call('GET', KEYS[4]) or 0) + size > tonumber(ARGV[6]) then
         return redis.error_reply('FULL the event logs have reached their bound')
     end
-    redis.call('XADD', KEYS[1], ARGV[2] .. '-0', 'e', ARGV[3])
-    redis.call('EXPIRE', KEYS[1], ARGV[4])
-    redis.call('HINCRBY', KEYS[3], ARGV[6], size)
+    for i = 7, #ARGV, 2 do redis.call('XADD', KEYS[1], ARGV[i] .. '-0', 'e', ARGV[i + 1]) end
+    redis.call('EXPIRE', KEYS[1], ARGV[3])
+    redis.call('HINCRBY', KEYS[3], ARGV[5], size)
     redis.call('INCRBY', KEYS[4], size)
     redis.call('PUBLISH', KEYS[1], ARGV[2])
     return {{1, tonumber(ARGV[2])}}
+"""
+# Returns entries from a position on until they exceed a number of bytes, so that a reader's memory is bounded.
+_READ_PIECE = f"""
+    local found, bytes, start = {{}}, 0, ARGV[1]
+    while true do
+        local entries = redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', {ENTRIES_A_STEP})
+        for _, entry in ipairs(entries) do
+            found[#found + 1] = entry
+            bytes = bytes + #entry[2][2]
+            if bytes >= tonumber(ARGV[2]) then return found end
+        end
+        if #entries < {ENTRIES_A_STEP} then return found end
+        start = '(' .. entries[#entries][1]
+    end
 """
 TAKEN_OVER = -1
 SAMPLE = 200  # logs that are weighed
@@ -109,11 +128,23 @@ async def append(*appends: Append) -> list[Answer | None]:
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for each in appends:
             kept = each.kept_s or settings.EVENT_LOG_KEPT_S
-            values = (each.after, each.end, b"\n".join(each.lines), kept, each.attempt, str(each.run_id))
+            values = (each.after, each.end, kept, each.attempt, str(each.run_id), settings.EVENT_LOG_BOUND_BYTES)
             keys = (channel(each.run_id), _fence(each.run_id), SIZES, TOTAL)
-            pipeline.eval(_APPEND, len(keys), *keys, *values, settings.EVENT_LOG_BOUND_BYTES)
+            pipeline.eval(_APPEND, len(keys), *keys, *values, *_entries(each))
         answers = await pipeline.execute(raise_on_error=False)
     return [None if isinstance(found, ResponseError) else Answer(bool(found[0]), found[1]) for found in answers]
+
+
+def _entries(append: Append) -> Iterator[int | bytes]:
+    """Yield the position and the text of each entry in turn."""
+    lines, size = list[bytes](), 0
+    for position, line in enumerate(append.lines, append.after + 1):
+        lines.append(line)
+        size += len(line)
+        if size >= MAX_ENTRY_BYTES or position == append.end:
+            yield position
+            yield b"\n".join(lines)
+            lines, size = [], 0
 
 
 async def take_over(run_id: UUID, attempt: int) -> list[Entry]:
@@ -139,19 +170,30 @@ async def forget(run_ids: Sequence[UUID]) -> None:
         await pipeline.execute()
 
 
-async def read(run_id: UUID, *, after: int = 0, most: int | None = None) -> list[Entry]:
+async def read(run_id: UUID, *, after: int = 0) -> list[Entry]:
     """The events behind a position, each with its own; there are no gaps, since appending checks the end.
-
-    Args:
-        most: appends to read, the earliest first; all where None.
 
     Raises:
         RedisError: the server cannot be reached.
     """
+    return _behind(after, await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0"))
+
+
+async def read_piece(run_id: UUID, *, after: int = 0) -> list[Entry]:
+    """Read the first events behind a position: about PIECE_BYTES, and one at least where there are any.
+
+    Raises:
+        RedisError: the server cannot be reached.
+    """
+    values = (f"{after + 1}-0", PIECE_BYTES)
+    return _behind(after, await async_event_log().eval(_READ_PIECE, 1, channel(run_id), *values))
+
+
+def _behind(after: int, entries: Any) -> list[Entry]:
+    """Return the events of entries, without those up to a position; fields are a dictionary or a flat list."""
     found: list[Entry] = []
-    entries: Any = await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0", count=most)
     for entry_id, fields in entries:
-        lines = fields[b"e"].split(b"\n")
+        lines = (fields[b"e"] if isinstance(fields, dict) else fields[1]).split(b"\n")
         first = int(entry_id.split(b"-")[0]) - len(lines) + 1
         found += [(position, line) for position, line in enumerate(lines, first) if position > after]
     return found

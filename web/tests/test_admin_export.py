@@ -6,6 +6,7 @@ import io
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
@@ -127,6 +128,31 @@ def test_a_filter_that_is_none(staff_client: Client) -> None:
     response = staff_client.post("/admin/runs/run/export/?created_at__year=never")
     assert (response.status_code, response["Location"]) == (302, "/admin/runs/run/")
     assert not AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED, details__rows=0).exists()
+
+
+def test_one_list_at_once(staff_client: Client, alice: Any) -> None:
+    """Until the first has been read or its client has left."""
+    ran(alice)
+    first = staff_client.post("/admin/runs/run/export/")
+    rows = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count()
+
+    refused = staff_client.post("/admin/accounts/user/export/", follow=True)
+    assert refused.redirect_chain == [("/admin/accounts/user/", 302)]
+    assert "another list is being sent to you" in refused.content.decode()
+    assert AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count() == rows
+
+    assert content(first)
+    assert export(staff_client, "accounts/user")
+    staff_client.post("/admin/runs/run/export/").close()
+    assert export(staff_client, "accounts/user")
+
+
+def test_an_export_that_fails_keeps_no_place(staff_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(ExportedAdmin, "rows_to_export", Mock(side_effect=RuntimeError))
+        with pytest.raises(RuntimeError):
+            staff_client.post("/admin/rag/repository/export/")
+    assert staff_client.post("/admin/accounts/user/export/").status_code == 200
 
 
 def test_a_link_alone_exports_nothing(staff_client: Client) -> None:

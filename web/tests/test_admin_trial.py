@@ -1,5 +1,6 @@
 """POST /admin/agents/agent/try/: a prompt is tried before it is saved."""
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,8 @@ import pytest
 from django.contrib.auth.models import Group
 from django.test import Client
 
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, User
+from accounts.signin import sessions
 from agents import trial
 from agents.models import Agent
 from lunaos.embedded.servers import until
@@ -95,6 +97,47 @@ def test_who_leaves_stops_it(staff: httpx.Client, token: str, upstream: Upstream
     upstream.plays(Answer(pieces=[delta("First"), "hang"]))
     with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
         next(response.iter_text())
+    assert upstream.client_gone.wait(10)
+    assert newest(before)["outcome"] == "cancelled"
+
+
+def sign_out(staff: httpx.Client, token: str) -> None:
+    assert staff.post("/admin/logout/", data={"csrfmiddlewaretoken": token}).is_success
+
+
+def change(**fields: Any) -> Callable[[httpx.Client, str], None]:
+    """What a colleague does to the account of the staff member."""
+
+    def apply(staff: httpx.Client, token: str) -> None:
+        user = User.objects.get(name="Staff")
+        for name, value in fields.items():
+            setattr(user, name, value)
+        user.save(update_fields=list(fields))
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(sign_out, id="sign-out"),
+        pytest.param(change(is_active=False), id="disabled"),
+        pytest.param(change(is_staff=False), id="no staff any more"),
+        pytest.param(change(password="!"), id="another password"),
+        pytest.param(lambda staff, token: sessions.end_all(User.objects.get(name="Staff")), id="all sessions ended"),
+    ],
+)
+def test_it_ends_with_the_session(
+    staff: httpx.Client, token: str, make_user: Any, upstream: Upstream, before: int, end: Any
+) -> None:
+    make_user("colleague", is_staff=True, is_superuser=True)  # the last superuser cannot be disabled
+    upstream.plays(Answer(pieces=[delta("First"), "hang"]))
+    with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
+        texts = response.iter_text()
+        assert "First" in next(text for text in texts if "First" in text)
+        end(staff, token)
+        [last] = re.findall(r"data: (.*)", "".join(texts))
+    assert (json.loads(last)["type"], json.loads(last)["code"]) == ("error", "token_invalid")
     assert upstream.client_gone.wait(10)
     assert newest(before)["outcome"] == "cancelled"
 

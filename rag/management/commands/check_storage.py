@@ -19,7 +19,7 @@ class Command(BaseCommand):
         for each in found:
             self.stderr.write(
                 f"{each.repository_id} {each.name}: counted {each.counted} bytes, stored {each.stored}, "
-                f"{each.unmeasured} files without a size"
+                f"{each.unmeasured} files without their size"
             )
         if found and options["repair"]:
             storage.repair()

@@ -17,16 +17,16 @@ from typing import Any, TypeVar
 
 import django
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = ROOT / "lunaos" / "tests" / "names.txt"
-NOT_PRODUCT = {"tests", "testing", "benchmarks", "tools", "tools.stripe_double"}
+NOT_PRODUCT = {"tests", "testing", "benchmarks", "tools"}
 EMBEDDED_HELP = [sys.executable, "-m", "lunaos.embedded", "--help"]
 # Modules that only the platform itself starts; they may move.
 INTERNAL_PROGRAMS = {"rag.chunking.worker", "lunaos.embedded.llama"}
-RAISE_ALARMS = {"sound", "sound_daily"}
+SEND_ALERTS = re.compile(r"(alerts\.)?(send|send_daily|_send|_sound)")
 KEY_PREFIXES = ("lunaos:", "alarm:", "spend-refused:")
 VARIABLE = re.compile(r"(\{\}_)?[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
-READERS = re.compile(r"env\.\w+|variables\.\w+|os\.environ\.(get|setdefault)|os\.getenv|whole")
+READERS = re.compile(r"env\.\w+|environment\.\w+|env_variables\.\w+|os\.environ\.(get|setdefault)|os\.getenv|whole")
 METRIC = re.compile(r"lunaos_[a-z0-9_]+")
 Node = TypeVar("Node", bound=ast.AST)
 NAMED_LOCK = re.compile(r"hashtext\('([\w.]+)'\)")
@@ -94,7 +94,7 @@ def _metrics() -> Iterator[str]:
 
 def _alarms() -> Iterator[str]:
     for call in _nodes(ast.Call):
-        if _name(call.func).rpartition(".")[2] in RAISE_ALARMS:
+        if SEND_ALERTS.fullmatch(_name(call.func)):
             yield from _strings(call.args[0])
 
 

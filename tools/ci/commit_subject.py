@@ -1,4 +1,4 @@
-"""`python -m testing.commit_subject FILE`: check the subject of a commit message; a commit-msg hook.
+"""`python -m tools.ci.commit_subject FILE`: check the subject of a commit message; a commit-msg hook.
 
 A subject is at most 72 characters long and imperative, as in "Close streams whose credential ends".
 """
