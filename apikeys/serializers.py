@@ -9,13 +9,13 @@ from rest_framework import serializers
 from accounts.serializers import OtpField
 from apikeys.models import ApiKey
 from lunaos import scopes
-from lunaos.api.fields import BoundedListField
+from lunaos.api.fields import BoundedListField, NamedChoiceField
 
 
 class NewKeySerializer(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=64, required=False, default="Default")
     scopes = BoundedListField(
-        child=serializers.ChoiceField(scopes.ALL),
+        child=NamedChoiceField(scopes.ALL),
         required=False,
         default=None,
         allow_empty=False,

@@ -52,6 +52,8 @@ class TierAdmin(AuditedAdmin):
         "price_usd",
         "executions",
         "requests_per_minute",
+        "executions_at_once",
+        "starts_per_hour",
         "api_keys",
         "stored_bytes",
         "repositories",

@@ -163,7 +163,12 @@ AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["accounts.signin.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    for name in (
+        "MinimumLengthValidator",  # 8; the API says so itself, the admin and the commands do not
+        "UserAttributeSimilarityValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
 ]
 AUTHENTICATION_BACKENDS = ["accounts.signin.backends.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
 LOCKOUT_FAILURES = env.int("LUNAOS_LOCKOUT_FAILURES", default=10)  # of an account at one address

@@ -5,6 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from lunaos.api.fields import NamedChoiceField
 from lunaos.api.sse import EventStreamResponse
 from runs import executors
 from runs.eventlog import follower
@@ -25,7 +26,7 @@ class ExecutionSerializer(serializers.Serializer[Any]):
     repository = serializers.CharField(
         max_length=256, required=False, default="default", help_text="Where to look, with useRag."
     )
-    onDisconnect = serializers.ChoiceField(
+    onDisconnect = NamedChoiceField(
         ["continue", "cancel"],
         required=False,
         default="continue",

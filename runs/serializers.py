@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from lunaos.api.fields import NamedChoiceField
 from runs import texts
 from runs.metering.tokens import Counted, TokenUsage
 from runs.models import Run, RunStep, Status
@@ -17,7 +18,7 @@ class RunFilterSerializer(serializers.Serializer[Any]):
 
     agent = serializers.CharField(max_length=64, required=False)
     chain = serializers.CharField(max_length=64, required=False, help_text="A preset's id, or `custom`.")
-    status = serializers.ChoiceField(Status.choices, required=False)
+    status = NamedChoiceField(Status.choices, required=False)
     limit = serializers.IntegerField(
         min_value=1, max_value=100, required=False, help_text="Runs a page, 20 by default."
     )

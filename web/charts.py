@@ -129,7 +129,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _top(largest: float) -> float:
-    """The next of 1, 2, 5 times a power of ten, so that quarters of it are plain numbers."""
+    """Return the next of 1, 2, 4, 5, 8 times a power of ten."""
     if largest <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(largest))
@@ -137,7 +137,9 @@ def _top(largest: float) -> float:
 
 
 def _ticks(top: float) -> list[tuple[float, float]]:
-    return [(round(_y(top * quarter / 4, top), 1), top * quarter / 4) for quarter in range(5)]
+    """Divide the scale so that each label is exact: by 4 up to 2, 4 and 8, else by 5; a scale up to 1 has its ends."""
+    parts = 1 if top == 1 else 4 if f"{top:e}"[0] in "248" else 5
+    return [(round(_y(top * n / parts, top), 1), top * n / parts) for n in range(parts + 1)]
 
 
 def _marks(labels: Sequence[str]) -> list[tuple[float, str]]:

@@ -49,6 +49,8 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
         "agents": f"All {usable}" if usable == len(agents) else f"{usable} of {len(agents)}",
         "executions": f"{tier.executions:,}",
         "requests": f"{tier.requests_per_minute:,}",
+        "at_once": tier.executions_at_once,
+        "starts": f"{tier.starts_per_hour:,}",
         "api_keys": tier.api_keys,
         "stored": _size(tier.stored_bytes),
         "repositories": f"{tier.repositories:,} repositor{'y' if tier.repositories == 1 else 'ies'}",

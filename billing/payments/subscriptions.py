@@ -115,7 +115,7 @@ def _change(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> da
         at_stripe = stripe_client.subscription(at_stripe.id)
     if mine.tier == tier:
         if not (at_stripe.schedule or mine.cancels):
-            raise AlreadySubscribed()
+            raise AlreadySubscribed(f"Your subscription is {tier} already, and nothing else is planned for it.")
         _release(at_stripe)
         if mine.cancels:
             stripe_client.resume(at_stripe)

@@ -1,10 +1,12 @@
 """Tiers that staff grant: the higher of grant and subscription counts, and the end is enforced."""
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 import httpx
 import pytest
+from django.core.management import call_command
 
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
@@ -65,6 +67,13 @@ def test_set_tier_takes_the_place_of_grants_and_leaves_what_is_paid(stripe: Stri
     grants.grant(user=alice, tier="team", reason="A trial.")
     grants.set_tier(user=alice, tier="free")
     assert stripe.tier(alice) == "pro"
+
+
+def test_the_command_says_that_a_paid_tier_stays(stripe: Stripe, alice: Any) -> None:
+    stripe.subscribe(alice, "pro")
+    out = StringIO()
+    call_command("set_tier", alice.email, "free", stdout=out)
+    assert f"{alice.email} stays pro: a subscription pays for it." in out.getvalue()
 
 
 @pytest.mark.parametrize(

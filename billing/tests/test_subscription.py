@@ -323,7 +323,9 @@ def test_whoever_changes_wants_to_go_on(stripe: Stripe, alice: Any) -> None:
 
 def test_the_same_tier_again(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    assert error(stripe.post(alice, "change", tier="pro")) == (400, "already_subscribed")
+    response = stripe.post(alice, "change", tier="pro")
+    assert error(response) == (400, "already_subscribed")
+    assert response.json()["error"].startswith("Your subscription is pro already")  # not: change it by this request
 
 
 @pytest.mark.parametrize("tier", ["free", "gold", None])

@@ -47,3 +47,12 @@ class BoundedListField(serializers.ListField):
         if faults:
             raise serializers.ValidationError(faults)
         return found
+
+
+class NamedChoiceField(serializers.ChoiceField):
+    """A choice whose error names what may be chosen; DRF's own says only that the value is not it."""
+
+    def __init__(self, choices: Any, **options: Any) -> None:
+        super().__init__(choices, **options)
+        named = ", ".join(str(choice) for choice in self.choices)
+        self.error_messages["invalid_choice"] = f'"{{input}}" is not a valid choice. Choose one of {named}.'

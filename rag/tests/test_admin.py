@@ -44,6 +44,15 @@ def test_it_works(staff_client: Any, shop: Repository, alice: Any) -> None:
         assert expected.lower() in page.content.decode().lower(), path
 
 
+def test_a_jobs_page_shows_skipped_files_without_inline_styles(staff_client: Any, shop: Repository) -> None:
+    """The Content-Security-Policy refuses the inline styles that unfold writes for JSON."""
+    job = IndexJob.objects.get()
+    for skipped, expected in ((list[Any](), ">none<"), ([{"path": "a<b>.bin", "reason": "binary"}], "a&lt;b&gt;.bin")):
+        IndexJob.objects.filter(pk=job.pk).update(skipped=skipped)
+        page = staff_client.get(f"/admin/rag/indexjob/{job.pk}/change/").content.decode()
+        assert expected in page and ' style="' not in page
+
+
 @pytest.mark.parametrize("page", ["repository", "indexjob"])
 def test_nothing_can_be_added_or_changed(staff_client: Any, shop: Repository, page: str) -> None:
     pk = shop.pk if page == "repository" else IndexJob.objects.get().pk

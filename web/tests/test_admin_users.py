@@ -166,3 +166,17 @@ def test_a_run_of_nobody_else_counts(staff: httpx.Client, alice: Any, bob: Any) 
     ran(bob)
     assert cells(staff.get(LIST), alice.email)["runs_this_month"] == "0"
     assert Run.objects.count() == 1
+
+
+@pytest.mark.parametrize(("password", "changed"), [("hv7q2zk", False), ("hv7q2zkp", True)])
+def test_staff_set_passwords_of_eight_characters_at_least(
+    staff: httpx.Client, alice: Any, password: str, changed: bool
+) -> None:
+    path = f"{LIST}{alice.pk}/password/"
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', staff.get(path).text)
+    assert token
+    form = {"csrfmiddlewaretoken": token[1], "password1": password, "password2": password, "usable_password": "true"}
+    page = staff.post(path, data=form)
+    assert ("at least 8 characters" in page.text) is not changed
+    alice.refresh_from_db()
+    assert alice.check_password(password) is changed

@@ -39,6 +39,20 @@ def test_the_scale_ends_at_a_round_number(largest: float, top: float) -> None:
     assert charts.bars("x", ["a"], {"x": [largest]}).ticks[-1][1] == pytest.approx(top)
 
 
+@pytest.mark.parametrize(
+    ("largest", "unit", "labels"),
+    [
+        (1, "count", ["0", "1"]),
+        (3, "count", ["0", "1", "2", "3", "4"]),
+        (9, "count", ["0", "2", "4", "6", "8", "10"]),
+        (0.0005, "usd", ["$0.00", "$0.0001", "$0.0002", "$0.0003", "$0.0004", "$0.0005"]),
+    ],
+)
+def test_labels_of_the_scale_are_exact(largest: float, unit: str, labels: list[str]) -> None:
+    ticks = charts.bars("x", ["a"], {"x": [largest]}, unit=unit).ticks
+    assert [number_format.figure(value, unit) for _, value in ticks] == labels
+
+
 def test_there_is_room_for_the_labels() -> None:
     labels = [str(n) for n in range(30)]
     assert len(charts.bars("x", labels, {"x": [1] * 30}).marks) <= charts.LABELS_AT_MOST

@@ -12,7 +12,7 @@ import pytest
 from rest_framework import serializers
 
 from lunaos.api.exceptions import body_and_headers, plain_response
-from lunaos.api.fields import BoundedListField
+from lunaos.api.fields import BoundedListField, NamedChoiceField
 from lunaos.errors import MAX_ERROR_BYTES, MAX_FAULTS, LunaError
 from testing.client import Api, error
 
@@ -116,3 +116,10 @@ def test_no_error_answer_is_longer_than_the_limit(exception: LunaError) -> None:
     content = plain_response(exception).content
     assert len(content) <= MAX_ERROR_BYTES
     assert json.loads(content)["code"] == "internal_error"
+
+
+@pytest.mark.parametrize("value", ["nope", 7, "{0}"])
+def test_the_error_of_a_choice_names_what_there_is(value: Any) -> None:
+    with pytest.raises(serializers.ValidationError) as e:
+        NamedChoiceField(["wait", "cancel"]).run_validation(value)
+    assert list(e.value.detail) == [f'"{value}" is not a valid choice. Choose one of wait, cancel.']

@@ -61,6 +61,8 @@ def test_it_works(api: Api) -> None:
         "6 of 28 agents",
         "100,000 executions",
         "6,000 requests",
+        "10 executions at once, 2,000 started an hour",
+        "50 executions at once, 20,000 started an hour",
         "100 MB of code in 5 repositories",
         "50 GB of code in 1,000 repositories",
     ):
@@ -73,7 +75,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
     Agent.objects.filter(slug="seo").update(
         name="Search <Agent>", role="Finds & ranks.", tier="free", category="new one"
     )
-    Tier.objects.filter(name="free").update(stored_bytes=1_250_000, repositories=1)
+    Tier.objects.filter(name="free").update(stored_bytes=1_250_000, repositories=1, executions_at_once=1)
     Tier.objects.filter(name="pro").update(
         price_usd=Decimal("31.50"), executions=12_345, requests_per_minute=77, api_keys=1, features=["A person to ask"]
     )
@@ -88,6 +90,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
         "77 requests a minute",
         "1 API key",
         "new one",
+        "1 execution at once, 100 started an hour",
         "1.25 MB of code in 1 repository",
     ):
         assert figure in shown, figure
