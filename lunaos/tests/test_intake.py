@@ -115,6 +115,14 @@ def test_chunks_are_counted_while_they_come(api: Api, server: str, headers: byte
     assert ask(server, opening, CHUNK * chunks) == (413, "payload_too_large")
 
 
+def test_a_body_in_tiny_chunks_is_refused(api: Api, server: str) -> None:
+    """Each costs the event loop as much as a kilobyte of a body that comes at once."""
+    opening = LOGIN + KEY + b"Transfer-Encoding: chunked\r\n\r\n"
+    some, many = (b"1\r\n1\r\n" * count for count in (intake.FREE_CHUNKS, intake.FREE_CHUNKS + 2_000))
+    assert ask(server, opening, some, b"0\r\n\r\n")[0] == 400
+    assert ask(server, opening, many) == (400, "bad_request")
+
+
 def test_a_client_that_sends_on_sees_the_answer(api: Api, server: str) -> None:
     assert ask(server, LOGIN + b"Transfer-Encoding: chunked\r\n\r\n", CHUNK * 200) == (413, "payload_too_large")
 
