@@ -44,11 +44,16 @@ def enter(*, address: str | None, user_agent: str) -> None:
 
 
 def network_of(address: str) -> str:
-    """The address itself, or of an IPv6 address the network that one customer has; what is no address stays."""
+    """The address itself, or of an IPv6 address the network that one customer has; what is no address stays.
+
+    An IPv4 address in IPv6's form (RFC 4291, 2.5.5.2), as a server has it that listens for both, is the IPv4 address.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address[:ADDRESS_CHARACTERS]
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((parsed, IPV6_CUSTOMER_BITS), strict=False))
