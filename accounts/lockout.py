@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from accounts import audit, outbox, tasks
+from accounts import audit, mail_limit, outbox, tasks
 from accounts.audit import Action
 from accounts.models import User
 from lunaos import origin
@@ -144,7 +144,9 @@ def _at_home(email: str, address: str) -> bool:
 
 def _locked(email: str, user: User | None, scope: str) -> None:
     audit.record(Action.LOCKED_OUT, subject=user, scope=scope, minutes=settings.LOCKOUT_MINUTES)
-    outbox.enqueue(tasks.send_locked_out, *tasks.addressee(user))
+    confirmed = user is not None and user.email_verified_at is not None
+    if mail_limit.take_notice(email, confirmed=confirmed):
+        outbox.enqueue(tasks.send_locked_out, *tasks.addressee(user))
 
 
 def _oldest() -> datetime:

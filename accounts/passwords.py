@@ -120,5 +120,6 @@ def _replace(user: User, password: str, action: Action) -> bool:
             return False
         access.changed(user.pk)
         audit.record(action, actor=user, subject=user)
-        outbox.enqueue(tasks.send_password_changed, str(user.pk))
+        if mail_limit.take_notice(user.email, confirmed=user.email_verified_at is not None):
+            outbox.enqueue(tasks.send_password_changed, str(user.pk))
     return True

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import audit, idempotency, outbox
+from accounts import audit, idempotency, mail_limit, outbox
 from accounts.audit import Action
 from accounts.errors import IdempotencyConflict
 from accounts.models import User
@@ -134,8 +134,13 @@ def _end(keys: QuerySet[ApiKey], action: Action, *, actor: User | None) -> int:
     for key in ended:
         audit.record(action, actor=actor, subject=key.user, key=key.prefix)
         if action == Action.KEY_REPORTED_LEAKED:
-            outbox.enqueue(tasks.send_key_leaked, str(key.pk))
+            _tell_owner(key)
     return len(ended)
+
+
+def _tell_owner(key: ApiKey) -> None:
+    if mail_limit.take_notice(key.user.email, confirmed=key.user.email_verified_at is not None):
+        outbox.enqueue(tasks.send_key_leaked, str(key.pk))
 
 
 def _replay(user: User, earlier: str) -> Created:
