@@ -7,6 +7,9 @@ import enum
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.conf import settings
+from django.urls import Resolver404, resolve
+
 from lunaos import declarations
 
 
@@ -22,10 +25,11 @@ class Pool(enum.Enum):
     HEALTH = "health"
     STATUS = "status"
     METRICS = "metrics"
+    FILES = "files"  # what surrounds a static file, by which Kubernetes knows that the process lives
 
 
-SHARED, HASHING, STRIPE, WEBHOOK, READY, HEALTH, STATUS, METRICS = Pool
-PROBES = {READY: 2, HEALTH: 2, STATUS: 1, METRICS: 1}  # threads each
+SHARED, HASHING, STRIPE, WEBHOOK, READY, HEALTH, STATUS, METRICS, FILES = Pool
+PROBES = {READY: 2, HEALTH: 2, STATUS: 1, METRICS: 1, FILES: 2}  # threads each
 
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -45,3 +49,17 @@ def pool_of(view: Callable[..., Any], method: str) -> Pool:
     """Return the pool that runs a view for requests with this method."""
     pool: Pool = declarations.of(view, "pool", method, SHARED)
     return pool
+
+
+def surrounding(path: str, method: str) -> Pool:
+    """Return the pool for what is done in threads before and after the view of a path.
+
+    Probes have theirs for that too: Django's signals would wait for a thread that a hung database holds.
+    """
+    if path.startswith(settings.STATIC_URL):
+        return FILES
+    try:
+        pool = pool_of(resolve(path).func, method)
+    except Resolver404:
+        return SHARED
+    return pool if pool in PROBES else SHARED
