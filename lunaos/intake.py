@@ -56,11 +56,14 @@ class BoundedRequest(http_protocol.WebRequest):
         refusal: why no more of it is taken in.
     """
 
-    _parsePOSTFormSubmission = False  # of Twisted, on the event loop, for nobody
     refusal: LunaError | None = None
     _taken = 0
     _chunks = 0
     _longest: int | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._parsePOSTFormSubmission = False  # by Twisted, on the event loop, in quadratic time, and read by nobody
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - of Twisted
         """Refuse a body by its announced length; one without is counted while it comes."""
