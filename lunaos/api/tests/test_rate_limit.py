@@ -131,7 +131,7 @@ def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, mo
     now = 1000.0
     monkeypatch.setattr(ratelimit, "get_usage", get_usage)
     monkeypatch.setattr(ratelimit, "_hanging", ratelimit.Hanging())
-    monkeypatch.setattr(ratelimit.time, "monotonic", lambda: now)
+    monkeypatch.setattr("lunaos.api.ratelimit.time.monotonic", lambda: now)
     assert (counts(), len(asked)) == ([0] * 5, 1)
     now += ratelimit.PAUSE_S
     assert (counts(), len(asked)) == ([0] * 5, 2)
