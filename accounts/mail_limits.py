@@ -1,6 +1,8 @@
 """Limits on mails that a client can cause to an address without being signed in as its owner.
 
-All kinds of such mails share one limit an hour. Security notices and billing mails do not count: they must arrive.
+All kinds of such mails share one limit an hour. Security notices and billing mails do not count: they must arrive. An
+address that nobody has confirmed may be a stranger's, so security notices to it have a limit of their own, which other
+mails cannot use up.
 """
 
 import hashlib
@@ -32,6 +34,24 @@ def take(kind: str, email: str, *, most: int = OF_A_KIND_PER_HOUR) -> bool:
     except redis.RedisError:
         logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
         return _here.hit(f"{kind}:{address}", HOUR_S)[0] <= most and _here.hit(address, HOUR_S)[0] <= PER_HOUR
+
+
+def take_notice(email: str, *, confirmed: bool) -> bool:
+    """Count a security notice.
+
+    Args:
+        confirmed: whether the account's owner reads the address: then each notice goes out.
+
+    Returns:
+        Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
+    """
+    address = hashlib.sha256(email.lower().encode()).hexdigest()
+    try:
+        counted = _count(f"lunaos:mails:notices:{address}")
+    except redis.RedisError:
+        logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
+        counted, _ = _here.hit(f"notices:{address}", HOUR_S)
+    return confirmed or counted <= PER_HOUR
 
 
 def _count(key: str) -> int:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import idempotency
+from accounts import idempotency, mail_limits
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.errors import IdempotencyConflict
@@ -17,10 +17,13 @@ from apikeys import secret, tasks
 from apikeys.errors import KeyLimitReached, KeyNotFound
 from apikeys.models import ApiKey
 from billing import tiers
-from lunaos.errors import ScopeMissing
+from lunaos.errors import RateLimited, ScopeMissing
 from lunaos.infra import read_access
 from lunaos.infra.task_queue import enqueue
 from lunaos.scopes import ALL, DEFAULT
+
+DAY = timedelta(days=1)
+MADE_A_DAY = 100  # keys of a user, revoked ones among them: each key, and what the audit says of it, stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def create(
     Raises:
         ScopeMissing: the maker lacks some of these scopes.
         KeyLimitReached: the user has as many active keys as the tier holds.
+        RateLimited: the user has made MADE_A_DAY keys within a day.
         IdempotencyConflict: the idempotency key was used for another request.
     """
     granted = _granted(scopes, maker)
@@ -69,6 +73,7 @@ def create(
     limit = tiers.of(user.tier).api_keys
     if ApiKey.objects.active().filter(user=user).count() >= limit:
         raise KeyLimitReached(f"You have {limit} active keys, as many as your tier holds. Revoke one first.")
+    _require_few_made(user)
     value = secret.of(seed)
     key = ApiKey.objects.create(
         id=key_id,
@@ -81,6 +86,15 @@ def create(
     )
     trail.record(Action.KEY_CREATED, actor=user, subject=user, key=key.prefix, scopes=key.scopes)
     return Created(key, value)
+
+
+def _require_few_made(user: User) -> None:
+    """Raises RateLimited where keys are made and revoked in a loop."""
+    since = datetime.now(UTC) - DAY
+    made = ApiKey.objects.filter(user=user, created_at__gt=since).order_by("-created_at")
+    for oldest in made.values_list("created_at", flat=True)[MADE_A_DAY - 1 : MADE_A_DAY]:
+        left_s = int((oldest - since).total_seconds()) + 1
+        raise RateLimited(f"{MADE_A_DAY} keys can be made a day.", retry_after=left_s, limit=MADE_A_DAY)
 
 
 def _granted(wanted: Sequence[str] | None, maker: ApiKey | None) -> list[str]:
@@ -136,8 +150,13 @@ def _end(keys: QuerySet[ApiKey], action: Action, *, actor: User | None) -> int:
     for key in ended:
         trail.record(action, actor=actor, subject=key.user, key=key.prefix)
         if action == Action.KEY_REPORTED_LEAKED:
-            enqueue.on_commit(tasks.send_key_leaked, str(key.pk))
+            _tell_owner(key)
     return len(ended)
+
+
+def _tell_owner(key: ApiKey) -> None:
+    if mail_limits.take_notice(key.user.email, confirmed=key.user.email_verified_at is not None):
+        enqueue.on_commit(tasks.send_key_leaked, str(key.pk))
 
 
 def _replay(user: User, earlier: str) -> Created:

@@ -73,6 +73,7 @@ class SharedThreadsHandler(ASGIHandler):
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer in the contract's form also where Django fails outside its own error handling, as in a signal."""
         came, begun, waiting = time.perf_counter(), False, flowing(send)
+        pool = thread_pools.surrounding(scope["path"], scope["method"])
 
         async def noting(message: Any) -> None:
             nonlocal begun
@@ -80,7 +81,7 @@ class SharedThreadsHandler(ASGIHandler):
             await self._parting(waiting)(message)
 
         try:
-            async with ThreadSensitiveContext(executor=self.pools[thread_pools.SHARED]):
+            async with ThreadSensitiveContext(executor=self.pools[pool]):
                 await self.handle(scope, receive, noting)
         except Exception as e:
             if begun:
@@ -98,7 +99,8 @@ class SharedThreadsHandler(ASGIHandler):
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
         """Find the view, and have the pool that it names run it.
 
-        What is left after the view runs in the shared one: an answer that is there must not wait for other views.
+        What is left after the view runs in the shared one, or in that of a probe (`threads.surrounding`): an answer
+        that is there must not wait for other views.
         """
         match = super().resolve_request(request)
         pool = thread_pools.pool_of(match.func, str(request.method))

@@ -10,7 +10,7 @@ from io import BytesIO
 from typing import Any, cast
 from urllib.parse import unquote_to_bytes
 
-from daphne import http_protocol, server  # server installs the asyncio reactor: before any import of it
+from daphne import http_protocol, server, ws_protocol  # server installs the asyncio reactor
 from daphne.utils import HEADER_NAME_RE, INVALID_HEADER_VALUE_BYTES
 from django.conf import settings
 from twisted.internet import reactor
@@ -25,6 +25,10 @@ from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarg
 MAX_REQUEST_LINE_BYTES = 4_096
 MAX_HEADERS_BYTES = 16_384
 MIN_BYTES_PER_S = 32_768  # of a request that takes longer than READ_TIMEOUT_S
+# Each chunk of a body costs as much as a kilobyte of it: beyond FREE_CHUNKS they must hold MIN_CHUNK_BYTES on average.
+FREE_CHUNKS, MIN_CHUNK_BYTES = 10_000, 64
+# Of a socket, whose clients have nothing to say but answers to pings; its handshake is among them.
+MAX_SOCKET_BYTES, SOCKET_WINDOW_S = 32_768, 60.0
 # What a refused client still sends is thrown away, so that it sees the answer rather than a reset connection.
 LINGER_S, MAX_DISCARDED_BYTES = 2.0, 8 * 2**20
 FORMS = {
@@ -46,6 +50,7 @@ def install() -> None:
     http_protocol.WebRequest = BoundedRequest
     http_protocol.HTTPFactory.protocol = lambda _: http._GenericHTTPChannelProtocol(Channel())
     server.Server.kill_all_applications = _kill_all_applications
+    ws_protocol.WebSocketFactory.protocol = Socket
 
 
 def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
@@ -68,10 +73,14 @@ class BoundedRequest(http_protocol.WebRequest):
         refusal: why no more of it is taken in.
     """
 
-    _parsePOSTFormSubmission = False  # of Twisted, on the event loop, for nobody
     refusal: LunaError | None = None
     _taken = 0
+    _chunks = 0
     _longest: int | None = None
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._parsePOSTFormSubmission = False  # by Twisted, on the event loop, in quadratic time, and read by nobody
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - of Twisted
         """Refuse a body by its announced length; one without is counted while it comes."""
@@ -86,7 +95,10 @@ class BoundedRequest(http_protocol.WebRequest):
         if self.refusal:
             return
         self._taken += len(data)
-        if self._taken > bodies.STRANGERS_MAX_BODY_BYTES and self._taken > self.longest:
+        self._chunks += 1
+        if self._chunks > FREE_CHUNKS + self._taken // MIN_CHUNK_BYTES:
+            self.channel.refuse(BadRequest("The chunks of the request body are too small."))
+        elif self._taken > bodies.STRANGERS_MAX_BODY_BYTES and self._taken > self.longest:
             self._refuse_body()
         else:
             super().handleContentChunk(data)
@@ -129,6 +141,29 @@ class BoundedRequest(http_protocol.WebRequest):
             if not HEADER_NAME_RE.fullmatch(name) or any(map(INVALID_HEADER_VALUE_BYTES.intersection, values)):
                 self.requestHeaders.removeHeader(name)
         self.process()
+
+
+class Socket(ws_protocol.WebSocketProtocol):
+    """Daphne's socket, which ends with a client that sends much, however small its frames are.
+
+    A frame of six bytes would cost the event loop as much as an event that is sent.
+    """
+
+    _received, _received_since = 0, 0.0
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
+        """Read on, unless the client has sent too much within a window."""
+        now = float(cast(Any, reactor).seconds())
+        if now - self._received_since >= SOCKET_WINDOW_S:
+            self._received, self._received_since = 0, now
+        self._received += len(data)
+        if self._received > MAX_SOCKET_BYTES:
+            self.transport.abortConnection()
+        else:
+            super().dataReceived(data)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - of Autobahn
+        """Drop a message: no socket of this platform takes any."""
 
 
 class Channel(HTTPChannel):

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from accounts import tasks
+from accounts import mail_limits, tasks
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
@@ -146,7 +146,9 @@ def _at_home(email: str, address: str) -> bool:
 
 def _locked(email: str, user: User | None, scope: str) -> None:
     trail.record(Action.LOCKED_OUT, subject=user, scope=scope, minutes=settings.LOCKOUT_MINUTES)
-    enqueue.on_commit(tasks.send_locked_out, *tasks.addressee(user))
+    confirmed = user is not None and user.email_verified_at is not None
+    if mail_limits.take_notice(email, confirmed=confirmed):
+        enqueue.on_commit(tasks.send_locked_out, *tasks.addressee(user))
 
 
 def _oldest() -> datetime:

@@ -124,5 +124,6 @@ def _replace(user: User, password: str, action: Action) -> bool:
             return False
         read_access.publish_change(user.pk)
         trail.record(action, actor=user, subject=user)
-        enqueue.on_commit(tasks.send_password_changed, str(user.pk))
+        if mail_limits.take_notice(user.email, confirmed=user.email_verified_at is not None):
+            enqueue.on_commit(tasks.send_password_changed, str(user.pk))
     return True

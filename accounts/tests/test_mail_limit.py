@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
+from django.db.models.functions import Now
 
 from accounts import mail_limits, services
 from accounts.auditlog.trail import Action
@@ -70,6 +71,8 @@ def test_unknown_addresses_are_counted_alike(database: None) -> None:
 
 
 def test_security_notices_are_never_suppressed(database: None, alice: Any, sent: list[str], at: Any) -> None:
+    User.objects.filter(pk=alice.pk).update(email_verified_at=Now())
+    alice.refresh_from_db()
     for number in range(7):
         mail_limits.take(str(number), alice.email)
     for number in range(6):
@@ -83,6 +86,18 @@ def test_security_notices_are_never_suppressed(database: None, alice: Any, sent:
     user = User.objects.get(pk=alice.pk)
     assert passwords._replace(user, "a much better one 77", Action.PASSWORD_CHANGED)
     assert sent[-1] == "send_password_changed"
+
+
+def test_security_notices_to_an_address_that_is_not_confirmed(database: None, sent: list[str]) -> None:
+    """Keys made and reported as leaked sent a stranger two mails a minute, in whose name somebody had signed up."""
+    user = services.sign_up(email=STRANGER, password=PASSWORD, name="")
+    for number in range(9):
+        mail_limits.take(str(number), STRANGER)
+    for _ in range(mail_limits.PER_HOUR + 2):
+        keys.report_leaked(keys.create(user=user, name="k").secret)
+    assert sent == ["send_welcome", *["send_key_leaked"] * mail_limits.PER_HOUR]
+    assert passwords._replace(user, "a much better one 77", Action.PASSWORD_CHANGED)
+    assert "send_password_changed" not in sent
 
 
 def test_the_process_counts_where_valkey_cannot(database: None, monkeypatch: Any) -> None:

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from accounts.models import AuditEvent, IdempotencyKey
-from apikeys import secret
+from apikeys import secret, services
 from apikeys.models import ApiKey
 from billing.models import Tier
 from lunaos.api.json import timestamp
@@ -203,3 +203,18 @@ def test_the_audit_trail(api: Api, alice: Any) -> None:
 def test_expiry_is_told(api: Api, alice: Any) -> None:
     moment = timestamp(datetime.now(UTC) + timedelta(days=30))
     assert create(api, alice, expiresAt=moment).json()["data"]["expiresAt"] == moment
+
+
+def test_keys_are_not_made_and_revoked_without_end(api: Api, alice: Any, charlie: Any) -> None:
+    """Each key and its rows of the audit stay: 30 a minute were 100 MB a day."""
+    made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
+    assert api.delete(f"/api-keys/{made['id']}", headers=api.as_(alice)).is_success
+    ended = {"user": alice, "scopes": ["agents"], "revoked_at": datetime.now(UTC)}
+    ApiKey.objects.bulk_create(ApiKey(digest=str(n), **ended) for n in range(services.MADE_A_DAY - 1))
+    refused = create(api, alice)
+    assert error(refused) == (429, "rate_limited")
+    assert 86_000 < int(refused.headers["Retry-After"]) <= 86_401
+    assert create(api, alice, headers={"Idempotency-Key": "one"}).status_code == 201
+    assert create(api, charlie).status_code == 201
+    ApiKey.objects.filter(user=alice).update(created_at=datetime.now(UTC) - timedelta(days=1, seconds=1))
+    assert create(api, alice).status_code == 201

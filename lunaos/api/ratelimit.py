@@ -2,9 +2,10 @@
 
 import logging
 import math
+import threading
 import time
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -14,10 +15,42 @@ from rest_framework.throttling import BaseThrottle
 
 from lunaos.infra.client_info import customer_network
 from lunaos.infra.local_counter import LocalCounter
-from lunaos.infra.redis import RedisError
+from lunaos.infra.redis import RedisError, RedisTimeout
 
+PAUSE_S = 5.0
 logger = logging.getLogger(__name__)
 _here = LocalCounter()
+
+
+@dataclass(slots=True)
+class Hanging:
+    """Whether the cache hangs: then one request in PAUSE_S asks it, so that time-outs do not hold all threads.
+
+    All requests wait for a count, those of probes and static files too.
+    """
+
+    _until: float | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def may_ask(self) -> bool:
+        with self._lock:
+            if self._until is None:
+                return True
+            is_due = time.monotonic() >= self._until
+            if is_due:
+                self._until = time.monotonic() + PAUSE_S
+            return is_due
+
+    def note(self) -> None:
+        """The cache has not answered in time."""
+        self._until = time.monotonic() + PAUSE_S
+
+    def forget(self) -> None:
+        """The cache has answered."""
+        self._until = None
+
+
+_hanging = Hanging()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +116,25 @@ def hit(
     """
     limit = int(rate.split("/")[0])
     try:
-        usage = get_usage(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
+        usage = _ask(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
     except RedisError as e:
         logger.warning("Rate limits are not counted, the cache is down: %s", e)
         if guarded:
             return _hit_here(f"{scope}:{subject}", rate)
         return Window(limit, 0, int(time.time()) + 60)
     return Window(usage["limit"], usage["count"], int(time.time()) + usage["time_left"])
+
+
+def _ask(request: HttpRequest, **options: Any) -> dict[str, Any]:
+    if not _hanging.may_ask():
+        raise RedisTimeout("The cache has not answered a moment ago.")
+    try:
+        usage: dict[str, Any] = get_usage(request, **options)
+    except RedisTimeout:
+        _hanging.note()
+        raise
+    _hanging.forget()
+    return usage
 
 
 def _hit_here(key: str, rate: str) -> Window:

@@ -44,11 +44,16 @@ def set_current(*, address: str | None, user_agent: str) -> None:
 
 
 def customer_network(address: str) -> str:
-    """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut."""
+    """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut.
+
+    An IPv4 address in the form of IPv6 (RFC 4291, 2.5.5.2), which a dual-stack server sees, is the IPv4 address.
+    """
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return address[:ADDRESS_CHARACTERS]
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
     if parsed.version == 4:
         return str(parsed)
     return str(ipaddress.ip_network((parsed, IPV6_CUSTOMER_BITS), strict=False))

@@ -17,11 +17,13 @@ from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeout
 
 __all__ = [
     "AsyncRedis",
     "CounterCache",
     "RedisError",
+    "RedisTimeout",
     "ResponseError",
     "SharedPoolCache",
     "async_client",

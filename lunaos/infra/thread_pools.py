@@ -7,6 +7,9 @@ import enum
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from django.conf import settings
+from django.urls import Resolver404, resolve
+
 from lunaos.infra import view_options
 
 
@@ -22,10 +25,11 @@ class Pool(enum.Enum):
     HEALTH = "health"
     STATUS = "status"
     METRICS = "metrics"
+    FILES = "files"  # what surrounds a static file, by which Kubernetes knows that the process lives
 
 
-SHARED, HASHING, STRIPE, WEBHOOK, READY, HEALTH, STATUS, METRICS = Pool
-PROBES = {READY: 2, HEALTH: 2, STATUS: 1, METRICS: 1}  # threads of each pool
+SHARED, HASHING, STRIPE, WEBHOOK, READY, HEALTH, STATUS, METRICS, FILES = Pool
+PROBES = {READY: 2, HEALTH: 2, STATUS: 1, METRICS: 1, FILES: 2}  # threads of each pool
 
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -45,3 +49,17 @@ def pool_of(view: Callable[..., Any], method: str) -> Pool:
     """Return the pool that runs a view for a method of HTTP."""
     pool: Pool = view_options.read(view, "pool", method, SHARED)
     return pool
+
+
+def surrounding(path: str, method: str) -> Pool:
+    """Return the pool of the work in threads around the view of a path.
+
+    Probes use their own pool here too: Django's signals would wait for a thread that a hung database holds.
+    """
+    if path.startswith(settings.STATIC_URL):
+        return FILES
+    try:
+        pool = pool_of(resolve(path).func, method)
+    except Resolver404:
+        return SHARED
+    return pool if pool in PROBES else SHARED

@@ -16,6 +16,7 @@ from daphne import server
 from django.urls import get_resolver
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.web import http
 
 from lunaos import request_limits
 from lunaos.api import bodies
@@ -115,6 +116,14 @@ def test_chunks_are_counted_while_they_come(api: Api, server: str, headers: byte
     """The answer comes although the body has not ended."""
     opening = LOGIN + headers + b"Transfer-Encoding: chunked\r\n\r\n"
     assert ask(server, opening, CHUNK * chunks) == (413, "payload_too_large")
+
+
+def test_a_body_in_tiny_chunks_is_refused(api: Api, server: str) -> None:
+    """Each costs the event loop as much as a kilobyte of a body that comes at once."""
+    opening = LOGIN + KEY + b"Transfer-Encoding: chunked\r\n\r\n"
+    some, many = (b"1\r\n1\r\n" * count for count in (request_limits.FREE_CHUNKS, request_limits.FREE_CHUNKS + 2_000))
+    assert ask(server, opening, some, b"0\r\n\r\n")[0] == 400
+    assert ask(server, opening, many) == (400, "bad_request")
 
 
 def test_a_client_that_sends_on_sees_the_answer(api: Api, server: str) -> None:
@@ -260,6 +269,23 @@ def test_a_long_body_has_more_time(slow: Any) -> None:
 
 def test_a_connection_that_is_kept_is_not_watched(slow: Any) -> None:
     assert not slow.clock.getDelayedCalls()
+
+
+@pytest.mark.parametrize("kind", [b"multipart/form-data; boundary=x", b"application/x-www-form-urlencoded"])
+def test_forms_are_not_parsed_on_the_event_loop(slow: Any, monkeypatch: pytest.MonkeyPatch, kind: bytes) -> None:
+    """Twisted's parser takes quadratic time: 2 s for 700 kB, hours for the 64 MiB of a key that is only well formed."""
+    parsed: list[bytes] = []
+
+    def parse(content: bytes, *_: object) -> dict[bytes, list[bytes]]:
+        parsed.append(content)
+        return {}
+
+    monkeypatch.setattr(http, "_getMultiPartArgs", parse)
+    monkeypatch.setattr(http, "parse_qs", parse)
+    opening = b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: " + kind
+    slow.channel.dataReceived(opening + b"\r\nContent-Length: 3\r\n\r\na=b")
+    assert slow.refusals == [None]
+    assert parsed == []
 
 
 # -- The end of the process --------------------------------------------------------------------------------------------

@@ -26,3 +26,18 @@ def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]
 
 def test_nothing_is_known_outside_a_request() -> None:
     assert contextvars.Context().run(client_info.current) == client_info.NO_CLIENT
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("::ffff:c000:0207", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("unknown", "unknown"),
+    ],
+)
+def test_what_counts_as_one_client(address: str, network: str) -> None:
+    """All IPv4 clients shared one IPv6 network where a proxy writes their addresses in IPv6's form."""
+    assert client_info.customer_network(address) == network

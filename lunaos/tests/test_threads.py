@@ -7,7 +7,7 @@ import pytest
 from django.urls import URLPattern, get_resolver
 
 from lunaos.asgi import SharedThreadsHandler
-from lunaos.infra.thread_pools import Pool, pool_of
+from lunaos.infra.thread_pools import Pool, pool_of, surrounding
 
 SHARED = """
     GET / · GET /checkout/cancelled
@@ -93,3 +93,20 @@ def test_head_runs_where_get_does(method: str) -> None:
 
 def test_there_is_a_pool_of_each_name() -> None:
     assert set(SharedThreadsHandler.pools) == set(Pool)
+
+
+@pytest.mark.parametrize(
+    ("path", "pool"),
+    [
+        ("/ready", Pool.READY),
+        ("/health", Pool.HEALTH),
+        ("/status", Pool.STATUS),
+        ("/metrics", Pool.METRICS),
+        ("/static/web/favicon.svg", Pool.FILES),
+        ("/auth/login", Pool.SHARED),
+        ("/auth/me", Pool.SHARED),
+        ("/no/such/path", Pool.SHARED),
+    ],
+)
+def test_what_surrounds_a_view(path: str, pool: Pool) -> None:
+    assert surrounding(path, "GET") is pool

@@ -1,6 +1,7 @@
 """What fails outside Django's handler: the contract's error all the same."""
 
 import asyncio
+import threading
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ from django.db import OperationalError
 
 from lunaos.api.middleware import SECURITY_HEADERS
 from lunaos.infra.postgresql import limits
+from lunaos.infra.thread_pools import Pool
 
 Answer = tuple[int, dict[str, str], dict[str, Any]]
 
@@ -20,19 +22,20 @@ def ask(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(limits, "_of_process", limits.NONE)  # which the module sets
     from lunaos import asgi
 
-    def ask(query: bytes = b"") -> Answer:
+    def ask(query: bytes = b"", path: str = "/") -> Answer:
         sent: list[dict[str, Any]] = []
+        bodies = [{"type": "http.request", "body": b""}]
 
         async def receive() -> dict[str, Any]:
-            if sent:
+            if not bodies:
                 await asyncio.Event().wait()
-            return {"type": "http.request", "body": b""}
+            return bodies.pop()
 
         async def send(message: dict[str, Any]) -> None:
             sent.append(message)
 
         headers = [(b"host", b"localhost"), (b"x-request-id", b"mine")]
-        scope = {"type": "http", "method": "GET", "path": "/", "query_string": query, "headers": headers}
+        scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": headers}
         asyncio.run(asgi.SharedThreadsHandler()(scope, receive, send))
         found = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
         return sent[0]["status"], found, orjson.loads(b"".join(each.get("body", b"") for each in sent[1:]))
@@ -69,3 +72,16 @@ def assert_framed(answer: Answer, status: int, code: str) -> None:
     assert {name: headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
     assert headers["X-Request-Id"] == "mine" and headers["Server-Timing"].startswith("total;dur=")
     assert int(headers["X-RateLimit-Limit"]) == 60 and {"X-RateLimit-Remaining", "X-RateLimit-Reset"} < set(headers)
+
+
+def test_probes_wait_for_no_thread_of_other_requests(ask: Any) -> None:
+    """Requests that waited for a hung database held /health, /ready and the liveness probe's file for 21 s."""
+    from lunaos import asgi
+
+    pool, free = asgi.SharedThreadsHandler.pools[Pool.SHARED], threading.Event()
+    held = [pool.submit(free.wait, 30) for _ in range(pool._max_workers)]
+    try:
+        assert {ask(path=path)[0] for path in ("/ready", "/health")} <= {200, 503}
+        assert not any(each.done() for each in held)
+    finally:
+        free.set()

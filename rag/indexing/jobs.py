@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -16,7 +17,7 @@ from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
 KEPT = timedelta(days=30)  # after its end
-SKIPPED_SHOWN = 1_000  # of a job; all are counted
+SKIPPED_SHOWN, SKIPPED_SHOWN_BYTES = 1_000, 32_768  # of a job; all are counted
 MAX_ENDED_JOBS, SURPLUS_KEPT = 1_000, timedelta(hours=1)  # of an owner; those beyond are kept for so long
 FORGET_SURPLUS = """
     WITH many AS (
@@ -77,7 +78,7 @@ def report(job: IndexJob, progress: Progress) -> None:
             files=max(fresh.files, fresh.files_done + len(progress.paths)),
             unchanged=F("unchanged") + progress.unchanged,
             chunks=F("chunks") + progress.chunks,
-            skipped=(fresh.skipped + shown)[:SKIPPED_SHOWN],
+            skipped=_shown(fresh.skipped + shown),
             skipped_files=F("skipped_files") + len(progress.skipped),
         )
 
@@ -134,6 +135,12 @@ def put_back(job: IndexJob) -> None:
 def is_unattended(job: IndexJob) -> bool:
     """Whether a job's files went with the command that read them: nobody else can go on with it."""
     return job.kind == JobKind.FOLDER
+
+
+def _shown(skipped: list[dict[str, str]]) -> list[dict[str, str]]:
+    """Return the first of the files that were left out: their paths are in no owner's account of stored bytes."""
+    ends = accumulate(len(each["path"].encode(errors="replace")) for each in skipped[:SKIPPED_SHOWN])
+    return [each for each, end in zip(skipped, ends, strict=False) if end <= SKIPPED_SHOWN_BYTES]
 
 
 def _change(job: IndexJob, **fields: object) -> IndexJob:

@@ -1,7 +1,7 @@
 """Row 15 of R2.2: what ends a credential closes the streams and sockets that were opened with it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -178,3 +178,14 @@ def test_a_job_of_code_search(api: Api, alice: Any) -> None:
         next(texts)
         api.post("/auth/logout-all", headers=api.as_(alice))
         assert refusal(texts)["code"] == "token_invalid"
+
+
+@pytest.mark.parametrize("frame", [b"\x82\x80\0\0\0\0", b"\x89\x80\0\0\0\0", b"\x82\xfe\x03\xe8" + b"\0" * 1004])
+def test_a_client_that_floods_a_socket_loses_it(api: Api, alice: Any, upstream: Upstream, frame: bytes) -> None:
+    """Frames without content, pings and messages: 146 000 a second held the event loop, at a megabyte a second."""
+    with under_way(api, alice, upstream) as run_id, socket(api, f"/ws/runs/{run_id}", alice) as connection:
+        connection.recv(timeout=20)
+        flood = frame * (20_000_000 // len(frame))
+        with suppress(OSError):  # reset, or closed meanwhile
+            connection.socket.sendall(flood)
+        assert read(connection)[1] == 0  # ended, without the farewell of one that closes

@@ -121,3 +121,11 @@ def test_other_paths_are_refused_in_the_handshake(api: Api, alice: Any, database
         with pytest.raises(InvalidStatus) as refused, socket(api, path, alice):
             pass
         assert refused.value.response.status_code == 403
+
+
+def test_a_few_messages_of_a_client_are_ignored(api: Api, alice: Any, upstream: Upstream) -> None:
+    run_id = api.execute(alice).headers["X-Run-Id"]
+    with socket(api, f"/ws/runs/{run_id}", alice) as connection:
+        connection.send("hello")
+        connection.send(b"hello")
+        assert read(connection)[1] == 1000

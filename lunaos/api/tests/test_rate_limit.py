@@ -12,7 +12,9 @@ from typing import Any
 import httpx
 import pytest
 from django.core.cache import caches
+from django.test import RequestFactory
 
+from lunaos.api import ratelimit
 from lunaos.infra import redis
 from testing.client import Api, error
 from testing.servers import daphne
@@ -111,3 +113,29 @@ def test_guessing_counts_against_the_address(api: Api) -> None:
         for _ in range(60):
             client.get("/auth/me", headers={"Authorization": "Bearer guess"})
         assert error(client.get("/agents/list")) == (429, "rate_limited")
+
+
+def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, monkeypatch: Any) -> None:
+    """Forty requests held all threads for 2 s each: probes, and what says that the process lives, took 20 s."""
+    asked, hangs = [], True
+
+    def get_usage(*_: object, **__: object) -> dict[str, int]:
+        asked.append(1)
+        if hangs:
+            raise redis.RedisTimeout("no answer")
+        return {"limit": 60, "count": 7, "time_left": 30}
+
+    def counts() -> list[int]:
+        return [ratelimit.by_address(RequestFactory().get("/"), count=True).count for _ in range(5)]
+
+    now = 1000.0
+    monkeypatch.setattr(ratelimit, "get_usage", get_usage)
+    monkeypatch.setattr(ratelimit, "_hanging", ratelimit.Hanging())
+    monkeypatch.setattr("lunaos.api.ratelimit.time.monotonic", lambda: now)
+    assert (counts(), len(asked)) == ([0] * 5, 1)
+    now += ratelimit.PAUSE_S
+    assert (counts(), len(asked)) == ([0] * 5, 2)
+    hangs = False
+    assert (counts(), len(asked)) == ([0] * 5, 2)
+    now += ratelimit.PAUSE_S
+    assert (counts(), len(asked)) == ([7] * 5, 7)
