@@ -14,6 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from lunaos import beat_schedule, browsers, logs, safety, tracing, variables
 
 variables.explain_refusals()
+variables.refuse_removed()
 env = variables.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default="") or BASE_DIR / ".lunaos")
