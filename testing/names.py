@@ -108,9 +108,12 @@ def _loggers() -> Iterator[str]:
 
 
 def _management_commands() -> Iterator[str]:
-    for path in ROOT.glob("*/management/commands/*.py"):
-        if path.stem != "__init__":
-            yield path.stem
+    """Find the commands of our own apps, wherever their packages lie."""
+    from django.apps import apps
+    from django.core.management import get_commands
+
+    own = {config.name for config in apps.get_app_configs() if "site-packages" not in Path(config.path).parts}
+    return (name for name, app in get_commands().items() if app in own)
 
 
 def _variables_read() -> Iterator[str]:
