@@ -30,6 +30,19 @@ AT_LEAST = {
 }
 AT_MOST = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), HIGHEST_PORT)
 NOT_SET: Any = environ.Env.NOTSET
+# Variables of earlier releases that are not read any more, each with what to set instead.
+REMOVED: dict[str, str] = {}
+
+
+def refuse_removed() -> None:
+    """Refuse variables that are set and no longer read, so that no setting is lost unnoticed.
+
+    Raises:
+        ImproperlyConfigured: with a line for each of them, which says what to set instead.
+    """
+    lines = [f"{name} is not read any more: {instead}" for name, instead in REMOVED.items() if os.environ.get(name)]
+    if lines:
+        raise ImproperlyConfigured("\n".join(lines))
 
 
 def whole(name: str, default: int) -> int:

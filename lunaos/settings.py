@@ -15,6 +15,7 @@ from lunaos.infra import browser_policy, logs, tracing
 from lunaos.tuning import *
 
 environment.explain_refusals()
+environment.refuse_removed()
 env = environment.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default="") or BASE_DIR / ".lunaos")
