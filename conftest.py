@@ -122,12 +122,12 @@ def bounds(database: None) -> Iterator[Cast]:
 
     def change(name: str, **columns: int) -> None:
         Tier.objects.filter(name=name).update(**columns)
-        tiers.forget()
+        tiers.clear_cache()
 
     yield change
     for tier in before:
         tier.save()
-    tiers.forget()
+    tiers.clear_cache()
 
 
 @pytest.fixture(scope="session")

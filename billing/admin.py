@@ -22,7 +22,7 @@ from billing import grants
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
 
-CENTS = 100
+CENTS_PER_USD = 100
 
 # dj-stripe brings pages for all of its tables, which offer to change rows and to call Stripe, and write no audit row.
 for model in list(admin.site._registry):
@@ -30,18 +30,18 @@ for model in list(admin.site._registry):
         admin.site.unregister(model)
 
 
-def _of_invoice(row: Invoice) -> str:
+def _label_invoice(row: Invoice) -> str:
     data = row.stripe_data
-    return f"Invoice {data.get('number') or row.id}: {data['amount_due'] / CENTS:.2f} USD, {data['status']}"
+    return f"Invoice {data.get('number') or row.id}: {data['amount_due'] / CENTS_PER_USD:.2f} USD, {data['status']}"
 
 
-def _of_subscription(row: Subscription) -> str:
+def _label_subscription(row: Subscription) -> str:
     return f"{row.id}, {row.stripe_data['status']}"
 
 
 # What the admin calls a row, in headings, lists and history: dj-stripe would take an invoice's cents for dollars.
-Invoice.__str__ = _of_invoice
-Subscription.__str__ = _of_subscription
+Invoice.__str__ = _label_invoice
+Subscription.__str__ = _label_subscription
 
 
 @admin.register(Tier)
@@ -140,10 +140,10 @@ class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
     search_help_text = "A user's e-mail address, or an id of Stripe's."
     date_hierarchy = "created"
     ordering = ("-created",)
-    of_stripe_data: ClassVar[dict[str, str]] = {}  # what a file tells of it: column, and where it lies
+    stripe_data_columns: ClassVar[dict[str, str]] = {}  # what a file tells of it: column, and where it lies
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.annotate(**{name: KT(f"stripe_data__{path}") for name, path in self.of_stripe_data.items()})
+        return rows.annotate(**{name: KT(f"stripe_data__{path}") for name, path in self.stripe_data_columns.items()})
 
     @admin.display(ordering="customer__subscriber__email")
     def user(self, row: Any) -> Any:
@@ -158,25 +158,25 @@ class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
 class SubscriptionAdmin(StripeAdmin):
     list_display = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "created")
     list_filter = (("livemode", admin.BooleanFieldListFilter),)
-    of_stripe_data: ClassVar[dict[str, str]] = {
+    stripe_data_columns: ClassVar[dict[str, str]] = {
         "stripe_status": "status",
         "stripe_price": "items__data__0__price__lookup_key",
         "stripe_cancels": "cancel_at_period_end",
     }
-    export_columns = ("id", "customer_id", "customer__subscriber__email", "livemode", "created", *of_stripe_data)
+    export_columns = ("id", "customer_id", "customer__subscriber__email", "livemode", "created", *stripe_data_columns)
     fields = readonly_fields = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "livemode", "created")
 
     @admin.display
     def tier(self, row: Subscription) -> str:
-        return subscription_state.read(row).tier or "(unknown price)"
+        return subscription_state.from_row(row).tier or "(unknown price)"
 
     @admin.display
     def period_end(self, row: Subscription) -> Any:
-        return subscription_state.read(row).period_end
+        return subscription_state.from_row(row).period_end
 
     @admin.display(boolean=True)
     def cancels(self, row: Subscription) -> bool:
-        return subscription_state.read(row).cancels
+        return subscription_state.from_row(row).cancels
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -197,11 +197,11 @@ class InvoiceAdmin(StripeAdmin):
 
     list_display = ("id", "user", "stripe_status", "tier", "due_usd", "paid_usd", "attempts", "created")
     list_filter = (StatusFilter,)
-    of_stripe_data: ClassVar[dict[str, str]] = {
+    stripe_data_columns: ClassVar[dict[str, str]] = {
         f"stripe_{name}": name
         for name in ("status", "number", "tier", "currency", "amount_due", "amount_paid", "attempt_count")
     }
-    export_columns = ("id", "customer_id", "customer__subscriber__email", "created", *of_stripe_data)
+    export_columns = ("id", "customer_id", "customer__subscriber__email", "created", *stripe_data_columns)
     change_list_template = "admin/billing/invoices.html"
     fields = readonly_fields = list_display
 
@@ -214,11 +214,11 @@ class InvoiceAdmin(StripeAdmin):
 
     @admin.display
     def due_usd(self, row: Invoice) -> str:
-        return f"{row.stripe_data['amount_due'] / CENTS:.2f}"
+        return f"{row.stripe_data['amount_due'] / CENTS_PER_USD:.2f}"
 
     @admin.display
     def paid_usd(self, row: Invoice) -> str:
-        return f"{row.stripe_data['amount_paid'] / CENTS:.2f}"
+        return f"{row.stripe_data['amount_paid'] / CENTS_PER_USD:.2f}"
 
     @admin.display
     def attempts(self, row: Invoice) -> int:
@@ -236,6 +236,10 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 def revenue(months: int = 12) -> list[dict[str, Any]]:
     """What was paid, in USD, by month and tier, the newest month first."""
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
-    paid = Invoice.objects.filter(stripe_mirror.of_this_mode(), stripe_data__status="paid", stripe_data__currency="usd")
-    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(usd=Sum(cents) / CENTS)
+    paid = Invoice.objects.filter(
+        stripe_mirror.in_current_mode(), stripe_data__status="paid", stripe_data__currency="usd"
+    )
+    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(
+        usd=Sum(cents) / CENTS_PER_USD
+    )
     return list(by_month.order_by(F("month").desc(), "tier")[: 3 * months])

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 @shared_task
 def settle_due() -> None:
     """End grants whose time has come, and tiers whose payment is due for too long."""
-    grants.recalculate_due()
+    grants.recalculate_due_tiers()
 
 
 @shared_task
@@ -24,7 +24,7 @@ def reconcile() -> None:
     if not stripe_client.is_configured():
         return
     try:
-        for difference in reconciliation.run():
+        for difference in reconciliation.reconcile():
             logger.warning("A customer was not up to date: %s", difference)
     except BillingUnavailable:
         logger.warning("Stripe is out of reach; the next comparison is in an hour.")

@@ -23,12 +23,12 @@ def usage_warning(user: User, *, percent: int, used: int, limit: int) -> None:
 
 def receipt(user: User, invoice: Invoice) -> None:
     """Thank for a payment, and say for what and until when."""
-    _send("Your LunaOS receipt", "receipt", user, **_shown(user, invoice, "amount_paid"))
+    _send("Your LunaOS receipt", "receipt", user, **_invoice_context(user, invoice, "amount_paid"))
 
 
 def payment_failed(user: User, invoice: Invoice) -> None:
     """Ask for another card, while there is time."""
-    _send("Your payment to LunaOS failed", "payment_failed", user, **_shown(user, invoice, "amount_due"))
+    _send("Your payment to LunaOS failed", "payment_failed", user, **_invoice_context(user, invoice, "amount_due"))
 
 
 def subscription_ended(user: User) -> None:
@@ -36,13 +36,13 @@ def subscription_ended(user: User) -> None:
     _send("Your LunaOS subscription has ended", "subscription_ended", user, upgrade_url=tiers.upgrade_url())
 
 
-def _shown(user: User, invoice: Invoice, amount: str) -> dict[str, Any]:
+def _invoice_context(user: User, invoice: Invoice, amount: str) -> dict[str, Any]:
     data = invoice.stripe_data
     return {
         "amount": f"{data[amount] / 100:.2f} {data['currency'].upper()}",
         "number": data["number"],
         "paid_tier": data["tier"],
-        "portal_url": portal_links.make(user),
+        "portal_url": portal_links.create(user),
     }
 
 

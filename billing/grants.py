@@ -27,28 +27,28 @@ def recalculate_tier(user: User, *, actor: User | None = None) -> str:
         The tier.
     """
     now = datetime.now(UTC)
-    mine = _locked(user)
-    if mine is None:  # deleted meanwhile
+    locked = _lock_user(user)
+    if locked is None:  # deleted meanwhile
         return tiers.FREE
-    if Grant.objects.due().filter(user=mine).update(ended_at=F("until")):
-        trail.record(Action.TIER_GRANT_ENDED, subject=mine)
-    tier = _highest_tier(subscription_state.of_user(mine), Grant.objects.running(mine), now)
-    if tier != mine.tier:
-        User.objects.filter(pk=mine.pk).update(tier=tier)
-        quota.tell_again(mine, now)
-        trail.record(Action.TIER_CHANGED, actor=actor, subject=mine, before=mine.tier, after=tier)
+    if Grant.objects.due().filter(user=locked).update(ended_at=F("until")):
+        trail.record(Action.TIER_GRANT_ENDED, subject=locked)
+    tier = _highest_tier(subscription_state.list_for_user(locked), Grant.objects.active(locked), now)
+    if tier != locked.tier:
+        User.objects.filter(pk=locked.pk).update(tier=tier)
+        quota.reset_warnings(locked, now)
+        trail.record(Action.TIER_CHANGED, actor=actor, subject=locked, before=locked.tier, after=tier)
     user.tier = tier
     return tier
 
 
 def _highest_tier(subscriptions: Iterable[Subscription], grants: Iterable[Grant], now: datetime) -> str:
     """Return the name of the highest tier that subscriptions and staff's grants give (BILLING.md, rules)."""
-    given = [each.tier for each in subscriptions if each.tier and each.counts(now)]
-    given += [grant.tier.name for grant in grants if grant.counts(now)]
-    return max(given, key=lambda name: tiers.of(name).rank, default=tiers.FREE)
+    given = [each.tier for each in subscriptions if each.tier and each.gives_tier(now)]
+    given += [grant.tier.name for grant in grants if grant.is_active(now)]
+    return max(given, key=lambda name: tiers.get(name).rank, default=tiers.FREE)
 
 
-def _locked(user: User) -> User | None:
+def _lock_user(user: User) -> User | None:
     """The user's row, before anything else of the user's is: so nobody waits for one another."""
     return User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
 
@@ -68,7 +68,7 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
         raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
     if until and until <= datetime.now(UTC):
         raise ValidationFailed.of("until", "This time is past.")
-    _locked(user)
+    _lock_user(user)
     made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
     trail.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
@@ -83,7 +83,7 @@ def end_grants(*, user: User, actor: User | None = None) -> int:
     Returns:
         How many grants were still running.
     """
-    ended = _end_running(user, actor)
+    ended = _end_active_grants(user, actor)
     recalculate_tier(user, actor=actor)
     return ended
 
@@ -105,22 +105,22 @@ def set_tier(
     Raises:
         ValidationFailed: there is no such tier, or the time is past.
     """
-    _end_running(user, actor, reason=reason)
+    _end_active_grants(user, actor, reason=reason)
     if tier == tiers.FREE:
         recalculate_tier(user, actor=actor)
     else:
         grant(user=user, tier=tier, until=until, reason=reason, actor=actor)
 
 
-def _end_running(user: User, actor: User | None, **details: str) -> int:
-    _locked(user)
-    ended = Grant.objects.running(user).update(ended_at=datetime.now(UTC))
+def _end_active_grants(user: User, actor: User | None, **details: str) -> int:
+    _lock_user(user)
+    ended = Grant.objects.active(user).update(ended_at=datetime.now(UTC))
     if ended:
         trail.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
     return ended
 
 
-def recalculate_due() -> int:
+def recalculate_due_tiers() -> int:
     """Settle those whom no event moves: a grant ends, a payment stays due too long, the key is of another mode.
 
     Returns:
@@ -130,7 +130,7 @@ def recalculate_due() -> int:
     paying = User.objects.exclude(tier=tiers.FREE)
     behind = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")
     at_play = paying.filter(djstripe_customers__isnull=False).exclude(
-        stripe_mirror.of_this_mode("djstripe_customers__")
+        stripe_mirror.in_current_mode("djstripe_customers__")
     )
     users = {user.pk: user for user in [*ending, *behind, *(at_play if stripe_client.is_configured() else ())]}
     for user in users.values():

@@ -5,6 +5,6 @@ from billing import tiers
 from billing.models import Tier
 
 
-def of(owner: User) -> Tier:
+def for_owner(owner: User) -> Tier:
     """Return the bounds of an owner, as staff have set them for the owner's tier in the database at this moment."""
-    return tiers.of(owner.tier)
+    return tiers.get(owner.tier)

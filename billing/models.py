@@ -11,7 +11,7 @@ from django.db import models
 
 from accounts.models import User
 
-EVENTS_KEPT = timedelta(days=90)
+WEBHOOK_EVENT_RETENTION = timedelta(days=90)
 
 
 class Tier(models.Model):
@@ -120,7 +120,7 @@ class UsageOfAddress(models.Model):
 class GrantManager(models.Manager["Grant"]):
     """Finds grants."""
 
-    def running(self, user: User) -> models.QuerySet["Grant"]:
+    def active(self, user: User) -> models.QuerySet["Grant"]:
         """A user's that have not ended."""
         return self.filter(user=user, ended_at=None).select_related("tier")
 
@@ -152,7 +152,7 @@ class Grant(models.Model):
         end = f"until {self.until:%Y-%m-%d %H:%M}" if self.until else "without an end"
         return f"{self.user}: {self.tier_id} {end}"
 
-    def counts(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         """Whether it gives its tier at this moment."""
         return self.ended_at is None and (self.until is None or self.until > now)
 
@@ -162,7 +162,7 @@ class WebhookEventManager(models.Manager["WebhookEvent"]):
 
     def expired(self) -> models.QuerySet["WebhookEvent"]:
         """Those that Stripe, which gives up after three days, has long stopped to repeat."""
-        return self.filter(handled_at__lt=datetime.now(UTC) - EVENTS_KEPT)
+        return self.filter(handled_at__lt=datetime.now(UTC) - WEBHOOK_EVENT_RETENTION)
 
 
 class WebhookEvent(models.Model):

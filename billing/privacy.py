@@ -19,7 +19,7 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield "usage", [registry.columns(month, "id", "user_id") for month in months]
     grants = Grant.objects.filter(user=user).order_by("created_at")
     yield "grants", [registry.columns(grant, "id", "user_id", "granted_by_id") for grant in grants]
-    if customer := stripe_mirror.customer_of(user):
+    if customer := stripe_mirror.get_customer(user):
         yield "customer", {"id": customer.id, "email": customer.email, "created": customer.created}
         yield "subscriptions", [row.stripe_data for row in customer.subscriptions.order_by("created")]
         yield "invoices", [row.stripe_data for row in customer.invoices.order_by("created")]
@@ -27,14 +27,14 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 def prepare(user: User) -> None:
     """Nobody pays for an account that is gone: what can be paid on is closed, what is paid for is ended, at Stripe."""
-    for customer in stripe_mirror.customers_of(user):
-        if why := _out_of_reach(customer):
-            _left(customer, why)
+    for customer in stripe_mirror.list_customers(user):
+        if why := _unreachable_reason(customer):
+            _alert_not_ended(customer, why)
         else:
-            _end(customer)
+            _close_customer(customer)
 
 
-def _out_of_reach(customer: Customer) -> str:
+def _unreachable_reason(customer: Customer) -> str:
     if not stripe_client.is_configured():
         return "there is no key of Stripe's any more."
     if customer.livemode is not settings.STRIPE_LIVE_MODE:
@@ -42,25 +42,27 @@ def _out_of_reach(customer: Customer) -> str:
     return ""
 
 
-def _end(customer: Customer) -> None:
-    with stripe_client.hurried():
+def _close_customer(customer: Customer) -> None:
+    with stripe_client.short_timeout():
         try:
-            if not stripe_client.is_deleted(stripe_client.customer(customer.id)):  # with it all that it had has ended
-                _end_at_stripe(customer.id)
-        except stripe_client.Missing:
-            _left(customer, "the key of Stripe's is of another account than the customer.")
+            if not stripe_client.is_deleted(
+                stripe_client.retrieve_customer(customer.id)
+            ):  # with it all that it had has ended
+                _cancel_at_stripe(customer.id)
+        except stripe_client.StripeObjectMissing:
+            _alert_not_ended(customer, "the key of Stripe's is of another account than the customer.")
 
 
-def _left(customer: Customer, why: str) -> None:
+def _alert_not_ended(customer: Customer, why: str) -> None:
     message = f"An account was deleted whose subscriptions, if any, are to be ended by hand: {why}"
     alerts.send("subscription_not_ended", message, customer_id=customer.id)
 
 
-def _end_at_stripe(customer_id: str) -> None:
-    for session in stripe_client.open_checkouts(customer_id):
+def _cancel_at_stripe(customer_id: str) -> None:
+    for session in stripe_client.list_open_checkouts(customer_id):
         stripe_client.expire_checkout(session.id)
-    for subscription in stripe_client.subscriptions(customer_id):
-        if subscription.status not in subscription_state.ENDED:
+    for subscription in stripe_client.list_subscriptions(customer_id):
+        if subscription.status not in subscription_state.ENDED_STATUSES:
             stripe_client.cancel_now(subscription.id)
 
 
@@ -75,5 +77,5 @@ def erase(user: User) -> None:
 
     Without the customer's lock: who holds that may wait for the user's row, which the caller holds.
     """
-    usage_carryover.remember(user)
-    stripe_mirror.forget(user)
+    usage_carryover.save_usage(user)
+    stripe_mirror.anonymize_customers(user)

@@ -25,11 +25,11 @@ from lunaos.infra import metrics
 from lunaos.infra.task_queue import enqueue
 
 WARN_FROM_PERCENT = 80
-TOLD_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
+MAIL_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
 
 # An upsert whose update has a condition: no row comes back when the limit is reached (PostgreSQL, INSERT, ON CONFLICT).
 # Whoever writes the run puts it in front of that statement, so that both happen or none.
-_RESERVE = """
+_RESERVATION_SQL = """
     INSERT INTO billing_monthlyusage AS usage (user_id, month, executions, chains, told_percent)
     SELECT %(user_id)s, %(month)s, 1, %(chains)s, 0 WHERE %(quota)s > 0 AND {condition}
     ON CONFLICT (user_id, month) DO UPDATE
@@ -39,7 +39,7 @@ _RESERVE = """
 """
 
 # The same row for an execution that is not counted.
-_LOOK = """
+_USAGE_SQL = """
     SELECT COALESCE(max(executions), 0) AS executions, COALESCE(max(chains), 0) AS chains,
         COALESCE(max(told_percent), 0) AS told_percent
     FROM billing_monthlyusage WHERE user_id = %(user_id)s AND month = %(month)s
@@ -47,17 +47,17 @@ _LOOK = """
 """
 
 
-def reserving(condition: str = "true") -> str:
+def reservation_sql(condition: str = "true") -> str:
     """Return the statement that reserves an execution where SQL of ours holds; no row comes back where it does not."""
-    return _RESERVE.format(condition=condition)
+    return _RESERVATION_SQL.format(condition=condition)
 
 
-def looking(condition: str = "true") -> str:
+def usage_sql(condition: str = "true") -> str:
     """Return the statement that gives the same row for an execution that is not counted."""
-    return _LOOK.format(condition=condition)
+    return _USAGE_SQL.format(condition=condition)
 
 
-RESERVE = reserving()
+RESERVATION_SQL = reservation_sql()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +116,19 @@ class Usage:
         return headers | ({"X-Usage-Warning": self.warning} if self.warning else {})
 
 
-def exempts(user: User, *, own_key: bool) -> bool:
+def is_exempt(user: User, *, own_key: bool) -> bool:
     """Whether an execution is not counted: one that a user of the free tier pays the provider for."""
-    return own_key and tiers.of(user.tier).name == tiers.FREE
+    return own_key and tiers.get(user.tier).name == tiers.FREE
 
 
-def allowance(user: User, now: datetime, *, chain: bool) -> dict[str, Any]:
+def reservation_parameters(user: User, now: datetime, *, chain: bool) -> dict[str, Any]:
     """The parameters of RESERVE: whose month, which month, how much it holds, and whether it is for a chain."""
-    quota = tiers.of(user.tier).executions
-    return {"user_id": user.pk, "month": _month(now), "quota": quota, "chains": int(chain)}
+    quota = tiers.get(user.tier).executions
+    return {"user_id": user.pk, "month": _first_of_month(now), "quota": quota, "chains": int(chain)}
 
 
-def after(
-    user: User, allowance: dict[str, Any], reserved: tuple[int, int, int] | None, *, exempt: bool = False
+def usage_after_reservation(
+    user: User, parameters: dict[str, Any], reserved: tuple[int, int, int] | None, *, exempt: bool = False
 ) -> Usage:
     """The month after a reservation, whose owner is mailed where it has come to a mark.
 
@@ -140,16 +140,16 @@ def after(
         QuotaExceeded: it returned none, the month is used up.
     """
     if reserved is None:
-        raise _exceeded(user, datetime.now(UTC))
-    usage = Usage(allowance["month"], allowance["quota"], *reserved)
+        raise _quota_exceeded(user, datetime.now(UTC))
+    usage = Usage(parameters["month"], parameters["quota"], *reserved)
     if not exempt:
-        _tell(user, usage)
+        _warn_owner(user, usage)
     return usage
 
 
-def current(user: User, now: datetime) -> Usage:
+def current_usage(user: User, now: datetime) -> Usage:
     """Where a user's month stands."""
-    limit, month = tiers.of(user.tier).executions, _month(now)
+    limit, month = tiers.get(user.tier).executions, _first_of_month(now)
     row = MonthlyUsage.objects.filter(user=user, month=month).first()
     return Usage(month, limit, row.executions, row.chains, row.told_percent) if row else Usage(month, limit)
 
@@ -160,10 +160,10 @@ def reserve(user: User, now: datetime, *, chain: bool) -> Usage:
     Raises:
         QuotaExceeded: the month is used up.
     """
-    parameters = allowance(user, now, chain=chain)
+    parameters = reservation_parameters(user, now, chain=chain)
     with connection.cursor() as cursor:
-        cursor.execute(RESERVE, parameters)
-        return after(user, parameters, cursor.fetchone())
+        cursor.execute(RESERVATION_SQL, parameters)
+        return usage_after_reservation(user, parameters, cursor.fetchone())
 
 
 def release(*, user_id: UUID, month: date, chain: bool) -> None:
@@ -173,21 +173,21 @@ def release(*, user_id: UUID, month: date, chain: bool) -> None:
 
 
 @contextmanager
-def refusals_recorded(user: User) -> Iterator[None]:
+def audit_refusals(user: User) -> Iterator[None]:
     """Put a refusal into the audit trail, outside the transaction that it undoes."""
     try:
         yield
     except QuotaExceeded as e:
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_figures(e))
+        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_refusal_details(e))
         raise
 
 
-def _figures(refusal: QuotaExceeded) -> dict[str, Any]:
+def _refusal_details(refusal: QuotaExceeded) -> dict[str, Any]:
     return {name: refusal.extra[name] for name in ("tier", "used", "limit")}
 
 
-def _exceeded(user: User, now: datetime) -> QuotaExceeded:
-    tier, usage = tiers.of(user.tier), current(user, now)
+def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
+    tier, usage = tiers.get(user.tier), current_usage(user, now)
     metrics.QUOTA_REFUSALS.labels(tier.name).inc()
     return QuotaExceeded(
         tier=tier.name,
@@ -198,9 +198,9 @@ def _exceeded(user: User, now: datetime) -> QuotaExceeded:
     )
 
 
-def _tell(user: User, usage: Usage) -> None:
+def _warn_owner(user: User, usage: Usage) -> None:
     """Mail the owner once a mark and month, however many requests come to it together."""
-    due = max((mark for mark in TOLD_AT_PERCENT if 100 * usage.used >= mark * usage.limit), default=0)
+    due = max((mark for mark in MAIL_AT_PERCENT if 100 * usage.used >= mark * usage.limit), default=0)
     if due <= usage.told_percent:
         return
     untold = MonthlyUsage.objects.filter(user=user, month=usage.month, told_percent__lt=due)
@@ -208,10 +208,10 @@ def _tell(user: User, usage: Usage) -> None:
         enqueue.on_commit(tasks.send_usage_warning, str(user.pk), due, usage.used, usage.limit)
 
 
-def tell_again(user: User, now: datetime) -> None:
+def reset_warnings(user: User, now: datetime) -> None:
     """With another tier the marks of this month come anew."""
-    MonthlyUsage.objects.filter(user=user, month=_month(now)).update(told_percent=0)
+    MonthlyUsage.objects.filter(user=user, month=_first_of_month(now)).update(told_percent=0)
 
 
-def _month(now: datetime) -> date:
+def _first_of_month(now: datetime) -> date:
     return now.date().replace(day=1)

@@ -10,7 +10,7 @@ from billing import usage_carryover
 
 
 @receiver(post_save, sender=User)
-def recall_usage(instance: User, created: bool, **_: Any) -> None:
+def restore_usage(instance: User, created: bool, **_: Any) -> None:
     """Count for a new account what its address has used this month, however the account is made."""
     if created:
-        usage_carryover.recall(instance)
+        usage_carryover.restore_usage(instance)

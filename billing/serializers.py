@@ -7,7 +7,7 @@ from rest_framework import serializers
 from billing.models import Tier
 from billing.payments import plans
 from billing.payments.checkout import Checkout
-from billing.payments.subscription_state import NO_SUBSCRIPTION, Standing, Subscription
+from billing.payments.subscription_state import NO_SUBSCRIPTION, Subscription, SubscriptionState
 from billing.quota import Usage
 
 
@@ -15,7 +15,7 @@ class TierSerializer(serializers.Serializer[Any]):
     tier = serializers.CharField(max_length=16, help_text="One that costs something: `pro` or `team`.")
 
     def validate_tier(self, tier: str) -> str:
-        names = [each.name for each in plans.on_sale()]
+        names = [each.name for each in plans.list_tiers_on_sale()]
         if tier not in names:
             raise serializers.ValidationError(f"Choose one of {', '.join(names)}.", "invalid_choice")
         return tier
@@ -44,7 +44,7 @@ class SubscriptionSerializer(serializers.Serializer[Subscription]):
     createdAt = serializers.DateTimeField(source="created_at")
 
 
-class StandingSerializer(serializers.Serializer[Standing]):
+class StandingSerializer(serializers.Serializer[SubscriptionState]):
     tier = serializers.CharField()
     status = serializers.CharField(help_text=f"Stripe's, or `{NO_SUBSCRIPTION}`.")
     subscription = SubscriptionSerializer(allow_null=True)

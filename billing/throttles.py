@@ -30,13 +30,13 @@ class RateThrottle(BaseThrottle):
         if user is None:
             window = ratelimit.by_address(request._request, count=True)
         else:
-            rate = f"{tiers.of(user.tier).requests_per_minute}/m"
+            rate = f"{tiers.get(user.tier).requests_per_minute}/m"
             window = ratelimit.hit(request._request, scope="user", subject=str(user.pk), rate=rate)
         framed(request).rate_limit = window
         if window.exceeded:
             if window.first_excess:
                 trail.record(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
-            raise _refusal(window, user.tier if user else None)
+            raise _rate_limited(window, user.tier if user else None)
         return True
 
 
@@ -48,7 +48,7 @@ class Unthrottled(BaseThrottle):
         return True
 
 
-def _refusal(window: ratelimit.Window, tier: str | None) -> RateLimited:
+def _rate_limited(window: ratelimit.Window, tier: str | None) -> RateLimited:
     upgrade = {"upgradeUrl": tiers.upgrade_url()} if tier == "free" else {}
     return RateLimited(
         f"{window.limit} requests a minute are allowed. Try again in {window.seconds_left} seconds.",

@@ -8,14 +8,14 @@ from lunaos.infra.ttl_cache import Snapshot
 FREE = Tier.FREE
 
 
-def _read() -> dict[str, Tier]:
+def _load() -> dict[str, Tier]:
     return {tier.name: tier for tier in Tier.objects.all()}
 
 
-_current = Snapshot(_read)
+_current = Snapshot(_load)
 
 
-def everything() -> list[Tier]:
+def list_all() -> list[Tier]:
     """All tiers, the lowest first."""
     return list(_current().values())
 
@@ -25,7 +25,7 @@ def names() -> list[str]:
     return list(_current())
 
 
-def of(name: str) -> Tier:
+def get(name: str) -> Tier:
     """The tier of that name; an unknown one counts as the lowest, which never gives too much."""
     known = _current()
     return known.get(name) or next(iter(known.values()))
@@ -33,7 +33,7 @@ def of(name: str) -> Tier:
 
 def allows(tier: str, required: str) -> bool:
     """Whether a user of `tier` may use what asks for `required`; nobody may where there is no such tier."""
-    return required in _current() and of(tier).rank >= of(required).rank
+    return required in _current() and get(tier).rank >= get(required).rank
 
 
 def upgrade_url() -> str:
@@ -41,6 +41,6 @@ def upgrade_url() -> str:
     return f"{settings.PUBLIC_URL}/docs#/billing"
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Read anew on the next use."""
     _current.forget()

@@ -14,30 +14,30 @@ from billing.models import MonthlyUsage, UsageOfAddress
 SALT = "billing.addresses"  # of hashes that are stored: it survives the module's name
 
 
-def remember(user: User) -> None:
+def save_usage(user: User) -> None:
     """Keep what an account that is being deleted has used this month."""
-    usage = MonthlyUsage.objects.filter(user=user, month=_month()).first()
+    usage = MonthlyUsage.objects.filter(user=user, month=_first_of_month()).first()
     if usage and usage.executions:
         used = {"executions": usage.executions, "chains": usage.chains, "told_percent": usage.told_percent}
         digest = _digest(user.email, settings.SECRET_KEY)
         UsageOfAddress.objects.update_or_create(digest=digest, month=usage.month, defaults=used)
 
 
-def recall(user: User) -> None:
+def restore_usage(user: User) -> None:
     """Count for a new account what earlier accounts with its address have used this month."""
     digests = [_digest(user.email, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
-    kept = UsageOfAddress.objects.filter(digest__in=digests, month=_month()).order_by("-executions").first()
+    kept = UsageOfAddress.objects.filter(digest__in=digests, month=_first_of_month()).order_by("-executions").first()
     if kept:
         used = {"executions": kept.executions, "chains": kept.chains, "told_percent": kept.told_percent}
         MonthlyUsage.objects.create(user=user, month=kept.month, **used)
 
 
-def forget_past_months() -> None:
+def delete_past_months() -> None:
     """Delete what was kept in months that have ended."""
-    UsageOfAddress.objects.filter(month__lt=_month()).delete()
+    UsageOfAddress.objects.filter(month__lt=_first_of_month()).delete()
 
 
-def _month() -> date:
+def _first_of_month() -> date:
     return datetime.now(UTC).date().replace(day=1)
 
 

@@ -39,22 +39,22 @@ class BillingViewSet(ViewSet):
     @action(detail=False, authentication_classes=[], permission_classes=[AllowAny])
     def plans(self, request: Request) -> Response:
         """List the tiers, with what each allows and costs."""
-        on_sale = {tier.name for tier in plans.on_sale()} if stripe_client.is_configured() else set()
-        return Response(PlansSerializer({"plans": tiers.everything()}, context={"on_sale": on_sale}).data)
+        on_sale = {tier.name for tier in plans.list_tiers_on_sale()} if stripe_client.is_configured() else set()
+        return Response(PlansSerializer({"plans": tiers.list_all()}, context={"on_sale": on_sale}).data)
 
     @extend_schema(**schema.USAGE)
     @action(detail=False, scopes=(BILLING_READ,))
     def usage(self, request: Request) -> Response:
         """Tell how many of the month's executions are used."""
         user = user_of(request)
-        usage = quota.current(user, datetime.now(UTC))
-        return Response(UsageSerializer(usage, context={"tier": tiers.of(user.tier).name}).data)
+        usage = quota.current_usage(user, datetime.now(UTC))
+        return Response(UsageSerializer(usage, context={"tier": tiers.get(user.tier).name}).data)
 
     @extend_schema(**schema.SUBSCRIPTION)
     @action(detail=False, scopes=(BILLING_READ,))
     def subscription(self, request: Request) -> Response:
         """Tell the tier and the subscription, as Stripe said last."""
-        return Response(StandingSerializer(subscription_state.told(user_of(request))).data)
+        return Response(StandingSerializer(subscription_state.get_state(user_of(request))).data)
 
     @extend_schema(**schema.CHECKOUT)
     @action(detail=False, methods=["post"], pool=STRIPE)
@@ -74,7 +74,7 @@ class BillingViewSet(ViewSet):
         serializer = TierSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         changed = subscriptions.change(user=user_of(request), **serializer.validated_data)
-        return Response({"message": changed.message, "tier": changed.tier, "effectiveAt": changed.at})
+        return Response({"message": changed.message, "tier": changed.tier, "effectiveAt": changed.effective_at})
 
     @extend_schema(**schema.CANCEL)
     @action(detail=False, methods=["post"], pool=STRIPE)
@@ -104,7 +104,7 @@ class WebhookView(APIView):
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
     pool = thread_pools.WEBHOOK
-    max_body_bytes = webhooks.LARGEST_BODY
+    max_body_bytes = webhooks.MAX_BODY_BYTES
     credential = STRIPE_SIGNATURE
 
     @extend_schema(**schema.WEBHOOK)
@@ -113,5 +113,5 @@ class WebhookView(APIView):
         payload = request._request.read(self.max_body_bytes + 1)
         if len(payload) > self.max_body_bytes:
             raise PayloadTooLarge(f"An event has {self.max_body_bytes} bytes at most.")
-        webhooks.handle(webhooks.read(payload, request.headers.get("Stripe-Signature", "")))
+        webhooks.handle(webhooks.parse(payload, request.headers.get("Stripe-Signature", "")))
         return Response({"message": "Thank you."})

@@ -54,7 +54,7 @@ class Stripe:
 
     def told(self) -> None:
         """Wait until all events that were made have been taken."""
-        made = [event["id"] for event in self.double.events() if event["type"] in webhooks.WANTED]
+        made = [event["id"] for event in self.double.events() if event["type"] in webhooks.HANDLED_EVENT_TYPES]
         assert until(lambda: all(self.double.delivered().get(id_) == 200 for id_ in made), WITHIN_S)
 
     def standing(self, user: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Stripe:
         self.double.deliveries(automatic=False)
 
     def price(self, tier: str) -> str:
-        return plans.price_of(tier)
+        return plans.get_price_id(tier)
 
 
 def cleared() -> bool:
@@ -79,7 +79,7 @@ def cleared() -> bool:
     try:
         for customer in Customer.objects.all():
             with transaction.atomic():
-                customer_locks.hold(customer.id)
+                customer_locks.lock_until_commit(customer.id)
                 customer.delete()
         WebhookEvent.objects.all().delete()
     except (IntegrityError, OperationalError):

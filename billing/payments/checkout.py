@@ -20,7 +20,7 @@ from lunaos.errors import TokenInvalid
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
 
 
-class _CustomerGone(stripe_client.Missing):
+class _CustomerMissing(stripe_client.StripeObjectMissing):
     """Deleted in Stripe's dashboard, or of another account."""
 
 
@@ -46,22 +46,22 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
         IdempotencyConflict: the key was used for another request.
         TokenInvalid: the account is deleted meanwhile.
     """
-    with stripe_client.hurried(), _account_stays(user):
-        customers.ensure(user)
-        with customers.held(user) as customer:
+    with stripe_client.short_timeout(), _reject_deleted_account(user):
+        customers.get_or_create(user)
+        with customers.locked(user) as customer:
             if idempotency_key and (earlier := idempotency.find(user=user, key=idempotency_key)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
             try:
-                made = _make(user, customer, tier)
-            except _CustomerGone:
-                made = _make_anew(user, customer, tier)
+                made = _create_page(user, customer, tier)
+            except _CustomerMissing:
+                made = _create_page_with_new_customer(user, customer, tier)
             if idempotency_key:
                 idempotency.claim(user=user, key=idempotency_key, result=f"{made.session_id} {made.url}")
     return made
 
 
-def arrived(session_id: str) -> None:
+def sync_session(session_id: str) -> None:
     """Bring the customer of a session up to date: the page after checkout may be quicker than the event.
 
     Raises:
@@ -69,18 +69,18 @@ def arrived(session_id: str) -> None:
     """
     if not SESSION_ID.fullmatch(session_id):
         return
-    with stripe_client.hurried():
+    with stripe_client.short_timeout():
         try:
-            session = stripe_client.checkout(session_id)
-        except stripe_client.Missing:
+            session = stripe_client.retrieve_checkout(session_id)
+        except stripe_client.StripeObjectMissing:
             return
         if session.customer and session.status == "complete":
             with transaction.atomic():
-                sync.customer(stripe_client.id_of(session.customer))
+                sync.sync_customer(stripe_client.id_of(session.customer))
 
 
 @contextmanager
-def _account_stays(user: User) -> Iterator[None]:
+def _reject_deleted_account(user: User) -> Iterator[None]:
     """Rows of an account that goes meanwhile are refused, or gone, whichever comes first."""
     try:
         yield
@@ -90,34 +90,38 @@ def _account_stays(user: User) -> Iterator[None]:
         raise TokenInvalid() from e
 
 
-def _make(user: User, customer: Customer, tier: str) -> Checkout:
+def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
     """Pages first and subscriptions then, so that one that is paid on meanwhile is seen as a subscription."""
-    price_id = plans.price_of(tier)
-    usable = _close_others(customer, price_id)
-    if any(subscription.status not in subscription_state.ENDED for subscription in sync.refresh(customer)):
+    price_id = plans.get_price_id(tier)
+    usable = _expire_other_pages(customer, price_id)
+    if any(subscription.status not in subscription_state.ENDED_STATUSES for subscription in sync.refresh(customer)):
         raise AlreadySubscribed()
-    if usable and not stripe_client.is_deleted(stripe_client.customer(customer.id)):
+    if usable and not stripe_client.is_deleted(stripe_client.retrieve_customer(customer.id)):
         return usable
     try:
         session = stripe_client.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
-    except stripe_client.Missing as e:
-        raise _CustomerGone() from e
+    except stripe_client.StripeObjectMissing as e:
+        raise _CustomerMissing() from e
     trail.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")
 
 
-def _make_anew(user: User, gone: Customer, tier: str) -> Checkout:
+def _create_page_with_new_customer(user: User, gone: Customer, tier: str) -> Checkout:
     """With another customer, whose lock is held as well: from now on others may come with that one."""
     customers.replace(user, gone)
-    with customers.held(user) as customer:
-        return _make(user, customer, tier)
+    with customers.locked(user) as customer:
+        return _create_page(user, customer, tier)
 
 
-def _close_others(customer: Customer, price_id: str) -> Checkout | None:
+def _expire_other_pages(customer: Customer, price_id: str) -> Checkout | None:
     """Leave one page open at the most, and only for this price; returns it."""
     usable = None
-    for session in stripe_client.open_checkouts(customer.id):
-        if usable is None and session.url and stripe_client.note(session, stripe_client.PRICE_KEY) == price_id:
+    for session in stripe_client.list_open_checkouts(customer.id):
+        if (
+            usable is None
+            and session.url
+            and stripe_client.metadata_value(session, stripe_client.PRICE_KEY) == price_id
+        ):
             usable = Checkout(session.id, session.url)
         else:
             stripe_client.expire_checkout(session.id)

@@ -17,28 +17,28 @@ class Plan:
     """What `sync_plans` did about a tier.
 
     Args:
-        made: whether there is a new price; subscribers of the old one keep it.
+        is_new: whether there is a new price; subscribers of the old one keep it.
     """
 
     tier: str
     lookup_key: str
     price_id: str
-    made: bool
+    is_new: bool
 
 
-def on_sale() -> list[Tier]:
+def list_tiers_on_sale() -> list[Tier]:
     """The tiers that can be subscribed to."""
-    return [tier for tier in tiers.everything() if tier.lookup_key and tier.price_usd > 0]
+    return [tier for tier in tiers.list_all() if tier.lookup_key and tier.price_usd > 0]
 
 
-def price_of(tier: str) -> str:
+def get_price_id(tier: str) -> str:
     """The id of the price that a tier is sold at now.
 
     Raises:
         BillingNotConfigured: there is none; `manage.py sync_stripe_plans` makes it.
     """
-    lookup_key = tiers.of(tier).lookup_key
-    found = stripe_client.prices([lookup_key])
+    lookup_key = tiers.get(tier).lookup_key
+    found = stripe_client.list_prices([lookup_key])
     if not found:
         alerts.send("no_price", "A tier has no price at Stripe: run manage.py sync_stripe_plans.", tier=tier)
         raise BillingNotConfigured()
@@ -47,13 +47,13 @@ def price_of(tier: str) -> str:
 
 def sync_plans() -> list[Plan]:
     """Bring prices at Stripe to what the tiers say; a changed price is a new one that takes over the lookup key."""
-    return [_sync(tier) for tier in on_sale()]
+    return [_sync_tier(tier) for tier in list_tiers_on_sale()]
 
 
-def _sync(tier: Tier) -> Plan:
-    current = next(iter(stripe_client.prices([tier.lookup_key])), None)
-    if current and _is(current, tier.price_usd):
-        return Plan(tier.name, tier.lookup_key, current.id, made=False)
+def _sync_tier(tier: Tier) -> Plan:
+    current = next(iter(stripe_client.list_prices([tier.lookup_key])), None)
+    if current and _matches_price(current, tier.price_usd):
+        return Plan(tier.name, tier.lookup_key, current.id, is_new=False)
     name = f"LunaOS {tier.name.title()}"
     product_id = (
         stripe_client.id_of(current.product) if current else stripe_client.create_product(tier=tier.name, name=name)
@@ -61,9 +61,9 @@ def _sync(tier: Tier) -> Plan:
     price_id = stripe_client.create_price(
         product_id=product_id, tier=tier.name, cents=int(tier.price_usd * 100), lookup_key=tier.lookup_key
     )
-    return Plan(tier.name, tier.lookup_key, price_id, made=True)
+    return Plan(tier.name, tier.lookup_key, price_id, is_new=True)
 
 
-def _is(price: stripe.Price, price_usd: Decimal) -> bool:
+def _matches_price(price: stripe.Price, price_usd: Decimal) -> bool:
     monthly = price.recurring and (price.recurring.interval, price.recurring.interval_count) == ("month", 1)
     return bool(monthly) and price.currency == "usd" and price.unit_amount == int(price_usd * 100)

@@ -8,10 +8,10 @@ from django.core import signing
 from accounts.models import User
 
 SALT = "billing.portal"
-VALID_FOR = timedelta(days=14)
+MAX_AGE = timedelta(days=14)
 
 
-def make(user: User) -> str:
+def create(user: User) -> str:
     """A link for a user's mail; empty for an address that is not known to be the user's."""
     if user.email_verified_at is None:
         return ""
@@ -19,10 +19,10 @@ def make(user: User) -> str:
     return f"{settings.PUBLIC_URL}/portal?token={token}"
 
 
-def read(token: str) -> User | None:
+def verify(token: str) -> User | None:
     """Whose link it is; None for a forged or an old one, another address meanwhile, or a user who is gone."""
     try:
-        user_id, email = signing.loads(token, salt=SALT, max_age=VALID_FOR)
+        user_id, email = signing.loads(token, salt=SALT, max_age=MAX_AGE)
     except (signing.BadSignature, ValueError, TypeError):
         return None
     return User.objects.filter(pk=user_id, email=email, is_active=True).first()

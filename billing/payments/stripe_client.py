@@ -22,30 +22,30 @@ from stripe.params.checkout import SessionCreateParams
 from billing.errors import BillingConflict, BillingNotConfigured, BillingUnavailable, PaymentRefused
 
 logger = logging.getLogger(__name__)
-PATIENT_S = 10.0  # of a request to Stripe where nobody waits, or money moves
-HURRIED_S = (0.8, 1.0)  # to connect and to be answered, where a person waits: what takes longer is out of reach
+LONG_TIMEOUT_S = 10.0  # of a request to Stripe where nobody waits, or money moves
+SHORT_TIMEOUT_S = (0.8, 1.0)  # to connect and to be answered, where a person waits: what takes longer is out of reach
 RETRY_AFTER_S = 30
-PAGE = 100  # Stripe's largest
+MAX_PAGE_SIZE = 100  # Stripe's largest
 USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # our names in metadata at Stripe
 
-_hurried: ContextVar[bool] = ContextVar("hurried", default=False)
+_short_timeout: ContextVar[bool] = ContextVar("short_timeout", default=False)
 
 
-class Missing(BillingConflict):
+class StripeObjectMissing(BillingConflict):
     """Stripe knows no such object."""
 
 
-class _Identified(Protocol):
+class _HasId(Protocol):
     @property
     def id(self) -> str: ...
 
 
-def id_of(reference: "str | _Identified") -> str:
+def id_of(reference: "str | _HasId") -> str:
     """Of an object that Stripe gave whole, or by its id."""
     return reference if isinstance(reference, str) else reference.id
 
 
-def note(annotated: "stripe.Customer | Session", name: str) -> str:
+def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
     """One of the notes that we have put on an object; empty where there is none."""
     return str((annotated.to_dict().get("metadata") or {}).get(name, ""))
 
@@ -56,22 +56,22 @@ def is_configured() -> bool:
 
 
 @contextmanager
-def hurried() -> Iterator[None]:
+def short_timeout() -> Iterator[None]:
     """Within the block a person waits, so that a request to Stripe has less than two seconds and no second try."""
-    with _hurrying(True):
+    with _set_short_timeout(True):
         yield
 
 
 @contextmanager
-def patient() -> Iterator[None]:
+def long_timeout() -> Iterator[None]:
     """Within the block a request has its time and a second try, whoever waits: what is begun should not stay half."""
-    with _hurrying(False):
+    with _set_short_timeout(False):
         yield
 
 
-def is_hurried() -> bool:
+def has_short_timeout() -> bool:
     """Whether a person waits."""
-    return _hurried.get()
+    return _short_timeout.get()
 
 
 # -- Customers and their subscriptions -------------------------------------------------------------------------------
@@ -84,31 +84,31 @@ def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "
         instead_of: the id of an earlier customer, which Stripe does not know any more.
     """
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
-    with _translated():
+    with _translate_errors():
         return _client().v1.customers.create(
             {"email": email, "name": name, "metadata": {USER_KEY: str(user_id)}},
             {"idempotency_key": f"customer-{user_id}-{content}"},
         )
 
 
-def customer(customer_id: str) -> stripe.Customer:
+def retrieve_customer(customer_id: str) -> stripe.Customer:
     """Raises Missing."""
-    with _translated():
+    with _translate_errors():
         return _client().v1.customers.retrieve(customer_id)
 
 
-def subscriptions(customer_id: str) -> list[stripe.Subscription]:
+def list_subscriptions(customer_id: str) -> list[stripe.Subscription]:
     """All that a customer has or had; those of one that is deleted have ended.
 
     Raises:
         Missing: Stripe does not know the customer, as where the key is of another account.
     """
     try:
-        with _translated():
-            found = _client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": PAGE})
+        with _translate_errors():
+            found = _client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": MAX_PAGE_SIZE})
             return list(found.auto_paging_iter())
-    except Missing:
-        if is_deleted(customer(customer_id)):
+    except StripeObjectMissing:
+        if is_deleted(retrieve_customer(customer_id)):
             return []
         raise
 
@@ -118,22 +118,22 @@ def is_deleted(found: stripe.Customer) -> bool:
     return bool(found.to_dict().get("deleted"))
 
 
-def all_subscriptions() -> Iterator[stripe.Subscription]:
+def list_all_subscriptions() -> Iterator[stripe.Subscription]:
     """Everybody's, page by page, as they come."""
-    with _translated():
-        yield from _client().v1.subscriptions.list({"status": "all", "limit": PAGE}).auto_paging_iter()
+    with _translate_errors():
+        yield from _client().v1.subscriptions.list({"status": "all", "limit": MAX_PAGE_SIZE}).auto_paging_iter()
 
 
-def open_invoices(subscription_id: str) -> list[stripe.Invoice]:
+def list_open_invoices(subscription_id: str) -> list[stripe.Invoice]:
     """What is not paid of a subscription."""
-    with _translated():
-        found = _client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": PAGE})
+    with _translate_errors():
+        found = _client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
-def invoice(invoice_id: str) -> stripe.Invoice:
+def retrieve_invoice(invoice_id: str) -> stripe.Invoice:
     """Raises Missing."""
-    with _translated():
+    with _translate_errors():
         return _client().v1.invoices.retrieve(invoice_id)
 
 
@@ -142,7 +142,7 @@ def invoice(invoice_id: str) -> stripe.Invoice:
 
 def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str) -> Session:
     """A page at Stripe on which a customer subscribes."""
-    wanted: SessionCreateParams = {
+    parameters: SessionCreateParams = {
         "mode": "subscription",
         "customer": customer_id,
         "client_reference_id": str(user_id),
@@ -152,53 +152,53 @@ def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str
         "cancel_url": settings.BILLING_CANCEL_URL,
         "metadata": {TIER_KEY: tier, PRICE_KEY: price_id},
     }
-    with _translated():
-        return _client().v1.checkout.sessions.create(wanted)
+    with _translate_errors():
+        return _client().v1.checkout.sessions.create(parameters)
 
 
-def open_checkouts(customer_id: str) -> list[Session]:
+def list_open_checkouts(customer_id: str) -> list[Session]:
     """Pages that could still be paid on."""
-    with _translated():
-        found = _client().v1.checkout.sessions.list({"customer": customer_id, "status": "open", "limit": PAGE})
+    with _translate_errors():
+        found = _client().v1.checkout.sessions.list({"customer": customer_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
-def checkout(session_id: str) -> Session:
+def retrieve_checkout(session_id: str) -> Session:
     """Raises Missing."""
-    with _translated():
+    with _translate_errors():
         return _client().v1.checkout.sessions.retrieve(session_id)
 
 
 def expire_checkout(session_id: str) -> None:
     """Let nobody pay on that page any more."""
-    with _translated():
+    with _translate_errors():
         _client().v1.checkout.sessions.expire(session_id)
 
 
-def subscription(subscription_id: str) -> stripe.Subscription:
+def retrieve_subscription(subscription_id: str) -> stripe.Subscription:
     """Raises Missing."""
-    with _translated():
+    with _translate_errors():
         return _client().v1.subscriptions.retrieve(subscription_id)
 
 
 def cancel_at_period_end(subscription_id: str) -> None:
     """End a subscription with the period that is paid."""
-    with _translated():
+    with _translate_errors():
         _client().v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True})
 
 
-def cancel_as_before(subscription: stripe.Subscription) -> None:
+def restore_cancellation(subscription: stripe.Subscription) -> None:
     """Let a subscription that was resumed end after all, when it was to end before."""
     if subscription.cancel_at_period_end:
         cancel_at_period_end(subscription.id)
     elif subscription.cancel_at is not None:
-        with _translated():
+        with _translate_errors():
             _client().v1.subscriptions.update(subscription.id, {"cancel_at": subscription.cancel_at})
 
 
-def resume(subscription: stripe.Subscription) -> None:
+def resume_subscription(subscription: stripe.Subscription) -> None:
     """Let a subscription go on that was to end; the portal sets the time instead of the flag, and Stripe takes one."""
-    with _translated():
+    with _translate_errors():
         if subscription.cancel_at_period_end:
             _client().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
         else:
@@ -207,7 +207,7 @@ def resume(subscription: stripe.Subscription) -> None:
 
 def cancel_now(subscription_id: str) -> None:
     """End a subscription at once; one that has ended stays so."""
-    with _translated():
+    with _translate_errors():
         try:
             _client().v1.subscriptions.cancel(subscription_id)
         except stripe.InvalidRequestError as e:
@@ -221,7 +221,7 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
     Returns:
         Whether it is paid; else the change waits for the payment, for a day at most.
     """
-    with _translated():
+    with _translate_errors():
         changed = _client().v1.subscriptions.update(
             subscription_id,
             {
@@ -241,19 +241,19 @@ def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at:
     Args:
         ends_at: when the period ends.
     """
-    with _translated():
+    with _translate_errors():
         schedules = _client().v1.subscription_schedules
         if subscription.schedule:
             schedule = schedules.retrieve(id_of(subscription.schedule))
         else:
             schedule = schedules.create({"from_subscription": subscription.id})
-        phases = _phases(_paid(schedule), price_id, int(ends_at.timestamp()))
+        phases = _build_phases(_current_phase(schedule), price_id, int(ends_at.timestamp()))
         schedules.update(schedule.id, {"end_behavior": "release", "phases": phases})
 
 
-def is_carried_out(schedule_id: str) -> bool:
+def is_schedule_complete(schedule_id: str) -> bool:
     """Whether all that a schedule plans has happened: its last phase has begun, and nothing ends with it."""
-    with _translated():
+    with _translate_errors():
         schedule = _client().v1.subscription_schedules.retrieve(schedule_id)
     begun = schedule.current_phase and schedule.current_phase.start_date
     return begun == schedule.phases[-1].start_date and schedule.end_behavior == "release"
@@ -261,13 +261,13 @@ def is_carried_out(schedule_id: str) -> bool:
 
 def release_schedule(schedule_id: str) -> None:
     """Let a subscription go on as it is, whatever was planned."""
-    with _translated():
+    with _translate_errors():
         _client().v1.subscription_schedules.release(schedule_id)
 
 
-def create_portal(customer_id: str) -> str:
+def create_portal_session(customer_id: str) -> str:
     """The address of Stripe's page for a customer, good for some minutes."""
-    with _translated():
+    with _translate_errors():
         portal = _client().v1.billing_portal.sessions.create(
             {"customer": customer_id, "return_url": settings.PUBLIC_URL}
         )
@@ -277,22 +277,22 @@ def create_portal(customer_id: str) -> str:
 # -- Products and prices ---------------------------------------------------------------------------------------------
 
 
-def prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
+def list_prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
     """Those that are on sale under these keys."""
-    with _translated():
-        found = _client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": PAGE})
+    with _translate_errors():
+        found = _client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
 def create_product(*, tier: str, name: str) -> str:
     """Returns the product's id."""
-    with _translated():
+    with _translate_errors():
         return _client().v1.products.create({"name": name, "metadata": {TIER_KEY: tier}}).id
 
 
 def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> str:
     """A price in USD a month, which takes the lookup key from whichever has it; returns its id."""
-    with _translated():
+    with _translate_errors():
         return (
             _client()
             .v1.prices.create(
@@ -310,12 +310,12 @@ def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> 
         )
 
 
-def _paid(schedule: SubscriptionSchedule) -> SubscriptionSchedule.Phase:
+def _current_phase(schedule: SubscriptionSchedule) -> SubscriptionSchedule.Phase:
     begun = schedule.current_phase.start_date if schedule.current_phase else None
     return next((phase for phase in schedule.phases if phase.start_date == begun), schedule.phases[0])
 
 
-def _phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) -> list[ScheduleUpdateParamsPhase]:
+def _build_phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) -> list[ScheduleUpdateParamsPhase]:
     now: ScheduleUpdateParamsPhase = {
         "items": [{"price": id_of(item.price), "quantity": item.quantity or 1} for item in paid.items],
         "start_date": paid.start_date,
@@ -326,13 +326,13 @@ def _phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) -> list[
         "proration_behavior": "none",
     }
     for phase in (now, then):
-        _keep(phase, paid)
+        _copy_discounts_and_taxes(phase, paid)
     if paid.trial_end:
         now["trial_end"] = paid.trial_end
     return [now, then]
 
 
-def _keep(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
+def _copy_discounts_and_taxes(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
     """Say again what a phase would lose: Stripe would take the customer's discounts instead."""
     if earlier.discounts:
         kinds = ("discount", "coupon", "promotion_code")
@@ -348,21 +348,21 @@ def _keep(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase)
 def _client() -> stripe.StripeClient:
     if not is_configured():
         raise BillingNotConfigured()
-    timeout_s = HURRIED_S if is_hurried() else (PATIENT_S, PATIENT_S)
-    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, timeout_s, int(not is_hurried()))
+    timeout_s = SHORT_TIMEOUT_S if has_short_timeout() else (LONG_TIMEOUT_S, LONG_TIMEOUT_S)
+    return _build_client(settings.STRIPE_KEY, settings.STRIPE_HOST, timeout_s, int(not has_short_timeout()))
 
 
 @contextmanager
-def _hurrying(wanted: bool) -> Iterator[None]:
-    token = _hurried.set(wanted)
+def _set_short_timeout(enabled: bool) -> Iterator[None]:
+    token = _short_timeout.set(enabled)
     try:
         yield
     finally:
-        _hurried.reset(token)
+        _short_timeout.reset(token)
 
 
 @lru_cache(maxsize=8)
-def _made(key: str, host: str, timeout_s: tuple[float, float], retries: int) -> stripe.StripeClient:
+def _build_client(key: str, host: str, timeout_s: tuple[float, float], retries: int) -> stripe.StripeClient:
     session = requests.Session()
     session.max_redirects = 0  # the key goes to no other host
     return stripe.StripeClient(
@@ -375,7 +375,7 @@ def _made(key: str, host: str, timeout_s: tuple[float, float], retries: int) -> 
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translate_errors() -> Iterator[None]:
     """Stripe's errors become ours, once; none of them shows the key."""
     try:
         yield
@@ -386,7 +386,7 @@ def _translated() -> Iterator[None]:
         raise PaymentRefused(e.user_message) from e
     except stripe.InvalidRequestError as e:
         if e.code == "resource_missing":
-            raise Missing(e.param) from e
+            raise StripeObjectMissing(e.param) from e
         logger.exception("Stripe refuses a request")
         raise BillingConflict() from e
     except stripe.StripeError as e:

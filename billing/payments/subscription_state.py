@@ -14,10 +14,10 @@ from billing import tiers
 from billing.payments import stripe_mirror
 from billing.payments.stripe_client import TIER_KEY
 
-PAID = ("active", "trialing")
+PAID_STATUSES = ("active", "trialing")
 NO_SUBSCRIPTION = "none"
-ENDED = ("canceled", "incomplete_expired")  # for ever
-NEVER_PAID = ("incomplete", *ENDED)
+ENDED_STATUSES = ("canceled", "incomplete_expired")  # for ever
+NEVER_PAID_STATUSES = ("incomplete", *ENDED_STATUSES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,18 @@ class Subscription:
     @property
     def is_live(self) -> bool:
         """Whether it may still be charged for."""
-        return self.status not in ENDED
+        return self.status not in ENDED_STATUSES
 
-    def counts(self, now: datetime) -> bool:
+    def gives_tier(self, now: datetime) -> bool:
         """Whether it gives its tier at this moment."""
-        if self.status in PAID:
+        if self.status in PAID_STATUSES:
             return True
         since = self.unpaid_since or self.period_start
         return self.status == "past_due" and now - since < settings.PAYMENT_GRACE
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class SubscriptionState:
     """What a user is told.
 
     Args:
@@ -68,41 +68,41 @@ class Standing:
     subscription: Subscription | None
 
 
-def told(user: User) -> Standing:
+def get_state(user: User) -> SubscriptionState:
     """Where a user stands, in the words of `GET /billing/subscription`."""
-    mine = shown(of_user(user))
-    return Standing(user.tier, mine.status if mine else NO_SUBSCRIPTION, mine)
+    current = select_current(list_for_user(user))
+    return SubscriptionState(user.tier, current.status if current else NO_SUBSCRIPTION, current)
 
 
-def of_user(user: User) -> list[Subscription]:
+def list_for_user(user: User) -> list[Subscription]:
     """All that a user has or had, the newest first."""
-    rows = Row.objects.filter(stripe_mirror.of_this_mode(), customer__subscriber=user).order_by(
+    rows = Row.objects.filter(stripe_mirror.in_current_mode(), customer__subscriber=user).order_by(
         "-created", "-djstripe_id"
     )
-    return of_rows(rows)
+    return from_rows(rows)
 
 
-def of_customer(customer: Customer) -> list[Subscription]:
+def list_for_customer(customer: Customer) -> list[Subscription]:
     """The same of one customer."""
-    return of_rows(customer.subscriptions.order_by("-created", "-djstripe_id"))
+    return from_rows(customer.subscriptions.order_by("-created", "-djstripe_id"))
 
 
-def of_rows(rows: Iterable[Row]) -> list[Subscription]:
+def from_rows(rows: Iterable[Row]) -> list[Subscription]:
     """Mirrored rows as what they mean."""
     rows = list(rows)
-    unpaid = _unpaid(row.id for row in rows if row.stripe_data["status"] == "past_due")
-    return [read(row, unpaid.get(row.id)) for row in rows]
+    unpaid = _find_unpaid_since(row.id for row in rows if row.stripe_data["status"] == "past_due")
+    return [from_row(row, unpaid.get(row.id)) for row in rows]
 
 
-def shown(subscriptions: list[Subscription]) -> Subscription | None:
+def select_current(subscriptions: list[Subscription]) -> Subscription | None:
     """The one that a person means by "my subscription": of the live ones the highest, and of those the newest."""
     live = [subscription for subscription in subscriptions if subscription.is_live]
-    return max(live, key=lambda each: (each.status in PAID, _rank(each), each.created_at), default=None)
+    return max(live, key=lambda each: (each.status in PAID_STATUSES, _rank(each), each.created_at), default=None)
 
 
-def tier_of(price: dict[str, Any]) -> str | None:
+def tier_of_price(price: dict[str, Any]) -> str | None:
     """The tier that a price stands for: by its lookup key, or what it was made for where that key has moved on."""
-    for tier in tiers.everything():
+    for tier in tiers.list_all():
         if tier.lookup_key and tier.lookup_key == price.get("lookup_key"):
             return tier.name
     made_for = (price.get("metadata") or {}).get(TIER_KEY)
@@ -111,11 +111,11 @@ def tier_of(price: dict[str, Any]) -> str | None:
 
 def tier_of_items(data: dict[str, Any]) -> str | None:
     """The highest tier of a subscription's items."""
-    found = [tier for item in data["items"]["data"] if (tier := tier_of(item["price"]))]
-    return max(found, key=lambda tier: tiers.of(tier).rank, default=None)
+    found = [tier for item in data["items"]["data"] if (tier := tier_of_price(item["price"]))]
+    return max(found, key=lambda tier: tiers.get(tier).rank, default=None)
 
 
-def in_words(data: dict[str, Any]) -> str:
+def summarize(data: dict[str, Any]) -> str:
     """A stored subscription in a few words, for the audit trail; empty where there was none."""
     if not data:
         return ""
@@ -124,10 +124,10 @@ def in_words(data: dict[str, Any]) -> str:
 
 
 def _rank(subscription: Subscription) -> int:
-    return tiers.of(subscription.tier).rank if subscription.tier else -1
+    return tiers.get(subscription.tier).rank if subscription.tier else -1
 
 
-def read(row: Row, unpaid_since: datetime | None = None) -> Subscription:
+def from_row(row: Row, unpaid_since: datetime | None = None) -> Subscription:
     """One mirrored row as what it means."""
     data = row.stripe_data
     items = data["items"]["data"]
@@ -135,23 +135,23 @@ def read(row: Row, unpaid_since: datetime | None = None) -> Subscription:
         id=row.id,
         status=data["status"],
         tier=tier_of_items(data),
-        period_start=_time(max((item["current_period_start"] for item in items), default=data["created"])),
-        period_end=_time(max((item["current_period_end"] for item in items), default=data["created"])),
-        created_at=_time(data["created"]),
+        period_start=_to_utc(max((item["current_period_start"] for item in items), default=data["created"])),
+        period_end=_to_utc(max((item["current_period_end"] for item in items), default=data["created"])),
+        created_at=_to_utc(data["created"]),
         cancels=bool(data["cancel_at_period_end"] or data["cancel_at"]),
         unpaid_since=unpaid_since,
     )
 
 
-def _unpaid(subscription_ids: Iterable[str]) -> dict[str, datetime]:
+def _find_unpaid_since(subscription_ids: Iterable[str]) -> dict[str, datetime]:
     ids = list(subscription_ids)
     rows = Invoice.objects.filter(stripe_data__subscription__in=ids, stripe_data__status="open") if ids else ()
-    return {row.stripe_data["subscription"]: row.created for row in sorted(rows, key=_made_at, reverse=True)}
+    return {row.stripe_data["subscription"]: row.created for row in sorted(rows, key=_created_at, reverse=True)}
 
 
-def _made_at(row: Invoice) -> datetime:
+def _created_at(row: Invoice) -> datetime:
     return row.created
 
 
-def _time(seconds: int) -> datetime:
+def _to_utc(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

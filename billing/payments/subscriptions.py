@@ -22,7 +22,7 @@ INCOMPLETE = "incomplete"  # never paid for: Stripe lets it only be canceled
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class TierChange:
     """Another tier.
 
     Args:
@@ -30,7 +30,7 @@ class Changed:
     """
 
     tier: str
-    at: datetime | None
+    effective_at: datetime | None
     message: str
 
 
@@ -44,12 +44,12 @@ def cancel(user: User) -> datetime:
         NoSubscription: there is none.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
     """
-    with customers.held(user) as customer:
-        for subscription in _live(customer):
-            _end(subscription)
+    with customers.locked(user) as customer:
+        for subscription in _list_live(customer):
+            _cancel_at_period_end(subscription)
         sync.refresh(customer)
         trail.record(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
-        ends = (each.period_end for each in subscription_state.of_customer(customer) if each.is_live)
+        ends = (each.period_end for each in subscription_state.list_for_customer(customer) if each.is_live)
         return max(ends, default=datetime.now(UTC))
 
 
@@ -60,17 +60,17 @@ def resume(user: User) -> None:
         NoSubscription: there is none that could go on.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
     """
-    with customers.held(user) as customer:
-        ending = [subscription for subscription in _live(customer) if _cancels(subscription)]
+    with customers.locked(user) as customer:
+        ending = [subscription for subscription in _list_live(customer) if _is_set_to_end(subscription)]
         for subscription in ending:
-            _release(subscription)
-            stripe_client.resume(subscription)
+            _release_schedule(subscription)
+            stripe_client.resume_subscription(subscription)
         sync.refresh(customer)
         if ending:
             trail.record(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
 
 
-def change(*, user: User, tier: str) -> Changed:
+def change(*, user: User, tier: str) -> TierChange:
     """Another tier: a higher one at once, for the difference in price; a lower one when the paid period ends.
 
     Raises:
@@ -79,19 +79,19 @@ def change(*, user: User, tier: str) -> Changed:
         PaymentRefused: the difference could not be charged.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
     """
-    with customers.held(user) as customer:
+    with customers.locked(user) as customer:
         found = {subscription.id: subscription for subscription in sync.refresh(customer)}
-        mine = subscription_state.shown(subscription_state.of_customer(customer))
-        if mine is None:
+        current = subscription_state.select_current(subscription_state.list_for_customer(customer))
+        if current is None:
             raise NoSubscription()
-        with stripe_client.patient():
-            at = _change(mine, found[mine.id], tier)
-        trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=mine.tier, after=tier)
+        with stripe_client.long_timeout():
+            at = _apply_change(current, found[current.id], tier)
+        trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=current.tier, after=tier)
         try:
             sync.refresh(customer)
         except BillingUnavailable:  # it has happened at Stripe all the same, and the event will tell
             logger.warning("After a change Stripe could not be asked")
-        return Changed(tier, at, _message(customer, tier, at))
+        return TierChange(tier, at, _describe_change(customer, tier, at))
 
 
 def open_portal(user: User) -> str:
@@ -101,75 +101,77 @@ def open_portal(user: User) -> str:
         NoSubscription: the user never was a customer.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
     """
-    with customers.held(user) as customer:
+    with customers.locked(user) as customer:
         try:
-            return stripe_client.create_portal(customer.id)
-        except stripe_client.Missing as e:  # deleted in Stripe's dashboard
+            return stripe_client.create_portal_session(customer.id)
+        except stripe_client.StripeObjectMissing as e:  # deleted in Stripe's dashboard
             raise NoSubscription() from e
 
 
-def _change(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
+def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
     """When it counts, as far as that is certain. What was planned before is given up only for what takes its place."""
-    if at_stripe.schedule and stripe_client.is_carried_out(stripe_client.id_of(at_stripe.schedule)):
-        _release(at_stripe)
-        at_stripe = stripe_client.subscription(at_stripe.id)
-    if mine.tier == tier:
-        if not (at_stripe.schedule or mine.cancels):
+    if at_stripe.schedule and stripe_client.is_schedule_complete(stripe_client.id_of(at_stripe.schedule)):
+        _release_schedule(at_stripe)
+        at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
+    if current.tier == tier:
+        if not (at_stripe.schedule or current.cancels):
             raise AlreadySubscribed()
-        _release(at_stripe)
-        if mine.cancels:
-            stripe_client.resume(at_stripe)
+        _release_schedule(at_stripe)
+        if current.cancels:
+            stripe_client.resume_subscription(at_stripe)
         return None
-    if mine.tier is None or tiers.of(tier).rank > tiers.of(mine.tier).rank:
-        _upgrade(mine, at_stripe, tier)
+    if current.tier is None or tiers.get(tier).rank > tiers.get(current.tier).rank:
+        _upgrade(current, at_stripe, tier)
         return None
-    _downgrade(mine, at_stripe, plans.price_of(tier))
-    return mine.period_end
+    _downgrade(current, at_stripe, plans.get_price_id(tier))
+    return current.period_end
 
 
-def _downgrade(mine: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
+def _downgrade(current: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
     if at_stripe.schedule:  # which says by itself how the subscription ends, or goes on
-        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=mine.period_end)
+        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=current.period_end)
         return
     try:
-        if mine.cancels:
-            stripe_client.resume(at_stripe)
-        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=mine.period_end)
+        if current.cancels:
+            stripe_client.resume_subscription(at_stripe)
+        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=current.period_end)
     except LunaError:
-        _take_back(at_stripe)
+        _roll_back_change(at_stripe)
         raise
 
 
-def _take_back(before: stripe.Subscription) -> None:
+def _roll_back_change(before: stripe.Subscription) -> None:
     """Leave a subscription as it was: an answer that was lost tells nothing of what was done, so Stripe is asked.
 
     A schedule goes first, since Stripe refuses a cancellation under one.
     """
     try:
-        _release(stripe_client.subscription(before.id))
-        stripe_client.cancel_as_before(before)
+        _release_schedule(stripe_client.retrieve_subscription(before.id))
+        stripe_client.restore_cancellation(before)
     except LunaError:
         message = "A change of tier failed halfway: see at Stripe what is planned, and whether it was to end."
-        alerts.send("change_left_half", message, subscription=before.id, was_to_end=_cancels(before))
+        alerts.send("change_left_half", message, subscription=before.id, was_to_end=_is_set_to_end(before))
 
 
-def _upgrade(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
+def _upgrade(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
     if at_stripe.schedule:
-        raise BillingConflict(f"Another change is planned. Take it back first: change to {mine.tier}.")
-    paid = stripe_client.switch_price(at_stripe.id, item_id=_item_of_tier(at_stripe), price_id=plans.price_of(tier))
-    if paid and mine.cancels:
-        stripe_client.resume(at_stripe)
+        raise BillingConflict(f"Another change is planned. Take it back first: change to {current.tier}.")
+    paid = stripe_client.switch_price(
+        at_stripe.id, item_id=_find_tier_item(at_stripe), price_id=plans.get_price_id(tier)
+    )
+    if paid and current.cancels:
+        stripe_client.resume_subscription(at_stripe)
 
 
-def _item_of_tier(subscription: stripe.Subscription) -> str:
+def _find_tier_item(subscription: stripe.Subscription) -> str:
     """The item that makes the tier; staff may have added others."""
     items = subscription["items"].data
-    return str(next((item.id for item in items if subscription_state.tier_of(item.price.to_dict())), items[0].id))
+    return str(next((item.id for item in items if subscription_state.tier_of_price(item.price.to_dict())), items[0].id))
 
 
-def _message(customer: Customer, tier: str, at: datetime | None) -> str:
-    now = subscription_state.shown(subscription_state.of_customer(customer))
-    if now and not now.counts(datetime.now(UTC)):
+def _describe_change(customer: Customer, tier: str, at: datetime | None) -> str:
+    now = subscription_state.select_current(subscription_state.list_for_customer(customer))
+    if now and not now.gives_tier(datetime.now(UTC)):
         return f"The change to {tier} is noted, but a payment is due before it counts: open POST /billing/portal."
     if at:
         return f"Your subscription is {tier} when the paid period has ended."
@@ -178,29 +180,35 @@ def _message(customer: Customer, tier: str, at: datetime | None) -> str:
     return f"Your subscription is {tier} as soon as the difference is paid."
 
 
-def _live(customer: Customer) -> list[stripe.Subscription]:
-    live = [each for each in stripe_client.subscriptions(customer.id) if each.status not in subscription_state.ENDED]
+def _list_live(customer: Customer) -> list[stripe.Subscription]:
+    live = [
+        each
+        for each in stripe_client.list_subscriptions(customer.id)
+        if each.status not in subscription_state.ENDED_STATUSES
+    ]
     if not live:
         raise NoSubscription()
     return live
 
 
-def _end(subscription: stripe.Subscription) -> None:
+def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
     """With its period, whatever was planned; one that was never paid for at once."""
     if subscription.status == INCOMPLETE:
         stripe_client.cancel_now(subscription.id)
         return
-    _release(subscription)
+    _release_schedule(subscription)
     if not subscription.cancel_at_period_end:
-        with stripe_client.patient() if subscription.schedule else nullcontext():  # what was planned is given up by now
+        with (
+            stripe_client.long_timeout() if subscription.schedule else nullcontext()
+        ):  # what was planned is given up by now
             stripe_client.cancel_at_period_end(subscription.id)
 
 
-def _cancels(subscription: stripe.Subscription) -> bool:
+def _is_set_to_end(subscription: stripe.Subscription) -> bool:
     return subscription.cancel_at_period_end or subscription.cancel_at is not None
 
 
-def _release(subscription: stripe.Subscription) -> None:
+def _release_schedule(subscription: stripe.Subscription) -> None:
     """A schedule that is in force lets nothing else be changed."""
     if subscription.schedule:
         stripe_client.release_schedule(stripe_client.id_of(subscription.schedule))

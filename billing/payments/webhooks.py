@@ -19,9 +19,9 @@ from billing.models import WebhookEvent
 from billing.payments import customer_locks, sync
 from lunaos.infra import metrics
 
-LARGEST_BODY = 262_144  # bytes; Stripe's events have some thousands
+MAX_BODY_BYTES = 262_144  # bytes; Stripe's events have some thousands
 TOLERANCE_S = 300
-WANTED = frozenset(
+HANDLED_EVENT_TYPES = frozenset(
     {
         "checkout.session.completed",
         "customer.subscription.created",
@@ -34,7 +34,7 @@ WANTED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class StripeEvent:
     """What is believed of an event's body: that something about this customer may have changed.
 
     Args:
@@ -49,7 +49,7 @@ class Event:
     invoice_id: str | None
 
 
-def read(payload: bytes, signature: str) -> Event:
+def parse(payload: bytes, signature: str) -> StripeEvent:
     """The event in a body that Stripe has signed within the last five minutes.
 
     Raises:
@@ -63,25 +63,25 @@ def read(payload: bytes, signature: str) -> Event:
         event = orjson.loads(payload)
         if event["object"] != "event" or event["livemode"] is not settings.STRIPE_LIVE_MODE:
             raise WebhookRefused()
-        return _event(event, event["data"]["object"])
+        return _build_event(event, event["data"]["object"])
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise WebhookRefused() from e
 
 
-def handle(event: Event) -> None:
+def handle(event: StripeEvent) -> None:
     """Bring the customer up to date, once an event; several at a time wait for one another.
 
     Raises:
         BillingUnavailable: Stripe cannot be asked. Nothing is stored then, and Stripe repeats the event.
     """
-    if event.kind not in WANTED or WebhookEvent.objects.filter(pk=event.id).exists():
+    if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
     with transaction.atomic():
         if event.customer_id:
-            customer_locks.hold(event.customer_id)
+            customer_locks.lock_until_commit(event.customer_id)
         claimed = _claim(event)
         if claimed and event.customer_id:
-            sync.customer(event.customer_id, invoice_id=event.invoice_id)
+            sync.sync_customer(event.customer_id, invoice_id=event.invoice_id)
     if claimed:
         lag = datetime.now(UTC) - event.made_at
         metrics.WEBHOOK_LAG.labels(event.kind).observe(max(0.0, lag.total_seconds()))
@@ -105,8 +105,8 @@ def _signed_at(signature: str) -> int:
     return int(next(part[2:] for part in signature.split(",") if part.startswith("t=")))
 
 
-def _event(event: Mapping[str, Any], about: Mapping[str, Any]) -> Event:
-    return Event(
+def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEvent:
+    return StripeEvent(
         id=str(event["id"]),
         kind=str(event["type"]),
         made_at=datetime.fromtimestamp(event["created"], UTC),
@@ -115,7 +115,7 @@ def _event(event: Mapping[str, Any], about: Mapping[str, Any]) -> Event:
     )
 
 
-def _claim(event: Event) -> bool:
+def _claim(event: StripeEvent) -> bool:
     """Whether this transaction is the one that handles the event: another's row is waited for."""
     told = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
     return WebhookEvent.objects.get_or_create(id=event.id, defaults=told)[1]

@@ -127,11 +127,11 @@ def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None
             assert until(waiting_for_a_lock, 5)
         assert first.result().status_code == second.result().status_code == 200
     (customer,) = Customer.objects.filter(subscriber=alice)
-    assert len(stripe_client.open_checkouts(customer.id)) == 1
+    assert len(stripe_client.list_open_checkouts(customer.id)) == 1
 
 
 def test_who_waits_too_long_for_ones_own_other_request_is_told(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customer_locks, "HURRIED_S", 0.05)
+    monkeypatch.setattr(customer_locks, "SHORT_WAIT_S", 0.05)
 
     def is_told(take: Callable[[str], AbstractContextManager[None]]) -> bool:
         """In a thread, which has a connection of its own."""
@@ -142,15 +142,15 @@ def test_who_waits_too_long_for_ones_own_other_request_is_told(database: None, m
         finally:
             connection.close()
 
-    with customer_locks.held("cus_1"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(is_told, customer_locks.held).result()
+    with customer_locks.locked("cus_1"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(is_told, customer_locks.locked).result()
         assert pool.submit(is_told, in_a_transaction).result()
 
 
 @contextmanager
 def in_a_transaction(subject: str) -> Iterator[None]:
     with transaction.atomic():
-        customer_locks.hold(subject, hurried=True)
+        customer_locks.lock_until_commit(subject, short_wait=True)
         yield
 
 
@@ -178,7 +178,7 @@ def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice:
                 assert until(waiting_for_a_lock, 5)
         assert first.result().status_code == second.result().status_code == 200
     (customer,) = Customer.objects.filter(subscriber=alice)
-    assert len(stripe_client.open_checkouts(customer.id)) == 1
+    assert len(stripe_client.list_open_checkouts(customer.id)) == 1
 
 
 def test_a_customer_of_another_account_is_replaced(stripe: Stripe, alice: Any) -> None:

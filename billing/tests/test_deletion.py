@@ -28,7 +28,7 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
     customer_id = Customer.objects.get(subscriber=alice).id
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
 
-    (subscription,) = stripe_client.subscriptions(customer_id)
+    (subscription,) = stripe_client.list_subscriptions(customer_id)
     assert (subscription.id, subscription.status) == (subscription_id, "canceled")
     stripe.told()  # also what Stripe says of the end
     customer = Customer.objects.get(id=customer_id)
@@ -53,7 +53,7 @@ def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
 def test_a_page_to_pay_on_is_closed(stripe: Stripe, alice: Any) -> None:
     session_id = stripe.checkout(alice)
     delete(stripe, alice)
-    assert stripe_client.checkout(session_id).status == "expired"
+    assert stripe_client.retrieve_checkout(session_id).status == "expired"
 
 
 def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) -> None:
@@ -64,7 +64,7 @@ def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) ->
     late = stripe_client.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro")
     stripe.double.pay(late.id)
     stripe.told()
-    assert [each.status for each in stripe_client.subscriptions(customer_id)] == ["canceled"]
+    assert [each.status for each in stripe_client.list_subscriptions(customer_id)] == ["canceled"]
 
 
 def test_operators_hear_of_it_though_the_answer_is_lost(
@@ -82,11 +82,11 @@ def test_operators_hear_of_it_though_the_answer_is_lost(
 
     stripe.double.fault("/v1/subscriptions/", method="DELETE", status=500, after_read=True, times=2)
     with pytest.raises(BillingUnavailable), transaction.atomic():
-        sync.customer(customer_id)
+        sync.sync_customer(customer_id)
     assert mailed == ["subscription_of_nobody"]
     with transaction.atomic():
-        sync.customer(customer_id)
-    assert [each.status for each in stripe_client.subscriptions(customer_id)] == ["canceled"]
+        sync.sync_customer(customer_id)
+    assert [each.status for each in stripe_client.list_subscriptions(customer_id)] == ["canceled"]
 
 
 @pytest.mark.parametrize("path", ["/v1/customers", "/v1/checkout/sessions"])

@@ -60,7 +60,7 @@ def test_the_end_of_the_grace_needs_no_event(stripe: Stripe, alice: Any, setting
     stripe.double.fail_payment(subscription_id, at=days_ago(5))
     assert stripe.status_becomes(alice, "past_due")
     settings.PAYMENT_GRACE = timedelta(days=4)
-    grants.recalculate_due()
+    grants.recalculate_due_tiers()
     assert stripe.tier(alice) == "free"
 
 
@@ -91,22 +91,22 @@ def test_whoever_pays_an_earlier_price_keeps_the_tier(stripe: Stripe, alice: Any
     """A new price takes the lookup key over; the old one still says what it was made for."""
     subscription_id = stripe.subscribe(alice)
     Tier.objects.filter(name="pro").update(price_usd=35)
-    tiers.forget()
+    tiers.clear_cache()
     try:
-        assert [plan.made for plan in plans.sync_plans()] == [True, False]
+        assert [plan.is_new for plan in plans.sync_plans()] == [True, False]
         stripe.double.end_period(subscription_id)
         assert stripe.becomes(alice, "pro")
         assert stripe.standing(alice)["status"] == "active"
     finally:
         Tier.objects.filter(name="pro").update(price_usd=29)
-        tiers.forget()
+        tiers.clear_cache()
 
 
 def test_two_subscriptions_give_the_higher_and_are_both_canceled(stripe: Stripe, alice: Any) -> None:
     first = stripe.checkout(alice, "pro")
     stripe.by_hand()
     stripe.double.pay(first)
-    customer = stripe_mirror.customer_of(alice)
+    customer = stripe_mirror.get_customer(alice)
     assert customer
     second = stripe_client.create_checkout(customer.id, stripe.price("team"), user_id=alice.pk, tier="team")
     stripe.double.pay(second.id)
@@ -115,15 +115,15 @@ def test_two_subscriptions_give_the_higher_and_are_both_canceled(stripe: Stripe,
     assert stripe.tier(alice) == "team"
 
     assert stripe.post(alice, "cancel").status_code == 200
-    assert all(each.cancel_at_period_end for each in stripe_client.subscriptions(customer.id))
+    assert all(each.cancel_at_period_end for each in stripe_client.list_subscriptions(customer.id))
 
 
 def test_play_money_gives_nothing_where_real_money_moves(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.subscribe(alice)
     stripe.told()
     settings.STRIPE_LIVE_MODE = True  # a live key took the place of the test key
-    grants.recalculate_due()
-    assert stripe.tier(alice) == "free" and stripe_mirror.customer_of(alice) is None
+    grants.recalculate_due_tiers()
+    assert stripe.tier(alice) == "free" and stripe_mirror.get_customer(alice) is None
 
 
 def test_without_a_key_what_was_paid_for_stays(stripe: Stripe, alice: Any, settings: Any) -> None:
@@ -135,7 +135,7 @@ def test_without_a_key_what_was_paid_for_stays(stripe: Stripe, alice: Any, setti
 
 def test_a_customer_deleted_at_stripe_has_nothing(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    customer = stripe_mirror.customer_of(alice)
+    customer = stripe_mirror.get_customer(alice)
     assert customer
     stripe_client._client().v1.customers.delete(customer.id)
     assert stripe.becomes(alice, "free")

@@ -86,7 +86,7 @@ def test_one_that_cannot_be_mended_does_not_hold_up_the_others(stripe: Stripe, a
     stripe.by_hand()
     for subscription_id in (first, second):
         stripe_client.cancel_now(subscription_id)
-    differences = reconciliation.run()
+    differences = reconciliation.reconcile()
     stripe.double.fault("/v1/subscriptions", status=500, times=1)  # the list itself, which is asked for again
     mended = next(differences)
     stripe.double.fault("/v1/subscriptions", status=500, times=2)

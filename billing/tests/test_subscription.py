@@ -83,7 +83,7 @@ def test_resume(stripe: Stripe, alice: Any) -> None:
 def test_resume_what_the_portal_has_canceled(stripe: Stripe, alice: Any) -> None:
     """The portal sets a time, not the flag."""
     subscription_id = stripe.subscribe(alice)
-    (subscription,) = stripe_client.subscriptions(customer_id(stripe))
+    (subscription,) = stripe_client.list_subscriptions(customer_id(stripe))
     end = subscription["items"].data[0].current_period_end
     stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
     assert until(lambda: not renews(stripe, alice), 10)
@@ -157,7 +157,7 @@ def test_a_downgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alic
     stripe.told()
     stripe.double.fault(**fault, method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    subscription = stripe_client.subscription(subscription_id)
+    subscription = stripe_client.retrieve_subscription(subscription_id)
     assert (subscription.cancel_at_period_end, subscription.schedule) == (True, None)
     stripe.told()
     assert not renews(stripe, alice)
@@ -177,7 +177,7 @@ def test_a_downgrade_that_fails_leaves_a_far_end_alone(stripe: Stripe, alice: An
     stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    assert stripe_client.subscription(subscription_id).cancel_at == far
+    assert stripe_client.retrieve_subscription(subscription_id).cancel_at == far
 
 
 def test_a_downgrade_that_cannot_be_taken_back(stripe: Stripe, alice: Any, folder: Path) -> None:
@@ -341,10 +341,10 @@ def test_the_portal(stripe: Stripe, alice: Any) -> None:
 def test_a_mails_link_opens_the_portal(stripe: Stripe, alice: Any, bob: Any) -> None:
     stripe.subscribe(alice)
     confirm(alice, bob)
-    token = portal_links.make(alice).partition("token=")[2]
+    token = portal_links.create(alice).partition("token=")[2]
     opened = stripe.api.get("/portal", params={"token": token})
     assert opened.status_code == 302 and "/portal/" in opened.headers["Location"]
-    stranger = portal_links.make(bob).partition("token=")[2]
+    stranger = portal_links.create(bob).partition("token=")[2]
     assert error(stripe.api.get("/portal", params={"token": stranger})) == (404, "no_subscription")
 
 
@@ -357,20 +357,20 @@ def test_an_old_link(stripe: Stripe, alice: Any, monkeypatch: pytest.MonkeyPatch
     stripe.subscribe(alice)
     confirm(alice)
     monkeypatch.setattr("django.core.signing.time.time", lambda: 1.0)
-    token = portal_links.make(alice).partition("token=")[2]
+    token = portal_links.create(alice).partition("token=")[2]
     assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
 
 
 def test_a_link_for_another_address(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
     confirm(alice)
-    token = portal_links.make(alice).partition("token=")[2]
+    token = portal_links.create(alice).partition("token=")[2]
     User.objects.filter(pk=alice.pk).update(email="moved@example.com")
     assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
 
 
 def test_no_link_goes_to_an_address_that_nobody_has_confirmed(alice: Any) -> None:
-    assert portal_links.make(alice) == ""
+    assert portal_links.create(alice) == ""
 
 
 def test_another_users_subscription_stays_untouched(stripe: Stripe, alice: Any, charlie: Any) -> None:

@@ -19,7 +19,7 @@ from testing.client import Api, in_effect
     ("name", "executions", "requests_per_minute"), [("free", 100, 60), ("pro", 10_000, 600), ("team", 100_000, 6_000)]
 )
 def test_the_contracts_figures(database: None, name: str, executions: int, requests_per_minute: int) -> None:
-    tier = tiers.of(name)
+    tier = tiers.get(name)
     assert (tier.executions, tier.requests_per_minute, tier.api_keys) == (executions, requests_per_minute, 5)
 
 
@@ -31,7 +31,7 @@ def test_the_contracts_bounds_of_storage(
 ) -> None:
     plans = {plan["tier"]: plan for plan in api.get("/billing/plans").json()["data"]["plans"]}
     assert (plans[name]["storedBytes"], plans[name]["repositories"]) == (stored_bytes, repositories)
-    tier = limits.of(User(tier=name))
+    tier = limits.for_owner(User(tier=name))
     assert (tier.stored_bytes, tier.repositories) == (stored_bytes, repositories)
 
 
@@ -71,7 +71,7 @@ def test_what_staff_change_counts_within_seconds(api: Api, alice: Any) -> None:
         assert api.get("/billing/usage", headers=api.as_(alice)).json()["data"]["limit"] == 7
     finally:
         tier.update(executions=100, requests_per_minute=60)
-        tiers.forget()
+        tiers.clear_cache()
     assert in_effect(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "60")
 
 

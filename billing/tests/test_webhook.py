@@ -98,7 +98,7 @@ def test_within_the_tolerance(stripe: Stripe) -> None:
 
 
 def test_oversized(stripe: Stripe) -> None:
-    body = event(padding="x" * webhooks.LARGEST_BODY)
+    body = event(padding="x" * webhooks.MAX_BODY_BYTES)
     assert error(post(stripe, body)) == (413, "payload_too_large")
 
 
@@ -150,7 +150,7 @@ def test_a_signature_of_stripes_node_package(settings: Any, monkeypatch: pytest.
     settings.STRIPE_WEBHOOK_SECRETS = ["whsec_node_fixture"]
     monkeypatch.setattr(time, "time", lambda: 1764000010.0)
     body = (Path(__file__).parent / "node_event.json").read_bytes()
-    assert webhooks.read(body, NODE_HEADER).kind == "customer.subscription.updated"
+    assert webhooks.parse(body, NODE_HEADER).kind == "customer.subscription.updated"
 
 
 # -- Each once, in any order -----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            differences = list(reconciliation.run())
+            differences = list(reconciliation.reconcile())
         except LunaError as e:
             raise CommandError(str(e)) from e
         for each in differences:

@@ -19,4 +19,4 @@ class Command(BaseCommand):
         except LunaError as e:
             raise CommandError(str(e)) from e
         for plan in found:
-            self.stdout.write(f"{plan.tier}: {plan.price_id} as {plan.lookup_key}{' (new)' if plan.made else ''}")
+            self.stdout.write(f"{plan.tier}: {plan.price_id} as {plan.lookup_key}{' (new)' if plan.is_new else ''}")
