@@ -12,13 +12,13 @@ from billing.payments import reconciliation, stripe_client
 logger = logging.getLogger(__name__)
 
 
-@shared_task
-def settle_due() -> None:
+@shared_task(name="billing.beat.settle_due")
+def recalculate_due_tiers() -> None:
     """End grants whose time has come, and tiers whose payment is due for too long."""
     grants.recalculate_due_tiers()
 
 
-@shared_task
+@shared_task(name="billing.beat.reconcile")
 def reconcile() -> None:
     """Compare with Stripe, where there is one."""
     if not stripe_client.is_configured():
@@ -30,7 +30,7 @@ def reconcile() -> None:
         logger.warning("Stripe is out of reach; the next comparison is in an hour.")
 
 
-@shared_task
-def forget_events() -> None:
+@shared_task(name="billing.beat.forget_events")
+def delete_old_events() -> None:
     """Drop the ids of events that Stripe repeats no more."""
     WebhookEvent.objects.expired().delete()

@@ -30,7 +30,7 @@ def test_it_works(api: Api, alice: Any, bob: Any) -> None:
 def test_the_end_is_enforced(alice: Any) -> None:
     granted = grants.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.")
     Grant.objects.filter(pk=granted.pk).update(until=datetime.now(UTC) - timedelta(seconds=1))
-    beat.settle_due()
+    beat.recalculate_due_tiers()
     alice.refresh_from_db()
     granted.refresh_from_db()
     assert alice.tier == "free" and granted.ended_at is not None
@@ -39,7 +39,7 @@ def test_the_end_is_enforced(alice: Any) -> None:
 
 def test_one_without_an_end_goes_on(alice: Any) -> None:
     grants.grant(user=alice, tier="pro", reason="An employee.")
-    beat.settle_due()
+    beat.recalculate_due_tiers()
     alice.refresh_from_db()
     assert alice.tier == "pro"
 

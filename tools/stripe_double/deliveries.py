@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import stripe
 
-from tools.stripe_double.state import Object, World
+from tools.stripe_double.state import Object, ObjectStore
 
-WANTED = (
+DEFAULT_EVENT_TYPES = (
     "checkout.session.completed",
     "customer.subscription.created",
     "customer.subscription.updated",
@@ -18,9 +18,9 @@ WANTED = (
     "invoice.paid",
     "invoice.payment_failed",
 )
-PAUSES_S = (0.0, 0.2, 1.0, 3.0, 10.0)
+RETRY_DELAYS_S = (0.0, 0.2, 1.0, 3.0, 10.0)
 TIMEOUT_S = 30
-UNREACHED = 0
+NO_ANSWER = 0
 
 
 def body_of(event: Object) -> str:
@@ -35,50 +35,50 @@ def sign(body: str, secret: str, timestamp: int | None = None) -> str:
 
 
 class Deliveries:
-    """Sends what is wanted in the background, so that no request waits for it.
+    """Sends what is event_types in the background, so that no request waits for it.
 
     Args:
-        world: where the events are, and what the receiver said is kept.
+        store: where the events are, and what the receiver said is kept.
         url: of the webhook; None delivers nothing.
         secret: of the webhook's endpoint.
-        wanted: types of events; all others are only kept.
+        event_types: types of events; all others are only kept.
         pauses_s: before each attempt.
     """
 
     def __init__(
         self,
-        world: World,
+        store: ObjectStore,
         *,
         url: str | None,
         secret: str,
-        wanted: Iterable[str] = WANTED,
-        pauses_s: Iterable[float] = PAUSES_S,
+        event_types: Iterable[str] = DEFAULT_EVENT_TYPES,
+        retry_delays_s: Iterable[float] = RETRY_DELAYS_S,
     ) -> None:
-        self.world = world
+        self.store = store
         self.url = url
         self.secret = secret
-        self.wanted = frozenset(wanted)
-        self.pauses_s = tuple(pauses_s)
+        self.event_types = frozenset(event_types)
+        self.retry_delays_s = tuple(retry_delays_s)
         self.automatic = True
         self._tasks: set[asyncio.Task[None]] = set()
-        world.on_event = self.take
+        store.on_event = self.schedule
 
-    def take(self, event: Object) -> None:
-        if self.automatic and self.url and event["type"] in self.wanted:
+    def schedule(self, event: Object) -> None:
+        if self.automatic and self.url and event["type"] in self.event_types:
             task = asyncio.get_running_loop().create_task(self._deliver(event))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def take_undelivered(self) -> None:
+    def schedule_undelivered(self) -> None:
         """Begin again with what was not taken when the double stopped."""
-        for event in reversed(self.world.all("event")):
-            if not _taken(self.world.delivered.get(event["id"], UNREACHED)):
-                self.take(event)
+        for event in reversed(self.store.all("event")):
+            if not _is_accepted(self.store.delivered.get(event["id"], NO_ANSWER)):
+                self.schedule(event)
 
     async def _deliver(self, event: Object) -> None:
-        for pause in self.pauses_s:
+        for pause in self.retry_delays_s:
             await asyncio.sleep(pause)
-            if _taken(await self.post(event)):
+            if _is_accepted(await self.post(event)):
                 return
 
     async def post(self, event: Object, *, url: str | None = None, timestamp: int | None = None) -> int:
@@ -89,8 +89,8 @@ class Deliveries:
         """
         body = body_of(event)
         status = await _post(url or self.url or "", body, sign(body, self.secret, timestamp))
-        self.world.delivered[event["id"]] = status
-        self.world.save()
+        self.store.delivered[event["id"]] = status
+        self.store.save()
         return status
 
     async def stop(self) -> None:
@@ -101,7 +101,7 @@ class Deliveries:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _taken(status: int) -> bool:
+def _is_accepted(status: int) -> bool:
     return 200 <= status < 300
 
 
@@ -114,4 +114,4 @@ async def _post(url: str, body: str, signature: str) -> int:
             async with session.post(url, data=body.encode(), headers=headers, allow_redirects=False) as answer:
                 return answer.status
     except (aiohttp.ClientError, TimeoutError, ValueError):
-        return UNREACHED
+        return NO_ANSWER

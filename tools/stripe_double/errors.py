@@ -3,7 +3,7 @@
 from typing import Any
 
 
-class Refusal(Exception):
+class StripeError(Exception):
     """An answer that is an error.
 
     Args:
@@ -31,8 +31,8 @@ class Refusal(Exception):
         return {"error": {name: value for name, value in self.fields.items() if value is not None}}
 
 
-def missing(kind: str, identifier: str, *, param: str = "id") -> Refusal:
+def resource_missing(kind: str, identifier: str, *, param: str = "id") -> StripeError:
     """No object of this kind has the id; 404 where it was the path's, else 400."""
     name = kind.removeprefix("billing_portal.").replace("_", " ").replace("checkout.", "checkout.")
     status = 404 if param == "id" else 400
-    return Refusal(f"No such {name}: '{identifier}'", status=status, code="resource_missing", param=param)
+    return StripeError(f"No such {name}: '{identifier}'", status=status, code="resource_missing", param=param)

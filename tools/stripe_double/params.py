@@ -10,20 +10,20 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from tools.stripe_double import errors, forms
 
 
-def _empty_is_none(value: Any) -> Any:
+def _empty_to_none(value: Any) -> Any:
     return None if value == "" else value
 
 
-Text = Annotated[str | None, BeforeValidator(_empty_is_none)]  # an empty one unsets the field
-Number = Annotated[int | None, BeforeValidator(_empty_is_none)]
-Metadata = Annotated[dict[str, str] | None, BeforeValidator(_empty_is_none)]
+Text = Annotated[str | None, BeforeValidator(_empty_to_none)]  # an empty one unsets the field
+Number = Annotated[int | None, BeforeValidator(_empty_to_none)]
+Metadata = Annotated[dict[str, str] | None, BeforeValidator(_empty_to_none)]
 Proration = Literal["always_invoice", "create_prorations", "none"]
 
 
 class Nested(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> dict[str, Any]:
+    def sent_fields(self) -> dict[str, Any]:
         """What was sent, without what is only a default."""
         return {name: getattr(self, name) for name in self.model_fields_set if name != "expand"}
 
@@ -32,7 +32,7 @@ class Params(Nested):
     expand: list[str] = Field(default_factory=list)
 
 
-class Created(Nested):
+class CreatedRange(Nested):
     gt: int | None = None
     gte: int | None = None
     lt: int | None = None
@@ -73,7 +73,7 @@ class CustomerCreate(CustomerUpdate):
 class CustomerList(ListParams):
     """CustomerListParams"""
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     email: str | None = None
 
 
@@ -107,7 +107,7 @@ class ProductList(ListParams):
     """ProductListParams"""
 
     active: bool | None = None
-    created: Created | None = None
+    created: CreatedRange | None = None
     ids: list[str] | None = None
 
 
@@ -145,7 +145,7 @@ class PriceList(ListParams):
     """PriceListParams"""
 
     active: bool | None = None
-    created: Created | None = None
+    created: CreatedRange | None = None
     currency: str | None = None
     lookup_keys: list[str] | None = None
     product: str | None = None
@@ -155,7 +155,7 @@ class PriceList(ListParams):
 class InvoiceList(ListParams):
     """InvoiceListParams"""
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None
     status: Literal["draft", "open", "paid", "uncollectible", "void"] | None = None
     subscription: str | None = None
@@ -164,7 +164,7 @@ class InvoiceList(ListParams):
 class EventList(ListParams):
     """EventListParams"""
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     type: str | None = None
     types: list[str] | None = None
 
@@ -195,10 +195,10 @@ def read(shape: type[Nested], sent: dict[str, Any]) -> Any:
         raise _refusal(e.errors()[0]) from e
 
 
-def _refusal(fault: Any) -> errors.Refusal:
+def _refusal(fault: Any) -> errors.StripeError:
     param = forms.bracketed(tuple(fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        return errors.Refusal(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
+        return errors.StripeError(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
     if fault["type"] == "missing":
-        return errors.Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
-    return errors.Refusal(f"Invalid {param}: {fault['msg']}", code="parameter_invalid", param=param)
+        return errors.StripeError(f"Missing required param: {param}.", code="parameter_missing", param=param)
+    return errors.StripeError(f"Invalid {param}: {fault['msg']}", code="parameter_invalid", param=param)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from tools.stripe_double.params import Created, ListParams, Metadata, Nested, Params, Proration, Text
+from tools.stripe_double.params import CreatedRange, ListParams, Metadata, Nested, Params, Proration, Text
 
 Status = Literal["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused"]
 Feedback = Literal[
@@ -18,7 +18,7 @@ Feedback = Literal[
     "unused",
 ]
 Element = TypeVar("Element")
-OrNothing = Annotated[list[Element], BeforeValidator(lambda value: value or [])]  # an empty one unsets the list
+ListOrUnset = Annotated[list[Element], BeforeValidator(lambda value: value or [])]  # an empty one unsets the list
 
 
 class LineItem(Nested):
@@ -53,7 +53,7 @@ class CheckoutCreate(Params):
 class CheckoutList(ListParams):
     """checkout.SessionListParams"""
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None
     status: Literal["open", "complete", "expired"] | None = None
     subscription: str | None = None
@@ -98,7 +98,7 @@ class SubscriptionCancel(Params):
 class SubscriptionList(ListParams):
     """SubscriptionListParams"""
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None
     price: str | None = None
     status: Status | Literal["all", "ended"] | None = None
@@ -148,5 +148,5 @@ class ScheduleRelease(Params):
 class ScheduleList(ListParams):
     """SubscriptionScheduleListParams"""
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None

@@ -1,4 +1,4 @@
-"""The world that the double plays: Stripe's objects by id, in the order they were made, and the file of them."""
+"""The store that the double plays: Stripe's objects by id, in the order they were made, and the file of them."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.stripe_double import API_VERSION, errors
-from tools.stripe_double.differences import before
+from tools.stripe_double.event_diff import previous_attributes
 from tools.stripe_double.resources import account
 
 Object = dict[str, Any]
@@ -26,7 +26,7 @@ def new_id(prefix: str) -> str:
 
 
 @dataclass
-class World:
+class ObjectStore:
     """All that is remembered between two requests.
 
     Args:
@@ -95,7 +95,7 @@ class World:
         """
         found = self.objects.get(identifier)
         if found is None or found["object"] != kind:
-            raise errors.missing(kind, identifier, param=param)
+            raise errors.resource_missing(kind, identifier, param=param)
         return found
 
     def all(self, kind: str, **wanted: Any) -> list[Object]:
@@ -115,7 +115,7 @@ class World:
         """Change an object; when it is another afterwards, tell so with what it was."""
         old = copy.deepcopy(kept)
         yield kept
-        if previous := before(old, kept):
+        if previous := previous_attributes(old, kept):
             self.emit(event, kept, previous)
 
     def emit(self, event_type: str, subject: Object, previous: Object | None = None) -> Object:

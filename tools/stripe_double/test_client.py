@@ -11,22 +11,22 @@ from tools.stripe_double import deliveries
 TIMEOUT_S = 40
 
 
-class Hold:
+class HeldRequest:
     """Requests that are held back until `release`."""
 
-    def __init__(self, hand: "Hand", number: int) -> None:
-        self._hand = hand
+    def __init__(self, client: "DoubleClient", number: int) -> None:
+        self._client = client
         self._path = f"/_test/faults/{number}"
 
     def wait(self) -> None:
         """Until a request is held back."""
-        self._hand.ask("GET", f"{self._path}?wait=1")
+        self._client.call("GET", f"{self._path}?wait=1")
 
     def release(self) -> None:
-        self._hand.ask("POST", f"{self._path}/release")
+        self._client.call("POST", f"{self._path}/release")
 
 
-class Hand:
+class DoubleClient:
     """Moves a double of Stripe over HTTP.
 
     Every method raises `httpx.HTTPStatusError` where the double refuses, with its reason in the response.
@@ -44,14 +44,14 @@ class Hand:
     def close(self) -> None:
         self._client.close()
 
-    def ask(self, method: str, route: str, /, **order: Any) -> Any:
+    def call(self, method: str, route: str, /, **order: Any) -> Any:
         """The answer of a test route."""
         response = self._client.request(method, route, json=order if method == "POST" else None)
         response.raise_for_status()
         return response.json()
 
     def _subscription(self, subscription_id: str, what: str, **order: Any) -> dict[str, Any]:
-        changed: dict[str, Any] = self.ask("POST", f"/_test/subscriptions/{subscription_id}/{what}", **order)
+        changed: dict[str, Any] = self.call("POST", f"/_test/subscriptions/{subscription_id}/{what}", **order)
         return changed
 
     def end_period(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
@@ -78,26 +78,26 @@ class Hand:
 
     def pay(self, checkout_session_id: str) -> dict[str, Any]:
         """The pay page's button; answers the session, which now names its subscription."""
-        session: dict[str, Any] = self.ask("POST", f"/_test/pay/{checkout_session_id}")
+        session: dict[str, Any] = self.call("POST", f"/_test/pay/{checkout_session_id}")
         return session
 
     def set_card(self, customer_id: str, *, declined: bool) -> None:
         """Whether a customer's card is declined from now on."""
-        self.ask("POST", f"/_test/customers/{customer_id}/card", declined=declined)
+        self.call("POST", f"/_test/customers/{customer_id}/card", declined=declined)
 
     def events(self, event_type: str | None = None) -> list[dict[str, Any]]:
         """All events in the order they were made, or those of one type."""
-        made: list[dict[str, Any]] = self.ask("GET", "/_test/events")["events"]
+        made: list[dict[str, Any]] = self.call("GET", "/_test/events")["events"]
         return [event for event in made if event_type in (None, event["type"])]
 
     def delivered(self) -> dict[str, int]:
         """The last status that the receiver answered, by event."""
-        statuses: dict[str, int] = self.ask("GET", "/_test/events")["delivered"]
+        statuses: dict[str, int] = self.call("GET", "/_test/events")["delivered"]
         return statuses
 
     def deliver(self, event_id: str, *, url: str | None = None, timestamp: int | None = None) -> int:
         """Send an event once, signed at a time in seconds; returns the status, 0 where there was no answer."""
-        return int(self.ask("POST", f"/_test/events/{event_id}/deliver", url=url, timestamp=timestamp)["status"])
+        return int(self.call("POST", f"/_test/events/{event_id}/deliver", url=url, timestamp=timestamp)["status"])
 
     def sign(self, body: str, *, secret: str | None = None, timestamp: int | None = None) -> str:
         """A `Stripe-Signature` header for any body."""
@@ -105,14 +105,14 @@ class Hand:
 
     def deliveries(self, **order: Any) -> None:
         """`automatic` (bool), `url` (or None) and `wanted` (types of events), each only where it is given."""
-        self.ask("POST", "/_test/deliveries", **order)
+        self.call("POST", "/_test/deliveries", **order)
 
-    def fault(self, path: str, **order: Any) -> Hold:
-        """Order a fault, with the fields of `tools.stripe_double.faults.Fault`."""
-        return Hold(self, self.ask("POST", "/_test/faults", path=path, **order)["id"])
+    def fault(self, path: str, **order: Any) -> HeldRequest:
+        """Order a fault, with the fields of `tools.stripe_double.fault_injection.Fault`."""
+        return HeldRequest(self, self.call("POST", "/_test/faults", path=path, **order)["id"])
 
     @contextmanager
-    def hold(self, path: str, *, after_read: bool = False, **order: Any) -> Iterator[Hold]:
+    def hold(self, path: str, *, after_read: bool = False, **order: Any) -> Iterator[HeldRequest]:
         """Hold the next request below a path back, with the answer it had (`after_read`) or before it is read."""
         held = self.fault(path, hold=True, after_read=after_read, **order)
         try:
@@ -122,8 +122,8 @@ class Hand:
 
     def requests(self, path: str = "/v1/") -> list[dict[str, Any]]:
         """The API's requests below a path, the oldest first."""
-        seen: list[dict[str, Any]] = self.ask("GET", "/_test/requests")["requests"]
+        seen: list[dict[str, Any]] = self.call("GET", "/_test/requests")["requests"]
         return [request for request in seen if request["path"].startswith(path)]
 
     def reset(self) -> None:
-        self.ask("POST", "/_test/reset")
+        self.call("POST", "/_test/reset")

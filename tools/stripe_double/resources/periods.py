@@ -8,7 +8,7 @@ MONTHS = {"month": 1, "year": 12}
 DAYS = {"day": 1, "week": 7}
 
 
-def after(start: int, recurring: dict[str, Any], times: int = 1) -> int:
+def period_end(start: int, recurring: dict[str, Any], times: int = 1) -> int:
     """When a period that begins at `start` ends; a month after the 31st is the next month's last day."""
     count = recurring["interval_count"] * times
     begins = datetime.fromtimestamp(start, UTC)
@@ -20,7 +20,7 @@ def after(start: int, recurring: dict[str, Any], times: int = 1) -> int:
     return int(begins.replace(year=year, month=month + 1, day=day).timestamp())
 
 
-def of(subscription: dict[str, Any]) -> tuple[int, int]:
+def current_period(subscription: dict[str, Any]) -> tuple[int, int]:
     """The current period of a subscription's items."""
     items = subscription["items"]["data"]
     return min(item["current_period_start"] for item in items), max(item["current_period_end"] for item in items)

@@ -9,8 +9,8 @@ import stripe
 from testing.client import NO_AUTHORITIES
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import KEY, SECRET, Plans
-from tools.stripe_double.tests.receiver import Receiver
+from tools.stripe_double.tests.plans import KEY, SECRET, Plans
+from tools.stripe_double.tests.receiver import WebhookReceiver
 
 
 @pytest.fixture(scope="session")
@@ -41,13 +41,13 @@ def browser(double: Double) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def receiver_server() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver_server() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def receiver(receiver_server: Receiver, double: Double) -> Receiver:
+def receiver(receiver_server: WebhookReceiver, double: Double) -> WebhookReceiver:
     """A webhook that the double delivers to."""
     receiver_server.reset()
     double.deliveries(url=receiver_server.url)

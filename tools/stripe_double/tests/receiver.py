@@ -10,14 +10,14 @@ import stripe
 
 
 @dataclass
-class Receiver:
+class WebhookReceiver:
     """Remembers what it was sent, and answers with the next of `statuses`, then with 200."""
 
     statuses: list[int] = field(default_factory=list)
     got: list[tuple[bytes, str]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def __enter__(self) -> "Receiver":
+    def __enter__(self) -> "WebhookReceiver":
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.take))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"

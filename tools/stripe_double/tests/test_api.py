@@ -10,7 +10,7 @@ import stripe
 
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import KEY, Plans
+from tools.stripe_double.tests.plans import KEY, Plans
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
 

@@ -5,7 +5,7 @@ from playwright.sync_api import Page, expect
 
 from testing.browser import NewPage
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, price_of
+from tools.stripe_double.tests.plans import Plans, price_of
 
 DECLINED, ELSEWHERE = "402 (Payment Required)", "404 (Not Found)"  # the browser's remarks on what it is shown
 

@@ -4,7 +4,7 @@ import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, item, types
+from tools.stripe_double.tests.plans import Plans, item, types
 
 
 def test_it_works(double: Double, client: stripe.StripeClient) -> None:

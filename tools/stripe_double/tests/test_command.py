@@ -19,9 +19,9 @@ from lunaos.embedded.servers import free_port
 from testing.servers import ROOT, environment
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.management.commands.fake_stripe import Command
-from tools.stripe_double.test_client import Hand
-from tools.stripe_double.tests.cast import KEY, SECRET, Plans
-from tools.stripe_double.tests.receiver import Receiver
+from tools.stripe_double.test_client import DoubleClient
+from tools.stripe_double.tests.plans import KEY, SECRET, Plans
+from tools.stripe_double.tests.receiver import WebhookReceiver
 
 ENVIRONMENT = {
     "DJANGO_DEBUG": "true",
@@ -40,11 +40,11 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
 
 
 @contextmanager
-def running(port: int, state: Path, webhook: str = NOBODY, stop: int = signal.SIGTERM) -> Iterator[Hand]:
+def running(port: int, state: Path, webhook: str = NOBODY, stop: int = signal.SIGTERM) -> Iterator[DoubleClient]:
     with start("--port", str(port), "--state", str(state), "--webhook-url", webhook) as process:
         assert process.stdout
         assert process.stdout.readline() == f"Double of Stripe ready on http://127.0.0.1:{port}\n"
-        hand = Hand()
+        hand = DoubleClient()
         hand.connect(f"http://127.0.0.1:{port}", SECRET)
         yield hand
         hand.close()
@@ -58,12 +58,12 @@ def refused(address: str, port: int) -> bool:
         return other.connect_ex((address, port)) != 0
 
 
-def sdk(hand: Hand) -> stripe.StripeClient:
+def sdk(hand: DoubleClient) -> stripe.StripeClient:
     return stripe.StripeClient(KEY, stripe_version=API_VERSION, base_addresses={"api": hand.url})
 
 
-def test_it_works(tmp_path: Path, receiver_server: Receiver) -> None:
-    """A world survives a restart: what is bought, what is not yet paid, and what was not delivered."""
+def test_it_works(tmp_path: Path, receiver_server: WebhookReceiver) -> None:
+    """A store survives a restart: what is bought, what is not yet paid, and what was not delivered."""
     receiver_server.reset()
     port, state = free_port(), tmp_path / "new" / "stripe.json"
     with running(port, state) as hand:

@@ -9,7 +9,7 @@ import stripe
 from stripe.params.billing_portal import SessionCreateParams as PortalParams
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, price_of
+from tools.stripe_double.tests.plans import Plans, price_of
 
 BANNER = "This is a double of Stripe on this machine. No money moves."
 

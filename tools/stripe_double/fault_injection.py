@@ -39,26 +39,28 @@ class Fault(Nested):
     after_read: bool = False
 
 
-class Running:
+class ActiveFault:
     """A fault with what has become of it."""
 
     def __init__(self, number: int, fault: Fault) -> None:
         self.number = number
         self.fault = fault
-        self.left = fault.times
+        self.remaining = fault.times
         self.waiting = 0
-        self.met = asyncio.Condition()
+        self.matched = asyncio.Condition()
         self.released = asyncio.Event()
 
-    def meets(self, request: web.Request) -> bool:
+    def matches(self, request: web.Request) -> bool:
         return (
-            self.left > 0 and request.path.startswith(self.fault.path) and self.fault.method in (None, request.method)
+            self.remaining > 0
+            and request.path.startswith(self.fault.path)
+            and self.fault.method in (None, request.method)
         )
 
-    def shown(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "id": self.number,
-            "left": self.left,
+            "left": self.remaining,
             "waiting": self.waiting,
             "released": self.released.is_set(),
             **self.fault.model_dump(),
@@ -66,56 +68,56 @@ class Running:
 
     async def wait(self) -> None:
         """Hold the request back, and let those know who wait for that."""
-        async with self.met:
+        async with self.matched:
             self.waiting += 1
-            self.met.notify_all()
+            self.matched.notify_all()
         with contextlib.suppress(TimeoutError):  # a delay, too, ends early when it is released
             async with asyncio.timeout(None if self.fault.hold else self.fault.delay_s):
                 await self.released.wait()
         self.waiting -= 1
 
     async def until_waiting(self) -> None:
-        async with self.met:
-            await self.met.wait_for(lambda: self.waiting > 0)
+        async with self.matched:
+            await self.matched.wait_for(lambda: self.waiting > 0)
 
 
-class Faults:
+class FaultInjector:
     def __init__(self) -> None:
-        self.running: dict[int, Running] = {}
+        self.active: dict[int, ActiveFault] = {}
         self._numbers = itertools.count(1)
 
-    def add(self, fault: Fault) -> Running:
-        made = Running(next(self._numbers), fault)
-        self.running[made.number] = made
+    def add(self, fault: Fault) -> ActiveFault:
+        made = ActiveFault(next(self._numbers), fault)
+        self.active[made.number] = made
         return made
 
-    def get(self, number: str) -> Running:
-        found = self.running.get(int(number))
+    def get(self, number: str) -> ActiveFault:
+        found = self.active.get(int(number))
         if not found:
-            raise errors.missing("fault", number)
+            raise errors.resource_missing("fault", number)
         return found
 
     def clear(self) -> None:
         """End all faults; who is held back goes on."""
-        for each in self.running.values():
+        for each in self.active.values():
             each.released.set()
-        self.running.clear()
+        self.active.clear()
 
     async def apply(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        met = next((each for each in self.running.values() if each.meets(request)), None)
-        if not met:
+        active = next((each for each in self.active.values() if each.matches(request)), None)
+        if not active:
             return await handler(request)
-        met.left -= 1
-        answer = await handler(request) if met.fault.after_read else None
-        await met.wait()
-        if met.fault.cut and request.transport:
+        active.remaining -= 1
+        answer = await handler(request) if active.fault.after_read else None
+        await active.wait()
+        if active.fault.cut and request.transport:
             request.transport.abort()
-        if met.fault.status:
-            return _error(met.fault.status)
+        if active.fault.status:
+            return _error(active.fault.status)
         return answer or await handler(request)
 
 
 def _error(status: int) -> web.Response:
     kind = "api_error" if status >= 500 else "invalid_request_error"
-    refusal = errors.Refusal("A fault that a test ordered.", status=status, kind=kind)
+    refusal = errors.StripeError("A fault that a test ordered.", status=status, kind=kind)
     return web.json_response(refusal.body(), status=status)

@@ -5,7 +5,7 @@ import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, item, price_of, types
+from tools.stripe_double.tests.plans import Plans, item, price_of, types
 
 WALK = [
     "customer.subscription.created",

@@ -5,18 +5,19 @@ from typing import Any
 from tools.stripe_double.params import Nested
 
 
-def merged(kept: dict[str, str] | None, sent: dict[str, str] | None) -> dict[str, str]:
+def merge_metadata(kept: dict[str, str] | None, sent: dict[str, str] | None) -> dict[str, str]:
     """Metadata as Stripe merges it: an empty value takes its key away, None takes all."""
     if sent is None:
         return {}
     return {key: value for key, value in {**(kept or {}), **sent}.items() if value != ""}
 
 
-def fields(sent: Nested, kept: dict[str, Any]) -> dict[str, Any]:
+def to_object_fields(sent: Nested, kept: dict[str, Any]) -> dict[str, Any]:
     """What was sent, as an object's fields."""
     values: dict[str, Any] = {
-        name: value.model_dump() if hasattr(value, "model_dump") else value for name, value in sent.given().items()
+        name: value.model_dump() if hasattr(value, "model_dump") else value
+        for name, value in sent.sent_fields().items()
     }
     if "metadata" in values:
-        values["metadata"] = merged(kept.get("metadata"), values["metadata"])
+        values["metadata"] = merge_metadata(kept.get("metadata"), values["metadata"])
     return values

@@ -8,12 +8,12 @@ from aiohttp import web
 from tools.stripe_double import forms
 from tools.stripe_double.api import key_of
 
-KEPT = 1000
+MAX_REQUESTS = 1000
 KEY_PREFIX = len("sk_test_")
 REQUESTS = web.AppKey("requests", deque[dict[str, Any]])
 
 
-async def note(request: web.Request) -> None:
+async def record(request: web.Request) -> None:
     """Remember a request of Stripe's API; the oldest are forgotten."""
     text = await request.text() if request.body_exists else request.query_string
     request.app[REQUESTS].append(

@@ -7,7 +7,7 @@ import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans
+from tools.stripe_double.tests.plans import Plans
 
 
 def test_it_works(double: Double, client: stripe.StripeClient) -> None:
@@ -62,7 +62,7 @@ def test_a_limit_of_requests(double: Double, client: stripe.StripeClient) -> Non
 
 def test_a_fault_that_does_not_exist(double: Double) -> None:
     with pytest.raises(httpx.HTTPStatusError, match="404"):
-        double.ask("POST", "/_test/faults/99/release")
+        double.call("POST", "/_test/faults/99/release")
 
 
 def test_a_fault_with_an_unknown_field(double: Double) -> None:
