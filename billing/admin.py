@@ -234,12 +234,19 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:
-    """What was paid, in USD, by month and tier, the newest month first."""
+    """Return the USD paid in the last calendar months, by month and tier, the newest month first."""
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
     paid = Invoice.objects.filter(
-        stripe_mirror.in_current_mode(), stripe_data__status="paid", stripe_data__currency="usd"
+        stripe_mirror.in_current_mode(),
+        created__gte=_start_of_month(months - 1),
+        stripe_data__status="paid",
+        stripe_data__currency="usd",
     )
-    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(
-        usd=Sum(cents) / CENTS_PER_USD
-    )
-    return list(by_month.order_by(F("month").desc(), "tier")[: 3 * months])
+    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier"))
+    return list(by_month.annotate(usd=Sum(cents) / CENTS_PER_USD).order_by(F("month").desc(), "tier"))
+
+
+def _start_of_month(months_ago: int) -> datetime:
+    now = datetime.now(UTC)
+    year, month = divmod(now.year * 12 + now.month - 1 - months_ago, 12)
+    return datetime(year, month + 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from billing.quota import Usage
 
 
 class TierSerializer(serializers.Serializer[Any]):
-    tier = serializers.CharField(max_length=16, help_text="One that costs something: `pro` or `team`.")
+    tier = serializers.CharField(max_length=16, help_text="A tier with `onSale` in GET /billing/plans, such as `pro`.")
 
     def validate_tier(self, tier: str) -> str:
         names = [each.name for each in plans.list_tiers_on_sale()]

@@ -1,6 +1,7 @@
 """What each tier allows (CONTRACT, section 4): rows that staff may change, as this process knows them."""
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from billing.models import Tier
 from lunaos.infra.ttl_cache import Snapshot
@@ -34,6 +35,32 @@ def get(name: str) -> Tier:
 def allows(tier: str, required: str) -> bool:
     """Whether a user of `tier` may use what asks for `required`; nobody may where there is no such tier."""
     return required in _current() and get(tier).rank >= get(required).rank
+
+
+def retention_days(name: str) -> int:
+    """Return the days for which inputs, outputs and events of a tier's runs are kept.
+
+    A tier that LUNAOS_RETENTION_DAYS does not name, as one that staff have added, has the days of the next lower tier
+    that it names. Free is always named.
+    """
+    rank = get(name).rank
+    named = (tier for tier in reversed(list_all()) if tier.rank <= rank and tier.name in settings.RETENTION_DAYS)
+    return next((settings.RETENTION_DAYS[tier.name] for tier in named), settings.RETENTION_DAYS[FREE])
+
+
+def check_settings() -> None:
+    """Refuse a retention for a tier that does not exist.
+
+    The settings cannot do so: the tiers are rows of the database.
+
+    Raises:
+        ImproperlyConfigured: LUNAOS_RETENTION_DAYS names an unknown tier.
+    """
+    if unknown := sorted(settings.RETENTION_DAYS.keys() - {*names()}):
+        raise ImproperlyConfigured(
+            f"LUNAOS_RETENTION_DAYS names {', '.join(unknown)}, which is no tier: there are {', '.join(names())}. "
+            "Correct the name, or add the tier in the admin first."
+        )
 
 
 def upgrade_url() -> str:

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from accounts import idempotency
 from accounts.models import User
-from billing import quota
+from billing import quota, tiers
 from lunaos.errors import NotFound
 from lunaos.infra import redis
 from runs import liveness, outcomes, texts
@@ -111,7 +110,7 @@ def begin(
         created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
         executor=None if "chain" in fields else liveness.NUMBER,
-        expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
+        expires_at=now + timedelta(days=tiers.retention_days(user.tier)),
         **fields,
     )
     if quota.is_exempt(user, own_key=run.own_key):
