@@ -1,4 +1,4 @@
-"""Tiers, usage, grants, and what Stripe said, for staff: a tier's figures count within seconds, everywhere."""
+"""Register tiers, usage, grants, subscriptions and invoices in the admin."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from billing.payments import stripe_mirror, subscription_state
 
 CENTS_PER_USD = 100
 
-# dj-stripe brings pages for all of its tables, which offer to change rows and to call Stripe, and write no audit row.
+# dj-stripe registers pages for all of its tables. They let staff change rows and call Stripe, and write no audit row.
 for model in list(admin.site._registry):
     if model.__module__.startswith(stripe_tables.__name__):
         admin.site.unregister(model)
@@ -39,7 +39,7 @@ def _label_subscription(row: Subscription) -> str:
     return f"{row.id}, {row.stripe_data['status']}"
 
 
-# What the admin calls a row, in headings, lists and history: dj-stripe would take an invoice's cents for dollars.
+# The admin shows these labels in headings, lists and history. dj-stripe would print an invoice's cents as dollars.
 Invoice.__str__ = _label_invoice
 Subscription.__str__ = _label_subscription
 
@@ -58,7 +58,7 @@ class TierAdmin(AuditedAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> tuple[str, ...]:
-        return ("name",) if obj else ()  # users and agents name it
+        return ("name",) if obj else ()  # users and agents refer to a tier by name
 
     def has_delete_permission(self, request: HttpRequest, obj: Tier | None = None) -> bool:
         return False
@@ -85,7 +85,7 @@ class GrantForm(ModelForm):
 
 @admin.register(Grant)
 class GrantAdmin(ExportedAdmin, AuditedAdmin):
-    """Made, and ended with all of a user's others; never rewritten."""
+    """Lets staff make grants and end all grants of a user; a grant is never edited."""
 
     form = GrantForm
     list_display = ("user", "tier", "until", "reason", "granted_by", "created_at", "ended_at")
@@ -101,7 +101,7 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
     )
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Only superusers grant something to staff, themselves included."""
+        """Offer staff accounts to superusers only, also where staff would choose themselves."""
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "user" and field and not staff_of(request).is_superuser:
             field.queryset = User.objects.filter(is_staff=False, is_superuser=False)
@@ -133,14 +133,14 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
 
 
 class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
-    """What Stripe said last, in dj-stripe's tables."""
+    """Shows the rows that Stripe's last answer left in dj-stripe's tables."""
 
     list_select_related = ("customer__subscriber",)
     search_fields = ("id", "customer__id", "customer__subscriber__email")
     search_help_text = "A user's e-mail address, or an id of Stripe's."
     date_hierarchy = "created"
     ordering = ("-created",)
-    stripe_data_columns: ClassVar[dict[str, str]] = {}  # what a file tells of it: column, and where it lies
+    stripe_data_columns: ClassVar[dict[str, str]] = {}  # export column: path in stripe_data
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
         return rows.annotate(**{name: KT(f"stripe_data__{path}") for name, path in self.stripe_data_columns.items()})
@@ -193,7 +193,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 @admin.register(Invoice)
 class InvoiceAdmin(StripeAdmin):
-    """Invoices, and above them what they come to by month and tier."""
+    """Lists invoices, with the revenue by month and tier above them."""
 
     list_display = ("id", "user", "stripe_status", "tier", "due_usd", "paid_usd", "attempts", "created")
     list_filter = (StatusFilter,)
@@ -234,7 +234,13 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:
-    """Return the USD paid in the last calendar months, by month and tier, the newest month first."""
+    """Return the USD paid in the last calendar months, by month and tier.
+
+    The newest month comes first.
+
+    Args:
+        months: how many calendar months, the current one included.
+    """
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
     paid = Invoice.objects.filter(
         stripe_mirror.in_current_mode(),

@@ -1,4 +1,7 @@
-"""What time does to money, called by beat; above tasks, which services enqueue."""
+"""Periodic billing tasks, which beat starts.
+
+They import services, which import `billing.tasks`; so they cannot be in that module.
+"""
 
 import logging
 
@@ -14,13 +17,13 @@ logger = logging.getLogger(__name__)
 
 @shared_task(name="billing.beat.settle_due")
 def recalculate_due_tiers() -> None:
-    """End grants whose time has come, and tiers whose payment is due for too long."""
+    """End expired grants, and tiers whose payment is overdue for too long."""
     grants.recalculate_due_tiers()
 
 
 @shared_task(name="billing.beat.reconcile")
 def reconcile() -> None:
-    """Compare with Stripe, where there is one."""
+    """Compare subscriptions with Stripe, if Stripe is configured."""
     if not stripe_client.is_configured():
         return
     try:
@@ -32,5 +35,5 @@ def reconcile() -> None:
 
 @shared_task(name="billing.beat.forget_events")
 def delete_old_events() -> None:
-    """Drop the ids of events that Stripe repeats no more."""
+    """Delete the ids of events that Stripe no longer repeats."""
     WebhookEvent.objects.expired().delete()

@@ -1,4 +1,4 @@
-"""What a tier or a quota can refuse."""
+"""Errors of tiers, quotas and payments."""
 
 from types import MappingProxyType
 

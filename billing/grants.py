@@ -1,4 +1,7 @@
-"""The only writer of a user's tier, and what staff grant."""
+"""Recalculate users' tiers, and manage the tiers that staff grant.
+
+No other module writes `User.tier`.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,17 +21,20 @@ from lunaos.errors import ValidationFailed
 
 @transaction.atomic
 def recalculate_tier(user: User, *, actor: User | None = None) -> str:
-    """Give a user the tier that subscriptions and grants come to; it counts from the next request on.
+    """Set a user's tier to the highest that subscriptions and grants give.
+
+    The tier counts from the next request on.
 
     Args:
-        actor: the staff member whose doing it is; None for Stripe's events, for time that passes, for a command.
+        user: the user; `user.tier` is updated in place.
+        actor: the staff member who caused the change; None for Stripe's events, periodic tasks and commands.
 
     Returns:
         The tier.
     """
     now = datetime.now(UTC)
     locked = _lock_user(user)
-    if locked is None:  # deleted meanwhile
+    if locked is None:  # the account was deleted meanwhile
         return tiers.FREE
     if Grant.objects.due().filter(user=locked).update(ended_at=F("until")):
         trail.record(Action.TIER_GRANT_ENDED, subject=locked)
@@ -42,27 +48,33 @@ def recalculate_tier(user: User, *, actor: User | None = None) -> str:
 
 
 def _highest_tier(subscriptions: Iterable[Subscription], grants: Iterable[Grant], now: datetime) -> str:
-    """Return the name of the highest tier that subscriptions and staff's grants give (BILLING.md, rules)."""
+    """Return the name of the highest tier that subscriptions and grants give.
+
+    BILLING.md lists the rules.
+    """
     given = [each.tier for each in subscriptions if each.tier and each.gives_tier(now)]
     given += [grant.tier.name for grant in grants if grant.is_active(now)]
     return max(given, key=lambda name: tiers.get(name).rank, default=tiers.FREE)
 
 
 def _lock_user(user: User) -> User | None:
-    """The user's row, before anything else of the user's is: so nobody waits for one another."""
+    """Lock the user's row; every writer locks it first, so that none deadlock."""
     return User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
 
 
 @transaction.atomic
 def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, actor: User | None = None) -> Grant:
-    """Give a user a tier until a time, whatever is paid for.
+    """Give a user a tier until a time, regardless of payments.
 
     Args:
-        until: None for a grant without an end.
-        actor: the staff member who does; None for a command.
+        user: the user who gets the tier.
+        tier: the tier's name.
+        reason: for the audit trail.
+        until: the end, in UTC; None for a grant without an end.
+        actor: the staff member who grants; None for a command.
 
     Raises:
-        ValidationFailed: there is no such tier, or the time is past.
+        ValidationFailed: the tier does not exist, or `until` is in the past.
     """
     if tier not in tiers.names():
         raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
@@ -78,10 +90,14 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
 
 @transaction.atomic
 def end_grants(*, user: User, actor: User | None = None) -> int:
-    """Take back all that staff have granted a user; what is paid for stays.
+    """End all grants of a user; the tier that is paid for stays.
+
+    Args:
+        user: the user whose grants end.
+        actor: the staff member who ends them; None for a command.
 
     Returns:
-        How many grants were still running.
+        The number of grants that were still active.
     """
     ended = _end_active_grants(user, actor)
     recalculate_tier(user, actor=actor)
@@ -97,13 +113,17 @@ def set_tier(
     actor: User | None = None,
     reason: str = "Set by an operator.",
 ) -> None:
-    """Grant a tier in the place of all earlier grants; the lowest one grants nothing.
+    """Replace all grants of a user by one; the free tier leaves none.
 
     Args:
-        until: None for one without an end.
+        user: the user who gets the tier.
+        tier: the tier's name.
+        until: the end, in UTC; None for a grant without an end.
+        actor: the staff member who sets the tier; None for a command.
+        reason: for the audit trail.
 
     Raises:
-        ValidationFailed: there is no such tier, or the time is past.
+        ValidationFailed: the tier does not exist, or `until` is in the past.
     """
     _end_active_grants(user, actor, reason=reason)
     if tier == tiers.FREE:
@@ -121,10 +141,13 @@ def _end_active_grants(user: User, actor: User | None, **details: str) -> int:
 
 
 def recalculate_due_tiers() -> int:
-    """Settle those whom no event moves: a grant ends, a payment stays due too long, the key is of another mode.
+    """Recalculate the tiers of users whom no event of Stripe's would change.
+
+    These are users with an expired grant or an overdue payment, and users whose customer belongs to the other mode of
+    Stripe than the key.
 
     Returns:
-        How many were looked at.
+        The number of users that were checked.
     """
     ending = User.objects.filter(pk__in=Grant.objects.due().values("user"))
     paying = User.objects.exclude(tier=tiers.FREE)

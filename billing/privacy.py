@@ -1,4 +1,4 @@
-"""Billing's part of what is known of a user."""
+"""Export and delete billing's data about a user (see accounts.privacy)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -26,7 +26,10 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """Nobody pays for an account that is gone: what can be paid on is closed, what is paid for is ended, at Stripe."""
+    """Expire the user's checkout pages and cancel the subscriptions, at Stripe.
+
+    An account that is being deleted must not be charged again.
+    """
     for customer in stripe_mirror.list_customers(user):
         if why := _unreachable_reason(customer):
             _alert_not_ended(customer, why)
@@ -47,7 +50,7 @@ def _close_customer(customer: Customer) -> None:
         try:
             if not stripe_client.is_deleted(
                 stripe_client.retrieve_customer(customer.id)
-            ):  # with it all that it had has ended
+            ):  # a deleted customer has no subscriptions left
                 _cancel_at_stripe(customer.id)
         except stripe_client.StripeObjectMissing:
             _alert_not_ended(customer, "the key of Stripe's is of another account than the customer.")
@@ -67,15 +70,15 @@ def _cancel_at_stripe(customer_id: str) -> None:
 
 
 def disown(user: User) -> None:
-    """Nothing of it gives access."""
+    """Do nothing: no row of billing gives access."""
 
 
 def erase(user: User) -> None:
-    """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay.
+    """Remove the user from the customer's rows; Stripe's ids and amounts stay.
 
-    What the month holds is kept by a hash of the address, until the month ends.
-
-    Without the customer's lock: who holds that may wait for the user's row, which the caller holds.
+    Usage and grants are deleted with the user's own row. The month's usage is stored under a hash of the address until
+    the month ends. The customer's lock is not taken: its holder may wait for the user's row, which the caller has
+    locked.
     """
     usage_carryover.save_usage(user)
     stripe_mirror.anonymize_customers(user)

@@ -1,8 +1,8 @@
-"""Executions a month: reserved before a run, settled when it produced something, released when it did not.
+"""Monthly executions: reserved before a run, released when it produces nothing.
 
-The counter only ever changes in one conditional statement, so that parallel requests cannot pass the limit together.
-Reserving makes no difference between the reserved and the settled: settling is the run's own mark (`runs.Run.charge`)
-and costs no write here.
+The counter only changes in one conditional statement, so that parallel requests cannot pass the limit together.
+Settling a charge writes nothing here: a reserved execution stays counted, and the run's row records the settlement
+(`runs.Run.charge`).
 """
 
 from collections.abc import Iterator
@@ -25,10 +25,10 @@ from lunaos.infra import metrics
 from lunaos.infra.task_queue import enqueue
 
 WARN_FROM_PERCENT = 80
-MAIL_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # by mail
+MAIL_AT_PERCENT = (WARN_FROM_PERCENT, 100)  # of the monthly limit; an e-mail goes out at each
 
 # An upsert whose update has a condition: no row comes back when the limit is reached (PostgreSQL, INSERT, ON CONFLICT).
-# Whoever writes the run puts it in front of that statement, so that both happen or none.
+# The caller that writes the run puts it in front of that statement, so that both are written or neither is.
 _RESERVATION_SQL = """
     INSERT INTO billing_monthlyusage AS usage (user_id, month, executions, chains, told_percent)
     SELECT %(user_id)s, %(month)s, 1, %(chains)s, 0 WHERE %(quota)s > 0 AND {condition}
@@ -48,12 +48,22 @@ _USAGE_SQL = """
 
 
 def reservation_sql(condition: str = "true") -> str:
-    """Return the statement that reserves an execution where SQL of ours holds; no row comes back where it does not."""
+    """Return the SQL that reserves an execution if a condition holds.
+
+    The statement returns no row if the condition does not hold or the month is used up.
+
+    Args:
+        condition: SQL of our own, never of a user.
+    """
     return _RESERVATION_SQL.format(condition=condition)
 
 
 def usage_sql(condition: str = "true") -> str:
-    """Return the statement that gives the same row for an execution that is not counted."""
+    """Return the SQL that reads the same row for an execution that is not counted.
+
+    Args:
+        condition: SQL of our own, never of a user.
+    """
     return _USAGE_SQL.format(condition=condition)
 
 
@@ -62,12 +72,13 @@ RESERVATION_SQL = reservation_sql()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A user's month.
+    """A user's executions in one month.
 
     Args:
-        month: its first day, in UTC.
-        used: executions, of agents and of chains together.
-        chains: those of chains.
+        month: the month's first day, in UTC.
+        limit: executions that the tier allows.
+        used: executions of agents and chains together.
+        chains: executions of chains.
         told_percent: the mark at which the user was mailed last.
     """
 
@@ -91,23 +102,23 @@ class Usage:
 
     @property
     def start(self) -> datetime:
-        """The month's first moment."""
+        """Return the first moment of the month."""
         return datetime.combine(self.month, time.min, UTC)
 
     @property
     def end(self) -> datetime:
-        """The first moment of the month after it."""
+        """Return the first moment of the next month."""
         return datetime(self.month.year + self.month.month // 12, self.month.month % 12 + 1, 1, tzinfo=UTC)
 
     @property
     def warning(self) -> str | None:
-        """The sentence of the contract, from 80 % on; rounded down, for what is not reached is not said to be."""
+        """Return the contract's sentence from 80 % on, with the percentage rounded down."""
         reached = 100 * self.used // self.limit
         return f"{reached}% of monthly limit reached" if reached >= WARN_FROM_PERCENT else None
 
     @property
     def headers(self) -> dict[str, str]:
-        """The `X-Usage-*` headers of the contract."""
+        """Return the `X-Usage-*` headers of the contract."""
         headers = {
             "X-Usage-Used": str(self.used),
             "X-Usage-Limit": str(self.limit),
@@ -117,12 +128,12 @@ class Usage:
 
 
 def is_exempt(user: User, *, own_key: bool) -> bool:
-    """Whether an execution is not counted: one that a user of the free tier pays the provider for."""
+    """Return whether an execution is not counted: one on a free user's own key."""
     return own_key and tiers.get(user.tier).name == tiers.FREE
 
 
 def reservation_parameters(user: User, now: datetime, *, chain: bool) -> dict[str, Any]:
-    """The parameters of RESERVE: whose month, which month, how much it holds, and whether it is for a chain."""
+    """Return the parameters of RESERVATION_SQL: user, month, quota and chains."""
     quota = tiers.get(user.tier).executions
     return {"user_id": user.pk, "month": _first_of_month(now), "quota": quota, "chains": int(chain)}
 
@@ -130,14 +141,16 @@ def reservation_parameters(user: User, now: datetime, *, chain: bool) -> dict[st
 def usage_after_reservation(
     user: User, parameters: dict[str, Any], reserved: tuple[int, int, int] | None, *, exempt: bool = False
 ) -> Usage:
-    """The month after a reservation, whose owner is mailed where it has come to a mark.
+    """Return the usage after a reservation, and mail the owner at a mark.
 
     Args:
-        reserved: the row that RESERVE returned.
-        exempt: it is that of `looking`, and nothing has changed.
+        user: the owner of the run.
+        parameters: those of the reservation.
+        reserved: the row that the reservation returned.
+        exempt: whether the row is that of `usage_sql`, so that nothing was counted.
 
     Raises:
-        QuotaExceeded: it returned none, the month is used up.
+        QuotaExceeded: there was no row, since the month is used up.
     """
     if reserved is None:
         raise _quota_exceeded(user, datetime.now(UTC))
@@ -148,14 +161,14 @@ def usage_after_reservation(
 
 
 def current_usage(user: User, now: datetime) -> Usage:
-    """Where a user's month stands."""
+    """Return a user's usage in the current month."""
     limit, month = tiers.get(user.tier).executions, _first_of_month(now)
     row = MonthlyUsage.objects.filter(user=user, month=month).first()
     return Usage(month, limit, row.executions, row.chains, row.told_percent) if row else Usage(month, limit)
 
 
 def reserve(user: User, now: datetime, *, chain: bool) -> Usage:
-    """Reserve one execution by itself, for what runs once more.
+    """Reserve one execution in a statement of its own, for a run that is resumed.
 
     Raises:
         QuotaExceeded: the month is used up.
@@ -167,14 +180,17 @@ def reserve(user: User, now: datetime, *, chain: bool) -> Usage:
 
 
 def release(*, user_id: UUID, month: date, chain: bool) -> None:
-    """Give one execution back; the caller holds the run's mark and so calls this once a run."""
+    """Give one execution back.
+
+    The caller has just changed the run's charge to released, and so calls this once per run.
+    """
     usage = MonthlyUsage.objects.filter(user_id=user_id, month=month, executions__gt=0)
     usage.update(executions=F("executions") - 1, chains=F("chains") - int(chain))
 
 
 @contextmanager
 def audit_refusals(user: User) -> Iterator[None]:
-    """Put a refusal into the audit trail, outside the transaction that it undoes."""
+    """Record a refusal in the audit trail, outside the transaction that rolls back."""
     try:
         yield
     except QuotaExceeded as e:
@@ -199,7 +215,7 @@ def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
 
 
 def _warn_owner(user: User, usage: Usage) -> None:
-    """Mail the owner once a mark and month, however many requests come to it together."""
+    """Mail the owner once per mark and month, however many requests reach it."""
     due = max((mark for mark in MAIL_AT_PERCENT if 100 * usage.used >= mark * usage.limit), default=0)
     if due <= usage.told_percent:
         return
@@ -209,7 +225,7 @@ def _warn_owner(user: User, usage: Usage) -> None:
 
 
 def reset_warnings(user: User, now: datetime) -> None:
-    """With another tier the marks of this month come anew."""
+    """Let this month's warnings be sent again, after a change of tier."""
     MonthlyUsage.objects.filter(user=user, month=_first_of_month(now)).update(told_percent=0)
 
 

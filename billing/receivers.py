@@ -1,4 +1,4 @@
-"""What follows for billing on what becomes of an account."""
+"""Signal receivers of billing."""
 
 from typing import Any
 
@@ -11,6 +11,6 @@ from billing import usage_carryover
 
 @receiver(post_save, sender=User)
 def restore_usage(instance: User, created: bool, **_: Any) -> None:
-    """Count for a new account what its address has used this month, however the account is made."""
+    """Restore the month's usage of a new account's address, however it is created."""
     if created:
         usage_carryover.restore_usage(instance)

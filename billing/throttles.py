@@ -1,4 +1,4 @@
-"""Requests a minute, by tier."""
+"""Limit requests per minute, by tier."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -6,7 +6,8 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # at run time it would load itself half: a settings class imports this
+    # importing it at run time would be circular: DRF's settings name these classes
+    from rest_framework.views import APIView
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
@@ -18,10 +19,10 @@ from lunaos.errors import RateLimited
 
 
 class RateThrottle(BaseThrottle):
-    """A fixed one-minute window per user, or per address without credentials."""
+    """Limits requests in one-minute windows, per user or per anonymous address."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        """Count the request; its window goes out in the headers.
+        """Count the request and set its window for the rate-limit headers.
 
         Raises:
             RateLimited: the window is full.
@@ -41,7 +42,7 @@ class RateThrottle(BaseThrottle):
 
 
 class Unthrottled(BaseThrottle):
-    """Shows the window of the address and never refuses: health checks come as often as a balancer likes."""
+    """Reports the address's window and never refuses, for health checks."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         framed(request).rate_limit = ratelimit.by_address(request._request, count=False)

@@ -1,4 +1,11 @@
-"""What each tier allows (CONTRACT, section 4): rows that staff may change, as this process knows them."""
+"""Tiers and their limits: rows that staff can change, cached for seconds.
+
+CONTRACT, section 4, has the figures of the three first tiers.
+
+To add a tier, staff add a row in the admin: its name, a rank above the tiers whose agents it may use, its limits. To
+sell the tier, set a price and a lookup key, then run `manage.py sync_stripe_plans`. Texts of its runs are kept as long
+as the next lower tier's, unless LUNAOS_RETENTION_DAYS names the tier.
+"""
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,23 +24,26 @@ _current = Snapshot(_load)
 
 
 def list_all() -> list[Tier]:
-    """All tiers, the lowest first."""
+    """Return all tiers, the lowest first."""
     return list(_current().values())
 
 
 def names() -> list[str]:
-    """Their names, the lowest first."""
+    """Return the names of all tiers, the lowest first."""
     return list(_current())
 
 
 def get(name: str) -> Tier:
-    """The tier of that name; an unknown one counts as the lowest, which never gives too much."""
+    """Return a tier by name; the lowest for an unknown name."""
     known = _current()
     return known.get(name) or next(iter(known.values()))
 
 
 def allows(tier: str, required: str) -> bool:
-    """Whether a user of `tier` may use what asks for `required`; nobody may where there is no such tier."""
+    """Return whether a user of `tier` may use what requires `required`.
+
+    An unknown required tier allows no user.
+    """
     return required in _current() and get(tier).rank >= get(required).rank
 
 
@@ -64,10 +74,10 @@ def check_settings() -> None:
 
 
 def upgrade_url() -> str:
-    """Where a person goes to get a higher tier."""
+    """Return the address at which a user can get a higher tier."""
     return f"{settings.PUBLIC_URL}/docs#/billing"
 
 
 def clear_cache() -> None:
-    """Read anew on the next use."""
+    """Read the tiers again on the next use."""
     _current.forget()

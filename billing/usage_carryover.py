@@ -1,6 +1,6 @@
-"""The month of an account that was deleted counts for the next account with the same address, until the month ends.
+"""Carry a deleted account's monthly usage over to the next with its address.
 
-Of the address only an HMAC with the server's secret is kept, so that the rows tell nothing to a reader without it.
+Only an HMAC of the address with the server's secret is stored, so that the rows reveal no address.
 """
 
 from datetime import UTC, date, datetime
@@ -11,11 +11,11 @@ from django.utils.crypto import salted_hmac
 from accounts.models import User
 from billing.models import MonthlyUsage, UsageOfAddress
 
-SALT = "billing.addresses"  # of hashes that are stored: it survives the module's name
+SALT = "billing.addresses"  # part of stored hashes, so it keeps the module's old name
 
 
 def save_usage(user: User) -> None:
-    """Keep what an account that is being deleted has used this month."""
+    """Store this month's usage of an account that is being deleted."""
     usage = MonthlyUsage.objects.filter(user=user, month=_first_of_month()).first()
     if usage and usage.executions:
         used = {"executions": usage.executions, "chains": usage.chains, "told_percent": usage.told_percent}
@@ -24,7 +24,7 @@ def save_usage(user: User) -> None:
 
 
 def restore_usage(user: User) -> None:
-    """Count for a new account what earlier accounts with its address have used this month."""
+    """Count this month's usage of earlier accounts with the address of a new one."""
     digests = [_digest(user.email, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
     kept = UsageOfAddress.objects.filter(digest__in=digests, month=_first_of_month()).order_by("-executions").first()
     if kept:
@@ -33,7 +33,7 @@ def restore_usage(user: User) -> None:
 
 
 def delete_past_months() -> None:
-    """Delete what was kept in months that have ended."""
+    """Delete the usage that was stored in past months."""
     UsageOfAddress.objects.filter(month__lt=_first_of_month()).delete()
 
 

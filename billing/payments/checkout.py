@@ -1,4 +1,7 @@
-"""Checkout: a page at Stripe on which a user subscribes. Paying on it gives nothing by itself; Stripe's word does."""
+"""Checkout: pages at Stripe on which users subscribe.
+
+A visit to the page or to the return address grants nothing. The tier changes when Stripe reports the subscription.
+"""
 
 import re
 from collections.abc import Iterator
@@ -21,15 +24,17 @@ SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
 
 
 class _CustomerMissing(stripe_client.StripeObjectMissing):
-    """Deleted in Stripe's dashboard, or of another account."""
+    """The customer was deleted in Stripe's dashboard, or is of another account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A page to pay on.
+    """A page at Stripe on which a user can pay.
 
     Args:
-        replayed: it is the answer to an earlier request with the same idempotency key.
+        session_id: Stripe's id of the checkout session.
+        url: the page's address.
+        replayed: whether this answers an earlier request with the same idempotency key.
     """
 
     session_id: str
@@ -38,13 +43,18 @@ class Checkout:
 
 
 def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -> Checkout:
-    """Make a page on which a user may subscribe; the only one that can be paid on.
+    """Create the page on which a user may subscribe, and expire all others.
+
+    Args:
+        user: the user who subscribes.
+        tier: the name of a tier that is on sale.
+        idempotency_key: a repetition with the same key gets the same page.
 
     Raises:
-        AlreadySubscribed: there is a subscription; change that.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        AlreadySubscribed: the user has a subscription, which can be changed instead.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
         IdempotencyConflict: the key was used for another request.
-        TokenInvalid: the account is deleted meanwhile.
+        TokenInvalid: the account was deleted meanwhile.
     """
     with stripe_client.short_timeout(), _reject_deleted_account(user):
         customers.get_or_create(user)
@@ -62,10 +72,15 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
 
 
 def sync_session(session_id: str) -> None:
-    """Bring the customer of a session up to date: the page after checkout may be quicker than the event.
+    """Synchronise the customer of a checkout session, if the session is complete.
+
+    The page after checkout calls this, since it may load before Stripe's event arrives.
+
+    Args:
+        session_id: from the page's address; an unknown or malformed one is ignored.
 
     Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     if not SESSION_ID.fullmatch(session_id):
         return
@@ -81,7 +96,7 @@ def sync_session(session_id: str) -> None:
 
 @contextmanager
 def _reject_deleted_account(user: User) -> Iterator[None]:
-    """Rows of an account that goes meanwhile are refused, or gone, whichever comes first."""
+    """Raise TokenInvalid where the block fails since the account was deleted."""
     try:
         yield
     except (IntegrityError, NoSubscription) as e:
@@ -91,7 +106,10 @@ def _reject_deleted_account(user: User) -> Iterator[None]:
 
 
 def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
-    """Pages first and subscriptions then, so that one that is paid on meanwhile is seen as a subscription."""
+    """Expire other pages, check for subscriptions, then create a page.
+
+    The order matters: a page that is paid on meanwhile shows up as a subscription.
+    """
     price_id = plans.get_price_id(tier)
     usable = _expire_other_pages(customer, price_id)
     if any(subscription.status not in subscription_state.ENDED_STATUSES for subscription in sync.refresh(customer)):
@@ -107,14 +125,21 @@ def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
 
 
 def _create_page_with_new_customer(user: User, gone: Customer, tier: str) -> Checkout:
-    """With another customer, whose lock is held as well: from now on others may come with that one."""
+    """Replace the missing customer, then create a page for the new one.
+
+    The new customer is locked too, since other requests may already use it.
+    """
     customers.replace(user, gone)
     with customers.locked(user) as customer:
         return _create_page(user, customer, tier)
 
 
 def _expire_other_pages(customer: Customer, price_id: str) -> Checkout | None:
-    """Leave one page open at the most, and only for this price; returns it."""
+    """Expire all open pages except one for this price.
+
+    Returns:
+        The page that is still open, if any.
+    """
     usable = None
     for session in stripe_client.list_open_checkouts(customer.id):
         if (

@@ -13,10 +13,10 @@ from billing.payments import customer_locks, stripe_client, stripe_mirror
 
 @transaction.atomic
 def get_or_create(user: User) -> Customer:
-    """The user's customer, made where there is none.
+    """Return the user's customer, which is created if there is none.
 
     Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     if known := stripe_mirror.get_customer(user):
         return known
@@ -26,7 +26,7 @@ def get_or_create(user: User) -> Customer:
 
 @transaction.atomic
 def replace(user: User, gone: Customer) -> Customer:
-    """Another customer for a user, in the place of one that Stripe does not know any more."""
+    """Create another customer for a user, in place of one that Stripe does not know."""
     customer_locks.lock_until_commit(str(user.pk), short_wait=True)
     stripe_mirror.detach_customer(gone)
     return stripe_mirror.get_customer(user) or _create(user, instead_of=gone.id)
@@ -34,13 +34,16 @@ def replace(user: User, gone: Customer) -> Customer:
 
 @contextmanager
 def locked(user: User) -> Iterator[Customer]:
-    """The user's customer, locked for the block, in which a person waits.
+    """Hold the lock of a user's customer for the block, in a request of the user.
 
-    Whoever held the lock before may have put another customer in the place of this one, whose lock is taken then.
+    The previous holder of the lock may have replaced the customer. In that case the new customer is locked instead.
+
+    Yields:
+        The customer.
 
     Raises:
-        BillingNotConfigured: there is no Stripe to ask.
-        NoSubscription: the user never was a customer.
+        BillingNotConfigured: Stripe is not configured.
+        NoSubscription: the user has no customer.
     """
     if not stripe_client.is_configured():
         raise BillingNotConfigured()

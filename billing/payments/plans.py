@@ -1,4 +1,7 @@
-"""What is on sale at Stripe: a product and a price for each tier that costs something, found by lookup key."""
+"""Plans at Stripe: a product and a price for each tier that costs something.
+
+A price is found by the tier's lookup key.
+"""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,10 +17,13 @@ from billing.payments import stripe_client
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `sync_plans` did about a tier.
+    """The result of `sync_plans` for one tier.
 
     Args:
-        is_new: whether there is a new price; subscribers of the old one keep it.
+        tier: the tier's name.
+        lookup_key: of the price at Stripe.
+        price_id: of the price at Stripe.
+        is_new: whether the price was created now; subscribers of an older price keep that one.
     """
 
     tier: str
@@ -27,15 +33,15 @@ class Plan:
 
 
 def list_tiers_on_sale() -> list[Tier]:
-    """The tiers that can be subscribed to."""
+    """Return the tiers that users can subscribe to."""
     return [tier for tier in tiers.list_all() if tier.lookup_key and tier.price_usd > 0]
 
 
 def get_price_id(tier: str) -> str:
-    """The id of the price that a tier is sold at now.
+    """Return the id of a tier's current price at Stripe.
 
     Raises:
-        BillingNotConfigured: there is none; `manage.py sync_stripe_plans` makes it.
+        BillingNotConfigured: the tier has no price; `manage.py sync_stripe_plans` creates it.
     """
     lookup_key = tiers.get(tier).lookup_key
     found = stripe_client.list_prices([lookup_key])
@@ -46,7 +52,10 @@ def get_price_id(tier: str) -> str:
 
 
 def sync_plans() -> list[Plan]:
-    """Bring prices at Stripe to what the tiers say; a changed price is a new one that takes over the lookup key."""
+    """Create the missing prices at Stripe, by the tiers' rows.
+
+    A changed price becomes a new price that takes over the lookup key.
+    """
     return [_sync_tier(tier) for tier in list_tiers_on_sale()]
 
 

@@ -1,4 +1,7 @@
-"""Links for mails that open Stripe's portal: signed, for two weeks, which is how long payments are tried again."""
+"""Signed links in e-mails, which open Stripe's portal.
+
+A link is valid for two weeks, as long as Stripe retries a payment.
+"""
 
 from datetime import timedelta
 
@@ -12,7 +15,7 @@ MAX_AGE = timedelta(days=14)
 
 
 def create(user: User) -> str:
-    """A link for a user's mail; empty for an address that is not known to be the user's."""
+    """Return a link for an e-mail to a user; empty for an unverified address."""
     if user.email_verified_at is None:
         return ""
     token = signing.dumps([str(user.pk), user.email], salt=SALT)
@@ -20,7 +23,11 @@ def create(user: User) -> str:
 
 
 def verify(token: str) -> User | None:
-    """Whose link it is; None for a forged or an old one, another address meanwhile, or a user who is gone."""
+    """Return the user of a link's token.
+
+    Returns:
+        None for a forged or expired token, for a user whose address has changed, and for a deleted user.
+    """
     try:
         user_id, email = signing.loads(token, salt=SALT, max_age=MAX_AGE)
     except (signing.BadSignature, ValueError, TypeError):

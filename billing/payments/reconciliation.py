@@ -1,7 +1,7 @@
-"""The backstop of events: what Stripe lists against what the platform knows, mended where they differ.
+"""Compare the stored subscriptions with Stripe's, and repair what differs.
 
-Stripe is asked for everybody's subscriptions a page of 100 at a time, not customer by customer: what differs, and only
-that, is then brought up to date under the customer's lock, as an event would.
+This is the fallback for lost events. Stripe is asked for all subscriptions, 100 a page, and not customer by customer.
+Only customers that differ are then synchronised, under the customer's lock, as after an event.
 """
 
 from collections import defaultdict
@@ -17,16 +17,20 @@ from accounts.auditlog.trail import Action
 from billing.payments import stripe_client, stripe_mirror, subscription_state, sync
 from lunaos.errors import LunaError
 
-SubscriptionData = dict[str, Any]  # what is kept of a subscription
+SubscriptionData = dict[str, Any]  # the stored fields of a subscription
 
 
 @dataclass(frozen=True, slots=True)
 class CustomerMismatch:
-    """A customer whose subscriptions were not what the platform knew.
+    """A customer whose stored subscriptions differed from Stripe's.
 
     Args:
-        before, after: statuses by the subscription's id.
-        error: why it was not mended; empty where it was.
+        customer_id: Stripe's id of the customer.
+        before: statuses by subscription id, before the repair.
+        after: the same after the repair.
+        tier_before: the user's tier before the repair.
+        tier: the user's tier after the repair.
+        error: why the repair failed; empty where it succeeded.
     """
 
     customer_id: str
@@ -38,10 +42,15 @@ class CustomerMismatch:
 
 
 def reconcile() -> Iterator[CustomerMismatch]:
-    """Compare and mend, customer by customer; one that cannot be mended does not hold up the others.
+    """Compare all customers with Stripe and repair those that differ.
+
+    A customer that cannot be repaired does not stop the others.
+
+    Yields:
+        The customers that differed.
 
     Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked for the list.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot list the subscriptions.
     """
     listed: defaultdict[str, list[SubscriptionData]] = defaultdict(list)
     for subscription in stripe_client.list_all_subscriptions():
@@ -50,13 +59,16 @@ def reconcile() -> Iterator[CustomerMismatch]:
     for customer in ours.iterator(chunk_size=500):
         if _differs(customer, listed.pop(customer.id, [])):
             yield _repair(customer.id)
-    for customer_id, found in listed.items():  # whom no event has told of
+    for customer_id, found in listed.items():  # customers that no event has reported
         if _any_live(found):
             yield _repair(customer_id)
 
 
 def _differs(customer: Customer, found: list[SubscriptionData]) -> bool:
-    """Whether any subscription is another than was stored; a deleted user's must only have ended."""
+    """Return whether a customer's subscriptions differ from the stored ones.
+
+    A deleted user's subscriptions differ only while one is still live.
+    """
     if customer.subscriber_id is None:
         return _any_live(found)
     known = {row.id: row.stripe_data for row in customer.subscriptions.all()}

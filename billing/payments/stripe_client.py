@@ -1,4 +1,7 @@
-"""All that is said to Stripe. Nothing else of the platform calls it, and dj-stripe is not given the key."""
+"""All requests to Stripe.
+
+No other module calls Stripe, and dj-stripe does not get the key.
+"""
 
 import hashlib
 import logging
@@ -22,17 +25,17 @@ from stripe.params.checkout import SessionCreateParams
 from billing.errors import BillingConflict, BillingNotConfigured, BillingUnavailable, PaymentRefused
 
 logger = logging.getLogger(__name__)
-LONG_TIMEOUT_S = 10.0  # of a request to Stripe where nobody waits, or money moves
-SHORT_TIMEOUT_S = (0.8, 1.0)  # to connect and to be answered, where a person waits: what takes longer is out of reach
+LONG_TIMEOUT_S = 10.0  # of a request that no user waits for, or that moves money; then one retry follows
+SHORT_TIMEOUT_S = (0.8, 1.0)  # to connect and to read, where a user waits; a slower Stripe counts as unreachable
 RETRY_AFTER_S = 30
-MAX_PAGE_SIZE = 100  # Stripe's largest
-USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # our names in metadata at Stripe
+MAX_PAGE_SIZE = 100  # Stripe's maximum
+USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # keys in the metadata of Stripe's objects
 
 _short_timeout: ContextVar[bool] = ContextVar("short_timeout", default=False)
 
 
 class StripeObjectMissing(BillingConflict):
-    """Stripe knows no such object."""
+    """Stripe has no object with the id."""
 
 
 class _HasId(Protocol):
@@ -41,36 +44,42 @@ class _HasId(Protocol):
 
 
 def id_of(reference: "str | _HasId") -> str:
-    """Of an object that Stripe gave whole, or by its id."""
+    """Return the id of a reference, which Stripe returns as an id or as an object."""
     return reference if isinstance(reference, str) else reference.id
 
 
 def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
-    """One of the notes that we have put on an object; empty where there is none."""
+    """Return a value of an object's metadata; empty if there is none."""
     return str((annotated.to_dict().get("metadata") or {}).get(name, ""))
 
 
 def is_configured() -> bool:
-    """Whether there is a key."""
+    """Return whether STRIPE_SECRET_KEY is set."""
     return bool(settings.STRIPE_KEY)
 
 
 @contextmanager
 def short_timeout() -> Iterator[None]:
-    """Within the block a person waits, so that a request to Stripe has less than two seconds and no second try."""
+    """Allow requests within the block less than two seconds and no retry.
+
+    For requests that a user waits for.
+    """
     with _set_short_timeout(True):
         yield
 
 
 @contextmanager
 def long_timeout() -> Iterator[None]:
-    """Within the block a request has its time and a second try, whoever waits: what is begun should not stay half."""
+    """Allow requests within the block LONG_TIMEOUT_S and one retry.
+
+    For changes of several steps, which must not stop halfway, although a user waits.
+    """
     with _set_short_timeout(False):
         yield
 
 
 def has_short_timeout() -> bool:
-    """Whether a person waits."""
+    """Return whether the short time-out applies."""
     return _short_timeout.get()
 
 
@@ -78,10 +87,15 @@ def has_short_timeout() -> bool:
 
 
 def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
-    """The customer of a user; asked for again within a day, with the same words, Stripe gives the same one.
+    """Create a user's customer at Stripe.
+
+    Stripe returns the same customer to a repetition with the same arguments within a day.
 
     Args:
-        instead_of: the id of an earlier customer, which Stripe does not know any more.
+        user_id: stored in the customer's metadata.
+        email: the user's address.
+        name: the user's name.
+        instead_of: the id of an earlier customer that Stripe does not know any more.
     """
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
     with _translate_errors():
@@ -92,16 +106,20 @@ def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "
 
 
 def retrieve_customer(customer_id: str) -> stripe.Customer:
-    """Raises Missing."""
+    """Fetch a customer.
+
+    Raises:
+        StripeObjectMissing: Stripe does not know the customer.
+    """
     with _translate_errors():
         return _client().v1.customers.retrieve(customer_id)
 
 
 def list_subscriptions(customer_id: str) -> list[stripe.Subscription]:
-    """All that a customer has or had; those of one that is deleted have ended.
+    """List all subscriptions of a customer, ended ones included; empty if deleted.
 
     Raises:
-        Missing: Stripe does not know the customer, as where the key is of another account.
+        StripeObjectMissing: Stripe does not know the customer, as where the key is of another account.
     """
     try:
         with _translate_errors():
@@ -114,25 +132,29 @@ def list_subscriptions(customer_id: str) -> list[stripe.Subscription]:
 
 
 def is_deleted(found: stripe.Customer) -> bool:
-    """Whether this is what Stripe leaves of a customer that was deleted there."""
+    """Return whether the object is the stub of a deleted customer."""
     return bool(found.to_dict().get("deleted"))
 
 
 def list_all_subscriptions() -> Iterator[stripe.Subscription]:
-    """Everybody's, page by page, as they come."""
+    """List the subscriptions of all customers, page by page."""
     with _translate_errors():
         yield from _client().v1.subscriptions.list({"status": "all", "limit": MAX_PAGE_SIZE}).auto_paging_iter()
 
 
 def list_open_invoices(subscription_id: str) -> list[stripe.Invoice]:
-    """What is not paid of a subscription."""
+    """List the open invoices of a subscription."""
     with _translate_errors():
         found = _client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
 def retrieve_invoice(invoice_id: str) -> stripe.Invoice:
-    """Raises Missing."""
+    """Fetch an invoice.
+
+    Raises:
+        StripeObjectMissing: Stripe does not know the invoice.
+    """
     with _translate_errors():
         return _client().v1.invoices.retrieve(invoice_id)
 
@@ -141,7 +163,7 @@ def retrieve_invoice(invoice_id: str) -> stripe.Invoice:
 
 
 def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str) -> Session:
-    """A page at Stripe on which a customer subscribes."""
+    """Create a page at Stripe on which a customer subscribes."""
     parameters: SessionCreateParams = {
         "mode": "subscription",
         "customer": customer_id,
@@ -157,38 +179,50 @@ def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str
 
 
 def list_open_checkouts(customer_id: str) -> list[Session]:
-    """Pages that could still be paid on."""
+    """List a customer's pages that can still be paid on."""
     with _translate_errors():
         found = _client().v1.checkout.sessions.list({"customer": customer_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
 def retrieve_checkout(session_id: str) -> Session:
-    """Raises Missing."""
+    """Fetch a checkout session.
+
+    Raises:
+        StripeObjectMissing: Stripe does not know the session.
+    """
     with _translate_errors():
         return _client().v1.checkout.sessions.retrieve(session_id)
 
 
 def expire_checkout(session_id: str) -> None:
-    """Let nobody pay on that page any more."""
+    """Expire a checkout page, so that the page cannot be paid on any more."""
     with _translate_errors():
         _client().v1.checkout.sessions.expire(session_id)
 
 
 def retrieve_subscription(subscription_id: str) -> stripe.Subscription:
-    """Raises Missing."""
+    """Fetch a subscription.
+
+    Raises:
+        StripeObjectMissing: Stripe does not know the subscription.
+    """
     with _translate_errors():
         return _client().v1.subscriptions.retrieve(subscription_id)
 
 
 def cancel_at_period_end(subscription_id: str) -> None:
-    """End a subscription with the period that is paid."""
+    """Cancel a subscription at the end of the paid period."""
     with _translate_errors():
         _client().v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True})
 
 
 def restore_cancellation(subscription: stripe.Subscription) -> None:
-    """Let a subscription that was resumed end after all, when it was to end before."""
+    """Cancel a resumed subscription again, if it was set to end before.
+
+    Args:
+        subscription: as it was before it was resumed.
+    """
     if subscription.cancel_at_period_end:
         cancel_at_period_end(subscription.id)
     elif subscription.cancel_at is not None:
@@ -197,7 +231,10 @@ def restore_cancellation(subscription: stripe.Subscription) -> None:
 
 
 def resume_subscription(subscription: stripe.Subscription) -> None:
-    """Let a subscription go on that was to end; the portal sets the time instead of the flag, and Stripe takes one."""
+    """Resume a subscription that is set to end.
+
+    The portal sets `cancel_at` in place of `cancel_at_period_end`, and Stripe accepts only one of the two in a request.
+    """
     with _translate_errors():
         if subscription.cancel_at_period_end:
             _client().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
@@ -206,20 +243,22 @@ def resume_subscription(subscription: stripe.Subscription) -> None:
 
 
 def cancel_now(subscription_id: str) -> None:
-    """End a subscription at once; one that has ended stays so."""
+    """Cancel a subscription at once; an ended one stays as it is."""
     with _translate_errors():
         try:
             _client().v1.subscriptions.cancel(subscription_id)
         except stripe.InvalidRequestError as e:
-            if e.code != "resource_missing":  # which is what Stripe says of one that was canceled before
+            if e.code != "resource_missing":  # Stripe's code for a subscription that was canceled before
                 raise
 
 
 def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
-    """Change to another price at once and charge the difference; without the payment nothing changes.
+    """Change to another price at once and charge the difference.
+
+    Without the payment nothing changes.
 
     Returns:
-        Whether it is paid; else the change waits for the payment, for a day at most.
+        Whether the difference is paid. If not, the change waits for the payment, for a day at most.
     """
     with _translate_errors():
         changed = _client().v1.subscriptions.update(
@@ -234,12 +273,14 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
 
 
 def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
-    """Change to another price when the period that is paid ends; discounts, quantity and trial stay.
+    """Change to another price at the period's end; discounts, quantity and trial stay.
 
-    What was planned before gives way in one step, so that it is there until then.
+    An earlier schedule is replaced in one request, so that a failed request leaves the earlier schedule in force.
 
     Args:
-        ends_at: when the period ends.
+        subscription: the subscription to change.
+        price_id: of the new price.
+        ends_at: when the paid period ends.
     """
     with _translate_errors():
         schedules = _client().v1.subscription_schedules
@@ -252,7 +293,7 @@ def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at:
 
 
 def is_schedule_complete(schedule_id: str) -> bool:
-    """Whether all that a schedule plans has happened: its last phase has begun, and nothing ends with it."""
+    """Return whether a schedule's last phase has started and nothing ends with it."""
     with _translate_errors():
         schedule = _client().v1.subscription_schedules.retrieve(schedule_id)
     begun = schedule.current_phase and schedule.current_phase.start_date
@@ -260,13 +301,13 @@ def is_schedule_complete(schedule_id: str) -> bool:
 
 
 def release_schedule(schedule_id: str) -> None:
-    """Let a subscription go on as it is, whatever was planned."""
+    """Release a schedule, so that its subscription goes on unchanged."""
     with _translate_errors():
         _client().v1.subscription_schedules.release(schedule_id)
 
 
 def create_portal_session(customer_id: str) -> str:
-    """The address of Stripe's page for a customer, good for some minutes."""
+    """Return the address of a customer's portal page, valid for some minutes."""
     with _translate_errors():
         portal = _client().v1.billing_portal.sessions.create(
             {"customer": customer_id, "return_url": settings.PUBLIC_URL}
@@ -278,20 +319,23 @@ def create_portal_session(customer_id: str) -> str:
 
 
 def list_prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
-    """Those that are on sale under these keys."""
+    """List the active prices with these lookup keys."""
     with _translate_errors():
         found = _client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
 def create_product(*, tier: str, name: str) -> str:
-    """Returns the product's id."""
+    """Create a product and return its id."""
     with _translate_errors():
         return _client().v1.products.create({"name": name, "metadata": {TIER_KEY: tier}}).id
 
 
 def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> str:
-    """A price in USD a month, which takes the lookup key from whichever has it; returns its id."""
+    """Create a monthly price in USD and return its id.
+
+    The price takes the lookup key over from the price that has it.
+    """
     with _translate_errors():
         return (
             _client()
@@ -319,7 +363,7 @@ def _build_phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) ->
     now: ScheduleUpdateParamsPhase = {
         "items": [{"price": id_of(item.price), "quantity": item.quantity or 1} for item in paid.items],
         "start_date": paid.start_date,
-        "end_date": min(paid.end_date, ends),  # staff can plan a phase of several periods
+        "end_date": min(paid.end_date, ends),  # staff can schedule a phase of several periods
     }
     then: ScheduleUpdateParamsPhase = {
         "items": [{"price": price_id, "quantity": paid.items[0].quantity or 1}],
@@ -333,7 +377,7 @@ def _build_phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) ->
 
 
 def _copy_discounts_and_taxes(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
-    """Say again what a phase would lose: Stripe would take the customer's discounts instead."""
+    """Copy discounts and tax rates, which Stripe would replace by the customer's."""
     if earlier.discounts:
         kinds = ("discount", "coupon", "promotion_code")
         given = [{kind: each[kind] for kind in kinds if each[kind]} for each in earlier.discounts]
@@ -364,7 +408,7 @@ def _set_short_timeout(enabled: bool) -> Iterator[None]:
 @lru_cache(maxsize=8)
 def _build_client(key: str, host: str, timeout_s: tuple[float, float], retries: int) -> stripe.StripeClient:
     session = requests.Session()
-    session.max_redirects = 0  # the key goes to no other host
+    session.max_redirects = 0  # so that the key goes to no other host
     return stripe.StripeClient(
         key,
         stripe_version=settings.STRIPE_API_VERSION,
@@ -376,7 +420,7 @@ def _build_client(key: str, host: str, timeout_s: tuple[float, float], retries: 
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Stripe's errors become ours, once; none of them shows the key."""
+    """Translate the SDK's errors to billing's; none of them shows the key."""
     try:
         yield
     except (stripe.AuthenticationError, stripe.PermissionError) as e:

@@ -1,7 +1,7 @@
-"""Rows of what Stripe said last, in dj-stripe's tables, reduced to what billing needs (docs/adr/0020).
+"""Rows that mirror Stripe's objects, in dj-stripe's tables (docs/adr/0020).
 
-dj-stripe's own synchronising is not used: it fetches what an object refers to by itself, without our time limits, and
-stores the secret key. Callers hold the customer's lock.
+The rows hold only the fields that billing needs. dj-stripe's own synchronisation is not used: it fetches referenced
+objects without our time-outs, and stores the secret key. Callers hold the customer's lock.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ INVOICE_FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class MirrorChange:
-    """What a row said before, and says now; empty where there was none."""
+    """A row's data before and after it was stored; `before` is empty for a new row."""
 
     id: str
     before: dict[str, Any]
@@ -38,35 +38,43 @@ class MirrorChange:
 
 
 def in_current_mode(path: str = "") -> Q:
-    """A filter for rows of the mode that the key is of: play money gives nothing where real money moves.
+    """Return a filter for rows of the key's mode, live or test.
 
-    Without a key nothing is known of any mode, and all rows count on as they are.
+    Subscriptions of Stripe's test mode grant nothing where the key is live. Without a key the mode is unknown, and all
+    rows count.
 
     Args:
-        path: to the row whose mode counts, as in `customer__`.
+        path: the lookup path to the row with the mode, as in `customer__`.
     """
     return Q(**{f"{path}livemode": settings.STRIPE_LIVE_MODE}) if settings.STRIPE_KEY else Q()
 
 
 def get_customer(user: User) -> Customer | None:
-    """The user's customer at Stripe, where there is one."""
+    """Return a user's customer in the current mode, if there is one."""
     return Customer.objects.filter(in_current_mode(), subscriber=user).order_by("djstripe_created").first()
 
 
 def list_customers(user: User) -> QuerySet[Customer]:
-    """All of them, of both modes: whoever goes leaves nothing behind in either."""
+    """Return a user's customers in both modes, for deletion."""
     return Customer.objects.filter(subscriber=user).order_by("djstripe_created")
 
 
 def store_customer(found: stripe.Customer, user: User) -> Customer:
-    """Remember whose a customer is; of the person only the address, for staff to search by."""
+    """Store a user's customer; the address is there for staff to search by."""
     fields = {"subscriber": user, "email": user.email, **_common_fields(found)}
     row, _ = Customer.objects.update_or_create(id=found.id, defaults=fields)
     return row
 
 
 def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]) -> list[MirrorChange]:
-    """Remember a customer's subscriptions; one that Stripe does not list any more is gone, and so canceled."""
+    """Store a customer's subscriptions.
+
+    A stored subscription that Stripe does not list any more was deleted, and is marked as canceled.
+
+    Args:
+        customer: the customer's row.
+        found: all subscriptions that Stripe lists.
+    """
     before = {row.id: row.stripe_data for row in customer.subscriptions.all()}
     changes = []
     for subscription in found:
@@ -78,10 +86,12 @@ def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]
 
 
 def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -> MirrorChange:
-    """Remember an invoice, and what it was for.
+    """Store an invoice and the tier that it pays for.
 
     Args:
-        tier: that it pays for, where that was not known before; None where it cannot be told.
+        customer: the customer's row.
+        found: the invoice, as Stripe returned it.
+        tier: the tier, for an invoice that has none yet; None if unknown.
     """
     row = Invoice.objects.filter(id=found.id).first()
     before: dict[str, Any] = row.stripe_data if row else {}
@@ -93,25 +103,28 @@ def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -
 
 
 def delete_invoice(invoice_id: str) -> None:
-    """Drop one that is not at Stripe any more."""
+    """Delete the row of an invoice that Stripe has deleted."""
     Invoice.objects.filter(id=invoice_id).delete()
 
 
 def invoice_subscription_id(invoice: stripe.Invoice) -> str | None:
-    """The id of the subscription that an invoice is for."""
+    """Return the id of the subscription that an invoice is for."""
     details = invoice.parent.subscription_details if invoice.parent else None
     reference = details.subscription if details else None
     return reference.id if isinstance(reference, stripe.Subscription) else reference
 
 
 def anonymize_customers(user: User) -> None:
-    """Take out what tells whose customers they were; amounts stay for the books, under Stripe's ids."""
+    """Remove what identifies a user from the customer's rows.
+
+    Amounts stay for accounting, under Stripe's ids.
+    """
     fields: dict[str, Any] = {"subscriber": None, "email": "", "stripe_data": {}, "metadata": None}
     Customer.objects.filter(subscriber=user).update(date_purged=datetime.now(UTC), **fields)
 
 
 def detach_customer(customer: Customer) -> None:
-    """Keep what was paid by a customer, and let it be nobody's; the address too, which nobody would find later."""
+    """Detach a customer from its user and remove the address; payments stay."""
     Customer.objects.filter(pk=customer.pk).update(subscriber=None, email="")
 
 
@@ -122,7 +135,7 @@ def _mark_canceled(subscription_id: str, before: dict[str, Any]) -> MirrorChange
 
 
 def reduce_subscription(found: stripe.Subscription) -> dict[str, Any]:
-    """What is kept of a subscription."""
+    """Return the fields of a subscription that are stored."""
     data = found.to_dict()
     items = [_pick(item, ITEM_FIELDS) | {"price": _pick(item["price"], PRICE_FIELDS)} for item in data["items"]["data"]]
     return _pick(data, SUBSCRIPTION_FIELDS) | {"items": {"data": items}}

@@ -1,4 +1,7 @@
-"""Where a user stands, from what Stripe said last: the same for staff, for the API, and for the tier (BILLING.md)."""
+"""Subscriptions and their meaning, read from the rows that mirror Stripe.
+
+The admin, the API and the calculation of tiers use the same reading (BILLING.md).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from billing.payments.stripe_client import TIER_KEY
 
 PAID_STATUSES = ("active", "trialing")
 NO_SUBSCRIPTION = "none"
-ENDED_STATUSES = ("canceled", "incomplete_expired")  # for ever
+ENDED_STATUSES = ("canceled", "incomplete_expired")  # final: Stripe never reactivates these
 NEVER_PAID_STATUSES = ("incomplete", *ENDED_STATUSES)
 
 
@@ -25,11 +28,14 @@ class Subscription:
     """One of a user's subscriptions.
 
     Args:
-        status: Stripe's.
-        tier: what its price stands for; None for a price that is not of a tier.
-        period_start, period_end: of the period that is paid or due; of several items the latest.
-        cancels: it ends with the period.
-        unpaid_since: when the oldest invoice that is open was made; None where all are paid.
+        id: Stripe's id.
+        status: Stripe's status.
+        tier: the tier of its price; None for a price of no tier.
+        period_start: start of the period that is paid or due; the latest of several items.
+        period_end: end of that period.
+        created_at: when the subscription was created.
+        cancels: whether the subscription ends with the period.
+        unpaid_since: when the oldest open invoice was created; None if all are paid.
     """
 
     id: str
@@ -43,11 +49,11 @@ class Subscription:
 
     @property
     def is_live(self) -> bool:
-        """Whether it may still be charged for."""
+        """Return whether Stripe may still charge for the subscription."""
         return self.status not in ENDED_STATUSES
 
     def gives_tier(self, now: datetime) -> bool:
-        """Whether it gives its tier at this moment."""
+        """Return whether the subscription gives its tier at this moment."""
         if self.status in PAID_STATUSES:
             return True
         since = self.unpaid_since or self.period_start
@@ -56,11 +62,12 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState:
-    """What a user is told.
+    """The state that `GET /billing/subscription` returns.
 
     Args:
-        tier: that counts.
-        status: of the subscription, Stripe's; NO_SUBSCRIPTION where there is none.
+        tier: the tier that counts.
+        status: Stripe's status of the subscription; NO_SUBSCRIPTION if there is none.
+        subscription: the user's current subscription.
     """
 
     tier: str
@@ -69,13 +76,13 @@ class SubscriptionState:
 
 
 def get_state(user: User) -> SubscriptionState:
-    """Where a user stands, in the words of `GET /billing/subscription`."""
+    """Return a user's tier and current subscription."""
     current = select_current(list_for_user(user))
     return SubscriptionState(user.tier, current.status if current else NO_SUBSCRIPTION, current)
 
 
 def list_for_user(user: User) -> list[Subscription]:
-    """All that a user has or had, the newest first."""
+    """Return all subscriptions of a user, ended ones included, the newest first."""
     rows = Row.objects.filter(stripe_mirror.in_current_mode(), customer__subscriber=user).order_by(
         "-created", "-djstripe_id"
     )
@@ -83,25 +90,31 @@ def list_for_user(user: User) -> list[Subscription]:
 
 
 def list_for_customer(customer: Customer) -> list[Subscription]:
-    """The same of one customer."""
+    """Return all subscriptions of a customer, ended ones included, the newest first."""
     return from_rows(customer.subscriptions.order_by("-created", "-djstripe_id"))
 
 
 def from_rows(rows: Iterable[Row]) -> list[Subscription]:
-    """Mirrored rows as what they mean."""
+    """Convert mirrored rows to subscriptions."""
     rows = list(rows)
     unpaid = _find_unpaid_since(row.id for row in rows if row.stripe_data["status"] == "past_due")
     return [from_row(row, unpaid.get(row.id)) for row in rows]
 
 
 def select_current(subscriptions: list[Subscription]) -> Subscription | None:
-    """The one that a person means by "my subscription": of the live ones the highest, and of those the newest."""
+    """Return the subscription that a user means by "my subscription".
+
+    Among the live ones a paid one comes first, then the one with the highest tier, then the newest.
+    """
     live = [subscription for subscription in subscriptions if subscription.is_live]
     return max(live, key=lambda each: (each.status in PAID_STATUSES, _rank(each), each.created_at), default=None)
 
 
 def tier_of_price(price: dict[str, Any]) -> str | None:
-    """The tier that a price stands for: by its lookup key, or what it was made for where that key has moved on."""
+    """Return the tier of a price, by its lookup key or else its metadata.
+
+    The metadata name the tier that the price was created for. They count where a newer price has taken the lookup key.
+    """
     for tier in tiers.list_all():
         if tier.lookup_key and tier.lookup_key == price.get("lookup_key"):
             return tier.name
@@ -110,13 +123,13 @@ def tier_of_price(price: dict[str, Any]) -> str | None:
 
 
 def tier_of_items(data: dict[str, Any]) -> str | None:
-    """The highest tier of a subscription's items."""
+    """Return the highest tier of a subscription's items."""
     found = [tier for item in data["items"]["data"] if (tier := tier_of_price(item["price"]))]
     return max(found, key=lambda tier: tiers.get(tier).rank, default=None)
 
 
 def summarize(data: dict[str, Any]) -> str:
-    """A stored subscription in a few words, for the audit trail; empty where there was none."""
+    """Summarise a stored subscription for the audit trail; empty for no data."""
     if not data:
         return ""
     ends = ", to end" if data["cancel_at_period_end"] or data["cancel_at"] else ""
@@ -128,7 +141,7 @@ def _rank(subscription: Subscription) -> int:
 
 
 def from_row(row: Row, unpaid_since: datetime | None = None) -> Subscription:
-    """One mirrored row as what it means."""
+    """Convert one mirrored row to a subscription."""
     data = row.stripe_data
     items = data["items"]["data"]
     return Subscription(

@@ -1,4 +1,4 @@
-"""What a user does with a subscription: end it, let it go on, change its tier, see it in Stripe's portal."""
+"""Users' operations on a subscription: cancel, resume, change tier, open portal."""
 
 import logging
 from contextlib import nullcontext
@@ -18,15 +18,17 @@ from billing.payments.subscription_state import Subscription
 from lunaos.errors import LunaError
 
 logger = logging.getLogger(__name__)
-INCOMPLETE = "incomplete"  # never paid for: Stripe lets it only be canceled
+INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel it
 
 
 @dataclass(frozen=True, slots=True)
 class TierChange:
-    """Another tier.
+    """The result of a change of tier.
 
     Args:
-        at: from when on; None for at once, or as soon as the difference is paid.
+        tier: the tier that was requested.
+        effective_at: when the tier counts; None for at once, or as soon as the difference is paid.
+        message: a sentence for the user.
     """
 
     tier: str
@@ -35,14 +37,14 @@ class TierChange:
 
 
 def cancel(user: User) -> datetime:
-    """End all of a user's subscriptions with the periods that are paid.
+    """Cancel all of a user's subscriptions at the end of their paid periods.
 
     Returns:
-        When the last of them ends.
+        The end of the last period.
 
     Raises:
-        NoSubscription: there is none.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        NoSubscription: the user has none.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     with customers.locked(user) as customer:
         for subscription in _list_live(customer):
@@ -54,11 +56,11 @@ def cancel(user: User) -> datetime:
 
 
 def resume(user: User) -> None:
-    """Let subscriptions go on that were to end; one that goes on anyway stays as it is.
+    """Resume subscriptions that are set to end; others stay as they are.
 
     Raises:
-        NoSubscription: there is none that could go on.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        NoSubscription: the user has no live subscription.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     with customers.locked(user) as customer:
         ending = [subscription for subscription in _list_live(customer) if _is_set_to_end(subscription)]
@@ -71,13 +73,19 @@ def resume(user: User) -> None:
 
 
 def change(*, user: User, tier: str) -> TierChange:
-    """Another tier: a higher one at once, for the difference in price; a lower one when the paid period ends.
+    """Change the tier: a higher one at once, a lower one at the period's end.
+
+    The difference to a higher tier is charged at once.
+
+    Args:
+        user: the subscriber.
+        tier: the name of a tier that is on sale.
 
     Raises:
-        NoSubscription: there is none to change.
-        AlreadySubscribed: it is of this tier, and nothing else is planned.
+        NoSubscription: the user has no subscription to change.
+        AlreadySubscribed: the subscription is of this tier, and no other change is scheduled.
         PaymentRefused: the difference could not be charged.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     with customers.locked(user) as customer:
         found = {subscription.id: subscription for subscription in sync.refresh(customer)}
@@ -89,17 +97,17 @@ def change(*, user: User, tier: str) -> TierChange:
         trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=current.tier, after=tier)
         try:
             sync.refresh(customer)
-        except BillingUnavailable:  # it has happened at Stripe all the same, and the event will tell
+        except BillingUnavailable:  # the change is made at Stripe, and its event will synchronise it
             logger.warning("After a change Stripe could not be asked")
         return TierChange(tier, at, _describe_change(customer, tier, at))
 
 
 def open_portal(user: User) -> str:
-    """The address of Stripe's page for the user: cards, invoices, the subscription.
+    """Return the address of the user's page in Stripe's portal.
 
     Raises:
-        NoSubscription: the user never was a customer.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        NoSubscription: the user has no customer at Stripe.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     with customers.locked(user) as customer:
         try:
@@ -109,7 +117,13 @@ def open_portal(user: User) -> str:
 
 
 def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
-    """When it counts, as far as that is certain. What was planned before is given up only for what takes its place."""
+    """Apply a change of tier at Stripe.
+
+    A scheduled change is given up only for the one that replaces it.
+
+    Returns:
+        When the tier counts; None for at once, or as soon as the difference is paid.
+    """
     if at_stripe.schedule and stripe_client.is_schedule_complete(stripe_client.id_of(at_stripe.schedule)):
         _release_schedule(at_stripe)
         at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
@@ -128,7 +142,7 @@ def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: s
 
 
 def _downgrade(current: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
-    if at_stripe.schedule:  # which says by itself how the subscription ends, or goes on
+    if at_stripe.schedule:  # the schedule itself says whether the subscription ends or goes on
         stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=current.period_end)
         return
     try:
@@ -141,9 +155,10 @@ def _downgrade(current: Subscription, at_stripe: stripe.Subscription, price_id: 
 
 
 def _roll_back_change(before: stripe.Subscription) -> None:
-    """Leave a subscription as it was: an answer that was lost tells nothing of what was done, so Stripe is asked.
+    """Restore a subscription after a failed change.
 
-    A schedule goes first, since Stripe refuses a cancellation under one.
+    A lost answer does not say what Stripe has done, so the subscription is fetched again. The schedule is
+    released first, since Stripe refuses a cancellation under a schedule.
     """
     try:
         _release_schedule(stripe_client.retrieve_subscription(before.id))
@@ -164,7 +179,7 @@ def _upgrade(current: Subscription, at_stripe: stripe.Subscription, tier: str) -
 
 
 def _find_tier_item(subscription: stripe.Subscription) -> str:
-    """The item that makes the tier; staff may have added others."""
+    """Return the id of the item that carries the tier; staff may have added others."""
     items = subscription["items"].data
     return str(next((item.id for item in items if subscription_state.tier_of_price(item.price.to_dict())), items[0].id))
 
@@ -192,7 +207,7 @@ def _list_live(customer: Customer) -> list[stripe.Subscription]:
 
 
 def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
-    """With its period, whatever was planned; one that was never paid for at once."""
+    """Cancel a subscription at its period's end, or at once if never paid for."""
     if subscription.status == INCOMPLETE:
         stripe_client.cancel_now(subscription.id)
         return
@@ -200,7 +215,7 @@ def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
     if not subscription.cancel_at_period_end:
         with (
             stripe_client.long_timeout() if subscription.schedule else nullcontext()
-        ):  # what was planned is given up by now
+        ):  # the schedule is released by now, so the cancellation must not fail
             stripe_client.cancel_at_period_end(subscription.id)
 
 
@@ -209,6 +224,6 @@ def _is_set_to_end(subscription: stripe.Subscription) -> bool:
 
 
 def _release_schedule(subscription: stripe.Subscription) -> None:
-    """A schedule that is in force lets nothing else be changed."""
+    """Release the subscription's schedule, since Stripe refuses changes under one."""
     if subscription.schedule:
         stripe_client.release_schedule(stripe_client.id_of(subscription.schedule))

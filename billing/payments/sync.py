@@ -1,7 +1,7 @@
-"""What a customer has at Stripe becomes what the platform knows: lock, fetch, store, settle, tell.
+"""Synchronise a customer with Stripe: lock, fetch, store, recalculate, notify.
 
-Whatever calls for it (an event, the page after checkout, a user's own change, the hourly comparison) is a hint that
-something may have changed; what counts is the state that Stripe then says (BILLING.md).
+Every trigger (an event, the page after checkout, a user's own change, the hourly comparison) only says that something
+may have changed. The state that Stripe then returns is what counts (BILLING.md).
 """
 
 from collections.abc import Iterable
@@ -21,16 +21,19 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | None:
-    """Bring a customer up to date, inside the transaction under way, which holds the customer's lock then.
+    """Synchronise a customer within the current transaction.
+
+    The transaction holds the customer's lock until it ends.
 
     Args:
-        invoice_id: one that is to be looked at as well.
+        customer_id: Stripe's id of the customer.
+        invoice_id: an invoice to store as well.
 
     Returns:
-        The user; None where the customer is nobody's, or a deleted user's.
+        The user; None for an unknown customer, or one of a deleted user.
 
     Raises:
-        BillingUnavailable: Stripe cannot be asked; the transaction is to be undone.
+        BillingUnavailable: Stripe cannot be reached; the caller must roll the transaction back.
     """
     customer_locks.lock_until_commit(customer_id, short_wait=stripe_client.has_short_timeout())
     known = _get_or_store_customer(customer_id)
@@ -40,7 +43,7 @@ def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | 
         found = stripe_client.list_subscriptions(customer_id)
     except (
         stripe_client.StripeObjectMissing
-    ):  # a key of another account would take every tier away: nothing is concluded from it
+    ):  # A key of another account would take every tier away, so this changes nothing.
         alerts.send("customer_not_at_stripe", "Stripe does not know a customer.", customer_id=customer_id)
         return None
     if known.subscriber is None:
@@ -52,14 +55,21 @@ def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | 
 
 @transaction.atomic
 def refresh(customer: Customer) -> list[stripe.Subscription]:
-    """The same for whoever holds the customer's lock and goes on with what Stripe says."""
+    """Synchronise a customer whose lock the caller holds.
+
+    Returns:
+        The customer's subscriptions, as Stripe listed them.
+    """
     found = stripe_client.list_subscriptions(customer.id)
     store_and_apply(customer, found)
     return found
 
 
 def store_and_apply(customer: Customer, found: list[stripe.Subscription], *, invoice_id: str | None = None) -> None:
-    """Store what was found under the customer's lock, and draw the conclusions."""
+    """Store what Stripe returned, recalculate the tier, then audit and notify.
+
+    The caller holds the customer's lock.
+    """
     user = customer.subscriber
     changes = stripe_mirror.store_subscriptions(customer, found)
     invoices = [
@@ -78,7 +88,7 @@ def store_and_apply(customer: Customer, found: list[stripe.Subscription], *, inv
 
 
 def _get_or_store_customer(customer_id: str) -> Customer | None:
-    """The customer's row, made where the customer is one of ours that was never stored."""
+    """Return the customer's row, created if Stripe's metadata name a user of ours."""
     row = Customer.objects.select_related("subscriber").filter(id=customer_id).first()
     if row:
         return row
@@ -96,9 +106,9 @@ def _get_or_store_customer(customer_id: str) -> Customer | None:
 
 
 def _cancel_subscriptions_of_deleted_user(found: list[stripe.Subscription]) -> None:
-    """A deleted user has nothing left to pay for: what was begun while the account went is ended.
+    """Cancel the subscriptions that were started while the account was deleted.
 
-    The operators are told before: where the answer is lost, the next attempt finds it ended and says nothing.
+    The alert goes out first: if the answer is lost, the next attempt finds the subscription canceled and sends none.
     """
     for subscription in found:
         if subscription.status not in subscription_state.ENDED_STATUSES:
@@ -109,7 +119,10 @@ def _cancel_subscriptions_of_deleted_user(found: list[stripe.Subscription]) -> N
 
 
 def _list_unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -> list[stripe.Invoice]:
-    """What is open of subscriptions that are past due, and what was open and may not be any more."""
+    """Return the open invoices of overdue subscriptions, and those stored as open.
+
+    An invoice stored as open may be paid by now.
+    """
     behind = [subscription.id for subscription in found if subscription.status == "past_due"]
     now_open = [invoice for subscription_id in behind for invoice in stripe_client.list_open_invoices(subscription_id)]
     seen = {invoice.id for invoice in now_open}
@@ -119,7 +132,7 @@ def _list_unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscriptio
 
 
 def _retrieve_stored_invoice(invoice_id: str) -> stripe.Invoice | None:
-    """One that was stored; a draft can be deleted at Stripe, and is nothing to wait for then."""
+    """Fetch a stored invoice; delete its row where Stripe has deleted the draft."""
     try:
         return stripe_client.retrieve_invoice(invoice_id)
     except stripe_client.StripeObjectMissing:
@@ -134,7 +147,7 @@ def _find_invoice_tier(found: Iterable[stripe.Subscription], invoice: stripe.Inv
 
 
 def _alert_anomalies(customer: Customer) -> None:
-    """What should not be, is borne, and wants a look."""
+    """Alert the operators to states that billing tolerates but should not occur."""
     live = [each for each in subscription_state.list_for_customer(customer) if each.is_live]
     ids = {"customer_id": customer.id, "subscription_ids": [each.id for each in live]}
     if len(live) > 1:

@@ -1,6 +1,6 @@
-"""Stripe's events: who signed them, whether they were handled before, and handling them in one transaction.
+"""Stripe's events: verify the signature, skip repetitions, synchronise.
 
-dj-stripe's own view is not used: with DEBUG on it lets a header replace the secret (BILLING.md).
+dj-stripe's own view is not used: with DEBUG on, that view lets a header replace the secret (BILLING.md).
 """
 
 import time
@@ -19,7 +19,7 @@ from billing.models import WebhookEvent
 from billing.payments import customer_locks, sync
 from lunaos.infra import metrics
 
-MAX_BODY_BYTES = 262_144  # bytes; Stripe's events have some thousands
+MAX_BODY_BYTES = 262_144  # Stripe's events have a few thousand bytes
 TOLERANCE_S = 300
 HANDLED_EVENT_TYPES = frozenset(
     {
@@ -35,11 +35,14 @@ HANDLED_EVENT_TYPES = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class StripeEvent:
-    """What is believed of an event's body: that something about this customer may have changed.
+    """The fields of an event that billing trusts: which customer may have changed.
 
     Args:
-        customer_id: empty where the object is nobody's.
-        invoice_id: where it is about an invoice.
+        id: Stripe's id of the event.
+        kind: Stripe's type, such as `invoice.paid`.
+        made_at: when Stripe created the event.
+        customer_id: empty for an object without a customer.
+        invoice_id: the invoice, for an event about one.
     """
 
     id: str
@@ -50,11 +53,15 @@ class StripeEvent:
 
 
 def parse(payload: bytes, signature: str) -> StripeEvent:
-    """The event in a body that Stripe has signed within the last five minutes.
+    """Parse an event that Stripe has signed within the last five minutes.
+
+    Args:
+        payload: the request's body.
+        signature: the `Stripe-Signature` header.
 
     Raises:
-        BillingNotConfigured: there is no secret to tell by.
-        WebhookRefused: signed by somebody else, too old, from the future, of another mode, or no event.
+        BillingNotConfigured: there is no secret to verify with.
+        WebhookRefused: the signature is wrong, too old or from the future, or the body is of another mode or no event.
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         raise BillingNotConfigured()
@@ -69,10 +76,12 @@ def parse(payload: bytes, signature: str) -> StripeEvent:
 
 
 def handle(event: StripeEvent) -> None:
-    """Bring the customer up to date, once an event; several at a time wait for one another.
+    """Synchronise an event's customer, once per event.
+
+    Several events of one customer wait for one another.
 
     Raises:
-        BillingUnavailable: Stripe cannot be asked. Nothing is stored then, and Stripe repeats the event.
+        BillingUnavailable: Stripe cannot be reached. Nothing is stored then, and Stripe repeats the event.
     """
     if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
@@ -93,9 +102,9 @@ def _verify(payload: bytes, signature: str) -> None:
         try:
             stripe.WebhookSignature.verify_header(text, signature, secret, TOLERANCE_S)
             signed_at = _signed_at(signature)
-        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the SDK compares no letter beyond ASCII
+        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the SDK fails on characters beyond ASCII
             continue
-        if signed_at > time.time() + TOLERANCE_S:  # which the SDK takes
+        if signed_at > time.time() + TOLERANCE_S:  # the SDK accepts signatures from the future
             break
         return
     raise WebhookRefused()
@@ -116,6 +125,6 @@ def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEv
 
 
 def _claim(event: StripeEvent) -> bool:
-    """Whether this transaction is the one that handles the event: another's row is waited for."""
+    """Return whether this transaction handles the event, after waiting for others."""
     told = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
     return WebhookEvent.objects.get_or_create(id=event.id, defaults=told)[1]

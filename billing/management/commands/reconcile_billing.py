@@ -1,4 +1,4 @@
-"""`manage.py reconcile_billing`"""
+"""`manage.py reconcile_billing`: compare subscriptions with Stripe and repair them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`manage.py set_tier EMAIL TIER`"""
+"""`manage.py set_tier EMAIL TIER`: give a user a tier."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`manage.py sync_stripe_plans`"""
+"""`manage.py sync_stripe_plans`: create the tiers' prices at Stripe."""
 
 from typing import Any
 
