@@ -79,7 +79,7 @@ class GrantForm(ModelForm):
     def clean_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["until"]
         if until and until <= datetime.now(UTC):
-            raise ValidationError("This time is past.")
+            raise ValidationError("This time is in the past. Choose a later one, or leave it empty for no end.")
         return until
 
 
@@ -105,7 +105,7 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "user" and field and not staff_of(request).is_superuser:
             field.queryset = User.objects.filter(is_staff=False, is_superuser=False)
-            field.error_messages["invalid_choice"] = "Only superusers grant a tier to staff."
+            field.error_messages["invalid_choice"] = "Only superusers can grant a tier to staff."
         return field
 
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
@@ -117,8 +117,8 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
     @admin.action(description="End all grants of these users", permissions=["add"])
     @confirmed(
         "End all grants of these users?",
-        consequence="All that the users of these grants were granted ends, also what is not in this list. "
-        "What they pay for stays.",
+        consequence="All grants of these users end, including grants that are not in this list. "
+        "Tiers that the users pay for stay.",
     )
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
         users = {grant.user for grant in self.touchable(request, queryset).select_related("user")}
@@ -137,7 +137,7 @@ class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     list_select_related = ("customer__subscriber",)
     search_fields = ("id", "customer__id", "customer__subscriber__email")
-    search_help_text = "A user's e-mail address, or an id of Stripe's."
+    search_help_text = "A user's e-mail address, or an id at Stripe."
     date_hierarchy = "created"
     ordering = ("-created",)
     stripe_data_columns: ClassVar[dict[str, str]] = {}  # export column: path in stripe_data
@@ -230,7 +230,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "kind", "customer_id", "made_at", "handled_at")
     list_filter = ("kind",)
     search_fields = ("id", "customer_id")
-    search_help_text = "An id of Stripe's: the event's or the customer's."
+    search_help_text = "The id of an event or a customer at Stripe."
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from celery import shared_task
 from billing import grants
 from billing.errors import BillingUnavailable
 from billing.models import WebhookEvent
-from billing.payments import reconciliation, stripe_client
+from billing.payments import reconciliation, stripe_connection
 
 logger = logging.getLogger(__name__)
 
@@ -24,13 +24,13 @@ def recalculate_due_tiers() -> None:
 @shared_task(name="billing.beat.reconcile")
 def reconcile() -> None:
     """Compare subscriptions with Stripe, if Stripe is configured."""
-    if not stripe_client.is_configured():
+    if not stripe_connection.is_configured():
         return
     try:
-        for difference in reconciliation.reconcile():
-            logger.warning("A customer was not up to date: %s", difference)
+        for mismatch in reconciliation.reconcile():
+            logger.warning("A customer differed from Stripe: %s", mismatch)
     except BillingUnavailable:
-        logger.warning("Stripe is out of reach; the next comparison is in an hour.")
+        logger.warning("Stripe cannot be reached; the next comparison is in an hour.")
 
 
 @shared_task(name="billing.beat.forget_events")

@@ -14,7 +14,7 @@ from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import quota, tiers
 from billing.models import Grant
-from billing.payments import stripe_client, stripe_mirror, subscription_state
+from billing.payments import stripe_connection, stripe_mirror, subscription_state
 from billing.payments.subscription_state import Subscription
 from lunaos.errors import ValidationFailed
 
@@ -52,9 +52,9 @@ def _highest_tier(subscriptions: Iterable[Subscription], grants: Iterable[Grant]
 
     BILLING.md lists the rules.
     """
-    given = [each.tier for each in subscriptions if each.tier and each.gives_tier(now)]
-    given += [grant.tier.name for grant in grants if grant.is_active(now)]
-    return max(given, key=lambda name: tiers.get(name).rank, default=tiers.FREE)
+    names = [each.tier for each in subscriptions if each.tier and each.gives_tier(now)]
+    names += [grant.tier.name for grant in grants if grant.is_active(now)]
+    return max(names, key=lambda name: tiers.get(name).rank, default=tiers.FREE)
 
 
 def _lock_user(user: User) -> User | None:
@@ -77,15 +77,15 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
         ValidationFailed: the tier does not exist, or `until` is in the past.
     """
     if tier not in tiers.names():
-        raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
+        raise ValidationFailed.of("tier", f"There is no tier {tier!r}. Choose one of {', '.join(tiers.names())}.")
     if until and until <= datetime.now(UTC):
-        raise ValidationFailed.of("until", "This time is past.")
+        raise ValidationFailed.of("until", f"The time {until.isoformat()} is in the past.")
     _lock_user(user)
-    made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
+    created = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
     trail.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
     recalculate_tier(user, actor=actor)
-    return made
+    return created
 
 
 @transaction.atomic
@@ -149,13 +149,13 @@ def recalculate_due_tiers() -> int:
     Returns:
         The number of users that were checked.
     """
-    ending = User.objects.filter(pk__in=Grant.objects.due().values("user"))
+    expired = User.objects.filter(pk__in=Grant.objects.due().values("user"))
     paying = User.objects.exclude(tier=tiers.FREE)
-    behind = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")
-    at_play = paying.filter(djstripe_customers__isnull=False).exclude(
+    overdue = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")
+    other_mode = paying.filter(djstripe_customers__isnull=False).exclude(
         stripe_mirror.in_current_mode("djstripe_customers__")
     )
-    users = {user.pk: user for user in [*ending, *behind, *(at_play if stripe_client.is_configured() else ())]}
+    users = {user.pk: user for user in [*expired, *overdue, *(other_mode if stripe_connection.is_configured() else ())]}
     for user in users.values():
         recalculate_tier(user)
     return len(users)

@@ -11,7 +11,7 @@ from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from billing import usage_carryover
 from billing.models import Grant, MonthlyUsage
-from billing.payments import stripe_client, stripe_mirror, subscription_state
+from billing.payments import stripe_client, stripe_connection, stripe_mirror, subscription_state
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
@@ -31,33 +31,33 @@ def prepare(user: User) -> None:
     An account that is being deleted must not be charged again.
     """
     for customer in stripe_mirror.list_customers(user):
-        if why := _unreachable_reason(customer):
-            _alert_not_ended(customer, why)
+        if reason := _unreachable_reason(customer):
+            _alert_not_ended(customer, reason)
         else:
             _close_customer(customer)
 
 
 def _unreachable_reason(customer: Customer) -> str:
-    if not stripe_client.is_configured():
-        return "there is no key of Stripe's any more."
+    if not stripe_connection.is_configured():
+        return "STRIPE_SECRET_KEY is not set."
     if customer.livemode is not settings.STRIPE_LIVE_MODE:
-        return "the key of Stripe's is of another mode than the customer."
+        return "STRIPE_SECRET_KEY is of another mode than the customer."
     return ""
 
 
 def _close_customer(customer: Customer) -> None:
-    with stripe_client.short_timeout():
+    with stripe_connection.short_timeout():
         try:
             if not stripe_client.is_deleted(
                 stripe_client.retrieve_customer(customer.id)
             ):  # a deleted customer has no subscriptions left
                 _cancel_at_stripe(customer.id)
-        except stripe_client.StripeObjectMissing:
-            _alert_not_ended(customer, "the key of Stripe's is of another account than the customer.")
+        except stripe_connection.StripeObjectMissing:
+            _alert_not_ended(customer, "STRIPE_SECRET_KEY is of another account than the customer.")
 
 
-def _alert_not_ended(customer: Customer, why: str) -> None:
-    message = f"An account was deleted whose subscriptions, if any, are to be ended by hand: {why}"
+def _alert_not_ended(customer: Customer, reason: str) -> None:
+    message = f"A deleted account's subscriptions, if any, must be canceled in Stripe's dashboard: {reason}"
     alerts.send("subscription_not_ended", message, customer_id=customer.id)
 
 

@@ -210,7 +210,10 @@ def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
         used=usage.used,
         limit=usage.limit,
         upgradeUrl=tiers.upgrade_url(),
-        message=f"All {usage.limit} executions of the {tier.name} tier are used until the month ends.",
+        message=(
+            f"All {usage.limit} executions of the {tier.name} tier are used. "
+            f"The next month starts on {usage.end:%Y-%m-%d}."
+        ),
     )
 
 

@@ -52,7 +52,7 @@ class Unthrottled(BaseThrottle):
 def _rate_limited(window: ratelimit.Window, tier: str | None) -> RateLimited:
     upgrade = {"upgradeUrl": tiers.upgrade_url()} if tier == "free" else {}
     return RateLimited(
-        f"{window.limit} requests a minute are allowed. Try again in {window.seconds_left} seconds.",
+        f"The limit of {window.limit} requests a minute is reached. Try again in {window.seconds_left} seconds.",
         retry_after=window.seconds_left,
         limit=window.limit,
         tier=tier,

@@ -26,10 +26,10 @@ def save_usage(user: User) -> None:
 def restore_usage(user: User) -> None:
     """Count this month's usage of earlier accounts with the address of a new one."""
     digests = [_digest(user.email, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
-    kept = UsageOfAddress.objects.filter(digest__in=digests, month=_first_of_month()).order_by("-executions").first()
-    if kept:
-        used = {"executions": kept.executions, "chains": kept.chains, "told_percent": kept.told_percent}
-        MonthlyUsage.objects.create(user=user, month=kept.month, **used)
+    stored = UsageOfAddress.objects.filter(digest__in=digests, month=_first_of_month()).order_by("-executions").first()
+    if stored:
+        used = {"executions": stored.executions, "chains": stored.chains, "told_percent": stored.told_percent}
+        MonthlyUsage.objects.create(user=user, month=stored.month, **used)
 
 
 def delete_past_months() -> None:

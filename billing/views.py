@@ -13,7 +13,7 @@ from rest_framework.viewsets import ViewSet
 from accounts.identity import idempotency_key_of, user_of
 from billing import quota, schema, tiers
 from billing.payments import checkout as checkout_pages
-from billing.payments import plans, stripe_client, subscription_state, subscriptions, webhooks
+from billing.payments import plans, stripe_connection, subscription_state, subscriptions, webhooks
 from billing.serializers import (
     CheckoutSerializer,
     PlansSerializer,
@@ -39,7 +39,7 @@ class BillingViewSet(ViewSet):
     @action(detail=False, authentication_classes=[], permission_classes=[AllowAny])
     def plans(self, request: Request) -> Response:
         """List the tiers with their prices and limits."""
-        on_sale = {tier.name for tier in plans.list_tiers_on_sale()} if stripe_client.is_configured() else set()
+        on_sale = {tier.name for tier in plans.list_tiers_on_sale()} if stripe_connection.is_configured() else set()
         return Response(PlansSerializer({"plans": tiers.list_all()}, context={"on_sale": on_sale}).data)
 
     @extend_schema(**schema.USAGE)
@@ -87,14 +87,14 @@ class BillingViewSet(ViewSet):
     def cancel(self, request: Request) -> Response:
         """Cancel the subscription at the end of the paid period."""
         end = subscriptions.cancel(user_of(request))
-        return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, with the period that is paid."})
+        return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, when the paid period ends."})
 
     @extend_schema(**schema.RESUME)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def resume(self, request: Request) -> Response:
         """Resume a subscription that is set to end."""
         subscriptions.resume(user_of(request))
-        return Response({"message": "The subscription goes on."})
+        return Response({"message": "The subscription continues."})
 
     @extend_schema(**schema.PORTAL)
     @action(detail=False, methods=["post"], pool=STRIPE)
@@ -124,6 +124,6 @@ class WebhookView(APIView):
         """
         payload = request._request.read(self.max_body_bytes + 1)
         if len(payload) > self.max_body_bytes:
-            raise PayloadTooLarge(f"An event has {self.max_body_bytes} bytes at most.")
+            raise PayloadTooLarge(f"The body exceeds the limit of {self.max_body_bytes} bytes.")
         webhooks.handle(webhooks.parse(payload, request.headers.get("Stripe-Signature", "")))
-        return Response({"message": "Thank you."})
+        return Response({"message": "The event was received."})

@@ -17,13 +17,13 @@ from accounts.auditlog.trail import Action
 from accounts.idempotency import RequestKey
 from accounts.models import User
 from billing.errors import AlreadySubscribed, NoSubscription
-from billing.payments import customers, plans, stripe_client, subscription_state, sync
+from billing.payments import customers, plans, stripe_client, stripe_connection, subscription_state, sync
 from lunaos.errors import TokenInvalid
 
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
 
 
-class _CustomerMissing(stripe_client.StripeObjectMissing):
+class _CustomerMissing(stripe_connection.StripeObjectMissing):
     """The customer was deleted in Stripe's dashboard, or is of another account."""
 
 
@@ -56,19 +56,19 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
         IdempotencyConflict: the key was used for another request.
         TokenInvalid: the account was deleted meanwhile.
     """
-    with stripe_client.short_timeout(), _reject_deleted_account(user):
+    with stripe_connection.short_timeout(), _reject_deleted_account(user):
         customers.get_or_create(user)
         with customers.locked(user) as customer:
             if idempotency_key and (earlier := idempotency.find(user=user, key=idempotency_key)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
             try:
-                made = _create_page(user, customer, tier)
+                page = _create_page(user, customer, tier)
             except _CustomerMissing:
-                made = _create_page_with_new_customer(user, customer, tier)
+                page = _create_page_with_new_customer(user, customer, tier)
             if idempotency_key:
-                idempotency.claim(user=user, key=idempotency_key, result=f"{made.session_id} {made.url}")
-    return made
+                idempotency.claim(user=user, key=idempotency_key, result=f"{page.session_id} {page.url}")
+    return page
 
 
 def sync_session(session_id: str) -> None:
@@ -84,10 +84,10 @@ def sync_session(session_id: str) -> None:
     """
     if not SESSION_ID.fullmatch(session_id):
         return
-    with stripe_client.short_timeout():
+    with stripe_connection.short_timeout():
         try:
             session = stripe_client.retrieve_checkout(session_id)
-        except stripe_client.StripeObjectMissing:
+        except stripe_connection.StripeObjectMissing:
             return
         if session.customer and session.status == "complete":
             with transaction.atomic():
@@ -118,7 +118,7 @@ def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
         return usable
     try:
         session = stripe_client.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
-    except stripe_client.StripeObjectMissing as e:
+    except stripe_connection.StripeObjectMissing as e:
         raise _CustomerMissing() from e
     trail.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")

@@ -8,7 +8,7 @@ from djstripe.models import Customer
 
 from accounts.models import User
 from billing.errors import BillingNotConfigured, NoSubscription
-from billing.payments import customer_locks, stripe_client, stripe_mirror
+from billing.payments import customer_locks, stripe_client, stripe_connection, stripe_mirror
 
 
 @transaction.atomic
@@ -45,10 +45,10 @@ def locked(user: User) -> Iterator[Customer]:
         BillingNotConfigured: Stripe is not configured.
         NoSubscription: the user has no customer.
     """
-    if not stripe_client.is_configured():
+    if not stripe_connection.is_configured():
         raise BillingNotConfigured()
     customer = _get(user)
-    with stripe_client.short_timeout():
+    with stripe_connection.short_timeout():
         while True:
             with customer_locks.locked(customer.id):
                 known = _get(user)

@@ -46,7 +46,7 @@ def get_price_id(tier: str) -> str:
     lookup_key = tiers.get(tier).lookup_key
     found = stripe_client.list_prices([lookup_key])
     if not found:
-        alerts.send("no_price", "A tier has no price at Stripe: run manage.py sync_stripe_plans.", tier=tier)
+        alerts.send("no_price", "A tier on sale has no price at Stripe: run manage.py sync_stripe_plans.", tier=tier)
         raise BillingNotConfigured()
     return found[0].id
 

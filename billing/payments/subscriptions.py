@@ -13,7 +13,7 @@ from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import tiers
 from billing.errors import AlreadySubscribed, BillingConflict, BillingUnavailable, NoSubscription
-from billing.payments import customers, plans, stripe_client, subscription_state, sync
+from billing.payments import customers, plans, stripe_client, stripe_connection, subscription_state, sync
 from billing.payments.subscription_state import Subscription
 from lunaos.errors import LunaError
 
@@ -92,14 +92,14 @@ def change(*, user: User, tier: str) -> TierChange:
         current = subscription_state.select_current(subscription_state.list_for_customer(customer))
         if current is None:
             raise NoSubscription()
-        with stripe_client.long_timeout():
-            at = _apply_change(current, found[current.id], tier)
+        with stripe_connection.long_timeout():
+            effective_at = _apply_change(current, found[current.id], tier)
         trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=current.tier, after=tier)
         try:
             sync.refresh(customer)
         except BillingUnavailable:  # the change is made at Stripe, and its event will synchronise it
-            logger.warning("After a change Stripe could not be asked")
-        return TierChange(tier, at, _describe_change(customer, tier, at))
+            logger.warning("Stripe could not be reached after a change; its event will synchronise the customer")
+        return TierChange(tier, effective_at, _describe_change(customer, tier, effective_at))
 
 
 def open_portal(user: User) -> str:
@@ -112,7 +112,7 @@ def open_portal(user: User) -> str:
     with customers.locked(user) as customer:
         try:
             return stripe_client.create_portal_session(customer.id)
-        except stripe_client.StripeObjectMissing as e:  # deleted in Stripe's dashboard
+        except stripe_connection.StripeObjectMissing as e:  # deleted in Stripe's dashboard
             raise NoSubscription() from e
 
 
@@ -164,13 +164,15 @@ def _roll_back_change(before: stripe.Subscription) -> None:
         _release_schedule(stripe_client.retrieve_subscription(before.id))
         stripe_client.restore_cancellation(before)
     except LunaError:
-        message = "A change of tier failed halfway: see at Stripe what is planned, and whether it was to end."
+        message = (
+            "A change of tier failed halfway. Check the subscription's schedule and cancellation in Stripe's dashboard."
+        )
         alerts.send("change_left_half", message, subscription=before.id, was_to_end=_is_set_to_end(before))
 
 
 def _upgrade(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
     if at_stripe.schedule:
-        raise BillingConflict(f"Another change is planned. Take it back first: change to {current.tier}.")
+        raise BillingConflict(f"Another change is scheduled. Undo it first: change to {current.tier}.")
     paid = stripe_client.switch_price(
         at_stripe.id, item_id=_find_tier_item(at_stripe), price_id=plans.get_price_id(tier)
     )
@@ -184,15 +186,15 @@ def _find_tier_item(subscription: stripe.Subscription) -> str:
     return str(next((item.id for item in items if subscription_state.tier_of_price(item.price.to_dict())), items[0].id))
 
 
-def _describe_change(customer: Customer, tier: str, at: datetime | None) -> str:
+def _describe_change(customer: Customer, tier: str, effective_at: datetime | None) -> str:
     now = subscription_state.select_current(subscription_state.list_for_customer(customer))
     if now and not now.gives_tier(datetime.now(UTC)):
-        return f"The change to {tier} is noted, but a payment is due before it counts: open POST /billing/portal."
-    if at:
-        return f"Your subscription is {tier} when the paid period has ended."
+        return f"The change to {tier} is stored, but a payment is due first. Pay in the portal: POST /billing/portal."
+    if effective_at:
+        return f"Your subscription changes to {tier} when the paid period ends."
     if now and now.tier == tier:
         return f"Your subscription is {tier}."
-    return f"Your subscription is {tier} as soon as the difference is paid."
+    return f"Your subscription changes to {tier} as soon as the difference is paid."
 
 
 def _list_live(customer: Customer) -> list[stripe.Subscription]:
@@ -214,7 +216,7 @@ def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
     _release_schedule(subscription)
     if not subscription.cancel_at_period_end:
         with (
-            stripe_client.long_timeout() if subscription.schedule else nullcontext()
+            stripe_connection.long_timeout() if subscription.schedule else nullcontext()
         ):  # the schedule is released by now, so the cancellation must not fail
             stripe_client.cancel_at_period_end(subscription.id)
 

@@ -15,7 +15,7 @@ from accounts.auditlog import alerts, trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import grants, tasks
-from billing.payments import customer_locks, stripe_client, stripe_mirror, subscription_state
+from billing.payments import customer_locks, stripe_client, stripe_connection, stripe_mirror, subscription_state
 from billing.payments.stripe_mirror import MirrorChange
 from lunaos.infra.task_queue import enqueue
 
@@ -35,16 +35,20 @@ def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | 
     Raises:
         BillingUnavailable: Stripe cannot be reached; the caller must roll the transaction back.
     """
-    customer_locks.lock_until_commit(customer_id, short_wait=stripe_client.has_short_timeout())
+    customer_locks.lock_until_commit(customer_id, short_wait=stripe_connection.has_short_timeout())
     known = _get_or_store_customer(customer_id)
     if known is None:
         return None
     try:
         found = stripe_client.list_subscriptions(customer_id)
     except (
-        stripe_client.StripeObjectMissing
+        stripe_connection.StripeObjectMissing
     ):  # A key of another account would take every tier away, so this changes nothing.
-        alerts.send("customer_not_at_stripe", "Stripe does not know a customer.", customer_id=customer_id)
+        alerts.send(
+            "customer_not_at_stripe",
+            "Stripe does not know a stored customer. Check whether STRIPE_SECRET_KEY is of another account.",
+            customer_id=customer_id,
+        )
         return None
     if known.subscriber is None:
         _cancel_subscriptions_of_deleted_user(found)
@@ -97,10 +101,14 @@ def _get_or_store_customer(customer_id: str) -> Customer | None:
         if stripe_client.is_deleted(found):
             return None
         user = User.objects.filter(pk=UUID(stripe_client.metadata_value(found, stripe_client.USER_KEY))).first()
-    except (stripe_client.StripeObjectMissing, ValueError):
+    except (stripe_connection.StripeObjectMissing, ValueError):
         user = None
     if user is None:
-        alerts.send("unknown_customer", "Stripe told of a customer who is no user.", customer_id=customer_id)
+        alerts.send(
+            "unknown_customer",
+            "Stripe reported a customer who is not a user of this platform.",
+            customer_id=customer_id,
+        )
         return None
     return stripe_mirror.store_customer(found, user)
 
@@ -113,7 +121,7 @@ def _cancel_subscriptions_of_deleted_user(found: list[stripe.Subscription]) -> N
     for subscription in found:
         if subscription.status not in subscription_state.ENDED_STATUSES:
             invoice = subscription.to_dict().get("latest_invoice")
-            message = "A deleted user's subscription is ended. What was paid for it is to be given back by hand."
+            message = "A deleted user's subscription is being canceled. Refund its payments in Stripe's dashboard."
             alerts.send("subscription_of_nobody", message, subscription=subscription.id, invoice=invoice)
             stripe_client.cancel_now(subscription.id)
 
@@ -135,14 +143,14 @@ def _retrieve_stored_invoice(invoice_id: str) -> stripe.Invoice | None:
     """Fetch a stored invoice; delete its row where Stripe has deleted the draft."""
     try:
         return stripe_client.retrieve_invoice(invoice_id)
-    except stripe_client.StripeObjectMissing:
+    except stripe_connection.StripeObjectMissing:
         stripe_mirror.delete_invoice(invoice_id)
         return None
 
 
 def _find_invoice_tier(found: Iterable[stripe.Subscription], invoice: stripe.Invoice) -> str | None:
-    of = stripe_mirror.invoice_subscription_id(invoice)
-    data = next((subscription.to_dict() for subscription in found if subscription.id == of), None)
+    subscription_id = stripe_mirror.invoice_subscription_id(invoice)
+    data = next((subscription.to_dict() for subscription in found if subscription.id == subscription_id), None)
     return subscription_state.tier_of_items(data) if data else None
 
 
@@ -151,9 +159,15 @@ def _alert_anomalies(customer: Customer) -> None:
     live = [each for each in subscription_state.list_for_customer(customer) if each.is_live]
     ids = {"customer_id": customer.id, "subscription_ids": [each.id for each in live]}
     if len(live) > 1:
-        alerts.send("two_subscriptions", "A customer has more than one subscription.", **ids)
+        alerts.send(
+            "two_subscriptions",
+            "A customer has more than one live subscription. Cancel all but one in Stripe's dashboard.",
+            **ids,
+        )
     if any(each.tier is None for each in live):
-        alerts.send("unknown_price", "A subscription's price is of no tier, and gives none.", **ids)
+        alerts.send(
+            "unknown_price", "A subscription's price belongs to no tier, so that the subscription gives none.", **ids
+        )
 
 
 def _record_subscription_change(user: User, change: MirrorChange) -> None:

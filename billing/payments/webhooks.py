@@ -126,5 +126,5 @@ def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEv
 
 def _claim(event: StripeEvent) -> bool:
     """Return whether this transaction handles the event, after waiting for others."""
-    told = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
-    return WebhookEvent.objects.get_or_create(id=event.id, defaults=told)[1]
+    fields = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
+    return WebhookEvent.objects.get_or_create(id=event.id, defaults=fields)[1]

@@ -12,7 +12,7 @@ from djstripe.models import Customer
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.errors import BillingConflict
-from billing.payments import customer_locks, plans, stripe_client
+from billing.payments import customer_locks, plans, stripe_client, stripe_connection
 from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
@@ -109,7 +109,7 @@ def test_no_price_at_stripe(stripe: Stripe, alice: Any) -> None:
 def test_a_customer_deleted_at_stripe_is_replaced(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     stripe.subscribe(alice)
     assert Customer.objects.get(subscriber=alice).id != gone
 
@@ -118,7 +118,7 @@ def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None
     """The second one waits for the first, and then looks at what that has left."""
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/checkout/sessions", method="GET") as held:
             first = pool.submit(stripe.post, alice, "checkout", tier="pro")
@@ -166,7 +166,7 @@ def waiting_for_a_lock() -> bool:
 def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/checkout/sessions", method="POST", after_read=True) as refused:
             first = pool.submit(stripe.post, alice, "checkout", tier="pro")

@@ -13,7 +13,7 @@ from accounts import tasks
 from accounts.models import User
 from accounts.privacy import deletion
 from billing.errors import BillingUnavailable
-from billing.payments import stripe_client, sync
+from billing.payments import stripe_client, stripe_connection, sync
 from testing.client import PASSWORD, Api, error
 from testing.stripe import Stripe
 
@@ -131,7 +131,7 @@ def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any, folder
 def test_a_customer_who_was_replaced_is_forgotten_too(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     stripe.checkout(alice)
     delete(stripe, alice)
     assert Customer.objects.filter(id=gone).exists()

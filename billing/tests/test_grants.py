@@ -93,7 +93,7 @@ def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
 
     grants.grant(user=alice, tier="pro", reason="Another.")
     chosen = {"action": "end", "_selected_action": str(granted.pk)}
-    assert "also what is not in this list" in post(staff, "", **chosen).text
+    assert "including grants that are not in this list" in post(staff, "", **chosen).text
     alice.refresh_from_db()
     assert alice.tier == "team"
     assert "2 grants have ended." in post(staff, "", **chosen, confirmed="yes").text
@@ -105,5 +105,5 @@ def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
 
 def test_staff_are_told_what_is_wrong(staff: httpx.Client, alice: Any) -> None:
     form = {"user": str(alice.pk), "tier": "team", "reason": "?", "until_0": "2020-01-01", "until_1": "00:00:00"}
-    assert "This time is past." in post(staff, "add/", **form).text
+    assert "This time is in the past." in post(staff, "add/", **form).text
     assert not Grant.objects.exists()

@@ -18,6 +18,7 @@ from billing.payments import (
     plans,
     reconciliation,
     stripe_client,
+    stripe_connection,
     subscription_state,
     subscriptions,
     sync,
@@ -36,7 +37,7 @@ pytestmark = [
 def account(settings: Any) -> Any:
     settings.STRIPE_KEY = KEY
     settings.STRIPE_HOST = safety.STRIPE_HOST
-    return stripe_client._client().v1
+    return stripe_connection.client().v1
 
 
 def sync_with(customer_id: str) -> None:

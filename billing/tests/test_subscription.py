@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
-from billing.payments import portal_links, stripe_client
+from billing.payments import portal_links, stripe_client, stripe_connection
 from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
@@ -85,7 +85,7 @@ def test_resume_what_the_portal_has_canceled(stripe: Stripe, alice: Any) -> None
     subscription_id = stripe.subscribe(alice)
     (subscription,) = stripe_client.list_subscriptions(customer_id(stripe))
     end = subscription["items"].data[0].current_period_end
-    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
+    stripe_connection.client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
     assert until(lambda: not renews(stripe, alice), 10)
     stripe.post(alice, "resume")
     assert renews(stripe, alice)
@@ -129,7 +129,7 @@ def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any,
         stripe.post(alice, "cancel")
     stripe.double.set_card(customer_id(stripe), declined=True)
     changed = stripe.post(alice, "change", tier="team").json()["data"]
-    assert changed["message"] == "Your subscription is team as soon as the difference is paid."
+    assert changed["message"] == "Your subscription changes to team as soon as the difference is paid."
     stripe.told()
     assert stripe.tier(alice) == "pro" and renews(stripe, alice) is not canceled
 
@@ -174,7 +174,7 @@ def test_a_downgrade_bears_one_stumble(stripe: Stripe, alice: Any) -> None:
 def test_a_downgrade_that_fails_leaves_a_far_end_alone(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     far = int(time.time()) + 300 * 86_400
-    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe_connection.client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
     assert stripe_client.retrieve_subscription(subscription_id).cancel_at == far
@@ -257,7 +257,7 @@ def test_cancel_what_was_to_end_in_a_year(stripe: Stripe, alice: Any) -> None:
     """Staff can set a far time in Stripe's dashboard: whoever cancels means the period that is paid."""
     subscription_id = stripe.subscribe(alice)
     far = int(time.time()) + 300 * 86_400
-    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe_connection.client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
     stripe.told()
     assert stripe.post(alice, "cancel").status_code == 200
     stripe.double.end_period(subscription_id)

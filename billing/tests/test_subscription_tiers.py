@@ -7,7 +7,7 @@ import pytest
 
 from billing import grants, tiers
 from billing.models import MonthlyUsage, Tier
-from billing.payments import plans, stripe_client, stripe_mirror
+from billing.payments import plans, stripe_client, stripe_connection, stripe_mirror
 from testing.stripe import Stripe
 
 STATUSES = {
@@ -137,7 +137,7 @@ def test_a_customer_deleted_at_stripe_has_nothing(stripe: Stripe, alice: Any) ->
     stripe.subscribe(alice)
     customer = stripe_mirror.get_customer(alice)
     assert customer
-    stripe_client._client().v1.customers.delete(customer.id)
+    stripe_connection.client().v1.customers.delete(customer.id)
     assert stripe.becomes(alice, "free")
 
 

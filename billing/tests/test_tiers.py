@@ -48,7 +48,7 @@ def test_set_tier_counts_from_the_next_request_on(api: Api, alice: Any) -> None:
     out = StringIO()
     call_command("set_tier", alice.email.upper(), "team", stdout=out)
 
-    assert "is team now" in out.getvalue()
+    assert "is on team now" in out.getvalue()
     response = api.get("/auth/me", headers=headers)
     assert response.json()["data"]["tier"] == "team"
     assert response.headers["X-RateLimit-Limit"] == "6000"

@@ -17,7 +17,7 @@ from djstripe.models import Customer
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.models import WebhookEvent
-from billing.payments import stripe_client, webhooks
+from billing.payments import stripe_client, stripe_connection, webhooks
 from lunaos.embedded.servers import until
 from testing.client import Api, error
 from testing.servers import daphne
@@ -274,7 +274,7 @@ def test_a_customer_who_was_deleted_and_is_not_known(stripe: Stripe, alice: Any)
     stripe.checkout(alice)
     gone = Customer.objects.get().id
     Customer.objects.all().delete()
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     assert post(stripe, event(customer=gone)).status_code == 200
 
 

@@ -1,4 +1,7 @@
-"""Routes below /_test: what Stripe's dashboard, its test clocks and bad luck would do, for tests and the curious."""
+"""Routes below /_test, which control the double.
+
+They do what Stripe's dashboard and test clocks do, and inject faults.
+"""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -69,7 +72,7 @@ def _answer(store: ObjectStore, shown: Any) -> web.Response:
 
 
 def _subscription_route(shape: type[Nested], change: Callable[[ObjectStore, Object, Any], None]) -> Any:
-    """A route that changes the subscription of its path and answers it."""
+    """Return a handler that changes the path's subscription and returns it."""
 
     async def handle(request: web.Request) -> web.Response:
         store, order = _world(request), await _read(request, shape)
@@ -86,7 +89,7 @@ async def pay(request: web.Request) -> web.Response:
 
 
 async def card(request: web.Request) -> web.Response:
-    """From now on a customer's card pays, or does not."""
+    """Set whether a customer's card is declined from now on."""
     store, order = _world(request), await _read(request, CardRequest)
     identifier = store.get("customer", request.match_info["id"])["id"]
     store.declined = [each for each in store.declined if each != identifier] + [identifier] * order.declined
@@ -94,7 +97,7 @@ async def card(request: web.Request) -> web.Response:
 
 
 async def events(request: web.Request) -> web.Response:
-    """All events in the order they were made, each with the last status that the receiver answered."""
+    """List all events in creation order, with the receiver's last status of each."""
     store = _world(request)
     made = store.all("event")[::-1]
     return web.json_response({"events": made, "delivered": store.delivered})
@@ -127,7 +130,7 @@ async def add_fault(request: web.Request) -> web.Response:
 
 
 async def fault(request: web.Request) -> web.Response:
-    """What has become of a fault; with `?wait=1` as soon as a request waits in it."""
+    """Return the state of a fault; with `?wait=1` once a request waits in it."""
     running = request.app[FAULTS].get(request.match_info["id"])
     if request.query.get("wait"):
         await running.until_waiting()
@@ -146,7 +149,7 @@ async def requests(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """The first day again: no objects, no faults, no requests, and what is on its way is forgotten."""
+    """Delete all objects, faults, requests and pending deliveries."""
     app = request.app
     await app[DELIVERIES].stop()
     app[FAULTS].clear()

@@ -1,4 +1,7 @@
-"""Events on their way to the product's webhook: signed by the SDK's own signer, repeated until they are taken."""
+"""Deliver events to the product's webhook.
+
+The SDK's own signer signs them. A delivery is retried until the receiver answers 2xx.
+"""
 
 import asyncio
 import json
@@ -24,25 +27,31 @@ NO_ANSWER = 0
 
 
 def body_of(event: Object) -> str:
-    """An event as it is sent; the signature is of these very characters."""
+    """Return an event's body; the signature covers these exact characters."""
     return json.dumps(event, indent=2)
 
 
 def sign(body: str, secret: str, timestamp: int | None = None) -> str:
-    """A `Stripe-Signature` header for any body, at any time in seconds (now, unless it is told)."""
+    """Return a `Stripe-Signature` header for a body.
+
+    Args:
+        body: the body.
+        secret: of the webhook's endpoint.
+        timestamp: Unix seconds; the current time if None.
+    """
     header = stripe.WebhookSignature.generate_signature_header(body, secret, timestamp)
     return str(header)
 
 
 class Deliveries:
-    """Sends what is event_types in the background, so that no request waits for it.
+    """Delivers events in the background, so that no request waits for a delivery.
 
     Args:
-        store: where the events are, and what the receiver said is kept.
+        store: holds the events and the receiver's last status of each.
         url: of the webhook; None delivers nothing.
         secret: of the webhook's endpoint.
-        event_types: types of events; all others are only kept.
-        pauses_s: before each attempt.
+        event_types: the types that are delivered; other events are only stored.
+        retry_delays_s: seconds before each attempt, the first included.
     """
 
     def __init__(
@@ -70,7 +79,7 @@ class Deliveries:
             task.add_done_callback(self._tasks.discard)
 
     def schedule_undelivered(self) -> None:
-        """Begin again with what was not taken when the double stopped."""
+        """Schedule the events again that were not accepted when the double stopped."""
         for event in reversed(self.store.all("event")):
             if not _is_accepted(self.store.delivered.get(event["id"], NO_ANSWER)):
                 self.schedule(event)
@@ -84,8 +93,13 @@ class Deliveries:
     async def post(self, event: Object, *, url: str | None = None, timestamp: int | None = None) -> int:
         """Send an event once.
 
+        Args:
+            event: the event.
+            url: in place of the webhook's.
+            timestamp: of the signature, in Unix seconds; the current time if None.
+
         Returns:
-            The status that the receiver answered; 0 where there was no answer.
+            The status that the receiver answered; 0 if there was no answer.
         """
         body = body_of(event)
         status = await _post(url or self.url or "", body, sign(body, self.secret, timestamp))
@@ -94,7 +108,7 @@ class Deliveries:
         return status
 
     async def stop(self) -> None:
-        """Forget what is on its way."""
+        """Cancel all pending deliveries."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

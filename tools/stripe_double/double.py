@@ -1,4 +1,4 @@
-"""The double in a thread of a test process, and the hand that moves it.
+"""The double in a thread of a test process, with its client.
 
 with Double(webhook_secret="whsec_test") as double:
     client = stripe.StripeClient("sk_test_…", base_addresses={"api": double.url})
@@ -23,14 +23,14 @@ TEST_RETRY_DELAYS_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 
 class Double(DoubleClient):
-    """The same application as `manage.py fake_stripe`, on a free port of the loopback.
+    """Runs the application of `manage.py fake_stripe` on a free loopback port.
 
     Args:
-        webhook_secret: what signs the events.
-        webhook_url: where they go; None keeps them until a test delivers them.
-        state: a file that keeps the store.
+        webhook_secret: signs the events.
+        webhook_url: receives the events; None stores them until a test delivers them.
+        state: the file that keeps the objects.
         event_types: the types of events that are delivered.
-        pauses_s: before each attempt of a delivery.
+        retry_delays_s: seconds before each attempt of a delivery.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Double(DoubleClient):
     def __enter__(self) -> "Double":
         self._thread.start()
         if not self._ready.wait(START_TIMEOUT_S):
-            raise RuntimeError("The double of Stripe did not begin to listen")
+            raise RuntimeError(f"The double of Stripe did not listen within {START_TIMEOUT_S} s")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -85,6 +85,6 @@ class Double(DoubleClient):
         return runner
 
     def reset(self) -> None:
-        """The first day again, with the webhook that it was started with."""
+        """Delete everything, and restore the webhook of the start."""
         super().reset()
         self.deliveries(automatic=True, url=self.webhook_url, wanted=list(self.event_types))

@@ -1,10 +1,13 @@
-"""What an update's event tells of the object before it."""
+"""The `previous_attributes` of an update's event."""
 
 from typing import Any
 
 
 def previous_attributes(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The old values of what changed: of nested objects only their changed fields, of lists all; None where unset."""
+    """Return the old values of the fields that changed.
+
+    Nested objects are reduced to their changed fields; lists are returned whole; a field that was not set is None.
+    """
     changed = {}
     for name in old.keys() | new.keys():
         was, now = old.get(name), new.get(name)

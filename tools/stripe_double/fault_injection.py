@@ -1,4 +1,4 @@
-"""Slow and failing answers, as a test orders them."""
+"""Delayed and failing answers, for tests."""
 
 import asyncio
 import contextlib
@@ -16,17 +16,17 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Fault(Nested):
-    """What happens to the next requests below a path.
+    """A fault of the next requests below a path.
 
     Args:
-        path: how the request's path begins.
-        method: of the request; any, unless it is told.
-        times: how many requests it meets.
+        path: how the request's path starts.
+        method: of the request; None for any.
+        times: how many requests the fault applies to.
         delay_s: how long the answer waits, in seconds.
-        hold: the answer waits until it is released.
-        status: the answer is an error of this status.
-        cut: there is no answer, the connection breaks.
-        after_read: the request is carried out first, and only its answer is late, an error or lost.
+        hold: whether the answer waits until it is released.
+        status: the status of an error answer.
+        cut: whether the connection breaks without an answer.
+        after_read: whether the request is executed first, so that only its answer is late, an error or lost.
     """
 
     path: str
@@ -40,7 +40,7 @@ class Fault(Nested):
 
 
 class ActiveFault:
-    """A fault with what has become of it."""
+    """A fault and its progress."""
 
     def __init__(self, number: int, fault: Fault) -> None:
         self.number = number
@@ -67,11 +67,11 @@ class ActiveFault:
         }
 
     async def wait(self) -> None:
-        """Hold the request back, and let those know who wait for that."""
+        """Hold a request, and notify those that wait for a held request."""
         async with self.matched:
             self.waiting += 1
             self.matched.notify_all()
-        with contextlib.suppress(TimeoutError):  # a delay, too, ends early when it is released
+        with contextlib.suppress(TimeoutError):  # a release also ends a delay early
             async with asyncio.timeout(None if self.fault.hold else self.fault.delay_s):
                 await self.released.wait()
         self.waiting -= 1
@@ -98,7 +98,7 @@ class FaultInjector:
         return found
 
     def clear(self) -> None:
-        """End all faults; who is held back goes on."""
+        """End all faults and release the held requests."""
         for each in self.active.values():
             each.released.set()
         self.active.clear()
@@ -119,5 +119,5 @@ class FaultInjector:
 
 def _error(status: int) -> web.Response:
     kind = "api_error" if status >= 500 else "invalid_request_error"
-    refusal = errors.StripeError("A fault that a test ordered.", status=status, kind=kind)
+    refusal = errors.StripeError("A fault that a test injected.", status=status, kind=kind)
     return web.json_response(refusal.body(), status=status)

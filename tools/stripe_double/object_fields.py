@@ -1,4 +1,4 @@
-"""How what was sent goes into what is kept."""
+"""Convert request parameters to fields of stored objects."""
 
 from typing import Any
 
@@ -6,14 +6,17 @@ from tools.stripe_double.params import Nested
 
 
 def merge_metadata(kept: dict[str, str] | None, sent: dict[str, str] | None) -> dict[str, str]:
-    """Metadata as Stripe merges it: an empty value takes its key away, None takes all."""
+    """Merge metadata as Stripe does.
+
+    An empty value removes its key; None removes all.
+    """
     if sent is None:
         return {}
     return {key: value for key, value in {**(kept or {}), **sent}.items() if value != ""}
 
 
 def to_object_fields(sent: Nested, kept: dict[str, Any]) -> dict[str, Any]:
-    """What was sent, as an object's fields."""
+    """Return the parameters that were sent, as an object's fields."""
     values: dict[str, Any] = {
         name: value.model_dump() if hasattr(value, "model_dump") else value
         for name, value in sent.sent_fields().items()

@@ -1,4 +1,4 @@
-"""Pages that a person can click: the checkout, the billing portal, an invoice. No JavaScript, no money."""
+"""HTML pages of the checkout, the billing portal and invoices, without JavaScript."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -34,7 +34,14 @@ def format_day(moment: int | None) -> str:
 
 
 def _page(name: str, *, leads_to: str | None = None, status: int = 200, **shown: Any) -> web.Response:
-    """A page with a strict policy; `leads_to` is where its forms may end, since browsers hold redirects to it too."""
+    """Render a page with a strict content security policy.
+
+    Args:
+        name: the template's file name.
+        leads_to: where the forms may redirect to, since browsers apply `form-action` to redirects too.
+        status: of the HTTP answer.
+        shown: the template's variables.
+    """
     text = ENGINE.get_template(name).render(Context(shown))
     policy = f"default-src 'none'; style-src 'self'; form-action 'self' {_origin(leads_to)}; base-uri 'none'"
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
@@ -79,7 +86,7 @@ async def show_pay(request: web.Request) -> web.Response:
 
 
 async def pay(request: web.Request) -> web.Response:
-    """The button: with the card that is declined nothing happens, with the other one all of it does."""
+    """Pay, unless the form's card is the declined one."""
     store = _world(request)
     session = store.get("checkout.session", request.match_info["id"])
     if (await request.post()).get("card") == "declined":
@@ -121,7 +128,7 @@ def _describe_price(store: ObjectStore, price: Object) -> Object:
 
 
 def _scheduled_product(store: ObjectStore, subscription: Object) -> str:
-    """The plan that a schedule brings next."""
+    """Return the name of the product that a schedule changes to next."""
     schedule = store.objects.get(subscription["schedule"] or "")
     if not schedule:
         return ""
@@ -164,7 +171,7 @@ def _describe_invoice(invoice: Object) -> Object:
 
 
 def _portal_action(act: Callable[[ObjectStore, Object, Object, str], None]) -> Any:
-    """A button of the portal, which acts on the subscription of the form and shows the portal again."""
+    """Return a handler that changes the form's subscription and shows the portal."""
 
     async def handle(request: web.Request) -> web.Response:
         store, form = _world(request), await request.post()

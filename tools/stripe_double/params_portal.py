@@ -41,7 +41,7 @@ class FlowData(Nested):
 
 
 class PortalCreate(Params):
-    """billing_portal.SessionCreateParams"""
+    SDK_NAME = "billing_portal.SessionCreateParams"
 
     configuration: str | None = None
     customer: str
@@ -105,7 +105,7 @@ class Features(Nested):
 
 
 class ConfigurationUpdate(Params):
-    """billing_portal.ConfigurationUpdateParams"""
+    SDK_NAME = "billing_portal.ConfigurationUpdateParams"
 
     active: bool = True
     business_profile: BusinessProfile | None = None
@@ -116,7 +116,7 @@ class ConfigurationUpdate(Params):
 
 
 class ConfigurationCreate(Params):
-    """billing_portal.ConfigurationCreateParams"""
+    SDK_NAME = "billing_portal.ConfigurationCreateParams"
 
     business_profile: BusinessProfile | None = None
     default_return_url: Text = None
@@ -126,7 +126,7 @@ class ConfigurationCreate(Params):
 
 
 class ConfigurationList(ListParams):
-    """billing_portal.ConfigurationListParams"""
+    SDK_NAME = "billing_portal.ConfigurationListParams"
 
     active: bool | None = None
     is_default: bool | None = None

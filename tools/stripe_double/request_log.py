@@ -1,4 +1,4 @@
-"""The requests that the double has seen, without the key that they carried."""
+"""The log of API requests, without their keys."""
 
 from collections import deque
 from typing import Any
@@ -14,7 +14,7 @@ REQUESTS = web.AppKey("requests", deque[dict[str, Any]])
 
 
 async def record(request: web.Request) -> None:
-    """Remember a request of Stripe's API; the oldest are forgotten."""
+    """Append a request of Stripe's API; the oldest are dropped."""
     text = await request.text() if request.body_exists else request.query_string
     request.app[REQUESTS].append(
         {

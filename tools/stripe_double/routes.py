@@ -1,4 +1,4 @@
-"""Stripe's routes that the double plays: method, path, parameters, what happens."""
+"""The table of Stripe's routes: method, path, parameters, action."""
 
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +53,7 @@ def _subscriptions(kept: list[Object], sent: more.SubscriptionList) -> list[Obje
 
 
 def _has_status(subscription: Object, wanted: str | None) -> bool:
-    """Without a status, Stripe lists all but the canceled ones."""
+    """Return whether a subscription matches; None lists all but the canceled ones."""
     status = str(subscription["status"])
     if wanted == "ended":
         return status in subscriptions.ENDED_STATUSES
@@ -102,7 +102,7 @@ def _session_lines(store: ObjectStore, sent: params.ListParams, identifier: str)
 
 
 def _features(store: ObjectStore, sent: params.ListParams, identifier: str) -> Object:
-    """Entitlements' features of a product, of which the double makes none."""
+    """List the entitlement features of a product, of which the double has none."""
     store.get("product", identifier)
     return listing.page(store, [], sent, f"/v1/products/{identifier}/features")
 

@@ -1,7 +1,7 @@
-"""Is an object of the double what Stripe would send? Held against the annotations of Stripe's own SDK.
+"""Check the double's objects against the annotations of Stripe's SDK.
 
-The SDK's classes are generated from Stripe's OpenAPI description: a field that is not `Optional` is always there, and
-a `Literal` lists what a field may say (the SDK adds `str`, for values to come; here only the list counts).
+The SDK's classes are generated from Stripe's OpenAPI description: a field that is not `Optional` is always present, and
+a `Literal` lists a field's values. The SDK adds `str` for future values; here only the list counts.
 """
 
 import importlib
@@ -18,20 +18,18 @@ from stripe._stripe_object import UntypedStripeObject
 
 DELETED_OBJECT_FIELDS = {"id", "object", "deleted"}
 LIST_FIELDS = {"object", "data", "has_more", "url"}
-OPTIONAL_LIST_FIELDS = {
-    "total_count"
-}  # Stripe sends it with an invoice's lines; the SDK's one class of lists leaves it out
+OPTIONAL_LIST_FIELDS = {"total_count"}  # Stripe sends it with an invoice's lines; the SDK's one class of lists lacks it
 
 
 class _SdkNames(dict[str, Any]):
-    """What the SDK's annotations name and only import for type checkers."""
+    """Resolves names that the SDK imports for type checkers only."""
 
     def __missing__(self, name: str) -> Any:
         if isinstance(found := getattr(stripe, name, None), type):
             return found
         if hasattr(typing, name):
             raise KeyError(name)
-        return stripe.StripeObject  # of another module: the object's own `object` field finds its class
+        return stripe.StripeObject  # a class of another module; the object's `object` field finds it
 
 
 @cache
@@ -42,22 +40,25 @@ def _field_types(shape: type) -> dict[str, Any]:
 
 
 def class_of(value: dict[str, Any]) -> type | None:
-    """The SDK's class of an object, by its `object` field."""
+    """Return the SDK's class of an object, by its `object` field."""
     module, name = OBJECT_CLASSES.get(str(value.get("object")), ("", ""))
     return getattr(importlib.import_module(module), name) if module else None
 
 
 def fields_of(value: dict[str, Any]) -> frozenset[str]:
-    """The names of the fields that an object of this kind may have."""
+    """Return the names of the fields that an object of this kind can have."""
     shape = class_of(value)
     return frozenset(_field_types(shape)) if shape else frozenset()
 
 
 def schema_errors(value: dict[str, Any]) -> list[str]:
-    """What is wrong with an object, a line each: unknown or missing fields, wrong kinds, values that are not listed."""
+    """Return the errors of an object, one per line.
+
+    These are unknown or missing fields, wrong types, and values that are not listed.
+    """
     shape = class_of(value)
     if shape is None:
-        return [f"no class of the SDK is an {value.get('object')!r}"]
+        return [f"the SDK has no class for {value.get('object')!r}"]
     return list(_object_errors(value, shape, str(value["object"])))
 
 
@@ -88,7 +89,7 @@ def _value_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
         yield from _union_errors(value, get_args(kind), at)
     elif origin is Literal:
         if value not in get_args(kind):
-            yield f"{at}: {value!r} is none of what Stripe says"
+            yield f"{at}: {value!r} is not listed"
     elif origin is list:
         yield from _list_errors(value, get_args(kind)[0], at)
     elif origin is stripe.ListObject:
@@ -102,7 +103,10 @@ def _value_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
 
 
 def _union_errors(value: Any, kinds: tuple[Any, ...], at: str) -> Iterator[str]:
-    """A value fits one of several kinds; where some are lists of literals, only they count for strings."""
+    """Check a value against several types, of which one must match.
+
+    Where some of them list literals, a string must be one of the literals.
+    """
     if value is None and type(None) in kinds:
         return
     rest = [kind for kind in kinds if kind is not type(None)]
@@ -131,7 +135,7 @@ def _page_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
 
 
 def _untyped_object_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
-    """An object whose fields have any name, such as metadata."""
+    """Check an object with arbitrary field names, such as metadata."""
     if not isinstance(value, dict):
         yield f"{at}: {value!r} is no object"
         return

@@ -1,4 +1,4 @@
-"""The double as one aiohttp application: Stripe's API, pages for people, controls for tests."""
+"""The double as one aiohttp application: API, pages and control routes."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -15,7 +15,7 @@ from tools.stripe_double.state import ObjectStore
 
 @web.middleware
 async def _api_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Requests of the API are noted, and meet the faults that were ordered."""
+    """Log the API's requests and apply the injected faults."""
     if not request.path.startswith("/v1/"):
         return await handler(request)
     await request_log.record(request)
@@ -48,14 +48,14 @@ def application(
     event_types: Iterable[str] = deliveries.DEFAULT_EVENT_TYPES,
     retry_delays_s: Iterable[float] = deliveries.RETRY_DELAYS_S,
 ) -> web.Application:
-    """The double, ready to be served on the loopback.
+    """Return the application, to be served on the loopback.
 
     Args:
-        webhook_url: where events go; None keeps them.
-        webhook_secret: what signs them.
-        state: the file that keeps the store over restarts.
+        webhook_url: receives the events; None only stores them.
+        webhook_secret: signs the events.
+        state: the file that keeps the objects across restarts.
         event_types: the types of events that are delivered.
-        pauses_s: before each attempt of a delivery.
+        retry_delays_s: seconds before each attempt of a delivery.
     """
     app = web.Application(middlewares=[_refusals, _api_middleware])
     store = ObjectStore(file=state)

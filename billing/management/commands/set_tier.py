@@ -19,6 +19,6 @@ class Command(BaseCommand):
         try:
             user = User.objects.get(email=options["email"].lower())
         except User.DoesNotExist as e:
-            raise CommandError(f"There is no user {options['email']}.") from e
+            raise CommandError(f"There is no user with the address {options['email']}.") from e
         grants.set_tier(user=user, tier=options["tier"])
-        self.stdout.write(f"{user.email} is {user.tier} now.")
+        self.stdout.write(f"{user.email} is on {user.tier} now.")

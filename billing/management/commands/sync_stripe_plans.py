@@ -9,9 +9,7 @@ from lunaos.errors import LunaError
 
 
 class Command(BaseCommand):
-    help = (
-        "Make a product and a price at Stripe for each tier that costs something, by what the tiers in the admin say."
-    )
+    help = "Create a product and a price at Stripe for each tier in the admin that has a price and a lookup key."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

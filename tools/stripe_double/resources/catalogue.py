@@ -103,7 +103,7 @@ def update_price(store: ObjectStore, sent: PriceUpdate, identifier: str) -> Obje
 
 
 def _refresh_items(store: ObjectStore, price: Object) -> None:
-    """Subscriptions show a price as it is now, and no event tells of that."""
+    """Update a price in the items of subscriptions; Stripe sends no event for this."""
     for subscription in store.all("subscription"):
         for item in subscription["items"]["data"]:
             if item["price"]["id"] == price["id"]:
@@ -111,7 +111,7 @@ def _refresh_items(store: ObjectStore, price: Object) -> None:
 
 
 def plan(price: Object) -> Object:
-    """A recurring price in the shape that plans had, which subscription items still carry."""
+    """Return a recurring price as a plan, which subscription items still contain."""
     return {
         "id": price["id"],
         "object": "plan",
@@ -140,10 +140,10 @@ def retrieve_plan(store: ObjectStore, sent: Params, identifier: str) -> Object:
 
 
 def recurring_price(store: ObjectStore, identifier: str, *, param: str) -> Object:
-    """A price that a subscription may have.
+    """Return a price that a subscription can have.
 
     Raises:
-        Refusal: there is none, or it is not recurring.
+        StripeError: the price does not exist or is not recurring.
     """
     price = store.get("price", identifier, param=param)
     if not price["recurring"]:

@@ -1,4 +1,4 @@
-"""Checkout sessions: made by the product, paid on the double's page."""
+"""Checkout sessions: created by the product, paid on the double's page."""
 
 from typing import Any
 
@@ -144,10 +144,10 @@ def expire(store: ObjectStore, sent: Params, identifier: str) -> Object:
 
 
 def pay(store: ObjectStore, identifier: str) -> Object:
-    """What the pay page's button does: a subscription that is paid, and a session that is complete.
+    """Pay a session: create its paid subscription and complete the session.
 
     Raises:
-        Refusal: the session is complete or expired.
+        StripeError: the session is complete or expired.
     """
     session = store.get("checkout.session", identifier)
     if session["status"] != "open":
@@ -168,5 +168,5 @@ def _new_customer(store: ObjectStore, session: Object) -> str:
 
 
 def return_url(session: Object) -> str:
-    """Where a customer who has paid is sent."""
+    """Return the address to which a customer returns after the payment."""
     return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])

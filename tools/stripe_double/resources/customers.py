@@ -48,10 +48,10 @@ def update(store: ObjectStore, sent: CustomerUpdate, identifier: str) -> Object:
 
 
 def get_existing(store: ObjectStore, identifier: str, *, param: str = "customer") -> Object:
-    """The customer, unless it was deleted: then it is as if it had never been.
+    """Return a customer that is not deleted.
 
     Raises:
-        Refusal: `resource_missing`.
+        StripeError: `resource_missing`, also for a deleted customer.
     """
     found = store.get("customer", identifier, param=param)
     if found.get("deleted"):
@@ -60,7 +60,7 @@ def get_existing(store: ObjectStore, identifier: str, *, param: str = "customer"
 
 
 def delete(store: ObjectStore, sent: Params, identifier: str) -> Object:
-    """Delete a customer: its subscriptions end at once, and a stub is left that can be retrieved."""
+    """Delete a customer and end its subscriptions; a stub remains."""
     customer = get_existing(store, identifier, param="id")
     for subscription in store.all("subscription", customer=identifier):
         if subscription["status"] not in subscriptions.ENDED_STATUSES:

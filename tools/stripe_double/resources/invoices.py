@@ -1,4 +1,4 @@
-"""Invoices of subscriptions: made, finalized at once, then paid or not."""
+"""Invoices of subscriptions: created, finalized at once, then paid or not."""
 
 from typing import Any
 
@@ -9,7 +9,14 @@ ISSUER_SELF = {"type": "self"}
 
 
 def line(item: Object, *, amount: int | None = None, period: tuple[int, int] | None = None, what: str = "") -> Object:
-    """A line for one item of a subscription; with an amount of its own it is a part of a period (a proration)."""
+    """Return an invoice line for one item of a subscription.
+
+    Args:
+        item: the item.
+        amount: in cents, for a part of a period (a proration); None for the full price.
+        period: start and end in Unix seconds; the item's current period if None.
+        what: the line's description.
+    """
     price, proration = item["price"], amount is not None
     full = (price["unit_amount"] or 0) * (item["quantity"] or 0)
     start, end = period or (item["current_period_start"], item["current_period_end"])
@@ -56,11 +63,16 @@ def _line_parent(item: Object, proration: bool) -> Object:
 def create(
     store: ObjectStore, subscription: Object, *, reason: str, lines: list[Object], at: int | None = None
 ) -> Object:
-    """An open invoice, and the events of a draft that was finalized; it becomes the subscription's latest.
+    """Create an open invoice, with the events of a draft that was finalized.
+
+    The invoice becomes the subscription's latest.
 
     Args:
+        store: the objects.
+        subscription: the subscription.
         reason: Stripe's `billing_reason`.
-        at: when, in seconds; now unless it is told.
+        lines: the invoice's lines.
+        at: Unix seconds; the current time if None.
     """
     at = at or store.now()
     made = {**_draft(store, subscription, lines, at), "billing_reason": reason}
@@ -81,7 +93,7 @@ def create(
 def _draft(store: ObjectStore, subscription: Object, lines: list[Object], at: int) -> Object:
     customer = store.objects[subscription["customer"]]
     total = sum(each["amount"] for each in lines)
-    due = max(0, total)  # what is left over goes to a balance at Stripe; the double forgets it
+    due = max(0, total)  # Stripe adds the rest to a balance; the double drops it
     return {
         "id": new_id("in"),
         "object": "invoice",
@@ -178,13 +190,13 @@ def parent(subscription: Object) -> Object:
 
 
 def list_for_subscription(store: ObjectStore, identifier: str, **wanted: Any) -> list[Object]:
-    """Invoices of a subscription, the newest first."""
+    """List a subscription's invoices, the newest first."""
     made = store.all("invoice", **wanted)
     return [each for each in made if each["parent"]["subscription_details"]["subscription"] == identifier]
 
 
 def pay(store: ObjectStore, invoice: Object) -> None:
-    """Take the money, with the events of it."""
+    """Pay an invoice, with the events of a payment."""
     at = max(store.now(), invoice["created"])
     with store.changing(invoice, "invoice.updated"):
         _count_attempt(invoice)
@@ -196,7 +208,7 @@ def pay(store: ObjectStore, invoice: Object) -> None:
 
 
 def fail(store: ObjectStore, invoice: Object) -> None:
-    """The card did not pay; Stripe will try again in three days."""
+    """Let the payment of an invoice fail; Stripe would retry in three days."""
     with store.changing(invoice, "invoice.updated"):
         _count_attempt(invoice)
         invoice["next_payment_attempt"] = invoice["created"] + RETRY_AFTER_S * invoice["attempt_count"]

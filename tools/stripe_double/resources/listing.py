@@ -1,4 +1,4 @@
-"""Lists with their pages, and objects in the place of their ids where `expand` asks for them."""
+"""Pages of lists, and the expansion of ids to objects (`expand`)."""
 
 import copy
 from typing import Any
@@ -11,10 +11,10 @@ LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "created", "expan
 
 
 def page(store: ObjectStore, kept: list[Object], sent: ListParams, url: str) -> Object:
-    """One page of a list, the newest first, as Stripe's SDK walks it.
+    """Return one page of a list, the newest first, as Stripe's SDK reads it.
 
     Raises:
-        Refusal: the cursor is no object of the list.
+        StripeError: the cursor is not in the list.
     """
     ids = [each["id"] for each in kept]
     if sent.starting_after:
@@ -33,7 +33,10 @@ def _cursor_index(ids: list[str], cursor: str, param: str) -> int:
 
 
 def filter_objects(kept: list[Object], sent: ListParams) -> list[Object]:
-    """Those with the fields and the time that the parameters name; other filters are the route's."""
+    """Return the objects with the fields and the creation time of the parameters.
+
+    Each route applies further filters itself.
+    """
     wanted = {
         name: value for name, value in sent.sent_fields().items() if name not in LIST_PARAMETERS and value is not None
     }
@@ -54,10 +57,15 @@ def _within(moment: int, created: CreatedRange | None) -> bool:
 
 
 def expand(store: ObjectStore, shown: Object, paths: list[str]) -> Object:
-    """A copy of the answer with objects in the places that the paths name, such as `data.product`.
+    """Return a copy of an answer with the ids at the paths replaced by objects.
+
+    Args:
+        store: the objects.
+        shown: the answer.
+        paths: such as `data.product`.
 
     Raises:
-        Refusal: a path leads to nothing that can be expanded.
+        StripeError: a path leads to no field that can be expanded.
     """
     shown = copy.deepcopy(shown)
     for path in paths:
@@ -87,7 +95,11 @@ def _object_of(store: ObjectStore, value: Any) -> Any:
 
 
 def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Object | None:
-    """What an object only has when it is asked for; None where Stripe knows the field and the double leaves it out."""
+    """Return a field that an object has only on request.
+
+    Returns:
+        None for a field that Stripe has and the double leaves out.
+    """
     if at.get("object") == "checkout.session" and name == "line_items":
         return line_items(store, at["id"])
     if at.get("object") == "customer" and name in ("sources", "subscriptions", "tax_ids"):

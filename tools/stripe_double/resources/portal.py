@@ -1,4 +1,4 @@
-"""The billing portal: its configurations, its sessions, and what its buttons do."""
+"""The billing portal: configurations, sessions and the actions of its buttons."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def _flow(store: ObjectStore, sent: FlowData | None) -> Object | None:
 def create_configuration(store: ObjectStore, sent: ConfigurationCreate) -> Object:
     made = account.configuration(store.now(), identifier=new_id("bpc"))
     for feature in made["features"].values():
-        feature["enabled"] = False  # a configuration of one's own allows what it names
+        feature["enabled"] = False  # a configuration that a client creates allows only what it names
     _configure(made, sent)
     return store.add(made, "billing_portal.configuration.created")
 
@@ -67,7 +67,7 @@ def _configure(kept: Object, sent: ConfigurationCreate | ConfigurationUpdate) ->
 
 
 def _fill(kept: Object, sent: dict[str, Any]) -> None:
-    """Put what was sent in its place; what was not sent stays."""
+    """Replace the fields that were sent, and keep the others."""
     for name, value in sent.items():
         if name != "metadata" and isinstance(value, dict):
             _fill(kept[name], value)
@@ -76,7 +76,10 @@ def _fill(kept: Object, sent: dict[str, Any]) -> None:
 
 
 def allowed_prices(store: ObjectStore, session: Object) -> list[Object]:
-    """What the portal's customer may switch to: the configuration's prices, else all that have a lookup key."""
+    """Return the prices that the portal's customer may change to.
+
+    These are the configuration's prices, or else all with a lookup key.
+    """
     update = store.objects[session["configuration"]]["features"]["subscription_update"]
     if not update["enabled"]:
         return []
@@ -87,7 +90,10 @@ def allowed_prices(store: ObjectStore, session: Object) -> list[Object]:
 
 
 def switch(store: ObjectStore, session: Object, subscription: Object, price: str) -> None:
-    """Another plan, at once; a cheaper one at the period's end, where the configuration wants that."""
+    """Change the price at once, or a cheaper one at the period's end.
+
+    The portal's configuration decides whether a cheaper price waits.
+    """
     allowed = {each["id"]: each for each in allowed_prices(store, session)}
     item = subscription["items"]["data"][0]
     if price not in allowed:
@@ -116,7 +122,10 @@ def _schedule(store: ObjectStore, subscription: Object, item: Object, price: str
 
 
 def cancel(store: ObjectStore, session: Object, subscription: Object) -> None:
-    """At the period's end: on flexible billing the portal sets `cancel_at`. A plan that waits is forgotten."""
+    """Cancel at the period's end, and release a schedule.
+
+    On flexible billing the portal sets `cancel_at`.
+    """
     feature = store.objects[session["configuration"]]["features"]["subscription_cancel"]
     if not feature["enabled"]:
         raise errors.StripeError("The portal's configuration does not let customers cancel.")
@@ -129,7 +138,7 @@ def cancel(store: ObjectStore, session: Object, subscription: Object) -> None:
 
 
 def resume(store: ObjectStore, session: Object, subscription: Object) -> None:
-    """The subscription goes on as it is: it no longer ends, and no other plan waits."""
+    """Undo a cancellation and release a schedule."""
     _without_schedule(store, subscription)
     with store.changing(subscription, subscriptions.UPDATED_EVENT):
         subscriptions.set_cancel(store, subscription, None, at_period_end=False)

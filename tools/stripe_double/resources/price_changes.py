@@ -1,4 +1,4 @@
-"""A subscription's change of price, and what is charged for the rest of the period."""
+"""Changes of a subscription's price, and the charges for the rest of the period."""
 
 import copy
 
@@ -11,13 +11,13 @@ PENDING_UPDATE_LIFETIME_S = 23 * 3600
 
 
 def switch(store: ObjectStore, subscription: Object, sent: SubscriptionUpdate) -> None:
-    """Give items another price or quantity, as the payment behaviour says.
+    """Change the price or quantity of items, as the payment behaviour says.
 
-    With `always_invoice` the difference is charged at once. A card that is declined leaves the change pending
-    (`pending_if_incomplete`), refuses it (`error_if_incomplete`) or makes the subscription past due.
+    With `always_invoice` the difference is charged at once. A declined card leaves the change pending
+    (`pending_if_incomplete`), refuses the change (`error_if_incomplete`) or makes the subscription past due.
 
     Raises:
-        Refusal: an unknown item or price, or a declined card.
+        StripeError: an unknown item or price, or a declined card.
     """
     old, new = subscription["items"]["data"], _changed_items(store, subscription, sent.items)
     if sent.proration_behavior != "always_invoice" or new == old:
@@ -52,7 +52,7 @@ def _handle_declined(store: ObjectStore, subscription: Object, new: list[Object]
 
 
 def _changed_items(store: ObjectStore, subscription: Object, wanted: list[ItemUpdate]) -> list[Object]:
-    """The items after the change; one that is sent without an id is a further item, as at Stripe."""
+    """Return the items after the change; an item without an id is added."""
     items = {item["id"]: item for item in copy.deepcopy(subscription["items"]["data"])}
     for position, update in enumerate(wanted):
         if update.id and update.id not in items:
@@ -73,7 +73,7 @@ def _new_item(subscription: Object) -> Object:
 
 
 def with_price(store: ObjectStore, item: Object, price: Object, quantity: int) -> Object:
-    """The item with another price; another interval begins a new period now."""
+    """Return an item with another price; another interval starts a new period now."""
     changed = {**item, "price": dict(price), "plan": catalogue.plan(price), "quantity": quantity}
     if price["recurring"] != item["price"]["recurring"]:
         now = store.now()
@@ -93,7 +93,7 @@ def _apply(store: ObjectStore, subscription: Object, items: list[Object]) -> Non
 
 
 def apply_pending(store: ObjectStore, subscription: Object) -> None:
-    """What waited for its payment takes effect."""
+    """Apply the change that waited for its payment."""
     _apply(store, subscription, subscription["pending_update"]["subscription_items"])
 
 

@@ -1,4 +1,4 @@
-"""What time brings to a subscription: its period ends, its card fails or pays again."""
+"""Events of time: a period ends, a payment fails, a payment recovers."""
 
 from tools.stripe_double import errors
 from tools.stripe_double.resources import catalogue, invoices, periods, price_changes, schedules, subscriptions
@@ -8,10 +8,12 @@ UPDATED = subscriptions.UPDATED_EVENT
 
 
 def end_period(store: ObjectStore, subscription: Object, at: int | None = None) -> None:
-    """The period is over: the subscription renews and is paid, or ends where it was to end.
+    """End the period: renew and pay the subscription, or end a canceled one.
 
     Args:
-        at: when, in seconds; the period's end unless it is told, so that each call moves the period on.
+        store: the objects.
+        subscription: the subscription.
+        at: Unix seconds; the period's end if None, so that each call advances one period.
     """
     _refuse_ended(subscription)
     at = at or periods.current_period(subscription)[1]
@@ -30,7 +32,7 @@ def end_period(store: ObjectStore, subscription: Object, at: int | None = None) 
 
 def _refuse_ended(subscription: Object) -> None:
     if subscription["status"] in subscriptions.ENDED_STATUSES:
-        raise errors.StripeError(f"The subscription is {subscription['status']}; nothing becomes of it any more.")
+        raise errors.StripeError(f"The subscription is {subscription['status']}; it cannot change any more.")
 
 
 def _ends(store: ObjectStore, subscription: Object, at: int) -> bool:
@@ -50,9 +52,14 @@ def _renew(store: ObjectStore, subscription: Object, at: int) -> Object:
 
 
 def fail_payment(store: ObjectStore, subscription: Object, at: int | None = None) -> None:
-    """A renewal that the card does not pay, at `at` in seconds (now, unless it is told): past due.
+    """Let a renewal's payment fail, so that the subscription is past due.
 
-    Where an invoice is open already, its next attempt fails.
+    If an invoice is already open, its next attempt fails.
+
+    Args:
+        store: the objects.
+        subscription: the subscription.
+        at: Unix seconds; the current time if None.
     """
     _refuse_ended(subscription)
     opened = invoices.list_for_subscription(store, subscription["id"], status="open")
@@ -66,7 +73,7 @@ def _fail(store: ObjectStore, subscription: Object, invoice: Object) -> None:
 
 
 def recover(store: ObjectStore, subscription: Object) -> None:
-    """The card pays again: open invoices are paid, a pending change takes effect, the subscription is active."""
+    """Pay the open invoices, apply a pending change and activate the subscription."""
     _refuse_ended(subscription)
     if subscription["customer"] in store.declined:
         store.declined.remove(subscription["customer"])
@@ -83,7 +90,7 @@ def _activate(store: ObjectStore, subscription: Object) -> None:
 
 
 def set_status(store: ObjectStore, subscription: Object, status: str, start: int | None, end: int | None) -> None:
-    """Any status and period, with the event that tells of it, whether Stripe would come to it or not."""
+    """Set any status and period, also where Stripe would not, and send the event."""
     with store.changing(subscription, UPDATED):
         subscription["status"] = status
         for item in subscription["items"]["data"]:
@@ -94,7 +101,7 @@ def set_status(store: ObjectStore, subscription: Object, status: str, start: int
 
 
 def set_price(store: ObjectStore, subscription: Object, price: str, quantity: int = 1) -> None:
-    """Any price on the first item, with no invoice."""
+    """Set the first item's price without an invoice."""
     found = catalogue.recurring_price(store, price, param="price")
     with store.changing(subscription, UPDATED):
         item = subscription["items"]["data"][0]

@@ -1,4 +1,4 @@
-"""Subscription schedules: how a change waits for the end of a period."""
+"""Subscription schedules: changes that wait for the end of a period."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ UNUSED_IN_PHASE: dict[str, Any] = dict.fromkeys(
 
 
 def create(store: ObjectStore, sent: ScheduleCreate) -> Object:
-    """A schedule whose only phase is what the subscription does now."""
+    """Create a schedule whose only phase is the subscription's current state."""
     subscription = store.get("subscription", sent.from_subscription, param="from_subscription")
     if subscription["schedule"]:
         raise errors.StripeError(
@@ -114,7 +114,7 @@ def _item(item: PhaseItem) -> Object:
 
 
 def update(store: ObjectStore, sent: ScheduleUpdate, identifier: str) -> Object:
-    """Give a schedule other phases; the first must begin where the current one did."""
+    """Replace a schedule's phases; the first must start where the current one did."""
     schedule = _get_changeable(store, identifier)
     given = sent.sent_fields()
     with store.changing(schedule, "subscription_schedule.updated"):
@@ -182,7 +182,7 @@ def release(store: ObjectStore, sent: ScheduleRelease, identifier: str) -> Objec
 
 
 def release_subscription(store: ObjectStore, schedule: Object) -> None:
-    """The subscription goes on without its schedule; the caller takes it off the subscription."""
+    """Release a schedule's subscription; the caller clears `schedule` on it."""
     with store.changing(schedule, "subscription_schedule.updated"):
         schedule.update(released_subscription=schedule["subscription"], subscription=None, current_phase=None)
         schedule.update(status="released", released_at=store.now())
@@ -190,10 +190,10 @@ def release_subscription(store: ObjectStore, schedule: Object) -> None:
 
 
 def advance(store: ObjectStore, subscription: Object, at: int) -> bool:
-    """At a period's end: bring the phase that begins, or let the subscription go when the last one is over.
+    """Enter the phase that starts at a period's end, or end the schedule.
 
     Returns:
-        Whether the subscription goes on.
+        Whether the subscription continues.
     """
     schedule = store.objects.get(subscription["schedule"] or "")
     if not schedule:

@@ -1,4 +1,4 @@
-"""Subscriptions: how one begins, what of it can be changed, how it ends."""
+"""Subscriptions: creation, changes and end."""
 
 from typing import Any
 
@@ -44,10 +44,14 @@ UNUSED_FIELDS: dict[str, Any] = dict.fromkeys(
 def create(
     store: ObjectStore, *, customer: str, lines: list[Object], metadata: dict[str, str], description: str | None = None
 ) -> Object:
-    """A subscription that is paid from now on, with its first invoice and their events.
+    """Create a paid subscription with its first invoice and their events.
 
     Args:
+        store: the objects.
+        customer: the customer's id.
         lines: `price` (an id) and `quantity` each.
+        metadata: of the subscription.
+        description: of the subscription.
     """
     made = _blank(store, customer, metadata, description)
     made["items"]["data"] = [_item(store, made, each) for each in lines]
@@ -162,7 +166,10 @@ def _change(store: ObjectStore, subscription: Object, sent: SubscriptionUpdate) 
 
 
 def _set_cancel_at_period_end(store: ObjectStore, subscription: Object, wanted: bool) -> None:
-    """A `cancel_at` that was set by itself, as by the portal, only goes when it is itself unset."""
+    """Set or unset `cancel_at_period_end`.
+
+    Unsetting it leaves a `cancel_at` that was set by itself, as by the portal.
+    """
     if wanted:
         set_cancel(store, subscription, periods.current_period(subscription)[1], at_period_end=True)
     elif subscription["cancel_at_period_end"]:
@@ -176,7 +183,7 @@ def _cancel_time(subscription: Object, wanted: int | str) -> int | None:
 
 
 def set_cancel(store: ObjectStore, subscription: Object, moment: int | None, *, at_period_end: bool) -> None:
-    """Let a subscription end at a moment in seconds, or go on where that is None."""
+    """Cancel a subscription at a moment in Unix seconds, or resume it for None."""
     subscription.update(cancel_at=moment, cancel_at_period_end=at_period_end)
     subscription["canceled_at"] = store.now() if moment else None
     subscription["cancellation_details"]["reason"] = "cancellation_requested" if moment else None
@@ -199,7 +206,7 @@ def cancel(store: ObjectStore, sent: SubscriptionCancel, identifier: str) -> Obj
 def end(
     store: ObjectStore, subscription: Object, *, reason: str = "cancellation_requested", at: int | None = None
 ) -> None:
-    """End a subscription now; a schedule of it ends with it."""
+    """End a subscription and its schedule now."""
     now = at or store.now()
     subscription.update(status="canceled", ended_at=now, canceled_at=subscription["canceled_at"] or now)
     subscription["cancellation_details"]["reason"] = reason

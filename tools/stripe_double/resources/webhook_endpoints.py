@@ -1,4 +1,4 @@
-"""Webhook endpoints: kept, listed and deleted, and no more."""
+"""Webhook endpoints, which are stored, listed and deleted only."""
 
 from tools.stripe_double.object_fields import merge_metadata
 from tools.stripe_double.params import Params, WebhookEndpointCreate
@@ -6,7 +6,7 @@ from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
 def create(store: ObjectStore, sent: WebhookEndpointCreate) -> Object:
-    """A webhook endpoint as Stripe keeps it; the double delivers to the address it was started with, and only there."""
+    """Store a webhook endpoint; the double delivers to its own address only."""
     made = {
         "id": new_id("we"),
         "object": "webhook_endpoint",

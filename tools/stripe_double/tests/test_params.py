@@ -12,7 +12,7 @@ from tools.stripe_double import params, params_portal, params_subscriptions
 from tools.stripe_double.params import Nested, Params
 from tools.stripe_double.routes import ROUTES
 
-SHAPES = {shape for _, _, shape, _ in ROUTES if (shape.__doc__ or "").endswith("Params")}
+SHAPES = {shape for _, _, shape, _ in ROUTES if "SDK_NAME" in vars(shape) and shape.SDK_NAME}
 
 
 def sdk_class(name: str) -> type:
@@ -50,7 +50,7 @@ def invented(ours: type[Nested], theirs: type, at: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("shape", sorted(SHAPES, key=str))
 def test_it_works(shape: type[Params]) -> None:
-    assert list(invented(shape, sdk_class(str(shape.__doc__)), shape.__name__)) == []
+    assert list(invented(shape, sdk_class(shape.SDK_NAME), shape.__name__)) == []
 
 
 def test_an_invented_one_is_found() -> None:
@@ -68,6 +68,6 @@ def test_no_class_of_parameters_is_left_out() -> None:
         each
         for module in modules
         for each in vars(module).values()
-        if inspect.isclass(each) and (each.__doc__ or "").endswith("Params") and issubclass(each, Params)
+        if inspect.isclass(each) and issubclass(each, Params) and vars(each).get("SDK_NAME")
     }
     assert named == SHAPES
