@@ -98,7 +98,7 @@ def test_it_can_be_bought(stripe: Stripe, alice: Any, enterprise: Tier) -> None:
     plans.sync_plans()
     assert in_effect(lambda: NAME in stripe.api.get("/billing/plans").text)
     stripe.subscribe(alice, NAME)
-    assert stripe.standing(alice)["tier"] == NAME
+    assert stripe.subscription_state(alice)["tier"] == NAME
 
 
 def test_an_agent_can_require_it(api: Api, upstream: Any, carol: Any, enterprise_agent: str) -> None:

@@ -1,9 +1,9 @@
-"""The walk once more, at Stripe itself: with a test key of an account of one's own in LUNAOS_STRIPE_TEST_KEY.
+"""The subscription lifecycle at Stripe itself, with a test key of your own account.
 
-    LUNAOS_STRIPE_TEST_KEY=sk_test_… make test ARGS="-m stripe_account -n 0 billing/tests/test_live.py"
+LUNAOS_STRIPE_TEST_KEY=sk_test_… make test ARGS="-m stripe_account -n 0 billing/tests/test_live.py"
 
-A card cannot be typed into Stripe's page by a program, so the subscription is made with one of Stripe's test cards, and
-all else as customers do it.
+A program cannot type a card into Stripe's page, so one of Stripe's test cards creates the subscription. Everything else
+happens as customers do it.
 """
 
 import os
@@ -45,7 +45,7 @@ def sync_with(customer_id: str) -> None:
         sync.sync_customer(customer_id)
 
 
-def test_the_walk(account: Any, alice: Any) -> None:
+def test_the_subscription_lifecycle(account: Any, alice: Any) -> None:
     plans.sync_plans()
     assert [plan.is_new for plan in plans.sync_plans()] == [False] * len(plans.list_tiers_on_sale())
     assert checkout.start(user=alice, tier="pro").url.startswith("https://checkout.stripe.com/")

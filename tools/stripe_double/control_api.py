@@ -53,7 +53,7 @@ class SigningRequest(Nested):
 class DeliveriesRequest(Nested):
     automatic: bool | None = None
     url: str | None = None
-    wanted: list[str] | None = None
+    event_types: list[str] | None = None
 
 
 async def _read(request: web.Request, shape: type[Nested]) -> Any:
@@ -99,8 +99,8 @@ async def card(request: web.Request) -> web.Response:
 async def events(request: web.Request) -> web.Response:
     """List all events in creation order, with the receiver's last status of each."""
     store = _world(request)
-    made = store.all("event")[::-1]
-    return web.json_response({"events": made, "delivered": store.delivered})
+    created = store.all("event")[::-1]
+    return web.json_response({"events": created, "delivered": store.delivered})
 
 
 async def deliver(request: web.Request) -> web.Response:
@@ -121,8 +121,10 @@ async def set_deliveries(request: web.Request) -> web.Response:
     given = order.sent_fields()
     sender.automatic = given.get("automatic", sender.automatic)
     sender.url = given.get("url", sender.url)
-    sender.event_types = frozenset(given.get("wanted") or sender.event_types)
-    return web.json_response({"automatic": sender.automatic, "url": sender.url, "wanted": sorted(sender.event_types)})
+    sender.event_types = frozenset(given.get("event_types") or sender.event_types)
+    return web.json_response(
+        {"automatic": sender.automatic, "url": sender.url, "event_types": sorted(sender.event_types)}
+    )
 
 
 async def add_fault(request: web.Request) -> web.Response:

@@ -87,4 +87,4 @@ class Double(DoubleClient):
     def reset(self) -> None:
         """Delete everything, and restore the webhook of the start."""
         super().reset()
-        self.deliveries(automatic=True, url=self.webhook_url, wanted=list(self.event_types))
+        self.deliveries(automatic=True, url=self.webhook_url, event_types=list(self.event_types))

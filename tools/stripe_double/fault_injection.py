@@ -87,9 +87,9 @@ class FaultInjector:
         self._numbers = itertools.count(1)
 
     def add(self, fault: Fault) -> ActiveFault:
-        made = ActiveFault(next(self._numbers), fault)
-        self.active[made.number] = made
-        return made
+        created = ActiveFault(next(self._numbers), fault)
+        self.active[created.number] = created
+        return created
 
     def get(self, number: str) -> ActiveFault:
         found = self.active.get(int(number))

@@ -142,7 +142,7 @@ async def show_portal(request: web.Request) -> web.Response:
     store = _world(request)
     session = store.get("billing_portal.session", request.match_info["id"])
     customer = session["customer"]
-    made = store.all("invoice", customer=customer)
+    created = store.all("invoice", customer=customer)
     return _page(
         "portal.html",
         session=session,
@@ -151,7 +151,7 @@ async def show_portal(request: web.Request) -> web.Response:
         subscriptions=[
             _describe_subscription(store, session, each) for each in store.all("subscription", customer=customer)
         ],
-        invoices=[_describe_invoice(each) for each in made],
+        invoices=[_describe_invoice(each) for each in created],
         leads_to=session["return_url"],
     )
 

@@ -36,46 +36,46 @@ def _without(sent: params.ListParams, *names: str) -> params.ListParams:
     return sent.model_copy(update=dict.fromkeys(names))
 
 
-def _products(kept: list[Object], sent: params.ProductList) -> list[Object]:
+def _products(stored: list[Object], sent: params.ProductList) -> list[Object]:
     return [
-        each for each in listing.filter_objects(kept, _without(sent, "ids")) if not sent.ids or each["id"] in sent.ids
+        each for each in listing.filter_objects(stored, _without(sent, "ids")) if not sent.ids or each["id"] in sent.ids
     ]
 
 
-def _prices(kept: list[Object], sent: params.PriceList) -> list[Object]:
-    kept = listing.filter_objects(kept, _without(sent, "lookup_keys"))
-    return [each for each in kept if not sent.lookup_keys or each["lookup_key"] in sent.lookup_keys]
+def _prices(stored: list[Object], sent: params.PriceList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "lookup_keys"))
+    return [each for each in stored if not sent.lookup_keys or each["lookup_key"] in sent.lookup_keys]
 
 
-def _subscriptions(kept: list[Object], sent: more.SubscriptionList) -> list[Object]:
-    kept = listing.filter_objects(kept, _without(sent, "status", "price"))
-    return [each for each in kept if _has_status(each, sent.status) and _has_price(each, sent.price)]
+def _subscriptions(stored: list[Object], sent: more.SubscriptionList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "status", "price"))
+    return [each for each in stored if _has_status(each, sent.status) and _has_price(each, sent.price)]
 
 
-def _has_status(subscription: Object, wanted: str | None) -> bool:
+def _has_status(subscription: Object, status_filter: str | None) -> bool:
     """Return whether a subscription matches; None lists all but the canceled ones."""
     status = str(subscription["status"])
-    if wanted == "ended":
+    if status_filter == "ended":
         return status in subscriptions.ENDED_STATUSES
-    return wanted in ("all", status) or (wanted is None and status != "canceled")
+    return status_filter in ("all", status) or (status_filter is None and status != "canceled")
 
 
-def _has_price(subscription: Object, wanted: str | None) -> bool:
-    return not wanted or wanted in [item["price"]["id"] for item in subscription["items"]["data"]]
+def _has_price(subscription: Object, price_id: str | None) -> bool:
+    return not price_id or price_id in [item["price"]["id"] for item in subscription["items"]["data"]]
 
 
-def _invoices(kept: list[Object], sent: params.InvoiceList) -> list[Object]:
-    kept = listing.filter_objects(kept, _without(sent, "subscription"))
-    return [each for each in kept if sent.subscription in (None, _subscription_of(each))]
+def _invoices(stored: list[Object], sent: params.InvoiceList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "subscription"))
+    return [each for each in stored if sent.subscription in (None, _subscription_of(each))]
 
 
 def _subscription_of(invoice: Object) -> str:
     return str(invoice["parent"]["subscription_details"]["subscription"])
 
 
-def _events(kept: list[Object], sent: params.EventList) -> list[Object]:
-    kept = listing.filter_objects(kept, _without(sent, "types"))
-    return [each for each in kept if not sent.types or each["type"] in sent.types]
+def _events(stored: list[Object], sent: params.EventList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "types"))
+    return [each for each in stored if not sent.types or each["type"] in sent.types]
 
 
 def _item(store: ObjectStore, sent: params.Params, identifier: str) -> Object:

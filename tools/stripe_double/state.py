@@ -72,7 +72,7 @@ class ObjectStore:
 
     def _begin(self) -> None:
         if not self.objects:
-            self.objects = {made["id"]: made for made in account.first_objects(self.now())}
+            self.objects = {created["id"]: created for created in account.first_objects(self.now())}
 
     def save(self) -> None:
         """Write the state to its file; a crash leaves the previous file."""
@@ -98,25 +98,25 @@ class ObjectStore:
             raise errors.resource_missing(kind, identifier, param=param)
         return found
 
-    def all(self, kind: str, **wanted: Any) -> list[Object]:
+    def all(self, kind: str, **filters: Any) -> list[Object]:
         """List the objects of a kind with these fields, the newest first."""
-        kept = [each for each in self.objects.values() if each["object"] == kind and not each.get("deleted")]
-        return [each for each in reversed(kept) if all(each[name] == value for name, value in wanted.items())]
+        stored = [each for each in self.objects.values() if each["object"] == kind and not each.get("deleted")]
+        return [each for each in reversed(stored) if all(each[name] == value for name, value in filters.items())]
 
-    def add(self, made: Object, event: str | None = None) -> Object:
+    def add(self, created: Object, event: str | None = None) -> Object:
         """Store a new object, and emit an event if `event` names a type."""
-        self.objects[made["id"]] = made
+        self.objects[created["id"]] = created
         if event:
-            self.emit(event, made)
-        return made
+            self.emit(event, created)
+        return created
 
     @contextmanager
-    def changing(self, kept: Object, event: str) -> Iterator[Object]:
+    def changing(self, stored: Object, event: str) -> Iterator[Object]:
         """Change an object in the block, and emit an event if it differs afterwards."""
-        old = copy.deepcopy(kept)
-        yield kept
-        if previous := previous_attributes(old, kept):
-            self.emit(event, kept, previous)
+        old = copy.deepcopy(stored)
+        yield stored
+        if previous := previous_attributes(old, stored):
+            self.emit(event, stored, previous)
 
     def emit(self, event_type: str, subject: Object, previous: Object | None = None) -> Object:
         """Create an event about an object in its current state."""

@@ -94,8 +94,8 @@ class DoubleClient:
 
     def events(self, event_type: str | None = None) -> list[dict[str, Any]]:
         """List the events in creation order, all or of one type."""
-        made: list[dict[str, Any]] = self.call("GET", "/_test/events")["events"]
-        return [event for event in made if event_type in (None, event["type"])]
+        created: list[dict[str, Any]] = self.call("GET", "/_test/events")["events"]
+        return [event for event in created if event_type in (None, event["type"])]
 
     def delivered(self) -> dict[str, int]:
         """Return the receiver's last status, by event."""
@@ -118,7 +118,7 @@ class DoubleClient:
         """Change the deliveries.
 
         Args:
-            order: any of `automatic` (bool), `url` (or None) and `wanted` (types of events).
+            order: any of `automatic` (bool), `url` (or None) and `event_types` (types of events).
         """
         self.call("POST", "/_test/deliveries", **order)
 

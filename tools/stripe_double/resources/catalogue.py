@@ -10,7 +10,7 @@ def create_product(store: ObjectStore, sent: ProductCreate) -> Object:
     identifier = sent.id or new_id("prod")
     if identifier in store.objects:
         raise errors.StripeError(f"Product already exists: {identifier}", code="resource_already_exists", param="id")
-    made = {
+    created = {
         "id": identifier,
         "object": "product",
         "active": True,
@@ -31,7 +31,7 @@ def create_product(store: ObjectStore, sent: ProductCreate) -> Object:
         "updated": store.now(),
         "url": None,
     }
-    return store.add({**made, **to_object_fields(sent, {}), "id": identifier}, "product.created")
+    return store.add({**created, **to_object_fields(sent, {}), "id": identifier}, "product.created")
 
 
 def update_product(store: ObjectStore, sent: ProductUpdate, identifier: str) -> Object:
@@ -46,7 +46,7 @@ def update_product(store: ObjectStore, sent: ProductUpdate, identifier: str) -> 
 def create_price(store: ObjectStore, sent: PriceCreate) -> Object:
     store.get("product", sent.product, param="product")
     _claim_lookup_key(store, sent.lookup_key, sent.transfer_lookup_key)
-    made = {
+    created = {
         "id": new_id("price"),
         "object": "price",
         "active": sent.active,
@@ -67,7 +67,7 @@ def create_price(store: ObjectStore, sent: PriceCreate) -> Object:
         "unit_amount": sent.unit_amount,
         "unit_amount_decimal": str(sent.unit_amount),
     }
-    return store.add(made, "price.created")
+    return store.add(created, "price.created")
 
 
 def _recurring(sent: PriceCreate) -> Object | None:

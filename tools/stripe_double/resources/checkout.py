@@ -68,11 +68,11 @@ def create(store: ObjectStore, sent: CheckoutCreate) -> Object:
         if not price["active"]:
             raise errors.StripeError(f"The price `{price['id']}` is inactive.", param="line_items[0][price]")
     lines = [_line(price, line.quantity) for price, line in zip(prices, sent.line_items, strict=True)]
-    made = _blank(store, sent, sum(line["amount_total"] for line in lines), prices[0]["currency"])
-    made["customer_details"] = _details(customer.get("email") or sent.customer_email, customer.get("name"))
-    store.line_items[made["id"]] = lines
-    store.promised[made["id"]] = sent.subscription_data.model_dump()
-    return store.add(made)
+    created = _blank(store, sent, sum(line["amount_total"] for line in lines), prices[0]["currency"])
+    created["customer_details"] = _details(customer.get("email") or sent.customer_email, customer.get("name"))
+    store.line_items[created["id"]] = lines
+    store.promised[created["id"]] = sent.subscription_data.model_dump()
+    return store.add(created)
 
 
 def _line(price: Object, quantity: int) -> Object:
@@ -163,8 +163,8 @@ def pay(store: ObjectStore, identifier: str) -> Object:
 
 
 def _new_customer(store: ObjectStore, session: Object) -> str:
-    made = customers.create(store, CustomerCreate(email=session["customer_email"]))
-    return str(made["id"])
+    created = customers.create(store, CustomerCreate(email=session["customer_email"]))
+    return str(created["id"])
 
 
 def return_url(session: Object) -> str:

@@ -8,7 +8,7 @@ from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
 def create(store: ObjectStore, sent: CustomerCreate) -> Object:
-    made: Object = {
+    created: Object = {
         "id": new_id("cus"),
         "object": "customer",
         "address": None,
@@ -37,7 +37,7 @@ def create(store: ObjectStore, sent: CustomerCreate) -> Object:
         "tax_exempt": "none",
         "test_clock": None,
     }
-    return store.add({**made, **to_object_fields(sent, {})}, "customer.created")
+    return store.add({**created, **to_object_fields(sent, {})}, "customer.created")
 
 
 def update(store: ObjectStore, sent: CustomerUpdate, identifier: str) -> Object:

@@ -75,19 +75,19 @@ def create(
         at: Unix seconds; the current time if None.
     """
     at = at or store.now()
-    made = {**_draft(store, subscription, lines, at), "billing_reason": reason}
-    for each in made["lines"]["data"]:
-        each["invoice"] = made["id"]
-    made["lines"]["url"] = f"/v1/invoices/{made['id']}/lines"
-    store.add(made, "invoice.created")
-    subscription["latest_invoice"] = made["id"]
+    created = {**_draft(store, subscription, lines, at), "billing_reason": reason}
+    for each in created["lines"]["data"]:
+        each["invoice"] = created["id"]
+    created["lines"]["url"] = f"/v1/invoices/{created['id']}/lines"
+    store.add(created, "invoice.created")
+    subscription["latest_invoice"] = created["id"]
     number = len(store.all("invoice", customer=subscription["customer"]))
     prefix = store.objects[subscription["customer"]].get("invoice_prefix", "DOUBLE")
-    made.update(status="open", number=f"{prefix}-{number:04}", effective_at=at)
-    made["status_transitions"]["finalized_at"] = at
-    made["hosted_invoice_url"] = f"{store.url}/invoice/{made['id']}"
-    store.emit("invoice.finalized", made)
-    return made
+    created.update(status="open", number=f"{prefix}-{number:04}", effective_at=at)
+    created["status_transitions"]["finalized_at"] = at
+    created["hosted_invoice_url"] = f"{store.url}/invoice/{created['id']}"
+    store.emit("invoice.finalized", created)
+    return created
 
 
 def _draft(store: ObjectStore, subscription: Object, lines: list[Object], at: int) -> Object:
@@ -189,10 +189,10 @@ def parent(subscription: Object) -> Object:
     return {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
 
 
-def list_for_subscription(store: ObjectStore, identifier: str, **wanted: Any) -> list[Object]:
+def list_for_subscription(store: ObjectStore, identifier: str, **filters: Any) -> list[Object]:
     """List a subscription's invoices, the newest first."""
-    made = store.all("invoice", **wanted)
-    return [each for each in made if each["parent"]["subscription_details"]["subscription"] == identifier]
+    invoices = store.all("invoice", **filters)
+    return [each for each in invoices if each["parent"]["subscription_details"]["subscription"] == identifier]
 
 
 def pay(store: ObjectStore, invoice: Object) -> None:

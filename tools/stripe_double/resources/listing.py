@@ -10,19 +10,19 @@ from tools.stripe_double.state import Object, ObjectStore
 LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "created", "expand"}
 
 
-def page(store: ObjectStore, kept: list[Object], sent: ListParams, url: str) -> Object:
+def page(store: ObjectStore, stored: list[Object], sent: ListParams, url: str) -> Object:
     """Return one page of a list, the newest first, as Stripe's SDK reads it.
 
     Raises:
         StripeError: the cursor is not in the list.
     """
-    ids = [each["id"] for each in kept]
+    ids = [each["id"] for each in stored]
     if sent.starting_after:
-        kept = kept[_cursor_index(ids, sent.starting_after, "starting_after") + 1 :]
+        stored = stored[_cursor_index(ids, sent.starting_after, "starting_after") + 1 :]
     if sent.ending_before:
-        kept = kept[: _cursor_index(ids, sent.ending_before, "ending_before")][-sent.limit :]
-    shown = kept[: sent.limit]
-    more = len(kept) > sent.limit or bool(sent.ending_before and shown and shown[0]["id"] != ids[0])
+        stored = stored[: _cursor_index(ids, sent.ending_before, "ending_before")][-sent.limit :]
+    shown = stored[: sent.limit]
+    more = len(stored) > sent.limit or bool(sent.ending_before and shown and shown[0]["id"] != ids[0])
     return {"object": "list", "data": shown, "has_more": more, "url": url}
 
 
@@ -32,19 +32,19 @@ def _cursor_index(ids: list[str], cursor: str, param: str) -> int:
     return ids.index(cursor)
 
 
-def filter_objects(kept: list[Object], sent: ListParams) -> list[Object]:
+def filter_objects(stored: list[Object], sent: ListParams) -> list[Object]:
     """Return the objects with the fields and the creation time of the parameters.
 
     Each route applies further filters itself.
     """
-    wanted = {
+    filters = {
         name: value for name, value in sent.sent_fields().items() if name not in LIST_PARAMETERS and value is not None
     }
     created = getattr(sent, "created", None)
     return [
         each
-        for each in kept
-        if all(each.get(name) == value for name, value in wanted.items()) and _within(each["created"], created)
+        for each in stored
+        if all(each.get(name) == value for name, value in filters.items()) and _within(each["created"], created)
     ]
 
 
@@ -103,8 +103,8 @@ def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Ob
     if at.get("object") == "checkout.session" and name == "line_items":
         return line_items(store, at["id"])
     if at.get("object") == "customer" and name in ("sources", "subscriptions", "tax_ids"):
-        kept = store.all("subscription", customer=at["id"]) if name == "subscriptions" else []
-        living = [copy.deepcopy(each) for each in kept if each["status"] != "canceled"]
+        stored = store.all("subscription", customer=at["id"]) if name == "subscriptions" else []
+        living = [copy.deepcopy(each) for each in stored if each["status"] != "canceled"]
         return {"object": "list", "data": living, "has_more": False, "url": f"/v1/customers/{at['id']}/{name}"}
     if "object" not in at or name in schema_check.fields_of(at):
         return None

@@ -15,7 +15,7 @@ def create(store: ObjectStore, sent: PortalCreate) -> Object:
     configuration = sent.configuration or store.all("billing_portal.configuration", is_default=True)[0]["id"]
     known = store.get("billing_portal.configuration", configuration, param="configuration")
     identifier = new_id("bps")
-    made = {
+    created = {
         "id": identifier,
         "object": "billing_portal.session",
         "configuration": configuration,
@@ -29,7 +29,7 @@ def create(store: ObjectStore, sent: PortalCreate) -> Object:
         "return_url": sent.return_url or known["default_return_url"],
         "url": f"{store.url}/portal/{identifier}",
     }
-    return store.add(made, "billing_portal.session.created")
+    return store.add(created, "billing_portal.session.created")
 
 
 def _flow(store: ObjectStore, sent: FlowData | None) -> Object | None:
@@ -43,36 +43,36 @@ def _flow(store: ObjectStore, sent: FlowData | None) -> Object | None:
 
 
 def create_configuration(store: ObjectStore, sent: ConfigurationCreate) -> Object:
-    made = account.configuration(store.now(), identifier=new_id("bpc"))
-    for feature in made["features"].values():
+    created = account.configuration(store.now(), identifier=new_id("bpc"))
+    for feature in created["features"].values():
         feature["enabled"] = False  # a configuration that a client creates allows only what it names
-    _configure(made, sent)
-    return store.add(made, "billing_portal.configuration.created")
+    _configure(created, sent)
+    return store.add(created, "billing_portal.configuration.created")
 
 
 def update_configuration(store: ObjectStore, sent: ConfigurationUpdate, identifier: str) -> Object:
-    kept = store.get("billing_portal.configuration", identifier)
-    with store.changing(kept, "billing_portal.configuration.updated"):
-        _configure(kept, sent)
-    return kept
+    stored = store.get("billing_portal.configuration", identifier)
+    with store.changing(stored, "billing_portal.configuration.updated"):
+        _configure(stored, sent)
+    return stored
 
 
-def _configure(kept: Object, sent: ConfigurationCreate | ConfigurationUpdate) -> None:
+def _configure(stored: Object, sent: ConfigurationCreate | ConfigurationUpdate) -> None:
     values = sent.model_dump(exclude_unset=True, exclude={"expand", "metadata"})
     if "metadata" in sent.model_fields_set:
-        values["metadata"] = merge_metadata(kept["metadata"], sent.metadata)
-    _fill(kept, values)
-    for product in kept["features"]["subscription_update"]["products"] or []:
+        values["metadata"] = merge_metadata(stored["metadata"], sent.metadata)
+    _fill(stored, values)
+    for product in stored["features"]["subscription_update"]["products"] or []:
         product.setdefault("adjustable_quantity", {"enabled": False, "maximum": None, "minimum": 1})
 
 
-def _fill(kept: Object, sent: dict[str, Any]) -> None:
+def _fill(stored: Object, sent: dict[str, Any]) -> None:
     """Replace the fields that were sent, and keep the others."""
     for name, value in sent.items():
         if name != "metadata" and isinstance(value, dict):
-            _fill(kept[name], value)
+            _fill(stored[name], value)
         else:
-            kept[name] = value
+            stored[name] = value
 
 
 def allowed_prices(store: ObjectStore, session: Object) -> list[Object]:

@@ -51,10 +51,10 @@ def _handle_declined(store: ObjectStore, subscription: Object, new: list[Object]
     subscription["status"] = "past_due"
 
 
-def _changed_items(store: ObjectStore, subscription: Object, wanted: list[ItemUpdate]) -> list[Object]:
+def _changed_items(store: ObjectStore, subscription: Object, updates: list[ItemUpdate]) -> list[Object]:
     """Return the items after the change; an item without an id is added."""
     items = {item["id"]: item for item in copy.deepcopy(subscription["items"]["data"])}
-    for position, update in enumerate(wanted):
+    for position, update in enumerate(updates):
         if update.id and update.id not in items:
             raise errors.resource_missing("subscription item", update.id, param=f"items[{position}][id]")
         if update.deleted:

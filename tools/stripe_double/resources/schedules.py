@@ -35,13 +35,13 @@ def create(store: ObjectStore, sent: ScheduleCreate) -> Object:
         )
     start, end = periods.current_period(subscription)
     now_items = [PhaseItem(price=i["price"]["id"], quantity=i["quantity"]) for i in subscription["items"]["data"]]
-    made = _blank(store, subscription, merge_metadata({}, sent.metadata))
-    made["phases"] = [_phase(subscription["currency"], now_items, start, end, "create_prorations")]
-    made["current_phase"] = {"start_date": start, "end_date": end}
-    store.add(made, "subscription_schedule.created")
+    created = _blank(store, subscription, merge_metadata({}, sent.metadata))
+    created["phases"] = [_phase(subscription["currency"], now_items, start, end, "create_prorations")]
+    created["current_phase"] = {"start_date": start, "end_date": end}
+    store.add(created, "subscription_schedule.created")
     with store.changing(subscription, "customer.subscription.updated"):
-        subscription["schedule"] = made["id"]
-    return made
+        subscription["schedule"] = created["id"]
+    return created
 
 
 def _blank(store: ObjectStore, subscription: Object, metadata: dict[str, str]) -> Object:
@@ -198,9 +198,9 @@ def advance(store: ObjectStore, subscription: Object, at: int) -> bool:
     schedule = store.objects.get(subscription["schedule"] or "")
     if not schedule:
         return True
-    begun = [phase for phase in schedule["phases"] if phase["start_date"] <= at < phase["end_date"]]
-    if begun:
-        _enter_phase(store, schedule, subscription, begun[0])
+    started = [phase for phase in schedule["phases"] if phase["start_date"] <= at < phase["end_date"]]
+    if started:
+        _enter_phase(store, schedule, subscription, started[0])
         return True
     if schedule["end_behavior"] == "cancel":
         return False

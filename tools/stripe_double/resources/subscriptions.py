@@ -53,16 +53,16 @@ def create(
         metadata: of the subscription.
         description: of the subscription.
     """
-    made = _blank(store, customer, metadata, description)
-    made["items"]["data"] = [_item(store, made, each) for each in lines]
-    made["currency"] = made["items"]["data"][0]["price"]["currency"]
-    bill = [invoices.line(item) for item in made["items"]["data"]]
-    invoice = invoices.create(store, made, reason="subscription_create", lines=bill)
-    store.add(made, "customer.subscription.created")
+    created = _blank(store, customer, metadata, description)
+    created["items"]["data"] = [_item(store, created, each) for each in lines]
+    created["currency"] = created["items"]["data"][0]["price"]["currency"]
+    bill = [invoices.line(item) for item in created["items"]["data"]]
+    invoice = invoices.create(store, created, reason="subscription_create", lines=bill)
+    store.add(created, "customer.subscription.created")
     with store.changing(store.objects[customer], "customer.updated") as owner:
-        owner["currency"] = made["currency"]
+        owner["currency"] = created["currency"]
     invoices.pay(store, invoice)
-    return made
+    return created
 
 
 def _blank(store: ObjectStore, customer: str, metadata: dict[str, str], description: str | None) -> Object:
@@ -104,8 +104,8 @@ def _blank(store: ObjectStore, customer: str, metadata: dict[str, str], descript
     }
 
 
-def _item(store: ObjectStore, subscription: Object, wanted: Object) -> Object:
-    price = catalogue.recurring_price(store, wanted["price"], param="line_items[0][price]")
+def _item(store: ObjectStore, subscription: Object, line: Object) -> Object:
+    price = catalogue.recurring_price(store, line["price"], param="line_items[0][price]")
     now = subscription["created"]
     return {
         "id": new_id("si"),
@@ -118,7 +118,7 @@ def _item(store: ObjectStore, subscription: Object, wanted: Object) -> Object:
         "metadata": {},
         "plan": catalogue.plan(price),
         "price": dict(price),
-        "quantity": wanted["quantity"],
+        "quantity": line["quantity"],
         "subscription": subscription["id"],
         "tax_rates": [],
     }
@@ -165,21 +165,21 @@ def _change(store: ObjectStore, subscription: Object, sent: SubscriptionUpdate) 
     _record_cancellation_details(subscription, sent.cancellation_details)
 
 
-def _set_cancel_at_period_end(store: ObjectStore, subscription: Object, wanted: bool) -> None:
+def _set_cancel_at_period_end(store: ObjectStore, subscription: Object, enabled: bool) -> None:
     """Set or unset `cancel_at_period_end`.
 
     Unsetting it leaves a `cancel_at` that was set by itself, as by the portal.
     """
-    if wanted:
+    if enabled:
         set_cancel(store, subscription, periods.current_period(subscription)[1], at_period_end=True)
     elif subscription["cancel_at_period_end"]:
         set_cancel(store, subscription, None, at_period_end=False)
 
 
-def _cancel_time(subscription: Object, wanted: int | str) -> int | None:
+def _cancel_time(subscription: Object, cancel_at: int | str) -> int | None:
     ends = [item["current_period_end"] for item in subscription["items"]["data"]]
     named = {"": None, "min_period_end": min(ends), "max_period_end": max(ends)}
-    return named[wanted] if isinstance(wanted, str) else wanted
+    return named[cancel_at] if isinstance(cancel_at, str) else cancel_at
 
 
 def set_cancel(store: ObjectStore, subscription: Object, moment: int | None, *, at_period_end: bool) -> None:

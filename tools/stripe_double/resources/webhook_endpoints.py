@@ -7,7 +7,7 @@ from tools.stripe_double.state import Object, ObjectStore, new_id
 
 def create(store: ObjectStore, sent: WebhookEndpointCreate) -> Object:
     """Store a webhook endpoint; the double delivers to its own address only."""
-    made = {
+    created = {
         "id": new_id("we"),
         "object": "webhook_endpoint",
         "api_version": sent.api_version,
@@ -20,8 +20,8 @@ def create(store: ObjectStore, sent: WebhookEndpointCreate) -> Object:
         "status": "enabled",
         "url": sent.url,
     }
-    store.add(made)
-    return {**made, "secret": new_id("whsec")}
+    store.add(created)
+    return {**created, "secret": new_id("whsec")}
 
 
 def delete(store: ObjectStore, sent: Params, identifier: str) -> Object:

@@ -1,4 +1,4 @@
-"""A double of Stripe with two plans, and a receiver of its events."""
+"""Fixtures: a double with two plans, and a receiver of its events."""
 
 from collections.abc import Iterator
 
@@ -21,14 +21,14 @@ def double_server() -> Iterator[Double]:
 
 @pytest.fixture
 def double(double_server: Double) -> Double:
-    """The first day, without a webhook."""
+    """Return an empty double without a webhook."""
     double_server.reset()
     return double_server
 
 
 @pytest.fixture
 def client(double: Double) -> stripe.StripeClient:
-    """Stripe's own SDK."""
+    """Return Stripe's own SDK, connected to the double."""
     return stripe.StripeClient(
         KEY, stripe_version=API_VERSION, base_addresses={"api": double.url}, max_network_retries=0
     )
@@ -48,7 +48,7 @@ def receiver_server() -> Iterator[WebhookReceiver]:
 
 @pytest.fixture
 def receiver(receiver_server: WebhookReceiver, double: Double) -> WebhookReceiver:
-    """A webhook that the double delivers to."""
+    """Return a webhook that the double delivers to."""
     receiver_server.reset()
     double.deliveries(url=receiver_server.url)
     return receiver_server

@@ -1,4 +1,4 @@
-"""`manage.py fake_stripe`: its own process, its file, its refusal."""
+"""`manage.py fake_stripe`: its process, its file, its refusal."""
 
 import os
 import signal
@@ -63,7 +63,7 @@ def sdk(hand: DoubleClient) -> stripe.StripeClient:
 
 
 def test_it_works(tmp_path: Path, receiver_server: WebhookReceiver) -> None:
-    """A store survives a restart: what is bought, what is not yet paid, and what was not delivered."""
+    """Objects survive a restart: bought, not yet paid, and not delivered ones."""
     receiver_server.reset()
     port, state = free_port(), tmp_path / "new" / "stripe.json"
     with running(port, state) as hand:
@@ -82,7 +82,7 @@ def test_it_works(tmp_path: Path, receiver_server: WebhookReceiver) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk_live_abc", "rk_live_abc"])
-def test_never_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_it_refuses_to_start_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("STRIPE_SECRET_KEY", key)
     with pytest.raises(CommandError, match="STRIPE_SECRET_KEY is a live key") as caught:
         call_command(Command(), webhook_secret=SECRET)
@@ -92,7 +92,7 @@ def test_never_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> N
 @pytest.mark.parametrize(
     ("key", "there"), [("", True), ("sk_test_aPlantedKey00", True), ("sk_live_aPlantedKey00", False)]
 )
-def test_the_platform_knows_of_it_where_no_money_moves(database: None, key: str, there: bool) -> None:
+def test_the_platform_reports_the_double_under_a_test_key(database: None, key: str, there: bool) -> None:
     code = "from lunaos import settings; print('tools.stripe_double' in settings.INSTALLED_APPS)"
     changes = {"STRIPE_SECRET_KEY": key, "STRIPE_WEBHOOK_SECRETS": "whsec_planted" if key else ""}
     done = subprocess.run(

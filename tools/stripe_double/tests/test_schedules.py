@@ -1,4 +1,4 @@
-"""A cheaper plan at the period's end."""
+"""Schedules: a cheaper plan at the period's end."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Everything that the double emits is what Stripe's SDK says it is."""
+"""Every object that the double returns matches the annotations of Stripe's SDK."""
 
 import copy
 from typing import Any
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def walk(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
-    """Every route that makes or changes something."""
+    """Call every route that creates or changes something."""
     v1 = client.v1
     v1.products.update(str(plans.pro.product), {"description": "For one", "metadata": {"tier": "pro"}})
     v1.prices.update(plans.pro.id, {"nickname": "Pro"})
@@ -93,7 +93,7 @@ LISTS = [
 
 
 def emitted(double: Double, plans: Plans) -> list[dict[str, Any]]:
-    """All objects that can be listed now, and all that events tell of."""
+    """Yield all objects that can be listed, and those of all events."""
     shown: list[dict[str, Any]] = [event["data"]["object"] for event in double.events()]
     with httpx.Client(base_url=double.url, headers={"Authorization": f"Bearer {KEY}"}) as browser:
         for path in LISTS:
@@ -129,7 +129,7 @@ def whole(double: Double, client: stripe.StripeClient, plans: Plans) -> dict[str
 
 
 def test_an_unknown_field(whole: dict[str, Any]) -> None:
-    whole["current_period_end"] = 1  # where older versions had it
+    whole["current_period_end"] = 1  # its place in older versions
     assert schema_check.schema_errors(whole) == ["subscription.current_period_end: unknown"]
 
 
@@ -173,7 +173,7 @@ def test_an_object_that_stripe_does_not_have() -> None:
     assert schema_check.schema_errors({"id": "x_1", "object": "tier"}) == ["the SDK has no class for 'tier'"]
 
 
-def test_what_was_deleted_is_a_stub() -> None:
+def test_a_deleted_object_is_a_stub() -> None:
     stub = {"id": "cus_1", "object": "customer", "deleted": True}
     assert schema_check.schema_errors(stub) == []
     assert schema_check.schema_errors({**stub, "email": "a@example.com"}) == [
