@@ -108,8 +108,8 @@ def test_an_upgrade_counts_at_once(stripe: Stripe, alice: Any) -> None:
     changed = stripe.post(alice, "change", tier="team").json()["data"]
     assert changed == {"message": "Your subscription is team.", "tier": "team", "effectiveAt": None}
     assert stripe.tier(alice) == "team"
-    parameters = stripe.double.requests(f"/v1/subscriptions/{subscription_id}")[-1]["params"]
-    assert (parameters["proration_behavior"], parameters["payment_behavior"]) == (
+    sent = stripe.double.requests(f"/v1/subscriptions/{subscription_id}")[-1]["params"]
+    assert (sent["proration_behavior"], sent["payment_behavior"]) == (
         "always_invoice",
         "pending_if_incomplete",
     )

@@ -106,7 +106,7 @@ def test_invalid_tiers_are_refused(
     with (
         pytest.raises(IntegrityError),
         transaction.atomic(),
-    ):  # the database refuses it too, except a price of the free tier
+    ):  # so does the database, except a price of free
         Tier.objects.filter(pk=name).update(**changed if "price_usd" not in changed else {"price_usd": -1})
     assert Tier.objects.filter(pk=name).values().get() == before
 
