@@ -234,13 +234,7 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:
-    """Return the USD paid in the last calendar months, by month and tier.
-
-    The newest month comes first.
-
-    Args:
-        months: how many calendar months, the current one included.
-    """
+    """Return the USD paid in the last calendar months, the newest first, by tier."""
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
     paid = Invoice.objects.filter(
         stripe_mirror.in_current_mode(),

@@ -12,14 +12,7 @@ from billing.payments import portal_links
 
 
 def usage_warning(user: User, *, percent: int, used: int, limit: int) -> None:
-    """Warn a user that the month's executions are nearly or fully used.
-
-    Args:
-        user: the recipient.
-        percent: the mark that was reached, 80 or 100.
-        used: executions this month.
-        limit: executions that the tier allows a month.
-    """
+    """Warn a user that `percent` (80 or 100) of the month's executions are used."""
     figures = {"percent": percent, "used": used, "limit": limit, "upgrade_url": tiers.upgrade_url()}
     _send(f"{percent}% of your LunaOS executions are used", "usage_warning", user, **figures)
 

@@ -23,14 +23,8 @@ from lunaos.errors import ValidationFailed
 def recalculate_tier(user: User, *, actor: User | None = None) -> str:
     """Set a user's tier to the highest that subscriptions and grants give.
 
-    The tier counts from the next request on.
-
-    Args:
-        user: the user; `user.tier` is updated in place.
-        actor: the staff member who caused the change; None for Stripe's events, periodic tasks and commands.
-
-    Returns:
-        The tier.
+    The tier counts from the next request on, and `user.tier` is updated in place. `actor` is the staff member who
+    caused the change; None for Stripe's events, periodic tasks and commands.
     """
     now = datetime.now(UTC)
     locked = _lock_user(user)
@@ -48,30 +42,22 @@ def recalculate_tier(user: User, *, actor: User | None = None) -> str:
 
 
 def _highest_tier(subscriptions: Iterable[Subscription], grants: Iterable[Grant], now: datetime) -> str:
-    """Return the name of the highest tier that subscriptions and grants give.
-
-    BILLING.md lists the rules.
-    """
+    # BILLING.md lists the rules.
     names = [each.tier for each in subscriptions if each.tier and each.gives_tier(now)]
     names += [grant.tier.name for grant in grants if grant.is_active(now)]
     return max(names, key=lambda name: tiers.get(name).rank, default=tiers.FREE)
 
 
 def _lock_user(user: User) -> User | None:
-    """Lock the user's row; every writer locks it first, so that none deadlock."""
+    # Every writer locks this row before any other row of the user, so that writers do not deadlock.
     return User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
 
 
 @transaction.atomic
 def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, actor: User | None = None) -> Grant:
-    """Give a user a tier until a time, regardless of payments.
+    """Give a user a tier until a time in UTC, or without an end, whatever is paid.
 
-    Args:
-        user: the user who gets the tier.
-        tier: the tier's name.
-        reason: for the audit trail.
-        until: the end, in UTC; None for a grant without an end.
-        actor: the staff member who grants; None for a command.
+    `actor` is the staff member who grants; None for a command.
 
     Raises:
         ValidationFailed: the tier does not exist, or `until` is in the past.
@@ -90,14 +76,9 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
 
 @transaction.atomic
 def end_grants(*, user: User, actor: User | None = None) -> int:
-    """End all grants of a user; the tier that is paid for stays.
+    """End all grants of a user and return how many there were.
 
-    Args:
-        user: the user whose grants end.
-        actor: the staff member who ends them; None for a command.
-
-    Returns:
-        The number of grants that were still active.
+    The tier that is paid for stays.
     """
     ended = _end_active_grants(user, actor)
     recalculate_tier(user, actor=actor)
@@ -114,13 +95,6 @@ def set_tier(
     reason: str = "Set by an operator.",
 ) -> None:
     """Replace all grants of a user by one; the free tier leaves none.
-
-    Args:
-        user: the user who gets the tier.
-        tier: the tier's name.
-        until: the end, in UTC; None for a grant without an end.
-        actor: the staff member who sets the tier; None for a command.
-        reason: for the audit trail.
 
     Raises:
         ValidationFailed: the tier does not exist, or `until` is in the past.
@@ -141,13 +115,10 @@ def _end_active_grants(user: User, actor: User | None, **details: str) -> int:
 
 
 def recalculate_due_tiers() -> int:
-    """Recalculate the tiers of users whom no event of Stripe's would change.
+    """Recalculate the tiers that no event of Stripe's would change.
 
-    These are users with an expired grant or an overdue payment, and users whose customer belongs to the other mode of
-    Stripe than the key.
-
-    Returns:
-        The number of users that were checked.
+    These are tiers of users with an expired grant or an overdue payment, or whose customer belongs to the other mode of
+    Stripe than the key. Returns the number of users.
     """
     expired = User.objects.filter(pk__in=Grant.objects.due().values("user"))
     paying = User.objects.exclude(tier=tiers.FREE)

@@ -64,11 +64,6 @@ class Tier(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Reject a free tier with a rank or a price, and a lookup key used twice.
-
-        Raises:
-            ValidationError: by field.
-        """
         faults = {}
         if self.name == self.FREE and self.rank:
             faults["rank"] = f"The {self.FREE} tier is the lowest, and its rank is 0: else its users could do too much."
@@ -125,8 +120,6 @@ class UsageOfAddress(models.Model):
 
 
 class GrantManager(models.Manager["Grant"]):
-    """Queries of grants."""
-
     def active(self, user: User) -> models.QuerySet["Grant"]:
         """Return a user's grants that have not ended."""
         return self.filter(user=user, ended_at=None).select_related("tier")
@@ -165,8 +158,6 @@ class Grant(models.Model):
 
 
 class WebhookEventManager(models.Manager["WebhookEvent"]):
-    """Queries of webhook events."""
-
     def expired(self) -> models.QuerySet["WebhookEvent"]:
         """Return the events that Stripe no longer repeats; Stripe gives up after 3 days."""
         return self.filter(handled_at__lt=datetime.now(UTC) - WEBHOOK_EVENT_RETENTION)

@@ -26,10 +26,7 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """Expire the user's checkout pages and cancel the subscriptions, at Stripe.
-
-    An account that is being deleted must not be charged again.
-    """
+    """Expire the user's checkout pages and cancel the subscriptions, at Stripe."""
     for customer in stripe_mirror.list_customers(user):
         if reason := _unreachable_reason(customer):
             _alert_not_ended(customer, reason)
@@ -74,11 +71,7 @@ def disown(user: User) -> None:
 
 
 def erase(user: User) -> None:
-    """Remove the user from the customer's rows; Stripe's ids and amounts stay.
-
-    Usage and grants are deleted with the user's own row. The month's usage is stored under a hash of the address until
-    the month ends. The customer's lock is not taken: its holder may wait for the user's row, which the caller has
-    locked.
-    """
+    """Remove the user from the customer's rows; Stripe's ids and amounts stay."""
+    # The customer's lock is not taken: its holder may wait for the user's row, which the caller has locked.
     usage_carryover.save_usage(user)
     stripe_mirror.anonymize_customers(user)

@@ -48,22 +48,15 @@ _USAGE_SQL = """
 
 
 def reservation_sql(condition: str = "true") -> str:
-    """Return the SQL that reserves an execution if a condition holds.
+    """Return the SQL that reserves an execution if a condition (SQL of ours) holds.
 
     The statement returns no row if the condition does not hold or the month is used up.
-
-    Args:
-        condition: SQL of our own, never of a user.
     """
     return _RESERVATION_SQL.format(condition=condition)
 
 
 def usage_sql(condition: str = "true") -> str:
-    """Return the SQL that reads the same row for an execution that is not counted.
-
-    Args:
-        condition: SQL of our own, never of a user.
-    """
+    """Return the SQL that reads the same row for an execution that is not counted."""
     return _USAGE_SQL.format(condition=condition)
 
 
@@ -72,14 +65,9 @@ RESERVATION_SQL = reservation_sql()
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """A user's executions in one month.
+    """A user's executions in one month, whose first day in UTC is `month`.
 
-    Args:
-        month: the month's first day, in UTC.
-        limit: executions that the tier allows.
-        used: executions of agents and chains together.
-        chains: executions of chains.
-        told_percent: the mark at which the user was mailed last.
+    `used` counts agents and chains together. `told_percent` is the mark at which the user was mailed last.
     """
 
     month: date
@@ -102,7 +90,6 @@ class Usage:
 
     @property
     def start(self) -> datetime:
-        """Return the first moment of the month."""
         return datetime.combine(self.month, time.min, UTC)
 
     @property
@@ -143,14 +130,10 @@ def usage_after_reservation(
 ) -> Usage:
     """Return the usage after a reservation, and mail the owner at a mark.
 
-    Args:
-        user: the owner of the run.
-        parameters: those of the reservation.
-        reserved: the row that the reservation returned.
-        exempt: whether the row is that of `usage_sql`, so that nothing was counted.
+    `reserved` is the row that the reservation returned; for an exempt run, the row of `usage_sql`.
 
     Raises:
-        QuotaExceeded: there was no row, since the month is used up.
+        QuotaExceeded: there is no row, since the month is used up.
     """
     if reserved is None:
         raise _quota_exceeded(user, datetime.now(UTC))
@@ -180,10 +163,7 @@ def reserve(user: User, now: datetime, *, chain: bool) -> Usage:
 
 
 def release(*, user_id: UUID, month: date, chain: bool) -> None:
-    """Give one execution back.
-
-    The caller has just changed the run's charge to released, and so calls this once per run.
-    """
+    """Give one execution back; the caller has just released the run's charge."""
     usage = MonthlyUsage.objects.filter(user_id=user_id, month=month, executions__gt=0)
     usage.update(executions=F("executions") - 1, chains=F("chains") - int(chain))
 

@@ -9,33 +9,28 @@ from billing import emails
 
 @mail_task()
 def send_usage_warning(user_id: str, percent: int, used: int, limit: int) -> None:
-    """Mail a user that the month's usage has reached a mark."""
     if user := User.objects.filter(pk=user_id).first():
         emails.usage_warning(user, percent=percent, used=used, limit=limit)
 
 
 @mail_task()
 def send_receipt(invoice_id: str) -> None:
-    """Mail a user the receipt of a payment."""
     if invoice := _invoice(invoice_id):
         emails.receipt(invoice.customer.subscriber, invoice)
 
 
 @mail_task()
 def send_payment_failed(invoice_id: str) -> None:
-    """Mail a user that a payment has failed."""
     if invoice := _invoice(invoice_id):
         emails.payment_failed(invoice.customer.subscriber, invoice)
 
 
 @mail_task()
 def send_subscription_ended(user_id: str) -> None:
-    """Mail a user that a subscription has ended."""
     if user := User.objects.filter(pk=user_id).first():
         emails.subscription_ended(user)
 
 
 def _invoice(invoice_id: str) -> Invoice | None:
-    """Return an invoice with its customer; None for a customer without a user."""
     invoices = Invoice.objects.select_related("customer__subscriber").exclude(customer__subscriber=None)
     return invoices.filter(id=invoice_id).first()

@@ -31,10 +31,7 @@ class _CustomerMissing(stripe_connection.StripeObjectMissing):
 class Checkout:
     """A page at Stripe on which a user can pay.
 
-    Args:
-        session_id: Stripe's id of the checkout session.
-        url: the page's address.
-        replayed: whether this answers an earlier request with the same idempotency key.
+    `replayed` marks the answer to an earlier request with the same idempotency key.
     """
 
     session_id: str
@@ -44,11 +41,6 @@ class Checkout:
 
 def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -> Checkout:
     """Create the page on which a user may subscribe, and expire all others.
-
-    Args:
-        user: the user who subscribes.
-        tier: the name of a tier that is on sale.
-        idempotency_key: a repetition with the same key gets the same page.
 
     Raises:
         AlreadySubscribed: the user has a subscription, which can be changed instead.
@@ -74,10 +66,8 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
 def sync_session(session_id: str) -> None:
     """Synchronise the customer of a checkout session, if the session is complete.
 
-    The page after checkout calls this, since it may load before Stripe's event arrives.
-
-    Args:
-        session_id: from the page's address; an unknown or malformed one is ignored.
+    The page after checkout calls this, since it may load before Stripe's event arrives. Unknown and malformed ids are
+    ignored.
 
     Raises:
         BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
@@ -106,11 +96,8 @@ def _reject_deleted_account(user: User) -> Iterator[None]:
 
 
 def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
-    """Expire other pages, check for subscriptions, then create a page.
-
-    The order matters: a page that is paid on meanwhile shows up as a subscription.
-    """
     price_id = plans.get_price_id(tier)
+    # Pages before subscriptions: a page that is paid on meanwhile then shows up as a subscription.
     usable = _expire_other_pages(customer, price_id)
     if any(subscription.status not in subscription_state.ENDED_STATUSES for subscription in sync.refresh(customer)):
         raise AlreadySubscribed()
@@ -125,21 +112,14 @@ def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
 
 
 def _create_page_with_new_customer(user: User, gone: Customer, tier: str) -> Checkout:
-    """Replace the missing customer, then create a page for the new one.
-
-    The new customer is locked too, since other requests may already use it.
-    """
     customers.replace(user, gone)
+    # The new customer is locked too, since other requests may already use it.
     with customers.locked(user) as customer:
         return _create_page(user, customer, tier)
 
 
 def _expire_other_pages(customer: Customer, price_id: str) -> Checkout | None:
-    """Expire all open pages except one for this price.
-
-    Returns:
-        The page that is still open, if any.
-    """
+    """Expire all open pages except one for this price, which is returned."""
     usable = None
     for session in stripe_client.list_open_checkouts(customer.id):
         if (

@@ -21,12 +21,10 @@ LOCK_KEY_SQL = "hashtextextended(%s, 0)"
 def lock_until_commit(subject: str, *, short_wait: bool = False) -> None:
     """Hold a lock until the current transaction ends.
 
-    Args:
-        subject: a customer's id, or a user's id while the user has no customer.
-        short_wait: whether to wait SHORT_WAIT_S only, as in a request of a user.
+    The subject is a customer's id, or a user's id while the user has no customer.
 
     Raises:
-        BillingConflict: another request held the lock for longer than SHORT_WAIT_S.
+        BillingConflict: another request held the lock for longer than SHORT_WAIT_S (only with `short_wait`).
         OperationalError: another process held the lock for longer than LONG_WAIT_S.
     """
     wait_s = SHORT_WAIT_S if short_wait else LONG_WAIT_S
@@ -36,12 +34,9 @@ def lock_until_commit(subject: str, *, short_wait: bool = False) -> None:
 
 @contextmanager
 def locked(subject: str) -> Iterator[None]:
-    """Hold a lock for the block, across transactions, for a user's request.
+    """Hold a customer's lock for the block, across transactions, in a user's request.
 
     The lock is lost with its connection; the block's next statements are then refused.
-
-    Args:
-        subject: a customer's id.
 
     Raises:
         BillingConflict: another request held the lock for longer than SHORT_WAIT_S.

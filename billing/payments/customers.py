@@ -36,11 +36,6 @@ def replace(user: User, gone: Customer) -> Customer:
 def locked(user: User) -> Iterator[Customer]:
     """Hold the lock of a user's customer for the block, in a request of the user.
 
-    The previous holder of the lock may have replaced the customer. In that case the new customer is locked instead.
-
-    Yields:
-        The customer.
-
     Raises:
         BillingNotConfigured: Stripe is not configured.
         NoSubscription: the user has no customer.
@@ -55,7 +50,7 @@ def locked(user: User) -> Iterator[Customer]:
                 if known == customer:
                     yield known
                     return
-                customer = known
+                customer = known  # the previous holder of the lock has replaced the customer
 
 
 def _get(user: User) -> Customer:

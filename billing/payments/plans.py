@@ -19,11 +19,7 @@ from billing.payments import stripe_client
 class Plan:
     """The result of `sync_plans` for one tier.
 
-    Args:
-        tier: the tier's name.
-        lookup_key: of the price at Stripe.
-        price_id: of the price at Stripe.
-        is_new: whether the price was created now; subscribers of an older price keep that one.
+    `is_new` marks a price that was created now; subscribers of an older price keep that one.
     """
 
     tier: str

@@ -25,8 +25,7 @@ def create(user: User) -> str:
 def verify(token: str) -> User | None:
     """Return the user of a link's token.
 
-    Returns:
-        None for a forged or expired token, for a user whose address has changed, and for a deleted user.
+    The result is None for a forged or expired token, a changed address and a deleted user.
     """
     try:
         user_id, email = signing.loads(token, salt=SALT, max_age=MAX_AGE)

@@ -24,13 +24,7 @@ SubscriptionData = dict[str, Any]  # the stored fields of a subscription
 class CustomerMismatch:
     """A customer whose stored subscriptions differed from Stripe's.
 
-    Args:
-        customer_id: Stripe's id of the customer.
-        before: statuses by subscription id, before the repair.
-        after: the same after the repair.
-        tier_before: the user's tier before the repair.
-        tier: the user's tier after the repair.
-        error: why the repair failed; empty where it succeeded.
+    `before` and `after` are statuses by subscription id. `error` says why the repair failed, if it did.
     """
 
     customer_id: str
@@ -42,12 +36,9 @@ class CustomerMismatch:
 
 
 def reconcile() -> Iterator[CustomerMismatch]:
-    """Compare all customers with Stripe and repair those that differ.
+    """Compare all customers with Stripe, repair those that differ, and yield them.
 
     A customer that cannot be repaired does not stop the others.
-
-    Yields:
-        The customers that differed.
 
     Raises:
         BillingNotConfigured, BillingUnavailable: Stripe cannot list the subscriptions.

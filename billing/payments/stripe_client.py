@@ -44,13 +44,8 @@ def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
 def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
     """Create a user's customer at Stripe.
 
-    Stripe returns the same customer to a repetition with the same arguments within a day.
-
-    Args:
-        user_id: stored in the customer's metadata.
-        email: the user's address.
-        name: the user's name.
-        instead_of: the id of an earlier customer that Stripe does not know any more.
+    Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of an
+    earlier customer that Stripe does not know any more.
     """
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
     with translate_errors():
@@ -61,11 +56,7 @@ def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "
 
 
 def retrieve_customer(customer_id: str) -> stripe.Customer:
-    """Fetch a customer.
-
-    Raises:
-        StripeObjectMissing: Stripe does not know the customer.
-    """
+    """Fetch a customer, or raise StripeObjectMissing."""
     with translate_errors():
         return client().v1.customers.retrieve(customer_id)
 
@@ -105,11 +96,7 @@ def list_open_invoices(subscription_id: str) -> list[stripe.Invoice]:
 
 
 def retrieve_invoice(invoice_id: str) -> stripe.Invoice:
-    """Fetch an invoice.
-
-    Raises:
-        StripeObjectMissing: Stripe does not know the invoice.
-    """
+    """Fetch an invoice, or raise StripeObjectMissing."""
     with translate_errors():
         return client().v1.invoices.retrieve(invoice_id)
 
@@ -141,11 +128,7 @@ def list_open_checkouts(customer_id: str) -> list[Session]:
 
 
 def retrieve_checkout(session_id: str) -> Session:
-    """Fetch a checkout session.
-
-    Raises:
-        StripeObjectMissing: Stripe does not know the session.
-    """
+    """Fetch a checkout session, or raise StripeObjectMissing."""
     with translate_errors():
         return client().v1.checkout.sessions.retrieve(session_id)
 
@@ -157,11 +140,7 @@ def expire_checkout(session_id: str) -> None:
 
 
 def retrieve_subscription(subscription_id: str) -> stripe.Subscription:
-    """Fetch a subscription.
-
-    Raises:
-        StripeObjectMissing: Stripe does not know the subscription.
-    """
+    """Fetch a subscription, or raise StripeObjectMissing."""
     with translate_errors():
         return client().v1.subscriptions.retrieve(subscription_id)
 
@@ -173,11 +152,7 @@ def cancel_at_period_end(subscription_id: str) -> None:
 
 
 def restore_cancellation(subscription: stripe.Subscription) -> None:
-    """Cancel a resumed subscription again, if it was set to end before.
-
-    Args:
-        subscription: as it was before it was resumed.
-    """
+    """Cancel a resumed subscription again, if `subscription` says it was to end."""
     if subscription.cancel_at_period_end:
         cancel_at_period_end(subscription.id)
     elif subscription.cancel_at is not None:
@@ -186,10 +161,8 @@ def restore_cancellation(subscription: stripe.Subscription) -> None:
 
 
 def resume_subscription(subscription: stripe.Subscription) -> None:
-    """Resume a subscription that is set to end.
-
-    The portal sets `cancel_at` in place of `cancel_at_period_end`, and Stripe accepts only one of the two in a request.
-    """
+    """Resume a subscription that is set to end."""
+    # The portal sets `cancel_at` in place of the flag, and Stripe accepts one of the two in a request.
     with translate_errors():
         if subscription.cancel_at_period_end:
             client().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
@@ -210,10 +183,10 @@ def cancel_now(subscription_id: str) -> None:
 def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
     """Change to another price at once and charge the difference.
 
-    Without the payment nothing changes.
+    Without the payment nothing changes, and the change waits for the payment, for a day at most.
 
     Returns:
-        Whether the difference is paid. If not, the change waits for the payment, for a day at most.
+        Whether the difference is paid.
     """
     with translate_errors():
         changed = client().v1.subscriptions.update(
@@ -228,14 +201,9 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
 
 
 def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
-    """Change to another price at the period's end; discounts, quantity and trial stay.
+    """Change to another price when the paid period ends, at `ends_at`.
 
-    An earlier schedule is replaced in one request, so that a failed request leaves the earlier schedule in force.
-
-    Args:
-        subscription: the subscription to change.
-        price_id: of the new price.
-        ends_at: when the paid period ends.
+    Discounts, quantity and trial stay.
     """
     with translate_errors():
         schedules = client().v1.subscription_schedules
@@ -244,6 +212,7 @@ def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at:
         else:
             schedule = schedules.create({"from_subscription": subscription.id})
         phases = _build_phases(_current_phase(schedule), price_id, int(ends_at.timestamp()))
+        # One request replaces an earlier plan, so that a failed request leaves that plan in force.
         schedules.update(schedule.id, {"end_behavior": "release", "phases": phases})
 
 

@@ -31,19 +31,16 @@ def is_configured() -> bool:
 
 @contextmanager
 def short_timeout() -> Iterator[None]:
-    """Allow requests within the block less than two seconds and no retry.
-
-    For requests that a user waits for.
-    """
+    """Give requests of the block less than two seconds and no retry: a user waits."""
     with _set_short_timeout(True):
         yield
 
 
 @contextmanager
 def long_timeout() -> Iterator[None]:
-    """Allow requests within the block LONG_TIMEOUT_S and one retry.
+    """Give requests of the block LONG_TIMEOUT_S and one retry, although a user waits.
 
-    For changes of several steps, which must not stop halfway, although a user waits.
+    For changes of several steps, which must not stop halfway.
     """
     with _set_short_timeout(False):
         yield

@@ -40,12 +40,9 @@ class MirrorChange:
 def in_current_mode(path: str = "") -> Q:
     """Return a filter for rows of the key's mode, live or test.
 
-    Subscriptions of Stripe's test mode grant nothing where the key is live. Without a key the mode is unknown, and all
-    rows count.
-
-    Args:
-        path: the lookup path to the row with the mode, as in `customer__`.
+    `path` is the lookup path to the row with the mode, as in `customer__`.
     """
+    # Subscriptions of the test mode grant nothing under a live key. Without a key the mode is unknown: all rows count.
     return Q(**{f"{path}livemode": settings.STRIPE_LIVE_MODE}) if settings.STRIPE_KEY else Q()
 
 
@@ -67,14 +64,7 @@ def store_customer(found: stripe.Customer, user: User) -> Customer:
 
 
 def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]) -> list[MirrorChange]:
-    """Store a customer's subscriptions.
-
-    A stored subscription that Stripe does not list any more was deleted, and is marked as canceled.
-
-    Args:
-        customer: the customer's row.
-        found: all subscriptions that Stripe lists.
-    """
+    """Store a customer's subscriptions, of which `found` are all that Stripe lists."""
     before = {row.id: row.stripe_data for row in customer.subscriptions.all()}
     changes = []
     for subscription in found:
@@ -82,17 +72,12 @@ def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]
         fields = {"customer": customer, "stripe_data": now, **_common_fields(subscription)}
         Subscription.objects.update_or_create(id=subscription.id, defaults=fields)
         changes.append(MirrorChange(subscription.id, before.pop(subscription.id, {}), now))
+    # Stripe lists all subscriptions of a customer: one that is missing was deleted.
     return changes + [_mark_canceled(gone, data) for gone, data in before.items()]
 
 
 def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -> MirrorChange:
-    """Store an invoice and the tier that it pays for.
-
-    Args:
-        customer: the customer's row.
-        found: the invoice, as Stripe returned it.
-        tier: the tier, for an invoice that has none yet; None if unknown.
-    """
+    """Store an invoice and the tier that it pays for; None if that is unknown."""
     row = Invoice.objects.filter(id=found.id).first()
     before: dict[str, Any] = row.stripe_data if row else {}
     now = _pick(found.to_dict(), INVOICE_FIELDS)
@@ -115,10 +100,8 @@ def invoice_subscription_id(invoice: stripe.Invoice) -> str | None:
 
 
 def anonymize_customers(user: User) -> None:
-    """Remove what identifies a user from the customer's rows.
-
-    Amounts stay for accounting, under Stripe's ids.
-    """
+    """Remove what identifies a user from the customer's rows."""
+    # Amounts stay for accounting, under Stripe's ids.
     fields: dict[str, Any] = {"subscriber": None, "email": "", "stripe_data": {}, "metadata": None}
     Customer.objects.filter(subscriber=user).update(date_purged=datetime.now(UTC), **fields)
 

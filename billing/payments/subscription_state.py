@@ -25,15 +25,15 @@ NEVER_PAID_STATUSES = ("incomplete", *ENDED_STATUSES)
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One of a user's subscriptions.
+    """One of a user's subscriptions, with Stripe's id and status.
 
     Args:
-        id: Stripe's id.
-        status: Stripe's status.
+        id: at Stripe.
+        status: at Stripe.
         tier: the tier of its price; None for a price of no tier.
         period_start: start of the period that is paid or due; the latest of several items.
         period_end: end of that period.
-        created_at: when the subscription was created.
+        created_at: at Stripe.
         cancels: whether the subscription ends with the period.
         unpaid_since: when the oldest open invoice was created; None if all are paid.
     """
@@ -62,12 +62,9 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionState:
-    """The state that `GET /billing/subscription` returns.
+    """A user's tier and current subscription, as the API returns them.
 
-    Args:
-        tier: the tier that counts.
-        status: Stripe's status of the subscription; NO_SUBSCRIPTION if there is none.
-        subscription: the user's current subscription.
+    `status` is Stripe's, or NO_SUBSCRIPTION.
     """
 
     tier: str
@@ -95,7 +92,6 @@ def list_for_customer(customer: Customer) -> list[Subscription]:
 
 
 def from_rows(rows: Iterable[Row]) -> list[Subscription]:
-    """Convert mirrored rows to subscriptions."""
     rows = list(rows)
     unpaid = _find_unpaid_since(row.id for row in rows if row.stripe_data["status"] == "past_due")
     return [from_row(row, unpaid.get(row.id)) for row in rows]
@@ -141,7 +137,6 @@ def _rank(subscription: Subscription) -> int:
 
 
 def from_row(row: Row, unpaid_since: datetime | None = None) -> Subscription:
-    """Convert one mirrored row to a subscription."""
     data = row.stripe_data
     items = data["items"]["data"]
     return Subscription(

@@ -25,10 +25,7 @@ INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel
 class TierChange:
     """The result of a change of tier.
 
-    Args:
-        tier: the tier that was requested.
-        effective_at: when the tier counts; None for at once, or as soon as the difference is paid.
-        message: a sentence for the user.
+    `effective_at` is None for a change that counts at once, or as soon as the difference is paid.
     """
 
     tier: str
@@ -37,10 +34,7 @@ class TierChange:
 
 
 def cancel(user: User) -> datetime:
-    """Cancel all of a user's subscriptions at the end of their paid periods.
-
-    Returns:
-        The end of the last period.
+    """Cancel all subscriptions of a user, and return the end of the last paid period.
 
     Raises:
         NoSubscription: the user has none.
@@ -76,10 +70,6 @@ def change(*, user: User, tier: str) -> TierChange:
     """Change the tier: a higher one at once, a lower one at the period's end.
 
     The difference to a higher tier is charged at once.
-
-    Args:
-        user: the subscriber.
-        tier: the name of a tier that is on sale.
 
     Raises:
         NoSubscription: the user has no subscription to change.
@@ -117,13 +107,7 @@ def open_portal(user: User) -> str:
 
 
 def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
-    """Apply a change of tier at Stripe.
-
-    A scheduled change is given up only for the one that replaces it.
-
-    Returns:
-        When the tier counts; None for at once, or as soon as the difference is paid.
-    """
+    """Apply a change of tier at Stripe and return when it counts, None for at once."""
     if at_stripe.schedule and stripe_client.is_schedule_complete(stripe_client.id_of(at_stripe.schedule)):
         _release_schedule(at_stripe)
         at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
@@ -155,11 +139,8 @@ def _downgrade(current: Subscription, at_stripe: stripe.Subscription, price_id: 
 
 
 def _roll_back_change(before: stripe.Subscription) -> None:
-    """Restore a subscription after a failed change.
-
-    A lost answer does not say what Stripe has done, so the subscription is fetched again. The schedule is
-    released first, since Stripe refuses a cancellation under a schedule.
-    """
+    # A lost answer does not say what Stripe has done, so the subscription is fetched again. The schedule is released
+    # first, since Stripe refuses a cancellation under a schedule.
     try:
         _release_schedule(stripe_client.retrieve_subscription(before.id))
         stripe_client.restore_cancellation(before)
@@ -181,8 +162,7 @@ def _upgrade(current: Subscription, at_stripe: stripe.Subscription, tier: str) -
 
 
 def _find_tier_item(subscription: stripe.Subscription) -> str:
-    """Return the id of the item that carries the tier; staff may have added others."""
-    items = subscription["items"].data
+    items = subscription["items"].data  # staff may have added items without a tier
     return str(next((item.id for item in items if subscription_state.tier_of_price(item.price.to_dict())), items[0].id))
 
 
@@ -226,6 +206,5 @@ def _is_set_to_end(subscription: stripe.Subscription) -> bool:
 
 
 def _release_schedule(subscription: stripe.Subscription) -> None:
-    """Release the subscription's schedule, since Stripe refuses changes under one."""
-    if subscription.schedule:
+    if subscription.schedule:  # Stripe refuses changes under one
         stripe_client.release_schedule(stripe_client.id_of(subscription.schedule))

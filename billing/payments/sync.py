@@ -21,13 +21,9 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | None:
-    """Synchronise a customer within the current transaction.
+    """Synchronise a customer, and perhaps one invoice, in the current transaction.
 
     The transaction holds the customer's lock until it ends.
-
-    Args:
-        customer_id: Stripe's id of the customer.
-        invoice_id: an invoice to store as well.
 
     Returns:
         The user; None for an unknown customer, or one of a deleted user.
@@ -59,21 +55,14 @@ def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | 
 
 @transaction.atomic
 def refresh(customer: Customer) -> list[stripe.Subscription]:
-    """Synchronise a customer whose lock the caller holds.
-
-    Returns:
-        The customer's subscriptions, as Stripe listed them.
-    """
+    """Synchronise a customer whose lock the caller holds."""
     found = stripe_client.list_subscriptions(customer.id)
     store_and_apply(customer, found)
     return found
 
 
 def store_and_apply(customer: Customer, found: list[stripe.Subscription], *, invoice_id: str | None = None) -> None:
-    """Store what Stripe returned, recalculate the tier, then audit and notify.
-
-    The caller holds the customer's lock.
-    """
+    """Store what Stripe returned, recalculate the tier, then audit and notify."""
     user = customer.subscriber
     changes = stripe_mirror.store_subscriptions(customer, found)
     invoices = [
@@ -114,12 +103,9 @@ def _get_or_store_customer(customer_id: str) -> Customer | None:
 
 
 def _cancel_subscriptions_of_deleted_user(found: list[stripe.Subscription]) -> None:
-    """Cancel the subscriptions that were started while the account was deleted.
-
-    The alert goes out first: if the answer is lost, the next attempt finds the subscription canceled and sends none.
-    """
     for subscription in found:
         if subscription.status not in subscription_state.ENDED_STATUSES:
+            # The alert goes out first: if the answer is lost, the next attempt finds the subscription canceled.
             invoice = subscription.to_dict().get("latest_invoice")
             message = "A deleted user's subscription is being canceled. Refund its payments in Stripe's dashboard."
             alerts.send("subscription_of_nobody", message, subscription=subscription.id, invoice=invoice)
@@ -127,24 +113,20 @@ def _cancel_subscriptions_of_deleted_user(found: list[stripe.Subscription]) -> N
 
 
 def _list_unpaid_invoices(customer: Customer, found: Iterable[stripe.Subscription]) -> list[stripe.Invoice]:
-    """Return the open invoices of overdue subscriptions, and those stored as open.
-
-    An invoice stored as open may be paid by now.
-    """
     behind = [subscription.id for subscription in found if subscription.status == "past_due"]
     now_open = [invoice for subscription_id in behind for invoice in stripe_client.list_open_invoices(subscription_id)]
     seen = {invoice.id for invoice in now_open}
+    # An invoice that is stored as open may be paid by now.
     before = customer.invoices.filter(stripe_data__status="open")
     stale = [row.id for row in before if row.id not in seen]
     return now_open + [invoice for invoice_id in stale if (invoice := _retrieve_stored_invoice(invoice_id))]
 
 
 def _retrieve_stored_invoice(invoice_id: str) -> stripe.Invoice | None:
-    """Fetch a stored invoice; delete its row where Stripe has deleted the draft."""
     try:
         return stripe_client.retrieve_invoice(invoice_id)
     except stripe_connection.StripeObjectMissing:
-        stripe_mirror.delete_invoice(invoice_id)
+        stripe_mirror.delete_invoice(invoice_id)  # a draft, which can be deleted at Stripe
         return None
 
 
@@ -155,7 +137,6 @@ def _find_invoice_tier(found: Iterable[stripe.Subscription], invoice: stripe.Inv
 
 
 def _alert_anomalies(customer: Customer) -> None:
-    """Alert the operators to states that billing tolerates but should not occur."""
     live = [each for each in subscription_state.list_for_customer(customer) if each.is_live]
     ids = {"customer_id": customer.id, "subscription_ids": [each.id for each in live]}
     if len(live) > 1:

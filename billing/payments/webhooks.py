@@ -37,12 +37,7 @@ HANDLED_EVENT_TYPES = frozenset(
 class StripeEvent:
     """The fields of an event that billing trusts: which customer may have changed.
 
-    Args:
-        id: Stripe's id of the event.
-        kind: Stripe's type, such as `invoice.paid`.
-        made_at: when Stripe created the event.
-        customer_id: empty for an object without a customer.
-        invoice_id: the invoice, for an event about one.
+    `customer_id` is empty for an object without a customer; `invoice_id` is set for an event about an invoice.
     """
 
     id: str
@@ -54,10 +49,6 @@ class StripeEvent:
 
 def parse(payload: bytes, signature: str) -> StripeEvent:
     """Parse an event that Stripe has signed within the last five minutes.
-
-    Args:
-        payload: the request's body.
-        signature: the `Stripe-Signature` header.
 
     Raises:
         BillingNotConfigured: there is no secret to verify with.
