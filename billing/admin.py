@@ -109,10 +109,10 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         return field
 
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
-        made = grants.grant(
+        grant = grants.grant(
             user=obj.user, tier=obj.tier_id, until=obj.until, reason=obj.reason, actor=staff_of(request)
         )
-        obj.pk = made.pk
+        obj.pk = grant.pk
 
     @admin.action(description="End all grants of these users", permissions=["add"])
     @confirmed(

@@ -6,6 +6,7 @@ from lunaos.errors import LunaError
 
 
 class ProRequired(LunaError):
+    # Clients rely on this code for agents of every tier; the message names the tier (agents.services).
     code, status, message = "pro_required", 403, "Pro subscription required"
     members = MappingProxyType(
         {

@@ -66,9 +66,9 @@ class BillingViewSet(ViewSet):
         serializer = TierSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         idempotency_key = idempotency_key_of(request, serializer.validated_data)
-        made = checkout_pages.start(user=user_of(request), idempotency_key=idempotency_key, **serializer.validated_data)
-        headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
-        return Response(CheckoutSerializer(made).data, headers=headers)
+        page = checkout_pages.start(user=user_of(request), idempotency_key=idempotency_key, **serializer.validated_data)
+        headers = {"Idempotency-Replayed": "true"} if page.replayed else {}
+        return Response(CheckoutSerializer(page).data, headers=headers)
 
     @extend_schema(**schema.CHANGE)
     @action(detail=False, methods=["post"], pool=STRIPE)

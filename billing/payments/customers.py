@@ -60,5 +60,5 @@ def _get(user: User) -> Customer:
 
 
 def _create(user: User, instead_of: str = "") -> Customer:
-    made = stripe_client.create_customer(user_id=user.pk, email=user.email, name=user.name, instead_of=instead_of)
-    return stripe_mirror.store_customer(made, user)
+    created = stripe_client.create_customer(user_id=user.pk, email=user.email, name=user.name, instead_of=instead_of)
+    return stripe_mirror.store_customer(created, user)

@@ -26,14 +26,14 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
 
     stripe.double.pay(data["sessionId"])
     assert stripe.reaches_tier(alice, "pro")
-    standing = stripe.subscription_state(alice)
-    assert (standing["tier"], standing["status"]) == ("pro", "active")
-    assert set(standing["subscription"]) == {
+    state = stripe.subscription_state(alice)
+    assert (state["tier"], state["status"]) == ("pro", "active")
+    assert set(state["subscription"]) == {
         *("id", "currentPeriodStart", "currentPeriodEnd", "cancelAtPeriodEnd", "createdAt")
     }
-    assert standing["subscription"]["cancelAtPeriodEnd"] is False
-    assert standing["subscription"]["currentPeriodEnd"] > standing["subscription"]["currentPeriodStart"]
-    assert standing["subscription"]["createdAt"].endswith("Z")
+    assert state["subscription"]["cancelAtPeriodEnd"] is False
+    assert state["subscription"]["currentPeriodEnd"] > state["subscription"]["currentPeriodStart"]
+    assert state["subscription"]["createdAt"].endswith("Z")
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.CHECKOUT_STARTED).count() == 1
 
 

@@ -82,5 +82,5 @@ def tier_of(user: Any) -> str:
 
 
 def cancels(user: Any) -> bool:
-    mine = subscription_state.select_current(subscription_state.list_for_user(user))
-    return bool(mine and mine.cancels)
+    current = subscription_state.select_current(subscription_state.list_for_user(user))
+    return bool(current and current.cancels)
