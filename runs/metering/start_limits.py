@@ -115,7 +115,7 @@ def _too_many_at_once(tier: Tier, limit: int, standing: Standing) -> Concurrency
 
 
 def _upgrade(tier: Tier) -> dict[str, str]:
-    # CONTRACT, section 2, promises `upgradeUrl` in a 429 to the free tier only.
+    # CONTRACT, section 1, promises `upgradeUrl` in a 429 to the free tier only.
     return {"upgradeUrl": tiers.upgrade_url()} if tier.name == tiers.FREE else {}
 
 
