@@ -113,7 +113,7 @@ def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: s
         at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
     if current.tier == tier:
         if not (at_stripe.schedule or current.cancels):
-            raise AlreadySubscribed()
+            raise AlreadySubscribed(f"Your subscription is {tier} already, and no other change is scheduled.")
         _release_schedule(at_stripe)
         if current.cancels:
             stripe_client.resume_subscription(at_stripe)

@@ -21,4 +21,7 @@ class Command(BaseCommand):
         except User.DoesNotExist as e:
             raise CommandError(f"There is no user with the address {options['email']}.") from e
         grants.set_tier(user=user, tier=options["tier"])
-        self.stdout.write(f"{user.email} is on {user.tier} now.")
+        if user.tier == options["tier"]:
+            self.stdout.write(f"{user.email} is on {user.tier} now.")
+        else:
+            self.stdout.write(f"{user.email} stays {user.tier}: a subscription pays for it. Cancel it at Stripe first.")
