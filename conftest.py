@@ -123,12 +123,12 @@ def bounds(database: None) -> Iterator[Cast]:
 
     def change(name: str, **columns: int) -> None:
         Tier.objects.filter(name=name).update(**columns)
-        tiers.forget()
+        tiers.clear_cache()
 
     yield change
     for tier in before:
         tier.save()
-    tiers.forget()
+    tiers.clear_cache()
 
 
 @pytest.fixture(scope="session")
@@ -278,14 +278,14 @@ def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
 def stripe(api: Api, server: str, stripe_server: Double, configured: None) -> Iterator[Any]:
     """Stripe, as its double plays it, with the platform's prices."""
     from billing.payments import plans
-    from testing.stripe import WITHIN_S, Stripe, cleared
+    from testing.stripe import WITHIN_S, Stripe, clear_stripe
 
     stripe_server.webhook_url = f"{server}/billing/webhook"
     stripe_server.reset()
     plans.sync_plans()
     yield Stripe(stripe_server, api)
     stripe_server.reset()
-    assert until(cleared, WITHIN_S)
+    assert until(clear_stripe, WITHIN_S)
 
 
 @pytest.fixture

@@ -229,10 +229,12 @@ def _not_configured(provider: Provider) -> ProviderNotConfigured:
 
 
 def _pro_required(agent: Agent) -> ProRequired:
+    plan = agent.tier.title()
     return ProRequired(
+        f"{plan} subscription required",
         agent=agent.slug,
         agentName=agent.name,
         upgradeUrl=tiers.upgrade_url(),
         checkoutUrl=f"{settings.PUBLIC_URL}/billing/checkout",
-        message=f"{agent.name} is part of the Pro plan. Upgrade to use all 28 agents.",
+        message=f"{agent.name} is part of the {plan} plan. Upgrade to {plan} or a higher plan to use it.",
     )

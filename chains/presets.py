@@ -36,4 +36,4 @@ def tier(preset: ChainPreset) -> str:
     """That of its highest agent, of those that are there."""
     agents = catalogue.current().agents
     found = [agents[slug].tier for slug in preset.steps if slug in agents]
-    return max(found, key=lambda name: tiers.of(name).rank, default=tiers.FREE)
+    return max(found, key=lambda name: tiers.get(name).rank, default=tiers.FREE)

@@ -133,7 +133,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.Begun, int]:
     capacity.require()
     run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()
-    with quota.refusals_recorded(user):
+    with quota.audit_refusals(user):
         usage = _take_up(run)
     done = [step.position for step in texts.steps_of(run) if step.status == Status.SUCCEEDED]
     _hand_over(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
@@ -161,8 +161,8 @@ def _take_up(run: Run) -> quota.Usage:
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
     if not failed.update(status=Status.QUEUED, heartbeat_at=Now(), **fresh):
         raise RunNotResumable()
-    exempt, taken = quota.exempts(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
-    usage = quota.current(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
+    exempt, taken = quota.is_exempt(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
+    usage = quota.current_usage(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
     start_limits.take(run.user, standing)
     if not taken:
         charge = Charge.EXEMPT if exempt else Charge.RESERVED

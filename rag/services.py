@@ -187,7 +187,7 @@ def summaries(repositories: Sequence[Repository]) -> list[Summary]:
 
 def stored(user: User) -> dict[str, int]:
     """What one has stored, and how much of it one's tier allows."""
-    tier = limits.of(user)
+    tier = limits.for_owner(user)
     allowed = {"bytes_limit": tier.stored_bytes, "repositories_limit": tier.repositories}
     return {**asdict(storage.held(user)), **allowed}
 

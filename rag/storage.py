@@ -112,7 +112,7 @@ def require_repository(owner: User) -> None:
     Raises:
         StorageLimitReached: there is no room for one.
     """
-    used, limit = Repository.objects.filter(user=owner).count(), limits.of(owner).repositories
+    used, limit = Repository.objects.filter(user=owner).count(), limits.for_owner(owner).repositories
     if used >= limit:
         raise _limit_reached(owner, "repositories", used, limit)
 
@@ -135,7 +135,7 @@ def require_room(owner: User, repository: Repository, files: Sequence[SourceFile
     kept = [0 if file.content is None else sizes.of(file.path, file.content) for file in files]
     growths = _growths(repository, files, kept)
     wanted, growth = sum(kept), sum(growths)
-    now, limit = held(owner), limits.of(owner).stored_bytes
+    now, limit = held(owner), limits.for_owner(owner).stored_bytes
     if growth and now.bytes + now.growth + growth > limit:
         raise _limit_reached(owner, "bytes", now.bytes + now.growth, limit)
     if now.waiting and now.waiting + wanted > settings.RAG_BACKLOG_BYTES:
@@ -184,7 +184,7 @@ def _is_known(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
 
 
 def _limit_reached(owner: User, what: str, used: int, limit: int) -> LunaError:
-    tier = limits.of(owner).name
+    tier = limits.for_owner(owner).name
     allowed = f"{limit} repositories" if what == "repositories" else f"{limit} bytes of files"
     return StorageLimitReached(
         tier=tier,

@@ -27,6 +27,7 @@ from accounts.models import User
 from accounts.staff.audited_admin import ReadOnlyAdmin
 from accounts.staff.confirm_action import BACK, confirmed
 from accounts.staff.exporting_admin import ExportedAdmin
+from billing import tiers
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
 
@@ -216,7 +217,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
             "opts": self.opts,
             "partitions": found,
             "total": sum(partition.bytes for partition in found),
-            "retention": settings.RETENTION_DAYS,
+            "retention": {tier.name: tiers.retention_days(tier.name) for tier in tiers.list_all()},
         }
         return TemplateResponse(request, "admin/runs/run/storage.html", context)
 

@@ -8,14 +8,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from accounts import idempotency
 from accounts.models import User
-from billing import quota
+from billing import quota, tiers
 from lunaos.errors import NotFound
 from lunaos.infra import redis
 from runs import liveness, outcomes, texts
@@ -43,8 +42,8 @@ _WRITE = f"""
     SELECT under_way, starts, executions, chains, told_percent FROM standing LEFT JOIN reserved ON true
 """  # noqa: S608 - the columns are the model's
 _STANDING = f"WITH standing AS MATERIALIZED ({start_limits.STANDING})"
-BEGIN = f"{_STANDING}, reserved AS ({quota.reserving(start_limits.ALLOWED)}), {_WRITE}"
-BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.looking(start_limits.ALLOWED)}), {_WRITE}"
+BEGIN = f"{_STANDING}, reserved AS ({quota.reservation_sql(start_limits.ALLOWED)}), {_WRITE}"
+BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.usage_sql(start_limits.ALLOWED)}), {_WRITE}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +103,20 @@ def begin(
     """
     capacity.require()
     now = datetime.now(UTC)
-    allowance = quota.allowance(user, now, chain="chain" in fields)
+    allowance = quota.reservation_parameters(user, now, chain="chain" in fields)
     run = Run(
         user=user,
         charged_month=allowance["month"],
         created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
         executor=None if "chain" in fields else liveness.NUMBER,
-        expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
+        expires_at=now + timedelta(days=tiers.retention_days(user.tier)),
         **fields,
     )
-    if quota.exempts(user, own_key=run.own_key):
+    if quota.is_exempt(user, own_key=run.own_key):
         run.charge = Charge.EXEMPT
     content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
-    with quota.refusals_recorded(user):
+    with quota.audit_refusals(user):
         return _begin(run, allowance, content, idempotency_key)
 
 
@@ -140,7 +139,7 @@ def _replay(user: User, run_id: str) -> Begun | None:
     run = Run.objects.filter(pk=run_id).first()
     if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _came_to_nothing(run)):
         return None
-    return Begun(run, quota.current(user, datetime.now(UTC)), replayed=True)
+    return Begun(run, quota.current_usage(user, datetime.now(UTC)), replayed=True)
 
 
 def _came_to_nothing(run: Run) -> bool:
@@ -154,11 +153,13 @@ def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quo
         cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **bounds, **content})
         under_way, started, *reserved = cursor.fetchone()
     if reserved[0] is not None:
-        return quota.after(run.user, allowance, tuple(reserved), exempt=exempt)
+        return quota.usage_after_reservation(run.user, allowance, tuple(reserved), exempt=exempt)
     refusal = start_limits.refusal(run.user, start_limits.Standing(under_way, started), bounds)
-    if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
+    if refusal and (exempt or quota.current_usage(run.user, datetime.now(UTC)).remaining):
         raise refusal
-    return quota.after(run.user, allowance, None)  # raises, also where both apply: the month takes longer to pass
+    return quota.usage_after_reservation(
+        run.user, allowance, None
+    )  # raises, also where both apply: the month takes longer to pass
 
 
 def get(*, user: User, run_id: UUID) -> Run:

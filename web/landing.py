@@ -24,7 +24,7 @@ def content() -> dict[str, Any]:
         "total": len(agents),
         "categories": _by_category(agents.values()),
         "presets": list(_offered(agents)),
-        "plans": [_plan(tier, list(agents.values())) for tier in tiers.everything()],
+        "plans": [_plan(tier, list(agents.values())) for tier in tiers.list_all()],
     }
 
 

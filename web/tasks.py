@@ -63,7 +63,7 @@ def forget_expired() -> None:
     jwt.delete_expired()
     SessionStore.clear_expired()
     spending.delete_expired()
-    usage_carryover.forget_past_months()
+    usage_carryover.delete_past_months()
 
 
 @shared_task(name="web.tasks.finish_erasures")

@@ -44,7 +44,7 @@ def allow(monkeypatch: Any) -> Allow:
 
     def set_to(stored_bytes: int = 100_000_000, repositories: int = 1_000) -> None:
         tier = Tier(name="free", stored_bytes=stored_bytes, repositories=repositories)
-        monkeypatch.setattr("billing.limits.of", lambda owner: tier)
+        monkeypatch.setattr("billing.limits.for_owner", lambda owner: tier)
 
     return set_to
 

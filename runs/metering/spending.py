@@ -83,7 +83,7 @@ def is_exhausted(user: User) -> bool:
     Asks the database only where a limit is set.
     """
     set_limits = limits()
-    if not set_limits or tiers.of(user.tier).name != tiers.FREE:
+    if not set_limits or tiers.get(user.tier).name != tiers.FREE:
         return False
     spent = today()
     return any(getattr(spent, scope) >= limit for scope, limit in set_limits.items())

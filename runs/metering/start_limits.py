@@ -53,7 +53,7 @@ class Standing:
 
 def bounds(user: User) -> dict[str, Any]:
     """Return the parameters of ALLOWED."""
-    allowed = limits.of(user)
+    allowed = limits.for_owner(user)
     return {"at_once": allowed.executions_at_once, "starts_per_hour": allowed.starts_per_hour}
 
 
@@ -82,7 +82,7 @@ def take(user: User, standing: Standing) -> None:
 
 def refusal(user: User, standing: Standing, allowed: dict[str, Any]) -> LunaError | None:
     """Return why an owner may not start a run; the reason that lasts longer where there are two, None where none is."""
-    tier = tiers.of(user.tier)
+    tier = tiers.get(user.tier)
     if standing.starts >= allowed["starts_per_hour"]:
         return _too_many_starts(tier, allowed["starts_per_hour"])
     if len(standing.under_way) >= allowed["at_once"]:
@@ -115,6 +115,7 @@ def _too_many_at_once(tier: Tier, limit: int, standing: Standing) -> Concurrency
 
 
 def _upgrade(tier: Tier) -> dict[str, str]:
+    # CONTRACT, section 1, promises `upgradeUrl` in a 429 to the free tier only.
     return {"upgradeUrl": tiers.upgrade_url()} if tier.name == tiers.FREE else {}
 
 

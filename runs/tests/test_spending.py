@@ -283,7 +283,7 @@ def test_another_day_is_another_budget(alice: Any, limit: Limit) -> None:
 
 def test_one_statement_where_a_limit_is_set_for_who_may_be_refused(alice: Any, bob: Any, limit: Limit) -> None:
     def asked(user: Any, *targets: Target) -> int:
-        tiers.everything()  # as every process knows them
+        tiers.list_all()  # as every process knows them
         with CaptureQueriesContext(connection) as queries:
             is_refused(user, list(targets))
             spending.sound_alarms()

@@ -115,7 +115,7 @@ def staff_client(make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch)
 
 def queries(client: Client, path: str) -> int:
     client.get(path)  # the first one fills caches
-    tiers.everything()  # known for a moment only, which the first one may have outlasted
+    tiers.list_all()  # known for a moment only, which the first one may have outlasted
     with CaptureQueriesContext(connection) as captured:
         assert client.get(path).status_code == 200
     return len(captured)

@@ -90,7 +90,7 @@ def test_taking_it_back(staff_client: Client, alice: Any) -> None:
     set_tier(staff_client, alice, confirmed="yes", tier="free", reason="it was one")
     alice.refresh_from_db()
     assert alice.tier == "free"
-    assert AuditEvent.objects.get(action=Action.TIER_GRANT_ENDED).details["reason"] == "it was one"
+    assert AuditEvent.objects.get(action=Action.TIER_GRANT_ENDED, subject_id=alice.pk).details["reason"] == "it was one"
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_what_fails_and_what_is_refused(api: Api, server: str, alice: Any, upstr
 
 def test_an_event_of_stripe(database: None) -> None:
     """Told to this very process, whose registry can be looked at."""
-    event = webhooks.Event("evt_lag", "invoice.paid", datetime.now(UTC) - timedelta(seconds=90), "", None)
+    event = webhooks.StripeEvent("evt_lag", "invoice.paid", datetime.now(UTC) - timedelta(seconds=90), "", None)
     name = 'lunaos_webhook_lag_seconds_sum{kind="invoice.paid"}'
     before = parsed(metrics.exposition().decode()).get(name, 0)
     for _ in range(2):  # a repetition says nothing of the lag

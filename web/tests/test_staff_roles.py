@@ -194,7 +194,7 @@ def test_no_role_sets_the_tier_of_staff(signed_in: SIGNED_IN, alice: Any, chief:
     assert f"{alice.email} is on pro now" in page and "what is staff&#x27;s: 1." in page
     grant = {"user": str(chief.pk), "tier": "team", "reason": "x"}
     page = client.post("/admin/billing/grant/add/", grant).content.decode()
-    assert "Only superusers grant a tier to staff." in page
+    assert "Only superusers can grant a tier to staff." in page
     kept = Grant.objects.create(user=chief, tier_id="pro", reason="x")
     act(client, "end", kept, page="billing/grant")
     assert Grant.objects.get(user=chief).ended_at is None

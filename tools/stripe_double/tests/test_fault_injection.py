@@ -7,7 +7,7 @@ import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans
+from tools.stripe_double.tests.plans import Plans
 
 
 def test_it_works(double: Double, client: stripe.StripeClient) -> None:
@@ -40,7 +40,7 @@ def test_held_before_it_is_read(double: Double, client: stripe.StripeClient, pla
         assert late.result().status == "canceled"
 
 
-def test_a_lost_answer_and_a_safe_repetition(double: Double, client: stripe.StripeClient) -> None:
+def test_a_lost_answer_can_be_retried(double: Double, client: stripe.StripeClient) -> None:
     double.fault("/v1/customers", cut=True, after_read=True)
     with pytest.raises(stripe.APIConnectionError):
         client.v1.customers.create({"name": "A"}, {"idempotency_key": "once"})
@@ -48,7 +48,7 @@ def test_a_lost_answer_and_a_safe_repetition(double: Double, client: stripe.Stri
     assert len(double.events("customer.created")) == 1
 
 
-def test_an_answer_that_takes_its_time(double: Double, browser: httpx.Client) -> None:
+def test_a_delayed_answer(double: Double, browser: httpx.Client) -> None:
     double.fault("/v1/account", delay_s=5)
     with pytest.raises(httpx.ReadTimeout):
         browser.get("/v1/account", timeout=0.05)
@@ -62,7 +62,7 @@ def test_a_limit_of_requests(double: Double, client: stripe.StripeClient) -> Non
 
 def test_a_fault_that_does_not_exist(double: Double) -> None:
     with pytest.raises(httpx.HTTPStatusError, match="404"):
-        double.ask("POST", "/_test/faults/99/release")
+        double.call("POST", "/_test/faults/99/release")
 
 
 def test_a_fault_with_an_unknown_field(double: Double) -> None:

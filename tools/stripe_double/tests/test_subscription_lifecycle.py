@@ -1,11 +1,11 @@
-"""The whole life of a subscription, through Stripe's SDK."""
+"""The lifecycle of a subscription, through Stripe's SDK."""
 
 import httpx
 import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, item, price_of, types
+from tools.stripe_double.tests.plans import Plans, item, price_of, types
 
 WALK = [
     "customer.subscription.created",
@@ -47,7 +47,7 @@ def test_an_upgrade_is_charged_at_once(double: Double, client: stripe.StripeClie
     assert invoice.parent.subscription_details.subscription == upgraded.id
 
 
-def test_an_update_tells_what_was_before(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_an_update_event_has_previous_attributes(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     switch(client, plans.subscribed(double), plans.team)
     event = double.events("customer.subscription.updated")[-1]
     [was] = event["data"]["previous_attributes"]["items"]["data"]
@@ -67,7 +67,9 @@ def test_an_upgrade_that_is_not_paid_is_pending(double: Double, client: stripe.S
     assert paid["pending_update"] is None
 
 
-def test_pending_if_incomplete_takes_nothing_else(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_pending_if_incomplete_refuses_other_parameters(
+    double: Double, client: stripe.StripeClient, plans: Plans
+) -> None:
     subscription = plans.subscribed(double)
     with pytest.raises(stripe.InvalidRequestError, match="you cannot pass metadata"):
         client.v1.subscriptions.update(
@@ -75,7 +77,7 @@ def test_pending_if_incomplete_takes_nothing_else(double: Double, client: stripe
         )
 
 
-def test_an_item_without_its_id_is_a_further_one(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_an_item_without_an_id_is_added(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     subscription = plans.subscribed(double)
     changed = client.v1.subscriptions.update(subscription.id, {"items": [{"price": plans.team.id}]})
     assert [each.price.lookup_key for each in changed["items"].data] == ["pro_monthly", "team_monthly"]
@@ -99,7 +101,7 @@ def test_a_payment_fails_and_recovers(double: Double, plans: Plans) -> None:
     assert double.recover(subscription.id)["status"] == "active"
 
 
-def test_it_goes_on_after_all(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_a_cancellation_can_be_undone(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     subscription = plans.subscribed(double)
     client.v1.subscriptions.update(subscription.id, {"cancel_at": "min_period_end"})
     resumed = client.v1.subscriptions.update(subscription.id, {"cancel_at": ""})
@@ -141,7 +143,7 @@ def test_a_renewal_that_is_not_paid(double: Double, client: stripe.StripeClient,
     assert double.end_period(subscription.id)["status"] == "active"
 
 
-def test_an_item_is_taken_away(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_an_item_is_removed(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     subscription = plans.subscribed(double)
     old = item(subscription).id
     changed = client.v1.subscriptions.update(
@@ -152,7 +154,7 @@ def test_an_item_is_taken_away(double: Double, client: stripe.StripeClient, plan
         client.v1.subscriptions.update(subscription.id, {"items": [{"id": old, "price": plans.pro.id}]})
 
 
-def test_nothing_becomes_of_what_has_ended(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_an_ended_subscription_cannot_change(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     subscription = plans.subscribed(double)
     client.v1.subscriptions.cancel(subscription.id)
     with pytest.raises(stripe.InvalidRequestError, match="A canceled subscription"):
@@ -162,7 +164,7 @@ def test_nothing_becomes_of_what_has_ended(double: Double, client: stripe.Stripe
             change(subscription.id)
 
 
-def test_a_customer_who_is_gone_buys_nothing(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_a_deleted_customer_cannot_buy(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     customer = plans.customer()
     session = plans.session(plans.pro, customer)
     client.v1.customers.delete(customer.id)
@@ -172,7 +174,7 @@ def test_a_customer_who_is_gone_buys_nothing(double: Double, client: stripe.Stri
         plans.session(plans.pro, customer)
 
 
-def test_a_session_without_a_customer_makes_one(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_a_session_without_a_customer_creates_one(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     session = client.v1.checkout.sessions.create(
         {
             "mode": "subscription",

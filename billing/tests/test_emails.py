@@ -1,4 +1,4 @@
-"""Mails about payments: each once, however often Stripe tells."""
+"""E-mails about payments: each once, however often Stripe repeats its event."""
 
 import re
 from typing import Any
@@ -19,16 +19,16 @@ SUBJECTS = {
 
 @pytest.fixture
 def alice(make_user: Any) -> Any:
-    """One whose address is confirmed."""
+    """Return a user with a verified address."""
     return make_user("alice", email_verified_at=timezone.now())
 
 
 @pytest.fixture
 def mails(stripe: Stripe, mailbox: Mailbox) -> Any:
-    """What a user was sent of one kind, when all events are through."""
+    """Return a user's e-mails of one kind, after all events are handled."""
 
     def of(user: Any, kind: str) -> list[str]:
-        stripe.told()
+        stripe.wait_for_deliveries()
         return [text(mail) for mail in mailbox.of(user) if mail["Subject"] == SUBJECTS[kind]]
 
     return of
@@ -66,10 +66,10 @@ def test_a_payment_that_failed(stripe: Stripe, alice: Any, mails: Any) -> None:
     assert len(mails(alice, "receipt")) == 2
 
 
-def test_a_failure_that_is_paid_meanwhile_is_not_told(stripe: Stripe, alice: Any, mails: Any) -> None:
+def test_a_failure_that_is_paid_meanwhile_sends_no_mail(stripe: Stripe, alice: Any, mails: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
-    stripe.by_hand()
+    stripe.wait_for_deliveries()
+    stripe.stop_deliveries()
     stripe.double.fail_payment(subscription_id)
     stripe.double.recover(subscription_id)
     for event in stripe.double.events("invoice.payment_failed"):
@@ -85,7 +85,7 @@ def test_the_end(stripe: Stripe, alice: Any, mails: Any) -> None:
     assert "Your tier is free now" in ended
 
 
-def test_an_address_that_nobody_has_confirmed_gets_no_link(stripe: Stripe, charlie: Any, mails: Any) -> None:
+def test_an_unverified_address_gets_no_link(stripe: Stripe, charlie: Any, mails: Any) -> None:
     stripe.subscribe(charlie)
     (receipt,) = mails(charlie, "receipt")
     assert "/portal?token=" not in receipt and "POST /billing/portal" in receipt

@@ -1,4 +1,4 @@
-"""Row 8 of R2.2: to delete an account and to sign up again brings no new quota."""
+"""An account that is deleted and created again gets no new quota (R2.2, row 8)."""
 
 from datetime import UTC, date, datetime
 from typing import Any
@@ -45,7 +45,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert error(api.post("/agents/execute", json=body, headers=own)) == (403, "quota_exceeded")
 
 
-def test_it_goes_on_through_several_accounts(alice: Any) -> None:
+def test_usage_carries_over_several_accounts(alice: Any) -> None:
     used(alice, 60)
     assert deletion.delete(alice)
     second = again(alice.email)
@@ -61,10 +61,10 @@ def test_the_address_cannot_be_read_from_it(alice: Any, settings: Any) -> None:
     assert alice.email not in str(vars(kept)) and len(kept.digest) == 64
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another secret of the server" * 3
     assert usage_carryover._digest(alice.email, settings.SECRET_KEY) != kept.digest
-    assert MonthlyUsage.objects.get(user=again(alice.email)).executions == 5  # the older secret is known yet
+    assert MonthlyUsage.objects.get(user=again(alice.email)).executions == 5  # the older secret is still configured
 
 
-def test_other_addresses_and_other_months_begin_anew(alice: Any, bob: Any) -> None:
+def test_other_addresses_and_months_start_at_zero(alice: Any, bob: Any) -> None:
     used(alice, 7, month=date(2020, 1, 1))
     used(bob, 7)
     deletion.delete(alice)

@@ -1,4 +1,4 @@
-"""The requests that the double has seen, without the key that they carried."""
+"""The log of API requests, without their keys."""
 
 from collections import deque
 from typing import Any
@@ -8,13 +8,13 @@ from aiohttp import web
 from tools.stripe_double import forms
 from tools.stripe_double.api import key_of
 
-KEPT = 1000
+MAX_REQUESTS = 1000
 KEY_PREFIX = len("sk_test_")
 REQUESTS = web.AppKey("requests", deque[dict[str, Any]])
 
 
-async def note(request: web.Request) -> None:
-    """Remember a request of Stripe's API; the oldest are forgotten."""
+async def record(request: web.Request) -> None:
+    """Append a request of Stripe's API; the oldest are dropped."""
     text = await request.text() if request.body_exists else request.query_string
     request.app[REQUESTS].append(
         {

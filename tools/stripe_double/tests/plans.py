@@ -1,4 +1,4 @@
-"""Pro and Team, and customers who have one of them."""
+"""Two plans, Pro and Team, and their customers."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ SECRET = "whsec_" + "s" * 32
 
 
 class Plans:
-    """Two products with a price each, and what the product does to sell them."""
+    """Two products with a price each, and the requests that sell them."""
 
     def __init__(self, client: stripe.StripeClient) -> None:
         self.client = client
@@ -34,7 +34,7 @@ class Plans:
         return self.client.v1.customers.create({"email": email})
 
     def session(self, price: stripe.Price, customer: stripe.Customer | None = None) -> stripe.checkout.Session:
-        """A checkout session as the product makes one."""
+        """Create a checkout session as the product does."""
         return self.client.v1.checkout.sessions.create(
             {
                 "mode": "subscription",
@@ -51,13 +51,13 @@ class Plans:
     def subscribed(
         self, double: Double, price: stripe.Price | None = None, customer: stripe.Customer | None = None
     ) -> stripe.Subscription:
-        """A subscription that was bought and paid."""
+        """Return a subscription that was bought and paid."""
         session = double.pay(self.session(price or self.pro, customer).id)
         return self.client.v1.subscriptions.retrieve(session["subscription"])
 
 
 def item(subscription: stripe.Subscription) -> stripe.SubscriptionItem:
-    """The one item; `subscription.items` is a dictionary's method."""
+    """Return the subscription's one item; `subscription.items` is a dict method."""
     found: stripe.SubscriptionItem = subscription["items"].data[0]
     return found
 

@@ -1,4 +1,4 @@
-"""Everything that the double emits is what Stripe's SDK says it is."""
+"""Every object that the double returns matches the annotations of Stripe's SDK."""
 
 import copy
 from typing import Any
@@ -9,7 +9,7 @@ import stripe
 
 from tools.stripe_double import schema_check
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import KEY, Plans, item
+from tools.stripe_double.tests.plans import KEY, Plans, item
 
 KINDS = {
     "account",
@@ -30,7 +30,7 @@ KINDS = {
 
 
 def walk(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
-    """Every route that makes or changes something."""
+    """Call every route that creates or changes something."""
     v1 = client.v1
     v1.products.update(str(plans.pro.product), {"description": "For one", "metadata": {"tier": "pro"}})
     v1.prices.update(plans.pro.id, {"nickname": "Pro"})
@@ -93,7 +93,7 @@ LISTS = [
 
 
 def emitted(double: Double, plans: Plans) -> list[dict[str, Any]]:
-    """All objects that can be listed now, and all that events tell of."""
+    """Yield all objects that can be listed, and those of all events."""
     shown: list[dict[str, Any]] = [event["data"]["object"] for event in double.events()]
     with httpx.Client(base_url=double.url, headers={"Authorization": f"Bearer {KEY}"}) as browser:
         for path in LISTS:
@@ -110,32 +110,32 @@ def test_it_works(double: Double, client: stripe.StripeClient, plans: Plans) -> 
     shown = emitted(double, plans)
     assert {each["object"] for each in shown} == KINDS
     assert len(shown) > 100
-    assert [fault for each in shown for fault in schema_check.faults(each)] == []
+    assert [fault for each in shown for fault in schema_check.schema_errors(each)] == []
 
 
 def test_an_event_type_that_stripe_does_not_know(double: Double, client: stripe.StripeClient) -> None:
     client.v1.customers.create({})
     [event] = double.events()
     event["type"] = "customer.invented"
-    assert schema_check.faults(event) == ["event.type: 'customer.invented' is none of what Stripe says"]
+    assert schema_check.schema_errors(event) == ["event.type: 'customer.invented' is not listed"]
 
 
 @pytest.fixture
 def whole(double: Double, client: stripe.StripeClient, plans: Plans) -> dict[str, Any]:
     plans.subscribed(double)
     subscription: dict[str, Any] = copy.deepcopy(double.events("customer.subscription.created")[0]["data"]["object"])
-    assert schema_check.faults(subscription) == []
+    assert schema_check.schema_errors(subscription) == []
     return subscription
 
 
 def test_an_unknown_field(whole: dict[str, Any]) -> None:
-    whole["current_period_end"] = 1  # where older versions had it
-    assert schema_check.faults(whole) == ["subscription.current_period_end: unknown"]
+    whole["current_period_end"] = 1  # its place in older versions
+    assert schema_check.schema_errors(whole) == ["subscription.current_period_end: unknown"]
 
 
 def test_a_missing_field(whole: dict[str, Any]) -> None:
     del whole["status"], whole["items"]["data"][0]["price"]["active"]
-    assert set(schema_check.faults(whole)) == {
+    assert set(schema_check.schema_errors(whole)) == {
         "subscription.status: missing",
         "subscription.items.data[0].price.active: missing",
     }
@@ -143,8 +143,8 @@ def test_a_missing_field(whole: dict[str, Any]) -> None:
 
 def test_a_value_that_is_not_listed(whole: dict[str, Any]) -> None:
     whole["items"]["data"][0]["price"]["recurring"]["interval"] = "decade"
-    assert schema_check.faults(whole) == [
-        "subscription.items.data[0].price.recurring.interval: 'decade' is none of what Stripe says"
+    assert schema_check.schema_errors(whole) == [
+        "subscription.items.data[0].price.recurring.interval: 'decade' is not listed"
     ]
 
 
@@ -165,15 +165,17 @@ def test_a_value_that_is_not_listed(whole: dict[str, Any]) -> None:
 )
 def test_a_value_of_the_wrong_kind(whole: dict[str, Any], name: str, value: Any) -> None:
     whole[name] = value
-    assert schema_check.faults(whole)
-    assert all(fault.startswith(f"subscription.{name}") for fault in schema_check.faults(whole))
+    assert schema_check.schema_errors(whole)
+    assert all(fault.startswith(f"subscription.{name}") for fault in schema_check.schema_errors(whole))
 
 
 def test_an_object_that_stripe_does_not_have() -> None:
-    assert schema_check.faults({"id": "x_1", "object": "tier"}) == ["no class of the SDK is an 'tier'"]
+    assert schema_check.schema_errors({"id": "x_1", "object": "tier"}) == ["the SDK has no class for 'tier'"]
 
 
-def test_what_was_deleted_is_a_stub() -> None:
+def test_a_deleted_object_is_a_stub() -> None:
     stub = {"id": "cus_1", "object": "customer", "deleted": True}
-    assert schema_check.faults(stub) == []
-    assert schema_check.faults({**stub, "email": "a@example.com"}) == ["customer.email: unknown in what was deleted"]
+    assert schema_check.schema_errors(stub) == []
+    assert schema_check.schema_errors({**stub, "email": "a@example.com"}) == [
+        "customer.email: unknown in what was deleted"
+    ]
