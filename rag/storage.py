@@ -9,14 +9,12 @@ from django.db import connection
 from accounts.models import User
 from billing import limits, tiers
 from lunaos.errors import LunaError
-from rag import sizes
 from rag.errors import BacklogFull, StorageLimitReached
-from rag.indexing import store
+from rag.indexing import sizes, store
 from rag.indexing.indexer import SourceFile, digest
 from rag.models import Repository
 
 BACKLOG_RETRY_S = 60
-FILES_AT_ONCE = 500
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('rag.storage'), hashtext(%s))"
 # One statement, so that a file that moves from the uploads into the index at this moment counts once.
 HELD = """
@@ -30,33 +28,6 @@ HELD = """
     SELECT (SELECT COALESCE(sum(bytes), 0)::bigint FROM mine), waiting.bytes, waiting.growth,
         (SELECT count(*) FROM mine)
     FROM waiting
-"""
-# Of one repository a statement: two that run at once then lock repositories in no conflicting order.
-MEASURE = f"""
-    WITH batch AS (
-        SELECT id FROM rag_file WHERE bytes IS NULL AND repository_id = (
-            SELECT repository_id FROM rag_file WHERE bytes IS NULL LIMIT 1
-        ) ORDER BY id LIMIT {FILES_AT_ONCE} FOR UPDATE SKIP LOCKED
-    ),
-    measured AS (
-        UPDATE rag_file file SET bytes = {sizes.OF_CHUNKS}
-        FROM batch WHERE file.id = batch.id RETURNING file.repository_id, file.bytes
-    ),
-    summed AS (SELECT repository_id, sum(bytes) AS bytes FROM measured GROUP BY repository_id),
-    counted AS (
-        UPDATE rag_repository SET bytes = rag_repository.bytes + summed.bytes
-        FROM summed WHERE rag_repository.id = summed.repository_id
-    )
-    SELECT count(*) FROM measured
-"""  # noqa: S608 - constants
-DIFFERENCES = """
-    SELECT repository.id, repository.name, repository.bytes, COALESCE(sum(file.bytes), 0)::bigint,
-        count(*) FILTER (WHERE file.id IS NOT NULL AND file.bytes IS NULL)
-    FROM rag_repository repository LEFT JOIN rag_file file ON file.repository_id = repository.id
-    GROUP BY repository.id
-    HAVING repository.bytes <> COALESCE(sum(file.bytes), 0)
-        OR count(*) FILTER (WHERE file.id IS NOT NULL AND file.bytes IS NULL) > 0
-    ORDER BY repository.id
 """
 
 
@@ -74,21 +45,6 @@ class Held:
     waiting: int
     growth: int
     repositories: int
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A repository whose counter is not the sum of its files.
-
-    Args:
-        unmeasured: files without a size.
-    """
-
-    repository_id: int
-    name: str
-    counted: int
-    stored: int
-    unmeasured: int
 
 
 def lock(owner: User) -> None:
@@ -141,26 +97,6 @@ def require_room(owner: User, repository: Repository, files: Sequence[SourceFile
     if growth and now.bytes + now.waiting + growth > limit:
         raise _backlog_full(now.waiting, limit - now.bytes)
     return growths
-
-
-def measure() -> int:
-    """Measure some files that have no size, and return how many: an older version has written them."""
-    with connection.cursor() as cursor:
-        return int(cursor.execute(MEASURE).fetchone()[0])
-
-
-def differences() -> list[Difference]:
-    """Hold every repository's counter against its files, in one snapshot."""
-    with connection.cursor() as cursor:
-        return [Difference(*row) for row in cursor.execute(DIFFERENCES).fetchall()]
-
-
-def repair() -> None:
-    """Measure what has no size, and set the counters that differ."""
-    while measure():
-        pass
-    for each in differences():
-        store.recount(each.repository_id)
 
 
 def _growths(repository: Repository, files: Sequence[SourceFile], kept: Sequence[int]) -> list[int]:

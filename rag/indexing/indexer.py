@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from uuid import UUID
 
-from rag import sizes
 from rag.chunking import grammars, pool
 from rag.chunking.chunker import Piece
-from rag.indexing import skip_rules, store
+from rag.indexing import sizes, skip_rules, store
 from rag.indexing.store import Prepared
 from rag.models import Repository
 from rag.search import vectors, words

@@ -10,7 +10,7 @@ from django.db.models import F
 
 from lunaos.errors import LunaError
 from lunaos.infra import redis
-from rag import sizes
+from rag.indexing import sizes
 from rag.indexing.indexer import Progress, SourceFile
 from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 

@@ -1,7 +1,6 @@
 """Send unfinished index jobs to workers again."""
 
-from rag import storage
-from rag.indexing import jobs, queue
+from rag.indexing import jobs, queue, sizes
 from rag.models import IndexJob
 
 
@@ -15,7 +14,7 @@ def requeue_unfinished() -> None:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
     jobs.forget_old()
-    storage.measure()
+    sizes.measure()
     if queue.length():
         return
     waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)

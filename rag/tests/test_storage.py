@@ -14,9 +14,9 @@ from accounts.privacy import deletion
 from billing.models import Tier
 from lunaos.embedded.servers import until
 from lunaos.errors import LunaError
-from rag import services, sizes, storage
+from rag import services, storage
 from rag.errors import BacklogFull, StorageLimitReached
-from rag.indexing import jobs, recovery, runner, store
+from rag.indexing import jobs, recovery, runner, sizes, store
 from rag.indexing.indexer import Progress, SourceFile
 from rag.models import File, IndexJob, Repository, Upload
 from rag.tests.conftest import source
@@ -67,7 +67,7 @@ def held(user: Any) -> tuple[int, int, int]:
     """Bytes in the index, bytes that wait, and by how much they may enlarge it; all are held against the rows."""
     found = storage.held(user)
     files = File.objects.filter(repository__user=user)
-    assert found.bytes == sum(file.bytes or 0 for file in files) and not storage.differences()
+    assert found.bytes == sum(file.bytes or 0 for file in files) and not sizes.differences()
     return found.bytes, found.waiting, found.growth
 
 
@@ -320,7 +320,7 @@ def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: Embe
         migration.count(None, editor)
 
     after = [storage.held(each) for each in (alice, bob)]
-    assert not storage.differences()
+    assert not sizes.differences()
     for old, new in zip(before, after, strict=True):
         assert (new.waiting, new.growth, new.repositories) == (old.waiting, old.growth, old.repositories)
         assert new.bytes == pytest.approx(old.bytes, rel=0.05)
@@ -330,7 +330,7 @@ def test_a_file_that_the_old_code_writes_is_measured_soon(alice: Any, embeddings
     index(alice, source(1), source(2))
     as_before_the_upgrade()
     recovery.requeue_unfinished()
-    assert not storage.differences() and storage.held(alice).bytes > 0
+    assert not sizes.differences() and storage.held(alice).bytes > 0
 
 
 def test_check_storage(alice: Any, embeddings: Embeddings) -> None:
