@@ -7,18 +7,19 @@ from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 
-AT_ONCE = 20  # of files, which may be long
-KEPT_APART = ("repository_id", "file_id", "terms", "id")
+FILES_PER_PAGE = 20  # of files, which may be long
+INTERNAL_COLUMNS = ("repository_id", "file_id", "terms", "id")
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    mine = Repository.objects.filter(user=user)
-    yield "repositories", (registry.columns(each, "user_id") for page in registry.in_pages(mine) for each in page)
-    yield "files", (row for page in registry.in_pages(mine) for each in page for row in _files(each))
+    owned = Repository.objects.filter(user=user)
+    repositories = (registry.columns(each, "user_id") for page in registry.in_pages(owned) for each in page)
+    yield "repositories", repositories
+    yield "files", (row for page in registry.in_pages(owned) for each in page for row in _files(each))
     jobs = IndexJob.objects.filter(repository__user=user)
     yield "indexJobs", (registry.columns(job) for page in registry.in_pages(jobs) for job in page)
     waiting = Upload.objects.filter(job__repository__user=user)
-    yield "uploads", (registry.columns(each) for page in registry.in_pages(waiting, AT_ONCE) for each in page)
+    yield "uploads", (registry.columns(each) for page in registry.in_pages(waiting, FILES_PER_PAGE) for each in page)
 
 
 def prepare(user: User) -> None:
@@ -35,8 +36,8 @@ def erase(user: User) -> None:
 
 
 def _files(repository: Repository) -> Iterator[Row]:
-    for page in registry.in_pages(File.objects.filter(repository=repository), AT_ONCE):
+    for page in registry.in_pages(File.objects.filter(repository=repository), FILES_PER_PAGE):
         chunks = list(Chunk.objects.filter(file__in=page).order_by("file_id", "position"))
         for file in page:
-            mine = [registry.columns(chunk, *KEPT_APART) for chunk in chunks if chunk.file_id == file.pk]
-            yield {"repository": repository.name, **registry.columns(file, *KEPT_APART), "chunks": mine}
+            rows = [registry.columns(chunk, *INTERNAL_COLUMNS) for chunk in chunks if chunk.file_id == file.pk]
+            yield {"repository": repository.name, **registry.columns(file, *INTERNAL_COLUMNS), "chunks": rows}

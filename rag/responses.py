@@ -8,7 +8,7 @@ from django.http.response import HttpResponseBase
 
 from lunaos.api import json
 from lunaos.api.sse import EventStreamResponse
-from rag.indexing.progress import Follower, failure
+from rag.indexing.progress import JobEventReader, job_error
 from rag.models import IndexJob, JobStatus
 from rag.serializers import IndexedSerializer, JobSerializer
 
@@ -18,7 +18,7 @@ class JobResponse(EventStreamResponse):
 
     def __init__(self, job: IndexJob) -> None:
         self._job = job
-        super().__init__(lambda: Follower(job.pk), {})
+        super().__init__(lambda: JobEventReader(job.pk), {})
 
     async def open(self, within_s: float) -> HttpResponseBase:
         """Wait for the job, on the event loop.
@@ -26,11 +26,11 @@ class JobResponse(EventStreamResponse):
         Raises:
             LunaError: the job has failed.
         """
-        follower = Follower(self._job.pk)
+        reader = JobEventReader(self._job.pk)
         try:
-            return job_response(await follower.until_end(max(0.0, settings.RAG_WAIT_S - self._waited_s())))
+            return job_response(await reader.wait_for_end(max(0.0, settings.RAG_WAIT_S - self._waited_s())))
         finally:
-            follower.close()
+            reader.close()
 
     def _waited_s(self) -> float:
         """What the request's own thread took."""
@@ -44,13 +44,13 @@ def job_response(job: IndexJob) -> HttpResponse:
         LunaError: the job has failed.
     """
     if job.status == JobStatus.FAILED:
-        raise failure(job)
+        raise job_error(job)
     if job.status == JobStatus.SUCCEEDED:
-        return _json(200, IndexedSerializer(job).data)
-    response = _json(202, JobSerializer(job).data)
+        return _json_response(200, IndexedSerializer(job).data)
+    response = _json_response(202, JobSerializer(job).data)
     response["Location"] = f"/rag/jobs/{job.pk}"
     return response
 
 
-def _json(status: int, data: object) -> HttpResponse:
+def _json_response(status: int, data: object) -> HttpResponse:
     return HttpResponse(json.dumps({"data": data}), status=status, content_type="application/json")

@@ -11,10 +11,10 @@ from lunaos.api.fields import BoundedListField
 from rag.indexing import paths, progress, skip_rules
 from rag.indexing.indexer import SourceFile
 from rag.models import IndexJob
-from rag.services import DEFAULT
+from rag.services import DEFAULT_REPOSITORY
 
-MOST_FILES, LONGEST_PATH, LONGEST_NAME = 100, 512, 256
-MOST_REPOSITORIES = 1_000  # a page of the list
+MAX_FILES, MAX_PATH_LENGTH, MAX_NAME_LENGTH = 100, 512, 256
+MAX_REPOSITORIES_PER_PAGE = 1_000  # a page of the list
 
 
 class StringField(serializers.CharField):
@@ -33,17 +33,17 @@ class RepositoryNameField(StringField):
     """A repository's name; slashes are welcome."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=LONGEST_NAME, required=False, default=DEFAULT, **kwargs)
+        super().__init__(max_length=MAX_NAME_LENGTH, required=False, default=DEFAULT_REPOSITORY, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        return _checked(paths.clean_name, super().to_internal_value(data))
+        return _validate_with(paths.clean_name, super().to_internal_value(data))
 
 
 class PathField(StringField):
     """A relative path with `/` between its parts."""
 
     def to_internal_value(self, data: Any) -> str:
-        return _checked(paths.clean, super().to_internal_value(data))
+        return _validate_with(paths.clean, super().to_internal_value(data))
 
 
 class ContentField(StringField):
@@ -55,19 +55,19 @@ class ContentField(StringField):
 
 
 class SourceFileSerializer(serializers.Serializer[Any]):
-    path = PathField(max_length=LONGEST_PATH, trim_whitespace=False)
-    content = ContentField(max_length=skip_rules.LONGEST)
+    path = PathField(max_length=MAX_PATH_LENGTH, trim_whitespace=False)
+    content = ContentField(max_length=skip_rules.MAX_CHARACTERS)
 
 
 class IndexSerializer(serializers.Serializer[Any]):
-    files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
+    files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MAX_FILES)
     repository = RepositoryNameField()
 
     def validate_files(self, files: list[dict[str, str]]) -> list[SourceFile]:
-        paths_so_far = [file["path"] for file in files]
-        if twice := [n for n, path in enumerate(paths_so_far) if path in paths_so_far[:n]]:
+        seen = [file["path"] for file in files]
+        if repeated := [n for n, path in enumerate(seen) if path in seen[:n]]:
             raise serializers.ValidationError(
-                {str(n): {"path": ["This path is there twice."]} for n in twice}, "unique"
+                {str(n): {"path": ["This path is there repeated."]} for n in repeated}, "unique"
             )
         return [SourceFile(**file) for file in files]
 
@@ -178,7 +178,10 @@ class PageSerializer(serializers.Serializer[Any]):
     """The query of the list; a misspelt name is refused, not ignored."""
 
     limit = serializers.IntegerField(
-        min_value=1, max_value=MOST_REPOSITORIES, required=False, help_text="Repositories a page, 1 000 by default."
+        min_value=1,
+        max_value=MAX_REPOSITORIES_PER_PAGE,
+        required=False,
+        help_text="Repositories a page, 1 000 by default.",
     )
     cursor = serializers.CharField(required=False, help_text="`nextCursor` of the page before.")
 
@@ -194,7 +197,7 @@ class RepositoriesSerializer(serializers.Serializer[Any]):
     storage = StorageSerializer()
 
 
-def _checked(rule: Callable[[str], str], value: str) -> str:
+def _validate_with(rule: Callable[[str], str], value: str) -> str:
     try:
         return rule(value)
     except ValueError as e:

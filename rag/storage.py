@@ -15,9 +15,9 @@ from rag.indexing.indexer import SourceFile, digest
 from rag.models import Repository
 
 BACKLOG_RETRY_S = 60
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('rag.storage'), hashtext(%s))"
+LOCK_OWNER = "SELECT pg_advisory_xact_lock(hashtext('rag.storage'), hashtext(%s))"
 # One statement, so that a file that moves from the uploads into the index at this moment counts once.
-HELD = """
+USAGE = """
     WITH mine AS (SELECT id, bytes FROM rag_repository WHERE user_id = %s),
     waiting AS (
         SELECT COALESCE(sum(upload.bytes), 0)::bigint AS bytes, COALESCE(sum(upload.growth), 0)::bigint AS growth
@@ -32,7 +32,7 @@ HELD = """
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class StorageUsage:
     """What an owner has in code search.
 
     Args:
@@ -47,19 +47,19 @@ class Held:
     repositories: int
 
 
-def lock(owner: User) -> None:
+def lock_owner(owner: User) -> None:
     """Let one request of an owner at a time look for room; until the transaction's end."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, [str(owner.pk)])
+        cursor.execute(LOCK_OWNER, [str(owner.pk)])
 
 
-def held(owner: User) -> Held:
+def usage(owner: User) -> StorageUsage:
     """Return what an owner has stored at this moment."""
     with connection.cursor() as cursor:
-        return Held(*cursor.execute(HELD, [owner.pk]).fetchone())
+        return StorageUsage(*cursor.execute(USAGE, [owner.pk]).fetchone())
 
 
-def require_repository(owner: User) -> None:
+def check_repository_limit(owner: User) -> None:
     """Refuse a further repository beyond the tier's number; the caller holds the owner's lock.
 
     Raises:
@@ -70,7 +70,7 @@ def require_repository(owner: User) -> None:
         raise _limit_reached(owner, "repositories", used, limit)
 
 
-def require_room(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
+def check_byte_limits(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
     """Refuse files that the tier has no room for; the caller holds the owner's lock.
 
     Files that replace larger ones are taken in above the limit too.
@@ -85,13 +85,13 @@ def require_room(owner: User, repository: Repository, files: Sequence[SourceFile
         StorageLimitReached: with these files the owner would have more than the tier allows.
         BacklogFull: too many bytes of the owner wait for indexing.
     """
-    kept = [0 if file.content is None else sizes.of(file.path, file.content) for file in files]
+    kept = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
     growths = _growths(repository, files, kept)
-    wanted, growth = sum(kept), sum(growths)
-    now, limit = held(owner), limits.of(owner).stored_bytes
+    new_bytes, growth = sum(kept), sum(growths)
+    now, limit = usage(owner), limits.of(owner).stored_bytes
     if growth and now.bytes + now.growth + growth > limit:
         raise _limit_reached(owner, "bytes", now.bytes + now.growth, limit)
-    if now.waiting and now.waiting + wanted > settings.RAG_BACKLOG_BYTES:
+    if now.waiting and now.waiting + new_bytes > settings.RAG_BACKLOG_BYTES:
         raise _backlog_full(now.waiting, settings.RAG_BACKLOG_BYTES)
     # A waiting file may take the place of one that a job before it removes: until then it counts in full.
     if growth and now.bytes + now.waiting + growth > limit:
@@ -100,14 +100,14 @@ def require_room(owner: User, repository: Repository, files: Sequence[SourceFile
 
 
 def _growths(repository: Repository, files: Sequence[SourceFile], kept: Sequence[int]) -> list[int]:
-    known = store.sizes(repository, [file.path for file in files])
+    known = store.digests_and_bytes(repository, [file.path for file in files])
     return [
-        0 if _is_known(file, known) else max(0, size - known.get(file.path, ("", 0))[1])
+        0 if _is_unchanged(file, known) else max(0, size - known.get(file.path, ("", 0))[1])
         for file, size in zip(files, kept, strict=True)
     ]
 
 
-def _is_known(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
+def _is_unchanged(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
     """Whether the index has the file as it is; the size of one that an older version has written is a little off."""
     return file.path in known and known[file.path][0] == digest(file.content or "")
 

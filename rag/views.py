@@ -17,11 +17,11 @@ from lunaos.api.serializers import MessageSerializer
 from lunaos.api.sse import EventStreamResponse
 from lunaos.scopes import RAG
 from rag import schema, services
-from rag.indexing.progress import Follower
+from rag.indexing.progress import JobEventReader
 from rag.models import Repository
 from rag.responses import JobResponse
 from rag.serializers import (
-    MOST_REPOSITORIES,
+    MAX_REPOSITORIES_PER_PAGE,
     FoundSerializer,
     IndexSerializer,
     JobSerializer,
@@ -48,7 +48,7 @@ class RagViewSet(ViewSet):
         """
         serializer = IndexSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return JobResponse(services.index(user=user_of(request), **serializer.validated_data))
+        return JobResponse(services.index_files(user=user_of(request), **serializer.validated_data))
 
     @extend_schema(**schema.SEARCH)
     @action(detail=False, methods=["post"])
@@ -56,7 +56,7 @@ class RagViewSet(ViewSet):
         """Find code by a question in plain words, or by names in it. Best first."""
         serializer = SearchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        hits = services.find(user=user_of(request), **serializer.validated_data)
+        hits = services.search_code(user=user_of(request), **serializer.validated_data)
         query = serializer.validated_data["query"]
         return Response(FoundSerializer({"results": hits, "query": query, "total": len(hits)}).data)
 
@@ -64,7 +64,7 @@ class RagViewSet(ViewSet):
 class RepositoryPagination(NamedCursorPagination):
     plural = "repositories"
     ordering = ("name",)
-    page_size = max_page_size = MOST_REPOSITORIES
+    page_size = max_page_size = MAX_REPOSITORIES_PER_PAGE
 
 
 class RepositoryViewSet(GenericViewSet[Repository]):
@@ -85,14 +85,14 @@ class RepositoryViewSet(GenericViewSet[Repository]):
         user, query = user_of(request), PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         page = self.paginate_queryset(Repository.objects.filter(user=user)) or []
-        response = self.get_paginated_response(RepositorySerializer(services.summaries(page), many=True).data)
-        response.data["storage"] = StorageSerializer(services.stored(user)).data
+        response = self.get_paginated_response(RepositorySerializer(services.summarize(page), many=True).data)
+        response.data["storage"] = StorageSerializer(services.storage_usage(user)).data
         return response
 
     @extend_schema(**schema.DELETE)
     def destroy(self, request: Request, name: str) -> Response:
         """Delete a repository and all that was indexed."""
-        services.delete(user=user_of(request), repository=name)
+        services.delete_repository(user=user_of(request), repository=name)
         return Response(MessageSerializer({"message": f"The repository {name!r} is deleted."}).data)
 
 
@@ -106,7 +106,7 @@ class IndexJobViewSet(ViewSet):
     @extend_schema(**schema.JOB)
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Read how far a job is, or how it ended."""
-        return Response(JobSerializer(services.job(user=user_of(request), job_id=pk)).data)
+        return Response(JobSerializer(services.get_job(user=user_of(request), job_id=pk)).data)
 
     @extend_schema(**schema.JOB_EVENTS)
     @action(detail=True)
@@ -114,5 +114,5 @@ class IndexJobViewSet(ViewSet):
         """Follow a job until it ends. 204: it has ended and you have its last event."""
         last = LastChangeSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "-1")})
         last.is_valid(raise_exception=True)
-        job = services.job(user=user_of(request), job_id=pk)
-        return EventStreamResponse(partial(Follower, job.pk, last.validated_data["Last-Event-ID"]), {})
+        job = services.get_job(user=user_of(request), job_id=pk)
+        return EventStreamResponse(partial(JobEventReader, job.pk, last.validated_data["Last-Event-ID"]), {})

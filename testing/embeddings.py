@@ -83,7 +83,7 @@ class Embeddings:
 
     def _vector(self, text: str) -> list[float]:
         vector = [0.001] * self.dimension
-        for word in words.split(text):
+        for word in words.split_words(text):
             vector[zlib.crc32(word.encode()) % self.dimension] += 1.0
         return vector
 

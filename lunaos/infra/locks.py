@@ -14,7 +14,7 @@ from lunaos.infra.postgresql import sessions
 Key = dict[str, str | int]
 
 # Of a holder whose machine has gone without a word PostgreSQL would hear after two hours; so within half a minute.
-TAKE = """
+TRY_LOCK = """
     SELECT pg_try_advisory_lock(hashtext(%(subject)s), %(number)s),
         set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false),
         set_config('tcp_keepalives_count', '3', false)
@@ -22,7 +22,7 @@ TAKE = """
 
 
 @contextmanager
-def held(subject: str, number: int) -> Iterator[bool]:
+def try_lock(subject: str, number: int) -> Iterator[bool]:
     """Try for a lock and hold it for the block; whether it was free.
 
     A connection that is lost takes the lock along, and its successor has none: the block's statements are refused then.
@@ -35,9 +35,9 @@ def held(subject: str, number: int) -> Iterator[bool]:
     """
     key: Key = {"subject": subject, "number": number % 2**31}
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, key)
-        mine = bool(cursor.fetchone()[0])
-    if not mine:
+        cursor.execute(TRY_LOCK, key)
+        acquired = bool(cursor.fetchone()[0])
+    if not acquired:
         yield False
         return
     with sessions.only_on(connection.connection, release=partial(_release, key)):

@@ -78,17 +78,17 @@ GRAMMARS = {
 _BY_SUFFIX = {suffix: name for name, grammar in GRAMMARS.items() for suffix in grammar.suffixes.split()}
 
 
-def of(path: str) -> str:
+def language_of(path: str) -> str:
     """The language of a file by its name; TEXT where it is none of GRAMMARS."""
     return _BY_SUFFIX.get(path.rsplit("/", 1)[-1].rpartition(".")[2].lower(), TEXT)
 
 
-def is_parsed(language: str) -> bool:
+def has_grammar(language: str) -> bool:
     """Whether files of a language are cut by its syntax, and not as text."""
     return language in GRAMMARS
 
 
-def pointer(language: str) -> object:
+def load_grammar(language: str) -> object:
     """The grammar itself, as splitters and parsers take it."""
     grammar = GRAMMARS[language]
     return getattr(import_module(grammar.module), grammar.function)()
@@ -101,4 +101,4 @@ def parse(language: str, source: bytes) -> Node:
 
 @cache
 def _language(name: str) -> Language:
-    return Language(pointer(name))
+    return Language(load_grammar(name))

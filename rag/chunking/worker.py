@@ -18,7 +18,7 @@ from django.conf import settings
 from rag.chunking.chunker import Chunker
 
 READY = b"ready"
-MEMORY = 2**29  # bytes of addresses; it takes a fifth of them for the longest file
+MAX_ADDRESS_SPACE_BYTES = 2**29  # bytes of addresses; it takes a fifth of them for the longest file
 
 
 def main(descriptor: str, tokenizer: str) -> None:
@@ -29,26 +29,26 @@ def main(descriptor: str, tokenizer: str) -> None:
         tokenizer: as the setting EMBEDDINGS_TOKENIZER.
     """
     settings.configure(EMBEDDINGS_TOKENIZER=tokenizer)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what it dies of is somebody's code
-    with Connection(int(descriptor)) as asker:
-        asker.send_bytes(READY)
-        while request := _next(asker):
-            asker.send_bytes(_answer(*json.loads(request)))
+    with Connection(int(descriptor)) as connection:
+        connection.send_bytes(READY)
+        while request := _receive(connection):
+            connection.send_bytes(_handle(*json.loads(request)))
 
 
-def _next(asker: Connection) -> bytes:
+def _receive(connection: Connection) -> bytes:
     try:
-        return asker.recv_bytes()
+        return connection.recv_bytes()
     except EOFError:
         return b""
 
 
-def _answer(language: str, window: int, content: str, cpu_s: float) -> bytes:
+def _handle(language: str, window: int, content: str, cpu_s: float) -> bytes:
     """The pieces; `null` where our own code fails at them. The kernel ends what takes too long, C code too."""
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
-        return json.dumps([astuple(piece) for piece in _chunker(language, window).cut(content)]).encode()
+        return json.dumps([astuple(chunk) for chunk in _chunker(language, window).chunk(content)]).encode()
     except Exception:
         traceback.print_exc(limit=-5)  # of a recursion a thousand lines would say no more
         return b"null"

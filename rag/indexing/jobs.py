@@ -15,10 +15,11 @@ from rag.indexing.indexer import Progress, SourceFile
 from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
-KEPT = timedelta(days=30)  # after its end
-SKIPPED_SHOWN = 1_000  # of a job; all are counted
-MAX_ENDED_JOBS, SURPLUS_KEPT = 1_000, timedelta(hours=1)  # of an owner; those beyond are kept for so long
-FORGET_SURPLUS = """
+ENDED_JOB_RETENTION = timedelta(days=30)  # after its end
+MAX_SKIPPED_LISTED = 1_000  # of a job; all are counted
+MAX_ENDED_JOBS_PER_OWNER = 1_000
+SURPLUS_RETENTION = timedelta(hours=1)  # of the jobs beyond
+DELETE_SURPLUS = """
     WITH many AS (
         SELECT repository.user_id FROM rag_indexjob job JOIN rag_repository repository ON repository.id = repository_id
         WHERE finished_at IS NOT NULL GROUP BY repository.user_id HAVING count(*) > %(kept)s
@@ -47,7 +48,7 @@ def create(repository: Repository, files: Sequence[SourceFile], growths: Sequenc
         growths: by how many bytes each may enlarge the repository; all of its bytes where not given.
     """
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
-    sized = [0 if file.content is None else sizes.of(file.path, file.content) for file in files]
+    sized = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
     Upload.objects.bulk_create(
         Upload(job=job, path=file.path, content=file.content or "", reason=file.reason or "", bytes=size, growth=growth)
         for file, size, growth in zip(files, sized, growths or sized, strict=True)
@@ -55,15 +56,15 @@ def create(repository: Repository, files: Sequence[SourceFile], growths: Sequenc
     return job
 
 
-def begin(job: IndexJob) -> IndexJob:
+def mark_running(job: IndexJob) -> IndexJob:
     """It is being done now, perhaps not for the first time."""
     started = job.started_at or datetime.now(UTC)
     fresh = {"error_code": "", "error": "", "finished_at": None}
-    return _change(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, **fresh)
+    return _update(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, **fresh)
 
 
 @transaction.atomic
-def report(job: IndexJob, progress: Progress) -> None:
+def record_progress(job: IndexJob, progress: Progress) -> None:
     """Note what has been done; a job that is taken up again goes on behind it."""
     if progress == Progress():
         return
@@ -71,54 +72,54 @@ def report(job: IndexJob, progress: Progress) -> None:
         fresh = IndexJob.objects.select_for_update().get(pk=job.pk)
         shown = [{"path": path, "reason": reason} for path, reason in progress.skipped]
         Upload.objects.filter(job=job, path__in=progress.paths).delete()
-        _change(
+        _update(
             job,
             files_done=F("files_done") + len(progress.paths),
             files=max(fresh.files, fresh.files_done + len(progress.paths)),
             unchanged=F("unchanged") + progress.unchanged,
             chunks=F("chunks") + progress.chunks,
-            skipped=(fresh.skipped + shown)[:SKIPPED_SHOWN],
+            skipped=(fresh.skipped + shown)[:MAX_SKIPPED_LISTED],
             skipped_files=F("skipped_files") + len(progress.skipped),
         )
 
 
 @transaction.atomic
-def end(job: IndexJob, error: LunaError | None = None) -> None:
+def mark_ended(job: IndexJob, error: LunaError | None = None) -> None:
     """Write how a job ended; what it has not done goes."""
     Upload.objects.filter(job=job).delete()
     failure = {"error_code": error.code, "error": str(error)} if error else {}
     status = JobStatus.FAILED if error else JobStatus.SUCCEEDED
-    _change(job, status=status, finished_at=datetime.now(UTC), **failure)
+    _update(job, status=status, finished_at=datetime.now(UTC), **failure)
 
 
-def uploads(job: IndexJob) -> Iterator[SourceFile]:
+def read_uploads(job: IndexJob) -> Iterator[SourceFile]:
     """The files still to be done, one in memory at a time."""
     for pk in list(Upload.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)):
         if upload := Upload.objects.filter(pk=pk).first():  # it may go with its repository meanwhile
             yield SourceFile(upload.path, upload.content, upload.reason or None)
 
 
-def forget_old(now: datetime | None = None) -> None:
+def delete_old(now: datetime | None = None) -> None:
     """Drop jobs that ended long ago, and those that an owner has too many of: each keeps the paths it left out."""
     now = now or datetime.now(UTC)
-    IndexJob.objects.filter(finished_at__lt=now - KEPT).delete()
+    IndexJob.objects.filter(finished_at__lt=now - ENDED_JOB_RETENTION).delete()
     with connection.cursor() as cursor:
-        cursor.execute(FORGET_SURPLUS, {"kept": MAX_ENDED_JOBS, "before": now - SURPLUS_KEPT})
+        cursor.execute(DELETE_SURPLUS, {"kept": MAX_ENDED_JOBS_PER_OWNER, "before": now - SURPLUS_RETENTION})
 
 
-def next_of(repository_id: int) -> IndexJob | None:
+def next_unfinished(repository_id: int) -> IndexJob | None:
     """The oldest job of a repository that has not ended."""
     unfinished = IndexJob.objects.filter(repository_id=repository_id, status__in=UNFINISHED)
     return unfinished.select_related("repository").order_by("created_at", "pk").first()
 
 
-def owner_of(job: IndexJob) -> UUID:
+def owner_id(job: IndexJob) -> UUID:
     """Whose repository a job is for; `job` is as `next_of` returns it."""
     return job.repository.user_id
 
 
 @contextmanager
-def set_aside(job: IndexJob) -> Iterator[None]:
+def suspend_attempt(job: IndexJob) -> Iterator[None]:
     """Do another owner's job in the block: if that kills the worker, the attempt is not counted against this job."""
     attempts = IndexJob.objects.filter(pk=job.pk)
     attempts.update(attempts=F("attempts") - 1)
@@ -126,23 +127,23 @@ def set_aside(job: IndexJob) -> Iterator[None]:
     attempts.update(attempts=F("attempts") + 1)
 
 
-def put_back(job: IndexJob) -> None:
+def uncount_attempt(job: IndexJob) -> None:
     """Leave a job to its next turn, which is no further attempt."""
-    _change(job, attempts=F("attempts") - 1)
+    _update(job, attempts=F("attempts") - 1)
 
 
-def is_unattended(job: IndexJob) -> bool:
+def is_folder_job(job: IndexJob) -> bool:
     """Whether a job's files went with the command that read them: nobody else can go on with it."""
     return job.kind == JobKind.FOLDER
 
 
-def _change(job: IndexJob, **fields: object) -> IndexJob:
+def _update(job: IndexJob, **fields: object) -> IndexJob:
     """Change a job; it may have gone with its repository meanwhile."""
     IndexJob.objects.filter(pk=job.pk).update(revision=F("revision") + 1, **fields)
-    transaction.on_commit(lambda: _tell(job.pk))
+    transaction.on_commit(lambda: _publish(job.pk))
     return job
 
 
-def _tell(job_id: UUID) -> None:
+def _publish(job_id: UUID) -> None:
     with suppress(redis.RedisError):
         redis.client().publish(channel(job_id), b"1")

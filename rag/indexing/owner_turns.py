@@ -13,17 +13,17 @@ from uuid import UUID
 from django.db import connection
 
 TURN_S = 2.0
-MAX_DEPTH = 5  # owners whose jobs one worker thread has begun: each keeps a batch of files in memory
-MAX_OWNERS = 10_000  # whose last turn a process remembers
+MAX_NESTED_OWNERS = 5  # owners whose jobs one worker thread has begun: each keeps a batch of files in memory
+MAX_REMEMBERED_OWNERS = 10_000  # whose last turn a process remembers
 # Each owner's oldest job; where another worker holds its repository, the owner has a turn there. A folder's job is done
 # by the command that reads the folder.
-WAITING = """
+WAITING_OWNERS = """
     SELECT DISTINCT ON (repository.user_id) repository.user_id, repository.id
     FROM rag_indexjob job JOIN rag_repository repository ON repository.id = job.repository_id
     WHERE job.status IN ('queued', 'running') AND job.kind <> 'folder' AND repository.user_id <> ALL(%s)
     ORDER BY repository.user_id, job.created_at
 """
-_due: dict[UUID, float] = {}  # when an owner's next turn in this process is due, by the monotonic clock
+_next_turn_at: dict[UUID, float] = {}  # when an owner's next turn in this process is due, by the monotonic clock
 
 
 class TurnOver(Exception):
@@ -39,13 +39,13 @@ class Turn:
     """
 
     owners: tuple[UUID, ...]
-    _began: float = field(default_factory=lambda: time.monotonic())
-    _looked: float = field(default_factory=lambda: time.monotonic())
+    _started_at: float = field(default_factory=lambda: time.monotonic())
+    _checked_at: float = field(default_factory=lambda: time.monotonic())
 
     def is_over(self) -> bool:
-        return time.monotonic() - self._began >= TURN_S
+        return time.monotonic() - self._started_at >= TURN_S
 
-    def stop(self) -> None:
+    def raise_if_over(self) -> None:
         """End a turn that is over; called when something has been written, so that each turn gets on.
 
         Raises:
@@ -54,33 +54,33 @@ class Turn:
         if self.is_over():
             raise TurnOver
 
-    def let_others(self, take: Callable[[int, "Turn"], None]) -> None:
+    def yield_to_others(self, run_turn: Callable[[int, "Turn"], None]) -> None:
         """Give a turn to each other owner who waits and is due, at most every TURN_S.
 
         Args:
-            take: does a turn's work in a repository, unless another process is at it.
+            run_turn: does a turn's work in a repository, unless another process is at it.
         """
-        before = time.monotonic()
-        if before - self._looked < TURN_S or len(self.owners) >= MAX_DEPTH:
+        started_at = time.monotonic()
+        if started_at - self._checked_at < TURN_S or len(self.owners) >= MAX_NESTED_OWNERS:
             return
-        for owner, repository_id in waiting(besides=self.owners):
-            if _due.get(owner, 0.0) <= time.monotonic():  # it may have had one on top of another owner's
+        for owner, repository_id in waiting_owners(excluding=self.owners):
+            if _next_turn_at.get(owner, 0.0) <= time.monotonic():  # it may have had one on top of another owner's
                 turn = Turn((*self.owners, owner))
-                take(repository_id, turn)
-                turn._note_end()
-        self._looked = time.monotonic()
-        self._began += self._looked - before  # what others took is none of this turn
+                run_turn(repository_id, turn)
+                turn._schedule_next()
+        self._checked_at = time.monotonic()
+        self._started_at += self._checked_at - started_at  # what others took is none of this turn
 
-    def _note_end(self) -> None:
+    def _schedule_next(self) -> None:
         """Others get as long as this turn was before its owner is due again."""
-        if len(_due) >= MAX_OWNERS:
-            _due.clear()
+        if len(_next_turn_at) >= MAX_REMEMBERED_OWNERS:
+            _next_turn_at.clear()
         now = time.monotonic()
-        _due[self.owners[-1]] = now + now - self._began
+        _next_turn_at[self.owners[-1]] = now + now - self._started_at
 
 
-def waiting(*, besides: Collection[UUID]) -> list[tuple[UUID, int]]:
+def waiting_owners(*, excluding: Collection[UUID]) -> list[tuple[UUID, int]]:
     """Return owners with jobs that have not ended, each with a repository; first the one due the longest."""
     with connection.cursor() as cursor:
-        rows: list[tuple[UUID, int]] = cursor.execute(WAITING, [list(besides)]).fetchall()
-    return sorted(rows, key=lambda row: _due.get(row[0], 0.0))
+        rows: list[tuple[UUID, int]] = cursor.execute(WAITING_OWNERS, [list(excluding)]).fetchall()
+    return sorted(rows, key=lambda row: _next_turn_at.get(row[0], 0.0))

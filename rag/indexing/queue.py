@@ -5,9 +5,9 @@ from kombu.exceptions import OperationalError
 
 from lunaos.infra import redis
 
-NAME = "indexing"
-TASK = "rag.tasks.index"
-DOWN = (OperationalError, redis.RedisError, OSError)
+QUEUE_NAME = "indexing"
+TASK_NAME = "rag.tasks.index"
+CONNECTION_ERRORS = (OperationalError, redis.RedisError, OSError)
 
 
 def enqueue(repository_id: int) -> None:
@@ -16,7 +16,7 @@ def enqueue(repository_id: int) -> None:
     Raises:
         OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
     """
-    current_app.send_task(TASK, [repository_id])
+    current_app.send_task(TASK_NAME, [repository_id])
 
 
 def length() -> int:
@@ -25,4 +25,4 @@ def length() -> int:
     Raises:
         RedisError: the queue cannot be reached.
     """
-    return redis.client().llen(NAME)
+    return redis.client().llen(QUEUE_NAME)

@@ -13,8 +13,8 @@ def requeue_unfinished() -> None:
     Raises:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
-    jobs.forget_old()
-    sizes.measure()
+    jobs.delete_old()
+    sizes.measure_files()
     if queue.length():
         return
     waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)

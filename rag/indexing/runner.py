@@ -24,14 +24,14 @@ from rag.indexing.owner_turns import Turn, TurnOver
 from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
 
-SUBJECT = "rag.repository"
-PATIENT_RETRIES = 6  # half a minute of an embedding server that restarts
-QUICK_RETRIES = 1  # where a request waits, and with it a thread of the web process
-HANDED_OVER_AFTER_S = 5.0  # by a request to a worker: what looked small may be many chunks, or the model busy
+LOCK_SUBJECT = "rag.repository"
+BACKGROUND_RETRIES = 6  # half a minute of an embedding server that restarts
+REQUEST_RETRIES = 1  # where a request waits, and with it a thread of the web process
+INLINE_TIMEOUT_S = 5.0  # by a request to a worker: what looked small may be many chunks, or the model busy
 logger = logging.getLogger(__name__)
 
 
-class TakesLonger(Exception):
+class InlineTimeout(Exception):
     """A request has had its time; a worker is to go on with its job."""
 
 
@@ -40,139 +40,141 @@ def run(repository_id: int) -> None:
 
     Returns at once where another process is at it, which will do them.
     """
-    while first := jobs.next_of(repository_id):
-        with locks.held(SUBJECT, repository_id) as mine:
-            if not mine:
+    while first := jobs.next_unfinished(repository_id):
+        with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
+            if not acquired:
                 return
-            turn = Turn((jobs.owner_of(first),))
-            while job := jobs.next_of(repository_id):
-                _execute(job, before=partial(_let_others, turn, job))
-                _let_others(turn)  # where nothing has changed there was no request to the model
+            turn = Turn((jobs.owner_id(first),))
+            while job := jobs.next_unfinished(repository_id):
+                _run_job(job, checkpoint=partial(_yield_to_others, turn, job))
+                _yield_to_others(turn)  # where nothing has changed there was no request to the model
         # a job that came between the last look and the lock's release found it taken: look again
 
 
-def _let_others(turn: Turn, job: IndexJob | None = None) -> None:
-    turn.let_others(partial(_take_turn, job))
+def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
+    turn.yield_to_others(partial(_run_turn, job))
 
 
-def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
+def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
     """Do another owner's jobs until the turn is over; what is left is for a worker, or for a later turn.
 
     Args:
         outer: the job that is under way meanwhile.
     """
-    with locks.held(SUBJECT, repository_id) as mine:
-        if mine:
-            with jobs.set_aside(outer) if outer else nullcontext():
-                _until_over(repository_id, turn)
-    if mine and jobs.next_of(repository_id):
-        with suppress(*queue.DOWN):  # a worker may have found it taken, and its message is gone
+    with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
+        if acquired:
+            with jobs.suspend_attempt(outer) if outer else nullcontext():
+                _run_until_over(repository_id, turn)
+    if acquired and jobs.next_unfinished(repository_id):
+        with suppress(*queue.CONNECTION_ERRORS):  # a worker may have found it taken, and its message is gone
             queue.enqueue(repository_id)
 
 
-def _until_over(repository_id: int, turn: Turn) -> None:
-    while job := jobs.next_of(repository_id):
+def _run_until_over(repository_id: int, turn: Turn) -> None:
+    while job := jobs.next_unfinished(repository_id):
         try:
-            _execute(job, before=partial(_let_others, turn, job), after=turn.stop)
+            _run_job(job, checkpoint=partial(_yield_to_others, turn, job), on_write=turn.raise_if_over)
         except TurnOver:
-            jobs.put_back(job)
+            jobs.uncount_attempt(job)
         if turn.is_over():
             return
 
 
-def run_alone(job: IndexJob) -> bool:
+def run_inline(job: IndexJob) -> bool:
     """Do a job here and now, where its repository is free.
 
     Returns:
         False where it has to queue up, or takes longer; what has been done by then stays done.
     """
-    deadline = time.monotonic() + HANDED_OVER_AFTER_S
+    deadline = time.monotonic() + INLINE_TIMEOUT_S
 
-    with locks.held(SUBJECT, job.repository_id) as mine:
-        first = jobs.next_of(job.repository_id) if mine else None
+    with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
+        first = jobs.next_unfinished(job.repository_id) if acquired else None
         if first != job:
             return False
         try:
-            _execute(job, QUICK_RETRIES, partial(_within, deadline))
-        except (TakesLonger, EmbeddingsBusy):
+            _run_job(job, REQUEST_RETRIES, partial(_raise_if_past, deadline))
+        except (InlineTimeout, EmbeddingsBusy):
             return False
     return True
 
 
-def run_folder(job: IndexJob, files: Iterator[SourceFile], told: Callable[[indexer.Progress], None]) -> bool:
+def run_folder(job: IndexJob, files: Iterator[SourceFile], on_progress: Callable[[indexer.Progress], None]) -> bool:
     """Do a job whose files this process reads, where its repository is free.
 
     Args:
-        told: hears of the progress too.
+        on_progress: hears of the progress too.
     """
-    with locks.held(SUBJECT, job.repository_id) as mine:
-        if mine:
-            _guarded(job, partial(_index, job, files, PATIENT_RETRIES, told))
-    return mine
+    with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
+        if acquired:
+            _run_and_record(job, partial(_index, job, files, BACKGROUND_RETRIES, on_progress))
+    return acquired
 
 
-def _within(deadline: float) -> None:
+def _raise_if_past(deadline: float) -> None:
     if time.monotonic() > deadline:
-        raise TakesLonger
+        raise InlineTimeout
 
 
-def _execute(
+def _run_job(
     job: IndexJob,
-    retries: int = PATIENT_RETRIES,
-    before: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
+    retries: int = BACKGROUND_RETRIES,
+    checkpoint: Callable[[], None] = lambda: None,
+    on_write: Callable[[], None] = lambda: None,
 ) -> None:
     """Do a job.
 
     Args:
-        before: called before each file and each request to the model.
-        after: called when something has been written.
+        checkpoint: called before each file and each request to the model.
+        on_write: called when something has been written.
     """
-    if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_unattended(job):
-        jobs.end(job, IndexingInterrupted())
+    if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_folder_job(job):
+        jobs.mark_ended(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:
-        _guarded(job, partial(reindexing.reindex, job, before, after))
+        _run_and_record(job, partial(reindexing.reindex, job, checkpoint, on_write))
     else:
-        _guarded(job, partial(_index, job, jobs.uploads(job), retries, before=before, after=after))
+        _run_and_record(
+            job, partial(_index, job, jobs.read_uploads(job), retries, checkpoint=checkpoint, on_write=on_write)
+        )
 
 
-def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
+def _run_and_record(job: IndexJob, work: Callable[[], None]) -> None:
     """A job ends whatever happens, except with the database or its time: then somebody else goes on with it."""
-    jobs.begin(job)
+    jobs.mark_running(job)
     try:
         work()
-    except (OperationalError, InterfaceError, TakesLonger, TurnOver, EmbeddingsBusy):
+    except (OperationalError, InterfaceError, InlineTimeout, TurnOver, EmbeddingsBusy):
         raise
     except LunaError as e:
-        jobs.end(job, e)
+        jobs.mark_ended(job, e)
     except (Repository.DoesNotExist, IntegrityError):  # it was deleted meanwhile
-        jobs.end(job, UnknownRepository())
+        jobs.mark_ended(job, UnknownRepository())
     except Exception:
         logger.exception("Index job %s failed", job.pk)
-        jobs.end(job, LunaError())
+        jobs.mark_ended(job, LunaError())
     else:
-        jobs.end(job)
+        jobs.mark_ended(job)
 
 
 def _index(
     job: IndexJob,
     files: Iterator[SourceFile],
     retries: int,
-    told: Callable[[indexer.Progress], None] = lambda progress: None,
-    before: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
+    on_progress: Callable[[indexer.Progress], None] = lambda progress: None,
+    checkpoint: Callable[[], None] = lambda: None,
+    on_write: Callable[[], None] = lambda: None,
 ) -> None:
     repository = Repository.objects.get(pk=job.repository_id)
-    embedder = embeddings.of(repository.model, retries=retries)
+    embedder = embeddings.embedder_for(repository.model, retries=retries)
     if embedder.dimension:  # of a model before today's the index is there
         vectors.ensure_index(embedder.model, embedder.dimension)
 
     def report(progress: indexer.Progress) -> None:
-        jobs.report(job, progress)
-        told(progress)
+        jobs.record_progress(job, progress)
+        on_progress(progress)
         if progress.paths:
-            after()
+            on_write()
 
-    indexer.index(repository, files, embedder, report, before, job.pk)
+    indexer.index_files(repository, files, embedder, report, checkpoint, job.pk)
     Repository.objects.filter(pk=repository.pk).update(updated_at=Now())
-    terms.count(repository)
+    terms.recount_terms(repository)

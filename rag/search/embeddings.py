@@ -22,20 +22,22 @@ if TYPE_CHECKING:
 else:
     openai = lazy_imports.Module("openai")
 
-RETRY_S = 5
-LONGEST_RETRY_S = 3_600  # whatever the server says
-OVERLOADED = {408, 409, 429, 502, 503, 504, 529}
+RETRY_AFTER_S = 5
+MAX_RETRY_AFTER_S = 3_600  # whatever the server says
+OVERLOAD_STATUSES = {408, 409, 429, 502, 503, 504, 529}
 # What the model adds to a text of its own, such as BERT's [CLS] and [SEP].
-FRAME_TOKENS = 2
-TOO_LONG = re.compile(r"too (large|long)|maximum (context|input) length", re.IGNORECASE)  # llama.cpp's words, OpenAI's
+SPECIAL_TOKENS = 2
+TOO_LONG_MESSAGE = re.compile(
+    r"too (large|long)|maximum (context|input) length", re.IGNORECASE
+)  # llama.cpp's words, OpenAI's
 
 
 # Of a web process's threads only so many wait for the model at once: where it hangs, the others serve what needs none.
-TURNS = BoundedSemaphore(max(1, settings.THREADS // 2))
-TURN_WITHIN_S = 2.0
+REQUEST_SLOTS = BoundedSemaphore(max(1, settings.THREADS // 2))
+SLOT_TIMEOUT_S = 2.0
 
 
-class TooLong(Exception):
+class TextTooLong(Exception):
     """The server refuses a text for its length."""
 
 
@@ -60,7 +62,7 @@ class Embedder:
         return f"Embedder({self.model})"
 
     @property
-    def patient(self) -> bool:
+    def is_background(self) -> bool:
         """Whether no request waits for it, and with it a thread of the web process."""
         return self.retries > 1
 
@@ -71,50 +73,50 @@ class Embedder:
             EmbeddingsUnavailable: the server cannot be reached, or says it is overloaded.
             EmbeddingsFailed: it refuses, or its vectors are not of the dimension that the settings name.
         """
-        cut = [tokens.cut(text, self.window - FRAME_TOKENS) or "-" for text in texts]
+        truncated = [tokens.truncate(text, self.window - SPECIAL_TOKENS) or "-" for text in texts]
         try:
-            return self._ask(cut)
-        except TooLong:
-            return [self._shortened(text) for text in cut]
+            return self._request(truncated)
+        except TextTooLong:
+            return [self._embed_shortened(text) for text in truncated]
 
-    def _shortened(self, text: str) -> list[float]:
+    def _embed_shortened(self, text: str) -> list[float]:
         """Half of a text, and half of that: a server may count in other tokens than we do."""
         while text:
             try:
-                return self._ask([text])[0]
-            except TooLong:
+                return self._request([text])[0]
+            except TextTooLong:
                 text = text[: len(text) // 2]
         raise EmbeddingsFailed("The embedding model finds every text too long.")
 
-    def _ask(self, cut: list[str]) -> list[list[float]]:
+    def _request(self, truncated: list[str]) -> list[list[float]]:
         try:
-            with self._turn():
-                answer = _client(self).embeddings.create(model=self.model, input=cut, encoding_format="float")
+            with self._request_slot():
+                answer = _client(self).embeddings.create(model=self.model, input=truncated, encoding_format="float")
         except openai.APIStatusError as e:
-            if TOO_LONG.search(e.message):
-                raise TooLong from e
-            raise _of_status(e) from e
+            if TOO_LONG_MESSAGE.search(e.message):
+                raise TextTooLong from e
+            raise _error_of_status(e) from e
         except openai.APIConnectionError as e:  # a time-out is one too
-            raise EmbeddingsUnavailable(retry_after=RETRY_S) from e
+            raise EmbeddingsUnavailable(retry_after=RETRY_AFTER_S) from e
         except (openai.OpenAIError, ValueError) as e:
             raise EmbeddingsFailed("The embedding model sent something that is no embeddings.") from e
-        return self._checked(answer, len(cut))
+        return self._validated(answer, len(truncated))
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self.patient:
+    def _request_slot(self) -> Iterator[None]:
+        if self.is_background:
             yield
-        elif TURNS.acquire(timeout=TURN_WITHIN_S):
+        elif REQUEST_SLOTS.acquire(timeout=SLOT_TIMEOUT_S):
             try:
                 yield
             finally:
-                TURNS.release()
+                REQUEST_SLOTS.release()
         else:
-            raise EmbeddingsBusy(retry_after=RETRY_S)
+            raise EmbeddingsBusy(retry_after=RETRY_AFTER_S)
 
-    def _checked(self, answer: openai.types.CreateEmbeddingResponse, wanted: int) -> list[list[float]]:
+    def _validated(self, answer: openai.types.CreateEmbeddingResponse, expected: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]
-        if len(vectors) != wanted or len({len(vector) for vector in vectors}) > 1:
+        if len(vectors) != expected or len({len(vector) for vector in vectors}) > 1:
             raise EmbeddingsFailed("The embedding model sent another number of vectors than it was asked for.")
         if self.dimension and any(len(vector) != self.dimension for vector in vectors):
             raise EmbeddingsFailed(
@@ -123,7 +125,7 @@ class Embedder:
         return vectors
 
 
-def current(*, retries: int = 1) -> Embedder:
+def current_embedder(*, retries: int = 1) -> Embedder:
     """The model that new vectors are made with.
 
     Raises:
@@ -133,14 +135,14 @@ def current(*, retries: int = 1) -> Embedder:
     return _embedder(settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_API_KEY, model, dimension, retries)
 
 
-def of(model: str, *, retries: int = 1) -> Embedder:
+def embedder_for(model: str, *, retries: int = 1) -> Embedder:
     """The model that some stored vectors were made with: today's, or the one before it until all is indexed anew.
 
     Raises:
         EmbeddingsNotConfigured: the settings name no server.
     """
     if model == settings.EMBEDDINGS_MODEL:
-        return current(retries=retries)
+        return current_embedder(retries=retries)
     base_url = settings.EMBEDDINGS_PREVIOUS_BASE_URL or settings.EMBEDDINGS_BASE_URL
     return _embedder(
         base_url, settings.EMBEDDINGS_PREVIOUS_API_KEY or settings.EMBEDDINGS_API_KEY, model, None, retries
@@ -156,7 +158,7 @@ def _embedder(base_url: str, api_key: str, model: str, dimension: int | None, re
 @cache
 def _client(embedder: Embedder) -> openai.OpenAI:
     """One client, and so one connection pool, a process; it follows nobody to another host."""
-    timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.patient else settings.EMBEDDINGS_QUICK_TIMEOUT_S
+    timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.is_background else settings.EMBEDDINGS_QUICK_TIMEOUT_S
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, settings.LLM_CONNECT_TIMEOUT_S))
     return openai.OpenAI(
         base_url=embedder.base_url,
@@ -166,8 +168,10 @@ def _client(embedder: Embedder) -> openai.OpenAI:
     )
 
 
-def _of_status(error: openai.APIStatusError) -> EmbeddingsFailed | EmbeddingsUnavailable:
-    if error.status_code in OVERLOADED:
+def _error_of_status(error: openai.APIStatusError) -> EmbeddingsFailed | EmbeddingsUnavailable:
+    if error.status_code in OVERLOAD_STATUSES:
         wait = error.response.headers.get("retry-after", "")[:9]  # a number of any length takes any time to read
-        return EmbeddingsUnavailable(retry_after=min(int(wait), LONGEST_RETRY_S) if wait.isdecimal() else RETRY_S)
+        return EmbeddingsUnavailable(
+            retry_after=min(int(wait), MAX_RETRY_AFTER_S) if wait.isdecimal() else RETRY_AFTER_S
+        )
     return EmbeddingsFailed(f"The embedding model refused the request with status {error.status_code}.")

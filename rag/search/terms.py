@@ -4,13 +4,13 @@ from django.db import connection, transaction
 
 from rag.models import Chunk, Repository, Term
 
-DRIFT = 0.1  # of the chunks: weights are logarithms, and bear so much
+MAX_DRIFT = 0.1  # of the chunks: weights are logarithms, and bear so much
 
 
-def count(repository: Repository) -> None:
+def recount_terms(repository: Repository) -> None:
     """Count the repository's words anew, where it has grown or shrunk enough since the last time."""
     chunks = Chunk.objects.filter(repository=repository).count()
-    if abs(chunks - repository.chunks) <= DRIFT * repository.chunks and repository.chunks:
+    if abs(chunks - repository.chunks) <= MAX_DRIFT * repository.chunks and repository.chunks:
         return
     with transaction.atomic(), connection.cursor() as cursor:
         # in the order in which a deletion takes them, or the two would wait for each other

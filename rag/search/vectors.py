@@ -11,10 +11,10 @@ from lunaos.infra import locks
 from lunaos.infra.postgresql import limits
 
 # Found by measuring (docs/performance.md): pgvector's own 16 and 64 lose a twentieth of the best ten.
-LINKS, CONSTRUCTION = 16, 128
+HNSW_M, HNSW_EF_CONSTRUCTION = 16, 128
 
 
-def literal(vector: Sequence[float]) -> str:
+def to_literal(vector: Sequence[float]) -> str:
     """As PostgreSQL reads it; half precision keeps 11 bits, so five digits are enough."""
     return "[" + ",".join(f"{value:.5g}" for value in vector) + "]"
 
@@ -43,11 +43,11 @@ def ensure_index(model: str, dimension: int) -> None:
     name = index_name(model)
     if _is_valid(name):
         return
-    with locks.held("rag.vectors", 0) as mine:
-        if mine and not _is_valid(name):  # nobody else has made it meanwhile; one that was broken off is made anew
+    with locks.try_lock("rag.vectors", 0) as acquired:
+        if acquired and not _is_valid(name):  # nobody else has made it meanwhile; one that was broken off is made anew
             with limits.within(limits.NONE), connection.cursor() as cursor:  # of millions it takes its time
                 cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
-                cursor.execute(_creation(name, model, dimension))
+                cursor.execute(_create_index_sql(name, model, dimension))
 
 
 def drop_index(model: str) -> None:
@@ -62,7 +62,7 @@ def _is_valid(name: str) -> bool:
         return cursor.fetchone() is not None
 
 
-def _creation(name: str, model: str, dimension: int) -> sql.Composed:
+def _create_index_sql(name: str, model: str, dimension: int) -> sql.Composed:
     return sql.SQL(
         "CREATE INDEX CONCURRENTLY {name} ON rag_vector "
         "USING hnsw ((embedding::halfvec({dimension})) halfvec_cosine_ops) "
@@ -70,7 +70,7 @@ def _creation(name: str, model: str, dimension: int) -> sql.Composed:
     ).format(
         name=sql.Identifier(name),
         dimension=sql.Literal(dimension),
-        links=sql.Literal(LINKS),
-        construction=sql.Literal(CONSTRUCTION),
+        links=sql.Literal(HNSW_M),
+        construction=sql.Literal(HNSW_EF_CONSTRUCTION),
         model=sql.Literal(model),
     )

@@ -2,10 +2,10 @@
 
 import re
 
-from rag.search.abbreviations import written_out
+from rag.search.abbreviations import expand
 
 # A word of an identifier: an acronym before a capitalised word, a capitalised or lower-case word, a number.
-PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
+WORD_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
 # Words of the languages themselves, which say nothing about what a function is for.
 KEYWORDS = {
@@ -17,48 +17,50 @@ KEYWORDS = {
     *("type", "typename", "u32", "u64", "unsigned", "usize", "var", "virtual", "void", "where"),
 }
 # Words of a question that no name would have.
-FILLERS = {
+STOP_WORDS = {
     *("a", "all", "an", "and", "any", "are", "as", "at", "be", "by", "for", "from", "given", "if", "in", "into", "is"),
     *("it", "its", "no", "not", "of", "on", "or", "return", "returns", "that", "the", "this", "to", "when", "which"),
     *("with",),
 }
-LONGEST = 64  # characters of a word: what is longer was no word
+MAX_WORD_LENGTH = 64  # characters of a word: what is longer was no word
 
 
-def split(text: str) -> list[str]:
+def split_words(text: str) -> list[str]:
     """The words of any text, in lower case."""
-    return [part.lower() for part in PART.findall(text) if len(part) <= LONGEST]
+    return [part.lower() for part in WORD_PART.findall(text) if len(part) <= MAX_WORD_LENGTH]
 
 
-def joined(text: str) -> list[str]:
+def joined_identifiers(text: str) -> list[str]:
     """Identifiers of several words as one, so that one can be found by its exact name, however it is written."""
     found = dict.fromkeys(IDENTIFIER.findall(text))
-    return ["".join(parts) for name in found if len(parts := split(name)) > 1 and len(name) <= LONGEST]
+    return ["".join(parts) for name in found if len(parts := split_words(name)) > 1 and len(name) <= MAX_WORD_LENGTH]
 
 
-def searchable(text: str) -> str:
+def searchable_text(text: str) -> str:
     """What the full-text index is given of a text: its words, its whole identifiers, and what is short for others."""
-    found = split(text)
+    found = split_words(text)
     known = set(found)
-    return " ".join([*found, *joined(text), *dict.fromkeys(each for each in written_out(found) if each not in known)])
+    return " ".join(
+        [*found, *joined_identifiers(text), *dict.fromkeys(each for each in expand(found) if each not in known)]
+    )
 
 
 def as_identifier(question: str) -> str:
     """The name that a function might have which answers a question, `close_http_session`; empty where it says none."""
-    return "_".join(word for word in split(question) if word not in FILLERS)
+    return "_".join(word for word in split_words(question) if word not in STOP_WORDS)
 
 
-def description(path: str, symbol: str, signature: str) -> str:
+def describe(path: str, symbol: str, signature: str) -> str:
     """What a chunk is, in plain words: its name, where it lies, what it takes and gives.
 
     `close. http client session: session close. timeout seconds`
     """
     stem, dot, _ = path.rpartition(".")
-    names = _plain(split(symbol.rpartition(".")[2]))
-    details = _plain([word for word in split(signature) if word not in KEYWORDS])
-    place = _plain(split(stem if dot else path))
-    return f"{names}. {place}: {_plain(split(symbol))}. {details}" if symbol else place
+    names = _plain(split_words(symbol.rpartition(".")[2]))
+    details = _plain([word for word in split_words(signature) if word not in KEYWORDS])
+    place = _plain(split_words(stem if dot else path))
+    return f"{names}. {place}: {_plain(split_words(symbol))}. {details}" if symbol else place
 
 
 def _plain(words: list[str]) -> str:
-    return " ".join(written_out(words))
+    return " ".join(expand(words))

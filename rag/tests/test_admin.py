@@ -23,7 +23,7 @@ def staff_client(client: Any, make_user: Any, settings: Any) -> Any:
 @pytest.fixture
 def shop(alice: Any, embeddings: Embeddings) -> Repository:
     """A repository with one job behind it."""
-    services.index(user=alice, repository="shop", files=[source(1), source(2)])
+    services.index_files(user=alice, repository="shop", files=[source(1), source(2)])
     return Repository.objects.get()
 
 
@@ -66,7 +66,7 @@ def test_a_page_costs_as_many_queries_whatever_its_length(
     queries()  # the first one fills caches
     before = queries()
     for n in range(10):
-        services.index(user=(bob, carol)[n % 2], repository=f"more-{n}", files=[source(n)])
+        services.index_files(user=(bob, carol)[n % 2], repository=f"more-{n}", files=[source(n)])
     assert queries() == before
 
 
@@ -81,7 +81,7 @@ def test_a_repository_is_deleted_with_all_of_it(staff_client: Any, shop: Reposit
 
 
 def test_several_are_deleted_at_once(staff_client: Any, shop: Repository, alice: Any) -> None:
-    services.index(user=alice, repository="other", files=[source(1)])
+    services.index_files(user=alice, repository="other", files=[source(1)])
     chosen = [str(pk) for pk in Repository.objects.values_list("pk", flat=True)]
     form = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
     assert staff_client.post("/admin/rag/repository/", form).status_code == 302
@@ -89,7 +89,7 @@ def test_several_are_deleted_at_once(staff_client: Any, shop: Repository, alice:
 
 
 def test_those_of_another_model_are_sent_to_be_indexed_anew(staff_client: Any, shop: Repository, alice: Any) -> None:
-    services.index(user=alice, repository="current", files=[source(1)])
+    services.index_files(user=alice, repository="current", files=[source(1)])
     Repository.objects.filter(pk=shop.pk).update(model="model-of-old")
     chosen = [str(pk) for pk in Repository.objects.values_list("pk", flat=True)]
     form = {"action": "reindex", "_selected_action": chosen}

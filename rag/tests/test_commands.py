@@ -93,7 +93,7 @@ def _ended(repository: Repository) -> bool:
 
 def test_reindex_says_what_it_starts(alice: Any, bob: Any, embeddings: Embeddings, settings: Any) -> None:
     for user in (alice, bob):
-        services.index(user=user, repository="shop", files=[source(1)])
+        services.index_files(user=user, repository="shop", files=[source(1)])
     assert "0 repositories are moving" in manage("reindex")[1]
     settings.EMBEDDINGS_MODEL = "larger-model"
     code, output, complaint = manage("reindex", "--user", alice.email.upper())
@@ -106,6 +106,6 @@ def test_reindex_says_what_it_starts(alice: Any, bob: Any, embeddings: Embedding
 
 
 def test_reindex_without_a_model(alice: Any, embeddings: Embeddings, settings: Any) -> None:
-    services.index(user=alice, repository="shop", files=[source(1)])
+    services.index_files(user=alice, repository="shop", files=[source(1)])
     settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = "", "larger-model"
     assert manage("reindex") == (1, "", "CommandError: No embedding model is set up on this server.\n")

@@ -67,14 +67,14 @@ def test_it_works(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         assert reader.event() == (0, {"type": "progress", "files": 4, "filesDone": 0, "unchanged": 0, "chunks": 0,
                                       "filesPerSecond": 0.0, "skipped": [], "skippedFiles": 0})  # fmt: skip
-        jobs.begin(job)
+        jobs.mark_running(job)
         assert reader.event()[0] == 1
-        jobs.report(job, Progress(paths=["src/module_0.py"], chunks=1))
+        jobs.record_progress(job, Progress(paths=["src/module_0.py"], chunks=1))
         position, event = reader.event()
         assert (position, event["type"], event["filesDone"], event["chunks"]) == (2, "progress", 1, 1)
-        jobs.report(job, Progress(paths=["a.bin"], skipped=[("a.bin", "binary")]))
+        jobs.record_progress(job, Progress(paths=["a.bin"], skipped=[("a.bin", "binary")]))
         assert reader.event()[1]["skipped"] == [{"path": "a.bin", "reason": "binary"}]
-        jobs.end(job)
+        jobs.mark_ended(job)
         position, event = reader.event()
         assert (position, event["type"], event["filesDone"]) == (4, "done", 2)
         assert reader.rest() == []
@@ -84,7 +84,7 @@ def test_silence_is_filled_with_comments(patient: Api, alice: Any, job: IndexJob
     with stream(patient, alice, job) as reader:
         assert reader.comment() == ": keep-alive"
         assert reader.line() == ": keep-alive"  # no blank line in between
-        jobs.end(job)
+        jobs.mark_ended(job)
         assert reader.event()[1]["type"] == "done"
 
 
@@ -93,10 +93,10 @@ def test_who_comes_back_is_told_what_has_changed_since(patient: Api, alice: Any,
         position, _ = reader.event()
     with stream(patient, alice, job, **{"Last-Event-ID": str(position)}) as reader:
         assert reader.comment()  # nothing is told twice
-        jobs.begin(job)
+        jobs.mark_running(job)
         assert reader.event()[0] == 1
-    jobs.report(job, Progress(paths=["src/module_0.py"], chunks=1))
-    jobs.end(job)
+    jobs.record_progress(job, Progress(paths=["src/module_0.py"], chunks=1))
+    jobs.mark_ended(job)
     assert [(at, event["type"]) for at, event in follow(patient, alice, str(job.pk), **{"Last-Event-ID": "1"})] == [
         (3, "done")
     ]
@@ -105,7 +105,7 @@ def test_who_comes_back_is_told_what_has_changed_since(patient: Api, alice: Any,
 def test_a_failure_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         reader.event()
-        jobs.end(job, EmbeddingsFailed("No such model."))
+        jobs.mark_ended(job, EmbeddingsFailed("No such model."))
         assert reader.event()[1] == {"type": "error", "error": "No such model.", "code": "embeddings_error"}
         assert reader.rest() == []
 
@@ -113,7 +113,7 @@ def test_a_failure_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
 def test_a_deletion_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         reader.event()
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
         position, event = reader.event()
         assert (position, event["type"], event["code"]) == (None, "error", "unknown_repository")
         assert reader.rest() == []
@@ -124,7 +124,7 @@ def test_a_job_that_is_taken_up_again_goes_on_in_the_same_stream(patient: Api, a
         reader.event()
         for attempt in (1, 2):
             job.refresh_from_db()
-            jobs.begin(job)
+            jobs.mark_running(job)
             assert reader.event()[0] == attempt
     job.refresh_from_db()
     assert (job.attempts, job.status) == (2, "running")
@@ -141,7 +141,7 @@ def test_readers_do_not_disturb_each_other(patient: Api, alice: Any, job: IndexJ
         thread.start()
     with stream(patient, alice, job) as reader:
         reader.event()  # and leaves
-    jobs.end(job)
+    jobs.mark_ended(job)
     for thread in threads:
         thread.join(20)
     assert [events[-1]["type"] for events in told] == ["done"] * 3
@@ -149,19 +149,19 @@ def test_readers_do_not_disturb_each_other(patient: Api, alice: Any, job: IndexJ
 
 def test_what_an_earlier_attempt_left_is_cleared(alice: Any, job: IndexJob) -> None:
     """A folder's job that was ended for its command's death may still be begun by it."""
-    jobs.end(job, EmbeddingsFailed("No such model."))
+    jobs.mark_ended(job, EmbeddingsFailed("No such model."))
     job.refresh_from_db()
     assert (job.error_code, job.error) == ("embeddings_error", "No such model.")
-    jobs.begin(job)
-    jobs.end(job)
+    jobs.mark_running(job)
+    jobs.mark_ended(job)
     job.refresh_from_db()
     assert (job.status, job.error_code, job.error) == ("succeeded", "", "")
 
 
 def test_a_large_number_of_skipped_files_is_counted_and_cut(alice: Any, job: IndexJob, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.indexing.jobs.SKIPPED_SHOWN", 3)
+    monkeypatch.setattr("rag.indexing.jobs.MAX_SKIPPED_LISTED", 3)
     for n in range(2):
         paths = [f"{n}-{m}.bin" for m in range(2)]
-        jobs.report(job, Progress(paths=paths, skipped=[(path, "binary") for path in paths]))
+        jobs.record_progress(job, Progress(paths=paths, skipped=[(path, "binary") for path in paths]))
     job.refresh_from_db()
     assert (job.skipped_files, len(job.skipped)) == (4, 3)

@@ -269,7 +269,7 @@ def test_a_passage_that_does_not_fit_makes_room_for_shorter_ones() -> None:
 def test_without_room_nothing_is_quoted(budget: int) -> None:
     grounding = quote("r", [hit("x = 1")], budget)
     assert (grounding.text, grounding.sources) == ("", [])
-    assert grounding.added_to("context") == "context"
+    assert grounding.append_to("context") == "context"
 
 
 @pytest.mark.parametrize("separator", ["\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])

@@ -75,15 +75,15 @@ def test_a_changed_file_takes_the_place_of_the_old_one(patient: Api, alice: Any,
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
-    monkeypatch.setattr("rag.indexing.store.WRITE", "SELECT 1 / 0")
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
+    monkeypatch.setattr("rag.indexing.store.INSERT_CHUNKS", "SELECT 1 / 0")
 
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
 
     assert (job.status, job.error_code) == ("failed", "internal_error")
     assert set(Chunk.objects.values_list("symbol", flat=True)) == {"add", "multiply"}
     monkeypatch.undo()
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
     assert set(Chunk.objects.values_list("symbol", flat=True)) == {"new"}
 
 
@@ -95,13 +95,13 @@ def test_an_emptied_file_is_not_found_any_more(api: Api, alice: Any) -> None:
 
 
 def test_a_new_way_of_cutting_has_files_indexed_anew(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
-    monkeypatch.setattr("rag.indexing.indexer.CUT", 10_000)
-    assert services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    monkeypatch.setattr("rag.indexing.indexer.CHUNKING_VERSION", 10_000)
+    assert services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
 
 
 def test_many_files_share_a_request_to_the_model(embeddings: Embeddings, alice: Any) -> None:
-    job = services.index(user=alice, repository="default", files=[source(n) for n in range(60)])
+    job = services.index_files(user=alice, repository="default", files=[source(n) for n in range(60)])
     assert (job.status, job.chunks) == ("succeeded", 60)
     assert len(embeddings.requests) == 8
     assert len(embeddings.texts) == 2 * 60  # each chunk's code, and what it is in plain words
@@ -182,10 +182,10 @@ def test_a_hundred_files_and_no_more(patient: Api, api: Api, alice: Any, embeddi
 
 def test_half_a_million_characters_and_no_more(api: Api, alice: Any) -> None:
     line = "# a comment of a file that is long\n"
-    longest = (line * (skip_rules.LONGEST // len(line) + 1))[: skip_rules.LONGEST]
+    longest = (line * (skip_rules.MAX_CHARACTERS // len(line) + 1))[: skip_rules.MAX_CHARACTERS]
     assert send(api, alice, ("a.csv", longest[:100]), ("b.csv", "")).status_code == 200
     assert fields(send(api, alice, ("a.csv", longest + "x"))) == [("files.0.content", "max_length")]
-    assert chunker.Chunker("text", 400).cut(longest)
+    assert chunker.Chunker("text", 400).chunk(longest)
 
 
 @pytest.mark.parametrize(
@@ -232,11 +232,11 @@ def test_without_credentials(api: Api) -> None:
 
 
 def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.indexing.runner.QUICK_RETRIES", 0)
+    monkeypatch.setattr("rag.indexing.runner.REQUEST_RETRIES", 0)
     embeddings.fails(400)
     assert error(send(patient, alice, ("a.py", ADD))) == (502, "embeddings_error")
     embeddings.fails(503)
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
     assert not Chunk.objects.exists() and not Upload.objects.exists()
 
@@ -251,9 +251,9 @@ def test_an_overloaded_model_says_when_to_come_back(patient: Api, alice: Any, em
 
 
 def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.indexing.runner.QUICK_RETRIES", 0)
+    monkeypatch.setattr("rag.indexing.runner.REQUEST_RETRIES", 0)
     settings.EMBEDDINGS_BASE_URL = "http://127.0.0.1:9/v1"
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
 
 
@@ -267,21 +267,21 @@ def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) 
 )
 def test_a_model_that_answers_nonsense(embeddings: Embeddings, alice: Any, body: bytes) -> None:
     embeddings.fails(200, body)
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_error")
 
 
 def test_no_model_at_all(alice: Any, settings: Any) -> None:
     settings.EMBEDDINGS_BASE_URL = ""
     with pytest.raises(EmbeddingsNotConfigured):
-        services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+        services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert not IndexJob.objects.exists() and not Repository.objects.exists()
 
 
 def test_a_text_that_is_too_long_for_the_model_is_cut(embeddings: Embeddings, alice: Any, settings: Any) -> None:
-    services.find(user=alice, repository="default", query="x", limit=1)
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
-    services.find(user=alice, repository="default", query="password " * 2_000, limit=1)
+    services.search_code(user=alice, repository="default", query="x", limit=1)
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    services.search_code(user=alice, repository="default", query="password " * 2_000, limit=1)
     assert len(embeddings.texts[-1].split()) <= settings.EMBEDDINGS_WINDOW
 
 
@@ -289,10 +289,10 @@ def test_the_model_reads_the_beginning_of_code_and_all_of_prose(embeddings: Embe
     code = "def total(order):\n" + "    order.add(order.tax)\n" * 40
     prose = "# Taxes\n\n" + "Each order pays its own tax.\n" * 40
 
-    services.index(
+    services.index_files(
         user=alice, repository="default", files=[SourceFile("total.py", code), SourceFile("taxes.md", prose)]
     )
 
-    assert code[: indexer.OPENING] in embeddings.texts
+    assert code[: indexer.MAX_CODE_CHARACTERS] in embeddings.texts
     assert prose.rstrip() in embeddings.texts
     assert Chunk.objects.get(file__path="total.py", file__repository__user=alice).content == code.rstrip()

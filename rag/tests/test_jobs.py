@@ -155,12 +155,12 @@ def test_a_folders_job_whose_command_was_killed_is_ended(alice: Any, embeddings:
 
 
 def test_jobs_that_ended_long_ago_are_forgotten(alice: Any, embeddings: Embeddings) -> None:
-    job = services.index(user=alice, repository="default", files=MANY[:1])
+    job = services.index_files(user=alice, repository="default", files=MANY[:1])
     assert job.finished_at
     waiting = waiting_job(alice, MANY[:1])
-    jobs.forget_old(job.finished_at + jobs.KEPT)
+    jobs.delete_old(job.finished_at + jobs.ENDED_JOB_RETENTION)
     assert IndexJob.objects.count() == 2
-    jobs.forget_old(job.finished_at + jobs.KEPT + timedelta(seconds=1))
+    jobs.delete_old(job.finished_at + jobs.ENDED_JOB_RETENTION + timedelta(seconds=1))
     assert IndexJob.objects.get() == waiting
 
 
@@ -168,14 +168,14 @@ def test_an_owner_keeps_so_many_ended_jobs_and_those_of_the_last_hour(
     alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
 ) -> None:
     """Each keeps the paths that it left out: jobs would be room without a limit."""
-    monkeypatch.setattr(jobs, "MAX_ENDED_JOBS", 2)
-    old = [services.index(user=alice, repository=f"r{n % 2}", files=MANY[:1]) for n in range(4)]
-    services.index(user=bob, repository="default", files=MANY[:1])
+    monkeypatch.setattr(jobs, "MAX_ENDED_JOBS_PER_OWNER", 2)
+    old = [services.index_files(user=alice, repository=f"r{n % 2}", files=MANY[:1]) for n in range(4)]
+    services.index_files(user=bob, repository="default", files=MANY[:1])
     unfinished = waiting_job(alice, MANY[:1])
-    jobs.forget_old()
+    jobs.delete_old()
     assert IndexJob.objects.count() == 6
     IndexJob.objects.filter(finished_at__isnull=False).update(finished_at=F("finished_at") - timedelta(hours=2))
-    jobs.forget_old()
+    jobs.delete_old()
     mine = IndexJob.objects.filter(repository__user=alice)
     assert set(mine) == {*old[2:], unfinished} and IndexJob.objects.count() == 4
 
@@ -204,7 +204,7 @@ def test_jobs_of_one_repository_queue_up(alice: Any, embeddings: Embeddings, wor
 
 def test_a_small_request_queues_up_behind_a_large_one(alice: Any, embeddings: Embeddings) -> None:
     first = waiting_job(alice, MANY[:3])
-    second = services.index(user=alice, repository="default", files=[source(1)])
+    second = services.index_files(user=alice, repository="default", files=[source(1)])
     assert second.status == "queued"
     runner.run(first.repository_id)
     second.refresh_from_db()
@@ -213,7 +213,7 @@ def test_a_small_request_queues_up_behind_a_large_one(alice: Any, embeddings: Em
 
 def test_repositories_do_not_wait_for_each_other(alice: Any, embeddings: Embeddings) -> None:
     waiting_job(alice, MANY[:3], "one")
-    assert services.index(user=alice, repository="two", files=[source(1)]).status == "succeeded"
+    assert services.index_files(user=alice, repository="two", files=[source(1)]).status == "succeeded"
 
 
 def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddings) -> None:
@@ -221,7 +221,7 @@ def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddin
     taken, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locks.held(runner.SUBJECT, job.repository_id) as mine:
+        with locks.try_lock(runner.LOCK_SUBJECT, job.repository_id) as mine:
             assert mine
             taken.set()
             leave.wait(20)
@@ -245,10 +245,10 @@ def test_a_repository_deleted_meanwhile(alice: Any, embeddings: Embeddings) -> N
     def delete(_: object) -> None:
         Repository.objects.all().delete()
 
-    runner._guarded(job, lambda: runner._index(job, jobs.uploads(job), 0, delete))
+    runner._run_and_record(job, lambda: runner._index(job, jobs.read_uploads(job), 0, delete))
     assert not IndexJob.objects.exists() and not Chunk.objects.exists()
     with pytest.raises(UnknownRepository):
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
 
 
 # -- Reading -----------------------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings
 
 
 def test_a_job_that_has_ended_is_told_once(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    job = services.index(user=alice, repository="default", files=[source(1), SourceFile("a.bin", "\0")])
+    job = services.index_files(user=alice, repository="default", files=[source(1), SourceFile("a.bin", "\0")])
     [(position, event)] = follow(patient, alice, str(job.pk))
     assert (event["type"], event["skipped"]) == ("done", [{"path": "a.bin", "reason": "binary"}])
     headers = {**patient.as_(alice), "Last-Event-ID": str(position)}
@@ -285,7 +285,7 @@ def test_a_job_that_has_ended_is_told_once(patient: Api, alice: Any, embeddings:
 
 def test_a_failed_job_is_told_as_an_error(patient: Api, alice: Any, embeddings: Embeddings) -> None:
     embeddings.fails(400)
-    job = services.index(user=alice, repository="default", files=[source(1)])
+    job = services.index_files(user=alice, repository="default", files=[source(1)])
     [(_, event)] = follow(patient, alice, str(job.pk))
     assert (event["type"], event["code"]) == ("error", "embeddings_error")
     shown = patient.get(f"/rag/jobs/{job.pk}", headers=patient.as_(alice)).json()["data"]
@@ -294,13 +294,13 @@ def test_a_failed_job_is_told_as_an_error(patient: Api, alice: Any, embeddings: 
 
 @pytest.mark.parametrize("path", ["/rag/jobs/{}", "/rag/jobs/{}/events"])
 def test_another_users_job_is_404(patient: Api, alice: Any, charlie: Any, embeddings: Embeddings, path: str) -> None:
-    job = services.index(user=alice, repository="default", files=[source(1)])
+    job = services.index_files(user=alice, repository="default", files=[source(1)])
     assert error(patient.get(path.format(job.pk), headers=patient.as_(charlie))) == (404, "not_found")
     assert error(patient.get(path.format(uuid4()), headers=patient.as_(alice))) == (404, "not_found")
     assert error(patient.get(path.format(job.pk))) == (401, "not_authenticated")
 
 
 def test_a_bad_last_event_id(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    job = services.index(user=alice, repository="default", files=[source(1)])
+    job = services.index_files(user=alice, repository="default", files=[source(1)])
     headers = {**patient.as_(alice), "Last-Event-ID": "x"}
     assert error(patient.get(f"/rag/jobs/{job.pk}/events", headers=headers)) == (400, "validation_error")

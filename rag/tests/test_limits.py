@@ -14,7 +14,7 @@ from testing.client import Api, error
 from testing.servers import daphne
 
 LINE = 'def add(first, second):\n\treturn "sum", first + second\n'
-LONGEST = (LINE * (skip_rules.LONGEST // len(LINE) + 1))[: skip_rules.LONGEST]
+LONGEST = (LINE * (skip_rules.MAX_CHARACTERS // len(LINE) + 1))[: skip_rules.MAX_CHARACTERS]
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_all_that_the_contract_allows_at_once(hurried: Api, alice: Any) -> None:
     assert response.status_code == 202, response.text
     job = IndexJob.objects.get(pk=response.json()["data"]["id"])
     assert job.files == 100
-    kept = jobs.uploads(job)
+    kept = jobs.read_uploads(job)
     assert next(kept).content == LONGEST
     assert Upload.objects.filter(job=job).extra(where=["length(content) = 500000"]).count() == 100
 
@@ -53,8 +53,8 @@ def test_one_character_more_is_named(hurried: Api, alice: Any) -> None:
 
 
 def test_characters_are_counted_not_bytes(hurried: Api, alice: Any) -> None:
-    assert post(hurried, alice, "é日本 x\n" * (skip_rules.LONGEST // 6)).status_code == 202
-    assert fields(post(hurried, alice, "é" * (skip_rules.LONGEST + 1))) == [("files.0.content", "max_length")]
+    assert post(hurried, alice, "é日本 x\n" * (skip_rules.MAX_CHARACTERS // 6)).status_code == 202
+    assert fields(post(hurried, alice, "é" * (skip_rules.MAX_CHARACTERS + 1))) == [("files.0.content", "max_length")]
 
 
 def test_other_routes_keep_their_limit(hurried: Api, alice: Any, settings: Any) -> None:

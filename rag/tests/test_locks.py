@@ -32,7 +32,7 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def is_free(subject: str, number: int) -> bool:
     def look() -> bool:
-        with locks.held(subject, number) as mine:
+        with locks.try_lock(subject, number) as mine:
             return mine
 
     return bool(in_thread(look))
@@ -46,7 +46,7 @@ def hang_up() -> None:
 
 
 def test_it_works(database: None) -> None:
-    with locks.held("test", 1) as mine:
+    with locks.try_lock("test", 1) as mine:
         assert mine
         assert not is_free("test", 1)
         assert is_free("test", 2) and is_free("other", 1)
@@ -54,13 +54,13 @@ def test_it_works(database: None) -> None:
 
 
 def test_a_failure_gives_it_back(database: None) -> None:
-    with pytest.raises(ZeroDivisionError), locks.held("test", 1):
+    with pytest.raises(ZeroDivisionError), locks.try_lock("test", 1):
         1 / 0  # noqa: B018
     assert is_free("test", 1)
 
 
 def test_a_number_of_any_size(database: None) -> None:
-    with locks.held("test", 2**40 + 3) as mine:
+    with locks.try_lock("test", 2**40 + 3) as mine:
         assert mine
         assert not is_free("test", 2**40 + 3)
 
@@ -75,7 +75,7 @@ def a_transaction() -> None:
 
 
 def an_inner_lock() -> None:
-    with locks.held("test", 2):
+    with locks.try_lock("test", 2):
         pass
 
 
@@ -84,7 +84,7 @@ def test_a_lost_connection_takes_it_along(database: None, work: Callable[[], Non
     """Django connects anew by itself; what follows would be done without the lock, beside its next holder."""
 
     def loses_it() -> None:
-        with locks.held("test", 1):
+        with locks.try_lock("test", 1):
             hang_up()
             assert is_free("test", 1)
             work()
@@ -128,5 +128,5 @@ def test_a_job_that_has_lost_its_lock_is_left_to_whoever_takes_it(alice: Any, em
     job.refresh_from_db()
     assert (job.status, job.files_done, job.attempts, job.error_code) == ("succeeded", 90, 2, "")
     assert Chunk.objects.count() == 90
-    assert jobs.next_of(job.repository_id) is None
+    assert jobs.next_unfinished(job.repository_id) is None
     assert IndexJob.objects.count() == 1

@@ -26,7 +26,7 @@ FILES = [source(n) for n in range(40)]
 @pytest.fixture
 def indexed(alice: Any, embeddings: Embeddings) -> Repository:
     """A repository with the old model's vectors, while the settings name a new one, of another dimension."""
-    services.index(user=alice, repository="default", files=FILES)
+    services.index_files(user=alice, repository="default", files=FILES)
     return Repository.objects.get(user=alice)
 
 
@@ -49,18 +49,20 @@ def reindex(*arguments: str) -> str:
 
 
 def found(user: Any) -> list[str]:
-    return [hit.symbol for hit in services.find(user=user, repository="default", query="function 7 step 7", limit=1)]
+    return [
+        hit.symbol for hit in services.search_code(user=user, repository="default", query="function 7 step 7", limit=1)
+    ]
 
 
 def test_indexing_asks_for_a_reindex(alice: Any, indexed: Repository, newer: Embeddings) -> None:
     with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
-        services.index(user=alice, repository="default", files=FILES)
+        services.index_files(user=alice, repository="default", files=FILES)
     assert IndexJob.objects.count() == 1
     assert newer.requests == []
 
 
 def test_the_error_over_http(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    services.index(user=alice, repository="default", files=FILES[:1])
+    services.index_files(user=alice, repository="default", files=FILES[:1])
     Repository.objects.update(model="model-of-old")
     response = send(patient, alice, ("a.py", "x = 1\n"))
     assert error(response) == (409, "reindex_required")
@@ -102,20 +104,20 @@ def test_reindexing_in_the_background(
     assert found(alice) == ["function_7"]
     assert set(Vector.objects.values_list("model", flat=True)) == {NEW}
     assert Vector.objects.count() == Chunk.objects.count() == 40
-    assert services.index(user=alice, repository="default", files=FILES).unchanged == 40
+    assert services.index_files(user=alice, repository="default", files=FILES).unchanged == 40
 
 
 def test_a_broken_off_reindex_keeps_what_it_has_done(
     alice: Any, indexed: Repository, newer: Embeddings, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("rag.indexing.reindexing.CHUNKS_AT_ONCE", 10)
+    monkeypatch.setattr("rag.indexing.reindexing.BATCH_CHUNKS", 10)
     [job] = services.start_reindexing([indexed])
 
     def dies(*_: Any) -> None:
         raise KeyboardInterrupt  # as a kill: nothing is written down
 
     with monkeypatch.context() as patch:
-        patch.setattr("rag.indexing.jobs.report", dies)
+        patch.setattr("rag.indexing.jobs.record_progress", dies)
         with pytest.raises(KeyboardInterrupt):
             runner.run(indexed.pk)
     assert Vector.objects.filter(model=NEW).count() == 10
@@ -139,7 +141,7 @@ def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Reposito
 
 def test_vectors_of_another_length_than_the_settings_say(alice: Any, newer: Embeddings, settings: Any) -> None:
     settings.EMBEDDINGS_DIMENSION = 256
-    job = services.index(user=alice, repository="new", files=FILES[:1])
+    job = services.index_files(user=alice, repository="new", files=FILES[:1])
     assert (job.error_code, job.error) == (
         "embeddings_error",
         "The embedding model's vectors have 512 dimensions, not 256.",
@@ -148,12 +150,12 @@ def test_vectors_of_another_length_than_the_settings_say(alice: Any, newer: Embe
 
 def test_an_empty_repository_just_changes_its_model(alice: Any, newer: Embeddings) -> None:
     Repository.objects.create(user=alice, name="empty", model=OLD)
-    assert services.index(user=alice, repository="empty", files=FILES[:1]).status == "succeeded"
+    assert services.index_files(user=alice, repository="empty", files=FILES[:1]).status == "succeeded"
     assert Repository.objects.get(name="empty").model == NEW
 
 
 def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: Embeddings) -> None:
-    services.index(user=alice, repository="new", files=FILES)
+    services.index_files(user=alice, repository="new", files=FILES)
     names = {vectors.index_name(OLD), vectors.index_name(NEW)}
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'rag_vector'")

@@ -75,18 +75,18 @@ def test_a_request_that_waits_for_a_worker_is_told_too(patient: Api, alice: Any,
     large = ("a.py", "x = 1\n" * 200)
     with meanwhile(lambda: send(patient, alice, large)) as answers:
         assert until(IndexJob.objects.exists, 20)
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
     assert error(answers[0]) == (404, "unknown_repository")
 
 
 def test_a_job_that_comes_while_the_repository_is_deleted(alice: Any, embeddings: Embeddings) -> None:
     """It waits for the deletion's end and makes the repository anew; neither of the two fails."""
-    services.index(user=alice, repository="default", files=FILES)
+    services.index_files(user=alice, repository="default", files=FILES)
     old = Repository.objects.get()
     with ExitStack() as stack:
         with transaction.atomic():
-            services.delete(user=alice, repository="default")  # others still see it
-            create = partial(services.index, user=alice, repository="default", files=FILES[:2])
+            services.delete_repository(user=alice, repository="default")  # others still see it
+            create = partial(services.index_files, user=alice, repository="default", files=FILES[:2])
             created = stack.enter_context(meanwhile(create))
             assert until(lambda: waits() == 1, 20)
     assert isinstance(created[0], IndexJob), created
@@ -97,13 +97,13 @@ def test_a_job_that_comes_while_the_repository_is_deleted(alice: Any, embeddings
 
 def test_words_are_counted_in_the_order_of_a_deletion(alice: Any, embeddings: Embeddings) -> None:
     """First the repository, then its words: in another order PostgreSQL would have to end one of the two."""
-    services.index(user=alice, repository="default", files=FILES)
+    services.index_files(user=alice, repository="default", files=FILES)
     repository = Repository.objects.get()
     repository.chunks = 0  # as before the first count
     with ExitStack() as stack:
         with transaction.atomic():
             Repository.objects.select_for_update().get(pk=repository.pk)
-            counted = stack.enter_context(meanwhile(partial(terms.count, repository)))
+            counted = stack.enter_context(meanwhile(partial(terms.recount_terms, repository)))
             assert until(lambda: waits() == 1, 20)
             assert list(Term.objects.select_for_update(nowait=True).filter(repository=repository))
             repository.delete()
@@ -112,11 +112,13 @@ def test_words_are_counted_in_the_order_of_a_deletion(alice: Any, embeddings: Em
 
 
 def test_two_deletions_at_once(alice: Any, embeddings: Embeddings) -> None:
-    services.index(user=alice, repository="default", files=FILES)
+    services.index_files(user=alice, repository="default", files=FILES)
     with ExitStack() as stack:
         with transaction.atomic():
-            services.delete(user=alice, repository="default")
-            second = stack.enter_context(meanwhile(partial(services.delete, user=alice, repository="default")))
+            services.delete_repository(user=alice, repository="default")
+            second = stack.enter_context(
+                meanwhile(partial(services.delete_repository, user=alice, repository="default"))
+            )
             assert until(lambda: waits() == 1, 20)
     assert isinstance(second[0], UnknownRepository)
 
@@ -124,13 +126,13 @@ def test_two_deletions_at_once(alice: Any, embeddings: Embeddings) -> None:
 def test_a_worker_that_comes_too_late_for_a_deleted_job(alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
     """Between the look for the next job and its beginning."""
     job = waiting_job(alice, FILES)
-    begin = jobs.begin
+    begin = jobs.mark_running
 
     def late(each: IndexJob) -> IndexJob:
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
         return begin(each)
 
-    monkeypatch.setattr("rag.indexing.jobs.begin", late)
+    monkeypatch.setattr("rag.indexing.jobs.mark_running", late)
     runner.run(job.repository_id)
     assert not IndexJob.objects.exists() and not File.objects.exists()
     assert embeddings.requests == []
@@ -141,7 +143,7 @@ def test_a_file_is_not_written_into_a_repository_that_has_gone(alice: Any, embed
     with embeddings.held():
         with meanwhile(lambda: runner.run(job.repository_id)) as ran:
             assert embeddings.asked.acquire(timeout=20)
-            services.delete(user=alice, repository="default")
+            services.delete_repository(user=alice, repository="default")
             embeddings._open.set()
     assert ran == [None]
     assert not File.objects.exists() and not Chunk.objects.exists() and not Vector.objects.exists()
@@ -155,12 +157,12 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
 ) -> None:
     """While the new chunks are half written, another connection finds all of the old ones and none of the new."""
     old = "def old_one():\n    return 1\n\n\ndef old_two():\n    return 2\n"
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", old)])
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", old)])
     seen: list[set[str]] = []
-    values = store._values
+    values = store._parameters
 
     def look() -> set[str]:
-        return {hit.symbol for hit in services.find(user=alice, repository="default", query="one two", limit=20)}
+        return {hit.symbol for hit in services.search_code(user=alice, repository="default", query="one two", limit=20)}
 
     def written(*arguments: Any) -> dict[str, Any]:
         """Called when the old chunks are deleted and before the new ones are there."""
@@ -170,8 +172,8 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
         seen.extend(found)
         return values(*arguments)
 
-    monkeypatch.setattr("rag.indexing.store._values", written)
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new_one(): pass\n")])
+    monkeypatch.setattr("rag.indexing.store._parameters", written)
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", "def new_one(): pass\n")])
 
     assert seen == [{"old_one", "old_two"}]
     assert look() == {"new_one"}
@@ -190,7 +192,7 @@ def test_an_empty_repository_keeps_its_model_while_somebody_fills_it(
             assert embeddings.asked.acquire(timeout=20)
             settings.EMBEDDINGS_MODEL = "larger-model"
             with pytest.raises(ReindexRequired):
-                services.index(user=alice, repository="default", files=FILES)
+                services.index_files(user=alice, repository="default", files=FILES)
             embeddings._open.set()
     assert ran == [None]
     repository = Repository.objects.get()
@@ -202,7 +204,7 @@ def test_a_job_that_waits_is_done_with_the_model_of_its_repository(
     alice: Any, embeddings: Embeddings, settings: Any
 ) -> None:
     """It was taken before the change; its vectors are of the model by which the repository is searched."""
-    services.index(user=alice, repository="default", files=FILES[:1])
+    services.index_files(user=alice, repository="default", files=FILES[:1])
     job = waiting_job(alice, FILES)
     settings.EMBEDDINGS_MODEL = "larger-model"
     settings.EMBEDDINGS_PREVIOUS_BASE_URL = embeddings.base_url
@@ -213,11 +215,11 @@ def test_a_job_that_waits_is_done_with_the_model_of_its_repository(
 
 def test_a_server_that_takes_any_models_name(alice: Any, embeddings: Embeddings, settings: Any) -> None:
     """llama.cpp does: the new model's vectors, of another length, come for the old one's name."""
-    services.index(user=alice, repository="default", files=FILES)
+    services.index_files(user=alice, repository="default", files=FILES)
     with Embeddings(dimension=512) as other:
         settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = other.base_url, "larger-model"
         with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
-            services.find(user=alice, repository="default", query="function", limit=1)
+            services.search_code(user=alice, repository="default", query="function", limit=1)
 
 
 # -- The queue ---------------------------------------------------------------------------------------------------------
@@ -235,13 +237,13 @@ def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: Embeddin
 def test_a_lost_message_is_sent_again(alice: Any, embeddings: Embeddings) -> None:
     job = waiting_job(alice, FILES[:1])
     queue.enqueue(job.repository_id)
-    redis.client().delete(queue.NAME)
+    redis.client().delete(queue.QUEUE_NAME)
     recovery.requeue_unfinished()
     assert queue.length() == 1
 
 
 def test_jobs_that_have_ended_are_not_sent(alice: Any, embeddings: Embeddings) -> None:
-    services.index(user=alice, repository="default", files=FILES[:1])
+    services.index_files(user=alice, repository="default", files=FILES[:1])
     recovery.requeue_unfinished()
     assert queue.length() == 0
 
@@ -252,7 +254,7 @@ def test_a_job_behind_another_is_done_by_whoever_holds_the_lock(alice: Any, embe
     with embeddings.held():
         with meanwhile(lambda: runner.run(first.repository_id)):
             assert embeddings.asked.acquire(timeout=20)
-            second = services.index(user=alice, repository="default", files=[SourceFile("late.py", "x = 1\n")])
+            second = services.index_files(user=alice, repository="default", files=[SourceFile("late.py", "x = 1\n")])
             assert second.status == "queued"
             runner.run(first.repository_id)  # returns at once
             second.refresh_from_db()

@@ -116,7 +116,7 @@ def test_no_prompt_is_grounded_in_what_cannot_be_a_name(api: Api, alice: Any) ->
     refused = api.execute(alice, provider="local", context="x", useRag=True, repository="a\0b")
     assert refused.status_code in (400, 404)
     with pytest.raises(UnknownRepository):
-        services.locate(user=alice, repository="a\0b")
+        services.find_repository(user=alice, repository="a\0b")
 
 
 def test_a_deleted_user_takes_all_along(api: Api, alice: Any) -> None:

@@ -131,7 +131,7 @@ def test_a_model_that_does_not_answer(patient: Api, alice: Any, embeddings: Embe
 
 
 def filled(user: Any, *files: tuple[str, str]) -> Repository:
-    services.index(user=user, repository="default", files=[SourceFile(*file) for file in files])
+    services.index_files(user=user, repository="default", files=[SourceFile(*file) for file in files])
     return Repository.objects.get(user=user)
 
 
@@ -148,15 +148,15 @@ def test_of_nearly_equal_chunks_in_a_file_the_best_is_shown(embeddings: Embeddin
 def test_a_rare_word_counts_more_than_a_common_one(embeddings: Embeddings, alice: Any) -> None:
     common = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
     repository = filled(alice, *common, ("rare.py", "def audit(request):\n    return ledger(request)\n"))
-    weights, rare = search._weigh(repository, "request ledger")
+    weights, rare = search._weigh_words(repository, "request ledger")
     assert weights["ledger"] > 3 * weights["request"]
     assert rare == ["ledger", "request"]
 
 
 def test_only_rare_words_look_chunks_up(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.search.search.TEXT_SCANNED", 10)
+    monkeypatch.setattr("rag.search.search.MAX_TEXT_CANDIDATES", 10)
     files = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
-    _, rare = search._weigh(filled(alice, *files), "request handle unheard")
+    _, rare = search._weigh_words(filled(alice, *files), "request handle unheard")
     assert rare == ["unheard"]
 
 
@@ -171,7 +171,7 @@ def test_the_index_finds_what_comparing_all_finds(
     ]
     filled(charlie, *files)
     repository = filled(alice, *files[:6])
-    monkeypatch.setattr("rag.search.search.EXACT_BELOW", exact_below)
+    monkeypatch.setattr("rag.search.search.EXACT_BELOW_CHUNKS", exact_below)
 
     hits = search.search(repository, "w5 w10 w15", 20)
 
@@ -181,7 +181,7 @@ def test_the_index_finds_what_comparing_all_finds(
 def test_a_blend_lies_between_and_a_vector_of_zeros_is_no_failure() -> None:
     assert vectors.blend([2.0, 0.0], [0.0, 3.0]) == pytest.approx([0.5**0.5, 0.5**0.5])
     assert vectors.blend([0.0, 0.0], [0.0, 0.0]) == [0.0, 0.0]
-    assert vectors.literal([0.123456789, -1.0]) == "[0.12346,-1]"
+    assert vectors.to_literal([0.123456789, -1.0]) == "[0.12346,-1]"
 
 
 def test_there_is_one_vector_a_chunk(embeddings: Embeddings, alice: Any) -> None:

@@ -34,7 +34,7 @@ Allow = Callable[..., None]
 def file(path: str, size: int) -> SourceFile:
     """A file of so many bytes, its path counted."""
     content = (LINE * (size // len(LINE) + 1))[: size - len(path)]
-    assert sizes.of(path, content) == size
+    assert sizes.file_bytes(path, content) == size
     return SourceFile(path, content)
 
 
@@ -50,7 +50,7 @@ def allow(monkeypatch: Any) -> Allow:
 
 
 def index(user: Any, *files: SourceFile, repository: str = "default") -> IndexJob:
-    return services.index(user=user, repository=repository, files=files)
+    return services.index_files(user=user, repository=repository, files=files)
 
 
 def attempt(user: Any, *files: SourceFile, repository: str = "default") -> str:
@@ -65,9 +65,9 @@ def attempt(user: Any, *files: SourceFile, repository: str = "default") -> str:
 
 def held(user: Any) -> tuple[int, int, int]:
     """Bytes in the index, bytes that wait, and by how much they may enlarge it; all are held against the rows."""
-    found = storage.held(user)
+    found = storage.usage(user)
     files = File.objects.filter(repository__user=user)
-    assert found.bytes == sum(file.bytes or 0 for file in files) and not sizes.differences()
+    assert found.bytes == sum(file.bytes or 0 for file in files) and not sizes.counter_mismatches()
     return found.bytes, found.waiting, found.growth
 
 
@@ -82,7 +82,7 @@ def test_it_works(alice: Any, embeddings: Embeddings) -> None:
     assert held(alice) == (1_200, 0, 0)
     index(alice, SourceFile("b.py", "\0"))  # left out from now on
     assert held(alice) == (700, 0, 0)
-    services.delete(user=alice, repository="other")
+    services.delete_repository(user=alice, repository="other")
     assert held(alice) == (400, 0, 0)
 
 
@@ -112,11 +112,11 @@ def test_a_deleted_job_gives_all_back(alice: Any, embeddings: Embeddings) -> Non
 def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: Embeddings) -> None:
     index(alice, file("a.py", 1_000))
     waiting_job(alice, [file("b.py", 1_000)])
-    services.delete(user=alice, repository="default")
-    assert storage.held(alice) == storage.Held(0, 0, 0, 0)
+    services.delete_repository(user=alice, repository="default")
+    assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
     waiting_job(alice, [file("b.py", 1_000)])
     assert deletion.delete(alice)
-    assert storage.held(alice) == storage.Held(0, 0, 0, 0)
+    assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
 
 
 def test_a_file_never_counts_twice(alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
@@ -128,7 +128,7 @@ def test_a_file_never_counts_twice(alice: Any, embeddings: Embeddings, monkeypat
             raise OperationalError
 
     with monkeypatch.context() as patched:
-        patched.setattr(jobs, "report", dies)
+        patched.setattr(jobs, "record_progress", dies)
         with pytest.raises(OperationalError):
             runner.run(job.repository_id)
     assert Upload.objects.filter(job=job).exists()
@@ -143,7 +143,7 @@ def test_a_folder_of_an_operator_is_counted_and_never_refused(
     allow(stored_bytes=100, repositories=0)
     (tmp_path / "a.py").write_text(file("a.py", 1_000).content or "")
     _, removed = services.index_folder(
-        user=alice, repository="f", root=tmp_path, found=["a.py"], told=lambda progress: None
+        user=alice, repository="f", root=tmp_path, found=["a.py"], on_progress=lambda progress: None
     )
     assert (removed, held(alice)) == (0, (1_000, 0, 0))
 
@@ -171,7 +171,7 @@ def test_too_many_repositories(alice: Any, embeddings: Embeddings, allow: Allow)
         index(alice, source(1), repository="two")
     assert refused.value.extra["resource"] == "repositories"
     index(alice, source(2), repository="one")
-    services.delete(user=alice, repository="one")
+    services.delete_repository(user=alice, repository="one")
     index(alice, source(1), repository="two")
 
 
@@ -181,7 +181,7 @@ def test_above_the_limit_all_stays_readable_deletable_and_replaceable_by_smaller
     index(alice, file("a.py", 1_000), file("b.py", 1_000))
     index(alice, file("a.py", 1_000), repository="other")
     allow(stored_bytes=500, repositories=1)
-    assert services.find(user=alice, repository="default", query="value", limit=5)
+    assert services.search_code(user=alice, repository="default", query="value", limit=5)
     for larger in ([file("a.py", 1_001)], [file("c.py", 200)], [file("a.py", 300), file("b.py", 1_001)]):
         with pytest.raises(StorageLimitReached):
             index(alice, *larger)
@@ -189,7 +189,7 @@ def test_above_the_limit_all_stays_readable_deletable_and_replaceable_by_smaller
     index(alice, file("a.py", 900), file("b.py", 900))
     assert held(alice) == (2_800, 0, 0)
     index(alice, SourceFile("a.py", "\0"))
-    services.delete(user=alice, repository="other")
+    services.delete_repository(user=alice, repository="other")
     assert held(alice) == (900, 0, 0)
 
 
@@ -232,9 +232,9 @@ def test_room_is_not_given_away_twice(alice: Any, embeddings: Embeddings, allow:
     emptied = jobs.create(Repository.objects.get(), [file("a.py", 200)], [0])
     again = index(alice, file("a.py", 900))
     assert again.status == "queued"
-    job = jobs.next_of(emptied.repository_id)
+    job = jobs.next_unfinished(emptied.repository_id)
     assert job == emptied
-    runner._execute(job)
+    runner._run_job(job)
     assert held(alice) == (200, 900, 0)
     with pytest.raises(BacklogFull):
         index(alice, file("b.py", 700), repository="other")
@@ -312,15 +312,15 @@ def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: Embe
     index(alice, *(source(n) for n in range(5)), SourceFile("empty.py", ""))
     index(bob, source(1))
     waiting_job(bob, [file("b.py", 1_000), SourceFile("c.py", None, "binary")])
-    before = [storage.held(each) for each in (alice, bob)]
+    before = [storage.usage(each) for each in (alice, bob)]
     as_before_the_upgrade()
     migration = importlib.import_module("rag.migrations.0005_count_stored_bytes")
 
     with connection.schema_editor() as editor:
         migration.count(None, editor)
 
-    after = [storage.held(each) for each in (alice, bob)]
-    assert not sizes.differences()
+    after = [storage.usage(each) for each in (alice, bob)]
+    assert not sizes.counter_mismatches()
     for old, new in zip(before, after, strict=True):
         assert (new.waiting, new.growth, new.repositories) == (old.waiting, old.growth, old.repositories)
         assert new.bytes == pytest.approx(old.bytes, rel=0.05)
@@ -330,7 +330,7 @@ def test_a_file_that_the_old_code_writes_is_measured_soon(alice: Any, embeddings
     index(alice, source(1), source(2))
     as_before_the_upgrade()
     recovery.requeue_unfinished()
-    assert not sizes.differences() and storage.held(alice).bytes > 0
+    assert not sizes.counter_mismatches() and storage.usage(alice).bytes > 0
 
 
 def test_check_storage(alice: Any, embeddings: Embeddings) -> None:
@@ -350,7 +350,7 @@ def test_a_repair_beside_a_write(alice: Any, embeddings: Embeddings) -> None:
     Repository.objects.update(bytes=7)
     with ExitStack() as stack:
         with transaction.atomic():
-            store.recount(job.repository_id)
+            store.recount_bytes(job.repository_id)
             stack.enter_context(meanwhile(partial(runner.run, job.repository_id)))
             assert until(lambda: waits() == 1, 20)
     assert held(alice) == (File.objects.get().bytes, 0, 0)
@@ -361,7 +361,7 @@ def test_a_deletion_beside_a_request(alice: Any, embeddings: Embeddings) -> None
     index(alice, source(1))
     with ExitStack() as stack:
         with transaction.atomic():
-            services.delete(user=alice, repository="default")
+            services.delete_repository(user=alice, repository="default")
             taken = stack.enter_context(meanwhile(partial(index, alice, source(2))))
             assert until(lambda: waits() == 1, 20)
     assert isinstance(taken[0], IndexJob), taken

@@ -3,7 +3,7 @@
 import pytest
 
 from rag.search import words
-from rag.search.abbreviations import WRITTEN_OUT
+from rag.search.abbreviations import EXPANSIONS
 
 
 @pytest.mark.parametrize(
@@ -22,13 +22,15 @@ from rag.search.abbreviations import WRITTEN_OUT
     ],
 )
 def test_split(text: str, found: list[str]) -> None:
-    assert words.split(text) == found
+    assert words.split_words(text) == found
 
 
 def test_an_identifier_is_found_however_it_is_written() -> None:
-    assert words.joined("read_http_header") == words.joined("readHttpHeader") == ["readhttpheader"]
-    assert words.joined("plain words here") == []
-    assert words.searchable("readFile now") == "read file now readfile"
+    assert (
+        words.joined_identifiers("read_http_header") == words.joined_identifiers("readHttpHeader") == ["readhttpheader"]
+    )
+    assert words.joined_identifiers("plain words here") == []
+    assert words.searchable_text("readFile now") == "read file now readfile"
 
 
 @pytest.mark.parametrize(
@@ -45,22 +47,26 @@ def test_the_name_that_would_answer_a_question(question: str, name: str) -> None
 
 
 def test_what_is_short_for_other_words_is_found_by_these() -> None:
-    assert words.searchable("mkdir tmp") == "mkdir tmp make directory temporary"
-    assert words.searchable("dir directory") == "dir directory"
-    assert words.description("cfg.py", "init_db", "def init_db(conn)") == (
+    assert words.searchable_text("mkdir tmp") == "mkdir tmp make directory temporary"
+    assert words.searchable_text("dir directory") == "dir directory"
+    assert words.describe("cfg.py", "init_db", "def init_db(conn)") == (
         "initialize database. configuration: initialize database. initialize database connection"
     )
 
 
 def test_every_abbreviation_is_a_word_for_others() -> None:
-    assert len(WRITTEN_OUT) > 100
-    for short, long in WRITTEN_OUT.items():
-        assert words.split(short) == [short] and words.split(long) == long.split() and short not in long.split()
+    assert len(EXPANSIONS) > 100
+    for short, long in EXPANSIONS.items():
+        assert (
+            words.split_words(short) == [short]
+            and words.split_words(long) == long.split()
+            and short not in long.split()
+        )
 
 
 def test_a_description_is_plain_words() -> None:
-    described = words.description(
+    described = words.describe(
         "web/http-client/session.py", "Session.closeAll", "async def closeAll(self, timeout_s: int)"
     )
     assert described == "close all. web http client session: session close all. close all timeout s"
-    assert words.description("lib/Makefile", "", "") == "library makefile"
+    assert words.describe("lib/Makefile", "", "") == "library makefile"

@@ -15,14 +15,14 @@ class Command(BaseCommand):
         parser.add_argument("--repair", action="store_true", help="Set the counters that differ.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = sizes.differences()
+        found = sizes.counter_mismatches()
         for each in found:
             self.stderr.write(
                 f"{each.repository_id} {each.name}: counted {each.counted} bytes, stored {each.stored}, "
                 f"{each.unmeasured} files without a size"
             )
         if found and options["repair"]:
-            sizes.repair()
+            sizes.repair_counters()
             self.stdout.write(f"{len(found)} repositories are counted anew.")
         elif found:
             raise CommandError(f"{len(found)} repositories differ; --repair counts them anew.")

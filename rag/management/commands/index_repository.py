@@ -34,13 +34,13 @@ class Command(BaseCommand):
         found = list(folders.walk(root))
         with tqdm(total=len(found), unit=" files", file=self.stderr, disable=None) as bar:
 
-            def told(progress: Progress) -> None:
+            def on_progress(progress: Progress) -> None:
                 skipped.update(reason for _, reason in progress.skipped)
                 bar.update(len(progress.paths))
 
             try:
                 job, removed = services.index_folder(
-                    user=user, repository=options["name"] or root.name, root=root, found=found, told=told
+                    user=user, repository=options["name"] or root.name, root=root, found=found, on_progress=on_progress
                 )
             except RepositoryBusy as e:
                 raise CommandError("Somebody else is indexing this repository. Try again later.") from e

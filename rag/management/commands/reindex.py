@@ -21,8 +21,8 @@ class Command(BaseCommand):
         parser.add_argument("--repository", help="Only those of this name.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = {"user__email": (options["user"] or "").lower(), "name": options["repository"]}
-        repositories = Repository.objects.filter(**{name: value for name, value in wanted.items() if value})
+        filters = {"user__email": (options["user"] or "").lower(), "name": options["repository"]}
+        repositories = Repository.objects.filter(**{name: value for name, value in filters.items() if value})
         stale = list(repositories.exclude(model=settings.EMBEDDINGS_MODEL))
         try:
             jobs = services.start_reindexing(stale)

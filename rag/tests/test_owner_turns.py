@@ -23,13 +23,13 @@ LARGE = SourceFile("Large.java", "".join(f"class A{n} {{ int b() {{ return {n}; 
 def written(monkeypatch: Any) -> list[str]:
     """Owners whose files were written, by name, in order."""
     found: list[str] = []
-    replace = store.replace
+    replace = store.replace_file
 
     def note(repository: Repository, *args: Any) -> None:
         found.append(repository.user.name.lower())
         replace(repository, *args)
 
-    monkeypatch.setattr(store, "replace", note)
+    monkeypatch.setattr(store, "replace_file", note)
     return found
 
 
@@ -46,7 +46,7 @@ def short(monkeypatch: Any, sent: list[int], embeddings: Embeddings) -> None:
     """A turn is two requests to the model, by which time is measured here, and ends with the next write."""
     monkeypatch.setattr(owner_turns, "time", SimpleNamespace(monotonic=lambda: float(len(embeddings.requests))))
     monkeypatch.setattr(owner_turns, "TURN_S", 2.0)
-    monkeypatch.setattr(owner_turns, "_due", {})
+    monkeypatch.setattr(owner_turns, "_next_turn_at", {})
 
 
 def statuses() -> set[tuple[str, int]]:
@@ -122,14 +122,14 @@ def test_a_job_that_lets_others_by_loses_no_attempt_by_them(
     large = waiting_job(alice, [LARGE])
     waiting_job(bob, [source(1)])
     seen: list[int] = []
-    until_over: Callable[..., None] = runner._until_over
+    until_over: Callable[..., None] = runner._run_until_over
 
     def look(*args: Any) -> None:
         large.refresh_from_db()
         seen.append(large.attempts)
         until_over(*args)
 
-    monkeypatch.setattr(runner, "_until_over", look)
+    monkeypatch.setattr(runner, "_run_until_over", look)
     runner.run(large.repository_id)
     large.refresh_from_db()
     assert (seen[0], large.attempts) == (0, 1)
@@ -155,6 +155,6 @@ def test_who_waited_longest_comes_first(
 ) -> None:
     for user in (alice, bob, carol):
         waiting_job(user, [source(1)])
-    monkeypatch.setattr(owner_turns, "_due", {bob.pk: 1.0})
-    assert [owner for owner, _ in owner_turns.waiting(besides=[alice.pk])] == [carol.pk, bob.pk]
-    assert jobs.next_of(owner_turns.waiting(besides=[alice.pk, bob.pk])[0][1])
+    monkeypatch.setattr(owner_turns, "_next_turn_at", {bob.pk: 1.0})
+    assert [owner for owner, _ in owner_turns.waiting_owners(excluding=[alice.pk])] == [carol.pk, bob.pk]
+    assert jobs.next_unfinished(owner_turns.waiting_owners(excluding=[alice.pk, bob.pk])[0][1])

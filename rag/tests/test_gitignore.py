@@ -117,7 +117,7 @@ def test_no_program_that_a_repository_names_is_run(root: Path) -> None:
 
 def test_what_is_no_file_has_no_rules(root: Path, monkeypatch: Any) -> None:
     """A pipe would never be read to its end, by git neither."""
-    monkeypatch.setattr(folders, "LISTED_WITHIN_S", 0.5)
+    monkeypatch.setattr(folders, "GIT_TIMEOUT_S", 0.5)
     os.mkfifo(root / ".gitignore")
     (root / "a/.gitignore").symlink_to("missing")
     (root / "x/.gitignore").mkdir()

@@ -28,7 +28,7 @@ CODE = "def add(a, b):\n    return a + b\n"
     ],
 )
 def test_it_works(path: str, content: str, reason: str | None) -> None:
-    assert skip_rules.reason(path, content) == reason
+    assert skip_rules.skip_reason(path, content) == reason
 
 
 def test_bytes_of_any_kind_become_text() -> None:

@@ -15,11 +15,11 @@ import pytest
 
 from lunaos.embedded.servers import until
 from rag import services
-from rag.chunking import pool as cutting
-from rag.chunking.chunker import Chunker, Piece
+from rag.chunking import pool
+from rag.chunking.chunker import Chunker, SourceChunk
 from rag.models import Chunk, IndexJob
 from rag.tests.conftest import source
-from rag.tests.test_chunking import PYTHON
+from rag.tests.test_chunker import PYTHON
 from testing.client import Api
 from testing.embeddings import Embeddings
 from testing.servers import ROOT
@@ -30,82 +30,82 @@ BOMB = "- " * 600 + "a"  # at which the scanner of tree-sitter-yaml aborts
 
 
 @pytest.fixture
-def child() -> Iterator[psutil.Process]:
-    """The process that cuts; a stopped one does not outlive the test."""
+def worker() -> Iterator[psutil.Process]:
+    """The worker_process that cuts; a stopped one does not outlive the test."""
     symbols("def started(): pass\n")
-    found = process()
+    found = worker_process()
     yield found
     if found.is_running():
         found.resume()
 
 
-def process() -> psutil.Process:
-    [found] = cutters(psutil.Process())
+def worker_process() -> psutil.Process:
+    [found] = workers(psutil.Process())
     return found
 
 
-def cutters(*parents: psutil.Process) -> list[psutil.Process]:
+def workers(*parents: psutil.Process) -> list[psutil.Process]:
     return [each for parent in parents for each in parent.children() if "rag.chunking.worker" in each.cmdline()]
 
 
 def symbols(content: str) -> list[str]:
-    return [piece.symbol for piece in cutting.cut("python", WINDOW, content)]
+    return [chunk.symbol for chunk in pool.chunk_file("python", WINDOW, content)]
 
 
-def as_text(content: str) -> list[Piece]:
-    return Chunker("text", WINDOW).cut(content)
+def as_text(content: str) -> list[SourceChunk]:
+    return Chunker("text", WINDOW).chunk(content)
 
 
-def killed_while_asked(monkeypatch: Any, child: psutil.Process, number: int) -> None:
+def killed_while_asked(monkeypatch: Any, worker: psutil.Process, number: int) -> None:
     """It has its request, and dies of it."""
-    heard = cutting.Child._heard
+    receive = pool.WorkerProcess._receive
 
-    def kill(self: cutting.Child, within_s: float) -> bytes | None:
+    def kill(self: pool.WorkerProcess, within_s: float) -> bytes | None:
         monkeypatch.undo()
-        child.send_signal(number)
-        return heard(self, within_s)
+        worker.send_signal(number)
+        return receive(self, within_s)
 
-    child.suspend()
-    monkeypatch.setattr(cutting.Child, "_heard", kill)
-
-
-def test_it_works(child: psutil.Process) -> None:
-    assert cutting.cut("python", WINDOW, PYTHON) == Chunker("python", WINDOW).cut(PYTHON)
-    assert cutting.cut("text", WINDOW, PYTHON) == as_text(PYTHON)
-    assert process() == child  # one for all files
+    worker.suspend()
+    monkeypatch.setattr(pool.WorkerProcess, "_receive", kill)
 
 
-def test_one_that_is_killed_in_the_middle(child: psutil.Process, monkeypatch: Any) -> None:
-    killed_while_asked(monkeypatch, child, signal.SIGKILL)
-    assert cutting.cut("python", WINDOW, PYTHON) == as_text(PYTHON)
+def test_it_works(worker: psutil.Process) -> None:
+    assert pool.chunk_file("python", WINDOW, PYTHON) == Chunker("python", WINDOW).chunk(PYTHON)
+    assert pool.chunk_file("text", WINDOW, PYTHON) == as_text(PYTHON)
+    assert worker_process() == worker  # one for all files
+
+
+def test_one_that_is_killed_in_the_middle(worker: psutil.Process, monkeypatch: Any) -> None:
+    killed_while_asked(monkeypatch, worker, signal.SIGKILL)
+    assert pool.chunk_file("python", WINDOW, PYTHON) == as_text(PYTHON)
     assert symbols(PYTHON) == ["", "greet", "Small", "Large", "Large.first", "Large.second"]
-    assert process() != child
+    assert worker_process() != worker
 
 
-def test_one_that_dies_while_nobody_asks_costs_no_file(child: psutil.Process) -> None:
-    child.kill()
-    assert until(lambda: child.status() == psutil.STATUS_ZOMBIE, 10)
+def test_one_that_dies_while_nobody_asks_costs_no_file(worker: psutil.Process) -> None:
+    worker.kill()
+    assert until(lambda: worker.status() == psutil.STATUS_ZOMBIE, 10)
     assert symbols("def one(): pass\n") == ["one"]
 
 
-def test_one_that_computes_for_ever(child: psutil.Process, monkeypatch: Any, caplog: Any) -> None:
-    monkeypatch.setattr(cutting, "LEAST_S", 0.03)
-    monkeypatch.setattr(cutting, "CHARACTERS_A_SECOND", 10**9)
-    assert cutting.cut("python", WINDOW, SLOW) == as_text(SLOW)
+def test_one_that_computes_for_ever(worker: psutil.Process, monkeypatch: Any, caplog: Any) -> None:
+    monkeypatch.setattr(pool, "MIN_CPU_S", 0.03)
+    monkeypatch.setattr(pool, "CHARACTERS_PER_CPU_S", 10**9)
+    assert pool.chunk_file("python", WINDOW, SLOW) == as_text(SLOW)
     assert caplog.messages == [f"Cutting python ended with {-signal.SIGPROF}; the file is cut as text"]
     assert symbols("def one(): pass\n") == ["one"]
 
 
-def test_one_that_waits_for_ever(child: psutil.Process, monkeypatch: Any) -> None:
-    monkeypatch.setattr(cutting, "PATIENCE", 0.05)
-    child.suspend()
-    assert cutting.cut("python", WINDOW, PYTHON) == as_text(PYTHON)
+def test_one_that_waits_for_ever(worker: psutil.Process, monkeypatch: Any) -> None:
+    monkeypatch.setattr(pool, "WALL_CLOCK_FACTOR", 0.05)
+    worker.suspend()
+    assert pool.chunk_file("python", WINDOW, PYTHON) == as_text(PYTHON)
     monkeypatch.undo()
     assert symbols("def one(): pass\n") == ["one"]
-    assert not child.is_running()
+    assert not worker.is_running()
 
 
-def test_threads_take_turns(child: psutil.Process) -> None:
+def test_threads_take_turns(worker: psutil.Process) -> None:
     found: dict[int, list[str]] = {}
     threads = [Thread(target=lambda n=n: found.update({n: symbols(f"def f{n}(): pass\n")})) for n in range(20)]
     for thread in threads:
@@ -113,13 +113,13 @@ def test_threads_take_turns(child: psutil.Process) -> None:
     for thread in threads:
         thread.join()
     assert found == {n: [f"f{n}"] for n in range(20)}
-    assert process() == child
+    assert worker_process() == worker
 
 
-def test_a_fork_has_one_of_its_own(child: psutil.Process) -> None:
+def test_a_fork_has_one_of_its_own(worker: psutil.Process) -> None:
     reader, writer = os.pipe()
     if (fork := os.fork()) == 0:
-        os.write(writer, f"{symbols('def forked(): pass')} {process() == child}".encode())
+        os.write(writer, f"{symbols('def forked(): pass')} {worker_process() == worker}".encode())
         os._exit(0)
     os.waitpid(fork, 0)
     assert os.read(reader, 100) == b"['forked'] False"
@@ -128,15 +128,15 @@ def test_a_fork_has_one_of_its_own(child: psutil.Process) -> None:
     assert symbols("def one(): pass\n") == ["one"]
 
 
-def test_it_knows_no_secrets(child: psutil.Process) -> None:
-    assert Path(f"/proc/{child.pid}/environ").read_bytes() == b""
+def test_it_knows_no_secrets(worker: psutil.Process) -> None:
+    assert Path(f"/proc/{worker.pid}/environ").read_bytes() == b""
 
 
 def test_it_ends_with_its_parent() -> None:
     """Even with one that has no time to say so."""
     program = (
         "from django.conf import settings; settings.configure(EMBEDDINGS_TOKENIZER='')\n"
-        "from rag import cutting; cutting.cut('python', 60, 'x = 1'); print(flush=True); input()"
+        "from rag.chunking import pool; pool.chunk_file('python', 60, 'x = 1'); print(flush=True); input()"
     )
     words = [sys.executable, "-c", program]
     with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
@@ -147,27 +147,27 @@ def test_it_ends_with_its_parent() -> None:
 
 
 def test_without_it_a_job_fails_and_no_file_is_cut_worse(
-    child: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
+    worker: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
 ) -> None:
-    child.kill()
-    assert until(lambda: child.status() == psutil.STATUS_ZOMBIE, 10)
+    worker.kill()
+    assert until(lambda: worker.status() == psutil.STATUS_ZOMBIE, 10)
     monkeypatch.setattr("rag.chunking.pool.sys.executable", "/bin/false")
-    job = services.index(user=alice, repository="default", files=[source(1)])
+    job = services.index_files(user=alice, repository="default", files=[source(1)])
     assert (job.status, job.error_code) == ("failed", "internal_error")
     assert not Chunk.objects.exists()
 
 
-def test_a_grammar_that_aborts(child: psutil.Process) -> None:
-    assert cutting.cut("yaml", WINDOW, BOMB) == as_text(BOMB)
-    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
-    assert symbols("def next(): pass\n") == ["next"] and process().pid != child.pid
+def test_a_grammar_that_aborts(worker: psutil.Process) -> None:
+    assert pool.chunk_file("yaml", WINDOW, BOMB) == as_text(BOMB)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+    assert symbols("def next(): pass\n") == ["next"] and worker_process().pid != worker.pid
 
 
 def test_other_files_of_a_request_are_indexed(
-    child: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
+    worker: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
 ) -> None:
-    killed_while_asked(monkeypatch, child, signal.SIGKILL)
-    job = services.index(user=alice, repository="default", files=[source(n) for n in range(3)])
+    killed_while_asked(monkeypatch, worker, signal.SIGKILL)
+    job = services.index_files(user=alice, repository="default", files=[source(n) for n in range(3)])
     assert (job.status, job.files_done, job.skipped_files) == ("succeeded", 3, 0)
     assert sorted(Chunk.objects.values_list("symbol", flat=True)) == ["", "function_1", "function_2"]
 
@@ -184,7 +184,7 @@ def test_no_request_ends_a_web_process(api: Api, alice: Any) -> None:
 def test_a_web_process_outlives_its_cutter(api: Api, alice: Any) -> None:
     post(api, alice, "first")
     with ThreadPoolExecutor(1) as pool:
-        running = cutters(*psutil.Process().children())
+        running = workers(*psutil.Process().children())
         for each in running:
             each.suspend()
         sent = pool.submit(post, api, alice, "second")

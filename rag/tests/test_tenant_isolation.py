@@ -71,7 +71,7 @@ def test_a_file_that_has_gone_from_one_stays_with_the_other(both: Api, alice: An
     index(both, charlie, (PATH, "\0"), repository=NAME)
     assert found(both, charlie, "secret") == []
     assert found(both, alice, "secret") == [secret_of(alice.name).rstrip()]
-    store.remove(Repository.objects.get(user=charlie), [PATH])
+    store.remove_files(Repository.objects.get(user=charlie), [PATH])
     assert File.objects.get().repository.user == alice
 
 
@@ -94,12 +94,14 @@ def test_rare_words_are_counted_for_each_alone(alice: Any, charlie: Any, embeddi
     """What is common with one may be rare with another; the weights, and so the scores, tell nothing of others."""
     handlers = [SourceFile(f"{n}.py", f"def handle_{n}(ledger):\n    return ledger\n") for n in range(12)]
     for user, files in ((alice, [*handlers[:1], *map(source, range(11))]), (charlie, handlers)):
-        services.index(user=user, repository=NAME, files=files)
-    weights = [search._weigh(Repository.objects.get(user=user), "ledger")[0]["ledger"] for user in (alice, charlie)]
+        services.index_files(user=user, repository=NAME, files=files)
+    weights = [
+        search._weigh_words(Repository.objects.get(user=user), "ledger")[0]["ledger"] for user in (alice, charlie)
+    ]
     assert weights[0] > 10 * weights[1]
-    before = services.find(user=alice, repository=NAME, query="ledger", limit=20)
-    services.index(user=charlie, repository=NAME, files=[source(n) for n in range(50)])
-    assert services.find(user=alice, repository=NAME, query="ledger", limit=20) == before
+    before = services.search_code(user=alice, repository=NAME, query="ledger", limit=20)
+    services.index_files(user=charlie, repository=NAME, files=[source(n) for n in range(50)])
+    assert services.search_code(user=alice, repository=NAME, query="ledger", limit=20) == before
 
 
 def test_words_of_one_are_none_of_the_others(both: Api, alice: Any, charlie: Any) -> None:
@@ -131,7 +133,7 @@ def test_a_chain_is_refused_anothers_repository(api: Api, alice: Any, charlie: A
 def test_one_owners_job_does_not_hold_up_the_others(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
     """Names are equal, repositories are not: the lock is of one of them."""
     waiting_job(alice, [source(1)], NAME)
-    assert services.index(user=charlie, repository=NAME, files=[source(1)]).status == "succeeded"
+    assert services.index_files(user=charlie, repository=NAME, files=[source(1)]).status == "succeeded"
     assert not Chunk.objects.filter(repository__user=alice).exists()
 
 
@@ -139,5 +141,5 @@ def test_a_deleted_user_takes_only_their_own_along(both: Api, alice: Any, charli
     charlie.delete()
     assert found(both, alice, "secret") == [secret_of(alice.name).rstrip()]
     with pytest.raises(UnknownRepository):
-        services.locate(user=alice, repository="other")
+        services.find_repository(user=alice, repository="other")
     assert set(Chunk.objects.values_list("repository__user", flat=True)) == {alice.pk}

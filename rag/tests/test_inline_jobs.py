@@ -28,7 +28,7 @@ def sent(monkeypatch: Any) -> list[int]:
 
 @pytest.fixture
 def index(alice: Any, embeddings: Embeddings, sent: list[int]) -> Callable[[], IndexJob]:
-    return lambda: services.index(user=alice, repository="default", files=[SourceFile("A.java", FUNCTIONS)])
+    return lambda: services.index_files(user=alice, repository="default", files=[SourceFile("A.java", FUNCTIONS)])
 
 
 def done_by_a_worker(job: IndexJob, sent: list[int]) -> None:
@@ -41,7 +41,7 @@ def done_by_a_worker(job: IndexJob, sent: list[int]) -> None:
 
 
 def test_it_works(index: Callable[[], IndexJob], sent: list[int], monkeypatch: Any) -> None:
-    monkeypatch.setattr(runner, "HANDED_OVER_AFTER_S", -1)
+    monkeypatch.setattr(runner, "INLINE_TIMEOUT_S", -1)
     done_by_a_worker(index(), sent)
 
 
@@ -53,18 +53,20 @@ def test_in_the_middle_of_a_file(
     index: Callable[[], IndexJob], sent: list[int], embeddings: Embeddings, monkeypatch: Any
 ) -> None:
     """Its time is over when the model has been asked twice."""
-    within = runner._within
-    monkeypatch.setattr(runner, "_within", lambda deadline: within(deadline if len(embeddings.requests) < 2 else 0))
+    within = runner._raise_if_past
+    monkeypatch.setattr(
+        runner, "_raise_if_past", lambda deadline: within(deadline if len(embeddings.requests) < 2 else 0)
+    )
     job = index()
     assert len(embeddings.requests) == 2
     done_by_a_worker(job, sent)
 
 
 def test_where_others_are_at_the_model(index: Callable[[], IndexJob], sent: list[int], monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.search.embeddings.TURN_WITHIN_S", 0.05)
+    monkeypatch.setattr("rag.search.embeddings.SLOT_TIMEOUT_S", 0.05)
     taken = BoundedSemaphore(1)
     assert taken.acquire()
-    monkeypatch.setattr("rag.search.embeddings.TURNS", taken)
+    monkeypatch.setattr("rag.search.embeddings.REQUEST_SLOTS", taken)
     done_by_a_worker(index(), sent)
 
 
@@ -76,17 +78,17 @@ def test_its_time_counts_towards_the_contracts(
     job, waited = IndexJob.objects.select_related("repository").get(pk=index().pk), list[float]()
     job.created_at -= timedelta(seconds=ago_s)
 
-    class Follower:
+    class Reader:
         def __init__(self, job_id: object) -> None:
             pass
 
-        async def until_end(self, within_s: float) -> IndexJob:
+        async def wait_for_end(self, within_s: float) -> IndexJob:
             waited.append(within_s)
             return job
 
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr("rag.responses.Follower", Follower)
+    monkeypatch.setattr("rag.responses.JobEventReader", Reader)
     assert asyncio.run(JobResponse(job).open(1)).status_code == 200
     assert waited == [pytest.approx(left_s, abs=2)]
