@@ -7,18 +7,18 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos.api import json
-from lunaos.api.sse import EventStreamResponse
+from lunaos.api.deferred import DeferredResponse
 from rag.indexing.progress import JobEventReader, job_error
 from rag.models import IndexJob, JobStatus
 from rag.serializers import IndexedSerializer, JobSerializer
 
 
-class JobResponse(EventStreamResponse):
-    """What has been indexed, once it has; 202 with the job where that takes longer than RAG_WAIT_S."""
+class JobResponse(DeferredResponse):
+    """The outcome of an index job; 202 with the job if it takes longer than RAG_WAIT_S seconds."""
 
     def __init__(self, job: IndexJob) -> None:
+        super().__init__()
         self._job = job
-        super().__init__(lambda: JobEventReader(job.pk), {})
 
     async def open(self, within_s: float) -> HttpResponseBase:
         """Wait for the job, on the event loop.

@@ -7,6 +7,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
+from django.http import StreamingHttpResponse
 
 from rag import services
 from rag.indexing import runner
@@ -92,3 +93,7 @@ def test_its_time_counts_towards_the_contracts(
     monkeypatch.setattr("rag.responses.JobEventReader", Reader)
     assert asyncio.run(JobResponse(job).open(1)).status_code == 200
     assert waited == [pytest.approx(left_s, abs=2)]
+
+
+def test_the_response_of_a_job_is_no_stream() -> None:
+    assert not issubclass(JobResponse, StreamingHttpResponse)
