@@ -1,4 +1,4 @@
-"""Turns files into chunks and vectors: only what has changed, several files' chunks in one request to the model."""
+"""Turn changed files into chunks and vectors, and write them into the index."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,19 +14,21 @@ from rag.models import Repository
 from rag.search import vectors, words
 from rag.search.embeddings import Embedder
 
-CHUNKING_VERSION = 4  # of the way files are cut and described; a new number has all files indexed anew
-BATCH_FILES = 100  # whose digests are looked up together
-BATCH_CHARACTERS = 2_000_000  # in memory
-WRITE_BATCH_CHUNKS = 64  # written together
-# Chunks in one request to the model, two texts each: few, since somebody's search may wait behind them.
+# Part of each file's digest: a higher number makes every file count as changed. Raise it when the chunks of unchanged
+# files or the texts embedded for them change; rag/tests/test_chunking_version.py fails if it was not raised.
+CHUNKING_VERSION = 4
+BATCH_FILES = 100  # one query reads the digests of a batch
+BATCH_CHARACTERS = 2_000_000  # bounds the memory of a batch
+WRITE_BATCH_CHUNKS = 64
+# Two texts a chunk. Few, since a search may wait behind the request.
 CHUNKS_PER_REQUEST = 8
-# Room that a chunk leaves in the model's window, for what its tokenizer adds.
+# Left free in the model's window for the tokens that its tokenizer adds.
 MARGIN_TOKENS = 8
-# The longest chunk, in tokens: models of long windows blur what is long.
+# Models with long windows blur the meaning of long texts.
 MAX_CHUNK_TOKENS = 1_000
-# Of code, the model reads so many characters: what a function is for shows at its beginning. Words are found anywhere.
+# The purpose of a function shows at its beginning; full text search covers the rest.
 MAX_CODE_CHARACTERS = 500
-PROSE_LANGUAGES = {grammars.TEXT, "markdown"}  # read whole
+PROSE_LANGUAGES = {grammars.TEXT, "markdown"}  # embedded in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,8 @@ class SourceFile:
     """A file to index.
 
     Args:
-        content: None where it was left out unread, for the given reason.
+        content: None for a file that was skipped unread.
+        reason: why the file is skipped; None for a file to index.
     """
 
     path: str
@@ -44,11 +47,13 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Progress:
-    """What has been done since it was last reported.
+    """The files done since the last report.
 
     Args:
-        chunks: vectors that the files done have in the index.
-        skipped: path and reason.
+        paths: of all files done, unchanged and skipped ones included.
+        unchanged: number of files whose digest is in the index.
+        chunks: number of vectors in the index for these files.
+        skipped: path and reason of each skipped file.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -68,15 +73,16 @@ def index_files(
     checkpoint: Callable[[], None] = lambda: None,
     job_id: UUID | None = None,
 ) -> None:
-    """Bring files into the index; each is in it, whole, when it is reported.
+    """Bring files into the index; a reported file is in the index completely.
 
     Args:
-        report: called every now and then with what has been done since the last call.
-        checkpoint: called checkpoint each batch, each file and each request to the model; what it raises breaks off.
-        job_id: whose uploads the files are.
+        report: called with the progress since its last call.
+        checkpoint: called before each batch, each file and each request to the model; an error it raises stops the
+            indexing.
+        job_id: the job whose uploads the files are.
 
     Raises:
-        EmbeddingsUnavailable, EmbeddingsFailed: what was reported is in the index.
+        EmbeddingsUnavailable, EmbeddingsFailed: reported files stay in the index.
     """
     pending: list[PreparedFile] = []
     for batch in _batches(files):
@@ -94,7 +100,7 @@ def index_files(
 
 
 def apply_skip_rules(file: SourceFile) -> SourceFile:
-    """The file, or why it is left out."""
+    """Return the file, or the same path with the reason for skipping the file."""
     if file.content is None or (reason := skip_rules.skip_reason(file.path, file.content)) is None:
         return file
     return SourceFile(file.path, None, reason)
@@ -105,27 +111,42 @@ def embed_chunks(
     paths_and_chunks: Sequence[tuple[str, SourceChunk]],
     checkpoint: Callable[[], None] = lambda: None,
 ) -> list[list[float]]:
-    """A vector for each chunk: the direction between its code and its description in plain words.
+    """Return one vector a chunk, halfway between its content and its description.
 
-    Measured on 2 400 functions (docs/performance.md), this finds more than either, and more than one text of both.
-    Of code only the beginning is read: that finds as much, and costs a third less.
+    Measured on 2 400 functions (docs/performance.md), this vector finds more than the vector of either text, and more
+    than the vector of one text that joins both.
     """
     found: list[list[float]] = []
     for start in range(0, len(paths_and_chunks), CHUNKS_PER_REQUEST):
         checkpoint()
-        part = paths_and_chunks[start : start + CHUNKS_PER_REQUEST]
-        described = [words.describe(path, chunk.symbol, chunk.signature) for path, chunk in part]
-        embedded = embedder.embed([_embedded_text(path, chunk) for path, chunk in part] + described)
-        found += map(vectors.blend, embedded[: len(part)], embedded[len(part) :])
+        texts = [embedding_texts(path, chunk) for path, chunk in paths_and_chunks[start : start + CHUNKS_PER_REQUEST]]
+        embedded = embedder.embed([content for content, _ in texts] + [description for _, description in texts])
+        found += map(vectors.blend, embedded[: len(texts)], embedded[len(texts) :])
     return found
 
 
-def _embedded_text(path: str, chunk: SourceChunk) -> str:
-    return chunk.content if grammars.language_of(path) in PROSE_LANGUAGES else chunk.content[:MAX_CODE_CHARACTERS]
+def embedding_texts(path: str, chunk: SourceChunk) -> tuple[str, str]:
+    """Return the two texts embedded for a chunk: its content and its description.
+
+    The content of code is truncated: that finds as much as all of it, and costs a third less.
+    """
+    is_prose = grammars.language_of(path) in PROSE_LANGUAGES
+    content = chunk.content if is_prose else chunk.content[:MAX_CODE_CHARACTERS]
+    return content, words.describe(path, chunk.symbol, chunk.signature)
+
+
+def chunk_tokens(window: int) -> int:
+    """Return the maximum length of a chunk in tokens, for a model's window."""
+    return min(window, MAX_CHUNK_TOKENS) - MARGIN_TOKENS
+
+
+def digest(content: str) -> str:
+    """Return the hash that tells whether a file must be indexed again."""
+    return hashlib.sha256(f"{CHUNKING_VERSION}\n{content}".encode(errors="replace")).hexdigest()
 
 
 def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
-    """So many that looking them up together pays, so few that memory stays bounded."""
+    """Group files so that one query reads many digests while memory stays bounded."""
     batch, characters = list[SourceFile](), 0
     for file in files:
         batch.append(file)
@@ -138,7 +159,7 @@ def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
 
 
 def _partition(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress, list[SourceFile]]:
-    """What is to be left out, what has not changed, and the rest. What is left out now is not found any more."""
+    """Report skipped and unchanged files and return the changed ones; skipped files leave the index."""
     progress, changed = Progress(), []
     known = store.digests_and_chunk_counts(repository, [file.path for file in batch])
     for file in batch:
@@ -157,7 +178,7 @@ def _partition(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Pro
 
 def _chunk_file(file: SourceFile, window: int) -> PreparedFile:
     content, language = file.content or "", grammars.language_of(file.path)
-    chunks = pool.chunk_file(language, min(window, MAX_CHUNK_TOKENS) - MARGIN_TOKENS, content)
+    chunks = pool.chunk_file(language, chunk_tokens(window), content)
     return PreparedFile(file.path, digest(content), language, sizes.file_bytes(file.path, content), chunks)
 
 
@@ -173,8 +194,3 @@ def _embed_and_store(
         embeddings = list(islice(embedded, len(file.chunks)))
         store.replace_file(repository, replace(file, embeddings=embeddings), embedder.model, job_id)
     return Progress([file.path for file in files], chunks=sum(len(file.chunks) for file in files))
-
-
-def digest(content: str) -> str:
-    """Return what tells whether a file has changed since it was indexed."""
-    return hashlib.sha256(f"{CHUNKING_VERSION}\n{content}".encode(errors="replace")).hexdigest()
