@@ -1,4 +1,4 @@
-"""Repositories, the start of index jobs, and search, always of one owner."""
+"""Repositories, index jobs and search of one owner."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -30,10 +30,12 @@ MAX_NAMES_LISTED = 50
 
 @dataclass(frozen=True, slots=True)
 class RepositorySummary:
-    """A repository and what it holds.
+    """A repository with its counts.
 
     Args:
-        languages: files by language, the commonest first.
+        languages: number of files by language, in descending order.
+        model: embedding model of its vectors.
+        bytes: stored bytes.
     """
 
     name: str
@@ -46,28 +48,29 @@ class RepositorySummary:
 
 
 def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
-    """Take files in: a small request is done at once, a larger one is a worker's.
+    """Index files: a small request here and now, a larger one in a worker.
 
     Args:
-        files: their paths have been through `paths.clean`.
+        files: with paths from `paths.clean`.
 
     Returns:
-        The job; it has ended where it was small and quick and its repository free.
+        The job. It has ended if the request was small and quick and no other job held the repository.
 
     Raises:
-        EmbeddingsNotConfigured: nothing is written then.
-        ReindexRequired: the repository's vectors are of another model than new ones would be.
-        StorageLimitReached, BacklogFull: the owner's tier has no room for the files, or has it later.
-        UnknownRepository: it was deleted meanwhile.
+        EmbeddingsNotConfigured: no server is configured; nothing was written.
+        ReindexRequired: the repository's vectors are of another model than the configured one.
+        StorageLimitReached: the files exceed the tier's storage.
+        BacklogFull: the files fit only after waiting files are indexed.
+        UnknownRepository: the repository was deleted meanwhile.
     """
     files = [apply_skip_rules(file) for file in files]
     try:
         job = _create_job(user, repository, files)
-    except IntegrityError:  # it was deleted between the two
+    except IntegrityError:  # the repository was deleted between the look-up and the lock
         job = _create_job(user, repository, files)
     small = sum(len(file.content or "") for file in files) <= settings.RAG_INLINE_CHARACTERS
     if not small or not runner.run_inline(job) or jobs.next_unfinished(job.repository_id):
-        with suppress(*queue.CONNECTION_ERRORS):  # `recover` sends it when the queue is back
+        with suppress(*queue.CONNECTION_ERRORS):  # recovery.requeue_unfinished enqueues the job later
             queue.enqueue(job.repository_id)
     return _reload(job)
 
@@ -75,19 +78,19 @@ def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> 
 def index_folder(
     *, user: User, repository: str, root: Path, found: Sequence[str], on_progress: Callable[[Progress], None]
 ) -> tuple[IndexJob, int]:
-    """Index a folder of this machine, in this process; files that have gone from it go from the index.
+    """Index a folder of this machine in this process, and remove deleted files from the index.
 
     Args:
         found: paths below the folder.
-        on_progress: hears of the progress.
+        on_progress: called with the progress since its last call.
 
     Returns:
-        The job, which has succeeded, and how many files have gone.
+        The succeeded job, and the number of removed files.
 
     Raises:
-        ValueError: the repository's name cannot be one.
-        RepositoryBusy: somebody else is indexing it.
-        LunaError: whatever ended the job.
+        ValueError: the repository's name is invalid.
+        RepositoryBusy: another process is indexing the repository.
+        LunaError: the job failed with this error.
     """
     target = open_repository(user, repository)
     job = IndexJob.objects.create(repository=target, kind=JobKind.FOLDER, model=target.model, files=len(found))
@@ -102,11 +105,11 @@ def index_folder(
 
 
 def open_repository(user: User, name: str) -> Repository:
-    """One's repository of that name for writing, made where it is missing, whatever the tier allows.
+    """Return the user's repository for writing, created if missing, regardless of the tier.
 
     Raises:
-        EmbeddingsNotConfigured: there is no model to index with.
-        ReindexRequired: it holds vectors of another model.
+        EmbeddingsNotConfigured: no embedding server is configured.
+        ReindexRequired: the repository holds vectors of another model.
     """
     model = embeddings.current_embedder().model
     repository, _ = Repository.objects.get_or_create(user=user, name=paths.clean_name(name), defaults={"model": model})
@@ -114,7 +117,7 @@ def open_repository(user: User, name: str) -> Repository:
 
 
 def _create_job(user: User, name: str, files: list[SourceFile]) -> IndexJob:
-    """Write files down for indexing, where the owner's tier has room; else nothing.
+    """Create a job with its files if the owner's limits allow both, else write nothing.
 
     Raises:
         IntegrityError: the repository was deleted meanwhile.
@@ -131,7 +134,8 @@ def _create_job(user: User, name: str, files: list[SourceFile]) -> IndexJob:
 
 
 def _make_repository(user: User, name: str, model: str) -> Repository:
-    """Make a repository where there is none; a request before may have made it while this one waited for the lock."""
+    """Create a repository within the tier's limit."""
+    # Another request may have created the repository while this one waited for the lock.
     if found := Repository.objects.filter(user=user, name=name, model=model).first():
         return found
     storage.check_repository_limit(user)
@@ -150,10 +154,10 @@ def _require_model(repository: Repository, model: str) -> Repository:
 
 
 def find_repository(*, user: User, repository: str) -> Repository | None:
-    """One's repository of that name; None for the default one before anything is indexed.
+    """Return the user's repository; None for the default one before its first file.
 
     Raises:
-        UnknownRepository: with the names there are.
+        UnknownRepository: the error lists the user's repositories.
     """
     found = _by_name(user, repository).first()
     if found is None and repository != DEFAULT_REPOSITORY:
@@ -162,24 +166,27 @@ def find_repository(*, user: User, repository: str) -> Repository | None:
 
 
 def search_code(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
-    """Search one's repository.
+    """Return the best chunks of the user's repository for a query, best first.
 
     Raises:
-        UnknownRepository: with the names there are.
-        ReindexRequired: its vectors are of a model that does not answer any more.
+        UnknownRepository: the error lists the user's repositories.
+        ReindexRequired: no server has the model of the repository's vectors any more.
         EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
     """
     found = find_repository(user=user, repository=repository)
     try:
         return search.search(found, query, limit) if found else []
-    except (EmbeddingsFailed, DataError) as e:  # a server that takes any model's name gives vectors of another length
+    except (
+        EmbeddingsFailed,
+        DataError,
+    ) as e:  # DataError: a server that accepts any model name gives vectors of another length
         if found and found.model != settings.EMBEDDINGS_MODEL:
             raise _reindex_required(found) from e
         raise
 
 
 def summarize(repositories: Sequence[Repository]) -> list[RepositorySummary]:
-    """What each of some repositories holds, in their order; one statement, whatever their number."""
+    """Return one summary a repository, in order, with one query."""
     counts = File.objects.filter(repository__in=repositories).values("repository_id", "language")
     rows: dict[int, list[dict[str, Any]]] = {}
     for row in counts.annotate(files=Count("pk"), total_chunks=Sum("chunks")).order_by("-files", "language"):
@@ -188,20 +195,20 @@ def summarize(repositories: Sequence[Repository]) -> list[RepositorySummary]:
 
 
 def storage_usage(user: User) -> dict[str, int]:
-    """What one has stored, and how much of it one's tier allows."""
+    """Return the user's storage and the limits of the user's tier."""
     tier = limits.of(user)
     allowed = {"bytes_limit": tier.stored_bytes, "repositories_limit": tier.repositories}
     return {**asdict(storage.usage(user)), **allowed}
 
 
 def delete_repository(*, user: User, repository: str) -> None:
-    """Delete a repository and all that was indexed; a job that is under way ends.
+    """Delete a repository with its index; a running job of the repository ends.
 
     Raises:
-        UnknownRepository: with the names there are.
+        UnknownRepository: the error lists the user's repositories.
     """
     with transaction.atomic():
-        # for update: who adds a job at this moment waits, and finds it gone
+        # The lock makes a concurrent request wait that adds a job; the request then finds no repository.
         found = _by_name(user, repository).select_for_update().first()
         if found is None:
             raise _unknown_repository(user, repository)
@@ -209,10 +216,10 @@ def delete_repository(*, user: User, repository: str) -> None:
 
 
 def get_job(*, user: User, job_id: UUID) -> IndexJob:
-    """One's own job.
+    """Return a job of the user.
 
     Raises:
-        NotFound: no such job, or another user's.
+        NotFound: there is no such job, or it is another user's.
     """
     found = IndexJob.objects.select_related("repository").filter(pk=job_id, repository__user=user).first()
     if found is None:
@@ -221,7 +228,7 @@ def get_job(*, user: User, job_id: UUID) -> IndexJob:
 
 
 def start_reindexing(repositories: Sequence[Repository]) -> list[IndexJob]:
-    """Have workers move repositories to today's model; those that are on their way already are left alone."""
+    """Start one reindex job a repository that needs the configured model and has no such job."""
     model = embeddings.current_embedder().model
     started = []
     for repository in repositories:
@@ -254,7 +261,7 @@ def _summarize_one(repository: Repository, rows: list[Any]) -> RepositorySummary
 
 
 def _by_name(user: User, name: str) -> QuerySet[Repository]:
-    """What has that name; nothing can have one that PostgreSQL would not even hold."""
+    """Return the user's repositories of that name; none for an invalid name."""
     try:
         return Repository.objects.filter(user=user, name=paths.clean_name(name))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What an owner has stored in code search, and whether the owner's tier has room for more."""
+"""An owner's storage in code search, and the limits of the owner's tier."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,29 +16,30 @@ from rag.models import Repository
 
 BACKLOG_RETRY_S = 60
 LOCK_OWNER = "SELECT pg_advisory_xact_lock(hashtext('rag.storage'), hashtext(%s))"
-# One statement, so that a file that moves from the uploads into the index at this moment counts once.
+# One statement, so that a file that moves from the uploads into the index meanwhile counts once.
 USAGE = """
-    WITH mine AS (SELECT id, bytes FROM rag_repository WHERE user_id = %s),
+    WITH owned AS (SELECT id, bytes FROM rag_repository WHERE user_id = %s),
     waiting AS (
         SELECT COALESCE(sum(upload.bytes), 0)::bigint AS bytes, COALESCE(sum(upload.growth), 0)::bigint AS growth
-        FROM mine
-        JOIN rag_indexjob job ON job.repository_id = mine.id AND job.status IN ('queued', 'running')
+        FROM owned
+        JOIN rag_indexjob job ON job.repository_id = owned.id AND job.status IN ('queued', 'running')
         JOIN rag_upload upload ON upload.job_id = job.id
     )
-    SELECT (SELECT COALESCE(sum(bytes), 0)::bigint FROM mine), waiting.bytes, waiting.growth,
-        (SELECT count(*) FROM mine)
+    SELECT (SELECT COALESCE(sum(bytes), 0)::bigint FROM owned), waiting.bytes, waiting.growth,
+        (SELECT count(*) FROM owned)
     FROM waiting
 """
 
 
 @dataclass(frozen=True, slots=True)
 class StorageUsage:
-    """What an owner has in code search.
+    """An owner's storage in code search.
 
     Args:
-        bytes: of the files in the index.
+        bytes: size of the files in the index.
         waiting: bytes of the files that wait for indexing.
-        growth: by how much those may enlarge the index.
+        growth: bytes by which the waiting files may enlarge the index.
+        repositories: number of repositories.
     """
 
     bytes: int
@@ -48,22 +49,22 @@ class StorageUsage:
 
 
 def lock_owner(owner: User) -> None:
-    """Let one request of an owner at a time look for room; until the transaction's end."""
+    """Serialize an owner's limit checks until the end of the transaction."""
     with connection.cursor() as cursor:
         cursor.execute(LOCK_OWNER, [str(owner.pk)])
 
 
 def usage(owner: User) -> StorageUsage:
-    """Return what an owner has stored at this moment."""
+    """Return an owner's current storage."""
     with connection.cursor() as cursor:
         return StorageUsage(*cursor.execute(USAGE, [owner.pk]).fetchone())
 
 
 def check_repository_limit(owner: User) -> None:
-    """Refuse a further repository beyond the tier's number; the caller holds the owner's lock.
+    """Refuse another repository if the tier allows no more; the caller holds the owner's lock.
 
     Raises:
-        StorageLimitReached: there is no room for one.
+        StorageLimitReached: the owner has as many repositories as the tier allows.
     """
     used, limit = Repository.objects.filter(user=owner).count(), limits.of(owner).repositories
     if used >= limit:
@@ -71,18 +72,18 @@ def check_repository_limit(owner: User) -> None:
 
 
 def check_byte_limits(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
-    """Refuse files that the tier has no room for; the caller holds the owner's lock.
+    """Refuse files that exceed the tier's bytes; the caller holds the owner's lock.
 
-    Files that replace larger ones are taken in above the limit too.
+    Files that replace larger ones are accepted above the limit too.
 
     Args:
-        files: judged; one that is left out counts nothing.
+        files: after `apply_skip_rules`; a skipped file counts 0 bytes.
 
     Returns:
-        By how many bytes each file may enlarge the repository.
+        The bytes by which each file may enlarge the repository.
 
     Raises:
-        StorageLimitReached: with these files the owner would have more than the tier allows.
+        StorageLimitReached: these files would exceed the bytes that the tier allows.
         BacklogFull: too many bytes of the owner wait for indexing.
     """
     kept = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
@@ -93,7 +94,7 @@ def check_byte_limits(owner: User, repository: Repository, files: Sequence[Sourc
         raise _limit_reached(owner, "bytes", now.bytes + now.growth, limit)
     if now.waiting and now.waiting + new_bytes > settings.RAG_BACKLOG_BYTES:
         raise _backlog_full(now.waiting, settings.RAG_BACKLOG_BYTES)
-    # A waiting file may take the place of one that a job before it removes: until then it counts in full.
+    # A waiting file may replace a file that an earlier job removes; until then the waiting file counts in full.
     if growth and now.bytes + now.waiting + growth > limit:
         raise _backlog_full(now.waiting, limit - now.bytes)
     return growths
@@ -108,7 +109,8 @@ def _growths(repository: Repository, files: Sequence[SourceFile], kept: Sequence
 
 
 def _is_unchanged(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
-    """Whether the index has the file as it is; the size of one that an older version has written is a little off."""
+    """Return whether the index holds the file unchanged."""
+    # Compared by digest: sizes measured by older versions are a few bytes off.
     return file.path in known and known[file.path][0] == digest(file.content or "")
 
 

@@ -1,4 +1,4 @@
-"""Cuts files at their functions, classes and sections; each chunk knows what it is and where it lies."""
+"""Split files at their functions, classes and sections into chunks."""
 
 import re
 from bisect import bisect_right
@@ -12,27 +12,29 @@ from tree_sitter import Node
 from rag.chunking import grammars, tokens
 from rag.chunking.grammars import GRAMMARS
 
-MIN_NESTED_SHARE = 0.5  # of a definition's bytes in definitions inside: a class or module, else a function with helpers
-MAX_BYTES_PER_TOKEN = 16  # bytes, on the average of a chunk: more is no text, but one endless word
-MAX_SIGNATURE_BYTES = 500  # bytes
-MAX_INDENTATION_BYTES = 200  # bytes; what is longer is not kept
-MAX_SEARCH_DEPTH = 200  # levels of nesting that are looked into: people write ten, generators of traps any number
-MAX_DEFINITION_DEPTH = 50  # definitions within each other that are told apart: further down is one
-NAME_FIELDS = ("name", "declarator", "type")  # fields of a node, in the order in which they are asked for its name
-NAME_NODES = ("type_spec", "object_reference", "atx_heading")  # children that hold the name where no field does
+# A definition with more of its bytes in nested definitions is a class or module, else a function with helpers.
+MIN_NESTED_SHARE = 0.5
+MAX_BYTES_PER_TOKEN = 16  # mean of a chunk; more means one endless word instead of text
+MAX_SIGNATURE_BYTES = 500
+MAX_INDENTATION_BYTES = 200  # longer indentation is dropped
+MAX_SEARCH_DEPTH = 200  # people nest ten levels; a generated file may have any number
+MAX_DEFINITION_DEPTH = 50  # deeper definitions are not split further
+NAME_FIELDS = ("name", "declarator", "type")  # fields that hold a node's name, in order of precedence
+NAME_NODES = ("type_spec", "object_reference", "atx_heading")  # children that hold the name if no field does
 FUNCTION_NODES = ("arrow_function", "function_expression", "generator_function", "class", "function")
-MIN_TOKENS = re.compile(r"[^\W_]+|[^\w\s]|_")  # a word or a mark is a token at least
-ATTACHED_NODES = ("comment", "attribute", "decorator")  # what stands directly above a definition belongs to it
+MIN_TOKENS = re.compile(r"[^\W_]+|[^\w\s]|_")  # a word or a punctuation mark is at least one token
+ATTACHED_NODES = ("comment", "attribute", "decorator")  # nodes directly above a definition that belong to it
 
 
 @dataclass(frozen=True, slots=True)
 class SourceChunk:
-    """A part of a file.
+    """A part of a file, as it is embedded and stored.
 
     Args:
-        symbol: qualified name, `Server.run`; empty outside of any function or class.
-        signature: the definition's own first line or lines, without its body.
-        start_line, end_line: from 1, both included.
+        symbol: qualified name, such as `Server.run`; empty outside of functions and classes.
+        signature: the definition's first lines, without its body.
+        start_line: counted from 1.
+        end_line: last line, included.
     """
 
     content: str
@@ -44,10 +46,12 @@ class SourceChunk:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A named part of the syntax tree, in bytes of the source, what belongs to it included.
+    """A named node of the syntax tree, with its comments and decorators.
 
     Args:
-        depth: in how many others it lies.
+        start: offset in the source, in bytes.
+        end: offset behind the last byte.
+        depth: number of definitions around it.
     """
 
     symbol: str
@@ -60,7 +64,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a chunk lies, in bytes of the source, and what it is part of."""
+    """The byte range of a chunk, and the definition that contains it."""
 
     start: int
     end: int
@@ -72,11 +76,11 @@ class Span:
 
 
 class Chunker:
-    """Cuts files of one language.
+    """Split files of one language.
 
     Args:
         language: a name of `GRAMMARS`, or TEXT.
-        window: the longest chunk, in the embedding model's tokens.
+        window: maximum length of a chunk, in the embedding model's tokens.
     """
 
     def __init__(self, language: str, window: int) -> None:
@@ -97,14 +101,14 @@ class Chunker:
         return self._text_splitter
 
     def chunk(self, content: str) -> list[SourceChunk]:
-        """Cut a file; white space between the chunks is dropped, and chunks without a word."""
+        """Split a file; white space between chunks and chunks without a word are dropped."""
         source = content.encode()
         line_starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
         found = (_make_chunk(source, line_starts, span) for span in self._spans(source))
         return [chunk for chunk in found if any(map(str.isalnum, chunk.content))]
 
     def _spans(self, source: bytes) -> Iterator[Span]:
-        """All chunks, in order."""
+        """Yield the spans of all chunks, in order."""
         if self._definitions:
             root = grammars.parse(self._language, source)
             yield from self._split_around(source, 0, len(source), None, self._find_definitions(source, root))
@@ -114,7 +118,7 @@ class Chunker:
     def _split_around(
         self, source: bytes, start: int, end: int, owner: Definition | None, definitions: list[Definition]
     ) -> Iterator[Span]:
-        """What lies between definitions, and each of them, in turn."""
+        """Split the text between definitions, and each definition, in order."""
         for each in definitions:
             yield from self._split_span(source, Span(start, each.start, owner))
             yield from self._split_definition(source, each)
@@ -122,7 +126,7 @@ class Chunker:
         yield from self._split_span(source, Span(start, end, owner))
 
     def _split_definition(self, source: bytes, each: Definition) -> Iterator[Span]:
-        """Whole where it fits; else by what it holds, or at its inner blocks."""
+        """Split a definition at its nested definitions, or at its blocks, unless it fits."""
         fits = self._fits(source[each.start : each.end])
         inner = [] if fits or each.depth >= MAX_DEFINITION_DEPTH else self._find_definitions(source, each.node, each)
         if sum(child.end - child.start for child in inner) > MIN_NESTED_SHARE * (each.end - each.start):
@@ -131,7 +135,7 @@ class Chunker:
             yield from self._split_span(source, Span(each.start, each.end, each))
 
     def _split_span(self, source: bytes, span: Span) -> Iterator[Span]:
-        """At the largest parts of the syntax that fit, as many of them together as fit."""
+        """Split at the largest syntax nodes that fit, and join neighbours that fit together."""
         raw = source[span.start : span.end]
         if self._fits(raw):
             yield span
@@ -145,7 +149,7 @@ class Chunker:
         yield Span(first, last, span.owner)
 
     def _split_ranges(self, text: str, offset: int) -> Iterator[tuple[int, int]]:
-        """Where the splitter cuts, in bytes; what a tokenizer takes for one endless word is cut by length."""
+        """Yield byte ranges of the splitter's parts; an endless word is split by length."""
         position = 0
         for character, part in self._splitter.chunk_indices(text):
             offset += len(text[position:character].encode())
@@ -154,7 +158,7 @@ class Chunker:
                 yield start, min(start + self._max_chunk_bytes, offset + size)
 
     def _fits(self, raw: bytes) -> bool:
-        if len(raw) <= self._window:  # a token is a byte at least
+        if len(raw) <= self._window:  # a token has at least one byte
             return True
         text = raw.decode(errors="replace")
         if len(raw) > self._max_chunk_bytes or sum(1 for _ in MIN_TOKENS.finditer(text)) > self._window:
@@ -162,7 +166,7 @@ class Chunker:
         return len(self._text_splitter.chunks(text)) <= 1
 
     def _find_definitions(self, source: bytes, parent: Node, owner: Definition | None = None) -> list[Definition]:
-        """The outermost definitions below a node, in order."""
+        """Return the outermost definitions below a node, in order."""
         prefix, within = (owner.symbol, owner.depth + 1) if owner else ("", 0)
         found, waiting = list[Definition](), [(child, child, 0) for child in reversed(parent.named_children)]
         while waiting:
@@ -186,7 +190,8 @@ class Chunker:
 
 
 def _make_chunk(source: bytes, line_starts: list[int], span: Span) -> SourceChunk:
-    """From the beginning of the line where something stands to the last that does, so that lines can be counted."""
+    """Return the chunk of a span, from the start of its first line that is not blank."""
+    # Chunks start at a line's start, so that a quotation can number the lines.
     raw = source[span.start : span.end]
     first, end = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip())
     start = _line_start(source, first)
@@ -200,14 +205,14 @@ def _make_chunk(source: bytes, line_starts: list[int], span: Span) -> SourceChun
 
 
 def _signature(source: bytes, node: Node) -> str:
-    """What comes before a definition's body; its first line where the grammar knows none."""
+    """Return the text before a definition's body; its first line if the grammar has no body."""
     body = node.child_by_field_name("body")
     end = body.start_byte if body else source.find(b"\n", node.start_byte)
     return source[node.start_byte : end if end >= 0 else node.end_byte][:MAX_SIGNATURE_BYTES].decode(errors="replace")
 
 
 def _attached_start(node: Node) -> int:
-    """Where a definition begins, with the comments and attributes directly above it."""
+    """Return the start of a definition with the comments and decorators directly above."""
     previous = node.prev_named_sibling
     while previous and _is_attached(previous, node):
         node, previous = previous, previous.prev_named_sibling
@@ -219,13 +224,13 @@ def _is_attached(previous: Node, node: Node) -> bool:
 
 
 def _line_start(source: bytes, position: int) -> int:
-    """The beginning of the line, where only white space lies between."""
+    """Return the start of the line if only white space comes before the position."""
     start = source.rfind(b"\n", 0, position) + 1
     return position if source[start:position].strip() else start
 
 
 def _name(node: Node) -> str:
-    """What a definition is called; empty where it has no name."""
+    """Return the name of a definition; empty if it has none."""
     for field in NAME_FIELDS:
         if child := node.child_by_field_name(field):
             return _name(child) if field == "declarator" and child.named_child_count else _text(child)

@@ -1,4 +1,4 @@
-"""Cuts files without trusting their grammars: in a process of its own, which a bad file may end (ADR 28)."""
+"""Chunk files in a worker process, so that a bad file cannot end this process (ADR 28)."""
 
 import atexit
 import json
@@ -18,68 +18,68 @@ from rag.chunking.chunker import Chunker, SourceChunk
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 60
-# Seconds of computing that a file may take: several times what the slowest honest ones do.
+# CPU seconds a file may take: several times the need of the slowest files measured.
 MIN_CPU_S, CHARACTERS_PER_CPU_S = 2, 30_000
-WALL_CLOCK_FACTOR = 10  # times as long by the clock, on a machine that has other things to do
+WALL_CLOCK_FACTOR = 10  # wall clock seconds for each CPU second, on a busy machine
 logger = logging.getLogger(__name__)
 
 
 def chunk_file(language: str, window: int, content: str) -> list[SourceChunk]:
-    """Cut a file at its functions, classes and sections; as text where its grammar fails at it.
+    """Split a file at its functions, classes and sections; as text if its grammar fails.
 
     Args:
         language: a name of `GRAMMARS`, or TEXT.
-        window: the longest piece, in the embedding model's tokens.
+        window: maximum length of a chunk, in the embedding model's tokens.
 
     Raises:
-        RuntimeError, OSError: the process that cuts cannot be started.
+        RuntimeError, OSError: the worker process does not start.
     """
     chunks = _pool_of_process().chunk_file(language, window, content) if grammars.has_grammar(language) else None
     return _text_chunker(window).chunk(content) if chunks is None else chunks
 
 
 class Pool:
-    """A child that is started when it is needed, and again after its death; threads take turns."""
+    """One worker process, started on demand and after its death; threads take turns."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._worker: WorkerProcess | None = None
 
     def chunk_file(self, language: str, window: int, content: str) -> list[SourceChunk] | None:
-        """The chunks of a file; None where the child did not live to tell them, or failed.
+        """Return the chunks of a file; None if the worker process failed or died.
 
         Raises:
-            RuntimeError, OSError: the child cannot be started.
+            RuntimeError, OSError: the worker process does not start.
         """
         cpu_s = MIN_CPU_S + len(content) / CHARACTERS_PER_CPU_S
         request = json.dumps([language, window, content, cpu_s]).encode()
         with self._lock:
-            if self._worker is None or not self._worker.is_alive():  # who died while nobody asked is no file's fault
+            if self._worker is None or not self._worker.is_alive():  # an idle worker's death is not the file's fault
                 self._worker = WorkerProcess()
             answer = self._worker.request(request, WALL_CLOCK_FACTOR * cpu_s)
             if answer is None:
-                logger.warning("Cutting %s ended with %s; the file is cut as text", language, self._worker.kill())
+                logger.warning("Chunking %s ended with %s; the file is split as text", language, self._worker.kill())
         rows = json.loads(answer or b"null")
         return None if rows is None else [SourceChunk(*row) for row in rows]
 
     def stop(self) -> None:
-        """End the child, where nobody cuts any more."""
+        """Kill the worker process, if there is one."""
         if self._worker:
             self._worker.kill()
 
 
 class WorkerProcess:
-    """A running `rag.chunking.worker`.
+    """A running `python -m rag.chunking.worker`.
 
     Raises:
-        RuntimeError, OSError: it does not start.
+        RuntimeError, OSError: the process does not start.
     """
 
     def __init__(self) -> None:
         self._connection, worker_end = Pipe()
         command = [sys.executable, "-m", "rag.chunking.worker", str(worker_end.fileno()), settings.EMBEDDINGS_TOKENIZER]
         with worker_end:
-            # No variables: they hold secrets. A session of its own: what is typed at a terminal is not for it.
+            # No environment: variables hold secrets. A session of its own: Ctrl-C at a terminal must not reach it.
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
@@ -90,13 +90,13 @@ class WorkerProcess:
                 start_new_session=True,
             )
         if self._receive(START_TIMEOUT_S) != worker.READY:
-            raise RuntimeError(f"The process that cuts files ended with {self.kill()} before it was ready.")
+            raise RuntimeError(f"The chunking worker ended with {self.kill()} before it was ready.")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def request(self, request: bytes, within_s: float) -> bytes | None:
-        """Its answer; None where it has none in time, and must be ended."""
+        """Return the answer; None if none came in time, and the process must be killed."""
         try:
             self._connection.send_bytes(request)
         except OSError:
@@ -104,7 +104,7 @@ class WorkerProcess:
         return self._receive(within_s)
 
     def kill(self) -> int:
-        """Its exit code, negative where a signal ended it."""
+        """Kill the process and return its exit code, negative for a signal."""
         self._connection.close()
         self._process.kill()
         return self._process.wait()
@@ -116,7 +116,7 @@ class WorkerProcess:
             return None
 
 
-_POOLS: dict[int, Pool] = {}  # by process, since a fork must not speak with its parent's child
+_POOLS: dict[int, Pool] = {}  # by process id: a fork must not use its parent's worker
 
 
 def _pool_of_process() -> Pool:

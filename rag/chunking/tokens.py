@@ -1,4 +1,4 @@
-"""Lengths in the embedding model's own tokens: what is too long for it is cut, never refused."""
+"""Text lengths in the embedding model's tokens, and splitting by them."""
 
 import json
 import re
@@ -11,33 +11,31 @@ from semantic_text_splitter import CodeSplitter, TextSplitter
 
 from rag.chunking import grammars
 
-# Without the model's tokenizer: bytes that make a token at least. Code comes to about 3; more tokens than the model
-# takes would be refused, so the guess is careful.
+# Estimate without the model's tokenizer. Code has about 3 bytes a token; a lower figure is safe, since the model
+# refuses a text with too many tokens.
 BYTES_PER_TOKEN = 2
 LONG_WORD = re.compile(r"([^\W_]{99})(?=[^\W_])")
 
 
 def text_splitter(max_tokens: int) -> TextSplitter:
-    """Cuts any text at paragraphs, sentences and words.
+    """Return a splitter of text at paragraphs, sentences and words.
 
     Args:
-        max_tokens: the longest piece, in tokens.
+        max_tokens: maximum length of a part.
     """
     return _splitter(TextSplitter, (), max_tokens)
 
 
 def code_splitter(language: str, max_tokens: int) -> CodeSplitter:
-    """Cuts code at the largest parts of its syntax that fit."""
+    """Return a splitter of code at the largest syntax nodes that fit."""
     return _splitter(CodeSplitter, (grammars.load_grammar(language),), max_tokens)
 
 
 def truncate(text: str, max_tokens: int) -> str:
-    """The beginning of a text, as much as the model takes; endless words are broken.
-
-    BERT's own tokenizer takes a word of more than 100 characters for one unknown token, llama.cpp for its many pieces.
-    """
+    """Return the longest beginning of a text that has at most `max_tokens` tokens."""
+    # BERT's own tokenizer counts a word of more than 100 characters as one unknown token, llama.cpp as many tokens.
     text = LONG_WORD.sub(r"\1 ", text)
-    if len(text.encode()) <= max_tokens:  # a token is a byte at least
+    if len(text.encode()) <= max_tokens:  # a token has at least one byte
         return text
     return next(iter(_cached_text_splitter(max_tokens).chunks(text)), "")
 
@@ -55,9 +53,10 @@ def _splitter(kind: Any, grammar: tuple[object, ...], max_tokens: int) -> Any:
 
 @cache
 def _load_tokenizer(path: str) -> str:
-    """A `tokenizer.json` of Hugging Face; its own truncation would hide what is too long."""
+    """Return a Hugging Face `tokenizer.json` without its truncation and padding."""
     if not path:
         return ""
+    # Truncation would hide that a text is too long.
     return json.dumps(json.loads(Path(path).read_text(encoding="utf-8")) | {"truncation": None, "padding": None})
 
 

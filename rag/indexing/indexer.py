@@ -15,7 +15,7 @@ from rag.search import vectors, words
 from rag.search.embeddings import Embedder
 
 # Part of each file's digest: a higher number makes every file count as changed. Raise it when the chunks of unchanged
-# files or the texts embedded for them change; rag/tests/test_chunking_version.py fails if it was not raised.
+# files, their search terms or the texts embedded for them change; rag/tests/test_chunking_version.py fails otherwise.
 CHUNKING_VERSION = 4
 BATCH_FILES = 100  # one query reads the digests of a batch
 BATCH_CHARACTERS = 2_000_000  # bounds the memory of a batch

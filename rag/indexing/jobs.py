@@ -1,4 +1,4 @@
-"""An index job's life: made, taken, reported on, ended. Each change wakes whoever follows it."""
+"""The states of an index job; every change is published to the job's event streams."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,10 +15,10 @@ from rag.indexing.indexer import Progress, SourceFile
 from rag.models import IndexJob, JobKind, JobStatus, Repository, Upload
 
 UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
-ENDED_JOB_RETENTION = timedelta(days=30)  # after its end
-MAX_SKIPPED_LISTED = 1_000  # of a job; all are counted
+ENDED_JOB_RETENTION = timedelta(days=30)
+MAX_SKIPPED_LISTED = 1_000  # paths stored with a job; the count includes all
 MAX_ENDED_JOBS_PER_OWNER = 1_000
-SURPLUS_RETENTION = timedelta(hours=1)  # of the jobs beyond
+SURPLUS_RETENTION = timedelta(hours=1)  # of jobs beyond MAX_ENDED_JOBS_PER_OWNER
 DELETE_SURPLUS = """
     WITH many AS (
         SELECT repository.user_id FROM rag_indexjob job JOIN rag_repository repository ON repository.id = repository_id
@@ -35,17 +35,17 @@ DELETE_SURPLUS = """
 
 
 def channel(job_id: UUID) -> str:
-    """Where each change of a job is published."""
+    """Return the Valkey channel of a job's changes."""
     return f"lunaos:index-job:{job_id}"
 
 
 @transaction.atomic
 def create(repository: Repository, files: Sequence[SourceFile], growths: Sequence[int] | None = None) -> IndexJob:
-    """Write a job down, with the files it is to index.
+    """Create a job with the files to index.
 
     Args:
-        files: judged, since PostgreSQL could not even hold NUL.
-        growths: by how many bytes each may enlarge the repository; all of its bytes where not given.
+        files: after `apply_skip_rules`: PostgreSQL stores no NUL.
+        growths: bytes by which each file may enlarge the repository; by default the file's size.
     """
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
     sized = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
@@ -57,7 +57,7 @@ def create(repository: Repository, files: Sequence[SourceFile], growths: Sequenc
 
 
 def mark_running(job: IndexJob) -> IndexJob:
-    """It is being done now, perhaps not for the first time."""
+    """Mark a job as running, and count the attempt."""
     started = job.started_at or datetime.now(UTC)
     fresh = {"error_code": "", "error": "", "finished_at": None}
     return _update(job, status=JobStatus.RUNNING, attempts=F("attempts") + 1, started_at=started, **fresh)
@@ -65,7 +65,7 @@ def mark_running(job: IndexJob) -> IndexJob:
 
 @transaction.atomic
 def record_progress(job: IndexJob, progress: Progress) -> None:
-    """Note what has been done; a job that is taken up again goes on behind it."""
+    """Add progress to a job and delete its done uploads; a later attempt resumes there."""
     if progress == Progress():
         return
     with suppress(IndexJob.DoesNotExist):
@@ -85,7 +85,7 @@ def record_progress(job: IndexJob, progress: Progress) -> None:
 
 @transaction.atomic
 def mark_ended(job: IndexJob, error: LunaError | None = None) -> None:
-    """Write how a job ended; what it has not done goes."""
+    """Write a job's outcome, and delete the uploads that are left."""
     Upload.objects.filter(job=job).delete()
     failure = {"error_code": error.code, "error": str(error)} if error else {}
     status = JobStatus.FAILED if error else JobStatus.SUCCEEDED
@@ -93,14 +93,14 @@ def mark_ended(job: IndexJob, error: LunaError | None = None) -> None:
 
 
 def read_uploads(job: IndexJob) -> Iterator[SourceFile]:
-    """The files still to be done, one in memory at a time."""
+    """Yield the files that are not done yet, one in memory at a time."""
     for pk in list(Upload.objects.filter(job=job).order_by("pk").values_list("pk", flat=True)):
-        if upload := Upload.objects.filter(pk=pk).first():  # it may go with its repository meanwhile
+        if upload := Upload.objects.filter(pk=pk).first():  # a deleted repository takes its uploads along
             yield SourceFile(upload.path, upload.content, upload.reason or None)
 
 
 def delete_old(now: datetime | None = None) -> None:
-    """Drop jobs that ended long ago, and those that an owner has too many of: each keeps the paths it left out."""
+    """Delete old ended jobs, and an owner's surplus: each job stores its skipped paths."""
     now = now or datetime.now(UTC)
     IndexJob.objects.filter(finished_at__lt=now - ENDED_JOB_RETENTION).delete()
     with connection.cursor() as cursor:
@@ -108,19 +108,22 @@ def delete_old(now: datetime | None = None) -> None:
 
 
 def next_unfinished(repository_id: int) -> IndexJob | None:
-    """The oldest job of a repository that has not ended."""
+    """Return the oldest unfinished job of a repository."""
     unfinished = IndexJob.objects.filter(repository_id=repository_id, status__in=UNFINISHED)
     return unfinished.select_related("repository").order_by("created_at", "pk").first()
 
 
 def owner_id(job: IndexJob) -> UUID:
-    """Whose repository a job is for; `job` is as `next_of` returns it."""
+    """Return the owner of a job's repository, without a query for a `next_unfinished` job."""
     return job.repository.user_id
 
 
 @contextmanager
 def suspend_attempt(job: IndexJob) -> Iterator[None]:
-    """Do another owner's job in the block: if that kills the worker, the attempt is not counted against this job."""
+    """Discount the job's attempt while the block runs another owner's job.
+
+    If the other job kills the worker, this job does not lose an attempt.
+    """
     attempts = IndexJob.objects.filter(pk=job.pk)
     attempts.update(attempts=F("attempts") - 1)
     yield
@@ -128,17 +131,17 @@ def suspend_attempt(job: IndexJob) -> Iterator[None]:
 
 
 def uncount_attempt(job: IndexJob) -> None:
-    """Leave a job to its next turn, which is no further attempt."""
+    """Discount the job's attempt: the next turn continues the same attempt."""
     _update(job, attempts=F("attempts") - 1)
 
 
 def is_folder_job(job: IndexJob) -> bool:
-    """Whether a job's files went with the command that read them: nobody else can go on with it."""
+    """Return whether only the command that reads the folder can continue the job."""
     return job.kind == JobKind.FOLDER
 
 
 def _update(job: IndexJob, **fields: object) -> IndexJob:
-    """Change a job; it may have gone with its repository meanwhile."""
+    """Update a job, if its repository was not deleted meanwhile, and publish the change."""
     IndexJob.objects.filter(pk=job.pk).update(revision=F("revision") + 1, **fields)
     transaction.on_commit(lambda: _publish(job.pk))
     return job

@@ -1,8 +1,8 @@
-"""Does a repository's jobs, one after the other: whoever holds its lock does the work of all, and lets other owners by.
+"""Run the jobs of a repository one after the other, with turns for other owners between.
 
-The advisory lock on the repository says who is at it. It goes with its holder's connection, so a job that is `running`
-without it has lost its worker, and whoever takes the lock next goes on with it: files that had been done are marked as
-done, and those that are done twice replace themselves.
+The holder of a repository's advisory lock runs the repository's jobs. The lock ends with its holder's connection, so a
+job that is `running` without the lock has lost its worker, and the next holder continues the job: done files are
+marked, and a file that is indexed twice replaces itself.
 """
 
 import logging
@@ -25,20 +25,20 @@ from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
 
 LOCK_SUBJECT = "rag.repository"
-BACKGROUND_RETRIES = 6  # half a minute of an embedding server that restarts
-REQUEST_RETRIES = 1  # where a request waits, and with it a thread of the web process
-INLINE_TIMEOUT_S = 5.0  # by a request to a worker: what looked small may be many chunks, or the model busy
+BACKGROUND_RETRIES = 6  # bridges half a minute of a restarting embedding server
+REQUEST_RETRIES = 1  # a waiting request holds a thread of the web process
+INLINE_TIMEOUT_S = 5.0  # a small request may have many chunks, or the model may be busy: a worker continues the job
 logger = logging.getLogger(__name__)
 
 
 class InlineTimeout(Exception):
-    """A request has had its time; a worker is to go on with its job."""
+    """An inline job exceeded INLINE_TIMEOUT_S; a worker continues the job."""
 
 
 def run(repository_id: int) -> None:
-    """Do all jobs of a repository, between which other owners get turns.
+    """Run all jobs of a repository, with turns for other owners between.
 
-    Returns at once where another process is at it, which will do them.
+    If another process holds the repository, that process runs the jobs, and this function returns at once.
     """
     while first := jobs.next_unfinished(repository_id):
         with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
@@ -47,8 +47,8 @@ def run(repository_id: int) -> None:
             turn = Turn((jobs.owner_id(first),))
             while job := jobs.next_unfinished(repository_id):
                 _run_job(job, checkpoint=partial(_yield_to_others, turn, job))
-                _yield_to_others(turn)  # where nothing has changed there was no request to the model
-        # a job that came between the last look and the lock's release found it taken: look again
+                _yield_to_others(turn)  # a job of unchanged files makes no request, so it had no checkpoint there
+        # A job created between the last check and the release found the lock taken: check again.
 
 
 def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
@@ -56,17 +56,17 @@ def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
 
 
 def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
-    """Do another owner's jobs until the turn is over; what is left is for a worker, or for a later turn.
+    """Run another owner's jobs until the turn is over; a worker or a later turn runs the rest.
 
     Args:
-        outer: the job that is under way meanwhile.
+        outer: the interrupted job of this thread.
     """
     with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
         if acquired:
             with jobs.suspend_attempt(outer) if outer else nullcontext():
                 _run_until_over(repository_id, turn)
     if acquired and jobs.next_unfinished(repository_id):
-        with suppress(*queue.CONNECTION_ERRORS):  # a worker may have found it taken, and its message is gone
+        with suppress(*queue.CONNECTION_ERRORS):  # a worker may have consumed its message while the lock was taken
             queue.enqueue(repository_id)
 
 
@@ -81,10 +81,10 @@ def _run_until_over(repository_id: int, turn: Turn) -> None:
 
 
 def run_inline(job: IndexJob) -> bool:
-    """Do a job here and now, where its repository is free.
+    """Run a job in this thread, unless another job holds or precedes it.
 
     Returns:
-        False where it has to queue up, or takes longer; what has been done by then stays done.
+        Whether the job ended; False if it must wait for its turn or timed out. Done files stay done.
     """
     deadline = time.monotonic() + INLINE_TIMEOUT_S
 
@@ -100,10 +100,10 @@ def run_inline(job: IndexJob) -> bool:
 
 
 def run_folder(job: IndexJob, files: Iterator[SourceFile], on_progress: Callable[[indexer.Progress], None]) -> bool:
-    """Do a job whose files this process reads, where its repository is free.
+    """Run a job whose files this process reads; return False if the repository is locked.
 
     Args:
-        on_progress: hears of the progress too.
+        on_progress: called with the progress since its last call.
     """
     with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
         if acquired:
@@ -122,11 +122,12 @@ def _run_job(
     checkpoint: Callable[[], None] = lambda: None,
     on_write: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do a job.
+    """Run one job, or end a job that has no attempts left.
 
     Args:
+        retries: of a request to the model.
         checkpoint: called before each file and each request to the model.
-        on_write: called when something has been written.
+        on_write: called after each write.
     """
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_folder_job(job):
         jobs.mark_ended(job, IndexingInterrupted())
@@ -139,15 +140,15 @@ def _run_job(
 
 
 def _run_and_record(job: IndexJob, work: Callable[[], None]) -> None:
-    """A job ends whatever happens, except with the database or its time: then somebody else goes on with it."""
+    """Run the work and write the job's outcome."""
     jobs.mark_running(job)
     try:
         work()
     except (OperationalError, InterfaceError, InlineTimeout, TurnOver, EmbeddingsBusy):
-        raise
+        raise  # the job stays unfinished, and another process or a later turn continues it
     except LunaError as e:
         jobs.mark_ended(job, e)
-    except (Repository.DoesNotExist, IntegrityError):  # it was deleted meanwhile
+    except (Repository.DoesNotExist, IntegrityError):  # the repository was deleted meanwhile
         jobs.mark_ended(job, UnknownRepository())
     except Exception:
         logger.exception("Index job %s failed", job.pk)
@@ -166,7 +167,7 @@ def _index(
 ) -> None:
     repository = Repository.objects.get(pk=job.repository_id)
     embedder = embeddings.embedder_for(repository.model, retries=retries)
-    if embedder.dimension:  # of a model before today's the index is there
+    if embedder.dimension:  # None for the previous model, whose index exists
         vectors.ensure_index(embedder.model, embedder.dimension)
 
     def report(progress: indexer.Progress) -> None:

@@ -1,4 +1,4 @@
-"""How many bytes a file of code search counts for."""
+"""The stored size of files, and the repositories' counters of stored bytes."""
 
 from dataclasses import dataclass
 
@@ -6,15 +6,15 @@ from django.db import connection
 
 from rag.indexing import store
 
-MIN_FILE_BYTES = 200  # an empty file has rows too
-# The same of a file in the index, whose content is kept as its chunks only.
+MIN_FILE_BYTES = 200  # an empty file has database rows too
+# The size of a file in the index, which holds the content as chunks only.
 FILE_BYTES_SQL = f"""
     GREATEST({MIN_FILE_BYTES}, octet_length(file.path) + COALESCE(
         (SELECT sum(octet_length(content)) FROM rag_chunk WHERE rag_chunk.file_id = file.id), 0
     ))
 """  # noqa: S608 - a number
 BATCH_FILES = 500
-# Of one repository a statement: two that run at once then lock repositories in no conflicting order.
+# One repository a statement, so that two statements never lock repositories in conflicting order.
 MEASURE_FILES = f"""
     WITH batch AS (
         SELECT id FROM rag_file WHERE bytes IS NULL AND repository_id = (
@@ -45,10 +45,12 @@ COUNTER_MISMATCHES = """
 
 @dataclass(frozen=True, slots=True)
 class CounterMismatch:
-    """A repository whose counter is not the sum of its files.
+    """A repository whose counter of bytes differs from the sum of its files.
 
     Args:
-        unmeasured: files without a size.
+        counted: value of the counter, in bytes.
+        stored: sum of the files' sizes, in bytes.
+        unmeasured: number of files without a size.
     """
 
     repository_id: int
@@ -64,19 +66,19 @@ def file_bytes(path: str, content: str) -> int:
 
 
 def measure_files() -> int:
-    """Measure some files that have no size, and return how many: an older version has written them."""
+    """Set the size of up to BATCH_FILES files that an older version wrote; return how many."""
     with connection.cursor() as cursor:
         return int(cursor.execute(MEASURE_FILES).fetchone()[0])
 
 
 def counter_mismatches() -> list[CounterMismatch]:
-    """Hold every repository's counter against its files, in one snapshot."""
+    """Compare every repository's counter with its files, in one snapshot."""
     with connection.cursor() as cursor:
         return [CounterMismatch(*row) for row in cursor.execute(COUNTER_MISMATCHES).fetchall()]
 
 
 def repair_counters() -> None:
-    """Measure what has no size, and set the counters that differ."""
+    """Set missing sizes, and the counters that differ from their files."""
     while measure_files():
         pass
     for each in counter_mismatches():

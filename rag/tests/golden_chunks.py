@@ -3,6 +3,7 @@
 After raising CHUNKING_VERSION, run RECORD_COMMAND.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from django.test import override_settings
 from rag.chunking import grammars
 from rag.chunking.chunker import Chunker
 from rag.indexing import indexer
+from rag.search import words
 
 SAMPLES = Path(__file__).with_name("chunk_samples")
 RECORD = SAMPLES / "chunks.json"
@@ -69,7 +71,12 @@ def _chunks(name: str, content: str) -> list[dict[str, Any]]:
             "symbol": chunk.symbol,
             "signature": chunk.signature,
             "content": chunk.content,
+            "terms": _hash(words.searchable_text(f"{chunk.symbol} {chunk.content}")),
             "embedded": list(indexer.embedding_texts(name, chunk)),
         }
         for chunk in chunker.chunk(content)
     ]
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

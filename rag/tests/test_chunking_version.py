@@ -32,6 +32,7 @@ def test_the_samples_cover_several_languages_and_split_files() -> None:
         (indexer, "MAX_CHUNK_TOKENS", 900),
         (indexer, "MAX_CODE_CHARACTERS", 20),
         (words, "KEYWORDS", frozenset()),
+        (words, "MAX_WORD_LENGTH", 3),
     ],
 )
 def test_changed_chunks_ask_for_a_higher_version(monkeypatch: Any, module: object, name: str, value: object) -> None:

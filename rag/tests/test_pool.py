@@ -92,7 +92,7 @@ def test_one_that_computes_for_ever(worker: psutil.Process, monkeypatch: Any, ca
     monkeypatch.setattr(pool, "MIN_CPU_S", 0.03)
     monkeypatch.setattr(pool, "CHARACTERS_PER_CPU_S", 10**9)
     assert pool.chunk_file("python", WINDOW, SLOW) == as_text(SLOW)
-    assert caplog.messages == [f"Cutting python ended with {-signal.SIGPROF}; the file is cut as text"]
+    assert caplog.messages == [f"Chunking python ended with {-signal.SIGPROF}; the file is split as text"]
     assert symbols("def one(): pass\n") == ["one"]
 
 
