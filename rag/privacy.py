@@ -1,4 +1,4 @@
-"""Code search's part of what is known of a user: repositories, their files as they were cut, and jobs."""
+"""A user's personal data in code search: repositories, files as chunks, and jobs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,11 +7,12 @@ from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 
-FILES_PER_PAGE = 20  # of files, which may be long
+FILES_PER_PAGE = 20  # few, since files may be long
 INTERNAL_COLUMNS = ("repository_id", "file_id", "terms", "id")
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    """Yield the user's repositories, files, jobs and waiting uploads."""
     owned = Repository.objects.filter(user=user)
     repositories = (registry.columns(each, "user_id") for page in registry.in_pages(owned) for each in page)
     yield "repositories", repositories
@@ -23,15 +24,15 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """A job that is under way finds its repository gone, and ends."""
+    """Do nothing: a running job ends when its repository is gone."""
 
 
 def disown(user: User) -> None:
-    """Nothing of it gives access."""
+    """Do nothing: no row of code search grants access."""
 
 
 def erase(user: User) -> None:
-    """All that lies below a repository goes with it, by the database's own cascades."""
+    """Delete the user's repositories; the database cascades to their rows."""
     Repository.objects.filter(user=user).delete()
 
 

@@ -1,4 +1,4 @@
-"""Answers that wait for a job without a thread."""
+"""Responses that wait for a job without a thread."""
 
 from datetime import UTC, datetime
 
@@ -21,10 +21,10 @@ class JobResponse(DeferredResponse):
         self._job = job
 
     async def open(self, within_s: float) -> HttpResponseBase:
-        """Wait for the job, on the event loop.
+        """Wait for the job on the event loop.
 
         Raises:
-            LunaError: the job has failed.
+            LunaError: the job failed with this error.
         """
         reader = JobEventReader(self._job.pk)
         try:
@@ -33,15 +33,15 @@ class JobResponse(DeferredResponse):
             reader.close()
 
     def _waited_s(self) -> float:
-        """What the request's own thread took."""
+        """Return the seconds since the job was created, spent in the request's thread."""
         return (datetime.now(UTC) - self._job.created_at).total_seconds()
 
 
 def job_response(job: IndexJob) -> HttpResponse:
-    """The contract's answer of a job that has ended, 202 with the job of one that has not.
+    """Return the outcome of an ended job, or 202 with an unfinished job.
 
     Raises:
-        LunaError: the job has failed.
+        LunaError: the job failed with this error.
     """
     if job.status == JobStatus.FAILED:
         raise job_error(job)

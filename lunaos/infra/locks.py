@@ -1,6 +1,6 @@
-"""PostgreSQL's advisory locks: a worker that dies loses its connection, and so its locks, within moments.
+"""PostgreSQL's advisory locks: a worker that dies loses its connection and so its locks.
 
-They belong to the session: a pooler in front of PostgreSQL must pool sessions, not transactions.
+The locks belong to the session: a pooler in front of PostgreSQL must pool sessions, not transactions.
 """
 
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from lunaos.infra.postgresql import sessions
 
 Key = dict[str, str | int]
 
-# Of a holder whose machine has gone without a word PostgreSQL would hear after two hours; so within half a minute.
+# Keepalives: PostgreSQL notices within half a minute that the holder's machine is gone, instead of two hours.
 TRY_LOCK = """
     SELECT pg_try_advisory_lock(hashtext(%(subject)s), %(number)s),
         set_config('tcp_keepalives_idle', '15', false), set_config('tcp_keepalives_interval', '5', false),
@@ -23,12 +23,17 @@ TRY_LOCK = """
 
 @contextmanager
 def try_lock(subject: str, number: int) -> Iterator[bool]:
-    """Try for a lock and hold it for the block; whether it was free.
+    """Try to acquire a lock for the block, without waiting.
 
-    A connection that is lost takes the lock along, and its successor has none: the block's statements are refused then.
+    A lost connection loses the lock, and the next connection of the thread does not have it: the block's further
+    statements are refused.
 
     Args:
-        subject, number: what it stands for, such as `rag.repository` and an id.
+        subject: kind of object, such as `rag.repository`.
+        number: id of the object.
+
+    Yields:
+        Whether the lock was acquired.
 
     Raises:
         OperationalError: the lock was lost with its connection.

@@ -1,6 +1,7 @@
-"""Files of a folder, as git sees them: git itself is asked where it is there, which knows best.
+"""The files of a folder that git does not ignore.
 
-Elsewhere its rules are read here (rag.indexing.gitignore): a folder need not be of git, and the image has no git.
+`git ls-files` lists them where git is installed and the folder is a work tree. Elsewhere rag.indexing.gitignore applies
+the rules: a folder need not be a work tree, and the image has no git.
 """
 
 import os
@@ -12,19 +13,19 @@ from pathlib import Path
 from rag.indexing import gitignore, paths, skip_rules
 from rag.indexing.indexer import SourceFile
 
-MAX_BYTES_PER_CHARACTER = 4  # of UTF-8, at most: a larger file has too many characters whatever it holds
+MAX_BYTES_PER_CHARACTER = 4  # of UTF-8
 MAX_PATH_LENGTH = 512
-# The folder's own configuration may be a stranger's: it names no program that is run, and nothing in it is changed.
+# The folder's git configuration is untrusted: git must run no program that it names, and must not change the folder.
 LIST_ARGUMENTS = (
     *("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "safe.directory=*"),
     *("ls-files", "--cached", "--others", "--exclude-standard", "-z"),
 )
-GIT_TIMEOUT_S = 120  # a .gitignore may be a pipe that nobody fills
-GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME")  # variables; others, such as GIT_DIR, would lead it elsewhere
+GIT_TIMEOUT_S = 120  # a .gitignore may be a pipe without a writer
+GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME")  # others, such as GIT_DIR, would point git elsewhere
 
 
 def walk(root: Path) -> Iterator[str]:
-    """Paths below a folder, in order; links are not followed, since they may lead anywhere."""
+    """Yield the relative paths below a folder, in order; links are not followed."""
     if listed := _list_by_git(root):
         for name in listed:
             yield from _existing(root, name)
@@ -33,7 +34,7 @@ def walk(root: Path) -> Iterator[str]:
 
 
 def read_files(root: Path, found: Sequence[str]) -> Iterator[SourceFile]:
-    """The files' contents, one after the other; what cannot be taken comes with the reason."""
+    """Yield the files one at a time; a file that cannot be read has a reason instead."""
     for path in found:
         try:
             yield _read_file(root / path, paths.clean(path))
@@ -50,7 +51,7 @@ def _read_file(file: Path, path: str) -> SourceFile:
 
 
 def _list_by_git(root: Path) -> list[str]:
-    """What git would keep; empty where there is no git, or the folder is not of any."""
+    """Return the paths that git lists; empty without git or outside of a work tree."""
     program = shutil.which("git")
     if program is None:
         return []
@@ -71,9 +72,9 @@ def _list_by_git(root: Path) -> list[str]:
 
 
 def _existing(root: Path, name: str) -> Iterator[str]:
-    """The file, where it still is; the files of a repository inside of this one."""
+    """Yield an existing file, or the files of a repository nested in this one."""
     path = root / name
-    if path.parent.resolve() != root.resolve() / Path(name).parent:  # a folder that has become a link
+    if path.parent.resolve() != root.resolve() / Path(name).parent:  # a folder was replaced with a link
         return
     if path.is_symlink() or path.is_file():
         yield name

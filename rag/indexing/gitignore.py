@@ -1,7 +1,7 @@
-"""Reads .gitignore files as git does (gitignore(5)): the last pattern that matches a path itself decides.
+"""Read .gitignore files as git does (gitignore(5)): the last pattern that matches the path itself decides.
 
-`pathspec` understands a pattern, but takes one that matches a folder for all that lies in it as well; for git a folder
-that is left out is not looked into, and a pattern says nothing about the contents of one that is not.
+`pathspec` compiles a pattern, but lets a pattern for a folder match the folder's contents too. Git does not descend
+into an ignored folder, and a pattern for a folder does not match the contents of a folder that is not ignored.
 """
 
 import re
@@ -14,8 +14,8 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 IGNORE_FILE = ".gitignore"
 EXCLUDE_FILE = Path(".git/info/exclude")
-MAX_IGNORE_FILE_BYTES = 1_000_000  # bytes
-ANYTHING, ANY_FOLDER = ".", "(?P<ps_d>/)"  # what `pathspec` makes of `*` and `*/`
+MAX_IGNORE_FILE_BYTES = 1_000_000
+ANYTHING, ANY_FOLDER = ".", "(?P<ps_d>/)"  # `pathspec`'s regular expressions of `*` and `*/`
 POSIX_CLASSES = {
     "alpha": "a-zA-Z",
     "digit": "0-9",
@@ -30,12 +30,13 @@ POSIX_CLASS = re.compile(r"\[:(" + "|".join(POSIX_CLASSES) + r"):\]")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A line of a .gitignore.
+    """A line of a .gitignore file.
 
     Args:
-        folder: in which the file lies, with a slash at the end.
-        pattern: as `pathspec` understands it.
-        line: as it stands there.
+        folder: folder of the file, with a trailing slash.
+        pattern: regular expression that `pathspec` made of the line.
+        ignores: False for a line that begins with `!`.
+        line: text of the line.
     """
 
     folder: str
@@ -44,43 +45,43 @@ class Rule:
     line: str
 
     def matches(self, path: str) -> bool:
-        """Whether it matches a path itself, and not what lies above it.
+        """Return whether the pattern matches the path itself, not only a folder above it.
 
         Args:
-            path: below the folder; that of a folder ends with a slash.
+            path: relative to the folder; a folder's path ends with a slash.
         """
         match = self.pattern.search(path)
         if match is None or self.pattern.pattern == ANYTHING:
             return match is not None
         if self.pattern.pattern == ANY_FOLDER:
             return path.endswith("/")
-        if self.line.endswith(("/**", "**/")):  # all, or all folders, inside of one, not itself
+        if self.line.endswith(("/**", "**/")):  # matches what is inside of a folder, not the folder itself
             return match.end() < len(path) and path.endswith("/" * self.line.endswith("/"))
         return match.end() == len(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds in a folder, the strongest last."""
+    """The rules that apply in a folder, in ascending precedence."""
 
     rules: tuple[Rule, ...] = ()
 
     def with_folder(self, folder: Path) -> "Rules":
-        """With those of a folder's own .gitignore."""
+        """Return these rules with the rules of the folder's own .gitignore."""
         return Rules((*self.rules, *_read_rules(folder / IGNORE_FILE, folder)))
 
     def ignores(self, path: str) -> bool:
-        """Whether a path is left out; its folder is not, or nobody would ask.
+        """Return whether a path is ignored; the caller does not descend into ignored folders.
 
         Args:
-            path: from the root of the disk; that of a folder ends with a slash.
+            path: absolute; a folder's path ends with a slash.
         """
         meaning = (rule for rule in reversed(self.rules) if rule.matches(path[len(rule.folder) :]))
         return (last := next(meaning, None)) is not None and last.ignores
 
 
 def rules_above(root: Path) -> Rules:
-    """What a folder's repository says of it: its own list, and the .gitignore files above the folder."""
+    """Return the rules from .git/info/exclude and from the .gitignore files above a folder."""
     folders = [root, *root.parents]
     top = next((n for n, folder in enumerate(folders) if (folder / ".git").exists()), None)
     if top is None:
@@ -92,7 +93,7 @@ def rules_above(root: Path) -> Rules:
 
 
 def _read_rules(file: Path, folder: Path) -> Iterator[Rule]:
-    """Its lines, without those that nobody understands; nothing where it is no file, but a link or a pipe."""
+    """Yield the valid rules of a file; none of a link, a pipe or a file that is too large."""
     try:
         status = file.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IGNORE_FILE_BYTES:

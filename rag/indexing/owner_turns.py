@@ -1,8 +1,8 @@
 """Turns of owners at a worker, so that one owner's backlog does not delay the others.
 
 A turn is a period of time. Between two requests to the model, a worker checks whether its turn is over and another
-owner waits. If so, the worker runs that owner's jobs for one turn inside its own job, and then continues its own job. So a
-file whose chunks take the model half a minute delays no other owner, and is not started again (ADR 30).
+owner waits. If so, the worker runs that owner's jobs for one turn inside its own job, and then continues its own job.
+So a file whose chunks take the model half a minute delays no other owner, and is not started again (ADR 30).
 """
 
 import time

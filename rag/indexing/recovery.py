@@ -7,8 +7,8 @@ from rag.models import IndexJob
 def requeue_unfinished() -> None:
     """Enqueue every repository that has an unfinished job, unless the queue still holds messages.
 
-    A repository that a worker is at is locked, and a second worker returns at once. So a job whose worker died or
-    whose message was lost continues.
+    So a job whose worker died or whose message was lost continues. A second worker of a repository returns at once,
+    since the first one holds the lock.
 
     Raises:
         OperationalError, RedisError, OSError: the queue cannot be reached.

@@ -1,4 +1,4 @@
-"""Moves a repository to another embedding model, while searches go on with the old one's vectors."""
+"""Move a repository to another embedding model while searches use the old vectors."""
 
 from collections.abc import Callable, Iterator
 
@@ -17,13 +17,13 @@ BACKGROUND_RETRIES = 6
 def reindex(
     job: IndexJob, checkpoint: Callable[[], None] = lambda: None, on_write: Callable[[], None] = lambda: None
 ) -> None:
-    """Embed all of a repository's chunks with today's model, then search by that.
+    """Embed a repository's chunks with the configured model, then switch searches to it.
 
-    What an earlier attempt has done is kept: only chunks without a vector of the new model are embedded.
+    Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded.
 
     Args:
-        checkpoint: called checkpoint each request to the model.
-        on_write: called when vectors have been written.
+        checkpoint: called before each request to the model.
+        on_write: called after each write of vectors.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: the repository stays on the old model.
@@ -42,7 +42,7 @@ def reindex(
 
 
 def _chunks_without_vector(repository: Repository, model: str) -> Iterator[list[tuple[int, str, SourceChunk]]]:
-    """Chunks that have no vector of a model yet, with their file's path."""
+    """Yield batches of id, path and chunk for chunks without a vector of the model."""
     done = Vector.objects.filter(repository=repository, model=model).values("chunk_id")
     chunks = Chunk.objects.filter(repository=repository).exclude(pk__in=done).select_related("file").order_by("pk")
     last = 0

@@ -1,10 +1,10 @@
-"""What is no code that anybody wants to find: binary, minified, generated, oversized."""
+"""Rules for files that are not indexed: binary, minified, generated or oversized."""
 
 import re
 
-MAX_CHARACTERS = 500_000  # characters; CONTRACT, section 2
-MAX_LINE_LENGTH, MAX_MEAN_LINE_LENGTH = 5_000, 400  # characters; people wrap long before
-MIN_WHITESPACE_SHARE = 0.08  # a fifth of source is white space, of minified code a fiftieth
+MAX_CHARACTERS = 500_000  # CONTRACT, section 2
+MAX_LINE_LENGTH, MAX_MEAN_LINE_LENGTH = 5_000, 400  # characters; handwritten lines are shorter
+MIN_WHITESPACE_SHARE = 0.08  # source has about 20 % white space, minified code 2 %
 GENERATED_MARK_LINES = 5
 GENERATED = re.compile(
     r"@generated\b|\bDO NOT (EDIT|MODIFY)\b|\b(auto-?|automatically )generated (by|from|file)\b"
@@ -19,7 +19,7 @@ LOCK_FILES = {
 
 
 def skip_reason(path: str, content: str) -> str | None:
-    """Why a file is left out: `binary`, `oversized`, `minified` or `generated`; None where it is not."""
+    """Return `binary`, `oversized`, `minified` or `generated`; None for a file to index."""
     if "\0" in content or _is_undecodable(content):
         return "binary"
     if len(content) > MAX_CHARACTERS:
@@ -33,23 +33,25 @@ def skip_reason(path: str, content: str) -> str | None:
 
 
 def decode(raw: bytes) -> str:
-    """A file's bytes as text; what is no UTF-8 becomes replacement characters."""
+    """Decode a file as UTF-8; invalid bytes become replacement characters."""
     return raw.decode("utf-8-sig", errors="replace")
 
 
 def _is_undecodable(content: str) -> bool:
-    """A tenth of replacement characters: not text in another encoding, which has a few."""
+    """Return whether more than a tenth of the characters are replacement characters."""
+    # Text in another encoding has only a few of them.
     return content.count("\N{REPLACEMENT CHARACTER}") > len(content) / 10
 
 
 def _is_generated(content: str) -> bool:
-    """Generators say so at the top, in a comment."""
+    """Return whether a comment in the first lines says that the file is generated."""
     head = content[:2_000].splitlines()[:GENERATED_MARK_LINES]
     return any(COMMENT.match(line) and GENERATED.search(line) for line in head)
 
 
 def _is_minified(content: str) -> bool:
-    """Long lines with hardly a space: a minifier's; prose on one line has spaces, data has many lines."""
+    """Return whether the file has long lines with hardly any white space."""
+    # Prose on one line has spaces, and data has many lines.
     lines = content.splitlines()
     if not lines or (max(map(len, lines)) <= MAX_LINE_LENGTH and len(content) / len(lines) <= MAX_MEAN_LINE_LENGTH):
         return False

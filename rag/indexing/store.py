@@ -1,4 +1,7 @@
-"""Writes files into the index: each in one transaction, so that a search sees the old file or the new one."""
+"""Write files into the index, one transaction a file.
+
+A search sees the old version of a file or the new one, never a mixture.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,7 +16,7 @@ from rag.chunking.chunker import SourceChunk
 from rag.models import Chunk, File, Repository, Upload, Vector
 from rag.search import vectors, words
 
-# Chunks and their vectors in one statement, whatever their number.
+# Inserts a file's chunks and vectors in one statement, whatever their number.
 INSERT_CHUNKS = """
     WITH new_chunk AS (
         SELECT * FROM unnest(
@@ -33,18 +36,19 @@ INSERT_CHUNKS = """
     INSERT INTO rag_vector (repository_id, chunk_id, model, embedding)
     SELECT %(repository)s, chunk.id, %(model)s, embedding::halfvec FROM chunk JOIN new_chunk ON n - 1 = position
 """
-# As a foreign key does, but at once: a deletion that waits for the owner's lock would wait for who waits for its end.
+# The lock that a foreign key takes, but before the first insert: taken later, it would deadlock with a deletion.
 LOCK_KEY_SHARE = "SELECT id FROM rag_repository WHERE id = %s FOR KEY SHARE"
 DELETE_FILES = "DELETE FROM rag_file WHERE repository_id = %s AND path = ANY(%s) RETURNING COALESCE(bytes, 0)"
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedFile:
-    """A file that is ready to be written.
+    """A file with its chunks, ready to be written.
 
     Args:
-        bytes: as of `sizes`.
-        embeddings: one vector a chunk.
+        digest: hash of the content and CHUNKING_VERSION.
+        bytes: size from `sizes.file_bytes`.
+        embeddings: one vector a chunk, in order.
     """
 
     path: str
@@ -57,10 +61,10 @@ class PreparedFile:
 
 @transaction.atomic
 def replace_file(repository: Repository, file: PreparedFile, model: str, job_id: UUID | None = None) -> None:
-    """Put a file in the place of what the index had of it.
+    """Replace a file's rows, chunks and vectors.
 
     Args:
-        job_id: whose upload it is, which stops counting in the same moment.
+        job_id: the job whose upload the file is; the upload's bytes become 0 in the same transaction.
     """
     stored = File.objects.select_for_update().filter(repository=repository, path=file.path)
     before = stored.values_list("bytes", flat=True).first() or 0
@@ -82,23 +86,19 @@ def replace_file(repository: Repository, file: PreparedFile, model: str, job_id:
 
 
 def lock_against_deletion(repository: Repository) -> None:
-    """Keep a repository from being deleted until the transaction's end.
+    """Prevent the deletion of a repository until the end of the transaction.
 
     Raises:
-        IntegrityError: it is gone.
+        IntegrityError: the repository was deleted.
     """
     with connection.cursor() as cursor:
         if not cursor.execute(LOCK_KEY_SHARE, [repository.pk]).fetchone():
-            raise IntegrityError("The repository is gone.")
+            raise IntegrityError(f"The repository {repository.pk} was deleted.")
 
 
 @transaction.atomic
 def remove_files(repository: Repository, paths: Iterable[str]) -> int:
-    """Take files out of the index.
-
-    Returns:
-        How many were in it.
-    """
+    """Remove files from the index and return their number."""
     with connection.cursor() as cursor:
         rows = cursor.execute(DELETE_FILES, [repository.pk, list(paths)]).fetchall()
     _add_bytes(repository, -sum(row[0] for row in rows))
@@ -107,36 +107,36 @@ def remove_files(repository: Repository, paths: Iterable[str]) -> int:
 
 @transaction.atomic
 def recount_bytes(repository_id: int) -> None:
-    """Set a repository's bytes to what its files come to."""
-    # whoever writes a file waits here with the difference, and adds it to the sum afterwards
+    """Set a repository's counter of bytes to the sum of its files."""
+    # A concurrent write of a file waits for this lock with its difference, and adds the difference to the new sum.
     if Repository.objects.select_for_update(no_key=True).filter(pk=repository_id).exists():
         total = File.objects.filter(repository_id=repository_id).aggregate(total=Sum("bytes"))["total"]
         Repository.objects.filter(pk=repository_id).update(bytes=total or 0)
 
 
 def _add_bytes(repository: Repository, bytes_more: int) -> None:
-    """Count at a transaction's end: until it ends, others that write to the repository's row wait."""
+    """Add to the counter; call it last, since other writers of the repository wait from here."""
     if bytes_more:
         Repository.objects.filter(pk=repository.pk).update(bytes=F("bytes") + bytes_more)
 
 
 def digests_and_chunk_counts(repository: Repository, paths: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Digest and number of chunks of the files that are in the index, by path."""
+    """Return digest and number of chunks of indexed files, by path."""
     rows = File.objects.filter(repository=repository, path__in=list(paths))
     return {path: (digest, chunks) for path, digest, chunks in rows.values_list("path", "digest", "chunks")}
 
 
 def digests_and_bytes(repository: Repository, paths: Iterable[str]) -> dict[str, tuple[str, int]]:
-    """Digest and bytes of the files that are in the index, by path; 0 bytes where they have not been measured."""
+    """Return digest and bytes of indexed files, by path; 0 bytes if not measured yet."""
     rows = File.objects.filter(repository=repository, path__in=list(paths))
     return {path: (digest, size or 0) for path, digest, size in rows.values_list("path", "digest", "bytes")}
 
 
 def add_vectors(repository: Repository, model: str, embeddings: dict[int, Sequence[float]]) -> None:
-    """Give chunks the vectors of a further model; chunks that have gone meanwhile are passed over.
+    """Add vectors of another model to chunks; chunks deleted meanwhile are skipped.
 
     Args:
-        embeddings: by the chunk's id.
+        embeddings: vectors by chunk id.
     """
     values: dict[str, Any] = {
         "ids": list(embeddings),
@@ -156,7 +156,7 @@ def add_vectors(repository: Repository, model: str, embeddings: dict[int, Sequen
 
 @transaction.atomic
 def switch_model(repository: Repository, model: str) -> None:
-    """Search a repository by another model's vectors from now on, and drop the old ones."""
+    """Search a repository by another model's vectors, and delete the old ones."""
     Repository.objects.filter(pk=repository.pk).update(model=model)
     Vector.objects.filter(repository=repository).exclude(model=model).delete()
     repository.model = model

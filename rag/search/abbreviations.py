@@ -1,4 +1,4 @@
-"""What programmers shorten, written out: a question says `directory` where the code says `dir`."""
+"""Programmers' abbreviations: a question says `directory` where the code says `dir`."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ EXPANSIONS = {short: long for short, _, long in (line.partition(" ") for line in
 
 
 def expand(words: list[str]) -> list[str]:
-    """The same words, those that are short for others replaced by these."""
+    """Return the words with every abbreviation replaced by the words that it stands for."""
     return [each for word in words for each in EXPANSIONS.get(word, word).split()]

@@ -1,4 +1,4 @@
-"""Embedding models, reached in one place: any server with OpenAI's `/v1/embeddings`."""
+"""Embedding models on any server with OpenAI's `/v1/embeddings`."""
 
 from __future__ import annotations
 
@@ -23,32 +23,31 @@ else:
     openai = lazy_imports.Module("openai")
 
 RETRY_AFTER_S = 5
-MAX_RETRY_AFTER_S = 3_600  # whatever the server says
+MAX_RETRY_AFTER_S = 3_600  # cap of the server's Retry-After
 OVERLOAD_STATUSES = {408, 409, 429, 502, 503, 504, 529}
-# What the model adds to a text of its own, such as BERT's [CLS] and [SEP].
+# Added to each text by the model, such as BERT's [CLS] and [SEP].
 SPECIAL_TOKENS = 2
-TOO_LONG_MESSAGE = re.compile(
-    r"too (large|long)|maximum (context|input) length", re.IGNORECASE
-)  # llama.cpp's words, OpenAI's
-
-
-# Of a web process's threads only so many wait for the model at once: where it hangs, the others serve what needs none.
+# The messages of llama.cpp and of OpenAI.
+TOO_LONG_MESSAGE = re.compile(r"too (large|long)|maximum (context|input) length", re.IGNORECASE)
+# At most half of a web process's threads wait for the model: if the model hangs, the others serve other requests.
 REQUEST_SLOTS = BoundedSemaphore(max(1, settings.THREADS // 2))
 SLOT_TIMEOUT_S = 2.0
 
 
 class TextTooLong(Exception):
-    """The server refuses a text for its length."""
+    """The server refused a text for its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """One model of one server.
+    """A client of one model on one server.
 
     Args:
-        model: as the server's API calls it; stored with each vector.
-        window: the longest input, in the model's tokens.
-        retries: attempts after the first one; a job is more patient than a search.
+        base_url: URL of the server's API, such as `http://localhost:8080/v1`.
+        model: name of the model in the API; stored with each vector.
+        dimension: expected length of vectors; None accepts any.
+        window: maximum length of a text, in the model's tokens.
+        retries: attempts after the first one; more than one marks background work.
     """
 
     base_url: str
@@ -63,15 +62,15 @@ class Embedder:
 
     @property
     def is_background(self) -> bool:
-        """Whether no request waits for it, and with it a thread of the web process."""
+        """Return whether a job uses the model, so that no thread of a web request waits."""
         return self.retries > 1
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """The vectors of some texts, in order; a text that is too long counts with its beginning.
+        """Return the vectors of texts, in order; a text beyond the window is truncated.
 
         Raises:
-            EmbeddingsUnavailable: the server cannot be reached, or says it is overloaded.
-            EmbeddingsFailed: it refuses, or its vectors are not of the dimension that the settings name.
+            EmbeddingsUnavailable: the server cannot be reached or is overloaded.
+            EmbeddingsFailed: the server refuses the request, or its vectors have another dimension than configured.
         """
         truncated = [tokens.truncate(text, self.window - SPECIAL_TOKENS) or "-" for text in texts]
         try:
@@ -80,13 +79,14 @@ class Embedder:
             return [self._embed_shortened(text) for text in truncated]
 
     def _embed_shortened(self, text: str) -> list[float]:
-        """Half of a text, and half of that: a server may count in other tokens than we do."""
+        """Embed the longest half, quarter and so on of a text that the server accepts."""
+        # The server may count other tokens than the configured tokenizer.
         while text:
             try:
                 return self._request([text])[0]
             except TextTooLong:
                 text = text[: len(text) // 2]
-        raise EmbeddingsFailed("The embedding model finds every text too long.")
+        raise EmbeddingsFailed("The embedding model refuses every text as too long.")
 
     def _request(self, truncated: list[str]) -> list[list[float]]:
         try:
@@ -96,10 +96,10 @@ class Embedder:
             if TOO_LONG_MESSAGE.search(e.message):
                 raise TextTooLong from e
             raise _error_of_status(e) from e
-        except openai.APIConnectionError as e:  # a time-out is one too
+        except openai.APIConnectionError as e:  # includes timeouts
             raise EmbeddingsUnavailable(retry_after=RETRY_AFTER_S) from e
         except (openai.OpenAIError, ValueError) as e:
-            raise EmbeddingsFailed("The embedding model sent something that is no embeddings.") from e
+            raise EmbeddingsFailed("The embedding model's response holds no embeddings.") from e
         return self._validated(answer, len(truncated))
 
     @contextmanager
@@ -117,7 +117,9 @@ class Embedder:
     def _validated(self, answer: openai.types.CreateEmbeddingResponse, expected: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]
         if len(vectors) != expected or len({len(vector) for vector in vectors}) > 1:
-            raise EmbeddingsFailed("The embedding model sent another number of vectors than it was asked for.")
+            raise EmbeddingsFailed(
+                f"The embedding model sent {len(vectors)} vectors for {expected} texts, or vectors of several lengths."
+            )
         if self.dimension and any(len(vector) != self.dimension for vector in vectors):
             raise EmbeddingsFailed(
                 f"The embedding model's vectors have {len(vectors[0])} dimensions, not {self.dimension}."
@@ -126,20 +128,22 @@ class Embedder:
 
 
 def current_embedder(*, retries: int = 1) -> Embedder:
-    """The model that new vectors are made with.
+    """Return the embedder of the configured model, which embeds new chunks.
 
     Raises:
-        EmbeddingsNotConfigured: the settings name none.
+        EmbeddingsNotConfigured: the setting EMBEDDINGS_BASE_URL is empty.
     """
     model, dimension = settings.EMBEDDINGS_MODEL, settings.EMBEDDINGS_DIMENSION
     return _embedder(settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_API_KEY, model, dimension, retries)
 
 
 def embedder_for(model: str, *, retries: int = 1) -> Embedder:
-    """The model that some stored vectors were made with: today's, or the one before it until all is indexed anew.
+    """Return the embedder of a stored model: the configured one, or the previous one.
+
+    Repositories have the previous model until they are reindexed.
 
     Raises:
-        EmbeddingsNotConfigured: the settings name no server.
+        EmbeddingsNotConfigured: the setting EMBEDDINGS_BASE_URL is empty.
     """
     if model == settings.EMBEDDINGS_MODEL:
         return current_embedder(retries=retries)
@@ -157,7 +161,7 @@ def _embedder(base_url: str, api_key: str, model: str, dimension: int | None, re
 
 @cache
 def _client(embedder: Embedder) -> openai.OpenAI:
-    """One client, and so one connection pool, a process; it follows nobody to another host."""
+    """Return the process's client of an embedder, with one connection pool."""
     timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.is_background else settings.EMBEDDINGS_QUICK_TIMEOUT_S
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, settings.LLM_CONNECT_TIMEOUT_S))
     return openai.OpenAI(
@@ -170,7 +174,9 @@ def _client(embedder: Embedder) -> openai.OpenAI:
 
 def _error_of_status(error: openai.APIStatusError) -> EmbeddingsFailed | EmbeddingsUnavailable:
     if error.status_code in OVERLOAD_STATUSES:
-        wait = error.response.headers.get("retry-after", "")[:9]  # a number of any length takes any time to read
+        wait = error.response.headers.get("retry-after", "")[
+            :9
+        ]  # parsing a number of unbounded length takes unbounded time
         return EmbeddingsUnavailable(
             retry_after=min(int(wait), MAX_RETRY_AFTER_S) if wait.isdecimal() else RETRY_AFTER_S
         )

@@ -1,7 +1,8 @@
-"""Hybrid search: nearness of meaning (pgvector) and the weight of common words (full text), in one score.
+"""Hybrid search: vector similarity (pgvector) and full text search, in one score.
 
-The score is `(similarity + TEXT * words) / (1 + TEXT)`: the cosine of query and chunk, and the weight of the query's
-words in the chunk, rare ones counting most, scaled to the best chunk's. How it was found: docs/performance.md.
+The score is `(similarity + TEXT_WEIGHT * words) / (1 + TEXT_WEIGHT)`. `similarity` is the cosine of query and chunk.
+`words` is the weight of the query's words in the chunk, relative to the best chunk; rare words weigh most.
+docs/performance.md has the measurements.
 """
 
 from collections.abc import Sequence
@@ -17,15 +18,15 @@ from rag.search.embeddings import Embedder
 
 TEXT_WEIGHT = 0.2
 MAX_DENSE_CANDIDATES = 100
-EF_SEARCH = 120  # that pgvector looks at (hnsw.ef_search): a few more than are wanted
-# Below so many chunks all are compared: quicker than the index, and exact.
+EF_SEARCH = 120  # hnsw.ef_search of pgvector: a few more than MAX_DENSE_CANDIDATES
+# In smaller repositories a comparison with every chunk is faster than the index, and exact.
 EXACT_BELOW_CHUNKS = 20_000
-# Chunks with any of the rarest words of a query; commoner ones only add to the weight of those.
+# Found by the rarest words of a query; common words only add to the weight of these chunks.
 MAX_TEXT_CANDIDATES = 300
-MAX_QUERY_WORDS = 32  # words that count, the rarest ones
-MAX_SHARED_WORDS = 0.8  # of two chunks' words in common (Jaccard)
-FIELD_WEIGHTS = "{0.6, 0.6, 0.8, 1.0}"  # weights of content (D), none (C), path (B), symbol (A)
-# A long chunk has more words by chance: BM25's length normalisation, with b = 0.3.
+MAX_QUERY_WORDS = 32  # the rarest ones
+MAX_SHARED_WORDS = 0.8  # Jaccard index; two chunks above it are duplicates
+FIELD_WEIGHTS = "{0.6, 0.6, 0.8, 1.0}"  # of content (D), nothing (C), path (B), symbol (A)
+# A long chunk has more words by chance: BM25's length normalization, with b = 0.3.
 MIN_LENGTH_FACTOR, AVERAGE_WORDS = 0.7, 50
 
 Row = tuple[int, str, str, str, int, int, str, float, float]
@@ -58,10 +59,12 @@ CANDIDATES = """
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A chunk that answers a query.
+    """A search result.
 
     Args:
-        chunk: its position in the file, from 0.
+        chunk: position of the chunk in the file, from 0.
+        start_line: counted from 1.
+        end_line: last line, included.
         score: 0 to 1.
     """
 
@@ -76,7 +79,7 @@ class Hit:
 
 
 def search(repository: Repository, query: str, limit: int) -> list[Hit]:
-    """The best chunks, best first; of nearly equal ones in a file only the best.
+    """Return the best chunks, best first, without near-duplicates within a file.
 
     Raises:
         EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
@@ -89,10 +92,10 @@ def search(repository: Repository, query: str, limit: int) -> list[Hit]:
 
 
 def embed_query(embedder: Embedder, query: str) -> list[float]:
-    """A query's vector: the direction between its sentence and the name that the code sought might have.
+    """Return a query's vector: halfway between the query and a name that the code may have.
 
     Raises:
-        EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: as of `search`.
+        EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
     """
     texts = [query, name] if (name := words.as_identifier(query)) else [query]
     return vectors.blend(*embedder.embed(texts))
@@ -102,7 +105,7 @@ def embed_query(embedder: Embedder, query: str) -> list[float]:
 def _candidates(
     repository: Repository, embedder: Embedder, query: str, vector: Sequence[float]
 ) -> list[tuple[Hit, float, float]]:
-    """Chunks near in meaning or with rare words in common, each with similarity and weight of words."""
+    """Return chunks with a near vector or with rare words, each with similarity and word weight."""
     weights, rare = _weigh_words(repository, query)
     parameters: dict[str, list[str] | list[float] | str] = {
         "lexemes": [_quote_lexeme(repository, lexeme) for lexeme in weights],
@@ -110,7 +113,7 @@ def _candidates(
         "rare": " | ".join(_quote_lexeme(repository, lexeme) for lexeme in rare),
     }
     with connection.cursor() as cursor:
-        # pgvector's index stops after ef_search entries unless it is told to go on until the filter has let enough by
+        # By default pgvector's index stops after ef_search entries, even if the filter removed most of them.
         cursor.execute(SETTINGS)
         cursor.execute(_candidates_sql(repository, embedder, vector), parameters)
         rows: list[Row] = cursor.fetchall()
@@ -118,7 +121,7 @@ def _candidates(
 
 
 def _weigh_words(repository: Repository, query: str) -> tuple[dict[str, float], list[str]]:
-    """The query's words with their weights, the rarest first, and those rare enough to look chunks up by.
+    """Return the weights of the query's words, rarest first, and the words to find chunks by.
 
     The weight is BM25's inverse document frequency (Robertson and Zaragoza 2009, 3.1).
     """
@@ -140,16 +143,18 @@ def _weigh_words(repository: Repository, query: str) -> tuple[dict[str, float], 
 
 
 def _quote_lexeme(repository: Repository, lexeme: str) -> str:
-    """As `tsquery` reads it; the words have been through rag.search.words, so there is nothing to escape."""
+    """Return the lexeme in the syntax of `tsquery`."""
+    # Lexemes from rag.search.words have nothing to escape.
     return f"'{repository.pk}:{lexeme}'"
 
 
 def _candidates_sql(repository: Repository, embedder: Embedder, vector: Sequence[float]) -> sql.Composed:
-    """Model and dimension as literals, by which PostgreSQL knows the index."""
+    """Return the query for candidates."""
+    # PostgreSQL finds the index only if model and dimension are literals.
     query, dimension = sql.Literal(vectors.to_literal(vector)), sql.Literal(len(vector))
     distance = sql.SQL("embedding::halfvec({}) <=> {}::halfvec({})").format(dimension, query, dimension)
     if repository.chunks < EXACT_BELOW_CHUNKS:
-        distance = sql.SQL("({}) + 0").format(distance)  # which no index answers
+        distance = sql.SQL("({}) + 0").format(distance)  # an expression that no index matches
     return sql.SQL(CANDIDATES).format(
         model=sql.Literal(embedder.model),
         repository=sql.Literal(repository.pk),

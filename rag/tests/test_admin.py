@@ -96,7 +96,7 @@ def test_those_of_another_model_are_sent_to_be_indexed_anew(staff_client: Any, s
 
     page = staff_client.post("/admin/rag/repository/", form, follow=True)
 
-    assert "1 of 2 are on their way" in page.content.decode()
+    assert "Started 1 reindex jobs for 2 repositories" in page.content.decode()
     assert IndexJob.objects.get(kind="reindex").repository == shop
     staff_client.post("/admin/rag/repository/", form)
     assert IndexJob.objects.filter(kind="reindex").count() == 1

@@ -37,7 +37,7 @@ def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
     known = environment(EMBEDDINGS_BASE_URL=embeddings.base_url, LUNAOS_LOG_LEVEL="ERROR")
     done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")  # no progress bar where nobody watches
-    assert done.stdout.startswith("90 files (0 unchanged) with 90 chunks are in shop, 0 have gone; ")
+    assert done.stdout.startswith("90 files (0 unchanged) with 90 chunks are in shop, 0 removed; ")
     assert Chunk.objects.filter(repository__user=alice).count() == 90
 
 
@@ -45,7 +45,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(
     tree: Path, alice: Any, embeddings: Embeddings, settings: Any
 ) -> None:
     outcomes = {
-        "is no folder": index(alice, tree / "missing"),
+        "is not a folder": index(alice, tree / "missing"),
         "The name may not hold": index(alice, tree, "--name", "../x"),
         "There is no user": manage("index_repository", tree, "--user", "nobody@example.com"),
     }
@@ -75,7 +75,7 @@ def test_a_killed_command_leaves_whole_files_and_can_be_repeated(
             child.send_signal(signal.SIGKILL)
             child.wait(10)
     assert code == 1
-    assert "Somebody else is indexing this repository" in complaint
+    assert "Another process is indexing this repository" in complaint
     assert File.objects.count() == Chunk.objects.count() == Vector.objects.count() == 64
 
     repository = Repository.objects.get()

@@ -50,7 +50,7 @@ def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
         *(".gitignore", "app.py", "docs/build/page.md", "docs/.gitignore", "docs/kept.log"),
         *("secret-but-shown.py", "node/deep/er.js"),
     }
-    assert output.startswith("7 files (0 unchanged) with 7 chunks are in shop, 0 have gone; ")
+    assert output.startswith("7 files (0 unchanged) with 7 chunks are in shop, 0 removed; ")
     assert "files a second." in output
     job = IndexJob.objects.get(repository__name="shop", repository__user=alice)
     assert (job.kind, job.status, job.files, job.files_done) == ("folder", "succeeded", 7, 7)
@@ -64,7 +64,7 @@ def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings:
 
     output = run(tree, alice)
 
-    assert output.startswith("6 files (5 unchanged) with 6 chunks are in shop, 1 have gone; ")
+    assert output.startswith("6 files (5 unchanged) with 6 chunks are in shop, 1 removed; ")
     assert len(embeddings.texts) == 2
     assert set(Chunk.objects.filter(file__language="python").values_list("symbol", flat=True)) == {"buy", ""}
     assert not File.objects.filter(path="node/deep/er.js").exists()
@@ -94,7 +94,7 @@ def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, e
 
 def test_name_and_errors(tree: Path, alice: Any, embeddings: Embeddings) -> None:
     assert " are in acme/shop, " in run(tree, alice, "--name", "acme/shop")
-    with pytest.raises(CommandError, match="is no folder"):
+    with pytest.raises(CommandError, match="is not a folder"):
         run(tree / "app.py", alice)
     with pytest.raises(CommandError, match="The name may not hold"):
         run(tree, alice, "--name", "../x")
@@ -111,7 +111,7 @@ def test_a_failure_is_told(tree: Path, alice: Any, embeddings: Embeddings) -> No
 
 def test_a_repository_that_is_being_indexed(tree: Path, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
     monkeypatch.setattr("rag.indexing.runner.run_folder", lambda *_: False)
-    with pytest.raises(CommandError, match="Somebody else is indexing"):
+    with pytest.raises(CommandError, match="Another process is indexing"):
         run(tree, alice)
     assert not IndexJob.objects.exists()
 

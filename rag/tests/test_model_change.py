@@ -95,7 +95,7 @@ def test_reindexing_in_the_background(
         with newer.held(after=1):
             assert "1 repositories are moving to larger-model." in reindex()
             assert all(newer.asked.acquire(timeout=30) for _ in range(2))
-            assert "0 repositories are moving to larger-model; 1 were on their way already." in reindex()
+            assert "0 repositories are moving to larger-model; 1 have a running job already." in reindex()
             assert found(alice) == ["function_7"]  # half-way, by the old ones
         assert until(lambda: Repository.objects.get(pk=indexed.pk).model == NEW, 20)
         job = IndexJob.objects.get(kind="reindex")
