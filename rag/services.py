@@ -51,6 +51,8 @@ def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> 
     """Index files: a small request here and now, a larger one in a worker.
 
     Args:
+        user: owner of the repository.
+        repository: its name; the repository is created if missing.
         files: with paths from `paths.clean`.
 
     Returns:
@@ -81,6 +83,9 @@ def index_folder(
     """Index a folder of this machine in this process, and remove deleted files from the index.
 
     Args:
+        user: owner of the repository.
+        repository: its name; the repository is created if missing.
+        root: the folder.
         found: paths below the folder.
         on_progress: called with the progress since its last call.
 
@@ -144,9 +149,8 @@ def _make_repository(user: User, name: str, model: str) -> Repository:
 
 def _require_model(repository: Repository, model: str) -> Repository:
     if repository.model != model:
-        with locks.try_lock(
-            runner.LOCK_SUBJECT, repository.pk
-        ) as acquired:  # a worker may be filling it by the other model
+        # A worker may be indexing the repository with the other model.
+        with locks.try_lock(runner.LOCK_SUBJECT, repository.pk) as acquired:
             if not acquired or Chunk.objects.filter(repository=repository).exists():
                 raise _reindex_required(repository)
             store.switch_model(repository, model)

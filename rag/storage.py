@@ -77,6 +77,8 @@ def check_byte_limits(owner: User, repository: Repository, files: Sequence[Sourc
     Files that replace larger ones are accepted above the limit too.
 
     Args:
+        owner: owner of the repository.
+        repository: the repository to index into.
         files: after `apply_skip_rules`; a skipped file counts 0 bytes.
 
     Returns:

@@ -30,6 +30,7 @@ def chunk_file(language: str, window: int, content: str) -> list[SourceChunk]:
     Args:
         language: a name of `GRAMMARS`, or TEXT.
         window: maximum length of a chunk, in the embedding model's tokens.
+        content: text of the file.
 
     Raises:
         RuntimeError, OSError: the worker process does not start.

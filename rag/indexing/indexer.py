@@ -76,6 +76,9 @@ def index_files(
     """Bring files into the index; a reported file is in the index completely.
 
     Args:
+        repository: the repository to change.
+        files: read one after the other.
+        embedder: client of the repository's model.
         report: called with the progress since its last call.
         checkpoint: called before each batch, each file and each request to the model; an error it raises stops the
             indexing.

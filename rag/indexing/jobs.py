@@ -44,6 +44,7 @@ def create(repository: Repository, files: Sequence[SourceFile], growths: Sequenc
     """Create a job with the files to index.
 
     Args:
+        repository: the repository to index into.
         files: after `apply_skip_rules`: PostgreSQL stores no NUL.
         growths: bytes by which each file may enlarge the repository; by default the file's size.
     """

@@ -22,6 +22,7 @@ def reindex(
     Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded.
 
     Args:
+        job: a job of kind REINDEX.
         checkpoint: called before each request to the model.
         on_write: called after each write of vectors.
 

@@ -59,7 +59,9 @@ def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
     """Run another owner's jobs until the turn is over; a worker or a later turn runs the rest.
 
     Args:
-        outer: the interrupted job of this thread.
+        outer: the interrupted job of this thread, if any.
+        repository_id: a repository of the other owner.
+        turn: the other owner's turn.
     """
     with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
         if acquired:
@@ -103,6 +105,8 @@ def run_folder(job: IndexJob, files: Iterator[SourceFile], on_progress: Callable
     """Run a job whose files this process reads; return False if the repository is locked.
 
     Args:
+        job: a job of kind FOLDER.
+        files: read one after the other.
         on_progress: called with the progress since its last call.
     """
     with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
@@ -125,7 +129,8 @@ def _run_job(
     """Run one job, or end a job that has no attempts left.
 
     Args:
-        retries: of a request to the model.
+        job: an unfinished job, whose repository this thread has locked.
+        retries: attempts after the first one of a request to the model.
         checkpoint: called before each file and each request to the model.
         on_write: called after each write.
     """

@@ -64,6 +64,9 @@ def replace_file(repository: Repository, file: PreparedFile, model: str, job_id:
     """Replace a file's rows, chunks and vectors.
 
     Args:
+        repository: the repository of the file.
+        file: the new version of the file.
+        model: embedding model of the vectors.
         job_id: the job whose upload the file is; the upload's bytes become 0 in the same transaction.
     """
     stored = File.objects.select_for_update().filter(repository=repository, path=file.path)
@@ -136,6 +139,8 @@ def add_vectors(repository: Repository, model: str, embeddings: dict[int, Sequen
     """Add vectors of another model to chunks; chunks deleted meanwhile are skipped.
 
     Args:
+        repository: the repository of the chunks.
+        model: embedding model of the vectors.
         embeddings: vectors by chunk id.
     """
     values: dict[str, Any] = {

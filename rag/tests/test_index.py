@@ -1,4 +1,4 @@
-"""POST /rag/index"""
+"""POST /rag/index."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""GET /rag/repositories, DELETE /rag/repositories/{name}"""
+"""GET /rag/repositories and DELETE /rag/repositories/{name}."""
 
 from typing import Any
 from urllib.parse import quote

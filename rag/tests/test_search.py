@@ -1,4 +1,4 @@
-"""POST /rag/search"""
+"""POST /rag/search."""
 
 from typing import Any
 
