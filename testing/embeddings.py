@@ -51,8 +51,8 @@ class Embeddings:
         self.status, self.body = status, body
 
     @contextmanager
-    def held(self, after: int = 0) -> Iterator[None]:
-        """Let requests wait for the block's end, all but so many of them."""
+    def blocked(self, after: int = 0) -> Iterator[None]:
+        """Make requests after the first `after` wait for the end of the block."""
         self._free = after
         self._open.clear()
         try:

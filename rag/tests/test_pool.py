@@ -1,4 +1,4 @@
-"""rag.chunking.pool: a file at which a grammar aborts or hangs costs itself only."""
+"""Tests of rag.chunking.pool: a file that breaks its grammar affects no other file."""
 
 import os
 import signal
@@ -26,12 +26,12 @@ from testing.servers import ROOT
 
 WINDOW = 60
 SLOW = "(word\n" * 8_000  # a quarter of a second
-BOMB = "- " * 600 + "a"  # at which the scanner of tree-sitter-yaml aborts
+BOMB = "- " * 600 + "a"  # the scanner of tree-sitter-yaml aborts at it
 
 
 @pytest.fixture
 def worker() -> Iterator[psutil.Process]:
-    """The worker_process that cuts; a stopped one does not outlive the test."""
+    """Return the worker process; resume it after the test if it was stopped."""
     symbols("def started(): pass\n")
     found = worker_process()
     yield found
@@ -56,8 +56,8 @@ def as_text(content: str) -> list[SourceChunk]:
     return Chunker("text", WINDOW).chunk(content)
 
 
-def killed_while_asked(monkeypatch: Any, worker: psutil.Process, number: int) -> None:
-    """It has its request, and dies of it."""
+def kill_during_request(monkeypatch: Any, worker: psutil.Process, number: int) -> None:
+    """Kill the worker process after it received a request."""
     receive = pool.WorkerProcess._receive
 
     def kill(self: pool.WorkerProcess, within_s: float) -> bytes | None:
@@ -72,23 +72,23 @@ def killed_while_asked(monkeypatch: Any, worker: psutil.Process, number: int) ->
 def test_it_works(worker: psutil.Process) -> None:
     assert pool.chunk_file("python", WINDOW, PYTHON) == Chunker("python", WINDOW).chunk(PYTHON)
     assert pool.chunk_file("text", WINDOW, PYTHON) == as_text(PYTHON)
-    assert worker_process() == worker  # one for all files
+    assert worker_process() == worker  # one process for all files
 
 
-def test_one_that_is_killed_in_the_middle(worker: psutil.Process, monkeypatch: Any) -> None:
-    killed_while_asked(monkeypatch, worker, signal.SIGKILL)
+def test_a_killed_worker_process_is_replaced(worker: psutil.Process, monkeypatch: Any) -> None:
+    kill_during_request(monkeypatch, worker, signal.SIGKILL)
     assert pool.chunk_file("python", WINDOW, PYTHON) == as_text(PYTHON)
     assert symbols(PYTHON) == ["", "greet", "Small", "Large", "Large.first", "Large.second"]
     assert worker_process() != worker
 
 
-def test_one_that_dies_while_nobody_asks_costs_no_file(worker: psutil.Process) -> None:
+def test_an_idle_worker_process_that_died_is_replaced(worker: psutil.Process) -> None:
     worker.kill()
     assert until(lambda: worker.status() == psutil.STATUS_ZOMBIE, 10)
     assert symbols("def one(): pass\n") == ["one"]
 
 
-def test_one_that_computes_for_ever(worker: psutil.Process, monkeypatch: Any, caplog: Any) -> None:
+def test_an_endless_computation_is_killed(worker: psutil.Process, monkeypatch: Any, caplog: Any) -> None:
     monkeypatch.setattr(pool, "MIN_CPU_S", 0.03)
     monkeypatch.setattr(pool, "CHARACTERS_PER_CPU_S", 10**9)
     assert pool.chunk_file("python", WINDOW, SLOW) == as_text(SLOW)
@@ -96,7 +96,7 @@ def test_one_that_computes_for_ever(worker: psutil.Process, monkeypatch: Any, ca
     assert symbols("def one(): pass\n") == ["one"]
 
 
-def test_one_that_waits_for_ever(worker: psutil.Process, monkeypatch: Any) -> None:
+def test_a_hanging_worker_process_is_killed(worker: psutil.Process, monkeypatch: Any) -> None:
     monkeypatch.setattr(pool, "WALL_CLOCK_FACTOR", 0.05)
     worker.suspend()
     assert pool.chunk_file("python", WINDOW, PYTHON) == as_text(PYTHON)
@@ -116,7 +116,7 @@ def test_threads_take_turns(worker: psutil.Process) -> None:
     assert worker_process() == worker
 
 
-def test_a_fork_has_one_of_its_own(worker: psutil.Process) -> None:
+def test_a_fork_has_its_own_worker_process(worker: psutil.Process) -> None:
     reader, writer = os.pipe()
     if (fork := os.fork()) == 0:
         os.write(writer, f"{symbols('def forked(): pass')} {worker_process() == worker}".encode())
@@ -128,12 +128,12 @@ def test_a_fork_has_one_of_its_own(worker: psutil.Process) -> None:
     assert symbols("def one(): pass\n") == ["one"]
 
 
-def test_it_knows_no_secrets(worker: psutil.Process) -> None:
+def test_the_worker_process_has_no_environment(worker: psutil.Process) -> None:
     assert Path(f"/proc/{worker.pid}/environ").read_bytes() == b""
 
 
-def test_it_ends_with_its_parent() -> None:
-    """Even with one that has no time to say so."""
+def test_the_worker_process_ends_with_its_parent() -> None:
+    """A killed parent cannot stop its worker process itself."""
     program = (
         "from django.conf import settings; settings.configure(EMBEDDINGS_TOKENIZER='')\n"
         "from rag.chunking import pool; pool.chunk_file('python', 60, 'x = 1'); print(flush=True); input()"
@@ -146,7 +146,7 @@ def test_it_ends_with_its_parent() -> None:
     assert until(lambda: not orphan.is_running() or orphan.status() == psutil.STATUS_ZOMBIE, 10)
 
 
-def test_without_it_a_job_fails_and_no_file_is_cut_worse(
+def test_without_a_worker_process_the_job_fails(
     worker: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
 ) -> None:
     worker.kill()
@@ -157,7 +157,7 @@ def test_without_it_a_job_fails_and_no_file_is_cut_worse(
     assert not Chunk.objects.exists()
 
 
-def test_a_grammar_that_aborts(worker: psutil.Process) -> None:
+def test_a_file_at_which_the_grammar_aborts_is_split_as_text(worker: psutil.Process) -> None:
     assert pool.chunk_file("yaml", WINDOW, BOMB) == as_text(BOMB)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
     assert symbols("def next(): pass\n") == ["next"] and worker_process().pid != worker.pid
@@ -166,7 +166,7 @@ def test_a_grammar_that_aborts(worker: psutil.Process) -> None:
 def test_other_files_of_a_request_are_indexed(
     worker: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
 ) -> None:
-    killed_while_asked(monkeypatch, worker, signal.SIGKILL)
+    kill_during_request(monkeypatch, worker, signal.SIGKILL)
     job = services.index_files(user=alice, repository="default", files=[source(n) for n in range(3)])
     assert (job.status, job.files_done, job.skipped_files) == ("succeeded", 3, 0)
     assert sorted(Chunk.objects.values_list("symbol", flat=True)) == ["", "function_1", "function_2"]
@@ -181,7 +181,7 @@ def test_no_request_ends_a_web_process(api: Api, alice: Any) -> None:
     assert Chunk.objects.filter(file__path="x.yaml", content__contains="a").count() == 2
 
 
-def test_a_web_process_outlives_its_cutter(api: Api, alice: Any) -> None:
+def test_a_web_process_outlives_its_worker_process(api: Api, alice: Any) -> None:
     post(api, alice, "first")
     with ThreadPoolExecutor(1) as pool:
         running = workers(*psutil.Process().children())

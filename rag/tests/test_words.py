@@ -1,4 +1,4 @@
-"""rag.search.words: identifiers as words."""
+"""Tests of rag.search.words: identifiers as words."""
 
 import pytest
 
@@ -21,11 +21,11 @@ from rag.search.abbreviations import EXPANSIONS
         ("'; DROP TABLE--", ["drop", "table"]),
     ],
 )
-def test_split(text: str, found: list[str]) -> None:
+def test_split_words(text: str, found: list[str]) -> None:
     assert words.split_words(text) == found
 
 
-def test_an_identifier_is_found_however_it_is_written() -> None:
+def test_identifiers_are_found_in_any_spelling() -> None:
     assert (
         words.joined_identifiers("read_http_header") == words.joined_identifiers("readHttpHeader") == ["readhttpheader"]
     )
@@ -42,11 +42,11 @@ def test_an_identifier_is_found_however_it_is_written() -> None:
         ("", ""),
     ],
 )
-def test_the_name_that_would_answer_a_question(question: str, name: str) -> None:
+def test_a_question_as_an_identifier(question: str, name: str) -> None:
     assert words.as_identifier(question) == name
 
 
-def test_what_is_short_for_other_words_is_found_by_these() -> None:
+def test_abbreviations_are_found_by_the_words_they_stand_for() -> None:
     assert words.searchable_text("mkdir tmp") == "mkdir tmp make directory temporary"
     assert words.searchable_text("dir directory") == "dir directory"
     assert words.describe("cfg.py", "init_db", "def init_db(conn)") == (
@@ -54,7 +54,7 @@ def test_what_is_short_for_other_words_is_found_by_these() -> None:
     )
 
 
-def test_every_abbreviation_is_a_word_for_others() -> None:
+def test_every_abbreviation_is_one_word() -> None:
     assert len(EXPANSIONS) > 100
     for short, long in EXPANSIONS.items():
         assert (
@@ -64,7 +64,7 @@ def test_every_abbreviation_is_a_word_for_others() -> None:
         )
 
 
-def test_a_description_is_plain_words() -> None:
+def test_a_description_has_words_only() -> None:
     described = words.describe(
         "web/http-client/session.py", "Session.closeAll", "async def closeAll(self, timeout_s: int)"
     )
