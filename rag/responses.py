@@ -33,7 +33,7 @@ class JobResponse(DeferredResponse):
             reader.close()
 
     def _waited_s(self) -> float:
-        """Return the seconds since the job was created, spent in the request's thread."""
+        # The time that the request's thread took counts too.
         return (datetime.now(UTC) - self._job.created_at).total_seconds()
 
 

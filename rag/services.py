@@ -50,10 +50,7 @@ class RepositorySummary:
 def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
     """Index files: a small request here and now, a larger one in a worker.
 
-    Args:
-        user: owner of the repository.
-        repository: its name; the repository is created if missing.
-        files: with paths from `paths.clean`.
+    The repository is created if missing. The paths of the files come from `paths.clean`.
 
     Returns:
         The job. It has ended if the request was small and quick and no other job held the repository.
@@ -82,12 +79,8 @@ def index_folder(
 ) -> tuple[IndexJob, int]:
     """Index a folder of this machine in this process, and remove deleted files from the index.
 
-    Args:
-        user: owner of the repository.
-        repository: its name; the repository is created if missing.
-        root: the folder.
-        found: paths below the folder.
-        on_progress: called with the progress since its last call.
+    The repository is created if missing. `found` holds paths below `root`; `on_progress` is called with the progress
+    since its last call.
 
     Returns:
         The succeeded job, and the number of removed files.
@@ -139,7 +132,6 @@ def _create_job(user: User, name: str, files: list[SourceFile]) -> IndexJob:
 
 
 def _make_repository(user: User, name: str, model: str) -> Repository:
-    """Create a repository within the tier's limit."""
     # Another request may have created the repository while this one waited for the lock.
     if found := Repository.objects.filter(user=user, name=name, model=model).first():
         return found

@@ -74,12 +74,8 @@ def check_repository_limit(owner: User) -> None:
 def check_byte_limits(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
     """Refuse files that exceed the tier's bytes; the caller holds the owner's lock.
 
-    Files that replace larger ones are accepted above the limit too.
-
-    Args:
-        owner: owner of the repository.
-        repository: the repository to index into.
-        files: after `apply_skip_rules`; a skipped file counts 0 bytes.
+    Files that replace larger ones are accepted above the limit too. `files` come from `apply_skip_rules`; a skipped
+    file counts 0 bytes.
 
     Returns:
         The bytes by which each file may enlarge the repository.
@@ -111,7 +107,6 @@ def _growths(repository: Repository, files: Sequence[SourceFile], kept: Sequence
 
 
 def _is_unchanged(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
-    """Return whether the index holds the file unchanged."""
     # Compared by digest: sizes measured by older versions are a few bytes off.
     return file.path in known and known[file.path][0] == digest(file.content or "")
 

@@ -1,6 +1,6 @@
 """A scripted `/v1/embeddings` on the loopback: a model that can be changed, that refuses, or that takes its time.
 
-Its vectors are bags of words: texts with words in common are near each other, so that search can be told to be right.
+Its vectors are bags of words: texts with words in common are near each other, so that tests can check search results.
 """
 
 import threading
@@ -101,7 +101,7 @@ class Embeddings:
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
-                    pass  # whoever asked has been killed
+                    pass  # the client was killed
 
             def log_message(self, *args: Any) -> None:
                 """Say nothing."""

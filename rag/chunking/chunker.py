@@ -108,7 +108,6 @@ class Chunker:
         return [chunk for chunk in found if any(map(str.isalnum, chunk.content))]
 
     def _spans(self, source: bytes) -> Iterator[Span]:
-        """Yield the spans of all chunks, in order."""
         if self._definitions:
             root = grammars.parse(self._language, source)
             yield from self._split_around(source, 0, len(source), None, self._find_definitions(source, root))
@@ -166,7 +165,7 @@ class Chunker:
         return len(self._text_splitter.chunks(text)) <= 1
 
     def _find_definitions(self, source: bytes, parent: Node, owner: Definition | None = None) -> list[Definition]:
-        """Return the outermost definitions below a node, in order."""
+        # Without recursion: the outermost definitions below a node, in order.
         prefix, within = (owner.symbol, owner.depth + 1) if owner else ("", 0)
         found, waiting = list[Definition](), [(child, child, 0) for child in reversed(parent.named_children)]
         while waiting:
@@ -230,7 +229,6 @@ def _line_start(source: bytes, position: int) -> int:
 
 
 def _name(node: Node) -> str:
-    """Return the name of a definition; empty if it has none."""
     for field in NAME_FIELDS:
         if child := node.child_by_field_name(field):
             return _name(child) if field == "declarator" and child.named_child_count else _text(child)

@@ -149,7 +149,7 @@ def digest(content: str) -> str:
 
 
 def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
-    """Group files so that one query reads many digests while memory stays bounded."""
+    # Large enough that one query reads many digests, small enough for the memory.
     batch, characters = list[SourceFile](), 0
     for file in files:
         batch.append(file)

@@ -41,12 +41,9 @@ def channel(job_id: UUID) -> str:
 
 @transaction.atomic
 def create(repository: Repository, files: Sequence[SourceFile], growths: Sequence[int] | None = None) -> IndexJob:
-    """Create a job with the files to index.
+    """Create a job with the files to index, from `apply_skip_rules`: PostgreSQL stores no NUL.
 
-    Args:
-        repository: the repository to index into.
-        files: after `apply_skip_rules`: PostgreSQL stores no NUL.
-        growths: bytes by which each file may enlarge the repository; by default the file's size.
+    `growths` holds the bytes by which each file may enlarge the repository; by default the files' sizes.
     """
     job = IndexJob.objects.create(repository=repository, model=repository.model, files=len(files))
     sized = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]

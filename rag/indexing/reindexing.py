@@ -11,7 +11,6 @@ from rag.models import Chunk, IndexJob, Repository, Vector
 from rag.search import embeddings, vectors
 
 BATCH_CHUNKS = 128
-BACKGROUND_RETRIES = 6
 
 
 def reindex(
@@ -21,16 +20,13 @@ def reindex(
 
     Vectors of an earlier attempt are kept: only chunks without a vector of the new model are embedded.
 
-    Args:
-        job: a job of kind REINDEX.
-        checkpoint: called before each request to the model.
-        on_write: called after each write of vectors.
+    `checkpoint` is called before each request to the model, `on_write` after each write of vectors.
 
     Raises:
         EmbeddingsUnavailable, EmbeddingsFailed: the repository stays on the old model.
     """
     repository, old = job.repository, job.repository.model
-    embedder = embeddings.current_embedder(retries=BACKGROUND_RETRIES)
+    embedder = embeddings.current_embedder(retries=embeddings.BACKGROUND_RETRIES)
     vectors.ensure_index(embedder.model, settings.EMBEDDINGS_DIMENSION)
     for batch in _chunks_without_vector(repository, embedder.model):
         embedded = indexer.embed_chunks(embedder, [(path, chunk) for _, path, chunk in batch], checkpoint)

@@ -25,7 +25,6 @@ from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
 
 LOCK_SUBJECT = "rag.repository"
-BACKGROUND_RETRIES = 6  # bridges half a minute of a restarting embedding server
 REQUEST_RETRIES = 1  # a waiting request holds a thread of the web process
 INLINE_TIMEOUT_S = 5.0  # a small request may have many chunks, or the model may be busy: a worker continues the job
 logger = logging.getLogger(__name__)
@@ -56,13 +55,7 @@ def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
 
 
 def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
-    """Run another owner's jobs until the turn is over; a worker or a later turn runs the rest.
-
-    Args:
-        outer: the interrupted job of this thread, if any.
-        repository_id: a repository of the other owner.
-        turn: the other owner's turn.
-    """
+    """Run another owner's jobs for one turn, while this thread's job `outer` waits."""
     with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
         if acquired:
             with jobs.suspend_attempt(outer) if outer else nullcontext():
@@ -102,16 +95,10 @@ def run_inline(job: IndexJob) -> bool:
 
 
 def run_folder(job: IndexJob, files: Iterator[SourceFile], on_progress: Callable[[indexer.Progress], None]) -> bool:
-    """Run a job whose files this process reads; return False if the repository is locked.
-
-    Args:
-        job: a job of kind FOLDER.
-        files: read one after the other.
-        on_progress: called with the progress since its last call.
-    """
+    """Run a job whose files this process reads; return False if the repository is locked."""
     with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
         if acquired:
-            _run_and_record(job, partial(_index, job, files, BACKGROUND_RETRIES, on_progress))
+            _run_and_record(job, partial(_index, job, files, embeddings.BACKGROUND_RETRIES, on_progress))
     return acquired
 
 
@@ -122,18 +109,11 @@ def _raise_if_past(deadline: float) -> None:
 
 def _run_job(
     job: IndexJob,
-    retries: int = BACKGROUND_RETRIES,
+    retries: int = embeddings.BACKGROUND_RETRIES,
     checkpoint: Callable[[], None] = lambda: None,
     on_write: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run one job, or end a job that has no attempts left.
-
-    Args:
-        job: an unfinished job, whose repository this thread has locked.
-        retries: attempts after the first one of a request to the model.
-        checkpoint: called before each file and each request to the model.
-        on_write: called after each write.
-    """
+    """Run a job, or end a job that has no attempts left; the caller holds the repository's lock."""
     if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_folder_job(job):
         jobs.mark_ended(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:
@@ -145,7 +125,6 @@ def _run_job(
 
 
 def _run_and_record(job: IndexJob, work: Callable[[], None]) -> None:
-    """Run the work and write the job's outcome."""
     jobs.mark_running(job)
     try:
         work()

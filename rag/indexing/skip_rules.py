@@ -38,20 +38,18 @@ def decode(raw: bytes) -> str:
 
 
 def _is_undecodable(content: str) -> bool:
-    """Return whether more than a tenth of the characters are replacement characters."""
-    # Text in another encoding has only a few of them.
+    # Text in another encoding has only a few replacement characters.
     return content.count("\N{REPLACEMENT CHARACTER}") > len(content) / 10
 
 
 def _is_generated(content: str) -> bool:
-    """Return whether a comment in the first lines says that the file is generated."""
+    # Generators mark a file in a comment at its top.
     head = content[:2_000].splitlines()[:GENERATED_MARK_LINES]
     return any(COMMENT.match(line) and GENERATED.search(line) for line in head)
 
 
 def _is_minified(content: str) -> bool:
-    """Return whether the file has long lines with hardly any white space."""
-    # Prose on one line has spaces, and data has many lines.
+    # Minified code has long lines with hardly any white space. Prose on one line has spaces, and data has many lines.
     lines = content.splitlines()
     if not lines or (max(map(len, lines)) <= MAX_LINE_LENGTH and len(content) / len(lines) <= MAX_MEAN_LINE_LENGTH):
         return False

@@ -63,11 +63,7 @@ class PreparedFile:
 def replace_file(repository: Repository, file: PreparedFile, model: str, job_id: UUID | None = None) -> None:
     """Replace a file's rows, chunks and vectors.
 
-    Args:
-        repository: the repository of the file.
-        file: the new version of the file.
-        model: embedding model of the vectors.
-        job_id: the job whose upload the file is; the upload's bytes become 0 in the same transaction.
+    The bytes of the job's upload become 0 in the same transaction, so that the file never counts twice.
     """
     stored = File.objects.select_for_update().filter(repository=repository, path=file.path)
     before = stored.values_list("bytes", flat=True).first() or 0
@@ -136,13 +132,7 @@ def digests_and_bytes(repository: Repository, paths: Iterable[str]) -> dict[str,
 
 
 def add_vectors(repository: Repository, model: str, embeddings: dict[int, Sequence[float]]) -> None:
-    """Add vectors of another model to chunks; chunks deleted meanwhile are skipped.
-
-    Args:
-        repository: the repository of the chunks.
-        model: embedding model of the vectors.
-        embeddings: vectors by chunk id.
-    """
+    """Add another model's vectors, by chunk id; chunks deleted meanwhile are skipped."""
     values: dict[str, Any] = {
         "ids": list(embeddings),
         "embeddings": [vectors.to_literal(vector) for vector in embeddings.values()],

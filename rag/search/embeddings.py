@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 else:
     openai = lazy_imports.Module("openai")
 
+BACKGROUND_RETRIES = 6  # of jobs; bridges half a minute of a restarting server
 RETRY_AFTER_S = 5
 MAX_RETRY_AFTER_S = 3_600  # cap of the server's Retry-After
 OVERLOAD_STATUSES = {408, 409, 429, 502, 503, 504, 529}
@@ -161,7 +162,7 @@ def _embedder(base_url: str, api_key: str, model: str, dimension: int | None, re
 
 @cache
 def _client(embedder: Embedder) -> openai.OpenAI:
-    """Return the process's client of an embedder, with one connection pool."""
+    # One client, and so one connection pool, a process. A redirect would send texts and key to another host.
     timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.is_background else settings.EMBEDDINGS_QUICK_TIMEOUT_S
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, settings.LLM_CONNECT_TIMEOUT_S))
     return openai.OpenAI(

@@ -69,7 +69,6 @@ def quote(repository: str, hits: Sequence[Hit], budget: int) -> Grounding:
 
 
 def _quote_passage(hit: Hit) -> str:
-    """Return a passage with its path and numbered lines."""
     # The path is untrusted too, so json.dumps quotes it.
     numbered = enumerate(hit.content.split("\n"), hit.start_line)
     lines = [f"{number:>6} | {' '.join(line.splitlines())}" for number, line in numbered]

@@ -143,13 +143,11 @@ def _weigh_words(repository: Repository, query: str) -> tuple[dict[str, float], 
 
 
 def _quote_lexeme(repository: Repository, lexeme: str) -> str:
-    """Return the lexeme in the syntax of `tsquery`."""
     # Lexemes from rag.search.words have nothing to escape.
     return f"'{repository.pk}:{lexeme}'"
 
 
 def _candidates_sql(repository: Repository, embedder: Embedder, vector: Sequence[float]) -> sql.Composed:
-    """Return the query for candidates."""
     # PostgreSQL finds the index only if model and dimension are literals.
     query, dimension = sql.Literal(vectors.to_literal(vector)), sql.Literal(len(vector))
     distance = sql.SQL("embedding::halfvec({}) <=> {}::halfvec({})").format(dimension, query, dimension)

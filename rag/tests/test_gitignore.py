@@ -15,16 +15,16 @@ TREE = [
     *("node_modules/i.js", "other/o.js", "bom.py", "second.py", "n1.py", "nb.py"),
 ]
 CASES = {
-    "a folder that is wanted again": "build/\n!src/\n",
+    "a folder that is included again": "build/\n!src/\n",
     "packages and their modules": "node_modules/\n/*\n!/packages/\n",
     "all of a folder but one": "a/**\n!a/keep.py\n",
     "empty folders that are kept": "logs/**\n!logs/**/\n!logs/**/.gitkeep\n",
     "folders within one": "/x/**/\n",
-    "all but a kind": "*\n!*/\n!*.c\n",
-    "a mark of the order of bytes": "\ufeffbom.py\nsecond.py\n",
-    "odd ends of lines": "src/\r\nx\u2028y\nn1.\x0cpy\nother/\r\n",
+    "all but one suffix": "*\n!*/\n!*.c\n",
+    "a byte order mark": "\ufeffbom.py\nsecond.py\n",
+    "unusual line ends": "src/\r\nx\u2028y\nn1.\x0cpy\nother/\r\n",
     "classes": "n[[:digit:]].py\n",
-    "what nobody understands": "!\n\\\na\\\n[z-a].py\nother/\n",
+    "invalid patterns": "!\n\\\na\\\n[z-a].py\nother/\n",
 }
 
 

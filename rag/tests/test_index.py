@@ -107,7 +107,7 @@ def test_many_files_share_a_request_to_the_model(embeddings: Embeddings, alice: 
     assert len(embeddings.texts) == 2 * 60  # each chunk's code and description
 
 
-# -- What is left out --------------------------------------------------------------------------------------------------
+# -- Skipped files -----------------------------------------------------------------------------------------------------
 
 
 def test_files_that_are_no_code_are_skipped_with_a_reason(api: Api, alice: Any) -> None:

@@ -174,8 +174,8 @@ def test_surplus_ended_jobs_are_deleted_after_an_hour(
     assert IndexJob.objects.count() == 6
     IndexJob.objects.filter(finished_at__isnull=False).update(finished_at=F("finished_at") - timedelta(hours=2))
     jobs.delete_old()
-    mine = IndexJob.objects.filter(repository__user=alice)
-    assert set(mine) == {*old[2:], unfinished} and IndexJob.objects.count() == 4
+    kept = IndexJob.objects.filter(repository__user=alice)
+    assert set(kept) == {*old[2:], unfinished} and IndexJob.objects.count() == 4
 
 
 # -- Queueing up -------------------------------------------------------------------------------------------------------
@@ -221,8 +221,8 @@ def test_a_worker_leaves_a_locked_repository(alice: Any, embeddings: Embeddings)
     taken, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with locks.try_lock(runner.LOCK_SUBJECT, job.repository_id) as mine:
-            assert mine
+        with locks.try_lock(runner.LOCK_SUBJECT, job.repository_id) as acquired:
+            assert acquired
             taken.set()
             leave.wait(20)
         connection.close()

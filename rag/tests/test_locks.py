@@ -32,8 +32,8 @@ def run_in_thread(work: Callable[[], Any]) -> Any:
 
 def is_free(subject: str, number: int) -> bool:
     def look() -> bool:
-        with locks.try_lock(subject, number) as mine:
-            return mine
+        with locks.try_lock(subject, number) as acquired:
+            return acquired
 
     return bool(run_in_thread(look))
 
@@ -46,8 +46,8 @@ def terminate_connection() -> None:
 
 
 def test_it_works(database: None) -> None:
-    with locks.try_lock("test", 1) as mine:
-        assert mine
+    with locks.try_lock("test", 1) as acquired:
+        assert acquired
         assert not is_free("test", 1)
         assert is_free("test", 2) and is_free("other", 1)
     assert is_free("test", 1)
@@ -60,8 +60,8 @@ def test_an_error_releases_the_lock(database: None) -> None:
 
 
 def test_large_numbers_are_accepted(database: None) -> None:
-    with locks.try_lock("test", 2**40 + 3) as mine:
-        assert mine
+    with locks.try_lock("test", 2**40 + 3) as acquired:
+        assert acquired
         assert not is_free("test", 2**40 + 3)
 
 

@@ -78,9 +78,9 @@ def test_removing_a_file_leaves_the_other_owners_file(both: Api, alice: Any, cha
 
 
 def test_another_owners_job_is_404(both: Api, alice: Any, charlie: Any) -> None:
-    mine, theirs = (IndexJob.objects.get(repository__user=user) for user in (alice, charlie))
-    assert follow(both, alice, str(mine.pk))[-1][1]["type"] == "done"
-    for path in (f"/rag/jobs/{theirs.pk}", f"/rag/jobs/{theirs.pk}/events"):
+    own, other = (IndexJob.objects.get(repository__user=user) for user in (alice, charlie))
+    assert follow(both, alice, str(own.pk))[-1][1]["type"] == "done"
+    for path in (f"/rag/jobs/{other.pk}", f"/rag/jobs/{other.pk}/events"):
         assert error(both.get(path, headers=both.as_(alice))) == (404, "not_found")
 
 
