@@ -66,7 +66,7 @@ Found = tuple[SourceChunk, Question]
 
 
 def functions(path: str, source: str, least_words: int) -> list[Found]:
-    """A module's functions that have a docstring, each a piece without it, and its first sentence as a question.
+    """A module's functions that have a docstring, each a chunk without it, and its first sentence as a question.
 
     Args:
         least_words: of a question; functions with a shorter one are left out.
@@ -80,8 +80,8 @@ def functions(path: str, source: str, least_words: int) -> list[Found]:
         sentence = " ".join(re.split(r"(?<=[.!?])\s|\n\n", (text or "").strip())[0].split())
         if least_words <= len(sentence.split()) <= MOST_WORDS and len(body) > 1 and len(kept) >= LEAST_LINES:
             signature = " ".join(lines[node.lineno - 1 : body[0].lineno - 1])
-            piece = SourceChunk(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first)
-            found.append((piece, Question(sentence, path, node.lineno)))
+            chunk = SourceChunk(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first)
+            found.append((chunk, Question(sentence, path, node.lineno)))
     return found
 
 
@@ -129,8 +129,8 @@ def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
             except (SyntaxError, UnicodeDecodeError, ValueError):
                 continue
     by_path = defaultdict[str, list[Found]](list)
-    for piece, question in random.Random(7).sample(found, min(wanted, len(found))):
-        by_path[question.path].append((piece, question))
+    for chunk, question in random.Random(7).sample(found, min(wanted, len(found))):
+        by_path[question.path].append((chunk, question))
     return list(by_path.values())
 
 
@@ -138,11 +138,11 @@ def index_functions(repository: Repository, found: Iterable[list[Found]]) -> lis
     """Functions only, each a chunk of its own."""
     asked, embedder = list[Question](), embeddings.current_embedder(retries=3)
     for of_module in filter(None, found):
-        path, pieces = of_module[0][1].path, [piece for piece, _ in of_module]
+        path, chunks = of_module[0][1].path, [chunk for chunk, _ in of_module]
         asked += [question for _, question in of_module]
-        embedded = indexer.embed_chunks(embedder, [(path, piece) for piece in pieces])
-        size = sum(len(piece.content.encode()) for piece in pieces)
-        store.replace_file(repository, store.PreparedFile(path, "", "python", size, pieces, embedded), embedder.model)
+        embedded = indexer.embed_chunks(embedder, [(path, chunk) for chunk in chunks])
+        size = sum(len(chunk.content.encode()) for chunk in chunks)
+        store.replace_file(repository, store.PreparedFile(path, "", "python", size, chunks, embedded), embedder.model)
     terms.recount_terms(repository)
     return asked
 

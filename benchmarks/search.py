@@ -46,19 +46,19 @@ CHUNKS = """
 
 def seeds(source: Path) -> tuple[list[SourceChunk], np.ndarray]:
     """Real chunks and their vectors."""
-    pieces: list[tuple[str, SourceChunk]] = []
+    chunks: list[tuple[str, SourceChunk]] = []
     for file in folders.read_files(source, [path for path in folders.walk(source) if path.endswith(".py")]):
         if file.content and not indexer.apply_skip_rules(file).reason:
             prepared = indexer._chunk_file(file, embeddings.current_embedder().window)
-            pieces += [(file.path, piece) for piece in prepared.pieces]
-    random.Random(7).shuffle(pieces)
-    return [piece for _, piece in pieces[:SEEDS]], np.array(
-        indexer.embed_chunks(embeddings.current_embedder(), pieces[:SEEDS])
+            chunks += [(file.path, chunk) for chunk in prepared.chunks]
+    random.Random(7).shuffle(chunks)
+    return [chunk for _, chunk in chunks[:SEEDS]], np.array(
+        indexer.embed_chunks(embeddings.current_embedder(), chunks[:SEEDS])
     )
 
 
 def fill(
-    user: User, name: str, count: int, pieces: list[SourceChunk], known: np.ndarray, chance: np.random.Generator
+    user: User, name: str, count: int, chunks: list[SourceChunk], known: np.ndarray, chance: np.random.Generator
 ) -> Repository:
     """A repository of so many chunks; words of real ones, vectors between them."""
     repository = Repository.objects.create(user=user, name=name, model=embeddings.current_embedder().model)
@@ -67,7 +67,7 @@ def fill(
         for start in range(0, count, 5_000):
             size = min(5_000, count - start)
             ids = insert(
-                cursor, repository, file.pk, start, [random.Random(start + n).choice(pieces) for n in range(size)]
+                cursor, repository, file.pk, start, [random.Random(start + n).choice(chunks) for n in range(size)]
             )
             pairs = chance.integers(0, len(known), (size, 2))
             noise = chance.normal(0, NOISE / known.shape[1] ** 0.5, (size, known.shape[1]))
@@ -80,18 +80,18 @@ def fill(
     return repository
 
 
-def insert(cursor, repository: Repository, file: int, start: int, pieces: list[SourceChunk]) -> list[int]:
+def insert(cursor, repository: Repository, file: int, start: int, chunks: list[SourceChunk]) -> list[int]:
     from_words = search.words.searchable_text
     cursor.execute(
         CHUNKS,
         {
             "repository": repository.pk,
             "file": file,
-            "positions": list(range(start, start + len(pieces))),
-            "symbols": [piece.symbol for piece in pieces],
-            "contents": [piece.content for piece in pieces],
-            "symbol_words": [from_words(piece.symbol) for piece in pieces],
-            "content_words": [from_words(piece.content) for piece in pieces],
+            "positions": list(range(start, start + len(chunks))),
+            "symbols": [chunk.symbol for chunk in chunks],
+            "contents": [chunk.content for chunk in chunks],
+            "symbol_words": [from_words(chunk.symbol) for chunk in chunks],
+            "content_words": [from_words(chunk.content) for chunk in chunks],
         },
     )
     return [row[0] for row in cursor.fetchall()]
@@ -130,10 +130,10 @@ def main() -> None:
     options = parser.parse_args()
     call_command("prepare", verbosity=0, stdout=io.StringIO())
     user = User.objects.create_user(f"search-{os.getpid()}@example.com", "no sign-in", tier="team")
-    pieces, known = seeds(options.source)
+    chunks, known = seeds(options.source)
     chance = np.random.default_rng(7)
     filled = {
-        name: fill(user, name, int(share * options.chunks), pieces, known, chance) for name, share in SHARES.items()
+        name: fill(user, name, int(share * options.chunks), chunks, known, chance) for name, share in SHARES.items()
     }
     started = time.perf_counter()
     with connection.cursor() as cursor:
@@ -146,7 +146,7 @@ def main() -> None:
         )
         size, seconds = cursor.fetchone()[0], time.perf_counter() - started
         print(f"{Vector.objects.count()} vectors, index of {size} in {seconds:.0f} s")
-    texts = [f"{piece.symbol} {piece.content.splitlines()[0]}" for piece in random.Random(8).sample(pieces, QUERIES)]
+    texts = [f"{chunk.symbol} {chunk.content.splitlines()[0]}" for chunk in random.Random(8).sample(chunks, QUERIES)]
     questions = list(zip(texts, embeddings.current_embedder().embed(texts), strict=True))
     print("\n| owner, chunks | median ms | p95 ms | recall@10 |\n|---|---|---|---|")
     for name in ("large", "small"):
