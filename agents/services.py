@@ -65,7 +65,7 @@ def start_execution(
     require_access(user, [expert])
     targets = reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
-    context = grounded.added_to(context) if grounded else context
+    context = grounded.append_to(context) if grounded else context
     begun = run_services.begin(
         user=user,
         text=context,

@@ -90,7 +90,7 @@ def start(
     begun = run_services.begin(
         user=user,
         opening=opening,
-        text=grounded.added_to(context) if grounded else context,
+        text=grounded.append_to(context) if grounded else context,
         idempotency_key=idempotency_key,
         chain=chain or CUSTOM,
         steps=[expert.slug for expert in experts],

@@ -10,10 +10,11 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos.api import flow, json
+from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
 from lunaos.infra import metrics
-from lunaos.infra.read_access import Access, Guard
+from lunaos.infra.read_access import Guard
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
@@ -34,7 +35,7 @@ class Reader(Protocol):
         """Nobody will read any more."""
 
 
-class EventStreamResponse(StreamingHttpResponse):
+class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
     """A stream that can still become another response: `open` is awaited before the status line goes out.
 
     What is read here is executed elsewhere; a client that leaves ends the reading only.
@@ -59,7 +60,6 @@ class EventStreamResponse(StreamingHttpResponse):
     ) -> None:
         self._make_reader, self._opens, self._on_leave = reader, opens, on_leave
         self._batch: list[Entry] | None = []
-        self.access: Access | None = None
         self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 

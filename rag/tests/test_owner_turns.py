@@ -1,4 +1,4 @@
-"""Owners take turns at the workers: a small job does not wait for another owner's backlog."""
+"""Tests of owners' turns: a small job does not wait for another owner's backlog."""
 
 import itertools
 from collections.abc import Callable
@@ -21,21 +21,21 @@ LARGE = SourceFile("Large.java", "".join(f"class A{n} {{ int b() {{ return {n}; 
 
 @pytest.fixture
 def written(monkeypatch: Any) -> list[str]:
-    """Owners whose files were written, by name, in order."""
+    """Return the names of the owners whose files were written, in order."""
     found: list[str] = []
-    replace = store.replace
+    replace = store.replace_file
 
     def note(repository: Repository, *args: Any) -> None:
         found.append(repository.user.name.lower())
         replace(repository, *args)
 
-    monkeypatch.setattr(store, "replace", note)
+    monkeypatch.setattr(store, "replace_file", note)
     return found
 
 
 @pytest.fixture
 def sent(monkeypatch: Any) -> list[int]:
-    """What workers are sent."""
+    """Return the repositories enqueued for workers."""
     found: list[int] = []
     monkeypatch.setattr("rag.indexing.queue.enqueue", found.append)
     return found
@@ -43,17 +43,17 @@ def sent(monkeypatch: Any) -> list[int]:
 
 @pytest.fixture
 def short(monkeypatch: Any, sent: list[int], embeddings: Embeddings) -> None:
-    """A turn is two requests to the model, by which time is measured here, and ends with the next write."""
+    """Measure time in requests to the model; a turn is two requests and ends with a write."""
     monkeypatch.setattr(owner_turns, "time", SimpleNamespace(monotonic=lambda: float(len(embeddings.requests))))
     monkeypatch.setattr(owner_turns, "TURN_S", 2.0)
-    monkeypatch.setattr(owner_turns, "_due", {})
+    monkeypatch.setattr(owner_turns, "_next_turn_at", {})
 
 
 def statuses() -> set[tuple[str, int]]:
     return set(IndexJob.objects.values_list("status", "attempts"))
 
 
-def test_a_small_job_is_done_in_the_middle_of_anothers_file(
+def test_a_small_job_runs_in_the_middle_of_another_owners_file(
     alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None
 ) -> None:
     large = waiting_job(alice, [LARGE])
@@ -61,10 +61,10 @@ def test_a_small_job_is_done_in_the_middle_of_anothers_file(
     runner.run(large.repository_id)
     assert written == ["bob", "alice"]
     assert statuses() == {("succeeded", 1)}
-    assert len(embeddings.texts) == 2 * (Chunk.objects.count())  # nothing was done twice
+    assert len(embeddings.texts) == 2 * (Chunk.objects.count())  # no chunk was embedded twice
 
 
-def test_backlogs_of_several_owners_grow_less_side_by_side(
+def test_backlogs_of_several_owners_shrink_evenly(
     alice: Any, bob: Any, carol: Any, embeddings: Embeddings, written: list[str], short: None, settings: Any
 ) -> None:
     files = [SourceFile(f"{n}.java", LARGE.content) for n in range(settings.RAG_ATTEMPTS + 2)]
@@ -79,7 +79,7 @@ def test_backlogs_of_several_owners_grow_less_side_by_side(
     assert File.objects.count() == len(written) == 3 * len(files)
 
 
-def test_a_turn_ends_and_the_rest_is_for_a_worker(
+def test_a_worker_runs_the_rest_of_an_ended_turn(
     alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None, sent: list[int]
 ) -> None:
     first = waiting_job(alice, [LARGE])
@@ -94,7 +94,7 @@ def test_a_turn_ends_and_the_rest_is_for_a_worker(
     assert (second.status, second.files_done, second.attempts) == ("succeeded", 5, 1)
 
 
-def test_jobs_that_need_no_model_let_others_by_too(
+def test_jobs_of_unchanged_files_yield_too(
     alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, sent: list[int]
 ) -> None:
     clock = itertools.count()
@@ -108,36 +108,34 @@ def test_jobs_that_need_no_model_let_others_by_too(
     assert statuses() == {("succeeded", 1)}
 
 
-def test_one_owners_repositories_are_done_one_after_the_other(alice: Any, embeddings: Embeddings, short: None) -> None:
+def test_one_owners_repositories_do_not_interrupt_each_other(alice: Any, embeddings: Embeddings, short: None) -> None:
     first, second = waiting_job(alice, [LARGE], "one"), waiting_job(alice, [source(1)], "two")
     runner.run(first.repository_id)
     second.refresh_from_db()
     assert second.status == "queued"
 
 
-def test_a_job_that_lets_others_by_loses_no_attempt_by_them(
+def test_a_yielding_job_loses_no_attempt(
     alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, short: None
 ) -> None:
-    """The worker may be killed by the other one's job."""
+    """The other owner's job may kill the worker."""
     large = waiting_job(alice, [LARGE])
     waiting_job(bob, [source(1)])
     seen: list[int] = []
-    until_over: Callable[..., None] = runner._until_over
+    until_over: Callable[..., None] = runner._run_until_over
 
     def look(*args: Any) -> None:
         large.refresh_from_db()
         seen.append(large.attempts)
         until_over(*args)
 
-    monkeypatch.setattr(runner, "_until_over", look)
+    monkeypatch.setattr(runner, "_run_until_over", look)
     runner.run(large.repository_id)
     large.refresh_from_db()
     assert (seen[0], large.attempts) == (0, 1)
 
 
-def test_another_model_is_reached_in_turns(
-    alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None
-) -> None:
+def test_reindex_jobs_yield_too(alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None) -> None:
     job = waiting_job(alice, [LARGE])
     runner.run(job.repository_id)
     Repository.objects.update(model="another")
@@ -150,11 +148,11 @@ def test_another_model_is_reached_in_turns(
     assert statuses() == {("succeeded", 1)}
 
 
-def test_who_waited_longest_comes_first(
+def test_the_longest_waiting_owner_is_first(
     alice: Any, bob: Any, carol: Any, embeddings: Embeddings, monkeypatch: Any
 ) -> None:
     for user in (alice, bob, carol):
         waiting_job(user, [source(1)])
-    monkeypatch.setattr(owner_turns, "_due", {bob.pk: 1.0})
-    assert [owner for owner, _ in owner_turns.waiting(besides=[alice.pk])] == [carol.pk, bob.pk]
-    assert jobs.next_of(owner_turns.waiting(besides=[alice.pk, bob.pk])[0][1])
+    monkeypatch.setattr(owner_turns, "_next_turn_at", {bob.pk: 1.0})
+    assert [owner for owner, _ in owner_turns.waiting_owners(excluding=[alice.pk])] == [carol.pk, bob.pk]
+    assert jobs.next_unfinished(owner_turns.waiting_owners(excluding=[alice.pk, bob.pk])[0][1])

@@ -1,4 +1,4 @@
-"""A small request that is not done soon is handed over to a worker: no thread of a web process waits for the model."""
+"""Small requests run inline up to a timeout; then a worker continues the job."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 import pytest
+from django.http import StreamingHttpResponse
 
 from rag import services
 from rag.indexing import runner
@@ -20,7 +21,7 @@ FUNCTIONS = "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in ran
 
 @pytest.fixture
 def sent(monkeypatch: Any) -> list[int]:
-    """What workers are sent."""
+    """Return the repositories enqueued for workers."""
     found: list[int] = []
     monkeypatch.setattr("rag.indexing.queue.enqueue", found.append)
     return found
@@ -28,10 +29,10 @@ def sent(monkeypatch: Any) -> list[int]:
 
 @pytest.fixture
 def index(alice: Any, embeddings: Embeddings, sent: list[int]) -> Callable[[], IndexJob]:
-    return lambda: services.index(user=alice, repository="default", files=[SourceFile("A.java", FUNCTIONS)])
+    return lambda: services.index_files(user=alice, repository="default", files=[SourceFile("A.java", FUNCTIONS)])
 
 
-def done_by_a_worker(job: IndexJob, sent: list[int]) -> None:
+def assert_worker_continues(job: IndexJob, sent: list[int]) -> None:
     assert (job.status, sent) == ("running", [job.repository_id])
     assert not Chunk.objects.exists()
     runner.run(job.repository_id)
@@ -41,52 +42,60 @@ def done_by_a_worker(job: IndexJob, sent: list[int]) -> None:
 
 
 def test_it_works(index: Callable[[], IndexJob], sent: list[int], monkeypatch: Any) -> None:
-    monkeypatch.setattr(runner, "HANDED_OVER_AFTER_S", -1)
-    done_by_a_worker(index(), sent)
+    monkeypatch.setattr(runner, "INLINE_TIMEOUT_S", -1)
+    assert_worker_continues(index(), sent)
 
 
-def test_what_is_quick_is_done_at_once(index: Callable[[], IndexJob], sent: list[int]) -> None:
+def test_a_quick_job_ends_inline(index: Callable[[], IndexJob], sent: list[int]) -> None:
     assert (index().status, sent) == ("succeeded", [])
 
 
-def test_in_the_middle_of_a_file(
+def test_a_job_times_out_in_the_middle_of_a_file(
     index: Callable[[], IndexJob], sent: list[int], embeddings: Embeddings, monkeypatch: Any
 ) -> None:
-    """Its time is over when the model has been asked twice."""
-    within = runner._within
-    monkeypatch.setattr(runner, "_within", lambda deadline: within(deadline if len(embeddings.requests) < 2 else 0))
+    """The timeout comes after two requests to the model."""
+    within = runner._raise_if_past
+    monkeypatch.setattr(
+        runner, "_raise_if_past", lambda deadline: within(deadline if len(embeddings.requests) < 2 else 0)
+    )
     job = index()
     assert len(embeddings.requests) == 2
-    done_by_a_worker(job, sent)
+    assert_worker_continues(job, sent)
 
 
-def test_where_others_are_at_the_model(index: Callable[[], IndexJob], sent: list[int], monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.search.embeddings.TURN_WITHIN_S", 0.05)
+def test_a_job_without_a_request_slot_goes_to_a_worker(
+    index: Callable[[], IndexJob], sent: list[int], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("rag.search.embeddings.SLOT_TIMEOUT_S", 0.05)
     taken = BoundedSemaphore(1)
     assert taken.acquire()
-    monkeypatch.setattr("rag.search.embeddings.TURNS", taken)
-    done_by_a_worker(index(), sent)
+    monkeypatch.setattr("rag.search.embeddings.REQUEST_SLOTS", taken)
+    assert_worker_continues(index(), sent)
 
 
 @pytest.mark.parametrize(("ago_s", "left_s"), [(0, 30), (12, 18), (40, 0)])
-def test_its_time_counts_towards_the_contracts(
+def test_time_before_the_response_counts_towards_the_wait(
     index: Callable[[], IndexJob], settings: Any, monkeypatch: Any, ago_s: int, left_s: int
 ) -> None:
     settings.RAG_WAIT_S = 30
     job, waited = IndexJob.objects.select_related("repository").get(pk=index().pk), list[float]()
     job.created_at -= timedelta(seconds=ago_s)
 
-    class Follower:
+    class Reader:
         def __init__(self, job_id: object) -> None:
             pass
 
-        async def until_end(self, within_s: float) -> IndexJob:
+        async def wait_for_end(self, within_s: float) -> IndexJob:
             waited.append(within_s)
             return job
 
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr("rag.responses.Follower", Follower)
+    monkeypatch.setattr("rag.responses.JobEventReader", Reader)
     assert asyncio.run(JobResponse(job).open(1)).status_code == 200
     assert waited == [pytest.approx(left_s, abs=2)]
+
+
+def test_the_response_of_a_job_is_no_stream() -> None:
+    assert not issubclass(JobResponse, StreamingHttpResponse)

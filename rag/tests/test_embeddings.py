@@ -1,4 +1,4 @@
-"""Embeddings of the embedded model: all-MiniLM-L6-v2 as converted here, next to what its authors publish."""
+"""Tests of rag.search.embeddings, with the embedded all-MiniLM-L6-v2 and a scripted model."""
 
 from concurrent.futures import ThreadPoolExecutor
 from math import sqrt
@@ -10,7 +10,7 @@ import pytest
 
 from rag.chunking import tokens
 from rag.errors import EmbeddingsFailed, EmbeddingsUnavailable
-from rag.search import embeddings as embedders
+from rag.search import embeddings as embedding_clients
 from rag.search.embeddings import Embedder
 from testing.embeddings import Embeddings
 
@@ -20,9 +20,9 @@ def cosine(one: list[float], other: list[float]) -> float:
     return product / sqrt(sum(a * a for a in one)) / sqrt(sum(b * b for b in other))
 
 
-def test_it_is_the_model_its_authors_describe() -> None:
-    """The similarities are those of the model's page; 8 bits cost less than a hundredth."""
-    person, *others = embedders.current().embed(
+def test_similarities_match_the_published_ones() -> None:
+    """Published similarities of the model's page; quantization to 8 bits costs less than 0.01."""
+    person, *others = embedding_clients.current_embedder().embed(
         ["That is a happy person", "That is a happy dog", "That is a very happy person", "Today is a sunny day"]
     )
     assert [cosine(person, other) for other in others] == pytest.approx([0.695, 0.943, 0.257], abs=0.01)
@@ -44,13 +44,13 @@ def test_it_is_the_model_its_authors_describe() -> None:
         "[CLS] [SEP] [MASK] [PAD]" * 400,
     ],
 )
-def test_any_text_is_embedded_however_long(text: str) -> None:
-    """The server refuses what is longer than the model's window, so a text that counts wrongly would fail here."""
-    [vector] = embedders.current().embed([text])
+def test_texts_of_any_length_are_embedded(text: str) -> None:
+    """The server refuses texts beyond the model's window, so a wrong token count would fail."""
+    [vector] = embedding_clients.current_embedder().embed([text])
     assert len(vector) == 384
 
 
-def test_a_server_that_finds_a_text_too_long_gets_less_of_it(embeddings: Embeddings) -> None:
+def test_a_text_that_the_server_refuses_as_too_long_is_shortened(embeddings: Embeddings) -> None:
     answer = embeddings._answer
 
     def limited(request: dict[str, Any]) -> tuple[int, bytes]:
@@ -67,9 +67,9 @@ def test_a_server_that_finds_a_text_too_long_gets_less_of_it(embeddings: Embeddi
     assert [len(text) for text in embeddings.texts] == [5, 75]
 
 
-def test_the_order_is_that_of_the_texts() -> None:
+def test_vectors_are_in_the_order_of_the_texts() -> None:
     texts = [f"the number {n} of many" for n in range(40)]
-    embedder = embedders.current()
+    embedder = embedding_clients.current_embedder()
     together, alone = embedder.embed(texts), embedder.embed(texts[17:18])
     assert cosine(together[17], alone[0]) > 0.999
     assert cosine(together[16], alone[0]) < 0.999
@@ -86,7 +86,7 @@ def test_the_order_is_that_of_the_texts() -> None:
         (500, EmbeddingsFailed, None),
     ],
 )
-def test_what_is_worth_trying_again_says_so(
+def test_retry_after_is_set_for_temporary_errors_only(
     embeddings: Embeddings, status: int, kind: type[Exception], retry_s: int | None
 ) -> None:
     embeddings.fails(status)
@@ -99,14 +99,14 @@ def test_what_is_worth_trying_again_says_so(
 @pytest.mark.parametrize(
     ("said", "retry_s"), [("7", 7), ("0", 0), ("9" * 100, 3_600), ("9" * 5_000, 3_600), ("-1", 5), ("soon", 5), ("", 5)]
 )
-def test_nobody_is_sent_away_for_more_than_an_hour(said: str, retry_s: int) -> None:
+def test_retry_after_is_at_most_an_hour(said: str, retry_s: int) -> None:
     request = httpx2.Request("POST", "http://127.0.0.1/v1/embeddings")
     response = httpx2.Response(429, headers={"Retry-After": said}, request=request)
     error = openai.APIStatusError("overloaded", response=response, body=None)
-    assert embedders._of_status(error).retry_after == retry_s
+    assert embedding_clients._error_of_status(error).retry_after == retry_s
 
 
-def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:
+def test_a_short_outage_is_retried(embeddings: Embeddings) -> None:
     answers = iter([503, 200])
     answer = embeddings._answer
     embeddings._answer = lambda request: (next(answers), answer(request)[1])  # type: ignore[method-assign]
@@ -117,49 +117,49 @@ def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:
     assert len(embeddings.requests) == 2
 
 
-def test_a_server_that_hangs_is_given_up_soon_where_a_client_waits(embeddings: Embeddings, settings: Any) -> None:
+def test_requests_have_a_short_timeout(embeddings: Embeddings, settings: Any) -> None:
     settings.EMBEDDINGS_QUICK_TIMEOUT_S = 0.2
     settings.EMBEDDINGS_TIMEOUT_S = 60.0
-    embedders._client.cache_clear()
+    embedding_clients._client.cache_clear()
     try:
-        with embeddings.held(), pytest.raises(EmbeddingsUnavailable):
-            embedders.current().embed(["text"])  # with the time limit of jobs, the test's own would be passed
+        with embeddings.blocked(), pytest.raises(EmbeddingsUnavailable):
+            embedding_clients.current_embedder().embed(["text"])  # the timeout of jobs would exceed the test's
     finally:
-        embedders._client.cache_clear()
+        embedding_clients._client.cache_clear()
     assert len(embeddings.requests) == 2
 
 
-def test_a_hanging_server_holds_half_of_the_threads_only(
+def test_a_hanging_server_blocks_half_of_the_threads_only(
     embeddings: Embeddings, settings: Any, monkeypatch: Any
 ) -> None:
-    """Whoever comes when its turns are taken is refused; a job, which holds no request's thread, waits."""
-    monkeypatch.setattr("rag.search.embeddings.TURN_WITHIN_S", 0.1)
+    """A request beyond the slots is refused; a job holds no web thread and waits."""
+    monkeypatch.setattr("rag.search.embeddings.SLOT_TIMEOUT_S", 0.1)
     half = settings.THREADS // 2
     with ThreadPoolExecutor(half + 1) as threads:
-        with embeddings.held():
-            holding = [threads.submit(embedders.current().embed, ["text"]) for _ in range(half)]
+        with embeddings.blocked():
+            holding = [threads.submit(embedding_clients.current_embedder().embed, ["text"]) for _ in range(half)]
             assert all(embeddings.asked.acquire(timeout=10) for _ in holding)
             with pytest.raises(EmbeddingsUnavailable) as caught:
-                embedders.current().embed(["one too many"])
-            patient = threads.submit(embedders.current(retries=6).embed, ["a job's"])
+                embedding_clients.current_embedder().embed(["one too many"])
+            patient = threads.submit(embedding_clients.current_embedder(retries=6).embed, ["a job's"])
             assert embeddings.asked.acquire(timeout=10)
         assert all(len(future.result(10)) == 1 for future in [*holding, patient])
     assert caught.value.retry_after == 5
-    assert len(embedders.current().embed(["afterwards"])) == 1
+    assert len(embedding_clients.current_embedder().embed(["afterwards"])) == 1
 
 
-def test_a_key_is_in_no_text_of_the_embedder() -> None:
+def test_repr_does_not_contain_the_key() -> None:
     assert repr(Embedder("http://127.0.0.1/v1", "sk-planted", "any", 384, 512)) == "Embedder(any)"
 
 
 @pytest.mark.parametrize("capacity", [8, 60, 400])
-def test_a_cut_text_is_the_beginning_of_the_whole(capacity: int) -> None:
+def test_a_truncated_text_is_the_beginning_of_the_text(capacity: int) -> None:
     text = "def f(a):\n    return a + 1\n\n" * 100
-    cut = tokens.cut(text, capacity)
+    cut = tokens.truncate(text, capacity)
     assert text.startswith(cut)
     assert 0 < len(cut) < len(text)
 
 
-def test_lengths_are_estimated_without_a_tokenizer(settings: Any) -> None:
+def test_tokens_are_estimated_without_a_tokenizer(settings: Any) -> None:
     settings.EMBEDDINGS_TOKENIZER = ""
-    assert len(tokens.cut("word " * 1_000, 77)) <= 77 * tokens.BYTES_A_TOKEN
+    assert len(tokens.truncate("word " * 1_000, 77)) <= 77 * tokens.BYTES_PER_TOKEN

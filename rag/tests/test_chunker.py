@@ -1,14 +1,14 @@
-"""rag.chunking.chunker: pieces that read on their own."""
+"""Tests of rag.chunking.chunker: chunks that are understandable alone."""
 
 import random
 
 import pytest
 
 from rag.chunking import grammars, tokens
-from rag.chunking.chunker import Chunker, Piece
+from rag.chunking.chunker import Chunker, SourceChunk
 from rag.chunking.grammars import GRAMMARS
 
-WINDOW = 60  # tokens: small, so that the examples need not be long
+WINDOW = 60  # tokens; small, so that short examples are split
 
 PYTHON = '''"""Greets people."""
 
@@ -66,14 +66,14 @@ SAMPLES = {
 }
 
 
-def cut(content: str, path: str = "a.py", window: int = WINDOW) -> list[Piece]:
-    return Chunker(grammars.of(path), window).cut(content)
+def chunk_text(content: str, path: str = "a.py", window: int = WINDOW) -> list[SourceChunk]:
+    return Chunker(grammars.language_of(path), window).chunk(content)
 
 
 def test_it_works() -> None:
-    pieces = cut(PYTHON)
+    chunks = chunk_text(PYTHON)
 
-    assert [(piece.symbol, piece.start_line, piece.end_line) for piece in pieces] == [
+    assert [(chunk.symbol, chunk.start_line, chunk.end_line) for chunk in chunks] == [
         ("", 1, 3),
         ("greet", 6, 9),
         ("Small", 12, 14),
@@ -81,77 +81,77 @@ def test_it_works() -> None:
         ("Large.first", 20, 21),
         ("Large.second", 23, 24),
     ]
-    assert pieces[1].content.startswith("# Says hello.\n@decorated\ndef greet")
-    assert pieces[1].signature.strip() == "def greet(name):"
+    assert chunks[1].content.startswith("# Says hello.\n@decorated\ndef greet")
+    assert chunks[1].signature.strip() == "def greet(name):"
 
 
 @pytest.mark.parametrize("language", GRAMMARS)
-def test_every_language_is_cut_at_its_definitions(language: str) -> None:
+def test_every_language_is_split_at_its_definitions(language: str) -> None:
     path, content, symbols = SAMPLES[language]
-    assert grammars.of(path) == language
-    assert [piece.symbol for piece in cut(content, path)] == symbols
+    assert grammars.language_of(path) == language
+    assert [chunk.symbol for chunk in chunk_text(content, path)] == symbols
 
 
 @pytest.mark.parametrize("path", ["a.py", "a.md", "a.js", "notes.txt", "Makefile"])
-def test_every_piece_fits_and_none_is_lost(path: str) -> None:
+def test_every_chunk_fits_and_no_text_is_lost(path: str) -> None:
     content = "\n\n".join(f"def f{n}(a):\n    return {{'key {n}': [a, {n}]}} if a > {n} else None" for n in range(40))
-    pieces = cut(content, path)
+    chunks = chunk_text(content, path)
 
-    assert len(pieces) > 5
-    for piece in pieces:
-        assert len(tokens.text_splitter(WINDOW).chunks(piece.content)) == 1
-        lines = content.split("\n")[piece.start_line - 1 : piece.end_line]
-        assert piece.content.strip() in "\n".join(lines)
-    assert "".join("".join(piece.content.split()) for piece in pieces) == "".join(content.split())
+    assert len(chunks) > 5
+    for chunk in chunks:
+        assert len(tokens.text_splitter(WINDOW).chunks(chunk.content)) == 1
+        lines = content.split("\n")[chunk.start_line - 1 : chunk.end_line]
+        assert chunk.content.strip() in "\n".join(lines)
+    assert "".join("".join(chunk.content.split()) for chunk in chunks) == "".join(content.split())
 
 
 def test_a_long_function_is_split_at_its_blocks() -> None:
     blocks = "".join(f"    for item in list_{n}:\n        total += item * {n}\n" for n in range(20))
-    pieces = cut(f"def total_of_all(lists):\n    total = 0\n{blocks}    return total\n")
+    chunks = chunk_text(f"def total_of_all(lists):\n    total = 0\n{blocks}    return total\n")
 
-    assert len(pieces) > 2
-    assert {piece.symbol for piece in pieces} == {"total_of_all"}
-    assert all(piece.content.lstrip().startswith(("def", "for", "return", "total")) for piece in pieces)
+    assert len(chunks) > 2
+    assert {chunk.symbol for chunk in chunks} == {"total_of_all"}
+    assert all(chunk.content.lstrip().startswith(("def", "for", "return", "total")) for chunk in chunks)
 
 
-def test_a_window_without_a_tokenizer_is_estimated(settings: object) -> None:
+def test_tokens_are_estimated_without_a_tokenizer(settings: object) -> None:
     settings.EMBEDDINGS_TOKENIZER = ""  # type: ignore[attr-defined]
-    pieces = cut(PYTHON, "estimated.txt", window=50)
-    assert all(len(piece.content.encode()) <= 50 * tokens.BYTES_A_TOKEN for piece in pieces)
+    chunks = chunk_text(PYTHON, "estimated.txt", window=50)
+    assert all(len(chunk.content.encode()) <= 50 * tokens.BYTES_PER_TOKEN for chunk in chunks)
 
 
 @pytest.mark.parametrize(
     "content",
     ["", " \n\t\n", "{}();\n", "'" * 999, "def", "def f(:\n  return ]]]\n", "\ufeffdef f(): pass\n", "(" * 5_000],
 )
-def test_what_is_no_code_is_no_failure(content: str) -> None:
-    for piece in cut(content):
-        assert piece.content in content
+def test_invalid_code_is_split_without_an_error(content: str) -> None:
+    for chunk in chunk_text(content):
+        assert chunk.content in content
 
 
-def test_an_endless_word_is_cut_by_length() -> None:
-    pieces = cut(f'blob = "{"A" * 50_000}"\n', window=100)
-    assert max(len(piece.content) for piece in pieces) <= 1_600
-    assert sum(piece.content.count("A") for piece in pieces) == 50_000
+def test_an_endless_word_is_split_by_length() -> None:
+    chunks = chunk_text(f'blob = "{"A" * 50_000}"\n', window=100)
+    assert max(len(chunk.content) for chunk in chunks) <= 1_600
+    assert sum(chunk.content.count("A") for chunk in chunks) == 50_000
 
 
-def test_lines_count_with_any_encoding_and_line_end() -> None:
-    pieces = cut("größe = 1\r\n\r\ndef straße():\r\n    return 'größer'\r\n")
-    assert [(piece.symbol, piece.start_line, piece.end_line) for piece in pieces] == [("", 1, 1), ("straße", 3, 4)]
+def test_line_numbers_with_umlauts_and_crlf() -> None:
+    chunks = chunk_text("größe = 1\r\n\r\ndef straße():\r\n    return 'größer'\r\n")
+    assert [(chunk.symbol, chunk.start_line, chunk.end_line) for chunk in chunks] == [("", 1, 1), ("straße", 3, 4)]
 
 
-def test_a_nested_class_is_named_in_full() -> None:
+def test_a_nested_class_has_a_qualified_name() -> None:
     body = "".join(f"            x{n} = compute_something({n})\n" for n in range(12))
-    [*_, piece] = cut(f"class Outer:\n    class Inner:\n        def run(self):\n{body}", window=100)
-    assert piece.symbol == "Outer.Inner.run"
+    [*_, chunk] = chunk_text(f"class Outer:\n    class Inner:\n        def run(self):\n{body}", window=100)
+    assert chunk.symbol == "Outer.Inner.run"
 
 
-def test_classes_within_classes_are_named_so_far_down() -> None:
+def test_definitions_are_split_to_a_maximum_depth() -> None:
     content = "".join(f"class A{n} {{\n" for n in range(700)) + "".join(f"int f{n};\n" for n in range(60)) + "}" * 700
-    pieces = cut(content, "A.java")
-    assert pieces[0].symbol == "A0"
-    assert pieces[-1].symbol.startswith("A0.A1.A2.") and pieces[-1].symbol.endswith(".A50")
-    assert any("f59" in piece.content for piece in pieces)
+    chunks = chunk_text(content, "A.java")
+    assert chunks[0].symbol == "A0"
+    assert chunks[-1].symbol.startswith("A0.A1.A2.") and chunks[-1].symbol.endswith(".A50")
+    assert any("f59" in chunk.content for chunk in chunks)
 
 
 ODD_LINES = [
@@ -172,8 +172,8 @@ ODD_LINES = [
 
 @pytest.mark.parametrize("path", ["a.py", "a.md", "a.js", "a.go", "a.rb", "a.yaml", "notes.txt"])
 @pytest.mark.parametrize("seed", range(15))
-def test_a_pieces_lines_are_those_of_the_file(path: str, seed: int) -> None:
-    """Whatever stands between them: a quotation is numbered by them."""
+def test_line_numbers_of_a_chunk_match_the_file(path: str, seed: int) -> None:
+    """Quotations number their lines by them."""
     dice = random.Random(seed)
     lines: list[str] = []
     for n in range(30):
@@ -186,20 +186,20 @@ def test_a_pieces_lines_are_those_of_the_file(path: str, seed: int) -> None:
             f"# t{n}",
         ]
         lines += dice.choices(ODD_LINES, k=dice.randrange(5))
-    for piece in cut("\n".join(lines), path):
-        there = "\n".join(lines[piece.start_line - 1 : piece.end_line])
-        assert piece.content in there
-        cut_within = not there.lstrip().startswith(piece.content.lstrip())
-        assert cut_within or there.startswith(piece.content)
-        assert piece.content.count("\n") == there.count("\n") == piece.end_line - piece.start_line
+    for chunk in chunk_text("\n".join(lines), path):
+        there = "\n".join(lines[chunk.start_line - 1 : chunk.end_line])
+        assert chunk.content in there
+        cut_within = not there.lstrip().startswith(chunk.content.lstrip())
+        assert cut_within or there.startswith(chunk.content)
+        assert chunk.content.count("\n") == there.count("\n") == chunk.end_line - chunk.start_line
 
 
-def test_lines_of_white_space_before_code_are_not_quoted() -> None:
+def test_leading_blank_lines_are_dropped() -> None:
     content = "def a():\n    return 1\n    \n    \n\nTOTAL = compute_the_total(1)\nRATE = 7\n"
-    [_, piece] = cut(content)
-    assert (piece.content, piece.start_line, piece.end_line) == ("TOTAL = compute_the_total(1)\nRATE = 7", 6, 7)
+    [_, chunk] = chunk_text(content)
+    assert (chunk.content, chunk.start_line, chunk.end_line) == ("TOTAL = compute_the_total(1)\nRATE = 7", 6, 7)
 
 
-def test_indentation_is_kept_unless_somebody_plays_with_it() -> None:
-    assert cut("\n\n    x = 1\n")[0].content == "    x = 1"
-    assert cut(" " * 400_000 + "x = 1\n")[0].content == "x = 1"
+def test_indentation_is_kept_up_to_a_maximum() -> None:
+    assert chunk_text("\n\n    x = 1\n")[0].content == "    x = 1"
+    assert chunk_text(" " * 400_000 + "x = 1\n")[0].content == "x = 1"

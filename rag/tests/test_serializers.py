@@ -1,4 +1,4 @@
-"""What a path in a request costs before it is refused."""
+"""Tests of the serializers: the cost of refusing a path."""
 
 import pytest
 from rest_framework import serializers
@@ -9,7 +9,7 @@ from rag.serializers import SourceFileSerializer
 
 
 @pytest.mark.parametrize("path", ["/" * 1_000_000, "a/" * 500_000])
-def test_a_path_is_taken_apart_only_within_its_length(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_the_length_of_a_path_is_checked_first(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     seen = list[str]()
     monkeypatch.setattr(paths, "clean", seen.append)
     with pytest.raises(serializers.ValidationError) as caught:

@@ -1,4 +1,4 @@
-"""Which files of a folder are indexed: those that git sees, whether git is there to be asked or not."""
+"""Files ignored by git are not indexed, with git installed or without."""
 
 import os
 import subprocess
@@ -15,22 +15,22 @@ TREE = [
     *("node_modules/i.js", "other/o.js", "bom.py", "second.py", "n1.py", "nb.py"),
 ]
 CASES = {
-    "a folder that is wanted again": "build/\n!src/\n",
+    "a folder that is included again": "build/\n!src/\n",
     "packages and their modules": "node_modules/\n/*\n!/packages/\n",
     "all of a folder but one": "a/**\n!a/keep.py\n",
     "empty folders that are kept": "logs/**\n!logs/**/\n!logs/**/.gitkeep\n",
     "folders within one": "/x/**/\n",
-    "all but a kind": "*\n!*/\n!*.c\n",
-    "a mark of the order of bytes": "\ufeffbom.py\nsecond.py\n",
-    "odd ends of lines": "src/\r\nx\u2028y\nn1.\x0cpy\nother/\r\n",
+    "all but one suffix": "*\n!*/\n!*.c\n",
+    "a byte order mark": "\ufeffbom.py\nsecond.py\n",
+    "unusual line ends": "src/\r\nx\u2028y\nn1.\x0cpy\nother/\r\n",
     "classes": "n[[:digit:]].py\n",
-    "what nobody understands": "!\n\\\na\\\n[z-a].py\nother/\n",
+    "invalid patterns": "!\n\\\na\\\n[z-a].py\nother/\n",
 }
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A work tree in which nothing is written down yet."""
+    """Return a work tree without commits."""
     root = tmp_path / "tree"
     for name in TREE:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +63,8 @@ def test_it_works(root: Path, without_git: None, rules: str) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_folder_of_a_repository(root: Path, asked: bool, request: Any) -> None:
-    """What stands above it counts, and so does the repository's own list."""
+def test_rules_above_the_folder_apply(root: Path, asked: bool, request: Any) -> None:
+    """The .gitignore above the folder and .git/info/exclude apply."""
     if not asked:
         request.getfixturevalue("without_git")
     (root / ".gitignore").write_text("node_modules/\n/packages/app/b.js\n")
@@ -74,7 +74,7 @@ def test_a_folder_of_a_repository(root: Path, asked: bool, request: Any) -> None
     assert list(folders.walk(root / "packages")) == ["app/a.js"]
 
 
-def test_git_knows_what_was_added_in_spite_of_its_rules(root: Path) -> None:
+def test_tracked_files_are_listed_in_spite_of_the_rules(root: Path) -> None:
     (root / ".gitignore").write_text("src/\n")
     git(root, "add", "--force", "src/a.c", "x/f.py")
     (root / "x/f.py").unlink()
@@ -84,8 +84,8 @@ def test_git_knows_what_was_added_in_spite_of_its_rules(root: Path) -> None:
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_a_repository_in_a_repository(root: Path, asked: bool, request: Any) -> None:
-    """It has rules of its own, and its `.git` may be a file."""
+def test_a_nested_repository_has_its_own_rules(root: Path, asked: bool, request: Any) -> None:
+    """The nested `.git` may be a file."""
     if not asked:
         request.getfixturevalue("without_git")
     git(root / "other", "init", "--quiet", "--separate-git-dir", str(root.parent / "elsewhere"))
@@ -94,7 +94,7 @@ def test_a_repository_in_a_repository(root: Path, asked: bool, request: Any) -> 
     assert {name for name in folders.walk(root) if "other" in name} == {"other/.gitignore", "other/o.js"}
 
 
-def test_a_folder_that_has_become_a_link_leads_nowhere(root: Path) -> None:
+def test_a_folder_replaced_with_a_link_is_not_followed(root: Path) -> None:
     git(root, "add", "x")
     (root / "x/f.py").unlink()
     (root / "x/y/g.py").unlink()
@@ -105,7 +105,7 @@ def test_a_folder_that_has_become_a_link_leads_nowhere(root: Path) -> None:
     assert not any(name.startswith("x/") for name in folders.walk(root))
 
 
-def test_no_program_that_a_repository_names_is_run(root: Path) -> None:
+def test_programs_in_the_git_configuration_are_not_run(root: Path) -> None:
     hook = root.parent / "hook"
     hook.write_text(f"#!/bin/sh\ntouch {root.parent}/was-run\n")
     hook.chmod(0o755)
@@ -115,9 +115,9 @@ def test_no_program_that_a_repository_names_is_run(root: Path) -> None:
     assert not (root.parent / "was-run").exists()
 
 
-def test_what_is_no_file_has_no_rules(root: Path, monkeypatch: Any) -> None:
-    """A pipe would never be read to its end, by git neither."""
-    monkeypatch.setattr(folders, "LISTED_WITHIN_S", 0.5)
+def test_ignore_files_that_are_no_regular_files_have_no_rules(root: Path, monkeypatch: Any) -> None:
+    """A pipe without a writer would block, in git too."""
+    monkeypatch.setattr(folders, "GIT_TIMEOUT_S", 0.5)
     os.mkfifo(root / ".gitignore")
     (root / "a/.gitignore").symlink_to("missing")
     (root / "x/.gitignore").mkdir()

@@ -1,4 +1,4 @@
-"""Two owners with the same repository name and the same paths: nothing crosses, on any way."""
+"""Two owners with equal repository names and paths share nothing."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Term
 from rag.search import search
 from rag.tests.conftest import source
-from rag.tests.test_grounding import asked
+from rag.tests.test_grounding import sent_prompt
 from rag.tests.test_index import index
 from rag.tests.test_jobs import follow, waiting_job
 from testing.client import Api, error, events
@@ -28,7 +28,7 @@ def secret_of(name: str) -> str:
 
 @pytest.fixture
 def both(patient: Api, alice: Any, charlie: Any) -> Api:
-    """Each has the same name, path and function; only the secret differs."""
+    """Index the same name, path and function for two owners, with different secrets."""
     for user in (alice, charlie):
         index(patient, user, (PATH, secret_of(user.name)), repository=NAME)
     return patient
@@ -46,8 +46,10 @@ def test_it_works(both: Api, alice: Any, charlie: Any) -> None:
             assert found(both, user, query) == [secret_of(user.name).rstrip()]
 
 
-def test_equal_content_of_another_is_not_unchanged(both: Api, alice: Any, charlie: Any, embeddings: Embeddings) -> None:
-    """Who sends what another has indexed learns nothing of it: it is new, and costs as much."""
+def test_another_owners_equal_file_is_not_unchanged(
+    both: Api, alice: Any, charlie: Any, embeddings: Embeddings
+) -> None:
+    """Sending another owner's file reveals nothing: the file is new and costs as much."""
     embeddings.reset()
     answer = index(both, charlie, (PATH, secret_of(alice.name)), repository=NAME)
     assert (answer["indexed"], answer["unchanged"]) == (1, 0)
@@ -55,7 +57,7 @@ def test_equal_content_of_another_is_not_unchanged(both: Api, alice: Any, charli
     assert found(both, alice, "secret") == [secret_of(alice.name).rstrip()]
 
 
-def test_each_sees_and_deletes_their_own(both: Api, alice: Any, charlie: Any) -> None:
+def test_owners_list_and_delete_their_own_repository(both: Api, alice: Any, charlie: Any) -> None:
     index(both, alice, ("more.py", "x = 1\n"), repository=NAME)
     for user, files in ((alice, 2), (charlie, 1)):
         [repository] = both.get("/rag/repositories", headers=both.as_(user)).json()["data"]["repositories"]
@@ -67,22 +69,22 @@ def test_each_sees_and_deletes_their_own(both: Api, alice: Any, charlie: Any) ->
     assert set(File.objects.values_list("repository__user", flat=True)) == {alice.pk}
 
 
-def test_a_file_that_has_gone_from_one_stays_with_the_other(both: Api, alice: Any, charlie: Any) -> None:
+def test_removing_a_file_leaves_the_other_owners_file(both: Api, alice: Any, charlie: Any) -> None:
     index(both, charlie, (PATH, "\0"), repository=NAME)
     assert found(both, charlie, "secret") == []
     assert found(both, alice, "secret") == [secret_of(alice.name).rstrip()]
-    store.remove(Repository.objects.get(user=charlie), [PATH])
+    store.remove_files(Repository.objects.get(user=charlie), [PATH])
     assert File.objects.get().repository.user == alice
 
 
-def test_jobs_are_their_owners(both: Api, alice: Any, charlie: Any) -> None:
-    mine, theirs = (IndexJob.objects.get(repository__user=user) for user in (alice, charlie))
-    assert follow(both, alice, str(mine.pk))[-1][1]["type"] == "done"
-    for path in (f"/rag/jobs/{theirs.pk}", f"/rag/jobs/{theirs.pk}/events"):
+def test_another_owners_job_is_404(both: Api, alice: Any, charlie: Any) -> None:
+    own, other = (IndexJob.objects.get(repository__user=user) for user in (alice, charlie))
+    assert follow(both, alice, str(own.pk))[-1][1]["type"] == "done"
+    for path in (f"/rag/jobs/{other.pk}", f"/rag/jobs/{other.pk}/events"):
         assert error(both.get(path, headers=both.as_(alice))) == (404, "not_found")
 
 
-def test_names_of_others_are_not_told(both: Api, alice: Any, charlie: Any) -> None:
+def test_errors_do_not_reveal_other_owners_names(both: Api, alice: Any, charlie: Any) -> None:
     index(both, charlie, ("a.py", "x = 1\n"), repository="of-charlie")
     body = {"query": "x", "repository": "of-charlie"}
     response = both.post("/rag/search", json=body, headers=both.as_(alice))
@@ -90,20 +92,22 @@ def test_names_of_others_are_not_told(both: Api, alice: Any, charlie: Any) -> No
     assert response.json()["available"] == [NAME]
 
 
-def test_rare_words_are_counted_for_each_alone(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
-    """What is common with one may be rare with another; the weights, and so the scores, tell nothing of others."""
+def test_word_weights_do_not_depend_on_other_owners(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+    """A word may be common with one owner and rare with another; scores do not reveal it."""
     handlers = [SourceFile(f"{n}.py", f"def handle_{n}(ledger):\n    return ledger\n") for n in range(12)]
     for user, files in ((alice, [*handlers[:1], *map(source, range(11))]), (charlie, handlers)):
-        services.index(user=user, repository=NAME, files=files)
-    weights = [search._weigh(Repository.objects.get(user=user), "ledger")[0]["ledger"] for user in (alice, charlie)]
+        services.index_files(user=user, repository=NAME, files=files)
+    weights = [
+        search._weigh_words(Repository.objects.get(user=user), "ledger")[0]["ledger"] for user in (alice, charlie)
+    ]
     assert weights[0] > 10 * weights[1]
-    before = services.find(user=alice, repository=NAME, query="ledger", limit=20)
-    services.index(user=charlie, repository=NAME, files=[source(n) for n in range(50)])
-    assert services.find(user=alice, repository=NAME, query="ledger", limit=20) == before
+    before = services.search_code(user=alice, repository=NAME, query="ledger", limit=20)
+    services.index_files(user=charlie, repository=NAME, files=[source(n) for n in range(50)])
+    assert services.search_code(user=alice, repository=NAME, query="ledger", limit=20) == before
 
 
-def test_words_of_one_are_none_of_the_others(both: Api, alice: Any, charlie: Any) -> None:
-    """In the index of words each bears its repository, as in the count of them."""
+def test_terms_are_marked_with_their_repository(both: Api, alice: Any, charlie: Any) -> None:
+    """Each term and each count carries the repository's number."""
     for user in (alice, charlie):
         repository = Repository.objects.get(user=user)
         words = set(Term.objects.filter(repository=repository).values_list("word", flat=True))
@@ -111,33 +115,33 @@ def test_words_of_one_are_none_of_the_others(both: Api, alice: Any, charlie: Any
         assert all(word.startswith(f"{repository.pk}:") for word in words)
 
 
-def test_an_agent_is_given_its_users_passages(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
+def test_an_agent_gets_its_users_passages_only(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
     for user in (alice, charlie):
         index(api, user, (PATH, secret_of(user.name)), repository=NAME)
     for user, other in ((alice, charlie), (charlie, alice)):
         stream = events(api.execute(user, context="What is the master key?", useRag=True, repository=NAME))
         assert [source["path"] for event in stream if event["type"] == "rag" for source in event["sources"]] == [PATH]
-        assert f"the secret of {user.name}" in asked(upstream)
-        assert f"the secret of {other.name}" not in asked(upstream)
+        assert f"the secret of {user.name}" in sent_prompt(upstream)
+        assert f"the secret of {other.name}" not in sent_prompt(upstream)
 
 
-def test_a_chain_is_refused_anothers_repository(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
+def test_a_chain_refuses_another_owners_repository(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
     index(api, alice, (PATH, secret_of(alice.name)), repository=NAME)
     body = {"steps": [{"agent": "code-review"}], "context": "x", "useRag": True, "repository": NAME}
     assert error(api.post("/chains/execute", json=body, headers=api.as_(charlie))) == (404, "unknown_repository")
     assert upstream.requests == []
 
 
-def test_one_owners_job_does_not_hold_up_the_others(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
-    """Names are equal, repositories are not: the lock is of one of them."""
+def test_owners_do_not_block_each_other(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+    """Names are equal, but each repository has its own lock."""
     waiting_job(alice, [source(1)], NAME)
-    assert services.index(user=charlie, repository=NAME, files=[source(1)]).status == "succeeded"
+    assert services.index_files(user=charlie, repository=NAME, files=[source(1)]).status == "succeeded"
     assert not Chunk.objects.filter(repository__user=alice).exists()
 
 
-def test_a_deleted_user_takes_only_their_own_along(both: Api, alice: Any, charlie: Any) -> None:
+def test_deleting_a_user_leaves_other_owners_files(both: Api, alice: Any, charlie: Any) -> None:
     charlie.delete()
     assert found(both, alice, "secret") == [secret_of(alice.name).rstrip()]
     with pytest.raises(UnknownRepository):
-        services.locate(user=alice, repository="other")
+        services.find_repository(user=alice, repository="other")
     assert set(Chunk.objects.values_list("repository__user", flat=True)) == {alice.pk}

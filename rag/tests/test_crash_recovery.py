@@ -1,4 +1,4 @@
-"""What index jobs live through: killed processes, restarted servers. All of it is real, beat's recovery too."""
+"""Index jobs survive killed processes and restarted servers; all processes are real."""
 
 import itertools
 import signal
@@ -41,21 +41,21 @@ def stack(stack_process: Stack, embeddings: Embeddings) -> Iterator[Stack]:
 
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
-    """Her headers; a new one for each test."""
+    """Return the headers of a new user."""
     return stack.sign_up(next(NUMBERS))
 
 
 def submit(stack: Stack, user: dict[str, str], files: Any = MANY) -> Any:
-    """Send files that are a worker's; the job."""
+    """Send files that a worker indexes, and return the job."""
     body = {"files": [{"path": file.path, "content": file.content} for file in files]}
     response = stack.api.post("/rag/index", json=body, headers=user)
-    assert response.status_code in (200, 202), response.text  # 200 where the worker was quick
+    assert response.status_code in (200, 202), response.text  # 200 if the worker was quick
     data = response.json()["data"]
     return {**data, "id": data.get("id") or data["jobId"]}
 
 
-def ended(stack: Stack, user: dict[str, str], job: Any) -> Any:
-    """The job when it has ended; asked for once, since requests are counted."""
+def wait_until_ended(stack: Stack, user: dict[str, str], job: Any) -> Any:
+    """Wait until the job ends and return it, with one request because of rate limits."""
 
     def has_ended() -> bool:
         return stack.sql("SELECT finished_at IS NOT NULL FROM rag_indexjob WHERE id = %s", job["id"]) == [(True,)]
@@ -64,13 +64,13 @@ def ended(stack: Stack, user: dict[str, str], job: Any) -> Any:
     return stack.api.get(f"/rag/jobs/{job['id']}", headers=user).json()["data"]
 
 
-def at_the_model(embeddings: Embeddings, requests: int) -> None:
-    """Wait until so many requests have come."""
+def wait_for_requests(embeddings: Embeddings, requests: int) -> None:
+    """Wait until the model has received so many requests."""
     assert all(embeddings.asked.acquire(timeout=30) for _ in range(requests))
 
 
-def whole(stack: Stack, user: dict[str, str]) -> None:
-    """Each file is in the index once, with its one chunk and vector, and can be found."""
+def assert_indexed_once(stack: Stack, user: dict[str, str]) -> None:
+    """Assert that each file is in the index once, with one chunk and vector, and is found."""
     [repository] = stack.api.get("/rag/repositories", headers=user).json()["data"]["repositories"]
     assert (repository["files"], repository["chunks"]) == (90, 90)
     pk = "(SELECT max(id) FROM rag_repository)"
@@ -84,22 +84,22 @@ def whole(stack: Stack, user: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("requests", [1, 9])
-def test_a_worker_that_ends(
+def test_a_job_survives_the_end_of_its_worker(
     stack: Stack, alice: dict[str, str], embeddings: Embeddings, with_signal: signal.Signals, requests: int
 ) -> None:
-    """Killed, or asked to stop and killed for its delay; before anything is written, or between two writes."""
-    with embeddings.held(after=requests - 1):
+    """By SIGKILL, or by SIGTERM and SIGKILL; before the first write, or between two writes."""
+    with embeddings.blocked(after=requests - 1):
         job = submit(stack, alice)
-        at_the_model(embeddings, requests)
-        stack.signal("indexing", with_signal)  # asked to stop, it would end with what it does
+        wait_for_requests(embeddings, requests)
+        stack.signal("indexing", with_signal)  # after SIGTERM it would finish its task
         stack.end("indexing")
-    stack.start("indexing")  # goes on, and does not do again what was done
+    stack.start("indexing")  # continues with the files that are left
 
-    done = ended(stack, alice, job)
+    done = wait_until_ended(stack, alice, job)
 
     assert (done["status"], done["filesDone"], done["chunks"], done["errorCode"]) == ("succeeded", 90, 90, "")
-    whole(stack, alice)
-    assert len(embeddings.texts) <= 2 * 90 + 2 * 8 + 2  # one request is made again; and the question with its name
+    assert_indexed_once(stack, alice)
+    assert len(embeddings.texts) <= 2 * 90 + 2 * 8 + 2  # one repeated request, and the query with its identifier
 
 
 def restart_valkey(stack: Stack) -> None:
@@ -113,36 +113,34 @@ def restart_postgres(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("restart", [restart_valkey, restart_postgres])
-def test_a_server_that_restarts_in_the_middle(
+def test_a_job_survives_a_server_restart(
     stack: Stack, alice: dict[str, str], embeddings: Embeddings, restart: Callable[[Stack], None]
 ) -> None:
-    """The job finishes once, and the next one is taken."""
-    with embeddings.held(after=8):
+    """The job ends once, and the next one runs too."""
+    with embeddings.blocked(after=8):
         job = submit(stack, alice)
-        at_the_model(embeddings, 9)
+        wait_for_requests(embeddings, 9)
         restart(stack)
 
-    done = ended(stack, alice, job)
+    done = wait_until_ended(stack, alice, job)
 
     assert (done["status"], done["filesDone"], done["chunks"]) == ("succeeded", 90, 90)
-    whole(stack, alice)
-    later = ended(stack, alice, submit(stack, alice, [source(n) for n in range(100, 140)]))
+    assert_indexed_once(stack, alice)
+    later = wait_until_ended(stack, alice, submit(stack, alice, [source(n) for n in range(100, 140)]))
     assert (later["status"], later["filesDone"]) == ("succeeded", 40)
 
 
-def test_a_message_that_valkey_forgets(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
-    """No worker has taken it yet; beat sees that somebody waits."""
+def test_a_job_survives_a_lost_message(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+    """No worker has taken the message; beat enqueues the job again."""
     stack.end("indexing")
     job = submit(stack, alice)
     assert job["status"] == "queued"
     Redis.from_url(stack.environment["REDIS_URL"]).delete("indexing")
     stack.start("indexing")
-    assert ended(stack, alice, job)["status"] == "succeeded"
+    assert wait_until_ended(stack, alice, job)["status"] == "succeeded"
 
 
-def test_without_valkey_a_request_is_taken_and_done_later(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings
-) -> None:
+def test_a_request_without_valkey_is_indexed_later(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
     stack.end("valkey")
     try:
         job = submit(stack, alice)
@@ -151,32 +149,32 @@ def test_without_valkey_a_request_is_taken_and_done_later(
         assert (response.status_code, response.json()["data"]["indexed"]) == (200, 1)
     finally:
         stack.start("valkey")
-    assert ended(stack, alice, job)["status"] == "succeeded"
+    assert wait_until_ended(stack, alice, job)["status"] == "succeeded"
 
 
-def test_a_killed_web_process_costs_a_job_nothing(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
-    with embeddings.held(after=8):
+def test_a_job_survives_a_killed_web_process(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+    with embeddings.blocked(after=8):
         job = submit(stack, alice)
-        at_the_model(embeddings, 9)
+        wait_for_requests(embeddings, 9)
         stack.end("web")
     stack.start("web")
-    assert ended(stack, alice, job)["filesDone"] == 90
-    whole(stack, alice)
+    assert wait_until_ended(stack, alice, job)["filesDone"] == 90
+    assert_indexed_once(stack, alice)
 
 
-def test_a_small_request_whose_web_process_is_killed_is_done_by_a_worker(
+def test_a_worker_continues_an_inline_job_of_a_killed_web_process(
     stack: Stack, alice: dict[str, str], embeddings: Embeddings
 ) -> None:
-    """It was at it itself; its lock went with its connection."""
+    """The web process ran the job itself; its lock ended with its connection."""
     body = {"files": [{"path": "a.py", "content": "def small(): pass\n"}]}
-    with embeddings.held():
+    with embeddings.blocked():
         with pytest.raises(httpx.TimeoutException):
             stack.api.post("/rag/index", json=body, headers=alice, timeout=1)
-        at_the_model(embeddings, 1)
+        wait_for_requests(embeddings, 1)
         stack.end("web")
     stack.start("web")
     [(job_id,)] = stack.sql("SELECT id FROM rag_indexjob ORDER BY created_at DESC LIMIT 1")
-    assert ended(stack, alice, {"id": job_id})["status"] == "succeeded"
+    assert wait_until_ended(stack, alice, {"id": job_id})["status"] == "succeeded"
     assert stack.sql("SELECT attempts FROM rag_indexjob WHERE id = %s", job_id) == [(2,)]
     found = stack.api.post("/rag/search", json={"query": "small"}, headers=alice).json()["data"]["results"]
     assert [hit["path"] for hit in found] == ["a.py"]

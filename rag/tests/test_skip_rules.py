@@ -1,4 +1,4 @@
-"""rag.indexing.skip_rules and rag.indexing.paths: what is left out, and what is refused."""
+"""Tests of rag.indexing.skip_rules and rag.indexing.paths."""
 
 import pytest
 
@@ -28,10 +28,10 @@ CODE = "def add(a, b):\n    return a + b\n"
     ],
 )
 def test_it_works(path: str, content: str, reason: str | None) -> None:
-    assert skip_rules.reason(path, content) == reason
+    assert skip_rules.skip_reason(path, content) == reason
 
 
-def test_bytes_of_any_kind_become_text() -> None:
+def test_invalid_utf8_is_decoded() -> None:
     assert skip_rules.decode(b"\xef\xbb\xbfcaf\xc3\xa9") == "café"
     assert skip_rules.decode(b"caf\xe9 \xff") == "caf\ufffd \ufffd"
 
@@ -39,7 +39,7 @@ def test_bytes_of_any_kind_become_text() -> None:
 @pytest.mark.parametrize(
     "path", ["a.py", "src/a b.py", 'it\'s "quoted".py', "'; DROP TABLE rag_file; --.py", "日本/語.py"]
 )
-def test_paths_that_are_taken(path: str) -> None:
+def test_valid_paths(path: str) -> None:
     assert paths.clean(path) == path
     assert paths.clean(f"./{path}") == path
 
@@ -62,17 +62,17 @@ def test_paths_that_are_taken(path: str) -> None:
         "a\u202eb",
     ],
 )
-def test_paths_that_are_refused(path: str) -> None:
+def test_invalid_paths_are_refused(path: str) -> None:
     with pytest.raises(ValueError, match="path"):
         paths.clean(path)
 
 
 @pytest.mark.parametrize("name", ["default", "acme/api", "Grüße & mehr", "a?b#c", "%2e%2e"])
-def test_names_that_are_taken(name: str) -> None:
+def test_valid_names(name: str) -> None:
     assert paths.clean_name(name) == name
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/../b", "a//b", "/a", "a/", "a/ /b", "a\0b", "a\nb"])
-def test_names_that_are_refused(name: str) -> None:
+def test_invalid_names_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="name"):
         paths.clean_name(name)
