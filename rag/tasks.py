@@ -3,7 +3,8 @@
 from celery import shared_task
 from celery.signals import worker_shutting_down
 
-from rag.indexing import recovery, runner, stopping
+from rag import stopping
+from rag.indexing import recovery, runner
 
 
 @shared_task(name="rag.tasks.index")

@@ -17,13 +17,14 @@ from django.db.models.functions import Now
 
 from lunaos.errors import LunaError
 from lunaos.infra import locks
+from rag import stopping
 from rag.errors import EmbeddingsBusy, IndexingInterrupted, UnknownRepository
-from rag.indexing import indexer, jobs, queue, reindexing, stopping
+from rag.indexing import indexer, jobs, queue, reindexing
 from rag.indexing.indexer import SourceFile
 from rag.indexing.owner_turns import Turn, TurnOver
-from rag.indexing.stopping import WorkerStops
 from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
+from rag.stopping import WorkerStops
 
 LOCK_SUBJECT = "rag.repository"
 REQUEST_RETRIES = 1  # a waiting request holds a thread of the web process

@@ -14,9 +14,9 @@ import httpx2
 from django.conf import settings
 
 from lunaos.infra import lazy_imports
+from rag import stopping
 from rag.chunking import tokens
 from rag.errors import EmbeddingsBusy, EmbeddingsFailed, EmbeddingsNotConfigured, EmbeddingsUnavailable
-from rag.indexing import stopping
 
 if TYPE_CHECKING:
     import openai

@@ -14,9 +14,9 @@ from django.db.models import F
 
 from lunaos.embedded.servers import until
 from lunaos.infra import locks
-from rag import services
+from rag import services, stopping
 from rag.errors import UnknownRepository
-from rag.indexing import jobs, queue, recovery, runner, stopping
+from rag.indexing import jobs, queue, recovery, runner
 from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
