@@ -114,7 +114,7 @@ class Trial:
             outcome = "succeeded"
             self._tell(self._done())
         except Exception as e:
-            error = executors.as_error(e)
+            error = executors.to_client_error(e)
             outcome = error.code
             self._tell(outcomes.failure(error))
         finally:

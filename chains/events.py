@@ -9,7 +9,7 @@ import orjson
 from agents.providers.prices import Cost
 from agents.runner import chunks
 from chains.context import Cut
-from runs.eventlog.recorder import Event
+from runs.eventlog.recorder import RunEvent
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep
 from runs.texts import storable
@@ -17,12 +17,12 @@ from runs.texts import storable
 OPENING = ("chain_start", "rag")
 
 
-def chain_start(run: Run, **more: int) -> Event:
+def chain_start(run: Run, **more: int) -> RunEvent:
     """`chain_start`; with `fromStep` where a failed chain is taken up again."""
     return {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
 
 
-def opening(run: Run, grounded: list[Event]) -> list[Event]:
+def opening(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
     """What a chain's stream says before its first step.
 
     Args:
@@ -31,7 +31,7 @@ def opening(run: Run, grounded: list[Event]) -> list[Event]:
     return [chain_start(run), *grounded]
 
 
-def step_start(run: Run, position: int, cuts: list[Cut], told: list[bytes]) -> Event:
+def step_start(run: Run, position: int, cuts: list[Cut], told: list[bytes]) -> RunEvent:
     """`step_start`.
 
     Args:
@@ -49,7 +49,7 @@ def step_start(run: Run, position: int, cuts: list[Cut], told: list[bytes]) -> E
     }
 
 
-def step_done(step: RunStep) -> Event:
+def step_done(step: RunStep) -> RunEvent:
     """`step_done`, with who answered."""
     return {
         "type": "step_done",
@@ -61,7 +61,7 @@ def step_done(step: RunStep) -> Event:
     }
 
 
-def chain_done(steps: list[RunStep]) -> Event:
+def chain_done(steps: list[RunStep]) -> RunEvent:
     """`chain_done`, with the totals of all steps."""
     tokens = sum((TokenUsage.of(step) for step in steps), TokenUsage())
     cost = sum((Cost(step.cost_usd, step.cost_known) for step in steps), Cost())
@@ -74,7 +74,7 @@ def chain_done(steps: list[RunStep]) -> Event:
     }
 
 
-def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = "") -> Iterator[Event]:
+def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = "") -> Iterator[RunEvent]:
     """What was written down and is missing in the log: a worker died between the two, or Valkey has lost its data.
 
     Args:
@@ -94,7 +94,7 @@ def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = ""
             yield step_done(step)
 
 
-def _opening_of(kept: str) -> list[Event]:
+def _opening_of(kept: str) -> list[RunEvent]:
     return list(takewhile(lambda event: event["type"] in OPENING, map(orjson.loads, kept.encode().splitlines())))
 
 

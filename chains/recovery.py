@@ -27,7 +27,7 @@ def recover() -> None:
 
     While the database was away, hung or refused writes nobody could renew a lease (`runs.outages`).
     """
-    orphans = outages.noting(lambda: list(leases.silent(settings.LEASE_S).exclude(chain="")))
+    orphans = outages.noting(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
         return
     for run in orphans:
@@ -43,7 +43,7 @@ def recover() -> None:
 def _recover(run: Run) -> None:
     if run.cancel_requested_at or run.losses >= settings.CHAIN_LOSSES:
         outcomes.interrupt(run, settings.LEASE_S)
-    elif leases.put_back(run):
+    elif leases.requeue(run):
         logger.warning("Chain %s has lost its worker and goes on elsewhere", run.pk)
         queue.enqueue(run.pk)
 

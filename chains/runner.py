@@ -24,7 +24,7 @@ from lunaos.errors import LunaError
 from lunaos.infra import database, event_loop
 from runs import executors, leases, outcomes, texts
 from runs.eventlog import log
-from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop
+from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.metering import estimates
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep, Status
@@ -84,13 +84,13 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
     chain = await _begin(attempt, recorder)
     try:
         await _steps(chain)
-    except (Overtaken, *database.AWAY):  # an outage is no fault of the answer's: `recovery` finds the chain later
+    except (LeaseLost, *database.AWAY):  # an outage is no fault of the answer's: `recovery` finds the chain later
         raise
     except asyncio.CancelledError:
         await _stopped(chain)
     except Exception as e:
         recorder.finishing = True
-        error, answer = executors.as_error(e), chain.answer
+        error, answer = executors.to_client_error(e), chain.answer
         await _save(chain, Status.FAILED, error.code)
         await _finish(chain, Status.FAILED, outcomes.failure(error), error, answer)
     else:
@@ -103,14 +103,14 @@ async def _begin(attempt: int, recorder: Recorder) -> Chain:
     The row is read when the recorder is known to the process, so that no cancellation falls between the two.
 
     Raises:
-        Overtaken: another execution has claimed the chain meanwhile.
+        LeaseLost: another execution has claimed the chain meanwhile.
     """
-    recorder.take_up([line for _, line in await log.take_over(recorder.run_id, attempt)])
+    recorder.load_log([line for _, line in await log.fence(recorder.run_id, attempt)])
     run, text, kept, steps = await _database(_load, recorder.run_id)
     if run is None or run.attempt != attempt:
-        raise Overtaken
-    if run.cancel_requested_at and recorder.stop is None:
-        recorder.stop = Stop.CANCELLED
+        raise LeaseLost
+    if run.cancel_requested_at and recorder.stop_reason is None:
+        recorder.stop_reason = StopReason.CANCELLED
     recorder.attempt = attempt
     ended = {step.position: step for step in steps}
     asked = any(line.startswith(estimates.STEP_START) for line in recorder.lines)
@@ -124,7 +124,7 @@ def _load(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
 
 
 async def _steps(chain: Chain) -> None:
-    if chain.recorder.stop:  # that was asked for before there was anything to break off
+    if chain.recorder.stop_reason:  # that was asked for before there was anything to break off
         raise asyncio.CancelledError
     chain.recorder.record(*events.untold(chain.run, chain.succeeded, chain.recorder.lines, chain.kept))
     try:
@@ -167,18 +167,18 @@ def _outputs(chain: Chain) -> list[context.Output]:
 
 
 async def _stopped(chain: Chain) -> None:
-    if chain.recorder.stop is Stop.CANCELLED:
+    if chain.recorder.stop_reason is StopReason.CANCELLED:
         if chain.answer:
             await _save(chain, Status.CANCELLED)
         await _finish(chain, Status.CANCELLED, outcomes.CANCELLED)
-    elif chain.recorder.stop is Stop.LEAVING:
+    elif chain.recorder.stop_reason is StopReason.SHUTTING_DOWN:
         await chain.recorder.flush()
         if chain.answer:  # what this attempt at the step has cost stays in the sum
             await _save(chain, Status.INTERRUPTED)
-        if await _database(leases.hand_over, chain.run, chain.first_token_ms):
+        if await _database(leases.release, chain.run, chain.first_token_ms):
             with suppress(*queue.DOWN):  # `recovery` sends it again
                 await asyncio.to_thread(queue.enqueue, chain.run.pk)
-    elif chain.recorder.stop is None:
+    elif chain.recorder.stop_reason is None:
         raise asyncio.CancelledError
 
 
@@ -186,7 +186,7 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
     """Write down the step under way, if one is.
 
     Raises:
-        Overtaken: the chain is another worker's now.
+        LeaseLost: the chain is another worker's now.
     """
     position = chain.under_way
     if position > len(chain.run.steps):
@@ -206,7 +206,7 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
             raise
         mine = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)
     if not mine:
-        raise Overtaken
+        raise LeaseLost
     chain.ended[position], chain.answer = step, None
 
 
@@ -231,7 +231,7 @@ def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
 
 
 async def _finish(
-    chain: Chain, status: Status, last: Event, error: LunaError | None = None, answer: Answer | None = None
+    chain: Chain, status: Status, last: RunEvent, error: LunaError | None = None, answer: Answer | None = None
 ) -> None:
     """End the chain.
 
@@ -259,4 +259,4 @@ def _age_ms(run: Run) -> int:
 
 async def _database(function: Callable[..., Result], *args: Any, patience_s: float | None = None) -> Result:
     patience_s = settings.DATABASE_PATIENCE_S if patience_s is None else patience_s
-    return await database.call(function, *args, patience_s=0.0 if executors.is_leaving() else patience_s)
+    return await database.call(function, *args, patience_s=0.0 if executors.is_shutting_down() else patience_s)

@@ -25,7 +25,7 @@ from runs import outcomes, texts
 from runs import services as run_services
 from runs.errors import EventsExpired, RunNotResumable
 from runs.eventlog import capacity, log
-from runs.eventlog.recorder import Event
+from runs.eventlog.recorder import RunEvent
 from runs.metering import start_limits
 from runs.models import Charge, Run, Status
 
@@ -170,7 +170,7 @@ def _take_up(run: Run) -> quota.Usage:
     return usage
 
 
-def _hand_over(run: Run, opening: list[Event], before: Sequence[bytes] = ()) -> None:
+def _hand_over(run: Run, opening: list[RunEvent], before: Sequence[bytes] = ()) -> None:
     """Begin the run's stream and put it into the queue.
 
     Args:
@@ -183,7 +183,7 @@ def _hand_over(run: Run, opening: list[Event], before: Sequence[bytes] = ()) -> 
     told = [*before, *map(orjson.dumps, opening)]
     try:
         logged = len(event_loop.submit(log.read(run.pk)).result())
-        event_loop.submit(log.append(log.Append(run.pk, logged, told[logged:], run.attempt))).result()
+        event_loop.submit(log.append(log.AppendRequest(run.pk, logged, told[logged:], run.attempt))).result()
         queue.enqueue(run.pk)
     except queue.DOWN as e:
         _give_up(run, told)

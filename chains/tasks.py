@@ -24,4 +24,4 @@ def recover_chains() -> None:
 @worker_shutting_down.connect
 def hand_over(**_: object) -> None:
     """A worker that stops waits for its threads, and they for their chains."""
-    event_loop.submit(executors.leave(settings.STOP_GRACE_S))
+    event_loop.submit(executors.shut_down(settings.STOP_GRACE_S))

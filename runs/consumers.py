@@ -28,7 +28,7 @@ from lunaos.infra import client_info, database, metrics
 from lunaos.infra.read_access import Access, Guard
 from lunaos.scopes import AGENTS, CHAINS
 from runs import services
-from runs.eventlog.follower import Follower
+from runs.eventlog.follower import RunFollower
 from runs.models import Run
 
 SUBPROTOCOL = "bearer"
@@ -55,7 +55,7 @@ class RunConsumer(AsyncWebsocketConsumer):
     async def _send_all(self) -> None:
         try:
             run, access = await database.call(_run_of, self.scope)
-            follower, guard = Follower(run, _after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
+            follower, guard = RunFollower(run, _after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
             guard.open()
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():
@@ -70,7 +70,7 @@ class RunConsumer(AsyncWebsocketConsumer):
         else:
             await self.close(NORMAL)
 
-    async def _follow(self, follower: Follower, guard: Guard) -> None:
+    async def _follow(self, follower: RunFollower, guard: Guard) -> None:
         while (entries := await guard.read(follower, settings.STREAM_HEARTBEAT_S)) is not None:
             for position, line in entries:
                 await self._send({"id": position, **orjson.loads(line)})

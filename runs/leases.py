@@ -17,7 +17,7 @@ from runs import liveness
 from runs.models import Run, Status
 
 # A row that somebody else has locked keeps the others of its process from showing life no longer than itself.
-BEAT = """
+RENEW = """
     WITH mine AS (
         SELECT runs_run.id, cancel_requested_at FROM runs_run
         JOIN unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
@@ -54,22 +54,22 @@ CLAIM_NEXT = """
 """
 
 
-def silent(seconds: float) -> QuerySet[Run]:
+def expired(seconds: float) -> QuerySet[Run]:
     """Running, by their row, without a sign of life for so long."""
-    return Run.objects.filter(_silent(seconds))
+    return Run.objects.filter(_expired(seconds))
 
 
 def abandoned(seconds: float) -> QuerySet[Run]:
     """Running, by their row, without a sign of life for so long, or for GONE_AFTER_S where the process has died."""
-    gone = RawSQL(liveness.IS_GONE, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
-    return Run.objects.filter(_silent(seconds) | (_silent(settings.GONE_AFTER_S) & Q(gone)))
+    gone = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
+    return Run.objects.filter(_expired(seconds) | (_expired(settings.GONE_AFTER_S) & Q(gone)))
 
 
-def _silent(seconds: float) -> Q:
+def _expired(seconds: float) -> Q:
     return Q(status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=seconds))
 
 
-def beat(attempts: dict[UUID, int]) -> dict[UUID, bool]:
+def renew(attempts: dict[UUID, int]) -> dict[UUID, bool]:
     """Say that these runs are being executed.
 
     Args:
@@ -80,7 +80,7 @@ def beat(attempts: dict[UUID, int]) -> dict[UUID, bool]:
     """
     parameters: dict[str, Any] = {"ids": list(attempts), "attempts": list(attempts.values())}
     with connection.cursor() as cursor:
-        cursor.execute(BEAT, parameters)
+        cursor.execute(RENEW, parameters)
         return dict(cursor.fetchall())
 
 
@@ -90,7 +90,7 @@ def claim(run_id: UUID) -> Run | None:
     Returns:
         None where it has ended, or somebody else executes it.
     """
-    free = Run.objects.filter(Q(status=Status.QUEUED) | _silent(settings.LEASE_S), pk=run_id)
+    free = Run.objects.filter(Q(status=Status.QUEUED) | _expired(settings.LEASE_S), pk=run_id)
     if not free.update(status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=Now()):
         return None
     return Run.objects.get(pk=run_id)
@@ -112,7 +112,7 @@ def claim_next(run_id: UUID) -> Run | None:
     return Run.objects.get(pk=claimed[0]) if claimed else claim(run_id)
 
 
-def hand_over(run: Run, first_token_ms: int | None) -> bool:
+def release(run: Run, first_token_ms: int | None) -> bool:
     """Let another process claim a chain of this process.
 
     Args:
@@ -125,7 +125,7 @@ def hand_over(run: Run, first_token_ms: int | None) -> bool:
     return bool(mine.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
 
 
-def put_back(run: Run) -> bool:
+def requeue(run: Run) -> bool:
     """Let another process claim a chain whose executor has died, and count the loss; whether it was silent still."""
-    orphan = Run.objects.filter(_silent(settings.LEASE_S), pk=run.pk)
+    orphan = Run.objects.filter(_expired(settings.LEASE_S), pk=run.pk)
     return bool(orphan.update(status=Status.QUEUED, heartbeat_at=Now(), losses=F("losses") + 1))

@@ -20,13 +20,13 @@ from lunaos.infra.redis import RedisError
 from runs import leases, outages, texts
 from runs.errors import RunInterrupted
 from runs.eventlog import log
-from runs.eventlog.recorder import Event
+from runs.eventlog.recorder import RunEvent
 from runs.metering import estimates, spending
 from runs.metering.estimates import Estimate
 from runs.metering.tokens import TokenUsage
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 
-CANCELLED: Event = {"type": "cancelled"}
+CANCELLED: RunEvent = {"type": "cancelled"}
 SHORT_INPUT_BYTES, SHORT_LIFE_DAYS = 4096, 7  # of an input that came to nothing
 ENDS = (b'{"type":"done"', b'{"type":"error"', b'{"type":"cancelled"')  # of an agent's run
 LONGEST_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
@@ -141,7 +141,7 @@ class Outcome:
         return max(0.0, (self.ended_at - run.created_at).total_seconds())
 
 
-def failure(error: LunaError) -> Event:
+def failure(error: LunaError) -> RunEvent:
     """The `error` event."""
     retry = {"retryAfter": error.retry_after} if error.retry_after is not None else {}
     return {"type": "error", "error": str(error), "code": error.code, **retry}
@@ -258,8 +258,8 @@ def end(
     ended = finish(run, outcome)
     if ended:
         with suppress(RedisError, OSError):  # readers find it in the database
-            kept_s = log.kept_s(ended=True)
-            event_loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt, kept_s))).result()
+            ttl_s = log.choose_ttl_s(ended=True)
+            event_loop.submit(log.append(log.AppendRequest(run.pk, len(lines), [last], run.attempt, ttl_s))).result()
     return ended
 
 

@@ -82,7 +82,7 @@ def _write(run_id: UUID, kept: dict[str, Any]) -> bool:
     ended = outcomes.finish(run, replace(outcome, output=output, events=texts.joined([*before, last])))
     if ended and not told:
         with suppress(RedisError, OSError):  # readers find it in the database
-            event_loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt))).result()
+            event_loop.submit(log.append(log.AppendRequest(run.pk, len(lines), [last], run.attempt))).result()
     return ended
 
 

@@ -47,7 +47,7 @@ def erase(user: User) -> None:
         RedisError: nothing is deleted then.
     """
     for page in registry.in_pages(Run.objects.filter(user=user).only("pk")):
-        event_loop.submit(log.forget([run.pk for run in page])).result()
+        event_loop.submit(log.delete([run.pk for run in page])).result()
     with connection.cursor() as cursor:
         for statement in ERASE:
             cursor.execute(statement, [user.pk])

@@ -46,6 +46,6 @@ def execution_response(begun: Begun, *, on_disconnect: str = "continue", after: 
         on_disconnect: "cancel" ends the run when the client leaves before its end.
         after: position of the last event to leave out.
     """
-    leave = partial(executors.cancel_soon, begun.run) if on_disconnect == "cancel" else None
-    reader = partial(follower.Follower, begun.run, after, begun.recorder)
-    return EventStreamResponse(reader, begun.headers, opens=follower.opens, on_leave=leave)
+    leave = partial(executors.schedule_cancel, begun.run) if on_disconnect == "cancel" else None
+    reader = partial(follower.RunFollower, begun.run, after, begun.recorder)
+    return EventStreamResponse(reader, begun.headers, opens=follower.opens_stream, on_leave=leave)

@@ -20,7 +20,7 @@ from lunaos.errors import NotFound
 from lunaos.infra import redis
 from runs import liveness, outcomes, texts
 from runs.eventlog import capacity
-from runs.eventlog.recorder import Event, Recorder
+from runs.eventlog.recorder import Recorder, RunEvent
 from runs.metering import start_limits
 from runs.models import UNFINISHED, Charge, Run, Status
 
@@ -84,7 +84,7 @@ def begin(
     user: User,
     text: str,
     idempotency_key: idempotency.RequestKey | None = None,
-    opening: Callable[[Run], Sequence[Event]] = lambda run: (),
+    opening: Callable[[Run], Sequence[RunEvent]] = lambda run: (),
     age_s: float = 0.0,
     **fields: Any,
 ) -> Begun:
@@ -110,7 +110,7 @@ def begin(
         charged_month=allowance["month"],
         created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
-        executor=None if "chain" in fields else liveness.NUMBER,
+        executor=None if "chain" in fields else liveness.PROCESS_NUMBER,
         expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
         **fields,
     )

@@ -64,7 +64,7 @@ class RunViewSet(GenericViewSet[Run]):
         last = LastEventSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "0")})
         last.is_valid(raise_exception=True)
         run = services.get(user=user_of(request), run_id=pk)
-        reader = partial(follower.Follower, run, last.validated_data["Last-Event-ID"])
+        reader = partial(follower.RunFollower, run, last.validated_data["Last-Event-ID"])
         return EventStreamResponse(reader, {"X-Run-Id": str(run.pk)})
 
     @extend_schema(operation_id="cancelRun", request=None, responses={200: RunSerializer, **errors(NotFound)})

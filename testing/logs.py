@@ -9,11 +9,11 @@ def expire(run_id: Any) -> None:
     """Have a run's log expire: as soon as its last event is in it, which may come after readers have seen it."""
     from lunaos.infra import redis
     from runs.eventlog import log
-    from runs.eventlog.follower import LAST
+    from runs.eventlog.follower import TERMINAL
 
     def ends() -> bool:
         newest: Any = redis.client().xrevrange(log.channel(run_id), count=1)
-        return bool(newest) and newest[0][1][b"e"].split(b"\n")[-1].startswith(LAST)
+        return bool(newest) and newest[0][1][b"e"].split(b"\n")[-1].startswith(TERMINAL)
 
     assert until(ends, 5)
     redis.client().delete(log.channel(run_id))

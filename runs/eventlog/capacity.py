@@ -69,7 +69,7 @@ def measure() -> Room:
     Raises:
         RedisError, OSError: their server cannot be reached.
     """
-    return Room(int(redis.event_log().get(log.TOTAL) or 0), settings.EVENT_LOG_BOUND_BYTES)
+    return Room(int(redis.event_log().get(log.TOTAL_KEY) or 0), settings.EVENT_LOG_BOUND_BYTES)
 
 
 def _measured_or_nothing() -> Room:
@@ -104,7 +104,7 @@ def sweep() -> Room:
         _take_in(names)
     for run_ids in _batches(_accounted()):
         _shorten(run_ids)
-        keys = (log.SIZES, log.TOTAL, *map(log.channel, run_ids))
+        keys = (log.SIZES_KEY, log.TOTAL_KEY, *map(log.channel, run_ids))
         redis.event_log().eval(_FORGET_GONE, len(keys), *keys, *map(str, run_ids))
     return measure()
 
@@ -133,15 +133,15 @@ def _logs() -> Iterator[str]:
 
 
 def _accounted() -> Iterator[UUID]:
-    for name, _ in redis.event_log().hscan_iter(log.SIZES, count=1000):
+    for name, _ in redis.event_log().hscan_iter(log.SIZES_KEY, count=1000):
         yield UUID(name.decode())
 
 
 def _take_in(names: tuple[str, ...]) -> None:
-    known = redis.event_log().hmget(log.SIZES, [_run_id(name) for name in names])
+    known = redis.event_log().hmget(log.SIZES_KEY, [_run_id(name) for name in names])
     for name, size in zip(names, known, strict=True):
         if size is None:
-            redis.event_log().eval(_TAKE_IN, 3, log.SIZES, log.TOTAL, name, _run_id(name))
+            redis.event_log().eval(_TAKE_IN, 3, log.SIZES_KEY, log.TOTAL_KEY, name, _run_id(name))
 
 
 def _run_id(name: str) -> str:

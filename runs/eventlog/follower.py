@@ -12,18 +12,18 @@ from lunaos.infra.redis import RedisError
 from runs import executors, texts
 from runs.errors import EventsExpired
 from runs.eventlog import log
-from runs.eventlog.log import Entry
+from runs.eventlog.log import NumberedEvent
 from runs.eventlog.recorder import CHUNK, Recorder
 from runs.models import UNFINISHED, Run
 
-LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
-APPENDS_AT_ONCE = 100  # what a reader holds while its client reads nothing
-PATIENCE_S = 10.0  # with a log and a database that are both out of reach
-FETCH_WITHIN_S = 2.0  # from the database; what it says later is asked again
-POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
+TERMINAL = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
+MAX_APPENDS_PER_READ = 100  # what a reader holds while its client reads nothing
+MAX_OUTAGE_S = 10.0  # with a log and a database that are both out of reach
+DATABASE_TIMEOUT_S = 2.0  # from the database; what it says later is asked again
+POLL_INTERVAL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
 
 
-class Follower:
+class RunFollower:
     """Reads a run's events in order, each once, however the sources change meanwhile.
 
     An error that a resumed chain has left behind is passed over: it is the last event of a failed run only.
@@ -36,14 +36,14 @@ class Follower:
     def __init__(self, run: Run, after: int = 0, recorder: Recorder | None = None) -> None:
         self._run = run
         self._position = after
-        self._recorder = recorder or executors.recorder_of(run.pk)
-        self._news = asyncio.Event()
+        self._recorder = recorder or executors.find_recorder(run.pk)
+        self._wake_up = asyncio.Event()
         self._stop_listening: Callable[[], None] | None = None
-        self._asked_at = 0.0
+        self._polled_at = 0.0
         self._log_down_since: float | None = None
         self._ended = False
 
-    async def read(self, within_s: float) -> list[Entry] | None:
+    async def read(self, within_s: float) -> list[NumberedEvent] | None:
         """The next events with their positions.
 
         Returns:
@@ -56,37 +56,39 @@ class Follower:
         deadline = time.monotonic() + within_s
         self._listen()
         while True:
-            self._news.clear()
+            self._wake_up.clear()
             entries = await self._fetch()
             if entries is None:
                 return None
             if entries:
-                return self._take(entries)
+                return self._deliver(entries)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return []
-            await self._wait(left_s if self._recorder else min(left_s, POLL_S))
+            await self._wait(left_s if self._recorder else min(left_s, POLL_INTERVAL_S))
 
     def close(self) -> None:
         """Stop listening."""
         if self._recorder:
-            self._recorder.readers.discard(self._news)
+            self._recorder.readers.discard(self._wake_up)
         if self._stop_listening:
             self._stop_listening()
             self._stop_listening = None
 
     def _listen(self) -> None:
         if self._recorder:
-            self._recorder.readers.add(self._news)
+            self._recorder.readers.add(self._wake_up)
         elif self._stop_listening is None:
-            self._stop_listening = pubsub.listen(log.channel(self._run.pk), lambda _: self._news.set(), event_log=True)
+            self._stop_listening = pubsub.listen(
+                log.channel(self._run.pk), lambda _: self._wake_up.set(), event_log=True
+            )
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._wake_up.wait()
 
-    async def _fetch(self) -> list[Entry] | None:
+    async def _fetch(self) -> list[NumberedEvent] | None:
         if self._ended:
             return None
         if self._recorder:
@@ -97,10 +99,10 @@ class Follower:
             self._listen()
         return await self._from_log() or await self._from_database()
 
-    async def _from_log(self) -> list[Entry]:
+    async def _from_log(self) -> list[NumberedEvent]:
         try:
-            entries = await log.read(self._run.pk, after=self._position, most=APPENDS_AT_ONCE)
-            if entries and entries[-1][1].startswith(LAST[-1]):  # left behind by a resumed chain, or the last of all
+            entries = await log.read(self._run.pk, after=self._position, limit=MAX_APPENDS_PER_READ)
+            if entries and entries[-1][1].startswith(TERMINAL[-1]):  # of a resumed chain, or the last of all
                 entries = await log.read(self._run.pk, after=self._position)
         except (RedisError, OSError):
             self._log_down_since = self._log_down_since or time.monotonic()
@@ -108,23 +110,23 @@ class Follower:
         self._log_down_since = None
         return entries
 
-    async def _from_database(self) -> list[Entry] | None:
-        if time.monotonic() - self._asked_at < POLL_S:
+    async def _from_database(self) -> list[NumberedEvent] | None:
+        if time.monotonic() - self._polled_at < POLL_INTERVAL_S:
             return []
-        self._asked_at = time.monotonic()
+        self._polled_at = time.monotonic()
         try:
-            async with asyncio.timeout(FETCH_WITHIN_S):  # readers are to see that the connection lives
-                status, text = await database.call(_stored, self._run)
+            async with asyncio.timeout(DATABASE_TIMEOUT_S):  # readers are to see that the connection lives
+                status, text = await database.call(_load_stored_events, self._run)
         except TimeoutError as e:
-            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
+            if self._log_down_since and time.monotonic() - self._log_down_since > MAX_OUTAGE_S:
                 raise OperationalError("The database does not answer.") from e
-            return await self._unless_told()
+            return await self._end_if_complete()
         except database.AWAY:
-            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
+            if self._log_down_since and time.monotonic() - self._log_down_since > MAX_OUTAGE_S:
                 raise
-            return await self._unless_told()
+            return await self._end_if_complete()
         if status in UNFINISHED:
-            return await self._unless_told()
+            return await self._end_if_complete()
         if text is None:
             raise EventsExpired()
         lines = text.encode().split(b"\n")
@@ -132,23 +134,23 @@ class Follower:
         self._position, self._ended = min(self._position, len(lines) - (self._position > len(lines))), True
         return list(enumerate(lines[self._position :], self._position + 1)) or None
 
-    async def _unless_told(self) -> list[Entry] | None:
+    async def _end_if_complete(self) -> list[NumberedEvent] | None:
         """Return None where the reader has the run's end from the log, which the database has not been told yet."""
         if self._position == 0 or self._log_down_since:
             return []
         with suppress(RedisError, OSError):
             entries = await log.read(self._run.pk, after=self._position - 1)
-            if len(entries) == 1 and entries[0][1].startswith(LAST[:-1] if self._run.chain else LAST):
+            if len(entries) == 1 and entries[0][1].startswith(TERMINAL[:-1] if self._run.chain else TERMINAL):
                 return None
         return []
 
-    def _take(self, entries: list[Entry]) -> list[Entry]:
+    def _deliver(self, entries: list[NumberedEvent]) -> list[NumberedEvent]:
         self._position, last = entries[-1]
-        self._ended = self._ended or last.startswith(LAST)
-        return [entry for entry in entries[:-1] if not entry[1].startswith(LAST[-1])] + entries[-1:]
+        self._ended = self._ended or last.startswith(TERMINAL)
+        return [entry for entry in entries[:-1] if not entry[1].startswith(TERMINAL[-1])] + entries[-1:]
 
 
-def _stored(run: Run) -> tuple[str, str | None]:
+def _load_stored_events(run: Run) -> tuple[str, str | None]:
     """The run's status now, and its stored events; None where they are not kept any more, or their owner has gone."""
     now = Run.objects.filter(pk=run.pk).only("status", "expires_at").first()  # the end may change both
     if now is None:
@@ -159,6 +161,6 @@ def _stored(run: Run) -> tuple[str, str | None]:
     return now.status, text.events or None if text else None
 
 
-def opens(line: bytes) -> bool:
+def opens_stream(line: bytes) -> bool:
     """Return whether an event opens a stream: text, or an end. Until then a failure keeps its HTTP status."""
-    return line.startswith((CHUNK, *LAST))
+    return line.startswith((CHUNK, *TERMINAL))

@@ -13,20 +13,22 @@ from django.conf import settings
 
 from lunaos.infra.redis import ResponseError, async_event_log, event_log
 
-SIZES, TOTAL = "lunaos:event-logs", "lunaos:event-log-bytes"  # bytes by run, and their sum: `runs.eventlog.capacity`
-ENTRY_BYTES, LOG_BYTES = 64, 4400  # what an entry takes beside its lines, and a log beside its entries; measured
+# Bytes by run, and their sum (`runs.eventlog.capacity`).
+SIZES_KEY, TOTAL_KEY = "lunaos:event-logs", "lunaos:event-log-bytes"
+# Measured: what an entry takes beside its lines, and a log beside its entries.
+ENTRY_OVERHEAD_BYTES, LOG_OVERHEAD_BYTES = 64, 4400
 
 # Appends only where the log still ends where the writer thinks (a compare-and-set), so that a writer learns of what a
 # crashed server has forgotten, and never for an execution that was taken over (the fence). Answers whether it did, and
 # where the log ends; -1 for who was taken over. What all logs take is kept count of, and refused above the bound.
-_APPEND = f"""
+_APPEND_SCRIPT = f"""
     local fence, last = redis.call('GET', KEYS[2]), 0
     if fence and tonumber(fence) > tonumber(ARGV[5]) then return {{0, -1}} end
     local top = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)
     if #top > 0 then last = tonumber(string.match(top[1][1], '^%d+')) end
     if last ~= tonumber(ARGV[1]) then return {{0, last}} end
-    local size = #ARGV[3] + {ENTRY_BYTES}
-    if #top == 0 then size = size + {LOG_BYTES} end
+    local size = #ARGV[3] + {ENTRY_OVERHEAD_BYTES}
+    if #top == 0 then size = size + {LOG_OVERHEAD_BYTES} end
     if tonumber(redis.call('GET', KEYS[4]) or 0) + size > tonumber(ARGV[7]) then
         return redis.error_reply('FULL the event logs have reached their bound')
     end
@@ -37,46 +39,46 @@ _APPEND = f"""
     redis.call('PUBLISH', KEYS[1], ARGV[2])
     return {{1, tonumber(ARGV[2])}}
 """
-TAKEN_OVER = -1
-SAMPLE = 200  # logs that are weighed
-NO_ATTEMPT = 2**31  # higher than any
+FENCED = -1
+MAX_SAMPLED_LOGS = 200  # logs that are weighed
+HIGHEST_ATTEMPT = 2**31  # higher than any
 
-Entry = tuple[int, bytes]
+NumberedEvent = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Append:
+class AppendRequest:
     """Events to append to a run's log.
 
     Args:
         after: position of the event before the first of them.
         lines: one JSON object each; at least one.
         attempt: which execution of the run writes.
-        kept_s: for how long the log is kept from now on; None for as long as that of a run under way.
+        ttl_s: for how long the log is kept from now on; None for as long as that of a run under way.
     """
 
     run_id: UUID
     after: int
     lines: Sequence[bytes]
     attempt: int
-    kept_s: int | None = None
+    ttl_s: int | None = None
 
     @property
-    def end(self) -> int:
+    def last_position(self) -> int:
         """Position of the last of them."""
         return self.after + len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AppendResult:
     """What became of an append.
 
     Args:
-        end: position of the last event that the log holds now; TAKEN_OVER where another execution writes.
+        last_position: position of the last event that the log holds now; FENCED where another execution writes.
     """
 
     appended: bool
-    end: int
+    last_position: int
 
 
 def channel(run_id: UUID | str) -> str:
@@ -84,7 +86,7 @@ def channel(run_id: UUID | str) -> str:
     return f"lunaos:events:{run_id}"
 
 
-def kept_s(*, ended: bool) -> int:
+def choose_ttl_s(*, ended: bool) -> int:
     """Return for how many seconds a log is kept.
 
     Args:
@@ -93,11 +95,11 @@ def kept_s(*, ended: bool) -> int:
     return settings.EVENT_LOG_ENDED_KEPT_S if ended else settings.EVENT_LOG_KEPT_S
 
 
-def _fence(run_id: UUID) -> str:
+def _fence_key(run_id: UUID) -> str:
     return f"lunaos:events:{run_id}:attempt"
 
 
-async def append(*appends: Append) -> list[Answer | None]:
+async def append(*appends: AppendRequest) -> list[AppendResult | None]:
     """Append events, of several runs in one round trip.
 
     Returns:
@@ -108,25 +110,25 @@ async def append(*appends: Append) -> list[Answer | None]:
     """
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for each in appends:
-            kept = each.kept_s or settings.EVENT_LOG_KEPT_S
-            values = (each.after, each.end, b"\n".join(each.lines), kept, each.attempt, str(each.run_id))
-            keys = (channel(each.run_id), _fence(each.run_id), SIZES, TOTAL)
-            pipeline.eval(_APPEND, len(keys), *keys, *values, settings.EVENT_LOG_BOUND_BYTES)
-        answers = await pipeline.execute(raise_on_error=False)
-    return [None if isinstance(found, ResponseError) else Answer(bool(found[0]), found[1]) for found in answers]
+            ttl_s = each.ttl_s or settings.EVENT_LOG_KEPT_S
+            values = (each.after, each.last_position, b"\n".join(each.lines), ttl_s, each.attempt, str(each.run_id))
+            keys = (channel(each.run_id), _fence_key(each.run_id), SIZES_KEY, TOTAL_KEY)
+            pipeline.eval(_APPEND_SCRIPT, len(keys), *keys, *values, settings.EVENT_LOG_BOUND_BYTES)
+        results = await pipeline.execute(raise_on_error=False)
+    return [None if isinstance(found, ResponseError) else AppendResult(bool(found[0]), found[1]) for found in results]
 
 
-async def take_over(run_id: UUID, attempt: int) -> list[Entry]:
+async def fence(run_id: UUID, attempt: int) -> list[NumberedEvent]:
     """Read the whole log, and have it refuse what an earlier execution may still want to append.
 
     Raises:
         RedisError: the server cannot be reached.
     """
-    await async_event_log().set(_fence(run_id), attempt, ex=settings.EVENT_LOG_KEPT_S)
+    await async_event_log().set(_fence_key(run_id), attempt, ex=settings.EVENT_LOG_KEPT_S)
     return await read(run_id)
 
 
-async def forget(run_ids: Sequence[UUID]) -> None:
+async def delete(run_ids: Sequence[UUID]) -> None:
     """Delete the logs of runs, and have them refuse whatever an execution may still want to append.
 
     Raises:
@@ -134,22 +136,22 @@ async def forget(run_ids: Sequence[UUID]) -> None:
     """
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for run_id in run_ids:
-            pipeline.set(_fence(run_id), NO_ATTEMPT, ex=settings.EVENT_LOG_KEPT_S)
+            pipeline.set(_fence_key(run_id), HIGHEST_ATTEMPT, ex=settings.EVENT_LOG_KEPT_S)
             pipeline.delete(channel(run_id))
         await pipeline.execute()
 
 
-async def read(run_id: UUID, *, after: int = 0, most: int | None = None) -> list[Entry]:
+async def read(run_id: UUID, *, after: int = 0, limit: int | None = None) -> list[NumberedEvent]:
     """The events behind a position, each with its own; there are no gaps, since appending checks the end.
 
     Args:
-        most: appends to read, the earliest first; all where None.
+        limit: appends to read, the earliest first; all where None.
 
     Raises:
         RedisError: the server cannot be reached.
     """
-    found: list[Entry] = []
-    entries: Any = await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0", count=most)
+    found: list[NumberedEvent] = []
+    entries: Any = await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0", count=limit)
     for entry_id, fields in entries:
         lines = fields[b"e"].split(b"\n")
         first = int(entry_id.split(b"-")[0]) - len(lines) + 1
@@ -165,7 +167,7 @@ def size() -> tuple[int, int]:
     """
     names = list(event_log().scan_iter(match="lunaos:events:*", count=1000, _type="stream"))
     with event_log().pipeline(transaction=False) as pipeline:
-        for name in names[:SAMPLE]:
+        for name in names[:MAX_SAMPLED_LOGS]:
             pipeline.memory_usage(name, samples=0)
         weights = [weight or 0 for weight in pipeline.execute()]
     return len(names), sum(weights) * len(names) // max(1, len(weights))

@@ -12,24 +12,24 @@ from django.conf import settings
 from runs.errors import OutputTooLong
 from runs.eventlog import log, writer
 
-Event = dict[str, Any]
+RunEvent = dict[str, Any]
 
 CHUNK = b'{"type":"chunk"'
 
 
-class Stop(enum.Enum):
+class StopReason(enum.Enum):
     """Why an execution is to end before its time."""
 
     CANCELLED = "its owner asked for it"
-    OVERTAKEN = "somebody else ended it or took it over"
-    LEAVING = "this process is about to stop"
+    LEASE_LOST = "another execution ended it or took it over"
+    SHUTTING_DOWN = "this process is about to stop"
 
 
-class Overtaken(Exception):
+class LeaseLost(Exception):
     """Somebody else executes this run now: stop, and write nothing more."""
 
 
-def line_of(event: Event) -> bytes:
+def encode(event: RunEvent) -> bytes:
     """An event as JSON, in memory of its own size: what orjson returns takes 4 KB, and a run keeps many."""
     return memoryview(orjson.dumps(event)).tobytes()
 
@@ -49,26 +49,26 @@ class Recorder:
         self.run_id, self.attempt = run_id, attempt
         self.lines: list[bytes] = []
         self.shown = self.logged = self._size = 0
-        self.finishing = self.closed = self._unsure = self._concluded = False
-        self.stop: Stop | None = None
+        self.finishing = self.closed = self._append_unconfirmed = self._has_terminal = False
+        self.stop_reason: StopReason | None = None
         self.task: asyncio.Task[None] | None = None
         self.readers: set[asyncio.Event] = set()
 
     # -- For who executes ----------------------------------------------------------------------------------------------
 
-    def take_up(self, lines: Sequence[bytes]) -> None:
+    def load_log(self, lines: Sequence[bytes]) -> None:
         """Go on behind events that are in the log already."""
         self.lines = list(lines)
         self.shown = self.logged = len(lines)
         self._size = sum(map(len, lines))
 
-    def record(self, *events: Event) -> None:
+    def record(self, *events: RunEvent) -> None:
         """Append events.
 
         Raises:
             OutputTooLong: the run has said more than a log holds.
         """
-        lines = [line_of(event) for event in events]
+        lines = [encode(event) for event in events]
         self._size += sum(map(len, lines))
         if self._size > settings.EVENT_LOG_MAX_BYTES:
             raise OutputTooLong()
@@ -78,65 +78,66 @@ class Recorder:
 
     async def flush(self) -> None:
         """Wait until all is in the log; not where Valkey is down or refuses it."""
-        while self.logged < len(self.lines) and await writer.turn(self.run_id):
+        while self.logged < len(self.lines) and await writer.wait_for_round_trip(self.run_id):
             pass
 
-    def conclude(self, line: bytes) -> None:
+    def append_terminal(self, line: bytes) -> None:
         """Append the last event, which is in the database already and so can be shown at once."""
         self.lines.append(line)
-        self._concluded = True
+        self._has_terminal = True
         self.show()
         writer.add(self)
 
     def close(self) -> None:
         """Nothing more will come from here."""
         self.closed = True
-        self._wake()
+        self._wake_readers()
 
     # -- For who watches over it ---------------------------------------------------------------------------------------
 
-    def halt(self, why: Stop) -> None:
+    def request_stop(self, reason: StopReason) -> None:
         """Break the execution off, unless it is being finished already; one that is not claimed yet looks itself."""
-        if self.stop is None and not self.finishing:
-            self.stop = why
+        if self.stop_reason is None and not self.finishing:
+            self.stop_reason = reason
             if self.task and self.attempt:
                 self.task.cancel()
 
     # -- For the writer ------------------------------------------------------------------------------------------------
 
     @property
-    def pending(self) -> log.Append:
+    def pending(self) -> log.AppendRequest:
         """What is not in the log yet."""
-        kept_s = log.kept_s(ended=self._concluded)
-        return log.Append(self.run_id, self.logged, self.lines[self.logged :], self.attempt, kept_s)
+        ttl_s = log.choose_ttl_s(ended=self._has_terminal)
+        return log.AppendRequest(self.run_id, self.logged, self.lines[self.logged :], self.attempt, ttl_s)
 
-    def settle(self, asked: log.Append, answer: log.Answer) -> bool:
+    def acknowledge(self, request: log.AppendRequest, result: log.AppendResult) -> bool:
         """Take note of where the log ends now; whether there is more to append at once.
 
         Where nothing was appended it may end before what was asked, since a crashed server forgot some, or behind it,
         since an append without an answer had succeeded; anything else is somebody else's writing.
         """
-        ours = answer.appended or answer.end <= asked.after or (self._unsure and answer.end <= len(self.lines))
-        if answer.end == log.TAKEN_OVER or not ours:
-            self.halt(Stop.OVERTAKEN)
+        end = result.last_position
+        ours = result.appended or end <= request.after or (self._append_unconfirmed and end <= len(self.lines))
+        if end == log.FENCED or not ours:
+            self.request_stop(StopReason.LEASE_LOST)
             return False
-        self.logged, self._unsure = answer.end, False
-        if self.logged < asked.end:
+        self.logged, self._append_unconfirmed = end, False
+        if self.logged < request.last_position:
             return True
         self.shown = max(self.shown, self.logged)
-        self._wake()
+        self._wake_readers()
         return False
 
-    def keep(self) -> None:
+    def on_append_failed(self) -> None:
         """Show what could not be appended, or perhaps was."""
-        self._unsure = True
+        self._append_unconfirmed = True
         self.show()
 
     def show(self) -> None:
         """Let readers see all there is."""
         self.shown = len(self.lines)
-        self._wake()
+        self._wake_readers()
 
-    def _wake(self) -> None:
+    def _wake_readers(self) -> None:
         for reader in self.readers:
             reader.set()

@@ -14,7 +14,7 @@ from lunaos.infra import event_loop, redis
 from runs import outcomes
 from runs import services as run_services
 from runs.eventlog import capacity, log
-from runs.eventlog.log import Append
+from runs.eventlog.log import AppendRequest
 from runs.eventlog.recorder import Recorder
 from runs.models import Run, Status
 from testing.client import Api, answer, error, in_effect
@@ -28,12 +28,12 @@ CHUNK = orjson.dumps({"type": "chunk", "content": "word "})
 def measured_anew(database: None) -> Iterator[None]:
     capacity.room.forget()
     yield
-    redis.client().delete(log.TOTAL, log.SIZES)
+    redis.client().delete(log.TOTAL_KEY, log.SIZES_KEY)
     capacity.room.forget()
 
 
-def append(run_id: uuid.UUID, after: int, lines: list[bytes], kept_s: int | None = None) -> log.Answer | None:
-    return event_loop.submit(log.append(Append(run_id, after, lines, 1, kept_s))).result(10)[0]
+def append(run_id: uuid.UUID, after: int, lines: list[bytes], ttl_s: int | None = None) -> log.AppendResult | None:
+    return event_loop.submit(log.append(AppendRequest(run_id, after, lines, 1, ttl_s))).result(10)[0]
 
 
 def begin(user: Any, **fields: Any) -> Run:
@@ -43,7 +43,7 @@ def begin(user: Any, **fields: Any) -> Run:
 
 
 def fill(percent: int, settings: Any) -> None:
-    redis.client().set(log.TOTAL, -(-settings.EVENT_LOG_BOUND_BYTES * percent // 100))  # rounded up
+    redis.client().set(log.TOTAL_KEY, -(-settings.EVENT_LOG_BOUND_BYTES * percent // 100))  # rounded up
     capacity.room.forget()
 
 
@@ -64,7 +64,7 @@ def test_logs_that_are_gone_are_not_accounted() -> None:
     redis.client().delete(log.channel(gone))
     assert capacity.sweep().bytes == both // 2
     redis.client().delete(log.channel(kept))
-    assert (capacity.sweep().bytes, redis.client().hlen(log.SIZES)) == (0, 0)
+    assert (capacity.sweep().bytes, redis.client().hlen(log.SIZES_KEY)) == (0, 0)
 
 
 def test_logs_of_the_release_before_are_taken_in() -> None:
@@ -111,7 +111,7 @@ def test_what_a_full_log_refuses_is_shown_and_not_sent_again_at_once(settings: A
     sent: list[int] = []
     send = log.append
 
-    async def counted(*appends: Append) -> list[log.Answer | None]:
+    async def counted(*appends: AppendRequest) -> list[log.AppendResult | None]:
         sent.append(len(appends))
         return await send(*appends)
 
@@ -148,7 +148,7 @@ def test_clients_and_health_are_told(api: Api, alice: Any, upstream: Upstream, s
     assert error(response) == (503, "service_unavailable") and int(response.headers["Retry-After"]) > 0
     cache = api.get("/health").json()["data"]["services"]["cache"]
     assert (cache["status"], "85 %" in cache["detail"]) == ("degraded", True)
-    redis.client().delete(log.TOTAL)
+    redis.client().delete(log.TOTAL_KEY)
     assert in_effect(lambda: api.execute(alice).status_code == 200)
 
 
@@ -171,10 +171,10 @@ def test_event_logs_at_a_server_of_their_own(alice: Any, settings: Any) -> None:
     try:
         run_id = uuid.uuid4()
         append(run_id, 0, [CHUNK])
-        assert redis.event_log().exists(log.channel(run_id), log.TOTAL) == 2
-        assert not redis.client().exists(log.channel(run_id), log.TOTAL)
+        assert redis.event_log().exists(log.channel(run_id), log.TOTAL_KEY) == 2
+        assert not redis.client().exists(log.channel(run_id), log.TOTAL_KEY)
         assert event_loop.submit(log.read(run_id)).result(10) == [(1, CHUNK)]
         assert capacity.sweep().bytes > 0
     finally:
-        redis.event_log().delete(log.channel(run_id), log.TOTAL, log.SIZES)
+        redis.event_log().delete(log.channel(run_id), log.TOTAL_KEY, log.SIZES_KEY)
         redis._event_log.cache_clear()

@@ -159,7 +159,7 @@ def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], u
     """Its lock went with it, so that nobody waits for a minute; the clock is put on."""
     upstream.plays(Answer(pieces=[delta("half "), "wait"]))
     run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half")
-    assert until(lambda: bool(stack.sql(HOLDS, liveness.SPACE)), 10)
+    assert until(lambda: bool(stack.sql(HOLDS, liveness.LOCK_SPACE)), 10)
     stack.end("web")
     stack.start("web")
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '16 seconds' WHERE id = %s", run_id)

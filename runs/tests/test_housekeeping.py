@@ -12,7 +12,7 @@ from billing.models import MonthlyUsage
 from lunaos.infra import event_loop, redis
 from runs import leases, liveness, outcomes, services, tasks, texts
 from runs.eventlog import log
-from runs.eventlog.recorder import Event
+from runs.eventlog.recorder import RunEvent
 from runs.models import Run, RunStep, RunText, Status
 
 
@@ -25,12 +25,12 @@ def fall_silent(run: Run, seconds: int) -> None:
     Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
 
 
-def say(run: Run, *events: Event) -> None:
+def say(run: Run, *events: RunEvent) -> None:
     lines = [orjson.dumps(event) for event in events]
-    event_loop.submit(log.append(log.Append(run.pk, 0, lines, 1))).result()
+    event_loop.submit(log.append(log.AppendRequest(run.pk, 0, lines, 1))).result()
 
 
-def told(run: Run) -> list[Event]:
+def told(run: Run) -> list[RunEvent]:
     return [orjson.loads(line) for _, line in event_loop.submit(log.read(run.pk)).result()]
 
 
@@ -43,7 +43,7 @@ def step(run: Run, **fields: Any) -> RunStep:
 
 
 def test_a_run_that_nobody_executes_is_ended_and_given_back(alice: Any) -> None:
-    liveness.hold()  # this process lives, and is only silent
+    liveness.hold_lock()  # this process lives, and is only silent
     dead, alive = begin(alice), begin(alice)
     fall_silent(dead, 61)
     fall_silent(alive, 50)
@@ -108,7 +108,7 @@ DONE = {"type": "done", "tokens": {"input": 5, "output": 3, "cacheRead": 2}, "co
         ({"type": "cancelled"}, "cancelled", "", "settled"),
     ],
 )
-def test_one_whose_log_has_its_end_ends_so(alice: Any, last: Event, status: str, code: str, charge: str) -> None:
+def test_one_whose_log_has_its_end_ends_so(alice: Any, last: RunEvent, status: str, code: str, charge: str) -> None:
     run = begin(alice)
     say(run, {"type": "start"}, {"type": "chunk", "content": "all"}, last)
     fall_silent(run, 61)
@@ -136,7 +136,7 @@ def test_a_sign_of_life_at_the_last_moment_counts(alice: Any) -> None:
     run = begin(alice)
     fall_silent(run, 61)
     seen = Run.objects.get(pk=run.pk)
-    leases.beat({run.pk: 1})
+    leases.renew({run.pk: 1})
     assert outcomes.interrupt(seen, 60) is False
     assert Run.objects.get(pk=run.pk).status == "running"
 
@@ -167,14 +167,14 @@ def test_a_lease_is_one_executors(alice: Any) -> None:
     claimed = leases.claim(run.pk)
     assert claimed and (claimed.attempt, claimed.status) == (1, "running")
     assert leases.claim(run.pk) is None
-    assert leases.put_back(claimed) is False  # it is not silent
+    assert leases.requeue(claimed) is False  # it is not silent
 
     fall_silent(run, 16)
     again = leases.claim(run.pk)
     assert again and again.attempt == 2
-    assert leases.beat({run.pk: 1}) == {} and leases.beat({run.pk: 2}) == {run.pk: False}
+    assert leases.renew({run.pk: 1}) == {} and leases.renew({run.pk: 2}) == {run.pk: False}
     assert texts.save_step(claimed, step(run, output="late")) is False
-    assert leases.hand_over(claimed, None) is False and leases.hand_over(again, None) is True
+    assert leases.release(claimed, None) is False and leases.release(again, None) is True
     late = outcomes.Outcome(Status.SUCCEEDED, "p", "m", attempt=1)
     assert outcomes.finish(claimed, late) is False
 
@@ -201,15 +201,15 @@ def test_the_log_refuses_an_execution_that_was_taken_over(alice: Any) -> None:
     run = begin(alice)
 
     async def play() -> list[Any]:
-        await log.append(log.Append(run.pk, 0, [b'{"a":1}'], 1))
-        assert await log.take_over(run.pk, 2) == [(1, b'{"a":1}')]
-        late = log.Append(run.pk, 1, [b'{"a":2}'], 1)
-        gap = log.Append(run.pk, 5, [b'{"a":6}'], 2)
-        right = log.Append(run.pk, 1, [b'{"b":2}', b'{"b":3}'], 2)
+        await log.append(log.AppendRequest(run.pk, 0, [b'{"a":1}'], 1))
+        assert await log.fence(run.pk, 2) == [(1, b'{"a":1}')]
+        late = log.AppendRequest(run.pk, 1, [b'{"a":2}'], 1)
+        gap = log.AppendRequest(run.pk, 5, [b'{"a":6}'], 2)
+        right = log.AppendRequest(run.pk, 1, [b'{"b":2}', b'{"b":3}'], 2)
         return await log.append(late, gap, right)
 
     late, gap, right = asyncio.run_coroutine_threadsafe(play(), event_loop.get()).result()
-    assert (late.appended, late.end) == (False, log.TAKEN_OVER)
-    assert (gap.appended, gap.end) == (False, 1)
-    assert (right.appended, right.end) == (True, 3)
+    assert (late.appended, late.last_position) == (False, log.FENCED)
+    assert (gap.appended, gap.last_position) == (False, 1)
+    assert (right.appended, right.last_position) == (True, 3)
     assert told(run) == [{"a": 1}, {"b": 2}, {"b": 3}]

@@ -18,7 +18,7 @@ OTHER = 7
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """PostgreSQL may have started a moment ago."""
-    monkeypatch.setattr(liveness, "IS_GONE", liveness.IS_GONE.replace("20 seconds", "0 seconds"))
+    monkeypatch.setattr(liveness, "EXECUTOR_IS_DEAD", liveness.EXECUTOR_IS_DEAD.replace("20 seconds", "0 seconds"))
 
 
 @pytest.fixture
@@ -42,13 +42,13 @@ def status(run: Run) -> str:
 
 def test_a_run_names_its_process_and_a_chain_does_not(alice: Any) -> None:
     fields: dict[str, Any] = {"provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
-    assert services.begin(user=alice, agent="run", **fields).run.executor == liveness.NUMBER
+    assert services.begin(user=alice, agent="run", **fields).run.executor == liveness.PROCESS_NUMBER
     assert services.begin(user=alice, chain="custom", steps=["run"], **fields).run.executor is None
 
 
 def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> None:
     with session.cursor() as cursor:
-        cursor.execute(liveness.TAKE, [liveness.SPACE, OTHER])
+        cursor.execute(liveness.TAKE_LOCK, [liveness.LOCK_SPACE, OTHER])
     dead, silent = begin(alice, executor=OTHER + 1, silent_s=16), begin(alice, executor=OTHER, silent_s=16)
     fresh, old = begin(alice, executor=OTHER + 1, silent_s=14), begin(alice, executor=None, silent_s=16)
     assert outcomes.end_abandoned(60) == 1
@@ -61,7 +61,7 @@ def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> N
 
 
 def test_right_after_its_start_postgresql_knows_of_nobody(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(liveness, "IS_GONE", liveness.IS_GONE.replace("0 seconds", "100 years"))
+    monkeypatch.setattr(liveness, "EXECUTOR_IS_DEAD", liveness.EXECUTOR_IS_DEAD.replace("0 seconds", "100 years"))
     run = begin(alice, executor=OTHER, silent_s=16)
     assert outcomes.end_abandoned(60) == 0
     assert status(run) == "running"
@@ -71,15 +71,15 @@ def test_this_process_holds_its_lock_and_takes_it_again(database: None) -> None:
     def holders() -> list[int]:
         sql = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
         with connection.cursor() as cursor:
-            return [pid for (pid,) in cursor.execute(sql, [liveness.SPACE, liveness.NUMBER]).fetchall()]
+            return [pid for (pid,) in cursor.execute(sql, [liveness.LOCK_SPACE, liveness.PROCESS_NUMBER]).fetchall()]
 
-    liveness.hold()
-    liveness.hold()
+    liveness.hold_lock()
+    liveness.hold_lock()
     (holder,) = holders()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [holder])
     assert holders() == []
-    liveness.hold()
+    liveness.hold_lock()
     assert len(holders()) == 1 and holders() != [holder]
 
 
@@ -106,6 +106,6 @@ def test_a_locked_row_keeps_no_other_from_showing_life(alice: Any, session: Any)
     session.set_autocommit(False)
     with session.cursor() as cursor:
         cursor.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [locked.pk])
-        assert leases.beat({locked.pk: 1, free.pk: 1}) == {locked.pk: False, free.pk: False}
-    assert set(leases.silent(20)) == {locked}
+        assert leases.renew({locked.pk: 1, free.pk: 1}) == {locked.pk: False, free.pk: False}
+    assert set(leases.expired(20)) == {locked}
     session.rollback()

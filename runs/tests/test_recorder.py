@@ -12,7 +12,7 @@ import pytest
 from lunaos.infra import event_loop, redis
 from runs.errors import OutputTooLong
 from runs.eventlog import log
-from runs.eventlog.recorder import Recorder, Stop, line_of
+from runs.eventlog.recorder import Recorder, StopReason, encode
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -79,10 +79,10 @@ def test_a_log_that_somebody_else_has_appended_to_ends_the_execution() -> None:
         writes = recorder()
         writes.record(event(1))
         await writes.flush()
-        await log.append(log.Append(writes.run_id, 1, [line(2)], 1))
+        await log.append(log.AppendRequest(writes.run_id, 1, [line(2)], 1))
         writes.record(event(3))
         await writes.flush()
-        assert writes.stop is Stop.OVERTAKEN
+        assert writes.stop_reason is StopReason.LEASE_LOST
         assert await logged(writes) == [(1, line(1)), (2, line(2))]
 
     play(run())
@@ -94,13 +94,13 @@ def test_one_that_was_taken_over_is_refused_even_where_its_place_is_right() -> N
         new.run_id = old.run_id
         old.record(event(1))
         await old.flush()
-        new.take_up([entry for _, entry in await log.take_over(old.run_id, 2)])
+        new.load_log([entry for _, entry in await log.fence(old.run_id, 2)])
         old.record(event(2))
         await old.flush()
-        assert old.stop is Stop.OVERTAKEN
+        assert old.stop_reason is StopReason.LEASE_LOST
         new.record(event(3))
         await new.flush()
-        assert (new.stop, await logged(new)) == (None, [(1, line(1)), (2, line(3))])
+        assert (new.stop_reason, await logged(new)) == (None, [(1, line(1)), (2, line(3))])
 
     play(run())
 
@@ -123,10 +123,10 @@ def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
         writes = recorder()
         writes.record(event(1))
         await log.append(writes.pending)  # it arrived, and the answer did not
-        writes.keep()
+        writes.on_append_failed()
         writes.record(event(2))
         await writes.flush()
-        assert (writes.stop, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
+        assert (writes.stop_reason, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
 
     play(run())
 
@@ -158,7 +158,7 @@ def test_readers_are_woken() -> None:
 def test_the_last_event_is_shown_at_once() -> None:
     async def run() -> None:
         writes = recorder()
-        writes.conclude(line(1))
+        writes.append_terminal(line(1))
         assert writes.shown == 1
         await writes.flush()
         assert await logged(writes) == [(1, line(1))]
@@ -186,11 +186,15 @@ def test_halting() -> None:
             writes.task = task
         ending.finishing = True
         for writes in (unclaimed, claimed, ending):
-            writes.halt(Stop.CANCELLED)
-            writes.halt(Stop.LEAVING)
+            writes.request_stop(StopReason.CANCELLED)
+            writes.request_stop(StopReason.SHUTTING_DOWN)
         await asyncio.sleep(0)
         assert [task.cancelled() for task in tasks] == [False, True, False]
-        assert [writes.stop for writes in (unclaimed, claimed, ending)] == [Stop.CANCELLED, Stop.CANCELLED, None]
+        assert [writes.stop_reason for writes in (unclaimed, claimed, ending)] == [
+            StopReason.CANCELLED,
+            StopReason.CANCELLED,
+            None,
+        ]
         for task in tasks:
             task.cancel()
 
@@ -200,7 +204,7 @@ def test_halting() -> None:
 def test_a_line_takes_no_more_memory_than_it_is_long() -> None:
     tracemalloc.start()
     try:
-        lines = [line_of(event(n)) for n in range(1000)]
+        lines = [encode(event(n)) for n in range(1000)]
         taken = tracemalloc.get_traced_memory()[0]
     finally:
         tracemalloc.stop()

@@ -143,7 +143,7 @@ def test_an_abandoned_run_gives_its_place_back(alice: Any, bounds: Any) -> None:
 def test_a_chain_between_two_workers_keeps_its_place(alice: Any, bounds: Any) -> None:
     bounds("free", executions_at_once=1)
     chain = begin(alice, agent="", chain="custom", attempt=1)
-    assert leases.hand_over(chain, None)
+    assert leases.release(chain, None)
     with pytest.raises(ConcurrencyLimitReached):
         begin(alice)
 

@@ -35,7 +35,7 @@ def do(awaitable: Awaitable[Any]) -> Any:
 
 
 def say(run: Run, *lines: bytes) -> None:
-    do(log.append(log.Append(run.pk, 0, lines, 1)))
+    do(log.append(log.AppendRequest(run.pk, 0, lines, 1)))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_it_is_written_as_what_it_was(alice: Any, impatient: None, refuses: Any,
     run, (asked, return_) = begin(alice), refuses
     say(run, b'{"type":"start"}', b'{"type":"chunk","content":"half"}')
     recorder = Recorder(run.pk)
-    recorder.take_up([line for _, line in do(log.read(run.pk))])
+    recorder.load_log([line for _, line in do(log.read(run.pk))])
     do(executors.finish(run, recorder, outcome, orjson.loads(DONE)))
     assert len(asked) == 2 and recorder.lines[-1] == DONE  # its readers are told
     assert Run.objects.get(pk=run.pk).status == "running"

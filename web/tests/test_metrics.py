@@ -192,7 +192,7 @@ def test_the_event_log_is_weighed(api: Api, alice: Any, upstream: Upstream, monk
         assert events(api.execute(alice))
     assert until(lambda: size()[0] == 3, 5)
     runs_exactly, bytes_exactly = size()
-    monkeypatch.setattr("runs.eventlog.log.SAMPLE", 1)
+    monkeypatch.setattr("runs.eventlog.log.MAX_SAMPLED_LOGS", 1)
     estimated = size()
     assert (runs_exactly, estimated[0]) == (3, 3)
     assert 300 < bytes_exactly < 30_000 and bytes_exactly / 2 < estimated[1] < bytes_exactly * 2
