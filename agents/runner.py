@@ -26,7 +26,7 @@ from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.metering import tokens
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, Status
-from runs.outcomes import CANCELLED, Failure, Outcome, failure
+from runs.outcomes import CANCELLED_EVENT, Failure, Outcome, error_event
 
 LOCAL_NOTICE = (
     "Answered by the small embedded model, which reviews poorly. "
@@ -256,9 +256,9 @@ def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None
 
 def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> RunEvent:
     if error:
-        return failure(error)
+        return error_event(error)
     if outcome.status == Status.CANCELLED:
-        return CANCELLED
+        return CANCELLED_EVENT
     return {
         "type": "done",
         "tokens": outcome.tokens.as_json(),

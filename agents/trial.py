@@ -116,7 +116,7 @@ class Trial:
         except Exception as e:
             error = executors.to_client_error(e)
             outcome = error.code
-            self._tell(outcomes.failure(error))
+            self._tell(outcomes.error_event(error))
         finally:
             self._lines.put_nowait(None)
             _begin(database.call(self._record, outcome))  # apart: whoever closes this breaks it off

@@ -11,19 +11,19 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from agents.models import Agent
 from agents.versioned_admin import VersionedAdmin, VersionedForm
 from chains import presets
-from chains.models import LONGEST, ChainPreset
+from chains.models import MAX_STEPS, ChainPreset
 
 NO_STEP = ("", "- no step -")
 
 
-class StepsWidget(forms.MultiWidget):
+class PresetStepsWidget(forms.MultiWidget):
     """A list to choose from for each step."""
 
     def __init__(self) -> None:
         super().__init__(
             [
                 UnfoldAdminSelectWidget(attrs={"aria-label": f"Step {n}", "class": "house-step"})
-                for n in range(1, LONGEST + 1)
+                for n in range(1, MAX_STEPS + 1)
             ]
         )
 
@@ -31,17 +31,19 @@ class StepsWidget(forms.MultiWidget):
         return list(value or [])
 
 
-class StepsField(forms.MultiValueField):
+class PresetStepsField(forms.MultiValueField):
     """The chosen agents' slugs in order; steps left empty are left out."""
 
     def __init__(self) -> None:
-        fields = [forms.ChoiceField(required=False) for _ in range(LONGEST)]
-        super().__init__(fields=fields, widget=StepsWidget(), label="Steps", required=False, require_all_fields=False)
+        fields = [forms.ChoiceField(required=False) for _ in range(MAX_STEPS)]
+        super().__init__(
+            fields=fields, widget=PresetStepsWidget(), label="Steps", required=False, require_all_fields=False
+        )
 
-    def offer(self, choices: list[tuple[str, str]]) -> None:
+    def set_choices(self, choices: list[tuple[str, str]]) -> None:
         """Give each step these to choose from."""
         offered = [NO_STEP, *choices]
-        for field, widget in zip(self.fields, cast(StepsWidget, self.widget).widgets, strict=True):
+        for field, widget in zip(self.fields, cast(PresetStepsWidget, self.widget).widgets, strict=True):
             cast(forms.ChoiceField, field).choices = offered
             cast(UnfoldAdminSelectWidget, widget).choices = offered
 
@@ -53,14 +55,14 @@ class StepsField(forms.MultiValueField):
 
 
 class ChainPresetForm(VersionedForm):
-    steps = StepsField()
+    steps = PresetStepsField()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["steps"].help_text = f"{LONGEST} at most. Each is given what those before it have said."
+        self.fields["steps"].help_text = f"{MAX_STEPS} at most. Each is given what those before it have said."
         agents = {agent.slug: _label(agent) for agent in Agent.objects.only("slug", "name", "tier", "enabled")}
         gone = {slug: f"{slug} (gone)" for slug in self.instance.steps or [] if slug not in agents}
-        self.fields["steps"].offer([*agents.items(), *gone.items()])  # type: ignore[attr-defined]
+        self.fields["steps"].set_choices([*agents.items(), *gone.items()])  # type: ignore[attr-defined]
 
 
 @admin.register(ChainPreset)
@@ -85,14 +87,14 @@ class ChainPresetAdmin(VersionedAdmin):
 
     @admin.display
     def tier(self, preset: ChainPreset) -> str:
-        return presets.tier(preset)
+        return presets.required_tier(preset)
 
     @admin.display
     def state(self, preset: ChainPreset) -> str:
         """Whether clients see it."""
         if not preset.enabled:
             return "disabled"
-        missing = presets.missing(preset)
+        missing = presets.missing_agents(preset)
         return f"not offered: {', '.join(missing)} is disabled or gone" if missing else "offered"
 
 

@@ -8,13 +8,13 @@ import orjson
 
 from agents.providers.prices import Cost
 from agents.runner import chunks
-from chains.context import Cut
+from chains.context import Truncation
 from runs.eventlog.recorder import RunEvent
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep
-from runs.texts import storable
+from runs.texts import strip_nul
 
-OPENING = ("chain_start", "rag")
+OPENING_TYPES = ("chain_start", "rag")
 
 
 def chain_start(run: Run, **more: int) -> RunEvent:
@@ -22,7 +22,7 @@ def chain_start(run: Run, **more: int) -> RunEvent:
     return {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
 
 
-def opening(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
+def opening_events(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
     """What a chain's stream says before its first step.
 
     Args:
@@ -31,21 +31,21 @@ def opening(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
     return [chain_start(run), *grounded]
 
 
-def step_start(run: Run, position: int, cuts: list[Cut], told: list[bytes]) -> RunEvent:
+def step_start(run: Run, position: int, truncations: list[Truncation], lines: list[bytes]) -> RunEvent:
     """`step_start`.
 
     Args:
-        cuts: what had to be left out of the steps before.
-        told: the chain's events so far, which show whether the step begins anew.
+        truncations: what had to be left out of the steps before.
+        lines: the chain's events so far, which show whether the step begins anew.
     """
     mark = b'{"type":"step_start","step":%d,' % position
-    restarted = any(line.startswith(mark) for line in told)
+    restarted = any(line.startswith(mark) for line in lines)
     return {
         "type": "step_start",
         "step": position,
         "agent": run.steps[position - 1],
         **({"restarted": True} if restarted else {}),
-        **({"shortened": [asdict(cut) for cut in cuts]} if cuts else {}),
+        **({"shortened": [asdict(truncation) for truncation in truncations]} if truncations else {}),
     }
 
 
@@ -63,7 +63,7 @@ def step_done(step: RunStep) -> RunEvent:
 
 def chain_done(steps: list[RunStep]) -> RunEvent:
     """`chain_done`, with the totals of all steps."""
-    tokens = sum((TokenUsage.of(step) for step in steps), TokenUsage())
+    tokens = sum((TokenUsage.from_row(step) for step in steps), TokenUsage())
     cost = sum((Cost(step.cost_usd, step.cost_known) for step in steps), Cost())
     return {
         "type": "chain_done",
@@ -74,32 +74,34 @@ def chain_done(steps: list[RunStep]) -> RunEvent:
     }
 
 
-def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = "") -> Iterator[RunEvent]:
+def missing_events(run: Run, succeeded: list[RunStep], lines: list[bytes], stored: str = "") -> Iterator[RunEvent]:
     """What was written down and is missing in the log: a worker died between the two, or Valkey has lost its data.
 
     Args:
         succeeded: steps that need not be done again, in order.
-        told: the chain's events so far.
-        kept: its events as they are stored: the opening, and of a resumed chain what came before.
+        lines: the chain's events so far.
+        stored: its events as they are stored: the opening, and of a resumed chain what came before.
     """
-    if not told:
-        yield from _opening_of(kept) or [chain_start(run)]
-    texts, done = _told(told)
+    if not lines:
+        yield from _parse_opening(stored) or [chain_start(run)]
+    texts, done = _read_steps(lines)
     for step in succeeded:
         if step.position not in texts:
             yield {"type": "step_start", "step": step.position, "agent": step.agent}
-        rest = step.output[len(storable(texts.get(step.position, ""))) :]
+        rest = step.output[len(strip_nul(texts.get(step.position, ""))) :]
         yield from chunks([rest] if rest else [])
         if step.position not in done:
             yield step_done(step)
 
 
-def _opening_of(kept: str) -> list[RunEvent]:
-    return list(takewhile(lambda event: event["type"] in OPENING, map(orjson.loads, kept.encode().splitlines())))
+def _parse_opening(stored: str) -> list[RunEvent]:
+    return list(
+        takewhile(lambda event: event["type"] in OPENING_TYPES, map(orjson.loads, stored.encode().splitlines()))
+    )
 
 
-def _told(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
-    """The text of each step since it last began, and the steps that are told to be done."""
+def _read_steps(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
+    """The text of each step since it last began, and the steps that are lines to be done."""
     texts: dict[int, str] = {}
     done, position = set(), 0
     for event in map(orjson.loads, lines):

@@ -6,8 +6,8 @@ from django.db import models
 
 from agents.models import Agent, Version, Versioned
 
-LONGEST = 5  # steps of any chain (CONTRACT, section 6)
-CUSTOM = "custom"  # what a run says of a chain whose steps the request named
+MAX_STEPS = 5  # steps of any chain (CONTRACT, section 6)
+CUSTOM_SLUG = "custom"  # what a run says of a chain whose steps the request named
 
 
 class ChainPreset(Versioned):
@@ -19,13 +19,13 @@ class ChainPreset(Versioned):
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
     enabled = models.BooleanField(default=True, help_text="Whether it is listed and can be run.")
-    steps = ArrayField(models.CharField(max_length=64), help_text=f"Agents in order, {LONGEST} at most.")
+    steps = ArrayField(models.CharField(max_length=64), help_text=f"Agents in order, {MAX_STEPS} at most.")
     position = models.PositiveSmallIntegerField(help_text="Place in the list.")
 
     class Meta:
         ordering = ("position", "slug")
         constraints = (
-            models.CheckConstraint(condition=models.Q(steps__len__range=(1, LONGEST)), name="one_to_five_steps"),
+            models.CheckConstraint(condition=models.Q(steps__len__range=(1, MAX_STEPS)), name="one_to_five_steps"),
         )
 
     def __str__(self) -> str:
@@ -33,10 +33,10 @@ class ChainPreset(Versioned):
 
     def clean(self) -> None:
         """Raises ValidationError where a rule is broken: of the name, the number of steps, or their agents."""
-        if self.slug == CUSTOM:
-            raise ValidationError({"slug": f"Runs say {CUSTOM!r} of chains without a name; take another."})
-        if not 1 <= len(self.steps or []) <= LONGEST:
-            raise ValidationError({"steps": f"A chain has 1 to {LONGEST} steps, not {len(self.steps or [])}."})
+        if self.slug == CUSTOM_SLUG:
+            raise ValidationError({"slug": f"Runs say {CUSTOM_SLUG!r} of chains without a name; take another."})
+        if not 1 <= len(self.steps or []) <= MAX_STEPS:
+            raise ValidationError({"steps": f"A chain has 1 to {MAX_STEPS} steps, not {len(self.steps or [])}."})
         enabled = dict(Agent.objects.filter(slug__in=self.steps).values_list("slug", "enabled"))
         faults = [_fault(slug, enabled.get(slug)) for slug in dict.fromkeys(self.steps) if not enabled.get(slug)]
         if faults:

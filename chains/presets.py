@@ -9,30 +9,30 @@ from chains.models import ChainPreset
 from lunaos.infra.ttl_cache import Snapshot
 
 
-def _read() -> dict[str, ChainPreset]:
+def _load() -> dict[str, ChainPreset]:
     return {preset.slug: preset for preset in ChainPreset.objects.filter(enabled=True)}
 
 
-current = Snapshot(_read)  # the enabled ones, by what requests call them
+current = Snapshot(_load)  # the enabled ones, by what requests call them
 
 
-def offered() -> list[ChainPreset]:
+def list_offered() -> list[ChainPreset]:
     """Those that can be run, in order."""
-    return [preset for preset in current().values() if not missing(preset)]
+    return [preset for preset in current().values() if not missing_agents(preset)]
 
 
-def missing(preset: ChainPreset) -> list[str]:
+def missing_agents(preset: ChainPreset) -> list[str]:
     """Slugs of its agents that are gone or disabled."""
     agents = catalogue.current().agents
     return [slug for slug in preset.steps if slug not in agents]
 
 
-def needing(slugs: list[str]) -> list[ChainPreset]:
+def using_agents(slugs: list[str]) -> list[ChainPreset]:
     """The enabled ones, as they are in the database, that have one of these agents as a step."""
     return list(ChainPreset.objects.filter(enabled=True, steps__overlap=slugs))
 
 
-def tier(preset: ChainPreset) -> str:
+def required_tier(preset: ChainPreset) -> str:
     """That of its highest agent, of those that are there."""
     agents = catalogue.current().agents
     found = [agents[slug].tier for slug in preset.steps if slug in agents]

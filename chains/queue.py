@@ -7,9 +7,9 @@ from kombu.exceptions import OperationalError
 
 from lunaos.infra import redis
 
-NAME = "chains"
-TASK = "chains.tasks.execute_chain"
-DOWN = (OperationalError, redis.RedisError, OSError)
+QUEUE_NAME = "chains"
+TASK_NAME = "chains.tasks.execute_chain"
+UNREACHABLE = (OperationalError, redis.RedisError, OSError)
 
 
 def enqueue(run_id: UUID) -> None:
@@ -18,7 +18,7 @@ def enqueue(run_id: UUID) -> None:
     Raises:
         OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
     """
-    current_app.send_task(TASK, [str(run_id)])
+    current_app.send_task(TASK_NAME, [str(run_id)])
 
 
 def length() -> int:
@@ -27,4 +27,4 @@ def length() -> int:
     Raises:
         RedisError: the queue cannot be reached.
     """
-    return redis.client().llen(NAME)
+    return redis.client().llen(QUEUE_NAME)

@@ -15,7 +15,7 @@ from runs import leases, outages, outcomes
 from runs.models import Run, Status
 
 LOST_AFTER_S = 5
-RESEND_EVERY_S = 300
+RESEND_INTERVAL_S = 300
 logger = logging.getLogger(__name__)
 
 
@@ -27,28 +27,28 @@ def recover() -> None:
 
     While the database was away, hung or refused writes nobody could renew a lease (`runs.outages`).
     """
-    orphans = outages.noting(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
+    orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
         return
     for run in orphans:
         try:
-            outages.noting(partial(_recover, run))
+            outages.run_query(partial(_recover, run))
         except AWAY:
             raise
         except Exception:
             logger.exception("Chain %s cannot be taken up", run.pk)
-    _send_lost_ones_again()
+    _resend_lost_messages()
 
 
 def _recover(run: Run) -> None:
-    if run.cancel_requested_at or run.losses >= settings.CHAIN_LOSSES:
+    if run.cancel_requested_at or run.losses >= settings.MAX_CHAIN_CRASHES:
         outcomes.interrupt(run, settings.LEASE_S)
     elif leases.requeue(run):
         logger.warning("Chain %s has lost its worker and goes on elsewhere", run.pk)
         queue.enqueue(run.pk)
 
 
-def _send_lost_ones_again() -> None:
+def _resend_lost_messages() -> None:
     """A message can be lost with a worker that had just taken it, or with the broker's memory.
 
     With nothing in the queue, whatever waits has been lost. In a backlog a lost one cannot be told from the others, so
@@ -58,8 +58,8 @@ def _send_lost_ones_again() -> None:
     if not waiting.exists():
         return
     if queue.length() > 0:
-        waiting = _waiting(RESEND_EVERY_S)
-        if not redis.client().set("lunaos:chains-resent", 1, nx=True, ex=RESEND_EVERY_S):
+        waiting = _waiting(RESEND_INTERVAL_S)
+        if not redis.client().set("lunaos:chains-resent", 1, nx=True, ex=RESEND_INTERVAL_S):
             return
     for run in waiting:
         queue.enqueue(run.pk)

@@ -35,36 +35,36 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class Chain:
+class ChainExecution:
     """One chain under way.
 
     Args:
         text: the request's context.
-        kept: its events as they are stored.
+        stored_events: its events as they are stored.
         ended: steps that have ended, by position; those of an earlier execution included.
         first_token_ms: from the request to the first piece of any answer, None before it.
-        asked: whether any provider has been sent a request, in this execution or an earlier one.
+        provider_asked: whether any provider has been sent a request, in this execution or an earlier one.
         answer: what the step under way is being told, None between steps.
     """
 
     run: Run
     recorder: Recorder
     text: str
-    kept: str
+    stored_events: str
     ended: dict[int, RunStep]
     first_token_ms: int | None
-    asked: bool = False
+    provider_asked: bool = False
     answer: Answer | None = None
 
     @property
-    def under_way(self) -> int:
+    def next_position(self) -> int:
         """Position of the first step that has not succeeded; behind the last one where all have."""
         return next(n for n in range(1, len(self.run.steps) + 2) if not self._succeeded(n))
 
     @property
     def succeeded(self) -> list[RunStep]:
         """The steps before it, in order."""
-        return [self.ended[position] for position in range(1, self.under_way)]
+        return [self.ended[position] for position in range(1, self.next_position)]
 
     def _succeeded(self, position: int) -> bool:
         return position in self.ended and self.ended[position].status == Status.SUCCEEDED
@@ -76,28 +76,28 @@ def run(run_id: UUID) -> None:
     Args:
         run_id: the chain that the worker was woken for.
     """
-    if claimed := event_loop.submit(_database(leases.claim_next, run_id)).result():
+    if claimed := event_loop.submit(_call_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
 
 
 async def _execute(attempt: int, recorder: Recorder) -> None:
-    chain = await _begin(attempt, recorder)
+    chain = await _load_chain(attempt, recorder)
     try:
-        await _steps(chain)
+        await _run_steps(chain)
     except (LeaseLost, *database.AWAY):  # an outage is no fault of the answer's: `recovery` finds the chain later
         raise
     except asyncio.CancelledError:
-        await _stopped(chain)
+        await _handle_stop(chain)
     except Exception as e:
         recorder.finishing = True
         error, answer = executors.to_client_error(e), chain.answer
-        await _save(chain, Status.FAILED, error.code)
-        await _finish(chain, Status.FAILED, outcomes.failure(error), error, answer)
+        await _save_step(chain, Status.FAILED, error.code)
+        await _finish(chain, Status.FAILED, outcomes.error_event(error), error, answer)
     else:
         await _finish(chain, Status.SUCCEEDED, events.chain_done(chain.succeeded))
 
 
-async def _begin(attempt: int, recorder: Recorder) -> Chain:
+async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
     """Not to be broken off half-way: the recorder has no attempt before the end.
 
     The row is read when the recorder is known to the process, so that no cancellation falls between the two.
@@ -106,7 +106,7 @@ async def _begin(attempt: int, recorder: Recorder) -> Chain:
         LeaseLost: another execution has claimed the chain meanwhile.
     """
     recorder.load_log([line for _, line in await log.fence(recorder.run_id, attempt)])
-    run, text, kept, steps = await _database(_load, recorder.run_id)
+    run, text, stored_events, steps = await _call_database(_load_rows, recorder.run_id)
     if run is None or run.attempt != attempt:
         raise LeaseLost
     if run.cancel_requested_at and recorder.stop_reason is None:
@@ -114,36 +114,38 @@ async def _begin(attempt: int, recorder: Recorder) -> Chain:
     recorder.attempt = attempt
     ended = {step.position: step for step in steps}
     asked = any(line.startswith(estimates.STEP_START) for line in recorder.lines)
-    return Chain(run, recorder, text, kept, ended, run.first_token_ms, asked)
+    return ChainExecution(run, recorder, text, stored_events, ended, run.first_token_ms, asked)
 
 
-def _load(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
+def _load_rows(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
     run = Run.objects.filter(pk=run_id).first()
-    text = texts.text_of(run) if run else None
-    return run, text.input if text else "", text.events if text else "", texts.steps_of(run) if run else []
+    text = texts.load_text(run) if run else None
+    return run, text.input if text else "", text.events if text else "", texts.load_steps(run) if run else []
 
 
-async def _steps(chain: Chain) -> None:
+async def _run_steps(chain: ChainExecution) -> None:
     if chain.recorder.stop_reason:  # that was asked for before there was anything to break off
         raise asyncio.CancelledError
-    chain.recorder.record(*events.untold(chain.run, chain.succeeded, chain.recorder.lines, chain.kept))
+    chain.recorder.record(*events.missing_events(chain.run, chain.succeeded, chain.recorder.lines, chain.stored_events))
     try:
         async with asyncio.timeout(settings.CHAIN_TIMEOUT_S):
-            while chain.under_way <= len(chain.run.steps):
-                await _step(chain)
+            while chain.next_position <= len(chain.run.steps):
+                await _run_step(chain)
     except TimeoutError as e:
         raise ProviderTimeout(f"The chain took longer than {settings.CHAIN_TIMEOUT_S:g} seconds.") from e
 
 
-async def _step(chain: Chain) -> None:
-    position, recorder = chain.under_way, chain.recorder
-    agent, targets, window = await _database(_equip, chain.run, position)
+async def _run_step(chain: ChainExecution) -> None:
+    position, recorder = chain.next_position, chain.recorder
+    agent, targets, window = await _call_database(_prepare_step, chain.run, position)
     answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
-    room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
-    text, cuts = context.compose(chain.text, _outputs(chain), room, context.mark(chain.run.pk, position))
+    max_bytes = context.max_context_bytes(window=window, answer=answer_tokens, prompt=agent.prompt)
+    text, truncations = context.compose(
+        chain.text, _outputs(chain), max_bytes, context.boundary(chain.run.pk, position)
+    )
     # `step_start` names nobody, so that the client expects the provider that the chain was begun with
     chain.answer = Answer(targets, agent_services.prompt(agent, text), time.perf_counter(), named=targets[0])
-    recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
+    recorder.record(events.step_start(chain.run, position, truncations, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
         async for batch in batches:
             if chain.answer.texts:
@@ -151,69 +153,69 @@ async def _step(chain: Chain) -> None:
             recorder.record(*batch)
     told = extras(chain.answer)
     await recorder.flush()  # a step that is written down is not told again
-    await _save(chain, Status.SUCCEEDED)
+    await _save_step(chain, Status.SUCCEEDED)
     recorder.record(events.step_done(chain.ended[position]) | told)
 
 
-def _equip(run: Run, position: int) -> tuple[Agent, list[Target], int]:
+def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
     """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
     agent = agent_services.find(run.steps[position - 1])
     targets = agent_services.targets_of(run)
     return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
 
 
-def _outputs(chain: Chain) -> list[context.Output]:
-    return [context.Output(step.position, step.agent, step.output) for step in chain.succeeded]
+def _outputs(chain: ChainExecution) -> list[context.StepOutput]:
+    return [context.StepOutput(step.position, step.agent, step.output) for step in chain.succeeded]
 
 
-async def _stopped(chain: Chain) -> None:
+async def _handle_stop(chain: ChainExecution) -> None:
     if chain.recorder.stop_reason is StopReason.CANCELLED:
         if chain.answer:
-            await _save(chain, Status.CANCELLED)
-        await _finish(chain, Status.CANCELLED, outcomes.CANCELLED)
+            await _save_step(chain, Status.CANCELLED)
+        await _finish(chain, Status.CANCELLED, outcomes.CANCELLED_EVENT)
     elif chain.recorder.stop_reason is StopReason.SHUTTING_DOWN:
         await chain.recorder.flush()
         if chain.answer:  # what this attempt at the step has cost stays in the sum
-            await _save(chain, Status.INTERRUPTED)
-        if await _database(leases.release, chain.run, chain.first_token_ms):
-            with suppress(*queue.DOWN):  # `recovery` sends it again
+            await _save_step(chain, Status.INTERRUPTED)
+        if await _call_database(leases.release, chain.run, chain.first_token_ms):
+            with suppress(*queue.UNREACHABLE):  # `recovery` sends it again
                 await asyncio.to_thread(queue.enqueue, chain.run.pk)
     elif chain.recorder.stop_reason is None:
         raise asyncio.CancelledError
 
 
-async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
+async def _save_step(chain: ChainExecution, status: Status, error_code: str = "") -> None:
     """Write down the step under way, if one is.
 
     Raises:
         LeaseLost: the chain is another worker's now.
     """
-    position = chain.under_way
+    position = chain.next_position
     if position > len(chain.run.steps):
         return
     used, cost = TokenUsage(), Cost()
     if chain.answer:
-        chain.asked = chain.asked or chain.answer.asked
+        chain.provider_asked = chain.provider_asked or chain.answer.asked
         used, cost = await chain.answer.account(chain.run.steps[position - 1])
-    step = _row(chain, position, used, cost)
+    step = _build_row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
     ended = status in (Status.FAILED, Status.CANCELLED)
     patience_s = settings.DATABASE_PATIENCE_S if ended else STEP_PATIENCE_S
     try:
-        mine = await _database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
+        saved = await _call_database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
     except database.AWAY:
         if not ended:
             raise
-        mine = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)
-    if not mine:
+        saved = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)
+    if not saved:
         raise LeaseLost
     chain.ended[position], chain.answer = step, None
 
 
-def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
+def _build_row(chain: ChainExecution, position: int, used: TokenUsage, cost: Cost) -> RunStep:
     """Return a step's row; what an earlier execution of it has cost stays in the sum."""
     run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
-    tokens = used + (TokenUsage.of(earlier) if earlier else TokenUsage())
+    tokens = used + (TokenUsage.from_row(earlier) if earlier else TokenUsage())
     return RunStep(
         run_id=run.pk,
         expires_at=run.expires_at,
@@ -231,7 +233,7 @@ def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
 
 
 async def _finish(
-    chain: Chain, status: Status, last: RunEvent, error: LunaError | None = None, answer: Answer | None = None
+    chain: ChainExecution, status: Status, last: RunEvent, error: LunaError | None = None, answer: Answer | None = None
 ) -> None:
     """End the chain.
 
@@ -243,20 +245,20 @@ async def _finish(
         provider=chain.run.provider,
         model=chain.run.model,
         failure=failure_of(error, answer),
-        shown=texts.shows_text(chain.recorder.lines),
+        shown=texts.has_text(chain.recorder.lines),
         counted=isinstance(error, ProviderFailed) and error.counted,
-        asked=chain.asked,
+        asked=chain.provider_asked,
         first_token_ms=chain.first_token_ms,
-        **outcomes.totals([chain.ended[position] for position in sorted(chain.ended)]),
+        **outcomes.sum_steps([chain.ended[position] for position in sorted(chain.ended)]),
     )
     await executors.finish(chain.run, chain.recorder, outcome, last)
 
 
 def _age_ms(run: Run) -> int:
     age_ms = round((datetime.now(UTC) - run.created_at).total_seconds() * 1000)
-    return min(max(1, age_ms), outcomes.LONGEST_MS)
+    return min(max(1, age_ms), outcomes.MAX_DURATION_MS)
 
 
-async def _database(function: Callable[..., Result], *args: Any, patience_s: float | None = None) -> Result:
+async def _call_database(function: Callable[..., Result], *args: Any, patience_s: float | None = None) -> Result:
     patience_s = settings.DATABASE_PATIENCE_S if patience_s is None else patience_s
     return await database.call(function, *args, patience_s=0.0 if executors.is_shutting_down() else patience_s)

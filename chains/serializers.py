@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from chains.errors import ChainTooLong
-from chains.models import LONGEST
+from chains.models import MAX_STEPS
 from lunaos.api.fields import BoundedListField
 from runs.responses import ExecutionSerializer
 
@@ -32,7 +32,7 @@ class StepsField(BoundedListField):
     """The steps of a chain; too many of them are an error with a code of its own."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(child=StepInputSerializer(), allow_empty=False, max_length=LONGEST, **options)
+        super().__init__(child=StepInputSerializer(), allow_empty=False, max_length=MAX_STEPS, **options)
 
     def refuse_length(self) -> None:
         raise ChainTooLong()

@@ -22,6 +22,6 @@ def recover_chains() -> None:
 
 
 @worker_shutting_down.connect
-def hand_over(**_: object) -> None:
+def on_shutdown(**_: object) -> None:
     """A worker that stops waits for its threads, and they for their chains."""
     event_loop.submit(executors.shut_down(settings.STOP_GRACE_S))

@@ -39,7 +39,7 @@ class ChainViewSet(ViewSet):
         serializer.is_valid(raise_exception=True)
         wanted = dict(serializer.validated_data)
         on_disconnect, steps = wanted.pop("onDisconnect"), wanted.pop("steps")
-        begun = services.start(
+        started_run = services.start(
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=framed(request).id,
@@ -47,7 +47,7 @@ class ChainViewSet(ViewSet):
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
             **wanted,
         )
-        return execution_response(begun, on_disconnect=on_disconnect)
+        return execution_response(started_run, on_disconnect=on_disconnect)
 
 
 class ChainRunViewSet(ViewSet):
@@ -61,5 +61,5 @@ class ChainRunViewSet(ViewSet):
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID) -> HttpResponseBase:
         """Take a failed chain up again from the step that failed; the stream goes on where it ended."""
-        begun, before = services.resume(user=user_of(request), run_id=pk)
-        return execution_response(begun, after=before)
+        started_run, before = services.resume(user=user_of(request), run_id=pk)
+        return execution_response(started_run, after=before)

@@ -28,13 +28,13 @@ from accounts.staff.audited_admin import ReadOnlyAdmin
 from accounts.staff.confirm_action import BACK, confirmed
 from accounts.staff.exporting_admin import ExportedAdmin
 from runs import partitions, services, texts
-from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
+from runs.models import UNFINISHED, Dimension, Figures, HourlyFigures, Run, RunStep, RunText
 
-FEW = 500  # people whose runs are looked for together
-TOO_MANY = "More than {0} users have this in their address; these are runs of the newest {0}. Type more of it."
-FAILURE = ("Failure", {"fields": ("error_code", "provider_status", "error", "last_attempt")})
-TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-GONE = "no longer kept"
+MAX_OWNERS_SEARCHED = 500  # people whose runs are looked for together
+TOO_MANY_OWNERS = "More than {0} users have this in their address; these are runs of the newest {0}. Type more of it."
+FAILURE_FIELDSET = ("Failure", {"fields": ("error_code", "provider_status", "error", "last_attempt")})
+TOKEN_FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+EXPIRED = "no longer kept"
 COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "running": "info", "queued": "info"}
 
 
@@ -56,7 +56,9 @@ class AgentFilter(admin.SimpleListFilter):
     title, parameter_name = "agent or chain", "agent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = HourlyFigures.objects.filter(by=By.AGENT).order_by("name").values_list("name", flat=True).distinct()
+        names = (
+            HourlyFigures.objects.filter(by=Dimension.AGENT).order_by("name").values_list("name", flat=True).distinct()
+        )
         return [(name, name) for name in names]
 
     def has_output(self) -> bool:
@@ -89,10 +91,10 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     )
     fieldsets = (
         (None, {"fields": ("id", "user", "what", "status", "request_id")}),
-        FAILURE,
+        FAILURE_FIELDSET,
         ("Model", {"fields": ("provider", "model", "own_key")}),
         ("Steps", {"fields": ("timeline",)}),
-        ("Tokens", {"fields": (*TOKENS, "counted")}),
+        ("Tokens", {"fields": (*TOKEN_FIELDS, "counted")}),
         ("Cost and time", {"fields": ("price", "duration_ms", "first_token_ms")}),
         ("Quota", {"fields": ("charge", "charged_month", "cancelled_by_staff")}),
         ("Times", {"fields": ("created_at", "finished_at", "cancel_requested_at", "expires_at")}),
@@ -118,12 +120,12 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display(description="cost, USD", ordering="cost_usd")
     def cost(self, run: Run) -> str:
-        return _cost(run, places=4)
+        return _format_cost(run, places=4)
 
     @admin.display(description="cost, USD")
     def price(self, run: Run) -> str:
         """The cost as it is stored."""
-        return _cost(run, places=6)
+        return _format_cost(run, places=6)
 
     @admin.display(description="token count")
     def counted(self, run: Run) -> str:
@@ -134,20 +136,22 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     @admin.display(description="message to the client")
     def error(self, run: Run) -> str:
         text = self._text_of(run)
-        return text.error if text else GONE
+        return text.error if text else EXPIRED
 
     @admin.display(description="last attempt that failed")
     def last_attempt(self, run: Run) -> SafeString | str:
         text = self._text_of(run)
         if text is None:
-            return GONE
+            return EXPIRED
         return render_to_string("admin/runs/run/last_attempt.html", {"attempt": text.last_attempt})
 
     @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:
-        ended = texts.steps_of(run)
+        ended = texts.load_steps(run)
         context = {
-            "steps": [{"row": step, "kinds": _kinds(step), "cost": _cost(step, places=6)} for step in ended],
+            "steps": [
+                {"row": step, "kinds": _describe_tokens(step), "cost": _format_cost(step, places=6)} for step in ended
+            ],
             "longest_ms": max((step.duration_ms for step in ended), default=0),
             "to_come": run.steps[len(ended) :],
             "unfinished": run.status in UNFINISHED,
@@ -164,19 +168,19 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def _text(self, run: Run, name: str) -> SafeString:
         text = self._text_of(run)
-        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else GONE)
+        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else EXPIRED)
 
     def _text_of(self, run: Run) -> RunText | None:
         """Read the run's texts, which may be megabytes, once a page."""
         known: dict[str, Any] = vars(run)
         if "text_read" not in known:
-            known["text_read"] = texts.text_of(run)
+            known["text_read"] = texts.load_text(run)
         return cast(RunText | None, known["text_read"])
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:
         """Without the failure of a run that has not failed."""
         sets = super().get_fieldsets(request, obj)
-        return [each for each in sets if each is not FAILURE or (obj and obj.error_code)]
+        return [each for each in sets if each is not FAILURE_FIELDSET or (obj and obj.error_code)]
 
     # -- Finding -------------------------------------------------------------------------------------------------------
 
@@ -186,14 +190,16 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         """Whose a run is, is found among the people first: a million runs would each be asked for their owner."""
         if not (term := search_term.strip()):
             return queryset, False
-        if _is_run(term):
+        if _is_run_id(term):
             return queryset.filter(pk=term), False
-        people = list(User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: FEW + 1])
-        if len(people) > FEW:
+        people = list(
+            User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: MAX_OWNERS_SEARCHED + 1]
+        )
+        if len(people) > MAX_OWNERS_SEARCHED:
             if request.method == "POST":  # an export, which must not look complete
-                raise IncorrectLookupParameters(TOO_MANY.format(FEW))
-            self.message_user(request, TOO_MANY.format(FEW), messages.WARNING)
-        return queryset.filter(Q(user__in=people[:FEW]) if people else Q(request_id=term)), False
+                raise IncorrectLookupParameters(TOO_MANY_OWNERS.format(MAX_OWNERS_SEARCHED))
+            self.message_user(request, TOO_MANY_OWNERS.format(MAX_OWNERS_SEARCHED), messages.WARNING)
+        return queryset.filter(Q(user__in=people[:MAX_OWNERS_SEARCHED]) if people else Q(request_id=term)), False
 
     # -- Cancelling, and the disk --------------------------------------------------------------------------------------
 
@@ -250,7 +256,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def _kinds(step: RunStep) -> str:
+def _describe_tokens(step: RunStep) -> str:
     """Return what is known of a step's tokens: `5 from cache, estimated`."""
     counts = {
         "from cache": step.cache_read_tokens,
@@ -261,7 +267,7 @@ def _kinds(step: RunStep) -> str:
     return ", ".join([*known, *(["estimated"] if step.tokens_estimated else [])])
 
 
-def _cost(row: Figures, *, places: int) -> str:
+def _format_cost(row: Figures, *, places: int) -> str:
     """Return a cost in US dollars; where a model has no price, what is known of it."""
     known = f"{row.cost_usd:.{places}f}"
     if row.cost_known:
@@ -269,7 +275,7 @@ def _cost(row: Figures, *, places: int) -> str:
     return f"{known} + unknown" if row.cost_usd else "unknown"
 
 
-def _is_run(term: str) -> bool:
+def _is_run_id(term: str) -> bool:
     """Whether it is a run's id; request ids are UUIDs too, where the client sent none."""
     with suppress(ValueError):
         return Run.objects.filter(pk=UUID(term)).exists()

@@ -32,8 +32,8 @@ from runs.eventlog.follower import RunFollower
 from runs.models import Run
 
 SUBPROTOCOL = "bearer"
-NORMAL = 1000
-APPLICATION = 4000  # RFC 6455, 7.4.2: codes for applications begin here; ours is 4000 plus the HTTP status
+NORMAL_CLOSURE = 1000
+APPLICATION_CLOSE_BASE = 4000  # RFC 6455, 7.4.2: codes for applications begin here; ours is 4000 plus the HTTP status
 
 
 class RunConsumer(AsyncWebsocketConsumer):
@@ -54,8 +54,8 @@ class RunConsumer(AsyncWebsocketConsumer):
 
     async def _send_all(self) -> None:
         try:
-            run, access = await database.call(_run_of, self.scope)
-            follower, guard = RunFollower(run, _after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
+            run, access = await database.call(_authorize, self.scope)
+            follower, guard = RunFollower(run, _parse_after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
             guard.open()
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():
@@ -66,9 +66,9 @@ class RunConsumer(AsyncWebsocketConsumer):
         except Exception as e:
             error = translate(e)
             await self._send({"type": "error", **error.body})
-            await self.close(APPLICATION + error.status)
+            await self.close(APPLICATION_CLOSE_BASE + error.status)
         else:
-            await self.close(NORMAL)
+            await self.close(NORMAL_CLOSURE)
 
     async def _follow(self, follower: RunFollower, guard: Guard) -> None:
         while (entries := await guard.read(follower, settings.STREAM_HEARTBEAT_S)) is not None:
@@ -81,9 +81,9 @@ class RunConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=orjson.dumps(message).decode())
 
 
-def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
+def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
     """The run that the socket is for, and the access, after the same checks as of a request."""
-    request = _request(scope)
+    request = _build_request(scope)
     client_info.enter(
         address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", "")
     )
@@ -100,7 +100,7 @@ def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
     return run, framed(request).access
 
 
-def _request(scope: dict[str, Any]) -> Request:
+def _build_request(scope: dict[str, Any]) -> Request:
     """The handshake in the form that authentication and throttle read."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     request = HttpRequest()
@@ -112,7 +112,7 @@ def _request(scope: dict[str, Any]) -> Request:
     return Request(request, authenticators=[BearerAuthentication()])
 
 
-def _after(scope: dict[str, Any]) -> int:
+def _parse_after(scope: dict[str, Any]) -> int:
     value = parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
     if not (value.isascii() and value.isdecimal() and len(value) <= 16):
         raise ValidationFailed.of("after", "Send the id of the last event you have.")

@@ -86,7 +86,7 @@ async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: 
     """
     recorder.finishing = True
     line = encode(last)
-    outcome = replace(outcome, events=texts.joined([*recorder.lines, line]), attempt=recorder.attempt)
+    outcome = replace(outcome, events=texts.join_events([*recorder.lines, line]), attempt=recorder.attempt)
     try:
         written = await database.call(outcomes.finish, run, outcome)
     except database.AWAY:
@@ -106,13 +106,13 @@ async def _finish_after_outage(run: Run, outcome: outcomes.Outcome, line: bytes)
         logger.exception("The database cannot be told how run %s ended; a sweep will", run.pk)
         return True
     with suppress(RedisError, OSError):
-        await pending_outcomes.forget(run.pk)
+        await pending_outcomes.delete(run.pk)
     return written
 
 
 async def _store_pending(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
     try:
-        await pending_outcomes.keep(run.pk, outcome, line)
+        await pending_outcomes.store(run.pk, outcome, line)
     except (RedisError, OSError) as e:
         logger.warning("Valkey cannot be told either how run %s ended: %r", run.pk, e)
         return False

@@ -60,9 +60,9 @@ def expired(seconds: float) -> QuerySet[Run]:
 
 
 def abandoned(seconds: float) -> QuerySet[Run]:
-    """Running, by their row, without a sign of life for so long, or for GONE_AFTER_S where the process has died."""
+    """Running, by their row, without a sign of life for so long, or for DEAD_EXECUTOR_AFTER_S if it died."""
     gone = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
-    return Run.objects.filter(_expired(seconds) | (_expired(settings.GONE_AFTER_S) & Q(gone)))
+    return Run.objects.filter(_expired(seconds) | (_expired(settings.DEAD_EXECUTOR_AFTER_S) & Q(gone)))
 
 
 def _expired(seconds: float) -> Q:

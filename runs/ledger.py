@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db import connection
 
-# One statement and so one snapshot: run and counter are written together (runs.services.BEGIN, runs.outcomes.finish).
-DIFFERENCES = """
+# One statement and so one snapshot: run and counter are written together (services.CREATE_RUN, outcomes.finish).
+MISMATCHES = """
     SELECT user_id, month, COALESCE(counted.executions, 0), COALESCE(counted.chains, 0),
         COALESCE(charged.executions, 0), COALESCE(charged.chains, 0)
     FROM billing_monthlyusage AS counted
@@ -22,7 +22,7 @@ DIFFERENCES = """
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class QuotaMismatch:
     """A user's month whose counter is not what the runs say.
 
     Args:
@@ -38,8 +38,8 @@ class Difference:
     charged_chains: int
 
 
-def differences() -> list[Difference]:
+def find_mismatches() -> list[QuotaMismatch]:
     """All months whose counter and runs do not agree; none, unless somebody has meddled."""
     with connection.cursor() as cursor:
-        cursor.execute(DIFFERENCES)
-        return [Difference(*row) for row in cursor.fetchall()]
+        cursor.execute(MISMATCHES)
+        return [QuotaMismatch(*row) for row in cursor.fetchall()]

@@ -159,7 +159,7 @@ class RunStep(Figures):
         return f"step {self.position} of {self.run_id}"
 
 
-class By(models.TextChoices):
+class Dimension(models.TextChoices):
     """What a row of figures is about."""
 
     ALL = "all"
@@ -174,7 +174,7 @@ class HourlyFigures(models.Model):
 
     pk = models.CompositePrimaryKey("hour", "by", "name")
     hour = models.DateTimeField()
-    by = models.CharField(max_length=16, choices=By.choices)
+    by = models.CharField(max_length=16, choices=Dimension.choices)
     name = models.CharField(max_length=64, blank=True, help_text="Of the provider, agent, chain, tier or bucket.")
     succeeded = models.PositiveIntegerField()
     failed = models.PositiveIntegerField()

@@ -12,12 +12,12 @@ from django.conf import settings
 from lunaos.infra import redis
 from lunaos.infra.database import AWAY
 
-DATABASE_AWAY = "lunaos:chains-database-away"
-SLOW_AFTER_S = 2.0  # an answer that took longer came from a database that hung, as for a lock
+OUTAGE_KEY = "lunaos:chains-database-away"
+SLOW_QUERY_S = 2.0  # an answer that took longer came from a database that hung, as for a lock
 Result = TypeVar("Result")
 
 
-def noting(ask: Callable[[], Result]) -> Result:
+def run_query(ask: Callable[[], Result]) -> Result:
     """Ask the database; note an outage where it is away, refuses or hangs.
 
     Raises:
@@ -28,10 +28,10 @@ def noting(ask: Callable[[], Result]) -> Result:
     try:
         answer = ask()
     except AWAY:
-        _note()
+        _record()
         raise
-    if time.monotonic() - started > SLOW_AFTER_S:
-        _note()
+    if time.monotonic() - started > SLOW_QUERY_S:
+        _record()
     return answer
 
 
@@ -41,8 +41,8 @@ def is_recent() -> bool:
     Raises:
         RedisError: it cannot be known.
     """
-    return bool(redis.client().exists(DATABASE_AWAY))
+    return bool(redis.client().exists(OUTAGE_KEY))
 
 
-def _note() -> None:
-    redis.client().set(DATABASE_AWAY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))
+def _record() -> None:
+    redis.client().set(OUTAGE_KEY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))

@@ -26,22 +26,23 @@ from runs.metering.estimates import Estimate
 from runs.metering.tokens import TokenUsage
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 
-CANCELLED: RunEvent = {"type": "cancelled"}
-SHORT_INPUT_BYTES, SHORT_LIFE_DAYS = 4096, 7  # of an input that came to nothing
-ENDS = (b'{"type":"done"', b'{"type":"error"', b'{"type":"cancelled"')  # of an agent's run
-LONGEST_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
+CANCELLED_EVENT: RunEvent = {"type": "cancelled"}
+MAX_FAILED_INPUT_BYTES, MAX_FAILED_INPUT_DAYS = 4096, 7  # of an input that came to nothing
+AGENT_TERMINAL = (b'{"type":"done"', b'{"type":"error"', b'{"type":"cancelled"')  # of an agent's run
+MAX_DURATION_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
 logger = logging.getLogger(__name__)
 
 # In characters, of which none takes more than four bytes; in the CASE's order, so that most inputs are not even read.
-_INPUT = f"""
-    CASE WHEN NOT %(short_input)s OR octet_length(input) <= {SHORT_INPUT_BYTES} THEN input
-        WHEN octet_length(left(input, {SHORT_INPUT_BYTES})) <= {SHORT_INPUT_BYTES} THEN left(input, {SHORT_INPUT_BYTES})
-        ELSE left(input, {SHORT_INPUT_BYTES // 4})
+_STORED_INPUT = f"""
+    CASE WHEN NOT %(short_input)s OR octet_length(input) <= {MAX_FAILED_INPUT_BYTES} THEN input
+        WHEN octet_length(left(input, {MAX_FAILED_INPUT_BYTES})) <= {MAX_FAILED_INPUT_BYTES}
+            THEN left(input, {MAX_FAILED_INPUT_BYTES})
+        ELSE left(input, {MAX_FAILED_INPUT_BYTES // 4})
     END
 """
 # One statement and so one round trip and one transaction.
 FINISH = f"""
-    WITH before AS ({spending.BEFORE}),
+    WITH before AS ({spending.LOCK_RUN}),
     run AS (
         UPDATE runs_run SET
             status = %(status)s, provider = %(provider)s, model = %(model)s,
@@ -52,7 +53,8 @@ FINISH = f"""
             cost_usd = %(cost_usd)s, cost_known = %(cost_known)s,
             finished_at = %(finished_at)s, duration_ms = %(duration_ms)s, first_token_ms = %(first_token_ms)s,
             expires_at = CASE WHEN %(short_lived)s
-                THEN least(before.expires_at, now() + make_interval(days => {SHORT_LIFE_DAYS})) ELSE before.expires_at
+                THEN least(before.expires_at, now() + make_interval(days => {MAX_FAILED_INPUT_DAYS}))
+                ELSE before.expires_at
             END,
             charge = CASE
                 WHEN charge = 'exempt' THEN 'exempt'
@@ -69,10 +71,10 @@ FINISH = f"""
     text AS (
         UPDATE runs_text
         SET output = %(output)s, events = %(events)s, error = %(error)s, last_attempt = %(last_attempt)s::jsonb,
-            expires_at = run.expires_at, input = {_INPUT}
+            expires_at = run.expires_at, input = {_STORED_INPUT}
         FROM run WHERE run_id = run.id AND runs_text.expires_at = run.expired_before
     ),
-    spending AS ({spending.ADD})
+    spending AS ({spending.ADD_COST})
     SELECT charge, charged_month FROM run
 """  # noqa: S608 - constants
 
@@ -141,7 +143,7 @@ class Outcome:
         return max(0.0, (self.ended_at - run.created_at).total_seconds())
 
 
-def failure(error: LunaError) -> RunEvent:
+def error_event(error: LunaError) -> RunEvent:
     """The `error` event."""
     retry = {"retryAfter": error.retry_after} if error.retry_after is not None else {}
     return {"type": "error", "error": str(error), "code": error.code, **retry}
@@ -173,20 +175,20 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
     values = {
         **{name: getattr(outcome, name) for name in ("status", "provider", "model", "events", "attempt", "silent_s")},
         **outcome.tokens.columns,
-        **_times(run, outcome),
+        **_time_columns(run, outcome),
         "cost_usd": outcome.cost_usd,
         "cost_known": outcome.cost_known,
         "id": run.pk,
         "shard": spending.shard(run.pk),
-        "short_input": _came_to_nothing(run, outcome),
-        "short_lived": _came_to_nothing(run, outcome) and not run.chain,  # whose steps lie where the run expires
+        "short_input": _produced_nothing(run, outcome),
+        "short_lived": _produced_nothing(run, outcome) and not run.chain,  # whose steps lie where the run expires
         "billable": outcome.billable,
         "cancelled_when_asked": outcome.asked and outcome.status == Status.CANCELLED,
         "error_code": failed.code,
-        "error": texts.storable(failed.sentence),
+        "error": texts.strip_nul(failed.sentence),
         "provider_status": failed.provider_status,
         "last_attempt": _as_jsonb(failed.last_attempt),
-        "output": texts.storable(outcome.output),
+        "output": texts.strip_nul(outcome.output),
         "unfinished": [str(status) for status in outcome.unfinished],
     }
     with connection.cursor() as cursor:
@@ -194,7 +196,7 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
         return cursor.fetchone()
 
 
-def _came_to_nothing(run: Run, outcome: Outcome) -> bool:
+def _produced_nothing(run: Run, outcome: Outcome) -> bool:
     """Return whether a run has shown no text and never will, so that its input is of no use but to find the fault.
 
     A chain that failed may be resumed, and keeps its input for that.
@@ -203,9 +205,9 @@ def _came_to_nothing(run: Run, outcome: Outcome) -> bool:
     return outcome.status in ended and not outcome.shown
 
 
-def _times(run: Run, outcome: Outcome) -> dict[str, Any]:
+def _time_columns(run: Run, outcome: Outcome) -> dict[str, Any]:
     """Return the columns of the run's times, which agree with each other also where nodes' clocks do not."""
-    duration_ms = min(round(outcome.duration_s(run) * 1000), LONGEST_MS)
+    duration_ms = min(round(outcome.duration_s(run) * 1000), MAX_DURATION_MS)
     first_ms = outcome.first_token_ms
     return {
         "finished_at": max(run.created_at, outcome.ended_at),
@@ -217,11 +219,11 @@ def _times(run: Run, outcome: Outcome) -> dict[str, Any]:
 def _as_jsonb(found: dict[str, Any] | None) -> str | None:
     if found is None:
         return None
-    storable = {name: texts.storable(value) if isinstance(value, str) else value for name, value in found.items()}
+    storable = {name: texts.strip_nul(value) if isinstance(value, str) else value for name, value in found.items()}
     return orjson.dumps(storable).decode()
 
 
-def end(
+def end_from_log(
     run: Run,
     status: Status,
     *,
@@ -242,18 +244,18 @@ def end(
         RedisError, OSError: its log cannot be read, so that nobody knows what it has produced.
     """
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
-    last = orjson.dumps(failure(error) if error else CANCELLED)
-    provider, model = estimates.answering(run, lines)
+    last = orjson.dumps(error_event(error) if error else CANCELLED_EVENT)
+    provider, model = estimates.find_answering_model(run, lines)
     outcome = Outcome(
         status,
         provider,
         model,
         failure=Failure(error.code, str(error)) if error else None,
-        events=texts.joined([*lines, last]),
+        events=texts.join_events([*lines, last]),
         attempt=run.attempt,
         unfinished=tuple(unfinished),
         silent_s=silent_s,
-        **so_far(run, lines),
+        **summarize_log(run, lines),
     )
     ended = finish(run, outcome)
     if ended:
@@ -263,25 +265,25 @@ def end(
     return ended
 
 
-def so_far(run: Run, lines: list[bytes]) -> dict[str, Any]:
+def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
     """Return what a run has produced and cost, seen from outside: members of `Outcome`.
 
     Args:
         lines: its events; those of a chain count beside its steps.
     """
-    steps = texts.steps_of(run) if run.chain else []
+    steps = texts.load_steps(run) if run.chain else []
     return {
-        "shown": any(step.output.strip() for step in steps) or texts.shows_text(lines),
+        "shown": any(step.output.strip() for step in steps) or texts.has_text(lines),
         "asked": any(line.startswith(estimates.STEP_START) for line in lines),
         "first_token_ms": run.first_token_ms,
-        **_with(
-            totals(steps) if steps else {"output": texts.chunks(lines)},
-            estimates.of_answer_under_way(run, lines, steps),
+        **_add_estimate(
+            sum_steps(steps) if steps else {"output": texts.join_chunks(lines)},
+            estimates.estimate_open_answer(run, lines, steps),
         ),
     }
 
 
-def _with(known: dict[str, Any], found: Estimate | None) -> dict[str, Any]:
+def _add_estimate(known: dict[str, Any], found: Estimate | None) -> dict[str, Any]:
     """Add what the answer has taken that was under way."""
     if found is None:
         return known
@@ -293,7 +295,7 @@ def _with(known: dict[str, Any], found: Estimate | None) -> dict[str, Any]:
     }
 
 
-def totals(steps: Sequence[RunStep]) -> dict[str, Any]:
+def sum_steps(steps: Sequence[RunStep]) -> dict[str, Any]:
     """Return what a chain's steps have produced and cost together: members of `Outcome`.
 
     Args:
@@ -301,7 +303,7 @@ def totals(steps: Sequence[RunStep]) -> dict[str, Any]:
     """
     return {
         "output": steps[-1].output if steps else "",
-        "tokens": sum((TokenUsage.of(step) for step in steps), TokenUsage()),
+        "tokens": sum((TokenUsage.from_row(step) for step in steps), TokenUsage()),
         "cost_usd": sum((step.cost_usd for step in steps), Decimal(0)),
         "cost_known": all(step.cost_known for step in steps),
     }
@@ -319,22 +321,22 @@ def interrupt(run: Run, silent_s: float) -> bool:
         RedisError, OSError: its log cannot be read.
     """
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
-    if lines and lines[-1].startswith(ENDS) and not run.chain:
-        return finish(run, replace(_told(run, lines), silent_s=silent_s))
+    if lines and lines[-1].startswith(AGENT_TERMINAL) and not run.chain:
+        return finish(run, replace(_outcome_from_log(run, lines), silent_s=silent_s))
     if run.cancel_requested_at:
-        return end(run, Status.CANCELLED, silent_s=silent_s)
-    return end(run, Status.INTERRUPTED, error=RunInterrupted(), silent_s=silent_s)
+        return end_from_log(run, Status.CANCELLED, silent_s=silent_s)
+    return end_from_log(run, Status.INTERRUPTED, error=RunInterrupted(), silent_s=silent_s)
 
 
-def _told(run: Run, lines: list[bytes]) -> Outcome:
+def _outcome_from_log(run: Run, lines: list[bytes]) -> Outcome:
     """Return how an agent's run ended by the last event of its log."""
     last, before = orjson.loads(lines[-1]), lines[:-1]
-    provider, model = estimates.answering(run, lines)
-    known = {**so_far(run, before), "events": texts.joined(lines), "attempt": run.attempt}
+    provider, model = estimates.find_answering_model(run, lines)
+    known = {**summarize_log(run, before), "events": texts.join_events(lines), "attempt": run.attempt}
     if last["type"] == "done":
         cost = {"cost_usd": Decimal(last["cost"].removeprefix("$")), "cost_known": last.get("costKnown", True)}
         return Outcome(
-            Status.SUCCEEDED, provider, model, **{**known, **cost, "tokens": TokenUsage.read(last["tokens"])}
+            Status.SUCCEEDED, provider, model, **{**known, **cost, "tokens": TokenUsage.from_json(last["tokens"])}
         )
     if last["type"] == "error":
         status = Status.INTERRUPTED if last["code"] == RunInterrupted.code else Status.FAILED
@@ -354,12 +356,12 @@ def end_abandoned(silent_s: float) -> int:
         How many were ended; one that cannot be is left for the next time and does not keep the others.
     """
     ended = 0
-    runs = outages.noting(lambda: list(leases.abandoned(silent_s).filter(chain="")))
+    runs = outages.run_query(lambda: list(leases.abandoned(silent_s).filter(chain="")))
     if not runs or outages.is_recent():
         return 0
     for run in runs:
         try:
-            ended += interrupt(run, min(silent_s, settings.GONE_AFTER_S))
+            ended += interrupt(run, min(silent_s, settings.DEAD_EXECUTOR_AFTER_S))
         except Exception:
             logger.exception("Run %s cannot be ended", run.pk)
     return ended

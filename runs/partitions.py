@@ -12,8 +12,8 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-PARENTS = ("runs_text", "runs_step")
-AHEAD = 2  # months beyond the longest retention: a beat that fails for weeks costs nothing
+PARTITIONED_TABLES = ("runs_text", "runs_step")
+MONTHS_AHEAD = 2  # months beyond the longest retention: a beat that fails for weeks costs nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Partition:
     rows: int | None
 
 
-def month_after(month: date) -> date:
+def next_month(month: date) -> date:
     """The first day of the month that follows."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
@@ -42,11 +42,14 @@ def ensure(now: datetime | None = None) -> list[str]:
         The names of all of them, `runs_text_2026_11`.
     """
     now = now or datetime.now(UTC)
-    month, last = _month(now), _month(now + timedelta(days=max(settings.RETENTION_DAYS.values()) + 31 * AHEAD))
+    month, last = (
+        _first_of_month(now),
+        _first_of_month(now + timedelta(days=max(settings.RETENTION_DAYS.values()) + 31 * MONTHS_AHEAD)),
+    )
     names = []
     while month <= last:
-        names += [_ensure(parent, month) for parent in PARENTS]
-        month = month_after(month)
+        names += [_ensure_partition(parent, month) for parent in PARTITIONED_TABLES]
+        month = next_month(month)
     return names
 
 
@@ -57,18 +60,18 @@ def drop_expired(now: datetime | None = None) -> list[str]:
         Their names.
     """
     now = now or datetime.now(UTC)
-    expired = [partition.name for partition in sizes() if _end(partition.name) <= now.date()]
+    expired = [partition.name for partition in sizes() if _end_of_month(partition.name) <= now.date()]
     for name in expired:
         with transaction.atomic(), connection.cursor() as cursor:
-            _wait_briefly(cursor)
+            _limit_lock_wait(cursor)
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
     with connection.cursor() as cursor:
-        for parent in PARENTS:
+        for parent in PARTITIONED_TABLES:
             cursor.execute(f"DELETE FROM {parent}_default WHERE expires_at < %s", [now])  # noqa: S608 - ours
     return expired
 
 
-def _wait_briefly(cursor: CursorWrapper) -> None:
+def _limit_lock_wait(cursor: CursorWrapper) -> None:
     """For a lock on the whole table: new runs queue up behind it, and tomorrow is another night."""
     cursor.execute("SET LOCAL lock_timeout = '3s'")
 
@@ -79,24 +82,24 @@ def sizes() -> list[Partition]:
         cursor.execute(
             "SELECT relname, pg_total_relation_size(oid), NULLIF(reltuples, -1)::bigint FROM pg_class "
             "JOIN pg_inherits ON inhrelid = oid WHERE inhparent = ANY(%s::regclass[]) ORDER BY relname DESC",
-            [list(PARENTS)],
+            [list(PARTITIONED_TABLES)],
         )
         return [Partition(*row) for row in cursor.fetchall()]
 
 
-def _ensure(parent: str, month: date) -> str:
+def _ensure_partition(parent: str, month: date) -> str:
     """Rows that came before their month's partition lie in the default one and move over."""
-    name, following = f"{parent}_{month:%Y_%m}", month_after(month)
+    name, following = f"{parent}_{month:%Y_%m}", next_month(month)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('runs.partitions')), to_regclass(%s)", [name])
         if cursor.fetchone()[1] is None:
-            _wait_briefly(cursor)
-            for statement in _creation(parent, name, f"'{month} 00:00+00'", f"'{following} 00:00+00'"):
+            _limit_lock_wait(cursor)
+            for statement in _creation_statements(parent, name, f"'{month} 00:00+00'", f"'{following} 00:00+00'"):
                 cursor.execute(statement)
     return name
 
 
-def _creation(parent: str, name: str, start: str, end: str) -> Iterator[str]:
+def _creation_statements(parent: str, name: str, start: str, end: str) -> Iterator[str]:
     yield f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"
     yield (
         f"WITH early AS (DELETE FROM {parent}_default WHERE expires_at >= {start} AND expires_at < {end} RETURNING *) "  # noqa: S608 - ours
@@ -105,11 +108,11 @@ def _creation(parent: str, name: str, start: str, end: str) -> Iterator[str]:
     yield f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})"
 
 
-def _month(moment: datetime) -> date:
+def _first_of_month(moment: datetime) -> date:
     return moment.date().replace(day=1)
 
 
-def _end(name: str) -> date:
+def _end_of_month(name: str) -> date:
     """The first day after a partition's month; of a default partition, never."""
     *_, year, month = name.split("_")
-    return month_after(date(int(year), int(month), 1)) if month.isdecimal() else date.max
+    return next_month(date(int(year), int(month), 1)) if month.isdecimal() else date.max

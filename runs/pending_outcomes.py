@@ -23,7 +23,7 @@ KEY = "lunaos:unwritten-outcomes"
 logger = logging.getLogger(__name__)
 
 
-async def keep(run_id: UUID, outcome: Outcome, last: bytes) -> None:
+async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
     """Keep how a run ended, without its text, which its log has.
 
     Args:
@@ -38,7 +38,7 @@ async def keep(run_id: UUID, outcome: Outcome, last: bytes) -> None:
     )
 
 
-async def forget(run_id: UUID) -> None:
+async def delete(run_id: UUID) -> None:
     """Drop what was kept: PostgreSQL has it.
 
     Raises:
@@ -74,19 +74,19 @@ def _write(run_id: UUID, kept: dict[str, Any]) -> bool:
     run = Run.objects.filter(pk=run_id).first()
     if run is None:
         return False
-    last, outcome = kept["last"].encode(), _outcome(orjson.loads(kept["outcome"]))
+    last, outcome = kept["last"].encode(), _parse_outcome(orjson.loads(kept["outcome"]))
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     told = lines[-1:] == [last]
     before = lines[:-1] if told else lines
-    output = outcomes.totals(texts.steps_of(run))["output"] if run.chain else texts.chunks(before)
-    ended = outcomes.finish(run, replace(outcome, output=output, events=texts.joined([*before, last])))
+    output = outcomes.sum_steps(texts.load_steps(run))["output"] if run.chain else texts.join_chunks(before)
+    ended = outcomes.finish(run, replace(outcome, output=output, events=texts.join_events([*before, last])))
     if ended and not told:
         with suppress(RedisError, OSError):  # readers find it in the database
             event_loop.submit(log.append(log.AppendRequest(run.pk, len(lines), [last], run.attempt))).result()
     return ended
 
 
-def _outcome(members: dict[str, Any]) -> Outcome:
+def _parse_outcome(members: dict[str, Any]) -> Outcome:
     failure = members["failure"]
     parsed = {
         "status": Status(members["status"]),

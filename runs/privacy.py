@@ -14,11 +14,11 @@ from runs import services, texts
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run, RunStep, RunText
 
-TEXTS_AT_ONCE = 20  # which may be long
-KEPT_APART = ("run_id", "expires_at")
+MAX_TEXTS_PER_READ = 20  # which may be long
+OMITTED_COLUMNS = ("run_id", "expires_at")
 
 # Texts and steps have no foreign keys, for the sake of their partitions.
-ERASE = (
+DELETE_TEXTS = (
     "DELETE FROM runs_text AS gone USING runs_run AS run "
     "WHERE gone.run_id = run.id AND gone.expires_at = run.expires_at AND run.user_id = %s",
     "DELETE FROM runs_step AS gone USING runs_run AS run "
@@ -49,15 +49,15 @@ def erase(user: User) -> None:
     for page in registry.in_pages(Run.objects.filter(user=user).only("pk")):
         event_loop.submit(log.delete([run.pk for run in page])).result()
     with connection.cursor() as cursor:
-        for statement in ERASE:
+        for statement in DELETE_TEXTS:
             cursor.execute(statement, [user.pk])
     Run.objects.filter(user=user).delete()
 
 
 def _runs(user: User) -> Iterator[Row]:
     for page in registry.in_pages(Run.objects.filter(user=user)):
-        for start in range(0, len(page), TEXTS_AT_ONCE):
-            yield from _with_texts(page[start : start + TEXTS_AT_ONCE])
+        for start in range(0, len(page), MAX_TEXTS_PER_READ):
+            yield from _with_texts(page[start : start + MAX_TEXTS_PER_READ])
 
 
 def _with_texts(runs: list[Run]) -> Iterator[Row]:
@@ -65,12 +65,12 @@ def _with_texts(runs: list[Run]) -> Iterator[Row]:
     found = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
     steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
     for run in runs:
-        mine = [registry.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
+        mine = [registry.columns(step, *OMITTED_COLUMNS) for step in steps if step.run_id == run.pk]
         yield {**registry.columns(run, "user_id", "executor"), **_text(run, found.get(run.pk)), "stepsDone": mine}
 
 
 def _text(run: Run, text: RunText | None) -> Row:
-    failure = {"error": texts.error_of(run, text), "lastAttempt": texts.last_attempt_of(run, text)}
+    failure = {"error": texts.error_message(run, text), "lastAttempt": texts.last_attempt(run, text)}
     if text is None:
         return {"input": "", "output": "", "events": [], **failure}
     events = [orjson.loads(line) for line in text.events.split("\n") if line]

@@ -8,7 +8,7 @@ from rest_framework import serializers
 from lunaos.api.sse import EventStreamResponse
 from runs import executors
 from runs.eventlog import follower
-from runs.services import Begun
+from runs.services import StartedRun
 
 
 class ExecutionSerializer(serializers.Serializer[Any]):
@@ -39,13 +39,15 @@ class ExecutionSerializer(serializers.Serializer[Any]):
         return {**values, "repository": values["repository"] if wanted else None}
 
 
-def execution_response(begun: Begun, *, on_disconnect: str = "continue", after: int = 0) -> EventStreamResponse:
+def execution_response(
+    started_run: StartedRun, *, on_disconnect: str = "continue", after: int = 0
+) -> EventStreamResponse:
     """Stream a run that has just begun; it opens with the provider's first byte.
 
     Args:
         on_disconnect: "cancel" ends the run when the client leaves before its end.
         after: position of the last event to leave out.
     """
-    leave = partial(executors.schedule_cancel, begun.run) if on_disconnect == "cancel" else None
-    reader = partial(follower.RunFollower, begun.run, after, begun.recorder)
-    return EventStreamResponse(reader, begun.headers, opens=follower.opens_stream, on_leave=leave)
+    leave = partial(executors.schedule_cancel, started_run.run) if on_disconnect == "cancel" else None
+    reader = partial(follower.RunFollower, started_run.run, after, started_run.recorder)
+    return EventStreamResponse(reader, started_run.headers, opens=follower.opens_stream, on_leave=leave)

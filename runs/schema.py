@@ -11,11 +11,11 @@ from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted
 from runs.serializers import TokensSerializer
 
-STREAMED = (
+STREAM_DESCRIPTION = (
     "Server-sent events; each `data` line holds one event. A comment line comes in silence. Ignore types, members and "
     "values that you do not know: more may follow."
 )
-COUNTED = (
+QUOTA_DESCRIPTION = (
     "An execution counts against the month's quota where the run showed text of an answer; where its owner cancelled "
     "it, or left with `onDisconnect: cancel`, after a provider had been asked; and where it ended as "
     "`output_limit_reached`, `content_filtered` or `provider_refused`, which the request causes. It does not count "
@@ -25,16 +25,18 @@ COUNTED = (
 COST_KNOWN = "Only where it is false: the price list does not have a model that was used, and `cost` lacks its price."
 
 
-def _sent(name: str, kind: type, description: str) -> OpenApiParameter:
+def _response_header(name: str, kind: type, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.HEADER, response=[200], description=description)
 
 
 EXECUTION_HEADERS = [
-    _sent("X-Run-Id", UUID, "The run, to follow, cancel or read; errors of a run that had begun carry it, too."),
-    _sent("X-Usage-Used", int, "Executions of this month, this one counted."),
-    _sent("X-Usage-Limit", int, "Executions that the tier allows a month."),
-    _sent("X-Usage-Remaining", int, "Executions left this month."),
-    _sent("X-Usage-Warning", str, "From 80 % on: `83% of monthly limit reached`."),
+    _response_header(
+        "X-Run-Id", UUID, "The run, to follow, cancel or read; errors of a run that had begun carry it, too."
+    ),
+    _response_header("X-Usage-Used", int, "Executions of this month, this one counted."),
+    _response_header("X-Usage-Limit", int, "Executions that the tier allows a month."),
+    _response_header("X-Usage-Remaining", int, "Executions left this month."),
+    _response_header("X-Usage-Warning", str, "From 80 % on: `83% of monthly limit reached`."),
 ]
 
 
@@ -149,15 +151,15 @@ class CancelledEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["cancelled"])
 
 
-ENDS = {"error": ErrorEventSerializer, "cancelled": CancelledEventSerializer}
-OF_AGENTS = {
+TERMINAL_EVENTS = {"error": ErrorEventSerializer, "cancelled": CancelledEventSerializer}
+AGENT_EVENTS = {
     "start": StartEventSerializer,
     "progress": RunProgressEventSerializer,
     "rag": RagEventSerializer,
     "chunk": ChunkEventSerializer,
     "done": DoneEventSerializer,
 }
-OF_CHAINS = {
+CHAIN_EVENTS = {
     "chain_start": ChainStartEventSerializer,
     "rag": RagEventSerializer,
     "step_start": StepStartEventSerializer,
@@ -172,10 +174,10 @@ def _event(name: str, kinds: dict[str, Any]) -> PolymorphicProxySerializer:
     return PolymorphicProxySerializer(component_name=name, serializers=kinds, resource_type_field_name="type")
 
 
-AGENT_EVENT = _event("AgentEvent", {**OF_AGENTS, **ENDS})
-CHAIN_EVENT = _event("ChainEvent", {**OF_CHAINS, **ENDS})
-RUN_EVENT = _event("RunEvent", {**OF_AGENTS, **OF_CHAINS, **ENDS})
-EVENTS: dict[str, Any] = {
+AGENT_EVENT = _event("AgentEvent", {**AGENT_EVENTS, **TERMINAL_EVENTS})
+CHAIN_EVENT = _event("ChainEvent", {**CHAIN_EVENTS, **TERMINAL_EVENTS})
+RUN_EVENT = _event("RunEvent", {**AGENT_EVENTS, **CHAIN_EVENTS, **TERMINAL_EVENTS})
+FOLLOW_RUN: dict[str, Any] = {
     "operation_id": "followRun",
     "parameters": [
         OpenApiParameter(
@@ -187,7 +189,7 @@ EVENTS: dict[str, Any] = {
     ],
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(
-            RUN_EVENT, description=f"The events behind Last-Event-ID. {STREAMED}"
+            RUN_EVENT, description=f"The events behind Last-Event-ID. {STREAM_DESCRIPTION}"
         ),
         204: OpenApiResponse(description="The run has ended and you have all its events."),
         **errors(NotFound, EventsExpired, RunInterrupted),

@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from runs import texts
-from runs.metering.tokens import Counted, TokenUsage
+from runs.metering.tokens import TokenColumns, TokenUsage
 from runs.models import Run, RunStep, Status
 
 Row = TypeVar("Row", Run, RunStep)
@@ -50,8 +50,8 @@ class TokensSerializer(serializers.Serializer[Any]):
         help_text="Whether `input` or `output` holds an estimate, because a provider did not report its count."
     )
 
-    def to_representation(self, instance: Counted) -> dict[str, Any]:
-        return TokenUsage.of(instance).as_json()
+    def to_representation(self, instance: TokenColumns) -> dict[str, Any]:
+        return TokenUsage.from_row(instance).as_json()
 
 
 class FiguresSerializer(serializers.ModelSerializer[Row]):
@@ -74,7 +74,7 @@ class FiguresSerializer(serializers.ModelSerializer[Row]):
     )
 
 
-FIGURES = ("inputTokens", "outputTokens", "tokens", "costUsd", "costKnown")
+FIGURE_FIELDS = ("inputTokens", "outputTokens", "tokens", "costUsd", "costKnown")
 
 
 class RunSerializer(FiguresSerializer[Run]):
@@ -108,7 +108,7 @@ class RunSerializer(FiguresSerializer[Run]):
         model = Run
         fields = (
             *("id", "agent", "chain", "provider", "model", "ownKey", "status", "errorCode", "providerStatus"),
-            *FIGURES,
+            *FIGURE_FIELDS,
             *("durationMs", "firstTokenMs", "createdAt", "finishedAt", "cancelRequestedAt"),
         )
 
@@ -126,7 +126,7 @@ class StepSerializer(FiguresSerializer[RunStep]):
     class Meta:
         model = RunStep
         fields = (
-            *("step", "agent", "status", "errorCode", "provider", "model", *FIGURES),
+            *("step", "agent", "status", "errorCode", "provider", "model", *FIGURE_FIELDS),
             *("durationMs", "finishedAt", "output"),
         )
 
@@ -165,12 +165,12 @@ class RunDetailSerializer(RunSerializer):
         return self.context["text"].output if self.context["text"] else ""
 
     def get_error(self, run: Run) -> str:
-        return texts.error_of(run, self.context["text"])
+        return texts.error_message(run, self.context["text"])
 
     @extend_schema_field(LastAttemptSerializer(allow_null=True))
     def get_lastAttempt(self, run: Run) -> dict[str, Any] | None:  # noqa: N802 - the member's name
         """The request to a provider that failed last; null where none failed."""
-        return texts.last_attempt_of(run, self.context["text"])
+        return texts.last_attempt(run, self.context["text"])
 
     @extend_schema_field(StepSerializer(many=True))
     def get_steps(self, run: Run) -> list[dict[str, Any]]:

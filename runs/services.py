@@ -39,16 +39,16 @@ _WRITE = f"""
         INSERT INTO runs_text (run_id, expires_at, input, output, events)
         SELECT id, expires_at, %(input)s, '', %(events)s FROM run
     ),
-    counted AS ({start_limits.COUNT})
+    counted AS ({start_limits.COUNT_START})
     SELECT under_way, starts, executions, chains, told_percent FROM standing LEFT JOIN reserved ON true
 """  # noqa: S608 - the columns are the model's
-_STANDING = f"WITH standing AS MATERIALIZED ({start_limits.STANDING})"
-BEGIN = f"{_STANDING}, reserved AS ({quota.reserving(start_limits.ALLOWED)}), {_WRITE}"
-BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.looking(start_limits.ALLOWED)}), {_WRITE}"
+_LOCK_OWNER = f"WITH standing AS MATERIALIZED ({start_limits.LOCK_OWNER})"
+CREATE_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.reserving(start_limits.WITHIN_LIMITS)}), {_WRITE}"
+CREATE_EXEMPT_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.looking(start_limits.WITHIN_LIMITS)}), {_WRITE}"
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class StartedRun:
     """A run that was begun, now or by an earlier request with the same idempotency key.
 
     Args:
@@ -67,7 +67,7 @@ class Begun:
         return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
 
-def begun_before(*, user: User, idempotency_key: idempotency.RequestKey | None) -> Begun | None:
+def find_replay(*, user: User, idempotency_key: idempotency.RequestKey | None) -> StartedRun | None:
     """The run of an earlier request with the same key, whatever the catalogue and the user's tier say by now.
 
     A run that failed with nothing produced and nothing charged does not count: to try it again is what the key is for.
@@ -79,7 +79,7 @@ def begun_before(*, user: User, idempotency_key: idempotency.RequestKey | None) 
     return _replay(user, earlier) if earlier else None
 
 
-def begin(
+def create(
     *,
     user: User,
     text: str,
@@ -87,7 +87,7 @@ def begin(
     opening: Callable[[Run], Sequence[RunEvent]] = lambda run: (),
     age_s: float = 0.0,
     **fields: Any,
-) -> Begun:
+) -> StartedRun:
     """Reserve an execution, unless the run is exempt, and write the run, in one statement.
 
     Args:
@@ -116,16 +116,16 @@ def begin(
     )
     if quota.exempts(user, own_key=run.own_key):
         run.charge = Charge.EXEMPT
-    content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
+    content = {"input": text, "events": texts.join_events(map(orjson.dumps, opening(run)))}
     with quota.refusals_recorded(user):
-        return _begin(run, allowance, content, idempotency_key)
+        return _create(run, allowance, content, idempotency_key)
 
 
-def _begin(
+def _create(
     run: Run, allowance: dict[str, Any], content: dict[str, str], idempotency_key: idempotency.RequestKey | None
-) -> Begun:
+) -> StartedRun:
     if idempotency_key is None:
-        return Begun(run, _insert(run, allowance, content))
+        return StartedRun(run, _insert(run, allowance, content))
     user = run.user
     with transaction.atomic():
         earlier = idempotency.claim(user=user, key=idempotency_key, result=str(run.pk))
@@ -133,29 +133,29 @@ def _begin(
             return replay
         if earlier:
             idempotency.replace(user=user, key=idempotency_key, result=str(run.pk))
-        return Begun(run, _insert(run, allowance, content))
+        return StartedRun(run, _insert(run, allowance, content))
 
 
-def _replay(user: User, run_id: str) -> Begun | None:
+def _replay(user: User, run_id: str) -> StartedRun | None:
     run = Run.objects.filter(pk=run_id).first()
-    if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _came_to_nothing(run)):
+    if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _was_not_charged(run)):
         return None
-    return Begun(run, quota.current(user, datetime.now(UTC)), replayed=True)
+    return StartedRun(run, quota.current(user, datetime.now(UTC)), replayed=True)
 
 
-def _came_to_nothing(run: Run) -> bool:
+def _was_not_charged(run: Run) -> bool:
     return run.charge == Charge.RELEASED or (run.charge == Charge.EXEMPT and run.first_token_ms is None)
 
 
 def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
     row = {column: getattr(run, column) for column in _COLUMNS}
-    exempt, bounds = run.charge == Charge.EXEMPT, start_limits.bounds(run.user)
+    exempt, bounds = run.charge == Charge.EXEMPT, start_limits.sql_parameters(run.user)
     with connection.cursor() as cursor:
-        cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **bounds, **content})
+        cursor.execute(CREATE_EXEMPT_RUN if exempt else CREATE_RUN, {**row, **allowance, **bounds, **content})
         under_way, started, *reserved = cursor.fetchone()
     if reserved[0] is not None:
         return quota.after(run.user, allowance, tuple(reserved), exempt=exempt)
-    refusal = start_limits.refusal(run.user, start_limits.Standing(under_way, started), bounds)
+    refusal = start_limits.refusal(run.user, start_limits.OwnerActivity(under_way, started), bounds)
     if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
         raise refusal
     return quota.after(run.user, allowance, None)  # raises, also where both apply: the month takes longer to pass
@@ -194,6 +194,6 @@ def cancel(run: Run, *, by_staff: bool = False) -> Run:
         with suppress(redis.RedisError, OSError):  # the mark is there for whoever executes it next
             redis.client().publish(CANCEL_CHANNEL, str(run.pk))
             if run.status == Status.QUEUED:
-                outcomes.end(run, Status.CANCELLED, unfinished=(Status.QUEUED,))
+                outcomes.end_from_log(run, Status.CANCELLED, unfinished=(Status.QUEUED,))
     run.refresh_from_db()
     return run

@@ -12,13 +12,13 @@ from django.db import connection, transaction
 from django.db.models import Max, Min
 
 from lunaos.infra import redis
-from runs.models import By, HourlyFigures, Run
+from runs.models import Dimension, HourlyFigures, Run
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-COUNTED_ANEW = 3 * HOUR  # what has just ended, and a clock that is a little off
-BUCKETS_A_DECADE = 20  # of times to the first token: each bucket ends 12 % above the one before
-COUNTED_AT = "lunaos:runs-counted-at"
-LOCK = 7_305_022_026  # any number that nobody else takes
+RECOUNT_WINDOW = 3 * HOUR  # what has just ended, and a clock that is a little off
+BUCKETS_PER_DECADE = 20  # of times to the first token: each bucket ends 12 % above the one before
+COUNTED_AT_KEY = "lunaos:runs-counted-at"
+ADVISORY_LOCK = 7_305_022_026  # any number that nobody else takes
 
 # One pass over the runs for all kinds of rows; `bucket` is NULL where no token came.
 COUNT = f"""
@@ -37,7 +37,7 @@ COUNT = f"""
     FROM (
         SELECT date_trunc('hour', run.created_at, 'UTC') AS hour, run.provider, owner.tier, run.status,
             CASE WHEN chain = '' THEN agent ELSE chain END AS what,
-            ceil({BUCKETS_A_DECADE} * log(first_token_ms + 1))::int AS bucket,
+            ceil({BUCKETS_PER_DECADE} * log(first_token_ms + 1))::int AS bucket,
             input_tokens::bigint + output_tokens AS tokens,
             CASE WHEN own_key THEN 0 ELSE run.cost_usd END AS cost_usd
         FROM runs_run AS run JOIN accounts_user AS owner ON owner.id = run.user_id
@@ -56,40 +56,40 @@ COUNT_USERS = """
     ON CONFLICT (day, user_id) DO UPDATE SET hours = active.hours | EXCLUDED.hours
     WHERE active.hours <> active.hours | EXCLUDED.hours
 """
-NOTE_BACKLOG = """
+RECORD_BACKLOG = """
     INSERT INTO runs_backlog AS known (hour, queue, waiting) VALUES (date_trunc('hour', now(), 'UTC'), %s, %s)
     ON CONFLICT (hour, queue) DO UPDATE SET waiting = greatest(known.waiting, EXCLUDED.waiting)
 """
 
 
-def hour_of(moment: datetime) -> datetime:
+def start_of_hour(moment: datetime) -> datetime:
     """When the UTC hour began that a moment lies in."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def bucket_ms(bucket: int) -> float:
     """The longest time to the first token that falls into a bucket."""
-    return float(10 ** (bucket / BUCKETS_A_DECADE)) - 1
+    return float(10 ** (bucket / BUCKETS_PER_DECADE)) - 1
 
 
-def count_due() -> int:
+def count_changed_hours() -> int:
     """Count all hours that may have changed.
 
     Returns:
         How many hours; none while another process counts.
     """
     now = datetime.now(UTC)
-    counted = sum(count(start, end) for start, end in _stretches(_due(now)))
+    counted = sum(count_hours(start, end) for start, end in _group_hours(_changed_hours(now)))
     if counted:
         with suppress(redis.RedisError, OSError):
-            redis.client().set(COUNTED_AT, now.timestamp())
+            redis.client().set(COUNTED_AT_KEY, now.timestamp())
     return counted
 
 
-def counted_at() -> datetime | None:
+def last_counted_at() -> datetime | None:
     """When what was due was counted last; None where that is not known."""
     with suppress(redis.RedisError, OSError):
-        if (noted := redis.client().get(COUNTED_AT)) is not None:
+        if (noted := redis.client().get(COUNTED_AT_KEY)) is not None:
             return datetime.fromtimestamp(float(noted), UTC)
     return None
 
@@ -104,19 +104,19 @@ def count_since(start: datetime | None = None) -> int:
         How many hours.
     """
     first = start or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
-    hours = _hours(hour_of(first), datetime.now(UTC)) if first else []
-    return sum(count(*stretch) for stretch in _stretches(hours))
+    hours = _hours(start_of_hour(first), datetime.now(UTC)) if first else []
+    return sum(count_hours(*stretch) for stretch in _group_hours(hours))
 
 
 @transaction.atomic
-def count(start: datetime, end: datetime) -> int:
+def count_hours(start: datetime, end: datetime) -> int:
     """Count the hours from `start` to before `end`, both full hours, in place of what was counted before.
 
     Returns:
         How many hours; none where another process is counting.
     """
     with connection.cursor() as cursor:
-        if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()[0]:
+        if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]).fetchone()[0]:
             return 0
         HourlyFigures.objects.filter(hour__gte=start, hour__lt=end).delete()
         cursor.execute(COUNT, {"start": start, "end": end})
@@ -124,17 +124,17 @@ def count(start: datetime, end: datetime) -> int:
     return (end - start) // HOUR
 
 
-def note_backlog(queue: str, waiting: int) -> None:
+def record_backlog(queue: str, waiting: int) -> None:
     """Write down how many wait in a queue, where it is the most of this hour."""
     with connection.cursor() as cursor:
-        cursor.execute(NOTE_BACKLOG, [queue, waiting])
+        cursor.execute(RECORD_BACKLOG, [queue, waiting])
 
 
-def _due(now: datetime) -> list[datetime]:
+def _changed_hours(now: datetime) -> list[datetime]:
     """Full hours whose figures may have changed, in order."""
-    rows = HourlyFigures.objects.filter(by=By.ALL)
+    rows = HourlyFigures.objects.filter(by=Dimension.ALL)
     last = rows.aggregate(last=Max("hour"))["last"] or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
-    start = hour_of(min(last or now, now - COUNTED_ANEW))
+    start = start_of_hour(min(last or now, now - RECOUNT_WINDOW))
     unsettled = rows.filter(unfinished__gt=0, hour__lt=start).order_by("hour").values_list("hour", flat=True)
     return [*unsettled, *_hours(start, now)]
 
@@ -143,7 +143,7 @@ def _hours(start: datetime, now: datetime) -> list[datetime]:
     return [start + n * HOUR for n in range((now - start) // HOUR + 1)]
 
 
-def _stretches(hours: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
+def _group_hours(hours: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
     """Hours that follow on each other as one, a day at the most: each is a transaction."""
     start = end = None
     for hour in hours:

@@ -10,7 +10,7 @@ from runs.metering import spending
 @shared_task
 def end_abandoned_runs() -> None:
     pending_outcomes.write_all()
-    outcomes.end_abandoned(settings.DEAD_AFTER_S)
+    outcomes.end_abandoned(settings.ABANDONED_AFTER_S)
 
 
 @shared_task
@@ -21,9 +21,9 @@ def keep_partitions() -> None:
 
 @shared_task
 def count_runs() -> None:
-    stats.count_due()
+    stats.count_changed_hours()
 
 
 @shared_task
 def watch_spending() -> None:
-    spending.sound_alarms()
+    spending.send_alerts()

@@ -11,18 +11,18 @@ from runs.eventlog.recorder import CHUNK
 from runs.models import Run, RunStep, RunText, Status
 
 
-def text_of(run: Run) -> RunText | None:
+def load_text(run: Run) -> RunText | None:
     """A run's texts, while they are kept."""
     return RunText.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now()).first()
 
 
-def steps_of(run: Run) -> list[RunStep]:
+def load_steps(run: Run) -> list[RunStep]:
     """What a chain's steps did, while it is kept."""
     steps = RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now())
     return list(steps.order_by("position"))
 
 
-def error_of(run: Run, text: RunText | None) -> str:
+def error_message(run: Run, text: RunText | None) -> str:
     """Return the sentence that a failed run's client got; empty where the run has not failed, or its texts are gone.
 
     A chain that is resumed keeps the failure before until it ends again, so that the run's code decides.
@@ -30,7 +30,7 @@ def error_of(run: Run, text: RunText | None) -> str:
     return text.error if text and run.error_code else ""
 
 
-def last_attempt_of(run: Run, text: RunText | None) -> dict[str, Any] | None:
+def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
     """Return a failed run's last attempt at a provider, with the provider's words for the owner of the key only.
 
     Returns:
@@ -56,26 +56,26 @@ def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> boo
     if not mine.update(first_token_ms=first_token_ms):  # locks the row, too
         return False
     RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, position=step.position).delete()
-    step.output = storable(step.output)
+    step.output = strip_nul(step.output)
     step.save(force_insert=True)
     return True
 
 
-def storable(text: str) -> str:
+def strip_nul(text: str) -> str:
     """Without NUL, which PostgreSQL's text cannot hold."""
     return text.replace("\0", "")
 
 
-def joined(lines: Iterable[bytes]) -> str:
+def join_events(lines: Iterable[bytes]) -> str:
     """Events as they are stored."""
     return b"\n".join(lines).decode()
 
 
-def chunks(lines: Iterable[bytes]) -> str:
+def join_chunks(lines: Iterable[bytes]) -> str:
     """The answer that events carry."""
     return "".join(orjson.loads(line)["content"] for line in lines if line.startswith(CHUNK))
 
 
-def shows_text(lines: Iterable[bytes]) -> bool:
+def has_text(lines: Iterable[bytes]) -> bool:
     """Return whether events carry any text of an answer; white space alone is none."""
     return any(orjson.loads(line)["content"].strip() for line in lines if line.startswith(CHUNK))

@@ -19,7 +19,7 @@ from lunaos.scopes import AGENTS, CHAINS
 from runs import services, texts
 from runs.eventlog import follower
 from runs.models import Run
-from runs.schema import EVENTS
+from runs.schema import FOLLOW_RUN
 from runs.serializers import LastEventSerializer, RunDetailSerializer, RunFilterSerializer, RunSerializer
 
 
@@ -51,10 +51,10 @@ class RunViewSet(GenericViewSet[Run]):
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Read one run with its input and output."""
         run = services.get(user=user_of(request), run_id=pk)
-        kept = {"text": texts.text_of(run), "steps": texts.steps_of(run) if run.chain else []}
+        kept = {"text": texts.load_text(run), "steps": texts.load_steps(run) if run.chain else []}
         return Response(RunDetailSerializer(run, context=kept).data)
 
-    @extend_schema(**EVENTS)
+    @extend_schema(**FOLLOW_RUN)
     @action(detail=True)
     def events(self, request: Request, pk: UUID) -> HttpResponseBase:
         """Follow a run from its start, or from where a broken connection left it.

@@ -36,7 +36,7 @@ def clients() -> Iterator[None]:
 def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:
     agent = services.find("code-review")
     fields = {"provider": "deepseek", "model": "deepseek-chat", "request_id": "r"}
-    run = runs.begin(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
+    run = runs.create(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
     target = Target(Provider("deepseek", upstream.base_url, "key"), "deepseek-chat")
     answer = Answer([target], services.prompt(agent, "x"), time.perf_counter())
     return run, Recorder(run.pk), partial(runner.execute, run, answer)

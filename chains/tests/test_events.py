@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from chains.events import untold
+from chains.events import missing_events
 from runs.models import Run, RunStep
 
 RUN = Run(steps=["code-review", "documentation"])
@@ -20,7 +20,7 @@ def lines(*events: dict[str, Any]) -> list[bytes]:
 
 
 def missing(succeeded: list[RunStep], *told: dict[str, Any]) -> list[tuple[str, Any]]:
-    events = list(untold(RUN, succeeded, lines(*told)))
+    events = list(missing_events(RUN, succeeded, lines(*told)))
     return [(event["type"], event.get("content", event.get("step"))) for event in events]
 
 
@@ -72,8 +72,8 @@ def test_the_log_has_lost_what_came_before_the_first_step() -> None:
     """The stored opening is told again; of a resumed chain, what came after it is not."""
     rag = {"type": "rag", "sources": [{"path": "a\u2028b.py", "startLine": 1, "endLine": 2, "score": 0.5}]}
     kept = "\n".join(orjson.dumps(event).decode() for event in (START, rag, STEP_1, say("half")))
-    assert list(untold(RUN, [], [], kept)) == [START, rag]
-    assert list(untold(RUN, [], lines(START, rag), kept)) == []
-    assert [event["type"] for event in untold(RUN, [step(1, "found")], [], kept)] == [
+    assert list(missing_events(RUN, [], [], kept)) == [START, rag]
+    assert list(missing_events(RUN, [], lines(START, rag), kept)) == []
+    assert [event["type"] for event in missing_events(RUN, [step(1, "found")], [], kept)] == [
         *("chain_start", "rag", "step_start", "chunk", "step_done"),
     ]

@@ -7,7 +7,7 @@ import pytest
 from agents.models import LanguageModel
 from billing.models import MonthlyUsage
 from chains import context
-from chains.context import Output
+from chains.context import StepOutput
 from lunaos.embedded.servers import until
 from runs.models import Run, RunStep
 from testing.client import Api, error, events
@@ -50,9 +50,9 @@ def test_each_step_is_given_what_those_before_it_said(api: Api, alice: Any, upst
 
     asked = [request["messages"][1]["content"] for request in upstream.requests]
     assert asked[0] == "def add(a, b): return a - b"
-    outputs = [Output(1, "code-review", "found a bug"), Output(2, "testing-validation", "wrote a test")]
+    outputs = [StepOutput(1, "code-review", "found a bug"), StepOutput(2, "testing-validation", "wrote a test")]
     for step in (2, 3):
-        said, _ = context.compose(asked[0], outputs[: step - 1], 10_000, context.mark(run.pk, step))
+        said, _ = context.compose(asked[0], outputs[: step - 1], 10_000, context.boundary(run.pk, step))
         assert asked[step - 1] == said
 
 

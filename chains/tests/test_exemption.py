@@ -42,7 +42,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert usage(response) == ("1", "100", "99")
     assert counted(alice) == 1
     assert Run.objects.get(pk=response.headers["X-Run-Id"]).charge == Charge.EXEMPT
-    assert ledger.differences() == []
+    assert ledger.find_mismatches() == []
 
 
 def test_a_month_that_was_never_begun_stays_so(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -81,7 +81,7 @@ def test_above_free_they_count(api: Api, make_user: Any, upstream: Upstream, tie
     assert usage(api.execute(user))[0] == "1"
     run = Run.objects.get(user=user)
     assert (run.own_key, run.charge, counted(user)) == (True, Charge.SETTLED, 1)
-    assert ledger.differences() == []
+    assert ledger.find_mismatches() == []
 
 
 def test_the_tiers_agents_stay_the_tiers(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -146,7 +146,7 @@ def resume(api: Api, user: Any, run: Run) -> None:
     assert response.status_code == 200, response.text
     assert parse(response.text)[1][-1]["type"] == "chain_done"
     run.refresh_from_db()
-    assert ledger.differences() == []
+    assert ledger.find_mismatches() == []
 
 
 def test_a_chain_that_stays_on_the_own_key_stays_exempt(

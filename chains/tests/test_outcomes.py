@@ -64,7 +64,7 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
     settings.LLM_FALLBACK, settings.LLM_RETRIES = ["openai"], 0
     upstream.script = lambda asked: says("from openai") if asked["model"] == "gpt-4o" else case.answer
     fields = {"chain": "custom", "steps": ["code-review"], "provider": "deepseek", "model": "deepseek-chat"}
-    run = run_services.begin(user=alice, text="x", **fields, request_id="r", status="queued", attempt=0).run  # type: ignore[arg-type]
+    run = run_services.create(user=alice, text="x", **fields, request_id="r", status="queued", attempt=0).run  # type: ignore[arg-type]
     try:
         runner.run(run.pk)
     finally:

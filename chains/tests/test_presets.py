@@ -14,7 +14,7 @@ from django.test import Client
 from accounts.models import AuditEvent
 from agents import versions
 from agents.models import Agent
-from chains.models import CUSTOM, ChainPreset
+from chains.models import CUSTOM_SLUG, ChainPreset
 from testing.client import Api, error, in_effect
 
 ADD = "/admin/chains/chainpreset/add/"
@@ -102,7 +102,7 @@ def test_agents_must_be_there_and_enabled() -> None:
 
 
 def test_a_name_that_means_something_else() -> None:
-    assert len(faults("seo", slug=CUSTOM)) == 1
+    assert len(faults("seo", slug=CUSTOM_SLUG)) == 1
 
 
 def test_the_form_says_what_is_wrong(staff: httpx.Client, preset: ChainPreset) -> None:

@@ -27,11 +27,11 @@ def no_worker(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     app = Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False)
     app.conf.task_default_queue = "unattended"
     monkeypatch.setattr(queue, "current_app", app)
-    monkeypatch.setattr(queue, "NAME", "unattended")
+    monkeypatch.setattr(queue, "QUEUE_NAME", "unattended")
 
 
 def begin(user: Any, status: str, *, silent_s: float, **fields: Any) -> Run:
-    run = services.begin(
+    run = services.create(
         user=user, chain="custom", steps=["code-review", "documentation"], provider="deepseek",
         model="deepseek-chat", text="x", request_id="r", status=status, **fields,
     ).run  # fmt: skip
@@ -79,8 +79,8 @@ def test_after_an_outage_of_the_database_all_are_believed_to_be_alive(
     recovery.recover()
     assert state(run) == ("running", 1, 0)
 
-    assert 0 < redis.client().pttl(outages.DATABASE_AWAY) <= 15_000
-    redis.client().delete(outages.DATABASE_AWAY)
+    assert 0 < redis.client().pttl(outages.OUTAGE_KEY) <= 15_000
+    redis.client().delete(outages.OUTAGE_KEY)
     recovery.recover()
     assert state(run) == ("queued", 1, 1)
 

@@ -18,7 +18,7 @@ from runs.models import Run, Status
 
 def begin(user: Any, **fields: Any) -> Run:
     fields = {"chain": "custom", "steps": ["code-review"], "provider": "deepseek", "model": "m", **fields}
-    return run_services.begin(user=user, text="in", request_id="r", **fields).run
+    return run_services.create(user=user, text="in", request_id="r", **fields).run
 
 
 def fail(chain: Run) -> None:
@@ -32,15 +32,15 @@ def test_a_resumed_chain_takes_a_place_and_counts_as_a_start(alice: Any, bounds:
     fail(chain)
     other = begin(alice)
     with pytest.raises(ConcurrencyLimitReached):
-        services._take_up(chain)
+        services._requeue(chain)
     chain.refresh_from_db()
     assert (chain.status, chain.charge) == ("failed", "released")
     assert MonthlyUsage.objects.get(user=alice).executions == 1
     fail(other)
-    services._take_up(chain)
+    services._requeue(chain)
     fail(chain)
     with pytest.raises(RateLimited):
-        services._take_up(chain)
+        services._requeue(chain)
 
 
 def claims(number: int) -> list[Run]:

@@ -157,7 +157,7 @@ def _load_stored_events(run: Run) -> tuple[str, str | None]:
         return "", None
     if now.status in UNFINISHED:
         return now.status, ""
-    text = texts.text_of(now)
+    text = texts.load_text(now)
     return now.status, text.events or None if text else None
 
 

@@ -92,7 +92,7 @@ def choose_ttl_s(*, ended: bool) -> int:
     Args:
         ended: whether PostgreSQL has the run's outcome and events, where readers find them when the log is gone.
     """
-    return settings.EVENT_LOG_ENDED_KEPT_S if ended else settings.EVENT_LOG_KEPT_S
+    return settings.ENDED_EVENT_LOG_TTL_S if ended else settings.EVENT_LOG_TTL_S
 
 
 def _fence_key(run_id: UUID) -> str:
@@ -110,10 +110,10 @@ async def append(*appends: AppendRequest) -> list[AppendResult | None]:
     """
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for each in appends:
-            ttl_s = each.ttl_s or settings.EVENT_LOG_KEPT_S
+            ttl_s = each.ttl_s or settings.EVENT_LOG_TTL_S
             values = (each.after, each.last_position, b"\n".join(each.lines), ttl_s, each.attempt, str(each.run_id))
             keys = (channel(each.run_id), _fence_key(each.run_id), SIZES_KEY, TOTAL_KEY)
-            pipeline.eval(_APPEND_SCRIPT, len(keys), *keys, *values, settings.EVENT_LOG_BOUND_BYTES)
+            pipeline.eval(_APPEND_SCRIPT, len(keys), *keys, *values, settings.ALL_EVENT_LOGS_MAX_BYTES)
         results = await pipeline.execute(raise_on_error=False)
     return [None if isinstance(found, ResponseError) else AppendResult(bool(found[0]), found[1]) for found in results]
 
@@ -124,7 +124,7 @@ async def fence(run_id: UUID, attempt: int) -> list[NumberedEvent]:
     Raises:
         RedisError: the server cannot be reached.
     """
-    await async_event_log().set(_fence_key(run_id), attempt, ex=settings.EVENT_LOG_KEPT_S)
+    await async_event_log().set(_fence_key(run_id), attempt, ex=settings.EVENT_LOG_TTL_S)
     return await read(run_id)
 
 
@@ -136,7 +136,7 @@ async def delete(run_ids: Sequence[UUID]) -> None:
     """
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for run_id in run_ids:
-            pipeline.set(_fence_key(run_id), HIGHEST_ATTEMPT, ex=settings.EVENT_LOG_KEPT_S)
+            pipeline.set(_fence_key(run_id), HIGHEST_ATTEMPT, ex=settings.EVENT_LOG_TTL_S)
             pipeline.delete(channel(run_id))
         await pipeline.execute()
 

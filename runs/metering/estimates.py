@@ -1,4 +1,4 @@
-"""What an answer took that was broken off from outside: an estimate, by whoever knows prompts and prices."""
+"""What an answer took that was interrupted off from outside: an estimate, by whoever knows prompts and prices."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ START, STEP_START = b'{"type":"start"', b'{"type":"step_start"'  # a step's is r
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """An answer that was broken off.
+class InterruptedAnswer:
+    """An answer that was interrupted off.
 
     Args:
         agent: the slug of the agent that gave it.
         provider, model: of the one that answered.
-        given: what went in.
-        said: what came out.
+        input: what went in.
+        output: what came out.
     """
 
     agent: str
     provider: str
     model: str
-    given: str
-    said: str
+    input: str
+    output: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ class Estimate:
     cost_known: bool
 
 
-Estimator = Callable[[Broken], Estimate]
+Estimator = Callable[[InterruptedAnswer], Estimate]
 
 
-def _without_prices(broken: Broken) -> Estimate:
-    used = TokenUsage(input=estimate(broken.given), output=estimate(broken.said), estimated=True)
+def _estimate_without_prices(interrupted: InterruptedAnswer) -> Estimate:
+    used = TokenUsage(input=estimate(interrupted.input), output=estimate(interrupted.output), estimated=True)
     return Estimate(used, Decimal(0), cost_known=False)
 
 
-_estimator: Estimator = _without_prices
+_estimator: Estimator = _estimate_without_prices
 
 
 def register(estimator: Estimator) -> None:
@@ -57,28 +57,28 @@ def register(estimator: Estimator) -> None:
     _estimator = estimator
 
 
-def of_answer_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
+def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
     """Return what a run's answer took that is in no sum yet; None where none had shown life.
 
     Args:
         lines: the run's events.
         steps: a chain's, as they are stored.
     """
-    agent, said = _step_under_way(run, lines, steps) if run.chain else (run.agent, lines)
+    agent, said = _find_open_step(run, lines, steps) if run.chain else (run.agent, lines)
     if not said:
         return None
-    text = texts.text_of(run)
+    text = texts.load_text(run)
     given = "\n\n".join([text.input if text else "", *(step.output for step in steps)])
-    return _estimator(Broken(agent, *answering(run, lines), given, texts.chunks(said)))
+    return _estimator(InterruptedAnswer(agent, *find_answering_model(run, lines), given, texts.join_chunks(said)))
 
 
-def answering(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
+def find_answering_model(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
     """Return the provider and model that answer an agent's run, by its log; else those that were asked for."""
     start: dict[str, str] = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 
 
-def _step_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
+def _find_open_step(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
     """Return the agent and the events of a step that has begun and is not stored."""
     begun = [number for number, line in enumerate(lines) if line.startswith(STEP_START)]
     position = orjson.loads(lines[begun[-1]])["step"] if begun else 0

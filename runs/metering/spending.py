@@ -23,31 +23,31 @@ from runs.errors import SpendLimitReached
 from runs.models import DailySpending
 
 SHARDS = 16  # rows a day and group; runs that end at once rarely wait for each other's
-KEPT_DAYS = 90
-MARKS_PERCENT = (80, 100)
+MAX_AGE_DAYS = 90
+ALERT_PERCENTS = (80, 100)
 MAX_RETRY_AFTER_S = 3600  # operators may raise a limit before the day ends
-AUDIT_EVERY_S = 3600
-SETTINGS = {"total": "LLM_DAILY_LIMIT_USD", "free": "LLM_FREE_DAILY_LIMIT_USD"}
+AUDIT_INTERVAL_S = 3600
+LIMIT_SETTINGS = {"total": "LLM_DAILY_LIMIT_USD", "free": "LLM_FREE_DAILY_LIMIT_USD"}
 
 TODAY = "(now() AT TIME ZONE 'UTC')::date"  # by the database's clock, for those of several machines differ
 # Parts of FINISH. A chain that ends for the second time adds only what it has cost since. Its earlier cost is read
 # under a lock: without one, a statement that waits for another transaction would subtract the cost before that one.
-BEFORE = "SELECT id, cost_usd, expires_at FROM runs_run WHERE id = %(id)s FOR NO KEY UPDATE"
-ADD = f"""
+LOCK_RUN = "SELECT id, cost_usd, expires_at FROM runs_run WHERE id = %(id)s FOR NO KEY UPDATE"
+ADD_COST = f"""
     INSERT INTO runs_dailyspending AS spending (day, free, shard, cost_usd)
     SELECT {TODAY}, owner.tier = '{tiers.FREE}', %(shard)s, added_usd
     FROM run JOIN accounts_user AS owner ON owner.id = run.user_id
     WHERE NOT own_key AND added_usd > 0
     ON CONFLICT (day, free, shard) DO UPDATE SET cost_usd = spending.cost_usd + EXCLUDED.cost_usd
 """  # noqa: S608 - constants
-SUMS = f"""
+TODAYS_SUMS = f"""
     SELECT {TODAY}, COALESCE(sum(cost_usd), 0), COALESCE(sum(cost_usd) FILTER (WHERE free), 0)
     FROM runs_dailyspending WHERE day = {TODAY}
 """  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class DayCost:
     """What a day has cost so far, in US dollars.
 
     Args:
@@ -67,14 +67,14 @@ def shard(run_id: UUID) -> int:
 
 def limits() -> dict[str, Decimal]:
     """Return the limits that are set, by the member of `Spent` that they bound."""
-    found = {scope: getattr(settings, name) for scope, name in SETTINGS.items()}
+    found = {scope: getattr(settings, name) for scope, name in LIMIT_SETTINGS.items()}
     return {scope: limit for scope, limit in found.items() if limit}
 
 
-def today() -> Spent:
+def cost_today() -> DayCost:
     """Return what today has cost, by the database; one statement over 2 * SHARDS rows at most."""
     with connection.cursor() as cursor:
-        return Spent(*cursor.execute(SUMS).fetchone())
+        return DayCost(*cursor.execute(TODAYS_SUMS).fetchone())
 
 
 def is_exhausted(user: User) -> bool:
@@ -85,7 +85,7 @@ def is_exhausted(user: User) -> bool:
     set_limits = limits()
     if not set_limits or tiers.of(user.tier).name != tiers.FREE:
         return False
-    spent = today()
+    spent = cost_today()
     return any(getattr(spent, scope) >= limit for scope, limit in set_limits.items())
 
 
@@ -105,26 +105,26 @@ def refusal(user: User, provider: str) -> SpendLimitReached:
     )
 
 
-def sound_alarms() -> None:
+def send_alerts() -> None:
     """Tell the operators which mark of each limit today's cost has reached, once a mark and day."""
     set_limits = limits()
     if not set_limits:
         return
-    spent = today()
+    spent = cost_today()
     for scope, limit in set_limits.items():
-        reached = [mark for mark in MARKS_PERCENT if 100 * getattr(spent, scope) >= mark * limit]
+        reached = [mark for mark in ALERT_PERCENTS if 100 * getattr(spent, scope) >= mark * limit]
         if reached:
-            _sound(scope, reached[-1], spent)
+            _send_alert(scope, reached[-1], spent)
 
 
 def delete_expired() -> None:
     """Drop the sums of days that are not kept any more."""
-    oldest = datetime.now(UTC).date() - timedelta(days=KEPT_DAYS)
+    oldest = datetime.now(UTC).date() - timedelta(days=MAX_AGE_DAYS)
     DailySpending.objects.filter(day__lt=oldest).delete()
 
 
-def _sound(scope: str, mark: int, spent: Spent) -> None:
-    name = SETTINGS[scope]
+def _send_alert(scope: str, mark: int, spent: DayCost) -> None:
+    name = LIMIT_SETTINGS[scope]
     message = f"Today's runs on the server's provider keys have cost {mark} % of {name}."
     if mark == 100:
         message = f"{name} is reached: free users' runs on the server's provider keys are refused until midnight UTC."
@@ -135,7 +135,7 @@ def _sound(scope: str, mark: int, spent: Spent) -> None:
 
 def _is_first_refusal(user: User) -> bool:
     try:
-        return bool(cache.add(f"spend-refused:{user.pk}", 1, AUDIT_EVERY_S))
+        return bool(cache.add(f"spend-refused:{user.pk}", 1, AUDIT_INTERVAL_S))
     except (RedisError, OSError):
         return True
 

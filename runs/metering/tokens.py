@@ -11,7 +11,7 @@ from typing import Any, Protocol
 UTF8_BYTES_PER_TOKEN = 4
 
 
-class Counted(Protocol):
+class TokenColumns(Protocol):
     """A row with the six columns of `TokenUsage`; `runs.models.Run` and `RunStep`."""
 
     input_tokens: int
@@ -47,7 +47,7 @@ class TokenUsage:
         return TokenUsage(**{**sums, "estimated": self.estimated or other.estimated})
 
     @classmethod
-    def of(cls, row: Counted) -> TokenUsage:
+    def from_row(cls, row: TokenColumns) -> TokenUsage:
         """Read the columns of a row."""
         return cls(
             input=row.input_tokens,
@@ -71,15 +71,15 @@ class TokenUsage:
         }
 
     @classmethod
-    def read(cls, told: dict[str, Any]) -> TokenUsage:
+    def from_json(cls, members: dict[str, Any]) -> TokenUsage:
         """Read what `as_json` has made; an older release has fewer members."""
         return cls(
-            input=told.get("input", 0),
-            output=told.get("output", 0),
-            reasoning=told.get("reasoning", 0),
-            cache_read=told.get("cacheRead", 0),
-            cache_write=told.get("cacheWrite", 0),
-            estimated=told.get("estimated", False),
+            input=members.get("input", 0),
+            output=members.get("output", 0),
+            reasoning=members.get("reasoning", 0),
+            cache_read=members.get("cacheRead", 0),
+            cache_write=members.get("cacheWrite", 0),
+            estimated=members.get("estimated", False),
         )
 
     def as_json(self) -> dict[str, int | bool]:
@@ -96,9 +96,9 @@ class TokenUsage:
 
 def estimate(text: str) -> int:
     """Estimate the tokens of a text, rounded up."""
-    return of_bytes(len(text.encode("utf-8", "replace")))
+    return estimate_from_bytes(len(text.encode("utf-8", "replace")))
 
 
-def of_bytes(count: int) -> int:
+def estimate_from_bytes(count: int) -> int:
     """Estimate the tokens of a text that is so long in UTF-8, rounded up."""
     return math.ceil(count / UTF8_BYTES_PER_TOKEN)

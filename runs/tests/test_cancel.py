@@ -168,7 +168,7 @@ def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upst
 
 
 def test_a_node_whose_clock_is_behind_the_one_that_began(alice: Any) -> None:
-    run = services.begin(
+    run = services.create(
         user=alice, chain="custom", steps=["code-review"], provider="deepseek", model="deepseek-chat", text="x",
         request_id="r", status="queued",
     ).run  # fmt: skip

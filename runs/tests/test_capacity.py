@@ -26,10 +26,10 @@ CHUNK = orjson.dumps({"type": "chunk", "content": "word "})
 
 @pytest.fixture(autouse=True)
 def measured_anew(database: None) -> Iterator[None]:
-    capacity.room.forget()
+    capacity.cached_usage.forget()
     yield
     redis.client().delete(log.TOTAL_KEY, log.SIZES_KEY)
-    capacity.room.forget()
+    capacity.cached_usage.forget()
 
 
 def append(run_id: uuid.UUID, after: int, lines: list[bytes], ttl_s: int | None = None) -> log.AppendResult | None:
@@ -37,14 +37,14 @@ def append(run_id: uuid.UUID, after: int, lines: list[bytes], ttl_s: int | None 
 
 
 def begin(user: Any, **fields: Any) -> Run:
-    return run_services.begin(
+    return run_services.create(
         user=user, agent="run", provider="deepseek", model="m", text="x", request_id="r", **fields
     ).run
 
 
 def fill(percent: int, settings: Any) -> None:
-    redis.client().set(log.TOTAL_KEY, -(-settings.EVENT_LOG_BOUND_BYTES * percent // 100))  # rounded up
-    capacity.room.forget()
+    redis.client().set(log.TOTAL_KEY, -(-settings.ALL_EVENT_LOGS_MAX_BYTES * percent // 100))  # rounded up
+    capacity.cached_usage.forget()
 
 
 @pytest.mark.parametrize(("entries", "lines"), [(1, 1), (400, 1), (40, 25), (4, 500)])
@@ -53,24 +53,24 @@ def test_no_less_is_accounted_than_logs_take(entries: int, lines: int) -> None:
     for n in range(entries):
         assert append(run_id, n * lines, [CHUNK] * lines)
     takes: Any = redis.client().memory_usage(log.channel(run_id), samples=0)
-    assert takes <= capacity.measure().bytes <= 4 * takes
+    assert takes <= capacity.measure().used_bytes <= 4 * takes
 
 
 def test_logs_that_are_gone_are_not_accounted() -> None:
     kept, gone = uuid.uuid4(), uuid.uuid4()
     for run_id in (kept, gone):
         append(run_id, 0, [CHUNK] * 100)
-    both = capacity.measure().bytes
+    both = capacity.measure().used_bytes
     redis.client().delete(log.channel(gone))
-    assert capacity.sweep().bytes == both // 2
+    assert capacity.sweep().used_bytes == both // 2
     redis.client().delete(log.channel(kept))
-    assert (capacity.sweep().bytes, redis.client().hlen(log.SIZES_KEY)) == (0, 0)
+    assert (capacity.sweep().used_bytes, redis.client().hlen(log.SIZES_KEY)) == (0, 0)
 
 
 def test_logs_of_the_release_before_are_taken_in() -> None:
     name = log.channel(uuid.uuid4())
     redis.client().xadd(name, {"e": CHUNK * 1_000}, id="1000-0")
-    assert capacity.sweep().bytes == capacity.sweep().bytes >= 1_000 * len(CHUNK)
+    assert capacity.sweep().used_bytes == capacity.sweep().used_bytes >= 1_000 * len(CHUNK)
 
 
 def test_the_log_of_a_run_that_has_ended_is_kept_for_minutes(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -96,7 +96,7 @@ def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
 def test_a_run_that_is_ended_from_outside_too(alice: Any) -> None:
     run = begin(alice)
     append(run.pk, 0, [CHUNK])
-    assert outcomes.end(run, Status.CANCELLED)
+    assert outcomes.end_from_log(run, Status.CANCELLED)
     assert redis.client().ttl(log.channel(run.pk)) <= 120
 
 
@@ -137,7 +137,7 @@ def test_no_run_begins_above_80_percent(alice: Any, settings: Any, percent: int,
         return
     with pytest.raises(ServiceUnavailable) as refusal:
         begin(alice)
-    assert refusal.value.retry_after == capacity.RETRY_S
+    assert refusal.value.retry_after == capacity.RETRY_AFTER_S
     assert not Run.objects.filter(user=alice).exists()
 
 
@@ -174,7 +174,7 @@ def test_event_logs_at_a_server_of_their_own(alice: Any, settings: Any) -> None:
         assert redis.event_log().exists(log.channel(run_id), log.TOTAL_KEY) == 2
         assert not redis.client().exists(log.channel(run_id), log.TOTAL_KEY)
         assert event_loop.submit(log.read(run_id)).result(10) == [(1, CHUNK)]
-        assert capacity.sweep().bytes > 0
+        assert capacity.sweep().used_bytes > 0
     finally:
         redis.event_log().delete(log.channel(run_id), log.TOTAL_KEY, log.SIZES_KEY)
         redis._event_log.cache_clear()

@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from runs import stats
-from runs.models import ActiveUser, Backlog, By, HourlyFigures, Run, Status
+from runs.models import ActiveUser, Backlog, Dimension, HourlyFigures, Run, Status
 from runs.tasks import count_runs
 from web.tasks import note_backlogs
 
@@ -18,7 +18,7 @@ HOUR = timedelta(hours=1)
 
 def now() -> datetime:
     """A minute into this hour; asked for anew, since the hour may change while other tests run."""
-    return stats.hour_of(datetime.now(UTC)) + timedelta(minutes=1)
+    return stats.start_of_hour(datetime.now(UTC)) + timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,8 @@ def ran(user: Any, at: datetime | None = None, **fields: Any) -> Run:
     return Run.objects.create(user=user, charged_month=at.date().replace(day=1), **usual | times | fields)
 
 
-def row(by: By = By.ALL, name: str = "", at: datetime | None = None) -> HourlyFigures:
-    return HourlyFigures.objects.get(hour=stats.hour_of(at or now()), by=by, name=name)
+def row(by: Dimension = Dimension.ALL, name: str = "", at: datetime | None = None) -> HourlyFigures:
+    return HourlyFigures.objects.get(hour=stats.start_of_hour(at or now()), by=by, name=name)
 
 
 def everything() -> list[tuple[Any, ...]]:
@@ -46,21 +46,21 @@ def test_it_works(alice: Any, bob: Any) -> None:
     ran(alice, input_tokens=10, output_tokens=5, cost_usd=Decimal("0.25"), first_token_ms=100)
     ran(alice, status=Status.FAILED, provider="openai", chain="custom", agent="")
     ran(bob, input_tokens=1, cost_usd=Decimal("4"), own_key=True, first_token_ms=5000)
-    assert stats.count_due() == 4  # hours: this one and three before
+    assert stats.count_changed_hours() == 4  # hours: this one and three before
 
     total = row()
     assert (total.succeeded, total.failed, total.tokens, total.cost_usd) == (2, 1, 16, Decimal("0.25"))
-    assert row(By.PROVIDER, "openai").failed == 1
-    assert row(By.AGENT, "custom").failed == 1
-    assert (row(By.TIER, "free").succeeded, row(By.TIER, "pro").succeeded) == (1, 1)
-    buckets = HourlyFigures.objects.filter(by=By.FIRST_TOKEN).values_list("name", flat=True)
+    assert row(Dimension.PROVIDER, "openai").failed == 1
+    assert row(Dimension.AGENT, "custom").failed == 1
+    assert (row(Dimension.TIER, "free").succeeded, row(Dimension.TIER, "pro").succeeded) == (1, 1)
+    buckets = HourlyFigures.objects.filter(by=Dimension.FIRST_TOKEN).values_list("name", flat=True)
     assert [stats.bucket_ms(int(name)) for name in sorted(buckets, key=int)] == pytest.approx([100, 5000], rel=0.13)
     assert set(ActiveUser.objects.values_list("user", "hours")) == {(user.pk, 1 << now().hour) for user in (alice, bob)}
 
 
 def test_counting_again_changes_nothing(alice: Any) -> None:
     ran(alice), ran(alice, now() - HOUR)
-    stats.count_due()
+    stats.count_changed_hours()
     before = everything()
     count_runs()
     assert everything() == before
@@ -72,16 +72,16 @@ def test_a_run_that_ends_late_is_counted_anew(alice: Any) -> None:
     stats.count_since(long_ago)
     assert row(at=long_ago).unfinished == 1
     Run.objects.filter(pk=run.pk).update(status=Status.SUCCEEDED)
-    stats.count_due()
+    stats.count_changed_hours()
     assert (row(at=long_ago).unfinished, row(at=long_ago).succeeded) == (0, 1)
 
 
 def test_it_catches_up(alice: Any) -> None:
     """Nobody had counted for two days."""
     ran(alice, now() - 48 * HOUR)
-    stats.count(stats.hour_of(now() - 48 * HOUR), stats.hour_of(now() - 47 * HOUR))
+    stats.count_hours(stats.start_of_hour(now() - 48 * HOUR), stats.start_of_hour(now() - 47 * HOUR))
     ran(alice, now() - 20 * HOUR)
-    assert stats.count_due() == 49
+    assert stats.count_changed_hours() == 49
     assert row(at=now() - 20 * HOUR).succeeded == 1
 
 
@@ -96,16 +96,16 @@ def test_what_was_there_before_anybody_counted(alice: Any, capsys: pytest.Captur
 
 def test_without_runs() -> None:
     assert stats.count_since() == 0
-    assert stats.count_due() == 4
+    assert stats.count_changed_hours() == 4
     assert not HourlyFigures.objects.exists()
 
 
 def test_a_deleted_account_takes_its_days_along(alice: Any) -> None:
     ran(alice)
-    stats.count_due()
+    stats.count_changed_hours()
     alice.delete()
     assert not ActiveUser.objects.exists()
-    stats.count_due()
+    stats.count_changed_hours()
     assert not HourlyFigures.objects.exists()
 
 
@@ -113,16 +113,16 @@ def test_one_counts_at_a_time(alice: Any) -> None:
     ran(alice)
     other = connection.copy()
     try:
-        other.cursor().execute("SELECT pg_advisory_lock(%s)", [stats.LOCK])
-        assert stats.count_due() == 0
+        other.cursor().execute("SELECT pg_advisory_lock(%s)", [stats.ADVISORY_LOCK])
+        assert stats.count_changed_hours() == 0
     finally:
         other.close()
-    assert stats.count_due() == 4
+    assert stats.count_changed_hours() == 4
 
 
 def test_the_most_that_waited_is_kept() -> None:
     for waiting in (3, 7, 2):
-        stats.note_backlog("chains", waiting)
+        stats.record_backlog("chains", waiting)
     assert Backlog.objects.get().waiting == 7
 
 
@@ -134,5 +134,5 @@ def test_a_minute_of_the_worker(alice: Any) -> None:
 
 def test_stretches_are_a_day_at_the_most() -> None:
     hours = [now() + n * HOUR for n in (0, 1, 5, *range(10, 40))]
-    found = [(end - start) // HOUR for start, end in stats._stretches(hours)]
+    found = [(end - start) // HOUR for start, end in stats._group_hours(hours)]
     assert found == [2, 1, 24, 6]

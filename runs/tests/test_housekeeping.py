@@ -18,7 +18,7 @@ from runs.models import Run, RunStep, RunText, Status
 
 def begin(user: Any, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
-    return services.begin(user=user, **fields).run
+    return services.create(user=user, **fields).run
 
 
 def fall_silent(run: Run, seconds: int) -> None:
@@ -183,7 +183,7 @@ def test_a_step_that_is_done_again_replaces_what_it_left(alice: Any) -> None:
     run = begin(alice, agent="", chain="custom", steps=["run"])
     assert texts.save_step(run, step(run, status="failed", output="a"))
     assert texts.save_step(run, step(run, output="b\0c"))
-    (kept,) = texts.steps_of(run)
+    (kept,) = texts.load_steps(run)
     assert (kept.status, kept.output) == ("succeeded", "bc")
 
 

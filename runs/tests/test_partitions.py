@@ -31,7 +31,7 @@ def only_far_ones(far_partitions: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 def begin(user: Any) -> Run:
-    return services.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r").run
+    return services.create(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r").run
 
 
 def partition_of(run: Run) -> str:
@@ -49,8 +49,8 @@ def move(run: Run, expires_at: datetime) -> None:
 
 
 def test_the_month_after() -> None:
-    assert partitions.month_after(date(2026, 12, 1)) == date(2027, 1, 1)
-    assert partitions.month_after(date(2026, 1, 1)) == date(2026, 2, 1)
+    assert partitions.next_month(date(2026, 12, 1)) == date(2027, 1, 1)
+    assert partitions.next_month(date(2026, 1, 1)) == date(2026, 2, 1)
 
 
 def test_all_that_can_be_written_has_its_partition(far_partitions: list[str]) -> None:
@@ -81,7 +81,7 @@ def test_a_text_without_its_partition_is_taken_in_and_moves_over(alice: Any) -> 
     names = partitions.ensure(FAR)
     try:
         assert partition_of(run) == "runs_text_2031_11"
-        assert texts.text_of(run) is not None
+        assert texts.load_text(run) is not None
     finally:
         with connection.cursor() as cursor:
             for name in names:
@@ -95,7 +95,7 @@ def test_dropping_frees_the_disk_and_keeps_the_runs(alice: Any, only_far_ones: N
     dropped = partitions.drop_expired(datetime(2031, 12, 1, tzinfo=UTC))
 
     assert sorted(dropped) == ["runs_step_2031_11", "runs_text_2031_11"]
-    assert Run.objects.filter(pk=run.pk).exists() and texts.text_of(run) is None
+    assert Run.objects.filter(pk=run.pk).exists() and texts.load_text(run) is None
 
 
 def test_sizes(database: None, far_partitions: list[str]) -> None:
@@ -109,7 +109,7 @@ def test_what_is_past_its_time_is_not_shown_though_it_is_still_there(alice: Any)
     run = begin(alice)
     move(run, datetime.now(UTC) - timedelta(seconds=1))
     assert RunText.objects.filter(run_id=run.pk).exists()
-    assert texts.text_of(run) is None
+    assert texts.load_text(run) is None
 
 
 def test_a_busy_table_is_left_for_another_night(alice: Any, only_far_ones: None) -> None:

@@ -31,7 +31,7 @@ def session(database: None) -> Iterator[Any]:
 
 def begin(user: Any, *, executor: int | None, silent_s: float) -> Run:
     fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
-    run = services.begin(user=user, **fields).run
+    run = services.create(user=user, **fields).run
     Run.objects.filter(pk=run.pk).update(executor=executor, heartbeat_at=Now() - timedelta(seconds=silent_s))
     return run
 
@@ -42,8 +42,8 @@ def status(run: Run) -> str:
 
 def test_a_run_names_its_process_and_a_chain_does_not(alice: Any) -> None:
     fields: dict[str, Any] = {"provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
-    assert services.begin(user=alice, agent="run", **fields).run.executor == liveness.PROCESS_NUMBER
-    assert services.begin(user=alice, chain="custom", steps=["run"], **fields).run.executor is None
+    assert services.create(user=alice, agent="run", **fields).run.executor == liveness.PROCESS_NUMBER
+    assert services.create(user=alice, chain="custom", steps=["run"], **fields).run.executor is None
 
 
 def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> None:
@@ -86,18 +86,18 @@ def test_this_process_holds_its_lock_and_takes_it_again(database: None) -> None:
 def test_after_an_outage_nobody_is_believed_to_be_dead(alice: Any) -> None:
     """Not even those that were silent for a minute: nobody could show life."""
     run = begin(alice, executor=None, silent_s=61)
-    redis.client().set(outages.DATABASE_AWAY, 1)
+    redis.client().set(outages.OUTAGE_KEY, 1)
     assert outcomes.end_abandoned(60) == 0
-    redis.client().delete(outages.DATABASE_AWAY)
+    redis.client().delete(outages.OUTAGE_KEY)
     assert outcomes.end_abandoned(60) == 1
     assert status(run) == "interrupted"
 
 
 def test_an_answer_that_takes_long_is_an_outage(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert outages.noting(lambda: 1) == 1
+    assert outages.run_query(lambda: 1) == 1
     assert not outages.is_recent()
-    monkeypatch.setattr(outages, "SLOW_AFTER_S", -1.0)
-    assert outages.noting(lambda: 2) == 2
+    monkeypatch.setattr(outages, "SLOW_QUERY_S", -1.0)
+    assert outages.run_query(lambda: 2) == 2
     assert outages.is_recent()
 
 

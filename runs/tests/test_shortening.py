@@ -18,13 +18,13 @@ IN_VAIN = (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
 
 def begin(user: Any, text: str, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "request_id": "r", **fields}
-    return run_services.begin(user=user, text=text, **fields).run
+    return run_services.create(user=user, text=text, **fields).run
 
 
 def end(run: Run, status: Status, **members: Any) -> RunText:
     assert outcomes.finish(run, outcomes.Outcome(status, "deepseek", "m", events="{}", **members))
     run.refresh_from_db()
-    text = texts.text_of(run)
+    text = texts.load_text(run)
     assert text and RunText.objects.filter(run_id=run.pk).count() == 1 and text.events == "{}"
     return text
 

@@ -49,7 +49,7 @@ def critical() -> Iterator[list[Any]]:
 
 def begin(user: Any, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
-    return services.begin(user=user, **fields).run
+    return services.create(user=user, **fields).run
 
 
 def end(run: Run, cost_usd: str, status: Status = Status.SUCCEEDED, **fields: Any) -> bool:
@@ -59,7 +59,7 @@ def end(run: Run, cost_usd: str, status: Status = Status.SUCCEEDED, **fields: An
 
 def spent(free: str = "0", paying: str = "0") -> None:
     """Write down what today has cost, over two rows each."""
-    day = spending.today().day
+    day = spending.cost_today().day
     DailySpending.objects.all().delete()
     for is_free, amount in ((True, free), (False, paying)):
         for shard in (0, 7):
@@ -67,7 +67,7 @@ def spent(free: str = "0", paying: str = "0") -> None:
 
 
 def today() -> tuple[Decimal, Decimal]:
-    found = spending.today()
+    found = spending.cost_today()
     return found.total, found.free
 
 
@@ -90,7 +90,7 @@ def test_it_works(alice: Any, bob: Any) -> None:
     end(begin(alice), "0.25")
     end(begin(bob), "1.5")
     assert today() == (Decimal("1.75"), Decimal("0.25"))
-    assert spending.today().day == datetime.now(UTC).date()
+    assert spending.cost_today().day == datetime.now(UTC).date()
 
 
 @pytest.mark.parametrize(
@@ -207,10 +207,10 @@ def test_it_outlives_the_account_and_ends_after_90_days(alice: Any) -> None:
     alice.delete()
     assert today()[0] == Decimal("0.25")
     for days in (90, 91):
-        day = spending.today().day - timedelta(days=days)
+        day = spending.cost_today().day - timedelta(days=days)
         DailySpending.objects.create(day=day, free=True, shard=0, cost_usd=1)
     forget_expired()
-    assert {(spending.today().day - row.day).days for row in DailySpending.objects.all()} == {0, 90}
+    assert {(spending.cost_today().day - row.day).days for row in DailySpending.objects.all()} == {0, 90}
 
 
 # -- Who is refused ----------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def test_another_day_is_another_budget(alice: Any, limit: Limit) -> None:
     limit("1", "1")
     spent(free="2")
     assert is_refused(alice, [target()])
-    DailySpending.objects.update(day=spending.today().day - timedelta(days=1))
+    DailySpending.objects.update(day=spending.cost_today().day - timedelta(days=1))
     assert not is_refused(alice, [target()])
 
 
@@ -286,7 +286,7 @@ def test_one_statement_where_a_limit_is_set_for_who_may_be_refused(alice: Any, b
         tiers.everything()  # as every process knows them
         with CaptureQueriesContext(connection) as queries:
             is_refused(user, list(targets))
-            spending.sound_alarms()
+            spending.send_alerts()
         return len(queries)
 
     assert asked(alice, target()) == asked(alice, target(LOCAL), target()) == 0
@@ -360,8 +360,8 @@ def test_the_next_day_they_hear_of_it_again(
     limit("10")
     spent(paying="9")
     tasks.watch_spending()
-    tomorrow = replace(spending.today(), day=spending.today().day + timedelta(days=1))
-    monkeypatch.setattr(spending, "today", lambda: tomorrow)
+    tomorrow = replace(spending.cost_today(), day=spending.cost_today().day + timedelta(days=1))
+    monkeypatch.setattr(spending, "cost_today", lambda: tomorrow)
     tasks.watch_spending()
     assert len(alarms(critical)) == 2
 

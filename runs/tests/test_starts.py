@@ -24,7 +24,7 @@ ENDS = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
 
 def begin(user: Any, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
-    return run_services.begin(user=user, **fields).run
+    return run_services.create(user=user, **fields).run
 
 
 def end(run: Run, status: Status = Status.FAILED) -> bool:

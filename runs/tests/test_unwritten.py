@@ -24,7 +24,7 @@ TOKENS = TokenUsage(input=7, output=3, reasoning=1)
 
 def begin(user: Any) -> Run:
     fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
-    return services.begin(user=user, **fields).run
+    return services.create(user=user, **fields).run
 
 
 def do(awaitable: Awaitable[Any]) -> Any:
@@ -88,7 +88,7 @@ def test_it_is_written_as_what_it_was(alice: Any, impatient: None, refuses: Any,
     assert (run.status, run.charge, run.error_code) == (outcome.status, charge, failed.code)
     assert (run.provider, run.cost_usd) == ("openai", outcome.cost_usd)
     assert (run.first_token_ms is None) == (outcome.first_token_ms is None)
-    assert TokenUsage.of(run) == outcome.tokens
+    assert TokenUsage.from_row(run) == outcome.tokens
     assert (kept.output, kept.error, kept.last_attempt) == ("half", failed.sentence, failed.last_attempt)
     assert kept.events.encode().split(b"\n")[-1] == DONE
     assert [line for _, line in do(log.read(run.pk))] == kept.events.encode().split(b"\n")
@@ -113,8 +113,8 @@ def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPat
 def test_one_that_somebody_else_has_ended_stays_so(alice: Any) -> None:
     run, other = begin(alice), begin(alice)
     for each in (run, other):
-        do(pending_outcomes.keep(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
-    assert outcomes.end(run, Status.CANCELLED)
+        do(pending_outcomes.store(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+    assert outcomes.end_from_log(run, Status.CANCELLED)
     Run.objects.filter(pk=other.pk).delete()
     assert pending_outcomes.write_all() == 0
     assert Run.objects.get(pk=run.pk).status == "cancelled"
@@ -124,7 +124,7 @@ def test_one_that_somebody_else_has_ended_stays_so(alice: Any) -> None:
 def test_one_that_cannot_be_read_keeps_no_other(alice: Any) -> None:
     run = begin(alice)
     redis.client().hset(pending_outcomes.KEY, "0" * 32, b"{")
-    do(pending_outcomes.keep(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+    do(pending_outcomes.store(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
     assert pending_outcomes.write_all() == 1
     assert Run.objects.get(pk=run.pk).status == "succeeded"
 
@@ -135,7 +135,7 @@ def test_with_both_servers_away_it_is_left_to_the_sweep(
     async def refuse(*_: object) -> None:
         raise redis.RedisError("OOM")
 
-    monkeypatch.setattr(pending_outcomes, "keep", refuse)
+    monkeypatch.setattr(pending_outcomes, "store", refuse)
     run = begin(alice)
     with pytest.raises(OperationalError):
         do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))

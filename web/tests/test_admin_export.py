@@ -150,7 +150,7 @@ def test_a_search_that_finds_too_many_people_exports_nothing(
     staff_client: Client, make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would look complete."""
-    monkeypatch.setattr(runs_admin, "FEW", 1)
+    monkeypatch.setattr(runs_admin, "MAX_OWNERS_SEARCHED", 1)
     for _ in range(2):
         make_user("twin")
     before = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count()

@@ -50,7 +50,7 @@ def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
         at = datetime.now(UTC) - timedelta(hours=7 * n)
         ran(bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error")
     stats.count_since()
-    stats.note_backlog("chains", 3)
+    stats.record_backlog("chains", 3)
     return run_id
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from runs import stats as counted
-from runs.models import ActiveUser, Backlog, By, HourlyFigures, Status
+from runs.models import ActiveUser, Backlog, Dimension, HourlyFigures, Status
 from runs.tests.test_figures import ran
 from testing.client import Api
 from testing.upstream import Upstream
@@ -30,7 +30,7 @@ def nothing_counted(database: None) -> None:
 def test_it_works(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
     ran(alice, NOW, status=Status.FAILED, error_code="provider_error")
-    counted.count_due()
+    counted.count_changed_hours()
     page = staff.get("/admin/").text
     for expected in (
         "Success rate",
@@ -95,16 +95,16 @@ def test_names_with_the_most_runs(alice: Any, bob: Any) -> None:
     for n in range(12):
         ran(bob if n else alice, NOW, agent=f"agent-{n:02}")
     ran(bob, NOW, agent="agent-03")
-    counted.count_due()
+    counted.count_changed_hours()
     span = Span.of("24h", NOW)
-    agents, tiers = dashboard_stats.shares(span, By.AGENT), dashboard_stats.shares(span, By.TIER)
+    agents, tiers = dashboard_stats.shares(span, Dimension.AGENT), dashboard_stats.shares(span, Dimension.TIER)
     assert agents[:2] == [("agent-03", 2, 1.0), ("agent-00", 1, 0.5)] and len(agents) == dashboard_stats.TOP
     assert [(name, runs) for name, runs, _ in tiers] == [("pro", 12), ("free", 1)]
     assert sum(share for *_, share in tiers) == pytest.approx(1)
 
 
 def test_what_waited() -> None:
-    counted.note_backlog("chains", 5)
+    counted.record_backlog("chains", 5)
     assert (
         dashboard_stats.waiting(Span.of("24h", datetime.now(UTC)))["chains"][-1] == 5
     )  # the hour may be another than NOW's

@@ -11,7 +11,7 @@ class Command(BaseCommand):
     help = "Hold every user's monthly counter against that month's runs, beside running traffic."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = ledger.differences()
+        found = ledger.find_mismatches()
         for each in found:
             self.stderr.write(
                 f"{each.user_id} {each.month:%Y-%m}: counted {each.counted} ({each.counted_chains} chains), "
