@@ -1,4 +1,4 @@
-"""Chain presets, for staff: as agents are edited, with versions; at most five steps, all of enabled agents."""
+"""Chain presets in the admin, with versions like agents: at most five steps, all of enabled agents."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -17,7 +17,7 @@ NO_STEP = ("", "- no step -")
 
 
 class PresetStepsWidget(forms.MultiWidget):
-    """A list to choose from for each step."""
+    """One select box per step."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ class PresetStepsWidget(forms.MultiWidget):
 
 
 class PresetStepsField(forms.MultiValueField):
-    """The chosen agents' slugs in order; steps left empty are left out."""
+    """The slugs of the chosen agents in order; empty steps are left out."""
 
     def __init__(self) -> None:
         fields = [forms.ChoiceField(required=False) for _ in range(MAX_STEPS)]
@@ -41,11 +41,11 @@ class PresetStepsField(forms.MultiValueField):
         )
 
     def set_choices(self, choices: list[tuple[str, str]]) -> None:
-        """Give each step these to choose from."""
-        offered = [NO_STEP, *choices]
+        """Set the choices of every step."""
+        all_choices = [NO_STEP, *choices]
         for field, widget in zip(self.fields, cast(PresetStepsWidget, self.widget).widgets, strict=True):
-            cast(forms.ChoiceField, field).choices = offered
-            cast(UnfoldAdminSelectWidget, widget).choices = offered
+            cast(forms.ChoiceField, field).choices = all_choices
+            cast(UnfoldAdminSelectWidget, widget).choices = all_choices
 
     def compress(self, data_list: Sequence[Any]) -> list[str]:
         return [slug for slug in data_list if slug]
@@ -59,10 +59,10 @@ class ChainPresetForm(VersionedForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["steps"].help_text = f"{MAX_STEPS} at most. Each is given what those before it have said."
+        self.fields["steps"].help_text = f"At most {MAX_STEPS}. Each step gets the outputs of the steps before it."
         agents = {agent.slug: _label(agent) for agent in Agent.objects.only("slug", "name", "tier", "enabled")}
-        gone = {slug: f"{slug} (gone)" for slug in self.instance.steps or [] if slug not in agents}
-        self.fields["steps"].set_choices([*agents.items(), *gone.items()])  # type: ignore[attr-defined]
+        deleted = {slug: f"{slug} (deleted)" for slug in self.instance.steps or [] if slug not in agents}
+        self.fields["steps"].set_choices([*agents.items(), *deleted.items()])  # type: ignore[attr-defined]
 
 
 @admin.register(ChainPreset)
@@ -78,7 +78,7 @@ class ChainPresetAdmin(VersionedAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Runs and clients know a preset by its id."""
+        """Fix the id of an existing preset: runs and clients refer to it."""
         return ("slug",) if obj else ()
 
     @admin.display(description="steps")
@@ -91,11 +91,11 @@ class ChainPresetAdmin(VersionedAdmin):
 
     @admin.display
     def state(self, preset: ChainPreset) -> str:
-        """Whether clients see it."""
+        """Return whether clients see the preset, with the reason if not."""
         if not preset.enabled:
             return "disabled"
         missing = presets.missing_agents(preset)
-        return f"not offered: {', '.join(missing)} is disabled or gone" if missing else "offered"
+        return f"not offered: {', '.join(missing)} is disabled or deleted" if missing else "offered"
 
 
 def _label(agent: Agent) -> str:

@@ -1,7 +1,7 @@
-"""What a step is given: the request's context and the outputs of the steps before, as much as the model can hold.
+"""The input of a step: the request's context and the outputs of earlier steps, as far as they fit the model's window.
 
-The lines that separate them carry a mark that neither the request nor an earlier step can know, and the text begins
-with what the mark means: a line that somebody has written into a context or an answer separates nothing.
+Separator lines carry a boundary that neither the request nor an earlier step can know. The text begins with an
+explanation of the boundary: a separator line inside a context or an answer has no effect.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from uuid import UUID
 
 from django.utils.crypto import salted_hmac
 
-# Bytes of UTF-8 that make a token at least: code comes to about 3, prose to 4, Chinese to 3. Careful, since what is too
-# long is refused.
+# Bytes of UTF-8 per token: about 3 for code, 4 for prose, 3 for Chinese. The lowest is used, since providers refuse
+# input that is too long.
 BYTES_PER_TOKEN = 3
-TEMPLATE_OVERHEAD_TOKENS = 64  # a chat template's own
+TEMPLATE_OVERHEAD_TOKENS = 64  # of the provider's chat template
 BOUNDARY_LENGTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """What an earlier step said."""
+    """The output of an earlier step."""
 
     step: int
     agent: str
@@ -27,27 +27,27 @@ class StepOutput:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """How much of a step's output had to be left out, in characters."""
+    """Number of characters left out of a step's output; the field names are members of `step_start`."""
 
     step: int
     characters: int
 
 
 def max_context_bytes(*, window: int, answer: int, prompt: str) -> int:
-    """Bytes there are for a step's context.
+    """Return the bytes that a step's context may take.
 
     Args:
-        window: tokens the model holds.
-        answer: tokens its answer may take.
-        prompt: the agent's own.
+        window: tokens of the model's context window.
+        answer: tokens reserved for the answer.
+        prompt: the agent's system prompt.
     """
     return BYTES_PER_TOKEN * (window - answer - TEMPLATE_OVERHEAD_TOKENS) - len(prompt.encode())
 
 
 def boundary(run_id: UUID, position: int) -> str:
-    """Return the mark of the separators in one step's text.
+    """Return the boundary of one step's separators.
 
-    Another step's is another: a model that repeats the mark it was shown forges nothing in the steps behind it.
+    Each step has another boundary, so a model that repeats the boundary it was shown forges nothing in later steps.
     """
     return salted_hmac("chains.context", f"{run_id} {position}", algorithm="sha256").hexdigest()[:BOUNDARY_LENGTH]
 
@@ -55,16 +55,18 @@ def boundary(run_id: UUID, position: int) -> str:
 def compose(
     context: str, outputs: list[StepOutput], max_context_bytes: int, boundary: str
 ) -> tuple[str, list[Truncation]]:
-    """Join the request's context and the outputs; where they do not fit, the oldest outputs lose their ends first.
+    """Join the request's context and the outputs; if they do not fit, truncate the oldest outputs first.
 
-    The request's context is never shortened: what is too long by itself is the provider's to refuse.
+    The request's context is never truncated: the provider refuses a request that is too long by itself.
 
     Args:
-        room: bytes of UTF-8.
-        mark: of the separators.
+        context: the request's context.
+        outputs: of the earlier steps, in order.
+        max_context_bytes: limit in bytes of UTF-8.
+        boundary: of the separator lines.
 
     Returns:
-        The text, and what had to be left out.
+        The text, and the truncations.
     """
     texts = {output.step: output.text for output in outputs}
     truncations: list[Truncation] = []
@@ -94,7 +96,7 @@ def _explain_boundary(boundary: str) -> str:
 
 
 def _truncate(text: str, excess: int) -> tuple[str, int]:
-    """Leave out so many bytes and a little more, for the mark that says so."""
+    """Remove so many bytes from the end, and some more for the note about it."""
     encoded = text.encode()
     kept_bytes = max(0, len(encoded) - excess - len(_truncation_note(len(text))))
     kept = encoded[:kept_bytes].decode(errors="ignore")

@@ -1,4 +1,4 @@
-"""The events of a chain, as the contract has them and a little more."""
+"""The events of a chain, as the contract defines them, with additions."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,25 +18,28 @@ OPENING_TYPES = ("chain_start", "rag")
 
 
 def chain_start(run: Run, **more: int) -> RunEvent:
-    """`chain_start`; with `fromStep` where a failed chain is taken up again."""
+    """Return `chain_start`, with `fromStep` if a failed chain is resumed."""
     return {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
 
 
 def opening_events(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
-    """What a chain's stream says before its first step.
+    """Return the events before the first step.
 
     Args:
-        grounded: the `rag` event, where the request wants passages.
+        run: the chain's run.
+        grounded: the `rag` event if the request uses passages.
     """
     return [chain_start(run), *grounded]
 
 
 def step_start(run: Run, position: int, truncations: list[Truncation], lines: list[bytes]) -> RunEvent:
-    """`step_start`.
+    """Return `step_start`.
 
     Args:
-        truncations: what had to be left out of the steps before.
-        lines: the chain's events so far, which show whether the step begins anew.
+        run: the chain's run.
+        position: of the step, from 1.
+        truncations: characters left out of earlier outputs.
+        lines: the chain's events so far, which show whether the step is restarted.
     """
     mark = b'{"type":"step_start","step":%d,' % position
     restarted = any(line.startswith(mark) for line in lines)
@@ -50,7 +53,7 @@ def step_start(run: Run, position: int, truncations: list[Truncation], lines: li
 
 
 def step_done(step: RunStep) -> RunEvent:
-    """`step_done`, with who answered."""
+    """Return `step_done`, with the provider that answered."""
     return {
         "type": "step_done",
         "step": step.position,
@@ -62,7 +65,7 @@ def step_done(step: RunStep) -> RunEvent:
 
 
 def chain_done(steps: list[RunStep]) -> RunEvent:
-    """`chain_done`, with the totals of all steps."""
+    """Return `chain_done`, with the sums of all steps."""
     tokens = sum((TokenUsage.from_row(step) for step in steps), TokenUsage())
     cost = sum((Cost(step.cost_usd, step.cost_known) for step in steps), Cost())
     return {
@@ -75,12 +78,15 @@ def chain_done(steps: list[RunStep]) -> RunEvent:
 
 
 def missing_events(run: Run, succeeded: list[RunStep], lines: list[bytes], stored: str = "") -> Iterator[RunEvent]:
-    """What was written down and is missing in the log: a worker died between the two, or Valkey has lost its data.
+    """Yield the events that the database implies and the log lacks.
+
+    A worker may have died between the two writes, or Valkey may have lost its data.
 
     Args:
-        succeeded: steps that need not be done again, in order.
-        lines: the chain's events so far.
-        stored: its events as they are stored: the opening, and of a resumed chain what came before.
+        run: the chain's run.
+        succeeded: the steps that are done, in order.
+        lines: the chain's events in the log.
+        stored: its events in the database: the opening, and for a resumed chain the events before.
     """
     if not lines:
         yield from _parse_opening(stored) or [chain_start(run)]
@@ -101,7 +107,7 @@ def _parse_opening(stored: str) -> list[RunEvent]:
 
 
 def _read_steps(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
-    """The text of each step since it last began, and the steps that are lines to be done."""
+    """Return the text of each step since its last start, and the positions of steps with `step_done`."""
     texts: dict[int, str] = {}
     done, position = set(), 0
     for event in map(orjson.loads, lines):

@@ -1,6 +1,6 @@
-"""The chains that have a name, as this process knows them (CONTRACT, section 6).
+"""The named chains, cached in this process (CONTRACT, section 6).
 
-How to add one: in the admin, under Chain presets; one that is to come with a release, by a migration like 0002_presets.
+How to add one: in the admin, under Chain presets; for one that comes with a release, by a migration like 0002_presets.
 """
 
 from agents import catalogue
@@ -13,27 +13,27 @@ def _load() -> dict[str, ChainPreset]:
     return {preset.slug: preset for preset in ChainPreset.objects.filter(enabled=True)}
 
 
-current = Snapshot(_load)  # the enabled ones, by what requests call them
+current = Snapshot(_load)  # the enabled presets by id
 
 
 def list_offered() -> list[ChainPreset]:
-    """Those that can be run, in order."""
+    """Return the presets that can be run, in order."""
     return [preset for preset in current().values() if not missing_agents(preset)]
 
 
 def missing_agents(preset: ChainPreset) -> list[str]:
-    """Slugs of its agents that are gone or disabled."""
+    """Return the slugs of a preset's agents that are deleted or disabled."""
     agents = catalogue.current().agents
     return [slug for slug in preset.steps if slug not in agents]
 
 
 def using_agents(slugs: list[str]) -> list[ChainPreset]:
-    """The enabled ones, as they are in the database, that have one of these agents as a step."""
+    """Return the enabled presets in the database that have one of these agents as a step."""
     return list(ChainPreset.objects.filter(enabled=True, steps__overlap=slugs))
 
 
 def required_tier(preset: ChainPreset) -> str:
-    """That of its highest agent, of those that are there."""
+    """Return the highest tier of a preset's existing agents."""
     agents = catalogue.current().agents
-    found = [agents[slug].tier for slug in preset.steps if slug in agents]
-    return max(found, key=lambda name: tiers.of(name).rank, default=tiers.FREE)
+    names = [agents[slug].tier for slug in preset.steps if slug in agents]
+    return max(names, key=lambda name: tiers.of(name).rank, default=tiers.FREE)

@@ -1,4 +1,4 @@
-"""Chains that wait for a worker: a Celery queue of their own."""
+"""The Celery queue of chains that wait for a worker."""
 
 from uuid import UUID
 
@@ -13,16 +13,16 @@ UNREACHABLE = (OperationalError, redis.RedisError, OSError)
 
 
 def enqueue(run_id: UUID) -> None:
-    """Hand a chain to the workers.
+    """Send a chain to the workers.
 
     Raises:
-        OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
+        OperationalError, RedisError, OSError: any of UNREACHABLE; the queue cannot be reached.
     """
     current_app.send_task(TASK_NAME, [str(run_id)])
 
 
 def length() -> int:
-    """Messages that no worker has taken yet.
+    """Return the number of messages that no worker has taken yet.
 
     Raises:
         RedisError: the queue cannot be reached.

@@ -1,4 +1,4 @@
-"""Chains whose worker has died go on elsewhere; messages that the broker has lost are sent again."""
+"""Requeue chains whose worker has died, and resend messages that the broker has lost."""
 
 import logging
 from datetime import timedelta
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 
 
 def recover() -> None:
-    """Put orphaned chains back into the queue; end those that keep killing their workers.
+    """Requeue orphaned chains; end those that keep crashing their workers.
 
-    A chain is an orphan when its lease has not been renewed for LEASE_S. Its claim counts the executions, so that what
-    the old worker may still write is refused. One chain's trouble does not keep the others.
+    A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later writes of
+    the old worker are refused. An error of one chain does not stop the others.
 
-    While the database was away, hung or refused writes nobody could renew a lease (`runs.outages`).
+    Nothing is requeued after an outage of the database, during which no worker could renew its lease (`runs.outages`).
     """
     orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
@@ -36,7 +36,7 @@ def recover() -> None:
         except AWAY:
             raise
         except Exception:
-            logger.exception("Chain %s cannot be taken up", run.pk)
+            logger.exception("Chain %s cannot be recovered", run.pk)
     _resend_lost_messages()
 
 
@@ -44,15 +44,16 @@ def _recover(run: Run) -> None:
     if run.cancel_requested_at or run.losses >= settings.MAX_CHAIN_CRASHES:
         outcomes.interrupt(run, settings.LEASE_S)
     elif leases.requeue(run):
-        logger.warning("Chain %s has lost its worker and goes on elsewhere", run.pk)
+        logger.warning("Chain %s has lost its worker and is requeued", run.pk)
         queue.enqueue(run.pk)
 
 
 def _resend_lost_messages() -> None:
-    """A message can be lost with a worker that had just taken it, or with the broker's memory.
+    """Resend messages of waiting chains that were lost with a worker or with the broker's memory.
 
-    With nothing in the queue, whatever waits has been lost. In a backlog a lost one cannot be told from the others, so
-    now and then all that have waited long are sent again: what comes twice is refused by its claim.
+    If the queue is empty, the messages of all waiting chains are lost. If not, a lost message cannot be told from a
+    waiting one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
+    duplicates.
     """
     waiting = _waiting(LOST_AFTER_S)
     if not waiting.exists():

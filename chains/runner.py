@@ -1,4 +1,4 @@
-"""Does a chain in a worker: step after step, each written down when it ends, so that another worker can go on."""
+"""Execute a chain in a worker, step by step; each step is saved at its end, so that another worker can go on."""
 
 import asyncio
 import time
@@ -29,22 +29,22 @@ from runs.metering import estimates
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep, Status
 
-# To write a step down: nobody can take the chain over while the database is away, and the step would be asked again.
+# For saving a step: no worker can claim the chain while the database is away, and a lost step would be asked again.
 STEP_PATIENCE_S = 600.0
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
 class ChainExecution:
-    """One chain under way.
+    """The execution of one chain.
 
     Args:
         text: the request's context.
-        stored_events: its events as they are stored.
-        ended: steps that have ended, by position; those of an earlier execution included.
-        first_token_ms: from the request to the first piece of any answer, None before it.
-        provider_asked: whether any provider has been sent a request, in this execution or an earlier one.
-        answer: what the step under way is being told, None between steps.
+        stored_events: the chain's events in the database.
+        ended: steps that have ended, by position, including those of earlier executions.
+        first_token_ms: from the request to the first text of any step; None before it.
+        provider_asked: whether any provider was sent a request, in this execution or an earlier one.
+        answer: the answer of the current step; None between steps.
     """
 
     run: Run
@@ -58,12 +58,12 @@ class ChainExecution:
 
     @property
     def next_position(self) -> int:
-        """Position of the first step that has not succeeded; behind the last one where all have."""
+        """Return the position of the first step that has not succeeded, or the one after the last."""
         return next(n for n in range(1, len(self.run.steps) + 2) if not self._succeeded(n))
 
     @property
     def succeeded(self) -> list[RunStep]:
-        """The steps before it, in order."""
+        """Return the steps before the next one, in order."""
         return [self.ended[position] for position in range(1, self.next_position)]
 
     def _succeeded(self, position: int) -> bool:
@@ -71,10 +71,10 @@ class ChainExecution:
 
 
 def run(run_id: UUID) -> None:
-    """Execute the waiting chain whose turn it is, and return when it has ended or is another worker's.
+    """Execute the next queued chain, and return when it has ended or its lease is lost.
 
     Args:
-        run_id: the chain that the worker was woken for.
+        run_id: the chain of the worker's message.
     """
     if claimed := event_loop.submit(_call_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
@@ -84,7 +84,7 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
     chain = await _load_chain(attempt, recorder)
     try:
         await _run_steps(chain)
-    except (LeaseLost, *database.AWAY):  # an outage is no fault of the answer's: `recovery` finds the chain later
+    except (LeaseLost, *database.AWAY):  # an outage does not fail the chain: `recovery` finds it later
         raise
     except asyncio.CancelledError:
         await _handle_stop(chain)
@@ -98,9 +98,9 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
 
 
 async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
-    """Not to be broken off half-way: the recorder has no attempt before the end.
+    """Fence the log, load the chain, and only then make it cancellable by giving the recorder its attempt.
 
-    The row is read when the recorder is known to the process, so that no cancellation falls between the two.
+    The row is read after the recorder is registered in this process, so that no cancellation is missed in between.
 
     Raises:
         LeaseLost: another execution has claimed the chain meanwhile.
@@ -124,7 +124,7 @@ def _load_rows(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
 
 
 async def _run_steps(chain: ChainExecution) -> None:
-    if chain.recorder.stop_reason:  # that was asked for before there was anything to break off
+    if chain.recorder.stop_reason:  # requested before there was a task to cancel
         raise asyncio.CancelledError
     chain.recorder.record(*events.missing_events(chain.run, chain.succeeded, chain.recorder.lines, chain.stored_events))
     try:
@@ -143,7 +143,7 @@ async def _run_step(chain: ChainExecution) -> None:
     text, truncations = context.compose(
         chain.text, _outputs(chain), max_bytes, context.boundary(chain.run.pk, position)
     )
-    # `step_start` names nobody, so that the client expects the provider that the chain was begun with
+    # `step_start` names no provider, so the client expects the provider of the chain
     chain.answer = Answer(targets, agent_services.prompt(agent, text), time.perf_counter(), named=targets[0])
     recorder.record(events.step_start(chain.run, position, truncations, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
@@ -151,14 +151,14 @@ async def _run_step(chain: ChainExecution) -> None:
             if chain.answer.texts:
                 chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
             recorder.record(*batch)
-    told = extras(chain.answer)
-    await recorder.flush()  # a step that is written down is not told again
+    details = extras(chain.answer)
+    await recorder.flush()  # before the save: a saved step is not streamed again
     await _save_step(chain, Status.SUCCEEDED)
-    recorder.record(events.step_done(chain.ended[position]) | told)
+    recorder.record(events.step_done(chain.ended[position]) | details)
 
 
 def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
-    """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
+    """Return the step's agent, its targets, and the smallest context window of the targets in tokens."""
     agent = agent_services.find(run.steps[position - 1])
     targets = agent_services.targets_of(run)
     return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
@@ -175,20 +175,20 @@ async def _handle_stop(chain: ChainExecution) -> None:
         await _finish(chain, Status.CANCELLED, outcomes.CANCELLED_EVENT)
     elif chain.recorder.stop_reason is StopReason.SHUTTING_DOWN:
         await chain.recorder.flush()
-        if chain.answer:  # what this attempt at the step has cost stays in the sum
+        if chain.answer:  # keeps the cost of this attempt in the sum
             await _save_step(chain, Status.INTERRUPTED)
         if await _call_database(leases.release, chain.run, chain.first_token_ms):
-            with suppress(*queue.UNREACHABLE):  # `recovery` sends it again
+            with suppress(*queue.UNREACHABLE):  # `recovery` resends it
                 await asyncio.to_thread(queue.enqueue, chain.run.pk)
     elif chain.recorder.stop_reason is None:
         raise asyncio.CancelledError
 
 
 async def _save_step(chain: ChainExecution, status: Status, error_code: str = "") -> None:
-    """Write down the step under way, if one is.
+    """Save the current step, if there is one.
 
     Raises:
-        LeaseLost: the chain is another worker's now.
+        LeaseLost: another worker executes the chain now.
     """
     position = chain.next_position
     if position > len(chain.run.steps):
@@ -206,14 +206,14 @@ async def _save_step(chain: ChainExecution, status: Status, error_code: str = ""
     except database.AWAY:
         if not ended:
             raise
-        saved = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)
+        saved = True  # the chain's end follows, includes the step's cost, and is stored (`runs.pending_outcomes`)
     if not saved:
         raise LeaseLost
     chain.ended[position], chain.answer = step, None
 
 
 def _build_row(chain: ChainExecution, position: int, used: TokenUsage, cost: Cost) -> RunStep:
-    """Return a step's row; what an earlier execution of it has cost stays in the sum."""
+    """Return a step's row; the cost of earlier executions of the step is added."""
     run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
     tokens = used + (TokenUsage.from_row(earlier) if earlier else TokenUsage())
     return RunStep(
@@ -238,7 +238,11 @@ async def _finish(
     """End the chain.
 
     Args:
-        error: why, where it failed; with the answer that the failed step had, if any.
+        chain: the execution that ends.
+        status: the run's final status.
+        last: the terminal event.
+        error: the reason of a failure.
+        answer: the answer of the failed step, if there was one.
     """
     outcome = outcomes.Outcome(
         status=status,

@@ -1,4 +1,4 @@
-"""A chain's execution, for the OpenAPI document."""
+"""A chain's execution in the OpenAPI document."""
 
 from typing import Any
 

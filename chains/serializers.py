@@ -29,7 +29,7 @@ class StepInputSerializer(serializers.Serializer[Any]):
 
 
 class StepsField(BoundedListField):
-    """The steps of a chain; too many of them are an error with a code of its own."""
+    """The steps of a chain; too many of them are an error with its own code."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(child=StepInputSerializer(), allow_empty=False, max_length=MAX_STEPS, **options)

@@ -1,4 +1,4 @@
-"""The presets, and the start of a chain."""
+"""List the presets, start chains, and resume failed ones."""
 
 import time
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ from runs.models import Charge, Run, Status
 
 RESUMABLE = (Status.FAILED, Status.INTERRUPTED)
 RETRY_AFTER_S = 5
-QUEUE_UNAVAILABLE = "Chains cannot be taken at the moment. Try again in a few seconds."
+QUEUE_UNAVAILABLE = "The queue of chains cannot be reached. Try again in a few seconds."
 
 
 def list_chains() -> list[dict[str, object]]:
-    """The presets that can be run, each with the tier that it takes."""
+    """Return the presets that can be run, each with the tier that it requires."""
     return [
         {
             "id": preset.slug,
@@ -61,19 +61,25 @@ def start(
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
 ) -> run_services.StartedRun:
-    """Check everything that can be checked, reserve one execution, write the run and hand it to the workers.
+    """Check the request, reserve one execution, write the run, and enqueue it.
 
     Args:
-        chain, steps: a preset's id, or the slugs of agents; one of the two.
-        provider, model: as the request names them, for all steps; None takes the defaults.
-        started: when the request came in, on the `time.perf_counter` clock.
-        repository: whose best passages every step is to be given; None for none.
+        user: owner of the run.
+        chain: a preset's id; None with `steps`.
+        steps: slugs of agents; None with `chain`.
+        context: the input of the first step.
+        provider: as requested, for all steps; None for the default.
+        model: as requested, for all steps; None for the default.
+        request_id: id of the HTTP request.
+        started: when the request arrived, on the `time.perf_counter` clock.
+        repository: whose best passages every step gets; None for none.
+        idempotency_key: from the request's Idempotency-Key header; None without one.
 
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
         ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable,
         IdempotencyConflict, QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
-        ServiceUnavailable: the queue cannot be reached; the execution is given back.
+        ServiceUnavailable: the queue cannot be reached; the execution is released.
     """
     if earlier := run_services.find_replay(user=user, idempotency_key=idempotency_key):
         return earlier
@@ -108,17 +114,17 @@ def start(
 
 
 def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
-    """Take a failed chain up again from the step that failed.
+    """Resume a failed chain from the step that failed.
 
     Returns:
-        The run, and the position of its last event before.
+        The run, and the position of its last event so far.
 
     Raises:
         NotFound: no such run, or another user's.
-        RunNotResumable: it is an agent's, under way, or has not failed.
-        EventsExpired: what went into it is not kept any more.
+        RunNotResumable: the run is an agent's, under way, or has not failed.
+        EventsExpired: the run's input is no longer kept.
         UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded,
-            RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only where nothing had been charged.
+            RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only if the run is not charged.
         ServiceUnavailable: event logs have no room; or the queue cannot be reached, and the run stays failed.
     """
     run = run_services.get(user=user, run_id=run_id)
@@ -141,20 +147,24 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
 
 
 def _find_preset(chain: str | None) -> ChainPreset:
-    """Raises UnknownChain, with what there is, also where an agent is missing that the request has not named."""
+    """Return a preset that can be run.
+
+    Raises:
+        UnknownChain: with the available presets; also if an agent of the preset is missing.
+    """
     preset = presets.current().get(chain or "")
     missing = presets.missing_agents(preset) if preset else []
     if preset and not missing:
         return preset
     message = f"There is no chain {chain!r}."
     if missing:
-        message = f"The chain {chain!r} cannot be run now: {', '.join(missing)} is disabled or gone."
+        message = f"The chain {chain!r} cannot be run now: {', '.join(missing)} is disabled or deleted."
     raise UnknownChain(message, available=[each.slug for each in presets.list_offered()])
 
 
 @transaction.atomic
 def _requeue(run: Run) -> quota.Usage:
-    """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
+    """Set a failed run to queued, once; reserve an execution only if none is charged and the run is not exempt."""
     now, activity = datetime.now(UTC), start_limits.lock_owner(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
     fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
@@ -171,11 +181,12 @@ def _requeue(run: Run) -> quota.Usage:
 
 
 def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[bytes] = ()) -> None:
-    """Begin the run's stream and put it into the queue.
+    """Write the first events to the run's log, and enqueue the run.
 
     Args:
-        opening: what the stream says before the first step.
-        before: its events so far; the log holds fewer where it has expired or Valkey was down.
+        run: the queued run.
+        opening: the events before the first step.
+        before: the run's events so far; the log has fewer if it has expired or Valkey was down.
 
     Raises:
         ServiceUnavailable: the queue cannot be reached; the run has failed then.
@@ -191,7 +202,7 @@ def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[byt
 
 
 def _fail(run: Run, lines: list[bytes]) -> None:
-    """Leave the run as failed, with what it had; where a worker has got it after all, it goes on and is found later."""
+    """End the run as failed; if a worker has taken it after all, the worker goes on."""
     error = ServiceUnavailable(QUEUE_UNAVAILABLE, retry_after=RETRY_AFTER_S)
     outcome = outcomes.Outcome(
         Status.FAILED,

@@ -1,4 +1,4 @@
-"""Jobs about chains."""
+"""Tasks on chains."""
 
 from uuid import UUID
 
@@ -23,5 +23,5 @@ def recover_chains() -> None:
 
 @worker_shutting_down.connect
 def on_shutdown(**_: object) -> None:
-    """A worker that stops waits for its threads, and they for their chains."""
+    """Let the worker's chains end or be released before it stops; its threads wait for them."""
     event_loop.submit(executors.shut_down(settings.STOP_GRACE_S))

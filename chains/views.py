@@ -1,4 +1,4 @@
-"""Chains: the presets, one execution, and taking up a failed one."""
+"""Endpoints of chains: the presets, an execution, and the resumption of a failed one."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from runs.responses import execution_response
 
 
 class ChainViewSet(ViewSet):
-    """Several agents in a row."""
+    """Sequences of agents."""
 
     scopes = (CHAINS,)
 
@@ -37,15 +37,15 @@ class ChainViewSet(ViewSet):
         """
         serializer = ExecuteChainSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted = dict(serializer.validated_data)
-        on_disconnect, steps = wanted.pop("onDisconnect"), wanted.pop("steps")
+        values = dict(serializer.validated_data)
+        on_disconnect, steps = values.pop("onDisconnect"), values.pop("steps")
         started_run = services.start(
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=framed(request).id,
             started=framed(request).started,
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
-            **wanted,
+            **values,
         )
         return execution_response(started_run, on_disconnect=on_disconnect)
 

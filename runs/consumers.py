@@ -1,8 +1,8 @@
-"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer a socket.
+"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer a socket to SSE.
 
-The credential comes in the Authorization header or, since a browser cannot set that, as a subprotocol:
-`new WebSocket(url, ["bearer", token])`. `?after=` takes the id of the last event one has. Each message is an event with
-its `id`; silence is filled with `{"type": "ping"}`.
+The credential comes in the Authorization header or, since browsers cannot set that header, as a subprotocol:
+`new WebSocket(url, ["bearer", token])`. `?after=` takes the id of the last event received. Each message is an event
+with its `id`; `{"type": "ping"}` fills silence.
 """
 
 import asyncio
@@ -33,11 +33,11 @@ from runs.models import Run
 
 SUBPROTOCOL = "bearer"
 NORMAL_CLOSURE = 1000
-APPLICATION_CLOSE_BASE = 4000  # RFC 6455, 7.4.2: codes for applications begin here; ours is 4000 plus the HTTP status
+APPLICATION_CLOSE_BASE = 4000  # RFC 6455, 7.4.2: the first code for applications; ours add the HTTP status
 
 
 class RunConsumer(AsyncWebsocketConsumer):
-    """Sends a run's events and closes after the last one; a failure is an `error` message and a close code."""
+    """Send a run's events and close after the last one; a failure is an `error` message and a close code."""
 
     scopes = (AGENTS, CHAINS)
     _sending: "asyncio.Task[None] | None" = None
@@ -82,7 +82,7 @@ class RunConsumer(AsyncWebsocketConsumer):
 
 
 def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
-    """The run that the socket is for, and the access, after the same checks as of a request."""
+    """Return the socket's run and the client's access, after the checks of an HTTP request."""
     request = _build_request(scope)
     client_info.enter(
         address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", "")
@@ -90,7 +90,7 @@ def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
     try:
         RateThrottle().allow_request(request, APIView())
     except LunaError as e:
-        if e.status == NotAuthenticated.status:  # guessing is not free
+        if e.status == NotAuthenticated.status:  # failed credentials count against the address's limit
             ratelimit.by_address(request._request, count=True)
         raise
     if request.user is None:
@@ -101,7 +101,7 @@ def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
 
 
 def _build_request(scope: dict[str, Any]) -> Request:
-    """The handshake in the form that authentication and throttle read."""
+    """Return the handshake in the form that authentication and throttles read."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = (scope.get("client") or [""])[0]
@@ -115,5 +115,5 @@ def _build_request(scope: dict[str, Any]) -> Request:
 def _parse_after(scope: dict[str, Any]) -> int:
     value = parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
     if not (value.isascii() and value.isdecimal() and len(value) <= 16):
-        raise ValidationFailed.of("after", "Send the id of the last event you have.")
+        raise ValidationFailed.of("after", "Send the id of the last event you received.")
     return int(value)

@@ -1,4 +1,4 @@
-"""What can go wrong with a run."""
+"""Errors of runs."""
 
 from types import MappingProxyType
 
@@ -42,7 +42,7 @@ class EventsExpired(LunaError):
 
 
 class SpendLimitReached(LunaError):
-    """The day's budget for the server's own provider keys is used up; how large it is concerns the operators alone."""
+    """The daily budget of the server's provider keys is used up; clients do not see the amount."""
 
     code, status, message = (
         "spend_limit_reached",

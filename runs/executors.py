@@ -1,4 +1,4 @@
-"""What this process executes at the moment: signs of life, the run's end, and stopping it from outside."""
+"""The runs that this process executes: heartbeats, the write of their end, and stops from outside."""
 
 import asyncio
 import logging
@@ -22,35 +22,39 @@ from runs.models import Run
 
 Execute = Callable[[Recorder], Coroutine[Any, Any, None]]
 
-INTERRUPT_TIMEOUT_S = 1.0  # for writing down how a run was broken off
+INTERRUPT_TIMEOUT_S = 1.0  # for writing the end of interrupted runs
 
 logger = logging.getLogger(__name__)
 
-_recorders: dict[UUID, Recorder] = {}  # written by any thread, so it is copied before it is walked through
+_recorders: dict[UUID, Recorder] = {}  # any thread writes it, so iterate over a copy
 _cancellations: set["asyncio.Future[Run]"] = set()
 _shutting_down = threading.Event()
 _watchers: dict[asyncio.AbstractEventLoop, "asyncio.Task[None]"] = {}
 
 
 def submit(recorder: Recorder, execute: Execute) -> "Future[None]":
-    """Execute a run on the process's event loop, from any other thread, whoever may be listening to it.
+    """Execute a run on the process's event loop, from any other thread; it goes on without readers.
 
     Args:
-        execute: records the run's events and ends it with `finish`.
+        recorder: of the run to execute.
+        execute: records the run's events and ends the run with `finish`.
     """
-    _recorders.setdefault(recorder.run_id, recorder)  # here, so that whoever follows the run from now on finds it
+    _recorders.setdefault(recorder.run_id, recorder)  # here, so that followers find it from now on
     return event_loop.submit(_run(recorder, execute))
 
 
 def find_recorder(run_id: UUID) -> Recorder | None:
-    """The recorder of a run that this process executes."""
+    """Return the recorder of a run that this process executes; None for any other run."""
     return _recorders.get(run_id)
 
 
 async def shut_down(grace_s: float) -> None:
-    """Before this process stops: let what it executes end, and break off what has not ended by then.
+    """Wait for this process's runs before the process stops, and stop those that have not ended in time.
 
-    An agent's run ends as interrupted then, and a chain goes on in another worker.
+    An agent's run then ends as interrupted; a chain goes on in another worker.
+
+    Args:
+        grace_s: seconds that runs have to end by themselves.
     """
     mark_shutting_down()
     await _wait_for_runs(grace_s)
@@ -60,29 +64,29 @@ async def shut_down(grace_s: float) -> None:
 
 
 def mark_shutting_down() -> None:
-    """Be known as a process that is about to stop, which still ends what it has begun."""
+    """Announce that this process is about to stop; its runs go on."""
     _shutting_down.set()
 
 
 def is_shutting_down() -> bool:
-    """Whether this process is about to stop."""
+    """Return whether this process is about to stop."""
     return _shutting_down.is_set()
 
 
 def schedule_cancel(run: Run) -> None:
-    """Cancel a run whose client has left, without waiting; on the event loop only."""
+    """Cancel a run whose client has disconnected, without waiting; on the event loop only."""
     task = asyncio.ensure_future(database.call(services.cancel, run))
     _cancellations.add(task)
     task.add_done_callback(_cancellations.discard)
 
 
 async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: RunEvent) -> None:
-    """Write how a run ended, first to the database and then to the log; nothing where somebody else has ended it.
+    """Write a run's end to the database, then its last event to the log; nothing if another execution has ended it.
 
-    While the database stays away the outcome is kept; a sweep writes it and the log later (`runs.pending_outcomes`).
+    While the database is away the outcome is stored in Valkey; a sweep writes it later (`runs.pending_outcomes`).
 
     Raises:
-        OperationalError, InterfaceError: neither the database nor Valkey can be told.
+        OperationalError, InterfaceError: neither the database nor Valkey takes the outcome.
     """
     recorder.finishing = True
     line = encode(last)
@@ -96,14 +100,14 @@ async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: 
 
 
 async def _finish_after_outage(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
-    """Keep how a run ended elsewhere while the database is away, and wait for it; whether this execution ended it."""
+    """Store the outcome in Valkey, and wait for the database; return whether this execution ended the run."""
     kept = await _store_pending(run, outcome, line)
     try:
         written = await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S)
     except database.AWAY:
         if not (kept or await _store_pending(run, outcome, line)):
             raise
-        logger.exception("The database cannot be told how run %s ended; a sweep will", run.pk)
+        logger.exception("The database is away; a sweep writes the end of run %s later", run.pk)
         return True
     with suppress(RedisError, OSError):
         await pending_outcomes.delete(run.pk)
@@ -114,13 +118,13 @@ async def _store_pending(run: Run, outcome: outcomes.Outcome, line: bytes) -> bo
     try:
         await pending_outcomes.store(run.pk, outcome, line)
     except (RedisError, OSError) as e:
-        logger.warning("Valkey cannot be told either how run %s ended: %r", run.pk, e)
+        logger.warning("Valkey cannot store the end of run %s either: %r", run.pk, e)
         return False
     return True
 
 
 def to_client_error(failure: Exception) -> LunaError:
-    """What clients are told of a failed execution; what nobody expected is logged and not shown."""
+    """Return the error that clients see of a failed execution; unexpected exceptions are logged and hidden."""
     if isinstance(failure, LunaError):
         return failure
     logger.error("An execution failed", exc_info=failure)
@@ -128,13 +132,13 @@ def to_client_error(failure: Exception) -> LunaError:
 
 
 async def _run(recorder: Recorder, execute: Execute) -> None:
-    if _recorders.get(recorder.run_id) is not recorder:  # delivered twice
+    if _recorders.get(recorder.run_id) is not recorder:  # the message was delivered twice
         return
     recorder.task = task = asyncio.current_task()
     _ensure_watcher()
     if (
         recorder.stop_reason and recorder.attempt and task
-    ):  # told before there was a task: it is broken off at its first wait
+    ):  # stopped before its task existed: cancelled at its first wait
         task.cancel()
     structlog.contextvars.bind_contextvars(run_id=str(recorder.run_id))  # of this task alone
     try:
@@ -146,11 +150,11 @@ async def _run(recorder: Recorder, execute: Execute) -> None:
         if recorder.stop_reason is None:  # the loop itself is ending
             raise
     except Exception:
-        logger.exception("Run %s was left as it is; a sweep will find it", recorder.run_id)
+        logger.exception("Run %s was left unfinished; a sweep ends it later", recorder.run_id)
         raise
     finally:
         if recorder.stop_reason is StopReason.LEASE_LOST:
-            logger.warning("Run %s is executed elsewhere now", recorder.run_id)
+            logger.warning("Run %s is executed by another process now", recorder.run_id)
         del _recorders[recorder.run_id]
         recorder.close()
 
@@ -161,14 +165,14 @@ async def _wait_for_runs(within_s: float) -> None:
 
 
 def _ensure_watcher() -> None:
-    """Have somebody watch over this loop's runs."""
+    """Start the watcher of this loop's runs if none runs."""
     current = asyncio.get_running_loop()
     if current not in _watchers or _watchers[current].done():
         _watchers[current] = event_loop.keep_running(_watch_runs())
 
 
 async def _watch_runs() -> None:
-    """Beat for all live runs, and stop those that are to stop: at once when told, else with the next beat."""
+    """Renew the leases of all runs, and stop cancelled runs: at once on a notice, else at the next heartbeat."""
     end = pubsub.listen(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:
@@ -178,7 +182,7 @@ async def _watch_runs() -> None:
                     {key: recorder.attempt for key, recorder in list(_recorders.items()) if recorder.attempt}
                 )
             except Exception:
-                logger.exception("A heartbeat failed; the lease is several of them long")
+                logger.exception("A heartbeat failed; leases outlast several heartbeats")
     finally:
         end()
 
@@ -187,7 +191,7 @@ async def _hold_liveness_lock() -> None:
     try:
         await database.call(liveness.hold_lock)
     except Exception as e:
-        logger.warning("This process cannot show that it lives: %r", e)
+        logger.warning("The liveness lock of this process cannot be held: %r", e)
 
 
 async def _renew_leases(attempts: dict[UUID, int]) -> None:

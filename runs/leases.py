@@ -1,6 +1,6 @@
-"""Who executes a run: a lease that its executor renews and that another may take when it runs out.
+"""Leases on runs: an executor renews its lease, and another one may claim the run once the lease has expired.
 
-Times are the database's, since the clocks of several machines differ.
+All times are the database's, since the clocks of several machines differ.
 """
 
 from datetime import timedelta
@@ -16,25 +16,25 @@ from django.db.models.functions import Now
 from runs import liveness
 from runs.models import Run, Status
 
-# A row that somebody else has locked keeps the others of its process from showing life no longer than itself.
+# Rows that another transaction has locked are skipped, so that they do not delay the heartbeats of the other runs.
 RENEW = """
-    WITH mine AS (
+    WITH owned AS (
         SELECT runs_run.id, cancel_requested_at FROM runs_run
-        JOIN unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
-            ON runs_run.id = asked.id AND runs_run.attempt = asked.attempt
+        JOIN unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS given (id, attempt)
+            ON runs_run.id = given.id AND runs_run.attempt = given.attempt
         WHERE status = 'running'
     ),
-    free AS (SELECT id FROM runs_run WHERE id IN (SELECT id FROM mine) FOR NO KEY UPDATE SKIP LOCKED),
-    beaten AS (
+    free AS (SELECT id FROM runs_run WHERE id IN (SELECT id FROM owned) FOR NO KEY UPDATE SKIP LOCKED),
+    renewed AS (
         UPDATE runs_run SET heartbeat_at = now()
-        FROM free, unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
-        WHERE runs_run.id = free.id AND free.id = asked.id AND runs_run.attempt = asked.attempt AND status = 'running'
+        FROM free, unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS given (id, attempt)
+        WHERE runs_run.id = free.id AND free.id = given.id AND runs_run.attempt = given.attempt AND status = 'running'
     )
-    SELECT id, cancel_requested_at IS NOT NULL FROM mine
+    SELECT id, cancel_requested_at IS NOT NULL FROM owned
 """
 
-# Owners take turns: first the chain whose owner would have the fewest under way, then the one that waits longest. Rows
-# that another worker is claiming are passed over, so that workers that ask together take different ones.
+# Fair between owners: first the chain whose owner would have the fewest chains running, then the chain that waits
+# longest. SKIP LOCKED: workers that claim at the same time take different chains.
 CLAIM_NEXT = """
     UPDATE runs_run SET status = 'running', attempt = attempt + 1, heartbeat_at = now()
     WHERE status = 'queued' AND id = (
@@ -55,14 +55,17 @@ CLAIM_NEXT = """
 
 
 def expired(seconds: float) -> QuerySet[Run]:
-    """Running, by their row, without a sign of life for so long."""
+    """Return runs in status running without a heartbeat for so many seconds."""
     return Run.objects.filter(_expired(seconds))
 
 
 def abandoned(seconds: float) -> QuerySet[Run]:
-    """Running, by their row, without a sign of life for so long, or for DEAD_EXECUTOR_AFTER_S if it died."""
-    gone = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
-    return Run.objects.filter(_expired(seconds) | (_expired(settings.DEAD_EXECUTOR_AFTER_S) & Q(gone)))
+    """Return running runs without a heartbeat for so many seconds.
+
+    For a run whose executor's process has died, DEAD_EXECUTOR_AFTER_S seconds suffice.
+    """
+    dead = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
+    return Run.objects.filter(_expired(seconds) | (_expired(settings.DEAD_EXECUTOR_AFTER_S) & Q(dead)))
 
 
 def _expired(seconds: float) -> Q:
@@ -70,13 +73,13 @@ def _expired(seconds: float) -> Q:
 
 
 def renew(attempts: dict[UUID, int]) -> dict[UUID, bool]:
-    """Say that these runs are being executed.
+    """Renew the leases of runs.
 
     Args:
-        attempts: the run's id and which execution of it this is.
+        attempts: by run id, the number of this process's execution.
 
     Returns:
-        Those that still are this process's to execute, and whether their owner wants them cancelled.
+        By run id, whether the owner has cancelled the run; a run whose lease is lost is missing.
     """
     parameters: dict[str, Any] = {"ids": list(attempts), "attempts": list(attempts.values())}
     with connection.cursor() as cursor:
@@ -85,10 +88,10 @@ def renew(attempts: dict[UUID, int]) -> dict[UUID, bool]:
 
 
 def claim(run_id: UUID) -> Run | None:
-    """Take a waiting chain, or one whose executor has died, for this process to execute.
+    """Claim a queued chain, or one whose lease has expired, for this process.
 
     Returns:
-        None where it has ended, or somebody else executes it.
+        None if the chain has ended, or another process executes it.
     """
     free = Run.objects.filter(Q(status=Status.QUEUED) | _expired(settings.LEASE_S), pk=run_id)
     if not free.update(status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=Now()):
@@ -97,15 +100,15 @@ def claim(run_id: UUID) -> Run | None:
 
 
 def claim_next(run_id: UUID) -> Run | None:
-    """Take the waiting chain whose turn it is, for this process to execute.
+    """Claim the next queued chain for this process.
 
-    There is a message for each waiting chain, so it does not matter for which one a worker has been woken.
+    There is one message per queued chain, so a worker may take another chain than that of its message.
 
     Args:
-        run_id: the chain of the message; taken where none waits and its executor has died.
+        run_id: the chain of the message; claimed if no chain is queued and its lease has expired.
 
     Returns:
-        None where there is nothing to execute.
+        None if there is nothing to execute.
     """
     with connection.cursor() as cursor:
         claimed = cursor.execute(CLAIM_NEXT).fetchone()
@@ -113,19 +116,20 @@ def claim_next(run_id: UUID) -> Run | None:
 
 
 def release(run: Run, first_token_ms: int | None) -> bool:
-    """Let another process claim a chain of this process.
+    """Requeue a chain of this process for another one.
 
     Args:
-        first_token_ms: from the run's creation to the first piece of any answer, None before it.
+        run: a chain that this process has claimed.
+        first_token_ms: from the run's creation to the first text of any step; None before it.
 
     Returns:
-        Whether the chain still was this execution's to give.
+        False if this execution had lost the lease.
     """
-    mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    return bool(mine.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
+    owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
+    return bool(owned.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
 
 
 def requeue(run: Run) -> bool:
-    """Let another process claim a chain whose executor has died, and count the loss; whether it was silent still."""
+    """Requeue a chain whose lease has expired, and count the crash; return False if it was renewed meanwhile."""
     orphan = Run.objects.filter(_expired(settings.LEASE_S), pk=run.pk)
     return bool(orphan.update(status=Status.QUEUED, heartbeat_at=Now(), losses=F("losses") + 1))

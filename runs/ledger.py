@@ -1,4 +1,4 @@
-"""The runs as the ledger of executions, held against the counters by which quotas are enforced."""
+"""Compare the runs, the ledger of executions, with the counters that enforce quotas."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.db import connection
 
-# One statement and so one snapshot: run and counter are written together (services.CREATE_RUN, outcomes.finish).
+# One statement, hence one snapshot: run and counter are written together (services.CREATE_RUN, outcomes.finish).
 MISMATCHES = """
     SELECT user_id, month, COALESCE(counted.executions, 0), COALESCE(counted.chains, 0),
         COALESCE(charged.executions, 0), COALESCE(charged.chains, 0)
@@ -23,10 +23,10 @@ MISMATCHES = """
 
 @dataclass(frozen=True, slots=True)
 class QuotaMismatch:
-    """A user's month whose counter is not what the runs say.
+    """A user's month whose counter differs from the runs.
 
     Args:
-        counted: executions by the counter, those of chains included.
+        counted: executions by the counter, chains included.
         charged: executions by the runs, reserved and settled.
     """
 
@@ -39,7 +39,7 @@ class QuotaMismatch:
 
 
 def find_mismatches() -> list[QuotaMismatch]:
-    """All months whose counter and runs do not agree; none, unless somebody has meddled."""
+    """Return all months whose counter and runs differ; none unless rows were changed by hand."""
     with connection.cursor() as cursor:
         cursor.execute(MISMATCHES)
         return [QuotaMismatch(*row) for row in cursor.fetchall()]

@@ -1,7 +1,7 @@
-"""A sign that a process lives: an advisory lock of a session of its own, which PostgreSQL releases with the process.
+"""A lock that shows that this process lives: an advisory lock of its own session, released by PostgreSQL at its end.
 
-A run's row names the process that executes it (`Run.executor`). Where heartbeats stop and the lock is free as well, the
-process has died, and its runs need not be waited for as long as those of one that is only silent.
+A run's row names the process that executes it (`Run.executor`). If heartbeats stop and the lock is free, the process
+has died, and its runs end sooner than those of a process that is only silent.
 """
 
 import secrets
@@ -10,13 +10,13 @@ from typing import Any
 
 from django.db import connection
 
-PROCESS_NUMBER = secrets.randbelow(2**31 - 1) + 1  # of this process, since it started
+PROCESS_NUMBER = secrets.randbelow(2**31 - 1) + 1  # random for each start of the process
 LOCK_SPACE = 0x4C554E41  # "LUNA": the first half of the locks' keys
 TAKE_LOCK = """
     SELECT pg_try_advisory_lock(%s, %s), set_config('tcp_keepalives_idle', '15', false),
         set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '3', false)
 """
-# Of a row of runs_run. After its start PostgreSQL has no locks; processes get their time to take them again.
+# A condition on a row of runs_run. PostgreSQL has no locks after its start: processes get 20 s to take them again.
 EXECUTOR_IS_DEAD = f"""
     runs_run.executor IS NOT NULL AND pg_postmaster_start_time() < now() - interval '20 seconds' AND NOT EXISTS (
         SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = {LOCK_SPACE}
@@ -30,7 +30,7 @@ _locked_connection: object = None
 
 
 def hold_lock() -> None:
-    """Hold this process's lock, again where its connection was lost; a statement only where it has to be taken.
+    """Hold this process's lock, and take it again after a lost connection; otherwise no statement is sent.
 
     Raises:
         OperationalError, InterfaceError: the database is away.

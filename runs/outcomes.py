@@ -1,4 +1,4 @@
-"""How runs end: written once, by whoever executes them or from outside."""
+"""The end of runs: written once, by the executor or from outside."""
 
 import logging
 from collections.abc import Sequence
@@ -27,12 +27,12 @@ from runs.metering.tokens import TokenUsage
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 
 CANCELLED_EVENT: RunEvent = {"type": "cancelled"}
-MAX_FAILED_INPUT_BYTES, MAX_FAILED_INPUT_DAYS = 4096, 7  # of an input that came to nothing
+MAX_FAILED_INPUT_BYTES, MAX_FAILED_INPUT_DAYS = 4096, 7  # of the input of a run that produced nothing
 AGENT_TERMINAL = (b'{"type":"done"', b'{"type":"error"', b'{"type":"cancelled"')  # of an agent's run
-MAX_DURATION_MS = 2**31 - 1  # what the column holds: 24 days, which a chain that is resumed late may pass
+MAX_DURATION_MS = 2**31 - 1  # the column's limit, 24 days; a chain that is resumed late may exceed it
 logger = logging.getLogger(__name__)
 
-# In characters, of which none takes more than four bytes; in the CASE's order, so that most inputs are not even read.
+# `left` counts characters, of at most four bytes each. The order of the CASE spares reading most inputs.
 _STORED_INPUT = f"""
     CASE WHEN NOT %(short_input)s OR octet_length(input) <= {MAX_FAILED_INPUT_BYTES} THEN input
         WHEN octet_length(left(input, {MAX_FAILED_INPUT_BYTES})) <= {MAX_FAILED_INPUT_BYTES}
@@ -40,7 +40,7 @@ _STORED_INPUT = f"""
         ELSE left(input, {MAX_FAILED_INPUT_BYTES // 4})
     END
 """
-# One statement and so one round trip and one transaction.
+# One statement, hence one round trip and one transaction (docs/adr/0004).
 FINISH = f"""
     WITH before AS ({spending.LOCK_RUN}),
     run AS (
@@ -81,12 +81,12 @@ FINISH = f"""
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed.
+    """Why a run failed. `runs.pending_outcomes` stores these names: a renamed field breaks a rolling restart.
 
     Args:
-        code: of the contract.
-        sentence: what the client was told.
-        provider_status: HTTP status of the provider's answer, None where it gave none.
+        code: error code of the contract.
+        sentence: the error message that the client got.
+        provider_status: HTTP status of the provider's response; None without one.
         last_attempt: the last request that failed: `provider`, `model`, `code`, `status`, and its redacted text `said`.
     """
 
@@ -100,19 +100,21 @@ class Failure:
 class Outcome:
     """How a run ended, and what decides whether its execution counts (CONTRACT, section 4).
 
+    `runs.pending_outcomes` stores these names: a renamed field breaks a rolling restart.
+
     Args:
-        failure: why, for a run that failed.
-        output: what was produced; kept also when the run failed later on.
+        failure: the reason, for a failed run.
+        output: the text produced; kept also if the run failed later.
         shown: whether any text of the answer was shown; then the execution counts.
         counted: whether the request itself caused the failure; then the execution counts without any text.
-        asked: whether a provider was sent the request; then the execution counts where its owner cancelled it.
-        cost_known: False where the price table lacks a model that was used.
-        ended_at: when the answer ended, however long it takes to write that down.
-        first_token_ms: from the run's creation to the first piece of answer, None where none came.
-        events: all of the run's events, one JSON object a line, the last one included.
-        attempt: the execution that ends it, refused where another has taken over; None for any.
-        unfinished: the states it may be ended from.
-        silent_s: refused where its executor has given a sign of life within so many seconds; None does not ask.
+        asked: whether a provider was sent the request; then the execution counts if its owner cancelled the run.
+        cost_known: False if the price table lacks a model that was used.
+        ended_at: when the answer ended, however long the write of the outcome takes.
+        first_token_ms: from the run's creation to the first text; None without text.
+        events: all events of the run, one JSON object a line, the last one included.
+        attempt: the execution that ends the run, refused if another has taken over; None for any.
+        unfinished: the states from which the run may be ended.
+        silent_s: refuse if the executor's last heartbeat is younger, in seconds; None does not check.
     """
 
     status: Status
@@ -135,7 +137,7 @@ class Outcome:
 
     @property
     def billable(self) -> bool:
-        """Whether the execution counts, whoever ended it."""
+        """Return whether the execution counts regardless of a cancellation."""
         return self.shown or self.counted
 
     def duration_s(self, run: Run) -> float:
@@ -144,16 +146,16 @@ class Outcome:
 
 
 def error_event(error: LunaError) -> RunEvent:
-    """The `error` event."""
+    """Return the `error` event of an error."""
     retry = {"retryAfter": error.retry_after} if error.retry_after is not None else {}
     return {"type": "error", "error": str(error), "code": error.code, **retry}
 
 
 def finish(run: Run, outcome: Outcome) -> bool:
-    """Write how a run ended, and settle or release its execution.
+    """Write a run's end, and settle or release its execution.
 
     Returns:
-        False where somebody else had finished it: the first one counts, and the quota changes once.
+        False if the run had ended already: the first end counts, and the quota changes once.
     """
     written = _write(run, outcome) if outcome.billable else _write_and_release(run, outcome)
     if written:
@@ -163,7 +165,7 @@ def finish(run: Run, outcome: Outcome) -> bool:
 
 @transaction.atomic
 def _write_and_release(run: Run, outcome: Outcome) -> tuple[str, date] | None:
-    """Where the execution counts there is nothing to give back, and `_write` is one statement."""
+    """Write the end, and release the execution in the same transaction if it does not count."""
     written = _write(run, outcome)
     if written and written[0] == Charge.RELEASED:
         quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
@@ -181,7 +183,7 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
         "id": run.pk,
         "shard": spending.shard(run.pk),
         "short_input": _produced_nothing(run, outcome),
-        "short_lived": _produced_nothing(run, outcome) and not run.chain,  # whose steps lie where the run expires
+        "short_lived": _produced_nothing(run, outcome) and not run.chain,  # steps share the run's expires_at
         "billable": outcome.billable,
         "cancelled_when_asked": outcome.asked and outcome.status == Status.CANCELLED,
         "error_code": failed.code,
@@ -197,16 +199,16 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
 
 
 def _produced_nothing(run: Run, outcome: Outcome) -> bool:
-    """Return whether a run has shown no text and never will, so that its input is of no use but to find the fault.
+    """Return whether a run has shown no text and never will, so that only its fault is of interest.
 
-    A chain that failed may be resumed, and keeps its input for that.
+    A failed chain may be resumed, and keeps its input for that.
     """
     ended = (Status.CANCELLED,) if run.chain else (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
     return outcome.status in ended and not outcome.shown
 
 
 def _time_columns(run: Run, outcome: Outcome) -> dict[str, Any]:
-    """Return the columns of the run's times, which agree with each other also where nodes' clocks do not."""
+    """Return the time columns, consistent with each other even if the clocks of nodes differ."""
     duration_ms = min(round(outcome.duration_s(run) * 1000), MAX_DURATION_MS)
     first_ms = outcome.first_token_ms
     return {
@@ -216,10 +218,10 @@ def _time_columns(run: Run, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _as_jsonb(found: dict[str, Any] | None) -> str | None:
-    if found is None:
+def _as_jsonb(members: dict[str, Any] | None) -> str | None:
+    if members is None:
         return None
-    storable = {name: texts.strip_nul(value) if isinstance(value, str) else value for name, value in found.items()}
+    storable = {name: texts.strip_nul(value) if isinstance(value, str) else value for name, value in members.items()}
     return orjson.dumps(storable).decode()
 
 
@@ -231,17 +233,20 @@ def end_from_log(
     unfinished: Sequence[Status] = UNFINISHED,
     silent_s: float | None = None,
 ) -> bool:
-    """End a run from outside its execution, with what its log and its steps hold, and say so in its stream.
+    """End a run from outside its execution with the content of its log and steps, and append the last event to the log.
 
     Args:
-        error: why, for a run that has not been cancelled.
-        unfinished, silent_s: as of `Outcome`.
+        run: the run to end.
+        status: the run's final status.
+        error: the reason; None for a cancelled run.
+        unfinished: see `Outcome`.
+        silent_s: see `Outcome`.
 
     Returns:
-        False where somebody else had ended it, or executes it still.
+        False if the run had ended already, or its executor is alive.
 
     Raises:
-        RedisError, OSError: its log cannot be read, so that nobody knows what it has produced.
+        RedisError, OSError: the log cannot be read, so the run's output is unknown.
     """
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     last = orjson.dumps(error_event(error) if error else CANCELLED_EVENT)
@@ -259,17 +264,18 @@ def end_from_log(
     )
     ended = finish(run, outcome)
     if ended:
-        with suppress(RedisError, OSError):  # readers find it in the database
+        with suppress(RedisError, OSError):  # readers find the last event in the database
             ttl_s = log.choose_ttl_s(ended=True)
             event_loop.submit(log.append(log.AppendRequest(run.pk, len(lines), [last], run.attempt, ttl_s))).result()
     return ended
 
 
 def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
-    """Return what a run has produced and cost, seen from outside: members of `Outcome`.
+    """Return what a run has produced and cost so far, as members of `Outcome`.
 
     Args:
-        lines: its events; those of a chain count beside its steps.
+        run: an unfinished run.
+        lines: the run's events; for a chain its stored steps are added.
     """
     steps = texts.load_steps(run) if run.chain else []
     return {
@@ -283,23 +289,23 @@ def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
     }
 
 
-def _add_estimate(known: dict[str, Any], found: Estimate | None) -> dict[str, Any]:
-    """Add what the answer has taken that was under way."""
-    if found is None:
-        return known
+def _add_estimate(sums: dict[str, Any], estimate: Estimate | None) -> dict[str, Any]:
+    """Add the estimated tokens and cost of the open answer to sums."""
+    if estimate is None:
+        return sums
     return {
-        **known,
-        "tokens": known.get("tokens", TokenUsage()) + found.tokens,
-        "cost_usd": known.get("cost_usd", Decimal(0)) + found.cost_usd,
-        "cost_known": known.get("cost_known", True) and found.cost_known,
+        **sums,
+        "tokens": sums.get("tokens", TokenUsage()) + estimate.tokens,
+        "cost_usd": sums.get("cost_usd", Decimal(0)) + estimate.cost_usd,
+        "cost_known": sums.get("cost_known", True) and estimate.cost_known,
     }
 
 
 def sum_steps(steps: Sequence[RunStep]) -> dict[str, Any]:
-    """Return what a chain's steps have produced and cost together: members of `Outcome`.
+    """Return the output and the sums of a chain's steps, as members of `Outcome`.
 
     Args:
-        steps: those that have ended, in order.
+        steps: the steps that have ended, in order.
     """
     return {
         "output": steps[-1].output if steps else "",
@@ -310,15 +316,16 @@ def sum_steps(steps: Sequence[RunStep]) -> dict[str, Any]:
 
 
 def interrupt(run: Run, silent_s: float) -> bool:
-    """End a run whose executor has given no sign of life for so many seconds.
+    """End a run without heartbeats for so many seconds.
 
-    An agent's run whose log has its last event ends as that says: only the database could not be told.
+    If the log of an agent's run has a terminal event, the run ends as that event says: only the write to the database
+    was missing.
 
     Returns:
-        False where somebody else had ended it, or executes it after all.
+        False if the run had ended already, or its executor is alive.
 
     Raises:
-        RedisError, OSError: its log cannot be read.
+        RedisError, OSError: the log cannot be read.
     """
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     if lines and lines[-1].startswith(AGENT_TERMINAL) and not run.chain:
@@ -329,7 +336,7 @@ def interrupt(run: Run, silent_s: float) -> bool:
 
 
 def _outcome_from_log(run: Run, lines: list[bytes]) -> Outcome:
-    """Return how an agent's run ended by the last event of its log."""
+    """Return the outcome of an agent's run by the terminal event of its log."""
     last, before = orjson.loads(lines[-1]), lines[:-1]
     provider, model = estimates.find_answering_model(run, lines)
     known = {**summarize_log(run, before), "events": texts.join_events(lines), "attempt": run.attempt}
@@ -345,15 +352,15 @@ def _outcome_from_log(run: Run, lines: list[bytes]) -> Outcome:
 
 
 def end_abandoned(silent_s: float) -> int:
-    """End agents' runs that nobody executes any more, and give back the executions that produced nothing.
+    """End agents' runs whose executor has died, and release the executions that produced nothing.
 
-    A process that was killed never finishes its runs; its heartbeats stop. Chains are taken over (`chains.recovery`).
+    Chains are not ended but requeued (`chains.recovery`).
 
     Args:
-        silent_s: seconds without a sign of life.
+        silent_s: seconds without a heartbeat.
 
     Returns:
-        How many were ended; one that cannot be is left for the next time and does not keep the others.
+        The number of runs ended. A run that cannot be ended is left for the next call.
     """
     ended = 0
     runs = outages.run_query(lambda: list(leases.abandoned(silent_s).filter(chain="")))

@@ -1,7 +1,7 @@
 """Monthly partitions of `runs_text` and `runs_step`, by the month in which their rows expire.
 
-Old texts are dropped as files, at once, whatever the retention of each tier; what is past its time within the month is
-no longer shown (`runs.services`).
+Expired texts are dropped as whole tables, at once and for all tiers. Rows that expire within the month are hidden from
+then on (`runs.texts`).
 """
 
 from collections.abc import Iterator
@@ -13,16 +13,16 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 PARTITIONED_TABLES = ("runs_text", "runs_step")
-MONTHS_AHEAD = 2  # months beyond the longest retention: a beat that fails for weeks costs nothing
+MONTHS_AHEAD = 2  # beyond the longest retention, so that a task that fails for weeks does no harm
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A table's part of one month.
+    """One month of a partitioned table.
 
     Args:
-        bytes: on disk, indexes and long texts included.
-        rows: as PostgreSQL estimated them last; None where it never has.
+        bytes: on disk, with indexes and TOAST.
+        rows: PostgreSQL's latest estimate; None before the first.
     """
 
     name: str
@@ -31,15 +31,15 @@ class Partition:
 
 
 def next_month(month: date) -> date:
-    """The first day of the month that follows."""
+    """Return the first day of the following month."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
 def ensure(now: datetime | None = None) -> list[str]:
-    """Make the partitions for all that can be written from now on, where they are missing.
+    """Create the missing partitions for all rows that can be written from now on.
 
     Returns:
-        The names of all of them, `runs_text_2026_11`.
+        The names of all partitions, such as `runs_text_2026_11`.
     """
     now = now or datetime.now(UTC)
     month, last = (
@@ -72,12 +72,12 @@ def drop_expired(now: datetime | None = None) -> list[str]:
 
 
 def _limit_lock_wait(cursor: CursorWrapper) -> None:
-    """For a lock on the whole table: new runs queue up behind it, and tomorrow is another night."""
+    """Fail after 3 s without the table lock: new runs queue behind it, and the task runs again tomorrow."""
     cursor.execute("SET LOCAL lock_timeout = '3s'")
 
 
 def sizes() -> list[Partition]:
-    """All partitions, the newest first."""
+    """Return all partitions, the newest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname, pg_total_relation_size(oid), NULLIF(reltuples, -1)::bigint FROM pg_class "
@@ -88,7 +88,7 @@ def sizes() -> list[Partition]:
 
 
 def _ensure_partition(parent: str, month: date) -> str:
-    """Rows that came before their month's partition lie in the default one and move over."""
+    """Create a partition, and move its early rows over from the default partition."""
     name, following = f"{parent}_{month:%Y_%m}", next_month(month)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('runs.partitions')), to_regclass(%s)", [name])
@@ -113,6 +113,6 @@ def _first_of_month(moment: datetime) -> date:
 
 
 def _end_of_month(name: str) -> date:
-    """The first day after a partition's month; of a default partition, never."""
+    """Return the first day after a partition's month; for a default partition a date that never comes."""
     *_, year, month = name.split("_")
     return next_month(date(int(year), int(month), 1)) if month.isdecimal() else date.max

@@ -1,4 +1,4 @@
-"""How runs ended that PostgreSQL could not be told: kept beside the event logs until a sweep writes it down."""
+"""Outcomes of runs that PostgreSQL could not store: kept in Valkey until a sweep writes them."""
 
 import logging
 from contextlib import suppress
@@ -24,14 +24,17 @@ logger = logging.getLogger(__name__)
 
 
 async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
-    """Keep how a run ended, without its text, which its log has.
+    """Store an outcome without its output and events, which the run's log has.
 
     Args:
-        last: the event that says so.
+        run_id: the run that ended.
+        outcome: how the run ended.
+        last: the run's last event, as a JSON line.
 
     Raises:
-        RedisError: the server cannot be reached, or refuses it.
+        RedisError: the server cannot be reached, or refuses the value.
     """
+    # the names of Outcome's and Failure's fields are part of this value, which another release may read
     members = orjson.dumps(replace(outcome, output="", events=""), default=str)
     await redis.async_client().hset(
         KEY, str(run_id), orjson.dumps({"last": last.decode(), "outcome": members.decode()})
@@ -39,48 +42,48 @@ async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
 
 
 async def delete(run_id: UUID) -> None:
-    """Drop what was kept: PostgreSQL has it.
+    """Delete a stored outcome once PostgreSQL has it.
 
     Raises:
-        RedisError: it stays; the sweep finds that the run has ended.
+        RedisError: the outcome stays; the sweep finds that the run has ended.
     """
     await redis.async_client().hdel(KEY, str(run_id))
 
 
 def write_all() -> int:
-    """Write down all that is kept, as far as the database takes it.
+    """Write all stored outcomes to the database.
 
     Returns:
-        How many runs ended with that.
+        The number of runs that ended by this.
 
     Raises:
-        OperationalError, InterfaceError: the database is away still.
-        RedisError: what is kept cannot be read.
+        OperationalError, InterfaceError: the database is still away.
+        RedisError: the stored outcomes cannot be read.
     """
     written = 0
-    kept = cast(dict[bytes, bytes], redis.client().hgetall(KEY))
-    for name, value in kept.items():
+    stored = cast(dict[bytes, bytes], redis.client().hgetall(KEY))
+    for name, value in stored.items():
         try:
             written += _write(UUID(name.decode()), orjson.loads(value))
             redis.client().hdel(KEY, name)
         except AWAY:
             raise
         except Exception:
-            logger.exception("The end of run %s cannot be written down", name)
+            logger.exception("The stored end of run %s cannot be written", name)
     return written
 
 
-def _write(run_id: UUID, kept: dict[str, Any]) -> bool:
+def _write(run_id: UUID, stored: dict[str, Any]) -> bool:
     run = Run.objects.filter(pk=run_id).first()
     if run is None:
         return False
-    last, outcome = kept["last"].encode(), _parse_outcome(orjson.loads(kept["outcome"]))
+    last, outcome = stored["last"].encode(), _parse_outcome(orjson.loads(stored["outcome"]))
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
-    told = lines[-1:] == [last]
-    before = lines[:-1] if told else lines
+    is_logged = lines[-1:] == [last]
+    before = lines[:-1] if is_logged else lines
     output = outcomes.sum_steps(texts.load_steps(run))["output"] if run.chain else texts.join_chunks(before)
     ended = outcomes.finish(run, replace(outcome, output=output, events=texts.join_events([*before, last])))
-    if ended and not told:
+    if ended and not is_logged:
         with suppress(RedisError, OSError):  # readers find it in the database
             event_loop.submit(log.append(log.AppendRequest(run.pk, len(lines), [last], run.attempt))).result()
     return ended

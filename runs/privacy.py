@@ -1,4 +1,4 @@
-"""Runs' part of what is known of a user: rows, texts, steps, and the event logs in Valkey."""
+"""Export and deletion of a user's runs: rows, texts, steps, and the event logs in Valkey."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,10 +14,10 @@ from runs import services, texts
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run, RunStep, RunText
 
-MAX_TEXTS_PER_READ = 20  # which may be long
+MAX_TEXTS_PER_READ = 20  # texts may be megabytes
 OMITTED_COLUMNS = ("run_id", "expires_at")
 
-# Texts and steps have no foreign keys, for the sake of their partitions.
+# Texts and steps have no foreign keys, because their tables are partitioned.
 DELETE_TEXTS = (
     "DELETE FROM runs_text AS gone USING runs_run AS run "
     "WHERE gone.run_id = run.id AND gone.expires_at = run.expires_at AND run.user_id = %s",
@@ -31,17 +31,17 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """Have runs that are under way end."""
+    """Cancel the user's runs that are under way."""
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run)
 
 
 def disown(user: User) -> None:
-    """Nothing of it gives access."""
+    """Do nothing: runs give no access."""
 
 
 def erase(user: User) -> None:
-    """Whoever still executes one of the runs can write nothing of it any more, neither here nor to its log.
+    """Delete the user's runs; executors can write neither rows nor logs of them from then on.
 
     Raises:
         RedisError: nothing is deleted then.
@@ -61,12 +61,12 @@ def _runs(user: User) -> Iterator[Row]:
 
 
 def _with_texts(runs: list[Run]) -> Iterator[Row]:
-    kept = {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
-    found = {text.run_id: text for text in RunText.objects.filter(**kept, expires_at__gt=Now())}
-    steps = list(RunStep.objects.filter(**kept, expires_at__gt=Now()).order_by("position"))
+    keys = {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
+    found = {text.run_id: text for text in RunText.objects.filter(**keys, expires_at__gt=Now())}
+    steps = list(RunStep.objects.filter(**keys, expires_at__gt=Now()).order_by("position"))
     for run in runs:
-        mine = [registry.columns(step, *OMITTED_COLUMNS) for step in steps if step.run_id == run.pk]
-        yield {**registry.columns(run, "user_id", "executor"), **_text(run, found.get(run.pk)), "stepsDone": mine}
+        done = [registry.columns(step, *OMITTED_COLUMNS) for step in steps if step.run_id == run.pk]
+        yield {**registry.columns(run, "user_id", "executor"), **_text(run, found.get(run.pk)), "stepsDone": done}
 
 
 def _text(run: Run, text: RunText | None) -> Row:

@@ -1,4 +1,4 @@
-"""The stream that answers an execution, of agents and of chains alike."""
+"""The stream that answers an execution of an agent or a chain."""
 
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from runs.services import StartedRun
 
 
 class ExecutionSerializer(serializers.Serializer[Any]):
-    """What agents and chains take alike."""
+    """Members that executions of agents and chains have in common."""
 
     context = serializers.CharField(  # type: ignore[assignment]
         max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what is to be worked on."
@@ -33,21 +33,22 @@ class ExecutionSerializer(serializers.Serializer[Any]):
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """With `repository` None unless the request wants its passages."""
+        """Set `repository` to None unless the request uses RAG."""
         values = super().to_internal_value(data)
-        wanted = values.pop("useRag")
-        return {**values, "repository": values["repository"] if wanted else None}
+        use_rag = values.pop("useRag")
+        return {**values, "repository": values["repository"] if use_rag else None}
 
 
 def execution_response(
     started_run: StartedRun, *, on_disconnect: str = "continue", after: int = 0
 ) -> EventStreamResponse:
-    """Stream a run that has just begun; it opens with the provider's first byte.
+    """Return the stream of a new run; it opens with the first text of a provider.
 
     Args:
-        on_disconnect: "cancel" ends the run when the client leaves before its end.
+        started_run: the new run, or the replayed one.
+        on_disconnect: "cancel" cancels the run if the client disconnects before its end.
         after: position of the last event to leave out.
     """
-    leave = partial(executors.schedule_cancel, started_run.run) if on_disconnect == "cancel" else None
+    on_leave = partial(executors.schedule_cancel, started_run.run) if on_disconnect == "cancel" else None
     reader = partial(follower.RunFollower, started_run.run, after, started_run.recorder)
-    return EventStreamResponse(reader, started_run.headers, opens=follower.opens_stream, on_leave=leave)
+    return EventStreamResponse(reader, started_run.headers, opens=follower.opens_stream, on_leave=on_leave)

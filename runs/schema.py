@@ -1,4 +1,4 @@
-"""The events of a run, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
+"""The events of a run in the OpenAPI document: drf-spectacular cannot see the content of a stream."""
 
 from typing import Any
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Runs as their owner sees them."""
+"""Runs as their owners see them."""
 
 from typing import Any, TypeVar
 

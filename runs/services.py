@@ -1,4 +1,4 @@
-"""A run's life: begun with a reservation, looked up by its owner, cancelled; `outcomes` has its end."""
+"""Start, look up and cancel runs; `runs.outcomes` ends them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ from runs.models import UNFINISHED, Charge, Run, Status
 
 CANCEL_CHANNEL = "lunaos:cancel"
 
-# One statement and so one round trip and one transaction.
+# One statement, hence one round trip and one transaction (docs/adr/0004).
 _COLUMNS = [field.attname for field in Run._meta.concrete_fields]
 _VALUES = {"steps": "%(steps)s::varchar[]", "heartbeat_at": "now()"}
 _WRITE = f"""
@@ -49,10 +49,10 @@ CREATE_EXEMPT_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.looking(start_limits.WI
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A run that was begun, now or by an earlier request with the same idempotency key.
+    """A run that was started now, or by an earlier request with the same idempotency key.
 
     Args:
-        recorder: where this process executes it.
+        recorder: the run's recorder if this process executes it.
     """
 
     run: Run
@@ -62,15 +62,16 @@ class StartedRun:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the response: the run, the month, and whether it is a replay."""
+        """Return the response headers: the run, the month's usage, and whether this is a replay."""
         replay = {"Idempotency-Replayed": "true"} if self.replayed else {}
         return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
 
 def find_replay(*, user: User, idempotency_key: idempotency.RequestKey | None) -> StartedRun | None:
-    """The run of an earlier request with the same key, whatever the catalogue and the user's tier say by now.
+    """Return the run of an earlier request with the same idempotency key.
 
-    A run that failed with nothing produced and nothing charged does not count: to try it again is what the key is for.
+    The catalogue and the user's tier may have changed since. A run that failed without text and charge does not count,
+    so that the same key can retry it.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
@@ -91,14 +92,15 @@ def create(
     """Reserve an execution, unless the run is exempt, and write the run, in one statement.
 
     Args:
-        text: what goes in.
+        user: owner of the run.
+        text: the run's input.
         idempotency_key: from the request's Idempotency-Key header; None without one.
-        opening: what its stream says before anybody executes it, kept for the case that the log is lost.
-        age_s: seconds since the request came in, which is when the run counts as created.
+        opening: returns the events before the execution; they are stored in case the log is lost.
+        age_s: seconds since the request arrived, which is the run's time of creation.
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
-        ServiceUnavailable: event logs have no room for a new run.
+        ServiceUnavailable: the event logs have no room for a new run.
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: nothing is written then.
         IdempotencyConflict: the key was used for another request.
     """
@@ -158,11 +160,11 @@ def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quo
     refusal = start_limits.refusal(run.user, start_limits.OwnerActivity(under_way, started), bounds)
     if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
         raise refusal
-    return quota.after(run.user, allowance, None)  # raises, also where both apply: the month takes longer to pass
+    return quota.after(run.user, allowance, None)  # raises; if both limits apply, the month is the longer wait
 
 
 def get(*, user: User, run_id: UUID) -> Run:
-    """One's own run.
+    """Return a run of a user.
 
     Raises:
         NotFound: no such run, or another user's.
@@ -174,16 +176,17 @@ def get(*, user: User, run_id: UUID) -> Run:
 
 
 def cancel(run: Run, *, by_staff: bool = False) -> Run:
-    """Ask for a run's end; one that has ended stays as it is.
+    """Request a run's end; a run that has ended stays as it is.
 
-    A chain that waits for a worker ends here and now. Whoever executes a run hears of it within milliseconds, or by its
-    next heartbeat where Valkey is down.
+    A queued chain ends immediately. The executor of any other run gets a notice within milliseconds, or sees the
+    request at its next heartbeat while Valkey is down.
 
     Args:
-        by_staff: whether it is not the owner who asks; the execution counts only for what was shown then.
+        run: the run to cancel.
+        by_staff: True if not the owner cancels; the execution then counts only if text was shown.
 
     Returns:
-        The run as it is afterwards.
+        The run with its new state.
     """
     unfinished = Run.objects.filter(pk=run.pk, status__in=UNFINISHED)
     if unfinished.update(
@@ -191,7 +194,7 @@ def cancel(run: Run, *, by_staff: bool = False) -> Run:
         cancel_requested_at=Coalesce("cancel_requested_at", Now()),
     ):
         run.refresh_from_db()
-        with suppress(redis.RedisError, OSError):  # the mark is there for whoever executes it next
+        with suppress(redis.RedisError, OSError):  # the executor reads the column at its next heartbeat
             redis.client().publish(CANCEL_CHANNEL, str(run.pk))
             if run.status == Status.QUEUED:
                 outcomes.end_from_log(run, Status.CANCELLED, unfinished=(Status.QUEUED,))

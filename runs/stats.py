@@ -1,7 +1,7 @@
-"""Runs counted by the hour, so that nobody who looks at figures has to count them.
+"""Hourly figures of runs, so that the dashboard does not count runs itself.
 
-An hour is counted anew as long as it may change: the last ones, those with runs that have not ended, and all since the
-last one that was counted, should nobody have counted for a while. Counting anew gives the same.
+An hour is recounted as long as it may change: the latest hours, hours with unfinished runs, and all hours since the
+last count. A recount gives the same result.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from lunaos.infra import redis
 from runs.models import Dimension, HourlyFigures, Run
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-RECOUNT_WINDOW = 3 * HOUR  # what has just ended, and a clock that is a little off
-BUCKETS_PER_DECADE = 20  # of times to the first token: each bucket ends 12 % above the one before
+RECOUNT_WINDOW = 3 * HOUR  # for runs that have just ended, and clocks that differ
+BUCKETS_PER_DECADE = 20  # of times to the first token; each bucket ends 12 % above the previous one
 COUNTED_AT_KEY = "lunaos:runs-counted-at"
-ADVISORY_LOCK = 7_305_022_026  # any number that nobody else takes
+ADVISORY_LOCK = 7_305_022_026  # any number that no other lock uses
 
-# One pass over the runs for all kinds of rows; `bucket` is NULL where no token came.
+# One pass over the runs for all dimensions; `bucket` is NULL for runs without text.
 COUNT = f"""
     INSERT INTO runs_hourlyfigures
         (hour, by, name, succeeded, failed, cancelled, interrupted, unfinished, tokens, cost_usd)
@@ -46,7 +46,7 @@ COUNT = f"""
     GROUP BY GROUPING SETS ((hour), (hour, provider), (hour, what), (hour, tier), (hour, bucket))
     HAVING GROUPING(bucket) = 1 OR bucket IS NOT NULL
 """  # noqa: S608 - constants
-# Hours of a day are only ever added, so that a day may be counted in parts.
+# Hours of a day are only added, so a day may be counted in parts.
 COUNT_USERS = """
     INSERT INTO runs_activeuser AS active (day, user_id, hours)
     SELECT (created_at AT TIME ZONE 'UTC')::date AS day, user_id,
@@ -63,12 +63,12 @@ RECORD_BACKLOG = """
 
 
 def start_of_hour(moment: datetime) -> datetime:
-    """When the UTC hour began that a moment lies in."""
+    """Return the start of a moment's UTC hour."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def bucket_ms(bucket: int) -> float:
-    """The longest time to the first token that falls into a bucket."""
+    """Return the longest time to the first token of a bucket, in milliseconds."""
     return float(10 ** (bucket / BUCKETS_PER_DECADE)) - 1
 
 
@@ -76,7 +76,7 @@ def count_changed_hours() -> int:
     """Count all hours that may have changed.
 
     Returns:
-        How many hours; none while another process counts.
+        The number of hours; 0 while another process counts.
     """
     now = datetime.now(UTC)
     counted = sum(count_hours(start, end) for start, end in _group_hours(_changed_hours(now)))
@@ -87,33 +87,33 @@ def count_changed_hours() -> int:
 
 
 def last_counted_at() -> datetime | None:
-    """When what was due was counted last; None where that is not known."""
+    """Return the time of the last count; None if unknown."""
     with suppress(redis.RedisError, OSError):
-        if (noted := redis.client().get(COUNTED_AT_KEY)) is not None:
-            return datetime.fromtimestamp(float(noted), UTC)
+        if (timestamp := redis.client().get(COUNTED_AT_KEY)) is not None:
+            return datetime.fromtimestamp(float(timestamp), UTC)
     return None
 
 
 def count_since(start: datetime | None = None) -> int:
-    """Count all hours from one on, as for runs that were there before anybody counted.
+    """Count all hours since a moment, for runs that are older than the figures.
 
     Args:
-        start: any moment in the first hour; None for the oldest run's.
+        start: any moment in the first hour; None for the hour of the oldest run.
 
     Returns:
-        How many hours.
+        The number of hours.
     """
     first = start or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
     hours = _hours(start_of_hour(first), datetime.now(UTC)) if first else []
-    return sum(count_hours(*stretch) for stretch in _group_hours(hours))
+    return sum(count_hours(*span) for span in _group_hours(hours))
 
 
 @transaction.atomic
 def count_hours(start: datetime, end: datetime) -> int:
-    """Count the hours from `start` to before `end`, both full hours, in place of what was counted before.
+    """Replace the figures of the hours from `start` to before `end`, both full hours.
 
     Returns:
-        How many hours; none where another process is counting.
+        The number of hours; 0 while another process counts.
     """
     with connection.cursor() as cursor:
         if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]).fetchone()[0]:
@@ -125,18 +125,18 @@ def count_hours(start: datetime, end: datetime) -> int:
 
 
 def record_backlog(queue: str, waiting: int) -> None:
-    """Write down how many wait in a queue, where it is the most of this hour."""
+    """Record the number of waiting messages of a queue if it is the hour's highest."""
     with connection.cursor() as cursor:
         cursor.execute(RECORD_BACKLOG, [queue, waiting])
 
 
 def _changed_hours(now: datetime) -> list[datetime]:
-    """Full hours whose figures may have changed, in order."""
+    """Return the full hours whose figures may have changed, in order."""
     rows = HourlyFigures.objects.filter(by=Dimension.ALL)
     last = rows.aggregate(last=Max("hour"))["last"] or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
     start = start_of_hour(min(last or now, now - RECOUNT_WINDOW))
-    unsettled = rows.filter(unfinished__gt=0, hour__lt=start).order_by("hour").values_list("hour", flat=True)
-    return [*unsettled, *_hours(start, now)]
+    unfinished = rows.filter(unfinished__gt=0, hour__lt=start).order_by("hour").values_list("hour", flat=True)
+    return [*unfinished, *_hours(start, now)]
 
 
 def _hours(start: datetime, now: datetime) -> list[datetime]:
@@ -144,7 +144,7 @@ def _hours(start: datetime, now: datetime) -> list[datetime]:
 
 
 def _group_hours(hours: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
-    """Hours that follow on each other as one, a day at the most: each is a transaction."""
+    """Yield consecutive hours as spans of at most a day; each span is one transaction."""
     start = end = None
     for hour in hours:
         if start and end and (hour != end or end - start >= DAY):

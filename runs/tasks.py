@@ -1,4 +1,4 @@
-"""Jobs that keep the runs in order."""
+"""Periodic tasks on runs."""
 
 from celery import shared_task
 from django.conf import settings

@@ -1,4 +1,4 @@
-"""What goes in and comes out of runs, as it is stored; gone once the retention has passed."""
+"""The inputs, outputs and events of runs as they are stored, until their retention has passed."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,30 +12,30 @@ from runs.models import Run, RunStep, RunText, Status
 
 
 def load_text(run: Run) -> RunText | None:
-    """A run's texts, while they are kept."""
+    """Return a run's texts; None once they have expired."""
     return RunText.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now()).first()
 
 
 def load_steps(run: Run) -> list[RunStep]:
-    """What a chain's steps did, while it is kept."""
+    """Return a chain's steps in order; none once they have expired."""
     steps = RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now())
     return list(steps.order_by("position"))
 
 
 def error_message(run: Run, text: RunText | None) -> str:
-    """Return the sentence that a failed run's client got; empty where the run has not failed, or its texts are gone.
+    """Return the error sentence that a failed run's client got; empty for other runs, or once the texts have expired.
 
-    A chain that is resumed keeps the failure before until it ends again, so that the run's code decides.
+    A chain that is resumed keeps the sentence of its failure until it ends again, so the run's error code decides.
     """
     return text.error if text and run.error_code else ""
 
 
 def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
-    """Return a failed run's last attempt at a provider, with the provider's words for the owner of the key only.
+    """Return a failed run's last request to a provider.
 
     Returns:
-        `provider`, `model`, `code`, `status` and `said`, which is empty for a run on the server's key; None where no
-        attempt failed, or nothing is kept any more.
+        `provider`, `model`, `code`, `status` and `said`, the provider's own text, which is empty for a run on the
+        server's key; None if no request failed, or the texts have expired.
     """
     if text is None or not run.error_code or text.last_attempt is None:
         return None
@@ -44,16 +44,18 @@ def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
 
 @transaction.atomic
 def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> bool:
-    """Write a step that has ended, over what an earlier execution left of it.
+    """Write a finished step, in place of the row that an earlier execution may have written.
 
     Args:
-        first_token_ms: the run's, which a worker that dies later would take along.
+        run: the chain's run.
+        step: the row to write.
+        first_token_ms: of the run; saved now, since a worker that dies later loses it.
 
     Returns:
-        False where the run is not this execution's any more; nothing is written then.
+        False if this execution has lost the run; nothing is written then.
     """
-    mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    if not mine.update(first_token_ms=first_token_ms):  # locks the row, too
+    owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
+    if not owned.update(first_token_ms=first_token_ms):  # also locks the row
         return False
     RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, position=step.position).delete()
     step.output = strip_nul(step.output)
@@ -62,20 +64,20 @@ def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> boo
 
 
 def strip_nul(text: str) -> str:
-    """Without NUL, which PostgreSQL's text cannot hold."""
+    """Return a text without NUL characters, which PostgreSQL cannot store."""
     return text.replace("\0", "")
 
 
 def join_events(lines: Iterable[bytes]) -> str:
-    """Events as they are stored."""
+    """Return events in their stored form, one line each."""
     return b"\n".join(lines).decode()
 
 
 def join_chunks(lines: Iterable[bytes]) -> str:
-    """The answer that events carry."""
+    """Return the answer's text from its events."""
     return "".join(orjson.loads(line)["content"] for line in lines if line.startswith(CHUNK))
 
 
 def has_text(lines: Iterable[bytes]) -> bool:
-    """Return whether events carry any text of an answer; white space alone is none."""
+    """Return whether events carry text of an answer; white space alone does not count."""
     return any(orjson.loads(line)["content"].strip() for line in lines if line.startswith(CHUNK))

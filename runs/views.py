@@ -1,4 +1,4 @@
-"""One's own runs."""
+"""Endpoints of a user's own runs."""
 
 from functools import partial
 from uuid import UUID
@@ -29,7 +29,7 @@ class RunPagination(NamedCursorPagination):
 
 
 class RunViewSet(GenericViewSet[Run]):
-    """Runs of the one who asks; another user's run is 404."""
+    """Runs of the authenticated user; another user's run is 404."""
 
     scopes = (AGENTS, CHAINS)
 
@@ -43,16 +43,18 @@ class RunViewSet(GenericViewSet[Run]):
         """List runs, newest first."""
         filters = RunFilterSerializer(data=request.query_params.dict())
         filters.is_valid(raise_exception=True)
-        wanted = {name: value for name, value in filters.validated_data.items() if name in ("agent", "chain", "status")}
-        page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **wanted))
+        criteria = {
+            name: value for name, value in filters.validated_data.items() if name in ("agent", "chain", "status")
+        }
+        page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **criteria))
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 
     @extend_schema(operation_id="getRun", responses={200: RunDetailSerializer, **errors(NotFound)})
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Read one run with its input and output."""
         run = services.get(user=user_of(request), run_id=pk)
-        kept = {"text": texts.load_text(run), "steps": texts.load_steps(run) if run.chain else []}
-        return Response(RunDetailSerializer(run, context=kept).data)
+        content = {"text": texts.load_text(run), "steps": texts.load_steps(run) if run.chain else []}
+        return Response(RunDetailSerializer(run, context=content).data)
 
     @extend_schema(**FOLLOW_RUN)
     @action(detail=True)

@@ -169,7 +169,7 @@ def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Cl
     assert "not offered: seo is disabled or gone" in staff.get("/admin/chains/chainpreset/?q=probe").text
     refused = api.execute_chain(carol, chain="probe")
     assert error(refused) == (404, "unknown_chain")
-    assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or gone."
+    assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or deleted."
     preset.enabled = False
     versions.save(preset, by=None)
     assert in_effect(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"))

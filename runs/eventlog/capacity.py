@@ -1,7 +1,7 @@
-"""How full the event logs are by our own accounting, which bounds them: nothing is ever evicted.
+"""Account for the bytes of all event logs and keep them below their limit: Valkey never evicts a log.
 
-Each append adds what it takes (`runs.eventlog.log`). Logs that are gone are taken from the sum once a minute, when logs
-of runs that have ended are given their short time too, should their last append have failed.
+Each append adds its bytes (`runs.eventlog.log`). Once a minute `sweep` subtracts logs that are gone, and shortens the
+lifetime of logs whose runs have ended but whose last append failed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,12 +20,12 @@ from runs.eventlog import log
 from runs.models import UNFINISHED, Run
 
 REFUSE_RUNS_FROM_PERCENT = 80
-ALERT_FROM_PERCENT = 80  # also of the memory of the server that counts
+ALERT_FROM_PERCENT = 80  # of the event logs' limit, and of the memory of the Valkey server that counts limits
 RETRY_AFTER_S = 30  # logs are shortened two minutes after their run's end
 BATCH_SIZE = 500
 Item = TypeVar("Item")
 
-# Takes logs that are gone from the sum, and takes in those that an older release has written.
+# The first script subtracts logs that are gone; the second adds logs of an older release, which did not account.
 _UNCOUNT_DELETED_SCRIPT = """
     for i = 3, #KEYS do
         local size = redis.call('HGET', KEYS[1], ARGV[i - 2])
@@ -43,11 +43,11 @@ _COUNT_UNKNOWN_SCRIPT = """
 
 @dataclass(frozen=True, slots=True)
 class EventLogUsage:
-    """What event logs take.
+    """Bytes of all event logs.
 
     Args:
-        used_bytes: of all logs, by our accounting.
-        max_bytes: what they may take.
+        used_bytes: by our accounting.
+        max_bytes: limit on their sum.
     """
 
     used_bytes: int
@@ -59,15 +59,15 @@ class EventLogUsage:
 
     @property
     def refuses_runs(self) -> bool:
-        """Whether no new run may begin."""
+        """Return whether no new run may begin."""
         return self.percent >= REFUSE_RUNS_FROM_PERCENT
 
 
 def measure() -> EventLogUsage:
-    """Ask what event logs take now.
+    """Return the current usage.
 
     Raises:
-        RedisError, OSError: their server cannot be reached.
+        RedisError, OSError: the server of the event logs cannot be reached.
     """
     return EventLogUsage(int(redis.event_log().get(log.TOTAL_KEY) or 0), settings.ALL_EVENT_LOGS_MAX_BYTES)
 
@@ -75,7 +75,7 @@ def measure() -> EventLogUsage:
 def _measure_or_zero() -> EventLogUsage:
     try:
         return measure()
-    except (redis.RedisError, OSError):  # a run does without its log
+    except (redis.RedisError, OSError):  # runs work without a log
         return EventLogUsage(0, settings.ALL_EVENT_LOGS_MAX_BYTES)
 
 
@@ -83,10 +83,10 @@ cached_usage = Snapshot(_measure_or_zero)
 
 
 def require() -> None:
-    """Let a run begin only where its events have room; asks the server every few seconds.
+    """Refuse a new run if the event logs are nearly full; the usage is a few seconds old at most.
 
     Raises:
-        ServiceUnavailable: event logs take 80 % of what they may.
+        ServiceUnavailable: event logs take REFUSE_RUNS_FROM_PERCENT of their limit.
     """
     if cached_usage().refuses_runs:
         raise ServiceUnavailable(
@@ -95,10 +95,10 @@ def require() -> None:
 
 
 def sweep() -> EventLogUsage:
-    """Bring the accounting up to date, shorten the logs of runs that have ended, and return what is taken.
+    """Correct the accounting, shorten the logs of ended runs, and return the usage.
 
     Raises:
-        RedisError, OSError: their server cannot be reached.
+        RedisError, OSError: the server of the event logs cannot be reached.
     """
     for names in _batches(_log_keys()):
         _count_unknown(names)
@@ -110,7 +110,7 @@ def sweep() -> EventLogUsage:
 
 
 def send_alerts(found: EventLogUsage) -> None:
-    """Tell the operators where event logs, or the server that counts, are nearly full."""
+    """Alert the operators if event logs, or the Valkey server of the limits, are nearly full."""
     if found.percent >= ALERT_FROM_PERCENT:
         message = f"Event logs take {found.percent} % of LUNAOS_EVENT_LOG_MB. From 80 % on no run begins."
         alerts.send("event_logs_full", message, bytes=found.used_bytes, bound=found.max_bytes)
@@ -149,7 +149,7 @@ def _run_id(name: str) -> str:
 
 
 def _expire_ended(run_ids: tuple[UUID, ...]) -> None:
-    """Those alone that PostgreSQL knows to have ended, or not at all any more."""
+    """Shorten only logs whose run has ended in PostgreSQL, or is gone from it."""
     under_way = set(Run.objects.filter(pk__in=run_ids, status__in=UNFINISHED).values_list("pk", flat=True))
     with redis.event_log().pipeline(transaction=False) as pipeline:
         for run_id in set(run_ids) - under_way:

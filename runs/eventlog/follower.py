@@ -1,4 +1,4 @@
-"""Following a run's events: from its recorder in this process, else from the log, else as they were stored."""
+"""Follow a run's events: from its recorder in this process, else from the log, else from the database."""
 
 import asyncio
 import time
@@ -17,20 +17,20 @@ from runs.eventlog.recorder import CHUNK, Recorder
 from runs.models import UNFINISHED, Run
 
 TERMINAL = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
-MAX_APPENDS_PER_READ = 100  # what a reader holds while its client reads nothing
-MAX_OUTAGE_S = 10.0  # with a log and a database that are both out of reach
-DATABASE_TIMEOUT_S = 2.0  # from the database; what it says later is asked again
-POLL_INTERVAL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
+MAX_APPENDS_PER_READ = 100  # bounds the memory of a reader whose client does not read
+MAX_OUTAGE_S = 10.0  # of the log and the database together; then the reader fails
+DATABASE_TIMEOUT_S = 2.0  # a later response is dropped, and the query repeated
+POLL_INTERVAL_S = 2.0  # the log wakes its followers; polling makes up for notices that a broken connection lost
 
 
 class RunFollower:
-    """Reads a run's events in order, each once, however the sources change meanwhile.
+    """A reader of a run's events, in order, each once, across changes of the source.
 
-    An error that a resumed chain has left behind is passed over: it is the last event of a failed run only.
+    The `error` event that a resumed chain has left behind is skipped: it is the last event of a failed run only.
 
     Args:
         after: position of the last event that the reader has already.
-        recorder: the run's, where the caller knows it; it may have ended by now.
+        recorder: the run's recorder if the caller has it; it may have closed.
     """
 
     def __init__(self, run: Run, after: int = 0, recorder: Recorder | None = None) -> None:
@@ -44,13 +44,13 @@ class RunFollower:
         self._ended = False
 
     async def read(self, within_s: float) -> list[NumberedEvent] | None:
-        """The next events with their positions.
+        """Return the next events with their positions.
 
         Returns:
-            An empty list where nothing came within the time; None when the run has ended and all has been read.
+            An empty list if no event came within the time; None once the run has ended and all events are read.
 
         Raises:
-            EventsExpired: they are not kept any more.
+            EventsExpired: the events are no longer kept.
             OperationalError, RedisError: neither the log nor the database can be reached.
         """
         deadline = time.monotonic() + within_s
@@ -95,7 +95,7 @@ class RunFollower:
             lines, shown = self._recorder.lines, self._recorder.shown
             if shown > self._position or not self._recorder.closed:
                 return list(enumerate(lines[self._position : shown], self._position + 1))
-            self._recorder = None  # it ended without a last event: somebody else has, or will
+            self._recorder = None  # closed without a terminal event: another execution writes it
             self._listen()
         return await self._from_log() or await self._from_database()
 
@@ -115,7 +115,7 @@ class RunFollower:
             return []
         self._polled_at = time.monotonic()
         try:
-            async with asyncio.timeout(DATABASE_TIMEOUT_S):  # readers are to see that the connection lives
+            async with asyncio.timeout(DATABASE_TIMEOUT_S):  # a reader must get heartbeats meanwhile
                 status, text = await database.call(_load_stored_events, self._run)
         except TimeoutError as e:
             if self._log_down_since and time.monotonic() - self._log_down_since > MAX_OUTAGE_S:
@@ -130,12 +130,12 @@ class RunFollower:
         if text is None:
             raise EventsExpired()
         lines = text.encode().split(b"\n")
-        # who has more than there is, since Valkey has lost what it showed, is told how it ended
+        # a reader may be ahead, because Valkey has lost events that it had shown: it gets the last event again
         self._position, self._ended = min(self._position, len(lines) - (self._position > len(lines))), True
         return list(enumerate(lines[self._position :], self._position + 1)) or None
 
     async def _end_if_complete(self) -> list[NumberedEvent] | None:
-        """Return None where the reader has the run's end from the log, which the database has not been told yet."""
+        """Return None if the reader has the run's end from the log before the database has it."""
         if self._position == 0 or self._log_down_since:
             return []
         with suppress(RedisError, OSError):
@@ -151,8 +151,12 @@ class RunFollower:
 
 
 def _load_stored_events(run: Run) -> tuple[str, str | None]:
-    """The run's status now, and its stored events; None where they are not kept any more, or their owner has gone."""
-    now = Run.objects.filter(pk=run.pk).only("status", "expires_at").first()  # the end may change both
+    """Return the run's status and stored events.
+
+    Returns:
+        Empty events for a run under way; None if they are no longer kept, or the account was deleted.
+    """
+    now = Run.objects.filter(pk=run.pk).only("status", "expires_at").first()  # a run's end may change both
     if now is None:
         return "", None
     if now.status in UNFINISHED:
@@ -162,5 +166,5 @@ def _load_stored_events(run: Run) -> tuple[str, str | None]:
 
 
 def opens_stream(line: bytes) -> bool:
-    """Return whether an event opens a stream: text, or an end. Until then a failure keeps its HTTP status."""
+    """Return whether an event opens a stream. Until the first text or end, a failure keeps its HTTP status."""
     return line.startswith((CHUNK, *TERMINAL))

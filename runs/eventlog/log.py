@@ -1,7 +1,7 @@
-"""The durable log of a run's events: one Redis Stream a run, appended by whoever executes it, read by any process.
+"""The durable log of a run's events: one Redis Stream per run, written by its executor, read by any process.
 
-An entry's id is `<position>-0`, the position in the run of the last event in it, and so the SSE id of that event. What
-arrived together lies in one entry, one JSON object a line.
+The id of a stream entry is `<position>-0`. The position is that of the entry's last event in the run and equals the
+event's SSE id. Events that are appended together lie in one entry, one JSON object a line.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ SIZES_KEY, TOTAL_KEY = "lunaos:event-logs", "lunaos:event-log-bytes"
 # Measured: what an entry takes beside its lines, and a log beside its entries.
 ENTRY_OVERHEAD_BYTES, LOG_OVERHEAD_BYTES = 64, 4400
 
-# Appends only where the log still ends where the writer thinks (a compare-and-set), so that a writer learns of what a
-# crashed server has forgotten, and never for an execution that was taken over (the fence). Answers whether it did, and
-# where the log ends; -1 for who was taken over. What all logs take is kept count of, and refused above the bound.
+# Appends only if the log ends at the position that the writer expects (compare-and-set), so that a writer notices
+# events that a crashed server has lost. Refuses executions below the fence. Returns whether it has appended, and the
+# position of the last event; -1 for a fenced execution. Counts the bytes of all logs, and fails above their limit.
 _APPEND_SCRIPT = f"""
     local fence, last = redis.call('GET', KEYS[2]), 0
     if fence and tonumber(fence) > tonumber(ARGV[5]) then return {{0, -1}} end
@@ -40,8 +40,8 @@ _APPEND_SCRIPT = f"""
     return {{1, tonumber(ARGV[2])}}
 """
 FENCED = -1
-MAX_SAMPLED_LOGS = 200  # logs that are weighed
-HIGHEST_ATTEMPT = 2**31  # higher than any
+MAX_SAMPLED_LOGS = 200  # whose memory `size` measures
+HIGHEST_ATTEMPT = 2**31  # above the number of any execution
 
 NumberedEvent = tuple[int, bytes]
 
@@ -51,10 +51,10 @@ class AppendRequest:
     """Events to append to a run's log.
 
     Args:
-        after: position of the event before the first of them.
+        after: position of the event before the first line; 0 for an empty log.
         lines: one JSON object each; at least one.
-        attempt: which execution of the run writes.
-        ttl_s: for how long the log is kept from now on; None for as long as that of a run under way.
+        attempt: number of the execution that writes.
+        ttl_s: seconds until the log expires, counted from this append; None for the time of a run under way.
     """
 
     run_id: UUID
@@ -65,16 +65,16 @@ class AppendRequest:
 
     @property
     def last_position(self) -> int:
-        """Position of the last of them."""
+        """Return the position of the last line."""
         return self.after + len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """What became of an append.
+    """The result of an append.
 
     Args:
-        last_position: position of the last event that the log holds now; FENCED where another execution writes.
+        last_position: position of the last event in the log; FENCED if another execution has taken the run over.
     """
 
     appended: bool
@@ -82,15 +82,15 @@ class AppendResult:
 
 
 def channel(run_id: UUID | str) -> str:
-    """Where each append is published; the name of the log's key too."""
+    """Return the key of a run's log, which is also the channel on which each append is published."""
     return f"lunaos:events:{run_id}"
 
 
 def choose_ttl_s(*, ended: bool) -> int:
-    """Return for how many seconds a log is kept.
+    """Return the seconds until a log expires.
 
     Args:
-        ended: whether PostgreSQL has the run's outcome and events, where readers find them when the log is gone.
+        ended: whether PostgreSQL has the run's outcome and events, where readers find them once the log is gone.
     """
     return settings.ENDED_EVENT_LOG_TTL_S if ended else settings.EVENT_LOG_TTL_S
 
@@ -100,13 +100,13 @@ def _fence_key(run_id: UUID) -> str:
 
 
 async def append(*appends: AppendRequest) -> list[AppendResult | None]:
-    """Append events, of several runs in one round trip.
+    """Append events of several runs in one round trip.
 
     Returns:
-        An answer for each, in order; None where the server refused it, as when it is full.
+        One result per request, in order; None if the server refused the request, for example because it is full.
 
     Raises:
-        RedisError: they may have been appended or not.
+        RedisError: the connection failed; the events may have been appended or not.
     """
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for each in appends:
@@ -119,7 +119,7 @@ async def append(*appends: AppendRequest) -> list[AppendResult | None]:
 
 
 async def fence(run_id: UUID, attempt: int) -> list[NumberedEvent]:
-    """Read the whole log, and have it refuse what an earlier execution may still want to append.
+    """Refuse further appends of earlier executions, and return the whole log.
 
     Raises:
         RedisError: the server cannot be reached.
@@ -129,7 +129,7 @@ async def fence(run_id: UUID, attempt: int) -> list[NumberedEvent]:
 
 
 async def delete(run_ids: Sequence[UUID]) -> None:
-    """Delete the logs of runs, and have them refuse whatever an execution may still want to append.
+    """Delete the logs of runs, and refuse further appends of any execution.
 
     Raises:
         RedisError: the server cannot be reached.
@@ -142,10 +142,12 @@ async def delete(run_ids: Sequence[UUID]) -> None:
 
 
 async def read(run_id: UUID, *, after: int = 0, limit: int | None = None) -> list[NumberedEvent]:
-    """The events behind a position, each with its own; there are no gaps, since appending checks the end.
+    """Return the events after a position, each with its own position, without gaps.
 
     Args:
-        limit: appends to read, the earliest first; all where None.
+        run_id: the run of the log.
+        after: position of the last event to leave out.
+        limit: maximum number of appends to read, the earliest first; None for all.
 
     Raises:
         RedisError: the server cannot be reached.
@@ -160,7 +162,7 @@ async def read(run_id: UUID, *, after: int = 0, limit: int | None = None) -> lis
 
 
 def size() -> tuple[int, int]:
-    """How many logs there are, and their bytes: exact up to SAMPLE of them, an estimate from so many beyond.
+    """Return the number of logs and their bytes, which are an estimate above MAX_SAMPLED_LOGS logs.
 
     Raises:
         RedisError: the server cannot be reached.

@@ -1,4 +1,4 @@
-"""Records a run's events while it is executed: in memory for readers in this process, in the log for all others."""
+"""Record a run's events: in memory for readers in this process, in the event log for all others."""
 
 import asyncio
 import enum
@@ -18,15 +18,15 @@ CHUNK = b'{"type":"chunk"'
 
 
 class StopReason(enum.Enum):
-    """Why an execution is to end before its time."""
+    """Why an execution has to stop before its end."""
 
-    CANCELLED = "its owner asked for it"
-    LEASE_LOST = "another execution ended it or took it over"
+    CANCELLED = "the owner or staff cancelled the run"
+    LEASE_LOST = "another process ended the run or took it over"
     SHUTTING_DOWN = "this process is about to stop"
 
 
 class LeaseLost(Exception):
-    """Somebody else executes this run now: stop, and write nothing more."""
+    """Another execution has taken the run over: stop, and write nothing more."""
 
 
 def encode(event: RunEvent) -> bytes:
@@ -35,14 +35,14 @@ def encode(event: RunEvent) -> bytes:
 
 
 class Recorder:
-    """The one writer of a run; on the event loop only.
+    """The only writer of a run's events; used on the event loop only.
 
-    Readers are shown an event when it is in the log, so that none can be seen by one reader and be missed by the next.
-    Valkey's absence stops nothing: events are shown from memory and appended when it is back; at the run's end all of
-    them are stored in the database as well.
+    Readers see an event once it is in the log, so that no event is seen by one reader and lost for the next. While
+    Valkey is down events are shown from memory, and appended when it is back. At the run's end all of them are stored
+    in the database as well.
 
     Args:
-        attempt: which execution of the run this is, a takeover has a higher one; 0 until it is claimed.
+        attempt: number of this execution of the run, raised by each takeover; 0 until the run is claimed.
     """
 
     def __init__(self, run_id: UUID, attempt: int = 1) -> None:
@@ -54,10 +54,10 @@ class Recorder:
         self.task: asyncio.Task[None] | None = None
         self.readers: set[asyncio.Event] = set()
 
-    # -- For who executes ----------------------------------------------------------------------------------------------
+    # -- For the executor ----------------------------------------------------------------------------------------------
 
     def load_log(self, lines: Sequence[bytes]) -> None:
-        """Go on behind events that are in the log already."""
+        """Continue after events that are in the log already."""
         self.lines = list(lines)
         self.shown = self.logged = len(lines)
         self._size = sum(map(len, lines))
@@ -66,7 +66,7 @@ class Recorder:
         """Append events.
 
         Raises:
-            OutputTooLong: the run has said more than a log holds.
+            OutputTooLong: the run's events exceed EVENT_LOG_MAX_BYTES.
         """
         lines = [encode(event) for event in events]
         self._size += sum(map(len, lines))
@@ -77,26 +77,29 @@ class Recorder:
             writer.add(self)
 
     async def flush(self) -> None:
-        """Wait until all is in the log; not where Valkey is down or refuses it."""
+        """Wait until all events are in the log; return at once if Valkey is down or refuses them."""
         while self.logged < len(self.lines) and await writer.wait_for_round_trip(self.run_id):
             pass
 
     def append_terminal(self, line: bytes) -> None:
-        """Append the last event, which is in the database already and so can be shown at once."""
+        """Append and show the last event, which is in the database already."""
         self.lines.append(line)
         self._has_terminal = True
         self.show()
         writer.add(self)
 
     def close(self) -> None:
-        """Nothing more will come from here."""
+        """Wake the readers for the last time: no event follows from this execution."""
         self.closed = True
         self._wake_readers()
 
-    # -- For who watches over it ---------------------------------------------------------------------------------------
+    # -- For the watcher of this process's runs ------------------------------------------------------------------------
 
     def request_stop(self, reason: StopReason) -> None:
-        """Break the execution off, unless it is being finished already; one that is not claimed yet looks itself."""
+        """Cancel the execution, unless it is finishing already.
+
+        An execution that has not claimed its run yet is not cancelled; it reads `stop_reason` after the claim.
+        """
         if self.stop_reason is None and not self.finishing:
             self.stop_reason = reason
             if self.task and self.attempt:
@@ -106,15 +109,16 @@ class Recorder:
 
     @property
     def pending(self) -> log.AppendRequest:
-        """What is not in the log yet."""
+        """Return the request that appends all events that are not in the log yet."""
         ttl_s = log.choose_ttl_s(ended=self._has_terminal)
         return log.AppendRequest(self.run_id, self.logged, self.lines[self.logged :], self.attempt, ttl_s)
 
     def acknowledge(self, request: log.AppendRequest, result: log.AppendResult) -> bool:
-        """Take note of where the log ends now; whether there is more to append at once.
+        """Take over the result of an append; return whether more events have to be appended at once.
 
-        Where nothing was appended it may end before what was asked, since a crashed server forgot some, or behind it,
-        since an append without an answer had succeeded; anything else is somebody else's writing.
+        If nothing was appended, the log may end before the requested position, because a crashed server has lost
+        events, or after it, because an append without a response had succeeded. Any other end was written by another
+        execution.
         """
         end = result.last_position
         ours = result.appended or end <= request.after or (self._append_unconfirmed and end <= len(self.lines))
@@ -129,12 +133,12 @@ class Recorder:
         return False
 
     def on_append_failed(self) -> None:
-        """Show what could not be appended, or perhaps was."""
+        """Show events that were not appended, or whose append has no response."""
         self._append_unconfirmed = True
         self.show()
 
     def show(self) -> None:
-        """Let readers see all there is."""
+        """Let readers see all events."""
         self.shown = len(self.lines)
         self._wake_readers()
 

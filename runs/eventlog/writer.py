@@ -1,6 +1,6 @@
-"""Appends what all runs of an event loop have to say, in one round trip; what comes meanwhile goes with the next.
+"""Append the events of all runs of an event loop in one round trip; later events go with the next one.
 
-A round trip for each event would cost more than all else that is done for it.
+A round trip per event would cost more than the rest of its processing.
 """
 
 import asyncio
@@ -15,14 +15,14 @@ from lunaos.infra import event_loop
 from lunaos.infra.redis import RedisError
 from runs.eventlog import log
 
-# Between two round trips, unless somebody waits for a run's first event; longer where many runs have much to say.
+# Between two round trips, unless a run waits for its first event; longer the more runs append.
 MIN_INTERVAL_S, INTERVAL_PER_RUN_S, MAX_INTERVAL_S = 0.005, 0.001, 0.025
-RETRY_DELAY_S = 2.0  # before Valkey is tried again, or a log that has refused its events
+RETRY_DELAY_S = 2.0  # after a failure of Valkey, or an append that it refused
 logger = logging.getLogger(__name__)
 
 
 class EventProducer(Protocol):
-    """A run with events to append; `runs.eventlog.recorder.Recorder`."""
+    """A run with events to append; implemented by `runs.eventlog.recorder.Recorder`."""
 
     run_id: UUID
     logged: int
@@ -40,7 +40,7 @@ class _Writer:
     def __init__(self) -> None:
         self.down = False
         self._waiting: dict[UUID, EventProducer] = {}
-        self._retry_at: dict[UUID, float] = {}  # until when a log is left alone: what it lacks is sent anew each time
+        self._retry_at: dict[UUID, float] = {}  # each retry sends all that the log lacks
         self._task: asyncio.Task[None] | None = None
         self._round_trip_done = asyncio.Event()
         self._urgent = asyncio.Event()
@@ -99,16 +99,16 @@ class _Writer:
             results = await log.append(*requests)
             self.down = False
         except (RedisError, OSError) as e:
-            logger.warning("Events of %d runs stay in memory for now: %r", len(batch), e)
+            logger.warning("Valkey cannot be reached; events of %d runs stay in memory: %r", len(batch), e)
             self.down = True
             for producer in batch:
                 producer.on_append_failed()
-            # what has ended is stored in the database by now
+            # closed producers are dropped: their events are stored in the database
             self._waiting = {producer.run_id: producer for producer in batch if not producer.closed} | self._waiting
             return
         for producer, request, result in zip(batch, requests, results, strict=True):
-            if result is None:  # one run's trouble is not the others'
-                logger.error("The log of run %s refuses its events", producer.run_id)
+            if result is None:  # the other runs go on
+                logger.error("Valkey refuses events of run %s", producer.run_id)
                 self._back_off(producer)
             elif producer.acknowledge(request, result):
                 self._waiting.setdefault(producer.run_id, producer)
@@ -124,10 +124,14 @@ _writers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Writer] = WeakKeyDiction
 
 
 def add(producer: EventProducer) -> None:
-    """Append what a run has to say, soon."""
+    """Schedule the append of a run's pending events."""
     _writers.setdefault(asyncio.get_running_loop(), _Writer()).add(producer)
 
 
 async def wait_for_round_trip(run_id: UUID) -> bool:
-    """Wait until a round trip has ended; False at once where none is under way, Valkey is down or refuses the log."""
+    """Wait until a round trip has ended.
+
+    Returns:
+        False at once if no round trip is under way, Valkey is down, or the log is backing off.
+    """
     return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).wait_for_round_trip(run_id)

@@ -1,4 +1,4 @@
-"""What an answer took that was interrupted off from outside: an estimate, by whoever knows prompts and prices."""
+"""Estimate tokens and cost of an answer that was interrupted from outside."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ START, STEP_START = b'{"type":"start"', b'{"type":"step_start"'  # a step's is r
 
 @dataclass(frozen=True, slots=True)
 class InterruptedAnswer:
-    """An answer that was interrupted off.
+    """An answer that was interrupted.
 
     Args:
-        agent: the slug of the agent that gave it.
-        provider, model: of the one that answered.
-        input: what went in.
-        output: what came out.
+        agent: slug of the agent.
+        provider, model: the ones that answered.
+        input: text sent to the model, without the agent's prompt.
+        output: text received.
     """
 
     agent: str
@@ -33,7 +33,7 @@ class InterruptedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an answer took, marked as estimated, and its price."""
+    """Estimated tokens of an answer, and their price."""
 
     tokens: TokenUsage
     cost_usd: Decimal
@@ -52,34 +52,37 @@ _estimator: Estimator = _estimate_without_prices
 
 
 def register(estimator: Estimator) -> None:
-    """Set what estimates; the app that knows prompts and prices lies above this one."""
+    """Set the estimator. The app that knows prompts and prices lies above this one, so it registers itself."""
     global _estimator
     _estimator = estimator
 
 
 def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
-    """Return what a run's answer took that is in no sum yet; None where none had shown life.
+    """Return the tokens and cost of a run's open answer, which no sum contains yet; None if no event shows one.
 
     Args:
+        run: an unfinished run.
         lines: the run's events.
-        steps: a chain's, as they are stored.
+        steps: a chain's stored steps.
     """
-    agent, said = _find_open_step(run, lines, steps) if run.chain else (run.agent, lines)
-    if not said:
+    agent, answer_lines = _find_open_step(run, lines, steps) if run.chain else (run.agent, lines)
+    if not answer_lines:
         return None
     text = texts.load_text(run)
-    given = "\n\n".join([text.input if text else "", *(step.output for step in steps)])
-    return _estimator(InterruptedAnswer(agent, *find_answering_model(run, lines), given, texts.join_chunks(said)))
+    sent = "\n\n".join([text.input if text else "", *(step.output for step in steps)])
+    return _estimator(
+        InterruptedAnswer(agent, *find_answering_model(run, lines), sent, texts.join_chunks(answer_lines))
+    )
 
 
 def find_answering_model(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
-    """Return the provider and model that answer an agent's run, by its log; else those that were asked for."""
+    """Return the provider and model that answer an agent's run by its log, else the requested ones."""
     start: dict[str, str] = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 
 
 def _find_open_step(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
-    """Return the agent and the events of a step that has begun and is not stored."""
+    """Return the agent and the events of a step that has started and is not stored."""
     begun = [number for number, line in enumerate(lines) if line.startswith(STEP_START)]
     position = orjson.loads(lines[begun[-1]])["step"] if begun else 0
     stored = {step.position for step in steps if step.status != Status.INTERRUPTED}

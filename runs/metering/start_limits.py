@@ -1,9 +1,9 @@
-"""Bounds on starting runs: how many an owner has under way at once, and how many start in an hour.
+"""Limits on the start of runs: how many an owner has under way at once, and how many start in an hour.
 
-Runs under way are counted from their rows, so that whatever ends a run gives its place back, and once. Starts are
-counted in a row of their owner by the hour of the database's clock; a start that is refused is not counted. Both are
-read under a lock of the owner (`runs_standing`, migration 0009), which makes them exact for starts in parallel, in the
-statement that reserves the execution and writes the run (docs/adr/0004).
+Runs under way are counted from their rows, so any end of a run frees its place exactly once. Starts are counted in one
+row per owner, by the hour of the database's clock; a refused start does not count. Both are read under a lock of the
+owner (`runs_standing`, migration 0009), in the statement that reserves the execution and writes the run
+(docs/adr/0004), so the limits are exact for parallel starts.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from runs.errors import ConcurrencyLimitReached
 
 RETRY_AFTER_S = 5  # most runs end within seconds
 
-# Parts of `runs.services.CREATE_RUN`; the first locks the owner until the transaction ends.
+# Parts of `runs.services.CREATE_RUN`. The first locks the owner until the transaction ends.
 LOCK_OWNER = "SELECT under_way, starts FROM runs_standing(%(user_id)s)"
 WITHIN_LIMITS = """
     EXISTS (SELECT FROM standing WHERE cardinality(under_way) < %(at_once)s AND starts < %(starts_per_hour)s)
@@ -40,11 +40,11 @@ COUNT_SINGLE_START = _COUNT_START.format(where="")
 
 @dataclass(frozen=True, slots=True)
 class OwnerActivity:
-    """What an owner has under way.
+    """An owner's runs under way and starts.
 
     Args:
-        under_way: ids of runs that have not ended, the oldest first.
-        starts: in this hour.
+        under_way: ids of unfinished runs, the oldest first.
+        starts: number of starts in this hour.
     """
 
     under_way: Sequence[UUID]
@@ -52,23 +52,24 @@ class OwnerActivity:
 
 
 def sql_parameters(user: User) -> dict[str, Any]:
-    """Return the parameters of ALLOWED."""
+    """Return the parameters of WITHIN_LIMITS."""
     allowed = limits.of(user)
     return {"at_once": allowed.executions_at_once, "starts_per_hour": allowed.starts_per_hour}
 
 
 def lock_owner(user: User) -> OwnerActivity:
-    """Read what an owner has under way, and keep the owner's other starts waiting until the transaction ends."""
+    """Read an owner's activity, and block the owner's other starts until the transaction ends."""
     parameters: dict[str, Any] = {"user_id": user.pk}
     with connection.cursor() as cursor:
         return OwnerActivity(*cursor.execute(LOCK_OWNER, parameters).fetchone())
 
 
 def count_start(user: User, activity: OwnerActivity) -> None:
-    """Count a start that writes no run, as of a chain that is resumed.
+    """Count a start that writes no run, such as that of a resumed chain.
 
     Args:
-        activity: as `lock` read it in this transaction.
+        user: owner of the run.
+        activity: the result of `lock_owner` in this transaction.
 
     Raises:
         RateLimited, ConcurrencyLimitReached: nothing is counted then.
@@ -81,7 +82,7 @@ def count_start(user: User, activity: OwnerActivity) -> None:
 
 
 def refusal(user: User, activity: OwnerActivity, allowed: dict[str, Any]) -> LunaError | None:
-    """Return why an owner may not start a run; the reason that lasts longer where there are two, None where none is."""
+    """Return the error if an owner may not start a run, the longer wait if both limits are reached, else None."""
     tier = tiers.of(user.tier)
     if activity.starts >= allowed["starts_per_hour"]:
         return _too_many_starts(tier, allowed["starts_per_hour"])

@@ -24,15 +24,15 @@ class TokenColumns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one answer, or of several added up.
+    """Tokens of one answer, or the sum of several.
 
     Args:
-        input: of the prompt, those read from and written to the provider's cache included.
-        output: of the answer, its reasoning included.
-        reasoning: of the output, what the model thought before it answered.
-        cache_read: of the input, what the provider had in its cache.
-        cache_write: of the input, what the provider put into its cache.
-        estimated: whether input or output is our estimate rather than the provider's count.
+        input: of the prompt, including tokens read from and written to the provider's cache.
+        output: of the answer, including reasoning.
+        reasoning: of the output, tokens of the model's reasoning.
+        cache_read: of the input, tokens read from the provider's cache.
+        cache_write: of the input, tokens written to the provider's cache.
+        estimated: whether input or output is our estimate instead of the provider's count.
     """
 
     input: int = 0
@@ -60,7 +60,7 @@ class TokenUsage:
 
     @property
     def columns(self) -> dict[str, int | bool]:
-        """Return the values of a row's columns, by column."""
+        """Return the values of a row's columns, by column name."""
         return {
             "input_tokens": self.input,
             "output_tokens": self.output,
@@ -72,7 +72,7 @@ class TokenUsage:
 
     @classmethod
     def from_json(cls, members: dict[str, Any]) -> TokenUsage:
-        """Read what `as_json` has made; an older release has fewer members."""
+        """Read the result of `as_json`; an older release wrote fewer members."""
         return cls(
             input=members.get("input", 0),
             output=members.get("output", 0),
@@ -95,10 +95,10 @@ class TokenUsage:
 
 
 def estimate(text: str) -> int:
-    """Estimate the tokens of a text, rounded up."""
+    """Return the estimated tokens of a text, rounded up."""
     return estimate_from_bytes(len(text.encode("utf-8", "replace")))
 
 
 def estimate_from_bytes(count: int) -> int:
-    """Estimate the tokens of a text that is so long in UTF-8, rounded up."""
+    """Return the estimated tokens of a text of so many bytes of UTF-8, rounded up."""
     return math.ceil(count / UTF8_BYTES_PER_TOKEN)
