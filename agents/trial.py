@@ -6,8 +6,6 @@ from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
@@ -15,6 +13,7 @@ from agents import catalogue, providers, services
 from agents.models import Agent
 from agents.providers import Target
 from agents.runner import Answer
+from lunaos.event_lines import encode
 from lunaos.infra import database
 from runs import executors, outcomes
 
@@ -123,7 +122,7 @@ class Trial:
 
     def _tell(self, *events: dict[str, Any]) -> None:
         for event in events:
-            self._lines.put_nowait(orjson.dumps(event))
+            self._lines.put_nowait(encode(event))
 
     def _start(self) -> dict[str, Any]:
         target = self._answer.answering

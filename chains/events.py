@@ -9,6 +9,7 @@ import orjson
 from agents.providers.prices import Cost
 from agents.runner import chunks
 from chains.context import Truncation
+from lunaos.event_lines import type_of
 from runs.eventlog.recorder import RunEvent
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep
@@ -41,8 +42,8 @@ def step_start(run: Run, position: int, truncations: list[Truncation], lines: li
         truncations: characters left out of earlier outputs.
         lines: the chain's events so far, which show whether the step is restarted.
     """
-    mark = b'{"type":"step_start","step":%d,' % position
-    restarted = any(line.startswith(mark) for line in lines)
+    starts = (orjson.loads(line) for line in lines if type_of(line) == "step_start")
+    restarted = any(event["step"] == position for event in starts)
     return {
         "type": "step_start",
         "step": position,

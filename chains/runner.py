@@ -21,11 +21,11 @@ from agents.providers.prices import Cost
 from agents.runner import Answer, extras, failure_of
 from chains import context, events, queue
 from lunaos.errors import LunaError
+from lunaos.event_lines import type_of
 from lunaos.infra import database, event_loop
 from runs import executors, leases, outcomes, texts
 from runs.eventlog import log
 from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
-from runs.metering import estimates
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep, Status
 
@@ -113,7 +113,7 @@ async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
         recorder.stop_reason = StopReason.CANCELLED
     recorder.attempt = attempt
     ended = {step.position: step for step in steps}
-    asked = any(line.startswith(estimates.STEP_START) for line in recorder.lines)
+    asked = any(type_of(line) == "step_start" for line in recorder.lines)
     return ChainExecution(run, recorder, text, stored_events, ended, run.first_token_ms, asked)
 
 

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -20,6 +19,7 @@ from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
 from chains.models import CUSTOM_SLUG, MAX_STEPS, ChainPreset
 from lunaos.errors import ServiceUnavailable
+from lunaos.event_lines import encode
 from lunaos.infra import event_loop
 from runs import outcomes, texts
 from runs import services as run_services
@@ -191,7 +191,7 @@ def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[byt
     Raises:
         ServiceUnavailable: the queue cannot be reached; the run has failed then.
     """
-    lines = [*before, *map(orjson.dumps, opening)]
+    lines = [*before, *map(encode, opening)]
     try:
         logged = len(event_loop.submit(log.read(run.pk)).result())
         event_loop.submit(log.append(log.AppendRequest(run.pk, logged, lines[logged:], run.attempt))).result()
@@ -209,7 +209,7 @@ def _fail(run: Run, lines: list[bytes]) -> None:
         run.provider,
         run.model,
         failure=outcomes.Failure(error.code, str(error)),
-        events=texts.join_events([*lines, orjson.dumps(outcomes.error_event(error))]),
+        events=texts.join_events([*lines, encode(outcomes.error_event(error))]),
         unfinished=(Status.QUEUED,),
         **outcomes.summarize_log(run, lines),
     )

@@ -14,10 +14,11 @@ import structlog
 from django.conf import settings
 
 from lunaos.errors import LunaError, ServiceUnavailable
+from lunaos.event_lines import encode
 from lunaos.infra import database, event_loop, pubsub, tracing
 from lunaos.infra.redis import RedisError
 from runs import leases, liveness, outcomes, pending_outcomes, services, texts
-from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason, encode
+from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.models import Run
 
 Execute = Callable[[Recorder], Coroutine[Any, Any, None]]

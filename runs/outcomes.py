@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from billing import quota
 from lunaos.errors import LunaError
+from lunaos.event_lines import TERMINAL, encode, type_of
 from lunaos.infra import event_loop, metrics
 from lunaos.infra.redis import RedisError
 from runs import leases, outages, texts
@@ -28,7 +29,6 @@ from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 
 CANCELLED_EVENT: RunEvent = {"type": "cancelled"}
 MAX_FAILED_INPUT_BYTES, MAX_FAILED_INPUT_DAYS = 4096, 7  # of the input of a run that produced nothing
-AGENT_TERMINAL = (b'{"type":"done"', b'{"type":"error"', b'{"type":"cancelled"')  # of an agent's run
 MAX_DURATION_MS = 2**31 - 1  # the column's limit, 24 days; a chain that is resumed late may exceed it
 logger = logging.getLogger(__name__)
 
@@ -249,7 +249,7 @@ def end_from_log(
         RedisError, OSError: the log cannot be read, so the run's output is unknown.
     """
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
-    last = orjson.dumps(error_event(error) if error else CANCELLED_EVENT)
+    last = encode(error_event(error) if error else CANCELLED_EVENT)
     provider, model = estimates.find_answering_model(run, lines)
     outcome = Outcome(
         status,
@@ -280,7 +280,7 @@ def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
     steps = texts.load_steps(run) if run.chain else []
     return {
         "shown": any(step.output.strip() for step in steps) or texts.has_text(lines),
-        "asked": any(line.startswith(estimates.STEP_START) for line in lines),
+        "asked": any(type_of(line) == "step_start" for line in lines),
         "first_token_ms": run.first_token_ms,
         **_add_estimate(
             sum_steps(steps) if steps else {"output": texts.join_chunks(lines)},
@@ -328,7 +328,7 @@ def interrupt(run: Run, silent_s: float) -> bool:
         RedisError, OSError: the log cannot be read.
     """
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
-    if lines and lines[-1].startswith(AGENT_TERMINAL) and not run.chain:
+    if lines and type_of(lines[-1]) in TERMINAL and not run.chain:
         return finish(run, replace(_outcome_from_log(run, lines), silent_s=silent_s))
     if run.cancel_requested_at:
         return end_from_log(run, Status.CANCELLED, silent_s=silent_s)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, F, Value, When
@@ -17,6 +16,7 @@ from accounts import idempotency
 from accounts.models import User
 from billing import quota
 from lunaos.errors import NotFound
+from lunaos.event_lines import encode
 from lunaos.infra import redis
 from runs import liveness, outcomes, texts
 from runs.eventlog import capacity
@@ -118,7 +118,7 @@ def create(
     )
     if quota.exempts(user, own_key=run.own_key):
         run.charge = Charge.EXEMPT
-    content = {"input": text, "events": texts.join_events(map(orjson.dumps, opening(run)))}
+    content = {"input": text, "events": texts.join_events(map(encode, opening(run)))}
     with quota.refusals_recorded(user):
         return _create(run, allowance, content, idempotency_key)
 

@@ -7,7 +7,7 @@ import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
-from runs.eventlog.recorder import CHUNK
+from lunaos.event_lines import type_of
 from runs.models import Run, RunStep, RunText, Status
 
 
@@ -75,9 +75,9 @@ def join_events(lines: Iterable[bytes]) -> str:
 
 def join_chunks(lines: Iterable[bytes]) -> str:
     """Return the answer's text from its events."""
-    return "".join(orjson.loads(line)["content"] for line in lines if line.startswith(CHUNK))
+    return "".join(orjson.loads(line)["content"] for line in lines if type_of(line) == "chunk")
 
 
 def has_text(lines: Iterable[bytes]) -> bool:
     """Return whether events carry text of an answer; white space alone does not count."""
-    return any(orjson.loads(line)["content"].strip() for line in lines if line.startswith(CHUNK))
+    return any(orjson.loads(line)["content"].strip() for line in lines if type_of(line) == "chunk")

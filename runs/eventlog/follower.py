@@ -7,16 +7,17 @@ from contextlib import suppress
 
 from django.db import OperationalError
 
+from lunaos.event_lines import TERMINAL, type_of
 from lunaos.infra import database, pubsub
 from lunaos.infra.redis import RedisError
 from runs import executors, texts
 from runs.errors import EventsExpired
 from runs.eventlog import log
 from runs.eventlog.log import NumberedEvent
-from runs.eventlog.recorder import CHUNK, Recorder
+from runs.eventlog.recorder import Recorder
 from runs.models import UNFINISHED, Run
 
-TERMINAL = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
+OPENING = TERMINAL | {"chunk"}
 MAX_APPENDS_PER_READ = 100  # bounds the memory of a reader whose client does not read
 MAX_OUTAGE_S = 10.0  # of the log and the database together; then the reader fails
 DATABASE_TIMEOUT_S = 2.0  # a later response is dropped, and the query repeated
@@ -102,7 +103,7 @@ class RunFollower:
     async def _from_log(self) -> list[NumberedEvent]:
         try:
             entries = await log.read(self._run.pk, after=self._position, limit=MAX_APPENDS_PER_READ)
-            if entries and entries[-1][1].startswith(TERMINAL[-1]):  # of a resumed chain, or the last of all
+            if entries and type_of(entries[-1][1]) == "error":  # of a resumed chain, or the last of all
                 entries = await log.read(self._run.pk, after=self._position)
         except (RedisError, OSError):
             self._log_down_since = self._log_down_since or time.monotonic()
@@ -140,14 +141,16 @@ class RunFollower:
             return []
         with suppress(RedisError, OSError):
             entries = await log.read(self._run.pk, after=self._position - 1)
-            if len(entries) == 1 and entries[0][1].startswith(TERMINAL[:-1] if self._run.chain else TERMINAL):
+            # a chain that ended with `error` may have been resumed
+            final = TERMINAL - {"error"} if self._run.chain else TERMINAL
+            if len(entries) == 1 and type_of(entries[0][1]) in final:
                 return None
         return []
 
     def _deliver(self, entries: list[NumberedEvent]) -> list[NumberedEvent]:
         self._position, last = entries[-1]
-        self._ended = self._ended or last.startswith(TERMINAL)
-        return [entry for entry in entries[:-1] if not entry[1].startswith(TERMINAL[-1])] + entries[-1:]
+        self._ended = self._ended or type_of(last) in TERMINAL
+        return [entry for entry in entries[:-1] if type_of(entry[1]) != "error"] + entries[-1:]
 
 
 def _load_stored_events(run: Run) -> tuple[str, str | None]:
@@ -167,4 +170,4 @@ def _load_stored_events(run: Run) -> tuple[str, str | None]:
 
 def opens_stream(line: bytes) -> bool:
     """Return whether an event opens a stream. Until the first text or end, a failure keeps its HTTP status."""
-    return line.startswith((CHUNK, *TERMINAL))
+    return type_of(line) in OPENING

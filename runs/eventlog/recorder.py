@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 
+from lunaos.event_lines import encode
 from runs.errors import OutputTooLong
 from runs.eventlog import log, writer
 
 RunEvent = dict[str, Any]
-
-CHUNK = b'{"type":"chunk"'
 
 
 class StopReason(enum.Enum):
@@ -27,11 +25,6 @@ class StopReason(enum.Enum):
 
 class LeaseLost(Exception):
     """Another execution has taken the run over: stop, and write nothing more."""
-
-
-def encode(event: RunEvent) -> bytes:
-    """An event as JSON, in memory of its own size: what orjson returns takes 4 KB, and a run keeps many."""
-    return memoryview(orjson.dumps(event)).tobytes()
 
 
 class Recorder:

@@ -6,11 +6,10 @@ from decimal import Decimal
 
 import orjson
 
+from lunaos.event_lines import type_of
 from runs import texts
 from runs.metering.tokens import TokenUsage, estimate
 from runs.models import Run, RunStep, Status
-
-START, STEP_START = b'{"type":"start"', b'{"type":"step_start"'  # a step's is recorded before a provider is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +76,15 @@ def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunSt
 
 def find_answering_model(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
     """Return the provider and model that answer an agent's run by its log, else the requested ones."""
-    start: dict[str, str] = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
+    start: dict[str, str] = next((orjson.loads(line) for line in lines if type_of(line) == "start"), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 
 
 def _find_open_step(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
     """Return the agent and the events of a step that has started and is not stored."""
-    begun = [number for number, line in enumerate(lines) if line.startswith(STEP_START)]
-    position = orjson.loads(lines[begun[-1]])["step"] if begun else 0
+    starts = [number for number, line in enumerate(lines) if type_of(line) == "step_start"]
+    position = orjson.loads(lines[starts[-1]])["step"] if starts else 0
     stored = {step.position for step in steps if step.status != Status.INTERRUPTED}
-    if not begun or position in stored:
+    if not starts or position in stored:
         return "", ()
-    return run.steps[position - 1], lines[begun[-1] + 1 :]
+    return run.steps[position - 1], lines[starts[-1] + 1 :]

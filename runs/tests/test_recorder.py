@@ -1,7 +1,6 @@
 """The recorder and its writer, against a real Valkey: what readers are shown, and when it gives way."""
 
 import asyncio
-import tracemalloc
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from lunaos.infra import event_loop, redis
 from runs.errors import OutputTooLong
 from runs.eventlog import log
-from runs.eventlog.recorder import Recorder, StopReason, encode
+from runs.eventlog.recorder import Recorder, StopReason
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -199,13 +198,3 @@ def test_halting() -> None:
             task.cancel()
 
     play(run())
-
-
-def test_a_line_takes_no_more_memory_than_it_is_long() -> None:
-    tracemalloc.start()
-    try:
-        lines = [encode(event(n)) for n in range(1000)]
-        taken = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert taken < sum(map(len, lines)) + 100 * len(lines)
