@@ -1,4 +1,4 @@
-"""Executions on a user's own provider key, of agents and of chains: not counted on free, counted as usual above it."""
+"""Executions on a user's own provider key: not counted on the free tier, counted on the others."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -45,7 +45,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert ledger.find_mismatches() == []
 
 
-def test_a_month_that_was_never_begun_stays_so(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_no_quota_row_is_created(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice)
     assert usage(api.execute(alice)) == ("0", "100", "100")
     assert not MonthlyUsage.objects.filter(user=alice).exists()
@@ -90,7 +90,7 @@ def test_the_tiers_agents_stay_the_tiers(api: Api, alice: Any, upstream: Upstrea
     assert upstream.requests == []
 
 
-def test_one_that_fails_stays_exempt_and_gives_nothing_back(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_failed_exempt_run_releases_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
     use_up(alice, 50)
     give(alice)
     upstream.plays(Answer(status=500))
@@ -115,7 +115,7 @@ def again(api: Api, user: Any) -> httpx.Response:
     return api.post("/agents/execute", json={"agent": "code-review", "context": "x"}, headers=headers)
 
 
-def test_one_that_came_to_nothing_runs_anew(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_run_without_output_is_retried(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice)
     upstream.plays(Answer(status=500), Answer(status=500), says("now"))
     assert again(api, alice).status_code == 502
@@ -123,7 +123,7 @@ def test_one_that_came_to_nothing_runs_anew(api: Api, alice: Any, upstream: Upst
     assert answer(response) == "now" and "Idempotency-Replayed" not in response.headers
 
 
-def test_one_that_succeeded_is_replayed(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_run_that_succeeded_is_replayed(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice)
     first, second = again(api, alice), again(api, alice)
     assert first.headers["X-Run-Id"] == second.headers["X-Run-Id"]
@@ -158,9 +158,7 @@ def test_a_chain_that_stays_on_the_own_key_stays_exempt(
     assert (run.charge, counted(alice)) == (Charge.EXEMPT, 0)
 
 
-def test_one_that_goes_on_on_the_servers_key_is_counted(
-    api: Api, alice: Any, upstream: Upstream, chains_worker: Any
-) -> None:
+def test_a_resume_on_the_servers_key_is_counted(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     give(alice)
     run = failed(api, alice, upstream, says("found"))
     provider_keys.remove(user=alice, provider="deepseek")
@@ -168,9 +166,7 @@ def test_one_that_goes_on_on_the_servers_key_is_counted(
     assert (run.charge, run.own_key, counted(alice)) == (Charge.SETTLED, False, 1)
 
 
-def test_nor_does_it_go_on_there_when_the_month_is_used_up(
-    api: Api, alice: Any, upstream: Upstream, chains_worker: Any
-) -> None:
+def test_a_resume_on_the_servers_key_needs_quota(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     give(alice)
     run = failed(api, alice, upstream, says("found"))
     provider_keys.remove(user=alice, provider="deepseek")
@@ -180,7 +176,7 @@ def test_nor_does_it_go_on_there_when_the_month_is_used_up(
     assert (run.status, run.charge, run.own_key) == ("failed", Charge.EXEMPT, True)
 
 
-def test_one_that_was_given_back_and_gets_a_key_is_exempt(
+def test_a_released_run_that_resumes_on_an_own_key_is_exempt(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     run = failed(api, alice, upstream)
@@ -190,7 +186,7 @@ def test_one_that_was_given_back_and_gets_a_key_is_exempt(
     assert (run.charge, run.own_key, counted(alice)) == (Charge.EXEMPT, True, 0)
 
 
-def test_one_that_is_charged_stays_so(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
+def test_a_charged_run_stays_charged(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     run = failed(api, alice, upstream, says("found"))
     give(alice)
     resume(api, alice, run)

@@ -1,4 +1,4 @@
-"""What runs and their readers live through: killed processes, restarted servers. All of it is real."""
+"""Chains and their readers while real processes are killed and real servers are restarted."""
 
 import itertools
 import signal
@@ -35,12 +35,12 @@ def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
 
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
-    """Her headers; a new one for each test."""
+    """Return the headers of a new user for each test."""
     return stack.sign_up(next(NUMBERS))
 
 
 def hangs_in_step_2(upstream: Upstream) -> None:
-    """Step 1 is answered; step 2 begins and waits to be told to go on; what is asked later is answered at once."""
+    """Answer step 1, let step 2 wait for a signal, and answer later requests at once."""
     waiting = Answer(pieces=[delta("half "), "wait", delta("tested", "stop"), DONE])
     upstream.plays(says("found"), waiting, says("tested again"), says("deployed"))
 
@@ -69,7 +69,7 @@ RESTARTED = [
 def test_a_worker_that_ends_in_step_2(
     stack: Stack, alice: dict[str, str], upstream: Upstream, with_signal: signal.Signals
 ) -> None:
-    """Another goes on from step 2, without repeating step 1 and without a second charge."""
+    """Another worker continues with step 2, without repeating step 1 and without a second charge."""
     hangs_in_step_2(upstream)
     run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
     reader = Reader(stack.api, alice, run_id)
@@ -96,7 +96,7 @@ def test_a_worker_that_ends_in_step_2(
 
 
 def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """It was only asleep for longer than its lease; what it still wants to say is refused."""
+    """A worker that slept longer than its lease is refused when it writes."""
     hangs_in_step_2(upstream)
     run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
     reader = Reader(stack.api, alice, run_id)
@@ -148,7 +148,7 @@ def test_an_agents_run_ends_with_its_killed_process(
     assert executions(stack, run_id) == (1 if charge == "settled" else 0)
 
 
-def test_a_web_process_that_is_asked_to_stop_says_so_at_once(
+def test_a_stopping_web_process_ends_its_streams_at_once(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
     upstream.plays(Answer(pieces=[delta("half "), "wait"]))
@@ -174,7 +174,7 @@ def restart_postgres(stack: Stack) -> None:
 def test_a_server_that_restarts_in_the_middle(
     stack: Stack, alice: dict[str, str], upstream: Upstream, restart: Callable[[Stack], None]
 ) -> None:
-    """The chain and the agent's run finish, their readers miss nothing, and the worker takes the next chain."""
+    """The runs finish, their readers get all events, and the worker takes the next chain."""
     hangs_in_step_2(upstream)
     chain_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
     upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]), says("next"))

@@ -1,4 +1,4 @@
-"""How a chain ends, by what came from its provider: plainly, with a fallback, and on the user's own key."""
+"""The end of a chain by its provider's answer: without and with fallback, and on the user's own key."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ FAILING = [case for case in CASES if case.outcome != "done"]
 
 
 def outcome_of(response: Any) -> str:
-    """The code with which a chain ended, before or after its stream opened."""
+    """Return the error code of a chain, from the response or from its stream."""
     if response.headers["Content-Type"] != "text/event-stream":
         return str(error(response)[1])
     last = events(response)[-1]
@@ -29,7 +29,7 @@ def outcome_of(response: Any) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
-    """The first step gets the answer; the second one is not begun where that is none."""
+    """The first step gets the answer; without one the second step does not start."""
     upstream.plays(case.answer, case.answer, says("second"))  # the second one, where the first is tried again
     if case.outcome == "done":
         upstream.plays(case.answer, says("second"))
@@ -102,7 +102,7 @@ def test_the_tokens_of_all_steps(api: Api, alice: Any, upstream: Upstream, chain
     assert (run.input_tokens, run.output_tokens, run.reasoning_tokens) == (30, 12, 2)
 
 
-def test_the_client_is_told_of_the_wait(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
+def test_the_client_gets_progress_events(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
     thoughts = choice({"content": None, "reasoning_content": "hm"})
     upstream.plays(Answer(pieces=[b": queued\n\n", 0.05, thoughts, 0.05, delta("one", "stop"), DONE]))
     response = api.execute_chain(alice, "code-review")

@@ -1,4 +1,4 @@
-"""Chains on a user's own provider key: the worker takes it from the database when a step begins."""
+"""Chains on a user's own provider key, which the worker reads at the start of a step."""
 
 import subprocess
 import threading
@@ -40,7 +40,7 @@ def test_a_provider_that_the_server_has_no_key_for(api: Api, alice: Any, upstrea
     assert keys_seen(upstream) == [KEY] * 3
 
 
-def test_without_one_the_servers_is_used(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_without_an_own_key_the_servers_key_is_used(api: Api, alice: Any, upstream: Upstream) -> None:
     api.execute_chain(alice, *FREE)
     assert keys_seen(upstream) == [SERVERS] * 3
     assert not Run.objects.get(user=alice).own_key
@@ -58,14 +58,14 @@ def test_the_key_is_in_nothing_that_the_run_leaves(
 
 
 def later(change: Any, user: Any, **key: str) -> None:
-    """Off the provider's event loop, where Django does not take queries."""
+    """Run outside the provider's event loop, in which Django refuses queries."""
     thread = threading.Thread(target=lambda: change(user=user, provider="deepseek", **key))
     thread.start()
     thread.join(10)
 
 
 def changed_during_step_1(api: Api, user: Any, upstream: Upstream, change: Any) -> list[dict[str, Any]]:
-    """The events of a chain while whose first step is answered something else happens."""
+    """Return the events of a chain; `meanwhile` runs during its first step."""
 
     def script(asked: dict[str, Any]) -> Answer:
         if len(upstream.requests) == 1:
@@ -83,7 +83,7 @@ def test_a_key_that_is_replaced_counts_from_the_next_step_on(api: Api, alice: An
     assert keys_seen(upstream) == [KEY, OTHER, OTHER]
 
 
-def test_one_that_is_removed_ends_the_chain_and_is_not_replaced_by_the_servers(
+def test_a_removed_key_ends_the_chain_without_fallback_to_the_servers_key(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
     give(alice)
@@ -92,7 +92,7 @@ def test_one_that_is_removed_ends_the_chain_and_is_not_replaced_by_the_servers(
     assert keys_seen(upstream) == [KEY]
 
 
-def test_one_that_comes_later_does_not_pay_for_what_was_begun(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_key_added_later_is_not_used_for_chains_under_way(api: Api, alice: Any, upstream: Upstream) -> None:
     told = changed_during_step_1(api, alice, upstream, lambda: later(provider_keys.put, alice, key=KEY))
     assert told[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [SERVERS] * 3
@@ -105,9 +105,7 @@ def test_a_rejected_key_ends_the_chain_with_its_status(api: Api, alice: Any, ups
     assert Run.objects.get(user=alice).error_code == "provider_key_rejected"
 
 
-def test_one_that_cannot_be_read_is_said_before_anything_runs(
-    api: Api, alice: Any, upstream: Upstream, settings: Any
-) -> None:
+def test_an_unreadable_key_is_refused_before_the_start(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = ["x" * 43 + "="]
     give(alice)
     assert error(api.execute_chain(alice, *FREE)) == (409, "provider_key_unreadable")
@@ -133,7 +131,7 @@ def resume(api: Api, user: Any, run: Run) -> list[dict[str, Any]]:
     return parse(response.text)[1]
 
 
-def test_a_resumed_chain_is_on_the_key_of_now(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_resumed_chain_uses_the_current_key(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice)
     run = failed_in_step_2(api, alice, upstream)
     give(alice, OTHER)
@@ -141,7 +139,7 @@ def test_a_resumed_chain_is_on_the_key_of_now(api: Api, alice: Any, upstream: Up
     assert keys_seen(upstream) == [OTHER] * 2 and run.own_key
 
 
-def test_one_whose_key_is_gone_goes_on_with_the_servers(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_chain_whose_key_was_removed_resumes_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice)
     run = failed_in_step_2(api, alice, upstream)
     provider_keys.remove(user=alice, provider="deepseek")
@@ -149,14 +147,14 @@ def test_one_whose_key_is_gone_goes_on_with_the_servers(api: Api, alice: Any, up
     assert keys_seen(upstream) == [SERVERS] * 2 and not run.own_key
 
 
-def test_one_that_gets_a_key_goes_on_with_it(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_chain_whose_owner_added_a_key_resumes_on_it(api: Api, alice: Any, upstream: Upstream) -> None:
     run = failed_in_step_2(api, alice, upstream)
     give(alice)
     assert resume(api, alice, run)[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [KEY] * 2 and run.own_key
 
 
-def test_without_any_key_it_stays_failed(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_without_any_key_the_chain_stays_failed(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice, provider="anthropic")
     upstream.plays(Answer(status=401))
     run_id = api.execute_chain(alice, *FREE, provider="anthropic").headers["X-Run-Id"]

@@ -1,4 +1,4 @@
-"""Chain presets: edited by staff with versions, at most five steps, of agents that are there."""
+"""Chain presets: edited by staff with versions, at most five steps, of existing agents."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ FORM = {
 
 @pytest.fixture(autouse=True)
 def cleared(api: Api) -> Iterator[None]:
-    """All is as before when a test is over, for the web process too: others ask it for the same agent."""
+    """Restore the catalogue after a test, in the web process too, which other tests use."""
     yield
     ChainPreset.objects.filter(slug="probe").delete()
     if Agent.objects.filter(slug="seo", enabled=False).update(enabled=True):
@@ -84,7 +84,7 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
     assert (preset.steps, preset.version) == (["code-review", "seo"], 3)
 
 
-def test_the_rule_of_five(preset: ChainPreset) -> None:
+def test_a_preset_has_one_to_five_steps(preset: ChainPreset) -> None:
     assert faults(*["seo"] * 6) == ["A chain has 1 to 5 steps, not 6."]
     assert "A chain has 1 to 5 steps, not 0." in faults()
     ChainPreset(slug="five", name="x", description="x", steps=["seo"] * 5, position=1).full_clean()
@@ -96,8 +96,8 @@ def test_the_rule_of_five(preset: ChainPreset) -> None:
 def test_agents_must_be_there_and_enabled() -> None:
     Agent.objects.filter(slug="seo").update(enabled=False)
     assert faults("nobody", "seo", "auth") == [
-        "There is no agent 'nobody': take another, or take the step out.",
-        "The agent 'seo' is disabled: enable it first, or take another.",
+        "There is no agent 'nobody'. Choose another agent, or remove the step.",
+        "The agent 'seo' is disabled. Enable it first, or choose another agent.",
     ]
 
 
@@ -105,11 +105,11 @@ def test_a_name_that_means_something_else() -> None:
     assert len(faults("seo", slug=CUSTOM_SLUG)) == 1
 
 
-def test_the_form_says_what_is_wrong(staff: httpx.Client, preset: ChainPreset) -> None:
+def test_the_form_shows_each_error(staff: httpx.Client, preset: ChainPreset) -> None:
     assert "A chain has 1 to 5 steps, not 0." in send(staff, page_of(preset), {**FORM, "seen": 1})
     Agent.objects.filter(slug="seo").update(enabled=False)
     told = send(staff, page_of(preset), {**FORM, "seen": 1}, "auth", "seo")
-    assert "is disabled: enable it first" in told and 'value="seo" selected' in told
+    assert "is disabled. Enable it first" in told and 'value="seo" selected' in told
     assert "This was changed meanwhile" in send(staff, page_of(preset), {**FORM, "seen": 0}, "auth")
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
@@ -136,7 +136,7 @@ def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset
     assert preset.steps == ["seo", "auth"]
 
 
-def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: Any, settings: Any) -> None:
+def test_staff_see_which_presets_need_an_agent(client: Client, make_user: Any, settings: Any) -> None:
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
     fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
@@ -162,11 +162,13 @@ def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: A
         agent.delete()
 
 
-def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset) -> None:
+def test_a_preset_with_a_missing_agent_is_not_offered(
+    api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset
+) -> None:
     assert in_effect(lambda: "probe" in listed(api, carol))
     Agent.objects.filter(slug="seo").update(enabled=False)
     assert in_effect(lambda: "probe" not in listed(api, carol))
-    assert "not offered: seo is disabled or gone" in staff.get("/admin/chains/chainpreset/?q=probe").text
+    assert "not offered: seo is disabled or deleted" in staff.get("/admin/chains/chainpreset/?q=probe").text
     refused = api.execute_chain(carol, chain="probe")
     assert error(refused) == (404, "unknown_chain")
     assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or deleted."

@@ -23,7 +23,7 @@ from testing.upstream import Upstream
 
 @pytest.fixture
 def no_worker(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Messages go where no worker of the tests listens, and can be counted."""
+    """Send messages to a queue without worker, so that tests can count them."""
     app = Celery(broker=settings.CELERY_BROKER_URL, set_as_current=False)
     app.conf.task_default_queue = "unattended"
     monkeypatch.setattr(queue, "current_app", app)
@@ -45,7 +45,7 @@ def state(run: Run) -> tuple[str, int, int]:
     return run.status, run.attempt, run.losses
 
 
-def test_an_orphan_is_put_back(alice: Any, no_worker: None) -> None:
+def test_an_orphan_is_requeued(alice: Any, no_worker: None) -> None:
     orphan, alive = begin(alice, "running", silent_s=16), begin(alice, "running", silent_s=14)
     tasks.recover_chains()
     assert (state(orphan), state(alive)) == (("queued", 1, 1), ("running", 1, 0))
@@ -66,10 +66,10 @@ def test_an_orphan_that_is_to_be_cancelled_is_cancelled(alice: Any, no_worker: N
     assert state(run)[0] == "cancelled"
 
 
-def test_after_an_outage_of_the_database_all_are_believed_to_be_alive(
+def test_after_an_outage_of_the_database_all_workers_count_as_alive(
     alice: Any, no_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody could say that they are."""
+    """No worker could renew its lease during the outage."""
     run = begin(alice, "running", silent_s=40)
     connection.close()
     with monkeypatch.context() as away:
@@ -92,7 +92,7 @@ def test_an_agents_run_is_not_its_business(alice: Any, no_worker: None) -> None:
     assert state(run) == ("running", 1, 0)
 
 
-def test_one_chains_trouble_does_not_keep_the_others(alice: Any, no_worker: None) -> None:
+def test_an_error_of_one_chain_does_not_stop_the_others(alice: Any, no_worker: None) -> None:
     odd = begin(alice, "running", silent_s=90, losses=4)
     redis.client().set(log.channel(odd.pk), "no stream")
     orphan = begin(alice, "running", silent_s=16)
@@ -116,7 +116,7 @@ def test_in_a_backlog_only_those_that_have_waited_long(alice: Any, no_worker: No
     assert queue.length() == 3  # not again for a while
 
 
-def test_a_message_that_comes_twice_is_done_once(
+def test_a_duplicate_message_is_ignored(
     api: Api, alice: Any, upstream: Upstream, chains_worker: "Popen[bytes]"
 ) -> None:
     chains_worker.send_signal(signal.SIGSTOP)

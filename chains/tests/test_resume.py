@@ -1,4 +1,4 @@
-"""POST /runs/{id}/resume: a failed chain goes on from the step that failed."""
+"""POST /runs/{id}/resume: a failed chain continues with the step that failed."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def test_a_charged_chain_is_not_charged_again(api: Api, alice: Any, upstream: Up
     assert MonthlyUsage.objects.get(user=alice).executions == 1
 
 
-def test_one_that_was_given_back_counts_anew(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_released_chain_is_charged_again(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(status=401), says("a"))
     run = Run.objects.get(pk=api.execute_chain(alice, *FREE).headers["X-Run-Id"])
     assert MonthlyUsage.objects.get(user=alice).executions == 0
@@ -89,7 +89,7 @@ def test_a_charged_chain_goes_on_though_the_month_is_used_up(api: Api, alice: An
     assert MonthlyUsage.objects.get(user=alice).executions == 100
 
 
-def test_the_tier_counts_anew(api: Api, bob: Any, upstream: Upstream) -> None:
+def test_the_tier_is_checked_again(api: Api, bob: Any, upstream: Upstream) -> None:
     upstream.plays(says("found"), Answer(status=401))
     run_id = api.execute_chain(bob, chain="security-audit").headers["X-Run-Id"]
     bob.tier = "free"
@@ -118,7 +118,7 @@ def test_it_can_fail_again_and_be_resumed_again(api: Api, alice: Any, upstream: 
     assert kinds(resume(api, alice, run)[1])[-1] == ("chain_done", None)
 
 
-def test_a_log_that_has_expired_begins_with_what_the_database_has(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_an_expired_log_is_refilled_from_the_database(api: Api, alice: Any, upstream: Upstream) -> None:
     run = failed_in_step_2(api, alice, upstream)
     logs.expire(run.pk)
     positions, _ = resume(api, alice, run)
@@ -128,7 +128,7 @@ def test_a_log_that_has_expired_begins_with_what_the_database_has(api: Api, alic
     assert 7 not in positions  # the error, which is not the run's last event any more
 
 
-def test_what_is_not_kept_any_more(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_expired_events(api: Api, alice: Any, upstream: Upstream) -> None:
     run = failed_in_step_2(api, alice, upstream)
     RunText.objects.filter(run_id=run.pk).delete()
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (410, "events_expired")

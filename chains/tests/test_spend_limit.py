@@ -1,4 +1,4 @@
-"""Over HTTP: free users' agents, chains and resumed chains beyond a daily limit on the server's own provider keys."""
+"""Free users' agents, chains and resumed chains above a daily limit on the server's own provider keys, over HTTP."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -27,7 +27,7 @@ def limited_server(
     provider_environment: dict[str, str],
     upstream_server: Upstream,
 ) -> Iterator[str]:
-    """A web process with a limit of 1 USD for the free tier, and an embedded model that is scripted too."""
+    """Start a web process with a limit of 1 USD for the free tier, and a scripted embedded model."""
     changes = {"LLM_FREE_DAILY_LIMIT_USD": "1", "LOCAL_BASE_URL": upstream_server.base_url, **provider_environment}
     with django_db_blocker.unblock(), daphne(folder / "limited.log", "/ready", **changes) as url:
         yield url
@@ -49,7 +49,7 @@ def resume(api: Api, user: Any, run_id: str) -> httpx.Response:
 
 
 def test_it_works(limited: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
-    """The run that reaches the limit is done; the next one is refused, also to another free user."""
+    """The run that reaches the limit finishes; the next one is refused, also for another free user."""
     upstream.plays(says("so", tokens=(10_000_000, 1_000_000)))
     assert answer(limited.execute(alice)) == "so"
     assert spending.cost_today().free == Run.objects.get(user=alice).cost_usd > 1
@@ -78,7 +78,7 @@ def test_after_the_provider_and_before_the_quota(limited: Api, alice: Any, used_
 
 
 def test_a_chain_is_resumed_on_another_day(limited: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    """And its end adds what it has cost since its first one."""
+    """The second end adds only the cost since the first one."""
     upstream.plays(says("found", tokens=(1000, 100)), Answer(status=401), says("tested", tokens=(3000, 300)))
     run_id = limited.execute_chain(alice, *FREE).headers["X-Run-Id"]
     run = Run.objects.get(pk=run_id)
@@ -109,7 +109,7 @@ def test_own_keys_paying_tiers_and_the_embedded_model_go_on(
 
 
 def test_an_answer_that_was_given_is_given_again(limited: Api, alice: Any, upstream: Upstream) -> None:
-    """The same idempotency key asks for nothing new."""
+    """A replay of an idempotency key costs nothing and is not refused."""
 
     def ask() -> httpx.Response:
         headers = {**limited.as_(alice), "Idempotency-Key": "once"}

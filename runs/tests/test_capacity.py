@@ -1,4 +1,4 @@
-"""Event logs are bounded by our own accounting, and short-lived once PostgreSQL has what they hold."""
+"""The accounting that bounds event logs, and their short life once PostgreSQL has the events."""
 
 import asyncio
 import uuid
@@ -48,7 +48,7 @@ def fill(percent: int, settings: Any) -> None:
 
 
 @pytest.mark.parametrize(("entries", "lines"), [(1, 1), (400, 1), (40, 25), (4, 500)])
-def test_no_less_is_accounted_than_logs_take(entries: int, lines: int) -> None:
+def test_accounting_is_not_below_the_real_size(entries: int, lines: int) -> None:
     run_id = uuid.uuid4()
     for n in range(entries):
         assert append(run_id, n * lines, [CHUNK] * lines)
@@ -56,7 +56,7 @@ def test_no_less_is_accounted_than_logs_take(entries: int, lines: int) -> None:
     assert takes <= capacity.measure().used_bytes <= 4 * takes
 
 
-def test_logs_that_are_gone_are_not_accounted() -> None:
+def test_deleted_logs_are_subtracted() -> None:
     kept, gone = uuid.uuid4(), uuid.uuid4()
     for run_id in (kept, gone):
         append(run_id, 0, [CHUNK] * 100)
@@ -67,7 +67,7 @@ def test_logs_that_are_gone_are_not_accounted() -> None:
     assert (capacity.sweep().used_bytes, redis.client().hlen(log.SIZES_KEY)) == (0, 0)
 
 
-def test_logs_of_the_release_before_are_taken_in() -> None:
+def test_logs_of_an_older_release_are_added() -> None:
     name = log.channel(uuid.uuid4())
     redis.client().xadd(name, {"e": CHUNK * 1_000}, id="1000-0")
     assert capacity.sweep().used_bytes == capacity.sweep().used_bytes >= 1_000 * len(CHUNK)
@@ -81,7 +81,7 @@ def test_the_log_of_a_run_that_has_ended_is_kept_for_minutes(api: Api, alice: An
 
 
 def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
-    """As where Valkey was down when the last event was to be appended."""
+    """The logs are those of runs whose last append failed."""
     ended, under_way = begin(alice), begin(alice)
     for run in (ended, under_way):
         append(run.pk, 0, [CHUNK])
@@ -93,7 +93,7 @@ def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
     assert redis.client().ttl(log.channel(ended.pk)) <= 7  # never longer again
 
 
-def test_a_run_that_is_ended_from_outside_too(alice: Any) -> None:
+def test_the_log_of_a_run_ended_from_outside_is_shortened(alice: Any) -> None:
     run = begin(alice)
     append(run.pk, 0, [CHUNK])
     assert outcomes.end_from_log(run, Status.CANCELLED)
@@ -107,7 +107,7 @@ def test_above_the_bound_nothing_is_appended(settings: Any) -> None:
     assert not redis.client().exists(log.channel(run_id))
 
 
-def test_what_a_full_log_refuses_is_shown_and_not_sent_again_at_once(settings: Any, monkeypatch: Any) -> None:
+def test_events_that_a_full_log_refuses_are_shown_and_retried_later(settings: Any, monkeypatch: Any) -> None:
     sent: list[int] = []
     send = log.append
 
@@ -141,7 +141,7 @@ def test_no_run_begins_above_80_percent(alice: Any, settings: Any, percent: int,
     assert not Run.objects.filter(user=alice).exists()
 
 
-def test_clients_and_health_are_told(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
+def test_clients_and_health_see_a_full_log(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
     fill(85, settings)
     assert in_effect(lambda: api.execute(alice).status_code == 503)
     response = api.execute(alice)
@@ -152,7 +152,7 @@ def test_clients_and_health_are_told(api: Api, alice: Any, upstream: Upstream, s
     assert in_effect(lambda: api.execute(alice).status_code == 200)
 
 
-def test_operators_are_told(settings: Any, monkeypatch: Any) -> None:
+def test_operators_get_alerts(settings: Any, monkeypatch: Any) -> None:
     told: list[str] = []
     monkeypatch.setattr("accounts.auditlog.alerts.send", lambda kind, message, **facts: told.append(kind))
     measure_event_log()
@@ -163,8 +163,8 @@ def test_operators_are_told(settings: Any, monkeypatch: Any) -> None:
     assert told == ["event_logs_full", "event_logs_full", "valkey_full"]
 
 
-def test_event_logs_at_a_server_of_their_own(alice: Any, settings: Any) -> None:
-    """Here another database of the same server."""
+def test_event_logs_on_another_server(alice: Any, settings: Any) -> None:
+    """The test uses another database of the same server."""
     base, _, number = settings.REDIS_URL.partition("?db=")
     settings.EVENT_LOG_REDIS_URL = f"{base}?db={(int(number) + 8) % 16}"
     redis._event_log.cache_clear()

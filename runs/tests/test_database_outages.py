@@ -1,4 +1,4 @@
-"""PostgreSQL that refuses writes, is stopped or comes back, under a platform that works: all of it is real."""
+"""A real PostgreSQL that refuses writes, hangs or restarts while runs are under way."""
 
 import itertools
 import os
@@ -50,7 +50,7 @@ def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
 
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
-    """Her headers; a new one for each test."""
+    """Return the headers of a new user for each test."""
     return stack.sign_up(next(NUMBERS))
 
 
@@ -86,7 +86,7 @@ def read_only(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def stopped(stack: Stack) -> Iterator[None]:
-    """All of the server's processes, as on a machine that hangs."""
+    """Stop all of the server's processes, as on a machine that hangs."""
     postmaster = stack.pid("postgres")
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     pids = [postmaster, *map(int, children)]
@@ -127,7 +127,7 @@ def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str]
 
 
 def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """Requests are refused soon, streams show life, and no chain is taken from a worker that lives."""
+    """Requests are refused soon, streams get heartbeats, and no chain is taken from a living worker."""
     upstream.plays(WAITS, WAITS, WAITS)
     agent = begin(stack.api, alice, "/agents/execute", AGENT, "half")
     chain = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
@@ -156,7 +156,7 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
 
 
 def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """Its lock went with it, so that nobody waits for a minute; the clock is put on."""
+    """The liveness lock is gone, so the runs end after seconds; the test sets heartbeats back."""
     upstream.plays(Answer(pieces=[delta("half "), "wait"]))
     run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half")
     assert until(lambda: bool(stack.sql(HOLDS, liveness.LOCK_SPACE)), 10)
@@ -172,7 +172,7 @@ def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], u
 
 
 def test_right_after_its_restart(stack: Stack, alice: dict[str, str]) -> None:
-    """Connections that broke are no reason for anything but JSON."""
+    """Requests on broken connections are answered in JSON."""
     stack.end("postgres", signal.SIGQUIT)
     answers = [stack.api.get("/auth/me", headers=alice) for _ in range(10)]
     stack.start("postgres")

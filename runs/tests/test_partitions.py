@@ -1,4 +1,4 @@
-"""Texts lie in partitions by the month they expire in, and go with them."""
+"""Texts lie in the partition of the month of their expiry, and are dropped with it."""
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -15,7 +15,7 @@ FAR = datetime(2031, 11, 5, tzinfo=UTC)
 
 @pytest.fixture
 def far_partitions(database: None) -> Any:
-    """Those of a time that no other test lives in."""
+    """Create partitions of months that no other test uses."""
     names = partitions.ensure(FAR)
     yield names
     with connection.cursor() as cursor:
@@ -25,7 +25,7 @@ def far_partitions(database: None) -> Any:
 
 @pytest.fixture
 def only_far_ones(far_partitions: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are not old enough to go, as long as the rest of the tests needs them."""
+    """Hide the partitions that other tests need."""
     sizes = partitions.sizes
     monkeypatch.setattr(partitions, "sizes", lambda: [found for found in sizes() if found.name in far_partitions])
 
@@ -41,7 +41,7 @@ def partition_of(run: Run) -> str:
 
 
 def move(run: Run, expires_at: datetime) -> None:
-    """Have a run expire at another time."""
+    """Change the time at which a run expires."""
     RunText.objects.filter(run_id=run.pk).delete()
     Run.objects.filter(pk=run.pk).update(expires_at=expires_at)
     RunText.objects.create(run_id=run.pk, expires_at=expires_at, input="in")
@@ -53,12 +53,12 @@ def test_the_month_after() -> None:
     assert partitions.next_month(date(2026, 1, 1)) == date(2026, 2, 1)
 
 
-def test_all_that_can_be_written_has_its_partition(far_partitions: list[str]) -> None:
+def test_every_writable_row_has_a_partition(far_partitions: list[str]) -> None:
     months = ("2031_11", "2031_12", "2032_01", "2032_02", "2032_03", "2032_04")  # 90 days, and two months to spare
     assert far_partitions == [f"{parent}_{month}" for month in months for parent in ("runs_text", "runs_step")]
 
 
-def test_twice_changes_nothing(database: None) -> None:
+def test_a_second_call_changes_nothing(database: None) -> None:
     tasks.keep_partitions()
     assert partitions.ensure() == partitions.ensure()
 
@@ -74,7 +74,7 @@ def test_each_tier_has_its_retention(alice: Any, bob: Any, settings: Any) -> Non
     assert (begin(alice).expires_at - begin(bob).expires_at).days == -29 - 1
 
 
-def test_a_text_without_its_partition_is_taken_in_and_moves_over(alice: Any) -> None:
+def test_a_text_in_the_default_partition_moves_over(alice: Any) -> None:
     run = begin(alice)
     move(run, FAR)
     assert partition_of(run) == "runs_text_default"
@@ -88,7 +88,7 @@ def test_a_text_without_its_partition_is_taken_in_and_moves_over(alice: Any) -> 
                 cursor.execute(f"DROP TABLE {name}")
 
 
-def test_dropping_frees_the_disk_and_keeps_the_runs(alice: Any, only_far_ones: None) -> None:
+def test_a_drop_frees_the_disk_and_keeps_the_runs(alice: Any, only_far_ones: None) -> None:
     run = begin(alice)
     move(run, FAR)
     assert partitions.drop_expired(datetime(2031, 11, 30, 23, tzinfo=UTC)) == []
@@ -105,14 +105,14 @@ def test_sizes(database: None, far_partitions: list[str]) -> None:
     assert {found[name].rows for name in far_partitions} == {None}  # never analysed
 
 
-def test_what_is_past_its_time_is_not_shown_though_it_is_still_there(alice: Any) -> None:
+def test_an_expired_text_is_hidden_before_it_is_dropped(alice: Any) -> None:
     run = begin(alice)
     move(run, datetime.now(UTC) - timedelta(seconds=1))
     assert RunText.objects.filter(run_id=run.pk).exists()
     assert texts.load_text(run) is None
 
 
-def test_a_busy_table_is_left_for_another_night(alice: Any, only_far_ones: None) -> None:
+def test_a_locked_table_is_left_for_the_next_night(alice: Any, only_far_ones: None) -> None:
     parameters = connection.get_connection_params()
     reach = {key: parameters[key] for key in ("dbname", "user", "host") if key in parameters}
     with connect(**reach) as reader:

@@ -1,4 +1,4 @@
-"""The recorder and its writer, against a real Valkey: what readers are shown, and when it gives way."""
+"""The recorder and its writer with a real Valkey: events that readers see, and when an execution gives up."""
 
 import asyncio
 import uuid
@@ -36,7 +36,7 @@ async def logged(run: Recorder) -> list[tuple[int, bytes]]:
     return await log.read(run.run_id)
 
 
-def test_what_is_recorded_is_in_the_log_before_it_is_shown() -> None:
+def test_events_are_in_the_log_before_they_are_shown() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1), event(2))
@@ -59,7 +59,7 @@ def test_many_runs_share_a_round_trip() -> None:
     play(run())
 
 
-def test_what_comes_while_a_round_trip_is_under_way_goes_with_the_next() -> None:
+def test_events_during_a_round_trip_go_with_the_next() -> None:
     async def run() -> None:
         writes = recorder()
         for n in range(1, 200):
@@ -73,7 +73,7 @@ def test_what_comes_while_a_round_trip_is_under_way_goes_with_the_next() -> None
     play(run())
 
 
-def test_a_log_that_somebody_else_has_appended_to_ends_the_execution() -> None:
+def test_an_append_of_another_execution_stops_this_one() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1))
@@ -87,7 +87,7 @@ def test_a_log_that_somebody_else_has_appended_to_ends_the_execution() -> None:
     play(run())
 
 
-def test_one_that_was_taken_over_is_refused_even_where_its_place_is_right() -> None:
+def test_a_fenced_execution_is_refused_even_at_the_right_position() -> None:
     async def run() -> None:
         old, new = recorder(), recorder(2)
         new.run_id = old.run_id
@@ -104,7 +104,7 @@ def test_one_that_was_taken_over_is_refused_even_where_its_place_is_right() -> N
     play(run())
 
 
-def test_what_the_server_has_forgotten_is_appended_again() -> None:
+def test_events_that_the_server_has_lost_are_appended_again() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1), event(2))
@@ -117,7 +117,7 @@ def test_what_the_server_has_forgotten_is_appended_again() -> None:
     play(run())
 
 
-def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
+def test_an_append_with_a_lost_response_is_not_repeated() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1))
@@ -130,7 +130,7 @@ def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
     play(run())
 
 
-def test_one_runs_trouble_is_not_the_others() -> None:
+def test_an_error_of_one_log_does_not_affect_the_others() -> None:
     async def run() -> None:
         odd, good = recorder(), recorder()
         await redis.async_client().set(log.channel(odd.run_id), "no stream")
@@ -177,7 +177,7 @@ def test_an_endless_answer_is_refused(settings: Any) -> None:
     play(run())
 
 
-def test_halting() -> None:
+def test_request_stop() -> None:
     async def run() -> None:
         unclaimed, claimed, ending = recorder(0), recorder(), recorder()
         tasks = [asyncio.ensure_future(asyncio.sleep(20)) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""GET /runs and GET /runs/{id}"""
+"""GET /runs and GET /runs/{id}."""
 
 import time
 from collections.abc import Iterator
@@ -57,7 +57,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert (run["input"], run["output"]) == ("my code", "Hello world")
 
 
-def test_a_failed_run_tells_why(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_failed_run_has_an_error_code(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(status=401))
     run_id = api.execute(alice).headers["X-Run-Id"]
     run = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
@@ -149,7 +149,7 @@ def test_steps_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worke
 
 @pytest.fixture
 def unpriced(database: None) -> Iterator[str]:
-    """A model that the price table does not have."""
+    """Add a model that the price table lacks."""
     row = LanguageModel.objects.create(provider="openai", name="not-for-sale-9")
     yield row.name
     row.delete()
@@ -179,7 +179,7 @@ def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) 
     assert listed(api, alice, run["id"])["providerStatus"] == 400
 
 
-def test_a_failure_on_ones_own_key(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_failure_on_an_own_key(api: Api, alice: Any, upstream: Upstream) -> None:
     bring_key(api, alice)
     upstream.plays(refuses())
     response = api.execute(alice, provider="openai")
@@ -205,7 +205,7 @@ def test_a_run_that_did_not_fail_has_no_failure(api: Api, alice: Any, upstream: 
 
 
 def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    """What a provider said to the server's key stays hidden also where the chain goes on with a key of its owner."""
+    """A provider's message about the server's key stays hidden after a resume on the owner's key."""
     upstream.plays(refuses(401))
     run_id = api.execute_chain(alice, "code-review", provider="openai").headers["X-Run-Id"]
     bring_key(api, alice)
@@ -219,7 +219,7 @@ def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: 
     assert (run["status"], run["ownKey"], run["error"], run["lastAttempt"]) == ("running", True, "", None)
 
 
-def test_nothing_is_known_when_the_texts_have_expired(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_failure_without_its_expired_texts(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(refuses())
     run_id = api.execute(alice).headers["X-Run-Id"]
     for model in (Run, RunText):
@@ -254,7 +254,7 @@ def test_times_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worke
 
 
 def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search for passages, which goes before, may take seconds."""
+    """The search for passages before the start may take seconds."""
     monkeypatch.setattr(chains.services, "_publish_and_enqueue", lambda run, opening: None)
     monkeypatch.setattr(agents.services, "reachable", lambda user, asked, own: [asked])
     request = {"steps": ["code-review"], "context": "x", "provider": None, "model": None, "chain": None}

@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: a client that does not read holds up what is produced for it, and is dropped after a time."""
+"""Row 6 of R2.2: a client that does not read slows its own stream, and is dropped after a time."""
 
 import socket
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ PIECES = [delta("x" * 65_536)] * (BIG // 65_536)
 def strict_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process that drops clients soon."""
+    """Start a web process that drops stalled clients soon."""
     changes = {"LUNAOS_STREAM_STALL_S": "0.5", "LUNAOS_STREAM_HEARTBEAT_S": "0.3", **provider_environment}
     with django_db_blocker.unblock(), daphne(folder / "strict.log", "/ready", **changes) as url:
         yield url
@@ -36,7 +36,7 @@ def strict(database: None, strict_server: str) -> Iterator[Api]:
 
 
 def deaf_client(api: Api) -> socket.socket:
-    """A connection whose receiver has little room, so that the server's buffer fills."""
+    """Return a connection with a small receive buffer, so that the server's buffer fills."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(20)
@@ -52,7 +52,7 @@ def request(api: Api, user: Any, method: str, path: str, body: dict[str, Any] | 
 
 
 def received(client: socket.socket) -> bytes:
-    """All that still comes, to the end of the connection, however it ends."""
+    """Read until the connection ends, in whichever way."""
     found = b""
     try:
         while piece := client.recv(1 << 16):
@@ -63,12 +63,12 @@ def received(client: socket.socket) -> bytes:
 
 
 def dropped(folder: Path) -> int:
-    """How often the server has said so."""
+    """Return the number of dropped clients in the server's log."""
     return (folder / "strict.log").read_text().count("A client has read nothing")
 
 
 def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
-    """Also where it was to end with its client."""
+    """The run goes on also with `onDisconnect: cancel`."""
     upstream.plays(Answer(pieces=[*PIECES, "wait", delta("end", "stop"), DONE]))
     body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, dropped(folder)
     with deaf_client(strict) as client:

@@ -1,4 +1,4 @@
-"""What the server's provider keys cost a day: exact sums, limits for the free tier, alarms for the operators."""
+"""The daily cost of the server's provider keys: exact sums, limits for the free tier, alerts."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +42,7 @@ def limit(settings: Any) -> Limit:
 
 @pytest.fixture
 def critical() -> Iterator[list[Any]]:
-    """The alarms that are logged."""
+    """Collect the alerts in the log."""
     with capture_logs() as lines:
         yield lines
 
@@ -58,7 +58,7 @@ def end(run: Run, cost_usd: str, status: Status = Status.SUCCEEDED, **fields: An
 
 
 def spent(free: str = "0", paying: str = "0") -> None:
-    """Write down what today has cost, over two rows each."""
+    """Write today's cost, in two rows per group."""
     day = spending.cost_today().day
     DailySpending.objects.all().delete()
     for is_free, amount in ((True, free), (False, paying)):
@@ -101,12 +101,12 @@ def test_it_works(alice: Any, bob: Any) -> None:
         (Status.INTERRUPTED, {}),
     ],
 )
-def test_whatever_became_of_the_run(alice: Any, status: Status, fields: dict[str, Any]) -> None:
+def test_every_end_of_a_run_is_counted(alice: Any, status: Status, fields: dict[str, Any]) -> None:
     end(begin(alice), "0.25", status, **fields)
     assert today() == (Decimal("0.25"), Decimal("0.25"))
 
 
-def test_the_sum_is_that_of_the_runs_to_the_last_digit(alice: Any) -> None:
+def test_the_sum_equals_that_of_the_runs_exactly(alice: Any) -> None:
     for _ in range(3):
         end(begin(alice), "0.0000015")
     assert today()[0] == sum(Run.objects.values_list("cost_usd", flat=True)) == Decimal("0.000006")
@@ -119,14 +119,14 @@ def test_one_statement_with_the_end_of_the_run(alice: Any) -> None:
     assert len(asked) == 1
 
 
-def test_neither_own_keys_nor_what_costs_nothing(alice: Any, bob: Any) -> None:
+def test_own_keys_and_free_models_are_not_counted(alice: Any, bob: Any) -> None:
     end(begin(alice, own_key=True), "0.25")
     end(begin(bob, own_key=True), "0.25")
     end(begin(alice, provider=LOCAL), "0")
     assert not DailySpending.objects.exists()
 
 
-def test_the_tier_is_that_of_the_end(alice: Any) -> None:
+def test_the_tier_at_the_end_counts(alice: Any) -> None:
     run = begin(alice)
     type(alice).objects.filter(pk=alice.pk).update(tier="pro")
     end(run, "0.25")
@@ -134,7 +134,7 @@ def test_the_tier_is_that_of_the_end(alice: Any) -> None:
 
 
 def test_parallel_ends_are_counted_once_each(alice: Any, bob: Any, bounds: Any) -> None:
-    """Each run is ended by two threads at once, of which one is refused."""
+    """Two threads end each run at once, and one of them is refused."""
     for tier in ("free", "pro"):
         bounds(tier, executions_at_once=60)
     runs = [begin(user) for user in (alice, bob) for _ in range(60)]
@@ -160,7 +160,7 @@ def test_a_chain_that_ends_again_adds_the_difference(alice: Any) -> None:
         assert today()[0] == Decimal(sum_usd)
 
 
-def test_what_an_own_key_has_cost_before_is_not_added(alice: Any) -> None:
+def test_earlier_cost_of_an_own_key_is_not_added(alice: Any) -> None:
     run = begin(alice, agent="", chain="custom", steps=["run"], own_key=True)
     end(run, "0.5", Status.FAILED)
     Run.objects.filter(pk=run.pk).update(status=Status.QUEUED, own_key=False)
@@ -168,8 +168,8 @@ def test_what_an_own_key_has_cost_before_is_not_added(alice: Any) -> None:
     assert today()[0] == Decimal("0.25")
 
 
-def test_the_difference_is_to_the_row_as_it_is_once_its_lock_is_free(alice: Any) -> None:
-    """An end that began before another transaction wrote a cost must not count that cost again."""
+def test_the_added_cost_is_relative_to_the_locked_row(alice: Any) -> None:
+    """An end that waited for another transaction's cost does not count that cost again."""
     run = begin(alice)
 
     def finish() -> bool:
@@ -192,7 +192,7 @@ def test_the_difference_is_to_the_row_as_it_is_once_its_lock_is_free(alice: Any)
     assert today()[0] == Decimal("0.2")
 
 
-def test_what_a_fallback_costs_is_the_servers(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_cost_of_a_fallback_is_counted(impatient: Api, alice: Any, upstream: Upstream) -> None:
     upstream.script = lambda asked: (
         Answer(status=500) if asked["model"] == "deepseek-chat" else says("so", tokens=(10_000, 1_000))
     )
@@ -202,7 +202,7 @@ def test_what_a_fallback_costs_is_the_servers(impatient: Api, alice: Any, upstre
     assert today() == (run.cost_usd, run.cost_usd)
 
 
-def test_it_outlives_the_account_and_ends_after_90_days(alice: Any) -> None:
+def test_sums_outlive_the_account_and_are_deleted_after_90_days(alice: Any) -> None:
     end(begin(alice), "0.25")
     alice.delete()
     assert today()[0] == Decimal("0.25")
@@ -250,7 +250,7 @@ def test_nor_own_keys_nor_the_embedded_model(alice: Any, limit: Limit) -> None:
     assert not is_refused(alice, [target(LOCAL)])
 
 
-def test_the_embedded_model_does_not_fall_back_on_what_costs(alice: Any, bob: Any, limit: Limit) -> None:
+def test_the_embedded_model_has_no_fallback_with_a_price(alice: Any, bob: Any, limit: Limit) -> None:
     limit("1")
     spent(paying="1")
     targets = [target(LOCAL), target()]
@@ -260,7 +260,7 @@ def test_the_embedded_model_does_not_fall_back_on_what_costs(alice: Any, bob: An
 
 @pytest.mark.parametrize(("asked", "left"), [(LOCAL, [LOCAL]), ("deepseek", ["deepseek", LOCAL])])
 def test_a_chain_under_way_goes_on(alice: Any, limit: Limit, settings: Any, asked: str, left: list[str]) -> None:
-    """On who was asked for; the embedded model does not hand a step on to a provider that costs."""
+    """A chain on the embedded model has no fallback to a provider with a price."""
     reached = {"base_url": "http://127.0.0.1:9/v1", "api_key": "key"}
     known = settings.LLM_PROVIDERS
     settings.LLM_PROVIDERS = known | {name: known[name] | reached for name in (LOCAL, "deepseek")}
@@ -281,7 +281,7 @@ def test_another_day_is_another_budget(alice: Any, limit: Limit) -> None:
     assert not is_refused(alice, [target()])
 
 
-def test_one_statement_where_a_limit_is_set_for_who_may_be_refused(alice: Any, bob: Any, limit: Limit) -> None:
+def test_limits_cost_one_statement_for_free_users_only(alice: Any, bob: Any, limit: Limit) -> None:
     def asked(user: Any, *targets: Target) -> int:
         tiers.everything()  # as every process knows them
         with CaptureQueriesContext(connection) as queries:
@@ -311,7 +311,7 @@ def test_the_refusal(alice: Any, limit: Limit) -> None:
 @pytest.mark.parametrize(
     ("clock", "seconds"), [("00:00:00.0", 3600), ("22:59:59.0", 3600), ("23:30:00.5", 1800), ("23:59:59.9", 1)]
 )
-def test_to_try_again_is_worth_it_in_an_hour_or_at_midnight(clock: str, seconds: int) -> None:
+def test_retry_after_is_an_hour_or_midnight(clock: str, seconds: int) -> None:
     assert spending._retry_after_s(datetime.fromisoformat(f"2026-12-31T{clock}+00:00")) == seconds
 
 
@@ -331,7 +331,7 @@ def alarms(lines: list[Any]) -> list[tuple[str, str]]:
     return [(line["spent_usd"], line["limit_usd"]) for line in lines if line.get("alarm") == "spend_limit"]
 
 
-def test_operators_hear_of_80_and_of_100_percent_once(
+def test_operators_get_one_alert_at_80_and_one_at_100_percent(
     database: None, limit: Limit, critical: list[Any], settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.ALARM_EMAILS = ["ops@example.com"]
@@ -347,14 +347,14 @@ def test_operators_hear_of_80_and_of_100_percent_once(
     assert len(mailed) == 2
 
 
-def test_each_limit_has_its_own(database: None, limit: Limit, critical: list[Any]) -> None:
+def test_each_limit_has_its_own_alert(database: None, limit: Limit, critical: list[Any]) -> None:
     limit("10", "2")
     spent(free="2", paying="6.5")
     tasks.watch_spending()
     assert alarms(critical) == [("8.500000", "10"), ("2.000000", "2")]
 
 
-def test_the_next_day_they_hear_of_it_again(
+def test_alerts_are_repeated_on_the_next_day(
     database: None, limit: Limit, critical: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit("10")

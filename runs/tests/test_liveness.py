@@ -1,4 +1,4 @@
-"""A process that has died is known to have, and one that is only silent is waited for."""
+"""A dead process is told from a silent one by its liveness lock."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,13 +17,13 @@ OTHER = 7
 
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PostgreSQL may have started a moment ago."""
+    """Ignore the time of PostgreSQL's start, which may be a moment ago."""
     monkeypatch.setattr(liveness, "EXECUTOR_IS_DEAD", liveness.EXECUTOR_IS_DEAD.replace("20 seconds", "0 seconds"))
 
 
 @pytest.fixture
 def session(database: None) -> Iterator[Any]:
-    """Another process's."""
+    """Return a database session that stands for another process."""
     other = connection.copy()
     yield other
     other.close()
@@ -46,7 +46,7 @@ def test_a_run_names_its_process_and_a_chain_does_not(alice: Any) -> None:
     assert services.create(user=alice, chain="custom", steps=["run"], **fields).run.executor is None
 
 
-def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> None:
+def test_a_dead_process_differs_from_a_silent_one(alice: Any, session: Any) -> None:
     with session.cursor() as cursor:
         cursor.execute(liveness.TAKE_LOCK, [liveness.LOCK_SPACE, OTHER])
     dead, silent = begin(alice, executor=OTHER + 1, silent_s=16), begin(alice, executor=OTHER, silent_s=16)
@@ -60,7 +60,7 @@ def test_a_dead_process_is_told_from_a_silent_one(alice: Any, session: Any) -> N
     assert status(silent) == "interrupted"
 
 
-def test_right_after_its_start_postgresql_knows_of_nobody(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_counts_as_dead_after_a_start_of_postgresql(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "EXECUTOR_IS_DEAD", liveness.EXECUTOR_IS_DEAD.replace("0 seconds", "100 years"))
     run = begin(alice, executor=OTHER, silent_s=16)
     assert outcomes.end_abandoned(60) == 0
@@ -83,8 +83,8 @@ def test_this_process_holds_its_lock_and_takes_it_again(database: None) -> None:
     assert len(holders()) == 1 and holders() != [holder]
 
 
-def test_after_an_outage_nobody_is_believed_to_be_dead(alice: Any) -> None:
-    """Not even those that were silent for a minute: nobody could show life."""
+def test_no_process_counts_as_dead_after_an_outage(alice: Any) -> None:
+    """No process could renew a lease during the outage."""
     run = begin(alice, executor=None, silent_s=61)
     redis.client().set(outages.OUTAGE_KEY, 1)
     assert outcomes.end_abandoned(60) == 0
@@ -93,7 +93,7 @@ def test_after_an_outage_nobody_is_believed_to_be_dead(alice: Any) -> None:
     assert status(run) == "interrupted"
 
 
-def test_an_answer_that_takes_long_is_an_outage(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_query_is_an_outage(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert outages.run_query(lambda: 1) == 1
     assert not outages.is_recent()
     monkeypatch.setattr(outages, "SLOW_QUERY_S", -1.0)
@@ -101,7 +101,7 @@ def test_an_answer_that_takes_long_is_an_outage(database: None, monkeypatch: pyt
     assert outages.is_recent()
 
 
-def test_a_locked_row_keeps_no_other_from_showing_life(alice: Any, session: Any) -> None:
+def test_a_locked_row_does_not_delay_other_heartbeats(alice: Any, session: Any) -> None:
     locked, free = begin(alice, executor=OTHER, silent_s=30), begin(alice, executor=OTHER, silent_s=30)
     session.set_autocommit(False)
     with session.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A chain that is resumed is a start like any other; waiting chains take turns."""
+"""Resumed chains count as starts, and waiting chains are claimed fairly between owners."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -49,7 +49,7 @@ def claims(number: int) -> list[Run]:
 
 
 def test_owners_take_turns(alice: Any, charlie: Any, carol: Any) -> None:
-    """One who has many chains waiting, or under way, does not keep the others from the worker."""
+    """An owner with many chains waiting or running does not block the others."""
     mine = [begin(alice, status=Status.QUEUED, attempt=0) for _ in range(4)]
     theirs = [begin(user, status=Status.QUEUED, attempt=0) for user in (charlie, carol, charlie)]
     first, second, third, fourth, *rest = claims(8)
@@ -75,6 +75,6 @@ def test_workers_that_ask_together_take_different_chains(alice: Any, charlie: An
     assert set(found) == waiting and len(found) == 8
 
 
-def test_an_agents_run_is_nobodys_turn(alice: Any) -> None:
+def test_an_agents_run_is_not_claimed(alice: Any) -> None:
     begin(alice, chain="", agent="run", steps=[])
     assert claims(1) == []

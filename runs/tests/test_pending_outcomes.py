@@ -1,4 +1,4 @@
-"""Runs that ended while PostgreSQL was away: written down later, as what they were."""
+"""Runs that ended while PostgreSQL was away: written later with their true outcome."""
 
 from collections.abc import Awaitable
 from decimal import Decimal
@@ -45,7 +45,7 @@ def impatient(settings: LazySettings) -> None:
 
 @pytest.fixture
 def refuses(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """PostgreSQL takes no run's end, until the answer's second entry is called."""
+    """Refuse to write a run's end until the second entry of the result is called."""
     asked: list[Outcome] = []
     write = outcomes.finish
 
@@ -69,7 +69,7 @@ def refuses(monkeypatch: pytest.MonkeyPatch) -> Any:
         (Outcome(Status.CANCELLED, "openai", "gpt-4o", asked=True, first_token_ms=5), "settled"),
     ],
 )
-def test_it_is_written_as_what_it_was(alice: Any, impatient: None, refuses: Any, outcome: Outcome, charge: str) -> None:
+def test_it_works(alice: Any, impatient: None, refuses: Any, outcome: Outcome, charge: str) -> None:
     run, (asked, return_) = begin(alice), refuses
     say(run, b'{"type":"start"}', b'{"type":"chunk","content":"half"}')
     recorder = Recorder(run.pk)
@@ -110,7 +110,7 @@ def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPat
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
-def test_one_that_somebody_else_has_ended_stays_so(alice: Any) -> None:
+def test_a_run_that_has_ended_meanwhile_is_not_changed(alice: Any) -> None:
     run, other = begin(alice), begin(alice)
     for each in (run, other):
         do(pending_outcomes.store(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
@@ -121,7 +121,7 @@ def test_one_that_somebody_else_has_ended_stays_so(alice: Any) -> None:
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
-def test_one_that_cannot_be_read_keeps_no_other(alice: Any) -> None:
+def test_an_unreadable_outcome_does_not_block_the_others(alice: Any) -> None:
     run = begin(alice)
     redis.client().hset(pending_outcomes.KEY, "0" * 32, b"{")
     do(pending_outcomes.store(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
@@ -129,7 +129,7 @@ def test_one_that_cannot_be_read_keeps_no_other(alice: Any) -> None:
     assert Run.objects.get(pk=run.pk).status == "succeeded"
 
 
-def test_with_both_servers_away_it_is_left_to_the_sweep(
+def test_with_both_servers_away_the_run_is_left_to_the_sweep(
     alice: Any, impatient: None, refuses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object) -> None:

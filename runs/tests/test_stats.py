@@ -1,4 +1,4 @@
-"""Runs counted by the hour."""
+"""Hourly figures of runs."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 
 def now() -> datetime:
-    """A minute into this hour; asked for anew, since the hour may change while other tests run."""
+    """Return a minute of this hour, which may change while tests run."""
     return stats.start_of_hour(datetime.now(UTC)) + timedelta(minutes=1)
 
 
@@ -27,7 +27,7 @@ def nothing_counted(database: None) -> None:
     Backlog.objects.all().delete()
 
 
-def ran(user: Any, at: datetime | None = None, **fields: Any) -> Run:
+def add_run(user: Any, at: datetime | None = None, **fields: Any) -> Run:
     usual = {"agent": "seo", "provider": "deepseek", "model": "deepseek-chat", "status": Status.SUCCEEDED}
     at = at or now()
     times = {"created_at": at, "heartbeat_at": at, "expires_at": at + timedelta(days=90)}
@@ -43,9 +43,9 @@ def everything() -> list[tuple[Any, ...]]:
 
 
 def test_it_works(alice: Any, bob: Any) -> None:
-    ran(alice, input_tokens=10, output_tokens=5, cost_usd=Decimal("0.25"), first_token_ms=100)
-    ran(alice, status=Status.FAILED, provider="openai", chain="custom", agent="")
-    ran(bob, input_tokens=1, cost_usd=Decimal("4"), own_key=True, first_token_ms=5000)
+    add_run(alice, input_tokens=10, output_tokens=5, cost_usd=Decimal("0.25"), first_token_ms=100)
+    add_run(alice, status=Status.FAILED, provider="openai", chain="custom", agent="")
+    add_run(bob, input_tokens=1, cost_usd=Decimal("4"), own_key=True, first_token_ms=5000)
     assert stats.count_changed_hours() == 4  # hours: this one and three before
 
     total = row()
@@ -59,16 +59,16 @@ def test_it_works(alice: Any, bob: Any) -> None:
 
 
 def test_counting_again_changes_nothing(alice: Any) -> None:
-    ran(alice), ran(alice, now() - HOUR)
+    add_run(alice), add_run(alice, now() - HOUR)
     stats.count_changed_hours()
     before = everything()
     count_runs()
     assert everything() == before
 
 
-def test_a_run_that_ends_late_is_counted_anew(alice: Any) -> None:
+def test_a_run_that_ends_late_is_recounted(alice: Any) -> None:
     long_ago = now() - 30 * HOUR
-    run = ran(alice, long_ago, status=Status.RUNNING)
+    run = add_run(alice, long_ago, status=Status.RUNNING)
     stats.count_since(long_ago)
     assert row(at=long_ago).unfinished == 1
     Run.objects.filter(pk=run.pk).update(status=Status.SUCCEEDED)
@@ -76,17 +76,17 @@ def test_a_run_that_ends_late_is_counted_anew(alice: Any) -> None:
     assert (row(at=long_ago).unfinished, row(at=long_ago).succeeded) == (0, 1)
 
 
-def test_it_catches_up(alice: Any) -> None:
-    """Nobody had counted for two days."""
-    ran(alice, now() - 48 * HOUR)
+def test_missed_hours_are_counted(alice: Any) -> None:
+    """The last count is two days old."""
+    add_run(alice, now() - 48 * HOUR)
     stats.count_hours(stats.start_of_hour(now() - 48 * HOUR), stats.start_of_hour(now() - 47 * HOUR))
-    ran(alice, now() - 20 * HOUR)
+    add_run(alice, now() - 20 * HOUR)
     assert stats.count_changed_hours() == 49
     assert row(at=now() - 20 * HOUR).succeeded == 1
 
 
-def test_what_was_there_before_anybody_counted(alice: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    ran(alice, now() - 100 * HOUR)
+def test_runs_before_the_first_count(alice: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    add_run(alice, now() - 100 * HOUR)
     call_command("count_runs")
     assert "101 hours" in capsys.readouterr().out
     assert row(at=now() - 100 * HOUR).succeeded == 1
@@ -100,8 +100,8 @@ def test_without_runs() -> None:
     assert not HourlyFigures.objects.exists()
 
 
-def test_a_deleted_account_takes_its_days_along(alice: Any) -> None:
-    ran(alice)
+def test_a_deleted_accounts_days_are_deleted(alice: Any) -> None:
+    add_run(alice)
     stats.count_changed_hours()
     alice.delete()
     assert not ActiveUser.objects.exists()
@@ -109,8 +109,8 @@ def test_a_deleted_account_takes_its_days_along(alice: Any) -> None:
     assert not HourlyFigures.objects.exists()
 
 
-def test_one_counts_at_a_time(alice: Any) -> None:
-    ran(alice)
+def test_only_one_process_counts_at_a_time(alice: Any) -> None:
+    add_run(alice)
     other = connection.copy()
     try:
         other.cursor().execute("SELECT pg_advisory_lock(%s)", [stats.ADVISORY_LOCK])
@@ -120,19 +120,19 @@ def test_one_counts_at_a_time(alice: Any) -> None:
     assert stats.count_changed_hours() == 4
 
 
-def test_the_most_that_waited_is_kept() -> None:
+def test_the_highest_backlog_is_kept() -> None:
     for waiting in (3, 7, 2):
         stats.record_backlog("chains", waiting)
     assert Backlog.objects.get().waiting == 7
 
 
-def test_a_minute_of_the_worker(alice: Any) -> None:
-    ran(alice, status=Status.QUEUED, chain="custom")
+def test_the_task_records_backlogs(alice: Any) -> None:
+    add_run(alice, status=Status.QUEUED, chain="custom")
     note_backlogs()
     assert dict(Backlog.objects.values_list("queue", "waiting")) == {"chains": 1, "indexing": 0}
 
 
-def test_stretches_are_a_day_at_the_most() -> None:
+def test_spans_are_at_most_a_day() -> None:
     hours = [now() + n * HOUR for n in (0, 1, 5, *range(10, 40))]
     found = [(end - start) // HOUR for start, end in stats._group_hours(hours)]
     assert found == [2, 1, 24, 6]

@@ -1,4 +1,4 @@
-"""What a run that came to nothing leaves: 4 kB of its input, for a week; chains that may be resumed keep theirs."""
+"""The input of a run without output: 4 kB for a week; chains that may be resumed keep all of it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -42,7 +42,7 @@ def test_an_agents_run_without_text_keeps_4_kb_for_a_week(alice: Any, status: St
     assert days_kept(run) == 7
 
 
-def test_on_own_keys_too(alice: Any) -> None:
+def test_runs_on_own_keys_keep_4_kb_too(alice: Any) -> None:
     assert len(end(begin(alice, LONG["ascii"], own_key=True), Status.FAILED).input) == 4_096
 
 
@@ -51,7 +51,7 @@ def test_a_short_input_stays_whole(alice: Any) -> None:
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, *IN_VAIN])
-def test_what_showed_text_is_kept(alice: Any, status: Status) -> None:
+def test_the_input_of_a_run_with_output_is_kept(alice: Any, status: Status) -> None:
     run = begin(alice, LONG["faces"])
     assert end(run, status, output="half", shown=True).input == LONG["faces"]
     assert days_kept(run) == 90

@@ -1,4 +1,4 @@
-"""Runs at once and starts an hour: exact, whatever starts together and however runs end."""
+"""Limits on runs at once and starts per hour: exact for parallel starts and for every end of a run."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -32,7 +32,7 @@ def end(run: Run, status: Status = Status.FAILED) -> bool:
 
 
 def storm(user: Any, number: int = 40) -> list[Run | LunaError]:
-    """What becomes of so many starts at once."""
+    """Return the results of so many parallel starts."""
 
     def start(_: int) -> Run | LunaError:
         try:
@@ -50,7 +50,7 @@ def used(user: Any) -> int:
     return sum(MonthlyUsage.objects.filter(user=user).values_list("executions", flat=True))
 
 
-def test_of_40_parallel_starts_as_many_start_as_there_are_places(alice: Any, bounds: Any) -> None:
+def test_40_parallel_starts_fill_exactly_the_free_places(alice: Any, bounds: Any) -> None:
     bounds("free", executions_at_once=3)
     found = storm(alice)
     started = {str(run.pk) for run in found if isinstance(run, Run)}
@@ -93,7 +93,7 @@ def test_exempt_runs_take_places(alice: Any, bounds: Any) -> None:
             begin(alice, own_key=own_key)
 
 
-def test_one_owners_runs_take_no_place_of_anothers(alice: Any, charlie: Any, bounds: Any) -> None:
+def test_owners_have_separate_limits(alice: Any, charlie: Any, bounds: Any) -> None:
     bounds("free", executions_at_once=1)
     begin(alice)
     assert begin(charlie)
@@ -115,7 +115,7 @@ def test_a_refused_start_leaves_its_idempotency_key_free(alice: Any, bounds: Any
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_whatever_ends_a_run_gives_its_place_back_once(alice: Any, bounds: Any, status: Status) -> None:
+def test_every_end_of_a_run_frees_its_place_once(alice: Any, bounds: Any, status: Status) -> None:
     bounds("free", executions_at_once=2)
     first, second = begin(alice), begin(alice)
     assert end(first, status)
@@ -148,7 +148,7 @@ def test_a_chain_between_two_workers_keeps_its_place(alice: Any, bounds: Any) ->
         begin(alice)
 
 
-def test_of_40_parallel_starts_as_many_start_as_the_hour_allows(alice: Any, bounds: Any) -> None:
+def test_40_parallel_starts_use_exactly_the_hours_limit(alice: Any, bounds: Any) -> None:
     bounds("free", starts_per_hour=7)
     found = storm(alice)
     assert sum(isinstance(each, Run) for each in found) == 7

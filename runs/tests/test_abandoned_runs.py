@@ -1,4 +1,4 @@
-"""Abandoned runs: ended, given back where they produced nothing, and said so in their stream."""
+"""Abandoned runs: ended, released if they produced nothing, with a last event in their stream."""
 
 import asyncio
 from datetime import timedelta
@@ -42,7 +42,7 @@ def step(run: Run, **fields: Any) -> RunStep:
     )  # fmt: skip
 
 
-def test_a_run_that_nobody_executes_is_ended_and_given_back(alice: Any) -> None:
+def test_an_abandoned_run_is_ended_and_released(alice: Any) -> None:
     liveness.hold_lock()  # this process lives, and is only silent
     dead, alive = begin(alice), begin(alice)
     fall_silent(dead, 61)
@@ -57,7 +57,7 @@ def test_a_run_that_nobody_executes_is_ended_and_given_back(alice: Any) -> None:
     assert [(event["type"], event["code"]) for event in told(dead)] == [("error", "interrupted")]
 
 
-def test_what_it_had_produced_is_kept_and_counts(alice: Any) -> None:
+def test_the_output_of_an_abandoned_run_is_kept_and_counts(alice: Any) -> None:
     run = begin(alice)
     say(run, {"type": "start"}, {"type": "chunk", "content": "half"})
     fall_silent(run, 61)
@@ -70,7 +70,7 @@ def test_what_it_had_produced_is_kept_and_counts(alice: Any) -> None:
     assert [orjson.loads(line)["type"] for line in text.events.split("\n")] == ["start", "chunk", "error"]
 
 
-def test_what_it_took_is_estimated_and_has_a_price(alice: Any) -> None:
+def test_tokens_of_an_abandoned_run_are_estimated_and_priced(alice: Any) -> None:
     run = begin(alice, text="x" * 400)
     start = {"type": "start", "provider": "openai", "model": "gpt-4o"}
     say(run, start, {"type": "chunk", "content": "y" * 40})
@@ -83,7 +83,7 @@ def test_what_it_took_is_estimated_and_has_a_price(alice: Any) -> None:
     assert run.cost_usd > 0 and run.cost_known
 
 
-def test_of_a_chain_the_step_under_way_is_estimated(alice: Any) -> None:
+def test_the_open_step_of_a_chain_is_estimated(alice: Any) -> None:
     run = begin(alice, agent="", chain="custom", steps=["run", "run"])
     assert texts.save_step(run, step(run, output="found"))
     starts = [{"type": "step_start", "step": n, "agent": "run"} for n in (1, 2)]
@@ -108,7 +108,9 @@ DONE = {"type": "done", "tokens": {"input": 5, "output": 3, "cacheRead": 2}, "co
         ({"type": "cancelled"}, "cancelled", "", "settled"),
     ],
 )
-def test_one_whose_log_has_its_end_ends_so(alice: Any, last: RunEvent, status: str, code: str, charge: str) -> None:
+def test_a_run_ends_by_the_terminal_event_of_its_log(
+    alice: Any, last: RunEvent, status: str, code: str, charge: str
+) -> None:
     run = begin(alice)
     say(run, {"type": "start"}, {"type": "chunk", "content": "all"}, last)
     fall_silent(run, 61)
@@ -122,7 +124,7 @@ def test_one_whose_log_has_its_end_ends_so(alice: Any, last: RunEvent, status: s
     assert RunText.objects.get(run_id=run.pk).output == "all"
 
 
-def test_one_whose_owner_wanted_it_cancelled_is_cancelled(alice: Any) -> None:
+def test_an_abandoned_run_with_a_cancel_request_is_cancelled(alice: Any) -> None:
     run = begin(alice)
     Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
     fall_silent(run, 61)
@@ -132,7 +134,7 @@ def test_one_whose_owner_wanted_it_cancelled_is_cancelled(alice: Any) -> None:
     assert told(run) == [{"type": "cancelled"}]
 
 
-def test_a_sign_of_life_at_the_last_moment_counts(alice: Any) -> None:
+def test_a_late_heartbeat_saves_the_run(alice: Any) -> None:
     run = begin(alice)
     fall_silent(run, 61)
     seen = Run.objects.get(pk=run.pk)
@@ -152,7 +154,7 @@ def test_a_chain_that_is_ended_from_outside_keeps_its_figures(alice: Any) -> Non
     assert RunText.objects.get(run_id=run.pk).output == "found"
 
 
-def test_one_runs_trouble_does_not_keep_the_others(alice: Any) -> None:
+def test_an_error_of_one_run_does_not_stop_the_others(alice: Any) -> None:
     odd, dead = begin(alice), begin(alice)
     redis.client().set(log.channel(odd.pk), "no stream")
     fall_silent(odd, 90)
@@ -162,7 +164,7 @@ def test_one_runs_trouble_does_not_keep_the_others(alice: Any) -> None:
     assert Run.objects.get(pk=odd.pk).status == "running"  # what it has produced cannot be known now
 
 
-def test_a_lease_is_one_executors(alice: Any) -> None:
+def test_only_one_executor_holds_a_lease(alice: Any) -> None:
     run = begin(alice, agent="", chain="custom", steps=["run"], status="queued", attempt=0)
     claimed = leases.claim(run.pk)
     assert claimed and (claimed.attempt, claimed.status) == (1, "running")
@@ -179,7 +181,7 @@ def test_a_lease_is_one_executors(alice: Any) -> None:
     assert outcomes.finish(claimed, late) is False
 
 
-def test_a_step_that_is_done_again_replaces_what_it_left(alice: Any) -> None:
+def test_a_repeated_step_replaces_its_row(alice: Any) -> None:
     run = begin(alice, agent="", chain="custom", steps=["run"])
     assert texts.save_step(run, step(run, status="failed", output="a"))
     assert texts.save_step(run, step(run, output="b\0c"))
@@ -188,7 +190,7 @@ def test_a_step_that_is_done_again_replaces_what_it_left(alice: Any) -> None:
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_duration_beyond_the_column_is_cut(alice: Any, shown: bool) -> None:
+def test_a_duration_above_the_columns_limit_is_capped(alice: Any, shown: bool) -> None:
     run = begin(alice)
     outcome = outcomes.Outcome(
         Status.FAILED, "p", "m", ended_at=run.created_at + timedelta(milliseconds=2**40), shown=shown
@@ -197,7 +199,7 @@ def test_a_duration_beyond_the_column_is_cut(alice: Any, shown: bool) -> None:
     assert Run.objects.get(pk=run.pk).duration_ms == 2**31 - 1
 
 
-def test_the_log_refuses_an_execution_that_was_taken_over(alice: Any) -> None:
+def test_the_log_refuses_a_fenced_execution(alice: Any) -> None:
     run = begin(alice)
 
     async def play() -> list[Any]:
