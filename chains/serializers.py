@@ -16,7 +16,7 @@ class ChainSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     description = serializers.CharField()
     steps = serializers.ListField(child=serializers.CharField(), help_text="Slugs of agents, in order.")
-    tier = serializers.CharField(help_text="That of its highest agent.")
+    tier = serializers.CharField(help_text="The highest tier of its agents.")
 
 
 @extend_schema_serializer(many=False)  # an object that holds the list

@@ -31,9 +31,9 @@ class ChainViewSet(ViewSet):
     @extend_schema(**EXECUTE)
     @action(detail=False, methods=["post"])
     def execute(self, request: Request) -> HttpResponseBase:
-        """Send code through a chain of agents; each is given what those before it have said.
+        """Send code through a sequence of agents; each step gets the outputs of the steps before it.
 
-        A worker does the steps. The stream may break and be followed again at /runs/{id}/events.
+        A worker executes the steps. If the stream breaks, follow the run at /runs/{id}/events.
         """
         serializer = ExecuteChainSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -51,7 +51,7 @@ class ChainViewSet(ViewSet):
 
 
 class ChainRunViewSet(ViewSet):
-    """A chain's run."""
+    """Runs of chains."""
 
     scopes = (CHAINS,)
 
@@ -60,6 +60,6 @@ class ChainRunViewSet(ViewSet):
     @extend_schema(**RESUME)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """Take a failed chain up again from the step that failed; the stream goes on where it ended."""
+        """Resume a failed chain from the step that failed; the stream continues where it ended."""
         started_run, before = services.resume(user=user_of(request), run_id=pk)
         return execution_response(started_run, after=before)

@@ -15,7 +15,7 @@ class ExecutionSerializer(serializers.Serializer[Any]):
     """Members that executions of agents and chains have in common."""
 
     context = serializers.CharField(  # type: ignore[assignment]
-        max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what is to be worked on."
+        max_length=50_000, trim_whitespace=False, help_text="The input: code, a question, a document."
     )
     provider = serializers.CharField(max_length=32, required=False, default=None)
     model = serializers.CharField(max_length=64, required=False, default=None)
@@ -23,13 +23,13 @@ class ExecutionSerializer(serializers.Serializer[Any]):
         required=False, default=False, help_text="Put the best passages of a repository into the prompt."
     )
     repository = serializers.CharField(
-        max_length=256, required=False, default="default", help_text="Where to look, with useRag."
+        max_length=256, required=False, default="default", help_text="The repository to search, with useRag."
     )
     onDisconnect = serializers.ChoiceField(
         ["continue", "cancel"],
         required=False,
         default="continue",
-        help_text="What becomes of the run when this connection breaks.",
+        help_text="What happens to the run if this connection breaks.",
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from runs.errors import EventsExpired, RunInterrupted
 from runs.serializers import TokensSerializer
 
 STREAM_DESCRIPTION = (
-    "Server-sent events; each `data` line holds one event. A comment line comes in silence. Ignore types, members and "
-    "values that you do not know: more may follow."
+    "Server-sent events; each `data` line holds one event. Comment lines fill silence. Ignore types, members and "
+    "values that you do not know: more may be added."
 )
 QUOTA_DESCRIPTION = (
     "An execution counts against the month's quota where the run showed text of an answer; where its owner cancelled "
@@ -22,7 +22,7 @@ QUOTA_DESCRIPTION = (
     "where the run showed nothing because the provider or the platform failed, or was cancelled before any provider "
     "was asked."
 )
-COST_KNOWN = "Only where it is false: the price list does not have a model that was used, and `cost` lacks its price."
+COST_KNOWN = "Only present if false: the price list lacks a model that was used, so `cost` is too low."
 
 
 def _response_header(name: str, kind: type, description: str) -> OpenApiParameter:
@@ -31,23 +31,25 @@ def _response_header(name: str, kind: type, description: str) -> OpenApiParamete
 
 EXECUTION_HEADERS = [
     _response_header(
-        "X-Run-Id", UUID, "The run, to follow, cancel or read; errors of a run that had begun carry it, too."
+        "X-Run-Id", UUID, "The run's id, to follow, cancel or read it; also sent with errors of a run that has started."
     ),
-    _response_header("X-Usage-Used", int, "Executions of this month, this one counted."),
-    _response_header("X-Usage-Limit", int, "Executions that the tier allows a month."),
+    _response_header("X-Usage-Used", int, "Executions of this month, including this one."),
+    _response_header("X-Usage-Limit", int, "Executions per month of the tier."),
     _response_header("X-Usage-Remaining", int, "Executions left this month."),
-    _response_header("X-Usage-Warning", str, "From 80 % on: `83% of monthly limit reached`."),
+    _response_header("X-Usage-Warning", str, "From 80 %: `83% of monthly limit reached`."),
 ]
 
 
 class StartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["start"])
     agent = serializers.CharField()
-    model = serializers.CharField(help_text="The model that answers or is asked first; `progress` names another one.")
+    model = serializers.CharField(
+        help_text="The model that answers, or the first one asked; a `progress` event names a fallback."
+    )
     provider = serializers.CharField()
     runId = serializers.UUIDField()
-    fallbackFrom = serializers.CharField(required=False, help_text="The provider asked for, where another one answers.")
-    notice = serializers.CharField(required=False, help_text="What to know of this model.")
+    fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answers.")
+    notice = serializers.CharField(required=False, help_text="A remark on the model.")
 
 
 class SourceSerializer(serializers.Serializer[Any]):
@@ -59,17 +61,17 @@ class SourceSerializer(serializers.Serializer[Any]):
 
 class RagEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["rag"])
-    sources = SourceSerializer(many=True, help_text="The passages in the prompt; none where nothing was found.")
+    sources = SourceSerializer(many=True, help_text="The passages in the prompt; empty if none was found.")
 
 
 class RunProgressEventSerializer(serializers.Serializer[Any]):
-    """What happens before the first chunk of an answer, which in a chain is each step's own."""
+    """Progress before the first chunk of an answer; in a chain, of each step."""
 
     type = serializers.ChoiceField(["progress"])
     state = serializers.CharField(
-        help_text="`queued`: the provider has not begun, and shows that it is there. `thinking`: the model reasons "
-        "before it answers. `fallback`: the provider named before failed without any text, and `provider` and "
-        "`model` answer instead. `queued` and `thinking` come once each, in a chain once a step."
+        help_text="`queued`: the provider is alive but has not started the answer. `thinking`: the model reasons "
+        "before it answers. `fallback`: the previous provider failed without text, and `provider` and "
+        "`model` answer instead. `queued` and `thinking` come at most once each, in a chain once per step."
     )
     provider = serializers.CharField(required=False, help_text="With `fallback`.")
     model = serializers.CharField(required=False, help_text="With `fallback`.")
@@ -85,7 +87,7 @@ class DoneEventSerializer(serializers.Serializer[Any]):
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
     costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
-    duration = serializers.CharField(help_text="Seconds since the request came in, `1.2s`.")
+    duration = serializers.CharField(help_text="Seconds since the request arrived, `1.2s`.")
     finishReason = serializers.CharField(
         allow_null=True,
         help_text="Why the model stopped, in the provider's word: `stop` at the end of the answer; `length` (elsewhere "
@@ -98,12 +100,12 @@ class ChainStartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chain_start"])
     steps = serializers.IntegerField()
     runId = serializers.UUIDField()
-    fromStep = serializers.IntegerField(required=False, help_text="Where a failed chain was resumed.")
+    fromStep = serializers.IntegerField(required=False, help_text="The step at which a failed chain was resumed.")
 
 
 class ShortenedSerializer(serializers.Serializer[Any]):
     step = serializers.IntegerField()
-    characters = serializers.IntegerField(help_text="Left out of that step's output.")
+    characters = serializers.IntegerField(help_text="Characters left out of that step's output.")
 
 
 class StepStartEventSerializer(serializers.Serializer[Any]):
@@ -111,10 +113,10 @@ class StepStartEventSerializer(serializers.Serializer[Any]):
     step = serializers.IntegerField(help_text="From 1.")
     agent = serializers.CharField()
     restarted = serializers.BooleanField(
-        required=False, help_text="The step begins anew: drop the chunks it had sent before."
+        required=False, help_text="The step is restarted: drop the chunks that it sent before."
     )
     shortened = ShortenedSerializer(
-        many=True, required=False, help_text="Earlier outputs that were cut to fit the model's window."
+        many=True, required=False, help_text="Earlier outputs that were truncated to fit the model's context window."
     )
 
 
@@ -125,16 +127,14 @@ class StepDoneEventSerializer(serializers.Serializer[Any]):
     duration = serializers.CharField(help_text="Seconds, `1.4s`.")
     model = serializers.CharField()
     provider = serializers.CharField()
-    fallbackFrom = serializers.CharField(
-        required=False, help_text="The provider asked for, where another one answered."
-    )
-    notice = serializers.CharField(required=False, help_text="What to know of this model.")
+    fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answered.")
+    notice = serializers.CharField(required=False, help_text="A remark on the model.")
 
 
 class ChainDoneEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chain_done"])
-    totalDuration = serializers.CharField(help_text="The steps' durations added up, in seconds, `5.3s`.")
-    totalTokens = serializers.IntegerField(help_text="`tokens.input` and `tokens.output` added up.")
+    totalDuration = serializers.CharField(help_text="Sum of the steps' durations in seconds, `5.3s`.")
+    totalTokens = serializers.IntegerField(help_text="Sum of `tokens.input` and `tokens.output`.")
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
     costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
@@ -142,9 +142,9 @@ class ChainDoneEventSerializer(serializers.Serializer[Any]):
 
 class ErrorEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["error"])
-    error = serializers.CharField(help_text="A sentence for a person.")
-    code = serializers.CharField(help_text="One of the codes that the execution may answer with as an HTTP error.")
-    retryAfter = serializers.IntegerField(required=False, help_text="Seconds after which trying again makes sense.")
+    error = serializers.CharField(help_text="A sentence for people.")
+    code = serializers.CharField(help_text="One of the codes of the execution's HTTP errors.")
+    retryAfter = serializers.IntegerField(required=False, help_text="Seconds to wait before a retry.")
 
 
 class CancelledEventSerializer(serializers.Serializer[Any]):
@@ -184,14 +184,14 @@ FOLLOW_RUN: dict[str, Any] = {
             "Last-Event-ID",
             int,
             location=OpenApiParameter.HEADER,
-            description="The `id` of the last event you have; an EventSource sends it by itself.",
+            description="The `id` of the last event you received; an EventSource sends it automatically.",
         )
     ],
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(
-            RUN_EVENT, description=f"The events behind Last-Event-ID. {STREAM_DESCRIPTION}"
+            RUN_EVENT, description=f"The events after Last-Event-ID. {STREAM_DESCRIPTION}"
         ),
-        204: OpenApiResponse(description="The run has ended and you have all its events."),
+        204: OpenApiResponse(description="The run has ended, and you have all its events."),
         **errors(NotFound, EventsExpired, RunInterrupted),
     },
 }

@@ -51,7 +51,7 @@ class RunViewSet(GenericViewSet[Run]):
 
     @extend_schema(operation_id="getRun", responses={200: RunDetailSerializer, **errors(NotFound)})
     def retrieve(self, request: Request, pk: UUID) -> Response:
-        """Read one run with its input and output."""
+        """Return one run with its input and output."""
         run = services.get(user=user_of(request), run_id=pk)
         content = {"text": texts.load_text(run), "steps": texts.load_steps(run) if run.chain else []}
         return Response(RunDetailSerializer(run, context=content).data)
@@ -59,9 +59,9 @@ class RunViewSet(GenericViewSet[Run]):
     @extend_schema(**FOLLOW_RUN)
     @action(detail=True)
     def events(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """Follow a run from its start, or from where a broken connection left it.
+        """Follow a run from its start, or from the position at which a connection broke.
 
-        A run that has ended is replayed. 204: it has ended and you have all of it.
+        A run that has ended is replayed. 204: the run has ended, and you have all its events.
         """
         last = LastEventSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "0")})
         last.is_valid(raise_exception=True)
@@ -72,9 +72,9 @@ class RunViewSet(GenericViewSet[Run]):
     @extend_schema(operation_id="cancelRun", request=None, responses={200: RunSerializer, **errors(NotFound)})
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
-        """End a run within a second; what it produced is kept. One that has ended stays as it is.
+        """End a run within a second; its output so far is kept. A run that has ended stays as it is.
 
-        The execution counts where the run showed text, or where a provider had been asked.
+        The execution counts if the run showed text, or if a provider had been asked.
         """
         run = services.get(user=user_of(request), run_id=pk)
         return Response(RunSerializer(services.cancel(run)).data)

@@ -19,7 +19,7 @@ STEPS = ("code-review", "documentation")
 FAILING = [case for case in CASES if case.outcome != "done"]
 
 
-def outcome_of(response: Any) -> str:
+def read_outcome(response: Any) -> str:
     """Return the error code of a chain, from the response or from its stream."""
     if response.headers["Content-Type"] != "text/event-stream":
         return str(error(response)[1])
@@ -34,7 +34,7 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, 
     if case.outcome == "done":
         upstream.plays(case.answer, says("second"))
     response = api.execute_chain(alice, *STEPS)
-    assert outcome_of(response) == case.outcome
+    assert read_outcome(response) == case.outcome
     run = Run.objects.get(user=alice)
     assert run.charge == ("settled" if case.counted else "released")
     assert MonthlyUsage.objects.get(user=alice).executions == int(case.counted)
@@ -50,7 +50,7 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, 
 def test_on_the_users_own_key(api: Api, bob: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
     provider_keys.put(user=bob, provider="deepseek", key="sk-bobs-own-0123456789")
     upstream.plays(case.answer)
-    assert outcome_of(api.execute_chain(bob, *STEPS)) == case.outcome
+    assert read_outcome(api.execute_chain(bob, *STEPS)) == case.outcome
     assert Run.objects.get(user=bob).charge == ("settled" if case.counted else "released")
 
 

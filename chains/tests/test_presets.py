@@ -29,7 +29,7 @@ FORM = {
 
 
 @pytest.fixture(autouse=True)
-def cleared(api: Api) -> Iterator[None]:
+def restored(api: Api) -> Iterator[None]:
     """Restore the catalogue after a test, in the web process too, which other tests use."""
     yield
     ChainPreset.objects.filter(slug="probe").delete()
@@ -44,7 +44,7 @@ def preset() -> ChainPreset:
     return row
 
 
-def page_of(preset: ChainPreset, rest: str = "change/") -> str:
+def page_url(preset: ChainPreset, rest: str = "change/") -> str:
     return f"/admin/chains/chainpreset/{preset.pk}/{rest}"
 
 
@@ -60,7 +60,7 @@ def listed(api: Api, user: Any) -> dict[str, Any]:
     return {chain["id"]: chain for chain in chains}
 
 
-def faults(*steps: str, slug: str = "another") -> list[str]:
+def find_errors(*steps: str, slug: str = "another") -> list[str]:
     with pytest.raises(ValidationError) as e:
         ChainPreset(slug=slug, name="x", description="x", steps=list(steps), position=1).full_clean()
     return e.value.messages
@@ -75,18 +75,18 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
         **{"id": "probe", "name": "Probe", "description": "Probes."},
         **{"steps": ["code-review", "seo"], "tier": "pro"},
     }
-    changed = send(staff, page_of(preset), {**FORM, "seen": 1}, "code-review", "seo", "documentation")
+    changed = send(staff, page_url(preset), {**FORM, "seen": 1}, "code-review", "seo", "documentation")
     assert "was changed successfully" in changed
     assert AuditEvent.objects.filter(action="admin.changed")[0].details["fields"] == ["Steps"]
-    assert "<ins><span>+</span>documentation</ins>" in staff.get(page_of(preset, "versions/2/")).text
-    assert "as of version 1" in send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    assert "<ins><span>+</span>documentation</ins>" in staff.get(page_url(preset, "versions/2/")).text
+    assert "as of version 1" in send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
     preset.refresh_from_db()
     assert (preset.steps, preset.version) == (["code-review", "seo"], 3)
 
 
 def test_a_preset_has_one_to_five_steps(preset: ChainPreset) -> None:
-    assert faults(*["seo"] * 6) == ["A chain has 1 to 5 steps, not 6."]
-    assert "A chain has 1 to 5 steps, not 0." in faults()
+    assert find_errors(*["seo"] * 6) == ["A chain has 1 to 5 steps, not 6."]
+    assert "A chain has 1 to 5 steps, not 0." in find_errors()
     ChainPreset(slug="five", name="x", description="x", steps=["seo"] * 5, position=1).full_clean()
     for steps in ([], ["seo"] * 6):
         with pytest.raises(IntegrityError, match="one_to_five_steps"), transaction.atomic():
@@ -95,22 +95,22 @@ def test_a_preset_has_one_to_five_steps(preset: ChainPreset) -> None:
 
 def test_agents_must_be_there_and_enabled() -> None:
     Agent.objects.filter(slug="seo").update(enabled=False)
-    assert faults("nobody", "seo", "auth") == [
+    assert find_errors("nobody", "seo", "auth") == [
         "There is no agent 'nobody'. Choose another agent, or remove the step.",
         "The agent 'seo' is disabled. Enable it first, or choose another agent.",
     ]
 
 
 def test_a_name_that_means_something_else() -> None:
-    assert len(faults("seo", slug=CUSTOM_SLUG)) == 1
+    assert len(find_errors("seo", slug=CUSTOM_SLUG)) == 1
 
 
 def test_the_form_shows_each_error(staff: httpx.Client, preset: ChainPreset) -> None:
-    assert "A chain has 1 to 5 steps, not 0." in send(staff, page_of(preset), {**FORM, "seen": 1})
+    assert "A chain has 1 to 5 steps, not 0." in send(staff, page_url(preset), {**FORM, "seen": 1})
     Agent.objects.filter(slug="seo").update(enabled=False)
-    told = send(staff, page_of(preset), {**FORM, "seen": 1}, "auth", "seo")
+    told = send(staff, page_url(preset), {**FORM, "seen": 1}, "auth", "seo")
     assert "is disabled. Enable it first" in told and 'value="seo" selected' in told
-    assert "This was changed meanwhile" in send(staff, page_of(preset), {**FORM, "seen": 0}, "auth")
+    assert "This was changed meanwhile" in send(staff, page_url(preset), {**FORM, "seen": 0}, "auth")
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
 
@@ -119,7 +119,7 @@ def test_no_way_back_to_an_agent_that_is_gone(staff: httpx.Client, preset: Chain
     preset.steps = ["auth"]
     versions.save(preset, by=None)
     Agent.objects.filter(slug="seo").update(enabled=False)
-    told = send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    told = send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
     assert "cannot be had back" in told and "is disabled" in told
 
 
@@ -129,9 +129,9 @@ def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset
     user.groups.add(Group.objects.get(name="Support"))
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     for rest in ("change/", "versions/", "versions/1/"):
-        assert client.get(page_of(preset, rest)).status_code == 200, rest
-    assert client.get(page_of(preset, "versions/1/back/")).status_code == 403
-    assert client.post(page_of(preset), {**FORM, "seen": 1, "steps_0": "auth"}).status_code == 403
+        assert client.get(page_url(preset, rest)).status_code == 200, rest
+    assert client.get(page_url(preset, "versions/1/back/")).status_code == 403
+    assert client.post(page_url(preset), {**FORM, "seen": 1, "steps_0": "auth"}).status_code == 403
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
 

@@ -30,7 +30,7 @@ def no_worker(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "QUEUE_NAME", "unattended")
 
 
-def begin(user: Any, status: str, *, silent_s: float, **fields: Any) -> Run:
+def create_chain(user: Any, status: str, *, silent_s: float, **fields: Any) -> Run:
     run = services.create(
         user=user, chain="custom", steps=["code-review", "documentation"], provider="deepseek",
         model="deepseek-chat", text="x", request_id="r", status=status, **fields,
@@ -46,21 +46,21 @@ def state(run: Run) -> tuple[str, int, int]:
 
 
 def test_an_orphan_is_requeued(alice: Any, no_worker: None) -> None:
-    orphan, alive = begin(alice, "running", silent_s=16), begin(alice, "running", silent_s=14)
+    orphan, alive = create_chain(alice, "running", silent_s=16), create_chain(alice, "running", silent_s=14)
     tasks.recover_chains()
     assert (state(orphan), state(alive)) == (("queued", 1, 1), ("running", 1, 0))
     assert queue.length() == 1
 
 
 def test_a_chain_that_keeps_killing_its_workers_is_ended(alice: Any, no_worker: None) -> None:
-    run = begin(alice, "running", silent_s=16, losses=4)
+    run = create_chain(alice, "running", silent_s=16, losses=4)
     recovery.recover()
     assert state(run)[0] == "interrupted"
     assert (run.error_code, run.charge, queue.length()) == ("interrupted", "released", 0)
 
 
 def test_an_orphan_that_is_to_be_cancelled_is_cancelled(alice: Any, no_worker: None) -> None:
-    run = begin(alice, "running", silent_s=16)
+    run = create_chain(alice, "running", silent_s=16)
     Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
     recovery.recover()
     assert state(run)[0] == "cancelled"
@@ -70,7 +70,7 @@ def test_after_an_outage_of_the_database_all_workers_count_as_alive(
     alice: Any, no_worker: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No worker could renew its lease during the outage."""
-    run = begin(alice, "running", silent_s=40)
+    run = create_chain(alice, "running", silent_s=40)
     connection.close()
     with monkeypatch.context() as away:
         away.setitem(connection.settings_dict, "HOST", "/nowhere")
@@ -86,29 +86,32 @@ def test_after_an_outage_of_the_database_all_workers_count_as_alive(
 
 
 def test_an_agents_run_is_not_its_business(alice: Any, no_worker: None) -> None:
-    run = begin(alice, "running", silent_s=90)
+    run = create_chain(alice, "running", silent_s=90)
     Run.objects.filter(pk=run.pk).update(chain="", agent="code-review")
     recovery.recover()
     assert state(run) == ("running", 1, 0)
 
 
 def test_an_error_of_one_chain_does_not_stop_the_others(alice: Any, no_worker: None) -> None:
-    odd = begin(alice, "running", silent_s=90, losses=4)
+    odd = create_chain(alice, "running", silent_s=90, losses=4)
     redis.client().set(log.channel(odd.pk), "no stream")
-    orphan = begin(alice, "running", silent_s=16)
+    orphan = create_chain(alice, "running", silent_s=16)
     recovery.recover()
     assert (state(odd)[0], state(orphan)[0]) == ("running", "queued")
 
 
 def test_a_lost_message_is_sent_again(alice: Any, no_worker: None) -> None:
-    lost, fresh = begin(alice, "queued", silent_s=6, attempt=0), begin(alice, "queued", silent_s=4, attempt=0)
+    lost, fresh = (
+        create_chain(alice, "queued", silent_s=6, attempt=0),
+        create_chain(alice, "queued", silent_s=4, attempt=0),
+    )
     recovery.recover()
     assert queue.length() == 1
     assert (state(lost)[0], state(fresh)[0]) == ("queued", "queued")
 
 
 def test_in_a_backlog_only_those_that_have_waited_long(alice: Any, no_worker: None) -> None:
-    waiting = [begin(alice, "queued", silent_s=seconds, attempt=0) for seconds in (10, 299, 301, 900)]
+    waiting = [create_chain(alice, "queued", silent_s=seconds, attempt=0) for seconds in (10, 299, 301, 900)]
     queue.enqueue(waiting[0].pk)
     recovery.recover()
     assert queue.length() == 3
@@ -121,7 +124,7 @@ def test_a_duplicate_message_is_ignored(
 ) -> None:
     chains_worker.send_signal(signal.SIGSTOP)
     try:
-        run = begin(alice, "queued", silent_s=6, attempt=0)
+        run = create_chain(alice, "queued", silent_s=6, attempt=0)
         for _ in range(3):
             queue.enqueue(run.pk)
     finally:

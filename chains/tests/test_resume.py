@@ -28,7 +28,7 @@ def resume(api: Api, user: Any, run: Run) -> tuple[list[int], list[Event]]:
     return parse(response.text)
 
 
-def kinds(events: list[Event]) -> list[tuple[str, int | None]]:
+def types_and_steps(events: list[Event]) -> list[tuple[str, int | None]]:
     return [(event["type"], event.get("step")) for event in events]
 
 
@@ -38,7 +38,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     positions, events = resume(api, alice, run)
 
     assert events[0] == {"type": "chain_start", "steps": 3, "runId": str(run.pk), "fromStep": 2}
-    assert kinds(events[1:]) == [
+    assert types_and_steps(events[1:]) == [
         *(("step_start", 2), ("chunk", None), ("step_done", 2)),
         *(("step_start", 3), ("chunk", None), ("step_done", 3), ("chain_done", None)),
     ]
@@ -53,7 +53,7 @@ def test_the_whole_stream_has_no_error_in_the_middle(api: Api, alice: Any, upstr
     run = failed_in_step_2(api, alice, upstream)
     resume(api, alice, run)
     _, events = parse(api.get(f"/runs/{run.pk}/events", headers=api.as_(alice)).text)
-    assert kinds(events)[-1] == ("chain_done", None)
+    assert types_and_steps(events)[-1] == ("chain_done", None)
     assert "error" not in {event["type"] for event in events}
 
 
@@ -85,7 +85,7 @@ def test_without_an_execution_left(api: Api, alice: Any, upstream: Upstream) -> 
 def test_a_charged_chain_goes_on_though_the_month_is_used_up(api: Api, alice: Any, upstream: Upstream) -> None:
     run = failed_in_step_2(api, alice, upstream)
     MonthlyUsage.objects.filter(user=alice).update(executions=100)
-    assert kinds(resume(api, alice, run)[1])[-1] == ("chain_done", None)
+    assert types_and_steps(resume(api, alice, run)[1])[-1] == ("chain_done", None)
     assert MonthlyUsage.objects.get(user=alice).executions == 100
 
 
@@ -115,7 +115,7 @@ def test_it_can_fail_again_and_be_resumed_again(api: Api, alice: Any, upstream: 
     upstream.plays(says("found"), Answer(status=401), Answer(status=401), says("tested"))
     run = Run.objects.get(pk=api.execute_chain(alice, *FREE).headers["X-Run-Id"])
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (502, "provider_error")
-    assert kinds(resume(api, alice, run)[1])[-1] == ("chain_done", None)
+    assert types_and_steps(resume(api, alice, run)[1])[-1] == ("chain_done", None)
 
 
 def test_an_expired_log_is_refilled_from_the_database(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -124,7 +124,7 @@ def test_an_expired_log_is_refilled_from_the_database(api: Api, alice: Any, upst
     positions, _ = resume(api, alice, run)
     assert positions[0] == 8
     positions, events = parse(api.get(f"/runs/{run.pk}/events", headers=api.as_(alice)).text)
-    assert kinds(events)[:3] == [("chain_start", None), ("step_start", 1), ("chunk", None)]
+    assert types_and_steps(events)[:3] == [("chain_start", None), ("step_start", 1), ("chunk", None)]
     assert 7 not in positions  # the error, which is not the run's last event any more
 
 

@@ -95,7 +95,7 @@ def _too_many_starts(tier: Tier, limit: int) -> RateLimited:
     metrics.RUN_REFUSALS.labels(RateLimited.code, tier.name).inc()
     left_s = _seconds_to_next_hour(datetime.now(UTC))
     return RateLimited(
-        f"{limit} runs may be started an hour on the {tier.name} tier. Try again in {left_s} seconds.",
+        f"The {tier.name} tier starts {limit} runs per hour. Try again in {left_s} seconds.",
         retry_after=left_s,
         limit=limit,
         tier=tier.name,
@@ -106,7 +106,8 @@ def _too_many_starts(tier: Tier, limit: int) -> RateLimited:
 def _too_many_at_once(tier: Tier, limit: int, activity: OwnerActivity) -> ConcurrencyLimitReached:
     metrics.RUN_REFUSALS.labels(ConcurrencyLimitReached.code, tier.name).inc()
     return ConcurrencyLimitReached(
-        f"The {tier.name} tier runs {limit} at once. Wait for a run to end, or cancel one: POST /runs/{{id}}/cancel.",
+        f"The {tier.name} tier has {limit} runs at once. "
+        "Wait for a run to end, or cancel one: POST /runs/{id}/cancel.",
         retry_after=RETRY_AFTER_S,
         limit=limit,
         running=[str(run_id) for run_id in activity.under_way],

@@ -16,21 +16,21 @@ from runs.eventlog.recorder import RunEvent
 from runs.models import Run, RunStep, RunText, Status
 
 
-def begin(user: Any, **fields: Any) -> Run:
+def create_run(user: Any, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r", **fields}
     return services.create(user=user, **fields).run
 
 
-def fall_silent(run: Run, seconds: int) -> None:
+def stop_heartbeats(run: Run, seconds: int) -> None:
     Run.objects.filter(pk=run.pk).update(heartbeat_at=Now() - timedelta(seconds=seconds))
 
 
-def say(run: Run, *events: RunEvent) -> None:
+def log_events(run: Run, *events: RunEvent) -> None:
     lines = [orjson.dumps(event) for event in events]
     event_loop.submit(log.append(log.AppendRequest(run.pk, 0, lines, 1))).result()
 
 
-def told(run: Run) -> list[RunEvent]:
+def read_events(run: Run) -> list[RunEvent]:
     return [orjson.loads(line) for _, line in event_loop.submit(log.read(run.pk)).result()]
 
 
@@ -44,9 +44,9 @@ def step(run: Run, **fields: Any) -> RunStep:
 
 def test_an_abandoned_run_is_ended_and_released(alice: Any) -> None:
     liveness.hold_lock()  # this process lives, and is only silent
-    dead, alive = begin(alice), begin(alice)
-    fall_silent(dead, 61)
-    fall_silent(alive, 50)
+    dead, alive = create_run(alice), create_run(alice)
+    stop_heartbeats(dead, 61)
+    stop_heartbeats(alive, 50)
     tasks.end_abandoned_runs()
 
     dead.refresh_from_db()
@@ -54,13 +54,13 @@ def test_an_abandoned_run_is_ended_and_released(alice: Any) -> None:
     assert (dead.status, dead.error_code, dead.charge) == ("interrupted", "interrupted", "released")
     assert alive.status == "running"
     assert MonthlyUsage.objects.get(user=alice).executions == 1
-    assert [(event["type"], event["code"]) for event in told(dead)] == [("error", "interrupted")]
+    assert [(event["type"], event["code"]) for event in read_events(dead)] == [("error", "interrupted")]
 
 
 def test_the_output_of_an_abandoned_run_is_kept_and_counts(alice: Any) -> None:
-    run = begin(alice)
-    say(run, {"type": "start"}, {"type": "chunk", "content": "half"})
-    fall_silent(run, 61)
+    run = create_run(alice)
+    log_events(run, {"type": "start"}, {"type": "chunk", "content": "half"})
+    stop_heartbeats(run, 61)
     assert outcomes.end_abandoned(60) == 1
 
     run.refresh_from_db()
@@ -71,10 +71,10 @@ def test_the_output_of_an_abandoned_run_is_kept_and_counts(alice: Any) -> None:
 
 
 def test_tokens_of_an_abandoned_run_are_estimated_and_priced(alice: Any) -> None:
-    run = begin(alice, text="x" * 400)
+    run = create_run(alice, text="x" * 400)
     start = {"type": "start", "provider": "openai", "model": "gpt-4o"}
-    say(run, start, {"type": "chunk", "content": "y" * 40})
-    fall_silent(run, 61)
+    log_events(run, start, {"type": "chunk", "content": "y" * 40})
+    stop_heartbeats(run, 61)
     tasks.end_abandoned_runs()
     run.refresh_from_db()
     assert (run.status, run.provider, run.model) == ("interrupted", "openai", "gpt-4o")
@@ -84,12 +84,12 @@ def test_tokens_of_an_abandoned_run_are_estimated_and_priced(alice: Any) -> None
 
 
 def test_the_open_step_of_a_chain_is_estimated(alice: Any) -> None:
-    run = begin(alice, agent="", chain="custom", steps=["run", "run"])
+    run = create_run(alice, agent="", chain="custom", steps=["run", "run"])
     assert texts.save_step(run, step(run, output="found"))
     starts = [{"type": "step_start", "step": n, "agent": "run"} for n in (1, 2)]
     said = [{"type": "chunk", "content": text} for text in ("found", "y" * 40)]
-    say(run, starts[0], said[0], starts[1], said[1])
-    fall_silent(run, 61)
+    log_events(run, starts[0], said[0], starts[1], said[1])
+    stop_heartbeats(run, 61)
     assert outcomes.interrupt(Run.objects.get(pk=run.pk), 60)
     run.refresh_from_db()
     assert run.tokens_estimated and run.output_tokens == 7 + 10 and run.input_tokens > 11
@@ -111,32 +111,32 @@ DONE = {"type": "done", "tokens": {"input": 5, "output": 3, "cacheRead": 2}, "co
 def test_a_run_ends_by_the_terminal_event_of_its_log(
     alice: Any, last: RunEvent, status: str, code: str, charge: str
 ) -> None:
-    run = begin(alice)
-    say(run, {"type": "start"}, {"type": "chunk", "content": "all"}, last)
-    fall_silent(run, 61)
+    run = create_run(alice)
+    log_events(run, {"type": "start"}, {"type": "chunk", "content": "all"}, last)
+    stop_heartbeats(run, 61)
     assert outcomes.end_abandoned(60) == 1
     run.refresh_from_db()
     assert (run.status, run.error_code, run.charge) == (status, code, charge)
     if last is DONE:
         assert (run.input_tokens, run.output_tokens, run.cache_read_tokens) == (5, 3, 2)
         assert (float(run.cost_usd), run.tokens_estimated) == (0.0004, False)
-    assert len(told(run)) == 3  # and says so once
+    assert len(read_events(run)) == 3  # and says so once
     assert RunText.objects.get(run_id=run.pk).output == "all"
 
 
 def test_an_abandoned_run_with_a_cancel_request_is_cancelled(alice: Any) -> None:
-    run = begin(alice)
+    run = create_run(alice)
     Run.objects.filter(pk=run.pk).update(cancel_requested_at=Now())
-    fall_silent(run, 61)
+    stop_heartbeats(run, 61)
     outcomes.end_abandoned(60)
     run.refresh_from_db()
     assert (run.status, run.error_code) == ("cancelled", "")
-    assert told(run) == [{"type": "cancelled"}]
+    assert read_events(run) == [{"type": "cancelled"}]
 
 
 def test_a_late_heartbeat_saves_the_run(alice: Any) -> None:
-    run = begin(alice)
-    fall_silent(run, 61)
+    run = create_run(alice)
+    stop_heartbeats(run, 61)
     seen = Run.objects.get(pk=run.pk)
     leases.renew({run.pk: 1})
     assert outcomes.interrupt(seen, 60) is False
@@ -144,9 +144,9 @@ def test_a_late_heartbeat_saves_the_run(alice: Any) -> None:
 
 
 def test_a_chain_that_is_ended_from_outside_keeps_its_figures(alice: Any) -> None:
-    run = begin(alice, agent="", chain="custom", steps=["run", "run"])
+    run = create_run(alice, agent="", chain="custom", steps=["run", "run"])
     assert texts.save_step(run, step(run, output="found"))
-    fall_silent(run, 61)
+    stop_heartbeats(run, 61)
     assert outcomes.interrupt(Run.objects.get(pk=run.pk), 60)
     run.refresh_from_db()
     assert (run.status, run.charge, run.input_tokens, run.output_tokens) == ("interrupted", "settled", 11, 7)
@@ -155,23 +155,23 @@ def test_a_chain_that_is_ended_from_outside_keeps_its_figures(alice: Any) -> Non
 
 
 def test_an_error_of_one_run_does_not_stop_the_others(alice: Any) -> None:
-    odd, dead = begin(alice), begin(alice)
+    odd, dead = create_run(alice), create_run(alice)
     redis.client().set(log.channel(odd.pk), "no stream")
-    fall_silent(odd, 90)
-    fall_silent(dead, 61)
+    stop_heartbeats(odd, 90)
+    stop_heartbeats(dead, 61)
     assert outcomes.end_abandoned(60) == 1
     assert Run.objects.get(pk=dead.pk).status == "interrupted"
     assert Run.objects.get(pk=odd.pk).status == "running"  # what it has produced cannot be known now
 
 
 def test_only_one_executor_holds_a_lease(alice: Any) -> None:
-    run = begin(alice, agent="", chain="custom", steps=["run"], status="queued", attempt=0)
+    run = create_run(alice, agent="", chain="custom", steps=["run"], status="queued", attempt=0)
     claimed = leases.claim(run.pk)
     assert claimed and (claimed.attempt, claimed.status) == (1, "running")
     assert leases.claim(run.pk) is None
     assert leases.requeue(claimed) is False  # it is not silent
 
-    fall_silent(run, 16)
+    stop_heartbeats(run, 16)
     again = leases.claim(run.pk)
     assert again and again.attempt == 2
     assert leases.renew({run.pk: 1}) == {} and leases.renew({run.pk: 2}) == {run.pk: False}
@@ -182,7 +182,7 @@ def test_only_one_executor_holds_a_lease(alice: Any) -> None:
 
 
 def test_a_repeated_step_replaces_its_row(alice: Any) -> None:
-    run = begin(alice, agent="", chain="custom", steps=["run"])
+    run = create_run(alice, agent="", chain="custom", steps=["run"])
     assert texts.save_step(run, step(run, status="failed", output="a"))
     assert texts.save_step(run, step(run, output="b\0c"))
     (kept,) = texts.load_steps(run)
@@ -191,7 +191,7 @@ def test_a_repeated_step_replaces_its_row(alice: Any) -> None:
 
 @pytest.mark.parametrize("shown", [True, False])
 def test_a_duration_above_the_columns_limit_is_capped(alice: Any, shown: bool) -> None:
-    run = begin(alice)
+    run = create_run(alice)
     outcome = outcomes.Outcome(
         Status.FAILED, "p", "m", ended_at=run.created_at + timedelta(milliseconds=2**40), shown=shown
     )
@@ -200,7 +200,7 @@ def test_a_duration_above_the_columns_limit_is_capped(alice: Any, shown: bool) -
 
 
 def test_the_log_refuses_a_fenced_execution(alice: Any) -> None:
-    run = begin(alice)
+    run = create_run(alice)
 
     async def play() -> list[Any]:
         await log.append(log.AppendRequest(run.pk, 0, [b'{"a":1}'], 1))
@@ -214,4 +214,4 @@ def test_the_log_refuses_a_fenced_execution(alice: Any) -> None:
     assert (late.appended, late.last_position) == (False, log.FENCED)
     assert (gap.appended, gap.last_position) == (False, 1)
     assert (right.appended, right.last_position) == (True, 3)
-    assert told(run) == [{"a": 1}, {"b": 2}, {"b": 3}]
+    assert read_events(run) == [{"a": 1}, {"b": 2}, {"b": 3}]

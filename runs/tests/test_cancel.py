@@ -220,13 +220,13 @@ def test_a_disconnect_before_the_start_cancels_the_run(api: Api, alice: Any, ups
     with transaction.atomic():
         MonthlyUsage.objects.create(user=alice, month=datetime.now(UTC).date().replace(day=1))
         with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):
-            assert until(lambda: waiting_for_a_lock() == 1, 5)
+            assert until(lambda: count_lock_waits() == 1, 5)
     assert until(lambda: Run.objects.filter(user=alice, status="cancelled").exists(), 5)
     charge = "settled" if upstream.requests else "released"  # the cancellation races with the request to the provider
     assert Run.objects.get(user=alice).charge == charge
 
 
-def waiting_for_a_lock() -> int:
+def count_lock_waits() -> int:
     with db.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

@@ -25,7 +25,7 @@ CHUNK = orjson.dumps({"type": "chunk", "content": "word "})
 
 
 @pytest.fixture(autouse=True)
-def measured_anew(database: None) -> Iterator[None]:
+def fresh_usage(database: None) -> Iterator[None]:
     capacity.cached_usage.forget()
     yield
     redis.client().delete(log.TOTAL_KEY, log.SIZES_KEY)
@@ -36,13 +36,13 @@ def append(run_id: uuid.UUID, after: int, lines: list[bytes], ttl_s: int | None 
     return event_loop.submit(log.append(AppendRequest(run_id, after, lines, 1, ttl_s))).result(10)[0]
 
 
-def begin(user: Any, **fields: Any) -> Run:
+def create_run(user: Any, **fields: Any) -> Run:
     return run_services.create(
         user=user, agent="run", provider="deepseek", model="m", text="x", request_id="r", **fields
     ).run
 
 
-def fill(percent: int, settings: Any) -> None:
+def fill_logs(percent: int, settings: Any) -> None:
     redis.client().set(log.TOTAL_KEY, -(-settings.ALL_EVENT_LOGS_MAX_BYTES * percent // 100))  # rounded up
     capacity.cached_usage.forget()
 
@@ -82,7 +82,7 @@ def test_the_log_of_a_run_that_has_ended_is_kept_for_minutes(api: Api, alice: An
 
 def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
     """The logs are those of runs whose last append failed."""
-    ended, under_way = begin(alice), begin(alice)
+    ended, under_way = create_run(alice), create_run(alice)
     for run in (ended, under_way):
         append(run.pk, 0, [CHUNK])
     outcomes.finish(ended, outcomes.Outcome(Status.SUCCEEDED, "deepseek", "m", shown=True))
@@ -94,14 +94,14 @@ def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
 
 
 def test_the_log_of_a_run_ended_from_outside_is_shortened(alice: Any) -> None:
-    run = begin(alice)
+    run = create_run(alice)
     append(run.pk, 0, [CHUNK])
     assert outcomes.end_from_log(run, Status.CANCELLED)
     assert redis.client().ttl(log.channel(run.pk)) <= 120
 
 
 def test_above_the_bound_nothing_is_appended(settings: Any) -> None:
-    fill(100, settings)
+    fill_logs(100, settings)
     run_id = uuid.uuid4()
     assert append(run_id, 0, [CHUNK]) is None
     assert not redis.client().exists(log.channel(run_id))
@@ -124,25 +124,25 @@ def test_events_that_a_full_log_refuses_are_shown_and_retried_later(settings: An
         return writes
 
     monkeypatch.setattr(log, "append", counted)
-    fill(100, settings)
+    fill_logs(100, settings)
     writes = event_loop.submit(run()).result(20)
     assert (writes.shown, writes.logged, sent) == (50, 0, [1])
 
 
 @pytest.mark.parametrize(("percent", "begins"), [(79, True), (80, False)])
 def test_no_run_begins_above_80_percent(alice: Any, settings: Any, percent: int, begins: bool) -> None:
-    fill(percent, settings)
+    fill_logs(percent, settings)
     if begins:
-        assert begin(alice)
+        assert create_run(alice)
         return
     with pytest.raises(ServiceUnavailable) as refusal:
-        begin(alice)
+        create_run(alice)
     assert refusal.value.retry_after == capacity.RETRY_AFTER_S
     assert not Run.objects.filter(user=alice).exists()
 
 
 def test_clients_and_health_see_a_full_log(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
-    fill(85, settings)
+    fill_logs(85, settings)
     assert in_effect(lambda: api.execute(alice).status_code == 503)
     response = api.execute(alice)
     assert error(response) == (503, "service_unavailable") and int(response.headers["Retry-After"]) > 0
@@ -156,7 +156,7 @@ def test_operators_get_alerts(settings: Any, monkeypatch: Any) -> None:
     told: list[str] = []
     monkeypatch.setattr("accounts.auditlog.alerts.send", lambda kind, message, **facts: told.append(kind))
     measure_event_log()
-    fill(80, settings)
+    fill_logs(80, settings)
     measure_event_log()
     monkeypatch.setattr(redis.client(), "info", lambda _: {"used_memory": 80, "maxmemory": 100})
     measure_event_log()

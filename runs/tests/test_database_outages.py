@@ -54,7 +54,7 @@ def alice(stack: Stack) -> dict[str, str]:
     return stack.sign_up(next(NUMBERS))
 
 
-def run_of(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
+def get_run(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
     return stack.api.get(f"/runs/{run_id}", headers=user).json()["data"]
 
 
@@ -63,7 +63,7 @@ def ends_as(stack: Stack, run_id: str, status: str) -> bool:
     return until(lambda: stack.sql(sql, run_id) == [(status,)], 45)
 
 
-def executions(stack: Stack, run_id: str) -> int:
+def count_attempts(stack: Stack, run_id: str) -> int:
     sql = "SELECT executions FROM billing_monthlyusage u JOIN runs_run r ON r.user_id = u.user_id WHERE r.id = %s"
     return stack.sql(sql, run_id)[0][0]
 
@@ -112,16 +112,16 @@ def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str]
         assert health(stack) == "down"
         upstream.go_on.set()
         assert [reader.end()[-1]["type"] for reader in readers] == ["done", "error"]
-        assert run_of(stack, alice, succeeds)["status"] == "running"
+        assert get_run(stack, alice, succeeds)["status"] == "running"
 
     runs = {}
     for run_id, status in ((succeeds, "succeeded"), (fails, "failed"), (chain, "succeeded")):
         assert ends_as(stack, run_id, status)
-        runs[run_id] = run_of(stack, alice, run_id)
+        runs[run_id] = get_run(stack, alice, run_id)
     assert (runs[succeeds]["inputTokens"], runs[succeeds]["outputTokens"]) == (11, 7)
     assert (runs[succeeds]["output"], runs[fails]["output"]) == ("half done", "half ")
     assert runs[fails]["errorCode"] == readers[1].events[-1]["code"] != "interrupted"
-    assert executions(stack, succeeds) == 3
+    assert count_attempts(stack, succeeds) == 3
     assert len(upstream.requests) == 4  # of the chain no step was asked for twice
     assert health(stack) in ("ok", "degraded")
 
@@ -164,7 +164,7 @@ def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], u
     stack.start("web")
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '16 seconds' WHERE id = %s", run_id)
     assert ends_as(stack, run_id, "interrupted")
-    run = run_of(stack, alice, run_id)
+    run = get_run(stack, alice, run_id)
     assert run["outputTokens"] == 2 and run["inputTokens"] > 0
     assert stack.sql("SELECT tokens_estimated, cost_known, cost_usd > 0 FROM runs_run WHERE id = %s", run_id) == [
         (True, True, True)

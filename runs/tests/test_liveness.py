@@ -16,7 +16,7 @@ OTHER = 7
 
 
 @pytest.fixture(autouse=True)
-def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+def ignore_postgresql_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ignore the time of PostgreSQL's start, which may be a moment ago."""
     monkeypatch.setattr(liveness, "EXECUTOR_IS_DEAD", liveness.EXECUTOR_IS_DEAD.replace("20 seconds", "0 seconds"))
 
@@ -29,14 +29,14 @@ def session(database: None) -> Iterator[Any]:
     other.close()
 
 
-def begin(user: Any, *, executor: int | None, silent_s: float) -> Run:
+def create_run(user: Any, *, executor: int | None, silent_s: float) -> Run:
     fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
     run = services.create(user=user, **fields).run
     Run.objects.filter(pk=run.pk).update(executor=executor, heartbeat_at=Now() - timedelta(seconds=silent_s))
     return run
 
 
-def status(run: Run) -> str:
+def read_status(run: Run) -> str:
     return str(Run.objects.get(pk=run.pk).status)
 
 
@@ -49,22 +49,22 @@ def test_a_run_names_its_process_and_a_chain_does_not(alice: Any) -> None:
 def test_a_dead_process_differs_from_a_silent_one(alice: Any, session: Any) -> None:
     with session.cursor() as cursor:
         cursor.execute(liveness.TAKE_LOCK, [liveness.LOCK_SPACE, OTHER])
-    dead, silent = begin(alice, executor=OTHER + 1, silent_s=16), begin(alice, executor=OTHER, silent_s=16)
-    fresh, old = begin(alice, executor=OTHER + 1, silent_s=14), begin(alice, executor=None, silent_s=16)
+    dead, silent = create_run(alice, executor=OTHER + 1, silent_s=16), create_run(alice, executor=OTHER, silent_s=16)
+    fresh, old = create_run(alice, executor=OTHER + 1, silent_s=14), create_run(alice, executor=None, silent_s=16)
     assert outcomes.end_abandoned(60) == 1
-    assert [status(run) for run in (dead, silent, fresh, old)] == ["interrupted", "running", "running", "running"]
+    assert [read_status(run) for run in (dead, silent, fresh, old)] == ["interrupted", "running", "running", "running"]
 
     with connection.cursor() as cursor:  # closing the session alone would not wait for its lock to be released
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session.connection.info.backend_pid])
     assert outcomes.end_abandoned(60) == 1
-    assert status(silent) == "interrupted"
+    assert read_status(silent) == "interrupted"
 
 
 def test_no_process_counts_as_dead_after_a_start_of_postgresql(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(liveness, "EXECUTOR_IS_DEAD", liveness.EXECUTOR_IS_DEAD.replace("0 seconds", "100 years"))
-    run = begin(alice, executor=OTHER, silent_s=16)
+    run = create_run(alice, executor=OTHER, silent_s=16)
     assert outcomes.end_abandoned(60) == 0
-    assert status(run) == "running"
+    assert read_status(run) == "running"
 
 
 def test_this_process_holds_its_lock_and_takes_it_again(database: None) -> None:
@@ -85,12 +85,12 @@ def test_this_process_holds_its_lock_and_takes_it_again(database: None) -> None:
 
 def test_no_process_counts_as_dead_after_an_outage(alice: Any) -> None:
     """No process could renew a lease during the outage."""
-    run = begin(alice, executor=None, silent_s=61)
+    run = create_run(alice, executor=None, silent_s=61)
     redis.client().set(outages.OUTAGE_KEY, 1)
     assert outcomes.end_abandoned(60) == 0
     redis.client().delete(outages.OUTAGE_KEY)
     assert outcomes.end_abandoned(60) == 1
-    assert status(run) == "interrupted"
+    assert read_status(run) == "interrupted"
 
 
 def test_a_slow_query_is_an_outage(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +102,7 @@ def test_a_slow_query_is_an_outage(database: None, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_locked_row_does_not_delay_other_heartbeats(alice: Any, session: Any) -> None:
-    locked, free = begin(alice, executor=OTHER, silent_s=30), begin(alice, executor=OTHER, silent_s=30)
+    locked, free = create_run(alice, executor=OTHER, silent_s=30), create_run(alice, executor=OTHER, silent_s=30)
     session.set_autocommit(False)
     with session.cursor() as cursor:
         cursor.execute("SELECT 1 FROM runs_run WHERE id = %s FOR UPDATE", [locked.pk])

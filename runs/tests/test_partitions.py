@@ -30,17 +30,17 @@ def only_far_ones(far_partitions: list[str], monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(partitions, "sizes", lambda: [found for found in sizes() if found.name in far_partitions])
 
 
-def begin(user: Any) -> Run:
+def create_run(user: Any) -> Run:
     return services.create(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r").run
 
 
-def partition_of(run: Run) -> str:
+def find_partition(run: Run) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT tableoid::regclass::text FROM runs_text WHERE run_id = %s", [run.pk])
         return str(cursor.fetchone()[0])
 
 
-def move(run: Run, expires_at: datetime) -> None:
+def change_expiry(run: Run, expires_at: datetime) -> None:
     """Change the time at which a run expires."""
     RunText.objects.filter(run_id=run.pk).delete()
     Run.objects.filter(pk=run.pk).update(expires_at=expires_at)
@@ -64,23 +64,23 @@ def test_a_second_call_changes_nothing(database: None) -> None:
 
 
 def test_a_text_lies_where_it_expires(alice: Any, bob: Any) -> None:
-    run = begin(alice)
+    run = create_run(alice)
     assert run.expires_at - run.created_at == timedelta(days=90)
-    assert partition_of(run) == f"runs_text_{run.expires_at:%Y_%m}"
+    assert find_partition(run) == f"runs_text_{run.expires_at:%Y_%m}"
 
 
 def test_each_tier_has_its_retention(alice: Any, bob: Any, settings: Any) -> None:
     settings.RETENTION_DAYS = {"free": 1, "pro": 30, "team": 90}
-    assert (begin(alice).expires_at - begin(bob).expires_at).days == -29 - 1
+    assert (create_run(alice).expires_at - create_run(bob).expires_at).days == -29 - 1
 
 
 def test_a_text_in_the_default_partition_moves_over(alice: Any) -> None:
-    run = begin(alice)
-    move(run, FAR)
-    assert partition_of(run) == "runs_text_default"
+    run = create_run(alice)
+    change_expiry(run, FAR)
+    assert find_partition(run) == "runs_text_default"
     names = partitions.ensure(FAR)
     try:
-        assert partition_of(run) == "runs_text_2031_11"
+        assert find_partition(run) == "runs_text_2031_11"
         assert texts.load_text(run) is not None
     finally:
         with connection.cursor() as cursor:
@@ -89,8 +89,8 @@ def test_a_text_in_the_default_partition_moves_over(alice: Any) -> None:
 
 
 def test_a_drop_frees_the_disk_and_keeps_the_runs(alice: Any, only_far_ones: None) -> None:
-    run = begin(alice)
-    move(run, FAR)
+    run = create_run(alice)
+    change_expiry(run, FAR)
     assert partitions.drop_expired(datetime(2031, 11, 30, 23, tzinfo=UTC)) == []
     dropped = partitions.drop_expired(datetime(2031, 12, 1, tzinfo=UTC))
 
@@ -106,8 +106,8 @@ def test_sizes(database: None, far_partitions: list[str]) -> None:
 
 
 def test_an_expired_text_is_hidden_before_it_is_dropped(alice: Any) -> None:
-    run = begin(alice)
-    move(run, datetime.now(UTC) - timedelta(seconds=1))
+    run = create_run(alice)
+    change_expiry(run, datetime.now(UTC) - timedelta(seconds=1))
     assert RunText.objects.filter(run_id=run.pk).exists()
     assert texts.load_text(run) is None
 

@@ -22,20 +22,20 @@ DONE = b'{"type":"done","tokens":{"input":7,"output":3},"cost":"$0.0004","durati
 TOKENS = TokenUsage(input=7, output=3, reasoning=1)
 
 
-def begin(user: Any) -> Run:
+def create_run(user: Any) -> Run:
     fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
     return services.create(user=user, **fields).run
 
 
-def do(awaitable: Awaitable[Any]) -> Any:
+def run_on_loop(awaitable: Awaitable[Any]) -> Any:
     async def play() -> Any:
         return await awaitable
 
     return event_loop.submit(play()).result()
 
 
-def say(run: Run, *lines: bytes) -> None:
-    do(log.append(log.AppendRequest(run.pk, 0, lines, 1)))
+def log_lines(run: Run, *lines: bytes) -> None:
+    run_on_loop(log.append(log.AppendRequest(run.pk, 0, lines, 1)))
 
 
 @pytest.fixture
@@ -70,11 +70,11 @@ def refuses(monkeypatch: pytest.MonkeyPatch) -> Any:
     ],
 )
 def test_it_works(alice: Any, impatient: None, refuses: Any, outcome: Outcome, charge: str) -> None:
-    run, (asked, return_) = begin(alice), refuses
-    say(run, b'{"type":"start"}', b'{"type":"chunk","content":"half"}')
+    run, (asked, return_) = create_run(alice), refuses
+    log_lines(run, b'{"type":"start"}', b'{"type":"chunk","content":"half"}')
     recorder = Recorder(run.pk)
-    recorder.load_log([line for _, line in do(log.read(run.pk))])
-    do(executors.finish(run, recorder, outcome, orjson.loads(DONE)))
+    recorder.load_log([line for _, line in run_on_loop(log.read(run.pk))])
+    run_on_loop(executors.finish(run, recorder, outcome, orjson.loads(DONE)))
     assert len(asked) == 2 and recorder.lines[-1] == DONE  # its readers are told
     assert Run.objects.get(pk=run.pk).status == "running"
 
@@ -91,13 +91,13 @@ def test_it_works(alice: Any, impatient: None, refuses: Any, outcome: Outcome, c
     assert TokenUsage.from_row(run) == outcome.tokens
     assert (kept.output, kept.error, kept.last_attempt) == ("half", failed.sentence, failed.last_attempt)
     assert kept.events.encode().split(b"\n")[-1] == DONE
-    assert [line for _, line in do(log.read(run.pk))] == kept.events.encode().split(b"\n")
+    assert [line for _, line in run_on_loop(log.read(run.pk))] == kept.events.encode().split(b"\n")
     assert MonthlyUsage.objects.get(user=alice).executions == (charge == "settled")
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
 def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, write, failures = begin(alice), outcomes.finish, [OperationalError("53100")]
+    run, write, failures = create_run(alice), outcomes.finish, [OperationalError("53100")]
 
     def fail_once(run: Run, outcome: Outcome) -> bool:
         if failures:
@@ -105,15 +105,15 @@ def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPat
         return write(run, outcome)
 
     monkeypatch.setattr(outcomes, "finish", fail_once)
-    do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
+    run_on_loop(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
     assert Run.objects.get(pk=run.pk).status == "succeeded"
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
 def test_a_run_that_has_ended_meanwhile_is_not_changed(alice: Any) -> None:
-    run, other = begin(alice), begin(alice)
+    run, other = create_run(alice), create_run(alice)
     for each in (run, other):
-        do(pending_outcomes.store(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+        run_on_loop(pending_outcomes.store(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
     assert outcomes.end_from_log(run, Status.CANCELLED)
     Run.objects.filter(pk=other.pk).delete()
     assert pending_outcomes.write_all() == 0
@@ -122,9 +122,9 @@ def test_a_run_that_has_ended_meanwhile_is_not_changed(alice: Any) -> None:
 
 
 def test_an_unreadable_outcome_does_not_block_the_others(alice: Any) -> None:
-    run = begin(alice)
+    run = create_run(alice)
     redis.client().hset(pending_outcomes.KEY, "0" * 32, b"{")
-    do(pending_outcomes.store(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+    run_on_loop(pending_outcomes.store(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
     assert pending_outcomes.write_all() == 1
     assert Run.objects.get(pk=run.pk).status == "succeeded"
 
@@ -136,6 +136,6 @@ def test_with_both_servers_away_the_run_is_left_to_the_sweep(
         raise redis.RedisError("OOM")
 
     monkeypatch.setattr(pending_outcomes, "store", refuse)
-    run = begin(alice)
+    run = create_run(alice)
     with pytest.raises(OperationalError):
-        do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
+        run_on_loop(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))

@@ -16,7 +16,7 @@ from runs.eventlog.recorder import Recorder, StopReason
 pytestmark = pytest.mark.usefixtures("database")
 
 
-def play(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return event_loop.submit(coroutine).result(20)
 
 
@@ -45,7 +45,7 @@ def test_events_are_in_the_log_before_they_are_shown() -> None:
         assert (writes.shown, writes.logged) == (2, 2)
         assert await logged(writes) == [(1, line(1)), (2, line(2))]
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_many_runs_share_a_round_trip() -> None:
@@ -56,7 +56,7 @@ def test_many_runs_share_a_round_trip() -> None:
         await several[0].flush()
         assert all(writes.logged == 1 for writes in several)
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_events_during_a_round_trip_go_with_the_next() -> None:
@@ -70,7 +70,7 @@ def test_events_during_a_round_trip_go_with_the_next() -> None:
         entries: Any = await redis.async_client().xlen(log.channel(writes.run_id))
         assert entries < 50
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_an_append_of_another_execution_stops_this_one() -> None:
@@ -84,7 +84,7 @@ def test_an_append_of_another_execution_stops_this_one() -> None:
         assert writes.stop_reason is StopReason.LEASE_LOST
         assert await logged(writes) == [(1, line(1)), (2, line(2))]
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_a_fenced_execution_is_refused_even_at_the_right_position() -> None:
@@ -101,7 +101,7 @@ def test_a_fenced_execution_is_refused_even_at_the_right_position() -> None:
         await new.flush()
         assert (new.stop_reason, await logged(new)) == (None, [(1, line(1)), (2, line(3))])
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_events_that_the_server_has_lost_are_appended_again() -> None:
@@ -114,7 +114,7 @@ def test_events_that_the_server_has_lost_are_appended_again() -> None:
         await writes.flush()
         assert await logged(writes) == [(1, line(1)), (2, line(2)), (3, line(3))]
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_an_append_with_a_lost_response_is_not_repeated() -> None:
@@ -127,7 +127,7 @@ def test_an_append_with_a_lost_response_is_not_repeated() -> None:
         await writes.flush()
         assert (writes.stop_reason, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_an_error_of_one_log_does_not_affect_the_others() -> None:
@@ -140,7 +140,7 @@ def test_an_error_of_one_log_does_not_affect_the_others() -> None:
         assert (good.logged, good.shown) == (1, 1)
         assert (odd.logged, odd.shown) == (0, 1)  # readers in this process see it all the same
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_readers_are_woken() -> None:
@@ -151,7 +151,7 @@ def test_readers_are_woken() -> None:
         await asyncio.wait_for(news.wait(), 5)
         assert writes.shown == 1
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_the_last_event_is_shown_at_once() -> None:
@@ -162,7 +162,7 @@ def test_the_last_event_is_shown_at_once() -> None:
         await writes.flush()
         assert await logged(writes) == [(1, line(1))]
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_an_endless_answer_is_refused(settings: Any) -> None:
@@ -174,7 +174,7 @@ def test_an_endless_answer_is_refused(settings: Any) -> None:
         with pytest.raises(OutputTooLong):
             writes.record({"type": "chunk", "content": "x" * 100})
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_request_stop() -> None:
@@ -197,4 +197,4 @@ def test_request_stop() -> None:
         for task in tasks:
             task.cancel()
 
-    play(run())
+    run_on_loop(run())

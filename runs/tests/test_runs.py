@@ -34,11 +34,11 @@ def listed(api: Api, user: Any, run_id: str) -> dict[str, Any]:
     return next(run for run in page["runs"] if run["id"] == run_id)
 
 
-def refuses(status: int = 400) -> Answer:
+def refusal_answer(status: int = 400) -> Answer:
     return Answer(status=status, body=orjson.dumps(SAID), headers={"Content-Type": "application/json"})
 
 
-def bring_key(api: Api, user: Any) -> None:
+def add_key(api: Api, user: Any) -> None:
     put = api.put("/providers/openai/key", json={"key": "sk-alices-own-0123456789"}, headers=api.as_(user))
     assert put.status_code == 200
 
@@ -169,7 +169,7 @@ def test_a_model_without_a_price(api: Api, bob: Any, upstream: Upstream, unprice
 
 
 def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(refuses())
+    upstream.plays(refusal_answer())
     response = api.execute(alice)
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["error"] == response.json()["error"]
@@ -180,8 +180,8 @@ def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) 
 
 
 def test_a_failure_on_an_own_key(api: Api, alice: Any, upstream: Upstream) -> None:
-    bring_key(api, alice)
-    upstream.plays(refuses())
+    add_key(api, alice)
+    upstream.plays(refusal_answer())
     response = api.execute(alice, provider="openai")
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["ownKey"] and run["error"] == response.json()["error"]
@@ -190,7 +190,7 @@ def test_a_failure_on_an_own_key(api: Api, alice: Any, upstream: Upstream) -> No
 
 
 def test_a_chain_that_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    upstream.plays(says("found"), refuses(401))
+    upstream.plays(says("found"), refusal_answer(401))
     response = api.execute_chain(alice, "code-review", "documentation")
     run = detail(api, alice, response.headers["X-Run-Id"])
     last = events(response)[-1]
@@ -206,9 +206,9 @@ def test_a_run_that_did_not_fail_has_no_failure(api: Api, alice: Any, upstream: 
 
 def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     """A provider's message about the server's key stays hidden after a resume on the owner's key."""
-    upstream.plays(refuses(401))
+    upstream.plays(refusal_answer(401))
     run_id = api.execute_chain(alice, "code-review", provider="openai").headers["X-Run-Id"]
-    bring_key(api, alice)
+    add_key(api, alice)
     upstream.plays(Answer(pieces=[delta("found"), "wait", delta("", "stop"), DONE]))
     with api.stream("POST", f"/runs/{run_id}/resume", headers=api.as_(alice)) as response:
         text = response.iter_text()
@@ -220,7 +220,7 @@ def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: 
 
 
 def test_a_failure_without_its_expired_texts(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(refuses())
+    upstream.plays(refusal_answer())
     run_id = api.execute(alice).headers["X-Run-Id"]
     for model in (Run, RunText):
         model._default_manager.update(expires_at=F("expires_at") - timedelta(days=120))
@@ -264,7 +264,7 @@ def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: py
 
 
 def test_times_of_a_failed_run(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    upstream.plays(refuses())
+    upstream.plays(refusal_answer())
     failed = [api.execute(alice), api.execute_chain(alice, "code-review")]
     upstream.plays(Answer(pieces=[delta("half"), "cut"]))
     failed_later = api.execute(alice)

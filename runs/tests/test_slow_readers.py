@@ -51,7 +51,7 @@ def request(api: Api, user: Any, method: str, path: str, body: dict[str, Any] | 
     return "\r\n".join(lines).encode() + content
 
 
-def received(client: socket.socket) -> bytes:
+def read_all(client: socket.socket) -> bytes:
     """Read until the connection ends, in whichever way."""
     found = b""
     try:
@@ -62,7 +62,7 @@ def received(client: socket.socket) -> bytes:
     return found
 
 
-def dropped(folder: Path) -> int:
+def count_dropped(folder: Path) -> int:
     """Return the number of dropped clients in the server's log."""
     return (folder / "strict.log").read_text().count("A client has read nothing")
 
@@ -70,11 +70,11 @@ def dropped(folder: Path) -> int:
 def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
     """The run goes on also with `onDisconnect: cancel`."""
     upstream.plays(Answer(pieces=[*PIECES, "wait", delta("end", "stop"), DONE]))
-    body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, dropped(folder)
+    body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, count_dropped(folder)
     with deaf_client(strict) as client:
         client.sendall(request(strict, alice, "POST", "/agents/execute", body))
-        assert until(lambda: dropped(folder) > before, 20)
-        assert b'"type":"done"' not in received(client)
+        assert until(lambda: count_dropped(folder) > before, 20)
+        assert b'"type":"done"' not in read_all(client)
     upstream.go_on.set()
     assert until(lambda: Run.objects.filter(user=alice, status=Status.SUCCEEDED).exists(), 20)
 
@@ -82,11 +82,11 @@ def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: 
 def test_a_socket_that_does_not_read_is_dropped(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
     upstream.plays(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
     run_id = strict.execute(alice).headers["X-Run-Id"]
-    before = dropped(folder)
+    before = count_dropped(folder)
     raw = deaf_client(strict)
     url = str(strict.base_url).replace("http", "ws", 1).rstrip("/") + f"/ws/runs/{run_id}"
     with connect(url, sock=raw, additional_headers=strict.as_(alice), proxy=None, max_queue=1, close_timeout=0.1):
-        assert until(lambda: dropped(folder) > before, 20)
+        assert until(lambda: count_dropped(folder) > before, 20)
 
 
 def test_a_slow_reader_gets_all_of_it(strict: Api, alice: Any, upstream: Upstream) -> None:

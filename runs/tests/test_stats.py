@@ -34,11 +34,11 @@ def add_run(user: Any, at: datetime | None = None, **fields: Any) -> Run:
     return Run.objects.create(user=user, charged_month=at.date().replace(day=1), **usual | times | fields)
 
 
-def row(by: Dimension = Dimension.ALL, name: str = "", at: datetime | None = None) -> HourlyFigures:
+def read_row(by: Dimension = Dimension.ALL, name: str = "", at: datetime | None = None) -> HourlyFigures:
     return HourlyFigures.objects.get(hour=stats.start_of_hour(at or now()), by=by, name=name)
 
 
-def everything() -> list[tuple[Any, ...]]:
+def all_figures() -> list[tuple[Any, ...]]:
     return sorted(HourlyFigures.objects.values_list())
 
 
@@ -48,11 +48,11 @@ def test_it_works(alice: Any, bob: Any) -> None:
     add_run(bob, input_tokens=1, cost_usd=Decimal("4"), own_key=True, first_token_ms=5000)
     assert stats.count_changed_hours() == 4  # hours: this one and three before
 
-    total = row()
+    total = read_row()
     assert (total.succeeded, total.failed, total.tokens, total.cost_usd) == (2, 1, 16, Decimal("0.25"))
-    assert row(Dimension.PROVIDER, "openai").failed == 1
-    assert row(Dimension.AGENT, "custom").failed == 1
-    assert (row(Dimension.TIER, "free").succeeded, row(Dimension.TIER, "pro").succeeded) == (1, 1)
+    assert read_row(Dimension.PROVIDER, "openai").failed == 1
+    assert read_row(Dimension.AGENT, "custom").failed == 1
+    assert (read_row(Dimension.TIER, "free").succeeded, read_row(Dimension.TIER, "pro").succeeded) == (1, 1)
     buckets = HourlyFigures.objects.filter(by=Dimension.FIRST_TOKEN).values_list("name", flat=True)
     assert [stats.bucket_ms(int(name)) for name in sorted(buckets, key=int)] == pytest.approx([100, 5000], rel=0.13)
     assert set(ActiveUser.objects.values_list("user", "hours")) == {(user.pk, 1 << now().hour) for user in (alice, bob)}
@@ -61,19 +61,19 @@ def test_it_works(alice: Any, bob: Any) -> None:
 def test_counting_again_changes_nothing(alice: Any) -> None:
     add_run(alice), add_run(alice, now() - HOUR)
     stats.count_changed_hours()
-    before = everything()
+    before = all_figures()
     count_runs()
-    assert everything() == before
+    assert all_figures() == before
 
 
 def test_a_run_that_ends_late_is_recounted(alice: Any) -> None:
     long_ago = now() - 30 * HOUR
     run = add_run(alice, long_ago, status=Status.RUNNING)
     stats.count_since(long_ago)
-    assert row(at=long_ago).unfinished == 1
+    assert read_row(at=long_ago).unfinished == 1
     Run.objects.filter(pk=run.pk).update(status=Status.SUCCEEDED)
     stats.count_changed_hours()
-    assert (row(at=long_ago).unfinished, row(at=long_ago).succeeded) == (0, 1)
+    assert (read_row(at=long_ago).unfinished, read_row(at=long_ago).succeeded) == (0, 1)
 
 
 def test_missed_hours_are_counted(alice: Any) -> None:
@@ -82,14 +82,14 @@ def test_missed_hours_are_counted(alice: Any) -> None:
     stats.count_hours(stats.start_of_hour(now() - 48 * HOUR), stats.start_of_hour(now() - 47 * HOUR))
     add_run(alice, now() - 20 * HOUR)
     assert stats.count_changed_hours() == 49
-    assert row(at=now() - 20 * HOUR).succeeded == 1
+    assert read_row(at=now() - 20 * HOUR).succeeded == 1
 
 
 def test_runs_before_the_first_count(alice: Any, capsys: pytest.CaptureFixture[str]) -> None:
     add_run(alice, now() - 100 * HOUR)
     call_command("count_runs")
     assert "101 hours" in capsys.readouterr().out
-    assert row(at=now() - 100 * HOUR).succeeded == 1
+    assert read_row(at=now() - 100 * HOUR).succeeded == 1
     call_command("count_runs", since=now() - HOUR)
     assert "2 hours" in capsys.readouterr().out
 
