@@ -105,7 +105,7 @@ def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], up
     events = reader.end()
     upstream.go_on.set()
     stack.signal("chains-1", signal.SIGCONT)
-    assert until(lambda: "executed elsewhere" in stack.log("chains-1"), 20)
+    assert until(lambda: "executed by another process" in stack.log("chains-1"), 20)
     stack.end("chains-2")
 
     assert types_and_steps(events) == RESTARTED
