@@ -17,7 +17,7 @@ from accounts.models import User
 from billing import quota
 from lunaos.errors import NotFound
 from lunaos.event_lines import encode
-from lunaos.infra import redis
+from lunaos.infra import redis, sql
 from runs import liveness, outcomes, texts
 from runs.eventlog import capacity
 from runs.eventlog.recorder import Recorder, RunEvent
@@ -29,6 +29,7 @@ CANCEL_CHANNEL = "lunaos:cancel"
 # One statement, hence one round trip and one transaction (docs/adr/0004).
 _COLUMNS = [field.attname for field in Run._meta.concrete_fields]
 _VALUES = {"steps": "%(steps)s::varchar[]", "heartbeat_at": "now()"}
+_SHARED = ("user_id",)  # given by the parameters of the quota
 _WRITE = f"""
     run AS (
         INSERT INTO runs_run ({", ".join(_COLUMNS)})
@@ -150,14 +151,15 @@ def _was_not_charged(run: Run) -> bool:
 
 
 def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
-    row = {column: getattr(run, column) for column in _COLUMNS}
-    exempt, bounds = run.charge == Charge.EXEMPT, start_limits.sql_parameters(run.user)
+    row = {column: getattr(run, column) for column in _COLUMNS if column not in _SHARED}
+    exempt, limits = run.charge == Charge.EXEMPT, start_limits.sql_parameters(run.user)
+    parameters = sql.merge_parameters(row, allowance, limits, content)
     with connection.cursor() as cursor:
-        cursor.execute(CREATE_EXEMPT_RUN if exempt else CREATE_RUN, {**row, **allowance, **bounds, **content})
+        cursor.execute(CREATE_EXEMPT_RUN if exempt else CREATE_RUN, parameters)
         under_way, started, *reserved = cursor.fetchone()
     if reserved[0] is not None:
         return quota.after(run.user, allowance, tuple(reserved), exempt=exempt)
-    refusal = start_limits.refusal(run.user, start_limits.OwnerActivity(under_way, started), bounds)
+    refusal = start_limits.refusal(run.user, start_limits.OwnerActivity(under_way, started), limits)
     if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
         raise refusal
     return quota.after(run.user, allowance, None)  # raises; if both limits apply, the month is the longer wait
