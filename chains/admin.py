@@ -1,4 +1,7 @@
-"""Chain presets in the admin, with versions like agents: at most five steps, all of enabled agents."""
+"""Chain presets in the admin, with versions like agents.
+
+A preset has at most five steps, all of enabled agents.
+"""
 
 from collections.abc import Sequence
 from typing import Any, cast

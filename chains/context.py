@@ -1,7 +1,8 @@
-"""The input of a step: the request's context and the outputs of earlier steps, as far as they fit the model's window.
+"""Compose a step's input from the request's context and earlier outputs.
 
-Separator lines carry a boundary that neither the request nor an earlier step can know. The text begins with an
-explanation of the boundary: a separator line inside a context or an answer has no effect.
+Texts that do not fit the model's window are truncated. Separator lines carry a boundary that neither the request nor an
+earlier step can know. The text begins with an explanation of the boundary: a separator line inside a context or an
+answer has no effect.
 """
 
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ class StepOutput:
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """Number of characters left out of a step's output; the field names are members of `step_start`."""
+    """Number of characters left out of a step's output.
+
+    The field names are members of the event `step_start`.
+    """
 
     step: int
     characters: int
@@ -55,9 +59,7 @@ def boundary(run_id: UUID, position: int) -> str:
 def compose(
     context: str, outputs: list[StepOutput], max_context_bytes: int, boundary: str
 ) -> tuple[str, list[Truncation]]:
-    """Join the request's context and the outputs; if they do not fit, truncate the oldest outputs first.
-
-    The request's context is never truncated: the provider refuses a request that is too long by itself.
+    """Join the request's context and the outputs, truncated to fit.
 
     Args:
         context: the request's context.
@@ -68,6 +70,8 @@ def compose(
     Returns:
         The text, and the truncations.
     """
+    # The oldest outputs are truncated first. The request's context is never truncated: the provider refuses a request
+    # that is too long by itself.
     texts = {output.step: output.text for output in outputs}
     truncations: list[Truncation] = []
     for output in outputs:

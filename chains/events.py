@@ -24,24 +24,13 @@ def chain_start(run: Run, **more: int) -> RunEvent:
 
 
 def opening_events(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
-    """Return the events before the first step.
-
-    Args:
-        run: the chain's run.
-        grounded: the `rag` event if the request uses passages.
-    """
+    """Return the events before the first step."""
     return [chain_start(run), *grounded]
 
 
 def step_start(run: Run, position: int, truncations: list[Truncation], lines: list[bytes]) -> RunEvent:
-    """Return `step_start`.
-
-    Args:
-        run: the chain's run.
-        position: of the step, from 1.
-        truncations: characters left out of earlier outputs.
-        lines: the chain's events so far, which show whether the step is restarted.
-    """
+    """Return `step_start`."""
+    # An earlier start of the step in `lines` means that the step is restarted.
     starts = (orjson.loads(line) for line in lines if type_of(line) == "step_start")
     restarted = any(event["step"] == position for event in starts)
     return {
@@ -108,7 +97,7 @@ def _parse_opening(stored: str) -> list[RunEvent]:
 
 
 def _read_steps(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
-    """Return the text of each step since its last start, and the positions of steps with `step_done`."""
+    """Return each step's text since its last start, and the finished steps."""
     texts: dict[int, str] = {}
     done, position = set(), 0
     for event in map(orjson.loads, lines):

@@ -28,7 +28,8 @@ def missing_agents(preset: ChainPreset) -> list[str]:
 
 
 def using_agents(slugs: list[str]) -> list[ChainPreset]:
-    """Return the enabled presets in the database that have one of these agents as a step."""
+    """Return the enabled presets that have one of these agents as a step."""
+    # The rows come from the database, not from the cache.
     return list(ChainPreset.objects.filter(enabled=True, steps__overlap=slugs))
 
 

@@ -1,4 +1,4 @@
-"""Requeue chains whose worker has died, and resend messages that the broker has lost."""
+"""Requeue chains whose worker has died, and resend lost messages."""
 
 import logging
 from datetime import timedelta
@@ -23,9 +23,8 @@ def recover() -> None:
     """Requeue orphaned chains; end those that keep crashing their workers.
 
     A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later writes of
-    the old worker are refused. An error of one chain does not stop the others.
-
-    Nothing is requeued after an outage of the database, during which no worker could renew its lease (`runs.outages`).
+    the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after an outage of
+    the database, during which no worker could renew its lease (`runs.outages`).
     """
     orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
@@ -49,12 +48,10 @@ def _recover(run: Run) -> None:
 
 
 def _resend_lost_messages() -> None:
-    """Resend messages of waiting chains that were lost with a worker or with the broker's memory.
-
-    If the queue is empty, the messages of all waiting chains are lost. If not, a lost message cannot be told from a
-    waiting one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
-    duplicates.
-    """
+    """Resend messages of waiting chains that the broker or a worker has lost."""
+    # If the queue is empty, the messages of all waiting chains are lost. If not, a lost message cannot be told from a
+    # waiting one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
+    # duplicates.
     waiting = _waiting(LOST_AFTER_S)
     if not waiting.exists():
         return

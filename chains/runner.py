@@ -1,4 +1,7 @@
-"""Execute a chain in a worker, step by step; each step is saved at its end, so that another worker can go on."""
+"""Execute a chain in a worker, step by step.
+
+Each step is saved at its end, so that another worker can go on.
+"""
 
 import asyncio
 import time
@@ -58,7 +61,8 @@ class ChainExecution:
 
     @property
     def next_position(self) -> int:
-        """Return the position of the first step that has not succeeded, or the one after the last."""
+        """Return the position of the first step that has not succeeded."""
+        # Behind the last step if all have.
         return next(n for n in range(1, len(self.run.steps) + 2) if not self._succeeded(n))
 
     @property
@@ -71,11 +75,12 @@ class ChainExecution:
 
 
 def run(run_id: UUID) -> None:
-    """Execute the next queued chain, and return when it has ended or its lease is lost.
+    """Execute the next queued chain.
 
     Args:
         run_id: the chain of the worker's message.
     """
+    # Returns when the chain has ended or its lease is lost.
     if claimed := event_loop.submit(_call_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
 
@@ -98,13 +103,13 @@ async def _execute(attempt: int, recorder: Recorder) -> None:
 
 
 async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
-    """Fence the log, load the chain, and only then make it cancellable by giving the recorder its attempt.
-
-    The row is read after the recorder is registered in this process, so that no cancellation is missed in between.
+    """Fence the log and load the chain, then make the chain cancellable.
 
     Raises:
         LeaseLost: another execution has claimed the chain meanwhile.
     """
+    # The recorder gets its attempt last: without one it is not cancelled half-way. The row is read after the recorder
+    # is registered in this process, so that no cancellation is missed in between.
     recorder.load_log([line for _, line in await log.fence(recorder.run_id, attempt)])
     run, text, stored_events, steps = await _call_database(_load_rows, recorder.run_id)
     if run is None or run.attempt != attempt:
@@ -158,7 +163,7 @@ async def _run_step(chain: ChainExecution) -> None:
 
 
 def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
-    """Return the step's agent, its targets, and the smallest context window of the targets in tokens."""
+    """Return the step's agent, targets, and smallest context window in tokens."""
     agent = agent_services.find(run.steps[position - 1])
     targets = agent_services.targets_of(run)
     return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
@@ -235,15 +240,7 @@ def _build_row(chain: ChainExecution, position: int, used: TokenUsage, cost: Cos
 async def _finish(
     chain: ChainExecution, status: Status, last: RunEvent, error: LunaError | None = None, answer: Answer | None = None
 ) -> None:
-    """End the chain.
-
-    Args:
-        chain: the execution that ends.
-        status: the run's final status.
-        last: the terminal event.
-        error: the reason of a failure.
-        answer: the answer of the failed step, if there was one.
-    """
+    """End the chain."""
     outcome = outcomes.Outcome(
         status=status,
         provider=chain.run.provider,

@@ -164,7 +164,8 @@ def _find_preset(chain: str | None) -> ChainPreset:
 
 @transaction.atomic
 def _requeue(run: Run) -> quota.Usage:
-    """Set a failed run to queued, once; reserve an execution only if none is charged and the run is not exempt."""
+    """Set a failed run to queued, once."""
+    # An execution is reserved only if none is charged and the run is not exempt.
     now, activity = datetime.now(UTC), start_limits.lock_owner(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
     fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
@@ -183,14 +184,10 @@ def _requeue(run: Run) -> quota.Usage:
 def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[bytes] = ()) -> None:
     """Write the first events to the run's log, and enqueue the run.
 
-    Args:
-        run: the queued run.
-        opening: the events before the first step.
-        before: the run's events so far; the log has fewer if it has expired or Valkey was down.
-
     Raises:
         ServiceUnavailable: the queue cannot be reached; the run has failed then.
     """
+    # The log has fewer events than `before` if it has expired or Valkey was down.
     lines = [*before, *map(encode, opening)]
     try:
         logged = len(event_loop.submit(log.read(run.pk)).result())

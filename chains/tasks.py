@@ -23,5 +23,6 @@ def recover_chains() -> None:
 
 @worker_shutting_down.connect
 def on_shutdown(**_: object) -> None:
-    """Let the worker's chains end or be released before it stops; its threads wait for them."""
+    """Let the worker's chains end or be released before the worker stops."""
+    # The worker waits for its threads, and they wait for their chains.
     event_loop.submit(executors.shut_down(settings.STOP_GRACE_S))

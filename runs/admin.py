@@ -41,7 +41,7 @@ COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning",
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """Filter by provider; the choices come from the settings, since a distinct query would read every run."""
+    """Filter by a provider of the settings; a distinct query reads every run."""
 
     title = parameter_name = "provider"
 
@@ -53,7 +53,7 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 class AgentFilter(admin.SimpleListFilter):
-    """Filter by agent or chain; the choices come from the hourly figures, which name all that have run."""
+    """Filter by agent or chain, from the names in the hourly figures."""
 
     title, parameter_name = "agent or chain", "agent"
 
@@ -270,7 +270,8 @@ def _describe_tokens(step: RunStep) -> str:
 
 
 def _format_cost(row: Figures, *, places: int) -> str:
-    """Return a cost in US dollars; if a model has no price, the known part and `unknown`."""
+    """Return a cost in US dollars."""
+    # If a model has no price, the known part and `unknown`.
     known = f"{row.cost_usd:.{places}f}"
     if row.cost_known:
         return known
@@ -278,7 +279,8 @@ def _format_cost(row: Figures, *, places: int) -> str:
 
 
 def _is_run_id(term: str) -> bool:
-    """Return whether a search term is a run's id; generated request ids are UUIDs, too."""
+    """Return whether a search term is a run's id."""
+    # Generated request ids are UUIDs, too.
     with suppress(ValueError):
         return Run.objects.filter(pk=UUID(term)).exists()
     return False

@@ -37,7 +37,10 @@ APPLICATION_CLOSE_BASE = 4000  # RFC 6455, 7.4.2: the first code for application
 
 
 class RunConsumer(AsyncWebsocketConsumer):
-    """Send a run's events and close after the last one; a failure is an `error` message and a close code."""
+    """Send a run's events, and close after the last one.
+
+    A failure is an `error` message and a close code.
+    """
 
     scopes = (AGENTS, CHAINS)
     _sending: "asyncio.Task[None] | None" = None
@@ -82,7 +85,7 @@ class RunConsumer(AsyncWebsocketConsumer):
 
 
 def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
-    """Return the socket's run and the client's access, after the checks of an HTTP request."""
+    """Return the socket's run and access, after the checks of an HTTP request."""
     request = _build_request(scope)
     client_info.enter(
         address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", "")

@@ -46,7 +46,10 @@ class EventsExpired(LunaError):
 
 
 class SpendLimitReached(LunaError):
-    """The daily budget of the server's provider keys is used up; clients do not see the amount."""
+    """The daily budget of the server's provider keys is used up.
+
+    Clients do not see the amount.
+    """
 
     code, status, message = (
         "spend_limit_reached",

@@ -1,4 +1,4 @@
-"""The runs that this process executes: heartbeats, the write of their end, and stops from outside."""
+"""Execute this process's runs: heartbeats, their end, and stops."""
 
 import asyncio
 import logging
@@ -34,12 +34,8 @@ _watchers: dict[asyncio.AbstractEventLoop, "asyncio.Task[None]"] = {}
 
 
 def submit(recorder: Recorder, execute: Execute) -> "Future[None]":
-    """Execute a run on the process's event loop, from any other thread; it goes on without readers.
-
-    Args:
-        recorder: of the run to execute.
-        execute: records the run's events and ends the run with `finish`.
-    """
+    """Execute a run on the process's event loop, from any other thread."""
+    # The run goes on without readers. `execute` records the run's events, and ends the run with `finish`.
     _recorders.setdefault(recorder.run_id, recorder)  # here, so that followers find it from now on
     return event_loop.submit(_run(recorder, execute))
 
@@ -50,13 +46,12 @@ def find_recorder(run_id: UUID) -> Recorder | None:
 
 
 async def shut_down(grace_s: float) -> None:
-    """Wait for this process's runs before the process stops, and stop those that have not ended in time.
-
-    An agent's run then ends as interrupted; a chain goes on in another worker.
+    """Wait for this process's runs, and stop those that do not end in time.
 
     Args:
         grace_s: seconds that runs have to end by themselves.
     """
+    # An agent's run then ends as interrupted; a chain goes on in another worker.
     mark_shutting_down()
     await _wait_for_runs(grace_s)
     for recorder in list(_recorders.values()):
@@ -75,20 +70,21 @@ def is_shutting_down() -> bool:
 
 
 def schedule_cancel(run: Run) -> None:
-    """Cancel a run whose client has disconnected, without waiting; on the event loop only."""
+    """Cancel a run whose client has disconnected, without waiting."""
+    # Call it on the event loop only.
     task = asyncio.ensure_future(database.call(services.cancel, run))
     _cancellations.add(task)
     task.add_done_callback(_cancellations.discard)
 
 
 async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: RunEvent) -> None:
-    """Write a run's end to the database, then its last event to the log; nothing if another execution has ended it.
-
-    While the database is away the outcome is stored in Valkey; a sweep writes it later (`runs.pending_outcomes`).
+    """Write a run's end to the database, then its last event to the log.
 
     Raises:
         OperationalError, InterfaceError: neither the database nor Valkey takes the outcome.
     """
+    # Nothing is written if another execution has ended the run. While the database is away the outcome is stored in
+    # Valkey; a sweep writes it later (`runs.pending_outcomes`).
     recorder.finishing = True
     line = encode(last)
     outcome = replace(outcome, events=texts.join_events([*recorder.lines, line]), attempt=recorder.attempt)
@@ -101,7 +97,8 @@ async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: 
 
 
 async def _finish_after_outage(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
-    """Store the outcome in Valkey, and wait for the database; return whether this execution ended the run."""
+    """Store the outcome in Valkey, wait for the database, and return success."""
+    # Success: this execution ended the run, now or through the stored outcome.
     kept = await _store_pending(run, outcome, line)
     try:
         written = await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S)
@@ -125,7 +122,8 @@ async def _store_pending(run: Run, outcome: outcomes.Outcome, line: bytes) -> bo
 
 
 def to_client_error(failure: Exception) -> LunaError:
-    """Return the error that clients see of a failed execution; unexpected exceptions are logged and hidden."""
+    """Return the error that clients see of a failed execution."""
+    # Unexpected exceptions are logged and hidden.
     if isinstance(failure, LunaError):
         return failure
     logger.error("An execution failed", exc_info=failure)
@@ -173,7 +171,8 @@ def _ensure_watcher() -> None:
 
 
 async def _watch_runs() -> None:
-    """Renew the leases of all runs, and stop cancelled runs: at once on a notice, else at the next heartbeat."""
+    """Renew the leases of all runs, and stop cancelled runs."""
+    # They stop at once on a notice, else at the next heartbeat.
     end = pubsub.listen(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:

@@ -1,4 +1,4 @@
-"""Leases on runs: an executor renews its lease, and another one may claim the run once the lease has expired.
+"""Leases on runs: renewed by the executor, free for others once expired.
 
 All times are the database's, since the clocks of several machines differ.
 """
@@ -118,10 +118,6 @@ def claim_next(run_id: UUID) -> Run | None:
 def release(run: Run, first_token_ms: int | None) -> bool:
     """Requeue a chain of this process for another one.
 
-    Args:
-        run: a chain that this process has claimed.
-        first_token_ms: from the run's creation to the first text of any step; None before it.
-
     Returns:
         False if this execution had lost the lease.
     """
@@ -130,6 +126,7 @@ def release(run: Run, first_token_ms: int | None) -> bool:
 
 
 def requeue(run: Run) -> bool:
-    """Requeue a chain whose lease has expired, and count the crash; return False if it was renewed meanwhile."""
+    """Requeue a chain with an expired lease; return False if it was renewed."""
+    # The crash is counted: `recovery` ends a chain that keeps crashing its workers.
     orphan = Run.objects.filter(_expired(settings.LEASE_S), pk=run.pk)
     return bool(orphan.update(status=Status.QUEUED, heartbeat_at=Now(), losses=F("losses") + 1))

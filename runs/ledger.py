@@ -1,4 +1,4 @@
-"""Compare the runs, the ledger of executions, with the counters that enforce quotas."""
+"""Compare the runs, the ledger of executions, with the quota counters."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -39,7 +39,8 @@ class QuotaMismatch:
 
 
 def find_mismatches() -> list[QuotaMismatch]:
-    """Return all months whose counter and runs differ; none unless rows were changed by hand."""
+    """Return all months whose counter and runs differ."""
+    # There are none unless rows were changed by hand.
     with connection.cursor() as cursor:
         cursor.execute(MISMATCHES)
         return [QuotaMismatch(*row) for row in cursor.fetchall()]

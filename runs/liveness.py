@@ -1,7 +1,8 @@
-"""A lock that shows that this process lives: an advisory lock of its own session, released by PostgreSQL at its end.
+"""Show that this process lives, by an advisory lock of its own session.
 
-A run's row names the process that executes it (`Run.executor`). If heartbeats stop and the lock is free, the process
-has died, and its runs end sooner than those of a process that is only silent.
+PostgreSQL releases the lock at the end of the session. A run's row names the process that executes it (`Run.executor`).
+If heartbeats stop and the lock is free, the process has died, and its runs end sooner than those of a process that is
+only silent.
 """
 
 import secrets
@@ -30,11 +31,12 @@ _locked_connection: object = None
 
 
 def hold_lock() -> None:
-    """Hold this process's lock, and take it again after a lost connection; otherwise no statement is sent.
+    """Hold this process's lock, and take it again after a lost connection.
 
     Raises:
         OperationalError, InterfaceError: the database is away.
     """
+    # No statement is sent while the connection lasts.
     global _session, _locked_connection
     with _lock:
         if _session is None:

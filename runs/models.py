@@ -1,4 +1,7 @@
-"""Runs: one small row per execution; texts and steps in tables partitioned by their month of expiry."""
+"""Runs: one small row per execution; texts and steps in partitions.
+
+Partitions are by the month of expiry.
+"""
 
 import uuid
 
@@ -137,7 +140,10 @@ class RunText(models.Model):
 
 
 class RunStep(Figures):
-    """One step of a chain, written at its end, so that a later execution of the chain skips it."""
+    """One step of a chain, written at its end.
+
+    A later execution of the chain skips the step.
+    """
 
     pk = models.CompositePrimaryKey("run_id", "expires_at", "position")
     run_id = models.UUIDField()
@@ -170,7 +176,10 @@ class Dimension(models.TextChoices):
 
 
 class HourlyFigures(models.Model):
-    """Runs that started in one UTC hour; `runs.stats` recalculates the hour until all have ended."""
+    """Runs that started in one UTC hour.
+
+    `runs.stats` recalculates the hour until all of them have ended.
+    """
 
     pk = models.CompositePrimaryKey("hour", "by", "name")
     hour = models.DateTimeField()
@@ -194,7 +203,10 @@ class HourlyFigures(models.Model):
 
 
 class ActiveUser(models.Model):
-    """A user who started runs on a UTC day, and the hours; counts of users cannot be added up over hours."""
+    """A user who started runs on a UTC day, with the hours.
+
+    Counts of users cannot be added up over hours.
+    """
 
     pk = models.CompositePrimaryKey("day", "user")
     day = models.DateField()
@@ -224,7 +236,7 @@ class Backlog(models.Model):
 
 
 class DailySpending(models.Model):
-    """A part of a UTC day's cost of runs on the server's own provider keys, by when they ended."""
+    """A part of a UTC day's cost on the server's keys, by the runs' end."""
 
     pk = models.CompositePrimaryKey("day", "free", "shard")
     day = models.DateField()
@@ -240,7 +252,10 @@ class DailySpending(models.Model):
 
 
 class HourlyStarts(models.Model):
-    """Number of runs that an owner started in the latest hour with a start (`runs.metering.start_limits`)."""
+    """Number of an owner's starts in the latest hour with a start.
+
+    See `runs.metering.start_limits`.
+    """
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+")
     hour = models.DateTimeField(help_text="When it began, by the database's clock.")

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 def run_query(query: Callable[[], Result]) -> Result:
-    """Run a query, and record an outage if the database is away, refuses the query, or hangs.
+    """Run a query, and record an outage if the database fails or hangs.
 
     Raises:
         OperationalError, InterfaceError: the database is away.

@@ -81,7 +81,9 @@ FINISH = f"""
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed. `runs.pending_outcomes` stores these names: a renamed field breaks a rolling restart.
+    """Why a run failed.
+
+    `runs.pending_outcomes` stores the names: a renamed field breaks a rolling restart.
 
     Args:
         code: error code of the contract.
@@ -98,9 +100,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, and what decides whether its execution counts (CONTRACT, section 4).
+    """How a run ended, and whether its execution counts.
 
-    `runs.pending_outcomes` stores these names: a renamed field breaks a rolling restart.
+    CONTRACT, section 4, has the rules. `runs.pending_outcomes` stores these names: a renamed field breaks a rolling
+    restart.
 
     Args:
         failure: the reason, for a failed run.
@@ -165,7 +168,8 @@ def finish(run: Run, outcome: Outcome) -> bool:
 
 @transaction.atomic
 def _write_and_release(run: Run, outcome: Outcome) -> tuple[str, date] | None:
-    """Write the end, and release the execution in the same transaction if it does not count."""
+    """Write the end, and release the execution if it does not count."""
+    # Both happen in one transaction.
     written = _write(run, outcome)
     if written and written[0] == Charge.RELEASED:
         quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
@@ -199,16 +203,14 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
 
 
 def _produced_nothing(run: Run, outcome: Outcome) -> bool:
-    """Return whether a run has shown no text and never will, so that only its fault is of interest.
-
-    A failed chain may be resumed, and keeps its input for that.
-    """
+    """Return whether a run has shown no text and never will."""
+    # Its input then serves only to find the fault. A failed chain may be resumed, and keeps its input for that.
     ended = (Status.CANCELLED,) if run.chain else (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
     return outcome.status in ended and not outcome.shown
 
 
 def _time_columns(run: Run, outcome: Outcome) -> dict[str, Any]:
-    """Return the time columns, consistent with each other even if the clocks of nodes differ."""
+    """Return time columns that agree even if the clocks of nodes differ."""
     duration_ms = min(round(outcome.duration_s(run) * 1000), MAX_DURATION_MS)
     first_ms = outcome.first_token_ms
     return {
@@ -233,14 +235,7 @@ def end_from_log(
     unfinished: Sequence[Status] = UNFINISHED,
     silent_s: float | None = None,
 ) -> bool:
-    """End a run from outside its execution with the content of its log and steps, and append the last event to the log.
-
-    Args:
-        run: the run to end.
-        status: the run's final status.
-        error: the reason; None for a cancelled run.
-        unfinished: see `Outcome`.
-        silent_s: see `Outcome`.
+    """End a run from outside, with the content of its log and steps.
 
     Returns:
         False if the run had ended already, or its executor is alive.
@@ -248,6 +243,7 @@ def end_from_log(
     Raises:
         RedisError, OSError: the log cannot be read, so the run's output is unknown.
     """
+    # The last event is appended to the log.
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     last = encode(error_event(error) if error else CANCELLED_EVENT)
     provider, model = estimates.find_answering_model(run, lines)
@@ -271,12 +267,7 @@ def end_from_log(
 
 
 def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
-    """Return what a run has produced and cost so far, as members of `Outcome`.
-
-    Args:
-        run: an unfinished run.
-        lines: the run's events; for a chain its stored steps are added.
-    """
+    """Return what a run has produced and cost so far, as members of `Outcome`."""
     steps = texts.load_steps(run) if run.chain else []
     return {
         "shown": any(step.output.strip() for step in steps) or texts.has_text(lines),
@@ -302,11 +293,7 @@ def _add_estimate(sums: dict[str, Any], estimate: Estimate | None) -> dict[str, 
 
 
 def sum_steps(steps: Sequence[RunStep]) -> dict[str, Any]:
-    """Return the output and the sums of a chain's steps, as members of `Outcome`.
-
-    Args:
-        steps: the steps that have ended, in order.
-    """
+    """Return the output and the sums of a chain's steps, as members of `Outcome`."""
     return {
         "output": steps[-1].output if steps else "",
         "tokens": sum((TokenUsage.from_row(step) for step in steps), TokenUsage()),
@@ -352,16 +339,9 @@ def _outcome_from_log(run: Run, lines: list[bytes]) -> Outcome:
 
 
 def end_abandoned(silent_s: float) -> int:
-    """End agents' runs whose executor has died, and release the executions that produced nothing.
-
-    Chains are not ended but requeued (`chains.recovery`).
-
-    Args:
-        silent_s: seconds without a heartbeat.
-
-    Returns:
-        The number of runs ended. A run that cannot be ended is left for the next call.
-    """
+    """End agents' runs whose executor has died; return how many."""
+    # Executions that produced nothing are released. A run that cannot be ended is left for the next call. Chains are
+    # not ended but requeued (`chains.recovery`).
     ended = 0
     runs = outages.run_query(lambda: list(leases.abandoned(silent_s).filter(chain="")))
     if not runs or outages.is_recent():

@@ -1,4 +1,4 @@
-"""Monthly partitions of `runs_text` and `runs_step`, by the month in which their rows expire.
+"""Monthly partitions of `runs_text` and `runs_step`, by month of expiry.
 
 Expired texts are dropped as whole tables, at once and for all tiers. Rows that expire within the month are hidden from
 then on (`runs.texts`).
@@ -54,11 +54,7 @@ def ensure(now: datetime | None = None) -> list[str]:
 
 
 def drop_expired(now: datetime | None = None) -> list[str]:
-    """Drop the partitions whose month has passed.
-
-    Returns:
-        Their names.
-    """
+    """Drop the partitions whose month has passed; return their names."""
     now = now or datetime.now(UTC)
     expired = [partition.name for partition in sizes() if _end_of_month(partition.name) <= now.date()]
     for name in expired:
@@ -72,7 +68,8 @@ def drop_expired(now: datetime | None = None) -> list[str]:
 
 
 def _limit_lock_wait(cursor: CursorWrapper) -> None:
-    """Fail after 3 s without the table lock: new runs queue behind it, and the task runs again tomorrow."""
+    """Fail after 3 s without the table lock."""
+    # New runs queue behind the lock, and the task runs again tomorrow.
     cursor.execute("SET LOCAL lock_timeout = '3s'")
 
 
@@ -113,6 +110,7 @@ def _first_of_month(moment: datetime) -> date:
 
 
 def _end_of_month(name: str) -> date:
-    """Return the first day after a partition's month; for a default partition a date that never comes."""
+    """Return the first day after a partition's month."""
+    # For a default partition a date that never comes.
     *_, year, month = name.split("_")
     return next_month(date(int(year), int(month), 1)) if month.isdecimal() else date.max

@@ -1,4 +1,4 @@
-"""Outcomes of runs that PostgreSQL could not store: kept in Valkey until a sweep writes them."""
+"""Outcomes that PostgreSQL could not store, kept in Valkey for a sweep."""
 
 import logging
 from contextlib import suppress
@@ -26,11 +26,6 @@ logger = logging.getLogger(__name__)
 async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
     """Store an outcome without its output and events, which the run's log has.
 
-    Args:
-        run_id: the run that ended.
-        outcome: how the run ended.
-        last: the run's last event, as a JSON line.
-
     Raises:
         RedisError: the server cannot be reached, or refuses the value.
     """
@@ -51,10 +46,7 @@ async def delete(run_id: UUID) -> None:
 
 
 def write_all() -> int:
-    """Write all stored outcomes to the database.
-
-    Returns:
-        The number of runs that ended by this.
+    """Write all stored outcomes to the database; return how many runs ended.
 
     Raises:
         OperationalError, InterfaceError: the database is still away.

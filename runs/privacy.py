@@ -1,4 +1,4 @@
-"""Export and deletion of a user's runs: rows, texts, steps, and the event logs in Valkey."""
+"""Export and delete a user's runs: rows, texts, steps, event logs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -41,11 +41,12 @@ def disown(user: User) -> None:
 
 
 def erase(user: User) -> None:
-    """Delete the user's runs; executors can write neither rows nor logs of them from then on.
+    """Delete the user's runs.
 
     Raises:
         RedisError: nothing is deleted then.
     """
+    # Executors can write neither rows nor logs of the runs from then on.
     for page in registry.in_pages(Run.objects.filter(user=user).only("pk")):
         event_loop.submit(log.delete([run.pk for run in page])).result()
     with connection.cursor() as cursor:

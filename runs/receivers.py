@@ -12,6 +12,7 @@ from runs.models import UNFINISHED, Run
 
 @receiver(closed)
 def cancel_runs(user: User, **_: Any) -> None:
-    """Cancel the runs of a closed account; they count only if they showed text, since the owner did not cancel them."""
+    """Cancel the runs of a closed account."""
+    # They count only if they showed text, since the owner did not cancel them.
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run, by_staff=True)

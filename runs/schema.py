@@ -1,4 +1,7 @@
-"""The events of a run in the OpenAPI document: drf-spectacular cannot see the content of a stream."""
+"""The events of a run in the OpenAPI document.
+
+drf-spectacular cannot see the content of a stream.
+"""
 
 from typing import Any
 from uuid import UUID

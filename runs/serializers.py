@@ -30,7 +30,10 @@ class RunFilterSerializer(serializers.Serializer[Any]):
 
 
 class LastEventSerializer(serializers.Serializer[Any]):
-    """The header of a reconnecting client (WHATWG HTML 9.2.4); event ids are positions."""
+    """The header of a reconnecting client (WHATWG HTML 9.2.4).
+
+    Event ids are positions.
+    """
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return {"Last-Event-ID": serializers.IntegerField(min_value=0, max_value=2**53)}

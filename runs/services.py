@@ -50,7 +50,7 @@ CREATE_EXEMPT_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.looking(start_limits.WI
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A run that was started now, or by an earlier request with the same idempotency key.
+    """A run started now, or earlier with the same idempotency key.
 
     Args:
         recorder: the run's recorder if this process executes it.
@@ -63,7 +63,7 @@ class StartedRun:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the response headers: the run, the month's usage, and whether this is a replay."""
+        """Return the response headers: run, usage, and whether it is a replay."""
         replay = {"Idempotency-Replayed": "true"} if self.replayed else {}
         return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
@@ -90,7 +90,7 @@ def create(
     age_s: float = 0.0,
     **fields: Any,
 ) -> StartedRun:
-    """Reserve an execution, unless the run is exempt, and write the run, in one statement.
+    """Reserve an execution and write its run, in one statement.
 
     Args:
         user: owner of the run.
@@ -105,6 +105,7 @@ def create(
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: nothing is written then.
         IdempotencyConflict: the key was used for another request.
     """
+    # An exempt run reserves nothing.
     capacity.require()
     now = datetime.now(UTC)
     allowance = quota.allowance(user, now, chain="chain" in fields)

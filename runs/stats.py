@@ -95,14 +95,12 @@ def last_counted_at() -> datetime | None:
 
 
 def count_since(start: datetime | None = None) -> int:
-    """Count all hours since a moment, for runs that are older than the figures.
+    """Count all hours since a moment; return how many.
 
     Args:
         start: any moment in the first hour; None for the hour of the oldest run.
-
-    Returns:
-        The number of hours.
     """
+    # For runs that are older than the figures.
     first = start or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
     hours = _hours(start_of_hour(first), datetime.now(UTC)) if first else []
     return sum(count_hours(*span) for span in _group_hours(hours))

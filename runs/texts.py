@@ -1,4 +1,4 @@
-"""The inputs, outputs and events of runs as they are stored, until their retention has passed."""
+"""The stored inputs, outputs and events of runs, until their retention."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -23,10 +23,9 @@ def load_steps(run: Run) -> list[RunStep]:
 
 
 def error_message(run: Run, text: RunText | None) -> str:
-    """Return the error sentence that a failed run's client got; empty for other runs, or once the texts have expired.
-
-    A chain that is resumed keeps the sentence of its failure until it ends again, so the run's error code decides.
-    """
+    """Return a failed run's error sentence, as the client got it."""
+    # Empty for other runs, or once the texts have expired. A chain that is resumed keeps the sentence of its failure
+    # until it ends again, so the run's error code decides.
     return text.error if text and run.error_code else ""
 
 
@@ -44,16 +43,12 @@ def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
 
 @transaction.atomic
 def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> bool:
-    """Write a finished step, in place of the row that an earlier execution may have written.
-
-    Args:
-        run: the chain's run.
-        step: the row to write.
-        first_token_ms: of the run; saved now, since a worker that dies later loses it.
+    """Write a finished step, in place of an earlier execution's row.
 
     Returns:
         False if this execution has lost the run; nothing is written then.
     """
+    # The run's first_token_ms is saved now, since a worker that dies later loses it.
     owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
     if not owned.update(first_token_ms=first_token_ms):  # also locks the row
         return False

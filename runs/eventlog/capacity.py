@@ -1,7 +1,7 @@
-"""Account for the bytes of all event logs and keep them below their limit: Valkey never evicts a log.
+"""Account for the bytes of all event logs, and keep them below their limit.
 
-Each append adds its bytes (`runs.eventlog.log`). Once a minute `sweep` subtracts logs that are gone, and shortens the
-lifetime of logs whose runs have ended but whose last append failed.
+Valkey never evicts a log. Each append adds its bytes (`runs.eventlog.log`). Once a minute `sweep` subtracts logs that
+are gone, and shortens the lifetime of logs whose runs have ended but whose last append failed.
 """
 
 from collections.abc import Iterable, Iterator
@@ -83,11 +83,12 @@ cached_usage = Snapshot(_measure_or_zero)
 
 
 def require() -> None:
-    """Refuse a new run if the event logs are nearly full; the usage is a few seconds old at most.
+    """Refuse a new run if the event logs are nearly full.
 
     Raises:
         ServiceUnavailable: event logs take REFUSE_RUNS_FROM_PERCENT of their limit.
     """
+    # The usage is a few seconds old at most.
     if cached_usage().refuses_runs:
         raise ServiceUnavailable(
             f"The event logs of this server are full. Try again in {RETRY_AFTER_S} seconds.", retry_after=RETRY_AFTER_S
@@ -110,7 +111,8 @@ def sweep() -> EventLogUsage:
 
 
 def send_alerts(found: EventLogUsage) -> None:
-    """Alert the operators if event logs, or the Valkey server of the limits, are nearly full."""
+    """Alert the operators if the event logs or Valkey are nearly full."""
+    # Valkey is the server that counts limits.
     if found.percent >= ALERT_FROM_PERCENT:
         message = f"Event logs take {found.percent} % of LUNAOS_EVENT_LOG_MB. From 80 % on no run begins."
         alerts.send("event_logs_full", message, bytes=found.used_bytes, bound=found.max_bytes)

@@ -1,4 +1,7 @@
-"""Follow a run's events: from its recorder in this process, else from the log, else from the database."""
+"""Follow a run's events from its recorder, the log, or the database.
+
+The recorder serves readers in the executing process.
+"""
 
 import asyncio
 import time
@@ -136,7 +139,7 @@ class RunFollower:
         return list(enumerate(lines[self._position :], self._position + 1)) or None
 
     async def _end_if_complete(self) -> list[NumberedEvent] | None:
-        """Return None if the reader has the run's end from the log before the database has it."""
+        """Return None if the reader has the run's end, which the database lacks."""
         if self._position == 0 or self._log_down_since:
             return []
         with suppress(RedisError, OSError):
@@ -150,6 +153,9 @@ class RunFollower:
     def _deliver(self, entries: list[NumberedEvent]) -> list[NumberedEvent]:
         self._position, last = entries[-1]
         self._ended = self._ended or type_of(last) in TERMINAL
+        if not self._run.chain:
+            return entries
+        # a resumed chain has the `error` of its failure before its end
         return [entry for entry in entries[:-1] if type_of(entry[1]) != "error"] + entries[-1:]
 
 
@@ -169,5 +175,6 @@ def _load_stored_events(run: Run) -> tuple[str, str | None]:
 
 
 def opens_stream(line: bytes) -> bool:
-    """Return whether an event opens a stream. Until the first text or end, a failure keeps its HTTP status."""
+    """Return whether an event opens a stream."""
+    # Until the first text or end, a failure keeps its HTTP status.
     return type_of(line) in OPENING

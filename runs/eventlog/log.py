@@ -1,7 +1,8 @@
-"""The durable log of a run's events: one Redis Stream per run, written by its executor, read by any process.
+"""The durable log of a run's events: one Redis Stream per run.
 
-The id of a stream entry is `<position>-0`. The position is that of the entry's last event in the run and equals the
-event's SSE id. Events that are appended together lie in one entry, one JSON object a line.
+Its executor writes it, any process reads it. The id of a stream entry is `<position>-0`. The position is that of the
+entry's last event in the run and equals the event's SSE id. Events that are appended together lie in one entry, one
+JSON object a line.
 """
 
 from collections.abc import Sequence
@@ -82,7 +83,7 @@ class AppendResult:
 
 
 def channel(run_id: UUID | str) -> str:
-    """Return the key of a run's log, which is also the channel on which each append is published."""
+    """Return the key of a run's log, which is also its pub/sub channel."""
     return f"lunaos:events:{run_id}"
 
 
@@ -162,11 +163,12 @@ async def read(run_id: UUID, *, after: int = 0, limit: int | None = None) -> lis
 
 
 def size() -> tuple[int, int]:
-    """Return the number of logs and their bytes, which are an estimate above MAX_SAMPLED_LOGS logs.
+    """Return the number of logs and their bytes.
 
     Raises:
         RedisError: the server cannot be reached.
     """
+    # Above MAX_SAMPLED_LOGS logs the bytes are an estimate.
     names = list(event_log().scan_iter(match="lunaos:events:*", count=1000, _type="stream"))
     with event_log().pipeline(transaction=False) as pipeline:
         for name in names[:MAX_SAMPLED_LOGS]:

@@ -1,4 +1,7 @@
-"""Record a run's events: in memory for readers in this process, in the event log for all others."""
+"""Record a run's events, in memory and in the event log.
+
+Memory serves readers in this process, the log all others.
+"""
 
 import asyncio
 import enum
@@ -70,7 +73,8 @@ class Recorder:
             writer.add(self)
 
     async def flush(self) -> None:
-        """Wait until all events are in the log; return at once if Valkey is down or refuses them."""
+        """Wait until all events are in the log."""
+        # Returns at once if Valkey is down or refuses them.
         while self.logged < len(self.lines) and await writer.wait_for_round_trip(self.run_id):
             pass
 
@@ -107,12 +111,10 @@ class Recorder:
         return log.AppendRequest(self.run_id, self.logged, self.lines[self.logged :], self.attempt, ttl_s)
 
     def acknowledge(self, request: log.AppendRequest, result: log.AppendResult) -> bool:
-        """Take over the result of an append; return whether more events have to be appended at once.
-
-        If nothing was appended, the log may end before the requested position, because a crashed server has lost
-        events, or after it, because an append without a response had succeeded. Any other end was written by another
-        execution.
-        """
+        """Apply the result of an append; return whether to append more at once."""
+        # If nothing was appended, the log may end before the requested position, because a crashed server has lost
+        # events, or after it, because an append without a response had succeeded. Any other end was written by another
+        # execution.
         end = result.last_position
         ours = result.appended or end <= request.after or (self._append_unconfirmed and end <= len(self.lines))
         if end == log.FENCED or not ours:

@@ -1,6 +1,6 @@
-"""Append the events of all runs of an event loop in one round trip; later events go with the next one.
+"""Append the events of all runs of an event loop in one round trip.
 
-A round trip per event would cost more than the rest of its processing.
+Later events go with the next one. A round trip per event would cost more than the rest of its processing.
 """
 
 import asyncio

@@ -51,19 +51,15 @@ _estimator: Estimator = _estimate_without_prices
 
 
 def register(estimator: Estimator) -> None:
-    """Set the estimator. The app that knows prompts and prices lies above this one, so it registers itself."""
+    """Set the estimator."""
+    # The app that knows prompts and prices lies above this one, so it registers itself.
     global _estimator
     _estimator = estimator
 
 
 def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
-    """Return the tokens and cost of a run's open answer, which no sum contains yet; None if no event shows one.
-
-    Args:
-        run: an unfinished run.
-        lines: the run's events.
-        steps: a chain's stored steps.
-    """
+    """Return the tokens and cost of a run's open answer."""
+    # No sum contains them yet. None if no event shows such an answer.
     agent, answer_lines = _find_open_step(run, lines, steps) if run.chain else (run.agent, lines)
     if not answer_lines:
         return None
@@ -75,7 +71,8 @@ def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunSt
 
 
 def find_answering_model(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
-    """Return the provider and model that answer an agent's run by its log, else the requested ones."""
+    """Return the provider and model that answer an agent's run."""
+    # They come from the log, else from the request.
     start: dict[str, str] = next((orjson.loads(line) for line in lines if type_of(line) == "start"), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 

@@ -1,4 +1,4 @@
-"""The daily cost (UTC) of runs on the server's own provider keys, and the limits on it.
+"""The daily cost (UTC) on the server's provider keys, and its limits.
 
 The statement that ends a run adds the run's cost (`runs.outcomes.FINISH`). Runs under way have no cost yet, so a day
 may end above its limit by their cost. `Try it` in the admin is not a run and not counted.
@@ -72,16 +72,14 @@ def limits() -> dict[str, Decimal]:
 
 
 def cost_today() -> DayCost:
-    """Return today's cost from the database; one statement over at most 2 * SHARDS rows."""
+    """Return today's cost; one statement over at most 2 * SHARDS rows."""
     with connection.cursor() as cursor:
         return DayCost(*cursor.execute(TODAYS_SUMS).fetchone())
 
 
 def is_exhausted(user: User) -> bool:
-    """Return whether a daily limit bars a user from the server's provider keys; limits apply to the free tier only.
-
-    The database is asked only if a limit is set.
-    """
+    """Return whether a daily limit bars a user from the server's keys."""
+    # Limits apply to the free tier only. The database is asked only if a limit is set.
     set_limits = limits()
     if not set_limits or tiers.of(user.tier).name != tiers.FREE:
         return False
@@ -90,12 +88,8 @@ def is_exhausted(user: User) -> bool:
 
 
 def refusal(user: User, provider: str) -> SpendLimitReached:
-    """Return the error for a refused run, and record the refusal in the audit trail once per user and hour.
-
-    Args:
-        user: owner of the refused run.
-        provider: name of the requested provider, for which the user may bring an own key.
-    """
+    """Return the error for a refused run, and record the refusal."""
+    # The audit trail gets one row per user and hour.
     if _is_first_refusal(user):
         trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=SpendLimitReached.code)
     return SpendLimitReached(
@@ -107,7 +101,8 @@ def refusal(user: User, provider: str) -> SpendLimitReached:
 
 
 def send_alerts() -> None:
-    """Alert the operators when today's cost reaches 80 % and 100 % of a limit, once a mark and day."""
+    """Alert the operators when today's cost reaches 80 % or 100 % of a limit."""
+    # Each mark is sent once a day.
     set_limits = limits()
     if not set_limits:
         return

@@ -1,4 +1,4 @@
-"""Limits on the start of runs: how many an owner has under way at once, and how many start in an hour.
+"""Limits on starts: runs at once per owner, and starts per hour.
 
 Runs under way are counted from their rows, so any end of a run frees its place exactly once. Starts are counted in one
 row per owner, by the hour of the database's clock; a refused start does not count. Both are read under a lock of the
@@ -58,7 +58,8 @@ def sql_parameters(user: User) -> dict[str, Any]:
 
 
 def lock_owner(user: User) -> OwnerActivity:
-    """Read an owner's activity, and block the owner's other starts until the transaction ends."""
+    """Read an owner's activity, and block the owner's other starts."""
+    # The lock lasts until the transaction ends.
     parameters: dict[str, Any] = {"user_id": user.pk}
     with connection.cursor() as cursor:
         return OwnerActivity(*cursor.execute(LOCK_OWNER, parameters).fetchone())
@@ -67,13 +68,10 @@ def lock_owner(user: User) -> OwnerActivity:
 def count_start(user: User, activity: OwnerActivity) -> None:
     """Count a start that writes no run, such as that of a resumed chain.
 
-    Args:
-        user: owner of the run.
-        activity: the result of `lock_owner` in this transaction.
-
     Raises:
         RateLimited, ConcurrencyLimitReached: nothing is counted then.
     """
+    # `activity` is the result of `lock_owner` in the same transaction.
     if refused := refusal(user, activity, sql_parameters(user)):
         raise refused
     parameters: dict[str, Any] = {"user_id": user.pk}
@@ -82,7 +80,8 @@ def count_start(user: User, activity: OwnerActivity) -> None:
 
 
 def refusal(user: User, activity: OwnerActivity, allowed: dict[str, Any]) -> LunaError | None:
-    """Return the error if an owner may not start a run, the longer wait if both limits are reached, else None."""
+    """Return the error if an owner may not start a run, else None."""
+    # If both limits are reached, the error has the longer wait.
     tier = tiers.of(user.tier)
     if activity.starts >= allowed["starts_per_hour"]:
         return _too_many_starts(tier, allowed["starts_per_hour"])
