@@ -9,7 +9,7 @@ from runs import services
 from runs.metering import start_limits
 from runs.models import Run
 
-FIELDS = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
+FIELDS: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
 
 
 def test_it_works(alice: Any) -> None:
