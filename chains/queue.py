@@ -13,18 +13,10 @@ UNREACHABLE = (OperationalError, redis.RedisError, OSError)
 
 
 def enqueue(run_id: UUID) -> None:
-    """Send a chain to the workers.
-
-    Raises:
-        OperationalError, RedisError, OSError: any of UNREACHABLE; the queue cannot be reached.
-    """
+    """Send a chain to the workers; raises any of UNREACHABLE."""
     current_app.send_task(TASK_NAME, [str(run_id)])
 
 
 def length() -> int:
-    """Return the number of messages that no worker has taken yet.
-
-    Raises:
-        RedisError: the queue cannot be reached.
-    """
+    """Return the number of messages that no worker has taken yet."""
     return redis.client().llen(QUEUE_NAME)

@@ -39,25 +39,16 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class ChainExecution:
-    """The execution of one chain.
-
-    Args:
-        text: the request's context.
-        stored_events: the chain's events in the database.
-        ended: steps that have ended, by position, including those of earlier executions.
-        first_token_ms: from the request to the first text of any step; None before it.
-        provider_asked: whether any provider was sent a request, in this execution or an earlier one.
-        answer: the answer of the current step; None between steps.
-    """
+    """The execution of one chain."""
 
     run: Run
     recorder: Recorder
-    text: str
-    stored_events: str
-    ended: dict[int, RunStep]
-    first_token_ms: int | None
-    provider_asked: bool = False
-    answer: Answer | None = None
+    text: str  # the request's context
+    stored_events: str  # the chain's events in the database
+    ended: dict[int, RunStep]  # steps that have ended, by position, including those of earlier executions
+    first_token_ms: int | None  # from the request to the first text of any step; None before it
+    provider_asked: bool = False  # whether any provider was sent a request, in this execution or an earlier one
+    answer: Answer | None = None  # the answer of the current step; None between steps
 
     @property
     def next_position(self) -> int:

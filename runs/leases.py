@@ -60,10 +60,8 @@ def expired(seconds: float) -> QuerySet[Run]:
 
 
 def abandoned(seconds: float) -> QuerySet[Run]:
-    """Return running runs without a heartbeat for so many seconds.
-
-    For a run whose executor's process has died, DEAD_EXECUTOR_AFTER_S seconds suffice.
-    """
+    """Return running runs without a heartbeat for so many seconds."""
+    # DEAD_EXECUTOR_AFTER_S seconds suffice if the executor's process has died.
     dead = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
     return Run.objects.filter(_expired(seconds) | (_expired(settings.DEAD_EXECUTOR_AFTER_S) & Q(dead)))
 
@@ -88,11 +86,7 @@ def renew(attempts: dict[UUID, int]) -> dict[UUID, bool]:
 
 
 def claim(run_id: UUID) -> Run | None:
-    """Claim a queued chain, or one whose lease has expired, for this process.
-
-    Returns:
-        None if the chain has ended, or another process executes it.
-    """
+    """Claim a queued chain, or one with an expired lease; return None if taken."""
     free = Run.objects.filter(Q(status=Status.QUEUED) | _expired(settings.LEASE_S), pk=run_id)
     if not free.update(status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=Now()):
         return None
@@ -100,27 +94,15 @@ def claim(run_id: UUID) -> Run | None:
 
 
 def claim_next(run_id: UUID) -> Run | None:
-    """Claim the next queued chain for this process.
-
-    There is one message per queued chain, so a worker may take another chain than that of its message.
-
-    Args:
-        run_id: the chain of the message; claimed if no chain is queued and its lease has expired.
-
-    Returns:
-        None if there is nothing to execute.
-    """
+    """Claim the next queued chain, else the given one if its lease has expired."""
+    # There is one message per queued chain, so a worker may take another chain than that of its message.
     with connection.cursor() as cursor:
         claimed = cursor.execute(CLAIM_NEXT).fetchone()
     return Run.objects.get(pk=claimed[0]) if claimed else claim(run_id)
 
 
 def release(run: Run, first_token_ms: int | None) -> bool:
-    """Requeue a chain of this process for another one.
-
-    Returns:
-        False if this execution had lost the lease.
-    """
+    """Requeue a chain of this process; return False if its lease was lost."""
     owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
     return bool(owned.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
 

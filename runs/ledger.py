@@ -23,18 +23,13 @@ MISMATCHES = """
 
 @dataclass(frozen=True, slots=True)
 class QuotaMismatch:
-    """A user's month whose counter differs from the runs.
-
-    Args:
-        counted: executions by the counter, chains included.
-        charged: executions by the runs, reserved and settled.
-    """
+    """A user's month whose counter differs from the runs."""
 
     user_id: UUID
     month: date
-    counted: int
+    counted: int  # executions by the counter, chains included
     counted_chains: int
-    charged: int
+    charged: int  # executions by the runs, reserved and settled
     charged_chains: int
 
 

@@ -31,11 +31,7 @@ _locked_connection: object = None
 
 
 def hold_lock() -> None:
-    """Hold this process's lock, and take it again after a lost connection.
-
-    Raises:
-        OperationalError, InterfaceError: the database is away.
-    """
+    """Hold this process's lock, and take it again after a lost connection."""
     # No statement is sent while the connection lasts.
     global _session, _locked_connection
     with _lock:

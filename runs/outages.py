@@ -36,11 +36,7 @@ def run_query(query: Callable[[], Result]) -> Result:
 
 
 def is_recent() -> bool:
-    """Return whether an outage was recorded within the last three heartbeats.
-
-    Raises:
-        RedisError: Valkey cannot be reached.
-    """
+    """Return whether an outage was recorded within the last three heartbeats."""
     return bool(redis.client().exists(OUTAGE_KEY))
 
 

@@ -84,17 +84,12 @@ class Failure:
     """Why a run failed.
 
     `runs.pending_outcomes` stores the names: a renamed field breaks a rolling restart.
-
-    Args:
-        code: error code of the contract.
-        sentence: the error message that the client got.
-        provider_status: HTTP status of the provider's response; None without one.
-        last_attempt: the last request that failed: `provider`, `model`, `code`, `status`, and its redacted text `said`.
     """
 
-    code: str
-    sentence: str
-    provider_status: int | None = None
+    code: str  # error code of the contract
+    sentence: str  # the error message that the client got
+    provider_status: int | None = None  # HTTP status of the provider's response; None without one
+    # The last request that failed: `provider`, `model`, `code`, `status`, and its redacted text `said`
     last_attempt: dict[str, Any] | None = None
 
 
@@ -104,39 +99,27 @@ class Outcome:
 
     CONTRACT, section 4, has the rules. `runs.pending_outcomes` stores these names: a renamed field breaks a rolling
     restart.
-
-    Args:
-        failure: the reason, for a failed run.
-        output: the text produced; kept also if the run failed later.
-        shown: whether any text of the answer was shown; then the execution counts.
-        counted: whether the request itself caused the failure; then the execution counts without any text.
-        asked: whether a provider was sent the request; then the execution counts if its owner cancelled the run.
-        cost_known: False if the price table lacks a model that was used.
-        ended_at: when the answer ended, however long the write of the outcome takes.
-        first_token_ms: from the run's creation to the first text; None without text.
-        events: all events of the run, one JSON object a line, the last one included.
-        attempt: the execution that ends the run, refused if another has taken over; None for any.
-        unfinished: the states from which the run may be ended.
-        silent_s: refuse if the executor's last heartbeat is younger, in seconds; None does not check.
     """
 
     status: Status
     provider: str
     model: str
-    failure: Failure | None = None
-    output: str = ""
-    shown: bool = False
-    counted: bool = False
+    failure: Failure | None = None  # the reason, for a failed run
+    output: str = ""  # the text produced; kept also if the run failed later
+    shown: bool = False  # whether any text of the answer was shown; then the execution counts
+    counted: bool = False  # whether the request itself caused the failure; then the execution counts without any text
+    # Whether a provider was sent the request; then the execution counts if its owner cancelled the run
     asked: bool = False
     tokens: TokenUsage = field(default_factory=TokenUsage)
     cost_usd: Decimal = Decimal(0)
-    cost_known: bool = True
+    cost_known: bool = True  # False if the price table lacks a model that was used
+    # When the answer ended, however long the write of the outcome takes
     ended_at: datetime = field(default_factory=partial(datetime.now, UTC))
-    first_token_ms: int | None = None
-    events: str = ""
-    attempt: int | None = None
-    unfinished: tuple[Status, ...] = UNFINISHED
-    silent_s: float | None = None
+    first_token_ms: int | None = None  # from the run's creation to the first text; None without text
+    events: str = ""  # all events of the run, one JSON object a line, the last one included
+    attempt: int | None = None  # the execution that ends the run, refused if another has taken over; None for any
+    unfinished: tuple[Status, ...] = UNFINISHED  # the states from which the run may be ended
+    silent_s: float | None = None  # refuse if the executor's last heartbeat is younger, in seconds; None does not check
 
     @property
     def billable(self) -> bool:
@@ -155,11 +138,8 @@ def error_event(error: LunaError) -> RunEvent:
 
 
 def finish(run: Run, outcome: Outcome) -> bool:
-    """Write a run's end, and settle or release its execution.
-
-    Returns:
-        False if the run had ended already: the first end counts, and the quota changes once.
-    """
+    """Write a run's end, settle or release its execution; return False if ended."""
+    # The first end counts, and the quota changes once.
     written = _write(run, outcome) if outcome.billable else _write_and_release(run, outcome)
     if written:
         metrics.RUNS.labels("chain" if run.chain else "agent", str(outcome.status)).inc()

@@ -18,16 +18,11 @@ MONTHS_AHEAD = 2  # beyond the longest retention, so that a task that fails for 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One month of a partitioned table.
-
-    Args:
-        bytes: on disk, with indexes and TOAST.
-        rows: PostgreSQL's latest estimate; None before the first.
-    """
+    """One month of a partitioned table."""
 
     name: str
-    bytes: int
-    rows: int | None
+    bytes: int  # on disk, with indexes and TOAST
+    rows: int | None  # PostgreSQL's latest estimate; None before the first
 
 
 def next_month(month: date) -> date:
@@ -36,11 +31,7 @@ def next_month(month: date) -> date:
 
 
 def ensure(now: datetime | None = None) -> list[str]:
-    """Create the missing partitions for all rows that can be written from now on.
-
-    Returns:
-        The names of all partitions, such as `runs_text_2026_11`.
-    """
+    """Create the partitions for all rows from now on; return their names."""
     now = now or datetime.now(UTC)
     month, last = (
         _first_of_month(now),

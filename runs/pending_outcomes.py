@@ -24,11 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
-    """Store an outcome without its output and events, which the run's log has.
-
-    Raises:
-        RedisError: the server cannot be reached, or refuses the value.
-    """
+    """Store an outcome without its output and events, which the run's log has."""
     # the names of Outcome's and Failure's fields are part of this value, which another release may read
     members = orjson.dumps(replace(outcome, output="", events=""), default=str)
     await redis.async_client().hset(
@@ -37,11 +33,8 @@ async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
 
 
 async def delete(run_id: UUID) -> None:
-    """Delete a stored outcome once PostgreSQL has it.
-
-    Raises:
-        RedisError: the outcome stays; the sweep finds that the run has ended.
-    """
+    """Delete a stored outcome once PostgreSQL has it."""
+    # If Valkey fails the outcome stays, and the sweep finds that the run has ended.
     await redis.async_client().hdel(KEY, str(run_id))
 
 

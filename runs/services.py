@@ -50,16 +50,12 @@ CREATE_EXEMPT_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.looking(start_limits.WI
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A run started now, or earlier with the same idempotency key.
-
-    Args:
-        recorder: the run's recorder if this process executes it.
-    """
+    """A run started now, or earlier with the same idempotency key."""
 
     run: Run
     usage: quota.Usage
     replayed: bool = False
-    recorder: Recorder | None = None
+    recorder: Recorder | None = None  # the run's recorder if this process executes it
 
     @property
     def headers(self) -> dict[str, str]:

@@ -73,11 +73,8 @@ def bucket_ms(bucket: int) -> float:
 
 
 def count_changed_hours() -> int:
-    """Count all hours that may have changed.
-
-    Returns:
-        The number of hours; 0 while another process counts.
-    """
+    """Count all hours that may have changed; return how many."""
+    # None while another process counts.
     now = datetime.now(UTC)
     counted = sum(count_hours(start, end) for start, end in _group_hours(_changed_hours(now)))
     if counted:
@@ -108,11 +105,7 @@ def count_since(start: datetime | None = None) -> int:
 
 @transaction.atomic
 def count_hours(start: datetime, end: datetime) -> int:
-    """Replace the figures of the hours from `start` to before `end`, both full hours.
-
-    Returns:
-        The number of hours; 0 while another process counts.
-    """
+    """Replace the figures of the full hours before `end`; return how many."""
     with connection.cursor() as cursor:
         if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]).fetchone()[0]:
             return 0

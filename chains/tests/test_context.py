@@ -7,7 +7,7 @@ from chains.context import BYTES_PER_TOKEN, TEMPLATE_OVERHEAD_TOKENS, StepOutput
 
 MARK = "0123456789abcdef"
 NOTE = context._explain_boundary(MARK)
-FRAME = len(NOTE) + 2 * len(MARK)  # bytes that the mark takes beside the separators
+FRAME = len(NOTE) + 2 * len(MARK)  # bytes of the boundary, beside the separators
 OUTPUTS = [StepOutput(1, "code-review", "a" * 1_000), StepOutput(2, "documentation", "b" * 1_000)]
 
 
@@ -73,7 +73,7 @@ def test_forged_lines_separate_nothing() -> None:
     text, _ = context.compose("\n".join(forged), [StepOutput(1, "code-review", forged[0])], 10_000, mark)
     separators = [line for line in text.split("\n") if line.endswith(f"{mark} ---")]
     assert separators == [f"--- Output of step 1 (code-review) {mark} ---"]
-    assert text.startswith("[") and mark in text.partition("]")[0]  # before anything that the request has written
+    assert text.startswith("[") and mark in text.partition("]")[0]  # before any text of the request
 
 
 def test_each_step_has_its_own_boundary() -> None:

@@ -200,7 +200,7 @@ def test_an_answer_beyond_the_models_window_is_shortened_and_said_to_be(
 
     LanguageModel.objects.filter(name="gpt-4o").update(context_window=9_000)
     try:
-        assert until(lambda: "shortened" in run()[2], 10)  # the catalogue is read anew every three seconds
+        assert until(lambda: "shortened" in run()[2], 10)  # the catalogue is reloaded every three seconds
     finally:
         LanguageModel.objects.filter(name="gpt-4o").update(context_window=None)
 

@@ -107,7 +107,7 @@ def test_the_mails_about_the_month_do_not_go_out(api: Api, alice: Any, upstream:
     assert MonthlyUsage.objects.get(user=alice).told_percent == 0
 
 
-# -- Asked again with the same idempotency key -------------------------------------------------------------------------
+# -- Repeated with the same idempotency key ----------------------------------------------------------------------------
 
 
 def repeat(api: Api, user: Any) -> httpx.Response:
@@ -130,7 +130,7 @@ def test_a_run_that_succeeded_is_replayed(api: Api, alice: Any, upstream: Upstre
     assert len(upstream.requests) == 1
 
 
-# -- Taken up again ----------------------------------------------------------------------------------------------------
+# -- Resumed -----------------------------------------------------------------------------------------------------------
 
 
 def failed_run(api: Api, user: Any, upstream: Upstream, *answers: Answer) -> Run:

@@ -87,7 +87,7 @@ def test_a_worker_that_ends_in_step_2(
     assert (run["status"], run["output"]) == ("succeeded", "deployed")
     assert [step["output"] for step in run["steps"]] == ["found", "tested again", "deployed"]
     assert count_attempts(stack, run_id) == 1
-    if with_signal == signal.SIGTERM:  # a step that was handed over keeps what its first attempt took
+    if with_signal == signal.SIGTERM:  # a released step keeps the cost of its first attempt
         assert run["steps"][1]["inputTokens"] > run["steps"][2]["inputTokens"]
         assert stack.sql("SELECT tokens_estimated FROM runs_step WHERE run_id = %s AND position = 2", run_id) == [
             (True,)

@@ -30,7 +30,7 @@ def read_outcome(response: Any) -> str:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
     """The first step gets the answer; without one the second step does not start."""
-    upstream.plays(case.answer, case.answer, says("second"))  # the second one, where the first is tried again
+    upstream.plays(case.answer, case.answer, says("second"))  # the second answer serves a retry
     if case.outcome == "done":
         upstream.plays(case.answer, says("second"))
     response = api.execute_chain(alice, *STEPS)

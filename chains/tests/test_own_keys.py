@@ -112,7 +112,7 @@ def test_an_unreadable_key_is_refused_before_the_start(api: Api, alice: Any, ups
     assert upstream.requests == [] and not Run.objects.filter(user=alice).exists()
 
 
-# -- Taken up again ----------------------------------------------------------------------------------------------------
+# -- Resumed -----------------------------------------------------------------------------------------------------------
 
 
 def failed_in_step_2(api: Api, user: Any, upstream: Upstream) -> Run:

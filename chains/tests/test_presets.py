@@ -140,7 +140,7 @@ def test_staff_see_which_presets_need_an_agent(client: Client, make_user: Any, s
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
     fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
-    agent = Agent.objects.create(**fields, position=9, enabled=False)  # so that no other test is offered it
+    agent = Agent.objects.create(**fields, position=9, enabled=False)  # disabled, so that no other test sees it
     preset = ChainPreset.objects.create(slug="needs-it", name="Needs it", description="x", steps=["lone"], position=9)
     said = "Chain presets that are not offered without lone: Needs it."
     try:

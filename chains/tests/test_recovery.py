@@ -116,7 +116,7 @@ def test_in_a_backlog_only_those_that_have_waited_long(alice: Any, no_worker: No
     recovery.recover()
     assert queue.length() == 3
     recovery.recover()
-    assert queue.length() == 3  # not again for a while
+    assert queue.length() == 3  # not resent again within RESEND_INTERVAL_S
 
 
 def test_a_duplicate_message_is_ignored(

@@ -44,7 +44,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     ]
     assert events[1]["restarted"] is True
     assert len(upstream.requests) == 2 and "found" in upstream.requests[0]["messages"][1]["content"]
-    assert positions[0] == 8  # behind chain_start, the three events of step 1, step_start, chunk and error
+    assert positions[0] == 8  # after chain_start, the three events of step 1, step_start, chunk and error
     run.refresh_from_db()
     assert (run.status, run.error_code, run.charge) == ("succeeded", "", "settled")
 
@@ -125,7 +125,7 @@ def test_an_expired_log_is_refilled_from_the_database(api: Api, alice: Any, upst
     assert positions[0] == 8
     positions, events = parse(api.get(f"/runs/{run.pk}/events", headers=api.as_(alice)).text)
     assert types_and_steps(events)[:3] == [("chain_start", None), ("step_start", 1), ("chunk", None)]
-    assert 7 not in positions  # the error, which is not the run's last event any more
+    assert 7 not in positions  # the error, which is no longer the run's last event
 
 
 def test_expired_events(api: Api, alice: Any, upstream: Upstream) -> None:

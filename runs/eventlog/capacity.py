@@ -1,7 +1,8 @@
 """Account for the bytes of all event logs, and keep them below their limit.
 
 Valkey never evicts a log. Each append adds its bytes (`runs.eventlog.log`). Once a minute `sweep` subtracts logs that
-are gone, and shortens the lifetime of logs whose runs have ended but whose last append failed.
+are gone, and shortens the lifetime of logs whose runs have ended but whose last append failed. `measure` and `sweep`
+raise RedisError or OSError if the server cannot be reached.
 """
 
 from collections.abc import Iterable, Iterator
@@ -43,15 +44,10 @@ _COUNT_UNKNOWN_SCRIPT = """
 
 @dataclass(frozen=True, slots=True)
 class EventLogUsage:
-    """Bytes of all event logs.
+    """Bytes of all event logs."""
 
-    Args:
-        used_bytes: by our accounting.
-        max_bytes: limit on their sum.
-    """
-
-    used_bytes: int
-    max_bytes: int
+    used_bytes: int  # by our accounting
+    max_bytes: int  # limit on their sum
 
     @property
     def percent(self) -> int:
@@ -64,11 +60,7 @@ class EventLogUsage:
 
 
 def measure() -> EventLogUsage:
-    """Return the current usage.
-
-    Raises:
-        RedisError, OSError: the server of the event logs cannot be reached.
-    """
+    """Return the current usage."""
     return EventLogUsage(int(redis.event_log().get(log.TOTAL_KEY) or 0), settings.ALL_EVENT_LOGS_MAX_BYTES)
 
 
@@ -96,11 +88,7 @@ def require() -> None:
 
 
 def sweep() -> EventLogUsage:
-    """Correct the accounting, shorten the logs of ended runs, and return the usage.
-
-    Raises:
-        RedisError, OSError: the server of the event logs cannot be reached.
-    """
+    """Correct the accounting, shorten the logs of ended runs, and return the usage."""
     for names in _batches(_log_keys()):
         _count_unknown(names)
     for run_ids in _batches(_counted_run_ids()):

@@ -160,11 +160,8 @@ class RunFollower:
 
 
 def _load_stored_events(run: Run) -> tuple[str, str | None]:
-    """Return the run's status and stored events.
-
-    Returns:
-        Empty events for a run under way; None if they are no longer kept, or the account was deleted.
-    """
+    """Return the run's status, and its stored events or None if they are gone."""
+    # A run under way has no stored events. They are gone once expired, or with the owner's account.
     now = Run.objects.filter(pk=run.pk).only("status", "expires_at").first()  # a run's end may change both
     if now is None:
         return "", None

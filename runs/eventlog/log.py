@@ -2,7 +2,7 @@
 
 Its executor writes it, any process reads it. The id of a stream entry is `<position>-0`. The position is that of the
 entry's last event in the run and equals the event's SSE id. Events that are appended together lie in one entry, one
-JSON object a line.
+JSON object a line. All functions but `channel` and `choose_ttl_s` raise RedisError if the server cannot be reached.
 """
 
 from collections.abc import Sequence
@@ -49,19 +49,13 @@ NumberedEvent = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class AppendRequest:
-    """Events to append to a run's log.
-
-    Args:
-        after: position of the event before the first line; 0 for an empty log.
-        lines: one JSON object each; at least one.
-        attempt: number of the execution that writes.
-        ttl_s: seconds until the log expires, counted from this append; None for the time of a run under way.
-    """
+    """Events to append to a run's log."""
 
     run_id: UUID
-    after: int
-    lines: Sequence[bytes]
-    attempt: int
+    after: int  # position of the event before the first line; 0 for an empty log
+    lines: Sequence[bytes]  # one JSON object each; at least one
+    attempt: int  # number of the execution that writes
+    # Seconds until the log expires, counted from this append; None for the time of a run under way
     ttl_s: int | None = None
 
     @property
@@ -72,14 +66,10 @@ class AppendRequest:
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """The result of an append.
-
-    Args:
-        last_position: position of the last event in the log; FENCED if another execution has taken the run over.
-    """
+    """The result of an append."""
 
     appended: bool
-    last_position: int
+    last_position: int  # position of the last event in the log; FENCED if another execution has taken the run over
 
 
 def channel(run_id: UUID | str) -> str:
@@ -88,11 +78,8 @@ def channel(run_id: UUID | str) -> str:
 
 
 def choose_ttl_s(*, ended: bool) -> int:
-    """Return the seconds until a log expires.
-
-    Args:
-        ended: whether PostgreSQL has the run's outcome and events, where readers find them once the log is gone.
-    """
+    """Return the seconds until a log expires."""
+    # An ended run has its outcome and events in PostgreSQL, where readers find them once the log is gone.
     return settings.ENDED_EVENT_LOG_TTL_S if ended else settings.EVENT_LOG_TTL_S
 
 
@@ -105,9 +92,6 @@ async def append(*appends: AppendRequest) -> list[AppendResult | None]:
 
     Returns:
         One result per request, in order; None if the server refused the request, for example because it is full.
-
-    Raises:
-        RedisError: the connection failed; the events may have been appended or not.
     """
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for each in appends:
@@ -115,26 +99,19 @@ async def append(*appends: AppendRequest) -> list[AppendResult | None]:
             values = (each.after, each.last_position, b"\n".join(each.lines), ttl_s, each.attempt, str(each.run_id))
             keys = (channel(each.run_id), _fence_key(each.run_id), SIZES_KEY, TOTAL_KEY)
             pipeline.eval(_APPEND_SCRIPT, len(keys), *keys, *values, settings.ALL_EVENT_LOGS_MAX_BYTES)
+        # after a RedisError the events may have been appended or not
         results = await pipeline.execute(raise_on_error=False)
     return [None if isinstance(found, ResponseError) else AppendResult(bool(found[0]), found[1]) for found in results]
 
 
 async def fence(run_id: UUID, attempt: int) -> list[NumberedEvent]:
-    """Refuse further appends of earlier executions, and return the whole log.
-
-    Raises:
-        RedisError: the server cannot be reached.
-    """
+    """Refuse further appends of earlier executions, and return the whole log."""
     await async_event_log().set(_fence_key(run_id), attempt, ex=settings.EVENT_LOG_TTL_S)
     return await read(run_id)
 
 
 async def delete(run_ids: Sequence[UUID]) -> None:
-    """Delete the logs of runs, and refuse further appends of any execution.
-
-    Raises:
-        RedisError: the server cannot be reached.
-    """
+    """Delete the logs of runs, and refuse further appends of any execution."""
     async with async_event_log().pipeline(transaction=False) as pipeline:
         for run_id in run_ids:
             pipeline.set(_fence_key(run_id), HIGHEST_ATTEMPT, ex=settings.EVENT_LOG_TTL_S)
@@ -149,9 +126,6 @@ async def read(run_id: UUID, *, after: int = 0, limit: int | None = None) -> lis
         run_id: the run of the log.
         after: position of the last event to leave out.
         limit: maximum number of appends to read, the earliest first; None for all.
-
-    Raises:
-        RedisError: the server cannot be reached.
     """
     found: list[NumberedEvent] = []
     entries: Any = await async_event_log().xrange(channel(run_id), min=f"{after + 1}-0", count=limit)
@@ -163,11 +137,7 @@ async def read(run_id: UUID, *, after: int = 0, limit: int | None = None) -> lis
 
 
 def size() -> tuple[int, int]:
-    """Return the number of logs and their bytes.
-
-    Raises:
-        RedisError: the server cannot be reached.
-    """
+    """Return the number of logs and their bytes."""
     # Above MAX_SAMPLED_LOGS logs the bytes are an estimate.
     names = list(event_log().scan_iter(match="lunaos:events:*", count=1000, _type="stream"))
     with event_log().pipeline(transaction=False) as pipeline:

@@ -129,9 +129,6 @@ def add(producer: EventProducer) -> None:
 
 
 async def wait_for_round_trip(run_id: UUID) -> bool:
-    """Wait until a round trip has ended.
-
-    Returns:
-        False at once if no round trip is under way, Valkey is down, or the log is backing off.
-    """
+    """Wait for the end of a round trip; return False at once without one."""
+    # There is none while Valkey is down, or the log is backing off.
     return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).wait_for_round_trip(run_id)

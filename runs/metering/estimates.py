@@ -14,20 +14,14 @@ from runs.models import Run, RunStep, Status
 
 @dataclass(frozen=True, slots=True)
 class InterruptedAnswer:
-    """An answer that was interrupted.
+    """An answer that was interrupted."""
 
-    Args:
-        agent: slug of the agent.
-        provider, model: the ones that answered.
-        input: text sent to the model, without the agent's prompt.
-        output: text received.
-    """
-
-    agent: str
+    agent: str  # slug of the agent
+    # provider and model: the ones that answered
     provider: str
     model: str
-    input: str
-    output: str
+    input: str  # text sent to the model, without the agent's prompt
+    output: str  # text received
 
 
 @dataclass(frozen=True, slots=True)

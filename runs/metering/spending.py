@@ -48,16 +48,11 @@ TODAYS_SUMS = f"""
 
 @dataclass(frozen=True, slots=True)
 class DayCost:
-    """The cost of a day so far, in US dollars.
-
-    Args:
-        total: of all runs on the server's keys.
-        free: of the free tier's runs among them.
-    """
+    """The cost of a day so far, in US dollars."""
 
     day: date
-    total: Decimal
-    free: Decimal
+    total: Decimal  # of all runs on the server's keys
+    free: Decimal  # of the free tier's runs among them
 
 
 def shard(run_id: UUID) -> int:

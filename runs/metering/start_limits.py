@@ -40,15 +40,10 @@ COUNT_SINGLE_START = _COUNT_START.format(where="")
 
 @dataclass(frozen=True, slots=True)
 class OwnerActivity:
-    """An owner's runs under way and starts.
+    """An owner's runs under way and starts."""
 
-    Args:
-        under_way: ids of unfinished runs, the oldest first.
-        starts: number of starts in this hour.
-    """
-
-    under_way: Sequence[UUID]
-    starts: int
+    under_way: Sequence[UUID]  # ids of unfinished runs, the oldest first
+    starts: int  # number of starts in this hour
 
 
 def sql_parameters(user: User) -> dict[str, Any]:

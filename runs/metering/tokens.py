@@ -24,23 +24,14 @@ class TokenColumns(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one answer, or the sum of several.
+    """Tokens of one answer, or the sum of several."""
 
-    Args:
-        input: of the prompt, including tokens read from and written to the provider's cache.
-        output: of the answer, including reasoning.
-        reasoning: of the output, tokens of the model's reasoning.
-        cache_read: of the input, tokens read from the provider's cache.
-        cache_write: of the input, tokens written to the provider's cache.
-        estimated: whether input or output is our estimate instead of the provider's count.
-    """
-
-    input: int = 0
-    output: int = 0
-    reasoning: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    estimated: bool = False
+    input: int = 0  # of the prompt, including tokens read from and written to the provider's cache
+    output: int = 0  # of the answer, including reasoning
+    reasoning: int = 0  # of the output, tokens of the model's reasoning
+    cache_read: int = 0  # of the input, tokens read from the provider's cache
+    cache_write: int = 0  # of the input, tokens written to the provider's cache
+    estimated: bool = False  # whether input or output is our estimate instead of the provider's count
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}

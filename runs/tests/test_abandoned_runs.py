@@ -43,7 +43,7 @@ def step(run: Run, **fields: Any) -> RunStep:
 
 
 def test_an_abandoned_run_is_ended_and_released(alice: Any) -> None:
-    liveness.hold_lock()  # this process lives, and is only silent
+    liveness.hold_lock()  # this process lives, but is silent
     dead, alive = create_run(alice), create_run(alice)
     stop_heartbeats(dead, 61)
     stop_heartbeats(alive, 50)
@@ -79,7 +79,7 @@ def test_tokens_of_an_abandoned_run_are_estimated_and_priced(alice: Any) -> None
     run.refresh_from_db()
     assert (run.status, run.provider, run.model) == ("interrupted", "openai", "gpt-4o")
     assert run.tokens_estimated and run.output_tokens == 10
-    assert run.input_tokens > 100  # the agent's prompt as well
+    assert run.input_tokens > 100  # includes the agent's prompt
     assert run.cost_usd > 0 and run.cost_known
 
 
@@ -120,7 +120,7 @@ def test_a_run_ends_by_the_terminal_event_of_its_log(
     if last is DONE:
         assert (run.input_tokens, run.output_tokens, run.cache_read_tokens) == (5, 3, 2)
         assert (float(run.cost_usd), run.tokens_estimated) == (0.0004, False)
-    assert len(read_events(run)) == 3  # and says so once
+    assert len(read_events(run)) == 3  # the terminal event is not repeated
     assert RunText.objects.get(run_id=run.pk).output == "all"
 
 
@@ -161,7 +161,7 @@ def test_an_error_of_one_run_does_not_stop_the_others(alice: Any) -> None:
     stop_heartbeats(dead, 61)
     assert outcomes.end_abandoned(60) == 1
     assert Run.objects.get(pk=dead.pk).status == "interrupted"
-    assert Run.objects.get(pk=odd.pk).status == "running"  # what it has produced cannot be known now
+    assert Run.objects.get(pk=odd.pk).status == "running"  # the output is unknown while its log cannot be read
 
 
 def test_only_one_executor_holds_a_lease(alice: Any) -> None:
@@ -169,7 +169,7 @@ def test_only_one_executor_holds_a_lease(alice: Any) -> None:
     claimed = leases.claim(run.pk)
     assert claimed and (claimed.attempt, claimed.status) == (1, "running")
     assert leases.claim(run.pk) is None
-    assert leases.requeue(claimed) is False  # it is not silent
+    assert leases.requeue(claimed) is False  # the lease has not expired
 
     stop_heartbeats(run, 16)
     again = leases.claim(run.pk)

@@ -179,7 +179,7 @@ def test_a_node_whose_clock_is_behind_the_one_that_began(alice: Any) -> None:
     assert (run.status, run.duration_ms, run.charge) == ("cancelled", 0, "released")
 
 
-# -- A client that leaves ----------------------------------------------------------------------------------------------
+# -- Disconnecting clients ---------------------------------------------------------------------------------------------
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def test_the_sweep_shortens_what_has_ended_and_nothing_else(alice: Any) -> None:
     assert redis.client().ttl(log.channel(ended.pk)) <= 120 < redis.client().ttl(log.channel(under_way.pk))
     redis.client().expire(log.channel(ended.pk), 7)
     capacity.sweep()
-    assert redis.client().ttl(log.channel(ended.pk)) <= 7  # never longer again
+    assert redis.client().ttl(log.channel(ended.pk)) <= 7  # the lifetime is never extended
 
 
 def test_the_log_of_a_run_ended_from_outside_is_shortened(alice: Any) -> None:

@@ -58,7 +58,7 @@ def test_a_browser_sends_its_token_as_a_subprotocol(api: Api, alice: Any, upstre
     run_id = api.execute(alice).headers["X-Run-Id"]
     token = api.as_(alice)["Authorization"].removeprefix("Bearer ")
     with socket(api, f"/ws/runs/{run_id}", subprotocols=["bearer", token]) as connection:
-        assert connection.subprotocol == "bearer"  # the token is not said back
+        assert connection.subprotocol == "bearer"  # the token is not sent back
         assert read(connection)[0][-1]["type"] == "done"
 
 

@@ -122,7 +122,7 @@ def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str]
     assert (runs[succeeds]["output"], runs[fails]["output"]) == ("half done", "half ")
     assert runs[fails]["errorCode"] == readers[1].events[-1]["code"] != "interrupted"
     assert count_attempts(stack, succeeds) == 3
-    assert len(upstream.requests) == 4  # of the chain no step was asked for twice
+    assert len(upstream.requests) == 4  # no step of the chain was asked twice
     assert health(stack) in ("ok", "degraded")
 
 
@@ -138,7 +138,7 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
         lines, lines_of_chain = response.iter_lines(), of_chain.iter_lines()
         assert all(any("half" in line for line in each) for each in (lines, lines_of_chain))
         with stopped(stack):
-            for _ in range(3):  # the first gives a connection up, the others find none
+            for _ in range(3):  # the first request drops a connection, the others find none
                 refused = stack.api.get("/auth/me", headers=alice)
                 assert error(refused) == (503, "service_unavailable")
                 assert set(SECURITY_HEADERS) <= {name.title() for name in refused.headers} | set(refused.headers)

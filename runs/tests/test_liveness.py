@@ -54,7 +54,7 @@ def test_a_dead_process_differs_from_a_silent_one(alice: Any, session: Any) -> N
     assert outcomes.end_abandoned(60) == 1
     assert [read_status(run) for run in (dead, silent, fresh, old)] == ["interrupted", "running", "running", "running"]
 
-    with connection.cursor() as cursor:  # closing the session alone would not wait for its lock to be released
+    with connection.cursor() as cursor:  # a close alone does not wait for the release of the lock
         cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [session.connection.info.backend_pid])
     assert outcomes.end_abandoned(60) == 1
     assert read_status(silent) == "interrupted"

@@ -75,7 +75,7 @@ def test_it_works(alice: Any, impatient: None, refuses: Any, outcome: Outcome, c
     recorder = Recorder(run.pk)
     recorder.load_log([line for _, line in run_on_loop(log.read(run.pk))])
     run_on_loop(executors.finish(run, recorder, outcome, orjson.loads(DONE)))
-    assert len(asked) == 2 and recorder.lines[-1] == DONE  # its readers are told
+    assert len(asked) == 2 and recorder.lines[-1] == DONE  # readers get the terminal event
     assert Run.objects.get(pk=run.pk).status == "running"
 
     with pytest.raises(OperationalError):

@@ -121,7 +121,7 @@ def test_an_append_with_a_lost_response_is_not_repeated() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1))
-        await log.append(writes.pending)  # it arrived, and the answer did not
+        await log.append(writes.pending)  # the append succeeds, its response is lost
         writes.on_append_failed()
         writes.record(event(2))
         await writes.flush()
@@ -138,7 +138,7 @@ def test_an_error_of_one_log_does_not_affect_the_others() -> None:
         good.record(event(1))
         await good.flush()
         assert (good.logged, good.shown) == (1, 1)
-        assert (odd.logged, odd.shown) == (0, 1)  # readers in this process see it all the same
+        assert (odd.logged, odd.shown) == (0, 1)  # readers in this process see the event
 
     run_on_loop(run())
 

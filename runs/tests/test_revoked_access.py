@@ -119,7 +119,7 @@ def test_a_closed_account_has_no_streams_and_no_runs(api: Api, alice: Any, upstr
     with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
         CLOSES_THE_ACCOUNT[act](api, alice, own)
         event = refusal(texts)
-        # the run's own last event may come first
+        # the run's terminal event may come first
         assert (event["type"], event.get("code")) in (
             ("error", "token_invalid"),
             ("cancelled", None),

@@ -115,7 +115,7 @@ def test_bad_queries(api: Api, alice: Any, query: dict[str, str], field: str) ->
     assert [entry["field"] for entry in response.json()["fields"]] == [field]
 
 
-# -- What it took ------------------------------------------------------------------------------------------------------
+# -- Tokens and cost ---------------------------------------------------------------------------------------------------
 
 
 def test_all_kinds_of_tokens(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -165,7 +165,7 @@ def test_a_model_without_a_price(api: Api, bob: Any, upstream: Upstream, unprice
     assert listed(api, bob, run["id"])["costKnown"] is False
 
 
-# -- Why it failed -----------------------------------------------------------------------------------------------------
+# -- Failures ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -229,12 +229,12 @@ def test_a_failure_without_its_expired_texts(api: Api, alice: Any, upstream: Ups
     assert (run["errorCode"], run["providerStatus"]) == ("provider_error", 400)
 
 
-# -- When --------------------------------------------------------------------------------------------------------------
+# -- Times -------------------------------------------------------------------------------------------------------------
 
 
 def assert_times_agree(run: dict[str, Any], *, text: bool) -> None:
     created, finished = (datetime.fromisoformat(run[name]) for name in ("createdAt", "finishedAt"))
-    assert abs((finished - created) / MILLISECOND - run["durationMs"]) <= 1  # what is shown is rounded
+    assert abs((finished - created) / MILLISECOND - run["durationMs"]) <= 1  # the shown times are rounded
     assert (run["firstTokenMs"] is not None) == text
     assert not text or 0 < run["firstTokenMs"] <= run["durationMs"]
 

@@ -15,7 +15,7 @@ from testing.client import Api
 from testing.servers import daphne
 from testing.upstream import DONE, Answer, Upstream, delta
 
-BIG = 48 * 65_536  # more than the sockets of both sides hold, less than a run's log
+BIG = 48 * 65_536  # more than the socket buffers of both sides, less than a run's log
 PIECES = [delta("x" * 65_536)] * (BIG // 65_536)
 
 

@@ -83,7 +83,7 @@ def target(name: str = "deepseek", **fields: Any) -> Target:
     return Target(Provider(name, "http://127.0.0.1:9/v1", "key", **fields), "m")
 
 
-# -- What is counted ---------------------------------------------------------------------------------------------------
+# -- Sums --------------------------------------------------------------------------------------------------------------
 
 
 def test_it_works(alice: Any, bob: Any) -> None:
@@ -96,7 +96,7 @@ def test_it_works(alice: Any, bob: Any) -> None:
 @pytest.mark.parametrize(
     ("status", "fields"),
     [
-        (Status.FAILED, {"shown": False}),  # its execution is given back, its cost stays
+        (Status.FAILED, {"shown": False}),  # the execution is released, the cost stays
         (Status.CANCELLED, {"asked": True, "shown": False}),
         (Status.INTERRUPTED, {}),
     ],
@@ -213,7 +213,7 @@ def test_sums_outlive_the_account_and_are_deleted_after_90_days(alice: Any) -> N
     assert {(spending.cost_today().day - row.day).days for row in DailySpending.objects.all()} == {0, 90}
 
 
-# -- Who is refused ----------------------------------------------------------------------------------------------------
+# -- Refusals ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_another_day_is_another_budget(alice: Any, limit: Limit) -> None:
 
 def test_limits_cost_one_statement_for_free_users_only(alice: Any, bob: Any, limit: Limit) -> None:
     def count_statements(user: Any, *targets: Target) -> int:
-        tiers.everything()  # as every process knows them
+        tiers.everything()  # warms the cache, as in every process
         with CaptureQueriesContext(connection) as queries:
             is_refused(user, list(targets))
             spending.send_alerts()
@@ -291,7 +291,7 @@ def test_limits_cost_one_statement_for_free_users_only(alice: Any, bob: Any, lim
 
     assert count_statements(alice, target()) == count_statements(alice, target(LOCAL), target()) == 0
     limit("1", "1")
-    assert count_statements(alice, target()) == 2  # the second is the alarms' own
+    assert count_statements(alice, target()) == 2  # the second statement is that of the sums
     assert (
         count_statements(bob, target())
         == count_statements(alice, target(own_key=True))
@@ -329,7 +329,7 @@ def test_refusals_are_in_the_audit_trail_once_a_user_and_hour(alice: Any, charli
     assert [row.details for row in rows] == [{"reason": "spend_limit_reached"}] * 2
 
 
-# -- Alarms ------------------------------------------------------------------------------------------------------------
+# -- Alerts ------------------------------------------------------------------------------------------------------------
 
 
 def read_alerts(lines: list[Any]) -> list[tuple[str, str]]:
