@@ -58,7 +58,7 @@ def test_owners_take_turns(alice: Any, charlie: Any, carol: Any) -> None:
     assert all(run.attempt == 1 and run.status == "running" for run in (first, *rest))
 
     late = [create_chain(user, status=Status.QUEUED, attempt=0) for user in (alice, carol)]
-    assert claim_chains(2) == [late[1], late[0]]  # bob has one chain running, alice four
+    assert claim_chains(2) == [late[1], late[0]]  # carol has one chain running, alice four
 
 
 def test_workers_that_ask_together_take_different_chains(alice: Any, charlie: Any) -> None:
