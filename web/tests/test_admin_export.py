@@ -155,5 +155,5 @@ def test_a_search_that_finds_too_many_people_exports_nothing(
         make_user("twin")
     before = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count()
     response = staff_client.post("/admin/runs/run/export/?q=twin", follow=True)
-    assert "Nothing was exported. More than 1 users" in response.content.decode()
+    assert "Nothing was exported. More than 1 addresses" in response.content.decode()
     assert AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count() == before
