@@ -40,7 +40,7 @@ def start_execution(
     started: float,
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
-) -> run_services.Begun:
+) -> run_services.StartedRun:
     """Check everything that can be checked, reserve an execution, write the run and set it going.
 
     Args:
@@ -54,7 +54,7 @@ def start_execution(
         ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable, IdempotencyConflict,
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
     """
-    if earlier := run_services.begun_before(user=user, idempotency_key=idempotency_key):
+    if earlier := run_services.find_replay(user=user, idempotency_key=idempotency_key):
         return earlier
     own = provider_keys.keyring(user.pk)
     asked = target(provider, model, own)
@@ -66,7 +66,7 @@ def start_execution(
     targets = reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
     context = grounded.append_to(context) if grounded else context
-    begun = run_services.begin(
+    begun = run_services.create(
         user=user,
         text=context,
         idempotency_key=idempotency_key,

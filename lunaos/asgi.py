@@ -66,7 +66,7 @@ class SharedThreadsHandler(ASGIHandler):
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not executors.is_leaving():
+            if not executors.is_shutting_down():
                 task.cancel()
             raise
 
@@ -112,7 +112,7 @@ class SharedThreadsHandler(ASGIHandler):
         """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""
 
         async def sending(message: Any) -> None:
-            if executors.is_leaving() and message["type"] == "http.response.start":
+            if executors.is_shutting_down() and message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], (b"Connection", b"close")]}
             await send(message)
 
@@ -133,7 +133,7 @@ async def flowing_sockets(scope: Any, receive: Any, send: Any) -> None:
 
 def leave() -> "Deferred[None]":
     """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
-    executors.begin_to_leave()
+    executors.mark_shutting_down()
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
             cast(Any, port).doRead()  # whoever is in the queue of the socket would be reset with it
@@ -147,7 +147,7 @@ async def _ended(grace_s: float) -> None:
     await asyncio.sleep(min(LINGER_S, grace_s))
     while SharedThreadsHandler.under_way and time.monotonic() < deadline:
         await asyncio.wait(set(SharedThreadsHandler.under_way), timeout=deadline - time.monotonic())
-    await executors.leave(max(0.0, deadline - time.monotonic()))
+    await executors.shut_down(max(0.0, deadline - time.monotonic()))
 
 
 request_limits.install()

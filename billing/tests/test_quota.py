@@ -20,8 +20,8 @@ from testing.mailbox import Mailbox, text
 from testing.upstream import Answer, Upstream, delta
 
 
-def begin(user: Any) -> run_services.Begun:
-    return run_services.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
+def begin(user: Any) -> run_services.StartedRun:
+    return run_services.create(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
 
 
 def used(user: Any) -> int:

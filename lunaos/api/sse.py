@@ -13,6 +13,7 @@ from lunaos.api import flow, json
 from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
+from lunaos.event_lines import encode, type_of
 from lunaos.infra import metrics
 from lunaos.infra.read_access import Guard
 
@@ -154,10 +155,10 @@ def _pieces(batch: list[Entry]) -> Iterator[bytes]:
 
 def _failure(error: LunaError) -> bytes:
     retry = {} if error.retry_after is None else {"retryAfter": error.retry_after}
-    return json.dumps({"type": "error", "error": str(error), "code": error.code, **retry})
+    return encode({"type": "error", "error": str(error), "code": error.code, **retry})
 
 
 def _refuse_if_failed(line: bytes) -> None:
-    if line.startswith(b'{"type":"error"'):
+    if type_of(line) == "error":
         event: dict[str, Any] = json.loads(line)
         raise LunaError.with_code(event["code"], event["error"], retry_after=event.get("retryAfter"))

@@ -6,9 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from uuid import UUID
 
-import orjson
-
 from lunaos.errors import LunaError
+from lunaos.event_lines import encode
 from lunaos.infra import database, pubsub
 from rag.errors import EmbeddingsUnavailable, UnknownRepository
 from rag.indexing import jobs
@@ -52,7 +51,7 @@ class JobEventReader:
                 return []
             if job.revision > self._position:
                 self._position, self._ended = job.revision, job.status not in jobs.UNFINISHED
-                return [(job.revision, orjson.dumps(as_event(job)))]
+                return [(job.revision, encode(as_event(job)))]
             self._ended = job.status not in jobs.UNFINISHED
             if not self._ended and (left_s := deadline - time.monotonic()) <= 0:
                 return []

@@ -15,7 +15,7 @@ from accounts.models import AuditEvent
 from billing.models import Grant
 from runs import stats
 from runs.models import Run, RunStep, RunText, Status
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from testing.browser import NewPage, keep
 from testing.client import PASSWORD, Api
 from testing.second_factor import code_of
@@ -48,9 +48,11 @@ def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
     for n in range(1, 30):
         status = Status.FAILED if n % 5 == 0 else Status.SUCCEEDED
         at = datetime.now(UTC) - timedelta(hours=7 * n)
-        ran(bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error")
+        add_run(
+            bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error"
+        )
     stats.count_since()
-    stats.note_backlog("chains", 3)
+    stats.record_backlog("chains", 3)
     return run_id
 
 
@@ -83,9 +85,9 @@ def test_failures_lead_to_their_runs(page: Page, some_runs: str) -> None:
 def test_todays_failed_runs(page: Page, alice: Any, bob: Any) -> None:
     """As a newcomer finds them: from the dashboard, by what the links say."""
     now = datetime.now(UTC)
-    failed = ran(alice, now, status=Status.FAILED, error_code="provider_error")
-    ran(alice, now)
-    ran(bob, now - timedelta(days=1), status=Status.FAILED)
+    failed = add_run(alice, now, status=Status.FAILED, error_code="provider_error")
+    add_run(alice, now)
+    add_run(bob, now - timedelta(days=1), status=Status.FAILED)
     page.goto("/admin/")
     page.get_by_role("link", name="Failed runs of today").click()
     rows = page.locator("#result_list tbody tr")
@@ -204,7 +206,7 @@ def failed_chain(user: Any, *, said: str, **text: str) -> Run:
     took |= {"tokens_estimated": True, "cost_usd": "0.001234", "cost_known": False}
     times: dict[str, Any] = {"duration_ms": 5321, "first_token_ms": 812, "finished_at": datetime.now(UTC)}
     why: dict[str, Any] = {"status": Status.FAILED, "error_code": "provider_error", "provider_status": 400}
-    run = ran(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
+    run = add_run(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
     where = {"run_id": run.pk, "expires_at": run.expires_at}
     attempt = {"provider": "openai", "model": "gpt-4o", "code": "provider_error", "status": 400, "said": said}
     sentence = "openai refused the request with status 400."

@@ -79,7 +79,7 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
     }
     assert until(lambda: queue() | {"latencyMs": 0} == well, 5)
     for waiting_s in (1, 12):
-        run = run_services.begin(
+        run = run_services.create(
             user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
             status="queued",
         ).run  # fmt: skip

@@ -1,4 +1,4 @@
-"""What a run that came to nothing leaves: 4 kB of its input, for a week; chains that may be resumed keep theirs."""
+"""The input of a run without output: 4 kB for a week; chains that may be resumed keep all of it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,15 +16,15 @@ LONG = {"ascii": "x" * 50_000, "umlauts": "aü" * 25_000, "faces": "🙂" * 50_0
 IN_VAIN = (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
 
 
-def begin(user: Any, text: str, **fields: Any) -> Run:
+def create_run(user: Any, text: str, **fields: Any) -> Run:
     fields = {"agent": "run", "provider": "deepseek", "model": "m", "request_id": "r", **fields}
-    return run_services.begin(user=user, text=text, **fields).run
+    return run_services.create(user=user, text=text, **fields).run
 
 
-def end(run: Run, status: Status, **members: Any) -> RunText:
+def end_run(run: Run, status: Status, **members: Any) -> RunText:
     assert outcomes.finish(run, outcomes.Outcome(status, "deepseek", "m", events="{}", **members))
     run.refresh_from_db()
-    text = texts.text_of(run)
+    text = texts.load_text(run)
     assert text and RunText.objects.filter(run_id=run.pk).count() == 1 and text.events == "{}"
     return text
 
@@ -36,24 +36,24 @@ def days_kept(run: Run) -> int:
 @pytest.mark.parametrize("status", IN_VAIN)
 @pytest.mark.parametrize("kind", LONG)
 def test_an_agents_run_without_text_keeps_4_kb_for_a_week(alice: Any, status: Status, kind: str) -> None:
-    run = begin(alice, LONG[kind])
-    text = end(run, status)
+    run = create_run(alice, LONG[kind])
+    text = end_run(run, status)
     assert 1_024 <= len(text.input.encode()) <= 4_096 and LONG[kind].startswith(text.input)
     assert days_kept(run) == 7
 
 
-def test_on_own_keys_too(alice: Any) -> None:
-    assert len(end(begin(alice, LONG["ascii"], own_key=True), Status.FAILED).input) == 4_096
+def test_runs_on_own_keys_keep_4_kb_too(alice: Any) -> None:
+    assert len(end_run(create_run(alice, LONG["ascii"], own_key=True), Status.FAILED).input) == 4_096
 
 
 def test_a_short_input_stays_whole(alice: Any) -> None:
-    assert end(begin(alice, "x" * 4_096), Status.FAILED).input == "x" * 4_096
+    assert end_run(create_run(alice, "x" * 4_096), Status.FAILED).input == "x" * 4_096
 
 
 @pytest.mark.parametrize("status", [Status.SUCCEEDED, *IN_VAIN])
-def test_what_showed_text_is_kept(alice: Any, status: Status) -> None:
-    run = begin(alice, LONG["faces"])
-    assert end(run, status, output="half", shown=True).input == LONG["faces"]
+def test_the_input_of_a_run_with_output_is_kept(alice: Any, status: Status) -> None:
+    run = create_run(alice, LONG["faces"])
+    assert end_run(run, status, output="half", shown=True).input == LONG["faces"]
     assert days_kept(run) == 90
 
 
@@ -61,15 +61,15 @@ def test_what_showed_text_is_kept(alice: Any, status: Status) -> None:
     ("status", "kept"), [(Status.FAILED, 50_000), (Status.INTERRUPTED, 50_000), ("cancelled", 4_096)]
 )
 def test_a_chain_keeps_its_input_while_it_may_be_resumed(alice: Any, status: Status, kept: int) -> None:
-    run = begin(alice, LONG["ascii"], agent="", chain="custom", steps=["run"])
-    assert len(end(run, status).input) == kept
+    run = create_run(alice, LONG["ascii"], agent="", chain="custom", steps=["run"])
+    assert len(end_run(run, status).input) == kept
     assert days_kept(run) == 90
 
 
 def test_a_shorter_retention_stays_shorter(alice: Any, settings: Any) -> None:
     settings.RETENTION_DAYS = {"free": 3, "pro": 3, "team": 3}
-    run = begin(alice, "x")
-    end(run, Status.FAILED)
+    run = create_run(alice, "x")
+    end_run(run, Status.FAILED)
     assert days_kept(run) == 3
 
 

@@ -32,7 +32,7 @@ def test_lists_show_no_texts_and_leave_none(api: Api, alice: Any, upstream: Upst
 
 
 def test_every_page_that_shows_texts_is_known() -> None:
-    """A model with texts of users has one page in the admin, which records that it was read."""
+    """Each model with users' texts has one page in the admin, which records its readers."""
     with_texts = ("runs", "rag", "chains")
     shown = {model._meta.label for model in admin.site._registry if model._meta.app_label in with_texts}
     assert shown == {"runs.Run", "rag.Repository", "rag.IndexJob", "chains.ChainPreset"}

@@ -1,4 +1,4 @@
-"""Runs that ended while PostgreSQL was away: written down later, as what they were."""
+"""Runs that ended while PostgreSQL was away: written later with their true outcome."""
 
 from collections.abc import Awaitable
 from decimal import Decimal
@@ -22,20 +22,20 @@ DONE = b'{"type":"done","tokens":{"input":7,"output":3},"cost":"$0.0004","durati
 TOKENS = TokenUsage(input=7, output=3, reasoning=1)
 
 
-def begin(user: Any) -> Run:
+def create_run(user: Any) -> Run:
     fields: dict[str, Any] = {"agent": "run", "provider": "deepseek", "model": "m", "text": "in", "request_id": "r"}
-    return services.begin(user=user, **fields).run
+    return services.create(user=user, **fields).run
 
 
-def do(awaitable: Awaitable[Any]) -> Any:
+def run_on_loop(awaitable: Awaitable[Any]) -> Any:
     async def play() -> Any:
         return await awaitable
 
     return event_loop.submit(play()).result()
 
 
-def say(run: Run, *lines: bytes) -> None:
-    do(log.append(log.Append(run.pk, 0, lines, 1)))
+def log_lines(run: Run, *lines: bytes) -> None:
+    run_on_loop(log.append(log.AppendRequest(run.pk, 0, lines, 1)))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def impatient(settings: LazySettings) -> None:
 
 @pytest.fixture
 def refuses(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """PostgreSQL takes no run's end, until the answer's second entry is called."""
+    """Refuse to write a run's end until the second entry of the result is called."""
     asked: list[Outcome] = []
     write = outcomes.finish
 
@@ -69,13 +69,13 @@ def refuses(monkeypatch: pytest.MonkeyPatch) -> Any:
         (Outcome(Status.CANCELLED, "openai", "gpt-4o", asked=True, first_token_ms=5), "settled"),
     ],
 )
-def test_it_is_written_as_what_it_was(alice: Any, impatient: None, refuses: Any, outcome: Outcome, charge: str) -> None:
-    run, (asked, return_) = begin(alice), refuses
-    say(run, b'{"type":"start"}', b'{"type":"chunk","content":"half"}')
+def test_it_works(alice: Any, impatient: None, refuses: Any, outcome: Outcome, charge: str) -> None:
+    run, (asked, return_) = create_run(alice), refuses
+    log_lines(run, b'{"type":"start"}', b'{"type":"chunk","content":"half"}')
     recorder = Recorder(run.pk)
-    recorder.take_up([line for _, line in do(log.read(run.pk))])
-    do(executors.finish(run, recorder, outcome, orjson.loads(DONE)))
-    assert len(asked) == 2 and recorder.lines[-1] == DONE  # its readers are told
+    recorder.load_log([line for _, line in run_on_loop(log.read(run.pk))])
+    run_on_loop(executors.finish(run, recorder, outcome, orjson.loads(DONE)))
+    assert len(asked) == 2 and recorder.lines[-1] == DONE  # readers get the terminal event
     assert Run.objects.get(pk=run.pk).status == "running"
 
     with pytest.raises(OperationalError):
@@ -88,16 +88,16 @@ def test_it_is_written_as_what_it_was(alice: Any, impatient: None, refuses: Any,
     assert (run.status, run.charge, run.error_code) == (outcome.status, charge, failed.code)
     assert (run.provider, run.cost_usd) == ("openai", outcome.cost_usd)
     assert (run.first_token_ms is None) == (outcome.first_token_ms is None)
-    assert TokenUsage.of(run) == outcome.tokens
+    assert TokenUsage.from_row(run) == outcome.tokens
     assert (kept.output, kept.error, kept.last_attempt) == ("half", failed.sentence, failed.last_attempt)
     assert kept.events.encode().split(b"\n")[-1] == DONE
-    assert [line for _, line in do(log.read(run.pk))] == kept.events.encode().split(b"\n")
+    assert [line for _, line in run_on_loop(log.read(run.pk))] == kept.events.encode().split(b"\n")
     assert MonthlyUsage.objects.get(user=alice).executions == (charge == "settled")
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
 def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, write, failures = begin(alice), outcomes.finish, [OperationalError("53100")]
+    run, write, failures = create_run(alice), outcomes.finish, [OperationalError("53100")]
 
     def fail_once(run: Run, outcome: Outcome) -> bool:
         if failures:
@@ -105,37 +105,37 @@ def test_a_short_outage_leaves_nothing(alice: Any, monkeypatch: pytest.MonkeyPat
         return write(run, outcome)
 
     monkeypatch.setattr(outcomes, "finish", fail_once)
-    do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
+    run_on_loop(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
     assert Run.objects.get(pk=run.pk).status == "succeeded"
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
-def test_one_that_somebody_else_has_ended_stays_so(alice: Any) -> None:
-    run, other = begin(alice), begin(alice)
+def test_a_run_that_has_ended_meanwhile_is_not_changed(alice: Any) -> None:
+    run, other = create_run(alice), create_run(alice)
     for each in (run, other):
-        do(pending_outcomes.keep(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
-    assert outcomes.end(run, Status.CANCELLED)
+        run_on_loop(pending_outcomes.store(each.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+    assert outcomes.end_from_log(run, Status.CANCELLED)
     Run.objects.filter(pk=other.pk).delete()
     assert pending_outcomes.write_all() == 0
     assert Run.objects.get(pk=run.pk).status == "cancelled"
     assert redis.client().hlen(pending_outcomes.KEY) == 0
 
 
-def test_one_that_cannot_be_read_keeps_no_other(alice: Any) -> None:
-    run = begin(alice)
+def test_an_unreadable_outcome_does_not_block_the_others(alice: Any) -> None:
+    run = create_run(alice)
     redis.client().hset(pending_outcomes.KEY, "0" * 32, b"{")
-    do(pending_outcomes.keep(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
+    run_on_loop(pending_outcomes.store(run.pk, Outcome(Status.SUCCEEDED, "p", "m", attempt=1), DONE))
     assert pending_outcomes.write_all() == 1
     assert Run.objects.get(pk=run.pk).status == "succeeded"
 
 
-def test_with_both_servers_away_it_is_left_to_the_sweep(
+def test_with_both_servers_away_the_run_is_left_to_the_sweep(
     alice: Any, impatient: None, refuses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object) -> None:
         raise redis.RedisError("OOM")
 
-    monkeypatch.setattr(pending_outcomes, "keep", refuse)
-    run = begin(alice)
+    monkeypatch.setattr(pending_outcomes, "store", refuse)
+    run = create_run(alice)
     with pytest.raises(OperationalError):
-        do(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))
+        run_on_loop(executors.finish(run, Recorder(run.pk), Outcome(Status.SUCCEEDED, "p", "m"), {"type": "done"}))

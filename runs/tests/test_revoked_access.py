@@ -1,4 +1,4 @@
-"""Row 15 of R2.2: what ends a credential closes the streams and sockets that were opened with it."""
+"""Row 15 of R2.2: the end of a credential closes the streams and sockets that it opened."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +15,8 @@ from lunaos.embedded.servers import until
 from lunaos.infra import read_access, redis
 from rag.models import IndexJob, JobStatus, Repository
 from runs.models import Run, Status
+from runs.tests.test_consumers import read, socket
 from runs.tests.test_events import under_way
-from runs.tests.test_socket import read, socket
 from testing.client import COMMENT, PASSWORD, Api, parse
 from testing.servers import daphne
 from testing.upstream import DONE, Answer, Upstream, delta
@@ -30,7 +30,7 @@ def change_password(api: Api, user: Any, own: dict[str, str]) -> None:
 
 
 def change_password_elsewhere(api: Api, user: Any, own: dict[str, str]) -> None:
-    """As forms of the admin and `manage.py changepassword` do."""
+    """Change the password as the admin's forms and `manage.py changepassword` do."""
     changed = User.objects.get(pk=user.pk)
     changed.set_password("a much better one 77")
     changed.save()
@@ -66,7 +66,7 @@ CLOSES_THE_ACCOUNT: dict[str, Act] = {
 
 @contextmanager
 def reader(api: Api, run_id: str, own: dict[str, str]) -> Iterator[Iterator[str]]:
-    """A stream of a run's events, that has shown the first of them."""
+    """Open a stream of a run's events, and read the first one."""
     with api.stream("GET", f"/runs/{run_id}/events", headers=own) as response:
         texts = response.iter_text()
         assert "one" in next(text for text in texts if "one" in text)
@@ -74,7 +74,7 @@ def reader(api: Api, run_id: str, own: dict[str, str]) -> Iterator[Iterator[str]
 
 
 def refusal(texts: Iterator[str]) -> dict[str, Any]:
-    """The last event of a stream that ends by itself; it has no id, since it is none of the run's."""
+    """Return the stream's last event, which has no id, since it is none of the run's."""
     blocks = COMMENT.sub("", "".join(texts)).split("\n\n")
     _, events = parse("id: 0\n" + blocks[-2] + "\n\n")
     return events[-1]
@@ -101,8 +101,8 @@ def test_a_stream_ends_with_its_key(api: Api, alice: Any, upstream: Upstream) ->
         assert Run.objects.get(pk=run_id).status == Status.RUNNING
 
 
-def test_other_credentials_read_on(api: Api, alice: Any, bob: Any, upstream: Upstream) -> None:
-    """Of the same user and of others; what ends is looked up, and not taken from the notice."""
+def test_other_credentials_stay_connected(api: Api, alice: Any, bob: Any, upstream: Upstream) -> None:
+    """The ended credential is looked up, not taken from the notice, so other readers stay."""
     key = api.with_key(alice)
     with under_way(api, alice, upstream) as run_id:
         with reader(api, run_id, key) as texts, reader(api, run_id, api.as_(alice)) as closed:
@@ -119,7 +119,7 @@ def test_a_closed_account_has_no_streams_and_no_runs(api: Api, alice: Any, upstr
     with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
         CLOSES_THE_ACCOUNT[act](api, alice, own)
         event = refusal(texts)
-        # the run's own last event may come first
+        # the run's terminal event may come first
         assert (event["type"], event.get("code")) in (
             ("error", "token_invalid"),
             ("cancelled", None),
@@ -129,7 +129,7 @@ def test_a_closed_account_has_no_streams_and_no_runs(api: Api, alice: Any, upstr
 
 
 def test_the_stream_of_an_execution_ends_too_and_its_run_goes_on(api: Api, alice: Any, upstream: Upstream) -> None:
-    """Also where the run was to end with its client: the client has not left."""
+    """The run goes on also with `onDisconnect: cancel`: the client has not left."""
     upstream.plays(Answer(pieces=[delta("one "), "wait", delta("end", "stop"), DONE]))
     own, body = api.as_(alice), {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}
     with api.stream("POST", "/agents/execute", json=body, headers=own) as response:
@@ -151,8 +151,8 @@ def test_a_socket_is_closed_with_4401(api: Api, alice: Any, upstream: Upstream, 
         assert (messages[-1]["type"], messages[-1]["code"], code) == ("error", "token_invalid", 4401)
 
 
-def test_notices_that_were_lost_are_made_up_for(api: Api, alice: Any, upstream: Upstream, monkeypatch: Any) -> None:
-    """A connection to Valkey that breaks is a notice about everybody."""
+def test_lost_notices_are_made_up_for(api: Api, alice: Any, upstream: Upstream, monkeypatch: Any) -> None:
+    """A broken connection to Valkey makes every reader check its access."""
     own = api.as_(alice)
     with under_way(api, alice, upstream) as run_id, reader(api, run_id, own) as texts:
         monkeypatch.setattr(read_access, "_publish", lambda message: None)

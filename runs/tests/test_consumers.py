@@ -24,7 +24,7 @@ def socket(api: Api, path: str, user: Any = None, **options: Any) -> Iterator[Cl
 
 
 def read(connection: ClientConnection) -> tuple[list[Event], int]:
-    """All messages but pings, and the code it was closed with."""
+    """Return all messages but pings, and the close code."""
     messages = []
     try:
         while True:
@@ -58,7 +58,7 @@ def test_a_browser_sends_its_token_as_a_subprotocol(api: Api, alice: Any, upstre
     run_id = api.execute(alice).headers["X-Run-Id"]
     token = api.as_(alice)["Authorization"].removeprefix("Bearer ")
     with socket(api, f"/ws/runs/{run_id}", subprotocols=["bearer", token]) as connection:
-        assert connection.subprotocol == "bearer"  # the token is not said back
+        assert connection.subprotocol == "bearer"  # the token is not sent back
         assert read(connection)[0][-1]["type"] == "done"
 
 
@@ -93,7 +93,7 @@ def refusal(api: Api, path: str, user: Any = None, **options: Any) -> tuple[str,
     return message["code"], code
 
 
-def test_who_may_not(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
+def test_refused_sockets(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
     path = f"/ws/runs/{api.execute(alice).headers['X-Run-Id']}"
     assert refusal(api, path) == ("not_authenticated", 4401)
     assert refusal(api, path, subprotocols=["bearer", "nonsense"]) == ("token_invalid", 4401)
