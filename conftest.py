@@ -15,6 +15,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
+from testing import forkserver
 from testing.browser import browser_page, chromium
 from testing.client import METRICS_TOKEN, NO_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
@@ -23,6 +24,17 @@ from testing.upstream import Upstream
 
 Cast = Callable[..., Any]
 __all__ = ("browser_page", "chromium")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a test process die with the pytest that started it; its own children die with it."""
+    if hasattr(config, "workerinput") and forkserver.IS_POSSIBLE:
+        forkserver.die_with_parent()
+
+
+def pytest_sessionfinish() -> None:
+    """End the process from which this one forked its servers."""
+    forkserver.stop()
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ def cluster() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory() as folder, processes.provider(), Embeddings() as embeddings:
         variables = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         variables |= {"LLM_RUN_TIMEOUT_S": "3600", "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_LOG_LEVEL": "WARNING"}
-        with Stack(Path(folder), **variables) as stack:
+        with Stack(Path(folder), by_command=True, **variables) as stack:
             stack.start("web-2", *WORKERS[1:], "proxy")
             yield stack
 

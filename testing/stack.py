@@ -19,7 +19,7 @@ from lunaos.embedded.process import Program, spawn
 from lunaos.embedded.servers import answers, free_port, until
 from testing import prepared
 from testing.client import PASSWORD, Api
-from testing.servers import ROOT
+from testing.servers import ROOT, start
 
 STARTS_WITHIN_S, STOPS_WITHIN_S = 60, 30
 CADDY = Path(sys.executable).with_name("caddy")
@@ -32,12 +32,14 @@ class Stack:
 
     Args:
         programs: what is started at once; a test may start more.
+        by_command: start the platform's processes by their command lines, as `make up` does, and not by a fork.
         environment: what its processes get beside the test process's own.
     """
 
-    def __init__(self, folder: Path, *programs: str, **environment: str) -> None:
+    def __init__(self, folder: Path, *programs: str, by_command: bool = False, **environment: str) -> None:
         self.home = Home(folder)
         self._first = programs or ("web", "worker", "beat")
+        self._by_command = by_command
         self._is_prepared = prepared.bring_to(self.home)
         self.ports = {name: free_port() for name in ("web", "web-2", "proxy")}
         postgres, database_url = servers.postgres(self.home)
@@ -84,9 +86,15 @@ class Stack:
         """Start programs and wait until they are up; `chains-2` is one more of the kind `chains`."""
         for name in names:
             self._program(name).log.unlink(missing_ok=True)  # readiness is read from some
-            self._processes[name] = spawn(self._program(name), self.environment)
+            self._processes[name] = self._spawn(self._program(name))
         for name in names:
             assert until(self._program(name).ready, STARTS_WITHIN_S), (name, self.log(name))
+
+    def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
+        python, module, *_ = program.argv
+        if self._by_command or (python, module) != (sys.executable, "-m"):
+            return spawn(program, self.environment)
+        return start(program.argv[1:], program.log, {**self.environment, **program.env})
 
     def end(self, name: str, with_signal: int = signal.SIGKILL) -> None:
         """Send a signal and wait for the end."""

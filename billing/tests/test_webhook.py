@@ -46,8 +46,14 @@ def post(stripe: Stripe, body: str, header: str | None = None, **headers: str) -
 
 def kill(url: str) -> None:
     """End a server of this process's as a power cut would."""
-    (child,) = (child for child in psutil.Process().children() if url.rpartition(":")[2] in child.cmdline())
+    port = int(url.rpartition(":")[2])
+    (child,) = (child for child in psutil.Process().children() if port in listened_to_by(child))
     child.kill()
+
+
+def listened_to_by(process: psutil.Process) -> set[int]:
+    """The TCP ports at which a process takes connections."""
+    return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
 
 
 # -- Who is believed -------------------------------------------------------------------------------------------------
