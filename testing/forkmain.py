@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 import django
-from django.conf import Settings, settings
+from django.conf import settings
 from django.db import connections
 
 from testing.forkserver import die_with_parent
@@ -116,9 +116,11 @@ def _can_take_over_settings(before: dict[str, str], baseline: dict[str, Any]) ->
     differing = {name for name in baseline.keys() | fresh.keys() if baseline.get(name) != fresh.get(name)}
     if (differing - REPLACEABLE) & settings.__dict__.keys():  # where Django keeps each setting that was read
         return False
-    settings._wrapped = Settings(SETTINGS)
     for name in differing:
-        settings.__dict__.pop(name, None)
+        if name in fresh:
+            setattr(settings, name, fresh[name])
+        else:
+            delattr(settings, name)
     _renew_connections()
     return True
 

@@ -79,6 +79,7 @@ def process(arguments: list[str], log: Path, **changes: str) -> Iterator[subproc
 
 def start(arguments: list[str], log: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start `python -m MODULE WORDS`, which dies with this process: by fork where this system can do that."""
+    log.touch()  # readers look for signs of readiness before the child has opened it
     if forkserver.IS_POSSIBLE:
         return forkserver.get(environment()).start(arguments, variables, log)
     command = [sys.executable, *arguments]
