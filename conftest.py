@@ -11,8 +11,8 @@ import httpx
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
 
+import testing.database
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
 from testing import forkserver
@@ -42,45 +42,26 @@ def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
     """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
-    from agents import loader
-    from billing.models import Tier
-    from runs import partitions
-
+    before = connection.settings_dict["NAME"]
+    name = str(connection.settings_dict["TEST"]["NAME"] or f"test_{before}")  # pytest-django tells workers apart
     with django_db_blocker.unblock():
-        created = setup_databases(verbosity=0, interactive=False)
-        Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave runs under way as alice
-        partitions.ensure()
-        loader.load()
+        testing.database.create(name)
     yield
     with django_db_blocker.unblock():
-        with connection.cursor() as cursor:  # threads of this process's event loop keep theirs
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        teardown_databases(created, verbosity=0)
+        testing.database.drop(name, before)
 
 
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey; what the test leaves is cleared away."""
-    from accounts.models import AuditRepeat, User
-    from lunaos import origin, redis
-    from runs.models import Backlog, DailySpending, HourlyFigures, RunText
+    from lunaos import origin
     from web import parts
 
     parts.forget()
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
-        AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's
-        for key in redis.client().scan_iter():
-            if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
-                redis.client().delete(key)
         yield
-        User.objects.filter(is_superuser=True).update(is_superuser=False)  # or the last one could not be deleted
-        User.objects.all().delete()
-        for left_behind in (RunText, HourlyFigures, Backlog, DailySpending):
-            left_behind._default_manager.all().delete()
+        testing.database.clear()
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from lunaos.embedded.__main__ import base_environment, platform
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, spawn
 from lunaos.embedded.servers import answers, free_port, until
-from testing import prepared
+from testing import database, prepared
 from testing.client import PASSWORD, Api
 from testing.servers import ROOT, start
 
@@ -66,6 +66,7 @@ class Stack:
 
     def _prepare(self) -> None:
         self.start("postgres", "valkey")
+        database.restore(self._database)
         done = subprocess.run(
             [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=self.environment, capture_output=True, text=True
         )
