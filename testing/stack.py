@@ -32,14 +32,14 @@ class Stack:
 
     Args:
         programs: what is started at once; a test may start more.
-        by_command: start the platform's processes by their command lines, as `make up` does, and not by a fork.
         environment: what its processes get beside the test process's own.
     """
 
-    def __init__(self, folder: Path, *programs: str, by_command: bool = False, **environment: str) -> None:
+    by_command = False
+
+    def __init__(self, folder: Path, *programs: str, **environment: str) -> None:
         self.home = Home(folder)
         self._first = programs or ("web", "worker", "beat")
-        self._by_command = by_command
         self._is_prepared = prepared.bring_to(self.home)
         self.ports = {name: free_port() for name in ("web", "web-2", "proxy")}
         postgres, database_url = servers.postgres(self.home)
@@ -93,7 +93,7 @@ class Stack:
 
     def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
         python, module, *_ = program.argv
-        if self._by_command or (python, module) != (sys.executable, "-m"):
+        if self.by_command or (python, module) != (sys.executable, "-m"):
             return spawn(program, self.environment)
         return start(program.argv[1:], program.log, {**self.environment, **program.env})
 
@@ -153,3 +153,9 @@ class Stack:
         with psycopg.connect(self._database, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+
+class CommandStack(Stack):
+    """A stack whose processes are started by their command lines, as `make up` starts them, and not by a fork."""
+
+    by_command = True
