@@ -15,7 +15,7 @@ from django.db import connection
 import testing.database
 from lunaos.embedded.servers import until
 from stripe_double.double import Double
-from testing import forkserver
+from testing import forkserver, lanes
 from testing.browser import browser_page, chromium
 from testing.client import METRICS_TOKEN, NO_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
@@ -30,6 +30,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Have a test process die with the pytest that started it; its own children die with it."""
     if hasattr(config, "workerinput") and forkserver.IS_POSSIBLE:
         forkserver.die_with_parent()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests before `-m` chooses among them."""
+    lanes.mark(items)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lanes.require_model(item)
 
 
 def pytest_sessionfinish() -> None:
@@ -60,6 +70,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     parts.forget()
     origin.enter(address="", user_agent="")
     with django_db_blocker.unblock():
+        testing.database.clear_valkey()  # not afterwards, when a test may have replaced the client
         yield
         testing.database.clear()
 

@@ -56,13 +56,17 @@ def drop(name: str, before: str) -> None:
 
 
 def clear() -> None:
-    """Delete the rows and Valkey's keys that tests have left; the catalogue, the tiers and the audit trail stay."""
+    """Delete the rows that tests have left; the catalogue, the tiers and the audit trail stay."""
     with connection.cursor() as cursor:
         statements = _clearing()
         cursor.execute(_looking())
         found = {number for (number,) in cursor.fetchall()}
         if found:
             cursor.execute(";".join(statement for number, (_, statement) in enumerate(statements) if number in found))
+
+
+def clear_valkey() -> None:
+    """Delete the keys that tests have left."""
     keys = (bytes(key) for key in redis.client().scan_iter(count=1000))
     # Without its bindings a queue that is in use would lose messages.
     if left := [key for key in keys if not key.startswith(b"_kombu")]:

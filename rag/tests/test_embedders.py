@@ -19,6 +19,7 @@ def cosine(one: list[float], other: list[float]) -> float:
     return product / sqrt(sum(a * a for a in one)) / sqrt(sum(b * b for b in other))
 
 
+@pytest.mark.local_model
 def test_it_is_the_model_its_authors_describe() -> None:
     """The similarities are those of the model's page; 8 bits cost less than a hundredth."""
     person, *others = embedders.current().embed(
@@ -43,6 +44,7 @@ def test_it_is_the_model_its_authors_describe() -> None:
         "[CLS] [SEP] [MASK] [PAD]" * 400,
     ],
 )
+@pytest.mark.local_model
 def test_any_text_is_embedded_however_long(text: str) -> None:
     """The server refuses what is longer than the model's window, so a text that counts wrongly would fail here."""
     [vector] = embedders.current().embed([text])
@@ -66,6 +68,7 @@ def test_a_server_that_finds_a_text_too_long_gets_less_of_it(embeddings: Embeddi
     assert [len(text) for text in embeddings.texts] == [5, 75]
 
 
+@pytest.mark.local_model
 def test_the_order_is_that_of_the_texts() -> None:
     texts = [f"the number {n} of many" for n in range(40)]
     embedder = embedders.current()

@@ -211,6 +211,7 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("web.parts.query", hang)
     monkeypatch.setattr("lunaos.redis.client", lambda: Redis(port=9))
     monkeypatch.setattr("web.metrics.facts", lambda: parts.examine(figures.CHECKS))
+    parts.forget()
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()
