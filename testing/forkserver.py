@@ -43,7 +43,6 @@ class ForkServer:
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
-        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
         self._channel, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -60,8 +59,11 @@ class ForkServer:
     def start(self, arguments: list[str], environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
         """Start `python -m MODULE WORDS`, which writes to the end of a log."""
         request = {"arguments": arguments, "environment": environment, "log": str(log)}
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)  # only meanwhile: other programs' orphans are not for us to wait for
         self._channel.sendall(json.dumps(request).encode() + b"\n")
-        if not (pid := self._answers.readline()):
+        pid = self._answers.readline()
+        _libc.prctl(PR_SET_CHILD_SUBREAPER, 0)
+        if not pid:
             raise RuntimeError(f"The fork server ended with {self._process.wait()}.")
         return Forked(int(pid), arguments)
 
