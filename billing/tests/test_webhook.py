@@ -46,8 +46,13 @@ def post(stripe: Stripe, body: str, header: str | None = None, **headers: str) -
 
 def kill(url: str) -> None:
     """Kill a server of this process, as a power failure would."""
-    (child,) = (child for child in psutil.Process().children() if url.rpartition(":")[2] in child.cmdline())
+    port = int(url.rpartition(":")[2])
+    (child,) = (child for child in psutil.Process().children() if port in listening_ports(child))
     child.kill()
+
+
+def listening_ports(process: psutil.Process) -> set[int]:
+    return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
 
 
 # -- Signatures -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ def cosine(one: list[float], other: list[float]) -> float:
     return product / sqrt(sum(a * a for a in one)) / sqrt(sum(b * b for b in other))
 
 
+@pytest.mark.local_model
 def test_similarities_match_the_published_ones() -> None:
     """Published similarities of the model's page; quantization to 8 bits costs less than 0.01."""
     person, *others = embedding_clients.current_embedder().embed(
@@ -44,6 +45,7 @@ def test_similarities_match_the_published_ones() -> None:
         "[CLS] [SEP] [MASK] [PAD]" * 400,
     ],
 )
+@pytest.mark.local_model
 def test_texts_of_any_length_are_embedded(text: str) -> None:
     """The server refuses texts beyond the model's window, so a wrong token count would fail."""
     [vector] = embedding_clients.current_embedder().embed([text])
@@ -67,6 +69,7 @@ def test_a_text_that_the_server_refuses_as_too_long_is_shortened(embeddings: Emb
     assert [len(text) for text in embeddings.texts] == [5, 75]
 
 
+@pytest.mark.local_model
 def test_vectors_are_in_the_order_of_the_texts() -> None:
     texts = [f"the number {n} of many" for n in range(40)]
     embedder = embedding_clients.current_embedder()

@@ -285,6 +285,7 @@ def test_a_long_query_is_truncated(embeddings: Embeddings, alice: Any, settings:
     assert len(embeddings.texts[-1].split()) <= settings.EMBEDDINGS_WINDOW
 
 
+@pytest.mark.local_model
 def test_the_model_reads_the_beginning_of_code_and_all_of_prose(embeddings: Embeddings, alice: Any) -> None:
     code = "def total(order):\n" + "    order.add(order.tax)\n" * 40
     prose = "# Taxes\n\n" + "Each order pays its own tax.\n" * 40

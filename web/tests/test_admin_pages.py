@@ -130,6 +130,7 @@ def keep_both(opened: Page, name: str, whole: bool = True) -> None:
         keep(opened, f"{name}-{scheme}", whole=whole)
 
 
+@pytest.mark.clients
 def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str, bob: Any) -> None:
     """For people who look at them; here each only has to come."""
     stranger = browser_page(base_url=page.url)
@@ -233,6 +234,7 @@ def test_a_failed_run(page: Page, alice: Any) -> None:
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.clients
 def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
     """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)

@@ -38,6 +38,7 @@ def looked(api: Api, upstream: Upstream) -> None:
     assert until(lambda: api.get("/health").json()["data"]["services"]["llm"]["status"] == "ok", 5)
 
 
+@pytest.mark.local_model
 def test_it_works(api: Api, looked: None) -> None:
     response = api.get("/health")
 
@@ -51,6 +52,7 @@ def test_it_works(api: Api, looked: None) -> None:
         assert 0 <= report["services"][name]["latencyMs"] < 1000
 
 
+@pytest.mark.local_model
 def test_without_a_worker_the_queue_is_degraded_and_with_one_it_is_well(
     api: Api, tmp_path: Path, provider_environment: dict[str, str]
 ) -> None:

@@ -211,6 +211,7 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("web.health_checks.query", hang)
     monkeypatch.setattr("lunaos.infra.redis.client", lambda: Redis(port=9))
     monkeypatch.setattr("web.metrics.facts", lambda: health_checks.examine(figures.CHECKS))
+    health_checks.forget()
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()
