@@ -24,7 +24,7 @@ NOT_PRODUCT = {"tests", "testing", "benchmarks", "tools"}
 EMBEDDED_HELP = [sys.executable, "-m", "lunaos.embedded", "--help"]
 # Modules that only the platform itself starts; they may move.
 INTERNAL_PROGRAMS = {"rag.chunking.worker", "lunaos.embedded.llama"}
-SEND_ALERTS = re.compile(r"(alerts\.)?(send|send_daily|_send|_sound)")
+SEND_ALERTS = re.compile(r"alerts\.(send|send_daily)")
 VARIABLES = "Environment variables in .env.example"
 KEY_PREFIXES = ("lunaos:", "alarm:", "spend-refused:")
 VARIABLE = re.compile(r"(\{\}_)?[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
