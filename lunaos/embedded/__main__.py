@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from lunaos import environment as env_variables
 from lunaos import processes
-from lunaos.embedded import servers, stripe
+from lunaos.embedded import servers, stripe_double
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
@@ -68,14 +68,14 @@ def up() -> int:
     try:
         port = env_variables.whole("PORT", 8000)
         supervisor.environment["PORT"] = str(port)
-        stripe.is_wanted()
+        stripe_double.is_wanted()
         home = Home(home_folder())
         home.lock()
         require_free(port)
         supervisor.environment |= base_environment(home)
         model = launch_model(supervisor, home)
         start_servers(supervisor, home)
-        if stripe.is_wanted():
+        if stripe_double.is_wanted():
             start_stripe(supervisor, home, port)
         home.note({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
@@ -179,8 +179,8 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
     """The double of Stripe, and the platform led to it."""
-    require_free(stripe.port(), "STRIPE_PORT")
-    program, found = stripe.double(home, port)
+    require_free(stripe_double.port(), "STRIPE_PORT")
+    program, found = stripe_double.double(home, port)
     supervisor.environment |= found
     supervisor.start(program)
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from lunaos.infra import redis
-from lunaos.infra.thread_pools import PROBES, pool_of
+from lunaos.infra.thread_pools import FILES, PROBES, pool_of, surrounding
 from testing.client import Api
 from testing.upstream import Upstream
 from web import health, health_checks, provider_reachability
@@ -80,10 +80,12 @@ def test_an_answer_that_came_too_late_is_not_kept(check: Counted, monkeypatch: p
 
 
 def test_each_route_that_probes_ask_has_threads_of_its_own() -> None:
-    pools = {path: pool_of(get_resolver().resolve(path).func, "GET") for path in PROBED}
-    assert set(pools.values()) == set(PROBES)
+    pools = {surrounding(path, "GET") for path in (*PROBED, "/static/web/favicon.svg")}
+    assert pools == set(PROBES)
+    assert {pool_of(get_resolver().resolve(path).func, "GET") for path in PROBED} == pools - {FILES}
 
 
+@pytest.mark.local_model
 def test_no_request_for_health_reaches_a_provider(api: Api, upstream: Upstream, settings: Any) -> None:
     """A listener stands for the default provider: beat's job connects once, the checks never."""
     with socket.create_server(("127.0.0.1", 0)) as provider:
