@@ -1,4 +1,4 @@
-"""Whether this worker has been asked to stop: an index job goes back to the queue instead of holding up the exit."""
+"""A request to stop this worker: an unfinished index job goes back to the queue, so that the exit does not wait."""
 
 import threading
 from collections.abc import Callable
@@ -7,52 +7,51 @@ from contextvars import copy_context
 from typing import TypeVar
 
 Result = TypeVar("Result")
-POLL_S = 0.2
-_asked = threading.Event()
+POLL_INTERVAL_S = 0.2
+_requested = threading.Event()
 
 
-class WorkerStops(Exception):
-    """The worker has been asked to stop: what is written stays, and another worker goes on with the job."""
+class WorkerStopping(Exception):
+    """This worker must stop; written files stay done, and another worker continues the job."""
 
 
-def ask() -> None:
-    """Have the jobs of this process end at their next file or request to the model."""
-    _asked.set()
+def request() -> None:
+    """Make the jobs of this process stop at their next file or request to the model."""
+    _requested.set()
 
 
-def is_asked() -> bool:
-    """Return whether this process has been asked to stop."""
-    return _asked.is_set()
+def is_requested() -> bool:
+    """Return whether this process must stop."""
+    return _requested.is_set()
 
 
-def require_time() -> None:
-    """Raise WorkerStops where this process has been asked to stop."""
-    if _asked.is_set():
-        raise WorkerStops
+def raise_if_requested() -> None:
+    """Raise WorkerStopping if this process must stop."""
+    if _requested.is_set():
+        raise WorkerStopping
 
 
-def unless_asked(call: Callable[[], Result]) -> Result:
-    """Call a function that may block for long, and leave it to itself when this process is asked to stop.
-
-    The call runs in a daemon thread, for which the interpreter's exit does not wait.
+def call_interruptibly(function: Callable[[], Result]) -> Result:
+    """Call a function that may block for long, until this process must stop.
 
     Raises:
-        WorkerStops: the process has been asked to stop; the call's result is lost.
+        WorkerStopping: this process must stop; the function's result is lost.
     """
-    require_time()
+    raise_if_requested()
     outcome, context = Future[Result](), copy_context()
 
     def work() -> None:
         try:
-            outcome.set_result(context.run(call))
+            outcome.set_result(context.run(function))
         except BaseException as e:
             outcome.set_exception(e)
 
+    # The interpreter's exit does not wait for a daemon thread.
     threading.Thread(target=work, name="interruptible", daemon=True).start()
     while True:
         try:
-            return outcome.result(POLL_S)
+            return outcome.result(POLL_INTERVAL_S)
         except TimeoutError:
-            if outcome.done():
-                raise
-            require_time()
+            if outcome.done():  # the function itself raised TimeoutError, or ended meanwhile
+                return outcome.result()
+            raise_if_requested()

@@ -22,4 +22,4 @@ def recover_jobs() -> None:
 @worker_shutting_down.connect
 def hand_jobs_back(**_: object) -> None:
     """A worker that stops waits for its threads, and they for their jobs."""
-    stopping.ask()
+    stopping.request()

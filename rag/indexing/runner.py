@@ -24,7 +24,7 @@ from rag.indexing.indexer import SourceFile
 from rag.indexing.owner_turns import Turn, TurnOver
 from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
-from rag.stopping import WorkerStops
+from rag.stopping import WorkerStopping
 
 LOCK_SUBJECT = "rag.repository"
 REQUEST_RETRIES = 1  # a waiting request holds a thread of the web process
@@ -46,7 +46,7 @@ def run(repository_id: int) -> None:
             if not acquired:
                 return
             _run_all(repository_id, Turn((jobs.owner_id(first),)))
-        if stopping.is_asked():
+        if stopping.is_requested():
             _enqueue_unfinished(repository_id)
             return
         # A job created between the last check and the release found the lock taken: check again.
@@ -54,10 +54,10 @@ def run(repository_id: int) -> None:
 
 def _run_all(repository_id: int, turn: Turn) -> None:
     """Run the jobs of a repository until none is left or the worker shuts down."""
-    while not stopping.is_asked() and (job := jobs.next_unfinished(repository_id)):
+    while not stopping.is_requested() and (job := jobs.next_unfinished(repository_id)):
         try:
             _run_job(job, checkpoint=partial(_yield_to_others, turn, job))
-        except WorkerStops:
+        except WorkerStopping:
             jobs.uncount_attempt(job)
             return
         _yield_to_others(turn)  # a job of unchanged files makes no request, so it had no checkpoint there
@@ -72,8 +72,8 @@ def _enqueue_unfinished(repository_id: int) -> None:
 
 def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
     if job:
-        stopping.require_time()
-    if not stopping.is_asked():
+        stopping.raise_if_requested()
+    if not stopping.is_requested():
         turn.yield_to_others(partial(_run_turn, job))
 
 
@@ -91,9 +91,9 @@ def _run_until_over(repository_id: int, turn: Turn) -> None:
     while job := jobs.next_unfinished(repository_id):
         try:
             _run_job(job, checkpoint=partial(_yield_to_others, turn, job), on_write=turn.raise_if_over)
-        except (TurnOver, WorkerStops):
+        except (TurnOver, WorkerStopping):
             jobs.uncount_attempt(job)
-        if turn.is_over() or stopping.is_asked():
+        if turn.is_over() or stopping.is_requested():
             return
 
 
@@ -150,7 +150,7 @@ def _run_and_record(job: IndexJob, work: Callable[[], None]) -> None:
     jobs.mark_running(job)
     try:
         work()
-    except (OperationalError, InterfaceError, InlineTimeout, TurnOver, WorkerStops, EmbeddingsBusy):
+    except (OperationalError, InterfaceError, InlineTimeout, TurnOver, WorkerStopping, EmbeddingsBusy):
         raise  # the job stays unfinished, and another process or a later turn continues it
     except LunaError as e:
         jobs.mark_ended(job, e)

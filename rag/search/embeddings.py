@@ -108,7 +108,7 @@ class Embedder:
     def _send(self, truncated: list[str]) -> openai.types.CreateEmbeddingResponse:
         # A job's request must not delay the shutdown of its worker.
         request = partial(_client(self).embeddings.create, model=self.model, input=truncated, encoding_format="float")
-        return stopping.unless_asked(request) if self.is_background else request()
+        return stopping.call_interruptibly(request) if self.is_background else request()
 
     @contextmanager
     def _request_slot(self) -> Iterator[None]:

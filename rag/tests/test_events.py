@@ -167,8 +167,8 @@ def test_skipped_files_are_counted_but_listed_up_to_a_maximum(alice: Any, job: I
     assert (job.skipped_files, len(job.skipped)) == (4, 3)
 
 
-def test_paths_of_skipped_files_take_little_room(alice: Any, job: IndexJob) -> None:
-    """They count as no stored bytes: 100 paths of 1 800 bytes a request were 650 MB an hour, beside a limit of 100."""
+def test_listed_paths_of_skipped_files_are_limited_in_bytes(alice: Any, job: IndexJob) -> None:
+    """No tier limits these bytes: 100 paths of 1 800 bytes a request would store 650 MB an hour."""
     for n in range(3):
         paths = [f"{n}/{m}/{'𝓐' * 440}.min.js" for m in range(10)]
         jobs.record_progress(job, Progress(paths=paths, skipped=[(path, "minified") for path in paths]))

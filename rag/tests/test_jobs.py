@@ -133,7 +133,7 @@ def stop(process: Any) -> int:
     return int(process.wait(10))
 
 
-def test_a_worker_that_is_stop_hands_its_job_back(alice: Any, embeddings: Embeddings, worker: StartWorker) -> None:
+def test_a_stopping_worker_requeues_its_job(alice: Any, embeddings: Embeddings, worker: StartWorker) -> None:
     """During a request to the model; another worker continues the job without beat."""
     job = waiting_job(alice, MANY)
     with worker() as process, embeddings.blocked(after=8):
@@ -159,7 +159,7 @@ def test_a_stopping_worker_requeues_jobs_of_nested_turns(
     alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
 ) -> None:
     """SIGTERM comes in bob's turn, which interrupts alice's job."""
-    monkeypatch.setattr(stopping, "_asked", threading.Event())
+    monkeypatch.setattr(stopping, "_requested", threading.Event())
     monkeypatch.setattr("rag.indexing.owner_turns.TURN_S", 0.0)
     sent: list[int] = []
     monkeypatch.setattr(queue, "enqueue", sent.append)
@@ -168,7 +168,7 @@ def test_a_stopping_worker_requeues_jobs_of_nested_turns(
 
     def stop_in_bobs_turn(turn: Any, job: IndexJob | None = None) -> None:
         if job and len(turn.owners) == 2:
-            stopping.ask()
+            stopping.request()
         let_others(turn, job)
 
     monkeypatch.setattr(runner, "_yield_to_others", stop_in_bobs_turn)

@@ -1,4 +1,4 @@
-"""Files that a worker of an older release has replaced beside this one, and `manage.py check_storage --repair`."""
+"""Files that a worker of an older release replaced during an upgrade, and `manage.py check_storage --repair`."""
 
 import importlib
 from typing import Any
@@ -14,8 +14,8 @@ from testing.commands import manage
 from testing.embeddings import Embeddings
 
 
-def replaced_by_old_code(user: Any, *contents: SourceFile) -> None:
-    """As a worker of the release before counting does it: the two columns stay as they were."""
+def replace_by_old_code(user: Any, *contents: SourceFile) -> None:
+    """Replace files like a worker of the release before counting, which leaves both columns unchanged."""
     before = dict(File.objects.values_list("path", "bytes")), dict(File.objects.values_list("path", "measured_digest"))
     counted = Repository.objects.get().bytes
     index(user, *contents)
@@ -25,9 +25,9 @@ def replaced_by_old_code(user: Any, *contents: SourceFile) -> None:
     Repository.objects.update(bytes=counted)
 
 
-def test_a_repair_finds_what_old_code_has_replaced(alice: Any, embeddings: Embeddings) -> None:
+def test_a_repair_finds_files_that_old_code_replaced(alice: Any, embeddings: Embeddings) -> None:
     index(alice, file("grown.py", 400), file("shrunk.py", 4_000), file("same.py", 700))
-    replaced_by_old_code(alice, file("grown.py", 3_000), file("shrunk.py", 500))
+    replace_by_old_code(alice, file("grown.py", 3_000), file("shrunk.py", 500))
     assert storage.usage(alice).bytes == 5_100
 
     code, _, said = manage("check_storage")
@@ -38,14 +38,14 @@ def test_a_repair_finds_what_old_code_has_replaced(alice: Any, embeddings: Embed
     assert counted_usage(alice)[0] == pytest.approx(3_000 + 500 + 700, rel=0.05)
 
 
-def test_a_file_of_old_code_that_is_replaced_is_exact_again(alice: Any, embeddings: Embeddings) -> None:
+def test_another_replacement_makes_the_counter_exact_again(alice: Any, embeddings: Embeddings) -> None:
     index(alice, file("a.py", 400))
-    replaced_by_old_code(alice, file("a.py", 3_000))
+    replace_by_old_code(alice, file("a.py", 3_000))
     index(alice, file("a.py", 1_000))
     assert counted_usage(alice)[0] == 1_000
 
 
-def test_files_that_were_measured_stay_so_at_an_upgrade(alice: Any, embeddings: Embeddings) -> None:
+def test_the_migration_keeps_measured_sizes(alice: Any, embeddings: Embeddings) -> None:
     index(alice, file("a.py", 400))
     File.objects.update(measured_digest="")
     migration = importlib.import_module("rag.migrations.0006_measured_digest")
