@@ -19,23 +19,23 @@ from unfold.paginator import InfinitePaginator
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.errors import LastSuperuser
-from accounts.identity import may_touch, staff_of
+from accounts.identity import may_modify, staff_of
 from accounts.models import AuditEvent, User
 from accounts.privacy import deletion
 from accounts.signin import lockout, passwords, second_factor, sessions
 from accounts.staff import superusers, suspension
 from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
-from accounts.staff.confirm_action import confirmed
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.confirm_action import requires_confirmation
+from accounts.staff.exporting_admin import ExportableAdmin
 from accounts.staff.forms import AccountCreationForm, AccountForm
 from lunaos.infra import thread_pools
 
-ROLES = ("actor", "subject")
-POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+EVENT_PARTIES = ("actor", "subject")
+PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
+class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
 
     form = AccountForm
@@ -67,54 +67,56 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         def unlock(user: User) -> bool:
             lockout.unlock(user.email)
-            trail.record(Action.UNLOCKED, actor=staff_of(request), subject=user)
+            trail.record_on_commit(Action.UNLOCKED, actor=staff_of(request), subject=user)
             return True
 
-        self._each(request, queryset, unlock, "can sign in again")
+        self._apply_to_each(request, queryset, unlock, "can sign in again")
 
     @admin.action(description="Send a password reset", permissions=["send_reset"])
     def send_reset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        by = staff_of(request)
-        self._each(request, queryset, lambda user: passwords.send_reset(user, by=by), "are sent a mail")
+        actor = staff_of(request)
+        self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "are sent a mail")
 
     @admin.action(description="End all sessions", permissions=["end_sessions"])
-    @confirmed("End all sessions?", consequence="They have to sign in again, everywhere. API keys go on.")
+    @requires_confirmation("End all sessions?", consequence="They have to sign in again, everywhere. API keys go on.")
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         def end(user: User) -> bool:
-            sessions.end_all(user, by=staff_of(request))
+            sessions.end_all(user, actor=staff_of(request))
             return True
 
-        self._each(request, queryset, end, "have to sign in again")
+        self._apply_to_each(request, queryset, end, "have to sign in again")
 
     @admin.action(description="Disable", permissions=["disable"])
-    @confirmed(
+    @requires_confirmation(
         "Disable these accounts?", consequence="Passwords, sessions and API keys open nothing until they are enabled."
     )
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        by = staff_of(request)
-        others = queryset.exclude(pk=by.pk)
-        self._each(request, others, lambda user: suspension.disable(user, by=by), "are disabled")
+        actor = staff_of(request)
+        others = queryset.exclude(pk=actor.pk)
+        self._apply_to_each(request, others, lambda user: suspension.disable(user, actor=actor), "are disabled")
 
     @admin.action(description="Enable", permissions=["disable"])
     def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        by = staff_of(request)
-        self._each(request, queryset, lambda user: suspension.enable(user, by=by), "are enabled")
+        actor = staff_of(request)
+        self._apply_to_each(request, queryset, lambda user: suspension.enable(user, actor=actor), "are enabled")
 
     @admin.action(description="Reset second factor", permissions=["superuser"])
-    @confirmed(
+    @requires_confirmation(
         "Reset the second factor?", consequence="Until they set another, the password alone is enough to set it."
     )
     def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
-            second_factor.reset(user, by=staff_of(request))
+            second_factor.remove(user, actor=staff_of(request))
         self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
 
-    def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
+    def _apply_to_each(
+        self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
+    ) -> None:
         """Do something to each account that the staff member may touch, and say to how many it was done."""
-        count = sum(self._spared(request, do, user) for user in self.touchable(request, users, owner=""))
+        count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
 
-    def _spared(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
+    def _apply_unless_last(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
         """Do something to an account, and say so where that account is the last superuser's."""
         try:
             return do(user)
@@ -138,14 +140,14 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """Who may change users may not raise anybody, themselves included, above what they are."""
-        may = self.has_superuser_permission(request)
-        return self.readonly_fields if may else (*self.readonly_fields, *POWERS)
+        is_superuser = self.has_superuser_permission(request)
+        return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and may_touch(request, obj)
+        return super().has_change_permission(request, obj) and may_modify(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and may_touch(request, obj)
+        return super().has_delete_permission(request, obj) and may_modify(request, obj)
 
     @thread_pools.run_posts_in(thread_pools.HASHING)
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -168,37 +170,37 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """Another address is nobody's until it is confirmed, and who held the old one has to sign in again."""
-        moved = change and obj.email != form.initial["email"]
-        if moved:
+        email_changed = change and obj.email != form.initial["email"]
+        if email_changed:
             obj.email_verified_at = None
         super().save_model(request, obj, form, change)
-        if moved:
-            sessions.end_all(obj, by=staff_of(request))
+        if email_changed:
+            sessions.end_all(obj, actor=staff_of(request))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """All that belongs to an account goes with it, also what staff may not delete by itself."""
         staff = {f"{user}, who is staff" for user in objs if not self.has_delete_permission(request, user)}
         last = [f"{user}: {LastSuperuser.message}" for user in objs if user.is_superuser]
-        protected = last if not staff and superusers.all_of([user.pk for user in objs]) else []
+        protected = last if not staff and superusers.includes_all_superusers([user.pk for user in objs]) else []
         return [str(user) for user in objs], {"users": len(objs)}, staff, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self._delete(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in self.touchable(request, queryset, owner=""):
+        for user in self.modifiable(request, queryset, owner=""):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:
         """As the owner would: texts and logs go too, and what must be ended elsewhere is."""
 
         def delete(user: User) -> bool:
-            gone = deletion.delete(user)
-            if not gone:
+            deleted = deletion.delete_account(user)
+            if not deleted:
                 self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
-            return gone
+            return deleted
 
-        self._spared(request, delete, user)
+        self._apply_unless_last(request, delete, user)
 
 
 admin.site.unregister((Group, TOTPDevice, StaticDevice))  # of the devices, the secrets would be shown
@@ -209,7 +211,7 @@ class AuditedGroupAdmin(AuditedAdmin, GroupAdmin):
     """Groups decide what staff may do."""
 
 
-class ActionFilter(admin.SimpleListFilter):
+class AuditActionFilter(admin.SimpleListFilter):
     """From the code: a distinct query would read every row."""
 
     title = parameter_name = "action"
@@ -222,11 +224,11 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
+class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
     """Read, filtered and exported; the database would refuse anything else."""
 
     list_display = ("id", "at", "action", "actor", "subject", "address", "details")
-    list_filter = (ActionFilter,)
+    list_filter = (AuditActionFilter,)
     date_hierarchy = "at"
     list_select_related = ("origin",)
     paginator = InfinitePaginator
@@ -238,18 +240,20 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
         *("details", "hash"),
     )
     fields = readonly_fields = (
-        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "told"),
+        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "formatted_details"),
         *("previous_hash", "hash"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        people = {f"{role}_email": User.objects.filter(pk=OuterRef(f"{role}_id")).values("email") for role in ROLES}
+        people = {
+            f"{role}_email": User.objects.filter(pk=OuterRef(f"{role}_id")).values("email") for role in EVENT_PARTIES
+        }
         return super().get_queryset(request).annotate(**{name: Subquery(email) for name, email in people.items()})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEvent], search_term: str
     ) -> tuple[QuerySet[AuditEvent], bool]:
-        return queryset.filter(trail.matching(search_term.strip())) if search_term else queryset, False
+        return queryset.filter(trail.search_filter(search_term.strip())) if search_term else queryset, False
 
     @admin.display
     def actor(self, event: AuditEvent) -> str:
@@ -261,13 +265,13 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display
     def address(self, event: AuditEvent) -> str:
-        return trail.origin_of(event).address
+        return trail.client_info_of(event).address
 
     @admin.display(description="details")
-    def told(self, event: AuditEvent) -> SafeString:
+    def formatted_details(self, event: AuditEvent) -> SafeString:
         """Without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
         return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:
-        return trail.origin_of(event).user_agent
+        return trail.client_info_of(event).user_agent

@@ -10,18 +10,18 @@ from accounts.signin import signed_tokens
 
 def welcome(user: User) -> None:
     """Greet a new user, show the first request, and have the address confirmed."""
-    _send("Welcome to LunaOS", "welcome", user, token=signed_tokens.make(signed_tokens.VERIFICATION, user))
+    _send("Welcome to LunaOS", "welcome", user, token=signed_tokens.sign(signed_tokens.VERIFICATION, user))
 
 
 def verification(user: User) -> None:
     """Have the address confirmed."""
-    token = signed_tokens.make(signed_tokens.VERIFICATION, user)
+    token = signed_tokens.sign(signed_tokens.VERIFICATION, user)
     _send("Confirm your email address", "verification", user, token=token)
 
 
 def password_reset(user: User) -> None:
     """Give who reads the account's mail a way to another password."""
-    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, user)
+    token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, user)
     _send("Set a new LunaOS password", "password_reset", user, token=token)
 
 

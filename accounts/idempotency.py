@@ -13,7 +13,7 @@ from django.db import connection
 from accounts.errors import IdempotencyConflict
 from accounts.models import IdempotencyKey, User
 
-KEPT = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 
 # Whoever comes second waits here until the first has committed, or takes its place where that was undone; the row is
 # locked also where the condition is false (PostgreSQL, INSERT, ON CONFLICT).
@@ -40,7 +40,7 @@ class RequestKey:
     digest: str
 
     @classmethod
-    def of(cls, key: str, endpoint: str, content: bytes) -> "RequestKey":
+    def from_request(cls, key: str, endpoint: str, content: bytes) -> "RequestKey":
         return cls(key, hashlib.sha256(endpoint.encode() + b"\0" + content).hexdigest())
 
 
@@ -50,7 +50,7 @@ def find(*, user: User, key: RequestKey) -> str | None:
     Raises:
         IdempotencyConflict: the key was used for another request.
     """
-    valid = IdempotencyKey.objects.filter(user=user, key=key.key, created_at__gte=datetime.now(UTC) - KEPT)
+    valid = IdempotencyKey.objects.filter(user=user, key=key.key, created_at__gte=datetime.now(UTC) - RETENTION)
     earlier = valid.first()
     if earlier and earlier.digest != key.digest:
         raise IdempotencyConflict()
@@ -72,7 +72,7 @@ def claim(*, user: User, key: RequestKey, result: str) -> str | None:
     now = datetime.now(UTC)
     values: dict[str, Any] = {"user_id": user.pk, "key": key.key, "digest": key.digest, "result": result}
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {**values, "now": now, "oldest": now - KEPT})
+        cursor.execute(CLAIM, {**values, "now": now, "oldest": now - RETENTION})
         if cursor.fetchone():
             return None
     earlier = IdempotencyKey.objects.get(user=user, key=key.key)
@@ -88,4 +88,4 @@ def replace(*, user: User, key: RequestKey, result: str) -> None:
 
 def delete_expired() -> None:
     """Drop keys whose day has passed."""
-    IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - KEPT).delete()
+    IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - RETENTION).delete()

@@ -15,8 +15,8 @@ from lunaos.api import json
 from lunaos.errors import TokenInvalid, ValidationFailed
 from lunaos.infra.read_access import Access
 
-LONGEST_KEY = 255
-LONGEST_OTP = 16
+MAX_KEY_LENGTH = 255
+MAX_OTP_LENGTH = 16
 
 
 def user_of(request: Request) -> User:
@@ -37,11 +37,11 @@ def access_of_session(request: HttpRequest) -> Access:
 
 def _require_session(sessions: type[SessionBase], key: str, user: User) -> None:
     now = User.objects.filter(pk=user.pk, is_active=True, is_staff=True).first()
-    if now is None or now.credentials_mark != user.credentials_mark or not sessions().exists(key):
+    if now is None or now.credentials_fingerprint != user.credentials_fingerprint or not sessions().exists(key):
         raise TokenInvalid("The session has ended. Sign in again.")
 
 
-def may_touch(request: HttpRequest, user: User | None) -> bool:
+def may_modify(request: HttpRequest, user: User | None) -> bool:
     """Whether a staff member may take something from a user, or change what the user may do.
 
     Staff are for superusers to touch: a password or an address would be the way to their powers.
@@ -59,7 +59,7 @@ def otp_of(request: Request, sent: Mapping[str, Any]) -> str:
         sent: the validated body, whose `otp` goes before the header.
     """
     code = str(sent.get("otp") or request.headers.get("X-OTP", ""))
-    return code.replace(" ", "")[:LONGEST_OTP]
+    return code.replace(" ", "")[:MAX_OTP_LENGTH]
 
 
 def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestKey | None:
@@ -74,9 +74,9 @@ def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestK
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
-    return RequestKey.of(key, request.path, json.dumps(dict(sorted(content.items()))))
+    if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
+        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
+    return RequestKey.from_request(key, request.path, json.dumps(dict(sorted(content.items()))))
 
 
 def credential_of(request: Request) -> str:

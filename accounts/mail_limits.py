@@ -11,32 +11,38 @@ import logging
 from lunaos.infra import redis
 from lunaos.infra.local_counter import LocalCounter
 
-PER_HOUR = 5  # of all kinds together
-OF_A_KIND_PER_HOUR = 3
+MAX_MAILS_PER_HOUR = 5  # of all kinds together
+MAX_MAILS_OF_KIND_PER_HOUR = 3
 HOUR_S = 3600
 logger = logging.getLogger(__name__)
-_here = LocalCounter()
+_local_counter = LocalCounter()
 
 
-def take(kind: str, email: str, *, most: int = OF_A_KIND_PER_HOUR) -> bool:
+def allow(kind: str, email: str, *, limit: int = MAX_MAILS_OF_KIND_PER_HOUR) -> bool:
     """Count a mail; one that its own kind's limit refuses does not count among all kinds.
 
     Args:
         kind: each has a limit of its own, within the one that all share.
-        most: the kind's limit, an hour.
+        limit: the kind's limit, an hour.
 
     Returns:
         Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
     """
     address = hashlib.sha256(email.lower().encode()).hexdigest()
     try:
-        return _count(f"lunaos:mails:{kind}:{address}") <= most and _count(f"lunaos:mails:all:{address}") <= PER_HOUR
+        return (
+            _count(f"lunaos:mails:{kind}:{address}") <= limit
+            and _count(f"lunaos:mails:all:{address}") <= MAX_MAILS_PER_HOUR
+        )
     except redis.RedisError:
         logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
-        return _here.hit(f"{kind}:{address}", HOUR_S)[0] <= most and _here.hit(address, HOUR_S)[0] <= PER_HOUR
+        return (
+            _local_counter.hit(f"{kind}:{address}", HOUR_S)[0] <= limit
+            and _local_counter.hit(address, HOUR_S)[0] <= MAX_MAILS_PER_HOUR
+        )
 
 
-def take_notice(email: str, *, confirmed: bool) -> bool:
+def allow_notice(email: str, *, confirmed: bool) -> bool:
     """Count a security notice.
 
     Args:
@@ -50,8 +56,8 @@ def take_notice(email: str, *, confirmed: bool) -> bool:
         counted = _count(f"lunaos:mails:notices:{address}")
     except redis.RedisError:
         logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
-        counted, _ = _here.hit(f"notices:{address}", HOUR_S)
-    return confirmed or counted <= PER_HOUR
+        counted, _ = _local_counter.hit(f"notices:{address}", HOUR_S)
+    return confirmed or counted <= MAX_MAILS_PER_HOUR
 
 
 def _count(key: str) -> int:

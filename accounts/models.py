@@ -8,7 +8,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.db import connection, models
 from django.utils.crypto import salted_hmac
 
-REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
+_REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
 
 
 class UserManager(BaseUserManager["User"]):
@@ -25,14 +25,14 @@ class UserManager(BaseUserManager["User"]):
         powers = {"is_staff": True, "is_superuser": True, "verification_exempt": True}
         return self.create_user(email, password, **powers, **fields)
 
-    def of_session(self, user_id: str, jti: str) -> "User | None":
+    def for_session(self, user_id: str, jti: str) -> "User | None":
         """Read one user by id, as every request with a token does: one query, without the ORM's building of it.
 
         Args:
             jti: the token's id; whoever has logged out with it is nobody.
         """
         columns = [field.attname for field in self.model._meta.concrete_fields]
-        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {REVOKED}"  # noqa: S608 - the columns are the model's
+        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {_REVOKED}"  # noqa: S608 - the columns are the model's
         with connection.cursor() as cursor:
             cursor.execute(query, [user_id, jti])
             row = cursor.fetchone()
@@ -85,12 +85,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     @property
-    def salutation(self) -> str:
+    def greeting(self) -> str:
         """How mails begin: without the name until the address is confirmed, or strangers could be sent any text."""
         return f"Hello {self.name}" if self.name and self.email_verified_at else "Hello"
 
     @property
-    def credentials_mark(self) -> str:
+    def credentials_fingerprint(self) -> str:
         """Changes with the password, by whatever path that is written, and when all sessions are ended.
 
         Tokens and sessions of the admin carry it and die with it.
@@ -100,7 +100,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def get_session_auth_hash(self) -> str:
         """What Django's own sessions, those of the admin, are checked against."""
-        return self.credentials_mark
+        return self.credentials_fingerprint
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
         """None: a session does not outlive the key it was made with."""
@@ -182,7 +182,7 @@ class AuditRepeat(models.Model):
 
 
 class AuditOrigin(models.Model):
-    """The personal part of an audit row; goes with the account (`accounts.auditlog.trail.erase`), never changes."""
+    """The personal part of an audit row; goes with the account (`accounts.auditlog.trail.anonymise`), never changes."""
 
     event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, primary_key=True, related_name="origin")
     address = models.CharField(max_length=64)

@@ -6,7 +6,7 @@ from rest_framework import serializers
 
 from accounts.auditlog import trail
 from accounts.models import AuditEvent, User
-from accounts.names import on_one_line
+from accounts.validators import validate_single_line
 
 
 class LowerCaseEmailField(serializers.EmailField):
@@ -50,7 +50,12 @@ class SignUpSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
     password = NewPasswordField()
     name = serializers.CharField(
-        max_length=100, required=False, default="", allow_blank=True, validators=[on_one_line], help_text="One line."
+        max_length=100,
+        required=False,
+        default="",
+        allow_blank=True,
+        validators=[validate_single_line],
+        help_text="One line.",
     )
 
 
@@ -94,10 +99,10 @@ class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
         return "you" if event.actor_id == event.subject_id else "staff"
 
     def get_address(self, event: AuditEvent) -> str:
-        return trail.origin_shown_to(event, event.subject_id).address
+        return trail.client_info_visible_to(event, event.subject_id).address
 
     def get_userAgent(self, event: AuditEvent) -> str:  # noqa: N802 - DRF finds it by the field's name
-        return trail.origin_shown_to(event, event.subject_id).user_agent
+        return trail.client_info_visible_to(event, event.subject_id).user_agent
 
 
 class SessionSerializer(serializers.Serializer[Any]):

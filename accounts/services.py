@@ -25,11 +25,11 @@ def sign_up(*, email: str, password: str, name: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
-            trail.record(Action.SIGNED_UP, actor=user, subject=user)
+            trail.record_on_commit(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
-    lockout.come_home(user)
-    if mail_limits.take("welcome", user.email, most=mail_limits.PER_HOUR):
+    lockout.remember_address(user)
+    if mail_limits.allow("welcome", user.email, limit=mail_limits.MAX_MAILS_PER_HOUR):
         enqueue.on_commit(tasks.send_welcome, str(user.pk))
     return user
 

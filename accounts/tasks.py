@@ -14,7 +14,7 @@ from accounts.models import User
 mail_task = partial(shared_task, autoretry_for=(AnymailError, SMTPException, OSError), retry_backoff=10, max_retries=5)
 
 
-def addressee(user: User | None) -> tuple[str]:
+def recipient_args(user: User | None) -> tuple[str]:
     """A mail's argument; nobody's where there is no such user, so that to enqueue it takes as long either way."""
     return (str(user.pk if user else uuid.uuid4()),)
 

@@ -42,22 +42,22 @@ from lunaos.infra.thread_pools import HASHING
 from lunaos.scopes import ANY, SESSION_ONLY
 
 
-class GuardedViewSet(ViewSet):
+class ThrottledViewSet(ViewSet):
     """Limits how often an address may try what takes a password or a mailed token, or costs much."""
 
     scopes = SESSION_ONLY
     pool = thread_pools.SHARED
-    guarded: tuple[str, ...] = ()
+    throttled_actions: tuple[str, ...] = ()
 
     def get_throttles(self) -> list:
-        extra = [SignInThrottle()] if self.action in self.guarded else []
+        extra = [SignInThrottle()] if self.action in self.throttled_actions else []
         return [*super().get_throttles(), *extra]
 
 
-class AuthViewSet(GuardedViewSet):
+class AuthViewSet(ThrottledViewSet):
     """Accounts and their tokens."""
 
-    guarded = ("signup", "login", "delete_me", "export")
+    throttled_actions = ("signup", "login", "delete_me", "export")
     deletes_with_body = True
 
     def get_permissions(self) -> Sequence[Any]:
@@ -102,8 +102,8 @@ class AuthViewSet(GuardedViewSet):
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
-        gone = deletion.delete_own(request=request._request, user=user_of(request), **sent)
-        return _message("The account is deleted." if gone else "The account is closed and will be deleted shortly.")
+        deleted = deletion.delete_own_account(request=request._request, user=user_of(request), **sent)
+        return _message("The account is deleted." if deleted else "The account is closed and will be deleted shortly.")
 
     @extend_schema(**schema.LOG_OUT)
     @action(detail=False, methods=["post"])
@@ -123,22 +123,22 @@ class AuthViewSet(GuardedViewSet):
     @action(detail=False)
     def export(self, request: Request) -> HttpResponseBase:
         """Download all that is known of the account, as one JSON document; one at a time."""
-        user, place = user_of(request), account_export.Place(user_of(request).pk)
-        place.take()
-        trail.record(Action.EXPORTED, actor=user, subject=user)
+        user, slot = user_of(request), account_export.ExportSlot(user_of(request).pk)
+        slot.acquire()
+        trail.record_on_commit(Action.EXPORTED, actor=user, subject=user)
         return download.Download(
             registry.export(user),
             "lunaos-export.json",
             access=framed(request).access,
-            on_piece=place.renew,
-            on_close=place.release,
+            on_piece=slot.renew,
+            on_close=slot.release,
         )
 
 
-class PasswordViewSet(GuardedViewSet):
+class PasswordViewSet(ThrottledViewSet):
     """Another password."""
 
-    guarded = ("forgot", "reset", "change")
+    throttled_actions = ("forgot", "reset", "change")
 
     @extend_schema(**schema.FORGOT)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
@@ -175,10 +175,10 @@ class PasswordViewSet(GuardedViewSet):
         return Response(_session(user))
 
 
-class VerificationViewSet(GuardedViewSet):
+class VerificationViewSet(ThrottledViewSet):
     """Confirmed addresses."""
 
-    guarded = ("verify", "resend")
+    throttled_actions = ("verify", "resend")
 
     @extend_schema(**schema.VERIFY)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])

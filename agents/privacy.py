@@ -11,18 +11,18 @@ from agents.models import ProviderKey
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield (
         "providerKeys",
-        [registry.columns(key, "id", "user_id", "sealed") for key in ProviderKey.objects.filter(user=user)],
+        [registry.to_row(key, "id", "user_id", "sealed") for key in ProviderKey.objects.filter(user=user)],
     )
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Prompts do not go to somebody else's account with a provider."""
     ProviderKey.objects.filter(user=user).delete()
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """The keys go with the user's own row."""

@@ -26,7 +26,7 @@ class ApiKeyManager(models.Manager["ApiKey"]):
         key_columns, user_columns = _columns(ApiKey), _columns(User)
         with connection.cursor() as cursor:
             cursor.execute(
-                _LOAD.format(", ".join(_named("key", key_columns) + _named("owner", user_columns))), [digest]
+                _LOAD.format(", ".join(_qualified("key", key_columns) + _qualified("owner", user_columns))), [digest]
             )
             row = cursor.fetchone()
         if row is None:
@@ -43,7 +43,7 @@ def _columns(model: type[models.Model]) -> list[str]:
     return [field.attname for field in model._meta.concrete_fields]
 
 
-def _named(table: str, columns: Iterable[str]) -> list[str]:
+def _qualified(table: str, columns: Iterable[str]) -> list[str]:
     return [f"{table}.{column}" for column in columns]
 
 

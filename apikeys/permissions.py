@@ -19,19 +19,19 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: "APIView") -> bool:
         """Raises ScopeMissing, behind the rate limit: asking in vain is not free."""
         required = getattr(view, "scopes", ())
-        if lacks(request.auth, required):
+        if lacks_scope(request.auth, required):
             view.check_throttles(request)
-            require(request.auth, required)
+            require_scope(request.auth, required)
         return True
 
 
-def lacks(credential: Any, required: Sequence[str]) -> bool:
+def lacks_scope(credential: Any, required: Sequence[str]) -> bool:
     """Whether the credential is a key without any of these scopes."""
     return isinstance(credential, ApiKey) and not set(credential.scopes) & set(required)
 
 
-def require(credential: Any, required: Sequence[str]) -> None:
+def require_scope(credential: Any, required: Sequence[str]) -> None:
     """Raises ScopeMissing where the credential is a key without any of these scopes."""
-    if lacks(credential, required):
+    if lacks_scope(credential, required):
         message = f"This key lacks the scope {' or '.join(required)}." if required else "Sign in: no key may do this."
         raise ScopeMissing(message, required=list(required), scopes=credential.scopes)

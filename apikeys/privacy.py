@@ -13,19 +13,19 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield "apiKeys", [_key(key) for key in ApiKey.objects.filter(user=user).prefetch_related("addresses")]
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """No key opens anything any more."""
     services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """The keys go with the user's own row; nobody has been able to use one since the account was closed."""
 
 
 def _key(key: ApiKey) -> Row:
-    addresses = [registry.columns(each, "id", "key_id") for each in key.addresses.all()]
-    return {**registry.columns(key, "user_id", "digest"), "addresses": addresses}
+    addresses = [registry.to_row(each, "id", "key_id") for each in key.addresses.all()]
+    return {**registry.to_row(key, "user_id", "digest"), "addresses": addresses}

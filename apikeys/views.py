@@ -38,7 +38,7 @@ class ApiKeyViewSet(ViewSet):
     @extend_schema(operation_id="listKeys", responses={200: KeysSerializer})
     def list(self, request: Request) -> Response:
         """List active keys, newest first. The keys themselves are not kept."""
-        return Response(KeysSerializer({"keys": services.active(user_of(request))}).data)
+        return Response(KeysSerializer({"keys": services.active_keys(user_of(request))}).data)
 
     @extend_schema(
         operation_id="createKey",
@@ -56,19 +56,19 @@ class ApiKeyViewSet(ViewSet):
         """
         serializer = NewKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted: dict[str, Any] = dict(serializer.validated_data)
-        otp = otp_of(request, {"otp": wanted.pop("otp")})
-        maker = request.auth if isinstance(request.auth, ApiKey) else None
+        fields: dict[str, Any] = dict(serializer.validated_data)
+        otp = otp_of(request, {"otp": fields.pop("otp")})
+        parent = request.auth if isinstance(request.auth, ApiKey) else None
         # With the maker in the digest, one key cannot read the secret that another key made.
-        idempotency_key = idempotency_key_of(request, {**wanted, "maker": maker and str(maker.pk)})
-        expires_at = wanted.pop("expiresAt")
-        if maker is None:
-            second_factor.require_of_session(user=user_of(request), code=otp)
-        made = services.create(
-            user=user_of(request), maker=maker, expires_at=expires_at, idempotency_key=idempotency_key, **wanted
+        idempotency_key = idempotency_key_of(request, {**fields, "maker": parent and str(parent.pk)})
+        expires_at = fields.pop("expiresAt")
+        if parent is None:
+            second_factor.require_for_session(user=user_of(request), code=otp)
+        created = services.create(
+            user=user_of(request), parent=parent, expires_at=expires_at, idempotency_key=idempotency_key, **fields
         )
-        headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
-        body = CreatedKeySerializer(made.key, context={"secret": made.secret}).data
+        headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
+        body = CreatedKeySerializer(created.key, context={"secret": created.secret}).data
         return Response(body, status=status.HTTP_201_CREATED, headers=headers)
 
     @extend_schema(operation_id="revokeKey", responses={200: MessageSerializer, **errors(KeyNotFound)})

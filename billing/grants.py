@@ -31,12 +31,12 @@ def recalculate_tier(user: User, *, actor: User | None = None) -> str:
     if mine is None:  # deleted meanwhile
         return tiers.FREE
     if Grant.objects.due().filter(user=mine).update(ended_at=F("until")):
-        trail.record(Action.TIER_GRANT_ENDED, subject=mine)
+        trail.record_on_commit(Action.TIER_GRANT_ENDED, subject=mine)
     tier = _highest_tier(subscription_state.of_user(mine), Grant.objects.running(mine), now)
     if tier != mine.tier:
         User.objects.filter(pk=mine.pk).update(tier=tier)
         quota.tell_again(mine, now)
-        trail.record(Action.TIER_CHANGED, actor=actor, subject=mine, before=mine.tier, after=tier)
+        trail.record_on_commit(Action.TIER_CHANGED, actor=actor, subject=mine, before=mine.tier, after=tier)
     user.tier = tier
     return tier
 
@@ -71,7 +71,7 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
     _locked(user)
     made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
-    trail.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
+    trail.record_on_commit(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
     recalculate_tier(user, actor=actor)
     return made
 
@@ -116,7 +116,7 @@ def _end_running(user: User, actor: User | None, **details: str) -> int:
     _locked(user)
     ended = Grant.objects.running(user).update(ended_at=datetime.now(UTC))
     if ended:
-        trail.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
+        trail.record_on_commit(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
     return ended
 
 

@@ -16,16 +16,16 @@ from billing.payments import stripe_client, stripe_mirror, subscription_state
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     months = MonthlyUsage.objects.filter(user=user).order_by("month")
-    yield "usage", [registry.columns(month, "id", "user_id") for month in months]
+    yield "usage", [registry.to_row(month, "id", "user_id") for month in months]
     grants = Grant.objects.filter(user=user).order_by("created_at")
-    yield "grants", [registry.columns(grant, "id", "user_id", "granted_by_id") for grant in grants]
+    yield "grants", [registry.to_row(grant, "id", "user_id", "granted_by_id") for grant in grants]
     if customer := stripe_mirror.customer_of(user):
         yield "customer", {"id": customer.id, "email": customer.email, "created": customer.created}
         yield "subscriptions", [row.stripe_data for row in customer.subscriptions.order_by("created")]
         yield "invoices", [row.stripe_data for row in customer.invoices.order_by("created")]
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Nobody pays for an account that is gone: what can be paid on is closed, what is paid for is ended, at Stripe."""
     for customer in stripe_mirror.customers_of(user):
         if why := _out_of_reach(customer):
@@ -64,11 +64,11 @@ def _end_at_stripe(customer_id: str) -> None:
             stripe_client.cancel_now(subscription.id)
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Nothing of it gives access."""
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay.
 
     What the month holds is kept by a hash of the address, until the month ends.

@@ -178,7 +178,7 @@ def refusals_recorded(user: User) -> Iterator[None]:
     try:
         yield
     except QuotaExceeded as e:
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_figures(e))
+        trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_figures(e))
         raise
 
 

@@ -196,7 +196,7 @@ SIGN_UPS_PER_DAY = env.int("LUNAOS_SIGN_UPS_PER_DAY", default=20)  # from an IPv
 if SIGN_UPS_PER_DAY < 1:
     raise ImproperlyConfigured(f"LUNAOS_SIGN_UPS_PER_DAY is {SIGN_UPS_PER_DAY}: set 1 or more.")
 # Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/privacy/deletion.py).
-PERSONAL_DATA = [
+PRIVACY_DATA_SOURCES = [
     "billing.privacy",
     "apikeys.privacy",
     "agents.privacy",

@@ -18,23 +18,23 @@ KEPT_APART = ("repository_id", "file_id", "terms", "id", "measured_digest")
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     mine = Repository.objects.filter(user=user)
-    yield "repositories", (registry.columns(each, "user_id") for page in registry.in_pages(mine) for each in page)
+    yield "repositories", (registry.to_row(each, "user_id") for page in registry.in_pages(mine) for each in page)
     yield "files", (row for page in registry.in_pages(mine) for each in page for row in _files(each))
     jobs = IndexJob.objects.filter(repository__user=user)
-    yield "indexJobs", (registry.columns(job) for page in registry.in_pages(jobs) for job in page)
+    yield "indexJobs", (registry.to_row(job) for page in registry.in_pages(jobs) for job in page)
     waiting = Upload.objects.filter(job__repository__user=user)
     yield "uploads", _uploads(waiting)
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """A job that is under way finds its repository gone, and ends."""
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Nothing of it gives access."""
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """All that lies below a repository goes with it, by the database's own cascades."""
     Repository.objects.filter(user=user).delete()
 
@@ -43,7 +43,7 @@ def _uploads(waiting: QuerySet[Upload]) -> Iterator[Row]:
     sizes = waiting.defer("content").annotate(content_bytes=Func("content", function="octet_length"))
     sized = (upload for page in registry.in_pages(sizes) for upload in page)
     for batch in registry.in_batches(sized, _content_bytes):
-        yield from map(registry.columns, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
+        yield from map(registry.to_row, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
 
 
 def _content_bytes(upload: Any) -> int:
@@ -56,14 +56,14 @@ def _files(repository: Repository) -> Iterator[Row]:
         chunks = _all_chunks(batch) if len(batch) > 1 else {batch[0].pk: _chunks(batch[0])}
         for file in batch:
             mine = chunks.get(file.pk, iter(()))
-            yield {"repository": repository.name, **registry.columns(file, *KEPT_APART), "chunks": mine}
+            yield {"repository": repository.name, **registry.to_row(file, *KEPT_APART), "chunks": mine}
 
 
 def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
     """Read the chunks of files in one query; return them by the file's id."""
     found = Chunk.objects.filter(file__in=files).defer("terms").order_by("file_id", "position")
     by_file = groupby(found, key=lambda chunk: chunk.file_id)
-    return {file_id: iter([registry.columns(chunk, *KEPT_APART) for chunk in chunks]) for file_id, chunks in by_file}
+    return {file_id: iter([registry.to_row(chunk, *KEPT_APART) for chunk in chunks]) for file_id, chunks in by_file}
 
 
 def _chunks(file: File) -> Iterator[Row]:
@@ -71,4 +71,4 @@ def _chunks(file: File) -> Iterator[Row]:
     mine, last = Chunk.objects.filter(file=file).defer("terms").order_by("position"), -1
     while found := list(mine.filter(position__gt=last)[:CHUNKS_AT_ONCE]):
         last = found[-1].position
-        yield from (registry.columns(chunk, *KEPT_APART) for chunk in found)
+        yield from (registry.to_row(chunk, *KEPT_APART) for chunk in found)

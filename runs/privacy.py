@@ -32,17 +32,17 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield "runs", _runs(user)
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Have runs that are under way end."""
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run)
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Nothing of it gives access."""
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """Whoever still executes one of the runs can write nothing of it any more, neither here nor to its log.
 
     Raises:
@@ -87,10 +87,10 @@ def _with_texts(runs: list[Run]) -> Iterator[Row]:
     found = {text.run_id: text for text in texts_of}
     steps = list(RunStep.objects.filter(**_kept(runs), expires_at__gt=Now()).order_by("position"))
     for run in runs:
-        mine = [registry.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
+        mine = [registry.to_row(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
         text = found.get(run.pk)
         lines = replay.lines_of(run) if len(runs) == 1 else text.events.encode().split(b"\n") if text else ()
-        row = {**registry.columns(run, "user_id", "executor"), **_text(run, text)}
+        row = {**registry.to_row(run, "user_id", "executor"), **_text(run, text)}
         yield {**row, "events": (orjson.loads(line) for line in lines if line), "stepsDone": mine}
 
 

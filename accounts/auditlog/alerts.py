@@ -11,7 +11,7 @@ from lunaos.infra.redis import RedisError
 from lunaos.infra.task_queue import enqueue
 
 logger = structlog.get_logger("lunaos.alarm")
-QUIET_S = 600
+MAIL_INTERVAL_S = 600
 DAY_S = 24 * 3600
 
 
@@ -24,7 +24,7 @@ def send(kind: str, message: str, **facts: Any) -> None:
         facts: what helps them, without secrets; logged.
     """
     logger.critical(message, alarm=kind, **facts)
-    if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", QUIET_S):
+    if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", MAIL_INTERVAL_S):
         _mail(kind, message)
 
 

@@ -24,10 +24,10 @@ from accounts.models import AuditEvent, AuditOrigin, AuditRepeat, User
 from lunaos.infra import client_info
 from lunaos.infra.client_info import NO_CLIENT, ClientInfo, customer_network
 
-BEGINNING = "0" * 64  # stands before the first row
-VERIFY_AT_ONCE = 2000  # rows
-SUMMARISE_AT_ONCE = 500
-EQUAL_FOR_S = 60
+GENESIS_HASH = "0" * 64  # stands before the first row
+VERIFY_BATCH_ROWS = 2000
+SUMMARISE_BATCH_ROWS = 500
+REPEAT_WINDOW_S = 60
 
 
 class Action(StrEnum):
@@ -80,7 +80,7 @@ class Action(StrEnum):
 
 
 # One statement, so that a row and its origin come together; number, time and hashes are the trigger's.
-_WRITE = """
+_INSERT_EVENT = """
     event AS (
         INSERT INTO accounts_auditevent (action, actor_id, subject_id, request_id, details, origin_digest)
         SELECT %(action)s, %(actor_id)s::uuid, %(subject_id)s::uuid, %(request_id)s, %(details)s::jsonb,
@@ -91,20 +91,20 @@ _WRITE = """
     INSERT INTO accounts_auditorigin (event_id, address, user_agent, salt)
     SELECT id, %(address)s, %(user_agent)s, %(salt)s FROM event WHERE %(origin_digest)s <> ''
 """
-WRITE = f"WITH seen AS (SELECT 0 AS repeats), {_WRITE}"
+INSERT_EVENT = f"WITH seen AS (SELECT 0 AS repeats), {_INSERT_EVENT}"
 # Unless an equal row was written in the last minute: then it is counted, until `summarise` has written down how often.
-_IS_OVER = "known.repeats = 0 AND known.ends_at <= now()"
-WRITE_OR_COUNT = f"""
+_WINDOW_IS_OVER = "known.repeats = 0 AND known.ends_at <= now()"
+INSERT_OR_COUNT = f"""
     WITH seen AS (
         INSERT INTO accounts_auditrepeat AS known (digest, ends_at, repeats, row)
-        VALUES (%(digest)s, now() + make_interval(secs => {EQUAL_FOR_S}), 0, %(row)s::jsonb)
+        VALUES (%(digest)s, now() + make_interval(secs => {REPEAT_WINDOW_S}), 0, %(row)s::jsonb)
         ON CONFLICT (digest) DO UPDATE SET
-            repeats = CASE WHEN {_IS_OVER} THEN 0 ELSE known.repeats + 1 END,
-            ends_at = CASE WHEN {_IS_OVER} THEN EXCLUDED.ends_at ELSE known.ends_at END
+            repeats = CASE WHEN {_WINDOW_IS_OVER} THEN 0 ELSE known.repeats + 1 END,
+            ends_at = CASE WHEN {_WINDOW_IS_OVER} THEN EXCLUDED.ends_at ELSE known.ends_at END
         RETURNING repeats
-    ), {_WRITE}
+    ), {_INSERT_EVENT}
 """  # noqa: S608 - constants
-TAKE_DUE = """
+DELETE_DUE_REPEATS = """
     DELETE FROM accounts_auditrepeat WHERE digest IN (
         SELECT digest FROM accounts_auditrepeat WHERE ends_at <= now() ORDER BY ends_at LIMIT %(at_once)s
         FOR UPDATE SKIP LOCKED
@@ -118,7 +118,7 @@ CANONICAL = """
         request_id, details, origin_digest
     )::text
 """
-READ = f"""
+SELECT_EVENTS = f"""
     SELECT id, previous_hash, hash, {CANONICAL} AS canonical, origin_digest, actor_id, subject_id,
         origin.salt, origin.address, origin.user_agent
     FROM accounts_auditevent LEFT JOIN accounts_auditorigin AS origin ON origin.event_id = id
@@ -127,7 +127,7 @@ READ = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class VerificationResult:
     """What a look at the whole trail found.
 
     Args:
@@ -143,7 +143,7 @@ class Verdict:
     reason: str = ""
 
 
-def record(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
+def record_on_commit(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
     """Write down what happened, when the transaction under way has committed; never fails whoever calls it.
 
     Args:
@@ -151,17 +151,17 @@ def record(action: Action, *, actor: User | None = None, subject: User | None = 
         subject: whose account it concerns, who reads it at `/auth/activity`.
         details: ids, names, counts and codes; no secrets and nothing that tells who a person is.
     """
-    row = _row(action, actor, subject, details)
-    transaction.on_commit(lambda: _write({**row, **_equality(row)}))
+    row = _build_row(action, actor, subject, details)
+    transaction.on_commit(lambda: _insert_or_count({**row, **_repeat_columns(row)}))
 
 
-def record_within(action: Action, *, subject: User, **details: Any) -> None:
+def record_in_transaction(action: Action, *, subject: User, **details: Any) -> None:
     """Write down what the transaction under way does, as a part of it: without the row it does not happen.
 
     To be its last statement but few, since everybody else's rows wait for its end.
     """
     with connection.cursor() as cursor:
-        cursor.execute(WRITE, _row(action, None, subject, details))
+        cursor.execute(INSERT_EVENT, _build_row(action, None, subject, details))
 
 
 def summarise() -> int:
@@ -171,29 +171,31 @@ def summarise() -> int:
         How many summaries were written.
     """
     written = 0
-    while due := _summarise_some():
+    while due := _summarise_batch():
         written += sum(repeats > 0 for repeats in due)
     return written
 
 
 @transaction.atomic
-def _summarise_some() -> list[int]:
-    parameters: dict[str, Any] = {"at_once": SUMMARISE_AT_ONCE}
+def _summarise_batch() -> list[int]:
+    parameters: dict[str, Any] = {"at_once": SUMMARISE_BATCH_ROWS}
     with connection.cursor() as cursor:
-        due = cursor.execute(TAKE_DUE, parameters).fetchall()
+        due = cursor.execute(DELETE_DUE_REPEATS, parameters).fetchall()
         for repeats, row in due:
             if repeats:
-                cursor.execute(WRITE, _summary(repeats, orjson.loads(row) if isinstance(row, str) else row))
+                cursor.execute(
+                    INSERT_EVENT, _build_summary(repeats, orjson.loads(row) if isinstance(row, str) else row)
+                )
     return [repeats for repeats, _ in due]
 
 
-def _summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
+def _build_summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
     details = {**orjson.loads(row["details"]), "repeated": repeats}
-    source = _origin(ClientInfo(row["address"], row["user_agent"]))
+    source = _origin_columns(ClientInfo(row["address"], row["user_agent"]))
     return {**row, "details": orjson.dumps(details).decode(), **source}
 
 
-def _equality(row: dict[str, Any]) -> dict[str, str]:
+def _repeat_columns(row: dict[str, Any]) -> dict[str, str]:
     """Return the digest of what makes rows equal, and the row for its summary.
 
     Neither the request nor the client's name for itself counts, since a client may change both at each repetition.
@@ -203,29 +205,29 @@ def _equality(row: dict[str, Any]) -> dict[str, str]:
     return {"digest": _digest(*same, customer_network(row["address"])), "row": orjson.dumps(kept, default=str).decode()}
 
 
-def _row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
+def _build_row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
     return {
         "action": str(action),
         "actor_id": actor.pk if actor else None,
         "subject_id": subject.pk if subject else None,
         "request_id": client_info.request_id(),
         "details": orjson.dumps(details, default=str).decode(),
-        **_origin(client_info.current()),
+        **_origin_columns(client_info.current()),
     }
 
 
-def origin_of(event: AuditEvent) -> ClientInfo:
+def client_info_of(event: AuditEvent) -> ClientInfo:
     """Where an action came from; empty where it came from no request, or its account is deleted."""
     kept = getattr(event, "origin", None)
     return ClientInfo(kept.address, kept.user_agent) if kept else NO_CLIENT
 
 
-def origin_shown_to(event: AuditEvent, user_id: UUID | None) -> ClientInfo:
+def client_info_visible_to(event: AuditEvent, user_id: UUID | None) -> ClientInfo:
     """The same, for the one whose account it concerns: where others did it, from where is their own business."""
-    return origin_of(event) if event.actor_id in (None, user_id) else NO_CLIENT
+    return client_info_of(event) if event.actor_id in (None, user_id) else NO_CLIENT
 
 
-def matching(term: str) -> Q:
+def search_filter(term: str) -> Q:
     """A filter for rows that a person looks for by a user's id or address, a request's id, or a client's address."""
     if "@" in term:
         users = User.objects.filter(email=term.lower()).values("pk")
@@ -237,7 +239,7 @@ def matching(term: str) -> Q:
     return Q(actor_id=user_id) | Q(subject_id=user_id) | Q(request_id=term)
 
 
-def erase(user_id: UUID) -> None:
+def anonymise(user_id: UUID) -> None:
     """Take the personal part out of all rows about a user whose account is deleted; the rows stay and still verify."""
     mine = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
     AuditOrigin.objects.filter(event__in=mine).delete()
@@ -252,24 +254,24 @@ def head() -> str:
     return "{}:{}".format(*last) if last else ""
 
 
-def holds(head: str) -> bool:
+def contains_head(head: str) -> bool:
     """Whether the row that a head names is still there as it was."""
     number, _, digest = head.partition(":")
     return number.isdecimal() and AuditEvent.objects.filter(pk=int(number), hash=digest).exists()
 
 
-def verify() -> Verdict:
+def verify() -> VerificationResult:
     """Read the whole trail and compute each row's hash anew, up to the first that is broken."""
     erased = set(AuditEvent.objects.filter(action=Action.DELETED).values_list("subject_id", flat=True))
-    rows, head = 0, BEGINNING
-    for row in _rows():
-        if reason := _fault(row, rows, head, erased):
-            return Verdict(rows, head, row["id"], reason)
+    rows, head = 0, GENESIS_HASH
+    for row in _read_rows():
+        if reason := _find_fault(row, rows, head, erased):
+            return VerificationResult(rows, head, row["id"], reason)
         rows, head = rows + 1, row["hash"]
-    return Verdict(rows, head)
+    return VerificationResult(rows, head)
 
 
-def _origin(source: ClientInfo) -> dict[str, str]:
+def _origin_columns(source: ClientInfo) -> dict[str, str]:
     salt = secrets.token_hex(16)
     known = bool(source.address or source.user_agent)
     digest = _digest(salt, source.address, source.user_agent) if known else ""
@@ -281,27 +283,27 @@ def _digest(*parts: str) -> str:
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-def _write(row: dict[str, Any]) -> None:
+def _insert_or_count(row: dict[str, Any]) -> None:
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WRITE_OR_COUNT, row)
+            cursor.execute(INSERT_OR_COUNT, row)
     except Exception:  # whatever a driver raises: the request goes on, the operators are told
         facts = {name: row[name] for name in ("action", "actor_id", "subject_id", "request_id", "details")}
         alerts.send("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)
 
 
-def _rows() -> Iterator[dict[str, Any]]:
+def _read_rows() -> Iterator[dict[str, Any]]:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"DECLARE trail NO SCROLL CURSOR FOR {READ}")
+        cursor.execute(f"DECLARE trail NO SCROLL CURSOR FOR {SELECT_EVENTS}")
         while True:
-            cursor.execute(f"FETCH {VERIFY_AT_ONCE} FROM trail")
+            cursor.execute(f"FETCH {VERIFY_BATCH_ROWS} FROM trail")
             columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
             if not rows:
                 return
             yield from (dict(zip(columns, row, strict=True)) for row in rows)
 
 
-def _fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
+def _find_fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
     """What is wrong with a row, given how many rows and which hash come before it; empty where nothing is."""
     if row["id"] != before + 1:
         return f"rows {before + 1} to {row['id'] - 1} are missing"

@@ -15,23 +15,23 @@ from accounts.signin import lockout
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    yield "account", registry.columns(user, "password", "session_epoch", "erasing_since")
+    yield "account", registry.to_row(user, "password", "session_epoch", "erasing_since")
     yield "addresses", [_address(seen) for seen in AccessLog.objects.filter(username=user.email)]
     yield "activity", _activity(user)
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Nothing goes on outside the database."""
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """No address is a home any more, and none has failed."""
-    lockout.forget(user.email)
+    lockout.delete_records(user.email)
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """The user's own row goes last, and idempotency keys, revoked tokens and second factors with it."""
-    lockout.forget(user.email)
+    lockout.delete_records(user.email)
     named = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User), object_id=str(user.pk))
     named.update(object_repr=str(user.pk))  # what staff did stays; it names who it was done to by address
 
@@ -47,6 +47,6 @@ def _activity(user: User) -> Iterator[Row]:
 
 
 def _event(event: AuditEvent, user: User) -> Row:
-    source = trail.origin_shown_to(event, user.pk)
-    row = registry.columns(event, "origin_digest", "previous_hash", "hash")
+    source = trail.client_info_visible_to(event, user.pk)
+    row = registry.to_row(event, "origin_digest", "previous_hash", "hash")
     return {**row, "address": source.address, "userAgent": source.user_agent}

@@ -15,7 +15,7 @@ from accounts.staff import superusers, suspension
 from lunaos.infra import client_info
 
 
-def delete_own(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
+def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
     """Delete a user's own account.
 
     Returns:
@@ -24,11 +24,11 @@ def delete_own(*, request: HttpRequest, user: User, password: str, otp: str = ""
     Raises:
         WrongPassword, OtpRequired, OtpInvalid, LastSuperuser: nothing happens then.
     """
-    passwords.require(request=request, user=user, password=password, otp=otp)
-    return delete(user)
+    passwords.reauthenticate(request=request, user=user, password=password, otp=otp)
+    return delete_account(user)
 
 
-def delete(user: User) -> bool:
+def delete_account(user: User) -> bool:
     """Close an account at once, tokens and keys with it, and delete all of it.
 
     Returns:
@@ -37,39 +37,39 @@ def delete(user: User) -> bool:
     Raises:
         LastSuperuser: nothing happens then.
     """
-    closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
+    changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
     with transaction.atomic():
-        superusers.spare_last(user.pk)
-        User.objects.filter(pk=user.pk).update(erasing_since=Coalesce("erasing_since", Now()), **closed)
-        suspension.stop(user)
+        superusers.require_another_superuser(user.pk)
+        User.objects.filter(pk=user.pk).update(erasing_since=Coalesce("erasing_since", Now()), **changes)
+        suspension.stop_activity(user)
     try:
-        _finish(user)
+        _delete_data(user)
     except Exception as e:  # whatever a payment provider, Valkey or the database raises
         alerts.send("account_not_erased", "An account could not be deleted yet.", user_id=str(user.pk), error=repr(e))
         return False
     return True
 
 
-def finish_all() -> None:
+def retry_pending() -> None:
     """Try again to delete what could not be deleted."""
     for user in User.objects.exclude(erasing_since=None):
         try:
-            delete(user)
+            delete_account(user)
         except LastSuperuser as e:  # closed by a release that did not look
             alerts.send("account_not_erased", str(e), user_id=str(user.pk))
 
 
-def _finish(user: User) -> None:
-    for part in registry.all_parts():
-        part.prepare(user)
+def _delete_data(user: User) -> None:
+    for source in registry.data_sources():
+        source.prepare_deletion(user)
     with transaction.atomic():
         # for update: who adds a row of this user at this moment waits, and finds the user gone
         mine = User.objects.select_for_update().filter(pk=user.pk).first()
         if mine is None:
             return
-        for part in registry.all_parts():
-            part.erase(mine)
-        trail.erase(mine.pk)
+        for source in registry.data_sources():
+            source.delete(mine)
+        trail.anonymise(mine.pk)
         mine.delete()
         with client_info.without_client():  # the row that says why addresses are gone goes with them, or neither does
-            trail.record_within(Action.DELETED, subject=user)
+            trail.record_in_transaction(Action.DELETED, subject=user)

@@ -10,46 +10,46 @@ from django.conf import settings
 from accounts.errors import ExportUnderWay
 from lunaos.infra import redis
 
-SLACK_S = 30
-ACCOUNT, LISTS = "export", "list-export"
+GRACE_S = 30
+ACCOUNT_EXPORT, LIST_EXPORT = "export", "list-export"
 logger = logging.getLogger(__name__)
 
 
-class Place:
+class ExportSlot:
     """A user's one place, in all processes; it comes free by itself where its holder has died.
 
     Args:
         kind: which exports share the place: those of the account, or of the admin's lists.
     """
 
-    def __init__(self, user_id: UUID, kind: str = ACCOUNT) -> None:
-        self._key, self._mine = f"lunaos:{kind}:{user_id}", secrets.token_hex(8)
+    def __init__(self, user_id: UUID, kind: str = ACCOUNT_EXPORT) -> None:
+        self._key, self._holder = f"lunaos:{kind}:{user_id}", secrets.token_hex(8)
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Take the place.
 
         Raises:
             ExportUnderWay: it is taken.
         """
         try:
-            taken = redis.client().set(self._key, self._mine, nx=True, ex=_held_s())
+            taken = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
         except redis.RedisError:
             logger.warning("Exports are not counted, the cache is down", exc_info=True)
             return
         if not taken:
-            raise ExportUnderWay(retry_after=_held_s())
+            raise ExportUnderWay(retry_after=_lifetime_s())
 
     def renew(self) -> None:
         """Keep the place for as long as a client may read nothing, and a little longer."""
         with suppress(redis.RedisError):
-            redis.client().expire(self._key, _held_s())
+            redis.client().expire(self._key, _lifetime_s())
 
     def release(self) -> None:
         """Give the place back, unless it has become another one's."""
         with suppress(redis.RedisError):
-            if redis.client().get(self._key) == self._mine.encode():
+            if redis.client().get(self._key) == self._holder.encode():
                 redis.client().delete(self._key)
 
 
-def _held_s() -> int:
-    return int(settings.STREAM_STALL_S) + SLACK_S
+def _lifetime_s() -> int:
+    return int(settings.STREAM_STALL_S) + GRACE_S

@@ -19,17 +19,17 @@ class LockoutHandler(AxesDatabaseHandler):
     """Counts in single conditional statements; axes' own handlers look first and count afterwards."""
 
     def is_allowed(self, request: Any, credentials: Any = None) -> bool:
-        request.sign_in = lockout.begin(credentials["username"] or "")
+        request.sign_in = lockout.count_attempt(credentials["username"] or "")
         return request.sign_in is not None
 
     def user_login_failed(self, sender: Any, credentials: Any, request: Any = None, **_: Any) -> None:
-        lockout.failed(credentials["username"] or "", request.sign_in)
+        lockout.record_failure(credentials["username"] or "", request.sign_in)
 
     def user_logged_in(self, sender: Any, request: Any, user: User, **_: Any) -> None:
         if hasattr(request, "sign_in"):  # not where a session was made without a password, as Django's test client does
-            lockout.succeeded(request.sign_in)
-        lockout.come_home(user)
-        trail.record(Action.LOGGED_IN, actor=user, subject=user)
+            lockout.record_success(request.sign_in)
+        lockout.remember_address(user)
+        trail.record_on_commit(Action.LOGGED_IN, actor=user, subject=user)
 
     def user_logged_out(self, sender: Any, request: Any, user: User | None, **_: Any) -> None:
         if user:
@@ -38,7 +38,7 @@ class LockoutHandler(AxesDatabaseHandler):
             ):  # Django deletes it behind this signal: a reader's check would still find it
                 request.session.delete()
             read_access.publish_change(user.pk)
-            trail.record(Action.LOGGED_OUT, actor=user, subject=user)
+            trail.record_on_commit(Action.LOGGED_OUT, actor=user, subject=user)
 
 
 class LockoutBackend(AxesStandaloneBackend):
@@ -64,6 +64,6 @@ def client_address(request: HttpRequest) -> str:
     return client_info.current().address
 
 
-def attempt_of(request: HttpRequest) -> lockout.Attempt:
+def attempt_of(request: HttpRequest) -> lockout.SignInAttempt:
     """The attempt that has let a request through."""
-    return cast(lockout.Attempt, cast(Any, request).sign_in)
+    return cast(lockout.SignInAttempt, cast(Any, request).sign_in)

@@ -20,14 +20,14 @@ from accounts.models import RevokedToken, User
 from lunaos import errors
 
 CREDENTIALS_CLAIM = "cred"
-FORM = re.compile(r"[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,1024}\Z", re.ASCII)
-CLAIMS: dict[str, type | tuple[type, ...]] = {
+TOKEN_PATTERN = re.compile(r"[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,1024}\Z", re.ASCII)
+CLAIM_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("exp", "iat"), (int, float)),
     **dict.fromkeys(("sub", "jti", "email", "tier", CREDENTIALS_CLAIM), str),
 }
 # What libraries raise on a genuine token whose claims have odd types; none of them expects one.
-UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
-CLOCKS_DIFFER_S = 60  # of the nodes: a token may come from one that is ahead
+CLAIM_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
+CLOCK_SKEW_S = 60  # of the nodes: a token may come from one that is ahead
 
 
 @lru_cache
@@ -54,7 +54,7 @@ class RotatingBackend(TokenBackend):
 class SessionToken(AccessToken):
     """The bearer token that sign-up and login hand out."""
 
-    _token_backend = RotatingBackend("HS256", leeway=CLOCKS_DIFFER_S)
+    _token_backend = RotatingBackend("HS256", leeway=CLOCK_SKEW_S)
 
 
 def issue(user: User) -> str:
@@ -62,7 +62,7 @@ def issue(user: User) -> str:
     token = SessionToken.for_user(user)
     token["email"] = user.email
     token["tier"] = user.tier
-    token[CREDENTIALS_CLAIM] = user.credentials_mark
+    token[CREDENTIALS_CLAIM] = user.credentials_fingerprint
     return str(token)
 
 
@@ -74,29 +74,29 @@ def authenticate(raw: str) -> User:
         TokenInvalid: anything else that does not stand for an active user with the same password, or has been ended.
     """
     try:
-        claims = _verified(raw)
+        claims = _verify(raw)
     except ExpiredTokenError as e:
         raise errors.TokenExpired() from e
     except (TokenError, TokenBackendError) as e:
         raise errors.TokenInvalid() from e
     if claims["exp"] <= time.time():  # without leeway: what has expired may be forgotten
         raise errors.TokenExpired()
-    user = User.objects.of_session(claims["sub"], claims["jti"])
+    user = User.objects.for_session(claims["sub"], claims["jti"])
     if user is None or not user.is_active:
         raise errors.TokenInvalid()
-    if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)).encode(), user.credentials_mark.encode()):
+    if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)).encode(), user.credentials_fingerprint.encode()):
         raise errors.TokenInvalid()
     return user
 
 
-def expiry_of(raw: str) -> float:
+def read_expiry(raw: str) -> float:
     """Return when a token that has just been authenticated expires, in Unix seconds."""
-    return float(_verified(raw)["exp"])
+    return float(_verify(raw)["exp"])
 
 
 def revoke(raw: str) -> None:
     """End a token that has just been authenticated, in every process from the next request on; no other of its user."""
-    claims = _verified(raw)
+    claims = _verify(raw)
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     revoked = RevokedToken(jti=claims["jti"], user_id=claims["sub"], expires_at=expires_at)
     RevokedToken.objects.bulk_create([revoked], ignore_conflicts=True)
@@ -108,7 +108,7 @@ def delete_expired() -> None:
 
 
 @lru_cache(maxsize=4096)
-def _verified(raw: str) -> dict[str, Any]:
+def _verify(raw: str) -> dict[str, Any]:
     """A genuine token's claims; that it is genuine does not change, all else is looked at on every request.
 
     Raises:
@@ -117,9 +117,9 @@ def _verified(raw: str) -> dict[str, Any]:
     try:
         claims: dict[str, Any] = SessionToken(raw).payload  # type: ignore[arg-type]
         UUID(claims["sub"]), UUID(claims["jti"]), datetime.fromtimestamp(claims["exp"], UTC)
-    except UNREADABLE as e:
+    except CLAIM_ERRORS as e:
         raise TokenError("Token has unreadable claims") from e
-    for name in CLAIMS.keys() & claims.keys():
-        if not isinstance(claims[name], CLAIMS[name]) or isinstance(claims[name], bool):
+    for name in CLAIM_TYPES.keys() & claims.keys():
+        if not isinstance(claims[name], CLAIM_TYPES[name]) or isinstance(claims[name], bool):
             raise TokenError(f"Token has an odd {name}")
     return claims

@@ -38,7 +38,7 @@ def validate(password: str, user: User, *, field: str = "password") -> None:
         raise ValidationFailed(fields=fields) from e
 
 
-def require(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
+def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
     """Have a user who is signed in prove it once more; failures count towards the lockout.
 
     Args:
@@ -52,7 +52,7 @@ def require(*, request: HttpRequest, user: User, password: str, otp: str) -> Non
         raise WrongPassword()
     attempt = backends.attempt_of(request)
     second_factor.require(user=user, code=otp, attempt=attempt)
-    lockout.succeeded(attempt)
+    lockout.record_success(attempt)
 
 
 def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str = "") -> User:
@@ -67,7 +67,7 @@ def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str
         ValidationFailed: `new` breaks a rule.
     """
     validate(new, user, field="newPassword")  # first, so that a rule that is broken costs no code
-    require(request=request, user=user, password=current, otp=otp)
+    reauthenticate(request=request, user=user, password=current, otp=otp)
     if not _replace(user, new, Action.PASSWORD_CHANGED):
         raise WrongPassword()
     user.refresh_from_db()
@@ -77,21 +77,21 @@ def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str
 def request_reset(email: str) -> None:
     """Have a token mailed to an address, if it has an account. Takes the same steps for any address."""
     user = User.objects.filter(email=email, is_active=True).first()
-    trail.record(Action.PASSWORD_RESET_REQUESTED, subject=user)
-    if mail_limits.take("password_reset", email):
-        enqueue.on_commit(tasks.send_password_reset, *tasks.addressee(user))
+    trail.record_on_commit(Action.PASSWORD_RESET_REQUESTED, subject=user)
+    if mail_limits.allow("password_reset", email):
+        enqueue.on_commit(tasks.send_password_reset, *tasks.recipient_args(user))
 
 
-def send_reset(user: User, *, by: User) -> bool:
+def send_reset(user: User, *, actor: User) -> bool:
     """Have a token mailed to a user on behalf of staff, who never see it.
 
     Returns:
         Whether a mail goes out: not to a closed account, and not when there were too many in this hour.
     """
-    if not user.is_active or not mail_limits.take("password_reset", user.email):
+    if not user.is_active or not mail_limits.allow("password_reset", user.email):
         return False
-    trail.record(Action.PASSWORD_RESET_REQUESTED, actor=by, subject=user)
-    enqueue.on_commit(tasks.send_password_reset, *tasks.addressee(user))
+    trail.record_on_commit(Action.PASSWORD_RESET_REQUESTED, actor=actor, subject=user)
+    enqueue.on_commit(tasks.send_password_reset, *tasks.recipient_args(user))
     return True
 
 
@@ -108,12 +108,12 @@ def reset(*, token: str, password: str) -> None:
     if not _replace(user, password, Action.PASSWORD_RESET):
         raise MailTokenInvalid()
     if user.email_verified_at is None:  # whoever made the account may have been somebody else
-        for part in registry.all_parts():
-            part.disown(user)
+        for source in registry.data_sources():
+            source.revoke_access(user)
     # who reads the account's mail has shown that the address is theirs
     User.objects.filter(pk=user.pk).update(email_verified_at=Coalesce("email_verified_at", Now()))
     lockout.unlock(user.email)
-    lockout.come_home(user)
+    lockout.remember_address(user)
 
 
 def _replace(user: User, password: str, action: Action) -> bool:
@@ -123,7 +123,7 @@ def _replace(user: User, password: str, action: Action) -> bool:
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):
             return False
         read_access.publish_change(user.pk)
-        trail.record(action, actor=user, subject=user)
-        if mail_limits.take_notice(user.email, confirmed=user.email_verified_at is not None):
+        trail.record_on_commit(action, actor=user, subject=user)
+        if mail_limits.allow_notice(user.email, confirmed=user.email_verified_at is not None):
             enqueue.on_commit(tasks.send_password_changed, str(user.pk))
     return True

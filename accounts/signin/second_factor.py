@@ -11,11 +11,11 @@ from accounts.errors import OtpInvalid, OtpRequired
 from accounts.models import User
 from accounts.signin import lockout
 
-BACKUP_CODES = 10
-APP, BACKUP = "authenticator", "backup codes"
+BACKUP_CODE_COUNT = 10
+APP_DEVICE_NAME, BACKUP_DEVICE_NAME = "authenticator", "backup codes"
 
 
-def is_set(user: User) -> bool:
+def is_enrolled(user: User) -> bool:
     """Whether a password alone does not sign this user in."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
 
@@ -31,11 +31,11 @@ def verify(user: User, code: str) -> Device | None:
         device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
         if device is not None and device.verify_token(code.lower()):
             return device
-    trail.record(Action.SECOND_FACTOR_FAILED, subject=user)
+    trail.record_on_commit(Action.SECOND_FACTOR_FAILED, subject=user)
     return None
 
 
-def require(*, user: User, code: str, attempt: lockout.Attempt) -> None:
+def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
     """Refuse an account with a factor without a right code; a refusal stays counted for the lockout.
 
     Args:
@@ -45,36 +45,36 @@ def require(*, user: User, code: str, attempt: lockout.Attempt) -> None:
         OtpRequired: there is no code.
         OtpInvalid: the code is wrong, was used, or comes too soon after a wrong one.
     """
-    if not is_set(user) or (code and verify(user, code)):
+    if not is_enrolled(user) or (code and verify(user, code)):
         return
-    lockout.failed(user.email, attempt)
+    lockout.record_failure(user.email, attempt)
     raise OtpInvalid() if code else OtpRequired()
 
 
-def require_of_session(*, user: User, code: str) -> None:
+def require_for_session(*, user: User, code: str) -> None:
     """Refuse a session whose account has a factor without a right code, where no password is asked for.
 
     Raises:
         OtpRequired: there is no code.
         OtpInvalid: as of `require`, or the account is locked after too many failures.
     """
-    if not is_set(user):
+    if not is_enrolled(user):
         return
-    attempt = lockout.begin(user.email)
+    attempt = lockout.count_attempt(user.email)
     if attempt is None:
-        lockout.failed(user.email, None)
+        lockout.record_failure(user.email, None)
         raise OtpInvalid()
     require(user=user, code=code, attempt=attempt)
-    lockout.succeeded(attempt)
+    lockout.record_success(attempt)
 
 
-def pending(user: User) -> TOTPDevice:
+def pending_device(user: User) -> TOTPDevice:
     """The app that a user is about to set up: the same until a code of it has been seen."""
     device = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
-    return device or TOTPDevice.objects.create(user=user, name=APP, confirmed=False)
+    return device or TOTPDevice.objects.create(user=user, name=APP_DEVICE_NAME, confirmed=False)
 
 
-def confirm(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
+def enrol(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
     """Set the factor, where a code shows that the app holds the secret.
 
     Returns:
@@ -82,32 +82,32 @@ def confirm(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
     """
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
-        device = TOTPDevice.objects.select_for_update().filter(pk=pending(user).pk).get()
-        if not is_set(user) and device.verify_token(code):
+        device = TOTPDevice.objects.select_for_update().filter(pk=pending_device(user).pk).get()
+        if not is_enrolled(user) and device.verify_token(code):
             device.confirmed = True
             device.save(update_fields=["confirmed"])
-            trail.record(Action.SECOND_FACTOR_SET, actor=user, subject=user)
-            return device, _backup_codes(user)
-    trail.record(Action.SECOND_FACTOR_FAILED, actor=user, subject=user)
+            trail.record_on_commit(Action.SECOND_FACTOR_SET, actor=user, subject=user)
+            return device, _create_backup_codes(user)
+    trail.record_on_commit(Action.SECOND_FACTOR_FAILED, actor=user, subject=user)
     return None
 
 
-def pauses(user: User) -> bool:
+def is_throttled(user: User) -> bool:
     """Whether no code is looked at for a while, which follows on a wrong one; right ones are refused like any other."""
-    allowed, _ = pending(user).verify_is_allowed()
+    allowed, _ = pending_device(user).verify_is_allowed()
     return not allowed
 
 
 @transaction.atomic
-def reset(user: User, *, by: User | None = None) -> None:
+def remove(user: User, *, actor: User | None = None) -> None:
     """Take a lost factor away; at the next sign-in the user sets another, and is led there."""
     TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
-    trail.record(Action.SECOND_FACTOR_RESET, actor=by, subject=user)
+    trail.record_on_commit(Action.SECOND_FACTOR_RESET, actor=actor, subject=user)
 
 
-def _backup_codes(user: User) -> list[str]:
+def _create_backup_codes(user: User) -> list[str]:
     StaticDevice.objects.filter(user=user).delete()
-    device = StaticDevice.objects.create(user=user, name=BACKUP)
-    tokens = [StaticToken(device=device, token=StaticToken.random_token()) for _ in range(BACKUP_CODES)]
+    device = StaticDevice.objects.create(user=user, name=BACKUP_DEVICE_NAME)
+    tokens = [StaticToken(device=device, token=StaticToken.random_token()) for _ in range(BACKUP_CODE_COUNT)]
     return [each.token for each in StaticToken.objects.bulk_create(tokens)]

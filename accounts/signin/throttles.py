@@ -19,7 +19,7 @@ class SignInThrottle(BaseThrottle):
     """Ten attempts in five minutes per client address, at each endpoint that a viewset guards with it."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        window = count(request._request, cast(ViewSet, view).action)
+        window = count_attempt(request._request, cast(ViewSet, view).action)
         if window.exceeded:
             raise RateLimited(
                 "Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit
@@ -36,7 +36,7 @@ def count_sign_up(request: HttpRequest) -> None:
     subject, rate = ratelimit.client_network(request), f"{settings.SIGN_UPS_PER_DAY}/d"
     window = ratelimit.hit(request, scope="sign-ups", subject=subject, rate=rate)
     if window.first_excess:
-        trail.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint="signup a day")
+        trail.record_on_commit(Action.RATE_EXCEEDED, limit=window.limit, endpoint="signup a day")
     if window.exceeded:
         raise RateLimited(
             f"{window.limit} accounts a day can be made from one address.",
@@ -45,7 +45,7 @@ def count_sign_up(request: HttpRequest) -> None:
         )
 
 
-def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
+def count_attempt(request: HttpRequest, endpoint: str) -> ratelimit.Window:
     """Count an attempt of the request's address at an endpoint."""
     window = ratelimit.hit(
         request,
@@ -55,5 +55,5 @@ def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
         guarded=True,
     )
     if window.first_excess:
-        trail.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)
+        trail.record_on_commit(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)
     return window

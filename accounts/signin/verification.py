@@ -23,21 +23,21 @@ def verify(token: str) -> None:
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, email_verified_at=None).update(email_verified_at=Now()):
             raise MailTokenInvalid()
-        trail.record(Action.EMAIL_VERIFIED, actor=user, subject=user)
+        trail.record_on_commit(Action.EMAIL_VERIFIED, actor=user, subject=user)
 
 
 def resend(user: User) -> None:
     """Mail another token; nothing happens where the address is confirmed, or too many were mailed."""
-    if user.email_verified_at is None and mail_limits.take("verification", user.email):
+    if user.email_verified_at is None and mail_limits.allow("verification", user.email):
         enqueue.on_commit(tasks.send_verification, str(user.pk))
 
 
-def require(user: User) -> None:
+def require_verified_email(user: User) -> None:
     """Raises EmailNotVerified where runs need a confirmed address and this one is not.
 
     Accounts that are older than the default of a platform with a mail provider are exempt from that default.
     """
     exempt = user.verification_exempt and not settings.REQUIRE_VERIFIED_EMAIL_OF_ALL
     if settings.REQUIRE_VERIFIED_EMAIL and user.email_verified_at is None and not exempt:
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=EmailNotVerified.code)
+        trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=EmailNotVerified.code)
         raise EmailNotVerified()

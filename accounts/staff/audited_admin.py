@@ -9,7 +9,7 @@ from unfold.admin import ModelAdmin
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.identity import may_touch, staff_of
+from accounts.identity import may_modify, staff_of
 from accounts.models import User
 
 
@@ -24,7 +24,7 @@ class AuditedAdmin(ModelAdmin):
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        _record(request, Action.ADMIN_CHANGED, obj, fields=_fields(message))
+        _record(request, Action.ADMIN_CHANGED, obj, fields=_changed_fields(message))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
@@ -32,7 +32,7 @@ class AuditedAdmin(ModelAdmin):
             _record(request, Action.ADMIN_DELETED, obj)
         return super().log_deletions(request, queryset)
 
-    def touchable(self, request: HttpRequest, rows: QuerySet[Any], owner: str = "user__") -> QuerySet[Any]:
+    def modifiable(self, request: HttpRequest, rows: QuerySet[Any], owner: str = "user__") -> QuerySet[Any]:
         """Of these rows those that the staff member may take from, or change; of the others is said how many they are.
 
         Args:
@@ -68,7 +68,7 @@ class DeletableAdmin(ReadOnlyAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Django asks for each row, also of a list."""
-        return AuditedAdmin.has_delete_permission(self, request, obj) and may_touch(request, obj and owner_of(obj))
+        return AuditedAdmin.has_delete_permission(self, request, obj) and may_modify(request, obj and owner_of(obj))
 
 
 def owner_of(row: Model) -> User | None:
@@ -83,7 +83,7 @@ def owner_of(row: Model) -> User | None:
 
 
 def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) -> None:
-    trail.record(
+    trail.record_on_commit(
         action,
         actor=staff_of(request),
         subject=owner_of(obj),
@@ -92,7 +92,7 @@ def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) ->
     )
 
 
-def _fields(message: Any) -> list[str]:
+def _changed_fields(message: Any) -> list[str]:
     """Names of the fields that a form has changed, from the message that Django's admin makes of it."""
     parts = message if isinstance(message, list) else []
     return sorted({name for part in parts for change in part.values() for name in change.get("fields", ())})

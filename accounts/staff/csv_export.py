@@ -12,12 +12,12 @@ from django.db.models import Q, QuerySet
 from lunaos.infra import database
 from lunaos.infra.postgresql import limits
 
-AT_ONCE = 2000  # rows
+BATCH_ROWS = 2000  # rows
 # A spreadsheet would execute a cell that begins so (OWASP, CSV Injection); the last four are the wide forms of Asia.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-async def lines(rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str]) -> AsyncIterator[str]:
+async def stream(rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str]) -> AsyncIterator[str]:
     """Pieces of the file; each is a query of its own that goes on behind the last row of the one before.
 
     A cursor of the database would hold a connection and a snapshot for as long as the slowest client reads.
@@ -26,16 +26,16 @@ async def lines(rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str
         columns: names as `values_list` takes them; nothing else is read.
         order: columns, `-` before those that descend, that are never NULL and together tell any two rows apart.
     """
-    yield _csv([[name.replace("__", "_") for name in columns]])
+    yield _format_rows([[name.replace("__", "_") for name in columns]])
     last: Sequence[Any] = ()
     while True:
-        piece, last = await database.call(_piece, rows, columns, order, last)
+        piece, last = await database.call(_read_batch, rows, columns, order, last)
         if not piece:
             return
         yield piece
 
 
-def cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
     """A value as programs read it, which a spreadsheet takes for text and never for a formula."""
     match value:
         case None:
@@ -47,34 +47,34 @@ def cell(value: Any) -> str:
         case dict():
             return orjson.dumps(value).decode()
         case list():
-            return cell(" ".join(map(str, value)))
-        case str() if value.startswith(FORMULA):
+            return format_cell(" ".join(map(str, value)))
+        case str() if value.startswith(FORMULA_PREFIXES):
             return f"'{value}"
     return str(value)
 
 
-def _piece(
+def _read_batch(
     rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str], last: Sequence[Any]
 ) -> tuple[str, Sequence[Any]]:
     """The rows behind the last one as text, and the new last one; in a thread, since writing them takes a while."""
-    found = rows.filter(_behind(order, last)) if last else rows
+    found = rows.filter(_after(order, last)) if last else rows
     names = [name.removeprefix("-") for name in order]
     with limits.within(limits.long()):
-        batch = list(found.order_by(*order).values_list(*columns, *names)[:AT_ONCE])
-    text = _csv([map(cell, row[: len(columns)]) for row in batch])
+        batch = list(found.order_by(*order).values_list(*columns, *names)[:BATCH_ROWS])
+    text = _format_rows([map(format_cell, row[: len(columns)]) for row in batch])
     return text, batch[-1][len(columns) :] if batch else ()
 
 
-def _behind(order: Sequence[str], last: Sequence[Any]) -> Q:
+def _after(order: Sequence[str], last: Sequence[Any]) -> Q:
     """Rows that come later; said so that an index of the first column finds where they begin."""
     name, way = order[0].removeprefix("-"), "lt" if order[0].startswith("-") else "gt"
     beyond = Q((f"{name}__{way}", last[0]))
     if len(order) == 1:
         return beyond
-    return Q((f"{name}__{way}e", last[0])) & (beyond | _behind(order[1:], last[1:]))
+    return Q((f"{name}__{way}e", last[0])) & (beyond | _after(order[1:], last[1:]))
 
 
-def _csv(rows: Iterable[Iterable[str]]) -> str:
+def _format_rows(rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)  # `;` separates cells where a comma is the decimal point
     return text.getvalue()

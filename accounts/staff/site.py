@@ -51,14 +51,14 @@ class StaffAuthenticationForm(AuthenticationForm):
     )
 
     def clean(self) -> dict[str, Any]:
-        if throttles.count(cast(HttpRequest, self.request), "admin").exceeded:
+        if throttles.count_attempt(cast(HttpRequest, self.request), "admin").exceeded:
             raise forms.ValidationError("Too many attempts from this address. Try again in a few minutes.")
         cleaned = super().clean()
         user = cast(User | None, self.get_user())
-        if user is not None and second_factor.is_set(user):
+        if user is not None and second_factor.is_enrolled(user):
             device = second_factor.verify(user, cleaned["code"]) if cleaned.get("code") else None
             if device is None:
-                lockout.failed(user.email, backends.attempt_of(cast(HttpRequest, self.request)))
+                lockout.record_failure(user.email, backends.attempt_of(cast(HttpRequest, self.request)))
                 raise forms.ValidationError("Enter the code that your authenticator app shows now, or a backup code.")
             user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
         return cleaned
@@ -68,7 +68,7 @@ class StaffAuthenticationForm(AuthenticationForm):
         try:
             super().confirm_login_allowed(user)
         except forms.ValidationError:
-            lockout.failed(user.get_username(), backends.attempt_of(cast(HttpRequest, self.request)))
+            lockout.record_failure(user.get_username(), backends.attempt_of(cast(HttpRequest, self.request)))
             raise
 
 
@@ -114,17 +114,17 @@ class StaffSite(UnfoldAdminSite):
             return redirect("admin:index")
         user, form = staff_of(request), CodeForm(request.POST or None)
         if form.is_valid():
-            if second_factor.pauses(user):
+            if second_factor.is_throttled(user):
                 form.add_error("code", TOO_SOON)
-            elif confirmed := second_factor.confirm(user, form.cleaned_data["code"]):
+            elif confirmed := second_factor.enrol(user, form.cleaned_data["code"]):
                 return self._enrolled(request, *confirmed)
             else:
                 form.add_error("code", WRONG_CODE)
-        device = second_factor.pending(user)
+        device = second_factor.pending_device(user)
         return self._page(request, "set", form=form, qr=_qr(device), secret=_secret(device))
 
     def _may_enrol(self, request: HttpRequest) -> bool:
-        return super().has_permission(request) and not second_factor.is_set(staff_of(request))
+        return super().has_permission(request) and not second_factor.is_enrolled(staff_of(request))
 
     def _enrolled(self, request: HttpRequest, device: TOTPDevice, codes: list[str]) -> HttpResponse:
         request.session.cycle_key()

@@ -12,11 +12,11 @@ from accounts.models import User
 from accounts.staff import superusers
 from lunaos.infra import read_access
 
-closed = Signal()  # with `user`, after the commit that disables an account or begins its deletion
+account_closed = Signal()  # with `user`, after the commit that disables an account or begins its deletion
 
 
 @transaction.atomic
-def disable(user: User, *, by: User) -> bool:
+def disable(user: User, *, actor: User) -> bool:
     """Close an account; its sessions end, in the admin too, its readers are closed and its runs are cancelled.
 
     Returns:
@@ -25,23 +25,23 @@ def disable(user: User, *, by: User) -> bool:
     Raises:
         LastSuperuser: nothing happens then.
     """
-    superusers.spare_last(user.pk)
-    closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
-    if not User.objects.filter(pk=user.pk, is_active=True).update(**closed):
+    superusers.require_another_superuser(user.pk)
+    changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
+    if not User.objects.filter(pk=user.pk, is_active=True).update(**changes):
         return False
-    stop(user)
-    trail.record(Action.DISABLED, actor=by, subject=user)
+    stop_activity(user)
+    trail.record_on_commit(Action.DISABLED, actor=actor, subject=user)
     return True
 
 
-def stop(user: User) -> None:
+def stop_activity(user: User) -> None:
     """Stop what goes on for an account that was closed, once the transaction under way has committed."""
     read_access.publish_change(user.pk)
-    transaction.on_commit(partial(closed.send_robust, sender=User, user=user))
+    transaction.on_commit(partial(account_closed.send_robust, sender=User, user=user))
 
 
 @transaction.atomic
-def enable(user: User, *, by: User) -> bool:
+def enable(user: User, *, actor: User) -> bool:
     """Open an account again; its API keys open with it, its sessions do not.
 
     Returns:
@@ -49,5 +49,5 @@ def enable(user: User, *, by: User) -> bool:
     """
     if not User.objects.filter(pk=user.pk, is_active=False, erasing_since=None).update(is_active=True):
         return False
-    trail.record(Action.ENABLED, actor=by, subject=user)
+    trail.record_on_commit(Action.ENABLED, actor=actor, subject=user)
     return True

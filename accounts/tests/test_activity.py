@@ -32,10 +32,10 @@ def test_it_works(api: Api) -> None:
 
 def test_newest_first_in_pages(api: Api, alice: Any) -> None:
     for n in range(5):
-        trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
+        trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
     first = activity(api, api.as_(alice), limit=3)
     assert [event["details"]["n"] for event in first["events"]] == [4, 3, 2]
-    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
+    trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
     second = activity(api, api.as_(alice), limit=3, cursor=first["nextCursor"])
     assert [event["details"]["n"] for event in second["events"]] == [1, 0]
 
@@ -52,7 +52,7 @@ def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any,
 
 
 def test_others_see_nothing_of_it(api: Api, alice: Any, charlie: Any) -> None:
-    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice)
+    trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice)
     assert activity(api, api.as_(charlie))["events"] == []
 
 

@@ -33,7 +33,7 @@ def change(sql: str, *values: Any) -> None:
 
 def write(number: int) -> None:
     for n in range(number):
-        trail.record(Action.RUN_REFUSED, n=n)
+        trail.record_on_commit(Action.RUN_REFUSED, n=n)
 
 
 def test_it_works(api: Api) -> None:
@@ -43,21 +43,21 @@ def test_it_works(api: Api) -> None:
     user_id = uuid.UUID(response.json()["data"]["user"]["id"])
     assert (event.id, event.action, event.request_id) == (1, "account.signed_up", "sign-up-1")
     assert event.actor_id == event.subject_id == user_id
-    assert trail.origin_of(event) == ClientInfo("127.0.0.1", "curl/8")
-    assert trail.verify() == trail.Verdict(1, event.hash)
+    assert trail.client_info_of(event) == ClientInfo("127.0.0.1", "curl/8")
+    assert trail.verify() == trail.VerificationResult(1, event.hash)
 
 
 def test_rows_hold_each_other(database: None) -> None:
     write(3)
     rows = list(AuditEvent.objects.order_by("id"))
     assert [row.id for row in rows] == [1, 2, 3]
-    assert [row.previous_hash for row in rows] == [trail.BEGINNING, rows[0].hash, rows[1].hash]
+    assert [row.previous_hash for row in rows] == [trail.GENESIS_HASH, rows[0].hash, rows[1].hash]
 
 
 def test_parallel_writers_make_one_chain(database: None) -> None:
     def write_some(writer: int) -> None:
         for n in range(5):
-            trail.record(Action.RUN_REFUSED, writer=writer, n=n)
+            trail.record_on_commit(Action.RUN_REFUSED, writer=writer, n=n)
         connection.close()
 
     with ThreadPoolExecutor(16) as pool:
@@ -114,7 +114,7 @@ def test_erased_people_leave_a_whole_trail(api: Api, alice: Any) -> None:
     api.post("/auth/signup", json={"email": "ann@example.com", "password": PASSWORD})
     user_id = AuditEvent.objects.get().subject_id
     assert user_id
-    trail.erase(user_id)
+    trail.anonymise(user_id)
     change("UPDATE accounts_auditevent SET action = action")  # nothing
     with connection.cursor() as cursor:
         cursor.execute(
@@ -158,8 +158,8 @@ def test_a_row_that_cannot_be_written_costs_no_request(api: Api, folder: Path) -
 
 
 def test_staff_find(staff: httpx.Client, api: Api, alice: Any) -> None:
-    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, reason="quota_exceeded")
-    trail.record(Action.RATE_EXCEEDED)
+    trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice, reason="quota_exceeded")
+    trail.record_on_commit(Action.RATE_EXCEEDED)
     for term in (alice.email, str(alice.pk)):
         page = staff.get("/admin/accounts/auditevent/", params={"q": term}).text
         assert "quota_exceeded" in page and alice.email in page and "rate.exceeded</td>" not in page

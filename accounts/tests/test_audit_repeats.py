@@ -31,7 +31,7 @@ def pass_a_minute() -> None:
 
 
 def refuse(user: Any, **details: Any) -> None:
-    trail.record(Action.RUN_REFUSED, actor=user, subject=user, **(details or {"reason": "pro_required"}))
+    trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, **(details or {"reason": "pro_required"}))
 
 
 def test_it_works(alice: Any, before: int) -> None:
@@ -103,20 +103,20 @@ def test_a_summary_says_from_where(alice: Any, before: int) -> None:
         refuse(alice)
     pass_a_minute()
     trail.summarise()
-    assert [trail.origin_of(row) for row in rows(before)] == [ClientInfo("203.0.113.7", "curl/8")] * 2
+    assert [trail.client_info_of(row) for row in rows(before)] == [ClientInfo("203.0.113.7", "curl/8")] * 2
 
 
 def test_a_deleted_accounts_address_is_gone_from_what_waits(alice: Any, before: int) -> None:
     client_info.set_current(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
-    trail.erase(alice.pk)
+    trail.anonymise(alice.pk)
     assert "203.0.113.7" not in str(AuditRepeat.objects.get().row)
-    trail.record(Action.DELETED, subject=alice)  # why the origin of the first is gone
+    trail.record_on_commit(Action.DELETED, subject=alice)  # why the origin of the first is gone
     pass_a_minute()
     trail.summarise()
     found = [row for row in rows(before) if row.action == Action.RUN_REFUSED]
-    assert [trail.origin_of(row) for row in found] == [ClientInfo(), ClientInfo()]
+    assert [trail.client_info_of(row) for row in found] == [ClientInfo(), ClientInfo()]
     assert trail.verify().broken is None
 
 

@@ -54,7 +54,7 @@ def test_it_works(api: Api, alice: Any, bob: Any, upstream: Upstream, chains_wor
     headers = {**api.as_(alice), "Idempotency-Key": "once"}
     api.post("/agents/execute", json={"agent": "code-review", "context": "secret text"}, headers=headers)
     api.execute_chain(alice, "code-review", "documentation")
-    lockout.begin(alice.email)
+    lockout.count_attempt(alice.email)
     repository = add_file(alice, "a.py", "secret piece")
     kept = api.execute(bob).headers["X-Run-Id"]
     runs = [run.pk for run in Run.objects.filter(user=alice)]
@@ -159,16 +159,16 @@ def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
     assert not redis.client().exists(log.channel(run_id))
 
 
-class Busy:
+class BusySource:
     """A part in whose deletion somebody who was let in a moment before adds a row."""
 
     def export(self, user: Any) -> Any:
         return iter(())
 
-    def prepare(self, user: Any) -> None:
+    def prepare_deletion(self, user: Any) -> None:
         self.pool = ThreadPoolExecutor(1)
 
-    def erase(self, user: Any) -> None:
+    def delete(self, user: Any) -> None:
         self.late = self.pool.submit(add_late, User.objects.get(pk=user.pk))
         assert until(waits_for_a_lock, 5)
 
@@ -191,14 +191,14 @@ def waits_for_a_lock() -> bool:
 
 
 def test_nothing_is_added_while_it_goes(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    known, busy = registry.all_parts(), Busy()
-    monkeypatch.setattr(registry, "all_parts", lambda: [busy, *known])
-    assert deletion.delete(alice)
+    known, busy = registry.data_sources(), BusySource()
+    monkeypatch.setattr(registry, "data_sources", lambda: [busy, *known])
+    assert deletion.delete_account(alice)
     assert "violates foreign key" in busy.late.result(10)
     assert not any(rows_of(alice).values())
 
 
-class Unreachable:
+class UnreachableSource:
     """A part whose outside world is down, as a payment provider may be."""
 
     def __init__(self) -> None:
@@ -207,33 +207,33 @@ class Unreachable:
     def export(self, user: Any) -> Any:
         return iter(())
 
-    def prepare(self, user: Any) -> None:
+    def prepare_deletion(self, user: Any) -> None:
         self.prepared += 1
         if self.down:
             raise ConnectionError("the provider cannot be reached")
 
-    def erase(self, user: Any) -> None:
+    def delete(self, user: Any) -> None:
         pass
 
 
 def test_what_must_be_ended_first_is_tried_until_it_is(
     api: Api, alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    headers, known, first = api.as_(alice), registry.all_parts(), Unreachable()
-    monkeypatch.setattr(registry, "all_parts", lambda: [first, *known])
+    headers, known, first = api.as_(alice), registry.data_sources(), UnreachableSource()
+    monkeypatch.setattr(registry, "data_sources", lambda: [first, *known])
     repository = add_file(alice, "a.py", "piece")
 
-    assert deletion.delete(alice) is False
+    assert deletion.delete_account(alice) is False
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
     assert Repository.objects.filter(pk=repository.pk).exists()
     assert "account_not_erased" in caplog.text
-    deletion.finish_all()
+    deletion.retry_pending()
     assert first.prepared == 2 and User.objects.filter(pk=alice.pk).exists()
 
     first.down = False
-    deletion.finish_all()
+    deletion.retry_pending()
     assert not any(rows_of(alice).values())
-    deletion.finish_all()
+    deletion.retry_pending()
     assert first.prepared == 3
 
 

@@ -99,9 +99,9 @@ def test_more_than_a_page_of_everything(api: Api, alice: Any, upstream: Upstream
         add_file(alice, f"{n}.py", "piece")
     api.execute(alice)
     run = Run.objects.values().get()
-    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(registry.AT_ONCE + 20))
+    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(registry.PAGE_ROWS + 20))
     data = export(api, alice)
-    assert len({run["id"] for run in data["runs"]}) == registry.AT_ONCE + 21
+    assert len({run["id"] for run in data["runs"]}) == registry.PAGE_ROWS + 21
     assert len({file["path"] for file in data["files"]}) == 45
 
 

@@ -54,9 +54,9 @@ def test_no_deletion_takes_it(root: Any) -> None:
     with pytest.raises(LastSuperuser):
         User.objects.filter(is_superuser=True).delete()
     with pytest.raises(LastSuperuser):
-        deletion.delete(root)
+        deletion.delete_account(root)
     with pytest.raises(LastSuperuser):
-        suspension.disable(root, by=root)
+        suspension.disable(root, actor=root)
     root.refresh_from_db()
     assert root.is_active
 
@@ -66,7 +66,7 @@ def test_two_do_not_take_each_other_away(root: Any, make_user: Any) -> None:
 
     def disable(user: Any) -> bool:
         try:
-            return suspension.disable(user, by=root)
+            return suspension.disable(user, actor=root)
         except LastSuperuser:
             return False
         finally:

@@ -132,24 +132,24 @@ def test_success_forgets_the_failures_at_its_address(urls: list[str], alice: Any
         for _ in range(AT_ADDRESS - 1):
             log_in(urls[0], alice)
         assert log_in(urls[1], alice, PASSWORD).status_code == 200
-    assert not AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.AT_ADDRESS).exists()
+    assert not AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.ADDRESS_SCOPE).exists()
 
 
 def test_success_does_not_forget_strangers(alice: Any, short: None, at: Any) -> None:
     for number in range(5):
         at(f"192.0.2.{number + 1}")
-        lockout.failed(alice.email, lockout.begin(alice.email))
+        lockout.record_failure(alice.email, lockout.count_attempt(alice.email))
     at("192.0.2.200")
-    attempt = lockout.begin(alice.email)
-    assert attempt and attempt.anywhere == 6
-    lockout.succeeded(attempt)
-    assert AccessAttempt.objects.get(username=alice.email, user_agent=lockout.ANYWHERE).failures_since_start == 5
+    attempt = lockout.count_attempt(alice.email)
+    assert attempt and attempt.account_count == 6
+    lockout.record_success(attempt)
+    assert AccessAttempt.objects.get(username=alice.email, user_agent=lockout.ACCOUNT_SCOPE).failures_since_start == 5
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_a_lockout_costs_one_hash_as_all_else_does(alice: Any, known: bool, short: None, at: Any) -> None:
     email = alice.email if known else "locked-nobody@example.com"
-    while lockout.begin(email):
+    while lockout.count_attempt(email):
         pass
     with patch.object(Argon2idHasher, "verify", autospec=True, side_effect=Argon2idHasher.verify) as verify:
         with patch.object(Argon2idHasher, "encode", autospec=True, side_effect=Argon2idHasher.encode) as encode:
@@ -158,35 +158,35 @@ def test_a_lockout_costs_one_hash_as_all_else_does(alice: Any, known: bool, shor
 
 
 def test_it_ends_by_itself(alice: Any, short: None, at: Any) -> None:
-    while lockout.begin(alice.email):
+    while lockout.count_attempt(alice.email):
         pass
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
     AccessAttempt.objects.filter(username=alice.email).update(attempt_time=past)
-    attempt = lockout.begin(alice.email)
-    assert attempt and (attempt.at_address, attempt.anywhere) == (1, 1)
+    attempt = lockout.count_attempt(alice.email)
+    assert attempt and (attempt.address_count, attempt.account_count) == (1, 1)
 
 
 def test_attempts_while_it_lasts_do_not_prolong_it(alice: Any, short: None, at: Any) -> None:
-    while lockout.begin(alice.email):
+    while lockout.count_attempt(alice.email):
         pass
-    counter = AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.AT_ADDRESS)
+    counter = AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.ADDRESS_SCOPE)
     locked_at = counter.get().attempt_time
-    assert lockout.begin(alice.email) is None
+    assert lockout.count_attempt(alice.email) is None
     assert counter.get().attempt_time == locked_at
 
 
 def test_letter_case_opens_no_second_account(alice: Any, short: None, at: Any) -> None:
-    lockout.begin(alice.email)
-    attempt = lockout.begin(alice.email.upper())
-    assert attempt and attempt.at_address == 2
+    lockout.count_attempt(alice.email)
+    attempt = lockout.count_attempt(alice.email.upper())
+    assert attempt and attempt.address_count == 2
 
 
 @pytest.mark.parametrize("address", ["", "no address", "192.0.2.300"])
 def test_who_has_no_address_is_counted_too(alice: Any, short: None, at: Any, address: str) -> None:
     at(address)
-    lockout.begin(alice.email)
-    attempt = lockout.begin(alice.email)
-    assert attempt and attempt.at_address == 2
+    lockout.count_attempt(alice.email)
+    attempt = lockout.count_attempt(alice.email)
+    assert attempt and attempt.address_count == 2
 
 
 def test_the_admin_is_behind_the_same_lockout(urls: list[str], make_user: Any) -> None:
@@ -245,8 +245,8 @@ def test_the_password_that_is_asked_for_again_counts_as_well(urls: list[str], al
 
 
 def test_what_has_had_its_time_is_dropped(alice: Any, short: None, at: Any) -> None:
-    lockout.begin(alice.email)
-    lockout.come_home(alice)
+    lockout.count_attempt(alice.email)
+    lockout.remember_address(alice)
     lockout.delete_expired()
     assert AccessAttempt.objects.filter(username=alice.email).count() == 2
     AccessAttempt.objects.filter(username=alice.email).update(attempt_time=datetime.now(UTC) - timedelta(hours=1))
@@ -263,5 +263,5 @@ def test_login_and_its_failure_are_written_down(api: Api, alice: Any) -> None:
 
 
 def test_nobodys_mail_is_sent_to_nobody(mailbox: Mailbox, alice: Any) -> None:
-    tasks.send_locked_out.delay(*tasks.addressee(None))
+    tasks.send_locked_out.delay(*tasks.recipient_args(None))
     assert mailbox.of(alice) == []

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from accounts.errors import ExportUnderWay
-from accounts.privacy.export import Place
+from accounts.privacy.export import ExportSlot
 from accounts.signin import sessions
 from accounts.tests.test_export import add_file
 from lunaos.embedded.servers import until
@@ -55,13 +55,13 @@ def test_a_session_that_ends_breaks_it_off(api: Api, library: Any) -> None:
 
 def test_a_place_comes_free_by_itself(database: None, settings: Any) -> None:
     user_id = uuid.uuid4()
-    first, second = Place(user_id), Place(user_id)
-    first.take()
+    first, second = ExportSlot(user_id), ExportSlot(user_id)
+    first.acquire()
     with pytest.raises(ExportUnderWay):
-        second.take()
-    second.release()  # of another's place nothing is given back
+        second.acquire()
+    second.release()  # of another's slot nothing is given back
     assert 0 < redis.client().ttl(f"lunaos:export:{user_id}") <= settings.STREAM_STALL_S + 30
     redis.client().delete(f"lunaos:export:{user_id}")
-    second.take()
+    second.acquire()
     first.release()
     assert redis.client().exists(f"lunaos:export:{user_id}")

@@ -27,7 +27,7 @@ NEW = "another horse 43 battery"
 
 def reset_token(user: Any) -> str:
     user.refresh_from_db()
-    return signed_tokens.make(signed_tokens.PASSWORD_RESET, user)
+    return signed_tokens.sign(signed_tokens.PASSWORD_RESET, user)
 
 
 def log_in(api: Api, user: Any, password: str) -> int:
@@ -145,7 +145,7 @@ def test_a_token_that_is_none_of_ours(api: Api, database: None, token: str) -> N
 
 
 def test_a_token_for_something_else(api: Api, alice: Any) -> None:
-    token = signed_tokens.make(signed_tokens.VERIFICATION, alice)
+    token = signed_tokens.sign(signed_tokens.VERIFICATION, alice)
     response = api.post("/auth/password/reset", json={"token": token, "password": NEW})
     assert error(response) == (400, "mail_token_invalid")
 
@@ -161,7 +161,7 @@ def test_a_token_of_an_account_that_is_disabled_or_gone(api: Api, alice: Any, bo
 
 def test_it_unlocks_and_confirms_the_address(api: Api, alice: Any, at: Any) -> None:
     at("127.0.0.1")
-    while lockout.begin(alice.email):
+    while lockout.count_attempt(alice.email):
         pass
     assert log_in(api, alice, PASSWORD) == 401
     api.post("/auth/password/reset", json={"token": reset_token(alice), "password": NEW})

@@ -113,7 +113,7 @@ def test_a_wrong_code_sets_nothing(browser: httpx.Client, newcomer: Any) -> None
     right = f"{totp(secret_on(page)):06}"
     soon = post(browser, "/admin/second-factor/", code=right).text
     assert "too soon after a wrong code" in soon and "This code is wrong" not in soon
-    assert not second_factor.is_set(newcomer)
+    assert not second_factor.is_enrolled(newcomer)
     assert browser.get("/admin/").url.path == "/admin/second-factor/"
     assert events(newcomer, Action.SECOND_FACTOR_FAILED) == 1
 
@@ -127,7 +127,7 @@ def test_it_is_not_set_anew_by_who_has_the_password_alone(browser: httpx.Client,
     code_of(newcomer)
     sign_in(browser, newcomer)
     assert browser.get("/admin/second-factor/").url.path == "/admin/login/"
-    assert second_factor.confirm(newcomer, "000000") is None
+    assert second_factor.enrol(newcomer, "000000") is None
 
 
 def test_a_session_from_before_it_was_set_is_not_enough(browser: httpx.Client, newcomer: Any) -> None:
@@ -169,7 +169,7 @@ def test_guessing_codes_ends_in_a_lockout(browser: httpx.Client, newcomer: Any, 
         forget_delays(newcomer)
         sign_in(browser, newcomer, "000000")
     at("127.0.0.1")
-    assert lockout.begin(newcomer.email) is None
+    assert lockout.count_attempt(newcomer.email) is None
     assert len(trail.happened(newcomer, Action.SECOND_FACTOR_FAILED)) == 10
     assert events(newcomer, Action.LOCKED_OUT) == 1
 
@@ -203,10 +203,10 @@ def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest
 def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
-    assert "Yes, go on" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_set(newcomer)
+    assert "Yes, go on" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_enrolled(newcomer)
     form["confirmed"] = "yes"
     assert "set another at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
-    assert not second_factor.is_set(newcomer)
+    assert not second_factor.is_enrolled(newcomer)
     assert AuditEvent.objects.get(action=Action.SECOND_FACTOR_RESET, subject_id=newcomer.pk).actor_id != newcomer.pk
 
 
@@ -224,10 +224,10 @@ def test_secrets_are_not_shown_to_other_staff(staff: httpx.Client) -> None:
 
 
 def test_backup_codes_are_replaced_not_added(newcomer: Any) -> None:
-    device = second_factor.pending(newcomer)
-    assert second_factor.confirm(newcomer, f"{totp(device.bin_key):06}")
-    second_factor.reset(newcomer)
+    device = second_factor.pending_device(newcomer)
+    assert second_factor.enrol(newcomer, f"{totp(device.bin_key):06}")
+    second_factor.remove(newcomer)
     TOTPDevice.objects.filter(user=newcomer).update(last_used_at=timezone.now())
-    device = second_factor.pending(newcomer)
-    assert second_factor.confirm(newcomer, f"{totp(device.bin_key):06}")
-    assert StaticToken.objects.filter(device__user=newcomer).count() == second_factor.BACKUP_CODES
+    device = second_factor.pending_device(newcomer)
+    assert second_factor.enrol(newcomer, f"{totp(device.bin_key):06}")
+    assert StaticToken.objects.filter(device__user=newcomer).count() == second_factor.BACKUP_CODE_COUNT

@@ -104,9 +104,9 @@ def test_a_wrong_password_says_nothing_about_the_factor(api: Api, olga: Any, cal
 def test_failures_end_in_a_lockout(api: Api, olga: Any, at: Any, settings: Any, call: Call, code: str) -> None:
     at("127.0.0.1")
     for _ in range(settings.LOCKOUT_FAILURES - 1):
-        lockout.begin(olga.email)
+        lockout.count_attempt(olga.email)
     assert error(call(api, olga, otp=code))[0] == 401
-    assert lockout.begin(olga.email) is None
+    assert lockout.count_attempt(olga.email) is None
     assert AuditEvent.objects.filter(action=Action.LOCKED_OUT, subject_id=olga.pk).count() == 1
     forget_delays(olga)
     assert not call(api, olga, otp=code_of(olga)).is_success
@@ -137,7 +137,7 @@ def test_accounts_without_a_factor_need_none(api: Api, alice: Any) -> None:
 
 
 def test_a_reset_by_mail_leaves_it_on(api: Api, olga: Any) -> None:
-    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, olga)
+    token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, olga)
     assert api.post("/auth/password/reset", json={"token": token, "password": NEW}).is_success
     assert TOTPDevice.objects.filter(user=olga, confirmed=True).exists()
     assert error(log_in(api, olga, password=NEW)) == (401, "otp_required")

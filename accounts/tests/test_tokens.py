@@ -18,7 +18,7 @@ def use_keys(settings: Any) -> Iterator[Any]:
     def use(keys: dict[str, str]) -> None:
         settings.JWT_KEYS = keys
         tokens._keys.cache_clear()
-        tokens._verified.cache_clear()
+        tokens._verify.cache_clear()
 
     yield use
     use({})

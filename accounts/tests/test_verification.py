@@ -37,7 +37,7 @@ def strict(database: None, strict_url: str) -> Iterator[Api]:
 
 
 def token_of(user: Any) -> str:
-    return signed_tokens.make(signed_tokens.VERIFICATION, user)
+    return signed_tokens.sign(signed_tokens.VERIFICATION, user)
 
 
 def verified(user: Any) -> bool:
@@ -105,7 +105,7 @@ def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_token_for_something_else(api: Api, alice: Any) -> None:
-    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, alice)
+    token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, alice)
     assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEvent, User
-from apikeys import use
+from apikeys import key_lookup
 from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.infra import client_info
 from testing.client import Api, answer, error
@@ -89,9 +89,9 @@ def test_the_last_use_is_written_once_a_minute(api: Api, alice: Any) -> None:
 def test_a_key_in_use_costs_one_query(api: Api, alice: Any) -> None:
     value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
     client_info.set_current(address="127.0.0.1", user_agent="")
-    use.authenticate(value)
+    key_lookup.authenticate(value)
     with CaptureQueriesContext(connection) as queries:
-        assert use.authenticate(value).user.email == alice.email
+        assert key_lookup.authenticate(value).user.email == alice.email
     assert len(queries) == 1
 
 
@@ -99,7 +99,7 @@ def test_that_query_uses_the_index(alice: Any, api: Api) -> None:
     value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
     client_info.set_current(address="127.0.0.1", user_agent="")
     with CaptureQueriesContext(connection) as queries:
-        use.authenticate(value)
+        key_lookup.authenticate(value)
     authenticating = next(query for query in queries if "WHERE digest" in query["sql"])
     ApiKey.objects.bulk_create(  # among a few rows any index is as good
         ApiKey(user=alice, name="one of many", digest=f"{number:064}", scopes=[]) for number in range(1000)

@@ -39,7 +39,7 @@ def test_it_works(api: Api, alice: Any) -> None:
 def test_the_key_is_not_kept(api: Api, alice: Any) -> None:
     made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
     key = ApiKey.objects.get()
-    assert key.digest == secret.digest_of(made["key"])
+    assert key.digest == secret.hash_key(made["key"])
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             cursor.execute(f'SELECT count(*) FROM "{table}" AS row WHERE row::text LIKE %s', [f"%{made['key'][10:]}%"])
@@ -148,13 +148,13 @@ class TestIdempotency:
         assert create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]["key"] != first
 
     def test_a_secret_that_is_rotated_meanwhile(self, settings: Any) -> None:
-        seed = secret.seed()
-        old = secret.of(seed)
+        seed = secret.new_seed()
+        old = secret.derive_key(seed)
         settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another secret"
-        assert secret.of(seed) != old
-        assert secret.again(seed, secret.digest_of(old)) == old
+        assert secret.derive_key(seed) != old
+        assert secret.recover_key(seed, secret.hash_key(old)) == old
         settings.SECRET_KEY_FALLBACKS = []
-        assert secret.again(seed, secret.digest_of(old)) is None
+        assert secret.recover_key(seed, secret.hash_key(old)) is None
 
 
 class TestRevoke:
@@ -210,7 +210,7 @@ def test_keys_are_not_made_and_revoked_without_end(api: Api, alice: Any, charlie
     made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
     assert api.delete(f"/api-keys/{made['id']}", headers=api.as_(alice)).is_success
     ended = {"user": alice, "scopes": ["agents"], "revoked_at": datetime.now(UTC)}
-    ApiKey.objects.bulk_create(ApiKey(digest=str(n), **ended) for n in range(services.MADE_A_DAY - 1))
+    ApiKey.objects.bulk_create(ApiKey(digest=str(n), **ended) for n in range(services.MAX_KEYS_PER_DAY - 1))
     refused = create(api, alice)
     assert error(refused) == (429, "rate_limited")
     assert 86_000 < int(refused.headers["Retry-After"]) <= 86_401

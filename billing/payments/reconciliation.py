@@ -76,7 +76,7 @@ def _mend(customer_id: str) -> Difference:
             user = sync.customer(customer_id)
             after, tier = _known(customer_id)
             if user:
-                trail.record(Action.BILLING_RECONCILED, subject=user, before=before, after=after, tier=tier)
+                trail.record_on_commit(Action.BILLING_RECONCILED, subject=user, before=before, after=after, tier=tier)
     except (LunaError, OperationalError) as e:
         return Difference(customer_id, before, before, tier_before, tier_before, error=str(e))
     return Difference(customer_id, before, after, tier_before, tier)

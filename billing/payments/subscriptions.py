@@ -48,7 +48,7 @@ def cancel(user: User) -> datetime:
         for subscription in _live(customer):
             _end(subscription)
         sync.refresh(customer)
-        trail.record(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
+        trail.record_on_commit(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
         ends = (each.period_end for each in subscription_state.of_customer(customer) if each.is_live)
         return max(ends, default=datetime.now(UTC))
 
@@ -67,7 +67,7 @@ def resume(user: User) -> None:
             stripe_client.resume(subscription)
         sync.refresh(customer)
         if ending:
-            trail.record(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
+            trail.record_on_commit(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
 
 
 def change(*, user: User, tier: str) -> Changed:
@@ -86,7 +86,9 @@ def change(*, user: User, tier: str) -> Changed:
             raise NoSubscription()
         with stripe_client.patient():
             at = _change(mine, found[mine.id], tier)
-        trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=mine.tier, after=tier)
+        trail.record_on_commit(
+            Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=mine.tier, after=tier
+        )
         try:
             sync.refresh(customer)
         except BillingUnavailable:  # it has happened at Stripe all the same, and the event will tell

@@ -46,7 +46,7 @@ def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     assert User.objects.filter(pk=alice.pk, is_active=False).exists()
 
     stripe.double.reset()
-    deletion.finish_all()
+    deletion.retry_pending()
     assert not User.objects.filter(pk=alice.pk).exists()
 
 
@@ -97,7 +97,7 @@ def test_a_checkout_at_the_very_moment(stripe: Stripe, alice: Any, path: str) ->
         with stripe.double.hold(path, method="POST") as held:
             answer = pool.submit(stripe.api.post, "/billing/checkout", json={"tier": "pro"}, headers=headers)
             held.wait()
-            assert deletion.delete(alice)
+            assert deletion.delete_account(alice)
         assert error(answer.result()) == (401, "token_invalid")
     assert not Customer.objects.exclude(email="").exists()
 
@@ -152,4 +152,4 @@ def test_a_customer_of_the_other_mode_is_forgotten_too(stripe: Stripe, alice: An
 def test_a_customer_of_a_platform_that_takes_no_payments_any_more(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.checkout(alice)
     settings.STRIPE_KEY = ""
-    assert deletion.delete(alice)
+    assert deletion.delete_account(alice)

@@ -115,7 +115,7 @@ def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: 
     services.delete(user=alice, repository="default")
     assert storage.held(alice) == storage.Held(0, 0, 0, 0)
     waiting_job(alice, [file("b.py", 1_000)])
-    assert deletion.delete(alice)
+    assert deletion.delete_account(alice)
     assert storage.held(alice) == storage.Held(0, 0, 0, 0)
 
 

@@ -96,7 +96,7 @@ def refusal(user: User, provider: str) -> SpendLimitReached:
         provider: the one asked for, which takes users' own keys.
     """
     if _is_first_refusal(user):
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=SpendLimitReached.code)
+        trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=SpendLimitReached.code)
     return SpendLimitReached(
         "This server's budget for free runs is used up for today. Use your own provider key "
         f"(PUT /providers/{provider}/key), upgrade your plan, or come back tomorrow (UTC).",

@@ -235,7 +235,7 @@ def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
     """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)
     run = failed_chain(alice, input="x" * 3000, output="word " * 900, said="z" * 300)
-    trail.record(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
+    trail.record_on_commit(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
     event = AuditEvent.objects.filter(action=Action.TIER_CHANGED).latest("id")
     paths = [
         f"accounts/user/{alice.pk}/change/",

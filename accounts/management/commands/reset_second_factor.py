@@ -18,5 +18,5 @@ class Command(BaseCommand):
         user = User.objects.filter(email=email.lower()).first()
         if user is None:
             raise CommandError(f"There is no account {email}.")
-        second_factor.reset(user)
+        second_factor.remove(user)
         self.stdout.write(f"{user.email} sets another second factor at the next sign-in.")

@@ -19,7 +19,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"Row {verdict.broken} is broken: {verdict.reason}. {verdict.rows} rows before it are whole."
             )
-        if head and not trail.holds(head):
+        if head and not trail.contains_head(head):
             raise CommandError(f"The row {head} is not there any more; the trail ends at {trail.head() or 'nothing'}.")
         self.stdout.write(
             f"{verdict.rows} rows are as they were written. The trail ends at {trail.head() or 'nothing'}."

@@ -13,10 +13,10 @@ from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.errors import ApiKeyInvalid
 from lunaos.infra import client_info
 
-NOTED_EVERY = timedelta(minutes=1)
-REMEMBERED = 10_000  # pairs of key and network, in this process
+LAST_USED_PRECISION = timedelta(minutes=1)
+MAX_SEEN_NETWORKS = 10_000  # pairs of key and network, in this process
 
-_seen: OrderedDict[tuple[UUID, str], None] = OrderedDict()
+_seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
 
 def authenticate(value: str) -> ApiKey:
@@ -26,9 +26,9 @@ def authenticate(value: str) -> ApiKey:
         ApiKeyInvalid: there is none, it was revoked or has expired, or its owner is disabled.
     """
     key = find(value)
-    _note_time(key)
+    _update_last_used(key)
     if address := client_info.current().address:
-        _note_network(key, client_info.customer_network(address))
+        _record_network(key, client_info.customer_network(address))
     return key
 
 
@@ -38,26 +38,26 @@ def find(value: str) -> ApiKey:
     Raises:
         ApiKeyInvalid: as of `authenticate`.
     """
-    key = ApiKey.objects.load(secret.digest_of(value)) if secret.FORM.match(value) else None
+    key = ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
     if key is None or not key.active or not key.user.is_active:
         raise ApiKeyInvalid()
     return key
 
 
-def _note_time(key: ApiKey) -> None:
+def _update_last_used(key: ApiKey) -> None:
     now = datetime.now(UTC)
-    if key.last_used_at is None or key.last_used_at <= now - NOTED_EVERY:
-        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTED_EVERY)
+    if key.last_used_at is None or key.last_used_at <= now - LAST_USED_PRECISION:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_PRECISION)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
 
 
-def _note_network(key: ApiKey, network: str) -> None:
+def _record_network(key: ApiKey, network: str) -> None:
     """Once a process, key and network; the audit trail gets those that no process has seen before."""
-    if (key.pk, network) in _seen:
+    if (key.pk, network) in _seen_networks:
         return
     _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)
     if is_new:
-        trail.record(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
-    _seen[key.pk, network] = None
-    while len(_seen) > REMEMBERED:
-        _seen.popitem(last=False)
+        trail.record_on_commit(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
+    _seen_networks[key.pk, network] = None
+    while len(_seen_networks) > MAX_SEEN_NETWORKS:
+        _seen_networks.popitem(last=False)

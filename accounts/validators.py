@@ -4,10 +4,10 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 
-NOT_ON_A_LINE = {"Cc", "Zl", "Zp"}  # Unicode's categories of control characters and of what breaks lines
+FORBIDDEN_CATEGORIES = {"Cc", "Zl", "Zp"}  # Unicode's categories of control characters and of what breaks lines
 
 
-def on_one_line(name: str) -> None:
+def validate_single_line(name: str) -> None:
     """Raises ValidationError for control characters and line breaks: mails, logs and lists would be torn by them."""
-    if any(unicodedata.category(character) in NOT_ON_A_LINE for character in name):
+    if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES for character in name):
         raise ValidationError("Keep a name to one line, without control characters.", "invalid")
