@@ -134,6 +134,40 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+class SignInCounter(models.Model):
+    """Sign-in attempts of an account in the lockout's window (`accounts.signin.lockout`)."""
+
+    email = models.CharField(max_length=255)
+    address = models.GenericIPAddressField()
+    scope = models.CharField(max_length=16)
+    attempts = models.PositiveIntegerField()
+    counted_since = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=("email", "address", "scope"), name="one_counter_an_address_and_scope"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.attempts} of {self.email} at {self.address}"
+
+
+class KnownAddress(models.Model):
+    """An address from which an account signed in, signed up or reset its password."""
+
+    email = models.CharField(max_length=255)
+    address = models.GenericIPAddressField()
+    last_seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=("email", "address"), name="one_row_a_known_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.email} at {self.address}"
+
+
 class AuditEvent(models.Model):
     """An action, written and read by `accounts.auditlog.trail`; the database refuses to change or delete the row."""
 

@@ -1,11 +1,16 @@
-"""What follows on a change of an account, whichever form, command or line of code makes it."""
+"""Reactions to signals: a changed or deleted account, and each sign-in and sign-out."""
 
 from typing import Any
 
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models.signals import post_save, pre_delete, pre_save
 from django.dispatch import receiver
+from django.http import HttpRequest
 
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
 from accounts.models import User
+from accounts.signin import lockout
 from accounts.staff import superusers, suspension
 from lunaos.infra import read_access
 
@@ -36,3 +41,31 @@ def close_readers(instance: User, created: bool, update_fields: Any, **_: Any) -
 def protect_last_superuser_from_deletion(instance: User, **_: Any) -> None:
     """Raise LastSuperuser where the last superuser is deleted."""
     superusers.require_another_superuser(instance.pk)
+
+
+@receiver(user_login_failed)
+def record_failed_login(credentials: dict[str, Any], request: HttpRequest, **_: Any) -> None:
+    """Record a failure of Django's `authenticate`."""
+    lockout.record_failure(credentials["username"] or "", getattr(request, "sign_in_attempt", None))
+
+
+@receiver(user_logged_in)
+def record_login(request: HttpRequest, user: User, **_: Any) -> None:
+    """Reset the lockout's counter and remember the address."""
+    if attempt := getattr(
+        request, "sign_in_attempt", None
+    ):  # a session made without a password has none: Django's test client
+        lockout.record_success(attempt)
+    lockout.remember_address(user)
+    trail.record_on_commit(Action.LOGGED_IN, actor=user, subject=user)
+
+
+@receiver(user_logged_out)
+def record_logout(request: HttpRequest, user: User | None, **_: Any) -> None:
+    """Close the readers of the session that ends."""
+    if user is None:
+        return
+    if hasattr(request, "session"):
+        request.session.delete()  # Django deletes it after this signal: a reader's check would still find the session
+    read_access.publish_change(user.pk)
+    trail.record_on_commit(Action.LOGGED_OUT, actor=user, subject=user)

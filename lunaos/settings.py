@@ -38,7 +38,6 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
     "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (docs/operations.md)
     "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
-    "axes.W002",  # its middleware tells a client that the account is locked, which is for the owner alone to know
 ]
 
 # -- Applications ----------------------------------------------------------------------------------------------------
@@ -59,7 +58,6 @@ INSTALLED_APPS = [
     "csp",
     "django_structlog",
     "anymail",
-    "axes",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
@@ -178,11 +176,6 @@ if not 1 <= LOCKOUT_FAILURES <= LOCKOUT_ACCOUNT_FAILURES or LOCKOUT_MINUTES < 1:
     raise ImproperlyConfigured(
         "LUNAOS_LOCKOUT_FAILURES is 1 to LUNAOS_LOCKOUT_ACCOUNT_FAILURES, the minutes 1 at least."
     )
-AXES_HANDLER = "accounts.signin.backends.LockoutHandler"
-AXES_CLIENT_IP_CALLABLE = "accounts.signin.backends.client_address"
-AXES_USERNAME_FORM_FIELD = "username"
-AXES_VERBOSE = False
-AXES_ENABLE_ADMIN = False  # users have an action of their own
 STAFF_SECOND_FACTOR = not DEBUG
 if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set, and must not read as false
     STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 
-from axes.models import AccessLog
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Q
 
 from accounts.auditlog import trail
-from accounts.models import AuditEvent, User
+from accounts.models import AuditEvent, KnownAddress, User
 from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from accounts.signin import lockout
@@ -16,7 +15,7 @@ from accounts.signin import lockout
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield "account", registry.to_row(user, "password", "session_epoch", "erasing_since")
-    yield "addresses", [_address(seen) for seen in AccessLog.objects.filter(username=user.email)]
+    yield "addresses", [_address(known) for known in KnownAddress.objects.filter(email=user.email)]
     yield "activity", _activity(user)
 
 
@@ -36,8 +35,8 @@ def delete(user: User) -> None:
     named.update(object_repr=str(user.pk))  # what staff did stays; it names who it was done to by address
 
 
-def _address(seen: AccessLog) -> Row:
-    return {"address": seen.ip_address, "lastSeenAt": seen.attempt_time}
+def _address(known: KnownAddress) -> Row:
+    return {"address": known.address, "lastSeenAt": known.last_seen_at}
 
 
 def _activity(user: User) -> Iterator[Row]:

@@ -1,8 +1,7 @@
-"""Lockout after repeated failures (docs/adr/0016): an attempt is counted before its password is looked at.
+"""Lockout after repeated failures (docs/adr/0016): an attempt is counted before its password is checked.
 
-So no number of parallel requests looks at more passwords than the limit allows; one that succeeds is given back. There
-are two counters: of an account at one address, and of an account at all addresses that are strange to it. They lie in
-django-axes' table of attempts, the addresses that an account is at home at in its log of accesses.
+So no number of parallel requests checks more passwords than the limit allows; a success gives its attempt back. There
+are two counters: one for an account at one address, and one for an account at all addresses that it is not known at.
 """
 
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
@@ -18,43 +16,39 @@ from django.db.models import F
 from accounts import mail_limits, tasks
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.models import User
+from accounts.models import KnownAddress, SignInCounter, User
+from accounts.signin import axes_tables
 from lunaos.infra import client_info
 from lunaos.infra.task_queue import enqueue
 
-ADDRESS_SCOPE, ACCOUNT_SCOPE = "address", "account"  # what a counter is of, in axes' column for the user agent
-ANY_ADDRESS = "::"  # stands for all of them, and for one that cannot be told
+ADDRESS_SCOPE, ACCOUNT_SCOPE = "address", "account"
+ANY_ADDRESS = "::"  # stands for all addresses, and for one that cannot be determined
 KNOWN_ADDRESS_RETENTION = timedelta(days=90)
 
-# Takes a place where one is left, in one statement; no row comes back when there is none (PostgreSQL, INSERT, ON
-# CONFLICT). Whoever takes the last one starts the time for which there will be none.
+# One statement checks the limit and counts; no row comes back when the limit is reached (PostgreSQL, INSERT, ON
+# CONFLICT). The last attempt that is allowed starts the time of the lockout.
 COUNT_ATTEMPT = """
-    INSERT INTO axes_accessattempt AS counter (
-        username, ip_address, user_agent, failures_since_start, attempt_time,
-        http_accept, path_info, get_data, post_data
-    )
-    VALUES (%(email)s, %(address)s, %(scope)s, 1, %(now)s, '', '', '', '')
-    ON CONFLICT (username, ip_address, user_agent) DO UPDATE SET
-        failures_since_start = CASE
-            WHEN counter.attempt_time < %(oldest)s THEN 1 ELSE counter.failures_since_start + 1
-        END,
-        attempt_time = CASE
-            WHEN counter.attempt_time < %(oldest)s OR counter.failures_since_start + 1 >= %(limit)s THEN %(now)s
-            ELSE counter.attempt_time
+    INSERT INTO accounts_signincounter AS counter (email, address, scope, attempts, counted_since)
+    VALUES (%(email)s, %(address)s, %(scope)s, 1, %(now)s)
+    ON CONFLICT (email, address, scope) DO UPDATE SET
+        attempts = CASE WHEN counter.counted_since < %(oldest)s THEN 1 ELSE counter.attempts + 1 END,
+        counted_since = CASE
+            WHEN counter.counted_since < %(oldest)s OR counter.attempts + 1 >= %(limit)s THEN %(now)s
+            ELSE counter.counted_since
         END
-    WHERE counter.failures_since_start < %(limit)s OR counter.attempt_time < %(oldest)s
-    RETURNING failures_since_start
+    WHERE counter.attempts < %(limit)s OR counter.counted_since < %(oldest)s
+    RETURNING attempts
 """
 
 
 @dataclass(frozen=True, slots=True)
 class SignInAttempt:
-    """A sign-in that may go on to the password.
+    """A counted sign-in, whose password may be checked.
 
     Args:
-        email: as it was typed, in lower case; there need not be such an account.
-        address_count: which one it is of the account at this address.
-        account_count: which one it is of the account at strange addresses; None from where it is at home.
+        email: the address that was typed, in lower case; it need not have an account.
+        address_count: the number of this attempt among those of the account at this address.
+        account_count: its number among those at all unknown addresses; None at a known address.
     """
 
     email: str
@@ -64,10 +58,10 @@ class SignInAttempt:
 
 
 def count_attempt(email: str) -> SignInAttempt | None:
-    """Count an attempt at an account from the address of the request being answered.
+    """Count an attempt at an account from the address of the current request.
 
     Returns:
-        None where the account is locked: the password must not count then.
+        None if the account is locked: a right password must not be accepted then.
     """
     email, address = _normalise(email), _client_network()
     address_count = _increment(email, address, ADDRESS_SCOPE, settings.LOCKOUT_FAILURES)
@@ -80,7 +74,11 @@ def count_attempt(email: str) -> SignInAttempt | None:
 
 
 def record_failure(email: str, attempt: SignInAttempt | None) -> None:
-    """Write a failure down, and tell the owner where it was the one that locks; None for one that came after that."""
+    """Record a failed attempt in the audit trail, and mail the owner if it locks the account.
+
+    Args:
+        attempt: None if the account was locked already.
+    """
     user = User.objects.filter(email=email.lower()).first()
     trail.record_on_commit(Action.LOGIN_FAILED, subject=user, locked=attempt is None)
     if attempt is None:
@@ -92,41 +90,43 @@ def record_failure(email: str, attempt: SignInAttempt | None) -> None:
 
 
 def record_success(attempt: SignInAttempt) -> None:
-    """Forget the failures at this address; those at other addresses go on counting, but for this attempt itself."""
-    AccessAttempt.objects.filter(username=attempt.email, ip_address=attempt.address, user_agent=ADDRESS_SCOPE).delete()
+    """Reset the counter of this address, and take this attempt alone off the counter of the account."""
+    counters = SignInCounter.objects.filter(email=attempt.email)
+    counters.filter(address=attempt.address, scope=ADDRESS_SCOPE).delete()
     if attempt.account_count is not None:
-        counted = AccessAttempt.objects.filter(
-            username=attempt.email, user_agent=ACCOUNT_SCOPE, failures_since_start__gt=0
-        )
-        counted.update(failures_since_start=F("failures_since_start") - 1)
+        counters.filter(scope=ACCOUNT_SCOPE, attempts__gt=0).update(attempts=F("attempts") - 1)
 
 
 def remember_address(user: User) -> None:
-    """The address of the request being answered is from now on one that the account is at home at."""
-    email, address, now = user.email, _client_network(), datetime.now(UTC)
-    if not AccessLog.objects.filter(username=email, ip_address=address).update(attempt_time=now):
-        AccessLog.objects.create(username=email, ip_address=address)
+    """Make the address of the current request a known address of the account."""
+    known = KnownAddress(email=user.email, address=_client_network(), last_seen_at=datetime.now(UTC))
+    KnownAddress.objects.bulk_create(
+        [known], update_conflicts=True, unique_fields=["email", "address"], update_fields=["last_seen_at"]
+    )
 
 
 def unlock(email: str) -> bool:
-    """Forget all failures.
+    """Delete all counters of an account.
 
     Returns:
-        Whether there were any.
+        True if there were any.
     """
-    return AccessAttempt.objects.filter(username=email).delete()[0] > 0
+    return SignInCounter.objects.filter(email=email).delete()[0] > 0
 
 
 def delete_records(email: str) -> None:
-    """Forget all that is known about an account, failures and addresses."""
+    """Delete the counters and known addresses of an account."""
     unlock(email)
-    AccessLog.objects.filter(username=email).delete()
+    KnownAddress.objects.filter(email=email).delete()
+    axes_tables.delete_of(email)
 
 
 def delete_expired() -> None:
-    """Drop counters whose time has passed, and addresses that an account has not been seen at for long."""
-    AccessAttempt.objects.filter(attempt_time__lt=_window_start()).delete()
-    AccessLog.objects.filter(attempt_time__lt=datetime.now(UTC) - KNOWN_ADDRESS_RETENTION).delete()
+    """Delete counters whose window has passed, and known addresses without a sign-in for 90 days."""
+    oldest_address = datetime.now(UTC) - KNOWN_ADDRESS_RETENTION
+    SignInCounter.objects.filter(counted_since__lt=_window_start()).delete()
+    KnownAddress.objects.filter(last_seen_at__lt=oldest_address).delete()
+    axes_tables.delete_before(attempts=_window_start(), addresses=oldest_address)
 
 
 def _increment(email: str, address: str, scope: str, limit: int) -> int | None:
@@ -143,7 +143,7 @@ def _normalise(email: str) -> str:
 
 def _is_known(email: str, address: str) -> bool:
     since = datetime.now(UTC) - KNOWN_ADDRESS_RETENTION
-    return AccessLog.objects.filter(username=email, ip_address=address, attempt_time__gt=since).exists()
+    return KnownAddress.objects.filter(email=email, address=address, last_seen_at__gt=since).exists()
 
 
 def _report_lockout(email: str, user: User | None, scope: str) -> None:

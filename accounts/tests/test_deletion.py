@@ -6,13 +6,20 @@ from typing import Any
 
 import httpx
 import pytest
-from axes.models import AccessAttempt, AccessLog
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import IntegrityError, connection
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.models import AuditEvent, AuditOrigin, IdempotencyKey, RevokedToken, User
+from accounts.models import (
+    AuditEvent,
+    AuditOrigin,
+    IdempotencyKey,
+    KnownAddress,
+    RevokedToken,
+    SignInCounter,
+    User,
+)
 from accounts.privacy import deletion, registry
 from accounts.signin import lockout
 from accounts.tests.test_export import add_file
@@ -43,8 +50,8 @@ def rows_of(user: Any) -> dict[str, int]:
         "repositories": mine.count(),
         "idempotency": IdempotencyKey.objects.filter(user_id=user.pk).count(),
         "tokens": RevokedToken.objects.filter(user_id=user.pk).count(),
-        "attempts": AccessAttempt.objects.filter(username=user.email).count(),
-        "addresses": AccessLog.objects.filter(username=user.email).count(),
+        "attempts": SignInCounter.objects.filter(email=user.email).count(),
+        "addresses": KnownAddress.objects.filter(email=user.email).count(),
     }
 
 

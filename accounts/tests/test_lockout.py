@@ -10,13 +10,12 @@ from unittest.mock import patch
 
 import httpx
 import pytest
-from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from accounts import tasks
 from accounts.auditlog.trail import Action
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, KnownAddress, SignInCounter
 from accounts.signin import jwt, lockout
 from accounts.signin.hashers import Argon2idHasher
 from testing import trail
@@ -110,7 +109,7 @@ def test_the_address_of_the_sign_up_is_home(urls: list[str], database: None) -> 
     form = {"email": "home@example.com", "password": PASSWORD}
     with httpx.Client(transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address="127.0.2.9")) as client:
         assert client.post(f"{urls[0]}/auth/signup", json=form).status_code == 201
-    assert AccessLog.objects.get(username="home@example.com").ip_address == "127.0.2.9"
+    assert KnownAddress.objects.get(email="home@example.com").address == "127.0.2.9"
 
 
 def test_behind_a_proxy_the_clients_address_counts(folder: Path, alice: Any) -> None:
@@ -132,7 +131,7 @@ def test_success_forgets_the_failures_at_its_address(urls: list[str], alice: Any
         for _ in range(AT_ADDRESS - 1):
             log_in(urls[0], alice)
         assert log_in(urls[1], alice, PASSWORD).status_code == 200
-    assert not AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.ADDRESS_SCOPE).exists()
+    assert not SignInCounter.objects.filter(email=alice.email, scope=lockout.ADDRESS_SCOPE).exists()
 
 
 def test_success_does_not_forget_strangers(alice: Any, short: None, at: Any) -> None:
@@ -143,7 +142,7 @@ def test_success_does_not_forget_strangers(alice: Any, short: None, at: Any) -> 
     attempt = lockout.count_attempt(alice.email)
     assert attempt and attempt.account_count == 6
     lockout.record_success(attempt)
-    assert AccessAttempt.objects.get(username=alice.email, user_agent=lockout.ACCOUNT_SCOPE).failures_since_start == 5
+    assert SignInCounter.objects.get(email=alice.email, scope=lockout.ACCOUNT_SCOPE).attempts == 5
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -161,7 +160,7 @@ def test_it_ends_by_itself(alice: Any, short: None, at: Any) -> None:
     while lockout.count_attempt(alice.email):
         pass
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
-    AccessAttempt.objects.filter(username=alice.email).update(attempt_time=past)
+    SignInCounter.objects.filter(email=alice.email).update(counted_since=past)
     attempt = lockout.count_attempt(alice.email)
     assert attempt and (attempt.address_count, attempt.account_count) == (1, 1)
 
@@ -169,10 +168,10 @@ def test_it_ends_by_itself(alice: Any, short: None, at: Any) -> None:
 def test_attempts_while_it_lasts_do_not_prolong_it(alice: Any, short: None, at: Any) -> None:
     while lockout.count_attempt(alice.email):
         pass
-    counter = AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.ADDRESS_SCOPE)
-    locked_at = counter.get().attempt_time
+    counter = SignInCounter.objects.filter(email=alice.email, scope=lockout.ADDRESS_SCOPE)
+    locked_at = counter.get().counted_since
     assert lockout.count_attempt(alice.email) is None
-    assert counter.get().attempt_time == locked_at
+    assert counter.get().counted_since == locked_at
 
 
 def test_letter_case_opens_no_second_account(alice: Any, short: None, at: Any) -> None:
@@ -248,12 +247,12 @@ def test_what_has_had_its_time_is_dropped(alice: Any, short: None, at: Any) -> N
     lockout.count_attempt(alice.email)
     lockout.remember_address(alice)
     lockout.delete_expired()
-    assert AccessAttempt.objects.filter(username=alice.email).count() == 2
-    AccessAttempt.objects.filter(username=alice.email).update(attempt_time=datetime.now(UTC) - timedelta(hours=1))
-    AccessLog.objects.filter(username=alice.email).update(attempt_time=datetime.now(UTC) - timedelta(days=91))
+    assert SignInCounter.objects.filter(email=alice.email).count() == 2
+    SignInCounter.objects.filter(email=alice.email).update(counted_since=datetime.now(UTC) - timedelta(hours=1))
+    KnownAddress.objects.filter(email=alice.email).update(last_seen_at=datetime.now(UTC) - timedelta(days=91))
     lockout.delete_expired()
-    assert not AccessAttempt.objects.filter(username=alice.email).exists()
-    assert not AccessLog.objects.filter(username=alice.email).exists()
+    assert not SignInCounter.objects.filter(email=alice.email).exists()
+    assert not KnownAddress.objects.filter(email=alice.email).exists()
 
 
 def test_login_and_its_failure_are_written_down(api: Api, alice: Any) -> None:
