@@ -34,16 +34,15 @@ EVENT_PARTIES = ("actor", "subject")
 PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-@admin.register(User)
 class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
-    """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
+    """Forms and actions of an account; the base of `web.admin.users.UserAdmin`, the page that is registered.
+
+    The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
+    """
 
     form = AccountForm
     add_form = AccountCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display: tuple[str, ...] = ("email", "name", "tier", "is_active", "is_staff", "created_at")
-    list_filter: ClassVar[tuple[Any, ...]] = ("tier", "is_active", "is_staff")
-    search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
     readonly_fields: ClassVar[tuple[str, ...]] = ("tier", "email_verified_at", "created_at", "last_login")
     actions: tuple[str, ...] = (

@@ -1,7 +1,7 @@
 """Users as staff look for them: with their tier and state, when they were seen last, what they run and spend.
 
-It lies here and not in `accounts`, since it knows of runs and keys, and imports go down only. `accounts.admin` has what
-can be done to an account by itself; this adds the rest, and takes its place at the admin's site.
+The page lies here and not in `accounts`, because it reads runs and keys, and imports go down only. Its base in
+`accounts.admin` has the forms and the actions that concern an account alone.
 """
 
 from datetime import UTC, datetime
@@ -61,6 +61,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(chosen.get(self.value() or "", Q()))
 
 
+@admin.register(User)
 class UserAdmin(AccountAdmin):
     """The page of users that staff see."""
 
@@ -189,7 +190,3 @@ class UserAdmin(AccountAdmin):
 
 def _of(runs: QuerySet[Any, Any], figure: Any, none: Value, kind: Any) -> Coalesce:
     return Coalesce(Subquery(runs.annotate(figure=figure).values("figure"), output_field=kind), none)
-
-
-admin.site.unregister(User)
-admin.site.register(User, UserAdmin)
