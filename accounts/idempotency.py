@@ -15,8 +15,8 @@ from accounts.models import IdempotencyKey, User
 
 RETENTION = timedelta(hours=24)
 
-# Whoever comes second waits here until the first has committed, or takes its place where that was undone; the row is
-# locked also where the condition is false (PostgreSQL, INSERT, ON CONFLICT).
+# A second request with the key waits here until the first has committed, or claims the key if the first was rolled
+# back. PostgreSQL locks the row even if the condition is false (INSERT, ON CONFLICT).
 CLAIM = """
     INSERT INTO accounts_idempotencykey AS earlier (user_id, key, digest, result, created_at)
     VALUES (%(user_id)s, %(key)s, %(digest)s, %(result)s, %(now)s)
@@ -32,7 +32,7 @@ class RequestKey:
     """An Idempotency-Key together with the request that it was sent with.
 
     Args:
-        key: as the client sent it.
+        key: the key as the client sent it.
         digest: SHA-256 of the endpoint and the request's content.
     """
 
@@ -45,7 +45,7 @@ class RequestKey:
 
 
 def find(*, user: User, key: RequestKey) -> str | None:
-    """The result of an earlier request with the same key and content.
+    """Return the result of an earlier request with the same key and content, if there is one.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
@@ -58,13 +58,17 @@ def find(*, user: User, key: RequestKey) -> str | None:
 
 
 def claim(*, user: User, key: RequestKey, result: str) -> str | None:
-    """Take the key for this request, inside the transaction that makes the result; the key stays locked till its end.
+    """Claim the key for this request, inside the transaction that creates the result.
+
+    The key stays locked until the transaction ends.
 
     Args:
-        result: what to remember, such as the id of what is being made.
+        user: the owner of the key; keys of different users are independent.
+        key: the key with its request.
+        result: the text to store, such as the id of the new object.
 
     Returns:
-        The result of an earlier request with the same key and content; None where this is the first.
+        The result of an earlier request with the same key and content; None if this is the first.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
@@ -82,10 +86,10 @@ def claim(*, user: User, key: RequestKey, result: str) -> str | None:
 
 
 def replace(*, user: User, key: RequestKey, result: str) -> None:
-    """Remember another result, inside the transaction that has claimed the key: the earlier one came to nothing."""
+    """Store another result, inside the transaction that claimed the key, because the earlier result was lost."""
     IdempotencyKey.objects.filter(user=user, key=key.key).update(result=result, created_at=datetime.now(UTC))
 
 
 def delete_expired() -> None:
-    """Drop keys whose day has passed."""
+    """Delete keys older than 24 hours."""
     IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - RETENTION).delete()

@@ -15,7 +15,7 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
-    """Make an account and send the welcome mail, unless the address has been sent too many mails in this hour.
+    """Create an account and send the welcome mail, within the mail limits of the address.
 
     Raises:
         ValidationFailed: the password is too common, all digits, or resembles the address or name.
@@ -38,6 +38,9 @@ def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") ->
     """Check an address and a password; an unknown address and a lockout take the same time as a wrong password.
 
     Args:
+        request: the request, whose address counts for the lockout.
+        email: the address, in any letter case.
+        password: the password to check.
         otp: a code of the second factor, for an account that has one.
 
     Raises:
@@ -48,6 +51,6 @@ def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") ->
     if not isinstance(user, User):
         raise InvalidCredentials()
     second_factor.require(user=user, code=otp, attempt=backends.attempt_of(request))
-    with transaction.atomic():  # of four writes one commit
+    with transaction.atomic():  # one commit for four writes
         user_logged_in.send(User, request=request, user=user)
     return user

@@ -1,13 +1,13 @@
-"""What may stand in a person's name."""
+"""Validators of fields of an account."""
 
 import unicodedata
 
 from django.core.exceptions import ValidationError
 
-FORBIDDEN_CATEGORIES = {"Cc", "Zl", "Zp"}  # Unicode's categories of control characters and of what breaks lines
+FORBIDDEN_CATEGORIES = {"Cc", "Zl", "Zp"}  # Unicode: control characters, line and paragraph separators
 
 
 def validate_single_line(name: str) -> None:
-    """Raises ValidationError for control characters and line breaks: mails, logs and lists would be torn by them."""
+    """Raise ValidationError for control characters and line breaks, which would break mails, logs and lists."""
     if any(unicodedata.category(character) in FORBIDDEN_CATEGORIES for character in name):
         raise ValidationError("Keep a name to one line, without control characters.", "invalid")

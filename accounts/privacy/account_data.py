@@ -1,4 +1,4 @@
-"""Accounts' part of what is known of a user."""
+"""The data source of accounts: profile, known addresses, activity."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,25 +14,27 @@ from accounts.signin import lockout
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    """Yield the account, its known addresses and its activity."""
     yield "account", registry.to_row(user, "password", "session_epoch", "erasing_since")
     yield "addresses", [_address(known) for known in KnownAddress.objects.filter(email=user.email)]
     yield "activity", _activity(user)
 
 
 def prepare_deletion(user: User) -> None:
-    """Nothing goes on outside the database."""
+    """Do nothing: accounts have no work outside the database."""
 
 
 def revoke_access(user: User) -> None:
-    """No address is a home any more, and none has failed."""
+    """Forget known addresses and failed sign-ins."""
     lockout.delete_records(user.email)
 
 
 def delete(user: User) -> None:
-    """The user's own row goes last, and idempotency keys, revoked tokens and second factors with it."""
+    """Delete lockout records, and the e-mail address in the admin's log."""
+    # Idempotency keys, revoked tokens and second factors are deleted with the user's row, which comes last.
     lockout.delete_records(user.email)
-    named = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User), object_id=str(user.pk))
-    named.update(object_repr=str(user.pk))  # what staff did stays; it names who it was done to by address
+    entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(User), object_id=str(user.pk))
+    entries.update(object_repr=str(user.pk))  # the entry stays; its text is the e-mail address
 
 
 def _address(known: KnownAddress) -> Row:
@@ -40,8 +42,8 @@ def _address(known: KnownAddress) -> Row:
 
 
 def _activity(user: User) -> Iterator[Row]:
-    mine = AuditEvent.objects.filter(Q(subject_id=user.pk) | Q(actor_id=user.pk)).select_related("origin")
-    for page in registry.in_pages(mine):
+    events = AuditEvent.objects.filter(Q(subject_id=user.pk) | Q(actor_id=user.pk)).select_related("origin")
+    for page in registry.in_pages(events):
         yield from (_event(event, user) for event in page)
 
 

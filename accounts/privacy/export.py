@@ -1,4 +1,4 @@
-"""One export at a time for each user: an export reads all that there is, for as long as its client takes."""
+"""Limit of one export at a time per user, because an export may run for as long as its client reads."""
 
 import logging
 import secrets
@@ -16,36 +16,37 @@ logger = logging.getLogger(__name__)
 
 
 class ExportSlot:
-    """A user's one place, in all processes; it comes free by itself where its holder has died.
+    """A user's slot for one export, across all processes; it expires if its holder dies.
 
     Args:
-        kind: which exports share the place: those of the account, or of the admin's lists.
+        user_id: the user.
+        kind: the exports that share the slot: ACCOUNT_EXPORT or LIST_EXPORT.
     """
 
     def __init__(self, user_id: UUID, kind: str = ACCOUNT_EXPORT) -> None:
         self._key, self._holder = f"lunaos:{kind}:{user_id}", secrets.token_hex(8)
 
     def acquire(self) -> None:
-        """Take the place.
+        """Acquire the slot; without Valkey, exports are not limited.
 
         Raises:
-            ExportUnderWay: it is taken.
+            ExportUnderWay: another export holds the slot.
         """
         try:
-            taken = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
+            acquired = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
         except redis.RedisError:
             logger.warning("Exports are not counted, the cache is down", exc_info=True)
             return
-        if not taken:
+        if not acquired:
             raise ExportUnderWay(retry_after=_lifetime_s())
 
     def renew(self) -> None:
-        """Keep the place for as long as a client may read nothing, and a little longer."""
+        """Extend the slot by the time for which a client may stall, plus GRACE_S."""
         with suppress(redis.RedisError):
             redis.client().expire(self._key, _lifetime_s())
 
     def release(self) -> None:
-        """Give the place back, unless it has become another one's."""
+        """Release the slot, unless it has expired and another export holds it."""
         with suppress(redis.RedisError):
             if redis.client().get(self._key) == self._holder.encode():
                 redis.client().delete(self._key)

@@ -19,46 +19,46 @@ Row = dict[str, Any]
 ModelT = TypeVar("ModelT", bound=Model)
 RowT = TypeVar("RowT")
 PAGE_ROWS = 500
-MAX_BATCH_ROWS, MAX_BATCH_BYTES = 20, 2**20  # of rows with long texts
+MAX_BATCH_ROWS, MAX_BATCH_BYTES = 20, 2**20  # for rows with long texts
 
 
 class DataSource(Protocol):
-    """A module with these functions."""
+    """Module of an app with its part of a user's data."""
 
     def export(self, user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-        """Names, and what there is under each: one object, or rows that are read as they are asked for.
+        """Yield names, each with one object or with rows that are read while they are sent.
 
-        A member of a row may be an iterator: an array that is read as it is sent.
+        A member of a row may be an iterator, which is sent as an array.
 
-        Whoever asks may do so from a different thread each time, so no cursor may be kept open.
+        The caller may resume in a different thread each time, so keep no database cursor open.
         """
 
     def prepare_deletion(self, user: User) -> None:
-        """End what goes on outside the database, before anything is deleted. The user cannot sign in any more.
+        """End work outside the database before the deletion, such as runs and subscriptions.
 
-        May fail, and is called again then until it does not.
+        The account is closed already. If this raises, the deletion is tried again later.
         """
 
     def revoke_access(self, user: User) -> None:
-        """End what would give access to somebody who made the account with an address that is not theirs."""
+        """End all access, because a stranger may have created the account with another person's address."""
 
     def delete(self, user: User) -> None:
-        """Delete the rows, inside the one transaction in which all of them go; nobody can add any meanwhile."""
+        """Delete the user's rows, inside the one transaction of the deletion; no request can add rows meanwhile."""
 
 
 def data_sources() -> list[DataSource]:
-    """In the order of deletion."""
+    """Return all data sources in the order of deletion."""
     return [cast(DataSource, import_module(name)) for name in settings.PRIVACY_DATA_SOURCES]
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    """All that is known of a user, the account first."""
+    """Yield all data of a user, the account first."""
     for part in reversed(data_sources()):
         yield from part.export(user)
 
 
 def in_pages(rows: QuerySet[ModelT], at_once: int = PAGE_ROWS) -> Iterator[list[ModelT]]:
-    """Rows by primary key, a query a page."""
+    """Yield pages of rows in the order of their primary keys, with one query per page."""
     rows = rows.order_by("pk")
     page = list(rows[:at_once])
     while page:
@@ -67,10 +67,11 @@ def in_pages(rows: QuerySet[ModelT], at_once: int = PAGE_ROWS) -> Iterator[list[
 
 
 def in_batches(rows: Iterable[RowT], bytes_of: Callable[[RowT], int]) -> Iterator[list[RowT]]:
-    """Divide rows into batches of MAX_BATCH_ROWS and MAX_BATCH_BYTES at most; a row that is longer is a batch alone.
+    """Divide rows into batches of at most MAX_BATCH_ROWS and MAX_BATCH_BYTES; a longer row is a batch of its own.
 
     Args:
-        bytes_of: the bytes that a row's long texts take.
+        rows: the rows.
+        bytes_of: returns the bytes of a row's long texts.
     """
     batch, size = list[RowT](), 0
     for row in rows:
@@ -85,7 +86,7 @@ def in_batches(rows: Iterable[RowT], bytes_of: Callable[[RowT], int]) -> Iterato
 
 
 def to_row(model: Model, *without: str) -> Row:
-    """A row as JSON names it; `without` are columns that mean nothing outside."""
+    """Return a row with camelCase names, except the columns `without`, which mean nothing to a user."""
     names = [field.attname for field in model._meta.concrete_fields if field.attname not in without]
     return {_to_camel_case(name): getattr(model, name) for name in names}
 
