@@ -1,4 +1,4 @@
-"""Users, groups and the audit trail, for staff."""
+"""Admin pages of users, groups and the audit trail."""
 
 import json
 from collections.abc import Callable
@@ -74,10 +74,12 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     @admin.action(description="Send a password reset", permissions=["send_reset"])
     def send_reset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         actor = staff_of(request)
-        self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "are sent a mail")
+        self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "get a mail")
 
     @admin.action(description="End all sessions", permissions=["end_sessions"])
-    @requires_confirmation("End all sessions?", consequence="They have to sign in again, everywhere. API keys go on.")
+    @requires_confirmation(
+        "End all sessions?", consequence="The users have to sign in again everywhere. API keys stay valid."
+    )
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         def end(user: User) -> bool:
             sessions.end_all(user, actor=staff_of(request))
@@ -87,7 +89,8 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
 
     @admin.action(description="Disable", permissions=["disable"])
     @requires_confirmation(
-        "Disable these accounts?", consequence="Passwords, sessions and API keys open nothing until they are enabled."
+        "Disable these accounts?",
+        consequence="Passwords, sessions and API keys are refused until the accounts are enabled.",
     )
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         actor = staff_of(request)
@@ -101,22 +104,24 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
 
     @admin.action(description="Reset second factor", permissions=["superuser"])
     @requires_confirmation(
-        "Reset the second factor?", consequence="Until they set another, the password alone is enough to set it."
+        "Reset the second factor?", consequence="Until a new one is set, the password alone is enough to set it."
     )
     def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             second_factor.remove(user, actor=staff_of(request))
-        self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
+        self.message_user(
+            request, f"{queryset.count()} accounts set a new second factor at the next sign-in.", messages.SUCCESS
+        )
 
     def _apply_to_each(
         self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
     ) -> None:
-        """Do something to each account that the staff member may touch, and say to how many it was done."""
+        """Apply a function to each account that the staff member may change, and show the number of changes."""
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
 
     def _apply_unless_last(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
-        """Do something to an account, and say so where that account is the last superuser's."""
+        """Apply a function to an account, and show an error if the account is the last superuser's."""
         try:
             return do(user)
         except LastSuperuser as e:
@@ -135,10 +140,10 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def has_disable_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.disable_user")
 
-    # -- Who may do what -----------------------------------------------------------------------------------------------
+    # -- Permissions ---------------------------------------------------------------------------------------------------
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Who may change users may not raise anybody, themselves included, above what they are."""
+        """Return the read-only fields; only superusers change privileges, so that staff cannot raise their own."""
         is_superuser = self.has_superuser_permission(request)
         return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
 
@@ -156,11 +161,11 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().user_change_password(request, *args, **kwargs)
 
-    @thread_pools.run_posts_in(thread_pools.STRIPE)  # who is deleted has a subscription ended first
+    @thread_pools.run_posts_in(thread_pools.STRIPE)  # a deletion cancels the subscription first
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().delete_view(request, *args, **kwargs)
 
-    @thread_pools.run_posts_in(thread_pools.STRIPE)  # deletes users too
+    @thread_pools.run_posts_in(thread_pools.STRIPE)  # the action of the list deletes users too
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().changelist_view(request, *args, **kwargs)
 
@@ -168,7 +173,7 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
         return staff_of(request).is_superuser
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """Another address is nobody's until it is confirmed, and who held the old one has to sign in again."""
+        """Save the user; a new address is unconfirmed, and ends all sessions."""
         email_changed = change and obj.email != form.initial["email"]
         if email_changed:
             obj.email_verified_at = None
@@ -177,8 +182,8 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
             sessions.end_all(obj, actor=staff_of(request))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """All that belongs to an account goes with it, also what staff may not delete by itself."""
-        staff = {f"{user}, who is staff" for user in objs if not self.has_delete_permission(request, user)}
+        """Return the objects to delete: all of an account's data, also rows that staff may not delete alone."""
+        staff = {f"{user} (staff)" for user in objs if not self.has_delete_permission(request, user)}
         last = [f"{user}: {LastSuperuser.message}" for user in objs if user.is_superuser]
         protected = last if not staff and superusers.includes_all_superusers([user.pk for user in objs]) else []
         return [str(user) for user in objs], {"users": len(objs)}, staff, protected
@@ -191,27 +196,27 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:
-        """As the owner would: texts and logs go too, and what must be ended elsewhere is."""
+        """Delete an account as its owner can: with texts, logs, and the subscription at Stripe."""
 
         def delete(user: User) -> bool:
             deleted = deletion.delete_account(user)
             if not deleted:
-                self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
+                self.message_user(request, f"{user.email} is closed and will be deleted shortly.", messages.WARNING)
             return deleted
 
         self._apply_unless_last(request, delete, user)
 
 
-admin.site.unregister((Group, TOTPDevice, StaticDevice))  # of the devices, the secrets would be shown
+admin.site.unregister((Group, TOTPDevice, StaticDevice))  # pages of devices would show their secrets
 
 
 @admin.register(Group)
 class AuditedGroupAdmin(AuditedAdmin, GroupAdmin):
-    """Groups decide what staff may do."""
+    """Groups, which grant permissions to staff."""
 
 
 class AuditActionFilter(admin.SimpleListFilter):
-    """From the code: a distinct query would read every row."""
+    """Filter by action, with choices from the code: a distinct query would read every row."""
 
     title = parameter_name = "action"
 
@@ -224,7 +229,7 @@ class AuditActionFilter(admin.SimpleListFilter):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
-    """Read, filtered and exported; the database would refuse anything else."""
+    """The audit trail, read-only; the database refuses changes."""
 
     list_display = ("id", "at", "action", "actor", "subject", "address", "details")
     list_filter = (AuditActionFilter,)
@@ -233,7 +238,7 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
     paginator = InfinitePaginator
     list_disable_select_all = True
     search_fields = ("request_id",)
-    search_help_text = "A user's id or e-mail address, a request id, or a client's address."
+    search_help_text = "A user's id or e-mail address, a request id, or a client's address"
     export_columns = (
         *("id", "at", "action", "actor_id", "subject_id", "request_id", "origin__address", "origin__user_agent"),
         *("details", "hash"),
@@ -268,7 +273,7 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="details")
     def formatted_details(self, event: AuditEvent) -> SafeString:
-        """Without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
+        """Return the details without unfold's colours: the Content-Security-Policy blocks their inline styles."""
         return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display

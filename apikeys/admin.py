@@ -1,4 +1,4 @@
-"""Keys, for staff: found by prefix or owner, revoked; never made, and never shown."""
+"""Admin page of API keys, which staff can find and revoke, but neither create nor see."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet

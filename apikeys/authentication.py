@@ -1,4 +1,4 @@
-"""The one way into the API: `Authorization: Bearer`, a token of ours or an API key."""
+"""Authentication by `Authorization: Bearer` with a session token or an API key."""
 
 import time
 from functools import partial
@@ -18,16 +18,16 @@ TOKEN = "token"  # noqa: S105 - a kind of credential
 
 
 class BearerAuthentication(BaseAuthentication):
-    """Tells keys and tokens apart by their form."""
+    """Authenticates API keys by their prefix, and all other credentials as session tokens."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey | str] | None:
-        """Find who sends the request, and leave the access with it, for what goes on reading.
+        """Authenticate a request, and store its access for readers that outlive the request.
 
         Returns:
-            The user and the key, or TOKEN; None without an Authorization header.
+            The user and the key or TOKEN; None without an Authorization header.
 
         Raises:
-            TokenInvalid, TokenExpired, ApiKeyInvalid: credentials that stand for nobody.
+            TokenInvalid, TokenExpired, ApiKeyInvalid: the credential is not valid.
         """
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:

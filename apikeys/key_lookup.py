@@ -1,4 +1,4 @@
-"""A key is used: found in one query, and its use noted at a price that does not count."""
+"""Lookup of API keys, with their last use and the networks of their use."""
 
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -14,16 +14,16 @@ from lunaos.errors import ApiKeyInvalid
 from lunaos.infra import client_info
 
 LAST_USED_PRECISION = timedelta(minutes=1)
-MAX_SEEN_NETWORKS = 10_000  # pairs of key and network, in this process
+MAX_SEEN_NETWORKS = 10_000  # pairs of key and network in this process's memory
 
 _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
 
 def authenticate(value: str) -> ApiKey:
-    """Find the key, with its owner, and note that it was used.
+    """Return the key with its owner, and record its use.
 
     Raises:
-        ApiKeyInvalid: there is none, it was revoked or has expired, or its owner is disabled.
+        ApiKeyInvalid: there is no such key, it was revoked or has expired, or its owner is disabled.
     """
     key = find(value)
     _update_last_used(key)
@@ -33,10 +33,10 @@ def authenticate(value: str) -> ApiKey:
 
 
 def find(value: str) -> ApiKey:
-    """Find the key, with its owner.
+    """Return the key with its owner, without recording a use.
 
     Raises:
-        ApiKeyInvalid: as of `authenticate`.
+        ApiKeyInvalid: as for `authenticate`.
     """
     key = ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
     if key is None or not key.active or not key.user.is_active:
@@ -52,7 +52,7 @@ def _update_last_used(key: ApiKey) -> None:
 
 
 def _record_network(key: ApiKey, network: str) -> None:
-    """Once a process, key and network; the audit trail gets those that no process has seen before."""
+    """Store a new network of a key, and write an audit row if no process has seen the network before."""
     if (key.pk, network) in _seen_networks:
         return
     _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)

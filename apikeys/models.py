@@ -1,4 +1,4 @@
-"""API keys: what is kept of them, which is not the key."""
+"""API keys, stored as digests."""
 
 import uuid
 from collections.abc import Iterable
@@ -14,15 +14,16 @@ from accounts.models import User
 
 
 class ApiKeyManager(models.Manager["ApiKey"]):
-    """Finds keys."""
+    """Queries for keys."""
 
     def active(self) -> models.QuerySet["ApiKey"]:
-        """Those that open something: neither revoked nor expired."""
+        """Return keys that are neither revoked nor expired."""
         unexpired = Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC))
         return self.filter(unexpired, revoked_at=None)
 
     def load(self, digest: str) -> "ApiKey | None":
-        """Read one key and its owner, as every request with a key does: one query, without the ORM's building of it."""
+        """Read one key and its owner in one query."""
+        # Without the ORM: every request with a key runs this query, and building it costs more than running it.
         key_columns, user_columns = _columns(ApiKey), _columns(User)
         with connection.cursor() as cursor:
             cursor.execute(
@@ -48,7 +49,7 @@ def _qualified(table: str, columns: Iterable[str]) -> list[str]:
 
 
 class ApiKey(models.Model):
-    """A key by its digest; one that was revoked stays, for the audit."""
+    """An API key, stored as a digest; revoked keys stay for the audit."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
@@ -77,7 +78,7 @@ class ApiKey(models.Model):
 
 
 class ApiKeyAddress(models.Model):
-    """A network that a key has been used from."""
+    """A network from which a key was used."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="addresses")
     network = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""Keys' part of what is known of a user."""
+"""The data source of API keys."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,20 +10,21 @@ from apikeys.models import ApiKey
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    """Yield keys with the networks from which they were used."""
     yield "apiKeys", [_key(key) for key in ApiKey.objects.filter(user=user).prefetch_related("addresses")]
 
 
 def prepare_deletion(user: User) -> None:
-    """Nothing goes on outside the database."""
+    """Do nothing: keys have no work outside the database."""
 
 
 def revoke_access(user: User) -> None:
-    """No key opens anything any more."""
+    """Revoke all keys."""
     services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
 
 
 def delete(user: User) -> None:
-    """The keys go with the user's own row; nobody has been able to use one since the account was closed."""
+    """Do nothing: the keys are deleted with the user's row, and were unusable since the account was closed."""
 
 
 def _key(key: ApiKey) -> Row:

@@ -1,4 +1,4 @@
-"""The form of a key: `lnos_live_` and 32 hex characters, 128 random bits (CONTRACT, section 4)."""
+"""Format of an API key: `lnos_live_` and 32 hex characters, 128 random bits (CONTRACT, section 4)."""
 
 import hashlib
 import re
@@ -14,22 +14,23 @@ SEED_BYTES = 16
 
 
 def new_seed() -> str:
-    """128 random bits that a key can be made of, again and again while they are kept."""
+    """Return 128 random bits in hex, from which the server can derive one key repeatedly."""
     return secrets.token_hex(SEED_BYTES)
 
 
 def derive_key(seed: str, secret_key: str | None = None) -> str:
-    """The key that belongs to a seed.
+    """Return the key of a seed.
 
     Args:
-        secret_key: of this server, which alone can make keys of seeds; today's where None.
+        seed: 128 bits in hex.
+        secret_key: the server's secret, without which a seed gives no key; by default the current one.
     """
     value = salted_hmac("apikeys.secret", seed, secret=secret_key or settings.SECRET_KEY, algorithm="sha256")
     return KEY_PREFIX + value.hexdigest()[:32]
 
 
 def recover_key(seed: str, digest: str) -> str | None:
-    """The key that was made of a seed, also where the server's secret has been rotated since; None without it."""
+    """Return the key of a seed, also after the server's secret was rotated; None if that secret is unknown."""
     known = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return next(
         (key for key in (derive_key(seed, secret_key) for secret_key in known) if hash_key(key) == digest), None
@@ -37,5 +38,5 @@ def recover_key(seed: str, digest: str) -> str | None:
 
 
 def hash_key(key: str) -> str:
-    """What is kept of a key. It is random, so a slow hash would add nothing."""
+    """Return the digest that is stored of a key; keys are random, so a slow hash would add nothing."""
     return hashlib.sha256(key.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Keys are made, listed and revoked; what they open is in `apikeys.authentication`."""
+"""Creation, listing and revocation of API keys."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,15 +23,17 @@ from lunaos.infra.task_queue import enqueue
 from lunaos.scopes import ALL, DEFAULT
 
 DAY = timedelta(days=1)
-MAX_KEYS_PER_DAY = 100  # keys of a user, revoked ones among them: each key, and what the audit says of it, stays
+MAX_KEYS_PER_DAY = 100  # including revoked keys, because every key and its audit rows are kept
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A key that was made, now or by an earlier request with the same idempotency key.
+    """A key that was created now, or by an earlier request with the same idempotency key.
 
     Args:
-        secret: the key itself, which nobody can be told later on.
+        key: the stored key.
+        secret: the key itself, which cannot be shown later.
+        replayed: True if an earlier request created the key.
     """
 
     key: ApiKey
@@ -49,30 +51,33 @@ def create(
     parent: ApiKey | None = None,
     idempotency_key: idempotency.RequestKey | None = None,
 ) -> CreatedKey:
-    """Make a key.
+    """Create a key.
 
-    With an idempotency key, what is kept for a day is no secret, but the seed of one, which only this server can turn
-    into the key again.
+    For an idempotency key, the server stores a seed for a day, not the secret; only this server can derive the key from
+    the seed.
 
     Args:
-        scopes: what it may be used for; None takes the usual ones.
-        expires_at: when it ends by itself.
-        parent: the key that is used to make it, and which it may not outdo.
+        user: the owner.
+        name: a name for people.
+        scopes: the scopes; None means the default scopes.
+        expires_at: the time of expiry; None means no expiry.
+        parent: the key that authenticated the request; the new key gets no more scopes and no later expiry.
+        idempotency_key: the request's idempotency key, if it has one.
 
     Raises:
         ScopeMissing: the parent lacks some of these scopes.
-        KeyLimitReached: the user has as many active keys as the tier holds.
-        RateLimited: the user has made MADE_A_DAY keys within a day.
+        KeyLimitReached: the user has as many active keys as the tier allows.
+        RateLimited: the user has created MAX_KEYS_PER_DAY keys within a day.
         IdempotencyConflict: the idempotency key was used for another request.
     """
     granted = _resolve_scopes(scopes, parent)
-    User.objects.select_for_update(no_key=True).get(pk=user.pk)  # others of this user wait, so that the limit holds
+    User.objects.select_for_update(no_key=True).get(pk=user.pk)  # parallel requests wait: the limit is exact
     key_id, seed = uuid4(), secret.new_seed()
     if idempotency_key and (earlier := idempotency.claim(user=user, key=idempotency_key, result=key_id.hex + seed)):
         return _replay(user, earlier)
     limit = tiers.of(user.tier).api_keys
     if ApiKey.objects.active().filter(user=user).count() >= limit:
-        raise KeyLimitReached(f"You have {limit} active keys, as many as your tier holds. Revoke one first.")
+        raise KeyLimitReached(f"You have {limit} active keys, as many as your tier allows. Revoke one first.")
     _check_daily_limit(user)
     value = secret.derive_key(seed)
     key = ApiKey.objects.create(
@@ -89,20 +94,22 @@ def create(
 
 
 def _check_daily_limit(user: User) -> None:
-    """Raises RateLimited where keys are made and revoked in a loop."""
+    """Raise RateLimited if the user has created MAX_KEYS_PER_DAY keys within a day."""
     since = datetime.now(UTC) - DAY
     made = ApiKey.objects.filter(user=user, created_at__gt=since).order_by("-created_at")
     for oldest in made.values_list("created_at", flat=True)[MAX_KEYS_PER_DAY - 1 : MAX_KEYS_PER_DAY]:
         left_s = int((oldest - since).total_seconds()) + 1
-        raise RateLimited(f"{MAX_KEYS_PER_DAY} keys can be made a day.", retry_after=left_s, limit=MAX_KEYS_PER_DAY)
+        raise RateLimited(f"{MAX_KEYS_PER_DAY} keys can be created a day.", retry_after=left_s, limit=MAX_KEYS_PER_DAY)
 
 
 def _resolve_scopes(requested: Sequence[str] | None, parent: ApiKey | None) -> list[str]:
-    """Raises ScopeMissing where a key would make one that may do more than itself."""
+    """Return the new key's scopes; raise ScopeMissing if they exceed those of the parent."""
     available = parent.scopes if parent else ALL
     granted = list(requested or (scope for scope in DEFAULT if scope in available))
     if not granted or set(granted) - set(available):
-        raise ScopeMissing("A key cannot give what it lacks.", required=granted, scopes=list(available))
+        raise ScopeMissing(
+            "A key cannot grant a scope that it does not have.", required=granted, scopes=list(available)
+        )
     return granted
 
 
@@ -111,31 +118,31 @@ def _earliest(*moments: datetime | None) -> datetime | None:
 
 
 def active_keys(user: User) -> QuerySet[ApiKey]:
-    """A user's keys that open something, newest first."""
+    """Return a user's active keys, newest first."""
     return ApiKey.objects.active().filter(user=user)
 
 
 def revoke(*, user: User, key_id: UUID) -> None:
-    """End one of one's own keys; no process accepts it any more when this returns.
+    """Revoke a key of its owner; no process accepts the key after this returns.
 
     Raises:
-        KeyNotFound: there is none, it is another user's, or has ended before.
+        KeyNotFound: there is no such active key of this user.
     """
     if not _revoke(ApiKey.objects.active().filter(pk=key_id, user=user), Action.KEY_REVOKED, actor=user):
         raise KeyNotFound()
 
 
 def revoke_all(keys: QuerySet[ApiKey], *, actor: User | None) -> int:
-    """End keys on behalf of staff or of an account's deletion.
+    """Revoke keys on behalf of staff or of an account's deletion.
 
     Returns:
-        How many of them were active.
+        The number of keys that were active.
     """
     return _revoke(keys.filter(revoked_at=None), Action.KEY_REVOKED, actor=actor)
 
 
 def report_leaked(value: str) -> None:
-    """End a key that somebody has found, and tell its owner; says nothing about whether there was one."""
+    """Revoke a reported key and notify its owner; do nothing if there is no such key."""
     if secret.KEY_PATTERN.match(value):
         leaked = ApiKey.objects.filter(digest=secret.hash_key(value), revoked_at=None)
         _revoke(leaked, Action.KEY_REPORTED_LEAKED, actor=None)
@@ -162,6 +169,6 @@ def _notify_owner(key: ApiKey) -> None:
 def _replay(user: User, earlier: str) -> CreatedKey:
     key = ApiKey.objects.filter(pk=earlier[:32], user=user).first()
     value = secret.recover_key(earlier[32:], key.digest) if key else None
-    if key is None or value is None:  # the server's secret was replaced meanwhile
+    if key is None or value is None:  # the server's secret was replaced since
         raise IdempotencyConflict()
     return CreatedKey(key, value, replayed=True)

@@ -1,4 +1,4 @@
-"""The second factor: codes of an authenticator app (RFC 6238), and backup codes for when it is lost."""
+"""Second factor: codes of an authenticator app (RFC 6238), and backup codes for a lost app."""
 
 from django.db import transaction
 from django_otp.models import Device
@@ -16,15 +16,17 @@ APP_DEVICE_NAME, BACKUP_DEVICE_NAME = "authenticator", "backup codes"
 
 
 def is_enrolled(user: User) -> bool:
-    """Whether a password alone does not sign this user in."""
+    """Return whether this user has a second factor."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
 
 
 def verify(user: User, code: str) -> Device | None:
-    """Check a code, six digits of the app or a backup code; each is good once, and failures take ever longer.
+    """Check a code: six digits of the app, or a backup code. Each code is valid once.
+
+    After each failure, codes are refused for a growing time.
 
     Returns:
-        What it came from; None where it is wrong, was used, or comes too soon after a wrong one.
+        The device of the code; None if the code is wrong, was used, or came too soon after a wrong one.
     """
     kind = TOTPDevice if code.isdecimal() else StaticDevice
     with transaction.atomic():
@@ -36,14 +38,16 @@ def verify(user: User, code: str) -> Device | None:
 
 
 def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
-    """Refuse an account with a factor without a right code; a refusal stays counted for the lockout.
+    """Require a valid code if the account has a second factor; a failure counts for the lockout.
 
     Args:
-        attempt: the one in which the user has shown the right password.
+        user: the user, whose password was right.
+        code: the code; empty if the request has none.
+        attempt: the attempt in which the password was checked.
 
     Raises:
         OtpRequired: there is no code.
-        OtpInvalid: the code is wrong, was used, or comes too soon after a wrong one.
+        OtpInvalid: the code is wrong, was used, or came too soon after a wrong one.
     """
     if not is_enrolled(user) or (code and verify(user, code)):
         return
@@ -52,11 +56,11 @@ def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
 
 
 def require_for_session(*, user: User, code: str) -> None:
-    """Refuse a session whose account has a factor without a right code, where no password is asked for.
+    """Require a valid code of a signed-in user, in a request without a password.
 
     Raises:
         OtpRequired: there is no code.
-        OtpInvalid: as of `require`, or the account is locked after too many failures.
+        OtpInvalid: as for `require`, or the account is locked after too many failures.
     """
     if not is_enrolled(user):
         return
@@ -69,16 +73,16 @@ def require_for_session(*, user: User, code: str) -> None:
 
 
 def pending_device(user: User) -> TOTPDevice:
-    """The app that a user is about to set up: the same until a code of it has been seen."""
+    """Return the device that a user is setting up; it stays the same until a code confirms it."""
     device = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
     return device or TOTPDevice.objects.create(user=user, name=APP_DEVICE_NAME, confirmed=False)
 
 
 def enrol(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
-    """Set the factor, where a code shows that the app holds the secret.
+    """Confirm the pending device with a code of the app.
 
     Returns:
-        The app, and backup codes, which are shown this once; None where the code is wrong or a factor is set.
+        The device and the backup codes, which are shown once; None if the code is wrong or a factor is set.
     """
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
@@ -93,14 +97,14 @@ def enrol(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
 
 
 def is_throttled(user: User) -> bool:
-    """Whether no code is looked at for a while, which follows on a wrong one; right ones are refused like any other."""
+    """Return whether a wrong code was sent a moment ago, so that right codes are refused too."""
     allowed, _ = pending_device(user).verify_is_allowed()
     return not allowed
 
 
 @transaction.atomic
 def remove(user: User, *, actor: User | None = None) -> None:
-    """Take a lost factor away; at the next sign-in the user sets another, and is led there."""
+    """Remove a lost factor; at the next sign-in the admin asks the user to set a new one."""
     TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
     trail.record_on_commit(Action.SECOND_FACTOR_RESET, actor=actor, subject=user)

@@ -1,4 +1,4 @@
-"""A page between an action of the admin and what it takes away."""
+"""Confirmation page for actions of the admin."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -15,18 +15,18 @@ from django.urls import reverse
 
 AdminAction = Callable[..., HttpResponse | None]
 MAX_LISTED_OBJECTS = 20
-RETURN_TO_OBJECT = "back_to_page"  # in a form that was sent from an object's own page
+RETURN_TO_OBJECT = "back_to_page"  # field of a form that was sent from an object's own page
 
 
 def requires_confirmation(
     question: str, *, consequence: str, form: type[Form] | None = None
 ) -> Callable[[AdminAction], AdminAction]:
-    """Have an action asked for a second time, with a list of what it is about.
+    """Decorate an action so that a page lists the objects and asks for confirmation first.
 
     Args:
-        question: the page's title.
-        consequence: what will be so afterwards.
-        form: what has to be filled in; the action is called with what came of it, as `cleaned`.
+        question: the title of the page.
+        consequence: a sentence about the effect of the action.
+        form: a form on the page; the action gets its data as the argument `cleaned`.
     """
 
     def decorate(action: AdminAction) -> AdminAction:
@@ -56,10 +56,10 @@ def _context(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> dict[str
         "count": chosen.count(),
         "chosen": chosen[:MAX_LISTED_OBJECTS],
         "back": RETURN_TO_OBJECT if back else "",
-        "way_back": change_page_url(page.opts, selected) if back else request.get_full_path(),
+        "cancel_url": change_page_url(page.opts, selected) if back else request.get_full_path(),
     }
 
 
 def change_page_url(opts: Options, selected: list[str]) -> str:
-    """The page of the one object that was chosen."""
+    """Return the URL of the page of the one chosen object."""
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(selected[0])])

@@ -1,4 +1,4 @@
-"""A list of the admin as a CSV file: all rows that its filters leave, not only those of the page that is shown."""
+"""CSV export of an admin list: all rows that match its filters, not only the current page."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -23,15 +23,19 @@ from accounts.privacy import export as account_export
 from accounts.staff import csv_export
 from lunaos.infra import database
 
-EXPORT_RUNNING = "Nothing was exported: another list is being sent to you. Wait for its end, or try again in a minute."
+EXPORT_RUNNING = (
+    "Nothing was exported: another list is being sent to you. Wait until it ends, or try again in a minute."
+)
 PERMISSION = "accounts.export_lists"
 
 
 class CsvResponse(StreamingHttpResponse):
-    """A CSV file, sent as far as the client reads.
+    """CSV file that is produced while the client reads.
 
     Args:
-        slot: kept while the file is sent, and released at its end.
+        lines: the text of the file in batches.
+        name: the file's name.
+        slot: the export slot, held until the response is closed.
     """
 
     def __init__(self, lines: AsyncIterator[str], name: str, slot: account_export.ExportSlot) -> None:
@@ -43,7 +47,7 @@ class CsvResponse(StreamingHttpResponse):
         )
 
     def close(self) -> None:
-        """Release the slot, whether or not all was read."""
+        """Release the slot, also if the client did not read all."""
         super().close()
         self._slot.release()
 
@@ -55,11 +59,11 @@ async def _renew_slot(lines: AsyncIterator[str], slot: account_export.ExportSlot
 
 
 class ExportableAdmin(ModelAdmin):
-    """Beside `AuditedAdmin`, for a list that has a button "Export as CSV".
+    """Mixin for a page whose list has a button "Export as CSV"; used together with `AuditedAdmin`.
 
     Args:
-        export_columns: what the file holds, as `values_list` takes it; no secrets, no prompts, no answers.
-        export_order: as `csv_export.stream` takes it; newest first, so that what comes meanwhile stays out.
+        export_columns: the columns, as `values_list` takes them; no secrets, prompts or answers.
+        export_order: the order, as `csv_export.stream` takes it; newest first, so that new rows stay out.
     """
 
     export_columns: ClassVar[tuple[str, ...]] = ()
@@ -74,7 +78,7 @@ class ExportableAdmin(ModelAdmin):
         return super().changelist_view(request, {**(extra_context or {}), "export_url": url})
 
     def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """The file, and an audit row before its first byte."""
+        """Return the file, after an audit row was written."""
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
@@ -110,7 +114,7 @@ class ExportableAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """With what the columns need beyond the list's own."""
+        """Return the rows with annotations that only the export needs; a hook for subclasses."""
         return rows
 
     def has_export_permission(self, request: HttpRequest) -> bool:
@@ -122,7 +126,7 @@ class ExportableAdmin(ModelAdmin):
 
 
 def describe_filters(shown: ChangeList) -> dict[str, str]:
-    """A list's filter for the audit trail, which names nobody: of what was typed only ids are repeated."""
+    """Return a list's filters for the audit trail, without free text other than ids: it may be personal data."""
     known = {name for spec in shown.filter_specs for name in spec.expected_parameters() if name}
     known |= {f"{shown.date_hierarchy}__{part}" for part in ("year", "month", "day")}
     filters = {name: ",".join(values) for name, values in shown.get_filters_params().items()}

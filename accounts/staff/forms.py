@@ -1,4 +1,4 @@
-"""The admin's forms of an account."""
+"""Admin forms of an account."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from accounts.validators import validate_single_line
 
 
 class LowerCaseEmailForm(ModelForm):
-    """Folds the address to the form it is stored in, before it is looked for among the others."""
+    """Form that lower-cases the address before the check for duplicates."""
 
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).lower()
@@ -25,7 +25,7 @@ class AccountCreationForm(LowerCaseEmailForm, UserCreationForm):
 
 
 class AccountForm(LowerCaseEmailForm, UserChangeForm):
-    """All that staff may change of one."""
+    """Form of the fields that staff may change."""
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
@@ -33,7 +33,7 @@ class AccountForm(LowerCaseEmailForm, UserChangeForm):
         return name
 
     def clean(self) -> Any:
-        """Refuse what would disable or demote the last superuser; the admin saves in the same transaction."""
+        """Refuse to disable or demote the last superuser; the admin saves in the same transaction."""
         cleaned = super().clean()
         if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.SUPERUSER_FLAGS):
             try:

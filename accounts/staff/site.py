@@ -1,4 +1,4 @@
-"""The admin's door: password, second factor, and the page where a newcomer sets it (docs/adr/0034)."""
+"""Admin site: sign-in with a second factor, and the page that sets it (docs/adr/0034)."""
 
 from base64 import b32encode
 from typing import Any, cast
@@ -27,11 +27,11 @@ from lunaos.infra import thread_pools
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
 
-TOO_SOON = "This came too soon after a wrong code. Wait a moment, then send the code that your app shows by then."
+TOO_SOON = "This code came too soon after a wrong one. Wait a moment, then send the current code of your app."
 
 
 class CodeField(forms.CharField):
-    """A one-time code, which password managers and phones offer to fill in."""
+    """Field for a one-time code, which password managers and phones can fill in."""
 
     def __init__(self, **options: Any) -> None:
         attributes = {"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
@@ -42,12 +42,12 @@ class CodeField(forms.CharField):
 
 
 class StaffAuthenticationForm(AuthenticationForm):
-    """Asks everybody for a code, so that it tells nothing of who has one set."""
+    """Sign-in form that shows a code field to all, so that it does not reveal accounts with a second factor."""
 
     code = CodeField(
         required=False,
         label="Code",
-        help_text="From your authenticator app, or a backup code. Empty at your first sign-in.",
+        help_text="The code of your authenticator app, or a backup code. Leave it empty at your first sign-in.",
     )
 
     def clean(self) -> dict[str, Any]:
@@ -60,11 +60,11 @@ class StaffAuthenticationForm(AuthenticationForm):
             if device is None:
                 lockout.record_failure(user.email, backends.attempt_of(cast(HttpRequest, self.request)))
                 raise forms.ValidationError("Enter the code that your authenticator app shows now, or a backup code.")
-            user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
+            user.otp_device = device  # type: ignore[attr-defined]  # django-otp stores it in the session
         return cleaned
 
     def confirm_login_allowed(self, user: Any) -> None:
-        """Whoever may not come in has failed, also with the right password: Django itself would tell nobody."""
+        """Count an account without access as a failure, also with the right password: Django sends no signal."""
         try:
             super().confirm_login_allowed(user)
         except forms.ValidationError:
@@ -77,7 +77,7 @@ class CodeForm(forms.Form):
 
 
 class StaffSite(UnfoldAdminSite):
-    """The admin, for staff who have shown their second factor in this session; UNFOLD in the settings has its looks."""
+    """The admin, for staff who verified their second factor in this session."""
 
     index_title = "Dashboard"
     login_form = StaffAuthenticationForm
@@ -90,7 +90,7 @@ class StaffSite(UnfoldAdminSite):
 
     @thread_pools.run_posts_in(thread_pools.HASHING)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Lead who has come in by the password alone to the page where the second factor is set."""
+        """Sign in, or redirect a user without a second factor to the page that sets it."""
         if request.method == "GET" and not self.has_permission(request) and self._may_enrol(request):
             return redirect("admin:second_factor")
         return super().login(request, extra_context)
@@ -100,7 +100,7 @@ class StaffSite(UnfoldAdminSite):
         return super().password_change(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """The usual ones; whoever has come in by the password alone may leave too."""
+        """Return the usual URLs, with the second factor's page and a logout that needs no second factor."""
         return [
             path("second-factor/", self.second_factor, name="second_factor"),
             path("logout/", self.logout, name="logout"),
@@ -109,7 +109,7 @@ class StaffSite(UnfoldAdminSite):
 
     @method_decorator([never_cache, csrf_protect])
     def second_factor(self, request: HttpRequest) -> HttpResponse:
-        """Show a secret and have it confirmed; then show the backup codes, once."""
+        """Show a secret, confirm it with a code, then show the backup codes once."""
         if not self._may_enrol(request):
             return redirect("admin:index")
         user, form = staff_of(request), CodeForm(request.POST or None)
@@ -137,11 +137,11 @@ class StaffSite(UnfoldAdminSite):
 
 
 def _qr(device: TOTPDevice) -> SafeString:
-    """Inline SVG whose looks are attributes, which the Content-Security-Policy lets pass."""
+    """Return an inline SVG without styles, which the Content-Security-Policy would block."""
     return SafeString(segno.make(device.config_url, error="m").svg_inline(scale=5, light="#fff"))  # nosec B703 - drawn by segno, holds no text
 
 
 def _secret(device: TOTPDevice) -> str:
-    """As an app wants it typed, in groups."""
+    """Return the secret as an app expects it typed, in groups of four."""
     text = b32encode(device.bin_key).decode().rstrip("=")
     return " ".join(text[start : start + 4] for start in range(0, len(text), 4))

@@ -203,9 +203,9 @@ def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest
 def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
-    assert "Yes, go on" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_enrolled(newcomer)
+    assert "Yes, continue" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_enrolled(newcomer)
     form["confirmed"] = "yes"
-    assert "set another at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
+    assert "set a new second factor at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
     assert not second_factor.is_enrolled(newcomer)
     assert AuditEvent.objects.get(action=Action.SECOND_FACTOR_RESET, subject_id=newcomer.pk).actor_id != newcomer.pk
 
