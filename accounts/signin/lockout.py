@@ -77,7 +77,8 @@ def record_failure(email: str, attempt: SignInAttempt | None) -> None:
     """Record a failed attempt in the audit trail, and mail the owner if it locks the account.
 
     Args:
-        attempt: None if the account was locked already.
+        email: the address that was typed.
+        attempt: the counted attempt; None if the account was locked already.
     """
     user = User.objects.filter(email=email.lower()).first()
     trail.record_on_commit(Action.LOGIN_FAILED, subject=user, locked=attempt is None)

@@ -1,4 +1,4 @@
-"""Rows as CSV: in their order, piece by piece, and nothing in them is a formula."""
+"""CSV export: rows in order, in batches, and no cell is a formula."""
 
 import asyncio
 import csv
@@ -46,7 +46,7 @@ def test_it_works(users: list[Any], monkeypatch: pytest.MonkeyPatch, order: tupl
     assert text.count("\r\n") == 6
 
 
-def test_what_is_read_is_sent_before_more_is_read(users: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_sent_before_the_next_is_read(users: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_export, "BATCH_ROWS", 2)
 
     async def read_with_care() -> list[str]:

@@ -1,4 +1,4 @@
-"""DELETE /auth/me: all of it goes, at once, and the audit trail stays without the person."""
+"""DELETE /auth/me: deletes all data at once; the audit trail stays without personal data."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -89,7 +89,7 @@ def test_the_trail_stays_without_the_person(api: Api, alice: Any) -> None:
     assert trail.verify().broken is None
 
 
-def test_tokens_are_dead_at_once(api: Api, alice: Any) -> None:
+def test_tokens_are_invalid_at_once(api: Api, alice: Any) -> None:
     headers = api.as_(alice)
     delete(api, alice)
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
@@ -109,18 +109,18 @@ def test_the_wrong_password_deletes_nothing(api: Api, alice: Any) -> None:
     assert error(api.request("DELETE", "/auth/me", json={}, headers=headers)) == (400, "validation_error")
 
 
-def test_nobody_deletes_another(api: Api, alice: Any) -> None:
+def test_a_user_cannot_delete_another(api: Api, alice: Any) -> None:
     response = api.request("DELETE", "/auth/me", json={"password": PASSWORD})
     assert error(response) == (401, "not_authenticated")
 
 
-def test_no_key_deletes_its_owner(api: Api, alice: Any) -> None:
+def test_an_api_key_cannot_delete_its_owner(api: Api, alice: Any) -> None:
     response = delete(api, alice, headers=api.with_key(alice, *ALL))
     assert error(response) == (403, "scope_missing")
     assert User.objects.filter(pk=alice.pk).exists()
 
 
-def test_keys_are_dead_at_once(api: Api, alice: Any) -> None:
+def test_keys_are_invalid_at_once(api: Api, alice: Any) -> None:
     headers = api.with_key(alice)
     assert api.get("/auth/me", headers=headers).status_code == 200
     delete(api, alice)
@@ -142,7 +142,7 @@ def test_parallel_deletions_are_one(api: Api, alice: Any) -> None:
     assert AuditEvent.objects.filter(action=Action.DELETED, subject_id=alice.pk).count() == 1
 
 
-def test_a_run_under_way_ends_and_leaves_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_an_open_run_ends_and_leaves_no_data(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(pieces=[delta("Hello"), "hang"]))
     reader = threading.Thread(target=api.execute, args=(alice,), daemon=True)
     reader.start()
@@ -157,7 +157,7 @@ def test_a_run_under_way_ends_and_leaves_nothing(api: Api, alice: Any, upstream:
     assert not redis.client().exists(log.channel(run.pk))
 
 
-def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
+def test_a_deleted_event_log_accepts_no_more_events(database: None, alice: Any) -> None:
     run_id = alice.pk
     append = log.Append(run_id, 0, [b'{"type":"start"}'], attempt=1)
     assert event_loop.submit(log.append(append)).result()[0] == log.Answer(True, 1)
@@ -167,7 +167,7 @@ def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
 
 
 class BusySource:
-    """A part in whose deletion somebody who was let in a moment before adds a row."""
+    """Data source during whose deletion an earlier request adds a row."""
 
     def export(self, user: Any) -> Any:
         return iter(())
@@ -197,7 +197,7 @@ def waits_for_a_lock() -> bool:
         return bool(cursor.execute(waiting).fetchone()[0])
 
 
-def test_nothing_is_added_while_it_goes(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_row_is_added_during_the_deletion(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     known, busy = registry.data_sources(), BusySource()
     monkeypatch.setattr(registry, "data_sources", lambda: [busy, *known])
     assert deletion.delete_account(alice)
@@ -206,7 +206,7 @@ def test_nothing_is_added_while_it_goes(alice: Any, monkeypatch: pytest.MonkeyPa
 
 
 class UnreachableSource:
-    """A part whose outside world is down, as a payment provider may be."""
+    """Data source whose external service is down, as a payment provider may be."""
 
     def __init__(self) -> None:
         self.down, self.prepared = True, 0
@@ -223,7 +223,7 @@ class UnreachableSource:
         pass
 
 
-def test_what_must_be_ended_first_is_tried_until_it_is(
+def test_a_failed_preparation_is_tried_again(
     api: Api, alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     headers, known, first = api.as_(alice), registry.data_sources(), UnreachableSource()
@@ -244,7 +244,7 @@ def test_what_must_be_ended_first_is_tried_until_it_is(
     assert first.prepared == 3
 
 
-def test_staff_delete_as_thoroughly(api: Api, alice: Any, staff: httpx.Client, upstream: Upstream) -> None:
+def test_a_deletion_by_staff_leaves_no_data(api: Api, alice: Any, staff: httpx.Client, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
     page = f"/admin/accounts/user/{alice.pk}/delete/"
     staff.get(page)
@@ -255,14 +255,14 @@ def test_staff_delete_as_thoroughly(api: Api, alice: Any, staff: httpx.Client, u
     assert entry.object_repr == str(alice.pk)
 
 
-def test_the_admins_own_log_forgets_who_it_was(api: Api, alice: Any, bob: Any) -> None:
+def test_the_admins_log_loses_the_email_address(api: Api, alice: Any, bob: Any) -> None:
     LogEntry.objects.log_actions(bob.pk, [alice, bob], CHANGE, change_message="")
     delete(api, alice)
     shown = dict(LogEntry.objects.filter(user=bob).values_list("object_id", "object_repr"))
     assert shown == {str(alice.pk): str(alice.pk), str(bob.pk): bob.email}
 
 
-def test_staff_delete_several(alice: Any, bob: Any, staff: httpx.Client) -> None:
+def test_staff_can_delete_several_users(alice: Any, bob: Any, staff: httpx.Client) -> None:
     form = {"action": "delete_selected", "_selected_action": [str(alice.pk), str(bob.pk)], "post": "yes"}
     form["csrfmiddlewaretoken"] = staff.cookies["csrftoken"]
     assert "Successfully deleted 2 users" in staff.post("/admin/accounts/user/", data=form).text

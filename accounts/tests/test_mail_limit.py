@@ -1,4 +1,4 @@
-"""Row 13 of R2.2: what strangers may have sent to an address, and what is always sent."""
+"""Limits on mails that strangers can cause, and mails without a limit."""
 
 import hashlib
 from typing import Any
@@ -59,7 +59,7 @@ def test_kinds_share_five_an_hour(database: None, sent: list[str]) -> None:
     assert sent[-1] == "send_welcome"
 
 
-def test_letter_case_is_no_other_address(database: None) -> None:
+def test_letter_case_makes_no_other_address(database: None) -> None:
     taken = [mail_limits.allow(kind, address) for kind in "abc" for address in (STRANGER, STRANGER.upper())]
     assert taken == [True] * 5 + [False]
 
@@ -89,7 +89,7 @@ def test_security_notices_are_never_suppressed(database: None, alice: Any, sent:
 
 
 def test_security_notices_to_an_address_that_is_not_confirmed(database: None, sent: list[str]) -> None:
-    """Keys made and reported as leaked sent a stranger two mails a minute, in whose name somebody had signed up."""
+    """Creating and reporting keys once sent two mails a minute to a stranger whose address was used to sign up."""
     user = services.sign_up(email=STRANGER, password=PASSWORD, name="")
     for number in range(9):
         mail_limits.allow(str(number), STRANGER)

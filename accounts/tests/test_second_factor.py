@@ -1,4 +1,4 @@
-"""Staff's second factor: set at the first sign-in, asked for at each later one."""
+"""Staff's second factor: set at the first sign-in, required at each later one."""
 
 import re
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def sign_in(browser: httpx.Client, user: Any, code: str = "", password: str = PA
 
 
 def secret_on(page: httpx.Response) -> bytes:
-    """What somebody would type into the app."""
+    """Return the secret as a user types it into the app."""
     found = re.search(r'type the secret: <code class="secret">([A-Z2-7 ]+)</code>', page.text)
     assert found
     device = TOTPDevice.objects.get(confirmed=False)
@@ -92,14 +92,14 @@ def test_nothing_is_shown_before_it_is_set(browser: httpx.Client, newcomer: Any)
         assert page.url.path == "/admin/second-factor/", path
 
 
-def test_the_page_keeps_to_the_policy(browser: httpx.Client, newcomer: Any) -> None:
+def test_the_page_complies_with_the_content_security_policy(browser: httpx.Client, newcomer: Any) -> None:
     page = sign_in(browser, newcomer)
     assert "unsafe-inline" not in page.headers["Content-Security-Policy"]
     assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son\w+=", page.text)
     assert "no-store" in page.headers["Cache-Control"]
 
 
-def test_leaving_before_it_is_set(browser: httpx.Client, newcomer: Any) -> None:
+def test_logout_before_it_is_set(browser: httpx.Client, newcomer: Any) -> None:
     sign_in(browser, newcomer)
     post(browser, "/admin/logout/")
     assert browser.get("/admin/").url.path == "/admin/login/"
@@ -123,7 +123,7 @@ def test_the_secret_stays_until_it_is_confirmed(browser: httpx.Client, newcomer:
     assert secret_on(browser.get("/admin/second-factor/")) == first
 
 
-def test_it_is_not_set_anew_by_who_has_the_password_alone(browser: httpx.Client, newcomer: Any) -> None:
+def test_the_password_alone_cannot_replace_it(browser: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     sign_in(browser, newcomer)
     assert browser.get("/admin/second-factor/").url.path == "/admin/login/"
@@ -148,14 +148,14 @@ def test_a_wrong_password_says_nothing_about_the_code(browser: httpx.Client, new
     assert "Please enter the correct email and password" in page.text and ENTER_THE_CODE not in page.text
 
 
-def test_a_code_is_good_once(browser: httpx.Client, newcomer: Any) -> None:
+def test_a_code_is_valid_once(browser: httpx.Client, newcomer: Any) -> None:
     code = code_of(newcomer)
     assert "Dashboard" in sign_in(browser, newcomer, code).text
     browser.cookies.clear()
     assert ENTER_THE_CODE in sign_in(browser, newcomer, code).text
 
 
-def test_wrong_codes_take_ever_longer(newcomer: Any) -> None:
+def test_each_wrong_code_prolongs_the_wait(newcomer: Any) -> None:
     code = code_of(newcomer)
     assert second_factor.verify(newcomer, "000000") is None
     assert second_factor.verify(newcomer, code) is None
@@ -184,13 +184,13 @@ def test_ten_attempts_in_five_minutes(api: Api, newcomer: Any) -> None:
         assert browser.get("/admin/").url.path == "/admin/login/"
 
 
-def test_others_have_no_business_there(browser: httpx.Client, alice: Any) -> None:
+def test_customers_cannot_sign_in_to_the_admin(browser: httpx.Client, alice: Any) -> None:
     assert "Please enter the correct email and password for a staff account" in sign_in(browser, alice).text
     assert browser.get("/admin/second-factor/").url.path == "/admin/login/"
     assert not TOTPDevice.objects.filter(user=alice).exists()
 
 
-def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_operators_can_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     sign_in(browser, newcomer, code_of(newcomer))
     call_command("reset_second_factor", newcomer.email.upper())
     assert newcomer.email in capsys.readouterr().out
@@ -200,7 +200,7 @@ def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest
         call_command("reset_second_factor", "nobody@example.com")
 
 
-def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
+def test_a_superuser_can_reset_it(staff: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
     assert "Yes, continue" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_enrolled(newcomer)
@@ -210,7 +210,7 @@ def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
     assert AuditEvent.objects.get(action=Action.SECOND_FACTOR_RESET, subject_id=newcomer.pk).actor_id != newcomer.pk
 
 
-def test_it_can_be_left_out(database: None, newcomer: Any, folder: Path, django_db_blocker: Any) -> None:
+def test_a_setting_turns_it_off(database: None, newcomer: Any, folder: Path, django_db_blocker: Any) -> None:
     with (
         daphne(folder / "one-factor.log", LUNAOS_STAFF_SECOND_FACTOR="false") as url,
         httpx.Client(base_url=url, follow_redirects=True) as browser,

@@ -1,4 +1,4 @@
-"""Row 8 of R2.2: accounts without end, and addresses without a confirmation."""
+"""Limits on sign-ups, and accounts with unconfirmed addresses."""
 
 import subprocess
 import sys

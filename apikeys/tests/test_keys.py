@@ -1,4 +1,4 @@
-"""/api-keys: made, listed, revoked."""
+"""Endpoints /api-keys: create, list, revoke."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -36,7 +36,7 @@ def test_it_works(api: Api, alice: Any) -> None:
     assert api.get("/auth/me", headers={"Authorization": f"Bearer {made['key']}"}).json()["data"]["id"] == str(alice.pk)
 
 
-def test_the_key_is_not_kept(api: Api, alice: Any) -> None:
+def test_the_secret_is_not_stored(api: Api, alice: Any) -> None:
     made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
     key = ApiKey.objects.get()
     assert key.digest == secret.hash_key(made["key"])
@@ -54,7 +54,7 @@ def test_the_name_has_a_default(api: Api, alice: Any) -> None:
     assert create(api, alice).json()["data"]["name"] == "Default"
 
 
-def test_newest_first_and_ended_ones_left_out(api: Api, alice: Any, charlie: Any) -> None:
+def test_active_keys_are_listed_newest_first(api: Api, alice: Any, charlie: Any) -> None:
     ids = [create(api, alice, name=str(n)).json()["data"]["id"] for n in range(4)]
     create(api, charlie)
     api.delete(f"/api-keys/{ids[1]}", headers=api.as_(alice))
@@ -200,13 +200,13 @@ def test_the_audit_trail(api: Api, alice: Any) -> None:
     assert all(made["key"] not in str(event.details) for event in events)
 
 
-def test_expiry_is_told(api: Api, alice: Any) -> None:
+def test_the_expiry_is_shown(api: Api, alice: Any) -> None:
     moment = timestamp(datetime.now(UTC) + timedelta(days=30))
     assert create(api, alice, expiresAt=moment).json()["data"]["expiresAt"] == moment
 
 
-def test_keys_are_not_made_and_revoked_without_end(api: Api, alice: Any, charlie: Any) -> None:
-    """Each key and its rows of the audit stay: 30 a minute were 100 MB a day."""
+def test_a_user_can_create_100_keys_a_day(api: Api, alice: Any, charlie: Any) -> None:
+    """Every key and its audit rows are kept: without the limit, 30 keys a minute made 100 MB a day."""
     made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
     assert api.delete(f"/api-keys/{made['id']}", headers=api.as_(alice)).is_success
     ended = {"user": alice, "scopes": ["agents"], "revoked_at": datetime.now(UTC)}

@@ -1,4 +1,4 @@
-"""Sign-in and mails stay limited where Valkey counts nothing: down, full (OOM) or a replica (READONLY)."""
+"""Sign-in and mails stay limited if Valkey counts nothing: down, full (OOM) or a replica (READONLY)."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def attempts(address: str, number: int) -> list[bool]:
     return [throttles.count_attempt(request, "login").exceeded for _ in range(number)]
 
 
-def test_guesses_stay_limited(nothing_is_counted: None) -> None:
+def test_sign_in_attempts_stay_limited(nothing_is_counted: None) -> None:
     assert attempts("203.0.113.7", 12) == [False] * 10 + [True] * 2
     assert attempts("203.0.113.8", 1) == [False]
 

@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: one export of an account at a time."""
+"""One export of an account at a time."""
 
 import socket
 import uuid
@@ -44,7 +44,7 @@ def test_it_works(api: Api, library: Any, bob: Any) -> None:
     assert until(lambda: api.get("/auth/export", headers=own).is_success, 5, every=0.5)  # the second has ended
 
 
-def test_a_session_that_ends_breaks_it_off(api: Api, library: Any) -> None:
+def test_the_end_of_the_session_stops_it(api: Api, library: Any) -> None:
     """Also where the client reads nothing."""
     with slow(api) as client, client.stream("GET", "/auth/export", headers=api.as_(library)) as response:
         pieces = response.iter_raw()
@@ -53,7 +53,7 @@ def test_a_session_that_ends_breaks_it_off(api: Api, library: Any) -> None:
         assert until(lambda: not redis.client().exists(f"lunaos:export:{library.pk}"), 10)
 
 
-def test_a_place_comes_free_by_itself(database: None, settings: Any) -> None:
+def test_a_slot_expires(database: None, settings: Any) -> None:
     user_id = uuid.uuid4()
     first, second = ExportSlot(user_id), ExportSlot(user_id)
     first.acquire()
