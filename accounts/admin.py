@@ -35,7 +35,9 @@ PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
-    """Forms and actions of an account; the base of `web.admin.users.UserAdmin`, the page that is registered.
+    """Forms and actions of an account.
+
+    The base of `web.admin.users.UserAdmin`, the page that is registered.
 
     The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
     """
@@ -143,7 +145,8 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     # -- Permissions ---------------------------------------------------------------------------------------------------
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Return the read-only fields; only superusers change privileges, so that staff cannot raise their own."""
+        """Return the read-only fields."""
+        # Only superusers change privileges, so that staff cannot raise their own.
         is_superuser = self.has_superuser_permission(request)
         return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
 
@@ -273,7 +276,8 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="details")
     def formatted_details(self, event: AuditEvent) -> SafeString:
-        """Return the details without unfold's colours: the Content-Security-Policy blocks their inline styles."""
+        """Return the details as formatted JSON."""
+        # Without unfold's colours: the Content-Security-Policy blocks their inline styles.
         return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display

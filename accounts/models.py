@@ -125,7 +125,9 @@ class RevokedToken(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A client's key with the result of its request; kept for a day (`accounts.idempotency`)."""
+    """A client's key with the result of its request."""
+
+    # Kept for a day (`accounts.idempotency`).
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="idempotency_keys")
     key = models.CharField(max_length=255)
@@ -175,7 +177,9 @@ class KnownAddress(models.Model):
 
 
 class AuditEvent(models.Model):
-    """An audited action (`accounts.auditlog.trail`); the database refuses to change or delete the row."""
+    """An audited action (`accounts.auditlog.trail`)."""
+
+    # The database refuses to change or delete the row.
 
     id = models.BigIntegerField(primary_key=True, help_text="From 1, without gaps.")
     at = models.DateTimeField()
@@ -222,7 +226,9 @@ class AuditRepeat(models.Model):
 
 
 class AuditOrigin(models.Model):
-    """The personal part of an audit row; deleted with the account (`accounts.auditlog.trail.anonymise`)."""
+    """The personal part of an audit row."""
+
+    # Deleted with the account (`accounts.auditlog.trail.anonymise`).
 
     event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, primary_key=True, related_name="origin")
     address = models.CharField(max_length=64)

@@ -5,7 +5,9 @@ from anymail.backends.resend import EmailBackend as AnymailBackend
 
 
 class EmailBackend(AnymailBackend):
-    """Anymail's backend, which treats a redirect as a failure: it would send the API key to another host."""
+    """Anymail's backend, which treats a redirect as a failure."""
+
+    # A redirect would send the API key to another host.
 
     def create_session(self) -> requests.Session:
         session = super().create_session()

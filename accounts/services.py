@@ -35,7 +35,9 @@ def sign_up(*, email: str, password: str, name: str) -> User:
 
 
 def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") -> User:
-    """Check an address and a password; an unknown address and a lockout take the same time as a wrong password.
+    """Check an address and a password.
+
+    An unknown address and a lockout take the same time as a wrong password.
 
     Args:
         request: the request, whose address counts for the lockout.

@@ -35,7 +35,8 @@ def send_verification(user_id: str) -> None:
 
 @mail_task(name="accounts.tasks.send_password_reset")
 def send_password_reset(user_id: str) -> None:
-    """Send the token that sets a new password; the task makes the token, so that the queue holds none."""
+    """Send the token that sets a new password."""
+    # The task makes the token, so that the queue holds none.
     if user := User.objects.filter(pk=user_id, is_active=True).first():
         emails.password_reset(user)
 

@@ -30,7 +30,10 @@ def derive_key(seed: str, secret_key: str | None = None) -> str:
 
 
 def recover_key(seed: str, digest: str) -> str | None:
-    """Return the key of a seed, also after the server's secret was rotated; None if that secret is unknown."""
+    """Return the key of a seed, also after the server's secret was rotated.
+
+    None if that secret is unknown.
+    """
     known = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return next(
         (key for key in (derive_key(seed, secret_key) for secret_key in known) if hash_key(key) == digest), None
@@ -38,5 +41,6 @@ def recover_key(seed: str, digest: str) -> str | None:
 
 
 def hash_key(key: str) -> str:
-    """Return the digest that is stored of a key; keys are random, so a slow hash would add nothing."""
+    """Return the digest that is stored of a key."""
+    # Keys are random, so a slow hash would add nothing.
     return hashlib.sha256(key.encode()).hexdigest()

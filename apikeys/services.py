@@ -103,7 +103,10 @@ def _check_daily_limit(user: User) -> None:
 
 
 def _resolve_scopes(requested: Sequence[str] | None, parent: ApiKey | None) -> list[str]:
-    """Return the new key's scopes; raise ScopeMissing if they exceed those of the parent."""
+    """Return the new key's scopes.
+
+    Raise ScopeMissing if they exceed those of the parent.
+    """
     available = parent.scopes if parent else ALL
     granted = list(requested or (scope for scope in DEFAULT if scope in available))
     if not granted or set(granted) - set(available):

@@ -29,7 +29,9 @@ def send(kind: str, message: str, **facts: Any) -> None:
 
 
 def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
-    """Alert the operators at most once a day per subject, in the log and by mail; never raises.
+    """Alert the operators at most once a day per subject, in the log and by mail.
+
+    Never raises.
 
     Args:
         kind: the kind of alert in snake_case.
@@ -44,7 +46,10 @@ def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
 
 
 def _is_first(key: str, within_s: int) -> bool:
-    """Return whether a key is new; True if Valkey is down, because a repeated alert is better than a lost one."""
+    """Return whether a key is new.
+
+    True if Valkey is down, because a repeated alert is better than a lost one.
+    """
     try:
         return bool(cache.add(key, 1, within_s))
     except (RedisError, OSError):

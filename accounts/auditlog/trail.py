@@ -159,7 +159,9 @@ def record_on_commit(action: Action, *, actor: User | None = None, subject: User
 
 
 def record_in_transaction(action: Action, *, subject: User, **details: Any) -> None:
-    """Write an audit row as a part of the current transaction; the transaction fails if the row cannot be written.
+    """Write an audit row as a part of the current transaction.
+
+    The transaction fails if the row cannot be written.
 
     Call this near the end of the transaction: rows of all other requests wait until the transaction ends.
     """
@@ -218,7 +220,10 @@ def _build_row(action: Action, actor: User | None, subject: User | None, details
 
 
 def client_info_of(event: AuditEvent) -> ClientInfo:
-    """Return the client of an action; empty if there was no request, or the account is deleted."""
+    """Return the client of an action.
+
+    Empty if there was no request, or the account is deleted.
+    """
     kept = getattr(event, "origin", None)
     return ClientInfo(kept.address, kept.user_agent) if kept else NO_CLIENT
 
@@ -241,7 +246,10 @@ def search_filter(term: str) -> Q:
 
 
 def anonymise(user_id: UUID) -> None:
-    """Delete address and user agent of all rows about a deleted user; the rows stay and still verify."""
+    """Delete address and user agent of all rows about a deleted user.
+
+    The rows stay and still verify.
+    """
     events = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
     AuditOrigin.objects.filter(event__in=events).delete()
     repeated = AuditRepeat.objects.filter(Q(row__actor_id=str(user_id)) | Q(row__subject_id=str(user_id)))
@@ -250,7 +258,10 @@ def anonymise(user_id: UUID) -> None:
 
 
 def head() -> str:
-    """Return number and hash of the last row, such as `17:9f86d0…`; empty if there is none."""
+    """Return number and hash of the last row, such as `17:9f86d0…`.
+
+    Empty if there is none.
+    """
     last = AuditEvent.objects.values_list("id", "hash").first()
     return "{}:{}".format(*last) if last else ""
 
@@ -280,7 +291,8 @@ def _origin_columns(source: ClientInfo) -> dict[str, str]:
 
 
 def _digest(*parts: str) -> str:
-    """Return the digest of a salt and texts; without the salt, the texts cannot be guessed from the digest."""
+    """Return the digest of a salt and texts."""
+    # Without the salt, the texts cannot be guessed from the digest.
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 

@@ -1,4 +1,7 @@
-"""Limit of one export at a time per user, because an export may run for as long as its client reads."""
+"""Limit of one export at a time per user.
+
+An export reads all data of a user, and runs for as long as its client reads.
+"""
 
 import logging
 import secrets

@@ -43,7 +43,8 @@ class DataSource(Protocol):
         """End all access, because a stranger may have created the account with another person's address."""
 
     def delete(self, user: User) -> None:
-        """Delete the user's rows, inside the one transaction of the deletion; no request can add rows meanwhile."""
+        """Delete the user's rows, inside the one transaction of the deletion."""
+        # No request can add rows meanwhile.
 
 
 def data_sources() -> list[DataSource]:
@@ -67,7 +68,9 @@ def in_pages(rows: QuerySet[ModelT], at_once: int = PAGE_ROWS) -> Iterator[list[
 
 
 def in_batches(rows: Iterable[RowT], bytes_of: Callable[[RowT], int]) -> Iterator[list[RowT]]:
-    """Divide rows into batches of at most MAX_BATCH_ROWS and MAX_BATCH_BYTES; a longer row is a batch of its own.
+    """Divide rows into batches of at most MAX_BATCH_ROWS and MAX_BATCH_BYTES.
+
+    A longer row is a batch of its own.
 
     Args:
         rows: the rows.

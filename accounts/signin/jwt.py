@@ -32,7 +32,10 @@ CLOCK_SKEW_S = 60  # between nodes: a token may come from a node whose clock is 
 
 @lru_cache
 def _keys() -> dict[str, str]:
-    """Return secrets by `kid`, the signing one first; by default one derived from DJANGO_SECRET_KEY."""
+    """Return secrets by `kid`, the signing one first.
+
+    By default one derived from DJANGO_SECRET_KEY.
+    """
     derived = hmac.new(settings.SECRET_KEY.encode(), b"lunaos.jwt", hashlib.sha256).hexdigest()
     return settings.JWT_KEYS or {"default": derived}
 

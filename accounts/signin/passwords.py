@@ -122,7 +122,10 @@ def reset(*, token: str, password: str) -> None:
 
 
 def _replace(user: User, password: str, action: Action) -> bool:
-    """Replace the password that `user` was read with; return False if it has changed since."""
+    """Replace the password that `user` was read with.
+
+    Return False if it has changed since.
+    """
     hashed = make_password(password)
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):

@@ -38,7 +38,9 @@ def verify(user: User, code: str) -> Device | None:
 
 
 def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
-    """Require a valid code if the account has a second factor; a failure counts for the lockout.
+    """Require a valid code if the account has a second factor.
+
+    A failure counts for the lockout.
 
     Args:
         user: the user, whose password was right.
@@ -73,7 +75,10 @@ def require_for_session(*, user: User, code: str) -> None:
 
 
 def pending_device(user: User) -> TOTPDevice:
-    """Return the device that a user is setting up; it stays the same until a code confirms it."""
+    """Return the device that a user is setting up.
+
+    It stays the same until a code confirms it.
+    """
     device = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
     return device or TOTPDevice.objects.create(user=user, name=APP_DEVICE_NAME, confirmed=False)
 
@@ -104,7 +109,10 @@ def is_throttled(user: User) -> bool:
 
 @transaction.atomic
 def remove(user: User, *, actor: User | None = None) -> None:
-    """Remove a lost factor; at the next sign-in the admin asks the user to set a new one."""
+    """Remove a lost factor.
+
+    At the next sign-in the admin asks the user to set a new one.
+    """
     TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
     trail.record_on_commit(Action.SECOND_FACTOR_RESET, actor=actor, subject=user)

@@ -34,7 +34,7 @@ def end_all(user: User, *, actor: User | None = None) -> None:
 
 
 def end_all_of_all_users() -> None:
-    """End all sessions of all users after a restore, including sessions that ended after the backup."""
+    """End all sessions of all users, after a restore."""
     # A random epoch, because the old database may have counted beyond the restored epoch plus one.
     User.objects.update(session_epoch=secrets.randbelow(2**30))
     read_access.publish_change(None)

@@ -14,7 +14,9 @@ from accounts.models import User
 
 
 class AuditedAdmin(ModelAdmin):
-    """Base of every page of the admin; overrides the methods with which Django writes its own log."""
+    """Base of every page of the admin."""
+
+    # Overrides the methods with which Django writes its own log.
 
     warn_unsaved_form = True
     list_fullwidth = True
@@ -66,7 +68,9 @@ class ReadOnlyAdmin(AuditedAdmin):
 
 
 class DeletableAdmin(ReadOnlyAdmin):
-    """Rows that staff may delete with Django's delete permission; rows of staff only as a superuser."""
+    """Rows that staff may delete with Django's delete permission."""
+
+    # Rows of staff only as a superuser.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the row may be deleted; Django asks for each row of a list, too."""

@@ -56,7 +56,10 @@ def format_cell(value: Any) -> str:
 def _read_batch(
     rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str], last: Sequence[Any]
 ) -> tuple[str, Sequence[Any]]:
-    """Return the rows after `last` as text, and the new last row; blocks, so call this in a thread."""
+    """Return the rows after `last` as text, and the new last row.
+
+    Blocks, so call this in a thread.
+    """
     found = rows.filter(_after(order, last)) if last else rows
     names = [name.removeprefix("-") for name in order]
     with limits.within(limits.long()):

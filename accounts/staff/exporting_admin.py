@@ -59,7 +59,9 @@ async def _renew_slot(lines: AsyncIterator[str], slot: account_export.ExportSlot
 
 
 class ExportableAdmin(ModelAdmin):
-    """Mixin for a page whose list has a button "Export as CSV"; used together with `AuditedAdmin`.
+    """Mixin for a page whose list has a button "Export as CSV".
+
+    Used together with `AuditedAdmin`.
 
     Args:
         export_columns: the columns, as `values_list` takes them; no secrets, prompts or answers.
@@ -114,7 +116,10 @@ class ExportableAdmin(ModelAdmin):
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows with annotations that only the export needs; a hook for subclasses."""
+        """Return the rows with annotations that only the export needs.
+
+        A hook for subclasses.
+        """
         return rows
 
     def has_export_permission(self, request: HttpRequest) -> bool:
@@ -126,7 +131,8 @@ class ExportableAdmin(ModelAdmin):
 
 
 def describe_filters(shown: ChangeList) -> dict[str, str]:
-    """Return a list's filters for the audit trail, without free text other than ids: it may be personal data."""
+    """Return a list's filters for the audit trail, without personal data."""
+    # Free text may be a name, so only ids are kept of it.
     known = {name for spec in shown.filter_specs for name in spec.expected_parameters() if name}
     known |= {f"{shown.date_hierarchy}__{part}" for part in ("year", "month", "day")}
     filters = {name: ",".join(values) for name, values in shown.get_filters_params().items()}

@@ -33,7 +33,8 @@ class AccountForm(LowerCaseEmailForm, UserChangeForm):
         return name
 
     def clean(self) -> Any:
-        """Refuse to disable or demote the last superuser; the admin saves in the same transaction."""
+        """Refuse to disable or demote the last superuser."""
+        # The admin saves in the same transaction.
         cleaned = super().clean()
         if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.SUPERUSER_FLAGS):
             try:

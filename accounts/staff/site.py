@@ -42,7 +42,9 @@ class CodeField(forms.CharField):
 
 
 class StaffAuthenticationForm(AuthenticationForm):
-    """Sign-in form that shows a code field to all, so that it does not reveal accounts with a second factor."""
+    """Sign-in form with a field for the second factor's code."""
+
+    # All users get the field, so that the form does not reveal which accounts have a second factor.
 
     code = CodeField(
         required=False,
@@ -64,7 +66,8 @@ class StaffAuthenticationForm(AuthenticationForm):
         return cleaned
 
     def confirm_login_allowed(self, user: Any) -> None:
-        """Count an account without access as a failure, also with the right password: Django sends no signal."""
+        """Count the sign-in of an account without access as a failure."""
+        # Django sends no signal if the password is right.
         try:
             super().confirm_login_allowed(user)
         except forms.ValidationError:

@@ -49,7 +49,7 @@ def sign_in(browser: httpx.Client, user: Any, code: str = "", password: str = PA
 
 def secret_on(page: httpx.Response) -> bytes:
     """Return the secret as a user types it into the app."""
-    found = re.search(r'type the secret: <code class="secret">([A-Z2-7 ]+)</code>', page.text)
+    found = re.search(r'enter the secret: <code class="secret">([A-Z2-7 ]+)</code>', page.text)
     assert found
     device = TOTPDevice.objects.get(confirmed=False)
     assert found[1].replace(" ", "") in device.config_url
@@ -57,7 +57,7 @@ def secret_on(page: httpx.Response) -> bytes:
 
 
 def forget_delays(user: Any) -> None:
-    """As if some time had passed since the last wrong code."""
+    """Reset the waiting time after a wrong code."""
     for kind in (TOTPDevice, StaticDevice):
         kind.objects.filter(user=user).update(throttling_failure_count=0, throttling_failure_timestamp=None)
 
