@@ -112,7 +112,7 @@ def test_a_wrong_code_sets_nothing(browser: httpx.Client, newcomer: Any) -> None
     TOTPDevice.objects.filter(user=newcomer).update(throttling_failure_count=10)  # which is a long pause
     right = f"{totp(secret_on(page)):06}"
     soon = post(browser, "/admin/second-factor/", code=right).text
-    assert "too soon after a wrong code" in soon and "This code is wrong" not in soon
+    assert "too soon after a wrong one" in soon and "This code is wrong" not in soon
     assert not second_factor.is_enrolled(newcomer)
     assert browser.get("/admin/").url.path == "/admin/second-factor/"
     assert events(newcomer, Action.SECOND_FACTOR_FAILED) == 1
