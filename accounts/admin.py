@@ -1,4 +1,4 @@
-"""Users, groups and the audit trail, for staff."""
+"""Admin pages of users, groups and the audit trail."""
 
 import json
 from collections.abc import Callable
@@ -19,31 +19,32 @@ from unfold.paginator import InfinitePaginator
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.errors import LastSuperuser
-from accounts.identity import may_touch, staff_of
+from accounts.identity import may_modify, staff_of
 from accounts.models import AuditEvent, User
 from accounts.privacy import deletion
 from accounts.signin import lockout, passwords, second_factor, sessions
 from accounts.staff import superusers, suspension
 from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
-from accounts.staff.confirm_action import confirmed
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.confirm_action import requires_confirmation
+from accounts.staff.exporting_admin import ExportableAdmin
 from accounts.staff.forms import AccountCreationForm, AccountForm
 from lunaos.infra import thread_pools
 
-ROLES = ("actor", "subject")
-POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
+EVENT_PARTIES = ("actor", "subject")
+PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-@admin.register(User)
-class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
-    """By address instead of user name. The tier is shown only: `billing` is its one writer (`manage.py set_tier`)."""
+class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
+    """Forms and actions of an account.
+
+    The base of `web.admin.users.UserAdmin`, the page that is registered.
+
+    The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
+    """
 
     form = AccountForm
     add_form = AccountCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display: tuple[str, ...] = ("email", "name", "tier", "is_active", "is_staff", "created_at")
-    list_filter: ClassVar[tuple[Any, ...]] = ("tier", "is_active", "is_staff")
-    search_fields = ("email", "name", "id")
     ordering = ("-created_at",)
     readonly_fields: ClassVar[tuple[str, ...]] = ("tier", "email_verified_at", "created_at", "last_login")
     actions: tuple[str, ...] = (
@@ -67,55 +68,62 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def unlock(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         def unlock(user: User) -> bool:
             lockout.unlock(user.email)
-            trail.record(Action.UNLOCKED, actor=staff_of(request), subject=user)
+            trail.record_on_commit(Action.UNLOCKED, actor=staff_of(request), subject=user)
             return True
 
-        self._each(request, queryset, unlock, "can sign in again")
+        self._apply_to_each(request, queryset, unlock, "can sign in again")
 
     @admin.action(description="Send a password reset", permissions=["send_reset"])
     def send_reset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        by = staff_of(request)
-        self._each(request, queryset, lambda user: passwords.send_reset(user, by=by), "are sent a mail")
+        actor = staff_of(request)
+        self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "get a mail")
 
     @admin.action(description="End all sessions", permissions=["end_sessions"])
-    @confirmed("End all sessions?", consequence="They have to sign in again, everywhere. API keys go on.")
+    @requires_confirmation(
+        "End all sessions?", consequence="The users have to sign in again everywhere. API keys stay valid."
+    )
     def end_sessions(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         def end(user: User) -> bool:
-            sessions.end_all(user, by=staff_of(request))
+            sessions.end_all(user, actor=staff_of(request))
             return True
 
-        self._each(request, queryset, end, "have to sign in again")
+        self._apply_to_each(request, queryset, end, "have to sign in again")
 
     @admin.action(description="Disable", permissions=["disable"])
-    @confirmed(
-        "Disable these accounts?", consequence="Passwords, sessions and API keys open nothing until they are enabled."
+    @requires_confirmation(
+        "Disable these accounts?",
+        consequence="Passwords, sessions and API keys are refused until the accounts are enabled.",
     )
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        by = staff_of(request)
-        others = queryset.exclude(pk=by.pk)
-        self._each(request, others, lambda user: suspension.disable(user, by=by), "are disabled")
+        actor = staff_of(request)
+        others = queryset.exclude(pk=actor.pk)
+        self._apply_to_each(request, others, lambda user: suspension.disable(user, actor=actor), "are disabled")
 
     @admin.action(description="Enable", permissions=["disable"])
     def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        by = staff_of(request)
-        self._each(request, queryset, lambda user: suspension.enable(user, by=by), "are enabled")
+        actor = staff_of(request)
+        self._apply_to_each(request, queryset, lambda user: suspension.enable(user, actor=actor), "are enabled")
 
     @admin.action(description="Reset second factor", permissions=["superuser"])
-    @confirmed(
-        "Reset the second factor?", consequence="Until they set another, the password alone is enough to set it."
+    @requires_confirmation(
+        "Reset the second factor?", consequence="Until a new one is set, the password alone is enough to set it."
     )
     def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
-            second_factor.reset(user, by=staff_of(request))
-        self.message_user(request, f"{queryset.count()} set another at the next sign-in.", messages.SUCCESS)
+            second_factor.remove(user, actor=staff_of(request))
+        self.message_user(
+            request, f"{queryset.count()} accounts set a new second factor at the next sign-in.", messages.SUCCESS
+        )
 
-    def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
-        """Do something to each account that the staff member may touch, and say to how many it was done."""
-        count = sum(self._spared(request, do, user) for user in self.touchable(request, users, owner=""))
+    def _apply_to_each(
+        self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str
+    ) -> None:
+        """Apply a function to each account that the staff member may change, and show the number of changes."""
+        count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
         self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
 
-    def _spared(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
-        """Do something to an account, and say so where that account is the last superuser's."""
+    def _apply_unless_last(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
+        """Apply a function to an account, and show an error if the account is the last superuser's."""
         try:
             return do(user)
         except LastSuperuser as e:
@@ -134,18 +142,19 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def has_disable_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.disable_user")
 
-    # -- Who may do what -----------------------------------------------------------------------------------------------
+    # -- Permissions ---------------------------------------------------------------------------------------------------
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        """Who may change users may not raise anybody, themselves included, above what they are."""
-        may = self.has_superuser_permission(request)
-        return self.readonly_fields if may else (*self.readonly_fields, *POWERS)
+        """Return the read-only fields."""
+        # Only superusers change privileges, so that staff cannot raise their own.
+        is_superuser = self.has_superuser_permission(request)
+        return self.readonly_fields if is_superuser else (*self.readonly_fields, *PRIVILEGE_FIELDS)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and may_touch(request, obj)
+        return super().has_change_permission(request, obj) and may_modify(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and may_touch(request, obj)
+        return super().has_delete_permission(request, obj) and may_modify(request, obj)
 
     @thread_pools.run_posts_in(thread_pools.HASHING)
     def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -155,11 +164,11 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().user_change_password(request, *args, **kwargs)
 
-    @thread_pools.run_posts_in(thread_pools.STRIPE)  # who is deleted has a subscription ended first
+    @thread_pools.run_posts_in(thread_pools.STRIPE)  # a deletion cancels the subscription first
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().delete_view(request, *args, **kwargs)
 
-    @thread_pools.run_posts_in(thread_pools.STRIPE)  # deletes users too
+    @thread_pools.run_posts_in(thread_pools.STRIPE)  # the action of the list deletes users too
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return super().changelist_view(request, *args, **kwargs)
 
@@ -167,50 +176,50 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
         return staff_of(request).is_superuser
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """Another address is nobody's until it is confirmed, and who held the old one has to sign in again."""
-        moved = change and obj.email != form.initial["email"]
-        if moved:
+        """Save the user; a new address is unconfirmed, and ends all sessions."""
+        email_changed = change and obj.email != form.initial["email"]
+        if email_changed:
             obj.email_verified_at = None
         super().save_model(request, obj, form, change)
-        if moved:
-            sessions.end_all(obj, by=staff_of(request))
+        if email_changed:
+            sessions.end_all(obj, actor=staff_of(request))
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """All that belongs to an account goes with it, also what staff may not delete by itself."""
-        staff = {f"{user}, who is staff" for user in objs if not self.has_delete_permission(request, user)}
+        """Return the objects to delete: all of an account's data, also rows that staff may not delete alone."""
+        staff = {f"{user} (staff)" for user in objs if not self.has_delete_permission(request, user)}
         last = [f"{user}: {LastSuperuser.message}" for user in objs if user.is_superuser]
-        protected = last if not staff and superusers.all_of([user.pk for user in objs]) else []
+        protected = last if not staff and superusers.includes_all_superusers([user.pk for user in objs]) else []
         return [str(user) for user in objs], {"users": len(objs)}, staff, protected
 
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         self._delete(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in self.touchable(request, queryset, owner=""):
+        for user in self.modifiable(request, queryset, owner=""):
             self._delete(request, user)
 
     def _delete(self, request: HttpRequest, user: User) -> None:
-        """As the owner would: texts and logs go too, and what must be ended elsewhere is."""
+        """Delete an account as its owner can: with texts, logs, and the subscription at Stripe."""
 
         def delete(user: User) -> bool:
-            gone = deletion.delete(user)
-            if not gone:
-                self.message_user(request, f"{user.email} is closed, and will be deleted shortly.", messages.WARNING)
-            return gone
+            deleted = deletion.delete_account(user)
+            if not deleted:
+                self.message_user(request, f"{user.email} is closed and will be deleted shortly.", messages.WARNING)
+            return deleted
 
-        self._spared(request, delete, user)
+        self._apply_unless_last(request, delete, user)
 
 
-admin.site.unregister((Group, TOTPDevice, StaticDevice))  # of the devices, the secrets would be shown
+admin.site.unregister((Group, TOTPDevice, StaticDevice))  # pages of devices would show their secrets
 
 
 @admin.register(Group)
 class AuditedGroupAdmin(AuditedAdmin, GroupAdmin):
-    """Groups decide what staff may do."""
+    """Groups, which grant permissions to staff."""
 
 
-class ActionFilter(admin.SimpleListFilter):
-    """From the code: a distinct query would read every row."""
+class AuditActionFilter(admin.SimpleListFilter):
+    """Filter by action, with choices from the code: a distinct query would read every row."""
 
     title = parameter_name = "action"
 
@@ -222,34 +231,36 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
-    """Read, filtered and exported; the database would refuse anything else."""
+class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
+    """The audit trail, read-only; the database refuses changes."""
 
     list_display = ("id", "at", "action", "actor", "subject", "address", "details")
-    list_filter = (ActionFilter,)
+    list_filter = (AuditActionFilter,)
     date_hierarchy = "at"
     list_select_related = ("origin",)
     paginator = InfinitePaginator
     list_disable_select_all = True
     search_fields = ("request_id",)
-    search_help_text = "A user's id or e-mail address, a request id, or a client's address."
+    search_help_text = "A user's id or e-mail address, a request id, or a client's address"
     export_columns = (
         *("id", "at", "action", "actor_id", "subject_id", "request_id", "origin__address", "origin__user_agent"),
         *("details", "hash"),
     )
     fields = readonly_fields = (
-        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "told"),
+        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "formatted_details"),
         *("previous_hash", "hash"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
-        people = {f"{role}_email": User.objects.filter(pk=OuterRef(f"{role}_id")).values("email") for role in ROLES}
+        people = {
+            f"{role}_email": User.objects.filter(pk=OuterRef(f"{role}_id")).values("email") for role in EVENT_PARTIES
+        }
         return super().get_queryset(request).annotate(**{name: Subquery(email) for name, email in people.items()})
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEvent], search_term: str
     ) -> tuple[QuerySet[AuditEvent], bool]:
-        return queryset.filter(trail.matching(search_term.strip())) if search_term else queryset, False
+        return queryset.filter(trail.search_filter(search_term.strip())) if search_term else queryset, False
 
     @admin.display
     def actor(self, event: AuditEvent) -> str:
@@ -261,13 +272,14 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display
     def address(self, event: AuditEvent) -> str:
-        return trail.origin_of(event).address
+        return trail.client_info_of(event).address
 
     @admin.display(description="details")
-    def told(self, event: AuditEvent) -> SafeString:
-        """Without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
+    def formatted_details(self, event: AuditEvent) -> SafeString:
+        """Return the details as formatted JSON."""
+        # Without unfold's colours: the Content-Security-Policy blocks their inline styles.
         return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:
-        return trail.origin_of(event).user_agent
+        return trail.client_info_of(event).user_agent

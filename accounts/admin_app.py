@@ -1,4 +1,6 @@
-"""Puts our own site in the place of Django's admin; apart, since settings load it before there are models."""
+"""The app config that makes StaffSite the admin's default site."""
+
+# Apart from apps.py: settings load this module before there are models.
 
 from django.contrib.admin.apps import AdminConfig
 

@@ -1,4 +1,4 @@
-"""Mails about accounts."""
+"""E-mails about accounts."""
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -9,34 +9,34 @@ from accounts.signin import signed_tokens
 
 
 def welcome(user: User) -> None:
-    """Greet a new user, show the first request, and have the address confirmed."""
-    _send("Welcome to LunaOS", "welcome", user, token=signed_tokens.make(signed_tokens.VERIFICATION, user))
+    """Send a new user the first request to try and the token that confirms the address."""
+    _send("Welcome to LunaOS", "welcome", user, token=signed_tokens.sign(signed_tokens.VERIFICATION, user))
 
 
 def verification(user: User) -> None:
-    """Have the address confirmed."""
-    token = signed_tokens.make(signed_tokens.VERIFICATION, user)
+    """Send the token that confirms the address."""
+    token = signed_tokens.sign(signed_tokens.VERIFICATION, user)
     _send("Confirm your email address", "verification", user, token=token)
 
 
 def password_reset(user: User) -> None:
-    """Give who reads the account's mail a way to another password."""
-    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, user)
+    """Send the token that sets a new password."""
+    token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, user)
     _send("Set a new LunaOS password", "password_reset", user, token=token)
 
 
 def password_changed(user: User) -> None:
-    """Tell the owner, in case it was somebody else."""
+    """Notify the owner of a changed password, in case another person changed it."""
     _send("Your LunaOS password was changed", "password_changed", user)
 
 
 def locked_out(user: User) -> None:
-    """Tell the owner of many failed sign-ins."""
+    """Notify the owner that failed sign-ins locked the account."""
     _send("Sign-in to your LunaOS account is locked", "locked_out", user, minutes=settings.LOCKOUT_MINUTES)
 
 
 def alarm(kind: str, message: str) -> None:
-    """Tell the operators that something is wrong; the log has the particulars."""
+    """Send an alert to the operators; the log has the details."""
     send_mail(
         f"LunaOS alarm: {kind}", f"{message}\n\nThe log has more, under alarm={kind}.\n", None, settings.ALARM_EMAILS
     )

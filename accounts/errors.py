@@ -1,4 +1,4 @@
-"""What can go wrong with an account."""
+"""Errors of the account endpoints."""
 
 from lunaos.errors import LunaError
 
@@ -36,8 +36,9 @@ class LastSuperuser(LunaError):
 
 
 class WrongPassword(LunaError):
-    """No 401: the token of the request is good, and a client must not throw it away."""
+    """A wrong password in a request with a valid token."""
 
+    # Not 401: a client would discard the token of the request, which is valid.
     code, status, message = ("wrong_password", 403, "The password is wrong.")
 
 
@@ -45,7 +46,7 @@ class MailTokenInvalid(LunaError):
     code, status, message = (
         "mail_token_invalid",
         400,
-        "This token is not valid: it was used, is too old, or something changed meanwhile. Ask for a new mail.",
+        "This token is not valid: it was used, has expired, or the account has changed since. Request a new mail.",
     )
 
 
@@ -61,7 +62,7 @@ class ExportUnderWay(LunaError):
     code, status, message = (
         "export_under_way",
         429,
-        "Another export of your account is being sent. Wait for its end, or try again in a minute.",
+        "Another export of your account is being sent. Wait until it ends, or try again in a minute.",
     )
 
 
@@ -69,5 +70,5 @@ class IdempotencyConflict(LunaError):
     code, status, message = (
         "idempotency_conflict",
         409,
-        "This Idempotency-Key was used for another request.",
+        "This Idempotency-Key was used for another request. Send a new key.",
     )

@@ -13,10 +13,10 @@ from django.db import connection
 from accounts.errors import IdempotencyConflict
 from accounts.models import IdempotencyKey, User
 
-KEPT = timedelta(hours=24)
+RETENTION = timedelta(hours=24)
 
-# Whoever comes second waits here until the first has committed, or takes its place where that was undone; the row is
-# locked also where the condition is false (PostgreSQL, INSERT, ON CONFLICT).
+# A second request with the key waits here until the first has committed, or claims the key if the first was rolled
+# back. PostgreSQL locks the row even if the condition is false (INSERT, ON CONFLICT).
 CLAIM = """
     INSERT INTO accounts_idempotencykey AS earlier (user_id, key, digest, result, created_at)
     VALUES (%(user_id)s, %(key)s, %(digest)s, %(result)s, %(now)s)
@@ -32,7 +32,7 @@ class RequestKey:
     """An Idempotency-Key together with the request that it was sent with.
 
     Args:
-        key: as the client sent it.
+        key: the key as the client sent it.
         digest: SHA-256 of the endpoint and the request's content.
     """
 
@@ -40,17 +40,17 @@ class RequestKey:
     digest: str
 
     @classmethod
-    def of(cls, key: str, endpoint: str, content: bytes) -> "RequestKey":
+    def from_request(cls, key: str, endpoint: str, content: bytes) -> "RequestKey":
         return cls(key, hashlib.sha256(endpoint.encode() + b"\0" + content).hexdigest())
 
 
 def find(*, user: User, key: RequestKey) -> str | None:
-    """The result of an earlier request with the same key and content.
+    """Return the result of an earlier request with the same key and content, if there is one.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
     """
-    valid = IdempotencyKey.objects.filter(user=user, key=key.key, created_at__gte=datetime.now(UTC) - KEPT)
+    valid = IdempotencyKey.objects.filter(user=user, key=key.key, created_at__gte=datetime.now(UTC) - RETENTION)
     earlier = valid.first()
     if earlier and earlier.digest != key.digest:
         raise IdempotencyConflict()
@@ -58,13 +58,17 @@ def find(*, user: User, key: RequestKey) -> str | None:
 
 
 def claim(*, user: User, key: RequestKey, result: str) -> str | None:
-    """Take the key for this request, inside the transaction that makes the result; the key stays locked till its end.
+    """Claim the key for this request, inside the transaction that creates the result.
+
+    The key stays locked until the transaction ends.
 
     Args:
-        result: what to remember, such as the id of what is being made.
+        user: the owner of the key; keys of different users are independent.
+        key: the key with its request.
+        result: the text to store, such as the id of the new object.
 
     Returns:
-        The result of an earlier request with the same key and content; None where this is the first.
+        The result of an earlier request with the same key and content; None if this is the first.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
@@ -72,7 +76,7 @@ def claim(*, user: User, key: RequestKey, result: str) -> str | None:
     now = datetime.now(UTC)
     values: dict[str, Any] = {"user_id": user.pk, "key": key.key, "digest": key.digest, "result": result}
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {**values, "now": now, "oldest": now - KEPT})
+        cursor.execute(CLAIM, {**values, "now": now, "oldest": now - RETENTION})
         if cursor.fetchone():
             return None
     earlier = IdempotencyKey.objects.get(user=user, key=key.key)
@@ -82,10 +86,10 @@ def claim(*, user: User, key: RequestKey, result: str) -> str | None:
 
 
 def replace(*, user: User, key: RequestKey, result: str) -> None:
-    """Remember another result, inside the transaction that has claimed the key: the earlier one came to nothing."""
+    """Store another result, inside the transaction that claimed the key, because the earlier result was lost."""
     IdempotencyKey.objects.filter(user=user, key=key.key).update(result=result, created_at=datetime.now(UTC))
 
 
 def delete_expired() -> None:
-    """Drop keys whose day has passed."""
-    IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - KEPT).delete()
+    """Delete keys older than 24 hours."""
+    IdempotencyKey.objects.filter(created_at__lt=datetime.now(UTC) - RETENTION).delete()

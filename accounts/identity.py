@@ -1,4 +1,4 @@
-"""Who sends a request, and whether it is to be done once."""
+"""The user, credential, one-time code and idempotency key of a request."""
 
 import time
 from collections.abc import Mapping
@@ -15,58 +15,60 @@ from lunaos.api import json
 from lunaos.errors import TokenInvalid, ValidationFailed
 from lunaos.infra.read_access import Access
 
-LONGEST_KEY = 255
-LONGEST_OTP = 16
+MAX_KEY_LENGTH = 255
+MAX_OTP_LENGTH = 16
 
 
 def user_of(request: Request) -> User:
-    """The user of a request that passed authentication and IsAuthenticated."""
+    """Return the user of a request that passed authentication and IsAuthenticated."""
     return cast(User, request.user)
 
 
 def staff_of(request: HttpRequest) -> User:
-    """The staff member of a request that passed the admin's own check."""
+    """Return the staff member of a request that passed the admin's own check."""
     return cast(User, request.user)
 
 
 def access_of_session(request: HttpRequest) -> Access:
-    """What a staff member reads by: the session of the admin."""
+    """Return the access that a session of the admin gives to a reader of events."""
     user, key, now = staff_of(request), request.session.session_key or "", time.monotonic()
     return Access(user.pk, key, partial(_require_session, type(request.session), key, user), now)
 
 
 def _require_session(sessions: type[SessionBase], key: str, user: User) -> None:
     now = User.objects.filter(pk=user.pk, is_active=True, is_staff=True).first()
-    if now is None or now.credentials_mark != user.credentials_mark or not sessions().exists(key):
+    if now is None or now.credentials_fingerprint != user.credentials_fingerprint or not sessions().exists(key):
         raise TokenInvalid("The session has ended. Sign in again.")
 
 
-def may_touch(request: HttpRequest, user: User | None) -> bool:
-    """Whether a staff member may take something from a user, or change what the user may do.
-
-    Staff are for superusers to touch: a password or an address would be the way to their powers.
+def may_modify(request: HttpRequest, user: User | None) -> bool:
+    """Return whether a staff member may change or delete data of a user.
 
     Args:
-        user: None for what is nobody's.
+        request: the staff member's request.
+        user: the owner of the data; None for data without an owner.
     """
+    # Only superusers change staff: a new password or address would give away the privileges of that account.
     return user is None or not (user.is_staff or user.is_superuser) or staff_of(request).is_superuser
 
 
 def otp_of(request: Request, sent: Mapping[str, Any]) -> str:
-    """The code of the second factor that a request was sent with; empty where there is none.
+    """Return the second factor's code of a request; empty if there is none.
 
     Args:
-        sent: the validated body, whose `otp` goes before the header.
+        request: the request, whose header X-OTP may have the code.
+        sent: the validated body, whose `otp` takes precedence over the header.
     """
     code = str(sent.get("otp") or request.headers.get("X-OTP", ""))
-    return code.replace(" ", "")[:LONGEST_OTP]
+    return code.replace(" ", "")[:MAX_OTP_LENGTH]
 
 
 def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestKey | None:
-    """The request's idempotency key, where it has one.
+    """Return the request's idempotency key, if it has one.
 
     Args:
-        content: the validated input, so that the JSON's spelling does not matter.
+        request: the request, with the key in a header.
+        content: the validated input, so that the formatting of the JSON does not matter.
 
     Raises:
         ValidationFailed: the key is empty, too long or not printable ASCII.
@@ -74,11 +76,11 @@ def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestK
     key = request.headers.get("Idempotency-Key")
     if key is None:
         return None
-    if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
-    return RequestKey.of(key, request.path, json.dumps(dict(sorted(content.items()))))
+    if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
+        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
+    return RequestKey.from_request(key, request.path, json.dumps(dict(sorted(content.items()))))
 
 
 def credential_of(request: Request) -> str:
-    """The token that such a request was sent with, or the key."""
+    """Return the token or API key of an authenticated request."""
     return str(request.META["HTTP_AUTHORIZATION"].partition(" ")[2].strip())

@@ -1,8 +1,8 @@
 """Limits on mails that a client can cause to an address without being signed in as its owner.
 
-All kinds of such mails share one limit an hour. Security notices and billing mails do not count: they must arrive. An
-address that nobody has confirmed may be a stranger's, so security notices to it have a limit of their own, which other
-mails cannot use up.
+All kinds of such mails share one limit per hour. Security notices and billing mails do not count, because they must
+arrive. An unconfirmed address may belong to a stranger, so security notices to it have a limit of their own, which
+other mails cannot use up.
 """
 
 import hashlib
@@ -11,47 +11,60 @@ import logging
 from lunaos.infra import redis
 from lunaos.infra.local_counter import LocalCounter
 
-PER_HOUR = 5  # of all kinds together
-OF_A_KIND_PER_HOUR = 3
+MAX_MAILS_PER_HOUR = 5  # of all kinds together
+MAX_MAILS_OF_KIND_PER_HOUR = 3
 HOUR_S = 3600
 logger = logging.getLogger(__name__)
-_here = LocalCounter()
+_local_counter = LocalCounter()
 
 
-def take(kind: str, email: str, *, most: int = OF_A_KIND_PER_HOUR) -> bool:
-    """Count a mail; one that its own kind's limit refuses does not count among all kinds.
+def allow(kind: str, email: str, *, limit: int = MAX_MAILS_OF_KIND_PER_HOUR) -> bool:
+    """Count a mail against the limits of its kind and of all kinds.
+
+    A mail that exceeds the limit of its kind does not count among all kinds. If Valkey is down, full or read-only, each
+    process counts for itself.
 
     Args:
-        kind: each has a limit of its own, within the one that all share.
-        most: the kind's limit, an hour.
+        kind: the kind of mail, such as `welcome`.
+        email: the recipient.
+        limit: the limit of the kind, per hour.
 
     Returns:
-        Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
+        True if the mail may be sent.
     """
     address = hashlib.sha256(email.lower().encode()).hexdigest()
     try:
-        return _count(f"lunaos:mails:{kind}:{address}") <= most and _count(f"lunaos:mails:all:{address}") <= PER_HOUR
+        return (
+            _count(f"lunaos:mails:{kind}:{address}") <= limit
+            and _count(f"lunaos:mails:all:{address}") <= MAX_MAILS_PER_HOUR
+        )
     except redis.RedisError:
         logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
-        return _here.hit(f"{kind}:{address}", HOUR_S)[0] <= most and _here.hit(address, HOUR_S)[0] <= PER_HOUR
+        return (
+            _local_counter.hit(f"{kind}:{address}", HOUR_S)[0] <= limit
+            and _local_counter.hit(address, HOUR_S)[0] <= MAX_MAILS_PER_HOUR
+        )
 
 
-def take_notice(email: str, *, confirmed: bool) -> bool:
+def allow_notice(email: str, *, confirmed: bool) -> bool:
     """Count a security notice.
 
+    If Valkey is down, full or read-only, each process counts for itself.
+
     Args:
-        confirmed: whether the account's owner reads the address: then each notice goes out.
+        email: the recipient.
+        confirmed: whether the account's owner has confirmed the address; every notice to it is sent.
 
     Returns:
-        Whether it may be sent; where Valkey is down, full or read-only each process counts by itself.
+        True if the notice may be sent.
     """
     address = hashlib.sha256(email.lower().encode()).hexdigest()
     try:
         counted = _count(f"lunaos:mails:notices:{address}")
     except redis.RedisError:
         logger.warning("Mails are counted by this process alone, the cache is down", exc_info=True)
-        counted, _ = _here.hit(f"notices:{address}", HOUR_S)
-    return confirmed or counted <= PER_HOUR
+        counted, _ = _local_counter.hit(f"notices:{address}", HOUR_S)
+    return confirmed or counted <= MAX_MAILS_PER_HOUR
 
 
 def _count(key: str) -> int:

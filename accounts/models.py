@@ -1,4 +1,4 @@
-"""Users: who they are, what they may sign in with, and what they have ended."""
+"""Users, their revoked tokens and idempotency keys, the lockout, and the audit trail."""
 
 import uuid
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, Permis
 from django.db import connection, models
 from django.utils.crypto import salted_hmac
 
-REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
+_REVOKED = "EXISTS (SELECT FROM accounts_revokedtoken WHERE jti = %s)"
 
 
 class UserManager(BaseUserManager["User"]):
-    """Makes users; addresses are stored in lower case, so that each exists once."""
+    """Creates users; addresses are stored in lower case, so that each exists once."""
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
         user = self.model(email=email.lower(), **fields)
@@ -21,18 +21,23 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
-        """Make a superuser, whose address the operators answer for."""
+        """Create a superuser, whose address needs no confirmation: operators have chosen it."""
         powers = {"is_staff": True, "is_superuser": True, "verification_exempt": True}
         return self.create_user(email, password, **powers, **fields)
 
-    def of_session(self, user_id: str, jti: str) -> "User | None":
-        """Read one user by id, as every request with a token does: one query, without the ORM's building of it.
+    def for_session(self, user_id: str, jti: str) -> "User | None":
+        """Read the user of a session token, in one query.
 
         Args:
-            jti: the token's id; whoever has logged out with it is nobody.
+            user_id: the id in the token.
+            jti: the token's id (RFC 7519, 4.1.7).
+
+        Returns:
+            None if there is no such user, or the token was revoked.
         """
+        # Without the ORM: every request with a token runs this query, and building it costs more than running it.
         columns = [field.attname for field in self.model._meta.concrete_fields]
-        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {REVOKED}"  # noqa: S608 - the columns are the model's
+        query = f"SELECT {', '.join(columns)} FROM accounts_user WHERE id = %s AND NOT {_REVOKED}"  # noqa: S608 - the columns are the model's
         with connection.cursor() as cursor:
             cursor.execute(query, [user_id, jti])
             row = cursor.fetchone()
@@ -85,30 +90,31 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     @property
-    def salutation(self) -> str:
-        """How mails begin: without the name until the address is confirmed, or strangers could be sent any text."""
+    def greeting(self) -> str:
+        """First words of a mail."""
+        # Without the name until the address is confirmed: the name could carry any text to a stranger's address.
         return f"Hello {self.name}" if self.name and self.email_verified_at else "Hello"
 
     @property
-    def credentials_mark(self) -> str:
-        """Changes with the password, by whatever path that is written, and when all sessions are ended.
+    def credentials_fingerprint(self) -> str:
+        """Digest that changes with the password and when all sessions are ended.
 
-        Tokens and sessions of the admin carry it and die with it.
+        Tokens and sessions of the admin carry this digest, and are invalid once it has changed.
         """
         value = f"{self.session_epoch} {self.password}"
         return salted_hmac("accounts.credentials", value, algorithm="sha256").hexdigest()[:32]
 
     def get_session_auth_hash(self) -> str:
-        """What Django's own sessions, those of the admin, are checked against."""
-        return self.credentials_mark
+        """Return the digest that Django compares sessions of the admin with."""
+        return self.credentials_fingerprint
 
     def get_session_auth_fallback_hash(self) -> Iterator[str]:
-        """None: a session does not outlive the key it was made with."""
+        """Return nothing: a session ends when SECRET_KEY is replaced."""
         yield from ()
 
 
 class RevokedToken(models.Model):
-    """A token whose holder has logged out; kept until it would have expired."""
+    """A token whose holder has logged out; kept until the token would have expired."""
 
     jti = models.UUIDField(primary_key=True, help_text="The token's id (RFC 7519, 4.1.7).")
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="revoked_tokens")
@@ -119,7 +125,9 @@ class RevokedToken(models.Model):
 
 
 class IdempotencyKey(models.Model):
-    """A key that a client sent along with a request, and what came of it; kept for a day (`accounts.idempotency`)."""
+    """A client's key with the result of its request."""
+
+    # Kept for a day (`accounts.idempotency`).
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="idempotency_keys")
     key = models.CharField(max_length=255)
@@ -134,8 +142,44 @@ class IdempotencyKey(models.Model):
         return self.key
 
 
+class SignInCounter(models.Model):
+    """Sign-in attempts of an account in the lockout's window (`accounts.signin.lockout`)."""
+
+    email = models.CharField(max_length=255)
+    address = models.GenericIPAddressField()
+    scope = models.CharField(max_length=16)
+    attempts = models.PositiveIntegerField()
+    counted_since = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (
+            models.UniqueConstraint(fields=("email", "address", "scope"), name="one_counter_an_address_and_scope"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.attempts} of {self.email} at {self.address}"
+
+
+class KnownAddress(models.Model):
+    """An address from which an account signed in, signed up or reset its password."""
+
+    email = models.CharField(max_length=255)
+    address = models.GenericIPAddressField()
+    last_seen_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = (models.UniqueConstraint(fields=("email", "address"), name="one_row_a_known_address"),)
+
+    def __str__(self) -> str:
+        return f"{self.email} at {self.address}"
+
+
 class AuditEvent(models.Model):
-    """An action, written and read by `accounts.auditlog.trail`; the database refuses to change or delete the row."""
+    """An audited action (`accounts.auditlog.trail`)."""
+
+    # The database refuses to change or delete the row.
 
     id = models.BigIntegerField(primary_key=True, help_text="From 1, without gaps.")
     at = models.DateTimeField()
@@ -164,9 +208,9 @@ class AuditEvent(models.Model):
 
 
 class AuditRepeat(models.Model):
-    """An audit row that was written a moment ago, and how often an equal one was to be written since.
+    """An audit row of the last minute, and the number of equal rows since.
 
-    Kept until `accounts.auditlog.trail.summarise` writes the count down as a row of its own.
+    Kept until `accounts.auditlog.trail.summarise` writes the number as a row of its own.
     """
 
     digest = models.CharField(primary_key=True, max_length=64, help_text="Of what makes rows equal.")
@@ -182,7 +226,9 @@ class AuditRepeat(models.Model):
 
 
 class AuditOrigin(models.Model):
-    """The personal part of an audit row; goes with the account (`accounts.auditlog.trail.erase`), never changes."""
+    """The personal part of an audit row."""
+
+    # Deleted with the account (`accounts.auditlog.trail.anonymise`).
 
     event = models.OneToOneField(AuditEvent, on_delete=models.PROTECT, primary_key=True, related_name="origin")
     address = models.CharField(max_length=64)

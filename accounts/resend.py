@@ -1,11 +1,13 @@
-"""Mail through Resend: anymail's backend, which is not led to another host with our key."""
+"""Mail through Resend, without following redirects."""
 
 import requests
 from anymail.backends.resend import EmailBackend as AnymailBackend
 
 
 class EmailBackend(AnymailBackend):
-    """Takes a redirect for a failure of the API."""
+    """Anymail's backend, which treats a redirect as a failure."""
+
+    # A redirect would send the API key to another host.
 
     def create_session(self) -> requests.Session:
         session = super().create_session()

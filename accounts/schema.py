@@ -1,4 +1,4 @@
-"""The account operations, for the OpenAPI document."""
+"""OpenAPI descriptions of the account operations."""
 
 from typing import Any
 

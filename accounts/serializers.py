@@ -6,32 +6,32 @@ from rest_framework import serializers
 
 from accounts.auditlog import trail
 from accounts.models import AuditEvent, User
-from accounts.names import on_one_line
+from accounts.validators import validate_single_line
 
 
 class LowerCaseEmailField(serializers.EmailField):
-    """An address, folded to the form it is stored in."""
+    """An address, in lower case as it is stored."""
 
     def to_internal_value(self, data: Any) -> str:
         return super().to_internal_value(data).lower()
 
 
 class NewPasswordField(serializers.CharField):
-    """A password that is to be set; Django's validators have their say later."""
+    """A new password; Django's validators check it later."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(min_length=8, max_length=128, trim_whitespace=False, write_only=True, **options)
 
 
 class PasswordField(serializers.CharField):
-    """A password that was set before, by whatever rules."""
+    """An existing password, which may be older than today's rules."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_length=128, trim_whitespace=False, write_only=True, **options)
 
 
 class OtpField(serializers.CharField):
-    """A code of the second factor; `identity.otp_of` looks for one in the headers too."""
+    """A code of the second factor; `identity.otp_of` also reads the header."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(
@@ -41,7 +41,7 @@ class OtpField(serializers.CharField):
             allow_blank=True,
             allow_null=True,
             write_only=True,
-            help_text="Of an account with a second factor: the code that its app shows now, or a backup code.",
+            help_text="For an account with a second factor: the current code of its app, or a backup code.",
             **options,
         )
 
@@ -50,7 +50,12 @@ class SignUpSerializer(serializers.Serializer[Any]):
     email = LowerCaseEmailField(max_length=255)
     password = NewPasswordField()
     name = serializers.CharField(
-        max_length=100, required=False, default="", allow_blank=True, validators=[on_one_line], help_text="One line."
+        max_length=100,
+        required=False,
+        default="",
+        allow_blank=True,
+        validators=[validate_single_line],
+        help_text="One line.",
     )
 
 
@@ -73,14 +78,16 @@ class AccountSerializer(serializers.ModelSerializer[User]):
 
 
 class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
-    """An audit row as the one whose account it concerns may see it."""
+    """An audit row as the owner of the account may see it."""
 
     id = serializers.CharField()
     actor = serializers.SerializerMethodField(
-        help_text="`you`, `staff`, or null where nobody was signed in or the platform did it."
+        help_text="`you`, `staff`, or null for the platform and for requests without a sign-in."
     )
     requestId = serializers.CharField(source="request_id")
-    address = serializers.SerializerMethodField(help_text="Where it came from; empty where that was no client.")
+    address = serializers.SerializerMethodField(
+        help_text="The client's address; empty if the action came from no client."
+    )
     userAgent = serializers.SerializerMethodField()
     details = serializers.DictField()
 
@@ -94,10 +101,10 @@ class ActivitySerializer(serializers.ModelSerializer[AuditEvent]):
         return "you" if event.actor_id == event.subject_id else "staff"
 
     def get_address(self, event: AuditEvent) -> str:
-        return trail.origin_shown_to(event, event.subject_id).address
+        return trail.client_info_visible_to(event, event.subject_id).address
 
     def get_userAgent(self, event: AuditEvent) -> str:  # noqa: N802 - DRF finds it by the field's name
-        return trail.origin_shown_to(event, event.subject_id).user_agent
+        return trail.client_info_visible_to(event, event.subject_id).user_agent
 
 
 class SessionSerializer(serializers.Serializer[Any]):
@@ -110,7 +117,7 @@ class EmailSerializer(serializers.Serializer[Any]):
 
 
 class MailTokenSerializer(serializers.Serializer[Any]):
-    token = serializers.CharField(max_length=512, help_text="From the mail; good once.")
+    token = serializers.CharField(max_length=512, help_text="The token from the mail; valid once.")
 
 
 class ResetPasswordSerializer(MailTokenSerializer):

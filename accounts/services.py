@@ -15,7 +15,7 @@ from lunaos.infra.task_queue import enqueue
 
 
 def sign_up(*, email: str, password: str, name: str) -> User:
-    """Make an account and send the welcome mail, unless the address has been sent too many mails in this hour.
+    """Create an account and send the welcome mail, within the mail limits of the address.
 
     Raises:
         ValidationFailed: the password is too common, all digits, or resembles the address or name.
@@ -25,19 +25,24 @@ def sign_up(*, email: str, password: str, name: str) -> User:
     try:
         with transaction.atomic():
             user = User.objects.create_user(email, password, name=name)
-            trail.record(Action.SIGNED_UP, actor=user, subject=user)
+            trail.record_on_commit(Action.SIGNED_UP, actor=user, subject=user)
     except IntegrityError as e:
         raise EmailTaken() from e
-    lockout.come_home(user)
-    if mail_limits.take("welcome", user.email, most=mail_limits.PER_HOUR):
+    lockout.remember_address(user)
+    if mail_limits.allow("welcome", user.email, limit=mail_limits.MAX_MAILS_PER_HOUR):
         enqueue.on_commit(tasks.send_welcome, str(user.pk))
     return user
 
 
 def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") -> User:
-    """Check an address and a password; an unknown address and a lockout take the same time as a wrong password.
+    """Check an address and a password.
+
+    An unknown address and a lockout take the same time as a wrong password.
 
     Args:
+        request: the request, whose address counts for the lockout.
+        email: the address, in any letter case.
+        password: the password to check.
         otp: a code of the second factor, for an account that has one.
 
     Raises:
@@ -48,6 +53,6 @@ def log_in(*, request: HttpRequest, email: str, password: str, otp: str = "") ->
     if not isinstance(user, User):
         raise InvalidCredentials()
     second_factor.require(user=user, code=otp, attempt=backends.attempt_of(request))
-    with transaction.atomic():  # of four writes one commit
+    with transaction.atomic():  # one commit for four writes
         user_logged_in.send(User, request=request, user=user)
     return user

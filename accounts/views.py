@@ -1,4 +1,4 @@
-"""Accounts: signing up and in, sessions, passwords, confirmed addresses, and one's own data."""
+"""Endpoints of accounts: sign-up, sign-in, sessions, passwords, confirmation of addresses, and personal data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,26 +42,27 @@ from lunaos.infra.thread_pools import HASHING
 from lunaos.scopes import ANY, SESSION_ONLY
 
 
-class GuardedViewSet(ViewSet):
-    """Limits how often an address may try what takes a password or a mailed token, or costs much."""
+class ThrottledViewSet(ViewSet):
+    """Base of viewsets that limit attempts per client address for the actions in `throttled_actions`."""
 
     scopes = SESSION_ONLY
     pool = thread_pools.SHARED
-    guarded: tuple[str, ...] = ()
+    throttled_actions: tuple[str, ...] = ()
 
     def get_throttles(self) -> list:
-        extra = [SignInThrottle()] if self.action in self.guarded else []
+        extra = [SignInThrottle()] if self.action in self.throttled_actions else []
         return [*super().get_throttles(), *extra]
 
 
-class AuthViewSet(GuardedViewSet):
+class AuthViewSet(ThrottledViewSet):
     """Accounts and their tokens."""
 
-    guarded = ("signup", "login", "delete_me", "export")
+    throttled_actions = ("signup", "login", "delete_me", "export")
     deletes_with_body = True
 
     def get_permissions(self) -> Sequence[Any]:
-        """Any key may read `/auth/me`, and none delete it; the router knows one set of scopes a path."""
+        """Return the permissions; no API key may delete the account, though any key may read `/auth/me`."""
+        # Set here, because the router has one set of scopes per path.
         if self.action == "delete_me":
             self.scopes = SESSION_ONLY
         return super().get_permissions()
@@ -69,7 +70,7 @@ class AuthViewSet(GuardedViewSet):
     @extend_schema(**schema.SIGN_UP)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def signup(self, request: Request) -> Response:
-        """Make an account. The token works at once; a welcome mail goes out."""
+        """Create an account. The token is valid at once, and a welcome mail is sent."""
         serializer = SignUpSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         count_sign_up(request._request)
@@ -79,10 +80,10 @@ class AuthViewSet(GuardedViewSet):
     @extend_schema(**schema.LOG_IN)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def login(self, request: Request) -> Response:
-        """Get a token for an address and a password, and for a code where the account has a second factor.
+        """Get a token for an address and a password, and a code if the account has a second factor.
 
-        After many failures an account is locked for a while; that sounds like a wrong password, and its owner is told
-        by mail.
+        After many failures an account is locked for some minutes. The answer is the same as for a wrong password, and
+        the owner is notified by mail.
         """
         serializer = LogInSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -92,58 +93,58 @@ class AuthViewSet(GuardedViewSet):
     @extend_schema(**schema.ME)
     @action(detail=False, scopes=ANY, pool={"delete": HASHING})
     def me(self, request: Request) -> Response:
-        """Tell who the credentials belong to."""
+        """Get the account of the credentials."""
         return Response(AccountSerializer(user_of(request)).data)
 
     @extend_schema(**schema.DELETE_ME)
     @me.mapping.delete
     def delete_me(self, request: Request) -> Response:
-        """Delete the account and all that belongs to it. There is no way back; tokens and keys are dead at once."""
+        """Delete the account and all its data. This cannot be undone; tokens and keys are invalid at once."""
         serializer = PasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         sent = {**serializer.validated_data, "otp": otp_of(request, serializer.validated_data)}
-        gone = deletion.delete_own(request=request._request, user=user_of(request), **sent)
-        return _message("The account is deleted." if gone else "The account is closed and will be deleted shortly.")
+        deleted = deletion.delete_own_account(request=request._request, user=user_of(request), **sent)
+        return _message("The account is deleted." if deleted else "The account is closed and will be deleted shortly.")
 
     @extend_schema(**schema.LOG_OUT)
     @action(detail=False, methods=["post"])
     def logout(self, request: Request) -> Response:
-        """End the session of the token that is sent, at once; other sessions go on."""
+        """End the session of this token at once; other sessions stay valid."""
         sessions.end(user=user_of(request), token=credential_of(request))
         return _message("Signed out.")
 
     @extend_schema(**schema.LOG_OUT_EVERYWHERE)
     @action(detail=False, methods=["post"], url_path="logout-all")
     def logout_all(self, request: Request) -> Response:
-        """End all sessions at once, this one too. API keys go on."""
+        """End all sessions at once, including this one. API keys stay valid."""
         sessions.end_all(user_of(request))
         return _message("Signed out everywhere.")
 
     @extend_schema(**schema.EXPORT)
     @action(detail=False)
     def export(self, request: Request) -> HttpResponseBase:
-        """Download all that is known of the account, as one JSON document; one at a time."""
-        user, place = user_of(request), account_export.Place(user_of(request).pk)
-        place.take()
-        trail.record(Action.EXPORTED, actor=user, subject=user)
+        """Download all data of the account as one JSON document; one export at a time."""
+        user, slot = user_of(request), account_export.ExportSlot(user_of(request).pk)
+        slot.acquire()
+        trail.record_on_commit(Action.EXPORTED, actor=user, subject=user)
         return download.Download(
             registry.export(user),
             "lunaos-export.json",
             access=framed(request).access,
-            on_piece=place.renew,
-            on_close=place.release,
+            on_piece=slot.renew,
+            on_close=slot.release,
         )
 
 
-class PasswordViewSet(GuardedViewSet):
-    """Another password."""
+class PasswordViewSet(ThrottledViewSet):
+    """Reset and change of passwords."""
 
-    guarded = ("forgot", "reset", "change")
+    throttled_actions = ("forgot", "reset", "change")
 
     @extend_schema(**schema.FORGOT)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def forgot(self, request: Request) -> Response:
-        """Have a token mailed that sets another password: 30 minutes, once. The answer is the same for any address."""
+        """Mail a token that sets a new password, valid for 30 minutes and one use. All addresses get one answer."""
         serializer = EmailSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         passwords.request_reset(**serializer.validated_data)
@@ -152,7 +153,7 @@ class PasswordViewSet(GuardedViewSet):
     @extend_schema(**schema.RESET)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny], pool=HASHING)
     def reset(self, request: Request) -> Response:
-        """Set another password with the mailed token. All sessions end, and so does a lockout."""
+        """Set a new password with the mailed token. All sessions and a lockout end."""
         serializer = ResetPasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         passwords.reset(**serializer.validated_data)
@@ -161,7 +162,7 @@ class PasswordViewSet(GuardedViewSet):
     @extend_schema(**schema.CHANGE)
     @action(detail=False, methods=["post"], pool=HASHING)
     def change(self, request: Request) -> Response:
-        """Set another password. All other sessions end; go on with the token of the answer."""
+        """Set a new password. All sessions end; continue with the token in the answer."""
         serializer = ChangePasswordSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         sent = serializer.validated_data
@@ -175,10 +176,10 @@ class PasswordViewSet(GuardedViewSet):
         return Response(_session(user))
 
 
-class VerificationViewSet(GuardedViewSet):
-    """Confirmed addresses."""
+class VerificationViewSet(ThrottledViewSet):
+    """Confirmation of addresses."""
 
-    guarded = ("verify", "resend")
+    throttled_actions = ("verify", "resend")
 
     @extend_schema(**schema.VERIFY)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
@@ -192,7 +193,7 @@ class VerificationViewSet(GuardedViewSet):
     @extend_schema(**schema.RESEND)
     @action(detail=False, methods=["post"], url_path="verify/resend")
     def resend(self, request: Request) -> Response:
-        """Have the token mailed again, where the address is not confirmed; three times an hour at most."""
+        """Mail the token again if the address is not confirmed, at most three times an hour."""
         verification.resend(user_of(request))
         return _message("If the address is not confirmed yet, a mail is on its way.", status.HTTP_202_ACCEPTED)
 
@@ -203,7 +204,7 @@ class ActivityPagination(NamedCursorPagination):
 
 
 class ActivityViewSet(GenericViewSet[AuditEvent]):
-    """What was done with one's own account."""
+    """Activity of the user's own account."""
 
     scopes = SESSION_ONLY
     serializer_class = ActivitySerializer
@@ -212,7 +213,7 @@ class ActivityViewSet(GenericViewSet[AuditEvent]):
 
     @extend_schema(**schema.ACTIVITY)
     def list(self, request: Request) -> Response:
-        """List what the audit trail holds about your account, newest first."""
+        """List the audit trail of your account, newest first."""
         mine = AuditEvent.objects.filter(subject_id=user_of(request).pk).select_related("origin")
         return self.get_paginated_response(ActivitySerializer(self.paginate_queryset(mine), many=True).data)
 

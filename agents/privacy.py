@@ -1,4 +1,4 @@
-"""Own provider keys' part of what is known of a user."""
+"""The data source of users' own provider keys."""
 
 from collections.abc import Iterable, Iterator
 
@@ -9,20 +9,21 @@ from agents.models import ProviderKey
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    """Yield provider keys without the sealed secrets."""
     yield (
         "providerKeys",
-        [registry.columns(key, "id", "user_id", "sealed") for key in ProviderKey.objects.filter(user=user)],
+        [registry.to_row(key, "id", "user_id", "sealed") for key in ProviderKey.objects.filter(user=user)],
     )
 
 
-def prepare(user: User) -> None:
-    """Nothing goes on outside the database."""
+def prepare_deletion(user: User) -> None:
+    """Do nothing: provider keys have no work outside the database."""
 
 
-def disown(user: User) -> None:
-    """Prompts do not go to somebody else's account with a provider."""
+def revoke_access(user: User) -> None:
+    """Delete provider keys, so that prompts do not go to another person's provider account."""
     ProviderKey.objects.filter(user=user).delete()
 
 
-def erase(user: User) -> None:
-    """The keys go with the user's own row."""
+def delete(user: User) -> None:
+    """Do nothing: the keys are deleted with the user's row."""

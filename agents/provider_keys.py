@@ -88,7 +88,7 @@ def put(*, user: User, provider: str, key: str) -> None:
     }
     with transaction.atomic():
         ProviderKey.objects.update_or_create(user=user, provider=provider, defaults=content)
-        trail.record(
+        trail.record_on_commit(
             trail.Action.PROVIDER_KEY_SET, actor=user, subject=user, provider=provider, last_four=content["last_four"]
         )
 
@@ -103,7 +103,7 @@ def remove(*, user: User, provider: str) -> None:
     own = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
     if own is None or not ProviderKey.objects.filter(pk=own.pk).delete()[0]:
         raise ProviderKeyNotFound()
-    trail.record(
+    trail.record_on_commit(
         trail.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own.last_four
     )
 

@@ -110,10 +110,12 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
         EmailNotVerified: the operators want confirmed addresses.
         ProRequired: the user's tier does not hold one of the agents.
     """
-    verification.require(user)
+    verification.require_verified_email(user)
     for agent in experts:
         if not tiers.allows(user.tier, agent.tier):
-            trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug)
+            trail.record_on_commit(
+                Action.RUN_REFUSED, actor=user, subject=user, reason=ProRequired.code, agent=agent.slug
+            )
             raise _pro_required(agent)
 
 

@@ -140,7 +140,7 @@ class Trial:
 
     def _record(self, outcome: str) -> None:
         answer, target = self._answer, self._answer.answering
-        trail.record(
+        trail.record_on_commit(
             Action.AGENT_TRIED,
             actor=self._by,
             agent=self._agent,

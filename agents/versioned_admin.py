@@ -152,7 +152,7 @@ class VersionedAdmin(AuditedAdmin):
         staff = staff_of(request)
         if versions.back_to(row, number, by=staff, **form.cleaned_data):
             of = f"{row._meta.label_lower} {row.pk}"
-            trail.record(Action.ADMIN_WENT_BACK, actor=staff, object=of, back_to=number, version=row.version)
+            trail.record_on_commit(Action.ADMIN_WENT_BACK, actor=staff, object=of, back_to=number, version=row.version)
             ModelAdmin.log_change(self, request, row, f"Back to version {number}.")
 
     def _row(self, request: HttpRequest, pk: int, *, changing: bool = False) -> Any:

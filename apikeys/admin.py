@@ -1,4 +1,4 @@
-"""Keys, for staff: found by prefix or owner, revoked; never made, and never shown."""
+"""Admin page of API keys, which staff can find and revoke, but neither create nor see."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -6,13 +6,13 @@ from django.http import HttpRequest
 
 from accounts.identity import staff_of
 from accounts.staff.audited_admin import ReadOnlyAdmin
-from accounts.staff.confirm_action import confirmed
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.confirm_action import requires_confirmation
+from accounts.staff.exporting_admin import ExportableAdmin
 from apikeys import services
 from apikeys.models import ApiKey
 
 
-class StateFilter(admin.SimpleListFilter):
+class KeyStateFilter(admin.SimpleListFilter):
     title = parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: object) -> list[tuple[str, str]]:
@@ -25,10 +25,10 @@ class StateFilter(admin.SimpleListFilter):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ExportedAdmin, ReadOnlyAdmin):
+class ApiKeyAdmin(ExportableAdmin, ReadOnlyAdmin):
     list_display = ("prefix", "name", "user", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
     list_select_related = ("user",)
-    list_filter = (StateFilter,)
+    list_filter = (KeyStateFilter,)
     date_hierarchy = "created_at"
     search_fields = ("prefix", "user__email")
     search_help_text = "A key's beginning or its owner's e-mail address."
@@ -46,9 +46,11 @@ class ApiKeyAdmin(ExportedAdmin, ReadOnlyAdmin):
         return ", ".join(key.addresses.order_by("first_used_at").values_list("network", flat=True))
 
     @admin.action(description="Revoke selected keys", permissions=["revoke"])
-    @confirmed("Revoke these API keys?", consequence="Programs that use them are refused at once, for good.")
+    @requires_confirmation(
+        "Revoke these API keys?", consequence="Programs that use them are refused at once, for good."
+    )
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        revoked = services.revoke_all(self.touchable(request, queryset), actor=staff_of(request))
+        revoked = services.revoke_all(self.modifiable(request, queryset), actor=staff_of(request))
         self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:

@@ -1,4 +1,4 @@
-"""The one way into the API: `Authorization: Bearer`, a token of ours or an API key."""
+"""Authentication by `Authorization: Bearer` with a session token or an API key."""
 
 import time
 from functools import partial
@@ -8,7 +8,7 @@ from rest_framework.request import Request
 
 from accounts.models import User
 from accounts.signin import jwt
-from apikeys import secret, use
+from apikeys import key_lookup, secret
 from apikeys.models import ApiKey
 from lunaos.api.request import framed
 from lunaos.errors import TokenInvalid
@@ -18,16 +18,16 @@ TOKEN = "token"  # noqa: S105 - a kind of credential
 
 
 class BearerAuthentication(BaseAuthentication):
-    """Tells keys and tokens apart by their form."""
+    """Authenticates API keys by their prefix, and all other credentials as session tokens."""
 
     def authenticate(self, request: Request) -> tuple[User, ApiKey | str] | None:
-        """Find who sends the request, and leave the access with it, for what goes on reading.
+        """Authenticate a request, and store its access for readers that outlive the request.
 
         Returns:
-            The user and the key, or TOKEN; None without an Authorization header.
+            The user and the key or TOKEN; None without an Authorization header.
 
         Raises:
-            TokenInvalid, TokenExpired, ApiKeyInvalid: credentials that stand for nobody.
+            TokenInvalid, TokenExpired, ApiKeyInvalid: the credential is not valid.
         """
         header = request.META.get("HTTP_AUTHORIZATION", "")
         if not header:
@@ -36,8 +36,8 @@ class BearerAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer" or not credential.strip():
             raise TokenInvalid("Send Authorization: Bearer <token>.")
         credential, now = credential.strip(), time.monotonic()
-        if credential.startswith(secret.MARK):
-            key = use.authenticate(credential)
+        if credential.startswith(secret.KEY_PREFIX):
+            key = key_lookup.authenticate(credential)
             framed(request).access = _access_of_key(key, credential, now)
             return key.user, key
         user = jwt.authenticate(credential)
@@ -50,8 +50,8 @@ class BearerAuthentication(BaseAuthentication):
 
 def _access_of_key(key: ApiKey, value: str, now: float) -> Access:
     expires_at = key.expires_at.timestamp() if key.expires_at else None
-    return Access(key.user_id, key.digest, partial(use.find, value), now, expires_at)
+    return Access(key.user_id, key.digest, partial(key_lookup.find, value), now, expires_at)
 
 
 def _access_of_token(user: User, raw: str, now: float) -> Access:
-    return Access(user.pk, raw, partial(jwt.authenticate, raw), now, jwt.expiry_of(raw))
+    return Access(user.pk, raw, partial(jwt.authenticate, raw), now, jwt.read_expiry(raw))

@@ -1,4 +1,4 @@
-"""Mails about keys."""
+"""E-mails about API keys."""
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -8,6 +8,6 @@ from apikeys.models import ApiKey
 
 
 def key_leaked(key: ApiKey) -> None:
-    """Tell the owner that a key was found and has ended."""
+    """Notify the owner that a leaked key was reported and revoked."""
     text = render_to_string("apikeys/key_leaked.txt", {"key": key, "user": key.user, "url": settings.PUBLIC_URL})
     send_mail("A LunaOS API key of yours was found and revoked", text, None, [key.user.email])

@@ -1,10 +1,14 @@
-"""What can go wrong with keys."""
+"""Errors of the key endpoints."""
 
 from lunaos.errors import LunaError
 
 
 class KeyLimitReached(LunaError):
-    code, status, message = ("key_limit_reached", 400, "You have as many active keys as your tier holds.")
+    code, status, message = (
+        "key_limit_reached",
+        400,
+        "You have as many active keys as your tier allows. Revoke one first.",
+    )
 
 
 class KeyNotFound(LunaError):

@@ -1,4 +1,4 @@
-"""API keys: what is kept of them, which is not the key."""
+"""API keys, stored as digests."""
 
 import uuid
 from collections.abc import Iterable
@@ -14,19 +14,20 @@ from accounts.models import User
 
 
 class ApiKeyManager(models.Manager["ApiKey"]):
-    """Finds keys."""
+    """Queries for keys."""
 
     def active(self) -> models.QuerySet["ApiKey"]:
-        """Those that open something: neither revoked nor expired."""
+        """Return keys that are neither revoked nor expired."""
         unexpired = Q(expires_at=None) | Q(expires_at__gt=datetime.now(UTC))
         return self.filter(unexpired, revoked_at=None)
 
     def load(self, digest: str) -> "ApiKey | None":
-        """Read one key and its owner, as every request with a key does: one query, without the ORM's building of it."""
+        """Read one key and its owner in one query."""
+        # Without the ORM: every request with a key runs this query, and building it costs more than running it.
         key_columns, user_columns = _columns(ApiKey), _columns(User)
         with connection.cursor() as cursor:
             cursor.execute(
-                _LOAD.format(", ".join(_named("key", key_columns) + _named("owner", user_columns))), [digest]
+                _LOAD.format(", ".join(_qualified("key", key_columns) + _qualified("owner", user_columns))), [digest]
             )
             row = cursor.fetchone()
         if row is None:
@@ -43,12 +44,12 @@ def _columns(model: type[models.Model]) -> list[str]:
     return [field.attname for field in model._meta.concrete_fields]
 
 
-def _named(table: str, columns: Iterable[str]) -> list[str]:
+def _qualified(table: str, columns: Iterable[str]) -> list[str]:
     return [f"{table}.{column}" for column in columns]
 
 
 class ApiKey(models.Model):
-    """A key by its digest; one that was revoked stays, for the audit."""
+    """An API key, stored as a digest; revoked keys stay for the audit."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
@@ -77,7 +78,7 @@ class ApiKey(models.Model):
 
 
 class ApiKeyAddress(models.Model):
-    """A network that a key has been used from."""
+    """A network from which a key was used."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="addresses")
     network = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""Keys' part of what is known of a user."""
+"""The data source of API keys."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,22 +10,23 @@ from apikeys.models import ApiKey
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
+    """Yield keys with the networks from which they were used."""
     yield "apiKeys", [_key(key) for key in ApiKey.objects.filter(user=user).prefetch_related("addresses")]
 
 
-def prepare(user: User) -> None:
-    """Nothing goes on outside the database."""
+def prepare_deletion(user: User) -> None:
+    """Do nothing: keys have no work outside the database."""
 
 
-def disown(user: User) -> None:
-    """No key opens anything any more."""
+def revoke_access(user: User) -> None:
+    """Revoke all keys."""
     services.revoke_all(ApiKey.objects.filter(user=user), actor=None)
 
 
-def erase(user: User) -> None:
-    """The keys go with the user's own row; nobody has been able to use one since the account was closed."""
+def delete(user: User) -> None:
+    """Do nothing: the keys are deleted with the user's row, and were unusable since the account was closed."""
 
 
 def _key(key: ApiKey) -> Row:
-    addresses = [registry.columns(each, "id", "key_id") for each in key.addresses.all()]
-    return {**registry.columns(key, "user_id", "digest"), "addresses": addresses}
+    addresses = [registry.to_row(each, "id", "key_id") for each in key.addresses.all()]
+    return {**registry.to_row(key, "user_id", "digest"), "addresses": addresses}

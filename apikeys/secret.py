@@ -1,4 +1,4 @@
-"""The form of a key: `lnos_live_` and 32 hex characters, 128 random bits (CONTRACT, section 4)."""
+"""Format of an API key: `lnos_live_` and 32 hex characters, 128 random bits (CONTRACT, section 4)."""
 
 import hashlib
 import re
@@ -7,33 +7,40 @@ import secrets
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-MARK = "lnos_live_"
-SHOWN = len(MARK) + 8
-FORM = re.compile(rf"{MARK}[0-9a-f]{{32}}\Z")
+KEY_PREFIX = "lnos_live_"
+DISPLAYED_LENGTH = len(KEY_PREFIX) + 8
+KEY_PATTERN = re.compile(rf"{KEY_PREFIX}[0-9a-f]{{32}}\Z")
 SEED_BYTES = 16
 
 
-def seed() -> str:
-    """128 random bits that a key can be made of, again and again while they are kept."""
+def new_seed() -> str:
+    """Return 128 random bits in hex, from which the server can derive one key repeatedly."""
     return secrets.token_hex(SEED_BYTES)
 
 
-def of(seed: str, secret_key: str | None = None) -> str:
-    """The key that belongs to a seed.
+def derive_key(seed: str, secret_key: str | None = None) -> str:
+    """Return the key of a seed.
 
     Args:
-        secret_key: of this server, which alone can make keys of seeds; today's where None.
+        seed: 128 bits in hex.
+        secret_key: the server's secret, without which a seed gives no key; by default the current one.
     """
     value = salted_hmac("apikeys.secret", seed, secret=secret_key or settings.SECRET_KEY, algorithm="sha256")
-    return MARK + value.hexdigest()[:32]
+    return KEY_PREFIX + value.hexdigest()[:32]
 
 
-def again(seed: str, digest: str) -> str | None:
-    """The key that was made of a seed, also where the server's secret has been rotated since; None without it."""
+def recover_key(seed: str, digest: str) -> str | None:
+    """Return the key of a seed, also after the server's secret was rotated.
+
+    None if that secret is unknown.
+    """
     known = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
-    return next((key for key in (of(seed, secret_key) for secret_key in known) if digest_of(key) == digest), None)
+    return next(
+        (key for key in (derive_key(seed, secret_key) for secret_key in known) if hash_key(key) == digest), None
+    )
 
 
-def digest_of(key: str) -> str:
-    """What is kept of a key. It is random, so a slow hash would add nothing."""
+def hash_key(key: str) -> str:
+    """Return the digest that is stored of a key."""
+    # Keys are random, so a slow hash would add nothing.
     return hashlib.sha256(key.encode()).hexdigest()

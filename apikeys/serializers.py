@@ -20,16 +20,19 @@ class NewKeySerializer(serializers.Serializer[Any]):
         default=None,
         allow_empty=False,
         max_length=len(scopes.ALL),
-        help_text="What it may be used for; everything but `keys` where you do not say.",
+        help_text="The scopes of the key; by default all but `keys`.",
     )
     expiresAt = serializers.DateTimeField(
-        required=False, default=None, allow_null=True, help_text="When it ends by itself; never where you do not say."
+        required=False,
+        default=None,
+        allow_null=True,
+        help_text="The time of expiry; by default the key does not expire.",
     )
     otp = OtpField()
 
     def validate_expiresAt(self, value: datetime | None) -> datetime | None:  # noqa: N802 - DRF finds it by the field's name
         if value and value <= datetime.now(UTC):
-            raise serializers.ValidationError("This moment has passed.", code="past")
+            raise serializers.ValidationError("This time is in the past. Send a later one.", code="past")
         return value
 
     def validate_scopes(self, value: list[str] | None) -> list[str] | None:
@@ -47,7 +50,7 @@ class KeySerializer(serializers.ModelSerializer[ApiKey]):
 
 
 class CreatedKeySerializer(serializers.ModelSerializer[ApiKey]):
-    key = serializers.SerializerMethodField(help_text="Shown this once.")
+    key = serializers.SerializerMethodField(help_text="Shown only in this answer.")
     createdAt = serializers.DateTimeField(source="created_at")
     expiresAt = serializers.DateTimeField(source="expires_at", allow_null=True)
 

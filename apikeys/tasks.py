@@ -1,4 +1,4 @@
-"""Jobs about keys."""
+"""Background tasks about API keys."""
 
 from accounts.tasks import mail_task
 from apikeys import emails
@@ -7,6 +7,6 @@ from apikeys.models import ApiKey
 
 @mail_task(name="apikeys.tasks.send_key_leaked")
 def send_key_leaked(key_id: str) -> None:
-    """Mail the owner of a key that was found somewhere."""
+    """Notify the owner of a leaked key."""
     if key := ApiKey.objects.filter(pk=key_id).select_related("user").first():
         emails.key_leaked(key)

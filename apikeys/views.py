@@ -1,4 +1,4 @@
-"""One's own keys."""
+"""Endpoints of a user's own API keys."""
 
 from typing import Any
 from uuid import UUID
@@ -30,15 +30,15 @@ from lunaos.scopes import KEYS
 
 
 class ApiKeyViewSet(ViewSet):
-    """Keys for programs: they open what their scopes say until they are revoked or expire."""
+    """API keys for programs, with scopes; valid until they are revoked or expire."""
 
     scopes = (KEYS,)
     lookup_value_converter = "uuid"
 
     @extend_schema(operation_id="listKeys", responses={200: KeysSerializer})
     def list(self, request: Request) -> Response:
-        """List active keys, newest first. The keys themselves are not kept."""
-        return Response(KeysSerializer({"keys": services.active(user_of(request))}).data)
+        """List active keys, newest first, without the secrets, which are not stored."""
+        return Response(KeysSerializer({"keys": services.active_keys(user_of(request))}).data)
 
     @extend_schema(
         operation_id="createKey",
@@ -50,30 +50,30 @@ class ApiKeyViewSet(ViewSet):
         },
     )
     def create(self, request: Request) -> Response:
-        """Make a key. It is shown this once.
+        """Create a key. The secret is shown only in this answer.
 
-        An account with a second factor needs a fresh code for each request with a token, a repeated one included.
+        An account with a second factor needs a new code for each request with a session token, also for a repeated one.
         """
         serializer = NewKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted: dict[str, Any] = dict(serializer.validated_data)
-        otp = otp_of(request, {"otp": wanted.pop("otp")})
-        maker = request.auth if isinstance(request.auth, ApiKey) else None
+        fields: dict[str, Any] = dict(serializer.validated_data)
+        otp = otp_of(request, {"otp": fields.pop("otp")})
+        parent = request.auth if isinstance(request.auth, ApiKey) else None
         # With the maker in the digest, one key cannot read the secret that another key made.
-        idempotency_key = idempotency_key_of(request, {**wanted, "maker": maker and str(maker.pk)})
-        expires_at = wanted.pop("expiresAt")
-        if maker is None:
-            second_factor.require_of_session(user=user_of(request), code=otp)
-        made = services.create(
-            user=user_of(request), maker=maker, expires_at=expires_at, idempotency_key=idempotency_key, **wanted
+        idempotency_key = idempotency_key_of(request, {**fields, "maker": parent and str(parent.pk)})
+        expires_at = fields.pop("expiresAt")
+        if parent is None:
+            second_factor.require_for_session(user=user_of(request), code=otp)
+        created = services.create(
+            user=user_of(request), parent=parent, expires_at=expires_at, idempotency_key=idempotency_key, **fields
         )
-        headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
-        body = CreatedKeySerializer(made.key, context={"secret": made.secret}).data
+        headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
+        body = CreatedKeySerializer(created.key, context={"secret": created.secret}).data
         return Response(body, status=status.HTTP_201_CREATED, headers=headers)
 
     @extend_schema(operation_id="revokeKey", responses={200: MessageSerializer, **errors(KeyNotFound)})
     def destroy(self, request: Request, pk: UUID) -> Response:
-        """Revoke a key. It opens nothing any more, from now on and everywhere."""
+        """Revoke a key. It is refused everywhere from now on."""
         services.revoke(user=user_of(request), key_id=pk)
         return Response({"message": "The key is revoked."})
 
@@ -88,11 +88,11 @@ class ApiKeyViewSet(ViewSet):
         permission_classes=[AllowAny],
     )
     def revoke_leaked(self, request: Request) -> Response:
-        """Report a key that you have found. No sign-in needed; it is revoked and its owner is told."""
+        """Report a leaked key. No sign-in is needed; the key is revoked and its owner is notified."""
         serializer = LeakedKeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         services.report_leaked(serializer.validated_data["key"])
-        return Response({"message": "Thank you. If this was an active key, it is revoked and its owner is told."})
+        return Response({"message": "Thank you. If this was an active key, it is revoked and its owner is notified."})
 
     def get_throttles(self) -> Any:
         extra = [SignInThrottle()] if self.action == "revoke_leaked" else []

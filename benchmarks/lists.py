@@ -71,7 +71,7 @@ def fill(user: User, rows: int) -> None:
         for n in range(rows)
     )  # fmt: skip
     for n in range(rows):  # one by one: each row holds the hash of the one before
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
+        trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, n=n)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 

@@ -16,8 +16,8 @@ from djstripe.models import Invoice, Subscription
 from accounts.identity import staff_of
 from accounts.models import User
 from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
-from accounts.staff.confirm_action import confirmed
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.confirm_action import requires_confirmation
+from accounts.staff.exporting_admin import ExportableAdmin
 from billing import grants
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
@@ -67,7 +67,7 @@ class TierAdmin(AuditedAdmin):
 
 
 @admin.register(MonthlyUsage)
-class MonthlyUsageAdmin(ExportedAdmin, ReadOnlyAdmin):
+class MonthlyUsageAdmin(ExportableAdmin, ReadOnlyAdmin):
     list_display = ("user", "month", "executions", "chains", "told_percent")
     list_select_related = ("user",)
     list_filter = ("month",)
@@ -86,7 +86,7 @@ class GrantForm(ModelForm):
 
 
 @admin.register(Grant)
-class GrantAdmin(ExportedAdmin, AuditedAdmin):
+class GrantAdmin(ExportableAdmin, AuditedAdmin):
     """Lets staff make grants and end all grants of a user; a grant is never edited."""
 
     form = GrantForm
@@ -117,13 +117,13 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         obj.pk = grant.pk
 
     @admin.action(description="End all grants of these users", permissions=["add"])
-    @confirmed(
+    @requires_confirmation(
         "End all grants of these users?",
         consequence="All grants of these users end, including grants that are not in this list. "
         "Tiers that the users pay for stay.",
     )
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
-        users = {grant.user for grant in self.touchable(request, queryset).select_related("user")}
+        users = {grant.user for grant in self.modifiable(request, queryset).select_related("user")}
         ended = sum(grants.end_grants(user=user, actor=staff_of(request)) for user in users)
         self.message_user(request, f"{ended} grants have ended.", messages.SUCCESS if ended else messages.WARNING)
 
@@ -134,7 +134,7 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
         return False
 
 
-class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
+class StripeAdmin(ExportableAdmin, ReadOnlyAdmin):
     """Shows the rows that Stripe's last answer left in dj-stripe's tables."""
 
     list_select_related = ("customer__subscriber",)

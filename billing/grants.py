@@ -31,12 +31,12 @@ def recalculate_tier(user: User, *, actor: User | None = None) -> str:
     if locked is None:  # the account was deleted meanwhile
         return tiers.FREE
     if Grant.objects.due().filter(user=locked).update(ended_at=F("until")):
-        trail.record(Action.TIER_GRANT_ENDED, subject=locked)
+        trail.record_on_commit(Action.TIER_GRANT_ENDED, subject=locked)
     tier = _highest_tier(subscription_state.list_for_user(locked), Grant.objects.active(locked), now)
     if tier != locked.tier:
         User.objects.filter(pk=locked.pk).update(tier=tier)
         quota.reset_warnings(locked, now)
-        trail.record(Action.TIER_CHANGED, actor=actor, subject=locked, before=locked.tier, after=tier)
+        trail.record_on_commit(Action.TIER_CHANGED, actor=actor, subject=locked, before=locked.tier, after=tier)
     user.tier = tier
     return tier
 
@@ -69,7 +69,7 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
     _lock_user(user)
     created = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
-    trail.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
+    trail.record_on_commit(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
     recalculate_tier(user, actor=actor)
     return created
 
@@ -110,7 +110,7 @@ def _end_active_grants(user: User, actor: User | None, **details: str) -> int:
     _lock_user(user)
     ended = Grant.objects.active(user).update(ended_at=datetime.now(UTC))
     if ended:
-        trail.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
+        trail.record_on_commit(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
     return ended
 
 

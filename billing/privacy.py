@@ -16,16 +16,16 @@ from billing.payments import stripe_client, stripe_connection, stripe_mirror, su
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     months = MonthlyUsage.objects.filter(user=user).order_by("month")
-    yield "usage", [registry.columns(month, "id", "user_id") for month in months]
+    yield "usage", [registry.to_row(month, "id", "user_id") for month in months]
     grants = Grant.objects.filter(user=user).order_by("created_at")
-    yield "grants", [registry.columns(grant, "id", "user_id", "granted_by_id") for grant in grants]
+    yield "grants", [registry.to_row(grant, "id", "user_id", "granted_by_id") for grant in grants]
     if customer := stripe_mirror.get_customer(user):
         yield "customer", {"id": customer.id, "email": customer.email, "created": customer.created}
         yield "subscriptions", [row.stripe_data for row in customer.subscriptions.order_by("created")]
         yield "invoices", [row.stripe_data for row in customer.invoices.order_by("created")]
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Expire the user's checkout pages and cancel the subscriptions, at Stripe."""
     for customer in stripe_mirror.list_customers(user):
         if reason := _unreachable_reason(customer):
@@ -66,11 +66,11 @@ def _cancel_at_stripe(customer_id: str) -> None:
             stripe_client.cancel_now(subscription.id)
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Do nothing: no row of billing gives access."""
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """Remove the user from the customer's rows; Stripe's ids and amounts stay."""
     # The customer's lock is not taken: its holder may wait for the user's row, which the caller has locked.
     usage_carryover.save_usage(user)

@@ -174,7 +174,7 @@ def audit_refusals(user: User) -> Iterator[None]:
     try:
         yield
     except QuotaExceeded as e:
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_refusal_details(e))
+        trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=e.code, **_refusal_details(e))
         raise
 
 

@@ -36,7 +36,7 @@ class RateThrottle(BaseThrottle):
         framed(request).rate_limit = window
         if window.exceeded:
             if window.first_excess:
-                trail.record(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
+                trail.record_on_commit(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
             raise _rate_limited(window, user.tier if user else None)
         return True
 

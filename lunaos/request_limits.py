@@ -33,7 +33,7 @@ MAX_SOCKET_BYTES, SOCKET_WINDOW_S = 32_768, 60.0
 LINGER_S, MAX_DISCARDED_BYTES = 2.0, 8 * 2**20
 FORMS = {
     bodies.AUTHORIZATION: re.compile(
-        rf"\Abearer\s{{1,4}}(?:{secret.FORM.pattern}|{jwt.FORM.pattern})".encode(), re.IGNORECASE
+        rf"\Abearer\s{{1,4}}(?:{secret.KEY_PATTERN.pattern}|{jwt.TOKEN_PATTERN.pattern})".encode(), re.IGNORECASE
     ),
     bodies.COOKIE: re.compile(rb"(?:\A|[;\s])sessionid=[a-z0-9]{32}(?:;|\Z)"),
     bodies.STRIPE_SIGNATURE: re.compile(rb"\At=\d{1,12},(?:v0=\w{1,128},)?v1=[0-9a-f]{64}"),

@@ -39,7 +39,6 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
     "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (docs/operations.md)
     "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
-    "axes.W002",  # its middleware tells a client that the account is locked, which is for the owner alone to know
 ]
 
 # -- Applications ----------------------------------------------------------------------------------------------------
@@ -60,7 +59,6 @@ INSTALLED_APPS = [
     "csp",
     "django_structlog",
     "anymail",
-    "axes",
     "django_otp",
     "django_otp.plugins.otp_totp",
     "django_otp.plugins.otp_static",
@@ -179,11 +177,6 @@ if not 1 <= LOCKOUT_FAILURES <= LOCKOUT_ACCOUNT_FAILURES or LOCKOUT_MINUTES < 1:
     raise ImproperlyConfigured(
         "LUNAOS_LOCKOUT_FAILURES is 1 to LUNAOS_LOCKOUT_ACCOUNT_FAILURES, the minutes 1 at least."
     )
-AXES_HANDLER = "accounts.signin.backends.LockoutHandler"
-AXES_CLIENT_IP_CALLABLE = "accounts.signin.backends.client_address"
-AXES_USERNAME_FORM_FIELD = "username"
-AXES_VERBOSE = False
-AXES_ENABLE_ADMIN = False  # users have an action of their own
 STAFF_SECOND_FACTOR = not DEBUG
 if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set, and must not read as false
     STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")
@@ -197,7 +190,7 @@ SIGN_UPS_PER_DAY = env.int("LUNAOS_SIGN_UPS_PER_DAY", default=20)  # from an IPv
 if SIGN_UPS_PER_DAY < 1:
     raise ImproperlyConfigured(f"LUNAOS_SIGN_UPS_PER_DAY is {SIGN_UPS_PER_DAY}: set 1 or more.")
 # Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/privacy/deletion.py).
-PERSONAL_DATA = [
+PRIVACY_DATA_SOURCES = [
     "billing.privacy",
     "apikeys.privacy",
     "agents.privacy",

@@ -13,14 +13,14 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from accounts.staff.audited_admin import DeletableAdmin
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.exporting_admin import ExportableAdmin
 from lunaos.errors import LunaError
 from rag import services
 from rag.models import File, IndexJob, Repository
 
 
 @admin.register(Repository)
-class RepositoryAdmin(ExportedAdmin, DeletableAdmin):
+class RepositoryAdmin(ExportableAdmin, DeletableAdmin):
     list_display = ("name", "user", "model", "files", "chunks", "bytes", "updated_at")
     list_filter = ("model",)
     list_select_related = ("user",)
@@ -58,7 +58,7 @@ class RepositoryAdmin(ExportedAdmin, DeletableAdmin):
 
 
 @admin.register(IndexJob)
-class IndexJobAdmin(ExportedAdmin, DeletableAdmin):
+class IndexJobAdmin(ExportableAdmin, DeletableAdmin):
     list_display = ("id", "repository", "kind", "status", "files_done", "files", "chunks", "error_code", "created_at")
     list_filter = ("status", "kind")
     list_select_related = ("repository",)

@@ -19,24 +19,24 @@ INTERNAL_COLUMNS = ("repository_id", "file_id", "terms", "id", "measured_digest"
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     """Yield the user's repositories, files, jobs and waiting uploads."""
     owned = Repository.objects.filter(user=user)
-    repositories = (registry.columns(each, "user_id") for page in registry.in_pages(owned) for each in page)
+    repositories = (registry.to_row(each, "user_id") for page in registry.in_pages(owned) for each in page)
     yield "repositories", repositories
     yield "files", (row for page in registry.in_pages(owned) for each in page for row in _files(each))
     jobs = IndexJob.objects.filter(repository__user=user)
-    yield "indexJobs", (registry.columns(job) for page in registry.in_pages(jobs) for job in page)
+    yield "indexJobs", (registry.to_row(job) for page in registry.in_pages(jobs) for job in page)
     waiting = Upload.objects.filter(job__repository__user=user)
     yield "uploads", _uploads(waiting)
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Do nothing: a running job ends when its repository is gone."""
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Do nothing: no row of code search grants access."""
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """Delete the user's repositories; the database cascades to their rows."""
     Repository.objects.filter(user=user).delete()
 
@@ -45,7 +45,7 @@ def _uploads(waiting: QuerySet[Upload]) -> Iterator[Row]:
     sizes = waiting.defer("content").annotate(content_bytes=Func("content", function="octet_length"))
     sized = (upload for page in registry.in_pages(sizes) for upload in page)
     for batch in registry.in_batches(sized, _content_bytes):
-        yield from map(registry.columns, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
+        yield from map(registry.to_row, Upload.objects.filter(pk__in=[upload.pk for upload in batch]).order_by("pk"))
 
 
 def _content_bytes(upload: Any) -> int:
@@ -58,7 +58,7 @@ def _files(repository: Repository) -> Iterator[Row]:
         chunks = _all_chunks(batch) if len(batch) > 1 else {batch[0].pk: _chunks(batch[0])}
         for file in batch:
             rows = chunks.get(file.pk, iter(()))
-            yield {"repository": repository.name, **registry.columns(file, *INTERNAL_COLUMNS), "chunks": rows}
+            yield {"repository": repository.name, **registry.to_row(file, *INTERNAL_COLUMNS), "chunks": rows}
 
 
 def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
@@ -66,7 +66,7 @@ def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
     found = Chunk.objects.filter(file__in=files).defer("terms").order_by("file_id", "position")
     by_file = groupby(found, key=lambda chunk: chunk.file_id)
     return {
-        file_id: iter([registry.columns(chunk, *INTERNAL_COLUMNS) for chunk in chunks]) for file_id, chunks in by_file
+        file_id: iter([registry.to_row(chunk, *INTERNAL_COLUMNS) for chunk in chunks]) for file_id, chunks in by_file
     }
 
 
@@ -79,4 +79,4 @@ def _chunks(file: File) -> Iterator[Row]:
 
 
 def _row(chunk: Chunk) -> Row:
-    return registry.columns(chunk, *INTERNAL_COLUMNS)
+    return registry.to_row(chunk, *INTERNAL_COLUMNS)

@@ -22,11 +22,11 @@ from unfold.paginator import InfinitePaginator
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.identity import may_touch, staff_of
+from accounts.identity import may_modify, staff_of
 from accounts.models import User
 from accounts.staff.audited_admin import ReadOnlyAdmin
-from accounts.staff.confirm_action import BACK, confirmed
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.confirm_action import RETURN_TO_OBJECT, requires_confirmation
+from accounts.staff.exporting_admin import ExportableAdmin
 from billing import tiers
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, Dimension, Figures, HourlyFigures, Run, RunStep, RunText
@@ -74,7 +74,7 @@ class AgentFilter(admin.SimpleListFilter):
 
 
 @admin.register(Run)
-class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
+class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
     list_display = ("created_at", "owner", "what", "state", "error_code", "provider", "model", "cost")
     list_filter = ("status", ProviderFilter, "own_key", AgentFilter)
     date_hierarchy = "created_at"
@@ -238,9 +238,9 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         return confirmation or HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
-    @confirmed("Cancel these runs?", consequence="They end at once; their output so far is kept.")
+    @requires_confirmation("Cancel these runs?", consequence="They end at once; their output so far is kept.")
     def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
-        cancelled = list(self.touchable(request, queryset.filter(status__in=UNFINISHED)))
+        cancelled = list(self.modifiable(request, queryset.filter(status__in=UNFINISHED)))
         for run in cancelled:
             services.cancel(run, by_staff=True)
             self.log_change(request, run, "Cancelled.")
@@ -251,11 +251,11 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         run = context.get("original")
-        touchable = isinstance(run, Run) and run.status in UNFINISHED and may_touch(request, run.user)
-        context["may_cancel"] = touchable and self.has_cancel_permission(request)
-        context["back"] = BACK
+        modifiable = isinstance(run, Run) and run.status in UNFINISHED and may_modify(request, run.user)
+        context["may_cancel"] = modifiable and self.has_cancel_permission(request)
+        context["back"] = RETURN_TO_OBJECT
         if isinstance(run, Run):  # owners see in their activity that staff read the texts
-            trail.record(Action.RUN_READ, actor=staff_of(request), subject=run.user, run=str(run.pk))
+            trail.record_on_commit(Action.RUN_READ, actor=staff_of(request), subject=run.user, run=str(run.pk))
         return super().render_change_form(request, context, *args, **kwargs)
 
 

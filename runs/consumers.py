@@ -98,7 +98,7 @@ def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
         raise
     if request.user is None:
         raise NotAuthenticated()
-    permissions.require(request.auth, RunConsumer.scopes)
+    permissions.require_scope(request.auth, RunConsumer.scopes)
     run = services.get(user=user_of(request), run_id=scope["url_route"]["kwargs"]["run_id"])
     return run, framed(request).access
 

@@ -32,17 +32,17 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield "runs", _runs(user)
 
 
-def prepare(user: User) -> None:
+def prepare_deletion(user: User) -> None:
     """Cancel the user's runs that are under way."""
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run)
 
 
-def disown(user: User) -> None:
+def revoke_access(user: User) -> None:
     """Do nothing: runs give no access."""
 
 
-def erase(user: User) -> None:
+def delete(user: User) -> None:
     """Delete the user's runs.
 
     Raises:
@@ -89,10 +89,10 @@ def _with_texts(runs: list[Run]) -> Iterator[Row]:
     found = {text.run_id: text for text in rows}
     steps = list(RunStep.objects.filter(**_keys(runs), expires_at__gt=Now()).order_by("position"))
     for run in runs:
-        done = [registry.columns(step, *OMITTED_COLUMNS) for step in steps if step.run_id == run.pk]
+        done = [registry.to_row(step, *OMITTED_COLUMNS) for step in steps if step.run_id == run.pk]
         text = found.get(run.pk)
         lines = replay.read_lines(run) if len(runs) == 1 else text.events.encode().split(b"\n") if text else ()
-        row = {**registry.columns(run, "user_id", "executor"), **_text(run, text)}
+        row = {**registry.to_row(run, "user_id", "executor"), **_text(run, text)}
         yield {**row, "events": (orjson.loads(line) for line in lines if line), "stepsDone": done}
 
 

@@ -5,12 +5,12 @@ from typing import Any
 from django.dispatch import receiver
 
 from accounts.models import User
-from accounts.staff.suspension import closed
+from accounts.staff.suspension import account_closed
 from runs import services
 from runs.models import UNFINISHED, Run
 
 
-@receiver(closed)
+@receiver(account_closed)
 def cancel_runs(user: User, **_: Any) -> None:
     """Cancel the runs of a closed account."""
     # They count only if they showed text, since the owner did not cancel them.

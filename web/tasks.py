@@ -69,7 +69,7 @@ def forget_expired() -> None:
 @shared_task(name="web.tasks.finish_erasures")
 def finish_erasures() -> None:
     """Delete accounts that could not be deleted when it was asked for."""
-    deletion.finish_all()
+    deletion.retry_pending()
 
 
 @shared_task(name="web.tasks.note_backlogs")

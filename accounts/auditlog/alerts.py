@@ -1,4 +1,4 @@
-"""What operators must hear of: a line in the log at once, a mail at most every ten minutes a kind."""
+"""Alerts to the operators: a log line at once, and at most one mail per kind in ten minutes."""
 
 from typing import Any
 
@@ -11,29 +11,33 @@ from lunaos.infra.redis import RedisError
 from lunaos.infra.task_queue import enqueue
 
 logger = structlog.get_logger("lunaos.alarm")
-QUIET_S = 600
+MAIL_INTERVAL_S = 600
 DAY_S = 24 * 3600
 
 
 def send(kind: str, message: str, **facts: Any) -> None:
-    """Tell the operators; never fails whoever calls it, and is not taken back with the transaction under way.
+    """Alert the operators; never raises, and is sent even if the current transaction is rolled back.
 
     Args:
-        kind: snake_case; mails of one kind are damped together.
+        kind: the kind of alert in snake_case; mails are limited per kind.
         message: a sentence for the operators.
-        facts: what helps them, without secrets; logged.
+        **facts: details for the log, without secrets.
     """
     logger.critical(message, alarm=kind, **facts)
-    if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", QUIET_S):
+    if settings.ALARM_EMAILS and _is_first(f"alarm:{kind}", MAIL_INTERVAL_S):
         _mail(kind, message)
 
 
 def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
-    """Tell the operators of one subject at most once a day, in the log and by mail; never fails.
+    """Alert the operators at most once a day per subject, in the log and by mail.
+
+    Never raises.
 
     Args:
-        subject: what the alarm is about, as a model's name.
-        kind, message, facts: as of `sound`.
+        kind: the kind of alert in snake_case.
+        subject: the object that the alert is about, such as a model's name.
+        message: a sentence for the operators.
+        **facts: details for the log, without secrets.
     """
     if _is_first(f"alarm:{kind}:{subject}", DAY_S):
         logger.critical(message, alarm=kind, **facts)
@@ -42,7 +46,10 @@ def send_daily(kind: str, subject: str, message: str, **facts: Any) -> None:
 
 
 def _is_first(key: str, within_s: int) -> bool:
-    """Return whether a key is new; True where Valkey is down, so that alarms are rather repeated than lost."""
+    """Return whether a key is new.
+
+    True if Valkey is down, because a repeated alert is better than a lost one.
+    """
     try:
         return bool(cache.add(key, 1, within_s))
     except (RedisError, OSError):

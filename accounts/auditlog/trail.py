@@ -1,10 +1,10 @@
 """The audit trail: append-only rows, each with the hash of the row before it (docs/adr/0013).
 
-Equal rows within a minute become one row, and one summary with their count when the minute has passed, so that a
-repeated action does not make the trail grow without end. Rows are never changed.
+Equal rows within a minute become one row, and one summary with their count after the minute, so that repeated actions
+cannot fill the table. Rows are never changed.
 
-Rows name users by id and hold no personal data; address and user agent lie apart, where the account's deletion takes
-them. The database numbers the rows, chains them, and refuses to change them (accounts/migrations/0003_audit.py).
+Rows name users by id and hold no personal data. Address and user agent are in a second table, which the deletion of the
+account clears. The database numbers the rows, chains them, and refuses changes (accounts/migrations/0003_audit.py).
 """
 
 import hashlib
@@ -24,14 +24,14 @@ from accounts.models import AuditEvent, AuditOrigin, AuditRepeat, User
 from lunaos.infra import client_info
 from lunaos.infra.client_info import NO_CLIENT, ClientInfo, customer_network
 
-BEGINNING = "0" * 64  # stands before the first row
-VERIFY_AT_ONCE = 2000  # rows
-SUMMARISE_AT_ONCE = 500
-EQUAL_FOR_S = 60
+GENESIS_HASH = "0" * 64  # the previous hash of the first row
+VERIFY_BATCH_ROWS = 2000
+SUMMARISE_BATCH_ROWS = 500
+REPEAT_WINDOW_S = 60
 
 
 class Action(StrEnum):
-    """What is written down."""
+    """Audited actions."""
 
     SIGNED_UP = "account.signed_up"
     LOGGED_IN = "account.logged_in"
@@ -79,8 +79,8 @@ class Action(StrEnum):
     PROVIDER_KEY_REMOVED = "provider_key.removed"
 
 
-# One statement, so that a row and its origin come together; number, time and hashes are the trigger's.
-_WRITE = """
+# One statement writes a row together with its origin; a trigger sets number, time and hashes.
+_INSERT_EVENT = """
     event AS (
         INSERT INTO accounts_auditevent (action, actor_id, subject_id, request_id, details, origin_digest)
         SELECT %(action)s, %(actor_id)s::uuid, %(subject_id)s::uuid, %(request_id)s, %(details)s::jsonb,
@@ -91,34 +91,34 @@ _WRITE = """
     INSERT INTO accounts_auditorigin (event_id, address, user_agent, salt)
     SELECT id, %(address)s, %(user_agent)s, %(salt)s FROM event WHERE %(origin_digest)s <> ''
 """
-WRITE = f"WITH seen AS (SELECT 0 AS repeats), {_WRITE}"
-# Unless an equal row was written in the last minute: then it is counted, until `summarise` has written down how often.
-_IS_OVER = "known.repeats = 0 AND known.ends_at <= now()"
-WRITE_OR_COUNT = f"""
+INSERT_EVENT = f"WITH seen AS (SELECT 0 AS repeats), {_INSERT_EVENT}"
+# If an equal row was written in the last minute, the statement only counts; `summarise` writes the count later.
+_WINDOW_IS_OVER = "known.repeats = 0 AND known.ends_at <= now()"
+INSERT_OR_COUNT = f"""
     WITH seen AS (
         INSERT INTO accounts_auditrepeat AS known (digest, ends_at, repeats, row)
-        VALUES (%(digest)s, now() + make_interval(secs => {EQUAL_FOR_S}), 0, %(row)s::jsonb)
+        VALUES (%(digest)s, now() + make_interval(secs => {REPEAT_WINDOW_S}), 0, %(row)s::jsonb)
         ON CONFLICT (digest) DO UPDATE SET
-            repeats = CASE WHEN {_IS_OVER} THEN 0 ELSE known.repeats + 1 END,
-            ends_at = CASE WHEN {_IS_OVER} THEN EXCLUDED.ends_at ELSE known.ends_at END
+            repeats = CASE WHEN {_WINDOW_IS_OVER} THEN 0 ELSE known.repeats + 1 END,
+            ends_at = CASE WHEN {_WINDOW_IS_OVER} THEN EXCLUDED.ends_at ELSE known.ends_at END
         RETURNING repeats
-    ), {_WRITE}
+    ), {_INSERT_EVENT}
 """  # noqa: S608 - constants
-TAKE_DUE = """
+DELETE_DUE_REPEATS = """
     DELETE FROM accounts_auditrepeat WHERE digest IN (
         SELECT digest FROM accounts_auditrepeat WHERE ends_at <= now() ORDER BY ends_at LIMIT %(at_once)s
         FOR UPDATE SKIP LOCKED
     )
     RETURNING repeats, row
 """
-# What a row's hash is of, in a form that leaves no doubt where one value ends and the next begins.
+# The input of a row's hash, as JSON, so that the boundaries between values are unambiguous.
 CANONICAL = """
     jsonb_build_array(
         previous_hash, id, to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US'), action, actor_id, subject_id,
         request_id, details, origin_digest
     )::text
 """
-READ = f"""
+SELECT_EVENTS = f"""
     SELECT id, previous_hash, hash, {CANONICAL} AS canonical, origin_digest, actor_id, subject_id,
         origin.salt, origin.address, origin.user_agent
     FROM accounts_auditevent LEFT JOIN accounts_auditorigin AS origin ON origin.event_id = id
@@ -127,14 +127,14 @@ READ = f"""
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a look at the whole trail found.
+class VerificationResult:
+    """Result of the verification of the whole trail.
 
     Args:
-        rows: that were found in order.
-        head: hash of the last of them.
-        broken: the first row that is not as it was written, None where all are.
-        reason: what is wrong with it.
+        rows: the number of intact rows, up to the first broken one.
+        head: the hash of the last intact row.
+        broken: the id of the first broken row; None if all are intact.
+        reason: the fault of the broken row.
     """
 
     rows: int
@@ -143,90 +143,98 @@ class Verdict:
     reason: str = ""
 
 
-def record(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
-    """Write down what happened, when the transaction under way has committed; never fails whoever calls it.
+def record_on_commit(action: Action, *, actor: User | None = None, subject: User | None = None, **details: Any) -> None:
+    """Write an audit row after the current transaction has committed, or at once outside a transaction; never raises.
+
+    A rollback discards the row. If the row cannot be written, the operators get an alert and the request goes on.
 
     Args:
-        actor: who did it; None where nobody is signed in, or the system did.
-        subject: whose account it concerns, who reads it at `/auth/activity`.
-        details: ids, names, counts and codes; no secrets and nothing that tells who a person is.
+        action: the action.
+        actor: the user who acted; None for the platform and for requests without a sign-in.
+        subject: the user whose account is concerned, and who reads the row at `/auth/activity`.
+        **details: ids, names, counts and codes; no secrets and no personal data.
     """
-    row = _row(action, actor, subject, details)
-    transaction.on_commit(lambda: _write({**row, **_equality(row)}))
+    row = _build_row(action, actor, subject, details)
+    transaction.on_commit(lambda: _insert_or_count({**row, **_repeat_columns(row)}))
 
 
-def record_within(action: Action, *, subject: User, **details: Any) -> None:
-    """Write down what the transaction under way does, as a part of it: without the row it does not happen.
+def record_in_transaction(action: Action, *, subject: User, **details: Any) -> None:
+    """Write an audit row as a part of the current transaction.
 
-    To be its last statement but few, since everybody else's rows wait for its end.
+    The transaction fails if the row cannot be written.
+
+    Call this near the end of the transaction: rows of all other requests wait until the transaction ends.
     """
     with connection.cursor() as cursor:
-        cursor.execute(WRITE, _row(action, None, subject, details))
+        cursor.execute(INSERT_EVENT, _build_row(action, None, subject, details))
 
 
 def summarise() -> int:
-    """Write down how often rows were repeated whose minute has passed.
+    """Write a summary row for each repeated row whose minute has passed.
 
     Returns:
-        How many summaries were written.
+        The number of summaries.
     """
     written = 0
-    while due := _summarise_some():
+    while due := _summarise_batch():
         written += sum(repeats > 0 for repeats in due)
     return written
 
 
 @transaction.atomic
-def _summarise_some() -> list[int]:
-    parameters: dict[str, Any] = {"at_once": SUMMARISE_AT_ONCE}
+def _summarise_batch() -> list[int]:
+    parameters: dict[str, Any] = {"at_once": SUMMARISE_BATCH_ROWS}
     with connection.cursor() as cursor:
-        due = cursor.execute(TAKE_DUE, parameters).fetchall()
+        due = cursor.execute(DELETE_DUE_REPEATS, parameters).fetchall()
         for repeats, row in due:
             if repeats:
-                cursor.execute(WRITE, _summary(repeats, orjson.loads(row) if isinstance(row, str) else row))
+                cursor.execute(
+                    INSERT_EVENT, _build_summary(repeats, orjson.loads(row) if isinstance(row, str) else row)
+                )
     return [repeats for repeats, _ in due]
 
 
-def _summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
+def _build_summary(repeats: int, row: dict[str, Any]) -> dict[str, Any]:
     details = {**orjson.loads(row["details"]), "repeated": repeats}
-    source = _origin(ClientInfo(row["address"], row["user_agent"]))
+    source = _origin_columns(ClientInfo(row["address"], row["user_agent"]))
     return {**row, "details": orjson.dumps(details).decode(), **source}
 
 
-def _equality(row: dict[str, Any]) -> dict[str, str]:
-    """Return the digest of what makes rows equal, and the row for its summary.
-
-    Neither the request nor the client's name for itself counts, since a client may change both at each repetition.
-    """
+def _repeat_columns(row: dict[str, Any]) -> dict[str, str]:
+    """Return the digest that equal rows share, and the row for its summary."""
+    # Without request id and user agent: a client can change both at each repetition.
     same = [str(row[name]) for name in ("action", "actor_id", "subject_id", "details")]
     kept = {name: value for name, value in row.items() if name not in ("salt", "origin_digest")}
     return {"digest": _digest(*same, customer_network(row["address"])), "row": orjson.dumps(kept, default=str).decode()}
 
 
-def _row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
+def _build_row(action: Action, actor: User | None, subject: User | None, details: dict[str, Any]) -> dict[str, Any]:
     return {
         "action": str(action),
         "actor_id": actor.pk if actor else None,
         "subject_id": subject.pk if subject else None,
         "request_id": client_info.request_id(),
         "details": orjson.dumps(details, default=str).decode(),
-        **_origin(client_info.current()),
+        **_origin_columns(client_info.current()),
     }
 
 
-def origin_of(event: AuditEvent) -> ClientInfo:
-    """Where an action came from; empty where it came from no request, or its account is deleted."""
+def client_info_of(event: AuditEvent) -> ClientInfo:
+    """Return the client of an action.
+
+    Empty if there was no request, or the account is deleted.
+    """
     kept = getattr(event, "origin", None)
     return ClientInfo(kept.address, kept.user_agent) if kept else NO_CLIENT
 
 
-def origin_shown_to(event: AuditEvent, user_id: UUID | None) -> ClientInfo:
-    """The same, for the one whose account it concerns: where others did it, from where is their own business."""
-    return origin_of(event) if event.actor_id in (None, user_id) else NO_CLIENT
+def client_info_visible_to(event: AuditEvent, user_id: UUID | None) -> ClientInfo:
+    """Return the client of an action as a user may see it: empty if another user acted."""
+    return client_info_of(event) if event.actor_id in (None, user_id) else NO_CLIENT
 
 
-def matching(term: str) -> Q:
-    """A filter for rows that a person looks for by a user's id or address, a request's id, or a client's address."""
+def search_filter(term: str) -> Q:
+    """Return a filter for rows by a user's id or e-mail address, a request's id, or a client's address."""
     if "@" in term:
         users = User.objects.filter(email=term.lower()).values("pk")
         return Q(actor_id__in=users) | Q(subject_id__in=users)
@@ -237,39 +245,45 @@ def matching(term: str) -> Q:
     return Q(actor_id=user_id) | Q(subject_id=user_id) | Q(request_id=term)
 
 
-def erase(user_id: UUID) -> None:
-    """Take the personal part out of all rows about a user whose account is deleted; the rows stay and still verify."""
-    mine = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
-    AuditOrigin.objects.filter(event__in=mine).delete()
+def anonymise(user_id: UUID) -> None:
+    """Delete address and user agent of all rows about a deleted user.
+
+    The rows stay and still verify.
+    """
+    events = AuditEvent.objects.filter(actor_id=user_id) | AuditEvent.objects.filter(subject_id=user_id)
+    AuditOrigin.objects.filter(event__in=events).delete()
     repeated = AuditRepeat.objects.filter(Q(row__actor_id=str(user_id)) | Q(row__subject_id=str(user_id)))
-    for each in repeated:  # of the last minute
+    for each in repeated:  # rows of the last minute
         AuditRepeat.objects.filter(pk=each.pk).update(row={**each.row, "address": "", "user_agent": ""})
 
 
 def head() -> str:
-    """Number and hash of the last row, `17:9f86d0…`; empty where there is none."""
+    """Return number and hash of the last row, such as `17:9f86d0…`.
+
+    Empty if there is none.
+    """
     last = AuditEvent.objects.values_list("id", "hash").first()
     return "{}:{}".format(*last) if last else ""
 
 
-def holds(head: str) -> bool:
-    """Whether the row that a head names is still there as it was."""
+def contains_head(head: str) -> bool:
+    """Return whether the row that `head` once named still exists with the same hash."""
     number, _, digest = head.partition(":")
     return number.isdecimal() and AuditEvent.objects.filter(pk=int(number), hash=digest).exists()
 
 
-def verify() -> Verdict:
-    """Read the whole trail and compute each row's hash anew, up to the first that is broken."""
+def verify() -> VerificationResult:
+    """Recompute the hash of each row, up to the first broken row."""
     erased = set(AuditEvent.objects.filter(action=Action.DELETED).values_list("subject_id", flat=True))
-    rows, head = 0, BEGINNING
-    for row in _rows():
-        if reason := _fault(row, rows, head, erased):
-            return Verdict(rows, head, row["id"], reason)
+    rows, head = 0, GENESIS_HASH
+    for row in _read_rows():
+        if reason := _find_fault(row, rows, head, erased):
+            return VerificationResult(rows, head, row["id"], reason)
         rows, head = rows + 1, row["hash"]
-    return Verdict(rows, head)
+    return VerificationResult(rows, head)
 
 
-def _origin(source: ClientInfo) -> dict[str, str]:
+def _origin_columns(source: ClientInfo) -> dict[str, str]:
     salt = secrets.token_hex(16)
     known = bool(source.address or source.user_agent)
     digest = _digest(salt, source.address, source.user_agent) if known else ""
@@ -277,40 +291,41 @@ def _origin(source: ClientInfo) -> dict[str, str]:
 
 
 def _digest(*parts: str) -> str:
-    """Salted, so that an address cannot be guessed from what stays when it has been erased."""
+    """Return the digest of a salt and texts."""
+    # Without the salt, the texts cannot be guessed from the digest.
     return hashlib.sha256(orjson.dumps(parts)).hexdigest()
 
 
-def _write(row: dict[str, Any]) -> None:
+def _insert_or_count(row: dict[str, Any]) -> None:
     try:
         with connection.cursor() as cursor:
-            cursor.execute(WRITE_OR_COUNT, row)
-    except Exception:  # whatever a driver raises: the request goes on, the operators are told
+            cursor.execute(INSERT_OR_COUNT, row)
+    except Exception:  # any error of the driver: the request goes on, the operators get an alert
         facts = {name: row[name] for name in ("action", "actor_id", "subject_id", "request_id", "details")}
         alerts.send("audit_not_written", "An audit row could not be written.", exc_info=True, row=facts)
 
 
-def _rows() -> Iterator[dict[str, Any]]:
+def _read_rows() -> Iterator[dict[str, Any]]:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"DECLARE trail NO SCROLL CURSOR FOR {READ}")
+        cursor.execute(f"DECLARE trail NO SCROLL CURSOR FOR {SELECT_EVENTS}")
         while True:
-            cursor.execute(f"FETCH {VERIFY_AT_ONCE} FROM trail")
+            cursor.execute(f"FETCH {VERIFY_BATCH_ROWS} FROM trail")
             columns, rows = [column[0] for column in cursor.description], cursor.fetchall()
             if not rows:
                 return
             yield from (dict(zip(columns, row, strict=True)) for row in rows)
 
 
-def _fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
-    """What is wrong with a row, given how many rows and which hash come before it; empty where nothing is."""
+def _find_fault(row: dict[str, Any], before: int, head: str, erased: set[UUID | None]) -> str:
+    """Return the fault of a row, given the number and the last hash of the rows before it; empty if intact."""
     if row["id"] != before + 1:
         return f"rows {before + 1} to {row['id'] - 1} are missing"
     if row["previous_hash"] != head:
         return "it does not carry the hash of the row before it"
     if hashlib.sha256(row["canonical"].encode()).hexdigest() != row["hash"]:
-        return "its content is not what its hash was made of"
+        return "its content does not match its hash"
     if row["salt"] is not None and _digest(row["salt"], row["address"], row["user_agent"]) != row["origin_digest"]:
-        return "its address or user agent is not what was written"
+        return "its address or user agent was changed"
     if row["salt"] is None and row["origin_digest"] and not {row["actor_id"], row["subject_id"]} & erased:
         return "its address and user agent are gone, and no account was deleted"
     return ""

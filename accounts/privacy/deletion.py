@@ -1,4 +1,4 @@
-"""The deletion of an account, with all that belongs to it (docs/adr/0036)."""
+"""Deletion of an account with all its data (docs/adr/0036)."""
 
 from django.db import transaction
 from django.db.models import F
@@ -15,61 +15,62 @@ from accounts.staff import superusers, suspension
 from lunaos.infra import client_info
 
 
-def delete_own(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
-    """Delete a user's own account.
+def delete_own_account(*, request: HttpRequest, user: User, password: str, otp: str = "") -> bool:
+    """Delete the account of the user who asks for it.
 
     Returns:
-        Whether it is gone; else it is closed, and a later attempt deletes it.
+        True if the account is deleted; False if it is closed, and a later attempt deletes it.
 
     Raises:
-        WrongPassword, OtpRequired, OtpInvalid, LastSuperuser: nothing happens then.
+        WrongPassword, OtpRequired, OtpInvalid, LastSuperuser: the account is unchanged.
     """
-    passwords.require(request=request, user=user, password=password, otp=otp)
-    return delete(user)
+    passwords.reauthenticate(request=request, user=user, password=password, otp=otp)
+    return delete_account(user)
 
 
-def delete(user: User) -> bool:
-    """Close an account at once, tokens and keys with it, and delete all of it.
+def delete_account(user: User) -> bool:
+    """Close an account with its tokens and keys, then delete all its data.
 
     Returns:
-        Whether it is gone; else something that must be ended first cannot be reached, and beat tries again.
+        True if the account is deleted; False if a data source failed, and beat tries again.
 
     Raises:
-        LastSuperuser: nothing happens then.
+        LastSuperuser: the account is unchanged.
     """
-    closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
+    changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
     with transaction.atomic():
-        superusers.spare_last(user.pk)
-        User.objects.filter(pk=user.pk).update(erasing_since=Coalesce("erasing_since", Now()), **closed)
-        suspension.stop(user)
+        superusers.require_another_superuser(user.pk)
+        User.objects.filter(pk=user.pk).update(erasing_since=Coalesce("erasing_since", Now()), **changes)
+        suspension.stop_activity(user)
     try:
-        _finish(user)
-    except Exception as e:  # whatever a payment provider, Valkey or the database raises
+        _delete_data(user)
+    except Exception as e:  # any error of a payment provider, Valkey or the database
         alerts.send("account_not_erased", "An account could not be deleted yet.", user_id=str(user.pk), error=repr(e))
         return False
     return True
 
 
-def finish_all() -> None:
-    """Try again to delete what could not be deleted."""
+def retry_pending() -> None:
+    """Try again to delete accounts whose deletion failed."""
     for user in User.objects.exclude(erasing_since=None):
         try:
-            delete(user)
-        except LastSuperuser as e:  # closed by a release that did not look
+            delete_account(user)
+        except LastSuperuser as e:  # closed by a release without this check
             alerts.send("account_not_erased", str(e), user_id=str(user.pk))
 
 
-def _finish(user: User) -> None:
-    for part in registry.all_parts():
-        part.prepare(user)
+def _delete_data(user: User) -> None:
+    for source in registry.data_sources():
+        source.prepare_deletion(user)
     with transaction.atomic():
-        # for update: who adds a row of this user at this moment waits, and finds the user gone
-        mine = User.objects.select_for_update().filter(pk=user.pk).first()
-        if mine is None:
+        # With FOR UPDATE a request that adds a row of this user now waits, and then finds no user.
+        locked = User.objects.select_for_update().filter(pk=user.pk).first()
+        if locked is None:
             return
-        for part in registry.all_parts():
-            part.erase(mine)
-        trail.erase(mine.pk)
-        mine.delete()
-        with client_info.without_client():  # the row that says why addresses are gone goes with them, or neither does
-            trail.record_within(Action.DELETED, subject=user)
+        for source in registry.data_sources():
+            source.delete(locked)
+        trail.anonymise(locked.pk)
+        locked.delete()
+        # In this transaction: verification accepts missing addresses only together with this row.
+        with client_info.without_client():
+            trail.record_in_transaction(Action.DELETED, subject=user)

@@ -1,4 +1,7 @@
-"""One export at a time for each user: an export reads all that there is, for as long as its client takes."""
+"""Limit of one export at a time per user.
+
+An export reads all data of a user, and runs for as long as its client reads.
+"""
 
 import logging
 import secrets
@@ -10,46 +13,47 @@ from django.conf import settings
 from accounts.errors import ExportUnderWay
 from lunaos.infra import redis
 
-SLACK_S = 30
-ACCOUNT, LISTS = "lunaos:export:", "lunaos:list-export:"  # prefixes of the keys in Valkey
+GRACE_S = 30
+ACCOUNT_EXPORT, LIST_EXPORT = "lunaos:export:", "lunaos:list-export:"  # prefixes of the keys in Valkey
 logger = logging.getLogger(__name__)
 
 
-class Place:
-    """A user's one place, in all processes; it comes free by itself where its holder has died.
+class ExportSlot:
+    """A user's slot for one export, across all processes; it expires if its holder dies.
 
     Args:
-        kind: which exports share the place: those of the account, or of the admin's lists.
+        user_id: the user.
+        kind: the exports that share the slot: ACCOUNT_EXPORT or LIST_EXPORT.
     """
 
-    def __init__(self, user_id: UUID, kind: str = ACCOUNT) -> None:
-        self._key, self._mine = f"{kind}{user_id}", secrets.token_hex(8)
+    def __init__(self, user_id: UUID, kind: str = ACCOUNT_EXPORT) -> None:
+        self._key, self._holder = f"{kind}{user_id}", secrets.token_hex(8)
 
-    def take(self) -> None:
-        """Take the place.
+    def acquire(self) -> None:
+        """Acquire the slot; without Valkey, exports are not limited.
 
         Raises:
-            ExportUnderWay: it is taken.
+            ExportUnderWay: another export holds the slot.
         """
         try:
-            taken = redis.client().set(self._key, self._mine, nx=True, ex=_held_s())
+            acquired = redis.client().set(self._key, self._holder, nx=True, ex=_lifetime_s())
         except redis.RedisError:
             logger.warning("Exports are not counted, the cache is down", exc_info=True)
             return
-        if not taken:
-            raise ExportUnderWay(retry_after=_held_s())
+        if not acquired:
+            raise ExportUnderWay(retry_after=_lifetime_s())
 
     def renew(self) -> None:
-        """Keep the place for as long as a client may read nothing, and a little longer."""
+        """Extend the slot by the time for which a client may stall, plus GRACE_S."""
         with suppress(redis.RedisError):
-            redis.client().expire(self._key, _held_s())
+            redis.client().expire(self._key, _lifetime_s())
 
     def release(self) -> None:
-        """Give the place back, unless it has become another one's."""
+        """Release the slot, unless it has expired and another export holds it."""
         with suppress(redis.RedisError):
-            if redis.client().get(self._key) == self._mine.encode():
+            if redis.client().get(self._key) == self._holder.encode():
                 redis.client().delete(self._key)
 
 
-def _held_s() -> int:
-    return int(settings.STREAM_STALL_S) + SLACK_S
+def _lifetime_s() -> int:
+    return int(settings.STREAM_STALL_S) + GRACE_S

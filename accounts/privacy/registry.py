@@ -1,7 +1,8 @@
-"""What is known of a user, part by part: each app knows its own (settings.PERSONAL_DATA).
+"""The personal data of a user: each app is one data source (settings.PRIVACY_DATA_SOURCES).
 
-How to add a part: write `<app>/personal.py` with the functions of `Part` and name it in PERSONAL_DATA, where deletion
-goes from the first to the last. Accounts come last; who has a subscription to end comes first.
+To add a data source, write `<app>/privacy.py` with the functions of `DataSource` and name the module in
+PRIVACY_DATA_SOURCES. Deletion goes through the list in its order: billing comes first, because it ends subscriptions;
+accounts come last, because all rows of other apps refer to the user.
 """
 
 import re
@@ -15,49 +16,50 @@ from django.db.models import Model, QuerySet
 from accounts.models import User
 
 Row = dict[str, Any]
-Rows = TypeVar("Rows", bound=Model)
-Sized = TypeVar("Sized")
-AT_ONCE = 500
-MAX_BATCH_ROWS, MAX_BATCH_BYTES = 20, 2**20  # of rows with long texts
+ModelT = TypeVar("ModelT", bound=Model)
+RowT = TypeVar("RowT")
+PAGE_ROWS = 500
+MAX_BATCH_ROWS, MAX_BATCH_BYTES = 20, 2**20  # for rows with long texts
 
 
-class Part(Protocol):
-    """A module with these functions."""
+class DataSource(Protocol):
+    """Module of an app with its part of a user's data."""
 
     def export(self, user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-        """Names, and what there is under each: one object, or rows that are read as they are asked for.
+        """Yield names, each with one object or with rows that are read while they are sent.
 
-        A member of a row may be an iterator: an array that is read as it is sent.
+        A member of a row may be an iterator, which is sent as an array.
 
-        Whoever asks may do so from a different thread each time, so no cursor may be kept open.
+        The caller may resume in a different thread each time, so keep no database cursor open.
         """
 
-    def prepare(self, user: User) -> None:
-        """End what goes on outside the database, before anything is deleted. The user cannot sign in any more.
+    def prepare_deletion(self, user: User) -> None:
+        """End work outside the database before the deletion, such as runs and subscriptions.
 
-        May fail, and is called again then until it does not.
+        The account is closed already. If this raises, the deletion is tried again later.
         """
 
-    def disown(self, user: User) -> None:
-        """End what would give access to somebody who made the account with an address that is not theirs."""
+    def revoke_access(self, user: User) -> None:
+        """End all access, because a stranger may have created the account with another person's address."""
 
-    def erase(self, user: User) -> None:
-        """Delete the rows, inside the one transaction in which all of them go; nobody can add any meanwhile."""
+    def delete(self, user: User) -> None:
+        """Delete the user's rows, inside the one transaction of the deletion."""
+        # No request can add rows meanwhile.
 
 
-def all_parts() -> list[Part]:
-    """In the order of deletion."""
-    return [cast(Part, import_module(name)) for name in settings.PERSONAL_DATA]
+def data_sources() -> list[DataSource]:
+    """Return all data sources in the order of deletion."""
+    return [cast(DataSource, import_module(name)) for name in settings.PRIVACY_DATA_SOURCES]
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    """All that is known of a user, the account first."""
-    for part in reversed(all_parts()):
+    """Yield all data of a user, the account first."""
+    for part in reversed(data_sources()):
         yield from part.export(user)
 
 
-def in_pages(rows: QuerySet[Rows], at_once: int = AT_ONCE) -> Iterator[list[Rows]]:
-    """Rows by primary key, a query a page."""
+def in_pages(rows: QuerySet[ModelT], at_once: int = PAGE_ROWS) -> Iterator[list[ModelT]]:
+    """Yield pages of rows in the order of their primary keys, with one query per page."""
     rows = rows.order_by("pk")
     page = list(rows[:at_once])
     while page:
@@ -65,13 +67,16 @@ def in_pages(rows: QuerySet[Rows], at_once: int = AT_ONCE) -> Iterator[list[Rows
         page = list(rows.filter(pk__gt=page[-1].pk)[:at_once])
 
 
-def in_batches(rows: Iterable[Sized], bytes_of: Callable[[Sized], int]) -> Iterator[list[Sized]]:
-    """Divide rows into batches of MAX_BATCH_ROWS and MAX_BATCH_BYTES at most; a row that is longer is a batch alone.
+def in_batches(rows: Iterable[RowT], bytes_of: Callable[[RowT], int]) -> Iterator[list[RowT]]:
+    """Divide rows into batches of at most MAX_BATCH_ROWS and MAX_BATCH_BYTES.
+
+    A longer row is a batch of its own.
 
     Args:
-        bytes_of: the bytes that a row's long texts take.
+        rows: the rows.
+        bytes_of: returns the bytes of a row's long texts.
     """
-    batch, size = list[Sized](), 0
+    batch, size = list[RowT](), 0
     for row in rows:
         more = bytes_of(row)
         if batch and (len(batch) == MAX_BATCH_ROWS or size + more > MAX_BATCH_BYTES):
@@ -83,11 +88,11 @@ def in_batches(rows: Iterable[Sized], bytes_of: Callable[[Sized], int]) -> Itera
         yield batch
 
 
-def columns(model: Model, *without: str) -> Row:
-    """A row as JSON names it; `without` are columns that mean nothing outside."""
+def to_row(model: Model, *without: str) -> Row:
+    """Return a row with camelCase names, except the columns `without`, which mean nothing to a user."""
     names = [field.attname for field in model._meta.concrete_fields if field.attname not in without]
-    return {_camel(name): getattr(model, name) for name in names}
+    return {_to_camel_case(name): getattr(model, name) for name in names}
 
 
-def _camel(name: str) -> str:
+def _to_camel_case(name: str) -> str:
     return re.sub("_([a-z0-9])", lambda match: match[1].upper(), name)

@@ -1,69 +1,36 @@
-"""The lockout's place in Django's authentication, where django-axes calls: for the API and the admin alike."""
+"""The lockout as Django's first authentication backend, for the API and the admin alike."""
 
 from typing import Any, cast
 
-from axes.backends import AxesStandaloneBackend
-from axes.exceptions import AxesBackendPermissionDenied
-from axes.handlers.database import AxesDatabaseHandler
 from django.contrib.auth.backends import ModelBackend
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 
-from accounts.auditlog import trail
-from accounts.auditlog.trail import Action
-from accounts.models import User
 from accounts.signin import lockout
-from lunaos.infra import client_info, read_access
 
 
-class LockoutHandler(AxesDatabaseHandler):
-    """Counts in single conditional statements; axes' own handlers look first and count afterwards."""
+class LockoutBackend:
+    """Refuse a locked account before its password is checked, in the time that a check takes.
 
-    def is_allowed(self, request: Any, credentials: Any = None) -> bool:
-        request.sign_in = lockout.begin(credentials["username"] or "")
-        return request.sign_in is not None
-
-    def user_login_failed(self, sender: Any, credentials: Any, request: Any = None, **_: Any) -> None:
-        lockout.failed(credentials["username"] or "", request.sign_in)
-
-    def user_logged_in(self, sender: Any, request: Any, user: User, **_: Any) -> None:
-        if hasattr(request, "sign_in"):  # not where a session was made without a password, as Django's test client does
-            lockout.succeeded(request.sign_in)
-        lockout.come_home(user)
-        trail.record(Action.LOGGED_IN, actor=user, subject=user)
-
-    def user_logged_out(self, sender: Any, request: Any, user: User | None, **_: Any) -> None:
-        if user:
-            if hasattr(
-                request, "session"
-            ):  # Django deletes it behind this signal: a reader's check would still find it
-                request.session.delete()
-            read_access.publish_change(user.pk)
-            trail.record(Action.LOGGED_OUT, actor=user, subject=user)
-
-
-class LockoutBackend(AxesStandaloneBackend):
-    """Refuses before the password is looked at, and takes as long as if it had been."""
+    ModelBackend comes second and signs users in, so sessions name ModelBackend. This class has no `get_user`: Django
+    must not take it for a backend that can restore a session.
+    """
 
     def authenticate(
         self, request: HttpRequest, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> None:
-        """Let an attempt go on to the next backend.
+        """Count the attempt, and let the next backend check the password.
 
         Raises:
-            AxesBackendPermissionDenied: locked; Django turns it into nobody, as for a wrong password.
+            PermissionDenied: the account is locked; Django answers as for a wrong password.
         """
-        try:
-            super().authenticate(request, username=username, password=password, **kwargs)
-        except AxesBackendPermissionDenied:
-            ModelBackend().authenticate(request, username=username, password=password)
-            raise
+        attempt = lockout.count_attempt(username or "")
+        cast(Any, request).sign_in_attempt = attempt
+        if attempt is None:
+            ModelBackend().authenticate(request, username=username, password=password)  # hashes as for any account
+            raise PermissionDenied("The account is locked.")
 
 
-def client_address(request: HttpRequest) -> str:
-    """For axes: the address that everything else of the request goes by."""
-    return client_info.current().address
-
-
-def attempt_of(request: HttpRequest) -> lockout.Attempt:
-    """The attempt that has let a request through."""
-    return cast(lockout.Attempt, cast(Any, request).sign_in)
+def attempt_of(request: HttpRequest) -> lockout.SignInAttempt:
+    """Return the attempt of a request whose password was checked."""
+    return cast(lockout.SignInAttempt, cast(Any, request).sign_in_attempt)

@@ -1,4 +1,4 @@
-"""JSON Web Tokens: simplejwt's, with a `kid` in the header so that the signing secret can be rotated."""
+"""Session tokens: JSON Web Tokens with a `kid` in the header, so that the signing secret can be rotated."""
 
 import hashlib
 import hmac
@@ -20,25 +20,28 @@ from accounts.models import RevokedToken, User
 from lunaos import errors
 
 CREDENTIALS_CLAIM = "cred"
-FORM = re.compile(r"[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,1024}\Z", re.ASCII)
-CLAIMS: dict[str, type | tuple[type, ...]] = {
+TOKEN_PATTERN = re.compile(r"[\w-]{8,4096}\.[\w-]{8,8192}\.[\w-]{8,1024}\Z", re.ASCII)
+CLAIM_TYPES: dict[str, type | tuple[type, ...]] = {
     **dict.fromkeys(("exp", "iat"), (int, float)),
     **dict.fromkeys(("sub", "jti", "email", "tier", CREDENTIALS_CLAIM), str),
 }
-# What libraries raise on a genuine token whose claims have odd types; none of them expects one.
-UNREADABLE = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
-CLOCKS_DIFFER_S = 60  # of the nodes: a token may come from one that is ahead
+# Raised by the libraries for a correctly signed token whose claims have unexpected types.
+CLAIM_ERRORS = (TypeError, ValueError, ArithmeticError, AttributeError, LookupError, RecursionError)
+CLOCK_SKEW_S = 60  # between nodes: a token may come from a node whose clock is ahead
 
 
 @lru_cache
 def _keys() -> dict[str, str]:
-    """Secrets by `kid`, the signing one first; without LUNAOS_JWT_KEYS one derived from DJANGO_SECRET_KEY."""
+    """Return secrets by `kid`, the signing one first.
+
+    By default one derived from DJANGO_SECRET_KEY.
+    """
     derived = hmac.new(settings.SECRET_KEY.encode(), b"lunaos.jwt", hashlib.sha256).hexdigest()
     return settings.JWT_KEYS or {"default": derived}
 
 
 class RotatingBackend(TokenBackend):
-    """Signs with the first key and verifies with the one the token names (RFC 7515, 4.1.4)."""
+    """Signs with the first key and verifies with the key that the token names (RFC 7515, 4.1.4)."""
 
     def encode(self, payload: dict[str, Any]) -> str:
         kid, secret = next(iter(_keys().items()))
@@ -52,74 +55,75 @@ class RotatingBackend(TokenBackend):
 
 
 class SessionToken(AccessToken):
-    """The bearer token that sign-up and login hand out."""
+    """The bearer token that sign-up and login return."""
 
-    _token_backend = RotatingBackend("HS256", leeway=CLOCKS_DIFFER_S)
+    _token_backend = RotatingBackend("HS256", leeway=CLOCK_SKEW_S)
 
 
 def issue(user: User) -> str:
-    """Make a token for a user; the tier in it is for display, the one in the database counts."""
+    """Return a new token; its tier is for display only, the tier in the database decides."""
     token = SessionToken.for_user(user)
     token["email"] = user.email
     token["tier"] = user.tier
-    token[CREDENTIALS_CLAIM] = user.credentials_mark
+    token[CREDENTIALS_CLAIM] = user.credentials_fingerprint
     return str(token)
 
 
 def authenticate(raw: str) -> User:
-    """Find the user a token stands for.
+    """Return the user of a token.
 
     Raises:
-        TokenExpired: a genuine token whose time has passed.
-        TokenInvalid: anything else that does not stand for an active user with the same password, or has been ended.
+        TokenExpired: the token is correctly signed and has expired.
+        TokenInvalid: the token is forged or revoked, the user is not active, or the password has changed.
     """
     try:
-        claims = _verified(raw)
+        claims = _verify(raw)
     except ExpiredTokenError as e:
         raise errors.TokenExpired() from e
     except (TokenError, TokenBackendError) as e:
         raise errors.TokenInvalid() from e
-    if claims["exp"] <= time.time():  # without leeway: what has expired may be forgotten
+    if claims["exp"] <= time.time():  # without leeway: revocations of expired tokens are deleted
         raise errors.TokenExpired()
-    user = User.objects.of_session(claims["sub"], claims["jti"])
+    user = User.objects.for_session(claims["sub"], claims["jti"])
     if user is None or not user.is_active:
         raise errors.TokenInvalid()
-    if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)).encode(), user.credentials_mark.encode()):
+    if not hmac.compare_digest(str(claims.get(CREDENTIALS_CLAIM)).encode(), user.credentials_fingerprint.encode()):
         raise errors.TokenInvalid()
     return user
 
 
-def expiry_of(raw: str) -> float:
-    """Return when a token that has just been authenticated expires, in Unix seconds."""
-    return float(_verified(raw)["exp"])
+def read_expiry(raw: str) -> float:
+    """Return the expiry of an authenticated token in Unix seconds."""
+    return float(_verify(raw)["exp"])
 
 
 def revoke(raw: str) -> None:
-    """End a token that has just been authenticated, in every process from the next request on; no other of its user."""
-    claims = _verified(raw)
+    """Revoke one authenticated token, in every process from the next request on."""
+    claims = _verify(raw)
     expires_at = datetime.fromtimestamp(claims["exp"], UTC)
     revoked = RevokedToken(jti=claims["jti"], user_id=claims["sub"], expires_at=expires_at)
     RevokedToken.objects.bulk_create([revoked], ignore_conflicts=True)
 
 
 def delete_expired() -> None:
-    """Forget revoked tokens that have expired by themselves."""
+    """Delete revocations of tokens that have expired."""
     RevokedToken.objects.filter(expires_at__lt=Now()).delete()
 
 
 @lru_cache(maxsize=4096)
-def _verified(raw: str) -> dict[str, Any]:
-    """A genuine token's claims; that it is genuine does not change, all else is looked at on every request.
+def _verify(raw: str) -> dict[str, Any]:
+    """Return the claims of a correctly signed token.
 
     Raises:
-        TokenError, TokenBackendError: it is not genuine, has expired, or one of its claims is not of its type.
+        TokenError, TokenBackendError: the signature is wrong, the token has expired, or a claim has a wrong type.
     """
+    # Cached, because a signature stays valid; expiry and revocation are checked on every request.
     try:
         claims: dict[str, Any] = SessionToken(raw).payload  # type: ignore[arg-type]
         UUID(claims["sub"]), UUID(claims["jti"]), datetime.fromtimestamp(claims["exp"], UTC)
-    except UNREADABLE as e:
+    except CLAIM_ERRORS as e:
         raise TokenError("Token has unreadable claims") from e
-    for name in CLAIMS.keys() & claims.keys():
-        if not isinstance(claims[name], CLAIMS[name]) or isinstance(claims[name], bool):
-            raise TokenError(f"Token has an odd {name}")
+    for name in CLAIM_TYPES.keys() & claims.keys():
+        if not isinstance(claims[name], CLAIM_TYPES[name]) or isinstance(claims[name], bool):
+            raise TokenError(f"Token has a {name} of a wrong type")
     return claims

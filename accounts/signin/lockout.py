@@ -1,8 +1,7 @@
-"""Lockout after repeated failures (docs/adr/0016): an attempt is counted before its password is looked at.
+"""Lockout after repeated failures (docs/adr/0016): an attempt is counted before its password is checked.
 
-So no number of parallel requests looks at more passwords than the limit allows; one that succeeds is given back. There
-are two counters: of an account at one address, and of an account at all addresses that are strange to it. They lie in
-django-axes' table of attempts, the addresses that an account is at home at in its log of accesses.
+So no number of parallel requests checks more passwords than the limit allows; a success gives its attempt back. There
+are two counters: one for an account at one address, and one for an account at all addresses that it is not known at.
 """
 
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from axes.models import AccessAttempt, AccessLog
 from django.conf import settings
 from django.db import connection
 from django.db.models import F
@@ -18,145 +16,150 @@ from django.db.models import F
 from accounts import mail_limits, tasks
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.models import User
+from accounts.models import KnownAddress, SignInCounter, User
+from accounts.signin import axes_tables
 from lunaos.infra import client_info
 from lunaos.infra.task_queue import enqueue
 
-AT_ADDRESS, ANYWHERE = "address", "account"  # what a counter is of, in axes' column for the user agent
-NO_ADDRESS = "::"  # stands for all of them, and for one that cannot be told
-AT_HOME_FOR = timedelta(days=90)
+ADDRESS_SCOPE, ACCOUNT_SCOPE = "address", "account"
+ANY_ADDRESS = "::"  # stands for all addresses, and for one that cannot be determined
+KNOWN_ADDRESS_RETENTION = timedelta(days=90)
 
-# Takes a place where one is left, in one statement; no row comes back when there is none (PostgreSQL, INSERT, ON
-# CONFLICT). Whoever takes the last one starts the time for which there will be none.
-TAKE = """
-    INSERT INTO axes_accessattempt AS counter (
-        username, ip_address, user_agent, failures_since_start, attempt_time,
-        http_accept, path_info, get_data, post_data
-    )
-    VALUES (%(email)s, %(address)s, %(scope)s, 1, %(now)s, '', '', '', '')
-    ON CONFLICT (username, ip_address, user_agent) DO UPDATE SET
-        failures_since_start = CASE
-            WHEN counter.attempt_time < %(oldest)s THEN 1 ELSE counter.failures_since_start + 1
-        END,
-        attempt_time = CASE
-            WHEN counter.attempt_time < %(oldest)s OR counter.failures_since_start + 1 >= %(limit)s THEN %(now)s
-            ELSE counter.attempt_time
+# One statement checks the limit and counts; no row comes back when the limit is reached (PostgreSQL, INSERT, ON
+# CONFLICT). The last attempt that is allowed starts the time of the lockout.
+COUNT_ATTEMPT = """
+    INSERT INTO accounts_signincounter AS counter (email, address, scope, attempts, counted_since)
+    VALUES (%(email)s, %(address)s, %(scope)s, 1, %(now)s)
+    ON CONFLICT (email, address, scope) DO UPDATE SET
+        attempts = CASE WHEN counter.counted_since < %(oldest)s THEN 1 ELSE counter.attempts + 1 END,
+        counted_since = CASE
+            WHEN counter.counted_since < %(oldest)s OR counter.attempts + 1 >= %(limit)s THEN %(now)s
+            ELSE counter.counted_since
         END
-    WHERE counter.failures_since_start < %(limit)s OR counter.attempt_time < %(oldest)s
-    RETURNING failures_since_start
+    WHERE counter.attempts < %(limit)s OR counter.counted_since < %(oldest)s
+    RETURNING attempts
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
-    """A sign-in that may go on to the password.
+class SignInAttempt:
+    """A counted sign-in, whose password may be checked.
 
     Args:
-        email: as it was typed, in lower case; there need not be such an account.
-        at_address: which one it is of the account at this address.
-        anywhere: which one it is of the account at strange addresses; None from where it is at home.
+        email: the address that was typed, in lower case; it need not have an account.
+        address_count: the number of this attempt among those of the account at this address.
+        account_count: its number among those at all unknown addresses; None at a known address.
     """
 
     email: str
     address: str
-    at_address: int
-    anywhere: int | None
+    address_count: int
+    account_count: int | None
 
 
-def begin(email: str) -> Attempt | None:
-    """Count an attempt at an account from the address of the request being answered.
+def count_attempt(email: str) -> SignInAttempt | None:
+    """Count an attempt at an account from the address of the current request.
 
     Returns:
-        None where the account is locked: the password must not count then.
+        None if the account is locked: a right password must not be accepted then.
     """
-    email, address = _account(email), _address()
-    at_address = _take(email, address, AT_ADDRESS, settings.LOCKOUT_FAILURES)
-    if at_address is None:
+    email, address = _normalise(email), _client_network()
+    address_count = _increment(email, address, ADDRESS_SCOPE, settings.LOCKOUT_FAILURES)
+    if address_count is None:
         return None
-    if _at_home(email, address):
-        return Attempt(email, address, at_address, None)
-    anywhere = _take(email, NO_ADDRESS, ANYWHERE, settings.LOCKOUT_ACCOUNT_FAILURES)
-    return None if anywhere is None else Attempt(email, address, at_address, anywhere)
+    if _is_known(email, address):
+        return SignInAttempt(email, address, address_count, None)
+    account_count = _increment(email, ANY_ADDRESS, ACCOUNT_SCOPE, settings.LOCKOUT_ACCOUNT_FAILURES)
+    return None if account_count is None else SignInAttempt(email, address, address_count, account_count)
 
 
-def failed(email: str, attempt: Attempt | None) -> None:
-    """Write a failure down, and tell the owner where it was the one that locks; None for one that came after that."""
+def record_failure(email: str, attempt: SignInAttempt | None) -> None:
+    """Record a failed attempt in the audit trail, and mail the owner if it locks the account.
+
+    Args:
+        email: the address that was typed.
+        attempt: the counted attempt; None if the account was locked already.
+    """
     user = User.objects.filter(email=email.lower()).first()
-    trail.record(Action.LOGIN_FAILED, subject=user, locked=attempt is None)
+    trail.record_on_commit(Action.LOGIN_FAILED, subject=user, locked=attempt is None)
     if attempt is None:
         return
-    if attempt.at_address == settings.LOCKOUT_FAILURES:
-        _locked(attempt.email, user, AT_ADDRESS)
-    if attempt.anywhere == settings.LOCKOUT_ACCOUNT_FAILURES:
-        _locked(attempt.email, user, ANYWHERE)
+    if attempt.address_count == settings.LOCKOUT_FAILURES:
+        _report_lockout(attempt.email, user, ADDRESS_SCOPE)
+    if attempt.account_count == settings.LOCKOUT_ACCOUNT_FAILURES:
+        _report_lockout(attempt.email, user, ACCOUNT_SCOPE)
 
 
-def succeeded(attempt: Attempt) -> None:
-    """Forget the failures at this address; those at other addresses go on counting, but for this attempt itself."""
-    AccessAttempt.objects.filter(username=attempt.email, ip_address=attempt.address, user_agent=AT_ADDRESS).delete()
-    if attempt.anywhere is not None:
-        counted = AccessAttempt.objects.filter(username=attempt.email, user_agent=ANYWHERE, failures_since_start__gt=0)
-        counted.update(failures_since_start=F("failures_since_start") - 1)
+def record_success(attempt: SignInAttempt) -> None:
+    """Reset the counter of this address, and take this attempt alone off the counter of the account."""
+    counters = SignInCounter.objects.filter(email=attempt.email)
+    counters.filter(address=attempt.address, scope=ADDRESS_SCOPE).delete()
+    if attempt.account_count is not None:
+        counters.filter(scope=ACCOUNT_SCOPE, attempts__gt=0).update(attempts=F("attempts") - 1)
 
 
-def come_home(user: User) -> None:
-    """The address of the request being answered is from now on one that the account is at home at."""
-    email, address, now = user.email, _address(), datetime.now(UTC)
-    if not AccessLog.objects.filter(username=email, ip_address=address).update(attempt_time=now):
-        AccessLog.objects.create(username=email, ip_address=address)
+def remember_address(user: User) -> None:
+    """Make the address of the current request a known address of the account."""
+    known = KnownAddress(email=user.email, address=_client_network(), last_seen_at=datetime.now(UTC))
+    KnownAddress.objects.bulk_create(
+        [known], update_conflicts=True, unique_fields=["email", "address"], update_fields=["last_seen_at"]
+    )
 
 
 def unlock(email: str) -> bool:
-    """Forget all failures.
+    """Delete all counters of an account.
 
     Returns:
-        Whether there were any.
+        True if there were any.
     """
-    return AccessAttempt.objects.filter(username=email).delete()[0] > 0
+    return SignInCounter.objects.filter(email=email).delete()[0] > 0
 
 
-def forget(email: str) -> None:
-    """Forget all that is known about an account, failures and addresses."""
+def delete_records(email: str) -> None:
+    """Delete the counters and known addresses of an account."""
     unlock(email)
-    AccessLog.objects.filter(username=email).delete()
+    KnownAddress.objects.filter(email=email).delete()
+    axes_tables.delete_of(email)
 
 
 def delete_expired() -> None:
-    """Drop counters whose time has passed, and addresses that an account has not been seen at for long."""
-    AccessAttempt.objects.filter(attempt_time__lt=_oldest()).delete()
-    AccessLog.objects.filter(attempt_time__lt=datetime.now(UTC) - AT_HOME_FOR).delete()
+    """Delete counters whose window has passed, and known addresses without a sign-in for 90 days."""
+    oldest_address = datetime.now(UTC) - KNOWN_ADDRESS_RETENTION
+    SignInCounter.objects.filter(counted_since__lt=_window_start()).delete()
+    KnownAddress.objects.filter(last_seen_at__lt=oldest_address).delete()
+    axes_tables.delete_before(attempts=_window_start(), addresses=oldest_address)
 
 
-def _take(email: str, address: str, scope: str, limit: int) -> int | None:
+def _increment(email: str, address: str, scope: str, limit: int) -> int | None:
     counter: dict[str, Any] = {"email": email, "address": address, "scope": scope, "limit": limit}
     with connection.cursor() as cursor:
-        cursor.execute(TAKE, {**counter, "now": datetime.now(UTC), "oldest": _oldest()})
+        cursor.execute(COUNT_ATTEMPT, {**counter, "now": datetime.now(UTC), "oldest": _window_start()})
         row = cursor.fetchone()
     return row[0] if row else None
 
 
-def _account(email: str) -> str:
+def _normalise(email: str) -> str:
     return email.lower()[:255]
 
 
-def _at_home(email: str, address: str) -> bool:
-    since = datetime.now(UTC) - AT_HOME_FOR
-    return AccessLog.objects.filter(username=email, ip_address=address, attempt_time__gt=since).exists()
+def _is_known(email: str, address: str) -> bool:
+    since = datetime.now(UTC) - KNOWN_ADDRESS_RETENTION
+    return KnownAddress.objects.filter(email=email, address=address, last_seen_at__gt=since).exists()
 
 
-def _locked(email: str, user: User | None, scope: str) -> None:
-    trail.record(Action.LOCKED_OUT, subject=user, scope=scope, minutes=settings.LOCKOUT_MINUTES)
+def _report_lockout(email: str, user: User | None, scope: str) -> None:
+    trail.record_on_commit(Action.LOCKED_OUT, subject=user, scope=scope, minutes=settings.LOCKOUT_MINUTES)
     confirmed = user is not None and user.email_verified_at is not None
-    if mail_limits.take_notice(email, confirmed=confirmed):
-        enqueue.on_commit(tasks.send_locked_out, *tasks.addressee(user))
+    if mail_limits.allow_notice(email, confirmed=confirmed):
+        enqueue.on_commit(tasks.send_locked_out, *tasks.recipient_args(user))
 
 
-def _oldest() -> datetime:
+def _window_start() -> datetime:
     return datetime.now(UTC) - timedelta(minutes=settings.LOCKOUT_MINUTES)
 
 
-def _address() -> str:
+def _client_network() -> str:
     try:
         return str(ip_address(client_info.customer_network(client_info.current().address).partition("/")[0]))
     except ValueError:
-        return NO_ADDRESS
+        return ANY_ADDRESS

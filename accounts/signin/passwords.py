@@ -1,4 +1,4 @@
-"""Passwords: checked, changed by who knows the old one, reset by who reads the account's mail."""
+"""Validation, change and reset of passwords."""
 
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import make_password
@@ -21,13 +21,15 @@ from lunaos.infra.task_queue import enqueue
 
 
 def validate(password: str, user: User, *, field: str = "password") -> None:
-    """Hold a new password against Django's validators.
+    """Check a new password with Django's validators.
 
     Args:
-        field: the request's, for the error.
+        password: the new password.
+        user: the user, whose address and name the password must not resemble.
+        field: the name of the request's field, for the error.
 
     Raises:
-        ValidationFailed: it is too common, all digits, or resembles the address or name.
+        ValidationFailed: the password is too common, all digits, or resembles the address or name.
     """
     try:
         validate_password(password, user)
@@ -38,36 +40,39 @@ def validate(password: str, user: User, *, field: str = "password") -> None:
         raise ValidationFailed(fields=fields) from e
 
 
-def require(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
-    """Have a user who is signed in prove it once more; failures count towards the lockout.
+def reauthenticate(*, request: HttpRequest, user: User, password: str, otp: str) -> None:
+    """Check the password of a signed-in user again; failures count towards the lockout.
 
     Args:
+        request: the request, whose address counts for the lockout.
+        user: the signed-in user.
+        password: the password to check.
         otp: a code of the second factor, for an account that has one.
 
     Raises:
-        WrongPassword: it is not this user's, or the account is locked.
+        WrongPassword: the password is wrong, or the account is locked.
         OtpRequired, OtpInvalid: the password is right, the code of the second factor is not.
     """
     if authenticate(request, username=user.email, password=password) != user:
         raise WrongPassword()
     attempt = backends.attempt_of(request)
     second_factor.require(user=user, code=otp, attempt=attempt)
-    lockout.succeeded(attempt)
+    lockout.record_success(attempt)
 
 
 def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str = "") -> User:
-    """Set another password; all sessions end.
+    """Set a new password; all sessions end.
 
     Returns:
-        The user as it is now, for a fresh token.
+        The updated user, for a new token.
 
     Raises:
-        WrongPassword: `current` is not the password, or has been changed at this very moment.
-        OtpRequired, OtpInvalid: of an account with a second factor.
+        WrongPassword: `current` is wrong, or a parallel request has changed the password.
+        OtpRequired, OtpInvalid: `current` is right, the code of the second factor is not.
         ValidationFailed: `new` breaks a rule.
     """
-    validate(new, user, field="newPassword")  # first, so that a rule that is broken costs no code
-    require(request=request, user=user, password=current, otp=otp)
+    validate(new, user, field="newPassword")  # first, so that a broken rule does not use up a code
+    reauthenticate(request=request, user=user, password=current, otp=otp)
     if not _replace(user, new, Action.PASSWORD_CHANGED):
         raise WrongPassword()
     user.refresh_from_db()
@@ -75,55 +80,58 @@ def change(*, request: HttpRequest, user: User, current: str, new: str, otp: str
 
 
 def request_reset(email: str) -> None:
-    """Have a token mailed to an address, if it has an account. Takes the same steps for any address."""
+    """Mail a reset token to an address if it has an account, with the same steps for any address."""
     user = User.objects.filter(email=email, is_active=True).first()
-    trail.record(Action.PASSWORD_RESET_REQUESTED, subject=user)
-    if mail_limits.take("password_reset", email):
-        enqueue.on_commit(tasks.send_password_reset, *tasks.addressee(user))
+    trail.record_on_commit(Action.PASSWORD_RESET_REQUESTED, subject=user)
+    if mail_limits.allow("password_reset", email):
+        enqueue.on_commit(tasks.send_password_reset, *tasks.recipient_args(user))
 
 
-def send_reset(user: User, *, by: User) -> bool:
-    """Have a token mailed to a user on behalf of staff, who never see it.
+def send_reset(user: User, *, actor: User) -> bool:
+    """Mail a reset token to a user on behalf of staff, who never see the token.
 
     Returns:
-        Whether a mail goes out: not to a closed account, and not when there were too many in this hour.
+        False if the account is closed, or the address has had too many mails in this hour.
     """
-    if not user.is_active or not mail_limits.take("password_reset", user.email):
+    if not user.is_active or not mail_limits.allow("password_reset", user.email):
         return False
-    trail.record(Action.PASSWORD_RESET_REQUESTED, actor=by, subject=user)
-    enqueue.on_commit(tasks.send_password_reset, *tasks.addressee(user))
+    trail.record_on_commit(Action.PASSWORD_RESET_REQUESTED, actor=actor, subject=user)
+    enqueue.on_commit(tasks.send_password_reset, *tasks.recipient_args(user))
     return True
 
 
 @transaction.atomic
 def reset(*, token: str, password: str) -> None:
-    """Set another password with a token from a mail; all sessions end, and a lockout does.
+    """Set a new password with a mailed token; all sessions and a lockout end.
 
     Raises:
-        MailTokenInvalid: it was used, also by a parallel request, is too old, or the password was changed meanwhile.
-        ValidationFailed: the password breaks a rule; the token stays good.
+        MailTokenInvalid: the token was used, has expired, or the password has changed since.
+        ValidationFailed: the password breaks a rule; the token stays valid.
     """
     user = signed_tokens.read(signed_tokens.PASSWORD_RESET, token)
     validate(password, user)
     if not _replace(user, password, Action.PASSWORD_RESET):
         raise MailTokenInvalid()
-    if user.email_verified_at is None:  # whoever made the account may have been somebody else
-        for part in registry.all_parts():
-            part.disown(user)
-    # who reads the account's mail has shown that the address is theirs
+    if user.email_verified_at is None:  # a stranger may have created the account
+        for source in registry.data_sources():
+            source.revoke_access(user)
+    # The token came by mail, so the user owns the address.
     User.objects.filter(pk=user.pk).update(email_verified_at=Coalesce("email_verified_at", Now()))
     lockout.unlock(user.email)
-    lockout.come_home(user)
+    lockout.remember_address(user)
 
 
 def _replace(user: User, password: str, action: Action) -> bool:
-    """Write a password over the one that `user` was read with."""
+    """Replace the password that `user` was read with.
+
+    Return False if it has changed since.
+    """
     hashed = make_password(password)
     with transaction.atomic():
         if not User.objects.filter(pk=user.pk, password=user.password, is_active=True).update(password=hashed):
             return False
         read_access.publish_change(user.pk)
-        trail.record(action, actor=user, subject=user)
-        if mail_limits.take_notice(user.email, confirmed=user.email_verified_at is not None):
+        trail.record_on_commit(action, actor=user, subject=user)
+        if mail_limits.allow_notice(user.email, confirmed=user.email_verified_at is not None):
             enqueue.on_commit(tasks.send_password_changed, str(user.pk))
     return True

@@ -1,4 +1,4 @@
-"""The second factor: codes of an authenticator app (RFC 6238), and backup codes for when it is lost."""
+"""Second factor: codes of an authenticator app (RFC 6238), and backup codes for a lost app."""
 
 from django.db import transaction
 from django_otp.models import Device
@@ -11,103 +11,115 @@ from accounts.errors import OtpInvalid, OtpRequired
 from accounts.models import User
 from accounts.signin import lockout
 
-BACKUP_CODES = 10
-APP, BACKUP = "authenticator", "backup codes"
+BACKUP_CODE_COUNT = 10
+APP_DEVICE_NAME, BACKUP_DEVICE_NAME = "authenticator", "backup codes"
 
 
-def is_set(user: User) -> bool:
-    """Whether a password alone does not sign this user in."""
+def is_enrolled(user: User) -> bool:
+    """Return whether this user has a second factor."""
     return TOTPDevice.objects.filter(user=user, confirmed=True).exists()
 
 
 def verify(user: User, code: str) -> Device | None:
-    """Check a code, six digits of the app or a backup code; each is good once, and failures take ever longer.
+    """Check a code: six digits of the app, or a backup code. Each code is valid once.
+
+    After each failure, codes are refused for a growing time.
 
     Returns:
-        What it came from; None where it is wrong, was used, or comes too soon after a wrong one.
+        The device of the code; None if the code is wrong, was used, or came too soon after a wrong one.
     """
     kind = TOTPDevice if code.isdecimal() else StaticDevice
     with transaction.atomic():
         device = kind.objects.select_for_update().filter(user=user, confirmed=True).first()
         if device is not None and device.verify_token(code.lower()):
             return device
-    trail.record(Action.SECOND_FACTOR_FAILED, subject=user)
+    trail.record_on_commit(Action.SECOND_FACTOR_FAILED, subject=user)
     return None
 
 
-def require(*, user: User, code: str, attempt: lockout.Attempt) -> None:
-    """Refuse an account with a factor without a right code; a refusal stays counted for the lockout.
+def require(*, user: User, code: str, attempt: lockout.SignInAttempt) -> None:
+    """Require a valid code if the account has a second factor.
+
+    A failure counts for the lockout.
 
     Args:
-        attempt: the one in which the user has shown the right password.
+        user: the user, whose password was right.
+        code: the code; empty if the request has none.
+        attempt: the attempt in which the password was checked.
 
     Raises:
         OtpRequired: there is no code.
-        OtpInvalid: the code is wrong, was used, or comes too soon after a wrong one.
+        OtpInvalid: the code is wrong, was used, or came too soon after a wrong one.
     """
-    if not is_set(user) or (code and verify(user, code)):
+    if not is_enrolled(user) or (code and verify(user, code)):
         return
-    lockout.failed(user.email, attempt)
+    lockout.record_failure(user.email, attempt)
     raise OtpInvalid() if code else OtpRequired()
 
 
-def require_of_session(*, user: User, code: str) -> None:
-    """Refuse a session whose account has a factor without a right code, where no password is asked for.
+def require_for_session(*, user: User, code: str) -> None:
+    """Require a valid code of a signed-in user, in a request without a password.
 
     Raises:
         OtpRequired: there is no code.
-        OtpInvalid: as of `require`, or the account is locked after too many failures.
+        OtpInvalid: as for `require`, or the account is locked after too many failures.
     """
-    if not is_set(user):
+    if not is_enrolled(user):
         return
-    attempt = lockout.begin(user.email)
+    attempt = lockout.count_attempt(user.email)
     if attempt is None:
-        lockout.failed(user.email, None)
+        lockout.record_failure(user.email, None)
         raise OtpInvalid()
     require(user=user, code=code, attempt=attempt)
-    lockout.succeeded(attempt)
+    lockout.record_success(attempt)
 
 
-def pending(user: User) -> TOTPDevice:
-    """The app that a user is about to set up: the same until a code of it has been seen."""
+def pending_device(user: User) -> TOTPDevice:
+    """Return the device that a user is setting up.
+
+    It stays the same until a code confirms it.
+    """
     device = TOTPDevice.objects.filter(user=user, confirmed=False).order_by("pk").first()
-    return device or TOTPDevice.objects.create(user=user, name=APP, confirmed=False)
+    return device or TOTPDevice.objects.create(user=user, name=APP_DEVICE_NAME, confirmed=False)
 
 
-def confirm(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
-    """Set the factor, where a code shows that the app holds the secret.
+def enrol(user: User, code: str) -> tuple[TOTPDevice, list[str]] | None:
+    """Confirm the pending device with a code of the app.
 
     Returns:
-        The app, and backup codes, which are shown this once; None where the code is wrong or a factor is set.
+        The device and the backup codes, which are shown once; None if the code is wrong or a factor is set.
     """
     with transaction.atomic():
         User.objects.select_for_update().get(pk=user.pk)
-        device = TOTPDevice.objects.select_for_update().filter(pk=pending(user).pk).get()
-        if not is_set(user) and device.verify_token(code):
+        device = TOTPDevice.objects.select_for_update().filter(pk=pending_device(user).pk).get()
+        if not is_enrolled(user) and device.verify_token(code):
             device.confirmed = True
             device.save(update_fields=["confirmed"])
-            trail.record(Action.SECOND_FACTOR_SET, actor=user, subject=user)
-            return device, _backup_codes(user)
-    trail.record(Action.SECOND_FACTOR_FAILED, actor=user, subject=user)
+            trail.record_on_commit(Action.SECOND_FACTOR_SET, actor=user, subject=user)
+            return device, _create_backup_codes(user)
+    trail.record_on_commit(Action.SECOND_FACTOR_FAILED, actor=user, subject=user)
     return None
 
 
-def pauses(user: User) -> bool:
-    """Whether no code is looked at for a while, which follows on a wrong one; right ones are refused like any other."""
-    allowed, _ = pending(user).verify_is_allowed()
+def is_throttled(user: User) -> bool:
+    """Return whether a wrong code was sent a moment ago, so that right codes are refused too."""
+    allowed, _ = pending_device(user).verify_is_allowed()
     return not allowed
 
 
 @transaction.atomic
-def reset(user: User, *, by: User | None = None) -> None:
-    """Take a lost factor away; at the next sign-in the user sets another, and is led there."""
+def remove(user: User, *, actor: User | None = None) -> None:
+    """Remove a lost factor.
+
+    At the next sign-in the admin asks the user to set a new one.
+    """
     TOTPDevice.objects.filter(user=user).delete()
     StaticDevice.objects.filter(user=user).delete()
-    trail.record(Action.SECOND_FACTOR_RESET, actor=by, subject=user)
+    trail.record_on_commit(Action.SECOND_FACTOR_RESET, actor=actor, subject=user)
 
 
-def _backup_codes(user: User) -> list[str]:
+def _create_backup_codes(user: User) -> list[str]:
     StaticDevice.objects.filter(user=user).delete()
-    device = StaticDevice.objects.create(user=user, name=BACKUP)
-    tokens = [StaticToken(device=device, token=StaticToken.random_token()) for _ in range(BACKUP_CODES)]
+    device = StaticDevice.objects.create(user=user, name=BACKUP_DEVICE_NAME)
+    tokens = [StaticToken(device=device, token=StaticToken.random_token()) for _ in range(BACKUP_CODE_COUNT)]
     return [each.token for each in StaticToken.objects.bulk_create(tokens)]

@@ -1,4 +1,4 @@
-"""The end of sessions, from the next request on and in every process."""
+"""Ending of sessions, in every process from the next request on."""
 
 import secrets
 
@@ -14,28 +14,27 @@ from lunaos.infra import read_access
 
 @transaction.atomic
 def end(*, user: User, token: str) -> None:
-    """End the session that a token stands for."""
+    """End the session of a token."""
     jwt.revoke(token)
     read_access.publish_change(user.pk)
-    trail.record(Action.LOGGED_OUT, actor=user, subject=user)
+    trail.record_on_commit(Action.LOGGED_OUT, actor=user, subject=user)
 
 
 @transaction.atomic
-def end_all(user: User, *, by: User | None = None) -> None:
-    """End all of a user's sessions, those in the admin too; API keys go on.
+def end_all(user: User, *, actor: User | None = None) -> None:
+    """End all sessions of a user, including the admin's; API keys stay valid.
 
     Args:
-        by: the staff member who does; None for the user.
+        user: the user.
+        actor: the staff member who ends the sessions; None if the user does.
     """
     User.objects.filter(pk=user.pk).update(session_epoch=F("session_epoch") + 1)
     read_access.publish_change(user.pk)
-    trail.record(Action.LOGGED_OUT_EVERYWHERE, actor=by or user, subject=user)
+    trail.record_on_commit(Action.LOGGED_OUT_EVERYWHERE, actor=actor or user, subject=user)
 
 
-def end_everybodys() -> None:
-    """End all sessions of all users, also those that were ended before the database was set back to an earlier time.
-
-    A random number is none that somebody's sessions have been counted to.
-    """
+def end_all_of_all_users() -> None:
+    """End all sessions of all users, after a restore."""
+    # A random epoch, because the old database may have counted beyond the restored epoch plus one.
     User.objects.update(session_epoch=secrets.randbelow(2**30))
     read_access.publish_change(None)

@@ -1,7 +1,10 @@
-"""Tokens that go out by mail: signed, with an end, and dead as soon as what they were made for has happened.
+"""Signed tokens for mails, which expire and are valid for one use.
 
-None is stored. A token carries a mark of the state that it is to change; whoever uses it changes that state in a
-conditional update, so that of two parallel uses one wins.
+The server stores no token. A token carries a digest of the state that its use changes. The use is a conditional update
+of that state, so that one of two parallel uses wins.
+
+Django's PasswordResetTokenGenerator does not fit: its tokens do not name the user, and one setting limits the age of
+all tokens.
 """
 
 import hmac
@@ -18,45 +21,49 @@ from accounts.models import User
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a token is for.
+    """Purpose of a token.
 
     Args:
-        mark: of a user, the state that makes the token good.
+        name: the name of the purpose, a part of the signature's salt.
+        max_age: the time for which a token is valid.
+        state: returns the state of a user with which the token is valid.
     """
 
     name: str
-    valid_for: timedelta
-    mark: Callable[[User], str]
+    max_age: timedelta
+    state: Callable[[User], str]
 
     @property
     def salt(self) -> str:
         return f"accounts.mail.{self.name}"
 
 
-PASSWORD_RESET = Purpose("password_reset", timedelta(minutes=30), lambda user: f"{user.email} {user.credentials_mark}")
+PASSWORD_RESET = Purpose(
+    "password_reset", timedelta(minutes=30), lambda user: f"{user.email} {user.credentials_fingerprint}"
+)
 VERIFICATION = Purpose("verification", timedelta(days=3), lambda user: f"{user.email} {user.email_verified_at}")
 
 
-def make(purpose: Purpose, user: User) -> str:
-    """A token for a user, good for one use."""
-    return signing.dumps([str(user.pk), _digest(purpose, user)], salt=purpose.salt, compress=True)
+def sign(purpose: Purpose, user: User) -> str:
+    """Return a token for a user, valid for one use."""
+    return signing.dumps([str(user.pk), _state_digest(purpose, user)], salt=purpose.salt, compress=True)
 
 
 def read(purpose: Purpose, token: str) -> User:
-    """The user a token was made for.
+    """Return the user of a token.
 
     Raises:
-        MailTokenInvalid: forged, too old, used, or made for another state of the account.
+        MailTokenInvalid: the token is forged, expired or used, or the account has changed since.
     """
     try:
-        user_id, digest = signing.loads(token, salt=purpose.salt, max_age=purpose.valid_for)
+        user_id, digest = signing.loads(token, salt=purpose.salt, max_age=purpose.max_age)
     except (signing.BadSignature, ValueError, TypeError) as e:
         raise MailTokenInvalid() from e
     user = User.objects.filter(pk=user_id, is_active=True).first()
-    if user is None or not hmac.compare_digest(digest, _digest(purpose, user)):
+    if user is None or not hmac.compare_digest(digest, _state_digest(purpose, user)):
         raise MailTokenInvalid()
     return user
 
 
-def _digest(purpose: Purpose, user: User) -> str:
-    return salted_hmac(purpose.salt, purpose.mark(user), algorithm="sha256").hexdigest()[:32]
+def _state_digest(purpose: Purpose, user: User) -> str:
+    return salted_hmac(purpose.salt, purpose.state(user), algorithm="sha256").hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The limit on guessing."""
+"""Rate limits on sign-in and sign-up per client address."""
 
 from typing import cast
 
@@ -16,10 +16,10 @@ from lunaos.errors import RateLimited
 
 
 class SignInThrottle(BaseThrottle):
-    """Ten attempts in five minutes per client address, at each endpoint that a viewset guards with it."""
+    """Limit of ten attempts in five minutes per client address and endpoint (SIGN_IN_ATTEMPTS)."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
-        window = count(request._request, cast(ViewSet, view).action)
+        window = count_attempt(request._request, cast(ViewSet, view).action)
         if window.exceeded:
             raise RateLimited(
                 "Too many attempts from this address.", retry_after=window.seconds_left, limit=window.limit
@@ -28,25 +28,25 @@ class SignInThrottle(BaseThrottle):
 
 
 def count_sign_up(request: HttpRequest) -> None:
-    """Count a sign-up of the request's address, or of its IPv6 network.
+    """Count a sign-up of the request's IPv4 address or IPv6 network.
 
     Raises:
-        RateLimited: there were as many as a day allows.
+        RateLimited: the address has reached SIGN_UPS_PER_DAY.
     """
     subject, rate = ratelimit.client_network(request), f"{settings.SIGN_UPS_PER_DAY}/d"
     window = ratelimit.hit(request, scope="sign-ups", subject=subject, rate=rate)
     if window.first_excess:
-        trail.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint="signup a day")
+        trail.record_on_commit(Action.RATE_EXCEEDED, limit=window.limit, endpoint="signup a day")
     if window.exceeded:
         raise RateLimited(
-            f"{window.limit} accounts a day can be made from one address.",
+            f"{window.limit} accounts a day can be created from one address.",
             retry_after=window.seconds_left,
             limit=window.limit,
         )
 
 
-def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
-    """Count an attempt of the request's address at an endpoint."""
+def count_attempt(request: HttpRequest, endpoint: str) -> ratelimit.Window:
+    """Count an attempt of the request's address at an endpoint, and return the window."""
     window = ratelimit.hit(
         request,
         scope=f"sign-in:{endpoint}",
@@ -55,5 +55,5 @@ def count(request: HttpRequest, endpoint: str) -> ratelimit.Window:
         guarded=True,
     )
     if window.first_excess:
-        trail.record(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)
+        trail.record_on_commit(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)
     return window

@@ -1,4 +1,4 @@
-"""Every change that staff make in the admin is an audit row."""
+"""Base classes of the admin's pages, which write an audit row for every change."""
 
 from typing import Any
 
@@ -9,12 +9,14 @@ from unfold.admin import ModelAdmin
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.identity import may_touch, staff_of
+from accounts.identity import may_modify, staff_of
 from accounts.models import User
 
 
 class AuditedAdmin(ModelAdmin):
-    """To be the base of every page of the admin; its methods are the ones by which Django's admin keeps its own log."""
+    """Base of every page of the admin."""
+
+    # Overrides the methods with which Django writes its own log.
 
     warn_unsaved_form = True
     list_fullwidth = True
@@ -24,7 +26,7 @@ class AuditedAdmin(ModelAdmin):
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
-        _record(request, Action.ADMIN_CHANGED, obj, fields=_fields(message))
+        _record(request, Action.ADMIN_CHANGED, obj, fields=_changed_fields(message))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
@@ -32,24 +34,26 @@ class AuditedAdmin(ModelAdmin):
             _record(request, Action.ADMIN_DELETED, obj)
         return super().log_deletions(request, queryset)
 
-    def touchable(self, request: HttpRequest, rows: QuerySet[Any], owner: str = "user__") -> QuerySet[Any]:
-        """Of these rows those that the staff member may take from, or change; of the others is said how many they are.
+    def modifiable(self, request: HttpRequest, rows: QuerySet[Any], owner: str = "user__") -> QuerySet[Any]:
+        """Return the rows that the staff member may change; a message counts the others.
 
         Args:
-            owner: where their users are looked up, as a filter begins.
+            request: the staff member's request.
+            rows: the chosen rows.
+            owner: the prefix of a filter that leads to the owner, such as `user__`.
         """
         if staff_of(request).is_superuser:
             return rows
-        kept = rows.exclude(Q((f"{owner}is_staff", True)) | Q((f"{owner}is_superuser", True)))
-        if left := rows.count() - kept.count():
+        allowed = rows.exclude(Q((f"{owner}is_staff", True)) | Q((f"{owner}is_superuser", True)))
+        if omitted := rows.count() - allowed.count():
             self.message_user(
-                request, f"Left out, since only superusers touch what is staff's: {left}.", messages.WARNING
+                request, f"Omitted, because only superusers may change staff: {omitted}.", messages.WARNING
             )
-        return kept
+        return allowed
 
 
 class ReadOnlyAdmin(AuditedAdmin):
-    """Rows that the platform writes and staff only read; actions may still change them in ways of their own."""
+    """Rows that staff can read but not edit; actions of a subclass may change them."""
 
     show_full_result_count = False
 
@@ -64,26 +68,28 @@ class ReadOnlyAdmin(AuditedAdmin):
 
 
 class DeletableAdmin(ReadOnlyAdmin):
-    """Rows that staff may take away, with the permission that Django has for it; from staff, superusers alone."""
+    """Rows that staff may delete with Django's delete permission."""
+
+    # Rows of staff only as a superuser.
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Django asks for each row, also of a list."""
-        return AuditedAdmin.has_delete_permission(self, request, obj) and may_touch(request, obj and owner_of(obj))
+        """Return whether the row may be deleted; Django asks for each row of a list, too."""
+        return AuditedAdmin.has_delete_permission(self, request, obj) and may_modify(request, obj and owner_of(obj))
 
 
 def owner_of(row: Model) -> User | None:
-    """Whose a row is: its user, or the user of what it belongs to, as of an index job's repository."""
+    """Return the owner of a row: its user, or the user of its parent, such as an index job's repository."""
     if isinstance(row, User):
         return row
     keys = [field.name for field in row._meta.concrete_fields if field.many_to_one]
     if "user" in keys:
         return row.user  # type: ignore[attr-defined]
-    above = (getattr(row, name) for name in keys)
-    return next((owner for each in above if each is not None and (owner := owner_of(each))), None)
+    parents = (getattr(row, name) for name in keys)
+    return next((owner for parent in parents if parent is not None and (owner := owner_of(parent))), None)
 
 
 def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) -> None:
-    trail.record(
+    trail.record_on_commit(
         action,
         actor=staff_of(request),
         subject=owner_of(obj),
@@ -92,7 +98,7 @@ def _record(request: HttpRequest, action: Action, obj: Model, **details: Any) ->
     )
 
 
-def _fields(message: Any) -> list[str]:
-    """Names of the fields that a form has changed, from the message that Django's admin makes of it."""
+def _changed_fields(message: Any) -> list[str]:
+    """Return the names of changed fields, from the change message of Django's admin."""
     parts = message if isinstance(message, list) else []
     return sorted({name for part in parts for change in part.values() for name in change.get("fields", ())})

@@ -1,4 +1,4 @@
-"""A page between an action of the admin and what it takes away."""
+"""Confirmation page for actions of the admin."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -13,21 +13,23 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-Action = Callable[..., HttpResponse | None]
-SHOWN = 20
-BACK = "back_to_page"  # in a form that was sent from an object's own page
+AdminAction = Callable[..., HttpResponse | None]
+MAX_LISTED_OBJECTS = 20
+RETURN_TO_OBJECT = "back_to_page"  # field of a form that was sent from an object's own page
 
 
-def confirmed(question: str, *, consequence: str, form: type[Form] | None = None) -> Callable[[Action], Action]:
-    """Have an action asked for a second time, with a list of what it is about.
+def requires_confirmation(
+    question: str, *, consequence: str, form: type[Form] | None = None
+) -> Callable[[AdminAction], AdminAction]:
+    """Decorate an action so that a page lists the objects and asks for confirmation first.
 
     Args:
-        question: the page's title.
-        consequence: what will be so afterwards.
-        form: what has to be filled in; the action is called with what came of it, as `cleaned`.
+        question: the title of the page.
+        consequence: a sentence about the effect of the action.
+        form: a form on the page; the action gets its data as the argument `cleaned`.
     """
 
-    def decorate(action: Action) -> Action:
+    def decorate(action: AdminAction) -> AdminAction:
         @wraps(action)
         def ask(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> HttpResponse | None:
             sent = "confirmed" in request.POST
@@ -44,7 +46,7 @@ def confirmed(question: str, *, consequence: str, form: type[Form] | None = None
 
 def _context(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> dict[str, Any]:
     selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-    back = BACK in request.POST
+    back = RETURN_TO_OBJECT in request.POST
     return {
         **page.admin_site.each_context(request),
         "opts": page.opts,
@@ -52,12 +54,12 @@ def _context(page: Any, request: HttpRequest, chosen: QuerySet[Any]) -> dict[str
         "selected": selected,
         "across": request.POST.get("select_across", "0"),
         "count": chosen.count(),
-        "chosen": chosen[:SHOWN],
-        "back": BACK if back else "",
-        "way_back": page_of(page.opts, selected) if back else request.get_full_path(),
+        "chosen": chosen[:MAX_LISTED_OBJECTS],
+        "back": RETURN_TO_OBJECT if back else "",
+        "cancel_url": change_page_url(page.opts, selected) if back else request.get_full_path(),
     }
 
 
-def page_of(opts: Options, selected: list[str]) -> str:
-    """The page of the one object that was chosen."""
+def change_page_url(opts: Options, selected: list[str]) -> str:
+    """Return the URL of the page of the one chosen object."""
     return reverse(f"admin:{opts.app_label}_{opts.model_name}_change", args=[quote(selected[0])])

@@ -1,4 +1,4 @@
-"""Rows as CSV (RFC 4180), however many: piece by piece, so that a download holds neither memory nor a connection."""
+"""Streaming of rows as CSV (RFC 4180), in batches that hold neither memory nor a connection."""
 
 import csv
 import io
@@ -12,31 +12,31 @@ from django.db.models import Q, QuerySet
 from lunaos.infra import database
 from lunaos.infra.postgresql import limits
 
-AT_ONCE = 2000  # rows
-# A spreadsheet would execute a cell that begins so (OWASP, CSV Injection); the last four are the wide forms of Asia.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+BATCH_ROWS = 2000
+# A spreadsheet executes a cell with such a beginning (OWASP, CSV Injection); the last four are full-width forms.
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
-async def lines(rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str]) -> AsyncIterator[str]:
-    """Pieces of the file; each is a query of its own that goes on behind the last row of the one before.
-
-    A cursor of the database would hold a connection and a snapshot for as long as the slowest client reads.
+async def stream(rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str]) -> AsyncIterator[str]:
+    """Yield the file in batches, each from a query that continues after the last row of the batch before.
 
     Args:
-        columns: names as `values_list` takes them; nothing else is read.
-        order: columns, `-` before those that descend, that are never NULL and together tell any two rows apart.
+        rows: the rows to export.
+        columns: names as `values_list` takes them; no other column is read.
+        order: columns, with `-` for descending ones, that are never NULL and together are unique.
     """
-    yield _csv([[name.replace("__", "_") for name in columns]])
+    # No cursor: it would hold a connection and a snapshot for as long as the slowest client reads.
+    yield _format_rows([[name.replace("__", "_") for name in columns]])
     last: Sequence[Any] = ()
     while True:
-        piece, last = await database.call(_piece, rows, columns, order, last)
-        if not piece:
+        batch, last = await database.call(_read_batch, rows, columns, order, last)
+        if not batch:
             return
-        yield piece
+        yield batch
 
 
-def cell(value: Any) -> str:
-    """A value as programs read it, which a spreadsheet takes for text and never for a formula."""
+def format_cell(value: Any) -> str:
+    """Return a value as text that a spreadsheet never executes as a formula."""
     match value:
         case None:
             return ""
@@ -47,34 +47,37 @@ def cell(value: Any) -> str:
         case dict():
             return orjson.dumps(value).decode()
         case list():
-            return cell(" ".join(map(str, value)))
-        case str() if value.startswith(FORMULA):
+            return format_cell(" ".join(map(str, value)))
+        case str() if value.startswith(FORMULA_PREFIXES):
             return f"'{value}"
     return str(value)
 
 
-def _piece(
+def _read_batch(
     rows: QuerySet[Any], columns: Sequence[str], order: Sequence[str], last: Sequence[Any]
 ) -> tuple[str, Sequence[Any]]:
-    """The rows behind the last one as text, and the new last one; in a thread, since writing them takes a while."""
-    found = rows.filter(_behind(order, last)) if last else rows
+    """Return the rows after `last` as text, and the new last row.
+
+    Blocks, so call this in a thread.
+    """
+    found = rows.filter(_after(order, last)) if last else rows
     names = [name.removeprefix("-") for name in order]
     with limits.within(limits.long()):
-        batch = list(found.order_by(*order).values_list(*columns, *names)[:AT_ONCE])
-    text = _csv([map(cell, row[: len(columns)]) for row in batch])
+        batch = list(found.order_by(*order).values_list(*columns, *names)[:BATCH_ROWS])
+    text = _format_rows([map(format_cell, row[: len(columns)]) for row in batch])
     return text, batch[-1][len(columns) :] if batch else ()
 
 
-def _behind(order: Sequence[str], last: Sequence[Any]) -> Q:
-    """Rows that come later; said so that an index of the first column finds where they begin."""
-    name, way = order[0].removeprefix("-"), "lt" if order[0].startswith("-") else "gt"
-    beyond = Q((f"{name}__{way}", last[0]))
+def _after(order: Sequence[str], last: Sequence[Any]) -> Q:
+    """Return a filter for later rows, in a form that can use an index of the first column."""
+    name, operator = order[0].removeprefix("-"), "lt" if order[0].startswith("-") else "gt"
+    later = Q((f"{name}__{operator}", last[0]))
     if len(order) == 1:
-        return beyond
-    return Q((f"{name}__{way}e", last[0])) & (beyond | _behind(order[1:], last[1:]))
+        return later
+    return Q((f"{name}__{operator}e", last[0])) & (later | _after(order[1:], last[1:]))
 
 
-def _csv(rows: Iterable[Iterable[str]]) -> str:
+def _format_rows(rows: Iterable[Iterable[str]]) -> str:
     text = io.StringIO()
     csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)  # `;` separates cells where a comma is the decimal point
     return text.getvalue()

@@ -1,4 +1,4 @@
-"""A list of the admin as a CSV file: all rows that its filters leave, not only those of the page that is shown."""
+"""CSV export of an admin list: all rows that match its filters, not only the current page."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -19,47 +19,53 @@ from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.errors import ExportUnderWay
 from accounts.identity import staff_of
-from accounts.privacy import export as exporting
+from accounts.privacy import export as account_export
 from accounts.staff import csv_export
 from lunaos.infra import database
 
-UNDER_WAY = "Nothing was exported: another list is being sent to you. Wait for its end, or try again in a minute."
+EXPORT_RUNNING = (
+    "Nothing was exported: another list is being sent to you. Wait until it ends, or try again in a minute."
+)
 PERMISSION = "accounts.export_lists"
 
 
-class CsvFile(StreamingHttpResponse):
-    """A CSV file, sent as far as the client reads.
+class CsvResponse(StreamingHttpResponse):
+    """CSV file that is produced while the client reads.
 
     Args:
-        place: kept while the file is sent, and released at its end.
+        lines: the text of the file in batches.
+        name: the file's name.
+        slot: the export slot, held until the response is closed.
     """
 
-    def __init__(self, lines: AsyncIterator[str], name: str, place: exporting.Place) -> None:
-        self._place = place
+    def __init__(self, lines: AsyncIterator[str], name: str, slot: account_export.ExportSlot) -> None:
+        self._slot = slot
         super().__init__(
-            _renewing(lines, place),
+            _renew_slot(lines, slot),
             content_type="text/csv; charset=utf-8; header=present",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
     def close(self) -> None:
-        """Release the place, whether or not all was read."""
+        """Release the slot, also if the client did not read all."""
         super().close()
-        self._place.release()
+        self._slot.release()
 
 
-async def _renewing(lines: AsyncIterator[str], place: exporting.Place) -> AsyncIterator[str]:
+async def _renew_slot(lines: AsyncIterator[str], slot: account_export.ExportSlot) -> AsyncIterator[str]:
     async for line in lines:
-        await database.call(place.renew)
+        await database.call(slot.renew)
         yield line
 
 
-class ExportedAdmin(ModelAdmin):
-    """Beside `AuditedAdmin`, for a list that has a button "Export as CSV".
+class ExportableAdmin(ModelAdmin):
+    """Mixin for a page whose list has a button "Export as CSV".
+
+    Used together with `AuditedAdmin`.
 
     Args:
-        export_columns: what the file holds, as `values_list` takes it; no secrets, no prompts, no answers.
-        export_order: as `csv_export.lines` takes it; newest first, so that what comes meanwhile stays out.
+        export_columns: the columns, as `values_list` takes them; no secrets, prompts or answers.
+        export_order: the order, as `csv_export.stream` takes it; newest first, so that new rows stay out.
     """
 
     export_columns: ClassVar[tuple[str, ...]] = ()
@@ -74,7 +80,7 @@ class ExportedAdmin(ModelAdmin):
         return super().changelist_view(request, {**(extra_context or {}), "export_url": url})
 
     def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-        """The file, and an audit row before its first byte."""
+        """Return the file, after an audit row was written."""
         if not self.has_export_permission(request):
             raise PermissionDenied
         try:
@@ -82,35 +88,38 @@ class ExportedAdmin(ModelAdmin):
         except IncorrectLookupParameters as e:
             self.message_user(request, f"Nothing was exported. {e}".strip(), messages.ERROR)
             return self._to_list()
-        place = exporting.Place(staff_of(request).pk, exporting.LISTS)
+        slot = account_export.ExportSlot(staff_of(request).pk, account_export.LIST_EXPORT)
         try:
-            place.take()
+            slot.acquire()
         except ExportUnderWay:
-            self.message_user(request, UNDER_WAY, messages.ERROR)
+            self.message_user(request, EXPORT_RUNNING, messages.ERROR)
             return self._to_list()
         try:
-            return self._file(request, shown, place)
+            return self._file(request, shown, slot)
         except BaseException:
-            place.release()
+            slot.release()
             raise
 
-    def _file(self, request: HttpRequest, shown: ChangeList, place: exporting.Place) -> StreamingHttpResponse:
+    def _file(self, request: HttpRequest, shown: ChangeList, slot: account_export.ExportSlot) -> StreamingHttpResponse:
         rows = self.rows_to_export(shown.queryset)
-        trail.record(
+        trail.record_on_commit(
             Action.ADMIN_EXPORTED,
             actor=staff_of(request),
             object=self.opts.label_lower,
-            filter=told(shown),
+            filter=describe_filters(shown),
             rows=rows.count(),
         )
         name = f"{self.opts.verbose_name_plural}-{datetime.now(UTC):%Y-%m-%d}.csv".replace(" ", "-").lower()
-        return CsvFile(csv_export.lines(rows, self.export_columns, self.export_order), name, place)
+        return CsvResponse(csv_export.stream(rows, self.export_columns, self.export_order), name, slot)
 
     def _to_list(self) -> HttpResponseRedirect:
         return HttpResponseRedirect(reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"))
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """With what the columns need beyond the list's own."""
+        """Return the rows with annotations that only the export needs.
+
+        A hook for subclasses.
+        """
         return rows
 
     def has_export_permission(self, request: HttpRequest) -> bool:
@@ -121,8 +130,9 @@ class ExportedAdmin(ModelAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_export"
 
 
-def told(shown: ChangeList) -> dict[str, str]:
-    """A list's filter for the audit trail, which names nobody: of what was typed only ids are repeated."""
+def describe_filters(shown: ChangeList) -> dict[str, str]:
+    """Return a list's filters for the audit trail, without personal data."""
+    # Free text may be a name, so only ids are kept of it.
     known = {name for spec in shown.filter_specs for name in spec.expected_parameters() if name}
     known |= {f"{shown.date_hierarchy}__{part}" for part in ("year", "month", "day")}
     filters = {name: ",".join(values) for name, values in shown.get_filters_params().items()}

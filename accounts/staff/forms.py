@@ -1,4 +1,4 @@
-"""The admin's forms of an account."""
+"""Admin forms of an account."""
 
 from typing import Any
 
@@ -7,37 +7,38 @@ from unfold.forms import UserChangeForm, UserCreationForm
 
 from accounts.errors import LastSuperuser
 from accounts.models import User
-from accounts.names import on_one_line
 from accounts.staff import superusers
+from accounts.validators import validate_single_line
 
 
-class LowerCaseEmail(ModelForm):
-    """Folds the address to the form it is stored in, before it is looked for among the others."""
+class LowerCaseEmailForm(ModelForm):
+    """Form that lower-cases the address before the check for duplicates."""
 
     def clean_email(self) -> str:
         return str(self.cleaned_data["email"]).lower()
 
 
-class AccountCreationForm(LowerCaseEmail, UserCreationForm):
+class AccountCreationForm(LowerCaseEmailForm, UserCreationForm):
     class Meta:
         model = User
         fields = ("email",)
 
 
-class AccountForm(LowerCaseEmail, UserChangeForm):
-    """All that staff may change of one."""
+class AccountForm(LowerCaseEmailForm, UserChangeForm):
+    """Form of the fields that staff may change."""
 
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
-        on_one_line(name)
+        validate_single_line(name)
         return name
 
     def clean(self) -> Any:
-        """Refuse what would disable or demote the last superuser; the admin saves in the same transaction."""
+        """Refuse to disable or demote the last superuser."""
+        # The admin saves in the same transaction.
         cleaned = super().clean()
-        if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.POWERS):
+        if not all(self.cleaned_data.get(name, getattr(self.instance, name)) for name in superusers.SUPERUSER_FLAGS):
             try:
-                superusers.spare_last(self.instance.pk)
+                superusers.require_another_superuser(self.instance.pk)
             except LastSuperuser as e:
                 self.add_error(None, str(e))
         return cleaned

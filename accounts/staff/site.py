@@ -1,4 +1,4 @@
-"""The admin's door: password, second factor, and the page where a newcomer sets it (docs/adr/0034)."""
+"""Admin site: sign-in with a second factor, and the page that sets it (docs/adr/0034)."""
 
 from base64 import b32encode
 from typing import Any, cast
@@ -27,11 +27,11 @@ from lunaos.infra import thread_pools
 
 WRONG_CODE = "This code is wrong or was used before. Wait for the next one."
 
-TOO_SOON = "This came too soon after a wrong code. Wait a moment, then send the code that your app shows by then."
+TOO_SOON = "This code came too soon after a wrong one. Wait a moment, then send the current code of your app."
 
 
 class CodeField(forms.CharField):
-    """A one-time code, which password managers and phones offer to fill in."""
+    """Field for a one-time code, which password managers and phones can fill in."""
 
     def __init__(self, **options: Any) -> None:
         attributes = {"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
@@ -42,33 +42,36 @@ class CodeField(forms.CharField):
 
 
 class StaffAuthenticationForm(AuthenticationForm):
-    """Asks everybody for a code, so that it tells nothing of who has one set."""
+    """Sign-in form with a field for the second factor's code."""
+
+    # All users get the field, so that the form does not reveal which accounts have a second factor.
 
     code = CodeField(
         required=False,
         label="Code",
-        help_text="From your authenticator app, or a backup code. Empty at your first sign-in.",
+        help_text="The code of your authenticator app, or a backup code. Leave it empty at your first sign-in.",
     )
 
     def clean(self) -> dict[str, Any]:
-        if throttles.count(cast(HttpRequest, self.request), "admin").exceeded:
+        if throttles.count_attempt(cast(HttpRequest, self.request), "admin").exceeded:
             raise forms.ValidationError("Too many attempts from this address. Try again in a few minutes.")
         cleaned = super().clean()
         user = cast(User | None, self.get_user())
-        if user is not None and second_factor.is_set(user):
+        if user is not None and second_factor.is_enrolled(user):
             device = second_factor.verify(user, cleaned["code"]) if cleaned.get("code") else None
             if device is None:
-                lockout.failed(user.email, backends.attempt_of(cast(HttpRequest, self.request)))
+                lockout.record_failure(user.email, backends.attempt_of(cast(HttpRequest, self.request)))
                 raise forms.ValidationError("Enter the code that your authenticator app shows now, or a backup code.")
-            user.otp_device = device  # type: ignore[attr-defined]  # django-otp notes it in the session
+            user.otp_device = device  # type: ignore[attr-defined]  # django-otp stores it in the session
         return cleaned
 
     def confirm_login_allowed(self, user: Any) -> None:
-        """Whoever may not come in has failed, also with the right password: Django itself would tell nobody."""
+        """Count the sign-in of an account without access as a failure."""
+        # Django sends no signal if the password is right.
         try:
             super().confirm_login_allowed(user)
         except forms.ValidationError:
-            lockout.failed(user.get_username(), backends.attempt_of(cast(HttpRequest, self.request)))
+            lockout.record_failure(user.get_username(), backends.attempt_of(cast(HttpRequest, self.request)))
             raise
 
 
@@ -77,7 +80,7 @@ class CodeForm(forms.Form):
 
 
 class StaffSite(UnfoldAdminSite):
-    """The admin, for staff who have shown their second factor in this session; UNFOLD in the settings has its looks."""
+    """The admin, for staff who verified their second factor in this session."""
 
     index_title = "Dashboard"
     login_form = StaffAuthenticationForm
@@ -90,7 +93,7 @@ class StaffSite(UnfoldAdminSite):
 
     @thread_pools.run_posts_in(thread_pools.HASHING)
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Lead who has come in by the password alone to the page where the second factor is set."""
+        """Sign in, or redirect a user without a second factor to the page that sets it."""
         if request.method == "GET" and not self.has_permission(request) and self._may_enrol(request):
             return redirect("admin:second_factor")
         return super().login(request, extra_context)
@@ -100,7 +103,7 @@ class StaffSite(UnfoldAdminSite):
         return super().password_change(request, extra_context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        """The usual ones; whoever has come in by the password alone may leave too."""
+        """Return the usual URLs, with the second factor's page and a logout that needs no second factor."""
         return [
             path("second-factor/", self.second_factor, name="second_factor"),
             path("logout/", self.logout, name="logout"),
@@ -109,22 +112,22 @@ class StaffSite(UnfoldAdminSite):
 
     @method_decorator([never_cache, csrf_protect])
     def second_factor(self, request: HttpRequest) -> HttpResponse:
-        """Show a secret and have it confirmed; then show the backup codes, once."""
+        """Show a secret, confirm it with a code, then show the backup codes once."""
         if not self._may_enrol(request):
             return redirect("admin:index")
         user, form = staff_of(request), CodeForm(request.POST or None)
         if form.is_valid():
-            if second_factor.pauses(user):
+            if second_factor.is_throttled(user):
                 form.add_error("code", TOO_SOON)
-            elif confirmed := second_factor.confirm(user, form.cleaned_data["code"]):
+            elif confirmed := second_factor.enrol(user, form.cleaned_data["code"]):
                 return self._enrolled(request, *confirmed)
             else:
                 form.add_error("code", WRONG_CODE)
-        device = second_factor.pending(user)
+        device = second_factor.pending_device(user)
         return self._page(request, "set", form=form, qr=_qr(device), secret=_secret(device))
 
     def _may_enrol(self, request: HttpRequest) -> bool:
-        return super().has_permission(request) and not second_factor.is_set(staff_of(request))
+        return super().has_permission(request) and not second_factor.is_enrolled(staff_of(request))
 
     def _enrolled(self, request: HttpRequest, device: TOTPDevice, codes: list[str]) -> HttpResponse:
         request.session.cycle_key()
@@ -137,11 +140,11 @@ class StaffSite(UnfoldAdminSite):
 
 
 def _qr(device: TOTPDevice) -> SafeString:
-    """Inline SVG whose looks are attributes, which the Content-Security-Policy lets pass."""
+    """Return an inline SVG without styles, which the Content-Security-Policy would block."""
     return SafeString(segno.make(device.config_url, error="m").svg_inline(scale=5, light="#fff"))  # nosec B703 - drawn by segno, holds no text
 
 
 def _secret(device: TOTPDevice) -> str:
-    """As an app wants it typed, in groups."""
+    """Return the secret as an app expects it typed, in groups of four."""
     text = b32encode(device.bin_key).decode().rstrip("=")
     return " ".join(text[start : start + 4] for start in range(0, len(text), 4))

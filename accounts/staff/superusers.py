@@ -1,4 +1,4 @@
-"""The last superuser, whom no request, admin page or command may delete, disable or demote."""
+"""Protection of the last superuser from deletion, disabling and demotion."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -9,32 +9,32 @@ from django.db.models import QuerySet
 from accounts.errors import LastSuperuser
 from accounts.models import User
 
-POWERS = ("is_active", "is_staff", "is_superuser")
+SUPERUSER_FLAGS = ("is_active", "is_staff", "is_superuser")
 
 
-def able() -> QuerySet[User]:
+def active_superusers() -> QuerySet[User]:
     """Return the superusers who can sign in to the admin."""
     return User.objects.filter(is_active=True, is_staff=True, is_superuser=True)
 
 
-def all_of(user_ids: Collection[UUID]) -> bool:
-    """Return whether no superuser who can sign in would be left without these users, one of whom is a superuser."""
-    among = User.objects.filter(pk__in=user_ids, is_superuser=True).exists()
-    return among and not able().exclude(pk__in=user_ids).exists()
+def includes_all_superusers(user_ids: Collection[UUID]) -> bool:
+    """Return whether these users include a superuser, and no other superuser can sign in."""
+    has_superuser = User.objects.filter(pk__in=user_ids, is_superuser=True).exists()
+    return has_superuser and not active_superusers().exclude(pk__in=user_ids).exists()
 
 
 @transaction.atomic
-def spare_last(user_id: UUID) -> None:
-    """Refuse to take a superuser away where no other one can sign in.
+def require_another_superuser(user_id: UUID) -> None:
+    """Refuse to remove a superuser if no other superuser can sign in.
 
-    Call this inside the transaction that takes the superuser away: the rows of all superusers stay locked until its
-    end, so that two superusers cannot take each other away.
+    Call this inside the transaction that removes the superuser. The rows of all superusers stay locked until the
+    transaction ends, so that two superusers cannot remove each other.
 
     Raises:
-        LastSuperuser: the user is the last one.
+        LastSuperuser: the user is the last superuser.
     """
     if not User.objects.filter(pk=user_id, is_superuser=True).exists():
         return
-    locked = able().select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
+    locked = active_superusers().select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True)
     if not set(locked) - {user_id}:
         raise LastSuperuser()

@@ -1,4 +1,4 @@
-"""Accounts that staff close for a while: nobody gets in with a password, token or key until they are opened again."""
+"""Disabling and enabling of accounts: a disabled account accepts no password, token or key."""
 
 from functools import partial
 
@@ -12,42 +12,42 @@ from accounts.models import User
 from accounts.staff import superusers
 from lunaos.infra import read_access
 
-closed = Signal()  # with `user`, after the commit that disables an account or begins its deletion
+account_closed = Signal()  # sent with `user`, after the commit that disables an account or starts its deletion
 
 
 @transaction.atomic
-def disable(user: User, *, by: User) -> bool:
-    """Close an account; its sessions end, in the admin too, its readers are closed and its runs are cancelled.
+def disable(user: User, *, actor: User) -> bool:
+    """Disable an account: end its sessions, close its readers and cancel its runs.
 
     Returns:
-        Whether it was open.
+        False if the account was disabled already.
 
     Raises:
-        LastSuperuser: nothing happens then.
+        LastSuperuser: the account is unchanged.
     """
-    superusers.spare_last(user.pk)
-    closed = {"is_active": False, "session_epoch": F("session_epoch") + 1}
-    if not User.objects.filter(pk=user.pk, is_active=True).update(**closed):
+    superusers.require_another_superuser(user.pk)
+    changes = {"is_active": False, "session_epoch": F("session_epoch") + 1}
+    if not User.objects.filter(pk=user.pk, is_active=True).update(**changes):
         return False
-    stop(user)
-    trail.record(Action.DISABLED, actor=by, subject=user)
+    stop_activity(user)
+    trail.record_on_commit(Action.DISABLED, actor=actor, subject=user)
     return True
 
 
-def stop(user: User) -> None:
-    """Stop what goes on for an account that was closed, once the transaction under way has committed."""
+def stop_activity(user: User) -> None:
+    """Close the readers and cancel the runs of a closed account, after the current transaction has committed."""
     read_access.publish_change(user.pk)
-    transaction.on_commit(partial(closed.send_robust, sender=User, user=user))
+    transaction.on_commit(partial(account_closed.send_robust, sender=User, user=user))
 
 
 @transaction.atomic
-def enable(user: User, *, by: User) -> bool:
-    """Open an account again; its API keys open with it, its sessions do not.
+def enable(user: User, *, actor: User) -> bool:
+    """Enable an account; its API keys are valid again, its sessions are not.
 
     Returns:
-        Whether it was closed; one that is being deleted stays so.
+        False if the account was enabled already, or is being deleted.
     """
     if not User.objects.filter(pk=user.pk, is_active=False, erasing_since=None).update(is_active=True):
         return False
-    trail.record(Action.ENABLED, actor=by, subject=user)
+    trail.record_on_commit(Action.ENABLED, actor=actor, subject=user)
     return True

@@ -1,4 +1,4 @@
-"""What tests of accounts share."""
+"""Fixtures of the tests of accounts."""
 
 from collections.abc import Iterator
 from typing import Any

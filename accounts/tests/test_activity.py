@@ -1,4 +1,4 @@
-"""GET /auth/activity: what was done with one's own account."""
+"""GET /auth/activity: the audit trail of the user's own account."""
 
 import base64
 from typing import Any
@@ -32,15 +32,15 @@ def test_it_works(api: Api) -> None:
 
 def test_newest_first_in_pages(api: Api, alice: Any) -> None:
     for n in range(5):
-        trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
+        trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice, n=n)
     first = activity(api, api.as_(alice), limit=3)
     assert [event["details"]["n"] for event in first["events"]] == [4, 3, 2]
-    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
+    trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice, n=5)
     second = activity(api, api.as_(alice), limit=3, cursor=first["nextCursor"])
     assert [event["details"]["n"] for event in second["events"]] == [1, 0]
 
 
-def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any, bob: Any) -> None:
+def test_actions_of_staff_show_neither_name_nor_address(api: Api, alice: Any, bob: Any) -> None:
     grants.set_tier(user=alice, tier="pro", actor=bob)
     grants.set_tier(user=alice, tier="team")
     events = activity(api, api.as_(alice))["events"]
@@ -51,22 +51,22 @@ def test_what_staff_did_is_told_without_who_and_from_where(api: Api, alice: Any,
     assert str(bob.pk) not in str(events)
 
 
-def test_others_see_nothing_of_it(api: Api, alice: Any, charlie: Any) -> None:
-    trail.record(Action.RUN_REFUSED, actor=alice, subject=alice)
+def test_other_users_do_not_see_it(api: Api, alice: Any, charlie: Any) -> None:
+    trail.record_on_commit(Action.RUN_REFUSED, actor=alice, subject=alice)
     assert activity(api, api.as_(charlie))["events"] == []
 
 
-def test_it_is_no_keys_business(api: Api, alice: Any) -> None:
+def test_an_api_key_cannot_read_it(api: Api, alice: Any) -> None:
     assert error(api.get("/auth/activity", headers=api.with_key(alice))) == (403, "scope_missing")
 
 
-def test_a_made_up_cursor(api: Api, alice: Any) -> None:
+def test_an_invalid_cursor_is_refused(api: Api, alice: Any) -> None:
     response = api.get("/auth/activity", headers=api.as_(alice), params={"cursor": "x"})
     assert error(response) == (400, "validation_error")
 
 
 @pytest.mark.parametrize("limit", ["0", "101", "-1", "1.5", "x", "", "[]", "9" * 30])
-def test_a_limit_that_is_none(api: Api, alice: Any, limit: str) -> None:
+def test_an_invalid_limit_is_refused(api: Api, alice: Any, limit: str) -> None:
     response = api.get("/auth/activity", headers=api.as_(alice), params={"limit": limit})
     assert error(response) == (400, "validation_error")
     assert response.json()["fields"][0]["field"] == "limit"

@@ -31,7 +31,7 @@ def pass_a_minute() -> None:
 
 
 def refuse(user: Any, **details: Any) -> None:
-    trail.record(Action.RUN_REFUSED, actor=user, subject=user, **(details or {"reason": "pro_required"}))
+    trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, **(details or {"reason": "pro_required"}))
 
 
 def test_it_works(alice: Any, before: int) -> None:
@@ -58,7 +58,7 @@ def test_a_row_that_was_not_repeated_has_no_summary(alice: Any, before: int) -> 
     assert len(rows(before)) == 2
 
 
-def test_a_count_that_beat_has_not_written_down_goes_on(alice: Any, before: int) -> None:
+def test_a_count_without_a_summary_goes_on(alice: Any, before: int) -> None:
     for _ in range(3):
         refuse(alice)
     pass_a_minute()
@@ -67,7 +67,7 @@ def test_a_count_that_beat_has_not_written_down_goes_on(alice: Any, before: int)
     assert [row.details.get("repeated") for row in rows(before)] == [None, 3]
 
 
-def test_rows_that_differ_are_all_written(alice: Any, charlie: Any, before: int) -> None:
+def test_different_rows_are_all_written(alice: Any, charlie: Any, before: int) -> None:
     refuse(alice, reason="a")
     refuse(alice, reason="b")
     refuse(charlie, reason="a")
@@ -77,7 +77,7 @@ def test_rows_that_differ_are_all_written(alice: Any, charlie: Any, before: int)
     assert len(rows(before)) == 5
 
 
-def test_what_a_client_may_change_makes_no_difference(alice: Any, before: int) -> None:
+def test_request_id_and_user_agent_make_no_difference(alice: Any, before: int) -> None:
     for n in range(5):
         client_info.set_current(address=f"2001:db8:1:2::{n}", user_agent=f"agent {n}")
         refuse(alice)
@@ -97,26 +97,26 @@ def test_equal_rows_of_parallel_requests(alice: Any, before: int) -> None:
     assert [row.details.get("repeated") for row in rows(before)] == [None, 39]
 
 
-def test_a_summary_says_from_where(alice: Any, before: int) -> None:
+def test_a_summary_has_the_address(alice: Any, before: int) -> None:
     client_info.set_current(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
     pass_a_minute()
     trail.summarise()
-    assert [trail.origin_of(row) for row in rows(before)] == [ClientInfo("203.0.113.7", "curl/8")] * 2
+    assert [trail.client_info_of(row) for row in rows(before)] == [ClientInfo("203.0.113.7", "curl/8")] * 2
 
 
-def test_a_deleted_accounts_address_is_gone_from_what_waits(alice: Any, before: int) -> None:
+def test_pending_repeats_lose_the_address_of_a_deleted_account(alice: Any, before: int) -> None:
     client_info.set_current(address="203.0.113.7", user_agent="curl/8")
     for _ in range(2):
         refuse(alice)
-    trail.erase(alice.pk)
+    trail.anonymise(alice.pk)
     assert "203.0.113.7" not in str(AuditRepeat.objects.get().row)
-    trail.record(Action.DELETED, subject=alice)  # why the origin of the first is gone
+    trail.record_on_commit(Action.DELETED, subject=alice)  # why the origin of the first is gone
     pass_a_minute()
     trail.summarise()
     found = [row for row in rows(before) if row.action == Action.RUN_REFUSED]
-    assert [trail.origin_of(row) for row in found] == [ClientInfo(), ClientInfo()]
+    assert [trail.client_info_of(row) for row in found] == [ClientInfo(), ClientInfo()]
     assert trail.verify().broken is None
 
 

@@ -1,4 +1,4 @@
-"""Rows as CSV: in their order, piece by piece, and nothing in them is a formula."""
+"""CSV export: rows in order, in batches, and no cell is a formula."""
 
 import asyncio
 import csv
@@ -25,7 +25,7 @@ def table(text: str) -> list[list[str]]:
 
 
 def lines(order: tuple[str, ...] = NEWEST_FIRST) -> AsyncIterator[str]:
-    return csv_export.lines(User.objects.all(), ("email", "name"), order)
+    return csv_export.stream(User.objects.all(), ("email", "name"), order)
 
 
 @pytest.fixture
@@ -39,15 +39,15 @@ def users(make_user: Any) -> list[Any]:
 
 @pytest.mark.parametrize("order", [NEWEST_FIRST, ("created_at", "-pk"), ("pk",)])
 def test_it_works(users: list[Any], monkeypatch: pytest.MonkeyPatch, order: tuple[str, ...]) -> None:
-    monkeypatch.setattr(csv_export, "AT_ONCE", 1)
+    monkeypatch.setattr(csv_export, "BATCH_ROWS", 1)
     text = asyncio.run(read(lines(order)))
     in_order = list(User.objects.order_by(*order).values_list("email", "name"))
     assert table(text) == [["email", "name"], *map(list, in_order)]
     assert text.count("\r\n") == 6
 
 
-def test_what_is_read_is_sent_before_more_is_read(users: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(csv_export, "AT_ONCE", 2)
+def test_a_batch_is_sent_before_the_next_is_read(users: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_export, "BATCH_ROWS", 2)
 
     async def read_with_care() -> list[str]:
         pieces = lines()
@@ -62,7 +62,7 @@ def test_what_is_read_is_sent_before_more_is_read(users: list[Any], monkeypatch:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\uff1d1"])
 def test_no_text_is_a_formula(text: str) -> None:
-    assert csv_export.cell(text) == f"'{text}" and csv_export.cell([text, "b"]).startswith("'")
+    assert csv_export.format_cell(text) == f"'{text}" and csv_export.format_cell([text, "b"]).startswith("'")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_no_text_is_a_formula(text: str) -> None:
     ],
 )
 def test_values(value: Any, written: str) -> None:
-    assert csv_export.cell(value) == written
+    assert csv_export.format_cell(value) == written
 
 
 @pytest.mark.parametrize("name", ["one;two", "one;=1+1", "", 'a "quoted" one', "one\ttwo"])

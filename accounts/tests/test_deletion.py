@@ -1,4 +1,4 @@
-"""DELETE /auth/me: all of it goes, at once, and the audit trail stays without the person."""
+"""DELETE /auth/me: deletes all data at once; the audit trail stays without personal data."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -6,13 +6,20 @@ from typing import Any
 
 import httpx
 import pytest
-from axes.models import AccessAttempt, AccessLog
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import IntegrityError, connection
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from accounts.models import AuditEvent, AuditOrigin, IdempotencyKey, RevokedToken, User
+from accounts.models import (
+    AuditEvent,
+    AuditOrigin,
+    IdempotencyKey,
+    KnownAddress,
+    RevokedToken,
+    SignInCounter,
+    User,
+)
 from accounts.privacy import deletion, registry
 from accounts.signin import lockout
 from accounts.tests.test_export import add_file
@@ -43,8 +50,8 @@ def rows_of(user: Any) -> dict[str, int]:
         "repositories": mine.count(),
         "idempotency": IdempotencyKey.objects.filter(user_id=user.pk).count(),
         "tokens": RevokedToken.objects.filter(user_id=user.pk).count(),
-        "attempts": AccessAttempt.objects.filter(username=user.email).count(),
-        "addresses": AccessLog.objects.filter(username=user.email).count(),
+        "attempts": SignInCounter.objects.filter(email=user.email).count(),
+        "addresses": KnownAddress.objects.filter(email=user.email).count(),
     }
 
 
@@ -54,7 +61,7 @@ def test_it_works(api: Api, alice: Any, bob: Any, upstream: Upstream, chains_wor
     headers = {**api.as_(alice), "Idempotency-Key": "once"}
     api.post("/agents/execute", json={"agent": "code-review", "context": "secret text"}, headers=headers)
     api.execute_chain(alice, "code-review", "documentation")
-    lockout.begin(alice.email)
+    lockout.count_attempt(alice.email)
     repository = add_file(alice, "a.py", "secret piece")
     kept = api.execute(bob).headers["X-Run-Id"]
     runs = [run.pk for run in Run.objects.filter(user=alice)]
@@ -82,7 +89,7 @@ def test_the_trail_stays_without_the_person(api: Api, alice: Any) -> None:
     assert trail.verify().broken is None
 
 
-def test_tokens_are_dead_at_once(api: Api, alice: Any) -> None:
+def test_tokens_are_invalid_at_once(api: Api, alice: Any) -> None:
     headers = api.as_(alice)
     delete(api, alice)
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
@@ -102,18 +109,18 @@ def test_the_wrong_password_deletes_nothing(api: Api, alice: Any) -> None:
     assert error(api.request("DELETE", "/auth/me", json={}, headers=headers)) == (400, "validation_error")
 
 
-def test_nobody_deletes_another(api: Api, alice: Any) -> None:
+def test_a_user_cannot_delete_another(api: Api, alice: Any) -> None:
     response = api.request("DELETE", "/auth/me", json={"password": PASSWORD})
     assert error(response) == (401, "not_authenticated")
 
 
-def test_no_key_deletes_its_owner(api: Api, alice: Any) -> None:
+def test_an_api_key_cannot_delete_its_owner(api: Api, alice: Any) -> None:
     response = delete(api, alice, headers=api.with_key(alice, *ALL))
     assert error(response) == (403, "scope_missing")
     assert User.objects.filter(pk=alice.pk).exists()
 
 
-def test_keys_are_dead_at_once(api: Api, alice: Any) -> None:
+def test_keys_are_invalid_at_once(api: Api, alice: Any) -> None:
     headers = api.with_key(alice)
     assert api.get("/auth/me", headers=headers).status_code == 200
     delete(api, alice)
@@ -135,7 +142,7 @@ def test_parallel_deletions_are_one(api: Api, alice: Any) -> None:
     assert AuditEvent.objects.filter(action=Action.DELETED, subject_id=alice.pk).count() == 1
 
 
-def test_a_run_under_way_ends_and_leaves_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_an_open_run_ends_and_leaves_no_data(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.plays(Answer(pieces=[delta("Hello"), "hang"]))
     reader = threading.Thread(target=api.execute, args=(alice,), daemon=True)
     reader.start()
@@ -150,7 +157,7 @@ def test_a_run_under_way_ends_and_leaves_nothing(api: Api, alice: Any, upstream:
     assert not redis.client().exists(log.channel(run.pk))
 
 
-def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
+def test_a_deleted_event_log_accepts_no_more_events(database: None, alice: Any) -> None:
     run_id = alice.pk
     append = log.AppendRequest(run_id, 0, [b'{"type":"start"}'], attempt=1)
     assert event_loop.submit(log.append(append)).result()[0] == log.AppendResult(True, 1)
@@ -159,16 +166,16 @@ def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
     assert not redis.client().exists(log.channel(run_id))
 
 
-class Busy:
-    """A part in whose deletion somebody who was let in a moment before adds a row."""
+class BusySource:
+    """Data source during whose deletion an earlier request adds a row."""
 
     def export(self, user: Any) -> Any:
         return iter(())
 
-    def prepare(self, user: Any) -> None:
+    def prepare_deletion(self, user: Any) -> None:
         self.pool = ThreadPoolExecutor(1)
 
-    def erase(self, user: Any) -> None:
+    def delete(self, user: Any) -> None:
         self.late = self.pool.submit(add_late, User.objects.get(pk=user.pk))
         assert until(waits_for_a_lock, 5)
 
@@ -190,16 +197,16 @@ def waits_for_a_lock() -> bool:
         return bool(cursor.execute(waiting).fetchone()[0])
 
 
-def test_nothing_is_added_while_it_goes(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    known, busy = registry.all_parts(), Busy()
-    monkeypatch.setattr(registry, "all_parts", lambda: [busy, *known])
-    assert deletion.delete(alice)
+def test_no_row_is_added_during_the_deletion(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, busy = registry.data_sources(), BusySource()
+    monkeypatch.setattr(registry, "data_sources", lambda: [busy, *known])
+    assert deletion.delete_account(alice)
     assert "violates foreign key" in busy.late.result(10)
     assert not any(rows_of(alice).values())
 
 
-class Unreachable:
-    """A part whose outside world is down, as a payment provider may be."""
+class UnreachableSource:
+    """Data source whose external service is down, as a payment provider may be."""
 
     def __init__(self) -> None:
         self.down, self.prepared = True, 0
@@ -207,37 +214,37 @@ class Unreachable:
     def export(self, user: Any) -> Any:
         return iter(())
 
-    def prepare(self, user: Any) -> None:
+    def prepare_deletion(self, user: Any) -> None:
         self.prepared += 1
         if self.down:
             raise ConnectionError("the provider cannot be reached")
 
-    def erase(self, user: Any) -> None:
+    def delete(self, user: Any) -> None:
         pass
 
 
-def test_what_must_be_ended_first_is_tried_until_it_is(
+def test_a_failed_preparation_is_tried_again(
     api: Api, alice: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    headers, known, first = api.as_(alice), registry.all_parts(), Unreachable()
-    monkeypatch.setattr(registry, "all_parts", lambda: [first, *known])
+    headers, known, first = api.as_(alice), registry.data_sources(), UnreachableSource()
+    monkeypatch.setattr(registry, "data_sources", lambda: [first, *known])
     repository = add_file(alice, "a.py", "piece")
 
-    assert deletion.delete(alice) is False
+    assert deletion.delete_account(alice) is False
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
     assert Repository.objects.filter(pk=repository.pk).exists()
     assert "account_not_erased" in caplog.text
-    deletion.finish_all()
+    deletion.retry_pending()
     assert first.prepared == 2 and User.objects.filter(pk=alice.pk).exists()
 
     first.down = False
-    deletion.finish_all()
+    deletion.retry_pending()
     assert not any(rows_of(alice).values())
-    deletion.finish_all()
+    deletion.retry_pending()
     assert first.prepared == 3
 
 
-def test_staff_delete_as_thoroughly(api: Api, alice: Any, staff: httpx.Client, upstream: Upstream) -> None:
+def test_a_deletion_by_staff_leaves_no_data(api: Api, alice: Any, staff: httpx.Client, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
     page = f"/admin/accounts/user/{alice.pk}/delete/"
     staff.get(page)
@@ -248,14 +255,14 @@ def test_staff_delete_as_thoroughly(api: Api, alice: Any, staff: httpx.Client, u
     assert entry.object_repr == str(alice.pk)
 
 
-def test_the_admins_own_log_forgets_who_it_was(api: Api, alice: Any, bob: Any) -> None:
+def test_the_admins_log_loses_the_email_address(api: Api, alice: Any, bob: Any) -> None:
     LogEntry.objects.log_actions(bob.pk, [alice, bob], CHANGE, change_message="")
     delete(api, alice)
     shown = dict(LogEntry.objects.filter(user=bob).values_list("object_id", "object_repr"))
     assert shown == {str(alice.pk): str(alice.pk), str(bob.pk): bob.email}
 
 
-def test_staff_delete_several(alice: Any, bob: Any, staff: httpx.Client) -> None:
+def test_staff_can_delete_several_users(alice: Any, bob: Any, staff: httpx.Client) -> None:
     form = {"action": "delete_selected", "_selected_action": [str(alice.pk), str(bob.pk)], "post": "yes"}
     form["csrfmiddlewaretoken"] = staff.cookies["csrftoken"]
     assert "Successfully deleted 2 users" in staff.post("/admin/accounts/user/", data=form).text

@@ -1,4 +1,4 @@
-"""Mails leave through Resend when its key is set, and as files otherwise."""
+"""Mails are sent through Resend if its key is set, and written to files otherwise."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""GET /auth/export"""
+"""GET /auth/export."""
 
 import asyncio
 import json
@@ -86,7 +86,7 @@ def test_steps_of_chains(api: Api, alice: Any, upstream: Upstream, chains_worker
     assert {step["output"] for step in run["stepsDone"]} == {"Hello world"}
 
 
-def test_nothing_of_others(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
+def test_it_has_no_data_of_other_users(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
     api.execute(alice)
     add_file(alice, "a.py", "piece")
     data = export(api, charlie)
@@ -99,9 +99,9 @@ def test_more_than_a_page_of_everything(api: Api, alice: Any, upstream: Upstream
         add_file(alice, f"{n}.py", "piece")
     api.execute(alice)
     run = Run.objects.values().get()
-    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(registry.AT_ONCE + 20))
+    Run.objects.bulk_create(Run(**{**run, "id": uuid.uuid4()}) for _ in range(registry.PAGE_ROWS + 20))
     data = export(api, alice)
-    assert len({run["id"] for run in data["runs"]}) == registry.AT_ONCE + 21
+    assert len({run["id"] for run in data["runs"]}) == registry.PAGE_ROWS + 21
     assert len({file["path"] for file in data["files"]}) == 45
 
 
@@ -116,7 +116,7 @@ def test_it_is_read_as_it_is_sent(alice: Any) -> None:
     assert len(json.loads(b"".join(pieces))["data"]["files"]) == 40
 
 
-def test_it_is_written_down(api: Api, alice: Any) -> None:
+def test_it_is_audited(api: Api, alice: Any) -> None:
     export(api, alice)
     assert AuditEvent.objects.filter(action=Action.EXPORTED, subject_id=alice.pk).count() == 1
 
@@ -127,15 +127,15 @@ def test_ten_in_five_minutes(api: Api, alice: Any) -> None:
     assert statuses == [200] * 10 + [429]
 
 
-def test_no_key_exports_its_owner(api: Api, alice: Any) -> None:
+def test_an_api_key_cannot_export_its_owner(api: Api, alice: Any) -> None:
     assert error(api.get("/auth/export", headers=api.with_key(alice, *ALL))) == (403, "scope_missing")
 
 
-def test_nobody_exports_anothers(api: Api, database: None) -> None:
+def test_a_user_cannot_export_another(api: Api, database: None) -> None:
     assert error(api.get("/auth/export")) == (401, "not_authenticated")
 
 
-def test_a_document_that_breaks_off_is_no_json(database: None) -> None:
+def test_an_interrupted_document_is_not_json(database: None) -> None:
     def sections() -> Any:
         yield "whole", [{"n": 1}] * 20_000
         raise RuntimeError("the database is gone")

@@ -1,4 +1,4 @@
-"""Row 7 of R2.2: nothing deletes, disables or demotes the last superuser."""
+"""The last superuser cannot be deleted, disabled or demoted."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -31,7 +31,7 @@ def test_the_api_does_not_delete_it(api: Api, root: Any) -> None:
     assert root.is_active and root.erasing_since is None
 
 
-def test_one_of_two_may_go(api: Api, root: Any, make_user: Any) -> None:
+def test_one_of_two_superusers_can_be_deleted(api: Api, root: Any, make_user: Any) -> None:
     make_user("second", is_staff=True, is_superuser=True)
     gone = api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=api.as_(root))
     assert gone.is_success and not User.objects.filter(pk=root.pk).exists()
@@ -48,25 +48,25 @@ def test_no_write_demotes_or_disables_it(root: Any, change: dict[str, bool]) -> 
     root.save(update_fields=["name"])
 
 
-def test_no_deletion_takes_it(root: Any) -> None:
+def test_no_deletion_removes_it(root: Any) -> None:
     with pytest.raises(LastSuperuser):
         root.delete()
     with pytest.raises(LastSuperuser):
         User.objects.filter(is_superuser=True).delete()
     with pytest.raises(LastSuperuser):
-        deletion.delete(root)
+        deletion.delete_account(root)
     with pytest.raises(LastSuperuser):
-        suspension.disable(root, by=root)
+        suspension.disable(root, actor=root)
     root.refresh_from_db()
     assert root.is_active
 
 
-def test_two_do_not_take_each_other_away(root: Any, make_user: Any) -> None:
+def test_two_superusers_cannot_remove_each_other(root: Any, make_user: Any) -> None:
     second = make_user("second", is_staff=True, is_superuser=True)
 
     def disable(user: Any) -> bool:
         try:
-            return suspension.disable(user, by=root)
+            return suspension.disable(user, actor=root)
         except LastSuperuser:
             return False
         finally:
@@ -98,7 +98,7 @@ def test_the_admins_form_does_not_demote_it(staff: httpx.Client, power: str) -> 
     assert model_to_dict(User.objects.get(pk=mine.pk), [power]) == {power: True}
 
 
-def test_the_admin_deletes_no_two_at_once(staff: httpx.Client, make_user: Any) -> None:
+def test_the_admin_does_not_delete_both_of_two(staff: httpx.Client, make_user: Any) -> None:
     make_user("second", is_staff=True, is_superuser=True)
     chosen = {"action": "delete_selected", "post": "yes"}
     both = [str(pk) for pk in User.objects.filter(is_superuser=True).values_list("pk", flat=True)]

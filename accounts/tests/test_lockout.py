@@ -1,4 +1,4 @@
-"""Lockout: exact under parallel failures in two web processes, told to the owner alone, no weapon against them."""
+"""Lockout: exact under parallel failures in two web processes, notified to the owner alone."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -10,13 +10,12 @@ from unittest.mock import patch
 
 import httpx
 import pytest
-from axes.models import AccessAttempt, AccessLog
 from django.contrib.auth import authenticate
 from django.http import HttpRequest
 
 from accounts import tasks
 from accounts.auditlog.trail import Action
-from accounts.models import AuditEvent
+from accounts.models import AuditEvent, KnownAddress, SignInCounter
 from accounts.signin import jwt, lockout
 from accounts.signin.hashers import Argon2idHasher
 from testing import trail
@@ -96,7 +95,7 @@ def test_parallel_failures_at_many_addresses_are_counted_exactly(urls: list[str]
     assert error(log_in(urls[0], alice, PASSWORD, "127.0.1.99")) == (401, "invalid_credentials")
 
 
-def test_strangers_cannot_lock_the_owner_out_at_home(urls: list[str], alice: Any) -> None:
+def test_strangers_cannot_lock_the_owner_out_at_a_known_address(urls: list[str], alice: Any) -> None:
     assert log_in(urls[0], alice, PASSWORD, "127.0.2.1").status_code == 200
     for number in range(ANYWHERE):
         log_in(urls[number % 2], alice, address=f"127.0.3.{number + 1}")
@@ -106,11 +105,11 @@ def test_strangers_cannot_lock_the_owner_out_at_home(urls: list[str], alice: Any
     assert log_in(urls[1], alice, PASSWORD, "127.0.2.1").status_code == 200
 
 
-def test_the_address_of_the_sign_up_is_home(urls: list[str], database: None) -> None:
+def test_the_address_of_the_sign_up_is_known(urls: list[str], database: None) -> None:
     form = {"email": "home@example.com", "password": PASSWORD}
     with httpx.Client(transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address="127.0.2.9")) as client:
         assert client.post(f"{urls[0]}/auth/signup", json=form).status_code == 201
-    assert AccessLog.objects.get(username="home@example.com").ip_address == "127.0.2.9"
+    assert KnownAddress.objects.get(email="home@example.com").address == "127.0.2.9"
 
 
 def test_behind_a_proxy_the_clients_address_counts(folder: Path, alice: Any) -> None:
@@ -127,29 +126,29 @@ def test_behind_a_proxy_the_clients_address_counts(folder: Path, alice: Any) -> 
         assert attempt("192.0.2.8", PASSWORD) == 200
 
 
-def test_success_forgets_the_failures_at_its_address(urls: list[str], alice: Any) -> None:
+def test_success_resets_the_counter_of_its_address(urls: list[str], alice: Any) -> None:
     for _ in range(2):
         for _ in range(AT_ADDRESS - 1):
             log_in(urls[0], alice)
         assert log_in(urls[1], alice, PASSWORD).status_code == 200
-    assert not AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.AT_ADDRESS).exists()
+    assert not SignInCounter.objects.filter(email=alice.email, scope=lockout.ADDRESS_SCOPE).exists()
 
 
-def test_success_does_not_forget_strangers(alice: Any, short: None, at: Any) -> None:
+def test_success_does_not_reset_the_counter_of_the_account(alice: Any, short: None, at: Any) -> None:
     for number in range(5):
         at(f"192.0.2.{number + 1}")
-        lockout.failed(alice.email, lockout.begin(alice.email))
+        lockout.record_failure(alice.email, lockout.count_attempt(alice.email))
     at("192.0.2.200")
-    attempt = lockout.begin(alice.email)
-    assert attempt and attempt.anywhere == 6
-    lockout.succeeded(attempt)
-    assert AccessAttempt.objects.get(username=alice.email, user_agent=lockout.ANYWHERE).failures_since_start == 5
+    attempt = lockout.count_attempt(alice.email)
+    assert attempt and attempt.account_count == 6
+    lockout.record_success(attempt)
+    assert SignInCounter.objects.get(email=alice.email, scope=lockout.ACCOUNT_SCOPE).attempts == 5
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_lockout_costs_one_hash_as_all_else_does(alice: Any, known: bool, short: None, at: Any) -> None:
+def test_a_locked_account_costs_one_hash_like_any_other(alice: Any, known: bool, short: None, at: Any) -> None:
     email = alice.email if known else "locked-nobody@example.com"
-    while lockout.begin(email):
+    while lockout.count_attempt(email):
         pass
     with patch.object(Argon2idHasher, "verify", autospec=True, side_effect=Argon2idHasher.verify) as verify:
         with patch.object(Argon2idHasher, "encode", autospec=True, side_effect=Argon2idHasher.encode) as encode:
@@ -158,35 +157,35 @@ def test_a_lockout_costs_one_hash_as_all_else_does(alice: Any, known: bool, shor
 
 
 def test_it_ends_by_itself(alice: Any, short: None, at: Any) -> None:
-    while lockout.begin(alice.email):
+    while lockout.count_attempt(alice.email):
         pass
     past = datetime.now(UTC) - timedelta(minutes=15, seconds=1)
-    AccessAttempt.objects.filter(username=alice.email).update(attempt_time=past)
-    attempt = lockout.begin(alice.email)
-    assert attempt and (attempt.at_address, attempt.anywhere) == (1, 1)
+    SignInCounter.objects.filter(email=alice.email).update(counted_since=past)
+    attempt = lockout.count_attempt(alice.email)
+    assert attempt and (attempt.address_count, attempt.account_count) == (1, 1)
 
 
-def test_attempts_while_it_lasts_do_not_prolong_it(alice: Any, short: None, at: Any) -> None:
-    while lockout.begin(alice.email):
+def test_attempts_during_a_lockout_do_not_prolong_it(alice: Any, short: None, at: Any) -> None:
+    while lockout.count_attempt(alice.email):
         pass
-    counter = AccessAttempt.objects.filter(username=alice.email, user_agent=lockout.AT_ADDRESS)
-    locked_at = counter.get().attempt_time
-    assert lockout.begin(alice.email) is None
-    assert counter.get().attempt_time == locked_at
+    counter = SignInCounter.objects.filter(email=alice.email, scope=lockout.ADDRESS_SCOPE)
+    locked_at = counter.get().counted_since
+    assert lockout.count_attempt(alice.email) is None
+    assert counter.get().counted_since == locked_at
 
 
-def test_letter_case_opens_no_second_account(alice: Any, short: None, at: Any) -> None:
-    lockout.begin(alice.email)
-    attempt = lockout.begin(alice.email.upper())
-    assert attempt and attempt.at_address == 2
+def test_letter_case_makes_no_second_counter(alice: Any, short: None, at: Any) -> None:
+    lockout.count_attempt(alice.email)
+    attempt = lockout.count_attempt(alice.email.upper())
+    assert attempt and attempt.address_count == 2
 
 
 @pytest.mark.parametrize("address", ["", "no address", "192.0.2.300"])
-def test_who_has_no_address_is_counted_too(alice: Any, short: None, at: Any, address: str) -> None:
+def test_attempts_without_an_address_are_counted(alice: Any, short: None, at: Any, address: str) -> None:
     at(address)
-    lockout.begin(alice.email)
-    attempt = lockout.begin(alice.email)
-    assert attempt and attempt.at_address == 2
+    lockout.count_attempt(alice.email)
+    attempt = lockout.count_attempt(alice.email)
+    assert attempt and attempt.address_count == 2
 
 
 def test_the_admin_is_behind_the_same_lockout(urls: list[str], make_user: Any) -> None:
@@ -221,7 +220,7 @@ def test_a_customers_right_password_at_the_admin_is_a_failure(urls: list[str], a
     assert len(events(alice, Action.LOGIN_FAILED)) == 1
 
 
-def test_staff_unlock(urls: list[str], alice: Any, staff: httpx.Client) -> None:
+def test_staff_can_unlock(urls: list[str], alice: Any, staff: httpx.Client) -> None:
     for _ in range(AT_ADDRESS):
         log_in(urls[0], alice)
     form = {
@@ -234,7 +233,7 @@ def test_staff_unlock(urls: list[str], alice: Any, staff: httpx.Client) -> None:
     assert len(events(alice, Action.UNLOCKED)) == 1
 
 
-def test_the_password_that_is_asked_for_again_counts_as_well(urls: list[str], alice: Any) -> None:
+def test_reauthentication_counts_too(urls: list[str], alice: Any) -> None:
     headers = {"Authorization": f"Bearer {jwt.issue(alice)}"}
     form = {"currentPassword": "wrong", "newPassword": "another horse 43 battery"}
     with httpx.Client(base_url=urls[0], headers=headers) as client:
@@ -244,24 +243,24 @@ def test_the_password_that_is_asked_for_again_counts_as_well(urls: list[str], al
     assert error(right) == (403, "wrong_password")
 
 
-def test_what_has_had_its_time_is_dropped(alice: Any, short: None, at: Any) -> None:
-    lockout.begin(alice.email)
-    lockout.come_home(alice)
+def test_expired_counters_and_addresses_are_deleted(alice: Any, short: None, at: Any) -> None:
+    lockout.count_attempt(alice.email)
+    lockout.remember_address(alice)
     lockout.delete_expired()
-    assert AccessAttempt.objects.filter(username=alice.email).count() == 2
-    AccessAttempt.objects.filter(username=alice.email).update(attempt_time=datetime.now(UTC) - timedelta(hours=1))
-    AccessLog.objects.filter(username=alice.email).update(attempt_time=datetime.now(UTC) - timedelta(days=91))
+    assert SignInCounter.objects.filter(email=alice.email).count() == 2
+    SignInCounter.objects.filter(email=alice.email).update(counted_since=datetime.now(UTC) - timedelta(hours=1))
+    KnownAddress.objects.filter(email=alice.email).update(last_seen_at=datetime.now(UTC) - timedelta(days=91))
     lockout.delete_expired()
-    assert not AccessAttempt.objects.filter(username=alice.email).exists()
-    assert not AccessLog.objects.filter(username=alice.email).exists()
+    assert not SignInCounter.objects.filter(email=alice.email).exists()
+    assert not KnownAddress.objects.filter(email=alice.email).exists()
 
 
-def test_login_and_its_failure_are_written_down(api: Api, alice: Any) -> None:
+def test_logins_and_failures_are_audited(api: Api, alice: Any) -> None:
     api.post("/auth/login", json={"email": alice.email, "password": "wrong"})
     api.post("/auth/login", json={"email": alice.email, "password": PASSWORD})
     assert len(events(alice, Action.LOGIN_FAILED)) == len(events(alice, Action.LOGGED_IN)) == 1
 
 
-def test_nobodys_mail_is_sent_to_nobody(mailbox: Mailbox, alice: Any) -> None:
-    tasks.send_locked_out.delay(*tasks.addressee(None))
+def test_a_task_without_a_user_sends_no_mail(mailbox: Mailbox, alice: Any) -> None:
+    tasks.send_locked_out.delay(*tasks.recipient_args(None))
     assert mailbox.of(alice) == []

@@ -1,4 +1,4 @@
-"""POST /auth/login"""
+"""POST /auth/login."""
 
 from typing import Any
 from unittest.mock import patch
@@ -22,7 +22,7 @@ def test_it_works(api: Api, alice: Any) -> None:
     assert api.get("/auth/me", headers={"Authorization": f"Bearer {data['token']}"}).status_code == 200
 
 
-def test_unknown_address_and_wrong_password_sound_the_same(api: Api, alice: Any) -> None:
+def test_unknown_address_and_wrong_password_get_the_same_answer(api: Api, alice: Any) -> None:
     wrong = api.post("/auth/login", json={"email": alice.email, "password": "wrong"})
     unknown = api.post("/auth/login", json={"email": "nobody@example.com", "password": "wrong"})
 
@@ -53,7 +53,7 @@ def test_a_short_password_is_wrong_and_not_invalid(api: Api, alice: Any) -> None
     assert error(api.post("/auth/login", json={"email": alice.email, "password": "x"})) == (401, "invalid_credentials")
 
 
-def test_the_password_has_a_longest_length(api: Api, alice: Any) -> None:
+def test_the_password_has_a_maximum_length(api: Api, alice: Any) -> None:
     response = api.post("/auth/login", json={"email": alice.email, "password": "x" * 129})
     assert error(response) == (400, "validation_error")
 

@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: an export holds a bounded part of a long row."""
+"""An export holds a bounded part of a long row in memory."""
 
 import json
 import tracemalloc
@@ -36,12 +36,12 @@ def data(pieces: Iterator[bytes]) -> Any:
     return json.loads(b"".join(pieces))["data"]
 
 
-def test_a_long_file_is_not_held(alice: Any) -> None:
+def test_a_long_file_is_not_held_in_memory(alice: Any) -> None:
     add_file(alice, "a.py", *["x" * 200_000] * 250)
     assert peak_bytes(section(alice, "files")) < 30 * MB
 
 
-def test_a_long_run_is_not_held(alice: Any) -> None:
+def test_a_long_run_is_not_held_in_memory(alice: Any) -> None:
     line = b'{"type":"chunk","content":"%b"}' % (b"x" * 800)
     ended(alice, *[line] * 60_000)
     assert peak_bytes(section(alice, "runs")) < 10 * MB
@@ -74,7 +74,7 @@ def test_runs_long_and_short(alice: Any, monkeypatch: Any) -> None:
         assert found[str(run.pk)] == [json.loads(line) for line in replay.read_lines(run)] != []
 
 
-def test_uploads_that_wait(alice: Any, monkeypatch: Any) -> None:
+def test_pending_uploads(alice: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(registry, "MAX_BATCH_BYTES", 100)
     job = IndexJob.objects.create(repository=add_file(alice, "a.py"), model="m")
     Upload.objects.bulk_create(Upload(job=job, path=f"{n}.py", content="x" * n) for n in range(60))

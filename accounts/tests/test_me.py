@@ -1,4 +1,4 @@
-"""GET /auth/me, and every way to be nobody."""
+"""GET /auth/me, and all invalid credentials."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""POST /auth/password/forgot, /reset, /change"""
+"""POST /auth/password/forgot, /reset, /change."""
 
 import re
 import time
@@ -27,7 +27,7 @@ NEW = "another horse 43 battery"
 
 def reset_token(user: Any) -> str:
     user.refresh_from_db()
-    return signed_tokens.make(signed_tokens.PASSWORD_RESET, user)
+    return signed_tokens.sign(signed_tokens.PASSWORD_RESET, user)
 
 
 def log_in(api: Api, user: Any, password: str) -> int:
@@ -75,7 +75,7 @@ def test_a_disabled_account_gets_no_mail(api: Api, make_user: Any, mailbox: Mail
     assert mailbox.of(user) == []
 
 
-def test_three_mails_an_hour_and_not_a_word_about_it(api: Api, alice: Any, mailbox: Mailbox) -> None:
+def test_three_mails_an_hour_without_a_different_answer(api: Api, alice: Any, mailbox: Mailbox) -> None:
     answers = {api.post("/auth/password/forgot", json={"email": alice.email}).content for _ in range(5)}
     assert len(answers) == 1
     assert len(mailbox.of(alice)) == 3
@@ -94,7 +94,7 @@ def test_ten_attempts_in_five_minutes(api: Api, alice: Any, path: str) -> None:
 # -- Reset -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_good_once(api: Api, alice: Any) -> None:
+def test_a_token_is_valid_once(api: Api, alice: Any) -> None:
     token = reset_token(alice)
     assert api.post("/auth/password/reset", json={"token": token, "password": NEW}).status_code == 200
     again = api.post("/auth/password/reset", json={"token": token, "password": PASSWORD})
@@ -114,7 +114,7 @@ def test_of_parallel_uses_one_wins(api: Api, alice: Any) -> None:
     assert log_in(api, alice, f"{NEW} {statuses.index(200)}") == 200
 
 
-def test_a_change_of_the_password_kills_the_token(api: Api, alice: Any) -> None:
+def test_a_changed_password_invalidates_the_token(api: Api, alice: Any) -> None:
     token = reset_token(alice)
     alice.set_password(NEW)
     alice.save()
@@ -139,18 +139,18 @@ def test_a_weak_password_does_not_use_the_token_up(api: Api, alice: Any) -> None
 
 
 @pytest.mark.parametrize("token", ["x", "a:b:c", signing.dumps(["x", "y"]), ""], ids=["x", "abc", "signed", "empty"])
-def test_a_token_that_is_none_of_ours(api: Api, database: None, token: str) -> None:
+def test_a_forged_token_is_refused(api: Api, database: None, token: str) -> None:
     response = api.post("/auth/password/reset", json={"token": token, "password": NEW})
     assert error(response) in [(400, "mail_token_invalid"), (400, "validation_error")]
 
 
-def test_a_token_for_something_else(api: Api, alice: Any) -> None:
-    token = signed_tokens.make(signed_tokens.VERIFICATION, alice)
+def test_a_token_for_another_purpose_is_refused(api: Api, alice: Any) -> None:
+    token = signed_tokens.sign(signed_tokens.VERIFICATION, alice)
     response = api.post("/auth/password/reset", json={"token": token, "password": NEW})
     assert error(response) == (400, "mail_token_invalid")
 
 
-def test_a_token_of_an_account_that_is_disabled_or_gone(api: Api, alice: Any, bob: Any) -> None:
+def test_a_token_of_a_disabled_or_deleted_account_is_refused(api: Api, alice: Any, bob: Any) -> None:
     disabled, gone = reset_token(alice), reset_token(bob)
     User.objects.filter(pk=alice.pk).update(is_active=False)
     bob.delete()
@@ -161,7 +161,7 @@ def test_a_token_of_an_account_that_is_disabled_or_gone(api: Api, alice: Any, bo
 
 def test_it_unlocks_and_confirms_the_address(api: Api, alice: Any, at: Any) -> None:
     at("127.0.0.1")
-    while lockout.begin(alice.email):
+    while lockout.count_attempt(alice.email):
         pass
     assert log_in(api, alice, PASSWORD) == 401
     api.post("/auth/password/reset", json={"token": reset_token(alice), "password": NEW})
@@ -219,7 +219,7 @@ def test_of_parallel_changes_one_wins(api: Api, alice: Any) -> None:
     assert log_in(api, alice, f"{NEW} {statuses.index(200)}") == 200
 
 
-def test_nobody_changes_anothers_password(api: Api, database: None) -> None:
+def test_a_user_cannot_change_the_password_of_another(api: Api, database: None) -> None:
     form = {"currentPassword": PASSWORD, "newPassword": NEW}
     assert error(api.post("/auth/password/change", json=form)) == (401, "not_authenticated")
 
@@ -242,8 +242,8 @@ def test_a_command_changes_it_and_sessions_end(api: Api, alice: Any, monkeypatch
 
 
 @pytest.mark.parametrize(("confirmed", "status"), [(False, 401), (True, 200)])
-def test_who_proves_the_address_takes_the_account_over(api: Api, alice: Any, confirmed: bool, status: int) -> None:
-    """An account made with somebody else's address leaves its maker nothing, once the owner has come by mail."""
+def test_the_owner_of_the_address_takes_the_account_over(api: Api, alice: Any, confirmed: bool, status: int) -> None:
+    """A stranger who created the account loses all access when the owner resets the password by mail."""
     if confirmed:
         User.objects.filter(pk=alice.pk).update(email_verified_at="2026-01-01T00:00:00Z")
         alice.refresh_from_db()

@@ -1,4 +1,4 @@
-"""Staff's second factor: set at the first sign-in, asked for at each later one."""
+"""Staff's second factor: set at the first sign-in, required at each later one."""
 
 import re
 from collections.abc import Iterator
@@ -48,8 +48,8 @@ def sign_in(browser: httpx.Client, user: Any, code: str = "", password: str = PA
 
 
 def secret_on(page: httpx.Response) -> bytes:
-    """What somebody would type into the app."""
-    found = re.search(r'type the secret: <code class="secret">([A-Z2-7 ]+)</code>', page.text)
+    """Return the secret as a user types it into the app."""
+    found = re.search(r'enter the secret: <code class="secret">([A-Z2-7 ]+)</code>', page.text)
     assert found
     device = TOTPDevice.objects.get(confirmed=False)
     assert found[1].replace(" ", "") in device.config_url
@@ -57,7 +57,7 @@ def secret_on(page: httpx.Response) -> bytes:
 
 
 def forget_delays(user: Any) -> None:
-    """As if some time had passed since the last wrong code."""
+    """Reset the waiting time after a wrong code."""
     for kind in (TOTPDevice, StaticDevice):
         kind.objects.filter(user=user).update(throttling_failure_count=0, throttling_failure_timestamp=None)
 
@@ -92,14 +92,14 @@ def test_nothing_is_shown_before_it_is_set(browser: httpx.Client, newcomer: Any)
         assert page.url.path == "/admin/second-factor/", path
 
 
-def test_the_page_keeps_to_the_policy(browser: httpx.Client, newcomer: Any) -> None:
+def test_the_page_complies_with_the_content_security_policy(browser: httpx.Client, newcomer: Any) -> None:
     page = sign_in(browser, newcomer)
     assert "unsafe-inline" not in page.headers["Content-Security-Policy"]
     assert not re.search(r"<style|<script(?![^>]* src=)|\sstyle=|\son\w+=", page.text)
     assert "no-store" in page.headers["Cache-Control"]
 
 
-def test_leaving_before_it_is_set(browser: httpx.Client, newcomer: Any) -> None:
+def test_logout_before_it_is_set(browser: httpx.Client, newcomer: Any) -> None:
     sign_in(browser, newcomer)
     post(browser, "/admin/logout/")
     assert browser.get("/admin/").url.path == "/admin/login/"
@@ -112,8 +112,8 @@ def test_a_wrong_code_sets_nothing(browser: httpx.Client, newcomer: Any) -> None
     TOTPDevice.objects.filter(user=newcomer).update(throttling_failure_count=10)  # which is a long pause
     right = f"{totp(secret_on(page)):06}"
     soon = post(browser, "/admin/second-factor/", code=right).text
-    assert "too soon after a wrong code" in soon and "This code is wrong" not in soon
-    assert not second_factor.is_set(newcomer)
+    assert "too soon after a wrong one" in soon and "This code is wrong" not in soon
+    assert not second_factor.is_enrolled(newcomer)
     assert browser.get("/admin/").url.path == "/admin/second-factor/"
     assert events(newcomer, Action.SECOND_FACTOR_FAILED) == 1
 
@@ -123,11 +123,11 @@ def test_the_secret_stays_until_it_is_confirmed(browser: httpx.Client, newcomer:
     assert secret_on(browser.get("/admin/second-factor/")) == first
 
 
-def test_it_is_not_set_anew_by_who_has_the_password_alone(browser: httpx.Client, newcomer: Any) -> None:
+def test_the_password_alone_cannot_replace_it(browser: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     sign_in(browser, newcomer)
     assert browser.get("/admin/second-factor/").url.path == "/admin/login/"
-    assert second_factor.confirm(newcomer, "000000") is None
+    assert second_factor.enrol(newcomer, "000000") is None
 
 
 def test_a_session_from_before_it_was_set_is_not_enough(browser: httpx.Client, newcomer: Any) -> None:
@@ -148,14 +148,14 @@ def test_a_wrong_password_says_nothing_about_the_code(browser: httpx.Client, new
     assert "Please enter the correct email and password" in page.text and ENTER_THE_CODE not in page.text
 
 
-def test_a_code_is_good_once(browser: httpx.Client, newcomer: Any) -> None:
+def test_a_code_is_valid_once(browser: httpx.Client, newcomer: Any) -> None:
     code = code_of(newcomer)
     assert "Dashboard" in sign_in(browser, newcomer, code).text
     browser.cookies.clear()
     assert ENTER_THE_CODE in sign_in(browser, newcomer, code).text
 
 
-def test_wrong_codes_take_ever_longer(newcomer: Any) -> None:
+def test_each_wrong_code_prolongs_the_wait(newcomer: Any) -> None:
     code = code_of(newcomer)
     assert second_factor.verify(newcomer, "000000") is None
     assert second_factor.verify(newcomer, code) is None
@@ -169,7 +169,7 @@ def test_guessing_codes_ends_in_a_lockout(browser: httpx.Client, newcomer: Any, 
         forget_delays(newcomer)
         sign_in(browser, newcomer, "000000")
     at("127.0.0.1")
-    assert lockout.begin(newcomer.email) is None
+    assert lockout.count_attempt(newcomer.email) is None
     assert len(trail.happened(newcomer, Action.SECOND_FACTOR_FAILED)) == 10
     assert events(newcomer, Action.LOCKED_OUT) == 1
 
@@ -184,13 +184,13 @@ def test_ten_attempts_in_five_minutes(api: Api, newcomer: Any) -> None:
         assert browser.get("/admin/").url.path == "/admin/login/"
 
 
-def test_others_have_no_business_there(browser: httpx.Client, alice: Any) -> None:
+def test_customers_cannot_sign_in_to_the_admin(browser: httpx.Client, alice: Any) -> None:
     assert "Please enter the correct email and password for a staff account" in sign_in(browser, alice).text
     assert browser.get("/admin/second-factor/").url.path == "/admin/login/"
     assert not TOTPDevice.objects.filter(user=alice).exists()
 
 
-def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_operators_can_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     sign_in(browser, newcomer, code_of(newcomer))
     call_command("reset_second_factor", newcomer.email.upper())
     assert newcomer.email in capsys.readouterr().out
@@ -200,17 +200,17 @@ def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest
         call_command("reset_second_factor", "nobody@example.com")
 
 
-def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
+def test_a_superuser_can_reset_it(staff: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
-    assert "Yes, go on" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_set(newcomer)
+    assert "Yes, continue" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_enrolled(newcomer)
     form["confirmed"] = "yes"
-    assert "set another at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
-    assert not second_factor.is_set(newcomer)
+    assert "set a new second factor at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
+    assert not second_factor.is_enrolled(newcomer)
     assert AuditEvent.objects.get(action=Action.SECOND_FACTOR_RESET, subject_id=newcomer.pk).actor_id != newcomer.pk
 
 
-def test_it_can_be_left_out(database: None, newcomer: Any, folder: Path, django_db_blocker: Any) -> None:
+def test_a_setting_turns_it_off(database: None, newcomer: Any, folder: Path, django_db_blocker: Any) -> None:
     with (
         daphne(folder / "one-factor.log", LUNAOS_STAFF_SECOND_FACTOR="false") as url,
         httpx.Client(base_url=url, follow_redirects=True) as browser,
@@ -219,15 +219,15 @@ def test_it_can_be_left_out(database: None, newcomer: Any, folder: Path, django_
 
 
 def test_secrets_are_not_shown_to_other_staff(staff: httpx.Client) -> None:
-    for path in ("otp_totp/totpdevice", "otp_static/staticdevice", "axes/accessattempt"):
+    for path in ("otp_totp/totpdevice", "otp_static/staticdevice"):
         assert staff.get(f"/admin/{path}/").status_code == 404
 
 
 def test_backup_codes_are_replaced_not_added(newcomer: Any) -> None:
-    device = second_factor.pending(newcomer)
-    assert second_factor.confirm(newcomer, f"{totp(device.bin_key):06}")
-    second_factor.reset(newcomer)
+    device = second_factor.pending_device(newcomer)
+    assert second_factor.enrol(newcomer, f"{totp(device.bin_key):06}")
+    second_factor.remove(newcomer)
     TOTPDevice.objects.filter(user=newcomer).update(last_used_at=timezone.now())
-    device = second_factor.pending(newcomer)
-    assert second_factor.confirm(newcomer, f"{totp(device.bin_key):06}")
-    assert StaticToken.objects.filter(device__user=newcomer).count() == second_factor.BACKUP_CODES
+    device = second_factor.pending_device(newcomer)
+    assert second_factor.enrol(newcomer, f"{totp(device.bin_key):06}")
+    assert StaticToken.objects.filter(device__user=newcomer).count() == second_factor.BACKUP_CODE_COUNT

@@ -1,4 +1,4 @@
-"""POST /auth/logout, POST /auth/logout-all"""
+"""POST /auth/logout, POST /auth/logout-all."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ def test_it_works(api: Api, alice: Any) -> None:
     assert AuditEvent.objects.get(action=Action.LOGGED_OUT, subject_id=alice.pk).actor_id == alice.pk
 
 
-def test_every_process_knows_at_once(api: Api, alice: Any, second_url: str) -> None:
+def test_the_end_holds_in_every_process_at_once(api: Api, alice: Any, second_url: str) -> None:
     headers = api.as_(alice)
     with httpx.Client(base_url=second_url) as second:
         assert status(second, headers) == 200  # and remembers that the token is genuine
@@ -51,7 +51,7 @@ def test_the_same_token_cannot_end_twice(api: Api, alice: Any) -> None:
     assert error(api.post("/auth/logout", headers=headers)) == (401, "token_invalid")
 
 
-def test_who_is_not_signed_in_cannot_sign_out(api: Api, database: None) -> None:
+def test_a_request_without_a_token_cannot_sign_out(api: Api, database: None) -> None:
     assert error(api.post("/auth/logout")) == (401, "not_authenticated")
     assert error(api.post("/auth/logout-all")) == (401, "not_authenticated")
 
@@ -83,7 +83,7 @@ def test_authentication_is_one_query(alice: Any) -> None:
     assert len(queries) == 1
 
 
-def test_ended_tokens_are_forgotten_when_they_would_have_expired(alice: Any) -> None:
+def test_revocations_of_expired_tokens_are_deleted(alice: Any) -> None:
     jwt.revoke(jwt.issue(alice))
     jwt.delete_expired()
     assert RevokedToken.objects.filter(user=alice).count() == 1

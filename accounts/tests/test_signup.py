@@ -1,4 +1,4 @@
-"""POST /auth/signup"""
+"""POST /auth/signup."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any

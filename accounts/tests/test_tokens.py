@@ -1,4 +1,4 @@
-"""Bearer tokens: what is in them, what kills them, how their secret is rotated."""
+"""Session tokens: claims, invalidation, and rotation of the secret."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def use_keys(settings: Any) -> Iterator[Any]:
     def use(keys: dict[str, str]) -> None:
         settings.JWT_KEYS = keys
         tokens._keys.cache_clear()
-        tokens._verified.cache_clear()
+        tokens._verify.cache_clear()
 
     yield use
     use({})
@@ -68,14 +68,14 @@ def test_a_password_change_ends_all_tokens(api: Api, alice: Any) -> None:
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
 
 
-def test_a_disabled_account_is_out_at_once(api: Api, alice: Any) -> None:
+def test_a_disabled_account_is_refused_at_once(api: Api, alice: Any) -> None:
     headers = api.as_(alice)
     assert api.get("/auth/me", headers=headers).status_code == 200
     User.objects.filter(pk=alice.pk).update(is_active=False)
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
 
 
-def test_a_deleted_account_is_out_at_once(api: Api, alice: Any) -> None:
+def test_a_deleted_account_is_refused_at_once(api: Api, alice: Any) -> None:
     headers = api.as_(alice)
     alice.delete()
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
@@ -111,7 +111,7 @@ def forged(alice: Any, **changes: Any) -> str:
 
 
 @pytest.mark.parametrize("changes", [{"sub": "nobody"}, {"sub": None}, {"cred": "0" * 32}, {"token_type": "refresh"}])
-def test_genuine_tokens_with_wrong_claims(api: Api, alice: Any, changes: dict[str, Any]) -> None:
+def test_signed_tokens_with_wrong_claims(api: Api, alice: Any, changes: dict[str, Any]) -> None:
     response = api.get("/auth/me", headers={"Authorization": f"Bearer {forged(alice, **changes)}"})
     assert error(response) == (401, "token_invalid")
 
@@ -133,7 +133,7 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("claim", ["exp", "iat", "sub", "jti", "cred", "email", "tier", "nbf", "token_type"])
-def test_genuine_tokens_with_claims_of_odd_types(alice: Any, claim: str) -> None:
+def test_signed_tokens_with_claims_of_wrong_types(alice: Any, claim: str) -> None:
     """Each is refused where it is read; as text, an end far away is none."""
     for value in ODD:
         if claim in ("email", "tier") and isinstance(value, str):
@@ -145,7 +145,7 @@ def test_genuine_tokens_with_claims_of_odd_types(alice: Any, claim: str) -> None
 
 
 @pytest.mark.parametrize("exp", ["9999999999", 1e300, None])
-def test_an_odd_end_is_no_server_error(api: Api, alice: Any, exp: Any) -> None:
+def test_an_invalid_expiry_is_no_server_error(api: Api, alice: Any, exp: Any) -> None:
     headers = {"Authorization": f"Bearer {forged(alice, exp=exp)}"}
     assert error(api.get("/auth/me", headers=headers)) == (401, "token_invalid")
 

@@ -1,4 +1,4 @@
-"""Row 8 of R2.2: accounts without end, and addresses without a confirmation."""
+"""Limits on sign-ups, and accounts with unconfirmed addresses."""
 
 import subprocess
 import sys
@@ -47,10 +47,10 @@ def test_older_accounts_are_exempt_from_the_default(
     settings.REQUIRE_VERIFIED_EMAIL, settings.REQUIRE_VERIFIED_EMAIL_OF_ALL = True, of_all
     user = make_user(verification_exempt=exempt)
     if allowed:
-        verification.require(user)
+        verification.require_verified_email(user)
         return
     with pytest.raises(EmailNotVerified):
-        verification.require(user)
+        verification.require_verified_email(user)
 
 
 def test_new_accounts_are_not_exempt_but_those_of_operators(database: None) -> None:

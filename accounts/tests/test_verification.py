@@ -1,4 +1,4 @@
-"""POST /auth/verify, POST /auth/verify/resend, and LUNAOS_REQUIRE_VERIFIED_EMAIL"""
+"""POST /auth/verify, POST /auth/verify/resend, and LUNAOS_REQUIRE_VERIFIED_EMAIL."""
 
 import re
 import time
@@ -37,7 +37,7 @@ def strict(database: None, strict_url: str) -> Iterator[Api]:
 
 
 def token_of(user: Any) -> str:
-    return signed_tokens.make(signed_tokens.VERIFICATION, user)
+    return signed_tokens.sign(signed_tokens.VERIFICATION, user)
 
 
 def verified(user: Any) -> bool:
@@ -56,7 +56,7 @@ def test_it_works(api: Api, mailbox: Mailbox) -> None:
     assert AuditEvent.objects.filter(action=Action.EMAIL_VERIFIED, subject_id=user.pk).count() == 1
 
 
-def test_a_token_is_good_once_also_in_parallel(api: Api, alice: Any) -> None:
+def test_a_token_is_valid_once_also_in_parallel(api: Api, alice: Any) -> None:
     token = token_of(alice)
     with ThreadPoolExecutor(6) as pool:
         responses = list(pool.map(lambda _: api.post("/auth/verify", json={"token": token}), range(6)))
@@ -84,7 +84,7 @@ def test_an_address_that_staff_change_is_not_confirmed(api: Api, alice: Any, sta
     assert error(api.get("/auth/me", headers=session)) == (401, "token_invalid")
 
 
-def test_mails_to_an_unconfirmed_address_hold_nothing_of_the_makers(api: Api, mailbox: Mailbox) -> None:
+def test_mails_to_an_unconfirmed_address_have_no_text_of_the_sign_up(api: Api, mailbox: Mailbox) -> None:
     form = {"email": "victim@example.com", "password": PASSWORD, "name": "You won: evil.example"}
     api.post("/auth/signup", json=form)
     user = User.objects.get(email="victim@example.com")
@@ -104,12 +104,12 @@ def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         signed_tokens.read(signed_tokens.VERIFICATION, token)
 
 
-def test_a_token_for_something_else(api: Api, alice: Any) -> None:
-    token = signed_tokens.make(signed_tokens.PASSWORD_RESET, alice)
+def test_a_token_for_another_purpose_is_refused(api: Api, alice: Any) -> None:
+    token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, alice)
     assert error(api.post("/auth/verify", json={"token": token})) == (400, "mail_token_invalid")
 
 
-def test_it_is_mailed_again(api: Api, alice: Any, mailbox: Mailbox) -> None:
+def test_the_token_can_be_mailed_again(api: Api, alice: Any, mailbox: Mailbox) -> None:
     answers = {api.post("/auth/verify/resend", headers=api.as_(alice)).content for _ in range(5)}
     mails = mailbox.of(alice)
     assert len(answers) == 1 and len(mails) == 3
@@ -123,11 +123,11 @@ def test_a_confirmed_address_gets_no_more_mails(api: Api, alice: Any, mailbox: M
     assert mailbox.of(alice) == []
 
 
-def test_who_is_not_signed_in_has_nothing_mailed(api: Api, database: None) -> None:
+def test_a_request_without_a_token_sends_no_mail(api: Api, database: None) -> None:
     assert error(api.post("/auth/verify/resend")) == (401, "not_authenticated")
 
 
-def test_runs_need_it_where_the_operators_say_so(strict: Api, alice: Any, upstream: Upstream) -> None:
+def test_runs_need_it_if_the_setting_says_so(strict: Api, alice: Any, upstream: Upstream) -> None:
     assert error(strict.execute(alice)) == (403, "email_not_verified")
     assert error(strict.execute_chain(alice, "code-review")) == (403, "email_not_verified")
     strict.post("/auth/verify", json={"token": token_of(alice)})

@@ -1,4 +1,4 @@
-"""Keys in the admin."""
+"""Admin page of API keys."""
 
 import re
 from typing import Any
@@ -10,7 +10,7 @@ from apikeys.models import ApiKey
 from testing.client import Api, error
 
 
-def test_staff_find_and_revoke(staff: httpx.Client, api: Api, alice: Any) -> None:
+def test_staff_can_find_and_revoke(staff: httpx.Client, api: Api, alice: Any) -> None:
     headers = api.with_key(alice)
     api.get("/auth/me", headers=headers)
     key = ApiKey.objects.get()
@@ -31,5 +31,5 @@ def test_staff_find_and_revoke(staff: httpx.Client, api: Api, alice: Any) -> Non
     assert key.prefix in staff.get("/admin/apikeys/apikey/?state=ended").text
 
 
-def test_staff_make_none(staff: httpx.Client) -> None:
+def test_staff_cannot_create_keys(staff: httpx.Client) -> None:
     assert staff.get("/admin/apikeys/apikey/add/").status_code == 403

@@ -1,4 +1,4 @@
-"""A key opens what a token opens, until it ends; its use is noted."""
+"""Authentication with API keys, and records of their use."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +8,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEvent, User
-from apikeys import use
+from apikeys import key_lookup
 from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.infra import client_info
 from testing.client import Api, answer, error
@@ -34,7 +34,7 @@ def test_it_counts_for_its_owners_limit(api: Api, alice: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["lnos_live_", "lnos_live_" + "0" * 32, "lnos_live_" + "g" * 32, "lnos_live_" + "0" * 33, "lnos_live_é"]
 )
-def test_what_is_no_key_is_refused(api: Api, value: str) -> None:
+def test_invalid_keys_are_refused(api: Api, value: str) -> None:
     response = api.get("/auth/me", headers={b"Authorization": f"Bearer {value}".encode()})
     assert error(response) == (401, "api_key_invalid")
     assert response.headers["WWW-Authenticate"] == "Bearer"
@@ -48,7 +48,7 @@ def test_upper_case_is_another_key(api: Api, alice: Any) -> None:
 
 
 @pytest.mark.parametrize("ended", ["revoked_at", "expires_at"])
-def test_an_ended_key_is_refused(api: Api, alice: Any, ended: str) -> None:
+def test_a_revoked_or_expired_key_is_refused(api: Api, alice: Any, ended: str) -> None:
     headers = api.with_key(alice, **{ended: datetime.now(UTC)})
     assert error(api.get("/auth/me", headers=headers)) == (401, "api_key_invalid")
 
@@ -89,9 +89,9 @@ def test_the_last_use_is_written_once_a_minute(api: Api, alice: Any) -> None:
 def test_a_key_in_use_costs_one_query(api: Api, alice: Any) -> None:
     value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
     client_info.set_current(address="127.0.0.1", user_agent="")
-    use.authenticate(value)
+    key_lookup.authenticate(value)
     with CaptureQueriesContext(connection) as queries:
-        assert use.authenticate(value).user.email == alice.email
+        assert key_lookup.authenticate(value).user.email == alice.email
     assert len(queries) == 1
 
 
@@ -99,7 +99,7 @@ def test_that_query_uses_the_index(alice: Any, api: Api) -> None:
     value = api.with_key(alice)["Authorization"].removeprefix("Bearer ")
     client_info.set_current(address="127.0.0.1", user_agent="")
     with CaptureQueriesContext(connection) as queries:
-        use.authenticate(value)
+        key_lookup.authenticate(value)
     authenticating = next(query for query in queries if "WHERE digest" in query["sql"])
     ApiKey.objects.bulk_create(  # among a few rows any index is as good
         ApiKey(user=alice, name="one of many", digest=f"{number:064}", scopes=[]) for number in range(1000)
@@ -111,7 +111,7 @@ def test_that_query_uses_the_index(alice: Any, api: Api) -> None:
     assert "apikeys_apikey_digest" in str(plan)
 
 
-def test_each_new_address_is_written_down_once(api: Api, alice: Any) -> None:
+def test_each_new_network_is_audited_once(api: Api, alice: Any) -> None:
     headers = api.with_key(alice)
     for address in ("127.0.0.1", "127.0.0.7", "127.0.0.1", "127.0.0.7"):
         with api.from_address(address) as client:
@@ -125,5 +125,5 @@ def test_each_new_address_is_written_down_once(api: Api, alice: Any) -> None:
     ("address", "network"),
     [("10.1.2.3", "10.1.2.3"), ("2001:db8::1:2", "2001:db8::/64"), ("unix", "unix"), ("x" * 99, "x" * 64)],
 )
-def test_what_counts_as_one_address(address: str, network: str) -> None:
+def test_addresses_of_one_network_count_once(address: str, network: str) -> None:
     assert client_info.customer_network(address) == network

@@ -1,4 +1,4 @@
-"""/api-keys: made, listed, revoked."""
+"""Endpoints /api-keys: create, list, revoke."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -36,10 +36,10 @@ def test_it_works(api: Api, alice: Any) -> None:
     assert api.get("/auth/me", headers={"Authorization": f"Bearer {made['key']}"}).json()["data"]["id"] == str(alice.pk)
 
 
-def test_the_key_is_not_kept(api: Api, alice: Any) -> None:
+def test_the_secret_is_not_stored(api: Api, alice: Any) -> None:
     made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
     key = ApiKey.objects.get()
-    assert key.digest == secret.digest_of(made["key"])
+    assert key.digest == secret.hash_key(made["key"])
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
             cursor.execute(f'SELECT count(*) FROM "{table}" AS row WHERE row::text LIKE %s', [f"%{made['key'][10:]}%"])
@@ -54,7 +54,7 @@ def test_the_name_has_a_default(api: Api, alice: Any) -> None:
     assert create(api, alice).json()["data"]["name"] == "Default"
 
 
-def test_newest_first_and_ended_ones_left_out(api: Api, alice: Any, charlie: Any) -> None:
+def test_active_keys_are_listed_newest_first(api: Api, alice: Any, charlie: Any) -> None:
     ids = [create(api, alice, name=str(n)).json()["data"]["id"] for n in range(4)]
     create(api, charlie)
     api.delete(f"/api-keys/{ids[1]}", headers=api.as_(alice))
@@ -148,13 +148,13 @@ class TestIdempotency:
         assert create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]["key"] != first
 
     def test_a_secret_that_is_rotated_meanwhile(self, settings: Any) -> None:
-        seed = secret.seed()
-        old = secret.of(seed)
+        seed = secret.new_seed()
+        old = secret.derive_key(seed)
         settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another secret"
-        assert secret.of(seed) != old
-        assert secret.again(seed, secret.digest_of(old)) == old
+        assert secret.derive_key(seed) != old
+        assert secret.recover_key(seed, secret.hash_key(old)) == old
         settings.SECRET_KEY_FALLBACKS = []
-        assert secret.again(seed, secret.digest_of(old)) is None
+        assert secret.recover_key(seed, secret.hash_key(old)) is None
 
 
 class TestRevoke:
@@ -200,17 +200,17 @@ def test_the_audit_trail(api: Api, alice: Any) -> None:
     assert all(made["key"] not in str(event.details) for event in events)
 
 
-def test_expiry_is_told(api: Api, alice: Any) -> None:
+def test_the_expiry_is_shown(api: Api, alice: Any) -> None:
     moment = timestamp(datetime.now(UTC) + timedelta(days=30))
     assert create(api, alice, expiresAt=moment).json()["data"]["expiresAt"] == moment
 
 
-def test_keys_are_not_made_and_revoked_without_end(api: Api, alice: Any, charlie: Any) -> None:
-    """Each key and its rows of the audit stay: 30 a minute were 100 MB a day."""
+def test_a_user_can_create_100_keys_a_day(api: Api, alice: Any, charlie: Any) -> None:
+    """Every key and its audit rows are kept: without the limit, 30 keys a minute made 100 MB a day."""
     made = create(api, alice, headers={"Idempotency-Key": "one"}).json()["data"]
     assert api.delete(f"/api-keys/{made['id']}", headers=api.as_(alice)).is_success
     ended = {"user": alice, "scopes": ["agents"], "revoked_at": datetime.now(UTC)}
-    ApiKey.objects.bulk_create(ApiKey(digest=str(n), **ended) for n in range(services.MADE_A_DAY - 1))
+    ApiKey.objects.bulk_create(ApiKey(digest=str(n), **ended) for n in range(services.MAX_KEYS_PER_DAY - 1))
     refused = create(api, alice)
     assert error(refused) == (429, "rate_limited")
     assert 86_000 < int(refused.headers["Retry-After"]) <= 86_401

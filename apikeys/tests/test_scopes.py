@@ -1,4 +1,4 @@
-"""A key does what its scopes say, and nothing else."""
+"""API keys can only do what their scopes allow."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,7 +50,7 @@ def test_each_scope_opens_its_own_routes(api: Api, bob: Any, scope: str) -> None
             assert body["scopes"] == [scope] and scope not in body["required"]
 
 
-def test_every_key_may_ask_who_it_is(api: Api, bob: Any) -> None:
+def test_every_key_can_read_its_account(api: Api, bob: Any) -> None:
     for scope in ALL:
         assert api.get("/auth/me", headers=api.with_key(bob, scope)).status_code == 200
         ApiKey.objects.all().delete()
@@ -61,7 +61,7 @@ def test_a_token_needs_no_scope(api: Api, bob: Any) -> None:
         assert api.request(method, path, headers=api.as_(bob)).status_code != 403
 
 
-def test_a_refusal_is_counted(api: Api, make_user: Any) -> None:
+def test_a_refused_request_counts_for_the_rate_limit(api: Api, make_user: Any) -> None:
     headers = api.with_key(roomy_user(make_user), "rag")
     assert api.get("/chains", headers=headers).headers["X-RateLimit-Remaining"] == "59"
     assert api.get("/chains", headers=headers).headers["X-RateLimit-Remaining"] == "58"
@@ -73,8 +73,8 @@ def test_a_full_window_comes_before_the_scope(api: Api, make_user: Any) -> None:
     assert statuses == [403] * 60 + [429]
 
 
-def test_every_protected_view_says_what_opens_it() -> None:
-    """A view that forgets `scopes` is closed to keys, which nobody may have meant."""
+def test_every_protected_view_names_its_scopes() -> None:
+    """A view without `scopes` refuses all keys, which may be a mistake."""
     views = {
         getattr(pattern.callback, "cls", None)
         for pattern in get_resolver().url_patterns
@@ -112,7 +112,7 @@ class TestKeysThatMakeKeys:
         assert set(ApiKey.objects.values_list("expires_at", flat=True)) == {end}
 
 
-def test_the_socket_asks_for_the_scope(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_socket_requires_the_scope(api: Api, alice: Any, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
     url = str(api.base_url).replace("http", "ws")
     with connect(f"{url}/ws/runs/{run_id}", additional_headers=api.with_key(alice, "rag")) as socket:
@@ -122,8 +122,8 @@ def test_the_socket_asks_for_the_scope(api: Api, alice: Any, upstream: Upstream)
     assert closed.value.rcvd and closed.value.rcvd.code == 4403
 
 
-def test_a_key_is_not_told_what_its_owner_was(api: Api, alice: Any) -> None:
-    """The owner's idempotency key and body would give it the owner's key again, of more scopes than its own."""
+def test_a_key_cannot_replay_its_owners_request(api: Api, alice: Any) -> None:
+    """A replay of the owner's request would return a key with more scopes than the key has."""
     again = {"Idempotency-Key": "create-ci-key"}
     body = {"scopes": ["keys"]}
     first = api.post("/api-keys", json=body, headers={**api.as_(alice), **again})

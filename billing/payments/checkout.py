@@ -107,7 +107,7 @@ def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
         session = stripe_client.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
     except stripe_connection.StripeObjectMissing as e:
         raise _CustomerMissing() from e
-    trail.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
+    trail.record_on_commit(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")
 
 

@@ -79,7 +79,7 @@ def _repair(customer_id: str) -> CustomerMismatch:
             user = sync.sync_customer(customer_id)
             after, tier = _read_stored_state(customer_id)
             if user:
-                trail.record(Action.BILLING_RECONCILED, subject=user, before=before, after=after, tier=tier)
+                trail.record_on_commit(Action.BILLING_RECONCILED, subject=user, before=before, after=after, tier=tier)
     except (LunaError, OperationalError) as e:
         return CustomerMismatch(customer_id, before, before, tier_before, tier_before, error=str(e))
     return CustomerMismatch(customer_id, before, after, tier_before, tier)

@@ -44,7 +44,7 @@ def cancel(user: User) -> datetime:
         for subscription in _list_live(customer):
             _cancel_at_period_end(subscription)
         sync.refresh(customer)
-        trail.record(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
+        trail.record_on_commit(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
         ends = (each.period_end for each in subscription_state.list_for_customer(customer) if each.is_live)
         return max(ends, default=datetime.now(UTC))
 
@@ -63,7 +63,7 @@ def resume(user: User) -> None:
             stripe_client.resume_subscription(subscription)
         sync.refresh(customer)
         if ending:
-            trail.record(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
+            trail.record_on_commit(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
 
 
 def change(*, user: User, tier: str) -> TierChange:
@@ -84,7 +84,9 @@ def change(*, user: User, tier: str) -> TierChange:
             raise NoSubscription()
         with stripe_connection.long_timeout():
             effective_at = _apply_change(current, found[current.id], tier)
-        trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=current.tier, after=tier)
+        trail.record_on_commit(
+            Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=current.tier, after=tier
+        )
         try:
             sync.refresh(customer)
         except BillingUnavailable:  # the change is made at Stripe, and its event will synchronise it

@@ -155,7 +155,9 @@ def _record_subscription_change(user: User, change: MirrorChange) -> None:
     before, after = subscription_state.summarize(change.before), subscription_state.summarize(change.after)
     if before == after:
         return
-    trail.record(Action.SUBSCRIPTION_CHANGED, subject=user, subscription=change.id, before=before, after=after)
+    trail.record_on_commit(
+        Action.SUBSCRIPTION_CHANGED, subject=user, subscription=change.id, before=before, after=after
+    )
     was_paid_for = change.before and change.before["status"] not in subscription_state.NEVER_PAID_STATUSES
     if change.after["status"] in subscription_state.ENDED_STATUSES and was_paid_for:
         enqueue.on_commit(tasks.send_subscription_ended, str(user.pk))
@@ -164,9 +166,9 @@ def _record_subscription_change(user: User, change: MirrorChange) -> None:
 def _record_invoice_change(user: User, change: MirrorChange) -> None:
     attempts = change.after["attempt_count"]
     if change.after["status"] == "paid" != change.before.get("status"):
-        trail.record(Action.PAYMENT_SUCCEEDED, subject=user, invoice=change.id)
+        trail.record_on_commit(Action.PAYMENT_SUCCEEDED, subject=user, invoice=change.id)
         if change.after["amount_paid"]:
             enqueue.on_commit(tasks.send_receipt, change.id)
     elif change.after["status"] == "open" and attempts > change.before.get("attempt_count", 0):
-        trail.record(Action.PAYMENT_FAILED, subject=user, invoice=change.id, attempt=attempts)
+        trail.record_on_commit(Action.PAYMENT_FAILED, subject=user, invoice=change.id, attempt=attempts)
         enqueue.on_commit(tasks.send_payment_failed, change.id)

@@ -49,7 +49,7 @@ def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     assert User.objects.filter(pk=alice.pk, is_active=False).exists()
 
     stripe.double.reset()
-    deletion.finish_all()
+    deletion.retry_pending()
     assert not User.objects.filter(pk=alice.pk).exists()
 
 
@@ -100,7 +100,7 @@ def test_a_checkout_during_deletion_is_refused(stripe: Stripe, alice: Any, path:
         with stripe.double.hold(path, method="POST") as held:
             answer = pool.submit(stripe.api.post, "/billing/checkout", json={"tier": "pro"}, headers=headers)
             held.wait()
-            assert deletion.delete(alice)
+            assert deletion.delete_account(alice)
         assert error(answer.result()) == (401, "token_invalid")
     assert not Customer.objects.exclude(email="").exists()
 
@@ -155,4 +155,4 @@ def test_a_customer_of_the_other_mode_is_anonymised_too(stripe: Stripe, alice: A
 def test_a_customer_after_stripe_was_unconfigured(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.checkout(alice)
     settings.STRIPE_KEY = ""
-    assert deletion.delete(alice)
+    assert deletion.delete_account(alice)

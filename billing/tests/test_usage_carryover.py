@@ -47,16 +47,16 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 
 def test_usage_carries_over_several_accounts(alice: Any) -> None:
     used(alice, 60)
-    assert deletion.delete(alice)
+    assert deletion.delete_account(alice)
     second = again(alice.email)
     MonthlyUsage.objects.filter(user=second).update(executions=80)
-    assert deletion.delete(second)
+    assert deletion.delete_account(second)
     assert MonthlyUsage.objects.get(user=again(alice.email)).executions == 80
 
 
 def test_the_address_cannot_be_read_from_it(alice: Any, settings: Any) -> None:
     used(alice, 5)
-    deletion.delete(alice)
+    deletion.delete_account(alice)
     kept = UsageOfAddress.objects.get()
     assert alice.email not in str(vars(kept)) and len(kept.digest) == 64
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another secret of the server" * 3
@@ -67,8 +67,8 @@ def test_the_address_cannot_be_read_from_it(alice: Any, settings: Any) -> None:
 def test_other_addresses_and_months_start_at_zero(alice: Any, bob: Any) -> None:
     used(alice, 7, month=date(2020, 1, 1))
     used(bob, 7)
-    deletion.delete(alice)
-    deletion.delete(bob)
+    deletion.delete_account(alice)
+    deletion.delete_account(bob)
     assert UsageOfAddress.objects.count() == 1
     assert not MonthlyUsage.objects.filter(user=again(alice.email)).exists()
 

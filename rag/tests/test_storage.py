@@ -115,7 +115,7 @@ def test_deleting_repository_or_account_frees_all_bytes(alice: Any, embeddings: 
     services.delete_repository(user=alice, repository="default")
     assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
     waiting_job(alice, [file("b.py", 1_000)])
-    assert deletion.delete(alice)
+    assert deletion.delete_account(alice)
     assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
 
 

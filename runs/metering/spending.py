@@ -86,7 +86,7 @@ def refusal(user: User, provider: str) -> SpendLimitReached:
     """Return the error for a refused run, and record the refusal."""
     # The audit trail gets one row per user and hour.
     if _is_first_refusal(user):
-        trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=SpendLimitReached.code)
+        trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=SpendLimitReached.code)
     return SpendLimitReached(
         "This server's budget for free runs is used up for today. Use your own provider key "
         f"(PUT /providers/{provider}/key), upgrade your plan, or come back tomorrow (UTC).",

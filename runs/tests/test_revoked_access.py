@@ -40,7 +40,7 @@ ENDS_A_TOKEN: dict[str, Act] = {
     "logout": lambda api, user, own: api.post("/auth/logout", headers=own),
     "logout-all": lambda api, user, own: api.post("/auth/logout-all", headers=api.as_(user)),
     "staff end all sessions": lambda api, user, own: sessions.end_all(user),
-    "end of everybody's sessions": lambda api, user, own: sessions.end_everybodys(),
+    "end of everybody's sessions": lambda api, user, own: sessions.end_all_of_all_users(),
     "another password": change_password,
     "another password in the admin": change_password_elsewhere,
 }
@@ -58,9 +58,9 @@ def disable_in_a_form(api: Api, user: Any, own: dict[str, str]) -> None:
 
 
 CLOSES_THE_ACCOUNT: dict[str, Act] = {
-    "disabled": lambda api, user, own: suspension.disable(user, by=user),
+    "disabled": lambda api, user, own: suspension.disable(user, actor=user),
     "disabled in a form": disable_in_a_form,
-    "deleted": lambda api, user, own: deletion.delete(user),
+    "deleted": lambda api, user, own: deletion.delete_account(user),
 }
 
 

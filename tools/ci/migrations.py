@@ -29,7 +29,6 @@ HARMLESS: dict[str, str] = {
 OTHERS = (
     "admin",
     "auth",
-    "axes",
     "contenttypes",
     "djstripe",
     "otp_static",

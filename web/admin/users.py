@@ -1,7 +1,7 @@
 """Users as staff look for them: with their tier and state, when they were seen last, what they run and spend.
 
-It lies here and not in `accounts`, since it knows of runs and keys, and imports go down only. `accounts.admin` has what
-can be done to an account by itself; this adds the rest, and takes its place at the admin's site.
+The page lies here and not in `accounts`, because it reads runs and keys, and imports go down only. Its base in
+`accounts.admin` has the forms and the actions that concern an account alone.
 """
 
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ from unfold.decorators import display
 from accounts.admin import AccountAdmin
 from accounts.identity import staff_of
 from accounts.models import User
-from accounts.staff.confirm_action import BACK, confirmed, page_of
+from accounts.staff.confirm_action import RETURN_TO_OBJECT, change_page_url, requires_confirmation
 from apikeys import services as keys
 from apikeys.models import ApiKey
 from billing import grants, tiers
@@ -61,6 +61,7 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(chosen.get(self.value() or "", Q()))
 
 
+@admin.register(User)
 class UserAdmin(AccountAdmin):
     """The page of users that staff see."""
 
@@ -121,14 +122,14 @@ class UserAdmin(AccountAdmin):
         return figure(user.__dict__.get("spent_usd", 0), "usd")
 
     @admin.action(description="Set tier", permissions=["set_tier"])
-    @confirmed(
+    @requires_confirmation(
         "Set the tier",
         consequence="It takes the place of earlier grants and counts from the next request on. "
         "What a subscription pays for stays: the higher of the two counts.",
         form=TierForm,
     )
     def set_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
-        users = list(self.touchable(request, queryset, owner=""))
+        users = list(self.modifiable(request, queryset, owner=""))
         for user in users:
             grants.set_tier(user=user, actor=staff_of(request), **cleaned)
         moved = [user for user in users if user.tier == cleaned["tier"]]
@@ -142,11 +143,11 @@ class UserAdmin(AccountAdmin):
         return request.user.has_perm("billing.add_grant")
 
     @admin.action(description="Revoke all keys", permissions=["revoke_keys"])
-    @confirmed(
+    @requires_confirmation(
         "Revoke all API keys?", consequence="Programs that use them are refused at once; a key never comes back."
     )
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = self.touchable(request, queryset, owner="").values("pk")
+        users = self.modifiable(request, queryset, owner="").values("pk")
         revoked = keys.revoke_all(ApiKey.objects.filter(user__in=users), actor=staff_of(request))
         self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
 
@@ -159,8 +160,8 @@ class UserAdmin(AccountAdmin):
         """Back to the user's page, where the action was chosen there."""
         response = super().response_action(request, queryset, *args, **kwargs)
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        if isinstance(response, HttpResponseRedirect) and BACK in request.POST and selected:
-            return HttpResponseRedirect(page_of(self.opts, selected))
+        if isinstance(response, HttpResponseRedirect) and RETURN_TO_OBJECT in request.POST and selected:
+            return HttpResponseRedirect(change_page_url(self.opts, selected))
         return response
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
@@ -170,7 +171,7 @@ class UserAdmin(AccountAdmin):
             deeds = [(name, deed[2]) for name, deed in self.get_actions(request).items() if deed]
             context |= {
                 "deeds": [(name, text) for name, text in deeds if name != "delete_selected"],
-                "back": BACK,
+                "back": RETURN_TO_OBJECT,
                 "facts": self._facts(user),
                 "panels": user_page.panels(request, user),
                 "payments": user_page.payments(request, user),
@@ -189,7 +190,3 @@ class UserAdmin(AccountAdmin):
 
 def _of(runs: QuerySet[Any, Any], figure: Any, none: Value, kind: Any) -> Coalesce:
     return Coalesce(Subquery(runs.annotate(figure=figure).values("figure"), output_field=kind), none)
-
-
-admin.site.unregister(User)
-admin.site.register(User, UserAdmin)

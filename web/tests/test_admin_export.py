@@ -16,7 +16,7 @@ from django.test import Client
 
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from accounts.staff.exporting_admin import ExportedAdmin
+from accounts.staff.exporting_admin import ExportableAdmin
 from runs import admin as runs_admin
 from runs.models import RunText, Status
 from runs.tests.test_stats import add_run
@@ -27,7 +27,7 @@ __all__ = ["staff_client"]
 EXPORTED = {
     f"{model._meta.app_label}/{model._meta.model_name}": page
     for model, page in admin.site._registry.items()
-    if isinstance(page, ExportedAdmin)
+    if isinstance(page, ExportableAdmin)
 }
 NEVER = re.compile("digest|sealed|password|salt|input$|output$|prompt|events|secret|error$|skipped|stripe_data")
 
@@ -149,7 +149,7 @@ def test_one_list_at_once(staff_client: Client, alice: Any) -> None:
 
 def test_an_export_that_fails_keeps_no_place(staff_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr(ExportedAdmin, "rows_to_export", Mock(side_effect=RuntimeError))
+        patched.setattr(ExportableAdmin, "rows_to_export", Mock(side_effect=RuntimeError))
         with pytest.raises(RuntimeError):
             staff_client.post("/admin/rag/repository/export/")
     assert staff_client.post("/admin/accounts/user/export/").status_code == 200

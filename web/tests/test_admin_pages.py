@@ -173,7 +173,7 @@ def test_an_action_asks_first(page: Page, alice: Any) -> None:
     page.locator('select[name="action"]').select_option("disable")
     page.get_by_role("button", name="Run").click()
     assert page.get_by_text(alice.email).is_visible()
-    page.get_by_role("button", name="Yes, go on").click()
+    page.get_by_role("button", name="Yes, continue").click()
     page.get_by_text("1 accounts are disabled.").wait_for()
     alice.refresh_from_db()
     assert not alice.is_active
@@ -239,7 +239,7 @@ def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
     """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)
     run = failed_chain(alice, input="x" * 3000, output="word " * 900, said="z" * 300)
-    trail.record(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
+    trail.record_on_commit(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)
     event = AuditEvent.objects.filter(action=Action.TIER_CHANGED).latest("id")
     paths = [
         f"accounts/user/{alice.pk}/change/",

@@ -48,7 +48,7 @@ def run(user: Any, n: int) -> Any:
 
 
 def event(user: Any, n: int) -> None:
-    trail.record(Action.RUN_REFUSED, actor=user, subject=user, n=n)
+    trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, n=n)
 
 
 def customer(user: Any) -> Customer:

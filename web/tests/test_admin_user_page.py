@@ -31,7 +31,7 @@ def busy(user: Any, n: int) -> None:
     """A row of each kind."""
     key(user, n)
     add_run(user, status=Status.FAILED, error_code=f"code_{n}")
-    trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")
+    trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")
     MonthlyUsage.objects.create(user=user, month=date(2020 + n // 12, 1 + n % 12, 1), executions=n)
     Grant.objects.create(user=user, tier_id="pro", reason=f"reason {n}")
 

@@ -78,7 +78,7 @@ def test_finding(staff: httpx.Client, alice: Any, bob: Any, carol: Any, query: s
 def test_what_takes_away_asks_first(staff: httpx.Client, alice: Any) -> None:
     for action in ("disable", "end_sessions", "revoke_keys"):
         page = act(staff, action, alice).text
-        assert "Yes, go on" in page and alice.email in page, action
+        assert "Yes, continue" in page and alice.email in page, action
     alice.refresh_from_db()
     assert alice.is_active and alice.session_epoch == 0
 
@@ -157,7 +157,7 @@ def test_revoking_keys(staff: httpx.Client, api: Api, alice: Any) -> None:
 
 def test_sending_a_reset(staff: httpx.Client, mailbox: Mailbox, alice: Any, carol: Any) -> None:
     User.objects.filter(pk=carol.pk).update(is_active=False)
-    assert "1 accounts are sent a mail" in act(staff, "send_reset", alice, carol).text
+    assert "1 accounts get a mail" in act(staff, "send_reset", alice, carol).text
     written(Action.PASSWORD_RESET_REQUESTED, alice)
     assert len(mailbox.of(alice)) == 1 and not mailbox.of(carol)
 

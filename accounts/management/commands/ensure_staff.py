@@ -1,4 +1,4 @@
-"""`manage.py ensure_staff`"""
+"""Command that creates the first staff account."""
 
 import secrets
 from typing import Any
@@ -12,7 +12,9 @@ DEFAULT_EMAIL = "admin@localhost.localdomain"
 
 
 class Command(BaseCommand):
-    help = "Make a staff account where none exists, from LUNAOS_ADMIN_EMAIL and LUNAOS_ADMIN_PASSWORD or made up."
+    help = (
+        "Create a superuser if none exists, from LUNAOS_ADMIN_EMAIL and LUNAOS_ADMIN_PASSWORD or with made-up values."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if User.objects.filter(is_superuser=True).exists():

@@ -1,4 +1,4 @@
-"""`manage.py reset_second_factor EMAIL`"""
+"""Command that removes a lost second factor."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from accounts.signin import second_factor
 
 
 class Command(BaseCommand):
-    help = "Take a lost second factor from a member of staff, who sets another at the next sign-in."
+    help = "Remove the lost second factor of a staff member, who sets a new one at the next sign-in."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")
@@ -18,5 +18,5 @@ class Command(BaseCommand):
         user = User.objects.filter(email=email.lower()).first()
         if user is None:
             raise CommandError(f"There is no account {email}.")
-        second_factor.reset(user)
+        second_factor.remove(user)
         self.stdout.write(f"{user.email} sets another second factor at the next sign-in.")

@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if options["home"]:
             home.load(backup, settings.LUNAOS_HOME)
         call_command("migrate", verbosity=0, interactive=False)
-        sessions.end_everybodys()
+        sessions.end_all_of_all_users()
         if not options["home"]:
             self._try_keys()
         self.stderr.write(FORGOTTEN.format(found.made_at))

@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: one export of an account at a time."""
+"""One export of an account at a time."""
 
 import socket
 import uuid
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from accounts.errors import ExportUnderWay
-from accounts.privacy.export import Place
+from accounts.privacy.export import ExportSlot
 from accounts.signin import sessions
 from accounts.tests.test_export import add_file
 from lunaos.embedded.servers import until
@@ -44,7 +44,7 @@ def test_it_works(api: Api, library: Any, bob: Any) -> None:
     assert until(lambda: api.get("/auth/export", headers=own).is_success, 5, every=0.5)  # the second has ended
 
 
-def test_a_session_that_ends_breaks_it_off(api: Api, library: Any) -> None:
+def test_the_end_of_the_session_stops_it(api: Api, library: Any) -> None:
     """Also where the client reads nothing."""
     with slow(api) as client, client.stream("GET", "/auth/export", headers=api.as_(library)) as response:
         pieces = response.iter_raw()
@@ -53,15 +53,15 @@ def test_a_session_that_ends_breaks_it_off(api: Api, library: Any) -> None:
         assert until(lambda: not redis.client().exists(f"lunaos:export:{library.pk}"), 10)
 
 
-def test_a_place_comes_free_by_itself(database: None, settings: Any) -> None:
+def test_a_slot_expires(database: None, settings: Any) -> None:
     user_id = uuid.uuid4()
-    first, second = Place(user_id), Place(user_id)
-    first.take()
+    first, second = ExportSlot(user_id), ExportSlot(user_id)
+    first.acquire()
     with pytest.raises(ExportUnderWay):
-        second.take()
-    second.release()  # of another's place nothing is given back
+        second.acquire()
+    second.release()  # of another's slot nothing is given back
     assert 0 < redis.client().ttl(f"lunaos:export:{user_id}") <= settings.STREAM_STALL_S + 30
     redis.client().delete(f"lunaos:export:{user_id}")
-    second.take()
+    second.acquire()
     first.release()
     assert redis.client().exists(f"lunaos:export:{user_id}")

@@ -1,0 +1,63 @@
+"""Lookup of API keys, with their last use and the networks of their use."""
+
+from collections import OrderedDict
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from django.db.models import Q
+
+from accounts.auditlog import trail
+from accounts.auditlog.trail import Action
+from apikeys import secret
+from apikeys.models import ApiKey, ApiKeyAddress
+from lunaos.errors import ApiKeyInvalid
+from lunaos.infra import client_info
+
+LAST_USED_PRECISION = timedelta(minutes=1)
+MAX_SEEN_NETWORKS = 10_000  # pairs of key and network in this process's memory
+
+_seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
+
+
+def authenticate(value: str) -> ApiKey:
+    """Return the key with its owner, and record its use.
+
+    Raises:
+        ApiKeyInvalid: there is no such key, it was revoked or has expired, or its owner is disabled.
+    """
+    key = find(value)
+    _update_last_used(key)
+    if address := client_info.current().address:
+        _record_network(key, client_info.customer_network(address))
+    return key
+
+
+def find(value: str) -> ApiKey:
+    """Return the key with its owner, without recording a use.
+
+    Raises:
+        ApiKeyInvalid: as for `authenticate`.
+    """
+    key = ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
+    if key is None or not key.active or not key.user.is_active:
+        raise ApiKeyInvalid()
+    return key
+
+
+def _update_last_used(key: ApiKey) -> None:
+    now = datetime.now(UTC)
+    if key.last_used_at is None or key.last_used_at <= now - LAST_USED_PRECISION:
+        stale = Q(last_used_at=None) | Q(last_used_at__lte=now - LAST_USED_PRECISION)
+        ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+
+
+def _record_network(key: ApiKey, network: str) -> None:
+    """Store a new network of a key, and write an audit row if no process has seen the network before."""
+    if (key.pk, network) in _seen_networks:
+        return
+    _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)
+    if is_new:
+        trail.record_on_commit(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
+    _seen_networks[key.pk, network] = None
+    while len(_seen_networks) > MAX_SEEN_NETWORKS:
+        _seen_networks.popitem(last=False)
