@@ -16,7 +16,7 @@ from django.test.utils import setup_databases, teardown_databases
 
 from lunaos.embedded.servers import until
 from testing.browser import browser_page, chromium
-from testing.client import METRICS_TOKEN, NO_AUTHORITIES, PASSWORD, Api
+from testing.client import METRICS_TOKEN, NO_TRUSTED_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
@@ -253,15 +253,15 @@ def api(database: None, server: str) -> Iterator[Api]:
 @pytest.fixture
 def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
     """A browser session of a superuser, who has shown the second factor."""
-    from testing.second_factor import code_of
+    from testing.second_factor import current_code
 
     user = make_user("staff", is_staff=True, is_superuser=True)
-    with httpx.Client(base_url=api.base_url, verify=NO_AUTHORITIES, follow_redirects=True) as client:
+    with httpx.Client(base_url=api.base_url, verify=NO_TRUSTED_AUTHORITIES, follow_redirects=True) as client:
         page = client.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token
         form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
-        form["code"] = code_of(user)
+        form["code"] = current_code(user)
         assert "Dashboard" in client.post("/admin/login/", data=form).text
         yield client
 

@@ -75,7 +75,7 @@ def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestK
     if key is None:
         return None
     if not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
-        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
+        raise ValidationFailed.for_field("Idempotency-Key", f"Send 1 to {LONGEST_KEY} printable ASCII characters.")
     return RequestKey.of(key, request.path, json.dumps(dict(sorted(content.items()))))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import processes
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.stack import Stack
 
 NODES = ("web", "web-2")
@@ -18,7 +18,7 @@ WORKERS = ("worker", "indexing", "chains-1", "chains-2")
 @contextmanager
 def cluster() -> Iterator[Stack]:
     """All of it, up, and gone with the block."""
-    with tempfile.TemporaryDirectory() as folder, processes.provider(), Embeddings() as embeddings:
+    with tempfile.TemporaryDirectory() as folder, processes.provider(), EmbeddingsServer() as embeddings:
         variables = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         variables |= {"LLM_RUN_TIMEOUT_S": "3600", "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_LOG_LEVEL": "WARNING"}
         with Stack(Path(folder), **variables) as stack:

@@ -76,9 +76,9 @@ def worker(queue: str) -> Iterator[None]:
 @contextmanager
 def embeddings() -> Iterator[None]:
     """A scripted embedding model, known to whatever starts in the block."""
-    from testing.embeddings import Embeddings
+    from testing.embeddings import EmbeddingsServer
 
-    with Embeddings() as model:
+    with EmbeddingsServer() as model:
         os.environ |= {"EMBEDDINGS_BASE_URL": model.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         yield
 

@@ -65,9 +65,9 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
         ValidationFailed: there is no such tier, or the time is past.
     """
     if tier not in tiers.names():
-        raise ValidationFailed.of("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
+        raise ValidationFailed.for_field("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
     if until and until <= datetime.now(UTC):
-        raise ValidationFailed.of("until", "This time is past.")
+        raise ValidationFailed.for_field("until", "This time is past.")
     _locked(user)
     made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None

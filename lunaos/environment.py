@@ -19,20 +19,24 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE, FALSE = ("true", "yes", "on", "ok", "y", "1"), ("false", "no", "off", "n", "0")
-HIGHEST_PORT = 65_535
-POSTGRESQL, VALKEY, WEB = ("postgres", "postgresql", "psql", "pgsql"), ("redis", "rediss", "unix"), ("http", "https")
+MAX_PORT = 65_535
+POSTGRESQL_SCHEMES, VALKEY_SCHEMES, HTTP_SCHEMES = (
+    ("postgres", "postgresql", "psql", "pgsql"),
+    ("redis", "rediss", "unix"),
+    ("http", "https"),
+)
 # Of numbers; of all others the least is 0 and there is no most.
-AT_LEAST = {
+MINIMUMS = {
     **dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_THREADS", "LUNAOS_STRIPE_THREADS", "LUNAOS_CHAIN_CONCURRENCY"), 1),
     **dict.fromkeys(("LUNAOS_MAX_BODY_BYTES", "LUNAOS_RAG_MAX_BODY_BYTES"), 1),
     **dict.fromkeys(("EMBEDDINGS_DIMENSION", "EMBEDDINGS_WINDOW"), 1),
     "LUNAOS_STREAM_HEARTBEAT_S": 0.05,
 }
-AT_MOST = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), HIGHEST_PORT)
+MAXIMUMS = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), MAX_PORT)
 NOT_SET: Any = environ.Env.NOTSET
 
 
-def whole(name: str, default: int) -> int:
+def read_int(name: str, default: int) -> int:
     """Read a whole number; an empty variable counts as not set.
 
     Raises:
@@ -40,12 +44,12 @@ def whole(name: str, default: int) -> int:
     """
     text = os.environ.get(name, "").strip()
     try:
-        return int(_within(name, int(text), text)) if text else default
+        return int(_require_within_bounds(name, int(text), text)) if text else default
     except ValueError:
-        raise _refusal(name, text, "a whole number", default) from None
+        raise _invalid_value(name, text, "a whole number", default) from None
 
 
-def number(name: str, default: float) -> float:
+def read_float(name: str, default: float) -> float:
     """Read a number, as `whole` does; infinity and NaN are none."""
     text = os.environ.get(name, "").strip()
     try:
@@ -53,11 +57,11 @@ def number(name: str, default: float) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _refusal(name, text, "a number", default)
-    return _within(name, value, text)
+        raise _invalid_value(name, text, "a number", default)
+    return _require_within_bounds(name, value, text)
 
 
-def truth(name: str, default: bool) -> bool:
+def read_bool(name: str, default: bool) -> bool:
     """Read true or false, as `whole` does: a word that is neither must not count as false."""
     text = os.environ.get(name, "").strip()
     if not text:
@@ -67,7 +71,7 @@ def truth(name: str, default: bool) -> bool:
     return text.lower() in TRUE
 
 
-def pairs(name: str) -> dict[str, str]:
+def read_pairs(name: str) -> dict[str, str]:
     """Read `name=value,name=value`. The values may be secrets, so a refusal shows none."""
     items = [item.split("=", 1) for item in os.environ.get(name, "").split(",") if item]
     if not all(len(item) == 2 and all(item) for item in items):
@@ -75,7 +79,7 @@ def pairs(name: str) -> dict[str, str]:
     return dict(items)
 
 
-def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+def read_url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
     """Read a URL, which may hold a password, so a refusal does not show it.
 
     Args:
@@ -87,7 +91,7 @@ def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in schemes and (parts.port is None or parts.port > 0)
-        good = good and bool(parts.hostname or schemes is not WEB)
+        good = good and bool(parts.hostname or schemes is not HTTP_SCHEMES)
     except ValueError:
         good = False
     if text and not good:
@@ -95,7 +99,7 @@ def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
     return text
 
 
-def origins(name: str) -> list[str]:
+def read_origins(name: str) -> list[str]:
     """Read origins of browsers (RFC 6454), with commas between them: a scheme and a host, and no path."""
     found = [origin.strip() for origin in os.environ.get(name, "").split(",") if origin.strip()]
     for origin in found:
@@ -104,7 +108,7 @@ def origins(name: str) -> list[str]:
     return found
 
 
-def file(name: str) -> str:
+def read_file_path(name: str) -> str:
     """Read the path of a file that is there; empty where the variable is not set."""
     path = os.environ.get(name, "").strip()
     if path and not Path(path).is_file():
@@ -112,7 +116,7 @@ def file(name: str) -> str:
     return path
 
 
-def log_level(name: str, default: str) -> str:
+def read_log_level(name: str, default: str) -> str:
     """Read the name of a log level."""
     level = (os.environ.get(name, "").strip() or default).upper()
     if level not in logging.getLevelNamesMapping():
@@ -124,23 +128,23 @@ class Env(environ.Env):
     """django-environ's reader, with this module's for numbers and truths, whichever setting asks for one."""
 
     def int(self, var: str, default: Any = 0) -> builtins.int:
-        return whole(var, default)
+        return read_int(var, default)
 
     def float(self, var: str, default: Any = 0.0) -> builtins.float:
-        return number(var, default)
+        return read_float(var, default)
 
     def bool(self, var: str, default: Any = False) -> builtins.bool:
-        return truth(var, default)
+        return read_bool(var, default)
 
     def dict(self, var: str, cast: Any = None, default: Any = NOT_SET) -> builtins.dict[str, str]:
-        return pairs(var)
+        return read_pairs(var)
 
     def db(self, var: str, default: Any = NOT_SET, engine: Any = None) -> builtins.dict[str, Any]:
-        url(var, POSTGRESQL)
+        read_url(var, POSTGRESQL_SCHEMES)
         return builtins.dict(super().db(var))
 
 
-def explain_refusals() -> None:
+def print_configuration_errors() -> None:
     """Have a refused setting end the process with its reason alone: a traceback hides what is wrong."""
     otherwise = sys.excepthook
 
@@ -153,13 +157,13 @@ def explain_refusals() -> None:
     sys.excepthook = hook
 
 
-def _within(name: str, value: builtins.float, text: str) -> builtins.float:
-    least, most = AT_LEAST.get(name, 0), AT_MOST.get(name, math.inf)
+def _require_within_bounds(name: str, value: builtins.float, text: str) -> builtins.float:
+    least, most = MINIMUMS.get(name, 0), MAXIMUMS.get(name, math.inf)
     if not least <= value <= most:
         upper = f" to {most}" if most < math.inf else " or more"
         raise ImproperlyConfigured(f"{name} is {text or value}: set {least}{upper}.")
     return value
 
 
-def _refusal(name: str, text: str, kind: str, example: object) -> ImproperlyConfigured:
+def _invalid_value(name: str, text: str, kind: str, example: object) -> ImproperlyConfigured:
     return ImproperlyConfigured(f"{name} is {text!r}, an invalid literal for {kind}: set one such as {example}.")

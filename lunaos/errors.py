@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-MAX_FAULTS = 20  # listed in the answer to one request
+MAX_FIELD_ERRORS = 20  # listed in the answer to one request
 MAX_ERROR_BYTES = 65_536  # of an error answer
 
 
@@ -54,7 +54,7 @@ class ValidationFailed(LunaError):
     )
 
     @classmethod
-    def of(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
+    def for_field(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
         """Return the error of one broken rule.
 
         Args:

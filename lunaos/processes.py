@@ -26,35 +26,35 @@ ROLES = ("web", *QUEUES, "beat", "migrate")
 USAGE = f"usage: python -m lunaos.processes {{{','.join(ROLES)}}} | manage WORDS"
 
 
-def web(address: str, port: int) -> list[str]:
+def web_command(address: str, port: int) -> list[str]:
     """Daphne, listening on an address of this machine."""
     daphne = [sys.executable, "-m", "daphne", "-b", address, "-p", str(port), "-v", "0", "--no-server-name"]
     return [*daphne, "lunaos.asgi:application"]
 
 
-def worker(role: str) -> list[str]:
+def worker_command(role: str) -> list[str]:
     """A Celery worker for one queue.
 
     A thread for a chain only waits for it: all of a process's chains run on one event loop.
     """
     queue, concurrency, name = QUEUES[role]
     if role == "chains":
-        concurrency = str(environment.whole("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
+        concurrency = str(environment.read_int("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
     return [*WORKER, "--queues", queue, "--concurrency", concurrency, "--hostname", f"{name}@%h"]
 
 
-def beat(home: Path) -> list[str]:
+def beat_command(home: Path) -> list[str]:
     """The clock of periodic tasks, of which there is one; it remembers in the home when each was last due."""
     return [*CELERY, "beat", "--schedule", str(home / "beat-schedule"), "--pidfile", ""]
 
 
-def command(role: str) -> list[str]:
+def role_command(role: str) -> list[str]:
     """What a role runs here, by the variables of this environment."""
     if role == "web":
-        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", environment.whole("PORT", 8000))  # noqa: S104 - of a container
+        return web_command(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", environment.read_int("PORT", 8000))  # noqa: S104 - of a container
     if role == "beat":
-        return beat(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
-    return [*MANAGE, "prepare"] if role == "migrate" else worker(role)
+        return beat_command(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
+    return [*MANAGE, "prepare"] if role == "migrate" else worker_command(role)
 
 
 def main(words: Sequence[str]) -> None:
@@ -63,8 +63,8 @@ def main(words: Sequence[str]) -> None:
         argv = [*MANAGE, *words[1:]]
     elif len(words) == 1 and words[0] in ROLES:
         try:
-            argv = command(words[0])
-            _sign(words[0])
+            argv = role_command(words[0])
+            _write_heartbeat_file(words[0])
         except (ImproperlyConfigured, OSError) as e:
             sys.exit(f"LunaOS cannot start: {e}")
     else:
@@ -72,7 +72,7 @@ def main(words: Sequence[str]) -> None:
     os.execv(argv[0], argv)  # noqa: S606 - no shell, and that is what it is for
 
 
-def _sign(role: str) -> None:
+def _write_heartbeat_file(role: str) -> None:
     """Where somebody watches the process by its sign of life, say what to look at."""
     if file := os.environ.get("LUNAOS_SIGN_OF_LIFE"):
         Path(file).write_text(role)

@@ -10,15 +10,17 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
 # What Django's own check asks for (security.W009); the prefix marks a key that `startproject` has written.
-SECRET_CHARACTERS, SECRET_DISTINCT_CHARACTERS = 50, 5
+MIN_SECRET_KEY_CHARACTERS, MIN_DISTINCT_CHARACTERS = 50, 5
 INSECURE_PREFIX = "django-insecure-"
 STRIPE_HOST = "https://api.stripe.com"
 STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_[A-Za-z0-9]{10,250}")
-MAKE_ONE = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-MAKE_A_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+SECRET_KEY_HINT = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - a command
+ENCRYPTION_KEY_HINT = (
+    "Make one: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
 
 
-def require(
+def require_safe_settings(
     *, debug: bool, secret_key: str, hosts: Sequence[str], public_url: str, encryption_keys: Sequence[str]
 ) -> None:
     """Refuse settings that would be unsafe in production; the complaint never shows a secret.
@@ -27,30 +29,32 @@ def require(
         ImproperlyConfigured: with all that is wrong, one line each.
     """
     complaints = [
-        *_of_secret(secret_key, debug=debug),
-        *_of_reach(public_url, hosts, debug=debug),
-        *_of_encryption(encryption_keys),
+        *_check_secret_key(secret_key, debug=debug),
+        *_check_public_url(public_url, hosts, debug=debug),
+        *_check_encryption_keys(encryption_keys),
     ]
     if complaints:
         raise ImproperlyConfigured("\n".join(complaints))
 
 
-def is_live(stripe_key: str) -> bool:
+def is_live_key(stripe_key: str) -> bool:
     """Whether money moves with a key: its second word says so (docs.stripe.com/keys)."""
     return stripe_key.split("_")[1:2] == ["live"]
 
 
-def require_stripe(*, debug: bool, secret_key: str, webhook_secrets: Sequence[str], api_host: str) -> None:
+def require_safe_stripe_settings(
+    *, debug: bool, secret_key: str, webhook_secrets: Sequence[str], api_host: str
+) -> None:
     """Refuse half a configuration of billing, and one that would mix play with money; no secret is shown.
 
     Raises:
         ImproperlyConfigured: with all that is wrong, one line each.
     """
-    if complaints := list(_of_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
+    if complaints := list(_check_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
         raise ImproperlyConfigured("\n".join(complaints))
 
 
-def usd(name: str, text: str) -> Decimal:
+def read_usd(name: str, text: str) -> Decimal:
     """Read an amount of US dollars; an empty one is 0.
 
     Args:
@@ -68,7 +72,7 @@ def usd(name: str, text: str) -> Decimal:
     return amount
 
 
-def _of_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *, debug: bool) -> Iterator[str]:
+def _check_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *, debug: bool) -> Iterator[str]:
     if bool(secret_key) != bool(webhook_secrets):
         missing = "STRIPE_WEBHOOK_SECRETS" if secret_key else "STRIPE_SECRET_KEY"
         yield f"Billing is configured by half: set {missing} too, or neither."
@@ -76,33 +80,33 @@ def _of_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *
         yield "STRIPE_SECRET_KEY is no secret or restricted key of Stripe's, as sk_test_… or rk_live_…."
     if not all(secret.startswith("whsec_") for secret in webhook_secrets):
         yield "STRIPE_WEBHOOK_SECRETS are signing secrets of endpoints, whsec_…."
-    host = _split(api_host)
+    host = _parse_url(api_host)
     if host is None:
         yield "STRIPE_API_HOST is no URL of a host."
-    elif api_host != STRIPE_HOST and (is_live(secret_key) or not _is_loopback(host.hostname or "")):
+    elif api_host != STRIPE_HOST and (is_live_key(secret_key) or not _is_loopback(host.hostname or "")):
         yield "STRIPE_API_HOST is for a double on this machine's loopback, beside a test key."
-    if debug and is_live(secret_key):
+    if debug and is_live_key(secret_key):
         yield "A live STRIPE_SECRET_KEY has no place where DJANGO_DEBUG is on."
 
 
-def _of_secret(secret_key: str, *, debug: bool) -> Iterator[str]:
+def _check_secret_key(secret_key: str, *, debug: bool) -> Iterator[str]:
     if not secret_key:
         yield "Set DJANGO_SECRET_KEY to a long random value (`make up` makes one by itself)."
     elif debug:
         return
     elif secret_key.startswith(INSECURE_PREFIX):
-        yield f"DJANGO_SECRET_KEY is an example's ({INSECURE_PREFIX}…), which everybody knows. {MAKE_ONE}"
-    elif len(secret_key) < SECRET_CHARACTERS or len(set(secret_key)) < SECRET_DISTINCT_CHARACTERS:
+        yield f"DJANGO_SECRET_KEY is an example's ({INSECURE_PREFIX}…), which everybody knows. {SECRET_KEY_HINT}"
+    elif len(secret_key) < MIN_SECRET_KEY_CHARACTERS or len(set(secret_key)) < MIN_DISTINCT_CHARACTERS:
         yield (
-            f"DJANGO_SECRET_KEY can be guessed: it needs {SECRET_CHARACTERS} characters, "
-            f"{SECRET_DISTINCT_CHARACTERS} of them different. {MAKE_ONE}"
+            f"DJANGO_SECRET_KEY can be guessed: it needs {MIN_SECRET_KEY_CHARACTERS} characters, "
+            f"{MIN_DISTINCT_CHARACTERS} of them different. {SECRET_KEY_HINT}"
         )
 
 
-def _of_reach(public_url: str, hosts: Sequence[str], *, debug: bool) -> Iterator[str]:
+def _check_public_url(public_url: str, hosts: Sequence[str], *, debug: bool) -> Iterator[str]:
     if not debug and "*" in hosts:
         yield "DJANGO_ALLOWED_HOSTS may not be '*' unless DJANGO_DEBUG is on: name the hosts."
-    url = _split(public_url)
+    url = _parse_url(public_url)
     if url is None:
         yield "LUNAOS_PUBLIC_URL is no URL of a host, as https://lunaos.example.com."
     elif _is_loopback(url.hostname or ""):
@@ -113,7 +117,7 @@ def _of_reach(public_url: str, hosts: Sequence[str], *, debug: bool) -> Iterator
         yield "LUNAOS_PUBLIC_URL must begin with https:// unless it is this machine's: passwords and keys travel there."
 
 
-def _split(public_url: str) -> SplitResult | None:
+def _parse_url(public_url: str) -> SplitResult | None:
     try:
         url = urlsplit(public_url)
         return url if url.scheme in ("http", "https") and url.hostname and url.port != 0 else None
@@ -130,9 +134,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _of_encryption(keys: Sequence[str]) -> Iterator[str]:
+def _check_encryption_keys(keys: Sequence[str]) -> Iterator[str]:
     for position, key in enumerate(keys, start=1):
         try:
             Fernet(key)
         except ValueError:
-            yield f"Key {position} of LUNAOS_ENCRYPTION_KEYS is not 32 bytes in URL-safe base64. Make one: {MAKE_A_KEY}"
+            yield f"Key {position} of LUNAOS_ENCRYPTION_KEYS is not 32 bytes in URL-safe base64. {ENCRYPTION_KEY_HINT}"

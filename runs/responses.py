@@ -49,4 +49,4 @@ def execution_response(begun: Begun, *, on_disconnect: str = "continue", after: 
     """
     leave = partial(executors.cancel_soon, begun.run) if on_disconnect == "cancel" else None
     reader = partial(follower.Follower, begun.run, after, begun.recorder)
-    return EventStreamResponse(reader, begun.headers, opens=follower.opens, on_leave=leave)
+    return EventStreamResponse(reader, begun.headers, is_opening_event=follower.opens, on_disconnect=leave)

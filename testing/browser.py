@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
-NONE_THERE = f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
+NO_BROWSER = f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS_FOLDER", Path(__file__).parent.parent / "build" / "screenshots"))
 
@@ -20,7 +20,7 @@ NewPage = Callable[..., Page]
 def chromium() -> Iterator[Browser]:
     """One for all tests of a module, which are skipped where there is none."""
     if not CHROMIUM.exists():
-        pytest.skip(NONE_THERE)
+        pytest.skip(NO_BROWSER)
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread
         opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
@@ -56,7 +56,7 @@ def browser_page(chromium: Browser) -> Iterator[NewPage]:
     assert not complaints, complaints
 
 
-def keep(page: Page, name: str, whole: bool = True) -> None:
+def save_screenshot(page: Page, name: str, whole: bool = True) -> None:
     """Take a picture of a page along, for people to look at; `.ci/run` says where they are.
 
     Args:

@@ -13,7 +13,7 @@ from lunaos.embedded.servers import until
 PASSWORD = "correct horse 42 battery"
 METRICS_TOKEN = "planted-metrics-token-0123456789abcdef"
 # The servers of tests speak no TLS, and reading the list of authorities would take as long as several requests.
-NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TRUSTED_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 COMMENT = re.compile(r"^:.*\n?", re.MULTILINE)
 
 Event = dict[str, Any]
@@ -23,7 +23,7 @@ class Api(httpx.Client):
     """A client of one server; `as_` adds a user's token."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(verify=NO_AUTHORITIES, **options)
+        super().__init__(verify=NO_TRUSTED_AUTHORITIES, **options)
 
     def as_(self, user: Any) -> dict[str, str]:
         from accounts.signin import jwt
@@ -47,7 +47,9 @@ class Api(httpx.Client):
     def from_address(self, address: str) -> "Api":
         """A client of the same server, on another loopback address."""
         return Api(
-            base_url=self.base_url, timeout=30, transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address=address)
+            base_url=self.base_url,
+            timeout=30,
+            transport=httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, local_address=address),
         )
 
     def execute_chain(self, user: Any, *agents: str, **body: Any) -> httpx.Response:
@@ -62,7 +64,7 @@ class Api(httpx.Client):
         return self.post("/agents/execute", json=body, headers=self.as_(user))
 
 
-def in_effect(condition: Callable[[], bool]) -> bool:
+def takes_effect(condition: Callable[[], bool]) -> bool:
     """Whether it comes true within seconds, as what staff change does (`lunaos.infra.ttl_cache`).
 
     Asks twice a second, which is within the rate of everybody.

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management import CommandError, call_command
 
 
-def manage(*words: Any) -> tuple[int, str, str]:
+def run_command(*words: Any) -> tuple[int, str, str]:
     """The exit code, the output and the complaint that `manage.py` would have."""
     out, err = StringIO(), StringIO()
     try:

@@ -15,8 +15,8 @@ import orjson
 from rag.search import words
 
 
-class Embeddings:
-    """The server, in threads of its own; `with Embeddings() as embeddings: …`.
+class EmbeddingsServer:
+    """The server, in threads of its own; `with EmbeddingsServer() as embeddings: …`.
 
     Args:
         dimension: of its vectors.
@@ -32,7 +32,7 @@ class Embeddings:
     def reset(self) -> None:
         self.models: set[str] = set()
         self.requests: list[dict[str, Any]] = []
-        self.asked = threading.Semaphore(0)
+        self.received = threading.Semaphore(0)
         self.status, self.body = 200, b"{}"
         self._free = 0
         self._open.set()
@@ -46,12 +46,12 @@ class Embeddings:
         """All that was asked for, in order."""
         return [text for request in self.requests for text in request["input"]]
 
-    def fails(self, status: int, body: bytes = b"{}") -> None:
+    def respond_with(self, status: int, body: bytes = b"{}") -> None:
         """Answer so from now on; with 200, this body."""
         self.status, self.body = status, body
 
     @contextmanager
-    def held(self, after: int = 0) -> Iterator[None]:
+    def hold_requests(self, after: int = 0) -> Iterator[None]:
         """Let requests wait for the block's end, all but so many of them."""
         self._free = after
         self._open.clear()
@@ -60,7 +60,7 @@ class Embeddings:
         finally:
             self._open.set()
 
-    def __enter__(self) -> "Embeddings":
+    def __enter__(self) -> "EmbeddingsServer":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -71,7 +71,7 @@ class Embeddings:
 
     def _answer(self, request: dict[str, Any]) -> tuple[int, bytes]:
         self.requests.append(request)
-        self.asked.release()
+        self.received.release()
         if len(self.requests) > self._free:
             self._open.wait(60)
         if self.models and request["model"] not in self.models:

@@ -5,7 +5,7 @@ from typing import Any
 from lunaos.embedded.servers import until
 
 
-def expire(run_id: Any) -> None:
+def expire_event_log(run_id: Any) -> None:
     """Have a run's log expire: as soon as its last event is in it, which may come after readers have seen it."""
     from lunaos.infra import redis
     from runs.eventlog import log

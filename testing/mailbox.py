@@ -8,8 +8,8 @@ from typing import Any
 
 from lunaos.embedded.servers import until
 
-WITHIN_S = 15
-BETWEEN = b"\n" + b"-" * 79 + b"\n"  # as Django's backend ends each mail
+MAIL_TIMEOUT_S = 15
+MAIL_SEPARATOR = b"\n" + b"-" * 79 + b"\n"  # as Django's backend ends each mail
 
 
 class Mailbox:
@@ -26,19 +26,19 @@ class Mailbox:
     def of(self, user: Any) -> list[EmailMessage]:
         """All mails to a user, the oldest first, when all that is in the queue by now has been sent."""
         address = self._mark()
-        assert until(lambda: bool(self._to(address)), WITHIN_S), "the worker sends no mails"
+        assert until(lambda: bool(self._to(address)), MAIL_TIMEOUT_S), "the worker sends no mails"
         return self._to(user.email)
 
     def _to(self, address: str) -> list[EmailMessage]:
         files = sorted(self._folder.glob("*"), key=lambda file: file.stat().st_mtime_ns)
         mails = (
-            mail for file in files for mail in file.read_bytes().split(BETWEEN)
+            mail for file in files for mail in file.read_bytes().split(MAIL_SEPARATOR)
         )  # those of one second may share one
         parsed = (message_from_bytes(mail, policy=policy.default) for mail in mails)
         return [mail for mail in parsed if mail["To"] == address]
 
 
-def text(mail: EmailMessage) -> str:
+def get_text(mail: EmailMessage) -> str:
     """What a mail says, as plain text."""
     body = mail.get_body(("plain",))
     assert body

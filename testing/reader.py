@@ -9,10 +9,10 @@ import httpx
 from lunaos.embedded.servers import until
 from testing.client import Api, Event, parse
 
-GOES_ON_WITHIN_S = 30
+RECOVERY_TIMEOUT_S = 30
 
 
-class Reader:
+class ReconnectingReader:
     """Follows a run in a thread and reconnects whenever the connection breaks, as a browser's EventSource does."""
 
     def __init__(self, api: Api, user: dict[str, str], run_id: str) -> None:
@@ -52,15 +52,15 @@ class Reader:
 
     def end(self) -> list[Event]:
         """All events, each once and in order, when the run has ended."""
-        self.thread.join(GOES_ON_WITHIN_S + 10)
+        self.thread.join(RECOVERY_TIMEOUT_S + 10)
         assert not self.thread.is_alive(), self.events
         assert self.positions == list(range(1, len(self.events) + 1))
         return self.events
 
 
-def begin(api: Api, user: dict[str, str], path: str, body: dict[str, Any], until_seen: str) -> str:
+def start_run(api: Api, user: dict[str, str], path: str, body: dict[str, Any], until_seen: str) -> str:
     """Begin a run and leave when something was seen; its id."""
-    deadline = time.monotonic() + GOES_ON_WITHIN_S
+    deadline = time.monotonic() + RECOVERY_TIMEOUT_S
     with api.stream("POST", path, json=body, headers=user) as response:
         seen = ""
         for text in response.iter_text():

@@ -9,8 +9,8 @@ from django.urls import URLPattern, get_resolver
 from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ViewSetMixin
 
-NOTHING = "00000000-0000-4000-8000-000000000000"
-SAMPLES = {"uuid": NOTHING}  # of a path's parameters, by converter
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+SAMPLES = {"uuid": UNKNOWN_ID}  # of a path's parameters, by converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +37,19 @@ class Route:
         return f"/{sample}"
 
 
-def everything() -> Iterator[Route]:
+def all_routes() -> Iterator[Route]:
     """All routes of viewsets."""
     for pattern in get_resolver().url_patterns:
         if isinstance(pattern, URLPattern) and issubclass(getattr(pattern.callback, "cls", object), ViewSetMixin):
-            yield from _of(pattern)
+            yield from _routes_of_pattern(pattern)
 
 
-def protected() -> list[Route]:
+def protected_routes() -> list[Route]:
     """Those that need credentials."""
-    return [route for route in everything() if not route.public]
+    return [route for route in all_routes() if not route.public]
 
 
-def _of(pattern: URLPattern) -> Iterator[Route]:
+def _routes_of_pattern(pattern: URLPattern) -> Iterator[Route]:
     callback: Any = pattern.callback
     settings = {"permission_classes": callback.cls.permission_classes, "scopes": getattr(callback.cls, "scopes", ())}
     settings |= callback.initkwargs

@@ -10,7 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import connection
 
-from lunaos.embedded.servers import answers, free_port, until
+from lunaos.embedded.servers import free_port, responds_ok, until
 
 ROOT = Path(__file__).parent.parent
 STARTS_WITHIN_S = 90  # on a machine that has much else to do
@@ -43,7 +43,7 @@ def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
     changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}  # nobody asks it any more when it ends
     with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
-        if not until(lambda: answers(f"{url}{up}"), STARTS_WITHIN_S):
+        if not until(lambda: responds_ok(f"{url}{up}"), STARTS_WITHIN_S):
             raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")
         yield url
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-Watch = Callable[[int, bytes], bool]
+BreakCondition = Callable[[int, bytes], bool]
 
 
 @contextmanager
-def tapped(server: str, watch: Watch) -> Iterator[str]:
+def recording_proxy(server: str, watch: BreakCondition) -> Iterator[str]:
     """Pass bytes on between clients and a server; yields the base URL for clients.
 
     Args:

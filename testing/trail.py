@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 
-def pass_a_minute() -> None:
+def age_repeats() -> None:
     """Have all rows that may be repeated be a minute older, and write their summaries."""
     from django.db.models import F
 
@@ -15,10 +15,10 @@ def pass_a_minute() -> None:
     trail.summarise()
 
 
-def happened(user: Any, action: str) -> list[dict[str, Any]]:
+def event_details(user: Any, action: str) -> list[dict[str, Any]]:
     """The details of what concerns a user, as often as it happened."""
     from accounts.models import AuditEvent
 
-    pass_a_minute()
+    age_repeats()
     rows = [dict(row.details) for row in AuditEvent.objects.filter(subject_id=user.pk, action=action).order_by("pk")]
     return [details for details in rows for _ in range(details.pop("repeated", 1))]

@@ -13,13 +13,13 @@ def seconds_left(subject: str, period: int) -> int:
     return (end if end >= now else end + period) - now
 
 
-def roomy_address(period: int, need_s: int = 15) -> str:
+def address_with_time_left(period: int, need_s: int = 15) -> str:
     """A loopback address whose window has time left."""
     addresses = (f"127.0.0.{n}" for n in range(2, 255))
     return next(address for address in addresses if seconds_left(address, period) > need_s)
 
 
-def roomy_user(make_user: Callable[[], Any], period: int = 60, need_s: int = 15) -> Any:
+def user_with_time_left(make_user: Callable[[], Any], period: int = 60, need_s: int = 15) -> Any:
     """A new user whose window has time left."""
     user = make_user()
     while seconds_left(str(user.pk), period) < need_s:

@@ -11,7 +11,7 @@ from billing.models import MonthlyUsage
 from runs import ledger
 from runs.models import Charge, Run
 from testing.client import Api, answer, error, events, parse
-from testing.upstream import Answer, Upstream, says
+from testing.upstream import Answer, Upstream, completion
 
 FREE = ("code-review", "testing-validation")
 
@@ -93,7 +93,7 @@ def test_the_tiers_agents_stay_the_tiers(api: Api, alice: Any, upstream: Upstrea
 def test_one_that_fails_stays_exempt_and_gives_nothing_back(api: Api, alice: Any, upstream: Upstream) -> None:
     use_up(alice, 50)
     give(alice)
-    upstream.plays(Answer(status=500))
+    upstream.respond_with(Answer(status=500))
     assert error(api.execute(alice)) == (502, "provider_error")
     run = Run.objects.get(user=alice)
     assert (run.status, run.charge, counted(alice)) == ("failed", Charge.EXEMPT, 50)
@@ -117,7 +117,7 @@ def again(api: Api, user: Any) -> httpx.Response:
 
 def test_one_that_came_to_nothing_runs_anew(api: Api, alice: Any, upstream: Upstream) -> None:
     give(alice)
-    upstream.plays(Answer(status=500), Answer(status=500), says("now"))
+    upstream.respond_with(Answer(status=500), Answer(status=500), completion("now"))
     assert again(api, alice).status_code == 502
     response = again(api, alice)
     assert answer(response) == "now" and "Idempotency-Replayed" not in response.headers
@@ -134,10 +134,10 @@ def test_one_that_succeeded_is_replayed(api: Api, alice: Any, upstream: Upstream
 
 
 def failed(api: Api, user: Any, upstream: Upstream, *answers: Answer) -> Run:
-    upstream.plays(*answers, Answer(status=401))
+    upstream.respond_with(*answers, Answer(status=401))
     run = Run.objects.get(pk=api.execute_chain(user, *FREE).headers["X-Run-Id"])
     assert run.status == "failed"
-    upstream.plays(says("so"))
+    upstream.respond_with(completion("so"))
     return run
 
 
@@ -153,7 +153,7 @@ def test_a_chain_that_stays_on_the_own_key_stays_exempt(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     give(alice)
-    run = failed(api, alice, upstream, says("found"))
+    run = failed(api, alice, upstream, completion("found"))
     resume(api, alice, run)
     assert (run.charge, counted(alice)) == (Charge.EXEMPT, 0)
 
@@ -162,7 +162,7 @@ def test_one_that_goes_on_on_the_servers_key_is_counted(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     give(alice)
-    run = failed(api, alice, upstream, says("found"))
+    run = failed(api, alice, upstream, completion("found"))
     provider_keys.remove(user=alice, provider="deepseek")
     resume(api, alice, run)
     assert (run.charge, run.own_key, counted(alice)) == (Charge.SETTLED, False, 1)
@@ -172,7 +172,7 @@ def test_nor_does_it_go_on_there_when_the_month_is_used_up(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     give(alice)
-    run = failed(api, alice, upstream, says("found"))
+    run = failed(api, alice, upstream, completion("found"))
     provider_keys.remove(user=alice, provider="deepseek")
     use_up(alice)
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (403, "quota_exceeded")
@@ -191,7 +191,7 @@ def test_one_that_was_given_back_and_gets_a_key_is_exempt(
 
 
 def test_one_that_is_charged_stays_so(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    run = failed(api, alice, upstream, says("found"))
+    run = failed(api, alice, upstream, completion("found"))
     give(alice)
     resume(api, alice, run)
     assert (run.charge, run.own_key, counted(alice)) == (Charge.SETTLED, True, 1)

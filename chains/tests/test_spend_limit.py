@@ -14,7 +14,7 @@ from runs.metering import spending
 from runs.models import DailySpending, Run
 from testing.client import Api, answer, error, events, parse
 from testing.servers import daphne
-from testing.upstream import Answer, Upstream, says
+from testing.upstream import Answer, Upstream, completion
 
 FREE = ("code-review", "testing-validation")
 
@@ -50,7 +50,7 @@ def resume(api: Api, user: Any, run_id: str) -> httpx.Response:
 
 def test_it_works(limited: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
     """The run that reaches the limit is done; the next one is refused, also to another free user."""
-    upstream.plays(says("so", tokens=(10_000_000, 1_000_000)))
+    upstream.respond_with(completion("so", tokens=(10_000_000, 1_000_000)))
     assert answer(limited.execute(alice)) == "so"
     assert spending.today().free == Run.objects.get(user=alice).cost_usd > 1
 
@@ -79,7 +79,9 @@ def test_after_the_provider_and_before_the_quota(limited: Api, alice: Any, used_
 
 def test_a_chain_is_resumed_on_another_day(limited: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     """And its end adds what it has cost since its first one."""
-    upstream.plays(says("found", tokens=(1000, 100)), Answer(status=401), says("tested", tokens=(3000, 300)))
+    upstream.respond_with(
+        completion("found", tokens=(1000, 100)), Answer(status=401), completion("tested", tokens=(3000, 300))
+    )
     run_id = limited.execute_chain(alice, *FREE).headers["X-Run-Id"]
     run = Run.objects.get(pk=run_id)
     first_usd = run.cost_usd

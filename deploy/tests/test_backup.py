@@ -16,9 +16,9 @@ from django.db import connection
 from billing import grants
 from lunaos.backup import backup_store, manifest
 from lunaos.backup.errors import BackupDamaged, BackupError
-from lunaos.backup.programs import find
+from lunaos.backup.programs import find_program
 from testing.client import PASSWORD, Api
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import ROOT, daphne, environment
 from testing.upstream import Upstream
 
@@ -64,7 +64,7 @@ def refused(*words: str | Path, **changes: str) -> str:
 def query(statement: str, copy: dict[str, str]) -> str:
     """Of the second database, in PostgreSQL's own words."""
     host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
-    command = [find("psql"), "-h", host, "-U", user, "-AtXc", statement, COPY]
+    command = [find_program("psql"), "-h", host, "-U", user, "-AtXc", statement, COPY]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
@@ -86,7 +86,7 @@ def test_it_works(
 ) -> None:
     """The drill: people, a run, a key, code with its vectors, a grant; away, back elsewhere, and the same answers."""
     grants.grant(user=alice, tier="pro", reason="A friend.")
-    with Embeddings() as embeddings:
+    with EmbeddingsServer() as embeddings:
         server = {**provider_environment, "EMBEDDINGS_BASE_URL": embeddings.base_url}
         with daphne(folder / "drill.log", "/ready", **server) as url, Api(base_url=url, timeout=60) as api:
             key = api.with_key(alice)
@@ -114,7 +114,7 @@ def test_it_works(
 def rewrite(backup: Path, **changes: Any) -> None:
     """Make the manifest say so, with checksums that fit."""
     content = json.loads((backup / manifest.NAME).read_text())
-    content |= {"files": manifest.digests(backup), **changes}
+    content |= {"files": manifest.compute_digests(backup), **changes}
     (backup / manifest.NAME).write_text(json.dumps(content))
 
 
@@ -153,12 +153,12 @@ def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: An
 @pytest.fixture
 def backup(tmp_path: Path) -> Path:
     """Whole, of files that stand for the real ones."""
-    with backup_store.new(tmp_path) as folder:
+    with backup_store.create(tmp_path) as folder:
         (folder / "database.dump").write_bytes(b"rows")
         (folder / "home").mkdir()
         (folder / "home" / "secret-key").write_bytes(b"secret")
-        manifest.Manifest("2026-11-26", "0.1.0", "18", [], {}, manifest.digests(folder)).write(folder)
-    (made,) = backup_store.complete(tmp_path)
+        manifest.Manifest("2026-11-26", "0.1.0", "18", [], {}, manifest.compute_digests(folder)).write(folder)
+    (made,) = backup_store.list_complete(tmp_path)
     return made
 
 
@@ -196,21 +196,21 @@ def test_a_manifest_that_is_none(backup: Path, content: str) -> None:
 
 def test_the_oldest_go(tmp_path: Path) -> None:
     for _ in range(3):
-        with backup_store.new(tmp_path) as folder:
+        with backup_store.create(tmp_path) as folder:
             (folder / manifest.NAME).write_text("{}")
-    first, second, third = backup_store.complete(tmp_path)
+    first, second, third = backup_store.list_complete(tmp_path)
     assert backup_store.rotate(tmp_path, 2) == [first]
-    assert backup_store.complete(tmp_path) == [second, third]
+    assert backup_store.list_complete(tmp_path) == [second, third]
 
 
 def test_one_that_fails_leaves_nothing_and_the_others(backup: Path) -> None:
-    with pytest.raises(BackupError, match="No space left on device"), backup_store.new(backup.parent):
+    with pytest.raises(BackupError, match="No space left on device"), backup_store.create(backup.parent):
         raise OSError(28, "No space left on device")
     (backup.parent / f"{backup_store.UNFINISHED}of-one-that-was-killed").mkdir()
     with (
         pytest.raises(BackupError, match="another backup"),
-        backup_store.new(backup.parent),
-        backup_store.new(backup.parent),
+        backup_store.create(backup.parent),
+        backup_store.create(backup.parent),
     ):
         pass
     assert [path.name for path in backup.parent.iterdir()].count(".lock") == 1

@@ -12,14 +12,14 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from lunaos.api import bodies
-from lunaos.tests.test_threads import methods_of, views
+from lunaos.infra.tests.test_thread_pools import methods_of, views
 from testing.servers import ROOT
 from testing.stack import CADDY
 
 UNITS = {"k": 2**10, "m": 2**20}
 ANNOTATION = "nginx.ingress.kubernetes.io/proxy-body-size"
 LIMITS = {
-    path: max([settings.MAX_BODY_BYTES, *(bodies.limits_of(path, method)[0] for method in methods_of(view))])
+    path: max([settings.MAX_BODY_BYTES, *(bodies.get_body_limit(path, method)[0] for method in methods_of(view))])
     for path, view in views(get_resolver())
     if hasattr(view, "cls") and "<" not in path
 }

@@ -18,11 +18,11 @@ import pytest
 import yaml
 from redis import Redis
 
-from lunaos.embedded.servers import answers, free_port, until
+from lunaos.embedded.servers import free_port, responds_ok, until
 from testing.client import PASSWORD, Api, parse
 from testing.container import HEALTH, START, Container, Running, bubblewrap
 from testing.servers import ROOT
-from testing.upstream import Answer, Upstream, delta, says, usage
+from testing.upstream import Answer, Upstream, completion, delta, usage
 
 pytestmark = pytest.mark.image
 
@@ -104,7 +104,7 @@ class Installation:
         kind, _, address = name.partition("-")
         if kind in ("web", "proxy"):
             host = f"{address}:{self.web_port}" if address else f"localhost:{self.port}"
-            return answers(f"http://{host}/ready")
+            return responds_ok(f"http://{host}/ready")
         return (" ready." if kind in WORKERS else "beat: Starting...") in self.log(name)
 
     def log(self, name: str) -> str:
@@ -243,14 +243,16 @@ def test_kubernetes_finds_a_web_process_alive_by_its_own_address(installation: I
 def test_the_proxy_passes_a_stream_on_as_it_comes(
     installation: Installation, token: dict[str, str], upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"]))
+    upstream.respond_with(
+        Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"])
+    )
     with installation.api.stream("POST", "/agents/execute", json=STREAM, headers=token) as response:
         text = ""
         for piece in response.iter_text():
             text += piece
-            if "first" in text and not upstream.go_on.is_set():
+            if "first" in text and not upstream.resume.is_set():
                 assert "last" not in text
-                upstream.go_on.set()
+                upstream.resume.set()
     assert parse(text)[1][-1]["type"] == "done"
 
 
@@ -272,8 +274,9 @@ def test_a_web_process_that_stops_costs_nobody_an_answer(
     installation: Installation, token: dict[str, str], upstream: Upstream
 ) -> None:
     """It lets its run end; meanwhile and afterwards the proxy asks the other one."""
-    upstream.plays(
-        Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"]), says("x")
+    upstream.respond_with(
+        Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"]),
+        completion("x"),
     )
     stopped = f"web-{WEBS[0]}"
     address = f"http://{WEBS[0]}:{installation.web_port}"
@@ -281,10 +284,10 @@ def test_a_web_process_that_stops_costs_nobody_an_answer(
         pieces = response.iter_text()
         text = next(pieces)
         os.kill(installation.running[stopped].number, signal.SIGTERM)
-        assert until(lambda: not answers(f"{address}/health"), 5)
+        assert until(lambda: not responds_ok(f"{address}/health"), 5)
         for _ in range(20):
             assert installation.api.get("/health").status_code == 200
-        upstream.go_on.set()
+        upstream.resume.set()
         text += "".join(pieces)
     assert parse(text)[1][-1]["type"] == "done", text
     assert installation.running.pop(stopped).process.wait(15) == 0

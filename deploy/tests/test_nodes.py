@@ -13,9 +13,9 @@ import pytest
 
 from lunaos.embedded.servers import until
 from testing.client import Api, error, parse
-from testing.reader import Reader, begin
+from testing.reader import ReconnectingReader, start_run
 from testing.stack import Stack
-from testing.upstream import DONE, Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 AGENT = {"agent": "code-review", "context": "x = 1"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
@@ -35,7 +35,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict
 @pytest.fixture
 def stack(cluster: Stack, upstream: Upstream) -> Iterator[Stack]:
     yield cluster
-    upstream.go_on.set()
+    upstream.resume.set()
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def test_a_stream_goes_on_at_the_other_node_when_its_own_is_killed(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
     waiting = Answer(pieces=[delta("half "), "wait", delta("done", "stop"), DONE])
-    upstream.plays(says("found"), waiting)
-    run_id = begin(stack.api_of("web"), alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack.api_of("proxy"), alice, run_id)
+    upstream.respond_with(completion("found"), waiting)
+    run_id = start_run(stack.api_of("web"), alice, "/chains/execute", CHAIN, "half")
+    reader = ReconnectingReader(stack.api_of("proxy"), alice, run_id)
     assert until(lambda: len(reader.events) == 6, 10)
     stack.end("web")
-    upstream.go_on.set()
+    upstream.resume.set()
     events = reader.end()
     stack.start("web")
     assert [event["content"] for event in events if event["type"] == "chunk"] == ["found", "half ", "done"]
@@ -83,9 +83,9 @@ def test_an_agents_run_whose_node_is_killed_ends_at_the_other(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
     """What it said is kept and the failure is told; nobody can finish somebody else's conversation with a model."""
-    upstream.plays(Answer(pieces=[delta("half "), "wait"]), says("again"))
-    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "half")
-    reader = Reader(stack.api_of("proxy"), alice, run_id)
+    upstream.respond_with(Answer(pieces=[delta("half "), "wait"]), completion("again"))
+    run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "half")
+    reader = ReconnectingReader(stack.api_of("proxy"), alice, run_id)
     assert until(lambda: len(reader.events) == 2, 10)
     stack.end("web")
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '61 seconds' WHERE id = %s", run_id)
@@ -98,17 +98,17 @@ def test_an_agents_run_whose_node_is_killed_ends_at_the_other(
 def test_a_reader_may_change_nodes_while_the_run_goes_on(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
-    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
-    reader = Reader(stack.api_of("web-2"), alice, run_id)
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
+    reader = ReconnectingReader(stack.api_of("web-2"), alice, run_id)
     assert until(lambda: len(reader.events) == 2, 10)
-    upstream.go_on.set()
+    upstream.resume.set()
     assert [event["type"] for event in reader.end()] == ["start", "chunk", "chunk", "done"]
 
 
 def test_a_run_is_cancelled_from_the_other_node(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "hang"]))
-    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
+    upstream.respond_with(Answer(pieces=[delta("one "), "hang"]))
+    run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
     assert stack.api_of("web-2").post(f"/runs/{run_id}/cancel", headers=alice).status_code == 200
     assert upstream.client_gone.wait(5)
     assert until(lambda: answered(stack.api_of("web-2"), run_id, alice) == "cancelled", 5)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from rest_framework import serializers
 
-from lunaos.errors import MAX_FAULTS
+from lunaos.errors import MAX_FIELD_ERRORS
 
 
 class BoundedListField(serializers.ListField):
@@ -42,7 +42,7 @@ class BoundedListField(serializers.ListField):
                 found.append(self.child.run_validation(item))
             except serializers.ValidationError as e:
                 faults[index] = e.detail
-                if len(faults) == MAX_FAULTS:
+                if len(faults) == MAX_FIELD_ERRORS:
                     break
         if faults:
             raise serializers.ValidationError(faults)

@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.utils.mediatypes import media_type_matches
 
 
-class OneRenderer(BaseContentNegotiation):
+class IgnoreAccept(BaseContentNegotiation):
     """Ignores `Accept`: DRF would answer 406 to `text/event-stream` before the action runs."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:

@@ -29,14 +29,14 @@ class NamedCursorPagination(pagination.CursorPagination):
             and wanted.isdecimal()
             and 1 <= int(wanted) <= self.max_page_size
         ):
-            raise ValidationFailed.of("limit", f"Send a whole number from 1 to {self.max_page_size}.")
+            raise ValidationFailed.for_field("limit", f"Send a whole number from 1 to {self.max_page_size}.")
         return int(wanted)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
         except (NotFound, ValueError, ValidationError, DataError) as e:  # DRF does not look into a cursor's position
-            raise ValidationFailed.of("cursor", "The cursor is not one of ours.") from e
+            raise ValidationFailed.for_field("cursor", "The cursor is not one of ours.") from e
 
     def get_paginated_response(self, data: Any) -> Response:
         query = parse_qs(urlsplit(self.get_next_link() or "").query)

@@ -17,40 +17,40 @@ from lunaos.infra.client_info import customer_network
 from lunaos.infra.local_counter import LocalCounter
 from lunaos.infra.redis import RedisError, RedisTimeout
 
-PAUSE_S = 5.0
+OPEN_CIRCUIT_S = 5.0
 logger = logging.getLogger(__name__)
-_here = LocalCounter()
+_local_counter = LocalCounter()
 
 
 @dataclass(slots=True)
-class Hanging:
+class CircuitBreaker:
     """Whether the cache hangs: then one request in PAUSE_S asks it, so that time-outs do not hold all threads.
 
     All requests wait for a count, those of probes and static files too.
     """
 
-    _until: float | None = None
+    _open_until: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def may_ask(self) -> bool:
+    def allows_request(self) -> bool:
         with self._lock:
-            if self._until is None:
+            if self._open_until is None:
                 return True
-            is_due = time.monotonic() >= self._until
+            is_due = time.monotonic() >= self._open_until
             if is_due:
-                self._until = time.monotonic() + PAUSE_S
+                self._open_until = time.monotonic() + OPEN_CIRCUIT_S
             return is_due
 
-    def note(self) -> None:
+    def record_timeout(self) -> None:
         """The cache has not answered in time."""
-        self._until = time.monotonic() + PAUSE_S
+        self._open_until = time.monotonic() + OPEN_CIRCUIT_S
 
-    def forget(self) -> None:
+    def record_success(self) -> None:
         """The cache has answered."""
-        self._until = None
+        self._open_until = None
 
 
-_hanging = Hanging()
+_breaker = CircuitBreaker()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def client_network(request: HttpRequest) -> str:
 
 
 def hit(
-    request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, guarded: bool = False
+    request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, local_fallback: bool = False
 ) -> Window:
     """Count a request, or only look.
 
@@ -112,38 +112,38 @@ def hit(
         subject: who is limited: a user's id or an address.
         rate: `60/m`, in django-ratelimit's notation.
         count: False to read the window without counting.
-        guarded: whether this process counts by itself where the cache does not, as for guesses at passwords.
+        local_fallback: whether this process counts by itself where the cache does not, as for guesses at passwords.
     """
     limit = int(rate.split("/")[0])
     try:
-        usage = _ask(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
+        usage = _count_in_cache(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
     except RedisError as e:
         logger.warning("Rate limits are not counted, the cache is down: %s", e)
-        if guarded:
-            return _hit_here(f"{scope}:{subject}", rate)
+        if local_fallback:
+            return _hit_locally(f"{scope}:{subject}", rate)
         return Window(limit, 0, int(time.time()) + 60)
     return Window(usage["limit"], usage["count"], int(time.time()) + usage["time_left"])
 
 
-def _ask(request: HttpRequest, **options: Any) -> dict[str, Any]:
-    if not _hanging.may_ask():
+def _count_in_cache(request: HttpRequest, **options: Any) -> dict[str, Any]:
+    if not _breaker.allows_request():
         raise RedisTimeout("The cache has not answered a moment ago.")
     try:
         usage: dict[str, Any] = get_usage(request, **options)
     except RedisTimeout:
-        _hanging.note()
+        _breaker.record_timeout()
         raise
-    _hanging.forget()
+    _breaker.record_success()
     return usage
 
 
-def _hit_here(key: str, rate: str) -> Window:
+def _hit_locally(key: str, rate: str) -> Window:
     limit, window_s = _split_rate(rate)
-    found, left_s = _here.hit(key, window_s)
+    found, left_s = _local_counter.hit(key, window_s)
     return Window(limit, found, math.ceil(time.time() + left_s))
 
 
-def by_address(request: HttpRequest, *, count: bool) -> Window:
+def get_address_window(request: HttpRequest, *, count: bool) -> Window:
     """The window of a client without credentials."""
     rate = f"{settings.ANONYMOUS_REQUESTS_PER_MINUTE}/m"
     return hit(request, scope="address", subject=client_network(request), rate=rate, count=count)

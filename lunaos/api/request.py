@@ -9,7 +9,7 @@ from lunaos.api.ratelimit import Window
 from lunaos.infra.read_access import Access
 
 
-class FramedRequest(HttpRequest):
+class ApiRequest(HttpRequest):
     """A request as the frame's middleware leaves it; for the type checker, Django's own object at run time.
 
     Args:
@@ -25,6 +25,6 @@ class FramedRequest(HttpRequest):
     access: Access
 
 
-def framed(request: Request) -> FramedRequest:
+def get_api_request(request: Request) -> ApiRequest:
     """The request below DRF's."""
-    return cast(FramedRequest, request._request)
+    return cast(ApiRequest, request._request)

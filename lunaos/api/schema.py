@@ -8,7 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework.serializers import ModelSerializer
 
-from lunaos import errors as frame
+from lunaos import errors as luna_errors
 from lunaos.errors import LunaError
 
 JSON = "application/json"
@@ -60,14 +60,14 @@ OTP = OpenApiParameter(
     location=OpenApiParameter.HEADER,
     description="Where the body has no `otp`: the code of an account's second factor. Each code is good once.",
 )
-REPLAYED = OpenApiParameter(
+IDEMPOTENCY_REPLAYED = OpenApiParameter(
     "Idempotency-Replayed",
     bool,
     OpenApiParameter.HEADER,
     response=[200, 201],
     description="`true` where the answer is that of an earlier request with the same key; else absent.",
 )
-HEADERS = {
+RESPONSE_HEADERS = {
     "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
     "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
     "X-RateLimit-Remaining": ("integer", "Requests left in this minute."),
@@ -76,11 +76,11 @@ HEADERS = {
 }
 
 
-RETRY_AFTER = {"Retry-After": ("integer", "Seconds after which trying again makes sense.")}
-HEADERS_OF_STATUS = {
+RETRY_AFTER_HEADER = {"Retry-After": ("integer", "Seconds after which trying again makes sense.")}
+HEADERS_BY_STATUS = {
     "401": {"WWW-Authenticate": ("string", "`Bearer`")},
-    "429": RETRY_AFTER,
-    "503": RETRY_AFTER,
+    "429": RETRY_AFTER_HEADER,
+    "503": RETRY_AFTER_HEADER,
 }
 
 
@@ -152,11 +152,11 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         }
 
 
-def document_frame(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+def add_shared_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
     """drf-spectacular's postprocessing hook: adds the errors and headers that every operation shares."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
-    described = [HEADERS, *HEADERS_OF_STATUS.values()]
+    described = [RESPONSE_HEADERS, *HEADERS_BY_STATUS.values()]
     components["headers"] = {
         name: {"schema": {"type": kind}, "description": text}
         for headers in described
@@ -169,20 +169,25 @@ def document_frame(result: dict[str, Any], generator: Any, request: Any, public:
 
 
 def _document_operation(operation: dict[str, Any]) -> None:
-    shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
-    shared += [frame.BadRequest, frame.RequestTimeout, frame.UriTooLong, frame.HeadersTooLarge]
+    shared: list[type[LunaError]] = [luna_errors.RateLimited, LunaError, luna_errors.ServiceUnavailable]
+    shared += [luna_errors.BadRequest, luna_errors.RequestTimeout, luna_errors.UriTooLong, luna_errors.HeadersTooLarge]
     if any(operation.get("security", [])):
-        shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
-        shared.append(frame.ScopeMissing)
+        shared += [
+            luna_errors.NotAuthenticated,
+            luna_errors.TokenInvalid,
+            luna_errors.TokenExpired,
+            luna_errors.ApiKeyInvalid,
+        ]
+        shared.append(luna_errors.ScopeMissing)
     if "requestBody" in operation or "parameters" in operation:
-        shared.append(frame.ValidationFailed)
+        shared.append(luna_errors.ValidationFailed)
     if "requestBody" in operation:
-        shared += [frame.MalformedJson, frame.PayloadTooLarge, frame.UnsupportedMediaType]
+        shared += [luna_errors.MalformedJson, luna_errors.PayloadTooLarge, luna_errors.UnsupportedMediaType]
     for kind in shared:
         _add_error(operation["responses"], kind)
     for status, response in operation["responses"].items():
         _key_examples_by_code(response)
-        shown = [*HEADERS, *HEADERS_OF_STATUS.get(status, ())]
+        shown = [*RESPONSE_HEADERS, *HEADERS_BY_STATUS.get(status, ())]
         response.setdefault("headers", {}).update({name: {"$ref": f"#/components/headers/{name}"} for name in shown})
     operation["responses"] = dict(sorted(operation["responses"].items()))
 

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from lunaos.api import flow, json
+from lunaos.api import backpressure, json
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
 from lunaos.infra import metrics
@@ -19,15 +19,15 @@ HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
 HEARTBEAT = b": keep-alive\n"
 
-PIECE_BYTES = 65_536
+MAX_PIECE_BYTES = 65_536
 
-Entry = tuple[int, bytes]
+PositionedEvent = tuple[int, bytes]
 
 
-class Reader(Protocol):
+class EventReader(Protocol):
     """Where a stream's events come from."""
 
-    async def read(self, within_s: float) -> list[Entry] | None:
+    async def read(self, within_s: float) -> list[PositionedEvent] | None:
         """Events as position and JSON object; none where nothing came within the time, None at the end."""
 
     def close(self) -> None:
@@ -42,8 +42,8 @@ class EventStreamResponse(StreamingHttpResponse):
     Args:
         reader: made when the stream opens, on the event loop.
         headers: further response headers.
-        opens: whether an event is reason to open the stream; without it the stream opens at once.
-        on_leave: called when the client has left before the end.
+        is_opening_event: whether an event is reason to open the stream; without it the stream opens at once.
+        on_disconnect: called when the client has left before the end.
 
     Attributes:
         access: what the client may read by; the stream ends when it does. Set it before `open`.
@@ -51,14 +51,14 @@ class EventStreamResponse(StreamingHttpResponse):
 
     def __init__(
         self,
-        reader: Callable[[], Reader],
+        reader: Callable[[], EventReader],
         headers: Mapping[str, str],
         *,
-        opens: Callable[[bytes], bool] | None = None,
-        on_leave: Callable[[], None] | None = None,
+        is_opening_event: Callable[[bytes], bool] | None = None,
+        on_disconnect: Callable[[], None] | None = None,
     ) -> None:
-        self._make_reader, self._opens, self._on_leave = reader, opens, on_leave
-        self._batch: list[Entry] | None = []
+        self._make_reader, self._is_opening_event, self._on_disconnect = reader, is_opening_event, on_disconnect
+        self._batch: list[PositionedEvent] | None = []
         self.access: Access | None = None
         self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
@@ -77,14 +77,14 @@ class EventStreamResponse(StreamingHttpResponse):
         """
         self._reader = self._make_reader()
         if self.access:
-            self._guard = Guard(self.access, on_refusal=flow.on_refusal())
+            self._guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener())
             self._guard.open()
         try:
-            await self._await_opening(within_s if self._opens else 0)
+            await self._await_opening(within_s if self._is_opening_event else 0)
         except BaseException as e:
             self._close()
-            if isinstance(e, asyncio.CancelledError) and self._on_leave:
-                self._on_leave()
+            if isinstance(e, asyncio.CancelledError) and self._on_disconnect:
+                self._on_disconnect()
             raise
         if self._batch is None:
             self._close()
@@ -93,20 +93,22 @@ class EventStreamResponse(StreamingHttpResponse):
 
     def abandon(self) -> None:
         """The client has left before this response was there to be opened."""
-        if self._on_leave:
-            self._on_leave()
+        if self._on_disconnect:
+            self._on_disconnect()
 
     async def _await_opening(self, within_s: float) -> None:
-        deadline, entries = time.monotonic() + within_s, list[Entry]()
+        deadline, entries = time.monotonic() + within_s, list[PositionedEvent]()
         while (batch := await self._read(max(0, deadline - time.monotonic()))) is not None:
             entries += batch
-            if opening := next((line for _, line in entries if self._opens and self._opens(line)), None):
-                _refuse_if_failed(opening)
+            if opening := next(
+                (line for _, line in entries if self._is_opening_event and self._is_opening_event(line)), None
+            ):
+                _raise_if_error(opening)
             if opening or time.monotonic() >= deadline:
                 break
         self._batch = entries if entries or batch is not None else None
 
-    async def _read(self, within_s: float) -> list[Entry] | None:
+    async def _read(self, within_s: float) -> list[PositionedEvent] | None:
         """Read on, unless the client has left: on Python 3.11, `asyncio.wait_for` in a library may swallow that."""
         reading = self._guard.read(self._reader, within_s) if self._guard else self._reader.read(within_s)
         batch = await reading
@@ -136,16 +138,16 @@ class EventStreamResponse(StreamingHttpResponse):
         finally:
             streams.dec()
             self._close()
-            if not ended and self._on_leave and not flow.dropped():
-                self._on_leave()
+            if not ended and self._on_disconnect and not backpressure.client_was_dropped():
+                self._on_disconnect()
 
 
-def _pieces(batch: list[Entry]) -> Iterator[bytes]:
+def _pieces(batch: list[PositionedEvent]) -> Iterator[bytes]:
     """A batch in pieces as they fit into a connection's buffer, since its client may read no further."""
     piece = bytearray()
     for entry in batch:
         piece += b"id: %d\ndata: %b\n\n" % entry
-        if len(piece) >= PIECE_BYTES:
+        if len(piece) >= MAX_PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
     if piece or not batch:
@@ -157,7 +159,7 @@ def _failure(error: LunaError) -> bytes:
     return json.dumps({"type": "error", "error": str(error), "code": error.code, **retry})
 
 
-def _refuse_if_failed(line: bytes) -> None:
+def _raise_if_error(line: bytes) -> None:
     if line.startswith(b'{"type":"error"'):
         event: dict[str, Any] = json.loads(line)
         raise LunaError.with_code(event["code"], event["error"], retry_after=event.get("retryAfter"))

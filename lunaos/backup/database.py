@@ -16,15 +16,15 @@ from lunaos.backup.manifest import Manifest
 
 DUMP = "database.dump"
 # Tables with rows of their own, each partition included; what an extension made is the extension's.
-TABLES = (
+LIST_TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT EXISTS "
     "(SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e') ORDER BY relname"
 )
-OTHERS = (
+COUNT_OTHER_CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user "
     "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
-PROOF = """\
+ROW_COUNT_CHECK = """\
 DO $proof$
 DECLARE name text; expected bigint; found bigint;
 BEGIN
@@ -51,8 +51,8 @@ def save(folder: Path) -> None:
             version=str(settings.SPECTACULAR_SETTINGS["VERSION"]),
             server=server,
             migrations=sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations()),
-            rows=_rows(),
-            files=manifest.digests(folder),
+            rows=_count_rows(),
+            files=manifest.compute_digests(folder),
         ).write(folder)
 
 
@@ -68,22 +68,22 @@ def load(folder: Path, found: Manifest, *, replace: bool = False) -> None:
     if unknown := sorted(set(found.migrations) - _known_migrations()):
         raise BackupError(f"the backup is of a newer release than this one, which does not know {', '.join(unknown)}")
     with connection.cursor() as cursor:
-        others = cursor.execute(OTHERS).fetchone()[0]
-        tables = cursor.execute(TABLES).fetchall()
+        others = cursor.execute(COUNT_OTHER_CONNECTIONS).fetchone()[0]
+        tables = cursor.execute(LIST_TABLES).fetchall()
     if others:
         raise BackupError(f"{others} connections use the database: stop the platform first")
     if tables and not replace:
         raise BackupError(f"the database holds {len(tables)} tables; --replace puts the backup in their place")
     connection.close()
     rows = sql.Literal(json.dumps(found.rows)).as_string()
-    programs.restore(folder / DUMP, replace=replace, proof=PROOF.replace("{rows}", rows))
+    programs.restore(folder / DUMP, replace=replace, proof=ROW_COUNT_CHECK.replace("{rows}", rows))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
 
-def _rows() -> dict[str, int]:
+def _count_rows() -> dict[str, int]:
     with connection.cursor() as cursor:
-        names = [name for (name,) in cursor.execute(TABLES).fetchall()]
+        names = [name for (name,) in cursor.execute(LIST_TABLES).fetchall()]
         counts = {}
         for name in names:
             cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name)))

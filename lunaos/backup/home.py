@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 FOLDER = "home"
-SECRETS = ("secret-key", "stripe-secret")  # without the first nobody reads the users' provider keys again
-FILES = (*SECRETS, "stripe.json")
-MAILS = "mail"
+SECRET_FILES = ("secret-key", "stripe-secret")  # without the first nobody reads the users' provider keys again
+FILES = (*SECRET_FILES, "stripe.json")
+MAIL_FOLDER = "mail"
 
 
 def save(home: Path, folder: Path) -> None:
@@ -19,8 +19,8 @@ def save(home: Path, folder: Path) -> None:
     for name in FILES:
         if (home / name).is_file():
             shutil.copy2(home / name, copy / name)
-    if (home / MAILS).is_dir():
-        shutil.copytree(home / MAILS, copy / MAILS)
+    if (home / MAIL_FOLDER).is_dir():
+        shutil.copytree(home / MAIL_FOLDER, copy / MAIL_FOLDER)
 
 
 def load(folder: Path, home: Path) -> None:

@@ -61,7 +61,7 @@ def verify(folder: Path) -> Manifest:
         BackupDamaged: a file is missing, was changed, or is one too many.
     """
     manifest = read(folder)
-    found = digests(folder)
+    found = compute_digests(folder)
     if strange := set(found) ^ set(manifest.files):
         raise BackupDamaged(f"{folder}: {', '.join(sorted(strange))} is missing, or does not belong to it")
     for path, digest in found.items():
@@ -70,7 +70,7 @@ def verify(folder: Path) -> Manifest:
     return manifest
 
 
-def digests(folder: Path) -> dict[str, str]:
+def compute_digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file of a backup but the manifest itself, by its path."""
     found = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink()):

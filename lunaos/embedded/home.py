@@ -50,11 +50,11 @@ class Home:
             self._write(name, secrets.token_urlsafe(48))
         return file.read_text()
 
-    def note(self, variables: Mapping[str, str]) -> None:
+    def save_environment(self, variables: Mapping[str, str]) -> None:
         """Leave what the platform's processes were started with to commands that come later."""
         self._write(ENVIRONMENT, json.dumps(dict(variables)))
 
-    def noted(self) -> dict[str, str]:
+    def load_environment(self) -> dict[str, str]:
         """The variables of the last start; none where the file is damaged."""
         try:
             found: dict[str, str] = json.loads((self.path / ENVIRONMENT).read_text())

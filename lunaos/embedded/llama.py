@@ -16,7 +16,7 @@ SLOTS = 4
 EMBEDDING_TOKENS, EMBEDDING_SLOTS = 512, 8
 
 
-def chat() -> CommonParams:
+def chat_params() -> CommonParams:
     """How the language model is served."""
     params = _parameters("LLAMA", "smollm2-135m-instruct")
     params.n_parallel = SLOTS
@@ -26,7 +26,7 @@ def chat() -> CommonParams:
     return params
 
 
-def embeddings() -> CommonParams:
+def embedding_params() -> CommonParams:
     """How the embedding model is served."""
     params = _parameters("EMBEDDING", "all-minilm-l6-v2")
     params.embedding = True
@@ -50,5 +50,5 @@ def _parameters(prefix: str, name: str) -> CommonParams:
 
 
 if __name__ == "__main__":
-    servers = [Server(describe()) for describe in (chat, embeddings)]
+    servers = [Server(describe()) for describe in (chat_params, embedding_params)]
     signal.pause()  # until a signal ends the process

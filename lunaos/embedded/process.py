@@ -12,7 +12,7 @@ from pathlib import Path
 from lunaos.embedded.root import leave_root
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-CANNOT_START = 126  # as a shell says it
+EXIT_CANNOT_START = 126  # as a shell says it
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -64,7 +64,7 @@ def before_exec(death_signal: int = signal.SIGKILL, *, drop_root: bool = False) 
         if sys.platform == "linux":  # after leaving root, since that clears the signal
             _libc.prctl(PR_SET_PDEATHSIG, death_signal)
         if os.getppid() != parent:  # it died before the signal was set
-            os._exit(CANNOT_START)
+            os._exit(EXIT_CANNOT_START)
 
     return prepare
 
@@ -75,4 +75,4 @@ def _leave_root() -> None:
         leave_root()
     except OSError as e:
         os.write(2, f"root cannot become an ordinary user here ({e}): start LunaOS as one\n".encode())
-        os._exit(CANNOT_START)
+        os._exit(EXIT_CANNOT_START)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 MAX_LOG_BYTES = 10 * 2**20
-OLDER_LOGS = 3
+MAX_OLDER_LOGS = 3
 
 
 def rotate(log: Path) -> bool:
@@ -19,7 +19,7 @@ def rotate(log: Path) -> bool:
     """
     if not log.exists() or log.stat().st_size <= MAX_LOG_BYTES:
         return False
-    for number in range(OLDER_LOGS - 1, 0, -1):
+    for number in range(MAX_OLDER_LOGS - 1, 0, -1):
         older = log.with_name(f"{log.name}.{number}")
         if older.exists():
             older.replace(log.with_name(f"{log.name}.{number + 1}"))

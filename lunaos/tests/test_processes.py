@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lunaos import processes
-from lunaos.embedded.__main__ import platform
+from lunaos.embedded.__main__ import platform_programs
 from lunaos.embedded.home import Home
 from testing.servers import ROOT, environment
 
@@ -32,9 +32,9 @@ def test_each_role_is_what_make_up_runs(role: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("LUNAOS_HOME", str(tmp_path))
     monkeypatch.setenv("LUNAOS_LISTEN", "127.0.0.1")
     monkeypatch.setenv("PORT", "8123")
-    programs = {program.name: program.argv for program in platform(Home(tmp_path), 8123)}
+    programs = {program.name: program.argv for program in platform_programs(Home(tmp_path), 8123)}
     programs["migrate"] = [sys.executable, str(ROOT / "manage.py"), "prepare"]
-    assert processes.command(role) == programs[role]
+    assert processes.role_command(role) == programs[role]
 
 
 def test_chains_at_once_are_a_setting() -> None:

@@ -21,7 +21,7 @@ from rag.models import Chunk, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_chunking import PYTHON
 from testing.client import Api
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import ROOT
 
 WINDOW = 60
@@ -147,7 +147,7 @@ def test_it_ends_with_its_parent() -> None:
 
 
 def test_without_it_a_job_fails_and_no_file_is_cut_worse(
-    child: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
+    child: psutil.Process, embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
 ) -> None:
     child.kill()
     assert until(lambda: child.status() == psutil.STATUS_ZOMBIE, 10)
@@ -164,7 +164,7 @@ def test_a_grammar_that_aborts(child: psutil.Process) -> None:
 
 
 def test_other_files_of_a_request_are_indexed(
-    child: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
+    child: psutil.Process, embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
 ) -> None:
     killed_while_asked(monkeypatch, child, signal.SIGKILL)
     job = services.index(user=alice, repository="default", files=[source(n) for n in range(3)])

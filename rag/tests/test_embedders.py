@@ -12,7 +12,7 @@ from rag.chunking import tokens
 from rag.errors import EmbeddingsFailed, EmbeddingsUnavailable
 from rag.search import embeddings as embedders
 from rag.search.embeddings import Embedder
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 def cosine(one: list[float], other: list[float]) -> float:
@@ -50,7 +50,7 @@ def test_any_text_is_embedded_however_long(text: str) -> None:
     assert len(vector) == 384
 
 
-def test_a_server_that_finds_a_text_too_long_gets_less_of_it(embeddings: Embeddings) -> None:
+def test_a_server_that_finds_a_text_too_long_gets_less_of_it(embeddings: EmbeddingsServer) -> None:
     answer = embeddings._answer
 
     def limited(request: dict[str, Any]) -> tuple[int, bytes]:
@@ -87,9 +87,9 @@ def test_the_order_is_that_of_the_texts() -> None:
     ],
 )
 def test_what_is_worth_trying_again_says_so(
-    embeddings: Embeddings, status: int, kind: type[Exception], retry_s: int | None
+    embeddings: EmbeddingsServer, status: int, kind: type[Exception], retry_s: int | None
 ) -> None:
-    embeddings.fails(status)
+    embeddings.respond_with(status)
     embedder = Embedder(embeddings.base_url, "", "any", 384, 512, retries=0)
     with pytest.raises(kind) as caught:
         embedder.embed(["text"])
@@ -106,7 +106,7 @@ def test_nobody_is_sent_away_for_more_than_an_hour(said: str, retry_s: int) -> N
     assert embedders._of_status(error).retry_after == retry_s
 
 
-def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:
+def test_a_short_outage_is_bridged(embeddings: EmbeddingsServer) -> None:
     answers = iter([503, 200])
     answer = embeddings._answer
     embeddings._answer = lambda request: (next(answers), answer(request)[1])  # type: ignore[method-assign]
@@ -117,12 +117,12 @@ def test_a_short_outage_is_bridged(embeddings: Embeddings) -> None:
     assert len(embeddings.requests) == 2
 
 
-def test_a_server_that_hangs_is_given_up_soon_where_a_client_waits(embeddings: Embeddings, settings: Any) -> None:
+def test_a_server_that_hangs_is_given_up_soon_where_a_client_waits(embeddings: EmbeddingsServer, settings: Any) -> None:
     settings.EMBEDDINGS_QUICK_TIMEOUT_S = 0.2
     settings.EMBEDDINGS_TIMEOUT_S = 60.0
     embedders._client.cache_clear()
     try:
-        with embeddings.held(), pytest.raises(EmbeddingsUnavailable):
+        with embeddings.hold_requests(), pytest.raises(EmbeddingsUnavailable):
             embedders.current().embed(["text"])  # with the time limit of jobs, the test's own would be passed
     finally:
         embedders._client.cache_clear()
@@ -130,19 +130,19 @@ def test_a_server_that_hangs_is_given_up_soon_where_a_client_waits(embeddings: E
 
 
 def test_a_hanging_server_holds_half_of_the_threads_only(
-    embeddings: Embeddings, settings: Any, monkeypatch: Any
+    embeddings: EmbeddingsServer, settings: Any, monkeypatch: Any
 ) -> None:
     """Whoever comes when its turns are taken is refused; a job, which holds no request's thread, waits."""
     monkeypatch.setattr("rag.search.embeddings.TURN_WITHIN_S", 0.1)
     half = settings.THREADS // 2
     with ThreadPoolExecutor(half + 1) as threads:
-        with embeddings.held():
+        with embeddings.hold_requests():
             holding = [threads.submit(embedders.current().embed, ["text"]) for _ in range(half)]
-            assert all(embeddings.asked.acquire(timeout=10) for _ in holding)
+            assert all(embeddings.received.acquire(timeout=10) for _ in holding)
             with pytest.raises(EmbeddingsUnavailable) as caught:
                 embedders.current().embed(["one too many"])
             patient = threads.submit(embedders.current(retries=6).embed, ["a job's"])
-            assert embeddings.asked.acquire(timeout=10)
+            assert embeddings.received.acquire(timeout=10)
         assert all(len(future.result(10)) == 1 for future in [*holding, patient])
     assert caught.value.retry_after == 5
     assert len(embedders.current().embed(["afterwards"])) == 1

@@ -12,7 +12,7 @@ from redis import Redis
 
 from lunaos.embedded.servers import until
 from rag.tests.conftest import source
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.stack import Stack
 
 MANY = [source(n) for n in range(90)]
@@ -21,7 +21,7 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: Embeddings) -> Iterator[Stack]:
+def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: EmbeddingsServer) -> Iterator[Stack]:
     changes = {
         "EMBEDDINGS_BASE_URL": embedding_server.base_url,
         "LUNAOS_RAG_INLINE_CHARACTERS": "500",
@@ -34,7 +34,7 @@ def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: Em
 
 
 @pytest.fixture
-def stack(stack_process: Stack, embeddings: Embeddings) -> Iterator[Stack]:
+def stack(stack_process: Stack, embeddings: EmbeddingsServer) -> Iterator[Stack]:
     yield stack_process
     embeddings._open.set()
 
@@ -64,9 +64,9 @@ def ended(stack: Stack, user: dict[str, str], job: Any) -> Any:
     return stack.api.get(f"/rag/jobs/{job['id']}", headers=user).json()["data"]
 
 
-def at_the_model(embeddings: Embeddings, requests: int) -> None:
+def at_the_model(embeddings: EmbeddingsServer, requests: int) -> None:
     """Wait until so many requests have come."""
-    assert all(embeddings.asked.acquire(timeout=30) for _ in range(requests))
+    assert all(embeddings.received.acquire(timeout=30) for _ in range(requests))
 
 
 def whole(stack: Stack, user: dict[str, str]) -> None:
@@ -85,10 +85,10 @@ def whole(stack: Stack, user: dict[str, str]) -> None:
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("requests", [1, 9])
 def test_a_worker_that_ends(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings, with_signal: signal.Signals, requests: int
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer, with_signal: signal.Signals, requests: int
 ) -> None:
     """Killed, or asked to stop and killed for its delay; before anything is written, or between two writes."""
-    with embeddings.held(after=requests - 1):
+    with embeddings.hold_requests(after=requests - 1):
         job = submit(stack, alice)
         at_the_model(embeddings, requests)
         stack.signal("indexing", with_signal)  # asked to stop, it would end with what it does
@@ -114,10 +114,10 @@ def restart_postgres(stack: Stack) -> None:
 
 @pytest.mark.parametrize("restart", [restart_valkey, restart_postgres])
 def test_a_server_that_restarts_in_the_middle(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings, restart: Callable[[Stack], None]
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer, restart: Callable[[Stack], None]
 ) -> None:
     """The job finishes once, and the next one is taken."""
-    with embeddings.held(after=8):
+    with embeddings.hold_requests(after=8):
         job = submit(stack, alice)
         at_the_model(embeddings, 9)
         restart(stack)
@@ -130,7 +130,7 @@ def test_a_server_that_restarts_in_the_middle(
     assert (later["status"], later["filesDone"]) == ("succeeded", 40)
 
 
-def test_a_message_that_valkey_forgets(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+def test_a_message_that_valkey_forgets(stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer) -> None:
     """No worker has taken it yet; beat sees that somebody waits."""
     stack.end("indexing")
     job = submit(stack, alice)
@@ -141,7 +141,7 @@ def test_a_message_that_valkey_forgets(stack: Stack, alice: dict[str, str], embe
 
 
 def test_without_valkey_a_request_is_taken_and_done_later(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer
 ) -> None:
     stack.end("valkey")
     try:
@@ -154,8 +154,10 @@ def test_without_valkey_a_request_is_taken_and_done_later(
     assert ended(stack, alice, job)["status"] == "succeeded"
 
 
-def test_a_killed_web_process_costs_a_job_nothing(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
-    with embeddings.held(after=8):
+def test_a_killed_web_process_costs_a_job_nothing(
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer
+) -> None:
+    with embeddings.hold_requests(after=8):
         job = submit(stack, alice)
         at_the_model(embeddings, 9)
         stack.end("web")
@@ -165,11 +167,11 @@ def test_a_killed_web_process_costs_a_job_nothing(stack: Stack, alice: dict[str,
 
 
 def test_a_small_request_whose_web_process_is_killed_is_done_by_a_worker(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer
 ) -> None:
     """It was at it itself; its lock went with its connection."""
     body = {"files": [{"path": "a.py", "content": "def small(): pass\n"}]}
-    with embeddings.held():
+    with embeddings.hold_requests():
         with pytest.raises(httpx.TimeoutException):
             stack.api.post("/rag/index", json=body, headers=alice, timeout=1)
         at_the_model(embeddings, 1)

@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from lunaos.infra import locks
 from rag.indexing import folders
 from rag.models import Chunk, File, IndexJob, Repository
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def run(root: Path, user: Any, *arguments: str) -> str:
     return output.getvalue()
 
 
-def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_it_works(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     output = run(tree, alice)
 
     assert set(File.objects.values_list("path", flat=True)) == {
@@ -56,7 +56,7 @@ def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
     assert (job.kind, job.status, job.files, job.files_done) == ("folder", "succeeded", 7, 7)
 
 
-def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     run(tree, alice)
     embeddings.reset()
     (tree / "app.py").write_text("def buy(item):\n    return item.price\n")
@@ -70,7 +70,7 @@ def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings:
     assert not File.objects.filter(path="node/deep/er.js").exists()
 
 
-def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     (tree / "image.png").write_bytes(b"\x89PNG\r\n\0\0")
     (tree / "latin1.py").write_bytes("name = 'café'\n".encode("latin-1"))
     (tree / "huge.csv").write_bytes(b"1,2\n" * 600_000)
@@ -92,7 +92,7 @@ def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, e
     assert not File.objects.filter(path__startswith="linked").exists()
 
 
-def test_name_and_errors(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_name_and_errors(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     assert " are in acme/shop, " in run(tree, alice, "--name", "acme/shop")
     with pytest.raises(CommandError, match="is no folder"):
         run(tree / "app.py", alice)
@@ -103,25 +103,27 @@ def test_name_and_errors(tree: Path, alice: Any, embeddings: Embeddings) -> None
         run(tree, alice)
 
 
-def test_a_failure_is_told(tree: Path, alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(400)
+def test_a_failure_is_told(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(400)
     with pytest.raises(CommandError, match="refused the request"):
         run(tree, alice)
 
 
-def test_a_repository_that_is_being_indexed(tree: Path, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+def test_a_repository_that_is_being_indexed(
+    tree: Path, alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("rag.indexing.runner.run_folder", lambda *_: False)
     with pytest.raises(CommandError, match="Somebody else is indexing"):
         run(tree, alice)
     assert not IndexJob.objects.exists()
 
 
-def test_a_lock_is_of_one_repository(alice: Any, embeddings: Embeddings) -> None:
+def test_a_lock_is_of_one_repository(alice: Any, embeddings: EmbeddingsServer) -> None:
     with locks.try_lock("rag.repository", 1) as one, locks.try_lock("rag.repository", 2) as other:
         assert one and other
 
 
-def test_large_folders_are_read_a_part_at_a_time(tmp_path: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_large_folders_are_read_a_part_at_a_time(tmp_path: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     for n in range(250):
         (tmp_path / f"f{n:03}.py").write_text(f"def f{n}(): return {n}\n")
     reader = folders.read(tmp_path, list(folders.walk(tmp_path)))

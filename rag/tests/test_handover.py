@@ -13,7 +13,7 @@ from rag.indexing import runner
 from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, IndexJob
 from rag.responses import JobResponse
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 FUNCTIONS = "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in range(20))  # many chunks of few characters
 
@@ -27,7 +27,7 @@ def sent(monkeypatch: Any) -> list[int]:
 
 
 @pytest.fixture
-def index(alice: Any, embeddings: Embeddings, sent: list[int]) -> Callable[[], IndexJob]:
+def index(alice: Any, embeddings: EmbeddingsServer, sent: list[int]) -> Callable[[], IndexJob]:
     return lambda: services.index(user=alice, repository="default", files=[SourceFile("A.java", FUNCTIONS)])
 
 
@@ -50,7 +50,7 @@ def test_what_is_quick_is_done_at_once(index: Callable[[], IndexJob], sent: list
 
 
 def test_in_the_middle_of_a_file(
-    index: Callable[[], IndexJob], sent: list[int], embeddings: Embeddings, monkeypatch: Any
+    index: Callable[[], IndexJob], sent: list[int], embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """Its time is over when the model has been asked twice."""
     within = runner._within

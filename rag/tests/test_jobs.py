@@ -22,7 +22,7 @@ from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, Event, error, parse
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import daphne
 
 MANY = [source(n) for n in range(90)]
@@ -59,7 +59,9 @@ def test_a_worker_does_it_while_the_request_waits(patient: Api, alice: Any, work
     assert again.status_code in (200, 202)
 
 
-def test_a_request_that_waits_gets_the_contracts_answer(alice: Any, embeddings: Embeddings, tmp_path: Path) -> None:
+def test_a_request_that_waits_gets_the_contracts_answer(
+    alice: Any, embeddings: EmbeddingsServer, tmp_path: Path
+) -> None:
     changes = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "LUNAOS_RAG_INLINE_CHARACTERS": "500"}
     with (
         daphne(tmp_path / "web.log", "/ready", **changes) as url,
@@ -74,7 +76,7 @@ def test_a_request_that_waits_gets_the_contracts_answer(alice: Any, embeddings: 
     assert response.json()["data"]["indexed"] == 10
 
 
-def test_past_the_waiting_time_it_is_202_with_the_job(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_past_the_waiting_time_it_is_202_with_the_job(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     response = submit(patient, alice, MANY[:10])
 
     assert response.status_code == 202
@@ -89,12 +91,12 @@ def test_past_the_waiting_time_it_is_202_with_the_job(patient: Api, alice: Any, 
     assert done["startedAt"] < done["finishedAt"]
 
 
-def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(submit(patient, alice, MANY[:10])))
     thread.start()
     assert until(IndexJob.objects.filter(repository__user=alice).exists, 10)
-    embeddings.fails(400)
+    embeddings.respond_with(400)
     runner.run(Repository.objects.get(user=alice).pk)
     thread.join(20)
     assert error(answers[0]) == (502, "embeddings_error")
@@ -104,13 +106,15 @@ def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embe
 
 
 def test_a_killed_job_goes_on_elsewhere_without_duplicates(
-    alice: Any, embeddings: Embeddings, worker: StartWorker
+    alice: Any, embeddings: EmbeddingsServer, worker: StartWorker
 ) -> None:
     job = waiting_job(alice, MANY)
     with worker() as process:
-        with embeddings.held(after=8):
+        with embeddings.hold_requests(after=8):
             recovery.requeue_unfinished()
-            assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))  # eight requests are written, one waits
+            assert all(
+                embeddings.received.acquire(timeout=30) for _ in range(9)
+            )  # eight requests are written, one waits
             process.send_signal(signal.SIGKILL)
             process.wait(10)
     done_before = File.objects.count()
@@ -136,13 +140,13 @@ def asked_to_stop(process: Any) -> int:
 
 
 def test_a_worker_that_is_asked_to_stop_hands_its_job_back(
-    alice: Any, embeddings: Embeddings, worker: StartWorker
+    alice: Any, embeddings: EmbeddingsServer, worker: StartWorker
 ) -> None:
     """While the model has not answered a request; another worker goes on without being told by beat."""
     job = waiting_job(alice, MANY)
-    with worker() as process, embeddings.held(after=8):
+    with worker() as process, embeddings.hold_requests(after=8):
         recovery.requeue_unfinished()
-        assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))
+        assert all(embeddings.received.acquire(timeout=30) for _ in range(9))
         assert asked_to_stop(process) == 0
     job.refresh_from_db()
     done_before = File.objects.count()
@@ -160,7 +164,7 @@ def test_a_worker_that_is_asked_to_stop_hands_its_job_back(
 
 
 def test_a_job_in_anothers_turn_is_handed_back_too(
-    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """The worker is asked to stop in bob's turn, which lies on top of alice's job."""
     monkeypatch.setattr(stopping, "_asked", threading.Event())
@@ -183,7 +187,7 @@ def test_a_job_in_anothers_turn_is_handed_back_too(
     assert sent == [second.repository_id, first.repository_id]
 
 
-def test_a_job_that_was_broken_off_between_two_writes_repeats_itself(alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_was_broken_off_between_two_writes_repeats_itself(alice: Any, embeddings: EmbeddingsServer) -> None:
     first, second = waiting_job(alice, MANY[:5]), waiting_job(alice, MANY[:5])
     runner.run(first.repository_id)
     second.refresh_from_db()
@@ -191,7 +195,7 @@ def test_a_job_that_was_broken_off_between_two_writes_repeats_itself(alice: Any,
     assert Chunk.objects.count() == 5
 
 
-def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     job = waiting_job(alice, MANY[:5])
     IndexJob.objects.filter(pk=job.pk).update(status="running", attempts=settings.RAG_ATTEMPTS)
     runner.run(job.repository_id)
@@ -200,7 +204,7 @@ def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: E
     assert not Upload.objects.exists() and not File.objects.exists()
 
 
-def test_a_folders_job_whose_command_was_killed_is_ended(alice: Any, embeddings: Embeddings) -> None:
+def test_a_folders_job_whose_command_was_killed_is_ended(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, [])
     IndexJob.objects.filter(pk=job.pk).update(kind=JobKind.FOLDER, status="running")
     runner.run(job.repository_id)
@@ -208,7 +212,7 @@ def test_a_folders_job_whose_command_was_killed_is_ended(alice: Any, embeddings:
     assert job.error_code == "indexing_interrupted"
 
 
-def test_jobs_that_ended_long_ago_are_forgotten(alice: Any, embeddings: Embeddings) -> None:
+def test_jobs_that_ended_long_ago_are_forgotten(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = services.index(user=alice, repository="default", files=MANY[:1])
     assert job.finished_at
     waiting = waiting_job(alice, MANY[:1])
@@ -219,7 +223,7 @@ def test_jobs_that_ended_long_ago_are_forgotten(alice: Any, embeddings: Embeddin
 
 
 def test_an_owner_keeps_so_many_ended_jobs_and_those_of_the_last_hour(
-    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """Each keeps the paths that it left out: jobs would be room without a limit."""
     monkeypatch.setattr(jobs, "MAX_ENDED_JOBS", 2)
@@ -237,15 +241,15 @@ def test_an_owner_keeps_so_many_ended_jobs_and_those_of_the_last_hour(
 # -- Queueing up -------------------------------------------------------------------------------------------------------
 
 
-def test_jobs_of_one_repository_queue_up(alice: Any, embeddings: Embeddings, worker: StartWorker) -> None:
+def test_jobs_of_one_repository_queue_up(alice: Any, embeddings: EmbeddingsServer, worker: StartWorker) -> None:
     first = waiting_job(alice, [SourceFile("a.py", "def old(): pass\n"), *MANY])
     second = waiting_job(alice, [SourceFile("a.py", "def new(): pass\n")])
     with worker(), worker():
-        with embeddings.held():
+        with embeddings.hold_requests():
             recovery.requeue_unfinished()
             recovery.requeue_unfinished()
-            embeddings.asked.acquire(timeout=30)
-            assert not embeddings.asked.acquire(timeout=1)  # the other workers have nothing to do
+            embeddings.received.acquire(timeout=30)
+            assert not embeddings.received.acquire(timeout=1)  # the other workers have nothing to do
             second.refresh_from_db()
             assert second.status == "queued"
         assert until(lambda: IndexJob.objects.get(pk=second.pk).status == "succeeded", 30)
@@ -256,7 +260,7 @@ def test_jobs_of_one_repository_queue_up(alice: Any, embeddings: Embeddings, wor
     assert Chunk.objects.get(file__path="a.py").symbol == "new"
 
 
-def test_a_small_request_queues_up_behind_a_large_one(alice: Any, embeddings: Embeddings) -> None:
+def test_a_small_request_queues_up_behind_a_large_one(alice: Any, embeddings: EmbeddingsServer) -> None:
     first = waiting_job(alice, MANY[:3])
     second = services.index(user=alice, repository="default", files=[source(1)])
     assert second.status == "queued"
@@ -265,12 +269,12 @@ def test_a_small_request_queues_up_behind_a_large_one(alice: Any, embeddings: Em
     assert second.status == "succeeded"
 
 
-def test_repositories_do_not_wait_for_each_other(alice: Any, embeddings: Embeddings) -> None:
+def test_repositories_do_not_wait_for_each_other(alice: Any, embeddings: EmbeddingsServer) -> None:
     waiting_job(alice, MANY[:3], "one")
     assert services.index(user=alice, repository="two", files=[source(1)]).status == "succeeded"
 
 
-def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddings) -> None:
+def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, MANY[:3])
     taken, leave = threading.Event(), threading.Event()
 
@@ -293,7 +297,7 @@ def test_who_finds_a_repository_taken_leaves_it(alice: Any, embeddings: Embeddin
     assert job.status == "succeeded"
 
 
-def test_a_repository_deleted_meanwhile(alice: Any, embeddings: Embeddings) -> None:
+def test_a_repository_deleted_meanwhile(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, MANY)
 
     def delete(_: object) -> None:
@@ -308,14 +312,14 @@ def test_a_repository_deleted_meanwhile(alice: Any, embeddings: Embeddings) -> N
 # -- Reading -----------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, MANY)
     told: list[tuple[int, Event]] = []
     thread = threading.Thread(target=lambda: told.extend(follow(patient, alice, str(job.pk))))
-    with embeddings.held():
+    with embeddings.hold_requests():
         work = threading.Thread(target=run_apart, args=[job.repository_id])
         work.start()
-        embeddings.asked.acquire(timeout=10)
+        embeddings.received.acquire(timeout=10)
         thread.start()
         assert until(lambda: bool(Upload.objects.exists()), 5)
     work.join(30)
@@ -329,7 +333,7 @@ def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings
     assert last["filesPerSecond"] > 0
 
 
-def test_a_job_that_has_ended_is_told_once(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_has_ended_is_told_once(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     job = services.index(user=alice, repository="default", files=[source(1), SourceFile("a.bin", "\0")])
     [(position, event)] = follow(patient, alice, str(job.pk))
     assert (event["type"], event["skipped"]) == ("done", [{"path": "a.bin", "reason": "binary"}])
@@ -337,8 +341,8 @@ def test_a_job_that_has_ended_is_told_once(patient: Api, alice: Any, embeddings:
     assert patient.get(f"/rag/jobs/{job.pk}/events", headers=headers).status_code == 204
 
 
-def test_a_failed_job_is_told_as_an_error(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(400)
+def test_a_failed_job_is_told_as_an_error(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(400)
     job = services.index(user=alice, repository="default", files=[source(1)])
     [(_, event)] = follow(patient, alice, str(job.pk))
     assert (event["type"], event["code"]) == ("error", "embeddings_error")
@@ -347,14 +351,16 @@ def test_a_failed_job_is_told_as_an_error(patient: Api, alice: Any, embeddings: 
 
 
 @pytest.mark.parametrize("path", ["/rag/jobs/{}", "/rag/jobs/{}/events"])
-def test_another_users_job_is_404(patient: Api, alice: Any, charlie: Any, embeddings: Embeddings, path: str) -> None:
+def test_another_users_job_is_404(
+    patient: Api, alice: Any, charlie: Any, embeddings: EmbeddingsServer, path: str
+) -> None:
     job = services.index(user=alice, repository="default", files=[source(1)])
     assert error(patient.get(path.format(job.pk), headers=patient.as_(charlie))) == (404, "not_found")
     assert error(patient.get(path.format(uuid4()), headers=patient.as_(alice))) == (404, "not_found")
     assert error(patient.get(path.format(job.pk))) == (401, "not_authenticated")
 
 
-def test_a_bad_last_event_id(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_bad_last_event_id(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     job = services.index(user=alice, repository="default", files=[source(1)])
     headers = {**patient.as_(alice), "Last-Event-ID": "x"}
     assert error(patient.get(f"/rag/jobs/{job.pk}/events", headers=headers)) == (400, "validation_error")

@@ -13,7 +13,7 @@ from rag.indexing import jobs, runner
 from rag.models import Chunk, File, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 def in_thread(work: Callable[[], Any]) -> Any:
@@ -95,7 +95,7 @@ def test_a_lost_connection_takes_it_along(database: None, work: Callable[[], Non
     assert is_free("test", 1) and is_free("test", 2)
 
 
-def test_a_job_that_has_lost_its_lock_is_left_to_whoever_takes_it(alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_has_lost_its_lock_is_left_to_whoever_takes_it(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The connection ends while the model is asked; the next holder does what was not done, and nobody else does."""
     job = waiting_job(alice, [source(n) for n in range(90)])
     answer, asked = embeddings._answer, iter(range(1_000))

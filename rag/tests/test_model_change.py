@@ -16,7 +16,7 @@ from rag.search import search, vectors
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 OLD = "all-minilm-l6-v2"
 NEW = "larger-model"
@@ -24,16 +24,16 @@ FILES = [source(n) for n in range(40)]
 
 
 @pytest.fixture
-def indexed(alice: Any, embeddings: Embeddings) -> Repository:
+def indexed(alice: Any, embeddings: EmbeddingsServer) -> Repository:
     """A repository with the old model's vectors, while the settings name a new one, of another dimension."""
     services.index(user=alice, repository="default", files=FILES)
     return Repository.objects.get(user=alice)
 
 
 @pytest.fixture
-def newer(indexed: Repository, settings: Any, embeddings: Embeddings) -> Any:
+def newer(indexed: Repository, settings: Any, embeddings: EmbeddingsServer) -> Any:
     """The new model, on a server of its own; the old one answers where it did."""
-    with Embeddings(dimension=512) as server:
+    with EmbeddingsServer(dimension=512) as server:
         server.models, embeddings.models = {NEW}, {OLD}
         settings.EMBEDDINGS_PREVIOUS_BASE_URL = embeddings.base_url
         settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = server.base_url, NEW
@@ -52,14 +52,14 @@ def found(user: Any) -> list[str]:
     return [hit.symbol for hit in services.find(user=user, repository="default", query="function 7 step 7", limit=1)]
 
 
-def test_indexing_asks_for_a_reindex(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_indexing_asks_for_a_reindex(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
         services.index(user=alice, repository="default", files=FILES)
     assert IndexJob.objects.count() == 1
     assert newer.requests == []
 
 
-def test_the_error_over_http(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_the_error_over_http(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     services.index(user=alice, repository="default", files=FILES[:1])
     Repository.objects.update(model="model-of-old")
     response = send(patient, alice, ("a.py", "x = 1\n"))
@@ -67,13 +67,13 @@ def test_the_error_over_http(patient: Api, alice: Any, embeddings: Embeddings) -
     assert "model-of-old" in response.json()["error"]
 
 
-def test_search_goes_on_with_the_old_vectors(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_search_goes_on_with_the_old_vectors(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert found(alice) == ["function_7"]
     assert newer.requests == []
 
 
 def test_search_without_the_old_model_says_what_to_do(
-    alice: Any, indexed: Repository, newer: Embeddings, settings: Any
+    alice: Any, indexed: Repository, newer: EmbeddingsServer, settings: Any
 ) -> None:
     settings.EMBEDDINGS_PREVIOUS_BASE_URL = ""
     with pytest.raises(ReindexRequired):
@@ -81,7 +81,7 @@ def test_search_without_the_old_model_says_what_to_do(
 
 
 def test_reindexing_in_the_background(
-    alice: Any, indexed: Repository, newer: Embeddings, embeddings: Embeddings, worker: StartWorker
+    alice: Any, indexed: Repository, newer: EmbeddingsServer, embeddings: EmbeddingsServer, worker: StartWorker
 ) -> None:
     changes = {
         "EMBEDDINGS_BASE_URL": newer.base_url,
@@ -90,9 +90,9 @@ def test_reindexing_in_the_background(
         "EMBEDDINGS_PREVIOUS_BASE_URL": embeddings.base_url,
     }
     with worker(**changes):
-        with newer.held(after=1):
+        with newer.hold_requests(after=1):
             assert "1 repositories are moving to larger-model." in reindex()
-            assert all(newer.asked.acquire(timeout=30) for _ in range(2))
+            assert all(newer.received.acquire(timeout=30) for _ in range(2))
             assert "0 repositories are moving to larger-model; 1 were on their way already." in reindex()
             assert found(alice) == ["function_7"]  # half-way, by the old ones
         assert until(lambda: Repository.objects.get(pk=indexed.pk).model == NEW, 20)
@@ -106,7 +106,7 @@ def test_reindexing_in_the_background(
 
 
 def test_a_broken_off_reindex_keeps_what_it_has_done(
-    alice: Any, indexed: Repository, newer: Embeddings, monkeypatch: Any
+    alice: Any, indexed: Repository, newer: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("rag.indexing.reindexing.CHUNKS_AT_ONCE", 10)
     [job] = services.start_reindexing([indexed])
@@ -128,8 +128,8 @@ def test_a_broken_off_reindex_keeps_what_it_has_done(
     assert Vector.objects.filter(model=OLD).count() == 0
 
 
-def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Repository, newer: Embeddings) -> None:
-    newer.fails(400)
+def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
+    newer.respond_with(400)
     [job] = services.start_reindexing([indexed])
     runner.run(indexed.pk)
     job.refresh_from_db()
@@ -137,7 +137,7 @@ def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Reposito
     assert found(alice) == ["function_7"]
 
 
-def test_vectors_of_another_length_than_the_settings_say(alice: Any, newer: Embeddings, settings: Any) -> None:
+def test_vectors_of_another_length_than_the_settings_say(alice: Any, newer: EmbeddingsServer, settings: Any) -> None:
     settings.EMBEDDINGS_DIMENSION = 256
     job = services.index(user=alice, repository="new", files=FILES[:1])
     assert (job.error_code, job.error) == (
@@ -146,13 +146,13 @@ def test_vectors_of_another_length_than_the_settings_say(alice: Any, newer: Embe
     )
 
 
-def test_an_empty_repository_just_changes_its_model(alice: Any, newer: Embeddings) -> None:
+def test_an_empty_repository_just_changes_its_model(alice: Any, newer: EmbeddingsServer) -> None:
     Repository.objects.create(user=alice, name="empty", model=OLD)
     assert services.index(user=alice, repository="empty", files=FILES[:1]).status == "succeeded"
     assert Repository.objects.get(name="empty").model == NEW
 
 
-def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     services.index(user=alice, repository="new", files=FILES)
     names = {vectors.index_name(OLD), vectors.index_name(NEW)}
     with connection.cursor() as cursor:
@@ -162,7 +162,7 @@ def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: E
     assert search.search(repository, "function 7", 1)[0].symbol == "function_7"
 
 
-def test_only_those_that_are_asked_for(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_only_those_that_are_asked_for(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert "0 repositories" in reindex("--user", "nobody@example.com")
     assert "0 repositories" in reindex("--repository", "other")
     assert "1 repositories" in reindex("--user", alice.email, "--repository", "default")

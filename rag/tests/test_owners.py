@@ -15,7 +15,7 @@ from rag.tests.test_grounding import asked
 from rag.tests.test_index import index
 from rag.tests.test_jobs import follow, waiting_job
 from testing.client import Api, error, events
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.upstream import Upstream
 
 NAME = "acme/api"
@@ -46,7 +46,9 @@ def test_it_works(both: Api, alice: Any, charlie: Any) -> None:
             assert found(both, user, query) == [secret_of(user.name).rstrip()]
 
 
-def test_equal_content_of_another_is_not_unchanged(both: Api, alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+def test_equal_content_of_another_is_not_unchanged(
+    both: Api, alice: Any, charlie: Any, embeddings: EmbeddingsServer
+) -> None:
     """Who sends what another has indexed learns nothing of it: it is new, and costs as much."""
     embeddings.reset()
     answer = index(both, charlie, (PATH, secret_of(alice.name)), repository=NAME)
@@ -90,7 +92,7 @@ def test_names_of_others_are_not_told(both: Api, alice: Any, charlie: Any) -> No
     assert response.json()["available"] == [NAME]
 
 
-def test_rare_words_are_counted_for_each_alone(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+def test_rare_words_are_counted_for_each_alone(alice: Any, charlie: Any, embeddings: EmbeddingsServer) -> None:
     """What is common with one may be rare with another; the weights, and so the scores, tell nothing of others."""
     handlers = [SourceFile(f"{n}.py", f"def handle_{n}(ledger):\n    return ledger\n") for n in range(12)]
     for user, files in ((alice, [*handlers[:1], *map(source, range(11))]), (charlie, handlers)):
@@ -128,7 +130,7 @@ def test_a_chain_is_refused_anothers_repository(api: Api, alice: Any, charlie: A
     assert upstream.requests == []
 
 
-def test_one_owners_job_does_not_hold_up_the_others(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+def test_one_owners_job_does_not_hold_up_the_others(alice: Any, charlie: Any, embeddings: EmbeddingsServer) -> None:
     """Names are equal, repositories are not: the lock is of one of them."""
     waiting_job(alice, [source(1)], NAME)
     assert services.index(user=charlie, repository=NAME, files=[source(1)]).status == "succeeded"

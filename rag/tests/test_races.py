@@ -22,7 +22,7 @@ from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 FILES = [source(n) for n in range(5)]
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -58,12 +58,12 @@ def waits() -> int:
 
 
 def test_a_request_whose_repository_is_deleted_meanwhile_is_told(
-    patient: Api, alice: Any, embeddings: Embeddings
+    patient: Api, alice: Any, embeddings: EmbeddingsServer
 ) -> None:
     """While its chunks are at the model; nothing of it stays."""
-    with embeddings.held():
+    with embeddings.hold_requests():
         with meanwhile(lambda: send(patient, alice, ("a.py", "def one(): pass\n"))) as answers:
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             assert patient.delete("/rag/repositories/default", headers=patient.as_(alice)).status_code == 200
             embeddings._open.set()
     assert error(answers[0]) == (404, "unknown_repository")
@@ -71,7 +71,7 @@ def test_a_request_whose_repository_is_deleted_meanwhile_is_told(
         assert not model._default_manager.exists()
 
 
-def test_a_request_that_waits_for_a_worker_is_told_too(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_request_that_waits_for_a_worker_is_told_too(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     large = ("a.py", "x = 1\n" * 200)
     with meanwhile(lambda: send(patient, alice, large)) as answers:
         assert until(IndexJob.objects.exists, 20)
@@ -79,7 +79,7 @@ def test_a_request_that_waits_for_a_worker_is_told_too(patient: Api, alice: Any,
     assert error(answers[0]) == (404, "unknown_repository")
 
 
-def test_a_job_that_comes_while_the_repository_is_deleted(alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_comes_while_the_repository_is_deleted(alice: Any, embeddings: EmbeddingsServer) -> None:
     """It waits for the deletion's end and makes the repository anew; neither of the two fails."""
     services.index(user=alice, repository="default", files=FILES)
     old = Repository.objects.get()
@@ -95,7 +95,7 @@ def test_a_job_that_comes_while_the_repository_is_deleted(alice: Any, embeddings
     assert File.objects.count() == 2
 
 
-def test_words_are_counted_in_the_order_of_a_deletion(alice: Any, embeddings: Embeddings) -> None:
+def test_words_are_counted_in_the_order_of_a_deletion(alice: Any, embeddings: EmbeddingsServer) -> None:
     """First the repository, then its words: in another order PostgreSQL would have to end one of the two."""
     services.index(user=alice, repository="default", files=FILES)
     repository = Repository.objects.get()
@@ -111,7 +111,7 @@ def test_words_are_counted_in_the_order_of_a_deletion(alice: Any, embeddings: Em
     assert not Term.objects.exists()
 
 
-def test_two_deletions_at_once(alice: Any, embeddings: Embeddings) -> None:
+def test_two_deletions_at_once(alice: Any, embeddings: EmbeddingsServer) -> None:
     services.index(user=alice, repository="default", files=FILES)
     with ExitStack() as stack:
         with transaction.atomic():
@@ -121,7 +121,9 @@ def test_two_deletions_at_once(alice: Any, embeddings: Embeddings) -> None:
     assert isinstance(second[0], UnknownRepository)
 
 
-def test_a_worker_that_comes_too_late_for_a_deleted_job(alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+def test_a_worker_that_comes_too_late_for_a_deleted_job(
+    alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
+) -> None:
     """Between the look for the next job and its beginning."""
     job = waiting_job(alice, FILES)
     begin = jobs.begin
@@ -136,11 +138,11 @@ def test_a_worker_that_comes_too_late_for_a_deleted_job(alice: Any, embeddings: 
     assert embeddings.requests == []
 
 
-def test_a_file_is_not_written_into_a_repository_that_has_gone(alice: Any, embeddings: Embeddings) -> None:
+def test_a_file_is_not_written_into_a_repository_that_has_gone(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, FILES)
-    with embeddings.held():
+    with embeddings.hold_requests():
         with meanwhile(lambda: runner.run(job.repository_id)) as ran:
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             services.delete(user=alice, repository="default")
             embeddings._open.set()
     assert ran == [None]
@@ -151,7 +153,7 @@ def test_a_file_is_not_written_into_a_repository_that_has_gone(alice: Any, embed
 
 
 def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
-    alice: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """While the new chunks are half written, another connection finds all of the old ones and none of the new."""
     old = "def old_one():\n    return 1\n\n\ndef old_two():\n    return 2\n"
@@ -181,13 +183,13 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
 
 
 def test_an_empty_repository_keeps_its_model_while_somebody_fills_it(
-    alice: Any, embeddings: Embeddings, settings: Any
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
 ) -> None:
     """A worker with the settings of before is at it: a switch now would hide all that it is about to write."""
     job = waiting_job(alice, FILES)
-    with embeddings.held():
+    with embeddings.hold_requests():
         with meanwhile(lambda: runner.run(job.repository_id)) as ran:
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             settings.EMBEDDINGS_MODEL = "larger-model"
             with pytest.raises(ReindexRequired):
                 services.index(user=alice, repository="default", files=FILES)
@@ -199,7 +201,7 @@ def test_an_empty_repository_keeps_its_model_while_somebody_fills_it(
 
 
 def test_a_job_that_waits_is_done_with_the_model_of_its_repository(
-    alice: Any, embeddings: Embeddings, settings: Any
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
 ) -> None:
     """It was taken before the change; its vectors are of the model by which the repository is searched."""
     services.index(user=alice, repository="default", files=FILES[:1])
@@ -211,10 +213,10 @@ def test_a_job_that_waits_is_done_with_the_model_of_its_repository(
     assert Vector.objects.count() == Chunk.objects.count() == 5
 
 
-def test_a_server_that_takes_any_models_name(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_a_server_that_takes_any_models_name(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     """llama.cpp does: the new model's vectors, of another length, come for the old one's name."""
     services.index(user=alice, repository="default", files=FILES)
-    with Embeddings(dimension=512) as other:
+    with EmbeddingsServer(dimension=512) as other:
         settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = other.base_url, "larger-model"
         with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
             services.find(user=alice, repository="default", query="function", limit=1)
@@ -223,7 +225,7 @@ def test_a_server_that_takes_any_models_name(alice: Any, embeddings: Embeddings,
 # -- The queue ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: Embeddings) -> None:
+def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: EmbeddingsServer) -> None:
     """Without a worker, beat would fill the queue every ten seconds."""
     for name in ("one", "two"):
         waiting_job(alice, FILES[:1], name)
@@ -232,7 +234,7 @@ def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: Embeddin
     assert queue.length() == 2
 
 
-def test_a_lost_message_is_sent_again(alice: Any, embeddings: Embeddings) -> None:
+def test_a_lost_message_is_sent_again(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, FILES[:1])
     queue.enqueue(job.repository_id)
     redis.client().delete(queue.NAME)
@@ -240,18 +242,18 @@ def test_a_lost_message_is_sent_again(alice: Any, embeddings: Embeddings) -> Non
     assert queue.length() == 1
 
 
-def test_jobs_that_have_ended_are_not_sent(alice: Any, embeddings: Embeddings) -> None:
+def test_jobs_that_have_ended_are_not_sent(alice: Any, embeddings: EmbeddingsServer) -> None:
     services.index(user=alice, repository="default", files=FILES[:1])
     recovery.requeue_unfinished()
     assert queue.length() == 0
 
 
-def test_a_job_behind_another_is_done_by_whoever_holds_the_lock(alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_behind_another_is_done_by_whoever_holds_the_lock(alice: Any, embeddings: EmbeddingsServer) -> None:
     """It comes while the first is at the model; its own message finds the lock taken."""
     first = waiting_job(alice, FILES)
-    with embeddings.held():
+    with embeddings.hold_requests():
         with meanwhile(lambda: runner.run(first.repository_id)):
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             second = services.index(user=alice, repository="default", files=[SourceFile("late.py", "x = 1\n")])
             assert second.status == "queued"
             runner.run(first.repository_id)  # returns at once

@@ -10,7 +10,7 @@ from rag.models import Repository, Vector
 from rag.search import search, vectors
 from rag.tests.test_index import fields, index
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 FILES = (
     ("src/auth/passwords.py", "def verify(user, secret):\n    return hasher.check(secret, user.password_hash)\n"),
@@ -116,13 +116,13 @@ def test_without_credentials(api: Api) -> None:
     assert error(api.post("/rag/search", json={"query": "x"})) == (401, "not_authenticated")
 
 
-def test_a_model_that_does_not_answer(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_model_that_does_not_answer(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(patient, alice, FILES[0])
-    embeddings.fails(503)
+    embeddings.respond_with(503)
     response = patient.post("/rag/search", json={"query": "password"}, headers=patient.as_(alice))
     assert error(response) == (503, "embeddings_unavailable")
     assert response.headers["Retry-After"] == "5"
-    embeddings.fails(401)
+    embeddings.respond_with(401)
     response = patient.post("/rag/search", json={"query": "password"}, headers=patient.as_(alice))
     assert error(response) == (502, "embeddings_error")
 
@@ -135,7 +135,7 @@ def filled(user: Any, *files: tuple[str, str]) -> Repository:
     return Repository.objects.get(user=user)
 
 
-def test_of_nearly_equal_chunks_in_a_file_the_best_is_shown(embeddings: Embeddings, alice: Any) -> None:
+def test_of_nearly_equal_chunks_in_a_file_the_best_is_shown(embeddings: EmbeddingsServer, alice: Any) -> None:
     body = "".join(f"    word_{n} = {n}\n" for n in range(9))
     twins = f"def one():\n{body}\n\ndef two():\n{body}"
     repository = filled(alice, ("twins.py", twins), ("copy.py", f"def one():\n{body}"))
@@ -145,7 +145,7 @@ def test_of_nearly_equal_chunks_in_a_file_the_best_is_shown(embeddings: Embeddin
     assert sorted((hit.path, hit.symbol) for hit in hits) == [("copy.py", "one"), ("twins.py", "one")]
 
 
-def test_a_rare_word_counts_more_than_a_common_one(embeddings: Embeddings, alice: Any) -> None:
+def test_a_rare_word_counts_more_than_a_common_one(embeddings: EmbeddingsServer, alice: Any) -> None:
     common = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
     repository = filled(alice, *common, ("rare.py", "def audit(request):\n    return ledger(request)\n"))
     weights, rare = search._weigh(repository, "request ledger")
@@ -153,7 +153,7 @@ def test_a_rare_word_counts_more_than_a_common_one(embeddings: Embeddings, alice
     assert rare == ["ledger", "request"]
 
 
-def test_only_rare_words_look_chunks_up(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
+def test_only_rare_words_look_chunks_up(embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("rag.search.search.TEXT_SCANNED", 10)
     files = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
     _, rare = search._weigh(filled(alice, *files), "request handle unheard")
@@ -162,7 +162,7 @@ def test_only_rare_words_look_chunks_up(embeddings: Embeddings, alice: Any, monk
 
 @pytest.mark.parametrize("exact_below", [0, 10_000])
 def test_the_index_finds_what_comparing_all_finds(
-    embeddings: Embeddings, alice: Any, charlie: Any, monkeypatch: Any, exact_below: int
+    embeddings: EmbeddingsServer, alice: Any, charlie: Any, monkeypatch: Any, exact_below: int
 ) -> None:
     """Also for an owner of a fiftieth: the filter must not starve the index."""
     files = [
@@ -184,6 +184,6 @@ def test_a_blend_lies_between_and_a_vector_of_zeros_is_no_failure() -> None:
     assert vectors.literal([0.123456789, -1.0]) == "[0.12346,-1]"
 
 
-def test_there_is_one_vector_a_chunk(embeddings: Embeddings, alice: Any) -> None:
+def test_there_is_one_vector_a_chunk(embeddings: EmbeddingsServer, alice: Any) -> None:
     repository = filled(alice, *FILES)
     assert Vector.objects.filter(repository=repository, model=repository.model).count() == 4

@@ -23,9 +23,9 @@ from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
 from rag.tests.test_races import meanwhile, waits
-from testing.client import Api, error, in_effect
-from testing.commands import manage
-from testing.embeddings import Embeddings
+from testing.client import Api, error, takes_effect
+from testing.commands import run_command
+from testing.embeddings import EmbeddingsServer
 
 LINE = "value = 1  # one of many lines\n"
 Allow = Callable[..., None]
@@ -74,7 +74,7 @@ def held(user: Any) -> tuple[int, int, int]:
 # -- Counting ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_works(alice: Any, embeddings: Embeddings) -> None:
+def test_it_works(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000), file("b.py", 500))
     index(alice, file("c.py", 300), repository="other")
     assert held(alice) == (1_800, 0, 0)
@@ -86,30 +86,30 @@ def test_it_works(alice: Any, embeddings: Embeddings) -> None:
     assert held(alice) == (400, 0, 0)
 
 
-def test_an_empty_file_counts_too(alice: Any, embeddings: Embeddings) -> None:
+def test_an_empty_file_counts_too(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, SourceFile("a.py", ""), SourceFile("é.py", "é" * 300))
     assert held(alice)[0] == sizes.MIN_FILE_BYTES + 605
 
 
-def test_what_waits_counts_until_it_is_in_the_index(alice: Any, embeddings: Embeddings) -> None:
+def test_what_waits_counts_until_it_is_in_the_index(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, [file("a.py", 1_000), SourceFile("b.py", None, "binary")])
     assert held(alice) == (0, 1_000, 1_000)
     runner.run(job.repository_id)
     assert held(alice) == (1_000, 0, 0)
 
 
-def test_a_failed_job_gives_all_back(alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(400)
+def test_a_failed_job_gives_all_back(alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(400)
     assert index(alice, file("a.py", 1_000)).status == "failed"
     assert held(alice) == (0, 0, 0)
 
 
-def test_a_deleted_job_gives_all_back(alice: Any, embeddings: Embeddings) -> None:
+def test_a_deleted_job_gives_all_back(alice: Any, embeddings: EmbeddingsServer) -> None:
     waiting_job(alice, [file("a.py", 1_000)]).delete()
     assert held(alice) == (0, 0, 0)
 
 
-def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: Embeddings) -> None:
+def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000))
     waiting_job(alice, [file("b.py", 1_000)])
     services.delete(user=alice, repository="default")
@@ -119,7 +119,7 @@ def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: 
     assert storage.held(alice) == storage.Held(0, 0, 0, 0)
 
 
-def test_a_file_never_counts_twice(alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+def test_a_file_never_counts_twice(alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any) -> None:
     """A worker dies between the write and its report: the file is in the index, and its upload still there."""
     job = waiting_job(alice, [file("a.py", 1_000)])
 
@@ -138,7 +138,7 @@ def test_a_file_never_counts_twice(alice: Any, embeddings: Embeddings, monkeypat
 
 
 def test_a_folder_of_an_operator_is_counted_and_never_refused(
-    alice: Any, embeddings: Embeddings, allow: Allow, tmp_path: Any
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow, tmp_path: Any
 ) -> None:
     allow(stored_bytes=100, repositories=0)
     (tmp_path / "a.py").write_text(file("a.py", 1_000).content or "")
@@ -151,7 +151,7 @@ def test_a_folder_of_an_operator_is_counted_and_never_refused(
 # -- Refusing ----------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_bytes(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_too_many_bytes(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     """Nothing is stored then, not even the repository."""
     allow(stored_bytes=1_000)
     with pytest.raises(StorageLimitReached) as refused:
@@ -164,7 +164,7 @@ def test_too_many_bytes(alice: Any, embeddings: Embeddings, allow: Allow) -> Non
     assert held(alice) == (1_000, 0, 0)
 
 
-def test_too_many_repositories(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_too_many_repositories(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     allow(repositories=1)
     index(alice, source(1), repository="one")
     with pytest.raises(StorageLimitReached) as refused:
@@ -176,7 +176,7 @@ def test_too_many_repositories(alice: Any, embeddings: Embeddings, allow: Allow)
 
 
 def test_above_the_limit_all_stays_readable_deletable_and_replaceable_by_smaller(
-    alice: Any, embeddings: Embeddings, allow: Allow
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
 ) -> None:
     index(alice, file("a.py", 1_000), file("b.py", 1_000))
     index(alice, file("a.py", 1_000), repository="other")
@@ -193,7 +193,9 @@ def test_above_the_limit_all_stays_readable_deletable_and_replaceable_by_smaller
     assert held(alice) == (900, 0, 0)
 
 
-def test_an_unchanged_file_of_an_older_version_is_no_growth(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_an_unchanged_file_of_an_older_version_is_no_growth(
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
+) -> None:
     """Its size was measured by its chunks, and may be some bytes short."""
     index(alice, file("a.py", 1_000))
     File.objects.update(bytes=990)
@@ -202,7 +204,9 @@ def test_an_unchanged_file_of_an_older_version_is_no_growth(alice: Any, embeddin
     assert index(alice, file("a.py", 1_000)).unchanged == 1
 
 
-def test_parallel_requests_pass_the_limit_of_bytes_exactly(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_parallel_requests_pass_the_limit_of_bytes_exactly(
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
+) -> None:
     allow(stored_bytes=10_999)
     with ThreadPoolExecutor(12) as pool:
         names = [f"{n % 3}" for n in range(30)]
@@ -216,7 +220,7 @@ def test_parallel_requests_pass_the_limit_of_bytes_exactly(alice: Any, embedding
 
 
 def test_parallel_requests_pass_the_number_of_repositories_exactly(
-    alice: Any, embeddings: Embeddings, allow: Allow
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
 ) -> None:
     allow(repositories=5)
     with ThreadPoolExecutor(12) as pool:
@@ -225,7 +229,7 @@ def test_parallel_requests_pass_the_number_of_repositories_exactly(
     assert found.count("storage_limit_reached") == 30, found
 
 
-def test_room_is_not_given_away_twice(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_room_is_not_given_away_twice(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     """One job empties a file, the next fills it again: between the two the room is not another's."""
     index(alice, file("a.py", 900))
     allow(stored_bytes=1_000)
@@ -242,7 +246,7 @@ def test_room_is_not_given_away_twice(alice: Any, embeddings: Embeddings, allow:
     assert held(alice) == (900, 0, 0)
 
 
-def test_a_backlog_is_bounded(alice: Any, bob: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_a_backlog_is_bounded(alice: Any, bob: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     settings.RAG_BACKLOG_BYTES = 1_000
     job = waiting_job(alice, [file("a.py", 900)])
     with pytest.raises(BacklogFull) as refused:
@@ -254,7 +258,7 @@ def test_a_backlog_is_bounded(alice: Any, bob: Any, embeddings: Embeddings, sett
     assert index(alice, file("b.py", 1_500), repository="other").status == "succeeded"  # alone it may be larger
 
 
-def test_parallel_requests_fill_the_backlog_exactly(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_parallel_requests_fill_the_backlog_exactly(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     settings.RAG_BACKLOG_BYTES, settings.RAG_INLINE_CHARACTERS = 5_500, 0
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda n: attempt(alice, file(f"{n:02}.py", 1_000)), range(20)))
@@ -265,7 +269,7 @@ def test_parallel_requests_fill_the_backlog_exactly(alice: Any, embeddings: Embe
 # -- Over HTTP ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_client_reads(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_what_a_client_reads(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000), repository="mine")
     large = "x = 1\n" * 10_000
     assert send(patient, alice, ("a.py", large)).status_code == 202
@@ -288,7 +292,7 @@ def test_what_a_client_reads(patient: Api, alice: Any, embeddings: Embeddings) -
     tier = Tier.objects.get(name="free")
     try:
         Tier.objects.filter(name="free").update(repositories=2, stored_bytes=61_100)
-        assert in_effect(lambda: listed()["storage"]["bytesLimit"] == 61_100)
+        assert takes_effect(lambda: listed()["storage"]["bytesLimit"] == 61_100)
         many = send(patient, alice, ("a.py", "x"), repository="third")
         bytes_ = send(patient, alice, ("c.py", "x"), repository="mine")
         for response, resource in ((many, "repositories"), (bytes_, "bytes")):
@@ -308,7 +312,7 @@ def as_before_the_upgrade() -> None:
     Upload.objects.update(bytes=0, growth=0)
 
 
-def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: Embeddings) -> None:
+def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, *(source(n) for n in range(5)), SourceFile("empty.py", ""))
     index(bob, source(1))
     waiting_job(bob, [file("b.py", 1_000), SourceFile("c.py", None, "binary")])
@@ -327,25 +331,25 @@ def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: Embe
         assert new.bytes == pytest.approx(old.bytes, rel=0.05)
 
 
-def test_a_file_that_the_old_code_writes_is_measured_soon(alice: Any, embeddings: Embeddings) -> None:
+def test_a_file_that_the_old_code_writes_is_measured_soon(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, source(1), source(2))
     as_before_the_upgrade()
     recovery.requeue_unfinished()
     assert not storage.differences() and storage.held(alice).bytes > 0
 
 
-def test_check_storage(alice: Any, embeddings: Embeddings) -> None:
+def test_check_storage(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, source(1), source(2))
-    assert manage("check_storage") == (0, "All counters agree with the files.\n", "")
+    assert run_command("check_storage") == (0, "All counters agree with the files.\n", "")
     right = Repository.objects.get().bytes
     Repository.objects.update(bytes=7)
-    code, _, said = manage("check_storage")
+    code, _, said = run_command("check_storage")
     assert code == 1 and f"default: counted 7 bytes, stored {right}, 0 files" in said
-    assert manage("check_storage", "--repair")[0] == 0
-    assert Repository.objects.get().bytes == right and manage("check_storage")[0] == 0
+    assert run_command("check_storage", "--repair")[0] == 0
+    assert Repository.objects.get().bytes == right and run_command("check_storage")[0] == 0
 
 
-def test_a_repair_beside_a_write(alice: Any, embeddings: Embeddings) -> None:
+def test_a_repair_beside_a_write(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The write waits with its difference until the repair has its sum."""
     job = waiting_job(alice, [source(1)])
     Repository.objects.update(bytes=7)
@@ -357,7 +361,7 @@ def test_a_repair_beside_a_write(alice: Any, embeddings: Embeddings) -> None:
     assert held(alice) == (File.objects.get().bytes, 0, 0)
 
 
-def test_a_deletion_beside_a_request(alice: Any, embeddings: Embeddings) -> None:
+def test_a_deletion_beside_a_request(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The request has the owner's lock and waits for the repository; the deletion needs no lock that it has."""
     index(alice, source(1))
     with ExitStack() as stack:

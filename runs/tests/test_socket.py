@@ -63,26 +63,26 @@ def test_a_browser_sends_its_token_as_a_subprotocol(api: Api, alice: Any, upstre
 
 
 def test_a_run_under_way_is_followed(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         next(text for text in response.iter_text() if "one" in text)
     with socket(api, f"/ws/runs/{response.headers['X-Run-Id']}", alice) as connection:
         assert [json.loads(connection.recv(timeout=10))["type"] for _ in range(3)] == ["start", "chunk", "ping"]
-        upstream.go_on.set()
+        upstream.resume.set()
         messages, code = read(connection)
     assert ([message["id"] for message in messages], code) == ([3, 4], 1000)
 
 
 def test_leaving_ends_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         next(text for text in response.iter_text() if "one" in text)
     run_id = response.headers["X-Run-Id"]
     with socket(api, f"/ws/runs/{run_id}", alice) as connection:
         connection.recv(timeout=10)
-    upstream.go_on.set()
+    upstream.resume.set()
     assert api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text.count('"type":"done"') == 1
 
 

@@ -18,7 +18,7 @@ from lunaos.api import ratelimit
 from lunaos.infra import redis
 from testing.client import Api, error
 from testing.servers import daphne
-from testing.windows import roomy_address, roomy_user
+from testing.windows import address_with_time_left, user_with_time_left
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ def storm(urls: list[str], headers: dict[str, str], address: str = "127.0.0.1") 
 
 
 def test_of_61_parallel_requests_one_is_refused(api: Api, second_server: str, make_user: Any) -> None:
-    user = roomy_user(make_user)
+    user = user_with_time_left(make_user)
     urls = [f"{api.base_url}/auth/me", f"{second_server}/auth/me"]
     assert storm(urls, api.as_(user)) == {200: 60, 429: 1}
 
 
 def test_without_credentials_the_address_counts(api: Api, second_server: str) -> None:
     urls = [f"{api.base_url}/agents/list", f"{second_server}/agents/list"]
-    assert storm(urls, {}, roomy_address(60)) == {200: 60, 429: 1}
+    assert storm(urls, {}, address_with_time_left(60)) == {200: 60, 429: 1}
 
 
 def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
@@ -81,7 +81,7 @@ def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
 
 
 def test_the_refusal(api: Api, make_user: Any) -> None:
-    user = roomy_user(make_user)
+    user = user_with_time_left(make_user)
     response = exhausted(api, user, 60)
 
     assert error(response) == (429, "rate_limited")
@@ -109,7 +109,7 @@ def test_health_is_never_refused(api: Api) -> None:
 
 
 def test_guessing_counts_against_the_address(api: Api) -> None:
-    with api.from_address(roomy_address(60)) as client:
+    with api.from_address(address_with_time_left(60)) as client:
         for _ in range(60):
             client.get("/auth/me", headers={"Authorization": "Bearer guess"})
         assert error(client.get("/agents/list")) == (429, "rate_limited")
@@ -126,16 +126,16 @@ def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, mo
         return {"limit": 60, "count": 7, "time_left": 30}
 
     def counts() -> list[int]:
-        return [ratelimit.by_address(RequestFactory().get("/"), count=True).count for _ in range(5)]
+        return [ratelimit.get_address_window(RequestFactory().get("/"), count=True).count for _ in range(5)]
 
     now = 1000.0
     monkeypatch.setattr(ratelimit, "get_usage", get_usage)
-    monkeypatch.setattr(ratelimit, "_hanging", ratelimit.Hanging())
+    monkeypatch.setattr(ratelimit, "_breaker", ratelimit.CircuitBreaker())
     monkeypatch.setattr("lunaos.api.ratelimit.time.monotonic", lambda: now)
     assert (counts(), len(asked)) == ([0] * 5, 1)
-    now += ratelimit.PAUSE_S
+    now += ratelimit.OPEN_CIRCUIT_S
     assert (counts(), len(asked)) == ([0] * 5, 2)
     hangs = False
     assert (counts(), len(asked)) == ([0] * 5, 2)
-    now += ratelimit.PAUSE_S
+    now += ratelimit.OPEN_CIRCUIT_S
     assert (counts(), len(asked)) == ([7] * 5, 7)

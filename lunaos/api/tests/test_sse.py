@@ -10,7 +10,7 @@ from django.db import OperationalError
 from django.http.response import HttpResponseBase
 
 from lunaos.api.exceptions import DATABASE_RETRY_S
-from lunaos.api.sse import HEARTBEAT, Entry, EventStreamResponse
+from lunaos.api.sse import HEARTBEAT, EventStreamResponse, PositionedEvent
 from lunaos.errors import LunaError, NotFound
 
 Batch = list[dict[str, Any]] | float | Exception
@@ -23,7 +23,7 @@ class Script:
         self._batches, self._position, self._silent_until = list(batches), 0, 0.0
         self.closed = False
 
-    async def read(self, within_s: float) -> list[Entry] | None:
+    async def read(self, within_s: float) -> list[PositionedEvent] | None:
         if self._batches and isinstance(self._batches[0], float):
             pause_s = min(within_s, self._batches[0])
             await asyncio.sleep(pause_s)
@@ -54,7 +54,7 @@ def play(
     """Open the stream and read it to its end."""
 
     async def read() -> tuple[HttpResponseBase, list[bytes]]:
-        response = await EventStreamResponse(lambda: script, {}, opens=opens).open(within_s)
+        response = await EventStreamResponse(lambda: script, {}, is_opening_event=opens).open(within_s)
         return response, [part async for part in response] if isinstance(response, EventStreamResponse) else []
 
     return asyncio.run(read())
@@ -83,7 +83,7 @@ def test_an_error_event_that_would_open_it_is_raised() -> None:
 
 
 def test_a_replay_that_ends_with_an_error_is_no_failure() -> None:
-    _, parts = play(Script([{"type": "start"}, {"type": "error", "code": "x"}]), opens=None)
+    _, parts = play(Script([{"type": "start"}, {"type": "error", "code": "x"}]), is_opening_event=None)
     assert parts[0].count(b"data: ") == 2
 
 
@@ -113,7 +113,7 @@ def test_a_heartbeat_is_one_line() -> None:
 
 def test_what_does_not_open_it_waits_for_what_does() -> None:
     script = Script([{"type": "chain_start"}], 0.05, [{"type": "chunk"}])
-    _, parts = play(script, opens=lambda line: b"chunk" in line)
+    _, parts = play(script, is_opening_event=lambda line: b"chunk" in line)
     assert parts == [b'id: 1\ndata: {"type":"chain_start"}\n\nid: 2\ndata: {"type":"chunk"}\n\n']
 
 
@@ -124,7 +124,7 @@ def test_a_late_first_event_is_awaited_behind_a_comment() -> None:
 
 def test_nothing_left_to_read_is_204() -> None:
     script = Script()
-    response, parts = play(script, opens=None)
+    response, parts = play(script, is_opening_event=None)
     assert (response.status_code, parts, script.closed) == (204, [], True)
 
 
@@ -140,7 +140,9 @@ def leave(script: Script, *, reading: bool) -> list[str]:
     noticed: list[str] = []
 
     async def go() -> None:
-        response = EventStreamResponse(lambda: script, {}, opens=anything, on_leave=lambda: noticed.append("left"))
+        response = EventStreamResponse(
+            lambda: script, {}, is_opening_event=anything, on_disconnect=lambda: noticed.append("left")
+        )
         opening = asyncio.ensure_future(response.open(5))
         if reading:
             await opening
@@ -172,7 +174,7 @@ def test_reading_to_the_end_is_no_leaving() -> None:
     noticed: list[str] = []
 
     async def read() -> None:
-        response = EventStreamResponse(lambda: Script([{"a": 1}]), {}, on_leave=lambda: noticed.append("left"))
+        response = EventStreamResponse(lambda: Script([{"a": 1}]), {}, on_disconnect=lambda: noticed.append("left"))
         await response.open(1)
         assert len([part async for part in response]) == 1
 

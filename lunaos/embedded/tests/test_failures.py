@@ -25,7 +25,7 @@ STUBBORN = (
 
 
 def supervisor() -> Supervisor:
-    return Supervisor(dict(os.environ), say=lambda line: None)
+    return Supervisor(dict(os.environ), print_line=lambda line: None)
 
 
 def stubborn(folder: Path, name: str) -> Program:

@@ -14,7 +14,7 @@ import pytest
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.servers import free_port, until
-from lunaos.embedded.supervisor import NeverReady, Supervisor
+from lunaos.embedded.supervisor import StartFailed, Supervisor
 from testing.servers import ROOT
 
 SLEEPER = "import time; time.sleep(600)"
@@ -34,8 +34,8 @@ from lunaos.embedded.supervisor import Stopped, Supervisor
 
 folder = Path(sys.argv[1])
 code = "import os, time; open(%r, 'a').write(str(os.getpid()) + '\\\\n'); time.sleep(600)" % str(folder / "pids")
-supervisor = Supervisor(dict(os.environ), say=lambda line: print(line, flush=True))
-supervisor.listen()
+supervisor = Supervisor(dict(os.environ), print_line=lambda line: print(line, flush=True))
+supervisor.install_signal_handlers()
 try:
     supervisor.start(Program("sleeper", [sys.executable, "-c", code], folder / "sleeper.log"))
     supervisor.watch()
@@ -112,7 +112,7 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: 
         f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(tmp_path / 'up')!r}, 'w'); {SLEEPER}"
     )
     lines: list[str] = []
-    supervisor = Supervisor(dict(os.environ), say=lines.append)
+    supervisor = Supervisor(dict(os.environ), print_line=lines.append)
     supervisor.start(program(tmp_path, stubborn))
     assert until((tmp_path / "up").exists, 10)
     child = supervisor._children[0].process
@@ -123,9 +123,9 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: 
 
 
 def test_what_does_not_come_up_is_shown_with_its_log(tmp_path: Path) -> None:
-    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+    supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     failing = Program("broken", [sys.executable, "-c", "exit('no luck')"], tmp_path / "log", ready=lambda: False)
-    with pytest.raises(NeverReady, match="no luck"):
+    with pytest.raises(StartFailed, match="no luck"):
         supervisor.start(failing)
     supervisor.stop()
 
@@ -276,7 +276,7 @@ def test_manage_names_a_home_that_cannot_be_one() -> None:
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
-        other.listen()
+        other.install_signal_handlers()
         port = str(other.getsockname()[1])
         done = run("up", PORT=port, LUNAOS_HOME=str(tmp_path / "home"))
     assert done.returncode == 1

@@ -7,7 +7,7 @@ import pytest
 from django.urls import URLPattern, get_resolver
 
 from lunaos.asgi import SharedThreadsHandler
-from lunaos.infra.thread_pools import Pool, pool_of, surrounding
+from lunaos.infra.thread_pools import Pool, get_middleware_pool, get_pool
 
 SHARED = """
     GET / · GET /checkout/cancelled
@@ -71,7 +71,7 @@ def methods_of(view: Any) -> list[str]:
 
 def test_every_route_of_the_api_is_listed_with_its_pool() -> None:
     found = {
-        f"{method} {path}": pool_of(view, method)
+        f"{method} {path}": get_pool(view, method)
         for path, view in views(get_resolver())
         if hasattr(view, "cls")
         for method in methods_of(view)
@@ -80,15 +80,15 @@ def test_every_route_of_the_api_is_listed_with_its_pool() -> None:
 
 
 def test_what_is_posted_to_the_admin() -> None:
-    posts = {path: pool_of(view, "POST") for path, view in views(get_resolver()) if path.startswith("/admin/")}
+    posts = {path: get_pool(view, "POST") for path, view in views(get_resolver()) if path.startswith("/admin/")}
     assert {path: pool for path, pool in posts.items() if pool is not Pool.SHARED} == OF_THE_ADMIN
-    assert {pool_of(view, "GET") for path, view in views(get_resolver()) if path in OF_THE_ADMIN} == {Pool.SHARED}
+    assert {get_pool(view, "GET") for path, view in views(get_resolver()) if path in OF_THE_ADMIN} == {Pool.SHARED}
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_head_runs_where_get_does(method: str) -> None:
     view = dict(views(get_resolver()))["/checkout/done"]
-    assert pool_of(view, method) is Pool.STRIPE
+    assert get_pool(view, method) is Pool.STRIPE
 
 
 def test_there_is_a_pool_of_each_name() -> None:
@@ -109,4 +109,4 @@ def test_there_is_a_pool_of_each_name() -> None:
     ],
 )
 def test_what_surrounds_a_view(path: str, pool: Pool) -> None:
-    assert surrounding(path, "GET") is pool
+    assert get_middleware_pool(path, "GET") is pool

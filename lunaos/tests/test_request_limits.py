@@ -22,10 +22,10 @@ from lunaos import request_limits
 from lunaos.api import bodies
 from lunaos.api.tests.test_headers import SECURITY
 from lunaos.errors import LunaError, RequestTimeout
-from lunaos.tests.test_threads import views
+from lunaos.infra.tests.test_thread_pools import views
 from testing.client import Api, error
 
-SMALL, MEDIUM = bodies.STRANGERS_MAX_BODY_BYTES, 1_048_576
+SMALL, MEDIUM = bodies.MAX_ANONYMOUS_BODY_BYTES, 1_048_576
 KEY = b"Authorization: Bearer lnos_live_0123456789abcdef0123456789abcdef\r\n"
 LOGIN = b"POST /auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -167,7 +167,9 @@ def test_a_view_says_how_much_it_takes(api: Api, server: str, opening: bytes, st
 
 
 def test_every_route_takes_the_default_but_those_that_say_more() -> None:
-    limits = {path: bodies.limits_of(path, "POST")[0] for path, view in views(get_resolver()) if hasattr(view, "cls")}
+    limits = {
+        path: bodies.get_body_limit(path, "POST")[0] for path, view in views(get_resolver()) if hasattr(view, "cls")
+    }
     assert {path: limit for path, limit in limits.items() if limit != MEDIUM} == {
         "/rag/index": 64 * 2**20,
         "/billing/webhook": 256 * 2**10,
@@ -227,14 +229,14 @@ class Server:
     def protocol_connected(self, protocol: Any) -> None: ...
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> None:
-        self.refusals.append(bodies.refused.get())
+        self.refusals.append(bodies.early_error.get())
 
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch, settings: Any) -> SimpleNamespace:
     """A connection whose time the test makes pass."""
     settings.READ_TIMEOUT_S = 10.0
-    clock, server, channel = Clock(), Server(), request_limits.Channel()
+    clock, server, channel = Clock(), Server(), request_limits.BoundedHTTPChannel()
     monkeypatch.setattr(channel, "_now", clock.seconds)
     channel.callLater, channel.factory, channel.requestFactory = (
         clock.callLater,
@@ -307,7 +309,7 @@ def test_an_end_beside_a_connection_whose_application_has_ended() -> None:
     request_limits.install()
     assert asyncio.run(end(server.Server.kill_all_applications))
     with pytest.raises(KeyError):  # where this does not fail any more, Daphne needs no help
-        asyncio.run(end(request_limits.DAPHNES_KILL))
+        asyncio.run(end(request_limits.DAPHNE_KILL_ALL_APPLICATIONS))
 
 
 def test_daphne_forgets_the_application_of_an_open_connection() -> None:

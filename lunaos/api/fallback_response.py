@@ -9,13 +9,13 @@ from django.conf import settings
 from django.http import HttpResponse
 
 from lunaos.api.exceptions import plain_response
-from lunaos.api.middleware import API_POLICY, SANE_REQUEST_ID, SECURITY_HEADERS
+from lunaos.api.middleware import API_POLICY, SECURITY_HEADERS, VALID_REQUEST_ID
 from lunaos.api.ratelimit import Window
 
 WINDOW_S = 60
 
 
-def answer(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpResponse:
+def create(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpResponse:
     """Return the response to a request that failed before or behind the middleware.
 
     Args:
@@ -35,4 +35,4 @@ def answer(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpRe
 
 def _request_id(scope: Mapping[str, Any]) -> str:
     sent = dict(scope.get("headers", ())).get(b"x-request-id", b"").decode("latin-1")
-    return sent if SANE_REQUEST_ID.match(sent) else str(uuid.uuid4())
+    return sent if VALID_REQUEST_ID.match(sent) else str(uuid.uuid4())

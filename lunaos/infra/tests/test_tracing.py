@@ -142,7 +142,7 @@ def test_a_chain_is_one_trace_across_processes(traced: Api, collector: Receiver,
 def test_a_failure_is_a_code_and_has_the_run_on_its_lines(
     traced: Api, collector: Receiver, alice: Any, upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(status=500, body=json.dumps({"error": PLANTED}).encode()))
+    upstream.respond_with(Answer(status=500, body=json.dumps({"error": PLANTED}).encode()))
     response = traced.execute(alice, context=PLANTED)
     assert response.status_code == 502
     run_id = response.headers["X-Run-Id"]

@@ -11,11 +11,11 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any
 
-HURRY_S = 1.0  # for the last event to a client whose access has ended
+REFUSED_CLIENT_TIMEOUT_S = 1.0  # for the last event to a client whose access has ended
 logger = logging.getLogger(__name__)
 
 
-class Flow:
+class BackpressureSend:
     """An ASGI `send` that waits while the connection's buffer is full.
 
     Args:
@@ -29,9 +29,9 @@ class Flow:
     def __init__(self, send: Any, stall_s: float) -> None:
         self._send, self._stall_s = send, stall_s
         self._protocol: Any = send.args[0] if isinstance(send, partial) else None
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._waiting: asyncio.Timeout | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._timeout: asyncio.Timeout | None = None
         self._registered = self.dropped = False
 
     async def __call__(self, message: Any) -> None:
@@ -42,36 +42,36 @@ class Flow:
         """
         self._register(message)
         await self._send(message)
-        if self._registered and not self._flowing.is_set():
-            await self._room()
+        if self._registered and not self._writable.is_set():
+            await self._wait_until_writable()
 
-    def hurry(self) -> None:
+    def shorten_timeout(self) -> None:
         """Wait at most HURRY_S for the client from now on."""
-        self._stall_s = min(self._stall_s, HURRY_S)
-        if self._waiting:
-            self._waiting.reschedule(asyncio.get_running_loop().time() + self._stall_s)
+        self._stall_s = min(self._stall_s, REFUSED_CLIENT_TIMEOUT_S)
+        if self._timeout:
+            self._timeout.reschedule(asyncio.get_running_loop().time() + self._stall_s)
 
     def pauseProducing(self) -> None:  # noqa: N802 - Twisted's name
-        self._flowing.clear()
+        self._writable.clear()
 
     def resumeProducing(self) -> None:  # noqa: N802 - Twisted's name
-        self._flowing.set()
+        self._writable.set()
 
     def stopProducing(self) -> None:  # noqa: N802 - Twisted's name
         """End the wait: the connection is lost, which the server reports in its own message."""
-        self._flowing.set()
+        self._writable.set()
 
-    async def _room(self) -> None:
+    async def _wait_until_writable(self) -> None:
         try:
-            async with asyncio.timeout(self._stall_s) as self._waiting:
-                await self._flowing.wait()
+            async with asyncio.timeout(self._stall_s) as self._timeout:
+                await self._writable.wait()
         except TimeoutError:
             self.dropped = True
             logger.info("A client read nothing for %s s; its connection was dropped", self._stall_s)
             self._protocol.transport.abortConnection()
             raise asyncio.CancelledError from None
         finally:
-            self._waiting = None
+            self._timeout = None
 
     def _register(self, message: Any) -> None:
         """Register as producer while more is to come; the HTTP connection may serve another request later."""
@@ -87,16 +87,16 @@ class Flow:
             self._registered = more
 
 
-current: ContextVar[Flow | None] = ContextVar("flow", default=None)
+current: ContextVar[BackpressureSend | None] = ContextVar("backpressure_send", default=None)
 
 
-def on_refusal() -> Callable[[], None]:
+def get_timeout_shortener() -> Callable[[], None]:
     """Return a function that hurries the current client, to be called from any context."""
-    flow = current.get()
-    return flow.hurry if flow else lambda: None
+    sender = current.get()
+    return sender.shorten_timeout if sender else lambda: None
 
 
-def dropped() -> bool:
+def client_was_dropped() -> bool:
     """Return True if the current client was dropped."""
-    flow = current.get()
-    return flow is not None and flow.dropped
+    sender = current.get()
+    return sender is not None and sender.dropped

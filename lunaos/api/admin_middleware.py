@@ -15,21 +15,21 @@ from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 from django_otp.middleware import OTPMiddleware
 
-PAGES = "/admin/"
+ADMIN_PREFIX = "/admin/"
 
 
-class _OnPages(MiddlewareMixin):
+class _AdminOnly(MiddlewareMixin):
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith(PAGES):
+        if request.path_info.startswith(ADMIN_PREFIX):
             return await super().__acall__(request)
         return await cast(Awaitable[HttpResponseBase], self.get_response(request))
 
 
-class Sessions(_OnPages, SessionMiddleware):
+class Sessions(_AdminOnly, SessionMiddleware):
     """Sessions, under the admin only."""
 
 
-class Authentication(_OnPages, AuthenticationMiddleware):
+class Authentication(_AdminOnly, AuthenticationMiddleware):
     """`request.user` from the session, under the admin only."""
 
 
@@ -37,10 +37,10 @@ class SecondFactor(OTPMiddleware):
     """`request.user.otp_device`, under the admin only; django-otp's works on the event loop by itself."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path_info.startswith(PAGES):
+        if request.path_info.startswith(ADMIN_PREFIX):
             return cast(HttpResponseBase, await super().__acall__(request))
         return await cast(Awaitable[HttpResponseBase], self.get_response(request))
 
 
-class Messages(_OnPages, MessageMiddleware):
+class Messages(_AdminOnly, MessageMiddleware):
     """One-time messages, under the admin only."""

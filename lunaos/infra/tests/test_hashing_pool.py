@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from testing.client import NO_AUTHORITIES, PASSWORD, Api
+from testing.client import NO_TRUSTED_AUTHORITIES, PASSWORD, Api
 from testing.servers import daphne
 
 LOGINS = 24
@@ -25,7 +25,7 @@ def narrow_url(django_db_setup: None, django_db_blocker: Any, folder: Path) -> I
 def log_in(url: str, user: Any, number: int) -> int:
     """From an address of its own: there is a limit to signing in."""
     with httpx.Client(
-        transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address=f"127.0.4.{number + 1}"), timeout=60
+        transport=httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, local_address=f"127.0.4.{number + 1}"), timeout=60
     ) as client:
         return client.post(f"{url}/auth/login", json={"email": user.email, "password": PASSWORD}).status_code
 

@@ -10,14 +10,14 @@ from django.utils.decorators import async_only_middleware
 from lunaos.infra import metrics, tracing
 
 UNROUTED = "unrouted"  # answered before routing: static files, CORS preflights, unknown hosts
-UNKNOWN = "unknown"
-ADMIN = "/admin/"
+UNKNOWN_ROUTE = "unknown"
+ADMIN_PREFIX = "/admin/"
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 @async_only_middleware
-def measured(get_response: Handler) -> Handler:
+def count_requests(get_response: Handler) -> Handler:
     """Count each request when its response starts."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
@@ -25,7 +25,7 @@ def measured(get_response: Handler) -> Handler:
         response = await get_response(request)
         seconds = time.perf_counter() - started
         metrics.count_request(
-            method=request.method or "", route=route_of(request), status=response.status_code, seconds=seconds
+            method=request.method or "", route=get_route(request), status=response.status_code, seconds=seconds
         )
         return response
 
@@ -33,27 +33,27 @@ def measured(get_response: Handler) -> Handler:
 
 
 @async_only_middleware
-def traced(get_response: Handler) -> Handler:
+def trace_requests(get_response: Handler) -> Handler:
     """Start a trace with each request; a trace that the client sends is not trusted."""
 
     async def middleware(request: HttpRequest) -> HttpResponseBase:
         with tracing.span("request", {}, kind="server") as note:
             response = await get_response(request)
             method = request.method if request.method in metrics.METHODS else "other"
-            attributes = {"http.request.method": str(method), "http.route": route_of(request)}
+            attributes = {"http.request.method": str(method), "http.route": get_route(request)}
             attributes["lunaos.request_id"] = getattr(request, "id", "")
-            note({**attributes, "http.response.status_code": response.status_code}, f"{method} {route_of(request)}")
+            note({**attributes, "http.response.status_code": response.status_code}, f"{method} {get_route(request)}")
         return response
 
     return middleware
 
 
-def route_of(request: HttpRequest) -> str:
+def get_route(request: HttpRequest) -> str:
     """Return the template of a request's route; all admin pages count as one route."""
     match = request.resolver_match
     if match is None:
         return UNROUTED
     if not match.route and not match.url_name:
-        return UNKNOWN
+        return UNKNOWN_ROUTE
     route = f"/{match.route}"
-    return ADMIN if route.startswith(ADMIN) else route
+    return ADMIN_PREFIX if route.startswith(ADMIN_PREFIX) else route

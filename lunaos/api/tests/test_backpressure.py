@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lunaos.api.flow import Flow
+from lunaos.api.backpressure import BackpressureSend
 
 MORE = {"type": "http.response.body", "body": b"x", "more_body": True}
 LAST = {"type": "http.response.body"}
@@ -37,14 +37,14 @@ class Connection:
             self.producer.pauseProducing()
 
 
-def flow_of(connection: Connection, stall_s: float = 60) -> Flow:
-    return Flow(partial(connection.reply, connection), stall_s)
+def make_send(connection: Connection, stall_s: float = 60) -> BackpressureSend:
+    return BackpressureSend(partial(connection.reply, connection), stall_s)
 
 
 def test_it_waits_for_the_client() -> None:
     async def test() -> None:
         connection = Connection()
-        send, connection.full = flow_of(connection), True
+        send, connection.full = make_send(connection), True
         sending = asyncio.create_task(send(MORE))
         await asyncio.sleep(0)
         assert connection.sent == [MORE] and not sending.done()
@@ -61,7 +61,7 @@ def test_it_waits_for_the_client() -> None:
 def test_a_client_that_reads_nothing_is_dropped() -> None:
     async def test() -> None:
         connection = Connection()
-        send, connection.full = flow_of(connection, stall_s=0.01), True
+        send, connection.full = make_send(connection, stall_s=0.01), True
         with pytest.raises(asyncio.CancelledError):
             await send(MORE)
         assert connection.aborted and send.dropped
@@ -72,7 +72,7 @@ def test_a_client_that_reads_nothing_is_dropped() -> None:
 def test_a_client_that_leaves_is_not_dropped() -> None:
     async def test() -> None:
         connection = Connection()
-        send, connection.full = flow_of(connection), True
+        send, connection.full = make_send(connection), True
         sending = asyncio.create_task(send(MORE))
         await asyncio.sleep(0)
         connection.producer.stopProducing()
@@ -83,14 +83,14 @@ def test_a_client_that_leaves_is_not_dropped() -> None:
 
 
 def test_an_access_that_has_ended_shortens_the_wait(monkeypatch: Any) -> None:
-    monkeypatch.setattr("lunaos.api.flow.HURRY_S", 0.0)
+    monkeypatch.setattr("lunaos.api.backpressure.REFUSED_CLIENT_TIMEOUT_S", 0.0)
 
     async def test() -> None:
         connection = Connection()
-        send, connection.full = flow_of(connection), True
+        send, connection.full = make_send(connection), True
         sending = asyncio.create_task(send(MORE))
         await asyncio.sleep(0)
-        send.hurry()
+        send.shorten_timeout()
         with pytest.raises(asyncio.CancelledError):
             await sending
         assert send.dropped
@@ -102,7 +102,7 @@ def test_an_answer_in_one_piece_needs_no_producer() -> None:
     async def test() -> None:
         connection = Connection()
         connection.full = True
-        await flow_of(connection)(LAST)
+        await make_send(connection)(LAST)
         assert connection.sent == [LAST]
 
     asyncio.run(test())
@@ -115,7 +115,7 @@ def test_another_server_is_left_as_it_is() -> None:
         async def reply(message: Any) -> None:
             sent.append(message)
 
-        await Flow(reply, 60)(MORE)
+        await BackpressureSend(reply, 60)(MORE)
         assert sent == [MORE]
 
     asyncio.run(test())
