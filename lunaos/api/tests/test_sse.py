@@ -49,12 +49,12 @@ def anything(line: bytes) -> bool:
 
 
 def play(
-    script: Script, within_s: float = 1.0, opens: Callable[[bytes], bool] | None = anything
+    script: Script, within_s: float = 1.0, is_opening_event: Callable[[bytes], bool] | None = anything
 ) -> tuple[HttpResponseBase, list[bytes]]:
     """Open the stream and read it to its end."""
 
     async def read() -> tuple[HttpResponseBase, list[bytes]]:
-        response = await EventStreamResponse(lambda: script, {}, is_opening_event=opens).open(within_s)
+        response = await EventStreamResponse(lambda: script, {}, is_opening_event=is_opening_event).open(within_s)
         return response, [part async for part in response] if isinstance(response, EventStreamResponse) else []
 
     return asyncio.run(read())

@@ -20,7 +20,7 @@ Restart = Callable[[], None]
 def own_valkey(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Restart]:
     """A Valkey of this test's own; yields what restarts it."""
     program, settings.REDIS_URL = servers.valkey(Home(tmp_path / "h"), durable=False)
-    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+    supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     supervisor.start(program)
     redis.client.cache_clear()
 

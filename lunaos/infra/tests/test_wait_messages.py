@@ -46,7 +46,7 @@ def test_a_program_that_takes_its_time_is_named(tmp_path: Path) -> None:
     lines: list[str] = []
     slow = Program("slow", [sys.executable, "-c", "input()"], tmp_path / "log", ready=lambda: len(lines) > 1)
     quick = Program("quick", [sys.executable, "-c", "input()"], tmp_path / "log")
-    supervisor = Supervisor(dict(os.environ), say=lines.append)
+    supervisor = Supervisor(dict(os.environ), print_line=lines.append)
     try:
         supervisor.start(slow, quick)
     finally:
