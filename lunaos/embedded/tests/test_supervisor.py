@@ -276,7 +276,7 @@ def test_manage_names_a_home_that_cannot_be_one() -> None:
 def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
-        other.install_signal_handlers()
+        other.listen()
         port = str(other.getsockname()[1])
         done = run("up", PORT=port, LUNAOS_HOME=str(tmp_path / "home"))
     assert done.returncode == 1
