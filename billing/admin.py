@@ -21,6 +21,7 @@ from accounts.staff.exporting_admin import ExportedAdmin
 from billing import grants
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
+from lunaos.infra import patches
 
 CENTS = 100
 
@@ -40,8 +41,8 @@ def _of_subscription(row: Subscription) -> str:
 
 
 # What the admin calls a row, in headings, lists and history: dj-stripe would take an invoice's cents for dollars.
-Invoice.__str__ = _of_invoice
-Subscription.__str__ = _of_subscription
+patches.replace_str(Invoice, _of_invoice)
+patches.replace_str(Subscription, _of_subscription)
 
 
 @admin.register(Tier)

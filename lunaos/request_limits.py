@@ -21,6 +21,7 @@ from accounts.signin import jwt
 from apikeys import secret
 from lunaos.api import bodies
 from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarge, RequestTimeout, UriTooLong
+from lunaos.infra import patches
 
 MAX_REQUEST_LINE_BYTES = 4_096
 MAX_HEADERS_BYTES = 16_384
@@ -47,10 +48,14 @@ BODY_HEADERS = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgr
 
 def install() -> None:
     """Have the Daphne of this process read requests within the bounds."""
-    http_protocol.WebRequest = BoundedRequest
-    http_protocol.HTTPFactory.protocol = lambda _: http._GenericHTTPChannelProtocol(BoundedHTTPChannel())
-    server.Server.kill_all_applications = _kill_all_applications
-    ws_protocol.WebSocketFactory.protocol = BoundedWebSocket
+    patches.bound_daphne(
+        http_protocol,
+        ws_protocol.WebSocketFactory,
+        request=BoundedRequest,
+        channel=lambda: http._GenericHTTPChannelProtocol(BoundedHTTPChannel()),
+        websocket=BoundedWebSocket,
+    )
+    patches.replace_daphne_kill(server.Server, _kill_all_applications)
 
 
 def _kill_all_applications(daphne: Any) -> "Deferred[Any]":

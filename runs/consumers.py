@@ -55,11 +55,10 @@ class RunConsumer(AsyncWebsocketConsumer):
     async def _send_all(self) -> None:
         try:
             run, access = await database.call(_run_of, self.scope)
-            follower, guard = (
-                Follower(run, _after(self.scope)),
-                Guard(access, on_refusal=backpressure.get_timeout_shortener()),
-            )
+            position = _after(self.scope)
+            guard = Guard(access, on_refusal=backpressure.get_timeout_shortener(), is_limited=True)
             guard.open()
+            follower = Follower(run, position)
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():
                     await self._follow(follower, guard)

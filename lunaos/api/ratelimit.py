@@ -13,7 +13,7 @@ from django_ratelimit.core import _split_rate, get_usage
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from lunaos.infra.client_info import customer_network
+from lunaos.infra.client_info import customer_network, strip_port
 from lunaos.infra.local_counter import LocalCounter
 from lunaos.infra.redis import RedisError, RedisTimeout
 
@@ -90,8 +90,11 @@ class Window:
 
 
 def client_address(request: HttpRequest) -> str:
-    """The client's address, behind as many proxies as LUNAOS_TRUSTED_PROXIES says."""
-    return BaseThrottle().get_ident(cast(Request, request))
+    """Return the client's address, behind LUNAOS_TRUSTED_PROXIES proxies.
+
+    A port is removed: with it, every connection of a client would count as a client of its own.
+    """
+    return strip_port(BaseThrottle().get_ident(cast(Request, request)) or "")
 
 
 def client_network(request: HttpRequest) -> str:

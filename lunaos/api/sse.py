@@ -77,9 +77,12 @@ class EventStreamResponse(StreamingHttpResponse):
         """
         self._reader = self._make_reader()
         if self.access:
-            self._guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener())
-            self._guard.open()
+            # A stream that waits for an opening event belongs to a new run, which the tier bounds.
+            is_limited = self._is_opening_event is None
+            self._guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener(), is_limited=is_limited)
         try:
+            if self._guard:
+                self._guard.open()
             await self._await_opening(within_s if self._is_opening_event else 0)
         except BaseException as e:
             self._close()

@@ -4,19 +4,17 @@ Spans hold names, ids, codes and counts of LunaOS: no text of a request or an an
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
-from typing import Any, cast
+from typing import Any
+
+from lunaos.infra import patches
 
 ON = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 if ON:
     from lunaos.infra import spans
 else:
-    # Where OpenTelemetry is installed, redis imports its whole SDK for metrics. A module that is None in `sys.modules`
-    # cannot be imported (see the documentation of `sys.modules`), and redis then does without.
-    sys.modules.setdefault("opentelemetry.metrics", cast(ModuleType, None))
+    patches.block_opentelemetry_metrics()
 
 Attributes = Mapping[str, str | int]
 

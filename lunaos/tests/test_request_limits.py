@@ -293,7 +293,7 @@ def test_forms_are_not_parsed_on_the_event_loop(slow: Any, monkeypatch: pytest.M
 # -- The end of the process --------------------------------------------------------------------------------------------
 
 
-def test_an_end_beside_a_connection_whose_application_has_ended() -> None:
+def test_daphne_needs_its_kill_replaced() -> None:
     """Daphne forgets the application of a socket that is closed but still open on the client's side."""
 
     async def end(kill: Any) -> bool:

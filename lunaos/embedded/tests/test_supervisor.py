@@ -30,7 +30,7 @@ WATCH = """
 import os, sys
 from pathlib import Path
 from lunaos.embedded.process import Program
-from lunaos.embedded.supervisor import Stopped, Supervisor
+from lunaos.embedded.supervisor import StopRequested, Supervisor
 
 folder = Path(sys.argv[1])
 code = "import os, time; open(%r, 'a').write(str(os.getpid()) + '\\\\n'); time.sleep(600)" % str(folder / "pids")
@@ -39,7 +39,7 @@ supervisor.install_signal_handlers()
 try:
     supervisor.start(Program("sleeper", [sys.executable, "-c", code], folder / "sleeper.log"))
     supervisor.watch()
-except Stopped:
+except StopRequested:
     pass
 supervisor.stop()
 print("stopped", flush=True)

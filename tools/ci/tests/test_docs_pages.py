@@ -16,7 +16,7 @@ pytest.importorskip("mkdocs", reason="see requirements/ci.in")
 @pytest.mark.parametrize(("link", "code"), [("performance.md", 0), ("nowhere.md", 1), ("performance.md#nowhere", 1)])
 def test_it_works(tmp_path: Path, link: str, code: int) -> None:
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    for name in ("testing", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
+    for name in ("testing", "tools", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"):
         (tmp_path / name).symlink_to(ROOT / name)
     shutil.copy(ROOT / "mkdocs.yml", tmp_path)  # links of its own would be followed
     (tmp_path / "docs" / "more.md").write_text(f"[More]({link})\n")
