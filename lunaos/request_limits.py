@@ -22,14 +22,13 @@ from apikeys import secret
 from lunaos.api import bodies
 from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarge, RequestTimeout, UriTooLong
 from lunaos.infra import patches
+from lunaos.websockets import BoundedWebSocket
 
 MAX_REQUEST_LINE_BYTES = 4_096
 MAX_HEADERS_BYTES = 16_384
 MIN_BYTES_PER_S = 32_768  # of a request that takes longer than READ_TIMEOUT_S
 # Each chunk of a body costs as much as a kilobyte of it: beyond FREE_CHUNKS they must hold MIN_CHUNK_BYTES on average.
 FREE_CHUNKS, MIN_CHUNK_BYTES = 10_000, 64
-# Of a socket, whose clients have nothing to say but answers to pings; its handshake is among them.
-MAX_WEBSOCKET_BYTES, WEBSOCKET_WINDOW_S = 32_768, 60.0
 # What a refused client still sends is thrown away, so that it sees the answer rather than a reset connection.
 LINGER_S, MAX_DISCARDED_BYTES = 2.0, 8 * 2**20
 CREDENTIAL_FORMATS = {
@@ -146,29 +145,6 @@ class BoundedRequest(http_protocol.WebRequest):
             if not HEADER_NAME_RE.fullmatch(name) or any(map(INVALID_HEADER_VALUE_BYTES.intersection, values)):
                 self.requestHeaders.removeHeader(name)
         self.process()
-
-
-class BoundedWebSocket(ws_protocol.WebSocketProtocol):
-    """Daphne's socket, which ends with a client that sends much, however small its frames are.
-
-    A frame of six bytes would cost the event loop as much as an event that is sent.
-    """
-
-    _received, _received_since = 0, 0.0
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read on, unless the client has sent too much within a window."""
-        now = float(cast(Any, reactor).seconds())
-        if now - self._received_since >= WEBSOCKET_WINDOW_S:
-            self._received, self._received_since = 0, now
-        self._received += len(data)
-        if self._received > MAX_WEBSOCKET_BYTES:
-            self.transport.abortConnection()
-        else:
-            super().dataReceived(data)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - of Autobahn
-        """Drop a message: no socket of this platform takes any."""
 
 
 class BoundedHTTPChannel(HTTPChannel):

@@ -139,3 +139,11 @@ def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, mo
     assert (counts(), len(asked)) == ([0] * 5, 2)
     now += ratelimit.OPEN_CIRCUIT_S
     assert (counts(), len(asked)) == ([7] * 5, 7)
+
+
+def test_ports_of_one_client_count_as_one(settings: Any, database: None) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    addresses = ["192.0.2.7:1", "192.0.2.7:2", "192.0.2.7", "[2001:db8::7]:1", "2001:db8::8"]
+    requests = [RequestFactory().get("/", HTTP_X_FORWARDED_FOR=address) for address in addresses]
+    windows = [ratelimit.get_address_window(request, count=True) for request in requests]
+    assert [window.count for window in windows] == [1, 2, 3, 1, 2]

@@ -41,3 +41,19 @@ def test_nothing_is_known_outside_a_request() -> None:
 def test_what_counts_as_one_client(address: str, network: str) -> None:
     """All IPv4 clients shared one IPv6 network where a proxy writes their addresses in IPv6's form."""
     assert client_info.customer_network(address) == network
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        (" 192.0.2.7:5678", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::7"),
+        ("[2001:db8::7]:80", "2001:db8::7"),
+        ('"[2001:db8::7]:80"', "2001:db8::7"),
+        ("unknown", "unknown"),
+        ("", ""),
+    ],
+)
+def test_a_port_is_no_part_of_an_address(address: str, expected: str) -> None:
+    assert client_info.strip_port(address) == expected

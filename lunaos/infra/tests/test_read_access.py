@@ -11,7 +11,7 @@ import pytest
 from lunaos.errors import TokenInvalid
 from lunaos.infra import pubsub
 from lunaos.infra import read_access as access
-from lunaos.infra.read_access import Access, Guard
+from lunaos.infra.read_access import MAX_READERS_PER_USER, Access, Guard, TooManyReaders
 
 
 class Silent:
@@ -160,5 +160,22 @@ def test_nothing_is_left_of_readers_that_have_gone(run: Any) -> None:
         guard.open()
         guard.close()
         assert not access._watch()._guards
+
+    run(test)
+
+
+def test_a_user_has_a_limited_number_of_readers(run: Any) -> None:
+    async def test(_: Any) -> None:
+        credential, other = Credential(), Credential()
+        guards = [Guard(credential.access(), is_limited=True) for _ in range(MAX_READERS_PER_USER + 1)]
+        for guard in guards[:-1]:
+            guard.open()
+        with pytest.raises(TooManyReaders):
+            guards[-1].open()
+        guards[-1].close()
+        Guard(credential.access()).open()  # the stream of a new run
+        Guard(other.access(), is_limited=True).open()
+        guards[0].close()
+        guards[-1].open()
 
     run(test)
