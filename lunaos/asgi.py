@@ -32,18 +32,17 @@ from runs import executors  # noqa: E402
 
 limits.use(limits.web())
 
-KEEP_ALIVE_GRACE_S = 1.0  # in which a proxy may still send a request on a connection that it kept
+KEEP_ALIVE_GRACE_S = 1.0  # a proxy may still send a request on a connection that it keeps
 
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with one pool of threads a process, and small ones for views that name another.
-
-    Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
+    """Django's handler, which runs views in the thread pools of the process.
 
     Attributes:
-        open_requests: the requests that have not got all of their answer yet.
+        open_requests: requests whose response is not complete.
     """
 
+    # Django itself makes a thread for each request, and loses the thread's database connection with it.
     open_requests: ClassVar[set["asyncio.Task[None]"]] = set()
 
     pools: ClassVar = {
@@ -58,7 +57,7 @@ class SharedThreadsHandler(ASGIHandler):
     }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on."""
+        """Answer a request; one that Daphne cancels at shutdown continues for STOP_GRACE_S."""
         event_loop.adopt()
         task = asyncio.ensure_future(self._answer(scope, receive, send))
         self.open_requests.add(task)
@@ -71,7 +70,7 @@ class SharedThreadsHandler(ASGIHandler):
             raise
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer in the contract's form also where Django fails outside its own error handling, as in a signal."""
+        """Answer in the contract's form, also if Django fails outside its error handling, as in a signal."""
         started_at, has_started, sender = time.perf_counter(), False, with_backpressure(send)
         pool = thread_pools.get_middleware_pool(scope["path"], scope["method"])
 
@@ -91,7 +90,7 @@ class SharedThreadsHandler(ASGIHandler):
             )
 
     def create_request(self, scope: Any, body_file: Any) -> tuple[Any, Any]:
-        """Refuse what cannot be a request in the contract's form."""
+        """Create Django's request; return a refusal in the contract's form if that fails."""
         request, refusal = super().create_request(scope, body_file)
         if refusal is not None:
             error = PayloadTooLarge() if refusal.status_code == PayloadTooLarge.status else BadRequest()
@@ -99,19 +98,16 @@ class SharedThreadsHandler(ASGIHandler):
         return request, refusal
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """Find the view, and have the pool that it names run it.
-
-        What is left after the view runs in the shared one, or in that of a probe (`threads.surrounding`): an answer
-        that is there must not wait for other views.
-        """
+        """Find the view and bind it to its thread pool."""
         match = super().resolve_request(request)
+        # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
         pool = thread_pools.get_pool(match.func, str(request.method))
         if pool is not thread_pools.SHARED:
             match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
         return match
 
     def _close_connections(self, send: Any) -> Any:
-        """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""
+        """Wrap `send` to close connections at shutdown, so that clients connect to another process."""
 
         async def send_with_close(message: Any) -> None:
             if executors.is_leaving() and message["type"] == "http.response.start":
@@ -122,29 +118,32 @@ class SharedThreadsHandler(ASGIHandler):
 
 
 def with_backpressure(send: Any) -> backpressure.BackpressureSend:
-    """A `send` that waits for its client, known to all that answers the request."""
+    """Return a `send` that waits for its client; the code of the request finds it as `backpressure.current`."""
     waiting = backpressure.BackpressureSend(send, settings.STREAM_STALL_S)
     backpressure.current.set(waiting)
     return waiting
 
 
 async def websockets_with_backpressure(scope: Any, receive: Any, send: Any) -> None:
-    """The sockets, whose messages wait for their client."""
+    """Serve WebSockets, whose messages wait for their client."""
     await sockets(scope, receive, with_backpressure(send))
 
 
 def shut_down() -> "Deferred[None]":
-    """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
+    """Stop accepting connections; return what Daphne waits for before it stops.
+
+    On SIGTERM a process stops accepting connections and waits up to STOP_GRACE_S for open requests and runs.
+    """
     executors.begin_to_leave()
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
-            cast(Any, port).doRead()  # whoever is in the queue of the socket would be reset with it
+            cast(Any, port).doRead()  # accept what waits in the backlog: closing the port would reset it
             cast(Any, port).stopListening()
     return Deferred.fromFuture(asyncio.ensure_future(_wait_for_requests_and_runs(settings.STOP_GRACE_S)))
 
 
 async def _wait_for_requests_and_runs(grace_s: float) -> None:
-    """Within the grace let all requests end, those that follow a worker's chain too, and all runs of this process."""
+    """Wait up to `grace_s` seconds for open requests, then for this process's runs."""
     deadline = time.monotonic() + grace_s
     await asyncio.sleep(min(KEEP_ALIVE_GRACE_S, grace_s))
     while SharedThreadsHandler.open_requests and time.monotonic() < deadline:

@@ -1,7 +1,7 @@
-"""Strict readers of environment variables. A wrong value is refused with its name, the value, and what would be right.
+"""Strict readers of environment variables.
 
-The floor of settings, processes and `make up`: it imports nothing of the project. Values that may be secrets are never
-shown.
+A reader refuses a wrong value with an ImproperlyConfigured that names the variable, the value and an example. Values
+that may be secrets are never shown. The module imports nothing of the project.
 """
 
 import builtins
@@ -25,7 +25,7 @@ POSTGRESQL_SCHEMES, VALKEY_SCHEMES, HTTP_SCHEMES = (
     ("redis", "rediss", "unix"),
     ("http", "https"),
 )
-# Of numbers; of all others the least is 0 and there is no most.
+# All other numbers have the minimum 0 and no maximum.
 MINIMUMS = {
     **dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_THREADS", "LUNAOS_STRIPE_THREADS", "LUNAOS_CHAIN_CONCURRENCY"), 1),
     **dict.fromkeys(("LUNAOS_MAX_BODY_BYTES", "LUNAOS_RAG_MAX_BODY_BYTES"), 1),
@@ -39,8 +39,12 @@ NOT_SET: Any = environ.Env.NOTSET
 def read_int(name: str, default: int) -> int:
     """Read a whole number; an empty variable counts as not set.
 
+    Args:
+        name: of the variable.
+        default: used where the variable is not set.
+
     Raises:
-        ImproperlyConfigured: the value is no whole number, or out of the variable's bounds.
+        ImproperlyConfigured: the value is not a whole number, or is out of the variable's bounds.
     """
     text = os.environ.get(name, "").strip()
     try:
@@ -50,7 +54,7 @@ def read_int(name: str, default: int) -> int:
 
 
 def read_float(name: str, default: float) -> float:
-    """Read a number, as `whole` does; infinity and NaN are none."""
+    """Read a number, as `read_int` does; refuse infinity and NaN."""
     text = os.environ.get(name, "").strip()
     try:
         value = float(text) if text else default
@@ -62,7 +66,7 @@ def read_float(name: str, default: float) -> float:
 
 
 def read_bool(name: str, default: bool) -> bool:
-    """Read true or false, as `whole` does: a word that is neither must not count as false."""
+    """Read true or false, as `read_int` does; refuse any other word instead of reading it as false."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -72,17 +76,19 @@ def read_bool(name: str, default: bool) -> bool:
 
 
 def read_pairs(name: str) -> dict[str, str]:
-    """Read `name=value,name=value`. The values may be secrets, so a refusal shows none."""
+    """Read `name=value,name=value`; an error does not show the values, which may be secrets."""
     items = [item.split("=", 1) for item in os.environ.get(name, "").split(",") if item]
     if not all(len(item) == 2 and all(item) for item in items):
-        raise ImproperlyConfigured(f"{name} is no list of pairs: set name=value, with commas between several.")
+        raise ImproperlyConfigured(f"{name} is not a list of pairs: set name=value, separated by commas.")
     return dict(items)
 
 
 def read_url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-    """Read a URL, which may hold a password, so a refusal does not show it.
+    """Read a URL; an error does not show it, since it may hold a password.
 
     Args:
+        name: of the variable.
+        schemes: that the URL may have.
         default: None where the variable must be set; an empty default makes the URL optional.
     """
     text = os.environ.get(name, default or "").strip()
@@ -95,12 +101,12 @@ def read_url(name: str, schemes: tuple[str, ...], default: str | None = None) ->
     except ValueError:
         good = False
     if text and not good:
-        raise ImproperlyConfigured(f"{name} is no URL of the kind {'://… or '.join(schemes)}://… .")
+        raise ImproperlyConfigured(f"{name} is not a valid URL: set {'://… or '.join(schemes)}://… .")
     return text
 
 
 def read_origins(name: str) -> list[str]:
-    """Read origins of browsers (RFC 6454), with commas between them: a scheme and a host, and no path."""
+    """Read origins of browsers (RFC 6454): scheme and host without a path, separated by commas."""
     found = [origin.strip() for origin in os.environ.get(name, "").split(",") if origin.strip()]
     for origin in found:
         if not re.fullmatch(r"null|file://|[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin):
@@ -109,10 +115,12 @@ def read_origins(name: str) -> list[str]:
 
 
 def read_file_path(name: str) -> str:
-    """Read the path of a file that is there; empty where the variable is not set."""
+    """Read the path of an existing file; empty if the variable is not set."""
     path = os.environ.get(name, "").strip()
     if path and not Path(path).is_file():
-        raise ImproperlyConfigured(f"{name} is {path!r}, where there is no file: set its path, or leave it empty.")
+        raise ImproperlyConfigured(
+            f"{name} is {path!r}, which is not a file: set the path of a file, or leave it empty."
+        )
     return path
 
 
@@ -125,7 +133,7 @@ def read_log_level(name: str, default: str) -> str:
 
 
 class Env(environ.Env):
-    """django-environ's reader, with this module's for numbers and truths, whichever setting asks for one."""
+    """django-environ's reader with the strict readers of this module."""
 
     def int(self, var: str, default: Any = 0) -> builtins.int:
         return read_int(var, default)
@@ -145,14 +153,14 @@ class Env(environ.Env):
 
 
 def print_configuration_errors() -> None:
-    """Have a refused setting end the process with its reason alone: a traceback hides what is wrong."""
-    otherwise = sys.excepthook
+    """Print a wrong setting without a traceback when it ends the process."""
+    default_hook = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, ImproperlyConfigured):
             sys.stderr.write(f"LunaOS cannot start, ImproperlyConfigured: {error}\n")
         else:
-            otherwise(kind, error, trace)
+            default_hook(kind, error, trace)
 
     sys.excepthook = hook
 
@@ -166,4 +174,4 @@ def _require_within_bounds(name: str, value: builtins.float, text: str) -> built
 
 
 def _invalid_value(name: str, text: str, kind: str, example: object) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{name} is {text!r}, an invalid literal for {kind}: set one such as {example}.")
+    return ImproperlyConfigured(f"{name} is {text!r}, which is not {kind}: set a value such as {example}.")

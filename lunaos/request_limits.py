@@ -1,7 +1,7 @@
-"""What a web process takes in from a connection: bounds on the request line, headers, body and time.
+"""Limits of a web process on the request line, headers, body and time of a request.
 
-Daphne takes in a whole request before it calls the application, so the bounds lie in front of Daphne, in Twisted's
-reading of HTTP. A request that breaks one is not read further; the application answers it like any other.
+Daphne reads a whole request before it calls the application, so the limits lie in front of Daphne, in Twisted's HTTP
+channel. A request that exceeds a limit is not read further; the application answers it like any other request.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from lunaos.websockets import BoundedWebSocket
 
 MAX_REQUEST_LINE_BYTES = 4_096
 MAX_HEADERS_BYTES = 16_384
-MIN_BYTES_PER_S = 32_768  # of a request that takes longer than READ_TIMEOUT_S
-# Each chunk of a body costs as much as a kilobyte of it: beyond FREE_CHUNKS they must hold MIN_CHUNK_BYTES on average.
+MIN_BYTES_PER_S = 32_768  # required of a request that takes longer than READ_TIMEOUT_S
+# A chunk costs as much as a kilobyte of body: beyond FREE_CHUNKS, chunks must hold MIN_CHUNK_BYTES on average.
 FREE_CHUNKS, MIN_CHUNK_BYTES = 10_000, 64
-# What a refused client still sends is thrown away, so that it sees the answer rather than a reset connection.
+# What a refused client still sends is discarded, so that the client gets the answer instead of a reset connection.
 LINGER_S, MAX_DISCARDED_BYTES = 2.0, 8 * 2**20
 CREDENTIAL_FORMATS = {
     bodies.AUTHORIZATION: re.compile(
@@ -38,15 +38,15 @@ CREDENTIAL_FORMATS = {
     bodies.COOKIE: re.compile(rb"(?:\A|[;\s])sessionid=[a-z0-9]{32}(?:;|\Z)"),
     bodies.STRIPE_SIGNATURE: re.compile(rb"\At=\d{1,12},(?:v0=\w{1,128},)?v1=[0-9a-f]{64}"),
 }
-# Twisted's own annotations are few, and some are wrong.
+# Twisted has few annotations, and some are wrong.
 HTTPChannel: Any = http.HTTPChannel
-ROOT_PATH_HEADER = b"Daphne-Root-Path"  # by which Daphne lets any client choose the path that an application lies at
+ROOT_PATH_HEADER = b"Daphne-Root-Path"  # Daphne lets any client choose the application's root path by it
 DAPHNE_KILL_ALL_APPLICATIONS: Any = server.Server.kill_all_applications
 BODY_HEADERS = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgrade", b"Expect")
 
 
 def install() -> None:
-    """Have the Daphne of this process read requests within the bounds."""
+    """Install the limits in the Daphne of this process."""
     patches.bound_daphne(
         http_protocol,
         ws_protocol.WebSocketFactory,
@@ -58,11 +58,9 @@ def install() -> None:
 
 
 def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
-    """Cancel all applications at the end of the process, also beside connections that have none.
-
-    Daphne 4.2 forgets an application that has ended while its connection is open: a socket whose client does not answer
-    the close. At such a connection it raises KeyError, and neither cancels the applications behind it nor waits.
-    """
+    """Cancel all applications at the end of the process, also beside connections that have none."""
+    # Daphne 4.2 forgets an application that has ended while its connection is open: a WebSocket whose client does not
+    # answer the close. At such a connection Daphne raises KeyError, and cancels no further application.
     for details in daphne.connections.values():
         if "application_instance" not in details:
             details["application_instance"] = ended = asyncio.get_event_loop().create_future()
@@ -71,10 +69,10 @@ def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
 
 
 class BoundedRequest(http_protocol.WebRequest):
-    """Daphne's request, which takes in no more than its route allows its sender.
+    """Daphne's request, which reads no more than its route allows its sender.
 
     Attributes:
-        refusal: why no more of it is taken in.
+        refusal: the error for which reading has stopped.
     """
 
     refusal: LunaError | None = None
@@ -84,10 +82,10 @@ class BoundedRequest(http_protocol.WebRequest):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._parsePOSTFormSubmission = False  # by Twisted, on the event loop, in quadratic time, and read by nobody
+        self._parsePOSTFormSubmission = False  # unused, and Twisted takes quadratic time on the event loop
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - of Twisted
-        """Refuse a body by its announced length; one without is counted while it comes."""
+        """Refuse a body by its Content-Length; a body without one is counted while it arrives."""
         if (length or 0) > bodies.MAX_ANONYMOUS_BODY_BYTES and cast(int, length) > self.max_body_bytes:
             self.content = BytesIO()
             self._refuse_body()
@@ -95,7 +93,7 @@ class BoundedRequest(http_protocol.WebRequest):
             super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Keep a piece of the body, unless it makes the body too long."""
+        """Store a piece of the body, unless the body exceeds its limit."""
         if self.refusal:
             return
         self._received_bytes += len(data)
@@ -109,7 +107,7 @@ class BoundedRequest(http_protocol.WebRequest):
 
     @property
     def max_body_bytes(self) -> int:
-        """The bytes that the route takes from this sender."""
+        """Return the bytes that the route accepts from this sender."""
         if self._max_body_bytes is None:
             path = unquote_to_bytes(self.channel._path.partition(b"?")[0]).decode(errors="replace")
             limit, header = bodies.get_body_limit(path, self.channel._command.decode("ascii", "replace"))
@@ -122,7 +120,7 @@ class BoundedRequest(http_protocol.WebRequest):
         self.channel.refuse(PayloadTooLarge(f"The request body is larger than {self.max_body_bytes} bytes."))
 
     def process(self) -> Any:
-        """Hand the request to the application, a refused one without its body."""
+        """Pass the request to the application; a refused request without its body."""
         self.requestHeaders.removeHeader(ROOT_PATH_HEADER)
         if self.refusal:
             self.content = BytesIO()
@@ -135,7 +133,7 @@ class BoundedRequest(http_protocol.WebRequest):
             bodies.early_error.reset(token)
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
-        """Have the application answer what Daphne cannot read, in the contract's form."""
+        """Have the application answer a request that Daphne cannot read."""
         if status != 400 or self.refusal or self._response_started:
             super().basic_error(status, status_text, body)
             return
@@ -148,7 +146,7 @@ class BoundedRequest(http_protocol.WebRequest):
 
 
 class BoundedHTTPChannel(HTTPChannel):
-    """Twisted's reading of one connection, with bounds on lines, headers and time."""
+    """Twisted's HTTP channel with limits on lines, headers and time."""
 
     MAX_LENGTH = MAX_HEADERS_BYTES
     totalHeadersSize = MAX_REQUEST_LINE_BYTES + MAX_HEADERS_BYTES + 1
@@ -157,12 +155,12 @@ class BoundedHTTPChannel(HTTPChannel):
     _header_bytes = 0
     _refused = False
     _discarded = 0
-    _read_timer: Any = None  # the call that ends a request which comes too slowly
+    _read_timer: Any = None  # ends a request that arrives too slowly
     _read_bytes, _read_since = 0, 0.0
     _abort_timer: Any = None
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read on, and watch the time while a request is not there in full."""
+        """Read on; watch the time until the request is complete."""
         super().dataReceived(data)
         if self._handlingRequest or not (self._buffer or self._in_request):
             self._cancel_read_timer()
@@ -173,7 +171,7 @@ class BoundedHTTPChannel(HTTPChannel):
             self._read_bytes += len(data)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 - of Twisted
-        """Take the request line or a line of a header."""
+        """Read the request line or a header line."""
         if self._refused:
             return
         self._header_bytes = self._header_bytes + len(line) + len(self.delimiter) if self._in_request else 0
@@ -188,7 +186,7 @@ class BoundedHTTPChannel(HTTPChannel):
         self.refuse(HeadersTooLarge() if self._in_request else UriTooLong())
 
     def refuse(self, error: LunaError) -> None:
-        """Read no more of the request, have the application answer it, and end the connection."""
+        """Stop reading, have the application answer, and close the connection."""
         if self._refused or self._handlingRequest:
             return
         self._refused = self._handlingRequest = True
@@ -242,7 +240,7 @@ class BoundedHTTPChannel(HTTPChannel):
 
     @property
     def _in_request(self) -> bool:
-        """Whether the request line has been read and the body has not ended."""
+        """Return whether a request has begun and its body has not ended."""
         return hasattr(self, "_command")
 
     def _check_read_rate(self) -> None:

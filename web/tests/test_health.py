@@ -196,7 +196,7 @@ def test_a_cache_that_hangs_says_nothing_of_other_parts(database: None, settings
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         redis.probe_client.cache_clear()
         try:
-            for check in (health._beat, health._llm):
+            for check in (health._beat, lambda: provider_reachability.of("http://127.0.0.1:9/v1")):
                 with pytest.raises(Degraded, match="not known: the cache does not answer"):
                     check()
         finally:
