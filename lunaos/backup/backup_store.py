@@ -1,4 +1,4 @@
-"""The folder that backups are kept in: how one gets there, and which ones go."""
+"""The directory of backups: create, list and rotate them."""
 
 import fcntl
 import os
@@ -16,13 +16,13 @@ PREFIX, UNFINISHED = "lunaos-", ".unfinished-"
 
 @contextmanager
 def create(directory: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when the block has ended well, and is gone when it has not.
+    """Create a folder to fill; it gets its name at the end of the block, and is deleted if the block fails.
 
     Args:
-        directory: made where it is missing, for this user alone.
+        directory: created if missing, for this user alone.
 
     Raises:
-        BackupError: the folder cannot be written, or somebody else makes a backup at this moment.
+        BackupError: the directory cannot be written, or another backup is running.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -31,15 +31,15 @@ def create(directory: Path) -> Iterator[Path]:
             _delete_unfinished(directory)
             yield from _create_and_rename(directory)
     except BlockingIOError as e:
-        raise BackupError(f"another backup to {directory} is under way") from e
+        raise BackupError(f"another backup to {directory} is running") from e
     except OSError as e:
         raise BackupError(f"no backup was made: {e}") from e
 
 
 def _delete_unfinished(directory: Path) -> None:
-    """What a killed predecessor left."""
-    for remains in directory.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(remains)
+    """Delete the folders of killed backups."""
+    for unfinished in directory.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(unfinished)
 
 
 def _create_and_rename(directory: Path) -> Iterator[Path]:
@@ -56,7 +56,7 @@ def _create_and_rename(directory: Path) -> Iterator[Path]:
 
 
 def _fsync_tree(folder: Path) -> None:
-    """On the disk before it has its name: a power cut must not leave a backup that is none."""
+    """Write all files to the disk: a power cut must not leave an incomplete backup with a name."""
     for path in (*folder.rglob("*"), folder):
         _fsync(path)
 
@@ -70,20 +70,21 @@ def _fsync(path: Path) -> None:
 
 
 def list_complete(directory: Path) -> list[Path]:
-    """All backups, the oldest first."""
+    """Return all complete backups, oldest first."""
     return sorted(path for path in directory.glob(f"{PREFIX}*") if (path / manifest.NAME).is_file())
 
 
 def rotate(directory: Path, keep: int) -> list[Path]:
-    """Delete the oldest ones.
+    """Delete the oldest backups.
 
     Args:
-        keep: so many stay, 1 at least.
+        directory: of the backups.
+        keep: number of backups to keep, at least 1.
 
     Returns:
-        Those that are gone.
+        The deleted backups.
     """
-    gone = list_complete(directory)[:-keep]
-    for backup in gone:
+    deleted = list_complete(directory)[:-keep]
+    for backup in deleted:
         shutil.rmtree(backup)
-    return gone
+    return deleted

@@ -20,7 +20,7 @@ from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, StartFailed, StopRequested, Supervisor
 from lunaos.infra import wait_messages
 
-# A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
+# Removed from the environment of `run`: tests must never touch a real database or a paid model.
 REMOVED_VARIABLES = (
     *("DATABASE_URL", "REDIS_URL", "EVENT_LOG_REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY"),
     *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST"),
@@ -44,13 +44,13 @@ Paste this to sign up and watch an agent answer:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lunaos.embedded", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("up", help="the whole platform, until Ctrl-C")
-    run = actions.add_parser("run", help="a command beside servers of its own, which go with it")
-    run.add_argument("--llm", action="store_true", help="with the embedded model")
+    actions.add_parser("up", help="run the whole platform until Ctrl-C")
+    run = actions.add_parser("run", help="run a command with servers of its own")
+    run.add_argument("--llm", action="store_true", help="start the embedded model too")
     run.add_argument("command", nargs="+")
-    actions.add_parser("manage", help="manage.py, on LUNAOS_HOME, beside `up` or without it", add_help=False)
-    for name, meaning in (("backup", "what LUNAOS_HOME holds"), ("restore", "a backup, to LUNAOS_HOME")):
-        actions.add_parser(name, help=f"{meaning}; words go to manage.py {name}", add_help=False)
+    actions.add_parser("manage", help="run manage.py on LUNAOS_HOME, beside `up` or without it", add_help=False)
+    for name, meaning in (("backup", "back up LUNAOS_HOME"), ("restore", "restore a backup to LUNAOS_HOME")):
+        actions.add_parser(name, help=f"{meaning}; arguments go to manage.py {name}", add_help=False)
     options, words = parser.parse_known_args()
     if options.action in ("backup", "restore"):
         return manage([options.action, "--home", *words])
@@ -62,7 +62,7 @@ def main() -> int:
 
 
 def up() -> int:
-    """Start what no variable replaces, prepare the database, and keep the platform running."""
+    """Start the servers that no variable replaces, prepare the database, and run the platform until a signal."""
     supervisor = Supervisor(dict(os.environ), print_line=print_line)
     supervisor.install_signal_handlers()
     try:
@@ -83,7 +83,9 @@ def up() -> int:
         with wait_messages.repeat_while_waiting(print_line, lambda: "the prices at Stripe"):
             unknown = supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS)
         if unknown:
-            print_line("There are no prices at Stripe: run `manage.py sync_stripe_plans` when it can be reached.")
+            print_line(
+                "Stripe has no prices of the plans: run `manage.py sync_stripe_plans` when Stripe can be reached."
+            )
         print_line("Starting the platform")
         supervisor.await_ready(model + supervisor.launch(*platform_programs(home, port)))
         print_line(WELCOME.format(url=f"http://localhost:{port}"))
@@ -100,7 +102,7 @@ def up() -> int:
 
 
 def manage(words: list[str]) -> int:
-    """Run a management command on the home's servers, which are started for it where nobody else has done so."""
+    """Run a management command on the home's servers; start them unless `up` is running."""
     supervisor = Supervisor(dict(os.environ), print_line=print_wait_message)
     supervisor.install_signal_handlers()
     try:
@@ -123,7 +125,7 @@ def manage(words: list[str]) -> int:
 
 
 def run_command(command: list[str], *, llm: bool) -> int:
-    """Run a command on servers of its own, whatever else runs on this machine."""
+    """Run a command on servers of its own, independent of all others on this machine."""
     folder = Path(tempfile.mkdtemp(prefix="lunaos-"))
     home = Home(folder)
     environment = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
@@ -147,23 +149,23 @@ def run_command(command: list[str], *, llm: bool) -> int:
         return 1
     finally:
         supervisor.stop()
-        shutil.rmtree(home.sockets, ignore_errors=True)  # may lie elsewhere
+        shutil.rmtree(home.sockets, ignore_errors=True)  # may lie outside the folder
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def home_folder() -> Path:
-    """Where this user's platform keeps all it has."""
+    """Return LUNAOS_HOME."""
     return Path(os.environ.get("LUNAOS_HOME") or ".lunaos")
 
 
 def base_environment(home: Home) -> dict[str, str]:
-    """What every child gets; a secret of the environment's own wins."""
+    """Return the variables of all children; DJANGO_SECRET_KEY of the environment wins."""
     secret = os.environ.get("DJANGO_SECRET_KEY") or home.secret("secret-key")
     return {"LUNAOS_HOME": str(home.path), "DJANGO_SECRET_KEY": secret, "PYTHONUNBUFFERED": "1"}
 
 
 def start_servers(supervisor: Supervisor, home: Home) -> None:
-    """The embedded servers that no environment variable replaces, side by side."""
+    """Start PostgreSQL and Valkey in parallel, unless variables name other servers."""
     programs: list[Program] = []
     if not os.environ.get("DATABASE_URL"):
         print_line("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
@@ -180,7 +182,7 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
-    """The double of Stripe, and the platform led to it."""
+    """Start Stripe's double, and configure the platform to use it."""
     require_free_port(stripe.port(), "STRIPE_PORT")
     program, found = stripe.create_program(home, port)
     supervisor.environment |= found
@@ -188,19 +190,19 @@ def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
 
 
 def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
-    """The embedded models, where variables do not replace both; they load while the database is prepared."""
+    """Launch the embedded models, unless variables name others; they load while the database is prepared."""
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
     if len(replaced) == 2:
         return []
     with wait_messages.repeat_while_waiting(print_line, lambda: "the embedding model to be converted"):
         program, found = servers.llama(home)
-    mine = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
-    supervisor.environment |= mine
+    own = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
+    supervisor.environment |= own
     return supervisor.launch(program)
 
 
 def platform_programs(home: Home, port: int) -> list[Program]:
-    """The platform's own processes."""
+    """Return the platform's processes: web, workers and beat."""
     commands = {role: processes.worker_command(role) for role in processes.QUEUES} | {
         "beat": processes.beat_command(home.path)
     }
@@ -217,14 +219,14 @@ def platform_programs(home: Home, port: int) -> list[Program]:
 
 
 def require_free_port(port: int, variable: str = "PORT") -> None:
-    """Raises OSError when somebody else listens on the port, or we may not."""
+    """Raise OSError if the port is in use or not permitted."""
     if not servers.until(lambda: get_bind_error(port) is None, PORT_RELEASE_TIMEOUT_S):
         reason = "is in use" if get_bind_error(port) == errno.EADDRINUSE else "may not be used"
-        raise OSError(f"port {port} {reason}; set {variable} to another one")
+        raise OSError(f"port {port} {reason}: set {variable} to another port")
 
 
 def get_bind_error(port: int) -> int | None:
-    """The errno with which the port is refused."""
+    """Return the errno of binding the port; None if it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -235,7 +237,7 @@ def get_bind_error(port: int) -> int | None:
 
 
 def print_line(line: str) -> None:
-    """A closed terminal must not keep anything from being stopped."""
+    """Print a line; ignore a closed terminal, which must not prevent the shutdown."""
     try:
         print(line, flush=True)
     except OSError:
@@ -243,7 +245,7 @@ def print_line(line: str) -> None:
 
 
 def print_wait_message(line: str) -> None:
-    """Beside a command, whose output is its own: only that something is waited for."""
+    """Print lines about waiting only, beside a command with output of its own."""
     if line.startswith(wait_messages.PREFIX):
         print(line, file=sys.stderr, flush=True)
 

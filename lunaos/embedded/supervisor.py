@@ -1,4 +1,4 @@
-"""Starts programs, keeps them running, and stops them in order."""
+"""The supervisor of `make up`: start programs, restart them when they die, stop them in order."""
 
 import os
 import signal
@@ -16,23 +16,23 @@ TICK_S = 0.1
 LOG_CHECK_INTERVAL_S = 10.0
 MIN_RESTART_PAUSE_S, MAX_RESTART_PAUSE_S = 1.0, 30.0
 STABLE_AFTER_S = 60.0
-CLIENTS_GRACE_S, SERVERS_GRACE_S = 5.0, 6.0  # all is over within 15 s
+CLIENTS_GRACE_S, SERVERS_GRACE_S = 5.0, 6.0  # the shutdown takes at most 15 s
 READY_TIMEOUT_S = 120.0
-MAX_STARTS = 3  # before a program that never was ready is given up
+MAX_STARTS = 3  # of a program that has never been ready
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 5, 4096
 
 
 class StopRequested(Exception):
-    """Somebody asked the supervisor to end."""
+    """Raised after a signal to stop."""
 
 
 class StartFailed(Exception):
-    """A program did not come up."""
+    """Raised when a program is not ready in time."""
 
 
 @dataclass
 class Child:
-    """A running program and how often it has died of late."""
+    """A running program with the state of its restarts."""
 
     program: Program
     process: subprocess.Popen[bytes]
@@ -43,11 +43,11 @@ class Child:
 
 
 class Supervisor:
-    """Owns every process it starts; `stop` leaves none behind.
+    """Owner of child processes; `stop` ends all of them.
 
     Args:
-        environment: of the children; may be added to between two starts.
-        say: prints one line for a person.
+        environment: of the children; may be extended between two starts.
+        print_line: prints a line for the operator.
     """
 
     def __init__(self, environment: dict[str, str], print_line: Callable[[str], None] = print) -> None:
@@ -58,7 +58,7 @@ class Supervisor:
         self._logs_checked_at = 0.0
 
     def install_signal_handlers(self) -> None:
-        """Take SIGINT, SIGTERM and a closed terminal as the wish to stop; a second one changes nothing."""
+        """Stop on SIGINT, SIGTERM and a closed terminal; further signals change nothing."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
                 signal.signal(number, self._on_signal)
@@ -67,48 +67,48 @@ class Supervisor:
         self._stop_signal = number
 
     def start(self, *programs: Program) -> None:
-        """Start side by side and return when all are ready.
+        """Start programs in parallel and return when all are ready.
 
         Raises:
-            NeverReady: with the last lines of its log.
-            Stopped: somebody asked for it meanwhile.
+            StartFailed: with the last lines of the program's log.
+            StopRequested: after a signal.
         """
         self.await_ready(self.launch(*programs))
 
     def launch(self, *programs: Program) -> list[Child]:
-        """Start without waiting, for `await_ready`."""
+        """Start programs without waiting; pass the result to `await_ready`."""
         children = [Child(program, spawn(program, self.environment), time.monotonic()) for program in programs]
         self._children += children
         return children
 
     def await_ready(self, children: list[Child]) -> None:
-        """As `start`, for what runs already."""
-        left = list(children)
+        """Wait until launched programs are ready; raises the errors of `start`."""
+        remaining = list(children)
         with wait_messages.repeat_while_waiting(
-            self._print_line, lambda: ", ".join(child.program.name for child in left)
+            self._print_line, lambda: ", ".join(child.program.name for child in remaining)
         ):
-            while left:
-                for child in [child for child in left if child.program.ready()]:
-                    left.remove(child)
+            while remaining:
+                for child in [child for child in remaining if child.program.ready()]:
+                    remaining.remove(child)
                     self._print_line(f"  {child.program.name} is up ({time.monotonic() - child.started:.1f} s)")
                 self._tick()
-                for child in left:
+                for child in remaining:
                     self._fail_or_restart(child)
 
     def _fail_or_restart(self, child: Child) -> None:
         died = child.restart_at is None and child.process.poll() is not None
         if (died and child.starts >= MAX_STARTS) or time.monotonic() - child.started > READY_TIMEOUT_S:
-            raise StartFailed(f"{child.program.name} did not come up:\n{read_log_tail(child.program)}")
+            raise StartFailed(f"{child.program.name} did not start:\n{read_log_tail(child.program)}")
         self._restart_if_exited(child)
 
     def run(self, argv: list[str]) -> int:
-        """Run one step of the start to its end, its output on this terminal.
+        """Run a command to its end, with its output on this terminal.
 
         Returns:
-            Its exit code.
+            The exit code.
 
         Raises:
-            Stopped: somebody asked for it meanwhile; the step is over then.
+            StopRequested: after a signal; the command has ended.
         """
         process = subprocess.Popen(argv, env=self.environment, start_new_session=True, preexec_fn=before_exec())
         try:
@@ -120,12 +120,12 @@ class Supervisor:
         return process.returncode
 
     def run_in_foreground(self, argv: list[str]) -> int:
-        """Run a command that owns the terminal, and pass SIGINT, SIGTERM and SIGHUP on to it.
+        """Run a command that owns the terminal, and forward SIGINT, SIGTERM and SIGHUP to it.
 
         Returns:
-            Its exit code; 128 + n when signal n killed it, as a shell has it.
+            The exit code; 128 + n if signal n killed the command, as in shells.
         """
-        # A terminal sends Ctrl-C to the command itself; anywhere else it gets a group of its own and hears it from us.
+        # A terminal sends Ctrl-C to the command itself. Without one, the command has its own group and gets our signal.
         at_terminal = os.isatty(0)
         group = None if at_terminal else 0
         process = subprocess.Popen(argv, env=self.environment, process_group=group, preexec_fn=before_exec())
@@ -138,7 +138,7 @@ class Supervisor:
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def watch(self) -> None:
-        """Start again whatever dies, until asked to stop."""
+        """Restart programs that die, until a signal to stop."""
         while True:
             try:
                 self._tick()
@@ -154,7 +154,7 @@ class Supervisor:
             raise StopRequested
 
     def _rotate_logs(self) -> None:
-        """A full disk must not end the supervisor; what it cannot rotate it tries again."""
+        """Rotate large logs; try again later if that fails, since a full disk must not end the supervisor."""
         if time.monotonic() - self._logs_checked_at > LOG_CHECK_INTERVAL_S:
             self._logs_checked_at = time.monotonic()
             for child in self._children:
@@ -170,7 +170,7 @@ class Supervisor:
             child.restart_at = now + child.pause_s
             self._print_line(
                 f"{child.program.name} ended ({describe_exit(child.process.returncode)}); "
-                f"starting it again in {child.pause_s:.0f} s\n{read_log_tail(child.program)}"
+                f"restarting it in {child.pause_s:.0f} s\n{read_log_tail(child.program)}"
             )
             child.pause_s = min(2 * child.pause_s, MAX_RESTART_PAUSE_S)
         elif child.restart_at is not None and now >= child.restart_at:
@@ -178,7 +178,7 @@ class Supervisor:
             child.restart_at, child.starts = None, child.starts + 1
 
     def stop(self) -> None:
-        """End all children: side by side, but those that use the others before them; after a grace by force."""
+        """Stop all children, those with `stopped_first` first; kill what does not end in time."""
         alive = [child for child in self._children if child.restart_at is None]
         self._end([child for child in alive if child.program.stopped_first], CLIENTS_GRACE_S)
         self._end([child for child in alive if not child.program.stopped_first], SERVERS_GRACE_S)
@@ -194,7 +194,7 @@ class Supervisor:
 
 
 def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Kill what has not ended by the deadline; whether it went by itself."""
+    """Wait for a process, and kill it after the deadline; return whether it ended by itself."""
     try:
         process.wait(max(0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -205,7 +205,7 @@ def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Whatever a child left in its own session; called at its death only, later the number may be another's."""
+    """Kill the rest of a child's session; only right after its death, since numbers are used again."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -214,12 +214,12 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
 
 
 def describe_exit(code: int) -> str:
-    """`exit code 1`, or `SIGKILL`."""
+    """Return `exit code 1`, or `SIGKILL`."""
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def read_log_tail(program: Program) -> str:
-    """The last lines of a program's log, indented."""
+    """Return the last lines of a program's log, indented."""
     with open(program.log, "rb") as log:
         log.seek(max(0, program.log.stat().st_size - LOG_TAIL_BYTES))
         lines = log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]

@@ -25,6 +25,7 @@ from testing.upstream import Upstream, completion
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded" / "release_before.json").read_text())
 FINISHED_WITHIN_S = 60
+NOW = datetime.now(UTC)  # equal for all rows: a run's texts and steps have its expires_at
 
 
 def insert(table: str, row: dict[str, Any]) -> None:
@@ -38,9 +39,8 @@ def insert(table: str, row: dict[str, Any]) -> None:
 
 def moved_to_now(row: dict[str, Any]) -> dict[str, Any]:
     """Return a recorded row with times that are right today: leases have run out, and texts have not expired."""
-    now = datetime.now(UTC)
-    month = now.date().replace(day=1)
-    times = {"created_at": now, "heartbeat_at": now - timedelta(minutes=1), "expires_at": now + timedelta(days=89)}
+    month = NOW.date().replace(day=1)
+    times = {"created_at": NOW, "heartbeat_at": NOW - timedelta(minutes=1), "expires_at": NOW + timedelta(days=89)}
     times |= {"charged_month": month, "month": month}
     return row | {name: value for name, value in times.items() if name in row}
 

@@ -74,7 +74,7 @@ def test_a_killed_child_is_started_again_and_it_is_said(watched: Watched) -> Non
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=15)[0]
 
-    assert "sleeper ended (SIGKILL); starting it again in 1 s" in said
+    assert "sleeper ended (SIGKILL); restarting it in 1 s" in said
     assert said.endswith("stopped\n")
     assert all(gone(pid) for pid in pids(folder))
 
@@ -86,7 +86,7 @@ def test_the_pause_doubles(watched: Watched) -> None:
         assert until(lambda n=n: len(pids(folder)) == n + 1, 10)  # type: ignore[misc]
     process.terminate()
     said = process.communicate(timeout=15)[0]
-    assert "again in 1 s" in said and "again in 2 s" in said
+    assert "restarting it in 1 s" in said and "restarting it in 2 s" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -280,5 +280,5 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
         port = str(other.getsockname()[1])
         done = run("up", PORT=port, LUNAOS_HOME=str(tmp_path / "home"))
     assert done.returncode == 1
-    assert f"port {port} is in use; set PORT" in done.stdout
+    assert f"port {port} is in use: set PORT" in done.stdout
     assert not (tmp_path / "home" / "postgres").exists()
