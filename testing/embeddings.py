@@ -1,6 +1,6 @@
-"""A scripted `/v1/embeddings` on the loopback: a model that can be changed, that refuses, or that takes its time.
+"""A scripted `/v1/embeddings` on the loopback that changes models, fails or waits as tests ask.
 
-Its vectors are bags of words: texts with words in common are near each other, so that search can be told to be right.
+Its vectors are bags of words: texts with common words are near each other, so that tests can check searches.
 """
 
 import threading
@@ -16,10 +16,10 @@ from rag.search import words
 
 
 class EmbeddingsServer:
-    """The server, in threads of its own; `with EmbeddingsServer() as embeddings: …`.
+    """The server, in threads of its own; use it as context manager.
 
     Args:
-        dimension: of its vectors.
+        dimension: of the vectors.
     """
 
     def __init__(self, dimension: int = 384) -> None:
@@ -43,16 +43,16 @@ class EmbeddingsServer:
 
     @property
     def texts(self) -> list[str]:
-        """All that was asked for, in order."""
+        """Return all embedded texts, in order."""
         return [text for request in self.requests for text in request["input"]]
 
     def respond_with(self, status: int, body: bytes = b"{}") -> None:
-        """Answer so from now on; with 200, this body."""
+        """Answer all following requests with a status and body."""
         self.status, self.body = status, body
 
     @contextmanager
     def hold_requests(self, after: int = 0) -> Iterator[None]:
-        """Let requests wait for the block's end, all but so many of them."""
+        """Hold requests until the end of the block, except the first `after`."""
         self._free = after
         self._open.clear()
         try:
@@ -101,9 +101,9 @@ class EmbeddingsServer:
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
-                    pass  # whoever asked has been killed
+                    pass  # the client has been killed
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing."""
+                """Write no log."""
 
         return Handler

@@ -22,7 +22,7 @@ MAX_RUN_S = 60
 
 
 def install(package_json: Path) -> Path:
-    """Install the packages that a `package.json` names, by the hashes in the lock beside it, unless that was done.
+    """Install the packages that a `package.json` names, by the hashes in the lock file, unless they are cached.
 
     Skips the test where Node.js or npm is missing; in CI the test fails.
 

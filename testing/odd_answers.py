@@ -1,4 +1,4 @@
-"""Answers of a provider that deviate, each with what has to become of a run that gets it."""
+"""Deviating answers of a provider, each with the expected outcome of a run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +10,15 @@ from testing.upstream import DONE, Answer, completion, delta, usage
 
 @dataclass(frozen=True)
 class Case:
-    """One answer.
+    """One answer and the expected outcome.
 
     Args:
+        name: of the case.
+        answer: of the provider.
         outcome: "done", or the code of the error.
-        text: what is shown.
+        text: shown to the client.
         counted: whether the execution counts.
-        falls_back: whether another provider is asked, where there is one.
+        falls_back: whether a fallback provider is asked.
     """
 
     name: str
@@ -31,17 +33,17 @@ class Case:
 
 
 def event(found: Any) -> bytes:
-    """One `data` event."""
+    """Encode a `data` event."""
     return b"data: " + orjson.dumps(found) + b"\n\n"
 
 
 def choice(piece: dict[str, Any], finish: str | None = None) -> bytes:
-    """One chunk of a chat completion with a delta of any kind."""
+    """Encode a chunk of a chat completion with any delta."""
     return event({"choices": [{"index": 0, "delta": piece, "finish_reason": finish}]})
 
 
 def error_response(status: int, **error: Any) -> Answer:
-    """An error response in OpenAI's form."""
+    """Return an error response in OpenAI's form."""
     return Answer(status=status, body=orjson.dumps({"error": {"message": "no", **error}}))
 
 

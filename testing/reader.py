@@ -1,4 +1,4 @@
-"""Who begins a run, and who follows it to its end whatever breaks."""
+"""Start of a run, and a reader that reconnects until its end."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ RECOVERY_TIMEOUT_S = 30
 
 
 class ReconnectingReader:
-    """Follows a run in a thread and reconnects whenever the connection breaks, as a browser's EventSource does."""
+    """Reader of a run in a thread; reconnects after each break, as a browser's EventSource does."""
 
     def __init__(self, api: Api, user: dict[str, str], run_id: str) -> None:
         self._url, self._api, self._user = f"/runs/{run_id}/events", api, user
@@ -51,7 +51,7 @@ class ReconnectingReader:
         return False
 
     def end(self) -> list[Event]:
-        """All events, each once and in order, when the run has ended."""
+        """Wait for the run's end and return its events; check that each came once, in order."""
         self.thread.join(RECOVERY_TIMEOUT_S + 10)
         assert not self.thread.is_alive(), self.events
         assert self.positions == list(range(1, len(self.events) + 1))
@@ -59,7 +59,7 @@ class ReconnectingReader:
 
 
 def start_run(api: Api, user: dict[str, str], path: str, body: dict[str, Any], until_seen: str) -> str:
-    """Begin a run and leave when something was seen; its id."""
+    """Start a run, read until a text is seen, disconnect, and return the run's id."""
     deadline = time.monotonic() + RECOVERY_TIMEOUT_S
     with api.stream("POST", path, json=body, headers=user) as response:
         seen = ""
@@ -67,5 +67,5 @@ def start_run(api: Api, user: dict[str, str], path: str, body: dict[str, Any], u
             seen += text
             if until_seen in seen:
                 break
-            assert time.monotonic() < deadline, seen  # comments would keep it waiting for ever
+            assert time.monotonic() < deadline, seen  # heartbeats would keep the loop alive
     return response.headers["X-Run-Id"]

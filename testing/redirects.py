@@ -1,4 +1,4 @@
-"""A server on the loopback that sends everybody elsewhere, and one that notes who comes there."""
+"""A server on the loopback that redirects to another one, which records the requests."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -6,10 +6,10 @@ from typing import Any
 
 
 class RedirectingServer:
-    """Two servers in threads of their own; `with RedirectingServer(307) as redirecting: …`.
+    """Two servers in threads of their own; use it as context manager.
 
     Args:
-        status: of the redirect; may be another later.
+        status: of the redirect; can be changed later.
     """
 
     def __init__(self, status: int = 307) -> None:
@@ -21,7 +21,7 @@ class RedirectingServer:
 
     @property
     def base_url(self) -> str:
-        """Of the server that redirects."""
+        """Return the base URL of the server that redirects."""
         return f"http://127.0.0.1:{self._source.server_port}/v1"
 
     def __enter__(self) -> "RedirectingServer":
@@ -58,6 +58,6 @@ class RedirectingServer:
                 answer(self)
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing."""
+                """Write no log."""
 
         return ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -7,6 +7,6 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 
 def current_code(user: Any) -> str:
-    """What the user's app shows now; one is set up where there is none."""
+    """Return the present code of a user's authenticator app; set one up if there is none."""
     device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=True, defaults={"name": "authenticator"})
     return f"{totp(device.bin_key):06}"

@@ -1,11 +1,11 @@
-"""The audit trail as if nothing in it were summarised."""
+"""The audit trail without summaries of repeated rows."""
 
 from datetime import timedelta
 from typing import Any
 
 
 def age_repeats() -> None:
-    """Have all rows that may be repeated be a minute older, and write their summaries."""
+    """Make all repeatable rows a minute older, and write their summaries."""
     from django.db.models import F
 
     from accounts.auditlog import trail
@@ -16,7 +16,7 @@ def age_repeats() -> None:
 
 
 def event_details(user: Any, action: str) -> list[dict[str, Any]]:
-    """The details of what concerns a user, as often as it happened."""
+    """Return the details of a user's events of an action, one for each repetition."""
     from accounts.models import AuditEvent
 
     age_repeats()

@@ -1,7 +1,7 @@
-"""Django's own middleware for the admin's pages, kept off the API.
+"""Django's middleware, for the admin's pages only.
 
-Each of these costs a request two hops to a thread and back, and no API route uses a session or messages. CSRF needs
-none: the admin protects its own views, and nothing else is authenticated by a cookie.
+Each one costs a request two hops to a thread and back, and no API route uses a session or messages. CSRF needs no
+middleware: the admin protects its own views, and no other view is authenticated by a cookie.
 """
 
 from collections.abc import Awaitable
@@ -34,7 +34,7 @@ class Authentication(_AdminOnly, AuthenticationMiddleware):
 
 
 class SecondFactor(OTPMiddleware):
-    """`request.user.otp_device`, under the admin only; django-otp's works on the event loop by itself."""
+    """`request.user.otp_device`, under the admin only; django-otp's middleware is asynchronous."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info.startswith(ADMIN_PREFIX):

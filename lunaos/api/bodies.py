@@ -1,4 +1,4 @@
-"""Limits of request bodies, and answers to requests that were refused before they had arrived.
+"""Limits of request bodies, and answers to requests that were refused while they arrived.
 
 A view's `max_body_bytes` is the only source of the limit; the proxies in `deploy/` are tested against it.
 """
@@ -33,6 +33,7 @@ def get_body_limit(path: str, method: str) -> tuple[int, str]:
 
     Args:
         path: unquoted, without the query.
+        method: of the request.
     """
     try:
         view: Any = resolve(path).func
@@ -47,7 +48,7 @@ def get_body_limit(path: str, method: str) -> tuple[int, str]:
 
 @async_only_middleware
 def early_errors(get_response: Handler) -> Handler:
-    """Answer a request that was refused before it had arrived; count it against its address."""
+    """Answer a request that was refused while it arrived; count it against its address."""
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         error = early_error.get()

@@ -1,4 +1,4 @@
-"""Errors outside Django's handler, where no middleware acts: the contract's object with the headers of all answers."""
+"""Error responses outside Django's middleware, with the contract's object and headers."""
 
 import time
 import uuid
@@ -16,11 +16,12 @@ WINDOW_S = 60
 
 
 def create(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpResponse:
-    """Return the response to a request that failed before or behind the middleware.
+    """Return the response to a request that failed outside the middleware.
 
     Args:
-        scope: the request's, by ASGI.
-        seconds: since it came in.
+        scope: the request's ASGI scope.
+        error: any exception.
+        seconds: since the request arrived.
     """
     response = plain_response(error)
     window = Window(settings.ANONYMOUS_REQUESTS_PER_MINUTE, 0, int(time.time()) + WINDOW_S)  # it was not counted

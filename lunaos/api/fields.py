@@ -9,7 +9,7 @@ from lunaos.errors import MAX_FIELD_ERRORS
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items; validation stops at MAX_FAULTS wrong items.
+    """A list whose length is checked before its items; validation stops at MAX_FIELD_ERRORS wrong items.
 
     DRF's own field validates every item first and creates an error object for each. Requests use this field for every
     list, also of objects; a serializer with `many=True` is for answers only.

@@ -1,4 +1,4 @@
-"""What is true of every request: its id, its time, its headers. Each function does one thing, on the event loop."""
+"""Middleware of every request, on the event loop: id, time, headers, opening of streams."""
 
 import asyncio
 import re
@@ -86,9 +86,9 @@ def request_context(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def rate_limit_headers(get_response: Handler) -> Handler:
-    """Tell the client its window: the one its throttle counted, else that of its address.
+    """Add the headers of the rate limit: of the throttle's window, else of the address.
 
-    A refused credential counts against the address, so that guessing is not free.
+    A refused credential counts against the address, so that guessing is limited.
     """
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
@@ -105,7 +105,7 @@ def rate_limit_headers(get_response: Handler) -> Handler:
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """django-csp for pages, a constant that allows nothing for all else; without django-csp's two thread hops."""
+    """Content-Security-Policy: django-csp's for pages, API_POLICY for all else; without thread hops."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self.process_request(request)
@@ -118,9 +118,9 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 @async_only_middleware
 def refuse_nul(get_response: Handler) -> Handler:
-    """Answer 404 to a NUL in a path, where nothing can be, and 400 to one in a query: PostgreSQL refuses both.
+    """Answer 404 to a NUL in a path and 400 to one in a query, since PostgreSQL refuses NUL.
 
-    The answer is a page or the contract's error, as the client likes.
+    The answer is a page or the contract's error, by the client's Accept.
     """
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
@@ -135,7 +135,7 @@ def refuse_nul(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def set_content_length(get_response: Handler) -> Handler:
-    """Measure a body sent in chunks: DRF takes a request without Content-Length for one without a body."""
+    """Set CONTENT_LENGTH of a chunked body: DRF takes a request without it for one without a body."""
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
@@ -148,9 +148,9 @@ def set_content_length(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def open_streams(get_response: Handler) -> Handler:
-    """Wait for a stream's first events, so that what fails before them is an HTTP error with its status.
+    """Wait for a stream's first events, so that an earlier failure is an HTTP error with its status.
 
-    A view that runs when its client leaves runs on in its thread; the stream that it begins learns of it all the same.
+    If the client disconnects while the view runs, the view continues in its thread; then its stream is abandoned.
     """
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:

@@ -1,4 +1,4 @@
-"""Fixed windows counted in the shared cache by django-ratelimit: one atomic INCR a request, whatever the process."""
+"""Rate limits in fixed windows, counted by django-ratelimit: one atomic INCR in Valkey per request."""
 
 import logging
 import math
@@ -24,15 +24,16 @@ _local_counter = LocalCounter()
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Whether the cache hangs: then one request in PAUSE_S asks it, so that time-outs do not hold all threads.
+    """Circuit breaker of a cache that hangs: one request in OPEN_CIRCUIT_S asks the cache.
 
-    All requests wait for a count, those of probes and static files too.
+    All requests wait for a count, those of probes and static files too: time-outs would hold all threads.
     """
 
     _open_until: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def allows_request(self) -> bool:
+        """Return whether this request may ask the cache."""
         with self._lock:
             if self._open_until is None:
                 return True
@@ -42,11 +43,11 @@ class CircuitBreaker:
             return is_due
 
     def record_timeout(self) -> None:
-        """The cache has not answered in time."""
+        """Open the circuit: the cache has not answered in time."""
         self._open_until = time.monotonic() + OPEN_CIRCUIT_S
 
     def record_success(self) -> None:
-        """The cache has answered."""
+        """Close the circuit: the cache has answered."""
         self._open_until = None
 
 
@@ -55,11 +56,11 @@ _breaker = CircuitBreaker()
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a client stands in its window.
+    """The state of a client's window.
 
     Args:
-        limit: requests the window allows.
-        count: requests counted so far, this one included.
+        limit: requests that the window allows.
+        count: counted requests, this one included.
         reset: Unix seconds at which the window ends.
     """
 
@@ -73,7 +74,7 @@ class Window:
 
     @property
     def first_excess(self) -> bool:
-        """Whether this is the one request, of all processes', that found the window full first."""
+        """Return whether this request is the first above the limit, of all processes."""
         return self.count == self.limit + 1
 
     @property
@@ -98,24 +99,25 @@ def client_address(request: HttpRequest) -> str:
 
 
 def client_network(request: HttpRequest) -> str:
-    """What counts as one client without credentials: of IPv6 a whole network, whose addresses are free to change."""
+    """Return the network that counts as one client: the address of IPv4, the /64 of IPv6."""
     return customer_network(client_address(request) or "")
 
 
 def hit(
     request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, local_fallback: bool = False
 ) -> Window:
-    """Count a request, or only look.
+    """Count a request, or only read its window.
 
-    With the cache down, full or read-only nothing is counted and the request passes: rates fail open, money (quotas)
-    fails closed.
+    With the cache down, full or read-only nothing is counted and the request passes: rates fail open, quotas fail
+    closed.
 
     Args:
-        scope: what is limited, so that one client's limits do not mix.
-        subject: who is limited: a user's id or an address.
+        request: as django-ratelimit needs it.
+        scope: name of the limit.
+        subject: a user's id or an address.
         rate: `60/m`, in django-ratelimit's notation.
         count: False to read the window without counting.
-        local_fallback: whether this process counts by itself where the cache does not, as for guesses at passwords.
+        local_fallback: count in this process while the cache does not, as for guesses at passwords.
     """
     limit = int(rate.split("/")[0])
     try:
@@ -147,6 +149,6 @@ def _hit_locally(key: str, rate: str) -> Window:
 
 
 def get_address_window(request: HttpRequest, *, count: bool) -> Window:
-    """The window of a client without credentials."""
+    """Return the window of a client without credentials."""
     rate = f"{settings.ANONYMOUS_REQUESTS_PER_MINUTE}/m"
     return hit(request, scope="address", subject=client_network(request), rate=rate, count=count)

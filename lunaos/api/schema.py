@@ -1,4 +1,4 @@
-"""OpenAPI: the parts of the contract that are true of every operation, written down once."""
+"""OpenAPI: the parts of the contract that all operations share."""
 
 from collections import defaultdict
 from typing import Any
@@ -85,7 +85,7 @@ HEADERS_BY_STATUS = {
 
 
 def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
-    """Responses for an operation's own errors, one a status, with an example a code."""
+    """Return responses for an operation's own errors: one for each status, with an example for each code."""
     by_status: defaultdict[int, list[type[LunaError]]] = defaultdict(list)
     for kind in kinds:
         by_status[kind.status].append(kind)
@@ -102,7 +102,7 @@ def _example(kind: type[LunaError]) -> dict[str, Any]:
 
 
 class EnvelopeSchema(AutoSchema):
-    """Shows successes inside `{"data": …}`, as the renderer sends them."""
+    """Schema of operations, with successes inside `{"data": …}` as the renderer sends them."""
 
     def _get_response_for_code(self, serializer: Any, status_code: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         response = super()._get_response_for_code(  # type: ignore[no-untyped-call]
@@ -116,14 +116,14 @@ class EnvelopeSchema(AutoSchema):
         return response
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
-        """What a row has is always sent, whether or not it has a default."""
+        """Mark all members of a row as required in responses, defaults included."""
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if direction == "response" and isinstance(serializer, ModelSerializer) and schema.get("properties"):
             schema["required"] = sorted(schema["properties"])
         return schema
 
     def _get_request_body(self, direction: Any = "request") -> Any:
-        """drf-spectacular gives no DELETE a body; of ours, those of a view that says so have one."""
+        """Document the body of a DELETE whose view has `deletes_with_body`; drf-spectacular omits it."""
         if self.method != "DELETE" or not getattr(self.view, "deletes_with_body", False):
             return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         self.method = "POST"
@@ -134,7 +134,7 @@ class EnvelopeSchema(AutoSchema):
 
 
 def _event(data: dict[str, Any]) -> dict[str, Any]:
-    """A server-sent event whose data is JSON of the given schema, in the form OpenAPI 3.2 gives event streams."""
+    """Return the schema of a server-sent event with JSON data, in the form of OpenAPI 3.2."""
     content = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
     position = {"type": "string", "description": "The event's position in the run."}
     return {"type": "object", "required": ["data"], "properties": {"id": position, "data": content}}
@@ -153,7 +153,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 def add_shared_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """drf-spectacular's postprocessing hook: adds the errors and headers that every operation shares."""
+    """Add the errors and headers of all operations (drf-spectacular postprocessing hook)."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
     described = [RESPONSE_HEADERS, *HEADERS_BY_STATUS.values()]
@@ -193,7 +193,7 @@ def _document_operation(operation: dict[str, Any]) -> None:
 
 
 def _key_examples_by_code(response: dict[str, Any]) -> None:
-    """drf-spectacular turns the names of examples into CamelCase."""
+    """Name examples by their code; drf-spectacular writes the names in CamelCase."""
     content = response.get("content", {}).get(JSON, {})
     if content.get("schema") == ERROR_REF:
         examples = [example["value"] for example in content["examples"].values()]

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML 9.2): opening, heartbeat, a guard for late errors, and a clean end."""
+"""Server-sent events (WHATWG HTML 9.2): opening, heartbeats, late errors, and a clean end."""
 
 import asyncio
 import time
@@ -25,28 +25,28 @@ PositionedEvent = tuple[int, bytes]
 
 
 class EventReader(Protocol):
-    """Where a stream's events come from."""
+    """The source of a stream's events."""
 
     async def read(self, within_s: float) -> list[PositionedEvent] | None:
-        """Events as position and JSON object; none where nothing came within the time, None at the end."""
+        """Return events as position and JSON object; an empty list after `within_s` seconds, None at the end."""
 
     def close(self) -> None:
-        """Nobody will read any more."""
+        """Release the source; it is not read again."""
 
 
 class EventStreamResponse(StreamingHttpResponse):
-    """A stream that can still become another response: `open` is awaited before the status line goes out.
+    """A stream that may still become another response: `open` is awaited before the status line is sent.
 
-    What is read here is executed elsewhere; a client that leaves ends the reading only.
+    The run is executed elsewhere; a client that disconnects ends the reading only.
 
     Args:
-        reader: made when the stream opens, on the event loop.
+        reader: makes the source when the stream opens, on the event loop.
         headers: further response headers.
-        is_opening_event: whether an event is reason to open the stream; without it the stream opens at once.
-        on_disconnect: called when the client has left before the end.
+        is_opening_event: returns whether an event opens the stream; None to open the stream at once.
+        on_disconnect: called when the client has disconnected before the end.
 
     Attributes:
-        access: what the client may read by; the stream ends when it does. Set it before `open`.
+        access: the client's credential; the stream ends with it. Set it before `open`.
     """
 
     def __init__(
@@ -64,16 +64,16 @@ class EventStreamResponse(StreamingHttpResponse):
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> HttpResponseBase:
-        """Wait for what opens the stream.
+        """Wait for the event that opens the stream.
 
         Args:
-            within_s: after this many seconds the stream opens without it, so that no proxy starves.
+            within_s: seconds after which the stream opens without the event, before proxies time out.
 
         Returns:
-            This response; 204 where all has been read before, which tells an EventSource not to come again.
+            This response; 204 if all events have been read, so that an EventSource does not reconnect.
 
         Raises:
-            LunaError: what ended the run, or the client's access, before the stream opened.
+            LunaError: the run has failed, or the access has ended, before the stream opened.
         """
         self._reader = self._make_reader()
         if self.access:
@@ -95,7 +95,7 @@ class EventStreamResponse(StreamingHttpResponse):
         return self
 
     def abandon(self) -> None:
-        """The client has left before this response was there to be opened."""
+        """Report that the client has disconnected before this response was opened."""
         if self._on_disconnect:
             self._on_disconnect()
 
@@ -112,7 +112,7 @@ class EventStreamResponse(StreamingHttpResponse):
         self._batch = entries if entries or batch is not None else None
 
     async def _read(self, within_s: float) -> list[PositionedEvent] | None:
-        """Read on, unless the client has left: on Python 3.11, `asyncio.wait_for` in a library may swallow that."""
+        """Read on, unless the task is cancelled: on Python 3.11 `asyncio.wait_for` may swallow a cancellation."""
         reading = self._guard.read(self._reader, within_s) if self._guard else self._reader.read(within_s)
         batch = await reading
         if (task := asyncio.current_task()) and task.cancelling():
@@ -130,7 +130,7 @@ class EventStreamResponse(StreamingHttpResponse):
         streams.inc()
         try:
             while self._batch is not None:
-                # the server sends the headers with the first bytes only, so silence begins with a comment
+                # The server sends the headers with the first bytes only, so silence begins with a comment.
                 for piece in _pieces(self._batch):
                     yield piece
                 self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
@@ -146,7 +146,7 @@ class EventStreamResponse(StreamingHttpResponse):
 
 
 def _pieces(batch: list[PositionedEvent]) -> Iterator[bytes]:
-    """A batch in pieces as they fit into a connection's buffer, since its client may read no further."""
+    """Encode a batch in pieces of about MAX_PIECE_BYTES, since a slow client may not read all."""
     piece = bytearray()
     for entry in batch:
         piece += b"id: %d\ndata: %b\n\n" % entry

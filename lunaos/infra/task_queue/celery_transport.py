@@ -53,6 +53,8 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
+    """Channel with the QoS of this module."""
+
     QoS = QoS
 
 
