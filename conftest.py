@@ -1,4 +1,4 @@
-"""The cast and the stage: real servers, and four people with known names."""
+"""Fixtures of all tests: real servers, and users with known names."""
 
 import re
 import uuid
@@ -30,19 +30,19 @@ __all__ = ("browser_page", "chromium")
 def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
-    """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
+    """A database for each test process, with catalogue and partitions; tests see committed data."""
     from agents import loader
     from billing.models import Tier
     from runs import partitions
 
     with django_db_blocker.unblock():
         created = setup_databases(verbosity=0, interactive=False)
-        Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave runs under way as alice
+        Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave unfinished runs of alice
         partitions.ensure()
         loader.load()
     yield
     with django_db_blocker.unblock():
-        with connection.cursor() as cursor:  # threads of this process's event loop keep theirs
+        with connection.cursor() as cursor:  # threads of the event loop keep their connections
             cursor.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -52,7 +52,7 @@ def django_db_setup(
 
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Access to the database and Valkey; what the test leaves is cleared away."""
+    """Access to the database and Valkey, which are cleared after the test."""
     from accounts.models import AuditRepeat, User
     from lunaos.infra import client_info, redis
     from runs.models import Backlog, DailySpending, HourlyFigures, RunText
@@ -79,7 +79,7 @@ def password_hash() -> str:
 
 @pytest.fixture
 def make_user(database: None, password_hash: str) -> Cast:
-    """A user who is in the database, with the password of the cast."""
+    """Create users with the password PASSWORD."""
     from accounts.models import User
 
     def make(name: str = "dora", **fields: Any) -> Any:
@@ -109,7 +109,7 @@ def carol(make_user: Cast) -> Any:
 
 @pytest.fixture
 def charlie(make_user: Cast) -> Any:
-    """A stranger who should see nothing of the others."""
+    """A user who must see no data of the others."""
     return make_user("charlie")
 
 
@@ -139,7 +139,7 @@ def upstream_server() -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream(upstream_server: Upstream) -> Upstream:
-    """The model provider; says "Hello world" unless told otherwise."""
+    """The model provider; answers "Hello world" unless the test scripts another answer."""
     upstream_server.reset()
     return upstream_server
 
@@ -193,7 +193,7 @@ def server(
 def impatient_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """One that soon gives up on a silent provider, and falls back from deepseek to openai."""
+    """A web process with short timeouts, which falls back from deepseek to openai."""
     changes = {
         "LLM_FIRST_TOKEN_TIMEOUT_S": "0.6",
         "LLM_IDLE_TIMEOUT_S": "0.5",
@@ -216,13 +216,13 @@ def worker_process(
 
 @pytest.fixture
 def chains_worker(database: None, worker_process: "Popen[bytes]") -> "Popen[bytes]":
-    """Somebody who does chains, with the scripted provider."""
+    """A worker of chains, with the scripted provider."""
     return worker_process
 
 
 @pytest.fixture(scope="session")
 def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator["Popen[bytes]"]:
-    """Somebody who does short jobs, one after the other."""
+    """A worker of short jobs, one at a time."""
     changes = {"LUNAOS_MAIL_FOLDER": str(folder / "mail")}
     with (
         django_db_blocker.unblock(),
@@ -233,7 +233,7 @@ def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) ->
 
 @pytest.fixture
 def mailbox(make_user: Cast, jobs_process: "Popen[bytes]", folder: Path) -> Mailbox:
-    """Mails are sent, and can be read."""
+    """Mails that the worker has sent."""
     from accounts import tasks
 
     def mark() -> str:
@@ -252,7 +252,7 @@ def api(database: None, server: str) -> Iterator[Api]:
 
 @pytest.fixture
 def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
-    """A browser session of a superuser, who has shown the second factor."""
+    """A browser session of a superuser with a second factor."""
     from testing.second_factor import current_code
 
     user = make_user("staff", is_staff=True, is_superuser=True)
@@ -268,7 +268,7 @@ def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
-    """This test process knows Stripe as the servers do."""
+    """Configure Stripe in the test process as in the servers."""
     settings.STRIPE_KEY = stripe_environment["STRIPE_SECRET_KEY"]
     settings.STRIPE_WEBHOOK_SECRETS = [stripe_environment["STRIPE_WEBHOOK_SECRETS"]]
     settings.STRIPE_HOST = stripe_environment["STRIPE_API_HOST"]

@@ -17,7 +17,7 @@ STARTS_WITHIN_S = 90  # on a machine that has much else to do
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of a process that works on this test process's database."""
+    """Return the environment of a process on this test process's database."""
     base, _, _ = os.environ["DATABASE_URL"].rpartition("/")
     database = connection.settings_dict["NAME"]
     return {
@@ -32,11 +32,13 @@ def environment(**changes: str) -> dict[str, str]:
 
 @contextmanager
 def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
-    """A web process; yields its base URL.
+    """Start a web process; yield its base URL.
 
     Args:
-        up: the path that has to answer 200 first: `/ready` where the test's first run must not wait for an import,
-            `/openapi.json` where the server is not to be well.
+        log: file of the process's output.
+        up: the path that must answer 200 first: `/ready` if the first run must not wait for an import, `/openapi.json`
+            if the server is not healthy.
+        changes: variables of the process.
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
@@ -52,7 +54,7 @@ def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
 def worker(
     log: Path, *, queue: str = "chains", concurrency: str = "64", **changes: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A Celery worker, as `make up` starts them; yields it when it takes work."""
+    """Start a Celery worker as `make up` does; yield it when it accepts tasks."""
     command = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
     name = f"{log.stem}@%h"
     started = log.stat().st_size if log.exists() else 0
@@ -66,7 +68,7 @@ def worker(
 
 @contextmanager
 def process(arguments: list[str], log: Path, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process of the platform that ends with the block."""
+    """Start a Python process of the platform that ends with the block."""
     with open(log, "ab") as output:
         child = subprocess.Popen(
             [sys.executable, *arguments], cwd=ROOT, env=environment(**changes), stdout=output, stderr=output

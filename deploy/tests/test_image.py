@@ -211,7 +211,7 @@ def test_health_tells_that_each_is_well(installation: Installation, name: str) -
 
 def test_health_tells_that_one_is_not(image: Path, tmp_path: Path) -> None:
     container = Container(image, tmp_path, {"PORT": str(free_port())})
-    assert container.run(*HEALTH).stderr == "nothing was started here\n"
+    assert container.run(*HEALTH).stderr == "no process was started here\n"
     sign = tmp_path / "tmp" / "lunaos-role"
     sign.write_text("web")
     assert "Connection refused" in container.run(*HEALTH).stderr
@@ -219,7 +219,7 @@ def test_health_tells_that_one_is_not(image: Path, tmp_path: Path) -> None:
         sign.write_text(role)
         assert container.run(*HEALTH).returncode == 0
         os.utime(sign, (sign.stat().st_mtime - seconds,) * 2)
-        told = re.fullmatch(rf"{role} gave no sign of life for (\d+) s\n", container.run(*HEALTH).stderr)
+        told = re.fullmatch(rf"{role} has not written its heartbeat file for (\d+) s\n", container.run(*HEALTH).stderr)
         assert told and int(told[1]) >= seconds
         assert container.run(*HEALTH, "1200").returncode == 0
 

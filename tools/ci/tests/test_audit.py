@@ -82,20 +82,20 @@ def test_it_works(osv: Database, capsys: Any) -> None:
 def test_a_finding_fails(osv: Database, capsys: Any) -> None:
     osv.vulnerable = "cryptography"
     code, output = run(osv.url, capsys)
-    assert code == 1 and "cryptography" in output and "PYSEC-2026-1, repaired in 999.0" in output
+    assert code == 1 and "cryptography" in output and "PYSEC-2026-1, fixed in 999.0" in output
 
 
 def test_one_that_is_ignored_is_told_with_its_reason(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(audit.IGNORED, "PYSEC-2026-1", "only on Windows")
     assert audit.judge([{"name": "django", "version": "5.2", "vulns": [FAULT]}]) == 0
-    assert "PYSEC-2026-1, repaired in 6.0 (ignored: only on Windows)" in capsys.readouterr().out
+    assert "PYSEC-2026-1, fixed in 6.0 (ignored: only on Windows)" in capsys.readouterr().out
 
 
 def test_another_one_beside_it_still_fails(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(audit.IGNORED, "PYSEC-2026-1", "only on Windows")
     other = {**FAULT, "id": "PYSEC-2026-2", "fix_versions": []}
     assert audit.judge([{"name": "django", "version": "5.2", "vulns": [FAULT, other]}]) == 1
-    assert "PYSEC-2026-2, repaired in no version yet\n" in capsys.readouterr().out
+    assert "PYSEC-2026-2, fixed in no version yet\n" in capsys.readouterr().out
 
 
 def test_a_database_that_cannot_be_reached_is_said_loudly(capsys: Any) -> None:

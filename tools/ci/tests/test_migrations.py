@@ -44,13 +44,13 @@ def lint(folder: Path, **operations: str) -> "subprocess.CompletedProcess[str]":
 def test_it_works(database: None, tmp_path: Path) -> None:
     done = lint(tmp_path, planted=ADDS)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("looked at, 0 break the release before.\n")
+    assert done.stdout.endswith("checked, 0 break the release before.\n")
 
 
 def test_what_breaks_old_code_fails(database: None, tmp_path: Path) -> None:
     done = lint(tmp_path, drops=DROPS, renames=RENAMES, fills=FILLS)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert done.stdout.endswith("looked at, 3 break the release before.\n")
+    assert done.stdout.endswith("checked, 3 break the release before.\n")
     said = done.stdout.split("... ERR")
     for app, reason in {
         "drops": "DROPPING columns",

@@ -132,9 +132,9 @@ def test_what_breaks_nobody(change: Change) -> None:
 
 
 def test_one_that_is_meant_is_told_with_its_reason(capsys: Any, monkeypatch: Any) -> None:
-    monkeypatch.setitem(openapi.MEANT, "GET /old is gone", "nobody asked it for a year")
+    monkeypatch.setitem(openapi.INTENDED, "GET /old is gone", "nobody asked it for a year")
     assert openapi.judge(["GET /old is gone"], "HEAD") == 0
-    assert "(meant: nobody asked it for a year)" in capsys.readouterr().out
+    assert "(intended: nobody asked it for a year)" in capsys.readouterr().out
     assert openapi.judge(["GET /old is gone", "GET /runs is gone"], "HEAD") == 1
 
 
