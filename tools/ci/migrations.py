@@ -1,8 +1,7 @@
 """`python -m tools.ci.migrations`: check that the release before works during and after each migration.
 
-Part of `make lint`, with django-migration-linter. Old and new processes serve side by side during an upgrade
-(docs/operations.md). Drop, rename or make a column NOT NULL in two releases: first the code stops using the column, then
-the migration follows.
+Part of `make lint`, with django-migration-linter. Old and new processes serve at once during an upgrade. Drop, rename
+or make a column NOT NULL in two releases: first the code stops using the column, then the migration follows.
 """
 
 import logging
