@@ -256,7 +256,7 @@ def test_up_kill_and_up_again(platform: Callable[[], subprocess.Popen[str]], tmp
         ({"PORT": "abc"}, "PORT is 'abc', which is not a whole number: set a value such as 8000."),
         ({"PORT": "70000"}, "PORT is 70000: set 1 to 65535."),
         ({"STRIPE": "local", "STRIPE_PORT": "x"}, "STRIPE_PORT is 'x'"),
-        ({"STRIPE": "remote"}, "STRIPE=remote is not known"),
+        ({"STRIPE": "remote"}, "STRIPE is 'remote': set STRIPE=local"),
         ({"LUNAOS_HOME": "/dev/null/home"}, "Not a directory: '/dev/null/home'"),
     ],
 )
