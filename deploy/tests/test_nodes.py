@@ -1,4 +1,4 @@
-"""Two web processes and two workers of each kind on one database, behind the proxy that is deployed, behave as one."""
+"""Two web processes and two workers of each kind behave as one behind the deployed proxy."""
 
 import itertools
 import signal
@@ -54,7 +54,7 @@ def on_both(stack: Stack, times: int, ask: Callable[[Api], httpx.Response]) -> l
 
 
 def test_it_works(stack: Stack, alice: dict[str, str]) -> None:
-    """What one node began the other tells of, and the proxy asks both."""
+    """Each node serves runs of the other, and the proxy uses both."""
     response = stack.api_of("web").post("/agents/execute", json=AGENT, headers=alice)
     run_id = response.headers["X-Run-Id"]
     assert answered(stack.api_of("web-2"), run_id, alice) == "succeeded"
@@ -82,7 +82,7 @@ def test_a_stream_goes_on_at_the_other_node_when_its_own_is_killed(
 def test_an_agents_run_whose_node_is_killed_ends_at_the_other(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
-    """What it said is kept and the failure is told; nobody can finish somebody else's conversation with a model."""
+    """The text is kept and the run fails: no other process can continue a request to a model."""
     upstream.respond_with(Answer(pieces=[delta("half "), "wait"]), completion("again"))
     run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "half")
     reader = ReconnectingReader(stack.api_of("proxy"), alice, run_id)
@@ -115,7 +115,7 @@ def test_a_run_is_cancelled_from_the_other_node(stack: Stack, alice: dict[str, s
 
 
 def test_one_rate_limit_for_both(stack: Stack, alice: dict[str, str]) -> None:
-    """60 a minute: in each window exactly as many as it has."""
+    """60 requests a minute for both nodes together."""
     responses = on_both(stack, 80, lambda api: api.get("/auth/me", headers=alice))
     passed = [response for response in responses if response.status_code == 200]
     remaining = [(each.headers["X-RateLimit-Reset"], each.headers["X-RateLimit-Remaining"]) for each in passed]
@@ -146,7 +146,7 @@ def test_one_run_for_one_idempotency_key_at_both(stack: Stack, alice: dict[str, 
 
 
 class Load:
-    """Users at work through the proxy, each with one request after the other, until told to stop."""
+    """Users who send requests through the proxy one after the other, until `stop` is set."""
 
     def __init__(self, stack: Stack, users: list[dict[str, str]]) -> None:
         self.responses: list[httpx.Response] = []
@@ -180,7 +180,7 @@ class Load:
 
 
 def test_a_rolling_restart_under_load_loses_nothing(stack: Stack, upstream: Upstream) -> None:
-    """One node after the other is replaced; each run ends well, and the only refusal says when to come again."""
+    """Nodes are replaced one after the other; each run succeeds, and each refusal has Retry-After."""
     upstream.script = lambda request: Answer(pieces=[delta("one "), 0.2, delta("two", "stop"), DONE])
     users = [stack.sign_up(next(NUMBERS)) for _ in range(4)]
     stack.sql("UPDATE accounts_user SET tier = 'team'")

@@ -1,4 +1,4 @@
-"""What a web process takes in before it knows who asks, sent byte by byte."""
+"""Limits of a web process on requests, sent byte by byte."""
 
 import asyncio
 import json
@@ -119,7 +119,7 @@ def test_chunks_are_counted_while_they_come(api: Api, server: str, headers: byte
 
 
 def test_a_body_in_tiny_chunks_is_refused(api: Api, server: str) -> None:
-    """Each costs the event loop as much as a kilobyte of a body that comes at once."""
+    """A chunk costs the event loop as much as a kilobyte of a body in one piece."""
     opening = LOGIN + KEY + b"Transfer-Encoding: chunked\r\n\r\n"
     some, many = (b"1\r\n1\r\n" * count for count in (request_limits.FREE_CHUNKS, request_limits.FREE_CHUNKS + 2_000))
     assert ask(server, opening, some, b"0\r\n\r\n")[0] == 400
@@ -160,13 +160,13 @@ def test_only_a_well_formed_credential_may_send_more(
         (b"POST /no/such/path", 413),
     ],
 )
-def test_a_view_says_how_much_it_takes(api: Api, server: str, opening: bytes, status: int) -> None:
-    """An unknown key of the right form: it may send, and is refused then."""
+def test_a_view_sets_its_limit(api: Api, server: str, opening: bytes, status: int) -> None:
+    """A well-formed unknown key may send a long body, and is refused afterwards."""
     head = opening + b" HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     assert ask(server, announced(MEDIUM + 1, KEY, opening=head), b"1" * (MEDIUM + 1))[0] == status
 
 
-def test_every_route_takes_the_default_but_those_that_say_more() -> None:
+def test_routes_have_the_default_limit_or_their_own() -> None:
     limits = {
         path: bodies.get_body_limit(path, "POST")[0] for path, view in views(get_resolver()) if hasattr(view, "cls")
     }
@@ -220,7 +220,7 @@ def test_a_client_cannot_choose_the_path_of_the_application(api: Api) -> None:
 
 
 class Server:
-    """What Daphne's server is to a request: notes the refusals that the application is given."""
+    """A stand-in for Daphne's server that records the refusals passed to the application."""
 
     def __init__(self) -> None:
         self.refusals: list[LunaError | None] = []

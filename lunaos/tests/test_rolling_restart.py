@@ -6,7 +6,7 @@ kill its worker, then read the rows, the keys of the run, and the lists of the q
 """
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,11 @@ def insert(table: str, row: dict[str, Any]) -> None:
 def moved_to_now(row: dict[str, Any]) -> dict[str, Any]:
     """Return a recorded row with times that are right today: leases have run out, and texts have not expired."""
     month = NOW.date().replace(day=1)
-    times = {"created_at": NOW, "heartbeat_at": NOW - timedelta(minutes=1), "expires_at": NOW + timedelta(days=89)}
+    times: dict[str, date] = {
+        "created_at": NOW,
+        "heartbeat_at": NOW - timedelta(minutes=1),
+        "expires_at": NOW + timedelta(days=89),
+    }
     times |= {"charged_month": month, "month": month}
     return row | {name: value for name, value in times.items() if name in row}
 

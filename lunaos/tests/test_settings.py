@@ -140,7 +140,7 @@ def outcomes(django_db_setup: None, django_db_blocker: Any) -> dict[str, Outcome
 
 
 @pytest.mark.parametrize(("changes", "complaint"), UNSAFE)
-def test_unsafe(outcomes: dict[str, Outcome], changes: dict[str, str], complaint: str) -> None:
+def test_unsafe_settings_are_refused(outcomes: dict[str, Outcome], changes: dict[str, str], complaint: str) -> None:
     code, _, complaints = outcomes[repr(changes)]
     assert code != 0
     assert complaint in complaints
@@ -149,24 +149,24 @@ def test_unsafe(outcomes: dict[str, Outcome], changes: dict[str, str], complaint
     assert "Traceback" not in complaints
 
 
-def test_all_that_is_unsafe_is_said_at_once(database: None) -> None:
+def test_all_problems_are_listed_at_once(database: None) -> None:
     done = check(DJANGO_SECRET_KEY="short", DJANGO_ALLOWED_HOSTS="*", LUNAOS_PUBLIC_URL="http://lunaos.example.com")
     assert all(name in done.stderr for name in ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "LUNAOS_PUBLIC_URL"))
 
 
 @pytest.mark.parametrize("changes", SAFE)
-def test_safe(outcomes: dict[str, Outcome], changes: dict[str, str]) -> None:
+def test_safe_settings_start(outcomes: dict[str, Outcome], changes: dict[str, str]) -> None:
     assert outcomes[repr(changes)][:2] == (0, "System check identified no issues (1 silenced).\n")
 
 
 def test_production_passes_the_deployment_check(database: None) -> None:
-    """What is silenced is silenced in the settings, each with its reason."""
+    """Checks are silenced in the settings only, each with its reason."""
     done = check("--deploy", "--fail-level", "WARNING", **PRODUCTION)
     assert (done.returncode, done.stdout) == (0, "System check identified no issues (4 silenced).\n"), done.stderr
 
 
 def test_the_example_of_the_environment_is_usable_as_it_is(database: None) -> None:
-    """Sourced by a shell; what it leaves empty must count as not set."""
+    """A shell sources the file; empty variables must count as not set."""
     needed = f'DJANGO_SECRET_KEY={secrets.token_urlsafe(48)}; DATABASE_URL="$D"; REDIS_URL="$R"'
     script = f'set -a; . ./.env.example; {needed}; set +a; "$P" manage.py check'
     known = environment()

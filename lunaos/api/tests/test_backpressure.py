@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: a `send` that waits for its client, and drops a client that reads nothing."""
+"""lunaos.api.backpressure: `send` waits for its client, and drops a client that reads nothing."""
 
 import asyncio
 from functools import partial
@@ -69,7 +69,7 @@ def test_a_client_that_reads_nothing_is_dropped() -> None:
     asyncio.run(test())
 
 
-def test_a_client_that_leaves_is_not_dropped() -> None:
+def test_a_client_that_disconnects_is_not_dropped() -> None:
     async def test() -> None:
         connection = Connection()
         send, connection.full = make_send(connection), True
@@ -82,7 +82,7 @@ def test_a_client_that_leaves_is_not_dropped() -> None:
     asyncio.run(test())
 
 
-def test_an_access_that_has_ended_shortens_the_wait(monkeypatch: Any) -> None:
+def test_an_ended_access_shortens_the_wait(monkeypatch: Any) -> None:
     monkeypatch.setattr("lunaos.api.backpressure.REFUSED_CLIENT_TIMEOUT_S", 0.0)
 
     async def test() -> None:
@@ -108,7 +108,7 @@ def test_an_answer_in_one_piece_needs_no_producer() -> None:
     asyncio.run(test())
 
 
-def test_another_server_is_left_as_it_is() -> None:
+def test_other_servers_get_no_backpressure() -> None:
     async def test() -> None:
         sent: list[Any] = []
 

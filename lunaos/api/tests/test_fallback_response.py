@@ -1,4 +1,4 @@
-"""What fails outside Django's handler: the contract's error all the same."""
+"""Failures outside Django's handler are answered with the contract's error."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""A part is down: rates fail open, all else answers 503 and never 401."""
+"""Outages: rate limits fail open; all else answers 503, never 401."""
 
 import os
 from pathlib import Path

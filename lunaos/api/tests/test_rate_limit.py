@@ -1,4 +1,4 @@
-"""Requests a minute: the figure in the table is the figure enforced, whatever the number of processes."""
+"""Rate limits hold across processes."""
 
 import asyncio
 import multiprocessing
@@ -27,8 +27,8 @@ def second_server(server: str, database: None, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def test_every_count_has_an_end(database: None) -> None:
-    """Also of a key that several threads count for the first time at once."""
+def test_every_counter_expires(database: None) -> None:
+    """Keys that several threads create at once expire too."""
     counters, keys = caches["counters"], [f"window-{n}" for n in range(200)]
 
     def count(key: str) -> None:
@@ -43,7 +43,7 @@ def test_every_count_has_an_end(database: None) -> None:
 
 
 def send(urls: list[str], headers: dict[str, str], address: str) -> list[int]:
-    """GET all of them at once, from this process; the statuses."""
+    """GET all URLs at once; return the statuses."""
 
     async def all_at_once() -> list[int]:
         transport = httpx.AsyncHTTPTransport(local_address=address)
@@ -93,7 +93,7 @@ def test_the_refusal(api: Api, make_user: Any) -> None:
     assert abs(int(response.headers["X-RateLimit-Reset"]) - (time.time() + wait)) <= 2
 
 
-def test_each_tier_has_its_figure(api: Api, bob: Any, carol: Any) -> None:
+def test_each_tier_has_its_limit(api: Api, bob: Any, carol: Any) -> None:
     assert api.get("/auth/me", headers=api.as_(bob)).headers["X-RateLimit-Limit"] == "600"
     assert api.get("/auth/me", headers=api.as_(carol)).headers["X-RateLimit-Limit"] == "6000"
 
@@ -108,15 +108,15 @@ def test_health_is_never_refused(api: Api) -> None:
     assert statuses == {200}
 
 
-def test_guessing_counts_against_the_address(api: Api) -> None:
+def test_refused_credentials_count_against_the_address(api: Api) -> None:
     with api.from_address(address_with_time_left(60)) as client:
         for _ in range(60):
             client.get("/auth/me", headers={"Authorization": "Bearer guess"})
         assert error(client.get("/agents/list")) == (429, "rate_limited")
 
 
-def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, monkeypatch: Any) -> None:
-    """Forty requests held all threads for 2 s each: probes, and what says that the process lives, took 20 s."""
+def test_one_request_at_a_time_asks_a_hanging_cache(database: None, monkeypatch: Any) -> None:
+    """Forty requests used to hold all threads for 2 s each, so that probes took 20 s."""
     asked, hangs = [], True
 
     def get_usage(*_: object, **__: object) -> dict[str, int]:

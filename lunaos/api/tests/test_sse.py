@@ -17,7 +17,7 @@ Batch = list[dict[str, Any]] | float | Exception
 
 
 class Script:
-    """A reader that says what a test wants: events that come together, seconds of silence, a failure, the end."""
+    """A scripted reader: events that come together, seconds of silence, a failure, the end."""
 
     def __init__(self, *batches: Batch) -> None:
         self._batches, self._position, self._silent_until = list(batches), 0, 0.0
@@ -51,7 +51,7 @@ def anything(line: bytes) -> bool:
 def play(
     script: Script, within_s: float = 1.0, is_opening_event: Callable[[bytes], bool] | None = anything
 ) -> tuple[HttpResponseBase, list[bytes]]:
-    """Open the stream and read it to its end."""
+    """Open the stream and read all of it."""
 
     async def read() -> tuple[HttpResponseBase, list[bytes]]:
         response = await EventStreamResponse(lambda: script, {}, is_opening_event=is_opening_event).open(within_s)
@@ -60,14 +60,14 @@ def play(
     return asyncio.run(read())
 
 
-def test_events_are_numbered_and_what_came_together_goes_together() -> None:
+def test_events_are_numbered_and_sent_in_their_batches() -> None:
     script = Script([{"a": 1}, {"a": 2}], 0.01, [{"a": 3}])
     _, parts = play(script)
     assert parts == [b'id: 1\ndata: {"a":1}\n\nid: 2\ndata: {"a":2}\n\n', b'id: 3\ndata: {"a":3}\n\n']
     assert script.closed
 
 
-def test_what_fails_before_it_opens_is_raised() -> None:
+def test_a_failure_before_the_opening_is_raised() -> None:
     script = Script(NotFound())
     with pytest.raises(NotFound):
         play(script)
@@ -88,7 +88,7 @@ def test_a_replay_that_ends_with_an_error_is_no_failure() -> None:
 
 
 @pytest.mark.parametrize(("error", "code"), [(NotFound(), b"not_found"), (RuntimeError("secret"), b"internal_error")])
-def test_what_fails_later_is_told_without_an_id(error: Exception, code: bytes) -> None:
+def test_a_later_failure_is_an_event_without_an_id(error: Exception, code: bytes) -> None:
     _, (*_, last) = play(Script([{"a": 1}], 0.01, error))
     assert last.startswith(b'data: {"type":"error",') and code in last
     assert b"secret" not in last
@@ -111,7 +111,7 @@ def test_a_heartbeat_is_one_line() -> None:
     assert HEARTBEAT == b": keep-alive\n"
 
 
-def test_what_does_not_open_it_waits_for_what_does() -> None:
+def test_events_before_the_opening_event_are_held() -> None:
     script = Script([{"type": "chain_start"}], 0.05, [{"type": "chunk"}])
     _, parts = play(script, is_opening_event=lambda line: b"chunk" in line)
     assert parts == [b'id: 1\ndata: {"type":"chain_start"}\n\nid: 2\ndata: {"type":"chunk"}\n\n']
@@ -128,7 +128,7 @@ def test_nothing_left_to_read_is_204() -> None:
     assert (response.status_code, parts, script.closed) == (204, [], True)
 
 
-def test_silence_is_filled(settings: Any) -> None:
+def test_silence_is_filled_with_heartbeats(settings: Any) -> None:
     settings.STREAM_HEARTBEAT_S = 0.05
     _, parts = play(Script([{"a": 1}], 0.2, [{"a": 2}]))
     assert parts[0] == b'id: 1\ndata: {"a":1}\n\n' and parts[-1] == b'id: 2\ndata: {"a":2}\n\n'
@@ -136,7 +136,7 @@ def test_silence_is_filled(settings: Any) -> None:
 
 
 def leave(script: Script, *, reading: bool) -> list[str]:
-    """Go away while the stream opens, or in the middle of it; what was noticed of that."""
+    """Disconnect while the stream opens or later; return what the response reported."""
     noticed: list[str] = []
 
     async def go() -> None:
@@ -158,19 +158,19 @@ def leave(script: Script, *, reading: bool) -> list[str]:
     return noticed
 
 
-def test_leaving_is_noticed() -> None:
+def test_a_disconnect_is_reported() -> None:
     script = Script([{"a": 1}], 5.0, [{"a": 2}])
     assert leave(script, reading=True) == ["left"]
     assert script.closed
 
 
-def test_leaving_while_it_opens_is_noticed_too() -> None:
+def test_a_disconnect_during_the_opening_is_reported() -> None:
     script = Script(5.0, [{"a": 1}])
     assert leave(script, reading=False) == ["left"]
     assert script.closed
 
 
-def test_reading_to_the_end_is_no_leaving() -> None:
+def test_reading_to_the_end_is_no_disconnect() -> None:
     noticed: list[str] = []
 
     async def read() -> None:

@@ -1,4 +1,4 @@
-"""What stands on the wire when a stream opens, while the provider is silent."""
+"""Bytes of a stream's opening while the provider is silent."""
 
 import json
 import socket

@@ -39,7 +39,7 @@ def test_a_small_log_and_none_at_all_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that writes without end, watched as `make up` watches."""
+    """A child that writes continuously, supervised as by `make up`."""
     monkeypatch.setattr("lunaos.embedded.supervisor.LOG_CHECK_INTERVAL_S", 0.0)
     log = tmp_path / "talker.log"
     code = "import time\nwhile True: print('a line of the log', flush=True); time.sleep(0.01)"
@@ -61,7 +61,7 @@ def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypa
     assert set((tmp_path / "talker.log.3").read_text().splitlines()) == {"a line of the log"}
 
 
-def test_a_log_that_cannot_be_rotated_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rotation_does_not_end_the_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(log: Path) -> bool:
         raise OSError(28, "No space left on device")
 

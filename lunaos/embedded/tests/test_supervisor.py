@@ -67,7 +67,7 @@ def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_killed_child_is_started_again_and_it_is_said(watched: Watched) -> None:
+def test_a_killed_child_is_restarted_and_reported(watched: Watched) -> None:
     process, folder = watched
     os.kill(pids(folder)[0], signal.SIGKILL)
     assert until(lambda: len(pids(folder)) == 2, 10)
@@ -122,7 +122,7 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: 
     assert any("was killed" in line for line in lines)
 
 
-def test_what_does_not_come_up_is_shown_with_its_log(tmp_path: Path) -> None:
+def test_a_program_that_does_not_start_is_shown_with_its_log(tmp_path: Path) -> None:
     supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     failing = Program("broken", [sys.executable, "-c", "exit('no luck')"], tmp_path / "log", ready=lambda: False)
     with pytest.raises(StartFailed, match="no luck"):
@@ -130,7 +130,7 @@ def test_what_does_not_come_up_is_shown_with_its_log(tmp_path: Path) -> None:
     supervisor.stop()
 
 
-def test_a_home_belongs_to_one(tmp_path: Path) -> None:
+def test_a_home_has_one_supervisor(tmp_path: Path) -> None:
     first = Home(tmp_path)
     first.lock()
     code = f"from lunaos.embedded.home import Home; from pathlib import Path; Home(Path({str(tmp_path)!r})).lock()"
@@ -220,7 +220,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def manage(home: Path, *words: str) -> tuple[int, bool]:
-    """Of a management command beside the platform: how it ends, and whether it says that there is no such user."""
+    """Run a management command beside the platform; return its exit code and whether it reports an unknown user."""
     environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DJANGO_SECRET_KEY")}
     command = [sys.executable, "-m", "lunaos.embedded", "manage", *words]
     done = subprocess.run(command, cwd=ROOT, env={**environment, "LUNAOS_HOME": str(home)}, capture_output=True)

@@ -17,7 +17,7 @@ def scheduler(file: Path) -> beat_scheduler.Scheduler:
     return beat_scheduler.Scheduler(app=app, schedule_filename=str(file))
 
 
-def test_it_remembers_when_each_task_last_ran(tmp_path: Path) -> None:
+def test_it_stores_the_last_run_of_each_task(tmp_path: Path) -> None:
     first = scheduler(tmp_path / "schedule")
     ran = app.now() - timedelta(hours=3)
     first.schedule["recover-chains"].last_run_at = ran
@@ -47,7 +47,7 @@ def test_a_file_that_cannot_be_read_is_dropped(tmp_path: Path, content: bytes) -
     assert set(json.loads(file.read_text())) >= NAMES
 
 
-def test_a_time_in_the_future_and_a_task_that_is_gone_are_passed_over(tmp_path: Path) -> None:
+def test_future_times_and_unknown_tasks_are_ignored(tmp_path: Path) -> None:
     file = tmp_path / "schedule"
     future = (app.now() + timedelta(days=400)).isoformat()
     file.write_text(json.dumps({"recover-chains": future, "gone": future}))
@@ -55,7 +55,7 @@ def test_a_time_in_the_future_and_a_task_that_is_gone_are_passed_over(tmp_path: 
     assert found["recover-chains"].last_run_at <= app.now() and "gone" not in found
 
 
-def test_a_folder_that_takes_no_file_stops_nothing(tmp_path: Path) -> None:
+def test_an_unwritable_folder_does_not_stop_beat(tmp_path: Path) -> None:
     (tmp_path / "schedule").mkdir()
     found = scheduler(tmp_path / "schedule")
     assert set(found.schedule) >= NAMES
@@ -63,13 +63,13 @@ def test_a_folder_that_takes_no_file_stops_nothing(tmp_path: Path) -> None:
     found.close()
 
 
-def test_a_round_that_fails_is_followed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_round_is_followed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = scheduler(tmp_path / "schedule")
     monkeypatch.setattr(found, "populate_heap", lambda: 1 / 0)
     assert found.tick() == beat_scheduler.PAUSE_S
 
 
-def test_it_tells_valkey_that_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_writes_a_heartbeat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     redis.client().delete(beat_scheduler.HEARTBEAT_KEY)
     found = scheduler(tmp_path / "schedule")
     found.tick()

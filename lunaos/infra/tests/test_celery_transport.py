@@ -1,4 +1,4 @@
-"""A broker that takes no writes is as good as away: workers connect again, and do not end."""
+"""A broker that refuses writes counts as unreachable: workers reconnect and do not end."""
 
 import os
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_a_refusal_counts_as_a_lost_connection(reply: str) -> None:
     assert isinstance(refusal(reply), Transport.connection_errors)
 
 
-def test_a_fault_of_ours_does_not() -> None:
+def test_a_programming_error_does_not() -> None:
     found = refusal("WRONGTYPE Operation against a key holding the wrong kind of value")
     assert isinstance(found, ResponseError) and not isinstance(found, Transport.connection_errors)
 
@@ -54,5 +54,5 @@ def test_a_worker_outlives_a_broker_that_takes_no_writes(tmp_path: Path) -> None
 
 
 def waits(stack: Stack) -> int:
-    """How often a worker has said that it waits for the broker."""
+    """Return how often the worker logged that it waits for the broker."""
     return (stack.home.logs / "worker.log").read_text().count("Trying again in")

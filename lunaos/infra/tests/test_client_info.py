@@ -1,4 +1,4 @@
-"""lunaos.infra.client_info: what is known of the client being answered."""
+"""lunaos.infra.client_info: address and user agent of the current client."""
 
 import contextvars
 
@@ -15,7 +15,7 @@ from lunaos.infra import client_info
         (("", "a\x00b\nc\x1b[31m"), ("", "abc[31m")),
     ],
 )
-def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]) -> None:
+def test_values_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]) -> None:
     def entered() -> client_info.ClientInfo:
         client_info.set_current(address=sent[0], user_agent=sent[1])
         return client_info.current()
@@ -24,7 +24,7 @@ def test_what_is_kept_can_be_stored(sent: tuple[str, str], kept: tuple[str, str]
     assert (found.address, found.user_agent) == kept
 
 
-def test_nothing_is_known_outside_a_request() -> None:
+def test_there_is_no_client_outside_a_request() -> None:
     assert contextvars.Context().run(client_info.current) == client_info.NO_CLIENT
 
 
@@ -38,8 +38,8 @@ def test_nothing_is_known_outside_a_request() -> None:
         ("unknown", "unknown"),
     ],
 )
-def test_what_counts_as_one_client(address: str, network: str) -> None:
-    """All IPv4 clients shared one IPv6 network where a proxy writes their addresses in IPv6's form."""
+def test_addresses_of_one_client(address: str, network: str) -> None:
+    """Mapped IPv4 addresses of a proxy must not count as one IPv6 network."""
     assert client_info.customer_network(address) == network
 
 

@@ -1,4 +1,4 @@
-"""lunaos.infra.encryption: what was sealed opens with any key there is, and with no other."""
+"""lunaos.infra.encryption: text opens with any configured key, and with no other."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What hashes passwords waits in threads of its own, and nothing else waits with it."""
+"""Password hashes have a thread pool of their own, which delays no other request."""
 
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,7 +16,7 @@ LOGINS = 24
 
 @pytest.fixture(scope="module")
 def narrow_url(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator[str]:
-    """One thread to hash, one for all else."""
+    """A web process with one hashing thread and one other thread."""
     changes = {"LUNAOS_HASHING_THREADS": "1", "LUNAOS_THREADS": "1"}
     with django_db_blocker.unblock(), daphne(folder / "narrow.log", **changes) as url:
         yield url
@@ -30,7 +30,7 @@ def log_in(url: str, user: Any, number: int) -> int:
         return client.post(f"{url}/auth/login", json={"email": user.email, "password": PASSWORD}).status_code
 
 
-def test_others_pass_by(narrow_url: str, alice: Any) -> None:
+def test_other_requests_do_not_wait(narrow_url: str, alice: Any) -> None:
     with ThreadPoolExecutor(LOGINS) as pool, Api(base_url=narrow_url, timeout=60) as api:
         headers = api.as_(alice)
         logins: list[Future[int]] = [pool.submit(log_in, narrow_url, alice, n) for n in range(LOGINS)]

@@ -1,4 +1,4 @@
-"""What one process counts by itself: windows, and a bound on their number."""
+"""lunaos.infra.local_counter: windows, and the limit on their number."""
 
 from typing import Any
 

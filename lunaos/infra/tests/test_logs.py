@@ -52,7 +52,7 @@ from testing.servers import ROOT, environment
         "postgres://user:hunter2secret@host/db",
     ],
 )
-def test_secrets_are_taken_out(secret: str) -> None:
+def test_secrets_are_redacted(secret: str) -> None:
     text = redact_text(f"before {secret} after")
     assert "[redacted]" in text and text.startswith("before ") and text.endswith(" after")
     assert not any(part in text for part in ("0123456789", "hunter2", "c2lnbmF0dXJl"))
@@ -85,7 +85,7 @@ LONG_VALUES: list[dict[str, Any]] = [
 
 
 class Watched:
-    """A pattern that notes the longest text it is given."""
+    """A pattern that records the longest text it is called with."""
 
     def __init__(self, pattern: re.Pattern[str]) -> None:
         self.pattern, self.longest = pattern, 0
@@ -110,7 +110,7 @@ def test_no_pattern_receives_more_than_two_kilobytes(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("pattern", [logs.SECRETS, logs.NAMED, logs.SECRET_NAME], ids=["form", "name", "key"])
 def test_patterns_are_linear(pattern: re.Pattern[str]) -> None:
-    """A repeat without a bound never gives back what it has taken."""
+    """Unbounded repeats are possessive."""
     assert not [name for name in unbounded_repeats(parser.parse(pattern.pattern, pattern.flags)) if "POSS" not in name]
 
 
@@ -173,8 +173,8 @@ def test_the_request_id_is_on_the_line_of_the_request(api: Api, alice: Any, fold
     assert [(line["method"], line["path"], line["status"]) for line in lines] == [("GET", "/auth/me", 200)]
 
 
-def test_what_a_run_says_has_its_id_and_the_request_s(database: None) -> None:
-    """Wherever it is executed: the web process or a worker, whose lines take the request's id from the task."""
+def test_lines_of_a_run_have_its_id_and_the_requests(database: None) -> None:
+    """Lines of a web process or a worker have the run's id and the request's id."""
     run_id, found = uuid.uuid4(), dict[str, Any]()
 
     async def execute(recorder: Recorder) -> None:

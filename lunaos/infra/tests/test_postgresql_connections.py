@@ -10,7 +10,7 @@ from accounts.models import User
 
 
 def end_it() -> None:
-    """What a restart does to a connection, seen from this side."""
+    """Close the connection as a restart of the server does."""
     parameters = connection.get_connection_params()
     mine = connection.connection.info.backend_pid
     with connect(**{key: parameters[key] for key in ("dbname", "user", "host") if key in parameters}) as other:

@@ -1,4 +1,4 @@
-"""Outages of PostgreSQL as this process sees them: refusals, locks, and a server that says nothing at all."""
+"""Outages of PostgreSQL: refusals, locks, and a server that does not answer."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Word between processes: subscriptions share a connection, and find it again."""
+"""lunaos.infra.pubsub: subscriptions share a connection, and renew it."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ Restart = Callable[[], None]
 
 @pytest.fixture
 def own_valkey(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Restart]:
-    """A Valkey of this test's own; yields what restarts it."""
+    """Start a Valkey for one test; yield a function that restarts it."""
     program, settings.REDIS_URL = servers.valkey(Home(tmp_path / "h"), durable=False)
     supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     supervisor.start(program)
@@ -34,7 +34,7 @@ def own_valkey(tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 def play(coroutine: Coroutine[Any, Any, None]) -> None:
-    """On a loop of its own, whose connections end with it."""
+    """Run a coroutine on a new loop, and close the loop's connections."""
 
     async def run() -> None:
         try:
@@ -51,7 +51,7 @@ def play(coroutine: Coroutine[Any, Any, None]) -> None:
 
 
 class Ear:
-    """Hears what is said on a channel."""
+    """A subscriber that records messages."""
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
@@ -68,13 +68,13 @@ class Ear:
 
 
 async def say_until_heard(channel: str, message: bytes, *ears: Ear) -> None:
-    """A message that nobody is subscribed to yet is lost."""
+    """Publish until all subscribers have a message: earlier messages are lost."""
     while not all(message in ear.heard for ear in ears):
         await redis.async_client().publish(channel, message)
         await asyncio.sleep(0.01)
 
 
-def test_everybody_who_listens_hears_it(own_valkey: Restart) -> None:
+def test_all_subscribers_get_a_message(own_valkey: Restart) -> None:
     async def run() -> None:
         one, two, other = Ear(), Ear(), Ear()
         for channel, ear in (("a", one), ("a", two), ("b", other)):
@@ -85,7 +85,7 @@ def test_everybody_who_listens_hears_it(own_valkey: Restart) -> None:
     play(run())
 
 
-def test_a_new_subscription_is_told_that_it_may_have_missed_something(own_valkey: Restart) -> None:
+def test_a_new_subscription_gets_an_empty_message(own_valkey: Restart) -> None:
     async def run() -> None:
         ear = Ear()
         pubsub.subscribe("a", ear)
@@ -94,7 +94,7 @@ def test_a_new_subscription_is_told_that_it_may_have_missed_something(own_valkey
     play(run())
 
 
-def test_who_begins_to_listen_while_the_connection_is_made_is_not_forgotten(own_valkey: Restart) -> None:
+def test_a_subscription_during_the_connect_is_kept(own_valkey: Restart) -> None:
     async def run() -> None:
         first = Ear()
         pubsub.subscribe("first", first)
@@ -109,7 +109,7 @@ def test_who_begins_to_listen_while_the_connection_is_made_is_not_forgotten(own_
     play(run())
 
 
-def test_after_a_restart_it_listens_again(own_valkey: Restart) -> None:
+def test_it_subscribes_again_after_a_restart(own_valkey: Restart) -> None:
     async def run() -> None:
         ear = Ear()
         pubsub.subscribe("a", ear)
@@ -123,7 +123,7 @@ def test_after_a_restart_it_listens_again(own_valkey: Restart) -> None:
     play(run())
 
 
-def test_a_server_that_is_silent_is_asked(own_valkey: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_is_pinged(own_valkey: Restart, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pubsub, "PING_AFTER_S", 0.05)
 
     async def run() -> None:
@@ -139,7 +139,7 @@ def test_a_server_that_is_silent_is_asked(own_valkey: Restart, monkeypatch: pyte
     play(run())
 
 
-def test_who_has_heard_enough_is_unsubscribed(own_valkey: Restart) -> None:
+def test_a_closed_subscription_is_unsubscribed(own_valkey: Restart) -> None:
     async def run() -> None:
         ear, other = Ear(), Ear()
         stop = pubsub.subscribe("a", ear)

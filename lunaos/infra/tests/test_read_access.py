@@ -1,4 +1,4 @@
-"""lunaos.infra.read_access, without servers: who is checked, when, and how often."""
+"""lunaos.infra.read_access without servers: which credentials are checked, when and how often."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from lunaos.infra.read_access import MAX_READERS_PER_USER, Access, Guard, TooMan
 
 
 class Silent:
-    """A reader that waits, until it is told to show something."""
+    """A reader that waits until `news` is set."""
 
     def __init__(self) -> None:
         self.waits, self.news = asyncio.Event(), asyncio.Event()
@@ -27,7 +27,7 @@ class Silent:
 
 
 class Credential:
-    """A credential that counts how often it is looked at."""
+    """A credential that counts its checks."""
 
     def __init__(self) -> None:
         self.checks, self.good, self.user_id = 0, True, uuid.uuid4()
@@ -76,7 +76,7 @@ def test_it_works(run: Any) -> None:
     run(test)
 
 
-def test_a_reader_of_a_good_credential_reads_on_and_others_are_not_asked(run: Any) -> None:
+def test_a_valid_credential_reads_on_and_others_are_not_checked(run: Any) -> None:
     async def test(notice: Any) -> None:
         mine, other, reader = Credential(), Credential(), Silent()
         guards = [Guard(mine.access()), Guard(other.access())]
@@ -135,7 +135,7 @@ def test_a_credential_that_expires(run: Any) -> None:
     run(test)
 
 
-def test_an_outage_is_waited_for(run: Any, monkeypatch: Any) -> None:
+def test_an_outage_closes_no_reader(run: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(access, "RETRY_S", 0.0)
 
     async def test(notice: Any) -> None:
@@ -154,7 +154,7 @@ def test_an_outage_is_waited_for(run: Any, monkeypatch: Any) -> None:
     run(test)
 
 
-def test_nothing_is_left_of_readers_that_have_gone(run: Any) -> None:
+def test_closed_readers_leave_no_state(run: Any) -> None:
     async def test(notice: Any) -> None:
         guard = Guard(Credential().access(expires_at=time.time() + 1000))
         guard.open()

@@ -70,7 +70,7 @@ def test_it_works(database: None) -> None:
     assert not any(secret in sent for secret in ("hunter2", "sk-0123456789", "lunaos.infra.logs.prompt"))
 
 
-def test_what_clients_sent_stays_here() -> None:
+def test_requests_bodies_are_not_sent() -> None:
     from lunaos.infra.sentry import scrubbed
 
     sent = scrubbed(SCRUB, {})
@@ -78,6 +78,6 @@ def test_what_clients_sent_stays_here() -> None:
     assert "planted" not in str(sent)
 
 
-def test_no_request_is_kept(database: None) -> None:
+def test_no_request_stays_in_memory(database: None) -> None:
     done = run(REQUESTS, SENTRY_DSN="http://0123456789abcdef@127.0.0.1:9/1")
     assert (done.returncode, done.stdout) == (0, "[200, 200, 200] 0\n"), done.stderr

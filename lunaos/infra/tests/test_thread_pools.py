@@ -1,4 +1,4 @@
-"""Every route and the pool of threads that runs it. A new route is listed here, with a look at what it waits for."""
+"""All routes and their thread pools. List a new route here, after a check of what it waits for."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -79,7 +79,7 @@ def test_every_route_of_the_api_is_listed_with_its_pool() -> None:
     assert found == LISTED
 
 
-def test_what_is_posted_to_the_admin() -> None:
+def test_pools_of_posts_to_the_admin() -> None:
     posts = {path: get_pool(view, "POST") for path, view in views(get_resolver()) if path.startswith("/admin/")}
     assert {path: pool for path, pool in posts.items() if pool is not Pool.SHARED} == OF_THE_ADMIN
     assert {get_pool(view, "GET") for path, view in views(get_resolver()) if path in OF_THE_ADMIN} == {Pool.SHARED}
@@ -108,5 +108,5 @@ def test_there_is_a_pool_of_each_name() -> None:
         ("/no/such/path", Pool.SHARED),
     ],
 )
-def test_what_surrounds_a_view(path: str, pool: Pool) -> None:
+def test_pools_of_middleware(path: str, pool: Pool) -> None:
     assert get_middleware_pool(path, "GET") is pool

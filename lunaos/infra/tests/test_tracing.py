@@ -1,4 +1,4 @@
-"""Traces: one from the request through Celery to the provider, at a collector that listens on the loopback."""
+"""Traces from a request through Celery to the provider, at a collector on the loopback."""
 
 import json
 import subprocess
@@ -37,7 +37,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def traced_server(
     django_db_setup: None, django_db_blocker: Any, collector: Receiver, logs: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process, and somebody who does chains."""
+    """A web process and a worker of chains, with tracing."""
     changes = {
         **provider_environment,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
@@ -70,7 +70,7 @@ def spans(collector: Receiver) -> list[Any]:
 
 
 def trace_of(collector: Receiver, run_id: str) -> list[Any]:
-    """The spans that share a trace with a run's; none where there is no run yet."""
+    """Return the spans of a run's trace; empty before the run has a span."""
     found = spans(collector)
     traces = {span.trace_id for span in found if attributes(span).get("lunaos.run_id") == run_id}
     return [span for span in found if span.trace_id in traces]
@@ -152,7 +152,7 @@ def test_a_failure_is_a_code_and_has_the_run_on_its_lines(
     assert {span.status.code for span in failed} == {2} and {span.status.message for span in failed} == {""}
 
 
-def test_nothing_that_people_said_is_told(traced: Api, collector: Receiver, alice: Any, upstream: Upstream) -> None:
+def test_spans_hold_no_text_of_users(traced: Api, collector: Receiver, alice: Any, upstream: Upstream) -> None:
     headers = {**traced.as_(alice), "User-Agent": PLANTED, "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
     traced.post("/agents/execute", json={"agent": PLANTED, "context": PLANTED}, headers=headers)
     traced.get(f"/runs/{PLANTED}?key={PLANTED}", headers=headers)
@@ -168,7 +168,7 @@ def test_nothing_that_people_said_is_told(traced: Api, collector: Receiver, alic
     assert all("traceparent" not in {name.lower() for name in asked} for asked in upstream.headers)
 
 
-def test_where_none_is_set_nothing_is_imported(database: None) -> None:
+def test_without_a_collector_nothing_is_imported(database: None) -> None:
     """Not by redis either, which would; nor is Sentry's."""
     told = "print(*(name for name, module in sys.modules.items() if module))"
     code = f"import sys, django; django.setup(); import lunaos.asgi; {told}"

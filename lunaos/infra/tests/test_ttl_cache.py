@@ -1,4 +1,4 @@
-"""What a process remembers for a few seconds."""
+"""lunaos.infra.ttl_cache: values kept for a few seconds."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What is said to a person who waits."""
+"""lunaos.infra.wait_messages: messages to a waiting operator."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def test_it_works() -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "waiting"] and len(lines) == said
 
 
-def test_what_is_there_at_once_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fast_program_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_messages, "INTERVAL_S", 60.0)
     lines: list[str] = []
     with pytest.raises(KeyError), wait_messages.repeat_while_waiting(lines.append, lambda: "nothing"):
@@ -42,7 +42,7 @@ def test_what_is_there_at_once_says_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert lines == []
 
 
-def test_a_program_that_takes_its_time_is_named(tmp_path: Path) -> None:
+def test_a_slow_program_is_named(tmp_path: Path) -> None:
     lines: list[str] = []
     slow = Program("slow", [sys.executable, "-c", "input()"], tmp_path / "log", ready=lambda: len(lines) > 1)
     quick = Program("quick", [sys.executable, "-c", "input()"], tmp_path / "log")

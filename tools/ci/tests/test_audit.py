@@ -1,4 +1,4 @@
-"""tools.ci.audit, the part of `make lint` that knows of vulnerabilities, against a database on the loopback."""
+"""tools.ci.audit against a database of vulnerabilities on the loopback."""
 
 import json
 import threading
@@ -17,7 +17,7 @@ FAULT = {"id": "PYSEC-2026-1", "fix_versions": ["6.0"], "aliases": [], "descript
 
 
 class Database:
-    """OSV's API as far as pip-audit asks it: https://google.github.io/osv.dev/post-v1-query."""
+    """The part of OSV's API that pip-audit uses: https://google.github.io/osv.dev/post-v1-query."""
 
     def __init__(self) -> None:
         self.asked: set[str] = set()
@@ -85,33 +85,33 @@ def test_a_finding_fails(osv: Database, capsys: Any) -> None:
     assert code == 1 and "cryptography" in output and "PYSEC-2026-1, fixed in 999.0" in output
 
 
-def test_one_that_is_ignored_is_told_with_its_reason(capsys: Any, monkeypatch: Any) -> None:
+def test_an_ignored_finding_is_printed_with_its_reason(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(audit.IGNORED, "PYSEC-2026-1", "only on Windows")
     assert audit.judge([{"name": "django", "version": "5.2", "vulns": [FAULT]}]) == 0
     assert "PYSEC-2026-1, fixed in 6.0 (ignored: only on Windows)" in capsys.readouterr().out
 
 
-def test_another_one_beside_it_still_fails(capsys: Any, monkeypatch: Any) -> None:
+def test_another_finding_still_fails(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(audit.IGNORED, "PYSEC-2026-1", "only on Windows")
     other = {**FAULT, "id": "PYSEC-2026-2", "fix_versions": []}
     assert audit.judge([{"name": "django", "version": "5.2", "vulns": [FAULT, other]}]) == 1
     assert "PYSEC-2026-2, fixed in no version yet\n" in capsys.readouterr().out
 
 
-def test_a_database_that_cannot_be_reached_is_said_loudly(capsys: Any) -> None:
+def test_an_unreachable_database_is_reported(capsys: Any) -> None:
     code, output = run(f"http://127.0.0.1:{free_port()}/", capsys)
     assert code == 0
     assert output.startswith("pip-audit: NOT AUDITED: the database of vulnerabilities cannot be reached")
     assert output.count("\n") == 1
 
 
-def test_one_that_knows_nothing_is_said_loudly(capsys: Any) -> None:
+def test_an_empty_database_is_reported(capsys: Any) -> None:
     unknown = [{"name": name, "skip_reason": "Dependency not found on PyPI"} for name in ("a", "b")]
     assert audit.judge(unknown) == 0
     assert "NOT AUDITED" in capsys.readouterr().out
 
 
-def test_packages_that_are_not_known_are_named(capsys: Any) -> None:
+def test_unknown_packages_are_named(capsys: Any) -> None:
     known = {"name": "a", "version": "1", "vulns": []}
     assert audit.judge([known, {"name": "b", "skip_reason": "Dependency not found on PyPI"}]) == 0
     assert "NOT AUDITED: 1 of 2 packages: b." in capsys.readouterr().out

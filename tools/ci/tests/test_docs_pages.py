@@ -1,4 +1,4 @@
-"""`make docs`: every page, and no link that leads nowhere."""
+"""`make docs` builds every page and fails on broken links."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""tools.ci.licences, the part of CI that knows what may be shipped."""
+"""tools.ci.licences: which packages may be shipped."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ def test_it_works(capsys: Any) -> None:
 
 
 @pytest.mark.parametrize("licence", ["AGPL-3.0-only", "MIT AND GPL-3.0-only", "UNKNOWN", "", "LGPL-3.0-only"])
-def test_one_that_nobody_has_looked_at_fails(licence: str, capsys: Any) -> None:
+def test_an_unknown_licence_fails(licence: str, capsys: Any) -> None:
     assert licences.judge({"django": "BSD-3-Clause", "new": licence}) == 1
     assert f"new is under {licence}: look at it" in capsys.readouterr().out
 

@@ -1,4 +1,4 @@
-"""tools.ci.migrations, the part of `make lint` that keeps old code running beside a new schema."""
+"""tools.ci.migrations: old code must run beside a new schema."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ RENAMES = 'migrations.RenameField("thing", "name", "title")'
 
 
 def lint(folder: Path, **operations: str) -> "subprocess.CompletedProcess[str]":
-    """What is said of some apps that have one more migration each."""
+    """Lint apps that have one more migration each."""
     for app, operation in operations.items():
         (folder / app / "migrations").mkdir(parents=True)
         second = f'    dependencies = [("{app}", "0001_initial")]\n    operations = [{operation}]\n'

@@ -1,4 +1,4 @@
-"""Names that releases share do not change by accident: `make names` records a change that is meant."""
+"""Names that releases share do not change by accident: `make names` records an intended change."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""tools.ci.openapi, the part of CI that finds what the API promised and does not keep."""
+"""tools.ci.openapi: breaking changes of the API."""
 
 import copy
 from collections.abc import Callable
@@ -51,7 +51,7 @@ Change = Callable[[dict[str, Any], dict[str, Any]], object]
 
 
 def after(change: Change) -> list[str]:
-    """What breaks once the document's paths and schemas are changed so."""
+    """Return the breaks after a change of the document's paths and schemas."""
     new = copy.deepcopy(BEFORE)
     change(new["paths"], new["components"]["schemas"])
     return openapi.breaks(BEFORE, new)
@@ -108,7 +108,7 @@ def after(change: Change) -> list[str]:
         ),
     ],
 )
-def test_what_breaks_clients(change: Change, said: str) -> None:
+def test_breaking_changes(change: Change, said: str) -> None:
     assert after(change) == [said]
 
 
@@ -127,17 +127,17 @@ def test_what_breaks_clients(change: Change, said: str) -> None:
         lambda _, schemas: schemas["Start"].update(required=[]),
     ],
 )
-def test_what_breaks_nobody(change: Change) -> None:
+def test_other_changes(change: Change) -> None:
     assert after(change) == []
 
 
-def test_one_that_is_meant_is_told_with_its_reason(capsys: Any, monkeypatch: Any) -> None:
+def test_an_intended_break_is_printed_with_its_reason(capsys: Any, monkeypatch: Any) -> None:
     monkeypatch.setitem(openapi.INTENDED, "GET /old is gone", "nobody asked it for a year")
     assert openapi.judge(["GET /old is gone"], "HEAD") == 0
     assert "(intended: nobody asked it for a year)" in capsys.readouterr().out
     assert openapi.judge(["GET /old is gone", "GET /runs is gone"], "HEAD") == 1
 
 
-def test_a_commit_that_is_not_there_is_said_loudly(capsys: Any) -> None:
+def test_an_unknown_commit_is_reported(capsys: Any) -> None:
     assert openapi.main(["0" * 40]) == 0
     assert "NOT COMPARED" in capsys.readouterr().out
