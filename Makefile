@@ -1,4 +1,4 @@
-# `make up` runs LunaOS on this machine, `make test` runs all tests, `make help` lists all commands.
+# `make up` runs LunaOS on this machine, `make check` checks a change within a minute, `make help` lists all commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,14 +7,33 @@ MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --annotation-style=line --python-version 3.11
 
-.PHONY: up test image-test lint openapi names docs sbom backup restore bench requirements release help
+# Compiled modules and rewritten assertions are kept, or each process and each run would compile them again.
+RUN := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m lunaos.embedded run
+QUICK := not process and not browser and not clients and not local_model and not stripe_account and not image
+
+.PHONY: up check types quick-tests test test-clients image-test lint openapi names docs sbom backup restore bench requirements release help
 .DEFAULT_GOAL := help
 
 up: $(VENV)/embedded  ## run LunaOS with its servers; PORT (8000), LUNAOS_HOME (.lunaos); STRIPE=local adds a double of Stripe
 	@STRIPE=$(STRIPE) exec $(BIN)/python -m lunaos.embedded up
 
-test: $(VENV)/dev  ## run all tests on servers of their own
-	@$(BIN)/python -m lunaos.embedded run --llm -- $(BIN)/python -m pytest $(ARGS)
+check: $(VENV)/dev  ## check format, lint, import contracts and types, and run the tests without processes (1 minute)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync types quick-tests
+
+types: $(VENV)/dev
+	@$(BIN)/mypy .
+
+quick-tests: $(VENV)/dev
+	@$(RUN) -- $(BIN)/python -m pytest -m "$(QUICK)" $(ARGS)
+
+test: $(VENV)/dev  ## run the tests on servers of their own, except test-clients and image-test (5 minutes); ARGS go to pytest
+	@$(RUN) --llm -- $(BIN)/python -m pytest -m "not clients and not image" $(ARGS)
+
+test-clients: $(VENV)/dev  ## run foreign clients on the streams, generated requests on the API, and browsers in further themes and sizes
+	@$(RUN) --llm -- $(BIN)/python -m pytest -m "clients and not image" $(ARGS)
 
 image-test: $(VENV)/dev  ## build the image's content, run it as containers and test it (minutes)
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m pytest -m image -n 0 deploy/tests/test_image.py

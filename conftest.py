@@ -12,9 +12,10 @@ import httpx
 import pytest
 from django.contrib.auth.hashers import make_password
 from django.db import connection
-from django.test.utils import setup_databases, teardown_databases
 
+import testing.database
 from lunaos.embedded.servers import until
+from testing import forkserver, lanes
 from testing.browser import browser_page, chromium
 from testing.client import METRICS_TOKEN, NO_TRUSTED_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
@@ -26,50 +27,53 @@ Cast = Callable[..., Any]
 __all__ = ("browser_page", "chromium")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Have a test process die with the pytest that started it; its own children die with it."""
+    if hasattr(config, "workerinput") and forkserver.IS_POSSIBLE:
+        forkserver.die_with_parent()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests before `-m` chooses among them."""
+    lanes.mark(items)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    lanes.require_model(item)
+
+
+def pytest_sessionfinish() -> None:
+    """End the process from which this one forked its servers."""
+    forkserver.stop()
+
+
 @pytest.fixture(scope="session")
 def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
     """A database for each test process, with catalogue and partitions; tests see committed data."""
-    from agents import loader
-    from billing.models import Tier
-    from runs import partitions
-
+    before = connection.settings_dict["NAME"]
+    name = str(connection.settings_dict["TEST"]["NAME"] or f"test_{before}")  # pytest-django tells workers apart
     with django_db_blocker.unblock():
-        created = setup_databases(verbosity=0, interactive=False)
-        Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave unfinished runs of alice
-        partitions.ensure()
-        loader.load()
+        testing.database.create(name)
     yield
     with django_db_blocker.unblock():
-        with connection.cursor() as cursor:  # threads of the event loop keep their connections
-            cursor.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
-        teardown_databases(created, verbosity=0)
+        testing.database.drop(name, before)
 
 
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Access to the database and Valkey, which are cleared after the test."""
-    from accounts.models import AuditRepeat, User
-    from lunaos.infra import client_info, redis
-    from runs.models import Backlog, DailySpending, HourlyFigures, RunText
+    from lunaos.infra import client_info
     from web import health_checks
 
     health_checks.forget()
     client_info.set_current(address="", user_agent="")
     with django_db_blocker.unblock():
-        AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's
-        for key in redis.client().scan_iter():
-            if not bytes(key).startswith(b"_kombu"):  # without its bindings a queue that is in use loses messages
-                redis.client().delete(key)
+        testing.database.clear_valkey()  # not afterwards, when a test may have replaced the client
         yield
-        User.objects.filter(is_superuser=True).update(is_superuser=False)  # or the last one could not be deleted
-        User.objects.all().delete()
-        for left_behind in (RunText, HourlyFigures, Backlog, DailySpending):
-            left_behind._default_manager.all().delete()
+        testing.database.clear()
 
 
 @pytest.fixture(scope="session")
@@ -123,12 +127,12 @@ def bounds(database: None) -> Iterator[Cast]:
 
     def change(name: str, **columns: int) -> None:
         Tier.objects.filter(name=name).update(**columns)
-        tiers.forget()
+        tiers.clear_cache()
 
     yield change
     for tier in before:
         tier.save()
-    tiers.forget()
+    tiers.clear_cache()
 
 
 @pytest.fixture(scope="session")
@@ -278,14 +282,14 @@ def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
 def stripe(api: Api, server: str, stripe_server: Double, configured: None) -> Iterator[Any]:
     """Stripe, as its double plays it, with the platform's prices."""
     from billing.payments import plans
-    from testing.stripe import WITHIN_S, Stripe, cleared
+    from testing.stripe import WITHIN_S, Stripe, clear_stripe
 
     stripe_server.webhook_url = f"{server}/billing/webhook"
     stripe_server.reset()
     plans.sync_plans()
     yield Stripe(stripe_server, api)
     stripe_server.reset()
-    assert until(cleared, WITHIN_S)
+    assert until(clear_stripe, WITHIN_S)
 
 
 @pytest.fixture

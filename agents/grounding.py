@@ -10,7 +10,7 @@ from agents.models import Agent
 from agents.providers import Target
 from rag import services as rag_services
 from rag.search import passages
-from rag.search.passages import BYTES_A_TOKEN, Grounding
+from rag.search.passages import BYTES_PER_TOKEN, Grounding
 
 OVERHEAD_TOKENS = 64  # a chat template's own
 LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its end, where questions stand
@@ -19,7 +19,7 @@ LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its e
 def require(user: User, repository: str | None) -> None:
     """Raises UnknownRepository where a repository is named that the user does not have."""
     if repository is not None:
-        rag_services.locate(user=user, repository=repository)
+        rag_services.find_repository(user=user, repository=repository)
 
 
 def ground(
@@ -38,7 +38,9 @@ def ground(
     """
     if repository is None:
         return None
-    hits = rag_services.find(user=user, repository=repository, query=_query(context), limit=passages.MOST)
+    hits = rag_services.search_code(
+        user=user, repository=repository, query=_query(context), limit=passages.MAX_PASSAGES
+    )
     return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _room(context, experts, targets)))
 
 
@@ -53,7 +55,7 @@ def _room(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> 
     return min(
         catalogue.window(target.provider.name, target.model)
         - target.longest_answer(expert.max_tokens)
-        - (len(expert.prompt.encode()) + len(context.encode())) // BYTES_A_TOKEN
+        - (len(expert.prompt.encode()) + len(context.encode())) // BYTES_PER_TOKEN
         - OVERHEAD_TOKENS
         for expert in experts
         for target in targets

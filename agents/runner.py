@@ -22,11 +22,11 @@ from lunaos.errors import LunaError
 from lunaos.infra import metrics
 from runs import executors
 from runs.errors import OutputTooLong, RunInterrupted
-from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop
+from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.metering import tokens
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, Status
-from runs.outcomes import CANCELLED, Failure, Outcome, failure
+from runs.outcomes import CANCELLED_EVENT, Failure, Outcome, error_event
 
 LOCAL_NOTICE = (
     "Answered by the small embedded model, which reviews poorly. "
@@ -52,7 +52,7 @@ class Answer:
     targets: list[Target]
     prompt: Prompt
     started: float
-    opening: list[Event] = field(default_factory=list)
+    opening: list[RunEvent] = field(default_factory=list)
     accept: fallback.Accept = verdict.require_text
     attempts: list[Attempt] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Answer:
     first_token_ms: int | None = None
     came_at: float = 0.0
 
-    async def stream(self) -> AsyncGenerator[list[Event], None]:
+    async def stream(self) -> AsyncGenerator[list[RunEvent], None]:
         """Ask, and yield `chunk` and `progress` events as they come.
 
         Raises:
@@ -81,7 +81,7 @@ class Answer:
         except TimeoutError as e:
             raise ProviderTimeout(f"The run took longer than {settings.LLM_RUN_TIMEOUT_S:g} seconds.") from e
 
-    def _events(self, block: Block) -> list[Event]:
+    def _events(self, block: Block) -> list[RunEvent]:
         events = self._progress(block)
         if block.texts:
             self._take(block.texts)
@@ -92,7 +92,7 @@ class Answer:
             self.named = self.answering
         return events
 
-    def _progress(self, block: Block) -> list[Event]:
+    def _progress(self, block: Block) -> list[RunEvent]:
         """Return what the client has to know of its wait, each state once."""
         if self.texts:
             return []
@@ -170,17 +170,17 @@ class Answer:
             yield attempt.target, attempt.usage(prompt_tokens=prompt_tokens, text=text)
 
 
-def _progress_event(state: str, target: Target | None = None) -> Event:
+def _progress_event(state: str, target: Target | None = None) -> RunEvent:
     who = {"provider": target.provider.name, "model": target.model} if target else {}
     return {"type": "progress", "state": state, **who}
 
 
-def chunks(texts: list[str]) -> list[Event]:
+def chunks(texts: list[str]) -> list[RunEvent]:
     """The `chunk` events of pieces of an answer."""
     return [{"type": "chunk", "content": text} for text in texts]
 
 
-def extras(answer: Answer) -> Event:
+def extras(answer: Answer) -> RunEvent:
     """What an event that opens an answer says beyond the contract: who stands in for whom, and what to know of it."""
     asked, name = answer.targets[0], answer.answering.provider.name
     stand_in = {"fallbackFrom": asked.provider.name} if answer.answering is not asked else {}
@@ -193,7 +193,7 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
     Only what the answer raises makes it fail: what writing its end raises leaves it as it was.
 
     Raises:
-        Overtaken: somebody else has ended the run.
+        LeaseLost: somebody else has ended the run.
     """
     status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
@@ -201,20 +201,20 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
             async for events in batches:
                 opening = [] if recorder.lines else [_start(run, answer), *answer.opening]
                 recorder.record(*opening, *events)
-    except Overtaken:
+    except LeaseLost:
         raise
     except asyncio.CancelledError:
-        if recorder.stop not in (Stop.CANCELLED, Stop.LEAVING):
+        if recorder.stop_reason not in (StopReason.CANCELLED, StopReason.SHUTTING_DOWN):
             raise
-        status = Status.CANCELLED if recorder.stop is Stop.CANCELLED else Status.INTERRUPTED
-        error = RunInterrupted() if recorder.stop is Stop.LEAVING else None
+        status = Status.CANCELLED if recorder.stop_reason is StopReason.CANCELLED else Status.INTERRUPTED
+        error = RunInterrupted() if recorder.stop_reason is StopReason.SHUTTING_DOWN else None
     except Exception as e:
-        status, error = Status.FAILED, executors.as_error(e)
+        status, error = Status.FAILED, executors.to_client_error(e)
     recorder.finishing = True  # nothing may break it off from here on
     await _finish(run, answer, recorder, status, error)
 
 
-def _start(run: Run, answer: Answer) -> Event:
+def _start(run: Run, answer: Answer) -> RunEvent:
     target = answer.answering
     return {
         "type": "start",
@@ -254,11 +254,11 @@ def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None
     return Failure(error.code, str(error), status, answer.last_attempt(error) if answer else None)
 
 
-def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> Event:
+def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> RunEvent:
     if error:
-        return failure(error)
+        return error_event(error)
     if outcome.status == Status.CANCELLED:
-        return CANCELLED
+        return CANCELLED_EVENT
     return {
         "type": "done",
         "tokens": outcome.tokens.as_json(),

@@ -41,7 +41,7 @@ from rag.errors import (
     UnknownRepository,
 )
 from runs.errors import ConcurrencyLimitReached, OutputTooLong, SpendLimitReached
-from runs.schema import AGENT_EVENT, COUNTED, EXECUTION_HEADERS, STREAMED
+from runs.schema import AGENT_EVENT, EXECUTION_HEADERS, QUOTA_DESCRIPTION, STREAM_DESCRIPTION
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
@@ -80,7 +80,7 @@ EXECUTE: dict[str, Any] = {
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(
             AGENT_EVENT,
-            description=f"{STREAMED} {COUNTED}",
+            description=f"{STREAM_DESCRIPTION} {QUOTA_DESCRIPTION}",
             examples=[OpenApiExample("stream", value=EXAMPLE)],
         ),
         **errors(*EXECUTION_ERRORS),

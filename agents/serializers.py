@@ -16,8 +16,12 @@ class AgentSerializer(serializers.ModelSerializer[Agent]):
 
 
 class TierCountSerializer(serializers.Serializer[Any]):
+    # The contract promises these two; a tier that staff have added follows as a further member where agents require it.
     free = serializers.IntegerField()
     pro = serializers.IntegerField()
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        return {**super().to_representation(instance), **instance}
 
 
 class CatalogueSerializer(serializers.Serializer[Any]):

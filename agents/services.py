@@ -40,7 +40,7 @@ def start_execution(
     started: float,
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
-) -> run_services.Begun:
+) -> run_services.StartedRun:
     """Check everything that can be checked, reserve an execution, write the run and set it going.
 
     Args:
@@ -54,7 +54,7 @@ def start_execution(
         ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable, IdempotencyConflict,
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
     """
-    if earlier := run_services.begun_before(user=user, idempotency_key=idempotency_key):
+    if earlier := run_services.find_replay(user=user, idempotency_key=idempotency_key):
         return earlier
     own = provider_keys.keyring(user.pk)
     asked = target(provider, model, own)
@@ -65,8 +65,8 @@ def start_execution(
     require_access(user, [expert])
     targets = reachable(user, asked, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
-    context = grounded.added_to(context) if grounded else context
-    begun = run_services.begin(
+    context = grounded.append_to(context) if grounded else context
+    begun = run_services.create(
         user=user,
         text=context,
         idempotency_key=idempotency_key,
@@ -229,10 +229,12 @@ def _not_configured(provider: Provider) -> ProviderNotConfigured:
 
 
 def _pro_required(agent: Agent) -> ProRequired:
+    plan = agent.tier.title()
     return ProRequired(
+        f"{plan} subscription required",
         agent=agent.slug,
         agentName=agent.name,
         upgradeUrl=tiers.upgrade_url(),
         checkoutUrl=f"{settings.PUBLIC_URL}/billing/checkout",
-        message=f"{agent.name} is part of the Pro plan. Upgrade to use all 28 agents.",
+        message=f"{agent.name} is part of the {plan} plan. Upgrade to {plan} or a higher plan to use it.",
     )

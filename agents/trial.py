@@ -6,8 +6,6 @@ from collections.abc import Coroutine
 from contextlib import aclosing
 from typing import Any
 
-import orjson
-
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
@@ -15,6 +13,7 @@ from agents import catalogue, providers, services
 from agents.models import Agent
 from agents.providers import Target
 from agents.runner import Answer
+from lunaos.event_lines import encode
 from lunaos.infra import database
 from runs import executors, outcomes
 
@@ -114,16 +113,16 @@ class Trial:
             outcome = "succeeded"
             self._tell(self._done())
         except Exception as e:
-            error = executors.as_error(e)
+            error = executors.to_client_error(e)
             outcome = error.code
-            self._tell(outcomes.failure(error))
+            self._tell(outcomes.error_event(error))
         finally:
             self._lines.put_nowait(None)
             _begin(database.call(self._record, outcome))  # apart: whoever closes this breaks it off
 
     def _tell(self, *events: dict[str, Any]) -> None:
         for event in events:
-            self._lines.put_nowait(orjson.dumps(event))
+            self._lines.put_nowait(encode(event))
 
     def _start(self) -> dict[str, Any]:
         target = self._answer.answering

@@ -70,7 +70,7 @@ def create(
     key_id, seed = uuid4(), secret.seed()
     if idempotency_key and (earlier := idempotency.claim(user=user, key=idempotency_key, result=key_id.hex + seed)):
         return _replay(user, earlier)
-    limit = tiers.of(user.tier).api_keys
+    limit = tiers.get(user.tier).api_keys
     if ApiKey.objects.active().filter(user=user).count() >= limit:
         raise KeyLimitReached(f"You have {limit} active keys, as many as your tier holds. Revoke one first.")
     _require_few_made(user)

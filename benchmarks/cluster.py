@@ -9,7 +9,7 @@ import psutil
 
 from benchmarks import processes
 from testing.embeddings import EmbeddingsServer
-from testing.stack import Stack
+from testing.stack import CommandStack, Stack
 
 NODES = ("web", "web-2")
 WORKERS = ("worker", "indexing", "chains-1", "chains-2")
@@ -21,7 +21,7 @@ def cluster() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory() as folder, processes.provider(), EmbeddingsServer() as embeddings:
         variables = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         variables |= {"LLM_RUN_TIMEOUT_S": "3600", "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_LOG_LEVEL": "WARNING"}
-        with Stack(Path(folder), **variables) as stack:
+        with CommandStack(Path(folder), **variables) as stack:
             stack.start("web-2", *WORKERS[1:], "proxy")
             yield stack
 

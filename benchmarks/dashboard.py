@@ -131,8 +131,8 @@ def main() -> None:
         print("| | s |\n|---|---|")
         timed(f"filling in {options.runs} runs", lambda: fill(options.runs, options.users))
         hours = timed("counting all of them (`manage.py count_runs`)", stats.count_since)
-        timed("counting what is due, each minute", stats.count_due)
-        timed("again", stats.count_due)
+        timed("counting what is due, each minute", stats.count_changed_hours)
+        timed("again", stats.count_changed_hours)
         print(f"\n{hours} hours.\n\n| page | first ms | median ms | longest ms |\n|---|---|---|---|")
         session = session_of_staff()
         with processes.web() as (port, _):

@@ -39,7 +39,9 @@ def timed(user: User, root: Path, name: str) -> tuple[float, int]:
     """Return a folder's seconds and chunks."""
     started = time.perf_counter()
     found = list(folders.walk(root))
-    job, _ = services.index_folder(user=user, repository=name, root=root, found=found, told=lambda progress: None)
+    job, _ = services.index_folder(
+        user=user, repository=name, root=root, found=found, on_progress=lambda progress: None
+    )
     return time.perf_counter() - started, job.chunks
 
 
@@ -48,7 +50,7 @@ def model_alone(sources: list[Path]) -> float:
     text = "".join(path.read_text(errors="replace") for path in sources[:ALONE])
     starts = range(0, ALONE * ALONE_CHARACTERS, ALONE_CHARACTERS)
     chunks = [text[start : start + ALONE_CHARACTERS] for start in starts]
-    embedder, started = embeddings.current(retries=3), time.perf_counter()
+    embedder, started = embeddings.current_embedder(retries=3), time.perf_counter()
     for start in range(0, ALONE, ALONE_AT_ONCE):
         embedder.embed(chunks[start : start + ALONE_AT_ONCE])
     return ALONE / (time.perf_counter() - started)
@@ -89,7 +91,7 @@ def main() -> None:
 
 def as_indexed(repository: services.Repository, root: Path) -> list[File]:
     """Insert rows as the first indexing would."""
-    read = folders.read(root, list(folders.walk(root)))
+    read = folders.read_files(root, list(folders.walk(root)))
     return [
         File(repository=repository, path=file.path, digest=digest(file), language="text", chunks=1) for file in read
     ]

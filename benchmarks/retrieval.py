@@ -33,7 +33,7 @@ from django.core.management import call_command
 
 from accounts.models import User
 from rag import services
-from rag.chunking.chunker import Piece
+from rag.chunking.chunker import SourceChunk
 from rag.indexing import indexer, jobs, runner, store
 from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, Repository
@@ -62,11 +62,11 @@ class Question:
     line: int
 
 
-Found = tuple[Piece, Question]
+Found = tuple[SourceChunk, Question]
 
 
 def functions(path: str, source: str, least_words: int) -> list[Found]:
-    """Return a module's documented functions without docstring, and the first sentences as questions.
+    """A module's functions that have a docstring, each a chunk without it, and its first sentence as a question.
 
     Args:
         least_words: of a question; functions with a shorter one are left out.
@@ -80,8 +80,8 @@ def functions(path: str, source: str, least_words: int) -> list[Found]:
         sentence = " ".join(re.split(r"(?<=[.!?])\s|\n\n", (text or "").strip())[0].split())
         if least_words <= len(sentence.split()) <= MOST_WORDS and len(body) > 1 and len(kept) >= LEAST_LINES:
             signature = " ".join(lines[node.lineno - 1 : body[0].lineno - 1])
-            piece = Piece(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first)
-            found.append((piece, Question(sentence, path, node.lineno)))
+            chunk = SourceChunk(textwrap.dedent("\n".join(kept)), symbol, signature, first, node.end_lineno or first)
+            found.append((chunk, Question(sentence, path, node.lineno)))
     return found
 
 
@@ -129,21 +129,21 @@ def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
             except (SyntaxError, UnicodeDecodeError, ValueError):
                 continue
     by_path = defaultdict[str, list[Found]](list)
-    for piece, question in random.Random(7).sample(found, min(wanted, len(found))):
-        by_path[question.path].append((piece, question))
+    for chunk, question in random.Random(7).sample(found, min(wanted, len(found))):
+        by_path[question.path].append((chunk, question))
     return list(by_path.values())
 
 
 def index_functions(repository: Repository, found: Iterable[list[Found]]) -> list[Question]:
     """Search among functions, each a chunk of its own."""
-    asked, embedder = list[Question](), embeddings.current(retries=3)
+    asked, embedder = list[Question](), embeddings.current_embedder(retries=3)
     for of_module in filter(None, found):
-        path, pieces = of_module[0][1].path, [piece for piece, _ in of_module]
+        path, chunks = of_module[0][1].path, [chunk for chunk, _ in of_module]
         asked += [question for _, question in of_module]
-        embedded = indexer.embed(embedder, [(path, piece) for piece in pieces])
-        size = sum(len(piece.content.encode()) for piece in pieces)
-        store.replace(repository, store.Prepared(path, "", "python", size, pieces, embedded), embedder.model)
-    terms.count(repository)
+        embedded = indexer.embed_chunks(embedder, [(path, chunk) for chunk in chunks])
+        size = sum(len(chunk.content.encode()) for chunk in chunks)
+        store.replace_file(repository, store.PreparedFile(path, "", "python", size, chunks, embedded), embedder.model)
+    terms.recount_terms(repository)
     return asked
 
 
@@ -157,13 +157,13 @@ def index_modules(repository: Repository, sources: list[tuple[str, str]], least_
 
 def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[str, int]]:
     """Return the rank of the right answer by similarity, by words and by both; 0 if missing."""
-    embedder = embeddings.of(repository.model, retries=3)
+    embedder = embeddings.embedder_for(repository.model, retries=3)
     chunks = list(Chunk.objects.filter(repository=repository).select_related("file"))
     codes = plain(embedder, chunks)
     for question in questions:
-        found = search._candidates(repository, embedder, question.text, search.meaning(embedder, question.text))
+        found = search._candidates(repository, embedder, question.text, search.embed_query(embedder, question.text))
         vector = embedder.embed([question.text])[0]
-        scored = [(hit.score, hit) for hit in search._fused(found)]
+        scored = [(hit.score, hit) for hit in search._fuse(found)]
         nearest = np.argsort(-(codes @ np.array(vector, np.float32)))[:DEEP]
         yield {
             "the code's own vector alone": place(question, [(-n, hit_of(chunks[at])) for n, at in enumerate(nearest)]),

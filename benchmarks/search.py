@@ -25,7 +25,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from accounts.models import User
-from rag.chunking.chunker import Piece
+from rag.chunking.chunker import SourceChunk
 from rag.indexing import folders, indexer
 from rag.models import Repository, Vector
 from rag.search import embeddings, search, terms, vectors
@@ -44,52 +44,54 @@ CHUNKS = """
 """
 
 
-def seeds(source: Path) -> tuple[list[Piece], np.ndarray]:
+def seeds(source: Path) -> tuple[list[SourceChunk], np.ndarray]:
     """Return real chunks and their vectors."""
-    pieces: list[tuple[str, Piece]] = []
-    for file in folders.read(source, [path for path in folders.walk(source) if path.endswith(".py")]):
-        if file.content and not indexer.judge(file).reason:
-            prepared = indexer._prepare(file, embeddings.current().window)
-            pieces += [(file.path, piece) for piece in prepared.pieces]
-    random.Random(7).shuffle(pieces)
-    return [piece for _, piece in pieces[:SEEDS]], np.array(indexer.embed(embeddings.current(), pieces[:SEEDS]))
+    chunks: list[tuple[str, SourceChunk]] = []
+    for file in folders.read_files(source, [path for path in folders.walk(source) if path.endswith(".py")]):
+        if file.content and not indexer.apply_skip_rules(file).reason:
+            prepared = indexer._chunk_file(file, embeddings.current_embedder().window)
+            chunks += [(file.path, chunk) for chunk in prepared.chunks]
+    random.Random(7).shuffle(chunks)
+    return [chunk for _, chunk in chunks[:SEEDS]], np.array(
+        indexer.embed_chunks(embeddings.current_embedder(), chunks[:SEEDS])
+    )
 
 
 def fill(
-    user: User, name: str, count: int, pieces: list[Piece], known: np.ndarray, chance: np.random.Generator
+    user: User, name: str, count: int, chunks: list[SourceChunk], known: np.ndarray, chance: np.random.Generator
 ) -> Repository:
     """Insert a repository of chunks, with words of real chunks and vectors between theirs."""
-    repository = Repository.objects.create(user=user, name=name, model=embeddings.current().model)
+    repository = Repository.objects.create(user=user, name=name, model=embeddings.current_embedder().model)
     file = repository.file_set.create(path=f"{name}.py", digest="", language="python", chunks=count)
     with connection.cursor() as cursor:
         for start in range(0, count, 5_000):
             size = min(5_000, count - start)
             ids = insert(
-                cursor, repository, file.pk, start, [random.Random(start + n).choice(pieces) for n in range(size)]
+                cursor, repository, file.pk, start, [random.Random(start + n).choice(chunks) for n in range(size)]
             )
             pairs = chance.integers(0, len(known), (size, 2))
             noise = chance.normal(0, NOISE / known.shape[1] ** 0.5, (size, known.shape[1]))
             mixed = 0.7 * known[pairs[:, 0]] + 0.3 * known[pairs[:, 1]] + noise
             with cursor.copy(COPY) as copy:
                 for pk, vector in zip(ids, mixed / np.linalg.norm(mixed, axis=1, keepdims=True), strict=True):
-                    copy.write_row((repository.pk, pk, repository.model, vectors.literal(vector)))
-    terms.count(repository)
+                    copy.write_row((repository.pk, pk, repository.model, vectors.to_literal(vector)))
+    terms.recount_terms(repository)
     repository.refresh_from_db()
     return repository
 
 
-def insert(cursor, repository: Repository, file: int, start: int, pieces: list[Piece]) -> list[int]:
-    from_words = search.words.searchable
+def insert(cursor, repository: Repository, file: int, start: int, chunks: list[SourceChunk]) -> list[int]:
+    from_words = search.words.searchable_text
     cursor.execute(
         CHUNKS,
         {
             "repository": repository.pk,
             "file": file,
-            "positions": list(range(start, start + len(pieces))),
-            "symbols": [piece.symbol for piece in pieces],
-            "contents": [piece.content for piece in pieces],
-            "symbol_words": [from_words(piece.symbol) for piece in pieces],
-            "content_words": [from_words(piece.content) for piece in pieces],
+            "positions": list(range(start, start + len(chunks))),
+            "symbols": [chunk.symbol for chunk in chunks],
+            "contents": [chunk.content for chunk in chunks],
+            "symbol_words": [from_words(chunk.symbol) for chunk in chunks],
+            "content_words": [from_words(chunk.content) for chunk in chunks],
         },
     )
     return [row[0] for row in cursor.fetchall()]
@@ -97,7 +99,7 @@ def insert(cursor, repository: Repository, file: int, start: int, pieces: list[P
 
 def measure(repository: Repository, questions: list[tuple[str, list[float]]]) -> None:
     """Return the milliseconds in the database, and the recall of the ten nearest chunks."""
-    embedder, times, recalls = embeddings.of(repository.model), [], []
+    embedder, times, recalls = embeddings.embedder_for(repository.model), [], []
     for text, vector in questions:
         started = time.perf_counter()
         found = search._candidates(repository, embedder, text, vector)
@@ -111,7 +113,7 @@ def measure(repository: Repository, questions: list[tuple[str, list[float]]]) ->
 
 
 def nearest(repository: Repository, vector: list[float]) -> list[float]:
-    literal = vectors.literal(vector)
+    literal = vectors.to_literal(vector)
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT 1 - (embedding::halfvec(384) <=> %s::halfvec(384)) AS near FROM rag_vector "
@@ -128,10 +130,10 @@ def main() -> None:
     options = parser.parse_args()
     call_command("prepare", verbosity=0, stdout=io.StringIO())
     user = User.objects.create_user(f"search-{os.getpid()}@example.com", "no sign-in", tier="team")
-    pieces, known = seeds(options.source)
+    chunks, known = seeds(options.source)
     chance = np.random.default_rng(7)
     filled = {
-        name: fill(user, name, int(share * options.chunks), pieces, known, chance) for name, share in SHARES.items()
+        name: fill(user, name, int(share * options.chunks), chunks, known, chance) for name, share in SHARES.items()
     }
     started = time.perf_counter()
     with connection.cursor() as cursor:
@@ -144,8 +146,8 @@ def main() -> None:
         )
         size, seconds = cursor.fetchone()[0], time.perf_counter() - started
         print(f"{Vector.objects.count()} vectors, index of {size} in {seconds:.0f} s")
-    texts = [f"{piece.symbol} {piece.content.splitlines()[0]}" for piece in random.Random(8).sample(pieces, QUERIES)]
-    questions = list(zip(texts, embeddings.current().embed(texts), strict=True))
+    texts = [f"{chunk.symbol} {chunk.content.splitlines()[0]}" for chunk in random.Random(8).sample(chunks, QUERIES)]
+    questions = list(zip(texts, embeddings.current_embedder().embed(texts), strict=True))
     print("\n| owner, chunks | median ms | p95 ms | recall@10 |\n|---|---|---|---|")
     for name in ("large", "small"):
         measure(filled[name], questions[:20])  # warm

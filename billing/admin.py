@@ -1,4 +1,4 @@
-"""Tiers, usage, grants, and what Stripe said, for staff: a tier's figures count within seconds, everywhere."""
+"""Register tiers, usage, grants, subscriptions and invoices in the admin."""
 
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -23,26 +23,26 @@ from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
 from lunaos.infra import patches
 
-CENTS = 100
+CENTS_PER_USD = 100
 
-# dj-stripe brings pages for all of its tables, which offer to change rows and to call Stripe, and write no audit row.
+# dj-stripe registers pages for all of its tables. They let staff change rows and call Stripe, and write no audit row.
 for model in list(admin.site._registry):
     if model.__module__.startswith(stripe_tables.__name__):
         admin.site.unregister(model)
 
 
-def _of_invoice(row: Invoice) -> str:
+def _label_invoice(row: Invoice) -> str:
     data = row.stripe_data
-    return f"Invoice {data.get('number') or row.id}: {data['amount_due'] / CENTS:.2f} USD, {data['status']}"
+    return f"Invoice {data.get('number') or row.id}: {data['amount_due'] / CENTS_PER_USD:.2f} USD, {data['status']}"
 
 
-def _of_subscription(row: Subscription) -> str:
+def _label_subscription(row: Subscription) -> str:
     return f"{row.id}, {row.stripe_data['status']}"
 
 
-# What the admin calls a row, in headings, lists and history: dj-stripe would take an invoice's cents for dollars.
-patches.replace_str(Invoice, _of_invoice)
-patches.replace_str(Subscription, _of_subscription)
+# The admin shows these labels in headings, lists and history. dj-stripe would print an invoice's cents as dollars.
+patches.replace_str(Invoice, _label_invoice)
+patches.replace_str(Subscription, _label_subscription)
 
 
 @admin.register(Tier)
@@ -61,7 +61,7 @@ class TierAdmin(AuditedAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> tuple[str, ...]:
-        return ("name",) if obj else ()  # users and agents name it
+        return ("name",) if obj else ()  # users and agents refer to a tier by name
 
     def has_delete_permission(self, request: HttpRequest, obj: Tier | None = None) -> bool:
         return False
@@ -82,13 +82,13 @@ class GrantForm(ModelForm):
     def clean_until(self) -> datetime | None:
         until: datetime | None = self.cleaned_data["until"]
         if until and until <= datetime.now(UTC):
-            raise ValidationError("This time is past.")
+            raise ValidationError("This time is in the past. Choose a later one, or leave it empty for no end.")
         return until
 
 
 @admin.register(Grant)
 class GrantAdmin(ExportedAdmin, AuditedAdmin):
-    """Made, and ended with all of a user's others; never rewritten."""
+    """Lets staff make grants and end all grants of a user; a grant is never edited."""
 
     form = GrantForm
     list_display = ("user", "tier", "until", "reason", "granted_by", "created_at", "ended_at")
@@ -104,24 +104,24 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
     )
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Only superusers grant something to staff, themselves included."""
+        """Offer staff accounts to superusers only, also where staff would choose themselves."""
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if db_field.name == "user" and field and not staff_of(request).is_superuser:
             field.queryset = User.objects.filter(is_staff=False, is_superuser=False)
-            field.error_messages["invalid_choice"] = "Only superusers grant a tier to staff."
+            field.error_messages["invalid_choice"] = "Only superusers can grant a tier to staff."
         return field
 
     def save_model(self, request: HttpRequest, obj: Grant, form: ModelForm, change: bool) -> None:
-        made = grants.grant(
+        grant = grants.grant(
             user=obj.user, tier=obj.tier_id, until=obj.until, reason=obj.reason, actor=staff_of(request)
         )
-        obj.pk = made.pk
+        obj.pk = grant.pk
 
     @admin.action(description="End all grants of these users", permissions=["add"])
     @confirmed(
         "End all grants of these users?",
-        consequence="All that the users of these grants were granted ends, also what is not in this list. "
-        "What they pay for stays.",
+        consequence="All grants of these users end, including grants that are not in this list. "
+        "Tiers that the users pay for stay.",
     )
     def end(self, request: HttpRequest, queryset: QuerySet[Grant]) -> None:
         users = {grant.user for grant in self.touchable(request, queryset).select_related("user")}
@@ -136,17 +136,17 @@ class GrantAdmin(ExportedAdmin, AuditedAdmin):
 
 
 class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
-    """What Stripe said last, in dj-stripe's tables."""
+    """Shows the rows that Stripe's last answer left in dj-stripe's tables."""
 
     list_select_related = ("customer__subscriber",)
     search_fields = ("id", "customer__id", "customer__subscriber__email")
-    search_help_text = "A user's e-mail address, or an id of Stripe's."
+    search_help_text = "A user's e-mail address, or an id at Stripe."
     date_hierarchy = "created"
     ordering = ("-created",)
-    of_stripe_data: ClassVar[dict[str, str]] = {}  # what a file tells of it: column, and where it lies
+    stripe_data_columns: ClassVar[dict[str, str]] = {}  # export column: path in stripe_data
 
     def rows_to_export(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        return rows.annotate(**{name: KT(f"stripe_data__{path}") for name, path in self.of_stripe_data.items()})
+        return rows.annotate(**{name: KT(f"stripe_data__{path}") for name, path in self.stripe_data_columns.items()})
 
     @admin.display(ordering="customer__subscriber__email")
     def user(self, row: Any) -> Any:
@@ -161,25 +161,25 @@ class StripeAdmin(ExportedAdmin, ReadOnlyAdmin):
 class SubscriptionAdmin(StripeAdmin):
     list_display = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "created")
     list_filter = (("livemode", admin.BooleanFieldListFilter),)
-    of_stripe_data: ClassVar[dict[str, str]] = {
+    stripe_data_columns: ClassVar[dict[str, str]] = {
         "stripe_status": "status",
         "stripe_price": "items__data__0__price__lookup_key",
         "stripe_cancels": "cancel_at_period_end",
     }
-    export_columns = ("id", "customer_id", "customer__subscriber__email", "livemode", "created", *of_stripe_data)
+    export_columns = ("id", "customer_id", "customer__subscriber__email", "livemode", "created", *stripe_data_columns)
     fields = readonly_fields = ("id", "user", "stripe_status", "tier", "period_end", "cancels", "livemode", "created")
 
     @admin.display
     def tier(self, row: Subscription) -> str:
-        return subscription_state.read(row).tier or "(unknown price)"
+        return subscription_state.from_row(row).tier or "(unknown price)"
 
     @admin.display
     def period_end(self, row: Subscription) -> Any:
-        return subscription_state.read(row).period_end
+        return subscription_state.from_row(row).period_end
 
     @admin.display(boolean=True)
     def cancels(self, row: Subscription) -> bool:
-        return subscription_state.read(row).cancels
+        return subscription_state.from_row(row).cancels
 
 
 class StatusFilter(admin.SimpleListFilter):
@@ -196,15 +196,15 @@ class StatusFilter(admin.SimpleListFilter):
 
 @admin.register(Invoice)
 class InvoiceAdmin(StripeAdmin):
-    """Invoices, and above them what they come to by month and tier."""
+    """Lists invoices, with the revenue by month and tier above them."""
 
     list_display = ("id", "user", "stripe_status", "tier", "due_usd", "paid_usd", "attempts", "created")
     list_filter = (StatusFilter,)
-    of_stripe_data: ClassVar[dict[str, str]] = {
+    stripe_data_columns: ClassVar[dict[str, str]] = {
         f"stripe_{name}": name
         for name in ("status", "number", "tier", "currency", "amount_due", "amount_paid", "attempt_count")
     }
-    export_columns = ("id", "customer_id", "customer__subscriber__email", "created", *of_stripe_data)
+    export_columns = ("id", "customer_id", "customer__subscriber__email", "created", *stripe_data_columns)
     change_list_template = "admin/billing/invoices.html"
     fields = readonly_fields = list_display
 
@@ -217,11 +217,11 @@ class InvoiceAdmin(StripeAdmin):
 
     @admin.display
     def due_usd(self, row: Invoice) -> str:
-        return f"{row.stripe_data['amount_due'] / CENTS:.2f}"
+        return f"{row.stripe_data['amount_due'] / CENTS_PER_USD:.2f}"
 
     @admin.display
     def paid_usd(self, row: Invoice) -> str:
-        return f"{row.stripe_data['amount_paid'] / CENTS:.2f}"
+        return f"{row.stripe_data['amount_paid'] / CENTS_PER_USD:.2f}"
 
     @admin.display
     def attempts(self, row: Invoice) -> int:
@@ -233,12 +233,23 @@ class WebhookEventAdmin(ReadOnlyAdmin):
     list_display = ("id", "kind", "customer_id", "made_at", "handled_at")
     list_filter = ("kind",)
     search_fields = ("id", "customer_id")
-    search_help_text = "An id of Stripe's: the event's or the customer's."
+    search_help_text = "The id of an event or a customer at Stripe."
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:
-    """What was paid, in USD, by month and tier, the newest month first."""
+    """Return the USD paid in the last calendar months, the newest first, by tier."""
     cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
-    paid = Invoice.objects.filter(stripe_mirror.of_this_mode(), stripe_data__status="paid", stripe_data__currency="usd")
-    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier")).annotate(usd=Sum(cents) / CENTS)
-    return list(by_month.order_by(F("month").desc(), "tier")[: 3 * months])
+    paid = Invoice.objects.filter(
+        stripe_mirror.in_current_mode(),
+        created__gte=_start_of_month(months - 1),
+        stripe_data__status="paid",
+        stripe_data__currency="usd",
+    )
+    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier"))
+    return list(by_month.annotate(usd=Sum(cents) / CENTS_PER_USD).order_by(F("month").desc(), "tier"))
+
+
+def _start_of_month(months_ago: int) -> datetime:
+    now = datetime.now(UTC)
+    year, month = divmod(now.year * 12 + now.month - 1 - months_ago, 12)
+    return datetime(year, month + 1, 1, tzinfo=UTC)

@@ -7,5 +7,4 @@ class BillingConfig(AppConfig):
     name = "billing"
 
     def ready(self) -> None:
-        """Connect the receivers of signals."""
         import_module("billing.receivers")

@@ -1,4 +1,7 @@
-"""What time does to money, called by beat; above tasks, which services enqueue."""
+"""Periodic billing tasks, which beat starts.
+
+They import services, which import `billing.tasks`; so they cannot be in that module.
+"""
 
 import logging
 
@@ -7,30 +10,30 @@ from celery import shared_task
 from billing import grants
 from billing.errors import BillingUnavailable
 from billing.models import WebhookEvent
-from billing.payments import reconciliation, stripe_client
+from billing.payments import reconciliation, stripe_connection
 
 logger = logging.getLogger(__name__)
 
 
 @shared_task(name="billing.beat.settle_due")
-def settle_due() -> None:
-    """End grants whose time has come, and tiers whose payment is due for too long."""
-    grants.recalculate_due()
+def recalculate_due_tiers() -> None:
+    """End expired grants, and tiers whose payment is overdue for too long."""
+    grants.recalculate_due_tiers()
 
 
 @shared_task(name="billing.beat.reconcile")
 def reconcile() -> None:
-    """Compare with Stripe, where there is one."""
-    if not stripe_client.is_configured():
+    """Compare subscriptions with Stripe, if Stripe is configured."""
+    if not stripe_connection.is_configured():
         return
     try:
-        for difference in reconciliation.run():
-            logger.warning("A customer was not up to date: %s", difference)
+        for mismatch in reconciliation.reconcile():
+            logger.warning("A customer differed from Stripe: %s", mismatch)
     except BillingUnavailable:
-        logger.warning("Stripe is out of reach; the next comparison is in an hour.")
+        logger.warning("Stripe cannot be reached; the next comparison is in an hour.")
 
 
 @shared_task(name="billing.beat.forget_events")
-def forget_events() -> None:
-    """Drop the ids of events that Stripe repeats no more."""
+def delete_old_events() -> None:
+    """Delete the ids of events that Stripe no longer repeats."""
     WebhookEvent.objects.expired().delete()

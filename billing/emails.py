@@ -1,4 +1,4 @@
-"""Mails about money and quotas."""
+"""E-mails about payments and quotas."""
 
 from typing import Any
 
@@ -12,37 +12,33 @@ from billing.payments import portal_links
 
 
 def usage_warning(user: User, *, percent: int, used: int, limit: int) -> None:
-    """Tell how much of the month's executions is used.
-
-    Args:
-        percent: the mark that was reached, 80 or 100.
-    """
+    """Warn a user that `percent` (80 or 100) of the month's executions are used."""
     figures = {"percent": percent, "used": used, "limit": limit, "upgrade_url": tiers.upgrade_url()}
     _send(f"{percent}% of your LunaOS executions are used", "usage_warning", user, **figures)
 
 
 def receipt(user: User, invoice: Invoice) -> None:
-    """Thank for a payment, and say for what and until when."""
-    _send("Your LunaOS receipt", "receipt", user, **_shown(user, invoice, "amount_paid"))
+    """Send the receipt of a payment, with the tier and the period that it pays for."""
+    _send("Your LunaOS receipt", "receipt", user, **_invoice_context(user, invoice, "amount_paid"))
 
 
 def payment_failed(user: User, invoice: Invoice) -> None:
-    """Ask for another card, while there is time."""
-    _send("Your payment to LunaOS failed", "payment_failed", user, **_shown(user, invoice, "amount_due"))
+    """Ask for another card after a failed payment, while Stripe still retries."""
+    _send("Your payment to LunaOS failed", "payment_failed", user, **_invoice_context(user, invoice, "amount_due"))
 
 
 def subscription_ended(user: User) -> None:
-    """Say that it is over, and what there is from now on."""
+    """Confirm that the subscription has ended, and name what remains."""
     _send("Your LunaOS subscription has ended", "subscription_ended", user, upgrade_url=tiers.upgrade_url())
 
 
-def _shown(user: User, invoice: Invoice, amount: str) -> dict[str, Any]:
+def _invoice_context(user: User, invoice: Invoice, amount: str) -> dict[str, Any]:
     data = invoice.stripe_data
     return {
         "amount": f"{data[amount] / 100:.2f} {data['currency'].upper()}",
         "number": data["number"],
         "paid_tier": data["tier"],
-        "portal_url": portal_links.make(user),
+        "portal_url": portal_links.create(user),
     }
 
 

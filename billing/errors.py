@@ -1,4 +1,4 @@
-"""What a tier or a quota can refuse."""
+"""Errors of tiers, quotas and payments."""
 
 from types import MappingProxyType
 
@@ -6,6 +6,7 @@ from lunaos.errors import LunaError
 
 
 class ProRequired(LunaError):
+    # Clients rely on this code for agents of every tier; the message names the tier (agents.services).
     code, status, message = "pro_required", 403, "Pro subscription required"
     members = MappingProxyType(
         {
@@ -19,20 +20,24 @@ class ProRequired(LunaError):
 
 
 class QuotaExceeded(LunaError):
-    code, status, message = ("quota_exceeded", 403, "The executions of this month are used up.")
+    code, status, message = ("quota_exceeded", 403, "All executions of this month are used.")
     members = MappingProxyType(
         {
             "tier": "free",
             "used": 100,
             "limit": 100,
             "upgradeUrl": "https://lunaos.example/#plans",
-            "message": "All 100 executions of the free tier are used until the month ends.",
+            "message": "All 100 executions of the free tier are used. The next month starts on 2026-12-01.",
         }
     )
 
 
 class BillingNotConfigured(LunaError):
-    code, status, message = ("billing_not_configured", 503, "This platform takes no payments: Stripe is not set up.")
+    code, status, message = (
+        "billing_not_configured",
+        503,
+        "This platform takes no payments, since Stripe is not configured.",
+    )
 
 
 class BillingUnavailable(LunaError):
@@ -43,25 +48,33 @@ class BillingConflict(LunaError):
     code, status, message = (
         "billing_conflict",
         409,
-        "The payment provider did not accept this. Look at your subscription and try again.",
+        "The payment provider refused this. Check your subscription with GET /billing/subscription, then try again.",
     )
 
 
 class PaymentRefused(LunaError):
-    code, status, message = ("payment_refused", 402, "The payment was refused.")
+    code, status, message = (
+        "payment_refused",
+        402,
+        "The payment was refused. Try another card in the portal: POST /billing/portal.",
+    )
 
 
 class NoSubscription(LunaError):
-    code, status, message = ("no_subscription", 404, "There is no subscription.")
+    code, status, message = ("no_subscription", 404, "You have no subscription. Start one with POST /billing/checkout.")
 
 
 class AlreadySubscribed(LunaError):
     code, status, message = (
         "already_subscribed",
         400,
-        "You have a subscription already. Change it with POST /billing/change, or in the portal.",
+        "You already have a subscription. Change it with POST /billing/change or in the portal.",
     )
 
 
 class WebhookRefused(LunaError):
-    code, status, message = ("webhook_refused", 400, "This is no event that Stripe has signed for this platform.")
+    code, status, message = (
+        "webhook_refused",
+        400,
+        "The body is not an event that Stripe signed for this platform within the last five minutes.",
+    )

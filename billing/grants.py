@@ -1,4 +1,7 @@
-"""The only writer of a user's tier, and what staff grant."""
+"""Recalculate users' tiers, and manage the tiers that staff grant.
+
+No other module writes `User.tier`.
+"""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -11,79 +14,75 @@ from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import quota, tiers
 from billing.models import Grant
-from billing.payments import stripe_client, stripe_mirror, subscription_state
+from billing.payments import stripe_connection, stripe_mirror, subscription_state
 from billing.payments.subscription_state import Subscription
 from lunaos.errors import ValidationFailed
 
 
 @transaction.atomic
 def recalculate_tier(user: User, *, actor: User | None = None) -> str:
-    """Give a user the tier that subscriptions and grants come to; it counts from the next request on.
+    """Set a user's tier to the highest that subscriptions and grants give.
 
-    Args:
-        actor: the staff member whose doing it is; None for Stripe's events, for time that passes, for a command.
-
-    Returns:
-        The tier.
+    The tier counts from the next request on, and `user.tier` is updated in place. `actor` is the staff member who
+    caused the change; None for Stripe's events, periodic tasks and commands.
     """
     now = datetime.now(UTC)
-    mine = _locked(user)
-    if mine is None:  # deleted meanwhile
+    locked = _lock_user(user)
+    if locked is None:  # the account was deleted meanwhile
         return tiers.FREE
-    if Grant.objects.due().filter(user=mine).update(ended_at=F("until")):
-        trail.record(Action.TIER_GRANT_ENDED, subject=mine)
-    tier = _highest_tier(subscription_state.of_user(mine), Grant.objects.running(mine), now)
-    if tier != mine.tier:
-        User.objects.filter(pk=mine.pk).update(tier=tier)
-        quota.tell_again(mine, now)
-        trail.record(Action.TIER_CHANGED, actor=actor, subject=mine, before=mine.tier, after=tier)
+    if Grant.objects.due().filter(user=locked).update(ended_at=F("until")):
+        trail.record(Action.TIER_GRANT_ENDED, subject=locked)
+    tier = _highest_tier(subscription_state.list_for_user(locked), Grant.objects.active(locked), now)
+    if tier != locked.tier:
+        User.objects.filter(pk=locked.pk).update(tier=tier)
+        quota.reset_warnings(locked, now)
+        trail.record(Action.TIER_CHANGED, actor=actor, subject=locked, before=locked.tier, after=tier)
     user.tier = tier
     return tier
 
 
 def _highest_tier(subscriptions: Iterable[Subscription], grants: Iterable[Grant], now: datetime) -> str:
-    """Return the name of the highest tier that subscriptions and staff's grants give (BILLING.md, rules)."""
-    given = [each.tier for each in subscriptions if each.tier and each.counts(now)]
-    given += [grant.tier.name for grant in grants if grant.counts(now)]
-    return max(given, key=lambda name: tiers.of(name).rank, default=tiers.FREE)
+    # BILLING.md lists the rules.
+    names = [each.tier for each in subscriptions if each.tier and each.gives_tier(now)]
+    names += [grant.tier.name for grant in grants if grant.is_active(now)]
+    return max(names, key=lambda name: tiers.get(name).rank, default=tiers.FREE)
 
 
-def _locked(user: User) -> User | None:
-    """The user's row, before anything else of the user's is: so nobody waits for one another."""
+def _lock_user(user: User) -> User | None:
+    # Every writer locks this row before any other row of the user, so that writers do not deadlock.
     return User.objects.select_for_update(no_key=True).filter(pk=user.pk).first()
 
 
 @transaction.atomic
 def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, actor: User | None = None) -> Grant:
-    """Give a user a tier until a time, whatever is paid for.
+    """Give a user a tier until a time in UTC, or without an end, whatever is paid.
 
-    Args:
-        until: None for a grant without an end.
-        actor: the staff member who does; None for a command.
+    `actor` is the staff member who grants; None for a command.
 
     Raises:
-        ValidationFailed: there is no such tier, or the time is past.
+        ValidationFailed: the tier does not exist, or `until` is in the past.
     """
     if tier not in tiers.names():
-        raise ValidationFailed.for_field("tier", f"There is no tier {tier!r}; there are {', '.join(tiers.names())}.")
+        raise ValidationFailed.for_field(
+            "tier", f"There is no tier {tier!r}. Choose one of {', '.join(tiers.names())}."
+        )
     if until and until <= datetime.now(UTC):
-        raise ValidationFailed.for_field("until", "This time is past.")
-    _locked(user)
-    made = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
+        raise ValidationFailed.for_field("until", f"The time {until.isoformat()} is in the past.")
+    _lock_user(user)
+    created = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None
     trail.record(Action.TIER_GRANTED, actor=actor, subject=user, tier=tier, until=end, reason=reason)
     recalculate_tier(user, actor=actor)
-    return made
+    return created
 
 
 @transaction.atomic
 def end_grants(*, user: User, actor: User | None = None) -> int:
-    """Take back all that staff have granted a user; what is paid for stays.
+    """End all grants of a user and return how many there were.
 
-    Returns:
-        How many grants were still running.
+    The tier that is paid for stays.
     """
-    ended = _end_running(user, actor)
+    ended = _end_active_grants(user, actor)
     recalculate_tier(user, actor=actor)
     return ended
 
@@ -97,42 +96,39 @@ def set_tier(
     actor: User | None = None,
     reason: str = "Set by an operator.",
 ) -> None:
-    """Grant a tier in the place of all earlier grants; the lowest one grants nothing.
-
-    Args:
-        until: None for one without an end.
+    """Replace all grants of a user by one; the free tier leaves none.
 
     Raises:
-        ValidationFailed: there is no such tier, or the time is past.
+        ValidationFailed: the tier does not exist, or `until` is in the past.
     """
-    _end_running(user, actor, reason=reason)
+    _end_active_grants(user, actor, reason=reason)
     if tier == tiers.FREE:
         recalculate_tier(user, actor=actor)
     else:
         grant(user=user, tier=tier, until=until, reason=reason, actor=actor)
 
 
-def _end_running(user: User, actor: User | None, **details: str) -> int:
-    _locked(user)
-    ended = Grant.objects.running(user).update(ended_at=datetime.now(UTC))
+def _end_active_grants(user: User, actor: User | None, **details: str) -> int:
+    _lock_user(user)
+    ended = Grant.objects.active(user).update(ended_at=datetime.now(UTC))
     if ended:
         trail.record(Action.TIER_GRANT_ENDED, actor=actor, subject=user, **details)
     return ended
 
 
-def recalculate_due() -> int:
-    """Settle those whom no event moves: a grant ends, a payment stays due too long, the key is of another mode.
+def recalculate_due_tiers() -> int:
+    """Recalculate the tiers that no event of Stripe's would change.
 
-    Returns:
-        How many were looked at.
+    These are tiers of users with an expired grant or an overdue payment, or whose customer belongs to the other mode of
+    Stripe than the key. Returns the number of users.
     """
-    ending = User.objects.filter(pk__in=Grant.objects.due().values("user"))
+    expired = User.objects.filter(pk__in=Grant.objects.due().values("user"))
     paying = User.objects.exclude(tier=tiers.FREE)
-    behind = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")
-    at_play = paying.filter(djstripe_customers__isnull=False).exclude(
-        stripe_mirror.of_this_mode("djstripe_customers__")
+    overdue = paying.filter(djstripe_customers__subscriptions__stripe_data__status="past_due")
+    other_mode = paying.filter(djstripe_customers__isnull=False).exclude(
+        stripe_mirror.in_current_mode("djstripe_customers__")
     )
-    users = {user.pk: user for user in [*ending, *behind, *(at_play if stripe_client.is_configured() else ())]}
+    users = {user.pk: user for user in [*expired, *overdue, *(other_mode if stripe_connection.is_configured() else ())]}
     for user in users.values():
         recalculate_tier(user)
     return len(users)

@@ -1,10 +1,10 @@
-"""What an owner may use: the one place where bounds are read."""
+"""Limits of an owner; every module reads them here."""
 
 from accounts.models import User
 from billing import tiers
 from billing.models import Tier
 
 
-def of(owner: User) -> Tier:
-    """Return the bounds of an owner, as staff have set them for the owner's tier in the database at this moment."""
-    return tiers.of(owner.tier)
+def for_owner(owner: User) -> Tier:
+    """Return the limits of an owner's tier, as staff have set them in the database."""
+    return tiers.get(owner.tier)

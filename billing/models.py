@@ -1,4 +1,4 @@
-"""Tiers, what users have used, what staff have granted, and which of Stripe's events are done."""
+"""Tiers, monthly usage, grants and handled webhook events."""
 
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -11,13 +11,13 @@ from django.db import models
 
 from accounts.models import User
 
-EVENTS_KEPT = timedelta(days=90)
+WEBHOOK_EVENT_RETENTION = timedelta(days=90)
 
 
 class Tier(models.Model):
-    """What users pay for, and what it allows; read through `billing.tiers`."""
+    """A tier: its price and its limits. Read tiers through `billing.tiers`."""
 
-    FREE = "free"  # the lowest, which everybody has
+    FREE = "free"  # the lowest tier, which every user has
 
     name = models.SlugField(primary_key=True, max_length=16)
     rank = models.PositiveSmallIntegerField(unique=True, help_text="A higher tier may do all that a lower one may.")
@@ -31,7 +31,7 @@ class Tier(models.Model):
         validators=[MinValueValidator(1)], help_text="Across all of a user's tokens and keys."
     )
     api_keys = models.PositiveSmallIntegerField(help_text="Active ones a user may hold.")
-    # The defaults are free's, so that a tier that staff have added gets no more than that unseen.
+    # The defaults are those of free, so that a tier that staff add does not get more than free by oversight.
     executions_at_once = models.PositiveIntegerField(
         default=2, db_default=2, validators=[MinValueValidator(1)], help_text="Runs under way of one user."
     )
@@ -64,7 +64,6 @@ class Tier(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """Raises ValidationError where free would not be the lowest or would cost something, or two share a price."""
         faults = {}
         if self.name == self.FREE and self.rank:
             faults["rank"] = f"The {self.FREE} tier is the lowest, and its rank is 0: else its users could do too much."
@@ -80,8 +79,8 @@ class Tier(models.Model):
 class MonthlyUsage(models.Model):
     """Executions of one user in one UTC calendar month, reservations included.
 
-    Written by `billing.quota` only, in single conditional statements; the runs are the ledger behind it
-    (`runs.ledger`).
+    Only `billing.quota` writes these rows, in single conditional statements. The runs are the ledger that
+    `runs.ledger` compares them with.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="monthly_usage")
@@ -101,7 +100,10 @@ class MonthlyUsage(models.Model):
 
 
 class UsageOfAddress(models.Model):
-    """Executions of a deleted account in this month, by a keyed hash of its address (`billing.usage_carryover`)."""
+    """Executions of a deleted account this month, by a keyed hash of its address.
+
+    `billing.usage_carryover` writes and reads these rows.
+    """
 
     digest = models.CharField(max_length=64, help_text="HMAC of the address with the server's secret.")
     month = models.DateField(db_index=True, help_text="The month's first day; the row goes when the month has ended.")
@@ -118,19 +120,17 @@ class UsageOfAddress(models.Model):
 
 
 class GrantManager(models.Manager["Grant"]):
-    """Finds grants."""
-
-    def running(self, user: User) -> models.QuerySet["Grant"]:
-        """A user's that have not ended."""
+    def active(self, user: User) -> models.QuerySet["Grant"]:
+        """Return a user's grants that have not ended."""
         return self.filter(user=user, ended_at=None).select_related("tier")
 
     def due(self) -> models.QuerySet["Grant"]:
-        """Those whose time has come and that nobody has ended yet."""
+        """Return the grants whose time has passed and that are not marked as ended."""
         return self.filter(ended_at=None, until__lte=datetime.now(UTC))
 
 
 class Grant(models.Model):
-    """A tier that staff give a user; the higher of it and of the subscription counts."""
+    """A tier that staff give a user; the higher of it and the subscription counts."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
     tier = models.ForeignKey(Tier, on_delete=models.PROTECT, related_name="grants")
@@ -152,21 +152,19 @@ class Grant(models.Model):
         end = f"until {self.until:%Y-%m-%d %H:%M}" if self.until else "without an end"
         return f"{self.user}: {self.tier_id} {end}"
 
-    def counts(self, now: datetime) -> bool:
-        """Whether it gives its tier at this moment."""
+    def is_active(self, now: datetime) -> bool:
+        """Return whether the grant gives its tier at this moment."""
         return self.ended_at is None and (self.until is None or self.until > now)
 
 
 class WebhookEventManager(models.Manager["WebhookEvent"]):
-    """Finds events."""
-
     def expired(self) -> models.QuerySet["WebhookEvent"]:
-        """Those that Stripe, which gives up after three days, has long stopped to repeat."""
-        return self.filter(handled_at__lt=datetime.now(UTC) - EVENTS_KEPT)
+        """Return the events that Stripe no longer repeats; Stripe gives up after 3 days."""
+        return self.filter(handled_at__lt=datetime.now(UTC) - WEBHOOK_EVENT_RETENTION)
 
 
 class WebhookEvent(models.Model):
-    """An event of Stripe's that has been handled; its body is not kept."""
+    """An event of Stripe's that has been handled; its body is not stored."""
 
     id = models.CharField(primary_key=True, max_length=255)
     kind = models.CharField(max_length=64)

@@ -1,4 +1,4 @@
-"""Billing's part of what is known of a user."""
+"""Export and delete billing's data about a user (see accounts.privacy)."""
 
 from collections.abc import Iterable, Iterator
 
@@ -11,7 +11,7 @@ from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from billing import usage_carryover
 from billing.models import Grant, MonthlyUsage
-from billing.payments import stripe_client, stripe_mirror, subscription_state
+from billing.payments import stripe_client, stripe_connection, stripe_mirror, subscription_state
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
@@ -19,61 +19,59 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
     yield "usage", [registry.columns(month, "id", "user_id") for month in months]
     grants = Grant.objects.filter(user=user).order_by("created_at")
     yield "grants", [registry.columns(grant, "id", "user_id", "granted_by_id") for grant in grants]
-    if customer := stripe_mirror.customer_of(user):
+    if customer := stripe_mirror.get_customer(user):
         yield "customer", {"id": customer.id, "email": customer.email, "created": customer.created}
         yield "subscriptions", [row.stripe_data for row in customer.subscriptions.order_by("created")]
         yield "invoices", [row.stripe_data for row in customer.invoices.order_by("created")]
 
 
 def prepare(user: User) -> None:
-    """Nobody pays for an account that is gone: what can be paid on is closed, what is paid for is ended, at Stripe."""
-    for customer in stripe_mirror.customers_of(user):
-        if why := _out_of_reach(customer):
-            _left(customer, why)
+    """Expire the user's checkout pages and cancel the subscriptions, at Stripe."""
+    for customer in stripe_mirror.list_customers(user):
+        if reason := _unreachable_reason(customer):
+            _alert_not_ended(customer, reason)
         else:
-            _end(customer)
+            _close_customer(customer)
 
 
-def _out_of_reach(customer: Customer) -> str:
-    if not stripe_client.is_configured():
-        return "there is no key of Stripe's any more."
+def _unreachable_reason(customer: Customer) -> str:
+    if not stripe_connection.is_configured():
+        return "STRIPE_SECRET_KEY is not set."
     if customer.livemode is not settings.STRIPE_LIVE_MODE:
-        return "the key of Stripe's is of another mode than the customer."
+        return "STRIPE_SECRET_KEY is of another mode than the customer."
     return ""
 
 
-def _end(customer: Customer) -> None:
-    with stripe_client.hurried():
+def _close_customer(customer: Customer) -> None:
+    with stripe_connection.short_timeout():
         try:
-            if not stripe_client.is_deleted(stripe_client.customer(customer.id)):  # with it all that it had has ended
-                _end_at_stripe(customer.id)
-        except stripe_client.Missing:
-            _left(customer, "the key of Stripe's is of another account than the customer.")
+            if not stripe_client.is_deleted(
+                stripe_client.retrieve_customer(customer.id)
+            ):  # a deleted customer has no subscriptions left
+                _cancel_at_stripe(customer.id)
+        except stripe_connection.StripeObjectMissing:
+            _alert_not_ended(customer, "STRIPE_SECRET_KEY is of another account than the customer.")
 
 
-def _left(customer: Customer, why: str) -> None:
-    message = f"An account was deleted whose subscriptions, if any, are to be ended by hand: {why}"
+def _alert_not_ended(customer: Customer, reason: str) -> None:
+    message = f"A deleted account's subscriptions, if any, must be canceled in Stripe's dashboard: {reason}"
     alerts.send("subscription_not_ended", message, customer_id=customer.id)
 
 
-def _end_at_stripe(customer_id: str) -> None:
-    for session in stripe_client.open_checkouts(customer_id):
+def _cancel_at_stripe(customer_id: str) -> None:
+    for session in stripe_client.list_open_checkouts(customer_id):
         stripe_client.expire_checkout(session.id)
-    for subscription in stripe_client.subscriptions(customer_id):
-        if subscription.status not in subscription_state.ENDED:
+    for subscription in stripe_client.list_subscriptions(customer_id):
+        if subscription.status not in subscription_state.ENDED_STATUSES:
             stripe_client.cancel_now(subscription.id)
 
 
 def disown(user: User) -> None:
-    """Nothing of it gives access."""
+    """Do nothing: no row of billing gives access."""
 
 
 def erase(user: User) -> None:
-    """Months and grants go with the user's own row; of the customer only Stripe's ids and amounts stay.
-
-    What the month holds is kept by a hash of the address, until the month ends.
-
-    Without the customer's lock: who holds that may wait for the user's row, which the caller holds.
-    """
-    usage_carryover.remember(user)
-    stripe_mirror.forget(user)
+    """Remove the user from the customer's rows; Stripe's ids and amounts stay."""
+    # The customer's lock is not taken: its holder may wait for the user's row, which the caller has locked.
+    usage_carryover.save_usage(user)
+    stripe_mirror.anonymize_customers(user)

@@ -1,4 +1,4 @@
-"""What follows for billing on what becomes of an account."""
+"""Signal receivers of billing."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from billing import usage_carryover
 
 
 @receiver(post_save, sender=User)
-def recall_usage(instance: User, created: bool, **_: Any) -> None:
-    """Count for a new account what its address has used this month, however the account is made."""
+def restore_usage(instance: User, created: bool, **_: Any) -> None:
+    """Restore the month's usage of a new account's address, however it is created."""
     if created:
-        usage_carryover.recall(instance)
+        usage_carryover.restore_usage(instance)

@@ -1,4 +1,4 @@
-"""The billing endpoints, for the OpenAPI document."""
+"""OpenAPI descriptions of the billing endpoints."""
 
 from typing import Any
 

@@ -7,15 +7,15 @@ from rest_framework import serializers
 from billing.models import Tier
 from billing.payments import plans
 from billing.payments.checkout import Checkout
-from billing.payments.subscription_state import NO_SUBSCRIPTION, Standing, Subscription
+from billing.payments.subscription_state import NO_SUBSCRIPTION, Subscription, SubscriptionState
 from billing.quota import Usage
 
 
 class TierSerializer(serializers.Serializer[Any]):
-    tier = serializers.CharField(max_length=16, help_text="One that costs something: `pro` or `team`.")
+    tier = serializers.CharField(max_length=16, help_text="A tier with `onSale` in GET /billing/plans, such as `pro`.")
 
     def validate_tier(self, tier: str) -> str:
-        names = [each.name for each in plans.on_sale()]
+        names = [each.name for each in plans.list_tiers_on_sale()]
         if tier not in names:
             raise serializers.ValidationError(f"Choose one of {', '.join(names)}.", "invalid_choice")
         return tier
@@ -33,7 +33,9 @@ class PortalSerializer(serializers.Serializer[Any]):
 class ChangedSerializer(serializers.Serializer[Any]):
     message = serializers.CharField()
     tier = serializers.CharField()
-    effectiveAt = serializers.DateTimeField(allow_null=True, help_text="null: at once, as soon as it is paid.")
+    effectiveAt = serializers.DateTimeField(
+        allow_null=True, help_text="null: at once, or as soon as the difference is paid."
+    )
 
 
 class SubscriptionSerializer(serializers.Serializer[Subscription]):
@@ -44,23 +46,25 @@ class SubscriptionSerializer(serializers.Serializer[Subscription]):
     createdAt = serializers.DateTimeField(source="created_at")
 
 
-class StandingSerializer(serializers.Serializer[Standing]):
+class StandingSerializer(serializers.Serializer[SubscriptionState]):
     tier = serializers.CharField()
-    status = serializers.CharField(help_text=f"Stripe's, or `{NO_SUBSCRIPTION}`.")
+    status = serializers.CharField(help_text=f"Stripe's status, or `{NO_SUBSCRIPTION}`.")
     subscription = SubscriptionSerializer(allow_null=True)
 
 
 class PlanSerializer(serializers.ModelSerializer[Tier]):
     tier = serializers.CharField(source="name")
-    priceUsd = serializers.DecimalField(source="price_usd", max_digits=8, decimal_places=2, help_text="A month.")
+    priceUsd = serializers.DecimalField(source="price_usd", max_digits=8, decimal_places=2, help_text="Per month.")
     executionsPerMonth = serializers.IntegerField(source="executions")
     requestsPerMinute = serializers.IntegerField(source="requests_per_minute")
     executionsAtOnce = serializers.IntegerField(source="executions_at_once")
-    startsPerHour = serializers.IntegerField(source="starts_per_hour", help_text="Of runs, on own keys too.")
+    startsPerHour = serializers.IntegerField(
+        source="starts_per_hour", help_text="Runs, including those on own provider keys."
+    )
     apiKeys = serializers.IntegerField(source="api_keys")
-    storedBytes = serializers.IntegerField(source="stored_bytes", help_text="Of files in code search.")
-    repositories = serializers.IntegerField(help_text="In code search.")
-    onSale = serializers.SerializerMethodField(help_text="Whether POST /billing/checkout takes it.")
+    storedBytes = serializers.IntegerField(source="stored_bytes", help_text="Bytes of files in code search.")
+    repositories = serializers.IntegerField(help_text="Repositories in code search.")
+    onSale = serializers.SerializerMethodField(help_text="Whether POST /billing/checkout accepts the tier.")
 
     class Meta:
         model = Tier
@@ -80,7 +84,7 @@ class PlansSerializer(serializers.Serializer[Any]):
 
 class PeriodSerializer(serializers.Serializer[Usage]):
     start = serializers.DateTimeField()
-    end = serializers.DateTimeField(help_text="The first moment that does not belong to it.")
+    end = serializers.DateTimeField(help_text="Exclusive: the first moment of the next period.")
 
 
 class BreakdownSerializer(serializers.Serializer[Usage]):
@@ -96,7 +100,7 @@ class UsageSerializer(serializers.Serializer[Usage]):
     percentUsed = serializers.IntegerField(source="percent")
     period = PeriodSerializer(source="*")
     breakdown = BreakdownSerializer(source="*")
-    warning = serializers.CharField(required=False, help_text="From 80 % on.")
+    warning = serializers.CharField(required=False, help_text="Present from 80 % on.")
 
     def get_tier(self, usage: Usage) -> str:
         return str(self.context["tier"])

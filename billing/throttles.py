@@ -1,4 +1,4 @@
-"""Requests a minute, by tier."""
+"""Limit requests per minute, by tier."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -6,7 +6,8 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 if TYPE_CHECKING:
-    from rest_framework.views import APIView  # at run time it would load itself half: a settings class imports this
+    # importing it at run time would be circular: DRF's settings name these classes
+    from rest_framework.views import APIView
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
@@ -18,10 +19,10 @@ from lunaos.errors import RateLimited
 
 
 class RateThrottle(BaseThrottle):
-    """A fixed one-minute window per user, or per address without credentials."""
+    """Limits requests in one-minute windows, per user or per anonymous address."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        """Count the request; its window goes out in the headers.
+        """Count the request and set its window for the rate-limit headers.
 
         Raises:
             RateLimited: the window is full.
@@ -30,28 +31,29 @@ class RateThrottle(BaseThrottle):
         if user is None:
             window = ratelimit.get_address_window(request._request, count=True)
         else:
-            rate = f"{tiers.of(user.tier).requests_per_minute}/m"
+            rate = f"{tiers.get(user.tier).requests_per_minute}/m"
             window = ratelimit.hit(request._request, scope="user", subject=str(user.pk), rate=rate)
         get_api_request(request).rate_limit = window
         if window.exceeded:
             if window.first_excess:
                 trail.record(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
-            raise _refusal(window, user.tier if user else None)
+            raise _rate_limited(window, user.tier if user else None)
         return True
 
 
 class Unthrottled(BaseThrottle):
-    """Shows the window of the address and never refuses: health checks come as often as a balancer likes."""
+    """Reports the address's window and never refuses, for health checks."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
         get_api_request(request).rate_limit = ratelimit.get_address_window(request._request, count=False)
         return True
 
 
-def _refusal(window: ratelimit.Window, tier: str | None) -> RateLimited:
-    upgrade = {"upgradeUrl": tiers.upgrade_url()} if tier == "free" else {}
+def _rate_limited(window: ratelimit.Window, tier: str | None) -> RateLimited:
+    # CONTRACT, section 1, promises `upgradeUrl` in a 429 to the free tier only.
+    upgrade = {"upgradeUrl": tiers.upgrade_url()} if tier == tiers.FREE else {}
     return RateLimited(
-        f"{window.limit} requests a minute are allowed. Try again in {window.seconds_left} seconds.",
+        f"The limit of {window.limit} requests a minute is reached. Try again in {window.seconds_left} seconds.",
         retry_after=window.seconds_left,
         limit=window.limit,
         tier=tier,

@@ -1,6 +1,14 @@
-"""What each tier allows (CONTRACT, section 4): rows that staff may change, as this process knows them."""
+"""Tiers and their limits: rows that staff can change, cached for seconds.
+
+CONTRACT, section 4, has the figures of the three first tiers.
+
+To add a tier, staff add a row in the admin: its name, a rank above the tiers whose agents it may use, its limits. To
+sell the tier, set a price and a lookup key, then run `manage.py sync_stripe_plans`. Texts of its runs are kept as long
+as the next lower tier's, unless LUNAOS_RETENTION_DAYS names the tier.
+"""
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from billing.models import Tier
 from lunaos.infra.ttl_cache import TtlCache
@@ -8,39 +16,68 @@ from lunaos.infra.ttl_cache import TtlCache
 FREE = Tier.FREE
 
 
-def _read() -> dict[str, Tier]:
+def _load() -> dict[str, Tier]:
     return {tier.name: tier for tier in Tier.objects.all()}
 
 
-_current = TtlCache(_read)
+_current = TtlCache(_load)
 
 
-def everything() -> list[Tier]:
-    """All tiers, the lowest first."""
+def list_all() -> list[Tier]:
+    """Return all tiers, the lowest first."""
     return list(_current().values())
 
 
 def names() -> list[str]:
-    """Their names, the lowest first."""
+    """Return the names of all tiers, the lowest first."""
     return list(_current())
 
 
-def of(name: str) -> Tier:
-    """The tier of that name; an unknown one counts as the lowest, which never gives too much."""
+def get(name: str) -> Tier:
+    """Return a tier by name; the lowest for an unknown name."""
     known = _current()
     return known.get(name) or next(iter(known.values()))
 
 
 def allows(tier: str, required: str) -> bool:
-    """Whether a user of `tier` may use what asks for `required`; nobody may where there is no such tier."""
-    return required in _current() and of(tier).rank >= of(required).rank
+    """Return whether a user of `tier` may use what requires `required`.
+
+    An unknown required tier allows no user.
+    """
+    return required in _current() and get(tier).rank >= get(required).rank
+
+
+def retention_days(name: str) -> int:
+    """Return the days for which inputs, outputs and events of a tier's runs are kept.
+
+    A tier that LUNAOS_RETENTION_DAYS does not name, as one that staff have added, has the days of the next lower tier
+    that it names. Free is always named.
+    """
+    rank = get(name).rank
+    named = (tier for tier in reversed(list_all()) if tier.rank <= rank and tier.name in settings.RETENTION_DAYS)
+    return next((settings.RETENTION_DAYS[tier.name] for tier in named), settings.RETENTION_DAYS[FREE])
+
+
+def check_settings() -> None:
+    """Refuse a retention for a tier that does not exist.
+
+    The settings cannot do so: the tiers are rows of the database.
+
+    Raises:
+        ImproperlyConfigured: LUNAOS_RETENTION_DAYS names an unknown tier.
+    """
+    if unknown := sorted(settings.RETENTION_DAYS.keys() - {*names()}):
+        raise ImproperlyConfigured(
+            f"LUNAOS_RETENTION_DAYS names {', '.join(unknown)}, which is no tier: there are {', '.join(names())}. "
+            "Correct the name, or add the tier in the admin first."
+        )
 
 
 def upgrade_url() -> str:
-    """Where a person goes to get a higher tier."""
+    """Return the address at which a user can get a higher tier."""
     return f"{settings.PUBLIC_URL}/docs#/billing"
 
 
-def forget() -> None:
-    """Read anew on the next use."""
+def clear_cache() -> None:
+    """Read the tiers again on the next use."""
     _current.forget()

@@ -1,6 +1,6 @@
-"""The month of an account that was deleted counts for the next account with the same address, until the month ends.
+"""Carry a deleted account's monthly usage over to the next with its address.
 
-Of the address only an HMAC with the server's secret is kept, so that the rows tell nothing to a reader without it.
+Only an HMAC of the address with the server's secret is stored, so that the rows reveal no address.
 """
 
 from datetime import UTC, date, datetime
@@ -11,33 +11,33 @@ from django.utils.crypto import salted_hmac
 from accounts.models import User
 from billing.models import MonthlyUsage, UsageOfAddress
 
-SALT = "billing.addresses"  # of hashes that are stored: it survives the module's name
+SALT = "billing.addresses"  # part of stored hashes, so it keeps the module's old name
 
 
-def remember(user: User) -> None:
-    """Keep what an account that is being deleted has used this month."""
-    usage = MonthlyUsage.objects.filter(user=user, month=_month()).first()
+def save_usage(user: User) -> None:
+    """Store this month's usage of an account that is being deleted."""
+    usage = MonthlyUsage.objects.filter(user=user, month=_first_of_month()).first()
     if usage and usage.executions:
         used = {"executions": usage.executions, "chains": usage.chains, "told_percent": usage.told_percent}
         digest = _digest(user.email, settings.SECRET_KEY)
         UsageOfAddress.objects.update_or_create(digest=digest, month=usage.month, defaults=used)
 
 
-def recall(user: User) -> None:
-    """Count for a new account what earlier accounts with its address have used this month."""
+def restore_usage(user: User) -> None:
+    """Count this month's usage of earlier accounts with the address of a new one."""
     digests = [_digest(user.email, secret) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)]
-    kept = UsageOfAddress.objects.filter(digest__in=digests, month=_month()).order_by("-executions").first()
-    if kept:
-        used = {"executions": kept.executions, "chains": kept.chains, "told_percent": kept.told_percent}
-        MonthlyUsage.objects.create(user=user, month=kept.month, **used)
+    stored = UsageOfAddress.objects.filter(digest__in=digests, month=_first_of_month()).order_by("-executions").first()
+    if stored:
+        used = {"executions": stored.executions, "chains": stored.chains, "told_percent": stored.told_percent}
+        MonthlyUsage.objects.create(user=user, month=stored.month, **used)
 
 
-def forget_past_months() -> None:
-    """Delete what was kept in months that have ended."""
-    UsageOfAddress.objects.filter(month__lt=_month()).delete()
+def delete_past_months() -> None:
+    """Delete the usage that was stored in past months."""
+    UsageOfAddress.objects.filter(month__lt=_first_of_month()).delete()
 
 
-def _month() -> date:
+def _first_of_month() -> date:
     return datetime.now(UTC).date().replace(day=1)
 
 

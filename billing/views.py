@@ -1,4 +1,4 @@
-"""Plans, subscriptions, what one has used, and Stripe's events."""
+"""Endpoints of plans, subscriptions, usage and Stripe's webhook."""
 
 from datetime import UTC, datetime
 
@@ -13,7 +13,7 @@ from rest_framework.viewsets import ViewSet
 from accounts.identity import idempotency_key_of, user_of
 from billing import quota, schema, tiers
 from billing.payments import checkout as checkout_pages
-from billing.payments import plans, stripe_client, subscription_state, subscriptions, webhooks
+from billing.payments import plans, stripe_connection, subscription_state, subscriptions, webhooks
 from billing.serializers import (
     CheckoutSerializer,
     PlansSerializer,
@@ -30,7 +30,7 @@ from lunaos.scopes import BILLING_READ, SESSION_ONLY
 
 
 class BillingViewSet(ViewSet):
-    """What there is to buy, what one has, and what one has used. Keys read; money moves for signed-in people only."""
+    """Plans, usage and the subscription. API keys may only read."""
 
     scopes = SESSION_ONLY
     pool = thread_pools.SHARED
@@ -38,80 +38,92 @@ class BillingViewSet(ViewSet):
     @extend_schema(**schema.PLANS)
     @action(detail=False, authentication_classes=[], permission_classes=[AllowAny])
     def plans(self, request: Request) -> Response:
-        """List the tiers, with what each allows and costs."""
-        on_sale = {tier.name for tier in plans.on_sale()} if stripe_client.is_configured() else set()
-        return Response(PlansSerializer({"plans": tiers.everything()}, context={"on_sale": on_sale}).data)
+        """List the tiers with their prices and limits."""
+        on_sale = {tier.name for tier in plans.list_tiers_on_sale()} if stripe_connection.is_configured() else set()
+        return Response(PlansSerializer({"plans": tiers.list_all()}, context={"on_sale": on_sale}).data)
 
     @extend_schema(**schema.USAGE)
     @action(detail=False, scopes=(BILLING_READ,))
     def usage(self, request: Request) -> Response:
-        """Tell how many of the month's executions are used."""
+        """Return how many of the month's executions are used."""
         user = user_of(request)
-        usage = quota.current(user, datetime.now(UTC))
-        return Response(UsageSerializer(usage, context={"tier": tiers.of(user.tier).name}).data)
+        usage = quota.current_usage(user, datetime.now(UTC))
+        return Response(UsageSerializer(usage, context={"tier": tiers.get(user.tier).name}).data)
 
     @extend_schema(**schema.SUBSCRIPTION)
     @action(detail=False, scopes=(BILLING_READ,))
     def subscription(self, request: Request) -> Response:
-        """Tell the tier and the subscription, as Stripe said last."""
-        return Response(StandingSerializer(subscription_state.told(user_of(request))).data)
+        """Return the tier and the subscription, as Stripe reported them last."""
+        return Response(StandingSerializer(subscription_state.get_state(user_of(request))).data)
 
     @extend_schema(**schema.CHECKOUT)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def checkout(self, request: Request) -> Response:
-        """Get the address of a page at Stripe on which to subscribe. The tier follows when Stripe has the payment."""
+        """Get the address of a page at Stripe on which to subscribe.
+
+        The tier changes when Stripe has received the payment.
+        """
         serializer = TierSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         idempotency_key = idempotency_key_of(request, serializer.validated_data)
-        made = checkout_pages.start(user=user_of(request), idempotency_key=idempotency_key, **serializer.validated_data)
-        headers = {"Idempotency-Replayed": "true"} if made.replayed else {}
-        return Response(CheckoutSerializer(made).data, headers=headers)
+        page = checkout_pages.start(user=user_of(request), idempotency_key=idempotency_key, **serializer.validated_data)
+        headers = {"Idempotency-Replayed": "true"} if page.replayed else {}
+        return Response(CheckoutSerializer(page).data, headers=headers)
 
     @extend_schema(**schema.CHANGE)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def change(self, request: Request) -> Response:
-        """Change the tier: a higher one at once, for the difference; a lower one when the paid period ends."""
+        """Change the tier: a higher one at once, a lower one at the period's end.
+
+        The difference to a higher tier is charged at once.
+        """
         serializer = TierSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         changed = subscriptions.change(user=user_of(request), **serializer.validated_data)
-        return Response({"message": changed.message, "tier": changed.tier, "effectiveAt": changed.at})
+        return Response({"message": changed.message, "tier": changed.tier, "effectiveAt": changed.effective_at})
 
     @extend_schema(**schema.CANCEL)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def cancel(self, request: Request) -> Response:
-        """End the subscription with the period that is paid."""
+        """Cancel the subscription at the end of the paid period."""
         end = subscriptions.cancel(user_of(request))
-        return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, with the period that is paid."})
+        return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, when the paid period ends."})
 
     @extend_schema(**schema.RESUME)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def resume(self, request: Request) -> Response:
-        """Let a subscription go on that was to end."""
+        """Resume a subscription that is set to end."""
         subscriptions.resume(user_of(request))
-        return Response({"message": "The subscription goes on."})
+        return Response({"message": "The subscription continues."})
 
     @extend_schema(**schema.PORTAL)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def portal(self, request: Request) -> Response:
-        """Get the address of Stripe's page for cards, invoices and the subscription, good for some minutes."""
+        """Get the address of Stripe's page for cards, invoices and the subscription.
+
+        The address is valid for some minutes.
+        """
         return Response({"portalUrl": subscriptions.open_portal(user_of(request))})
 
 
 class WebhookView(APIView):
-    """Stripe's own door: who comes in is told by the signature."""
+    """Receives Stripe's events, which the signature authenticates."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
     throttle_classes = (Unthrottled,)
     pool = thread_pools.WEBHOOK
-    max_body_bytes = webhooks.LARGEST_BODY
+    max_body_bytes = webhooks.MAX_BODY_BYTES
     credential = STRIPE_SIGNATURE
 
     @extend_schema(**schema.WEBHOOK)
     def post(self, request: Request) -> Response:
-        """Take an event from Stripe. Anything but 200 has it sent again."""
+        """Receive an event from Stripe.
+
+        Stripe repeats the event after any answer but 200.
+        """
         payload = request._request.read(self.max_body_bytes + 1)
         if len(payload) > self.max_body_bytes:
-            raise PayloadTooLarge(f"An event has {self.max_body_bytes} bytes at most.")
-        webhooks.handle(webhooks.read(payload, request.headers.get("Stripe-Signature", "")))
-        return Response({"message": "Thank you."})
+            raise PayloadTooLarge(f"The body exceeds the limit of {self.max_body_bytes} bytes.")
+        webhooks.handle(webhooks.parse(payload, request.headers.get("Stripe-Signature", "")))
+        return Response({"message": "The event was received."})

@@ -1,4 +1,7 @@
-"""Chain presets, for staff: as agents are edited, with versions; at most five steps, all of enabled agents."""
+"""Chain presets in the admin, with versions like agents.
+
+A preset has at most five steps, all of enabled agents.
+"""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -11,19 +14,19 @@ from unfold.widgets import UnfoldAdminSelectWidget
 from agents.models import Agent
 from agents.versioned_admin import VersionedAdmin, VersionedForm
 from chains import presets
-from chains.models import LONGEST, ChainPreset
+from chains.models import MAX_STEPS, ChainPreset
 
 NO_STEP = ("", "- no step -")
 
 
-class StepsWidget(forms.MultiWidget):
-    """A list to choose from for each step."""
+class PresetStepsWidget(forms.MultiWidget):
+    """One select box per step."""
 
     def __init__(self) -> None:
         super().__init__(
             [
                 UnfoldAdminSelectWidget(attrs={"aria-label": f"Step {n}", "class": "house-step"})
-                for n in range(1, LONGEST + 1)
+                for n in range(1, MAX_STEPS + 1)
             ]
         )
 
@@ -31,19 +34,21 @@ class StepsWidget(forms.MultiWidget):
         return list(value or [])
 
 
-class StepsField(forms.MultiValueField):
-    """The chosen agents' slugs in order; steps left empty are left out."""
+class PresetStepsField(forms.MultiValueField):
+    """The slugs of the chosen agents in order; empty steps are left out."""
 
     def __init__(self) -> None:
-        fields = [forms.ChoiceField(required=False) for _ in range(LONGEST)]
-        super().__init__(fields=fields, widget=StepsWidget(), label="Steps", required=False, require_all_fields=False)
+        fields = [forms.ChoiceField(required=False) for _ in range(MAX_STEPS)]
+        super().__init__(
+            fields=fields, widget=PresetStepsWidget(), label="Steps", required=False, require_all_fields=False
+        )
 
-    def offer(self, choices: list[tuple[str, str]]) -> None:
-        """Give each step these to choose from."""
-        offered = [NO_STEP, *choices]
-        for field, widget in zip(self.fields, cast(StepsWidget, self.widget).widgets, strict=True):
-            cast(forms.ChoiceField, field).choices = offered
-            cast(UnfoldAdminSelectWidget, widget).choices = offered
+    def set_choices(self, choices: list[tuple[str, str]]) -> None:
+        """Set the choices of every step."""
+        all_choices = [NO_STEP, *choices]
+        for field, widget in zip(self.fields, cast(PresetStepsWidget, self.widget).widgets, strict=True):
+            cast(forms.ChoiceField, field).choices = all_choices
+            cast(UnfoldAdminSelectWidget, widget).choices = all_choices
 
     def compress(self, data_list: Sequence[Any]) -> list[str]:
         return [slug for slug in data_list if slug]
@@ -53,14 +58,14 @@ class StepsField(forms.MultiValueField):
 
 
 class ChainPresetForm(VersionedForm):
-    steps = StepsField()
+    steps = PresetStepsField()
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.fields["steps"].help_text = f"{LONGEST} at most. Each is given what those before it have said."
+        self.fields["steps"].help_text = f"At most {MAX_STEPS}. Each step gets the outputs of the steps before it."
         agents = {agent.slug: _label(agent) for agent in Agent.objects.only("slug", "name", "tier", "enabled")}
-        gone = {slug: f"{slug} (gone)" for slug in self.instance.steps or [] if slug not in agents}
-        self.fields["steps"].offer([*agents.items(), *gone.items()])  # type: ignore[attr-defined]
+        deleted = {slug: f"{slug} (deleted)" for slug in self.instance.steps or [] if slug not in agents}
+        self.fields["steps"].set_choices([*agents.items(), *deleted.items()])  # type: ignore[attr-defined]
 
 
 @admin.register(ChainPreset)
@@ -76,7 +81,7 @@ class ChainPresetAdmin(VersionedAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Runs and clients know a preset by its id."""
+        """Fix the id of an existing preset: runs and clients refer to it."""
         return ("slug",) if obj else ()
 
     @admin.display(description="steps")
@@ -85,15 +90,15 @@ class ChainPresetAdmin(VersionedAdmin):
 
     @admin.display
     def tier(self, preset: ChainPreset) -> str:
-        return presets.tier(preset)
+        return presets.required_tier(preset)
 
     @admin.display
     def state(self, preset: ChainPreset) -> str:
-        """Whether clients see it."""
+        """Return whether clients see the preset, with the reason if not."""
         if not preset.enabled:
             return "disabled"
-        missing = presets.missing(preset)
-        return f"not offered: {', '.join(missing)} is disabled or gone" if missing else "offered"
+        missing = presets.missing_agents(preset)
+        return f"not offered: {', '.join(missing)} is disabled or deleted" if missing else "offered"
 
 
 def _label(agent: Agent) -> str:

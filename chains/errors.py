@@ -1,4 +1,4 @@
-"""What can go wrong before a chain runs."""
+"""Errors before a chain runs."""
 
 from types import MappingProxyType
 
@@ -6,9 +6,9 @@ from lunaos.errors import LunaError
 
 
 class UnknownChain(LunaError):
-    code, status, message = "unknown_chain", 404, "There is no such chain."
+    code, status, message = "unknown_chain", 404, "No such chain."
     members = MappingProxyType({"available": ["full-review"]})
 
 
 class ChainTooLong(LunaError):
-    code, status, message = "chain_too_long", 400, "A chain has 5 steps at most."
+    code, status, message = "chain_too_long", 400, "A chain has at most 5 steps."

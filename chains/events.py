@@ -1,4 +1,4 @@
-"""The events of a chain, as the contract has them and a little more."""
+"""The events of a chain, as the contract defines them, with additions."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -8,49 +8,42 @@ import orjson
 
 from agents.providers.prices import Cost
 from agents.runner import chunks
-from chains.context import Cut
-from runs.eventlog.recorder import Event
+from chains.context import Truncation
+from lunaos.event_lines import type_of
+from runs.eventlog.recorder import RunEvent
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep
-from runs.texts import storable
+from runs.texts import strip_nul
 
-OPENING = ("chain_start", "rag")
+OPENING_TYPES = ("chain_start", "rag")
 
 
-def chain_start(run: Run, **more: int) -> Event:
-    """`chain_start`; with `fromStep` where a failed chain is taken up again."""
+def chain_start(run: Run, **more: int) -> RunEvent:
+    """Return `chain_start`, with `fromStep` if a failed chain is resumed."""
     return {"type": "chain_start", "steps": len(run.steps), "runId": str(run.pk), **more}
 
 
-def opening(run: Run, grounded: list[Event]) -> list[Event]:
-    """What a chain's stream says before its first step.
-
-    Args:
-        grounded: the `rag` event, where the request wants passages.
-    """
+def opening_events(run: Run, grounded: list[RunEvent]) -> list[RunEvent]:
+    """Return the events before the first step."""
     return [chain_start(run), *grounded]
 
 
-def step_start(run: Run, position: int, cuts: list[Cut], told: list[bytes]) -> Event:
-    """`step_start`.
-
-    Args:
-        cuts: what had to be left out of the steps before.
-        told: the chain's events so far, which show whether the step begins anew.
-    """
-    mark = b'{"type":"step_start","step":%d,' % position
-    restarted = any(line.startswith(mark) for line in told)
+def step_start(run: Run, position: int, truncations: list[Truncation], lines: list[bytes]) -> RunEvent:
+    """Return `step_start`."""
+    # An earlier start of the step in `lines` means that the step is restarted.
+    starts = (orjson.loads(line) for line in lines if type_of(line) == "step_start")
+    restarted = any(event["step"] == position for event in starts)
     return {
         "type": "step_start",
         "step": position,
         "agent": run.steps[position - 1],
         **({"restarted": True} if restarted else {}),
-        **({"shortened": [asdict(cut) for cut in cuts]} if cuts else {}),
+        **({"shortened": [asdict(truncation) for truncation in truncations]} if truncations else {}),
     }
 
 
-def step_done(step: RunStep) -> Event:
-    """`step_done`, with who answered."""
+def step_done(step: RunStep) -> RunEvent:
+    """Return `step_done`, with the provider that answered."""
     return {
         "type": "step_done",
         "step": step.position,
@@ -61,9 +54,9 @@ def step_done(step: RunStep) -> Event:
     }
 
 
-def chain_done(steps: list[RunStep]) -> Event:
-    """`chain_done`, with the totals of all steps."""
-    tokens = sum((TokenUsage.of(step) for step in steps), TokenUsage())
+def chain_done(steps: list[RunStep]) -> RunEvent:
+    """Return `chain_done`, with the sums of all steps."""
+    tokens = sum((TokenUsage.from_row(step) for step in steps), TokenUsage())
     cost = sum((Cost(step.cost_usd, step.cost_known) for step in steps), Cost())
     return {
         "type": "chain_done",
@@ -74,32 +67,37 @@ def chain_done(steps: list[RunStep]) -> Event:
     }
 
 
-def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = "") -> Iterator[Event]:
-    """What was written down and is missing in the log: a worker died between the two, or Valkey has lost its data.
+def missing_events(run: Run, succeeded: list[RunStep], lines: list[bytes], stored: str = "") -> Iterator[RunEvent]:
+    """Yield the events that the database implies and the log lacks.
+
+    A worker may have died between the two writes, or Valkey may have lost its data.
 
     Args:
-        succeeded: steps that need not be done again, in order.
-        told: the chain's events so far.
-        kept: its events as they are stored: the opening, and of a resumed chain what came before.
+        run: the chain's run.
+        succeeded: the steps that are done, in order.
+        lines: the chain's events in the log.
+        stored: its events in the database: the opening, and for a resumed chain the events before.
     """
-    if not told:
-        yield from _opening_of(kept) or [chain_start(run)]
-    texts, done = _told(told)
+    if not lines:
+        yield from _parse_opening(stored) or [chain_start(run)]
+    texts, done = _read_steps(lines)
     for step in succeeded:
         if step.position not in texts:
             yield {"type": "step_start", "step": step.position, "agent": step.agent}
-        rest = step.output[len(storable(texts.get(step.position, ""))) :]
+        rest = step.output[len(strip_nul(texts.get(step.position, ""))) :]
         yield from chunks([rest] if rest else [])
         if step.position not in done:
             yield step_done(step)
 
 
-def _opening_of(kept: str) -> list[Event]:
-    return list(takewhile(lambda event: event["type"] in OPENING, map(orjson.loads, kept.encode().splitlines())))
+def _parse_opening(stored: str) -> list[RunEvent]:
+    return list(
+        takewhile(lambda event: event["type"] in OPENING_TYPES, map(orjson.loads, stored.encode().splitlines()))
+    )
 
 
-def _told(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
-    """The text of each step since it last began, and the steps that are told to be done."""
+def _read_steps(lines: list[bytes]) -> tuple[dict[int, str], set[int]]:
+    """Return each step's text since its last start, and the finished steps."""
     texts: dict[int, str] = {}
     done, position = set(), 0
     for event in map(orjson.loads, lines):

@@ -1,4 +1,4 @@
-"""Chains that have a name."""
+"""Named chains."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
@@ -6,12 +6,12 @@ from django.db import models
 
 from agents.models import Agent, Version, Versioned
 
-LONGEST = 5  # steps of any chain (CONTRACT, section 6)
-CUSTOM = "custom"  # what a run says of a chain whose steps the request named
+MAX_STEPS = 5  # steps of any chain (CONTRACT, section 6)
+CUSTOM_SLUG = "custom"  # `chain` of runs whose request named the steps
 
 
 class ChainPreset(Versioned):
-    """Agents in a row, by a name that requests give; its tier is that of its highest agent."""
+    """A named sequence of agents; its tier is the highest tier of its agents."""
 
     CONTENT = ("name", "description", "position", "enabled", "steps")
 
@@ -19,24 +19,30 @@ class ChainPreset(Versioned):
     name = models.CharField(max_length=100)
     description = models.CharField(max_length=200, help_text="One sentence for a person browsing the list.")
     enabled = models.BooleanField(default=True, help_text="Whether it is listed and can be run.")
-    steps = ArrayField(models.CharField(max_length=64), help_text=f"Agents in order, {LONGEST} at most.")
+    steps = ArrayField(models.CharField(max_length=64), help_text=f"Agents in order, {MAX_STEPS} at most.")
     position = models.PositiveSmallIntegerField(help_text="Place in the list.")
 
     class Meta:
         ordering = ("position", "slug")
         constraints = (
-            models.CheckConstraint(condition=models.Q(steps__len__range=(1, LONGEST)), name="one_to_five_steps"),
+            models.CheckConstraint(condition=models.Q(steps__len__range=(1, MAX_STEPS)), name="one_to_five_steps"),
         )
 
     def __str__(self) -> str:
         return self.name
 
     def clean(self) -> None:
-        """Raises ValidationError where a rule is broken: of the name, the number of steps, or their agents."""
-        if self.slug == CUSTOM:
-            raise ValidationError({"slug": f"Runs say {CUSTOM!r} of chains without a name; take another."})
-        if not 1 <= len(self.steps or []) <= LONGEST:
-            raise ValidationError({"steps": f"A chain has 1 to {LONGEST} steps, not {len(self.steps or [])}."})
+        """Check the id, the number of steps and their agents.
+
+        Raises:
+            ValidationError: one of the rules is broken.
+        """
+        if self.slug == CUSTOM_SLUG:
+            raise ValidationError(
+                {"slug": f"The id {CUSTOM_SLUG!r} is reserved for chains without a preset. Choose another id."}
+            )
+        if not 1 <= len(self.steps or []) <= MAX_STEPS:
+            raise ValidationError({"steps": f"A chain has 1 to {MAX_STEPS} steps, not {len(self.steps or [])}."})
         enabled = dict(Agent.objects.filter(slug__in=self.steps).values_list("slug", "enabled"))
         faults = [_fault(slug, enabled.get(slug)) for slug in dict.fromkeys(self.steps) if not enabled.get(slug)]
         if faults:
@@ -44,7 +50,7 @@ class ChainPreset(Versioned):
 
 
 class ChainPresetVersion(Version):
-    """A preset as it was."""
+    """An earlier state of a preset."""
 
     of = models.ForeignKey(ChainPreset, on_delete=models.CASCADE, related_name="versions")
 
@@ -54,5 +60,5 @@ class ChainPresetVersion(Version):
 
 def _fault(slug: str, enabled: bool | None) -> str:
     if enabled is None:
-        return f"There is no agent {slug!r}: take another, or take the step out."
-    return f"The agent {slug!r} is disabled: enable it first, or take another."
+        return f"There is no agent {slug!r}. Choose another agent, or remove the step."
+    return f"The agent {slug!r} is disabled. Enable it first, or choose another agent."

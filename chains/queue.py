@@ -1,4 +1,4 @@
-"""Chains that wait for a worker: a Celery queue of their own."""
+"""The Celery queue of chains that wait for a worker."""
 
 from uuid import UUID
 
@@ -7,24 +7,16 @@ from kombu.exceptions import OperationalError
 
 from lunaos.infra import redis
 
-NAME = "chains"
-TASK = "chains.tasks.execute_chain"
-DOWN = (OperationalError, redis.RedisError, OSError)
+QUEUE_NAME = "chains"
+TASK_NAME = "chains.tasks.execute_chain"
+UNREACHABLE = (OperationalError, redis.RedisError, OSError)
 
 
 def enqueue(run_id: UUID) -> None:
-    """Hand a chain to the workers.
-
-    Raises:
-        OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
-    """
-    current_app.send_task(TASK, [str(run_id)])
+    """Send a chain to the workers; raises any of UNREACHABLE."""
+    current_app.send_task(TASK_NAME, [str(run_id)])
 
 
 def length() -> int:
-    """Messages that no worker has taken yet.
-
-    Raises:
-        RedisError: the queue cannot be reached.
-    """
-    return redis.client().llen(NAME)
+    """Return the number of messages that no worker has taken yet."""
+    return redis.client().llen(QUEUE_NAME)

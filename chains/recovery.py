@@ -1,4 +1,4 @@
-"""Chains whose worker has died go on elsewhere; messages that the broker has lost are sent again."""
+"""Requeue chains whose worker has died, and resend lost messages."""
 
 import logging
 from datetime import timedelta
@@ -15,51 +15,49 @@ from runs import leases, outages, outcomes
 from runs.models import Run, Status
 
 LOST_AFTER_S = 5
-RESEND_EVERY_S = 300
+RESEND_INTERVAL_S = 300
 logger = logging.getLogger(__name__)
 
 
 def recover() -> None:
-    """Put orphaned chains back into the queue; end those that keep killing their workers.
+    """Requeue orphaned chains; end those that keep crashing their workers.
 
-    A chain is an orphan when its lease has not been renewed for LEASE_S. Its claim counts the executions, so that what
-    the old worker may still write is refused. One chain's trouble does not keep the others.
-
-    While the database was away, hung or refused writes nobody could renew a lease (`runs.outages`).
+    A chain is orphaned if its lease has not been renewed for LEASE_S. Each claim raises the attempt, so later writes of
+    the old worker are refused. An error of one chain does not stop the others. Nothing is requeued after an outage of
+    the database, during which no worker could renew its lease (`runs.outages`).
     """
-    orphans = outages.noting(lambda: list(leases.silent(settings.LEASE_S).exclude(chain="")))
+    orphans = outages.run_query(lambda: list(leases.expired(settings.LEASE_S).exclude(chain="")))
     if outages.is_recent():
         return
     for run in orphans:
         try:
-            outages.noting(partial(_recover, run))
+            outages.run_query(partial(_recover, run))
         except OUTAGES:
             raise
         except Exception:
-            logger.exception("Chain %s cannot be taken up", run.pk)
-    _send_lost_ones_again()
+            logger.exception("Chain %s cannot be recovered", run.pk)
+    _resend_lost_messages()
 
 
 def _recover(run: Run) -> None:
-    if run.cancel_requested_at or run.losses >= settings.CHAIN_LOSSES:
+    if run.cancel_requested_at or run.losses >= settings.MAX_CHAIN_CRASHES:
         outcomes.interrupt(run, settings.LEASE_S)
-    elif leases.put_back(run):
-        logger.warning("Chain %s has lost its worker and goes on elsewhere", run.pk)
+    elif leases.requeue(run):
+        logger.warning("Chain %s has lost its worker and is requeued", run.pk)
         queue.enqueue(run.pk)
 
 
-def _send_lost_ones_again() -> None:
-    """A message can be lost with a worker that had just taken it, or with the broker's memory.
-
-    With nothing in the queue, whatever waits has been lost. In a backlog a lost one cannot be told from the others, so
-    now and then all that have waited long are sent again: what comes twice is refused by its claim.
-    """
+def _resend_lost_messages() -> None:
+    """Resend messages of waiting chains that the broker or a worker has lost."""
+    # If the queue is empty, the messages of all waiting chains are lost. If not, a lost message cannot be told from a
+    # waiting one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
+    # duplicates.
     waiting = _waiting(LOST_AFTER_S)
     if not waiting.exists():
         return
     if queue.length() > 0:
-        waiting = _waiting(RESEND_EVERY_S)
-        if not redis.client().set("lunaos:chains-resent", 1, nx=True, ex=RESEND_EVERY_S):
+        waiting = _waiting(RESEND_INTERVAL_S)
+        if not redis.client().set("lunaos:chains-resent", 1, nx=True, ex=RESEND_INTERVAL_S):
             return
     for run in waiting:
         queue.enqueue(run.pk)

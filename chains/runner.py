@@ -1,4 +1,7 @@
-"""Does a chain in a worker: step after step, each written down when it ends, so that another worker can go on."""
+"""Execute a chain in a worker, step by step.
+
+Each step is saved at its end, so that another worker can go on.
+"""
 
 import asyncio
 import time
@@ -21,199 +24,194 @@ from agents.providers.prices import Cost
 from agents.runner import Answer, extras, failure_of
 from chains import context, events, queue
 from lunaos.errors import LunaError
+from lunaos.event_lines import type_of
 from lunaos.infra import database, event_loop
 from runs import executors, leases, outcomes, texts
 from runs.eventlog import log
-from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop
-from runs.metering import estimates
+from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, RunStep, Status
 
-# To write a step down: nobody can take the chain over while the database is away, and the step would be asked again.
+# For saving a step: no worker can claim the chain while the database is away, and a lost step would be asked again.
 STEP_PATIENCE_S = 600.0
 Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class Chain:
-    """One chain under way.
-
-    Args:
-        text: the request's context.
-        kept: its events as they are stored.
-        ended: steps that have ended, by position; those of an earlier execution included.
-        first_token_ms: from the request to the first piece of any answer, None before it.
-        asked: whether any provider has been sent a request, in this execution or an earlier one.
-        answer: what the step under way is being told, None between steps.
-    """
+class ChainExecution:
+    """The execution of one chain."""
 
     run: Run
     recorder: Recorder
-    text: str
-    kept: str
-    ended: dict[int, RunStep]
-    first_token_ms: int | None
-    asked: bool = False
-    answer: Answer | None = None
+    text: str  # the request's context
+    stored_events: str  # the chain's events in the database
+    ended: dict[int, RunStep]  # steps that have ended, by position, including those of earlier executions
+    first_token_ms: int | None  # from the request to the first text of any step; None before it
+    provider_asked: bool = False  # whether any provider was sent a request, in this execution or an earlier one
+    answer: Answer | None = None  # the answer of the current step; None between steps
 
     @property
-    def under_way(self) -> int:
-        """Position of the first step that has not succeeded; behind the last one where all have."""
+    def next_position(self) -> int:
+        """Return the position of the first step that has not succeeded."""
+        # Behind the last step if all have.
         return next(n for n in range(1, len(self.run.steps) + 2) if not self._succeeded(n))
 
     @property
     def succeeded(self) -> list[RunStep]:
-        """The steps before it, in order."""
-        return [self.ended[position] for position in range(1, self.under_way)]
+        """Return the steps before the next one, in order."""
+        return [self.ended[position] for position in range(1, self.next_position)]
 
     def _succeeded(self, position: int) -> bool:
         return position in self.ended and self.ended[position].status == Status.SUCCEEDED
 
 
 def run(run_id: UUID) -> None:
-    """Execute the waiting chain whose turn it is, and return when it has ended or is another worker's.
+    """Execute the next queued chain.
 
     Args:
-        run_id: the chain that the worker was woken for.
+        run_id: the chain of the worker's message.
     """
-    if claimed := event_loop.submit(_database(leases.claim_next, run_id)).result():
+    # Returns when the chain has ended or its lease is lost.
+    if claimed := event_loop.submit(_call_database(leases.claim_next, run_id)).result():
         executors.submit(Recorder(claimed.pk, attempt=0), partial(_execute, claimed.attempt)).result()
 
 
 async def _execute(attempt: int, recorder: Recorder) -> None:
-    chain = await _begin(attempt, recorder)
+    chain = await _load_chain(attempt, recorder)
     try:
-        await _steps(chain)
-    except (Overtaken, *database.OUTAGES):  # an outage is no fault of the answer's: `recovery` finds the chain later
+        await _run_steps(chain)
+    except (LeaseLost, *database.OUTAGES):  # an outage does not fail the chain: `recovery` finds it later
         raise
     except asyncio.CancelledError:
-        await _stopped(chain)
+        await _handle_stop(chain)
     except Exception as e:
         recorder.finishing = True
-        error, answer = executors.as_error(e), chain.answer
-        await _save(chain, Status.FAILED, error.code)
-        await _finish(chain, Status.FAILED, outcomes.failure(error), error, answer)
+        error, answer = executors.to_client_error(e), chain.answer
+        await _save_step(chain, Status.FAILED, error.code)
+        await _finish(chain, Status.FAILED, outcomes.error_event(error), error, answer)
     else:
         await _finish(chain, Status.SUCCEEDED, events.chain_done(chain.succeeded))
 
 
-async def _begin(attempt: int, recorder: Recorder) -> Chain:
-    """Not to be broken off half-way: the recorder has no attempt before the end.
-
-    The row is read when the recorder is known to the process, so that no cancellation falls between the two.
+async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
+    """Fence the log and load the chain, then make the chain cancellable.
 
     Raises:
-        Overtaken: another execution has claimed the chain meanwhile.
+        LeaseLost: another execution has claimed the chain meanwhile.
     """
-    recorder.take_up([line for _, line in await log.take_over(recorder.run_id, attempt)])
-    run, text, kept, steps = await _database(_load, recorder.run_id)
+    # The recorder gets its attempt last: without one it is not cancelled half-way. The row is read after the recorder
+    # is registered in this process, so that no cancellation is missed in between.
+    recorder.load_log([line for _, line in await log.fence(recorder.run_id, attempt)])
+    run, text, stored_events, steps = await _call_database(_load_rows, recorder.run_id)
     if run is None or run.attempt != attempt:
-        raise Overtaken
-    if run.cancel_requested_at and recorder.stop is None:
-        recorder.stop = Stop.CANCELLED
+        raise LeaseLost
+    if run.cancel_requested_at and recorder.stop_reason is None:
+        recorder.stop_reason = StopReason.CANCELLED
     recorder.attempt = attempt
     ended = {step.position: step for step in steps}
-    asked = any(line.startswith(estimates.STEP_START) for line in recorder.lines)
-    return Chain(run, recorder, text, kept, ended, run.first_token_ms, asked)
+    asked = any(type_of(line) == "step_start" for line in recorder.lines)
+    return ChainExecution(run, recorder, text, stored_events, ended, run.first_token_ms, asked)
 
 
-def _load(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
+def _load_rows(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
     run = Run.objects.filter(pk=run_id).first()
-    text = texts.text_of(run) if run else None
-    return run, text.input if text else "", text.events if text else "", texts.steps_of(run) if run else []
+    text = texts.load_text(run) if run else None
+    return run, text.input if text else "", text.events if text else "", texts.load_steps(run) if run else []
 
 
-async def _steps(chain: Chain) -> None:
-    if chain.recorder.stop:  # that was asked for before there was anything to break off
+async def _run_steps(chain: ChainExecution) -> None:
+    if chain.recorder.stop_reason:  # requested before there was a task to cancel
         raise asyncio.CancelledError
-    chain.recorder.record(*events.untold(chain.run, chain.succeeded, chain.recorder.lines, chain.kept))
+    chain.recorder.record(*events.missing_events(chain.run, chain.succeeded, chain.recorder.lines, chain.stored_events))
     try:
         async with asyncio.timeout(settings.CHAIN_TIMEOUT_S):
-            while chain.under_way <= len(chain.run.steps):
-                await _step(chain)
+            while chain.next_position <= len(chain.run.steps):
+                await _run_step(chain)
     except TimeoutError as e:
         raise ProviderTimeout(f"The chain took longer than {settings.CHAIN_TIMEOUT_S:g} seconds.") from e
 
 
-async def _step(chain: Chain) -> None:
-    position, recorder = chain.under_way, chain.recorder
-    agent, targets, window = await _database(_equip, chain.run, position)
+async def _run_step(chain: ChainExecution) -> None:
+    position, recorder = chain.next_position, chain.recorder
+    agent, targets, window = await _call_database(_prepare_step, chain.run, position)
     answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
-    room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
-    text, cuts = context.compose(chain.text, _outputs(chain), room, context.mark(chain.run.pk, position))
-    # `step_start` names nobody, so that the client expects the provider that the chain was begun with
+    max_bytes = context.max_context_bytes(window=window, answer=answer_tokens, prompt=agent.prompt)
+    text, truncations = context.compose(
+        chain.text, _outputs(chain), max_bytes, context.boundary(chain.run.pk, position)
+    )
+    # `step_start` names no provider, so the client expects the provider of the chain
     chain.answer = Answer(targets, agent_services.prompt(agent, text), time.perf_counter(), named=targets[0])
-    recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
+    recorder.record(events.step_start(chain.run, position, truncations, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
         async for batch in batches:
             if chain.answer.texts:
                 chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
             recorder.record(*batch)
-    told = extras(chain.answer)
-    await recorder.flush()  # a step that is written down is not told again
-    await _save(chain, Status.SUCCEEDED)
-    recorder.record(events.step_done(chain.ended[position]) | told)
+    details = extras(chain.answer)
+    await recorder.flush()  # before the save: a saved step is not streamed again
+    await _save_step(chain, Status.SUCCEEDED)
+    recorder.record(events.step_done(chain.ended[position]) | details)
 
 
-def _equip(run: Run, position: int) -> tuple[Agent, list[Target], int]:
-    """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
+def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
+    """Return the step's agent, targets, and smallest context window in tokens."""
     agent = agent_services.find(run.steps[position - 1])
     targets = agent_services.targets_of(run)
     return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
 
 
-def _outputs(chain: Chain) -> list[context.Output]:
-    return [context.Output(step.position, step.agent, step.output) for step in chain.succeeded]
+def _outputs(chain: ChainExecution) -> list[context.StepOutput]:
+    return [context.StepOutput(step.position, step.agent, step.output) for step in chain.succeeded]
 
 
-async def _stopped(chain: Chain) -> None:
-    if chain.recorder.stop is Stop.CANCELLED:
+async def _handle_stop(chain: ChainExecution) -> None:
+    if chain.recorder.stop_reason is StopReason.CANCELLED:
         if chain.answer:
-            await _save(chain, Status.CANCELLED)
-        await _finish(chain, Status.CANCELLED, outcomes.CANCELLED)
-    elif chain.recorder.stop is Stop.LEAVING:
+            await _save_step(chain, Status.CANCELLED)
+        await _finish(chain, Status.CANCELLED, outcomes.CANCELLED_EVENT)
+    elif chain.recorder.stop_reason is StopReason.SHUTTING_DOWN:
         await chain.recorder.flush()
-        if chain.answer:  # what this attempt at the step has cost stays in the sum
-            await _save(chain, Status.INTERRUPTED)
-        if await _database(leases.hand_over, chain.run, chain.first_token_ms):
-            with suppress(*queue.DOWN):  # `recovery` sends it again
+        if chain.answer:  # keeps the cost of this attempt in the sum
+            await _save_step(chain, Status.INTERRUPTED)
+        if await _call_database(leases.release, chain.run, chain.first_token_ms):
+            with suppress(*queue.UNREACHABLE):  # `recovery` resends it
                 await asyncio.to_thread(queue.enqueue, chain.run.pk)
-    elif chain.recorder.stop is None:
+    elif chain.recorder.stop_reason is None:
         raise asyncio.CancelledError
 
 
-async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
-    """Write down the step under way, if one is.
+async def _save_step(chain: ChainExecution, status: Status, error_code: str = "") -> None:
+    """Save the current step, if there is one.
 
     Raises:
-        Overtaken: the chain is another worker's now.
+        LeaseLost: another worker executes the chain now.
     """
-    position = chain.under_way
+    position = chain.next_position
     if position > len(chain.run.steps):
         return
     used, cost = TokenUsage(), Cost()
     if chain.answer:
-        chain.asked = chain.asked or chain.answer.asked
+        chain.provider_asked = chain.provider_asked or chain.answer.asked
         used, cost = await chain.answer.account(chain.run.steps[position - 1])
-    step = _row(chain, position, used, cost)
+    step = _build_row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
     ended = status in (Status.FAILED, Status.CANCELLED)
     patience_s = settings.DATABASE_PATIENCE_S if ended else STEP_PATIENCE_S
     try:
-        mine = await _database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
+        saved = await _call_database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
     except database.OUTAGES:
         if not ended:
             raise
-        mine = True  # the chain's end, which follows, holds the step's cost, and is kept (`runs.pending_outcomes`)
-    if not mine:
-        raise Overtaken
+        saved = True  # the chain's end follows, includes the step's cost, and is stored (`runs.pending_outcomes`)
+    if not saved:
+        raise LeaseLost
     chain.ended[position], chain.answer = step, None
 
 
-def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
-    """Return a step's row; what an earlier execution of it has cost stays in the sum."""
+def _build_row(chain: ChainExecution, position: int, used: TokenUsage, cost: Cost) -> RunStep:
+    """Return a step's row; the cost of earlier executions of the step is added."""
     run, answer, earlier = chain.run, chain.answer, chain.ended.get(position)
-    tokens = used + (TokenUsage.of(earlier) if earlier else TokenUsage())
+    tokens = used + (TokenUsage.from_row(earlier) if earlier else TokenUsage())
     return RunStep(
         run_id=run.pk,
         expires_at=run.expires_at,
@@ -231,32 +229,28 @@ def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
 
 
 async def _finish(
-    chain: Chain, status: Status, last: Event, error: LunaError | None = None, answer: Answer | None = None
+    chain: ChainExecution, status: Status, last: RunEvent, error: LunaError | None = None, answer: Answer | None = None
 ) -> None:
-    """End the chain.
-
-    Args:
-        error: why, where it failed; with the answer that the failed step had, if any.
-    """
+    """End the chain."""
     outcome = outcomes.Outcome(
         status=status,
         provider=chain.run.provider,
         model=chain.run.model,
         failure=failure_of(error, answer),
-        shown=texts.shows_text(chain.recorder.lines),
+        shown=texts.has_text(chain.recorder.lines),
         counted=isinstance(error, ProviderFailed) and error.counted,
-        asked=chain.asked,
+        asked=chain.provider_asked,
         first_token_ms=chain.first_token_ms,
-        **outcomes.totals([chain.ended[position] for position in sorted(chain.ended)]),
+        **outcomes.sum_steps([chain.ended[position] for position in sorted(chain.ended)]),
     )
     await executors.finish(chain.run, chain.recorder, outcome, last)
 
 
 def _age_ms(run: Run) -> int:
     age_ms = round((datetime.now(UTC) - run.created_at).total_seconds() * 1000)
-    return min(max(1, age_ms), outcomes.LONGEST_MS)
+    return min(max(1, age_ms), outcomes.MAX_DURATION_MS)
 
 
-async def _database(function: Callable[..., Result], *args: Any, patience_s: float | None = None) -> Result:
+async def _call_database(function: Callable[..., Result], *args: Any, patience_s: float | None = None) -> Result:
     patience_s = settings.DATABASE_PATIENCE_S if patience_s is None else patience_s
-    return await database.call(function, *args, patience_s=0.0 if executors.is_leaving() else patience_s)
+    return await database.call(function, *args, patience_s=0.0 if executors.is_shutting_down() else patience_s)

@@ -1,4 +1,4 @@
-"""A chain's execution, for the OpenAPI document."""
+"""A chain's execution in the OpenAPI document."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from chains.serializers import ExecuteChainSerializer
 from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
-from runs.schema import CHAIN_EVENT, COUNTED, EXECUTION_HEADERS, STREAMED
+from runs.schema import CHAIN_EVENT, EXECUTION_HEADERS, QUOTA_DESCRIPTION, STREAM_DESCRIPTION
 
 EXAMPLE = """id: 1
 data: {"type":"chain_start","steps":2,"runId":"…"}
@@ -40,7 +40,7 @@ data: {"type":"chain_done","totalDuration":"2.9s","totalTokens":1804,\
 """
 STREAM = OpenApiResponse(
     CHAIN_EVENT,
-    description=f"{STREAMED} {COUNTED} A chain counts once.",
+    description=f"{STREAM_DESCRIPTION} {QUOTA_DESCRIPTION} A chain counts once.",
     examples=[OpenApiExample("stream", value=EXAMPLE)],
 )
 EXECUTE: dict[str, Any] = {

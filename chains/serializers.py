@@ -6,7 +6,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from chains.errors import ChainTooLong
-from chains.models import LONGEST
+from chains.models import MAX_STEPS
 from lunaos.api.fields import BoundedListField
 from runs.responses import ExecutionSerializer
 
@@ -16,7 +16,7 @@ class ChainSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     description = serializers.CharField()
     steps = serializers.ListField(child=serializers.CharField(), help_text="Slugs of agents, in order.")
-    tier = serializers.CharField(help_text="That of its highest agent.")
+    tier = serializers.CharField(help_text="The highest tier of its agents.")
 
 
 @extend_schema_serializer(many=False)  # an object that holds the list
@@ -29,10 +29,10 @@ class StepInputSerializer(serializers.Serializer[Any]):
 
 
 class StepsField(BoundedListField):
-    """The steps of a chain; too many of them are an error with a code of its own."""
+    """The steps of a chain; too many of them are an error with its own code."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(child=StepInputSerializer(), allow_empty=False, max_length=LONGEST, **options)
+        super().__init__(child=StepInputSerializer(), allow_empty=False, max_length=MAX_STEPS, **options)
 
     def refuse_length(self) -> None:
         raise ChainTooLong()

@@ -1,4 +1,4 @@
-"""The presets, and the start of a chain."""
+"""List the presets, start chains, and resume failed ones."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
@@ -18,33 +17,34 @@ from agents import services as agent_services
 from billing import quota
 from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
-from chains.models import CUSTOM, LONGEST, ChainPreset
+from chains.models import CUSTOM_SLUG, MAX_STEPS, ChainPreset
 from lunaos.errors import ServiceUnavailable
+from lunaos.event_lines import encode
 from lunaos.infra import event_loop
 from runs import outcomes, texts
 from runs import services as run_services
 from runs.errors import EventsExpired, RunNotResumable
 from runs.eventlog import capacity, log
-from runs.eventlog.recorder import Event
+from runs.eventlog.recorder import RunEvent
 from runs.metering import start_limits
 from runs.models import Charge, Run, Status
 
 RESUMABLE = (Status.FAILED, Status.INTERRUPTED)
-RETRY_S = 5
-NOBODY_TAKES_IT = "Chains cannot be taken at the moment. Try again in a few seconds."
+RETRY_AFTER_S = 5
+QUEUE_UNAVAILABLE = "The queue of chains cannot be reached. Try again in a few seconds."
 
 
 def list_chains() -> list[dict[str, object]]:
-    """The presets that can be run, each with the tier that it takes."""
+    """Return the presets that can be run, each with the tier that it requires."""
     return [
         {
             "id": preset.slug,
             "name": preset.name,
             "description": preset.description,
             "steps": list(preset.steps),
-            "tier": presets.tier(preset),
+            "tier": presets.required_tier(preset),
         }
-        for preset in presets.offered()
+        for preset in presets.list_offered()
     ]
 
 
@@ -60,146 +60,154 @@ def start(
     started: float,
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
-) -> run_services.Begun:
-    """Check everything that can be checked, reserve one execution, write the run and hand it to the workers.
+) -> run_services.StartedRun:
+    """Check the request, reserve one execution, write the run, and enqueue it.
 
     Args:
-        chain, steps: a preset's id, or the slugs of agents; one of the two.
-        provider, model: as the request names them, for all steps; None takes the defaults.
-        started: when the request came in, on the `time.perf_counter` clock.
-        repository: whose best passages every step is to be given; None for none.
+        user: owner of the run.
+        chain: a preset's id; None with `steps`.
+        steps: slugs of agents; None with `chain`.
+        context: the input of the first step.
+        provider: as requested, for all steps; None for the default.
+        model: as requested, for all steps; None for the default.
+        request_id: id of the HTTP request.
+        started: when the request arrived, on the `time.perf_counter` clock.
+        repository: whose best passages every step gets; None for none.
+        idempotency_key: from the request's Idempotency-Key header; None without one.
 
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
         ProRequired, ProviderNotConfigured, ProviderKeyUnreadable, SpendLimitReached, EmbeddingsUnavailable,
         IdempotencyConflict, QuotaExceeded, RateLimited, ConcurrencyLimitReached: in this order.
-        ServiceUnavailable: the queue cannot be reached; the execution is given back.
+        ServiceUnavailable: the queue cannot be reached; the execution is released.
     """
-    if earlier := run_services.begun_before(user=user, idempotency_key=idempotency_key):
+    if earlier := run_services.find_replay(user=user, idempotency_key=idempotency_key):
         return earlier
-    if steps and len(steps) > LONGEST:
+    if steps and len(steps) > MAX_STEPS:
         raise ChainTooLong()
     own = provider_keys.keyring(user.pk)
-    asked = agent_services.target(provider, model, own)
-    experts = [agent_services.find(slug) for slug in steps or _preset(chain).steps]
+    target = agent_services.target(provider, model, own)
+    experts = [agent_services.find(slug) for slug in steps or _find_preset(chain).steps]
     grounding.require(user, repository)
     agent_services.require_access(user, experts)
-    targets = agent_services.reachable(user, asked, own)
+    targets = agent_services.reachable(user, target, own)
     grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
-    opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
-    begun = run_services.begin(
+    opening = partial(events.opening_events, grounded=[grounded.event] if grounded else [])
+    started_run = run_services.create(
         user=user,
         opening=opening,
-        text=grounded.added_to(context) if grounded else context,
+        text=grounded.append_to(context) if grounded else context,
         idempotency_key=idempotency_key,
-        chain=chain or CUSTOM,
+        chain=chain or CUSTOM_SLUG,
         steps=[expert.slug for expert in experts],
-        provider=asked.provider.name,
-        model=asked.model,
+        provider=target.provider.name,
+        model=target.model,
         own_key=targets[0].provider.own_key,
         request_id=request_id,
         age_s=time.perf_counter() - started,
         status=Status.QUEUED,
         attempt=0,
     )
-    if not begun.replayed:
-        _hand_over(begun.run, opening(begun.run))
-    return begun
+    if not started_run.replayed:
+        _publish_and_enqueue(started_run.run, opening(started_run.run))
+    return started_run
 
 
-def resume(*, user: User, run_id: UUID) -> tuple[run_services.Begun, int]:
-    """Take a failed chain up again from the step that failed.
+def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
+    """Resume a failed chain from the step that failed.
 
     Returns:
-        The run, and the position of its last event before.
+        The run, and the position of its last event so far.
 
     Raises:
         NotFound: no such run, or another user's.
-        RunNotResumable: it is an agent's, under way, or has not failed.
-        EventsExpired: what went into it is not kept any more.
+        RunNotResumable: the run is an agent's, under way, or has not failed.
+        EventsExpired: the run's input is no longer kept.
         UnknownAgent, EmailNotVerified, ProRequired, ProviderNotConfigured, SpendLimitReached, QuotaExceeded,
-            RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only where nothing had been charged.
+            RateLimited, ConcurrencyLimitReached: as for a new chain; the quota only if the run is not charged.
         ServiceUnavailable: event logs have no room; or the queue cannot be reached, and the run stays failed.
     """
     run = run_services.get(user=user, run_id=run_id)
     if not run.chain or run.status not in RESUMABLE:
         raise RunNotResumable()
-    text = texts.text_of(run)
+    text = texts.load_text(run)
     if text is None:
         raise EventsExpired()
     agent_services.require_access(user, [agent_services.find(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
-    [asked, *_] = agent_services.reachable(user, agent_services.target(run.provider, run.model, own), own)
+    [target, *_] = agent_services.reachable(user, agent_services.target(run.provider, run.model, own), own)
     capacity.require()
-    run.own_key = asked.provider.own_key
+    run.own_key = target.provider.own_key
     before = text.events.encode().splitlines()
-    with quota.refusals_recorded(user):
-        usage = _take_up(run)
-    done = [step.position for step in texts.steps_of(run) if step.status == Status.SUCCEEDED]
-    _hand_over(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
-    return run_services.Begun(run, usage), len(before)
+    with quota.audit_refusals(user):
+        usage = _requeue(run)
+    done = [step.position for step in texts.load_steps(run) if step.status == Status.SUCCEEDED]
+    _publish_and_enqueue(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
+    return run_services.StartedRun(run, usage), len(before)
 
 
-def _preset(chain: str | None) -> ChainPreset:
-    """Raises UnknownChain, with what there is, also where an agent is missing that the request has not named."""
+def _find_preset(chain: str | None) -> ChainPreset:
+    """Return a preset that can be run.
+
+    Raises:
+        UnknownChain: with the available presets; also if an agent of the preset is missing.
+    """
     preset = presets.current().get(chain or "")
-    missing = presets.missing(preset) if preset else []
+    missing = presets.missing_agents(preset) if preset else []
     if preset and not missing:
         return preset
-    said = f"There is no chain {chain!r}."
+    message = f"There is no chain {chain!r}."
     if missing:
-        said = f"The chain {chain!r} cannot be run now: {', '.join(missing)} is disabled or gone."
-    raise UnknownChain(said, available=[each.slug for each in presets.offered()])
+        message = f"The chain {chain!r} cannot be run now: {', '.join(missing)} is disabled or deleted."
+    raise UnknownChain(message, available=[each.slug for each in presets.list_offered()])
 
 
 @transaction.atomic
-def _take_up(run: Run) -> quota.Usage:
-    """Back from failed to queued, once; a new execution only where none is charged and it is not exempt."""
-    now, standing = datetime.now(UTC), start_limits.lock(run.user)
+def _requeue(run: Run) -> quota.Usage:
+    """Set a failed run to queued, once."""
+    # An execution is reserved only if none is charged and the run is not exempt.
+    now, activity = datetime.now(UTC), start_limits.lock_owner(run.user)
     fresh: dict[str, Any] = {"error_code": "", "provider_status": None, "finished_at": None, "losses": 0}
     fresh |= {"cancel_requested_at": None, "cancelled_by_staff": False, "own_key": run.own_key}
     failed = Run.objects.filter(pk=run.pk, status__in=RESUMABLE, charge=run.charge, attempt=run.attempt)
     if not failed.update(status=Status.QUEUED, heartbeat_at=Now(), **fresh):
         raise RunNotResumable()
-    exempt, taken = quota.exempts(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
-    usage = quota.current(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
-    start_limits.take(run.user, standing)
+    exempt, taken = quota.is_exempt(run.user, own_key=run.own_key), run.charge in (Charge.RESERVED, Charge.SETTLED)
+    usage = quota.current_usage(run.user, now) if exempt or taken else quota.reserve(run.user, now, chain=True)
+    start_limits.count_start(run.user, activity)
     if not taken:
         charge = Charge.EXEMPT if exempt else Charge.RESERVED
         Run.objects.filter(pk=run.pk).update(charge=charge, charged_month=usage.month)
     return usage
 
 
-def _hand_over(run: Run, opening: list[Event], before: Sequence[bytes] = ()) -> None:
-    """Begin the run's stream and put it into the queue.
-
-    Args:
-        opening: what the stream says before the first step.
-        before: its events so far; the log holds fewer where it has expired or Valkey was down.
+def _publish_and_enqueue(run: Run, opening: list[RunEvent], before: Sequence[bytes] = ()) -> None:
+    """Write the first events to the run's log, and enqueue the run.
 
     Raises:
         ServiceUnavailable: the queue cannot be reached; the run has failed then.
     """
-    told = [*before, *map(orjson.dumps, opening)]
+    # The log has fewer events than `before` if it has expired or Valkey was down.
+    lines = [*before, *map(encode, opening)]
     try:
         logged = len(event_loop.submit(log.read(run.pk)).result())
-        event_loop.submit(log.append(log.Append(run.pk, logged, told[logged:], run.attempt))).result()
+        event_loop.submit(log.append(log.AppendRequest(run.pk, logged, lines[logged:], run.attempt))).result()
         queue.enqueue(run.pk)
-    except queue.DOWN as e:
-        _give_up(run, told)
-        raise ServiceUnavailable(NOBODY_TAKES_IT, retry_after=RETRY_S) from e
+    except queue.UNREACHABLE as e:
+        _fail(run, lines)
+        raise ServiceUnavailable(QUEUE_UNAVAILABLE, retry_after=RETRY_AFTER_S) from e
 
 
-def _give_up(run: Run, told: list[bytes]) -> None:
-    """Leave the run as failed, with what it had; where a worker has got it after all, it goes on and is found later."""
-    error = ServiceUnavailable(NOBODY_TAKES_IT, retry_after=RETRY_S)
+def _fail(run: Run, lines: list[bytes]) -> None:
+    """End the run as failed; if a worker has taken it after all, the worker goes on."""
+    error = ServiceUnavailable(QUEUE_UNAVAILABLE, retry_after=RETRY_AFTER_S)
     outcome = outcomes.Outcome(
         Status.FAILED,
         run.provider,
         run.model,
         failure=outcomes.Failure(error.code, str(error)),
-        events=texts.joined([*told, orjson.dumps(outcomes.failure(error))]),
+        events=texts.join_events([*lines, encode(outcomes.error_event(error))]),
         unfinished=(Status.QUEUED,),
-        **outcomes.so_far(run, told),
+        **outcomes.summarize_log(run, lines),
     )
     outcomes.finish(run, outcome)

@@ -1,4 +1,4 @@
-"""Jobs about chains."""
+"""Tasks on chains."""
 
 from uuid import UUID
 
@@ -22,6 +22,7 @@ def recover_chains() -> None:
 
 
 @worker_shutting_down.connect
-def hand_over(**_: object) -> None:
-    """A worker that stops waits for its threads, and they for their chains."""
-    event_loop.submit(executors.leave(settings.STOP_GRACE_S))
+def on_shutdown(**_: object) -> None:
+    """Let the worker's chains end or be released before the worker stops."""
+    # The worker waits for its threads, and they wait for their chains.
+    event_loop.submit(executors.shut_down(settings.STOP_GRACE_S))

@@ -1,4 +1,4 @@
-"""Chains: the presets, one execution, and taking up a failed one."""
+"""Endpoints of chains: the presets, an execution, and the resumption of a failed one."""
 
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from runs.responses import execution_response
 
 
 class ChainViewSet(ViewSet):
-    """Several agents in a row."""
+    """Sequences of agents."""
 
     scopes = (CHAINS,)
 
@@ -31,27 +31,27 @@ class ChainViewSet(ViewSet):
     @extend_schema(**EXECUTE)
     @action(detail=False, methods=["post"])
     def execute(self, request: Request) -> HttpResponseBase:
-        """Send code through a chain of agents; each is given what those before it have said.
+        """Send code through a sequence of agents; each step gets the outputs of the steps before it.
 
-        A worker does the steps. The stream may break and be followed again at /runs/{id}/events.
+        A worker executes the steps. If the stream breaks, follow the run at /runs/{id}/events.
         """
         serializer = ExecuteChainSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted = dict(serializer.validated_data)
-        on_disconnect, steps = wanted.pop("onDisconnect"), wanted.pop("steps")
-        begun = services.start(
+        values = dict(serializer.validated_data)
+        on_disconnect, steps = values.pop("onDisconnect"), values.pop("steps")
+        started_run = services.start(
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
-            **wanted,
+            **values,
         )
-        return execution_response(begun, on_disconnect=on_disconnect)
+        return execution_response(started_run, on_disconnect=on_disconnect)
 
 
 class ChainRunViewSet(ViewSet):
-    """A chain's run."""
+    """Runs of chains."""
 
     scopes = (CHAINS,)
 
@@ -60,6 +60,6 @@ class ChainRunViewSet(ViewSet):
     @extend_schema(**RESUME)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """Take a failed chain up again from the step that failed; the stream goes on where it ended."""
-        begun, before = services.resume(user=user_of(request), run_id=pk)
-        return execution_response(begun, after=before)
+        """Resume a failed chain from the step that failed; the stream continues where it ended."""
+        started_run, before = services.resume(user=user_of(request), run_id=pk)
+        return execution_response(started_run, after=before)

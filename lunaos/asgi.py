@@ -43,6 +43,7 @@ class SharedThreadsHandler(ASGIHandler):
     """
 
     # Django itself makes a thread for each request, and loses the thread's database connection with it.
+    # Django itself makes a thread for each request, and loses the thread's database connection with it.
     open_requests: ClassVar[set["asyncio.Task[None]"]] = set()
 
     pools: ClassVar = {
@@ -65,7 +66,7 @@ class SharedThreadsHandler(ASGIHandler):
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            if not executors.is_leaving():
+            if not executors.is_shutting_down():
                 task.cancel()
             raise
 
@@ -101,6 +102,7 @@ class SharedThreadsHandler(ASGIHandler):
         """Find the view and bind it to its thread pool."""
         match = super().resolve_request(request)
         # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
+        # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
         pool = thread_pools.get_pool(match.func, str(request.method))
         if pool is not thread_pools.SHARED:
             match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
@@ -110,7 +112,7 @@ class SharedThreadsHandler(ASGIHandler):
         """Wrap `send` to close connections at shutdown, so that clients connect to another process."""
 
         async def send_with_close(message: Any) -> None:
-            if executors.is_leaving() and message["type"] == "http.response.start":
+            if executors.is_shutting_down() and message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], (b"Connection", b"close")]}
             await send(message)
 
@@ -134,7 +136,7 @@ def shut_down() -> "Deferred[None]":
 
     On SIGTERM a process stops accepting connections and waits up to STOP_GRACE_S for open requests and runs.
     """
-    executors.begin_to_leave()
+    executors.mark_shutting_down()
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
             cast(Any, port).doRead()  # accept what waits in the backlog: closing the port would reset it
@@ -148,7 +150,7 @@ async def _wait_for_requests_and_runs(grace_s: float) -> None:
     await asyncio.sleep(min(KEEP_ALIVE_GRACE_S, grace_s))
     while SharedThreadsHandler.open_requests and time.monotonic() < deadline:
         await asyncio.wait(set(SharedThreadsHandler.open_requests), timeout=deadline - time.monotonic())
-    await executors.leave(max(0.0, deadline - time.monotonic()))
+    await executors.shut_down(max(0.0, deadline - time.monotonic()))
 
 
 request_limits.install()

@@ -34,6 +34,19 @@ MINIMUMS = {
 }
 MAXIMUMS = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), MAX_PORT)
 NOT_SET: Any = environ.Env.NOTSET
+# Variables of earlier releases that are not read any more, each with what to set instead.
+REMOVED: dict[str, str] = {}
+
+
+def refuse_removed() -> None:
+    """Refuse variables that are set and no longer read, so that no setting is lost unnoticed.
+
+    Raises:
+        ImproperlyConfigured: with a line for each of them, which says what to set instead.
+    """
+    lines = [f"{name} is not read any more: {instead}" for name, instead in REMOVED.items() if os.environ.get(name)]
+    if lines:
+        raise ImproperlyConfigured("\n".join(lines))
 
 
 def read_int(name: str, default: int) -> int:

@@ -15,6 +15,7 @@ from lunaos.infra import browser_policy, logs, tracing
 from lunaos.tuning import *
 
 environment.print_configuration_errors()
+environment.refuse_removed()
 env = environment.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default="") or BASE_DIR / ".lunaos")
@@ -307,23 +308,25 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 # -- Runs ------------------------------------------------------------------------------------------------------------
-EVENT_LOG_KEPT_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
-EVENT_LOG_ENDED_KEPT_S = 120  # after a run's end, which PostgreSQL has confirmed: readers find its events there
+EVENT_LOG_TTL_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
+ENDED_EVENT_LOG_TTL_S = 120  # after a run's end, which PostgreSQL has confirmed: readers find its events there
 EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
-EVENT_LOG_BOUND_BYTES = env.int("LUNAOS_EVENT_LOG_MB", default=256) * 2**20  # of all; no run begins above 80 %
-if EVENT_LOG_BOUND_BYTES < 2 * EVENT_LOG_MAX_BYTES:
+ALL_EVENT_LOGS_MAX_BYTES = env.int("LUNAOS_EVENT_LOG_MB", default=256) * 2**20  # of all; no run begins above 80 %
+if ALL_EVENT_LOGS_MAX_BYTES < 2 * EVENT_LOG_MAX_BYTES:
     raise ImproperlyConfigured("LUNAOS_EVENT_LOG_MB is 16 at least: one run may take 8.")
-RETENTION_DAYS = {  # of texts, by tier
+# Days for which texts are kept, by tier. `billing.tiers.retention_days` finds the days of a tier that is not named
+# here, and `manage.py prepare` refuses names that are no tier: tiers are rows, which settings cannot read.
+RETENTION_DAYS = {
     **dict.fromkeys(("free", "pro", "team"), 90),
     **{tier: int(days) if days.isdecimal() else 0 for tier, days in env.dict("LUNAOS_RETENTION_DAYS").items()},
 }
-if set(RETENTION_DAYS) != {"free", "pro", "team"} or min(RETENTION_DAYS.values()) < 1:
+if min(RETENTION_DAYS.values()) < 1:
     raise ImproperlyConfigured("LUNAOS_RETENTION_DAYS is days by tier, as in free=30,pro=90,team=365.")
 HEARTBEAT_S = 5.0  # an executor's sign of life
 LEASE_S = 15.0  # a chain without one for so long is taken over by another worker
-GONE_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.liveness)
-DEAD_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
-CHAIN_LOSSES = 4  # a chain that has cost so many workers their life is ended with the next one
+DEAD_EXECUTOR_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.liveness)
+ABANDONED_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
+MAX_CHAIN_CRASHES = 4  # a chain that has cost so many workers their life is ended with the next one
 STREAM_OPEN_WITHIN_S = 2.0
 
 # -- Code search -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
-"""Repositories and index jobs, for staff: to read and to delete; a repository can be sent to be indexed anew.
+"""Admin pages of repositories and index jobs.
 
-Who deletes a repository needs the permission to delete its jobs as well; a job that is deleted alone is broken off.
+Deleting a repository needs the permission to delete its jobs too. A running job that is deleted stops.
 """
 
 import json
@@ -26,31 +26,34 @@ class RepositoryAdmin(ExportedAdmin, DeletableAdmin):
     list_select_related = ("user",)
     date_hierarchy = "created_at"
     search_fields = ("name", "user__email")
-    search_help_text = "A repository's name, or its owner's e-mail address."
+    search_help_text = "Name of the repository, or email address of its owner."
     actions = ("reindex",)
     export_columns = (
         *("id", "name", "user_id", "user__email", "model", "file_count", "chunks", "bytes", "created_at", "updated_at"),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Repository]:
-        """With the files of each, counted for the rows of one page only."""
-        mine = File.objects.filter(repository=OuterRef("pk")).order_by().values("repository")
-        counted = Coalesce(Subquery(mine.annotate(count=Count("pk")).values("count")), 0)
+        """Add the number of files, which PostgreSQL counts for the rows of a page only."""
+        counts = File.objects.filter(repository=OuterRef("pk")).order_by().values("repository")
+        counted = Coalesce(Subquery(counts.annotate(count=Count("pk")).values("count")), 0)
         return super().get_queryset(request).annotate(file_count=counted)
 
     @admin.display(ordering="file_count")
     def files(self, repository: Repository) -> int:
+        """Return the number of files."""
         return int(repository.__dict__["file_count"])
 
-    @admin.action(description="Move to today's embedding model, in the background", permissions=["view"])
+    @admin.action(description="Reindex with the configured embedding model", permissions=["view"])
     def reindex(self, request: HttpRequest, repositories: QuerySet[Repository]) -> None:
+        """Start a reindex job for each selected repository of another model."""
         try:
             started = services.start_reindexing(list(repositories))
         except LunaError as e:
             messages.error(request, str(e))
             return
+        total = len(repositories)
         messages.info(
-            request, f"{len(started)} of {len(repositories)} are on their way; the others were there already."
+            request, f"Started {len(started)} reindex jobs for {total} repositories; the others need none or have one."
         )
 
 
@@ -60,7 +63,7 @@ class IndexJobAdmin(ExportedAdmin, DeletableAdmin):
     list_filter = ("status", "kind")
     list_select_related = ("repository",)
     search_fields = ("=id", "repository__name", "repository__user__email")
-    search_help_text = "A job's id, a repository's name, or its owner's e-mail address."
+    search_help_text = "Id of the job, name of the repository, or email address of its owner."
     date_hierarchy = "created_at"
     export_order = ("-created_at", "-pk")
     export_columns = (

@@ -1,4 +1,4 @@
-"""What can go wrong with code search."""
+"""Errors of code search, with code, status and message."""
 
 from types import MappingProxyType
 
@@ -11,7 +11,7 @@ class UnknownRepository(LunaError):
 
 
 class StorageLimitReached(LunaError):
-    code, status, message = "storage_limit_reached", 403, "Your tier has no room for these files in code search."
+    code, status, message = "storage_limit_reached", 403, "The files exceed your tier's storage in code search."
     members = MappingProxyType(
         {
             "tier": "free",
@@ -29,7 +29,7 @@ class BacklogFull(LunaError):
     code, status, message = (
         "backlog_full",
         429,
-        "Too many of your files wait for indexing. Send more when some of them are done.",
+        "Too many of your files wait for indexing. Send more after some are indexed.",
     )
     members = MappingProxyType({"waitingBytes": 67_108_864, "limit": 67_108_864})
 
@@ -43,11 +43,11 @@ class ReindexRequired(LunaError):
 
 
 class RepositoryBusy(Exception):
-    """Somebody else is indexing the repository; said to operators only, requests queue up."""
+    """Another process is indexing the repository; raised for commands only, requests wait."""
 
 
 class IndexingInterrupted(LunaError):
-    code, status, message = "indexing_interrupted", 500, "Indexing was broken off. Send the files again."
+    code, status, message = "indexing_interrupted", 500, "Indexing was interrupted. Send the files again."
 
 
 class EmbeddingsNotConfigured(LunaError):
@@ -59,7 +59,7 @@ class EmbeddingsUnavailable(LunaError):
 
 
 class EmbeddingsBusy(EmbeddingsUnavailable):
-    """Others of this process are at the model; whoever can wait elsewhere should."""
+    """All request slots of this process are taken; the caller should wait elsewhere."""
 
 
 class EmbeddingsFailed(LunaError):

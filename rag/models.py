@@ -1,6 +1,6 @@
-"""Indexed code: a repository holds files, a file chunks, a chunk its vectors.
+"""Indexed code: a repository has files, a file has chunks, a chunk has vectors.
 
-Rows below a repository go with it by the database's own cascades: a repository may hold a hundred thousand of them.
+The database's own cascades delete the rows of a repository: a repository may have a hundred thousand of them.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from pgvector.django import HalfVectorField
 
 
 class JobStatus(models.TextChoices):
-    """An index job's state."""
+    """The state of an index job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,7 +22,7 @@ class JobStatus(models.TextChoices):
 
 
 class JobKind(models.TextChoices):
-    """Where a job's files come from."""
+    """The source of a job's files."""
 
     UPLOAD = "upload", "sent to the API"
     FOLDER = "folder", "read from a folder by a command"
@@ -57,7 +57,7 @@ class _OfRepository(models.Model):
 
 
 class File(_OfRepository):
-    """A file as it was last indexed; not the content, only what tells whether it has changed."""
+    """An indexed file, without its content; the digest tells whether the file changed."""
 
     path = models.CharField(max_length=512)
     digest = models.CharField(max_length=64, help_text="SHA-256 of the content and the way it is cut.")
@@ -85,7 +85,7 @@ class File(_OfRepository):
 
 
 class Chunk(_OfRepository):
-    """A piece of a file that reads on its own, and the words it can be found by."""
+    """A part of a file that is understandable alone, with its search terms."""
 
     file = models.ForeignKey(File, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     position = models.PositiveIntegerField(help_text="In the file, from 0.")
@@ -108,7 +108,7 @@ class Chunk(_OfRepository):
 
 
 class Vector(_OfRepository):
-    """What an embedding model makes of a chunk; more than one while a repository moves from one model to another."""
+    """A chunk's embedding by one model; a chunk has two while its repository is reindexed."""
 
     chunk = models.ForeignKey(Chunk, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
     model = models.CharField(max_length=128)
@@ -123,7 +123,7 @@ class Vector(_OfRepository):
 
 
 class Term(_OfRepository):
-    """In how many of a repository's chunks a word occurs: what makes a rare word count more than a common one."""
+    """The number of a repository's chunks with a word, so that rare words weigh more."""
 
     word = models.TextField()
     chunks = models.PositiveIntegerField()
@@ -136,7 +136,7 @@ class Term(_OfRepository):
 
 
 class IndexJob(models.Model):
-    """Files on their way into a repository; jobs of one repository are done one after the other."""
+    """A request to index files; jobs of one repository run one after the other."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     repository = models.ForeignKey(Repository, on_delete=models.CASCADE, related_name="jobs")
@@ -172,7 +172,7 @@ class IndexJob(models.Model):
 
 
 class Upload(models.Model):
-    """A file of a job that is still to be done; goes when it has been."""
+    """A file of a job that is not done yet; the row is deleted when the file is done."""
 
     job = models.ForeignKey(IndexJob, on_delete=models.CASCADE, related_name="uploads")
     path = models.CharField(max_length=512)

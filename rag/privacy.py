@@ -1,4 +1,4 @@
-"""Code search's part of what is known of a user: repositories, their files as they were cut, and jobs."""
+"""A user's personal data in code search: repositories, files as chunks, and jobs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
@@ -11,15 +11,17 @@ from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 
-CHUNKS_AT_ONCE = 50  # of a file that is exported alone
-UNMEASURED_BYTES = registry.MAX_BATCH_BYTES  # of a file without a size, which may be long
-KEPT_APART = ("repository_id", "file_id", "terms", "id", "measured_digest")
+CHUNKS_PER_QUERY = 50  # of a file that is exported alone
+UNMEASURED_BYTES = registry.MAX_BATCH_BYTES  # assumed for a file without a size, which may be long
+INTERNAL_COLUMNS = ("repository_id", "file_id", "terms", "id", "measured_digest")
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
-    mine = Repository.objects.filter(user=user)
-    yield "repositories", (registry.columns(each, "user_id") for page in registry.in_pages(mine) for each in page)
-    yield "files", (row for page in registry.in_pages(mine) for each in page for row in _files(each))
+    """Yield the user's repositories, files, jobs and waiting uploads."""
+    owned = Repository.objects.filter(user=user)
+    repositories = (registry.columns(each, "user_id") for page in registry.in_pages(owned) for each in page)
+    yield "repositories", repositories
+    yield "files", (row for page in registry.in_pages(owned) for each in page for row in _files(each))
     jobs = IndexJob.objects.filter(repository__user=user)
     yield "indexJobs", (registry.columns(job) for page in registry.in_pages(jobs) for job in page)
     waiting = Upload.objects.filter(job__repository__user=user)
@@ -27,15 +29,15 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """A job that is under way finds its repository gone, and ends."""
+    """Do nothing: a running job ends when its repository is gone."""
 
 
 def disown(user: User) -> None:
-    """Nothing of it gives access."""
+    """Do nothing: no row of code search grants access."""
 
 
 def erase(user: User) -> None:
-    """All that lies below a repository goes with it, by the database's own cascades."""
+    """Delete the user's repositories; the database cascades to their rows."""
     Repository.objects.filter(user=user).delete()
 
 
@@ -55,20 +57,26 @@ def _files(repository: Repository) -> Iterator[Row]:
     for batch in registry.in_batches(sized, lambda file: UNMEASURED_BYTES if file.bytes is None else file.bytes):
         chunks = _all_chunks(batch) if len(batch) > 1 else {batch[0].pk: _chunks(batch[0])}
         for file in batch:
-            mine = chunks.get(file.pk, iter(()))
-            yield {"repository": repository.name, **registry.columns(file, *KEPT_APART), "chunks": mine}
+            rows = chunks.get(file.pk, iter(()))
+            yield {"repository": repository.name, **registry.columns(file, *INTERNAL_COLUMNS), "chunks": rows}
 
 
 def _all_chunks(files: Sequence[File]) -> dict[int, Iterator[Row]]:
     """Read the chunks of files in one query; return them by the file's id."""
     found = Chunk.objects.filter(file__in=files).defer("terms").order_by("file_id", "position")
     by_file = groupby(found, key=lambda chunk: chunk.file_id)
-    return {file_id: iter([registry.columns(chunk, *KEPT_APART) for chunk in chunks]) for file_id, chunks in by_file}
+    return {
+        file_id: iter([registry.columns(chunk, *INTERNAL_COLUMNS) for chunk in chunks]) for file_id, chunks in by_file
+    }
 
 
 def _chunks(file: File) -> Iterator[Row]:
     """Read the chunks of one file, a few at a time."""
-    mine, last = Chunk.objects.filter(file=file).defer("terms").order_by("position"), -1
-    while found := list(mine.filter(position__gt=last)[:CHUNKS_AT_ONCE]):
+    ordered, last = Chunk.objects.filter(file=file).defer("terms").order_by("position"), -1
+    while found := list(ordered.filter(position__gt=last)[:CHUNKS_PER_QUERY]):
         last = found[-1].position
-        yield from (registry.columns(chunk, *KEPT_APART) for chunk in found)
+        yield from map(_row, found)
+
+
+def _row(chunk: Chunk) -> Row:
+    return registry.columns(chunk, *INTERNAL_COLUMNS)

@@ -1,4 +1,4 @@
-"""Answers that wait for a job without a thread."""
+"""Responses that wait for a job without a thread."""
 
 from datetime import UTC, datetime
 
@@ -7,50 +7,50 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos.api import json
-from lunaos.api.sse import EventStreamResponse
-from rag.indexing.progress import Follower, failure
+from lunaos.api.deferred import DeferredResponse
+from rag.indexing.progress import JobEventReader, job_error
 from rag.models import IndexJob, JobStatus
 from rag.serializers import IndexedSerializer, JobSerializer
 
 
-class JobResponse(EventStreamResponse):
-    """What has been indexed, once it has; 202 with the job where that takes longer than RAG_WAIT_S."""
+class JobResponse(DeferredResponse):
+    """The outcome of an index job; 202 with the job if it takes longer than RAG_WAIT_S seconds."""
 
     def __init__(self, job: IndexJob) -> None:
+        super().__init__()
         self._job = job
-        super().__init__(lambda: Follower(job.pk), {})
 
     async def open(self, within_s: float) -> HttpResponseBase:
-        """Wait for the job, on the event loop.
+        """Wait for the job on the event loop.
 
         Raises:
-            LunaError: the job has failed.
+            LunaError: the job failed with this error.
         """
-        follower = Follower(self._job.pk)
+        reader = JobEventReader(self._job.pk)
         try:
-            return job_response(await follower.until_end(max(0.0, settings.RAG_WAIT_S - self._waited_s())))
+            return job_response(await reader.wait_for_end(max(0.0, settings.RAG_WAIT_S - self._waited_s())))
         finally:
-            follower.close()
+            reader.close()
 
     def _waited_s(self) -> float:
-        """What the request's own thread took."""
+        # The time that the request's thread took counts too.
         return (datetime.now(UTC) - self._job.created_at).total_seconds()
 
 
 def job_response(job: IndexJob) -> HttpResponse:
-    """The contract's answer of a job that has ended, 202 with the job of one that has not.
+    """Return the outcome of an ended job, or 202 with an unfinished job.
 
     Raises:
-        LunaError: the job has failed.
+        LunaError: the job failed with this error.
     """
     if job.status == JobStatus.FAILED:
-        raise failure(job)
+        raise job_error(job)
     if job.status == JobStatus.SUCCEEDED:
-        return _json(200, IndexedSerializer(job).data)
-    response = _json(202, JobSerializer(job).data)
+        return _json_response(200, IndexedSerializer(job).data)
+    response = _json_response(202, JobSerializer(job).data)
     response["Location"] = f"/rag/jobs/{job.pk}"
     return response
 
 
-def _json(status: int, data: object) -> HttpResponse:
+def _json_response(status: int, data: object) -> HttpResponse:
     return HttpResponse(json.dumps({"data": data}), status=status, content_type="application/json")

@@ -1,4 +1,4 @@
-"""Code search, for the OpenAPI document."""
+"""OpenAPI descriptions of code search."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ SEARCH_ERRORS = (UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, Em
 class ProgressEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["progress"])
     files = serializers.IntegerField()
-    filesDone = serializers.IntegerField(help_text="Unchanged and skipped ones included.")
+    filesDone = serializers.IntegerField(help_text="Unchanged and skipped files included.")
     unchanged = serializers.IntegerField()
     chunks = serializers.IntegerField()
     filesPerSecond = serializers.FloatField()
@@ -52,7 +52,7 @@ class IndexErrorEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["error"])
     error = serializers.CharField()
     code = serializers.CharField()
-    retryAfter = serializers.IntegerField(required=False, help_text="Seconds after which trying again makes sense.")
+    retryAfter = serializers.IntegerField(required=False, help_text="Seconds to wait before a retry.")
 
 
 JOB_EVENT = PolymorphicProxySerializer(
@@ -76,7 +76,7 @@ INDEX: dict[str, Any] = {
     ],
     "responses": {
         200: IndexedSerializer,
-        202: OpenApiResponse(JobSerializer, description="It takes longer; follow the job at `Location`."),
+        202: OpenApiResponse(JobSerializer, description="The job takes longer; follow it at `Location`."),
         **errors(
             *(ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
             *(IndexingInterrupted, UnknownRepository, StorageLimitReached, BacklogFull),
@@ -99,7 +99,7 @@ LIST: dict[str, Any] = {
 DELETE: dict[str, Any] = {
     "operation_id": "deleteRepository",
     "parameters": [
-        OpenApiParameter("name", str, OpenApiParameter.PATH, description="May hold slashes, encoded or not.")
+        OpenApiParameter("name", str, OpenApiParameter.PATH, description="May contain slashes, encoded or not.")
     ],
     "responses": {200: MessageSerializer, **errors(UnknownRepository)},
 }
@@ -111,14 +111,14 @@ JOB_EVENTS: dict[str, Any] = {
             "Last-Event-ID",
             int,
             location=OpenApiParameter.HEADER,
-            description="The `id` of the last event you have; an EventSource sends it by itself.",
+            description="`id` of the last event received; an EventSource sends it automatically.",
         )
     ],
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(
-            JOB_EVENT, description="An event whenever the job has moved on. A comment line comes in silence."
+            JOB_EVENT, description="One event after each change of the job, and comment lines as heartbeat."
         ),
-        204: OpenApiResponse(description="The job has ended and you have its last event."),
+        204: OpenApiResponse(description="The job has ended and you have received its last event."),
         **errors(NotFound, UnknownRepository),
     },
 }

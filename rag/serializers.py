@@ -1,4 +1,4 @@
-"""Input and output of code search."""
+"""Requests and responses of code search."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +11,14 @@ from lunaos.api.fields import BoundedListField
 from rag.indexing import paths, progress, skip_rules
 from rag.indexing.indexer import SourceFile
 from rag.models import IndexJob
-from rag.services import DEFAULT
+from rag.services import DEFAULT_REPOSITORY
 
-MOST_FILES, LONGEST_PATH, LONGEST_NAME = 100, 512, 256
-MOST_REPOSITORIES = 1_000  # a page of the list
+MAX_FILES, MAX_PATH_LENGTH, MAX_NAME_LENGTH = 100, 512, 256
+MAX_REPOSITORIES_PER_PAGE = 1_000
 
 
 class StringField(serializers.CharField):
-    """A string and nothing else: a number in its place is a client's mistake. Its length is checked first."""
+    """A string field that refuses numbers, and checks the length before other rules."""
 
     def to_internal_value(self, data: Any) -> str:
         if not isinstance(data, str):
@@ -30,24 +30,24 @@ class StringField(serializers.CharField):
 
 
 class RepositoryNameField(StringField):
-    """A repository's name; slashes are welcome."""
+    """A repository's name; slashes are allowed."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=LONGEST_NAME, required=False, default=DEFAULT, **kwargs)
+        super().__init__(max_length=MAX_NAME_LENGTH, required=False, default=DEFAULT_REPOSITORY, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
-        return _checked(paths.clean_name, super().to_internal_value(data))
+        return _validate_with(paths.clean_name, super().to_internal_value(data))
 
 
 class PathField(StringField):
-    """A relative path with `/` between its parts."""
+    """A relative path with `/` as separator."""
 
     def to_internal_value(self, data: Any) -> str:
-        return _checked(paths.clean, super().to_internal_value(data))
+        return _validate_with(paths.clean, super().to_internal_value(data))
 
 
 class ContentField(StringField):
-    """A file's text. NUL is no fault of the request: such a file is skipped as binary."""
+    """A file's text. NUL is accepted: a file with NUL is skipped as binary."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(trim_whitespace=False, allow_blank=True, **kwargs)
@@ -55,19 +55,19 @@ class ContentField(StringField):
 
 
 class SourceFileSerializer(serializers.Serializer[Any]):
-    path = PathField(max_length=LONGEST_PATH, trim_whitespace=False)
-    content = ContentField(max_length=skip_rules.LONGEST)
+    path = PathField(max_length=MAX_PATH_LENGTH, trim_whitespace=False)
+    content = ContentField(max_length=skip_rules.MAX_CHARACTERS)
 
 
 class IndexSerializer(serializers.Serializer[Any]):
-    files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MOST_FILES)
+    files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MAX_FILES)
     repository = RepositoryNameField()
 
     def validate_files(self, files: list[dict[str, str]]) -> list[SourceFile]:
-        paths_so_far = [file["path"] for file in files]
-        if twice := [n for n, path in enumerate(paths_so_far) if path in paths_so_far[:n]]:
+        seen = [file["path"] for file in files]
+        if repeated := [n for n, path in enumerate(seen) if path in seen[:n]]:
             raise serializers.ValidationError(
-                {str(n): {"path": ["This path is there twice."]} for n in twice}, "unique"
+                {str(n): {"path": ["The request has this path more than once."]} for n in repeated}, "unique"
             )
         return [SourceFile(**file) for file in files]
 
@@ -75,18 +75,18 @@ class IndexSerializer(serializers.Serializer[Any]):
 class SkippedSerializer(serializers.Serializer[Any]):
     path = serializers.CharField()
     reason = serializers.CharField(
-        help_text="`binary`, `oversized`, `minified` or `generated`; of a folder, also `unreadable`."
+        help_text="`binary`, `oversized`, `minified` or `generated`; in a folder also `unreadable`."
     )
 
 
 class IndexedSerializer(serializers.Serializer[Any]):
-    """What a request has brought about; its files are in the index, whole."""
+    """The outcome of a request; its files are in the index completely."""
 
-    indexed = serializers.SerializerMethodField(help_text="Files that are in the index now; unchanged ones are.")
-    vectors = serializers.IntegerField(source="chunks", help_text="Chunks that these files have in the index.")
+    indexed = serializers.SerializerMethodField(help_text="Files that are in the index now, unchanged ones included.")
+    vectors = serializers.IntegerField(source="chunks", help_text="Chunks of these files in the index.")
     repository = serializers.CharField(source="repository.name")
     message = serializers.SerializerMethodField()
-    unchanged = serializers.IntegerField(help_text="Of `indexed`, those that cost nothing.")
+    unchanged = serializers.IntegerField(help_text="Files of `indexed` that cost nothing.")
     skipped = SkippedSerializer(many=True)
     jobId = serializers.UUIDField(source="id")
 
@@ -101,7 +101,7 @@ class IndexedSerializer(serializers.Serializer[Any]):
 class JobSerializer(serializers.ModelSerializer[IndexJob]):
     repository = serializers.CharField(source="repository.name")
     errorCode = serializers.CharField(source="error_code", help_text="Empty unless the job failed.")
-    filesDone = serializers.IntegerField(source="files_done", help_text="Unchanged and skipped ones included.")
+    filesDone = serializers.IntegerField(source="files_done", help_text="Unchanged and skipped files included.")
     filesPerSecond = serializers.SerializerMethodField()
     skipped = SkippedSerializer(many=True)
     skippedFiles = serializers.IntegerField(source="skipped_files")
@@ -121,7 +121,7 @@ class JobSerializer(serializers.ModelSerializer[IndexJob]):
 
 
 class LastChangeSerializer(serializers.Serializer[Any]):
-    """The header of a reconnecting client (WHATWG HTML 9.2.4); the ids are a job's revisions."""
+    """The Last-Event-ID header of a client (WHATWG HTML 9.2.4); ids are a job's revisions."""
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return {"Last-Event-ID": serializers.IntegerField(min_value=-1, max_value=2**31)}
@@ -137,8 +137,8 @@ class HitSerializer(serializers.Serializer[Any]):
     path = serializers.CharField()
     content = serializers.CharField()
     score = serializers.FloatField(min_value=0, max_value=1)
-    chunk = serializers.IntegerField(help_text="The chunk's position in the file, from 0.")
-    symbol = serializers.CharField(help_text="The function, class or section; empty outside of any.")
+    chunk = serializers.IntegerField(help_text="Position of the chunk in the file, from 0.")
+    symbol = serializers.CharField(help_text="Function, class or section; empty outside of any.")
     language = serializers.CharField()
     startLine = serializers.IntegerField(source="start_line")
     endLine = serializers.IntegerField(source="end_line")
@@ -154,9 +154,9 @@ class RepositorySerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
     files = serializers.IntegerField()
     chunks = serializers.IntegerField()
-    languages = serializers.SerializerMethodField(help_text="Files by language, the commonest first.")
-    model = serializers.CharField(help_text="The embedding model by whose vectors it is searched.")
-    bytes = serializers.IntegerField(help_text="Of its files and their paths; what counts against `storage`.")
+    languages = serializers.SerializerMethodField(help_text="Number of files by language, in descending order.")
+    model = serializers.CharField(help_text="Embedding model of the vectors that searches use.")
+    bytes = serializers.IntegerField(help_text="Size of files and paths, as counted in `storage`.")
     updatedAt = serializers.DateTimeField(source="updated_at")
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
@@ -165,26 +165,29 @@ class RepositorySerializer(serializers.Serializer[Any]):
 
 
 class StorageSerializer(serializers.Serializer[Any]):
-    """What one has stored in code search, and what one's tier allows."""
+    """Your storage in code search, and the limits of your tier."""
 
-    bytes = serializers.IntegerField(help_text="Of the files in the index, all repositories together.")
-    waitingBytes = serializers.IntegerField(source="waiting", help_text="Of the files that wait for indexing.")
+    bytes = serializers.IntegerField(help_text="Size of the indexed files of all repositories.")
+    waitingBytes = serializers.IntegerField(source="waiting", help_text="Size of the files that wait for indexing.")
     bytesLimit = serializers.IntegerField(source="bytes_limit")
     repositories = serializers.IntegerField()
     repositoriesLimit = serializers.IntegerField(source="repositories_limit")
 
 
 class PageSerializer(serializers.Serializer[Any]):
-    """The query of the list; a misspelt name is refused, not ignored."""
+    """The list's query parameters; unknown names are refused instead of ignored."""
 
     limit = serializers.IntegerField(
-        min_value=1, max_value=MOST_REPOSITORIES, required=False, help_text="Repositories a page, 1 000 by default."
+        min_value=1,
+        max_value=MAX_REPOSITORIES_PER_PAGE,
+        required=False,
+        help_text="Repositories per page, 1 000 by default.",
     )
-    cursor = serializers.CharField(required=False, help_text="`nextCursor` of the page before.")
+    cursor = serializers.CharField(required=False, help_text="`nextCursor` of the previous page.")
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if unknown := data.keys() - self.fields.keys():
-            raise serializers.ValidationError({name: ["There is no such parameter."] for name in unknown}, "unknown")
+            raise serializers.ValidationError({name: [f"Unknown parameter: {name}."] for name in unknown}, "unknown")
         return super().to_internal_value(data)
 
 
@@ -194,7 +197,7 @@ class RepositoriesSerializer(serializers.Serializer[Any]):
     storage = StorageSerializer()
 
 
-def _checked(rule: Callable[[str], str], value: str) -> str:
+def _validate_with(rule: Callable[[str], str], value: str) -> str:
     try:
         return rule(value)
     except ValueError as e:

@@ -1,4 +1,4 @@
-"""Repositories, the start of index jobs, and search, always of one owner."""
+"""Repositories, index jobs and search of one owner."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -19,21 +19,23 @@ from lunaos.infra import locks
 from rag import storage
 from rag.errors import EmbeddingsFailed, ReindexRequired, RepositoryBusy, UnknownRepository
 from rag.indexing import folders, jobs, paths, progress, queue, runner, store
-from rag.indexing.indexer import Progress, SourceFile, judge
+from rag.indexing.indexer import Progress, SourceFile, apply_skip_rules
 from rag.models import Chunk, File, IndexJob, JobKind, Repository
 from rag.search import embeddings, search
 from rag.search.search import Hit
 
-DEFAULT = "default"
-NAMES_SHOWN = 50
+DEFAULT_REPOSITORY = "default"
+MAX_NAMES_LISTED = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """A repository and what it holds.
+class RepositorySummary:
+    """A repository with its counts.
 
     Args:
-        languages: files by language, the commonest first.
+        languages: number of files by language, in descending order.
+        model: embedding model of its vectors.
+        bytes: stored bytes.
     """
 
     name: str
@@ -45,172 +47,175 @@ class Summary:
     updated_at: datetime
 
 
-def index(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
-    """Take files in: a small request is done at once, a larger one is a worker's.
+def index_files(*, user: User, repository: str, files: Sequence[SourceFile]) -> IndexJob:
+    """Index files: a small request here and now, a larger one in a worker.
 
-    Args:
-        files: their paths have been through `paths.clean`.
+    The repository is created if missing. The paths of the files come from `paths.clean`.
 
     Returns:
-        The job; it has ended where it was small and quick and its repository free.
+        The job. It has ended if the request was small and quick and no other job held the repository.
 
     Raises:
-        EmbeddingsNotConfigured: nothing is written then.
-        ReindexRequired: the repository's vectors are of another model than new ones would be.
-        StorageLimitReached, BacklogFull: the owner's tier has no room for the files, or has it later.
-        UnknownRepository: it was deleted meanwhile.
+        EmbeddingsNotConfigured: no server is configured; nothing was written.
+        ReindexRequired: the repository's vectors are of another model than the configured one.
+        StorageLimitReached: the files exceed the tier's storage.
+        BacklogFull: the files fit only after waiting files are indexed.
+        UnknownRepository: the repository was deleted meanwhile.
     """
-    files = [judge(file) for file in files]
+    files = [apply_skip_rules(file) for file in files]
     try:
-        job = _take_in(user, repository, files)
-    except IntegrityError:  # it was deleted between the two
-        job = _take_in(user, repository, files)
+        job = _create_job(user, repository, files)
+    except IntegrityError:  # the repository was deleted between the look-up and the lock
+        job = _create_job(user, repository, files)
     small = sum(len(file.content or "") for file in files) <= settings.RAG_INLINE_CHARACTERS
-    if not small or not runner.run_alone(job) or jobs.next_of(job.repository_id):
-        with suppress(*queue.DOWN):  # `recover` sends it when the queue is back
+    if not small or not runner.run_inline(job) or jobs.next_unfinished(job.repository_id):
+        with suppress(*queue.CONNECTION_ERRORS):  # recovery.requeue_unfinished enqueues the job later
             queue.enqueue(job.repository_id)
-    return _as_it_is(job)
+    return _reload(job)
 
 
 def index_folder(
-    *, user: User, repository: str, root: Path, found: Sequence[str], told: Callable[[Progress], None]
+    *, user: User, repository: str, root: Path, found: Sequence[str], on_progress: Callable[[Progress], None]
 ) -> tuple[IndexJob, int]:
-    """Index a folder of this machine, in this process; files that have gone from it go from the index.
+    """Index a folder of this machine in this process, and remove deleted files from the index.
 
-    Args:
-        found: paths below the folder.
-        told: hears of the progress.
+    The repository is created if missing. `found` holds paths below `root`; `on_progress` is called with the progress
+    since its last call.
 
     Returns:
-        The job, which has succeeded, and how many files have gone.
+        The succeeded job, and the number of removed files.
 
     Raises:
-        ValueError: the repository's name cannot be one.
-        RepositoryBusy: somebody else is indexing it.
-        LunaError: whatever ended the job.
+        ValueError: the repository's name is invalid.
+        RepositoryBusy: another process is indexing the repository.
+        LunaError: the job failed with this error.
     """
-    opened = open_repository(user, repository)
-    job = IndexJob.objects.create(repository=opened, kind=JobKind.FOLDER, model=opened.model, files=len(found))
-    if not runner.run_folder(job, folders.read(root, found), told):
+    target = open_repository(user, repository)
+    job = IndexJob.objects.create(repository=target, kind=JobKind.FOLDER, model=target.model, files=len(found))
+    if not runner.run_folder(job, folders.read_files(root, found), on_progress):
         job.delete()
         raise RepositoryBusy()
-    job = _as_it_is(job)
+    job = _reload(job)
     if job.error_code:
-        raise progress.failure(job)
-    gone = set(File.objects.filter(repository=opened).values_list("path", flat=True)) - set(found)
-    return job, store.remove(opened, gone)
+        raise progress.job_error(job)
+    gone = set(File.objects.filter(repository=target).values_list("path", flat=True)) - set(found)
+    return job, store.remove_files(target, gone)
 
 
 def open_repository(user: User, name: str) -> Repository:
-    """One's repository of that name for writing, made where it is missing, whatever the tier allows.
+    """Return the user's repository for writing, created if missing, regardless of the tier.
 
     Raises:
-        EmbeddingsNotConfigured: there is no model to index with.
-        ReindexRequired: it holds vectors of another model.
+        EmbeddingsNotConfigured: no embedding server is configured.
+        ReindexRequired: the repository holds vectors of another model.
     """
-    model = embeddings.current().model
+    model = embeddings.current_embedder().model
     repository, _ = Repository.objects.get_or_create(user=user, name=paths.clean_name(name), defaults={"model": model})
-    return _of_model(repository, model)
+    return _require_model(repository, model)
 
 
-def _take_in(user: User, name: str, files: list[SourceFile]) -> IndexJob:
-    """Write files down for indexing, where the owner's tier has room; else nothing.
+def _create_job(user: User, name: str, files: list[SourceFile]) -> IndexJob:
+    """Create a job with its files if the owner's limits allow both, else write nothing.
 
     Raises:
         IntegrityError: the repository was deleted meanwhile.
     """
-    model = embeddings.current().model
+    model = embeddings.current_embedder().model
     found = Repository.objects.filter(user=user, name=paths.clean_name(name)).first()
     if found:
-        _of_model(found, model)
+        _require_model(found, model)
     with transaction.atomic():
-        storage.lock(user)
+        storage.lock_owner(user)
         repository = found or _make_repository(user, paths.clean_name(name), model)
-        store.hold(repository)
-        return jobs.create(repository, files, storage.require_room(user, repository, files))
+        store.lock_against_deletion(repository)
+        return jobs.create(repository, files, storage.check_byte_limits(user, repository, files))
 
 
 def _make_repository(user: User, name: str, model: str) -> Repository:
-    """Make a repository where there is none; a request before may have made it while this one waited for the lock."""
+    # Another request may have created the repository while this one waited for the lock.
     if found := Repository.objects.filter(user=user, name=name, model=model).first():
         return found
-    storage.require_repository(user)
+    storage.check_repository_limit(user)
     return Repository.objects.create(user=user, name=name, model=model)
 
 
-def _of_model(repository: Repository, model: str) -> Repository:
+def _require_model(repository: Repository, model: str) -> Repository:
     if repository.model != model:
-        with locks.try_lock(runner.SUBJECT, repository.pk) as mine:  # a worker may be filling it by the other model
-            if not mine or Chunk.objects.filter(repository=repository).exists():
+        # A worker may be indexing the repository with the other model.
+        with locks.try_lock(runner.LOCK_SUBJECT, repository.pk) as acquired:
+            if not acquired or Chunk.objects.filter(repository=repository).exists():
                 raise _reindex_required(repository)
-            store.switch(repository, model)
+            store.switch_model(repository, model)
     return repository
 
 
-def locate(*, user: User, repository: str) -> Repository | None:
-    """One's repository of that name; None for the default one before anything is indexed.
+def find_repository(*, user: User, repository: str) -> Repository | None:
+    """Return the user's repository; None for the default one before its first file.
 
     Raises:
-        UnknownRepository: with the names there are.
+        UnknownRepository: the error lists the user's repositories.
     """
-    found = _named(user, repository).first()
-    if found is None and repository != DEFAULT:
-        raise _unknown(user, repository)
+    found = _by_name(user, repository).first()
+    if found is None and repository != DEFAULT_REPOSITORY:
+        raise _unknown_repository(user, repository)
     return found
 
 
-def find(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
-    """Search one's repository.
+def search_code(*, user: User, repository: str, query: str, limit: int) -> list[Hit]:
+    """Return the best chunks of the user's repository for a query, best first.
 
     Raises:
-        UnknownRepository: with the names there are.
-        ReindexRequired: its vectors are of a model that does not answer any more.
+        UnknownRepository: the error lists the user's repositories.
+        ReindexRequired: no server has the model of the repository's vectors any more.
         EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the query cannot be embedded.
     """
-    found = locate(user=user, repository=repository)
+    found = find_repository(user=user, repository=repository)
     try:
         return search.search(found, query, limit) if found else []
-    except (EmbeddingsFailed, DataError) as e:  # a server that takes any model's name gives vectors of another length
+    except (
+        EmbeddingsFailed,
+        DataError,
+    ) as e:  # DataError: a server that accepts any model name gives vectors of another length
         if found and found.model != settings.EMBEDDINGS_MODEL:
             raise _reindex_required(found) from e
         raise
 
 
-def summaries(repositories: Sequence[Repository]) -> list[Summary]:
-    """What each of some repositories holds, in their order; one statement, whatever their number."""
+def summarize(repositories: Sequence[Repository]) -> list[RepositorySummary]:
+    """Return one summary a repository, in order, with one query."""
     counts = File.objects.filter(repository__in=repositories).values("repository_id", "language")
     rows: dict[int, list[dict[str, Any]]] = {}
-    for row in counts.annotate(files=Count("pk"), pieces=Sum("chunks")).order_by("-files", "language"):
+    for row in counts.annotate(files=Count("pk"), total_chunks=Sum("chunks")).order_by("-files", "language"):
         rows.setdefault(row["repository_id"], []).append(dict(row))
-    return [_summary(each, rows.get(each.pk, [])) for each in repositories]
+    return [_summarize_one(each, rows.get(each.pk, [])) for each in repositories]
 
 
-def stored(user: User) -> dict[str, int]:
-    """What one has stored, and how much of it one's tier allows."""
-    tier = limits.of(user)
+def storage_usage(user: User) -> dict[str, int]:
+    """Return the user's storage and the limits of the user's tier."""
+    tier = limits.for_owner(user)
     allowed = {"bytes_limit": tier.stored_bytes, "repositories_limit": tier.repositories}
-    return {**asdict(storage.held(user)), **allowed}
+    return {**asdict(storage.usage(user)), **allowed}
 
 
-def delete(*, user: User, repository: str) -> None:
-    """Delete a repository and all that was indexed; a job that is under way ends.
+def delete_repository(*, user: User, repository: str) -> None:
+    """Delete a repository with its index; a running job of the repository ends.
 
     Raises:
-        UnknownRepository: with the names there are.
+        UnknownRepository: the error lists the user's repositories.
     """
     with transaction.atomic():
-        # for update: who adds a job at this moment waits, and finds it gone
-        found = _named(user, repository).select_for_update().first()
+        # The lock makes a concurrent request wait that adds a job; the request then finds no repository.
+        found = _by_name(user, repository).select_for_update().first()
         if found is None:
-            raise _unknown(user, repository)
+            raise _unknown_repository(user, repository)
         found.delete()
 
 
-def job(*, user: User, job_id: UUID) -> IndexJob:
-    """One's own job.
+def get_job(*, user: User, job_id: UUID) -> IndexJob:
+    """Return a job of the user.
 
     Raises:
-        NotFound: no such job, or another user's.
+        NotFound: there is no such job, or it is another user's.
     """
     found = IndexJob.objects.select_related("repository").filter(pk=job_id, repository__user=user).first()
     if found is None:
@@ -219,19 +224,19 @@ def job(*, user: User, job_id: UUID) -> IndexJob:
 
 
 def start_reindexing(repositories: Sequence[Repository]) -> list[IndexJob]:
-    """Have workers move repositories to today's model; those that are on their way already are left alone."""
-    model = embeddings.current().model
+    """Start one reindex job a repository that needs the configured model and has no such job."""
+    model = embeddings.current_embedder().model
     started = []
     for repository in repositories:
         under_way = IndexJob.objects.filter(repository=repository, kind=JobKind.REINDEX, status__in=jobs.UNFINISHED)
         if repository.model != model and not under_way.exists():
             started.append(IndexJob.objects.create(repository=repository, kind=JobKind.REINDEX, model=model))
-            with suppress(*queue.DOWN):
+            with suppress(*queue.CONNECTION_ERRORS):
                 queue.enqueue(repository.pk)
     return started
 
 
-def _as_it_is(job: IndexJob) -> IndexJob:
+def _reload(job: IndexJob) -> IndexJob:
     try:
         job.refresh_from_db()
     except IndexJob.DoesNotExist as e:
@@ -239,11 +244,11 @@ def _as_it_is(job: IndexJob) -> IndexJob:
     return job
 
 
-def _summary(repository: Repository, rows: list[Any]) -> Summary:
-    return Summary(
+def _summarize_one(repository: Repository, rows: list[Any]) -> RepositorySummary:
+    return RepositorySummary(
         name=repository.name,
         files=sum(row["files"] for row in rows),
-        chunks=sum(row["pieces"] for row in rows),
+        chunks=sum(row["total_chunks"] for row in rows),
         languages={str(row["language"]): row["files"] for row in rows},
         model=repository.model,
         bytes=repository.bytes,
@@ -251,17 +256,17 @@ def _summary(repository: Repository, rows: list[Any]) -> Summary:
     )
 
 
-def _named(user: User, name: str) -> QuerySet[Repository]:
-    """What has that name; nothing can have one that PostgreSQL would not even hold."""
+def _by_name(user: User, name: str) -> QuerySet[Repository]:
+    """Return the user's repositories of that name; none for an invalid name."""
     try:
         return Repository.objects.filter(user=user, name=paths.clean_name(name))
     except ValueError:
         return Repository.objects.none()
 
 
-def _unknown(user: User, name: str) -> UnknownRepository:
+def _unknown_repository(user: User, name: str) -> UnknownRepository:
     names = Repository.objects.filter(user=user).order_by("name").values_list("name", flat=True)
-    return UnknownRepository(f"There is no repository {name!r}.", available=list(names[:NAMES_SHOWN]))
+    return UnknownRepository(f"There is no repository {name!r}.", available=list(names[:MAX_NAMES_LISTED]))
 
 
 def _reindex_required(repository: Repository) -> ReindexRequired:

@@ -1,4 +1,4 @@
-"""What an owner has stored in code search, and whether the owner's tier has room for more."""
+"""An owner's storage in code search, and the limits of the owner's tier."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,68 +9,37 @@ from django.db import connection
 from accounts.models import User
 from billing import limits, tiers
 from lunaos.errors import LunaError
-from rag import sizes
 from rag.errors import BacklogFull, StorageLimitReached
-from rag.indexing import store
+from rag.indexing import sizes, store
 from rag.indexing.indexer import SourceFile, digest
 from rag.models import Repository
 
 BACKLOG_RETRY_S = 60
-FILES_AT_ONCE = 500
-LOCK = "SELECT pg_advisory_xact_lock(hashtext('rag.storage'), hashtext(%s))"
-# One statement, so that a file that moves from the uploads into the index at this moment counts once.
-HELD = """
-    WITH mine AS (SELECT id, bytes FROM rag_repository WHERE user_id = %s),
+LOCK_OWNER = "SELECT pg_advisory_xact_lock(hashtext('rag.storage'), hashtext(%s))"
+# One statement, so that a file that moves from the uploads into the index meanwhile counts once.
+USAGE = """
+    WITH owned AS (SELECT id, bytes FROM rag_repository WHERE user_id = %s),
     waiting AS (
         SELECT COALESCE(sum(upload.bytes), 0)::bigint AS bytes, COALESCE(sum(upload.growth), 0)::bigint AS growth
-        FROM mine
-        JOIN rag_indexjob job ON job.repository_id = mine.id AND job.status IN ('queued', 'running')
+        FROM owned
+        JOIN rag_indexjob job ON job.repository_id = owned.id AND job.status IN ('queued', 'running')
         JOIN rag_upload upload ON upload.job_id = job.id
     )
-    SELECT (SELECT COALESCE(sum(bytes), 0)::bigint FROM mine), waiting.bytes, waiting.growth,
-        (SELECT count(*) FROM mine)
+    SELECT (SELECT COALESCE(sum(bytes), 0)::bigint FROM owned), waiting.bytes, waiting.growth,
+        (SELECT count(*) FROM owned)
     FROM waiting
 """
-UNMEASURED = "file.bytes IS NULL"
-# Also files that an older release has replaced: it knows neither column and leaves both unchanged.
-OUTDATED = "(file.bytes IS NULL OR file.measured_digest <> file.digest)"
-# Of one repository a statement: two that run at once then lock repositories in no conflicting order.
-MEASURE = f"""
-    WITH batch AS (
-        SELECT id, COALESCE(bytes, 0) AS before FROM rag_file file WHERE {{condition}} AND repository_id = (
-            SELECT repository_id FROM rag_file file WHERE {{condition}} LIMIT 1
-        ) ORDER BY id LIMIT {FILES_AT_ONCE} FOR UPDATE SKIP LOCKED
-    ),
-    measured AS (
-        UPDATE rag_file file SET bytes = {sizes.OF_CHUNKS}, measured_digest = file.digest
-        FROM batch WHERE file.id = batch.id RETURNING file.repository_id, file.bytes - batch.before AS growth
-    ),
-    summed AS (SELECT repository_id, sum(growth) AS growth FROM measured GROUP BY repository_id),
-    counted AS (
-        UPDATE rag_repository SET bytes = rag_repository.bytes + summed.growth
-        FROM summed WHERE rag_repository.id = summed.repository_id
-    )
-    SELECT count(*) FROM measured
-"""  # noqa: S608 - constants
-DIFFERENCES = f"""
-    SELECT repository.id, repository.name, repository.bytes, COALESCE(sum(file.bytes), 0)::bigint,
-        count(*) FILTER (WHERE file.id IS NOT NULL AND {OUTDATED})
-    FROM rag_repository repository LEFT JOIN rag_file file ON file.repository_id = repository.id
-    GROUP BY repository.id
-    HAVING repository.bytes <> COALESCE(sum(file.bytes), 0)
-        OR count(*) FILTER (WHERE file.id IS NOT NULL AND {OUTDATED}) > 0
-    ORDER BY repository.id
-"""  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """What an owner has in code search.
+class StorageUsage:
+    """An owner's storage in code search.
 
     Args:
-        bytes: of the files in the index.
+        bytes: size of the files in the index.
         waiting: bytes of the files that wait for indexing.
-        growth: by how much those may enlarge the index.
+        growth: bytes by which the waiting files may enlarge the index.
+        repositories: number of repositories.
     """
 
     bytes: int
@@ -79,112 +48,71 @@ class Held:
     repositories: int
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """A repository whose counter is not the sum of its files.
-
-    Args:
-        unmeasured: files without a size, or with that of an earlier content.
-    """
-
-    repository_id: int
-    name: str
-    counted: int
-    stored: int
-    unmeasured: int
-
-
-def lock(owner: User) -> None:
-    """Let one request of an owner at a time look for room; until the transaction's end."""
+def lock_owner(owner: User) -> None:
+    """Serialize an owner's limit checks until the end of the transaction."""
     with connection.cursor() as cursor:
-        cursor.execute(LOCK, [str(owner.pk)])
+        cursor.execute(LOCK_OWNER, [str(owner.pk)])
 
 
-def held(owner: User) -> Held:
-    """Return what an owner has stored at this moment."""
+def usage(owner: User) -> StorageUsage:
+    """Return an owner's current storage."""
     with connection.cursor() as cursor:
-        return Held(*cursor.execute(HELD, [owner.pk]).fetchone())
+        return StorageUsage(*cursor.execute(USAGE, [owner.pk]).fetchone())
 
 
-def require_repository(owner: User) -> None:
-    """Refuse a further repository beyond the tier's number; the caller holds the owner's lock.
+def check_repository_limit(owner: User) -> None:
+    """Refuse another repository if the tier allows no more; the caller holds the owner's lock.
 
     Raises:
-        StorageLimitReached: there is no room for one.
+        StorageLimitReached: the owner has as many repositories as the tier allows.
     """
-    used, limit = Repository.objects.filter(user=owner).count(), limits.of(owner).repositories
+    used, limit = Repository.objects.filter(user=owner).count(), limits.for_owner(owner).repositories
     if used >= limit:
         raise _limit_reached(owner, "repositories", used, limit)
 
 
-def require_room(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
-    """Refuse files that the tier has no room for; the caller holds the owner's lock.
+def check_byte_limits(owner: User, repository: Repository, files: Sequence[SourceFile]) -> list[int]:
+    """Refuse files that exceed the tier's bytes; the caller holds the owner's lock.
 
-    Files that replace larger ones are taken in above the limit too.
-
-    Args:
-        files: judged; one that is left out counts nothing.
+    Files that replace larger ones are accepted above the limit too. `files` come from `apply_skip_rules`; a skipped
+    file counts 0 bytes.
 
     Returns:
-        By how many bytes each file may enlarge the repository.
+        The bytes by which each file may enlarge the repository.
 
     Raises:
-        StorageLimitReached: with these files the owner would have more than the tier allows.
+        StorageLimitReached: these files would exceed the bytes that the tier allows.
         BacklogFull: too many bytes of the owner wait for indexing.
     """
-    kept = [0 if file.content is None else sizes.of(file.path, file.content) for file in files]
+    kept = [0 if file.content is None else sizes.file_bytes(file.path, file.content) for file in files]
     growths = _growths(repository, files, kept)
-    wanted, growth = sum(kept), sum(growths)
-    now, limit = held(owner), limits.of(owner).stored_bytes
+    new_bytes, growth = sum(kept), sum(growths)
+    now, limit = usage(owner), limits.for_owner(owner).stored_bytes
     if growth and now.bytes + now.growth + growth > limit:
         raise _limit_reached(owner, "bytes", now.bytes + now.growth, limit)
-    if now.waiting and now.waiting + wanted > settings.RAG_BACKLOG_BYTES:
+    if now.waiting and now.waiting + new_bytes > settings.RAG_BACKLOG_BYTES:
         raise _backlog_full(now.waiting, settings.RAG_BACKLOG_BYTES)
-    # A waiting file may take the place of one that a job before it removes: until then it counts in full.
+    # A waiting file may replace a file that an earlier job removes; until then the waiting file counts in full.
     if growth and now.bytes + now.waiting + growth > limit:
         raise _backlog_full(now.waiting, limit - now.bytes)
     return growths
 
 
-def measure(condition: str = UNMEASURED) -> int:
-    """Measure some files that have no size, and return how many: an older version has written them.
-
-    Args:
-        condition: OUTDATED for those too that an older version has replaced, which takes a look at all files.
-    """
-    with connection.cursor() as cursor:
-        return int(cursor.execute(MEASURE.format(condition=condition)).fetchone()[0])
-
-
-def differences() -> list[Difference]:
-    """Hold every repository's counter against its files, in one snapshot."""
-    with connection.cursor() as cursor:
-        return [Difference(*row) for row in cursor.execute(DIFFERENCES).fetchall()]
-
-
-def repair() -> None:
-    """Measure what has no size or that of an earlier content, and set the counters that differ."""
-    while measure(OUTDATED):
-        pass
-    for each in differences():
-        store.recount(each.repository_id)
-
-
 def _growths(repository: Repository, files: Sequence[SourceFile], kept: Sequence[int]) -> list[int]:
-    known = store.sizes(repository, [file.path for file in files])
+    known = store.digests_and_bytes(repository, [file.path for file in files])
     return [
-        0 if _is_known(file, known) else max(0, size - known.get(file.path, ("", 0))[1])
+        0 if _is_unchanged(file, known) else max(0, size - known.get(file.path, ("", 0))[1])
         for file, size in zip(files, kept, strict=True)
     ]
 
 
-def _is_known(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
-    """Whether the index has the file as it is; the size of one that an older version has written is a little off."""
+def _is_unchanged(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
+    # Compared by digest: sizes measured by older versions are a few bytes off.
     return file.path in known and known[file.path][0] == digest(file.content or "")
 
 
 def _limit_reached(owner: User, what: str, used: int, limit: int) -> LunaError:
-    tier = limits.of(owner).name
+    tier = limits.for_owner(owner).name
     allowed = f"{limit} repositories" if what == "repositories" else f"{limit} bytes of files"
     return StorageLimitReached(
         tier=tier,

@@ -1,4 +1,4 @@
-"""Jobs about code search."""
+"""Celery tasks of code search."""
 
 from celery import shared_task
 from celery.signals import worker_shutting_down
@@ -9,11 +9,13 @@ from rag.indexing import recovery, runner
 
 @shared_task(name="rag.tasks.index")
 def index(repository_id: int) -> None:
+    """Run a repository's index jobs."""
     runner.run(repository_id)
 
 
 @shared_task(name="rag.tasks.recover_jobs")
 def recover_jobs() -> None:
+    """Enqueue repositories with unfinished jobs again."""
     recovery.requeue_unfinished()
 
 

@@ -1,4 +1,4 @@
-"""Code search: indexing, searching, repositories and jobs."""
+"""Endpoints of code search: indexing, search, repositories and jobs."""
 
 from functools import partial
 from uuid import UUID
@@ -17,11 +17,11 @@ from lunaos.api.serializers import MessageSerializer
 from lunaos.api.sse import EventStreamResponse
 from lunaos.scopes import RAG
 from rag import schema, services
-from rag.indexing.progress import Follower
+from rag.indexing.progress import JobEventReader
 from rag.models import Repository
 from rag.responses import JobResponse
 from rag.serializers import (
-    MOST_REPOSITORIES,
+    MAX_REPOSITORIES_PER_PAGE,
     FoundSerializer,
     IndexSerializer,
     JobSerializer,
@@ -34,7 +34,7 @@ from rag.serializers import (
 
 
 class RagViewSet(ViewSet):
-    """Code search."""
+    """Indexing and search."""
 
     scopes = (RAG,)
     max_body_bytes = settings.MAX_BODY_BYTES
@@ -42,21 +42,21 @@ class RagViewSet(ViewSet):
     @extend_schema(**schema.INDEX)
     @action(detail=False, methods=["post"], max_body_bytes=settings.RAG_MAX_BODY_BYTES)
     def index(self, request: Request) -> HttpResponseBase:
-        """Index files, or index them anew; unchanged ones cost nothing.
+        """Index new and changed files; unchanged files cost nothing.
 
-        The answer comes when they can be found, or after 30 seconds as 202 with the job.
+        The response comes when the files can be found, or after 30 seconds as 202 with the job.
         """
         serializer = IndexSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        return JobResponse(services.index(user=user_of(request), **serializer.validated_data))
+        return JobResponse(services.index_files(user=user_of(request), **serializer.validated_data))
 
     @extend_schema(**schema.SEARCH)
     @action(detail=False, methods=["post"])
     def search(self, request: Request) -> Response:
-        """Find code by a question in plain words, or by names in it. Best first."""
+        """Find code by a question in plain words or by names, best first."""
         serializer = SearchSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        hits = services.find(user=user_of(request), **serializer.validated_data)
+        hits = services.search_code(user=user_of(request), **serializer.validated_data)
         query = serializer.validated_data["query"]
         return Response(FoundSerializer({"results": hits, "query": query, "total": len(hits)}).data)
 
@@ -64,11 +64,11 @@ class RagViewSet(ViewSet):
 class RepositoryPagination(NamedCursorPagination):
     plural = "repositories"
     ordering = ("name",)
-    page_size = max_page_size = MOST_REPOSITORIES
+    page_size = max_page_size = MAX_REPOSITORIES_PER_PAGE
 
 
 class RepositoryViewSet(GenericViewSet[Repository]):
-    """What one has indexed."""
+    """The user's repositories."""
 
     scopes = (RAG,)
 
@@ -81,23 +81,23 @@ class RepositoryViewSet(GenericViewSet[Repository]):
 
     @extend_schema(**schema.LIST)
     def list(self, request: Request) -> Response:
-        """List one's repositories, by name, and what is stored of what one's tier allows."""
+        """List your repositories by name, with your storage and its limits."""
         user, query = user_of(request), PageSerializer(data=request.query_params.dict())
         query.is_valid(raise_exception=True)
         page = self.paginate_queryset(Repository.objects.filter(user=user)) or []
-        response = self.get_paginated_response(RepositorySerializer(services.summaries(page), many=True).data)
-        response.data["storage"] = StorageSerializer(services.stored(user)).data
+        response = self.get_paginated_response(RepositorySerializer(services.summarize(page), many=True).data)
+        response.data["storage"] = StorageSerializer(services.storage_usage(user)).data
         return response
 
     @extend_schema(**schema.DELETE)
     def destroy(self, request: Request, name: str) -> Response:
-        """Delete a repository and all that was indexed."""
-        services.delete(user=user_of(request), repository=name)
+        """Delete a repository with its index."""
+        services.delete_repository(user=user_of(request), repository=name)
         return Response(MessageSerializer({"message": f"The repository {name!r} is deleted."}).data)
 
 
 class IndexJobViewSet(ViewSet):
-    """Jobs of one's repositories; another user's job is 404."""
+    """Index jobs of the user's repositories; another user's job is 404."""
 
     scopes = (RAG,)
 
@@ -105,14 +105,14 @@ class IndexJobViewSet(ViewSet):
 
     @extend_schema(**schema.JOB)
     def retrieve(self, request: Request, pk: UUID) -> Response:
-        """Read how far a job is, or how it ended."""
-        return Response(JobSerializer(services.job(user=user_of(request), job_id=pk)).data)
+        """Read the progress or the outcome of an index job."""
+        return Response(JobSerializer(services.get_job(user=user_of(request), job_id=pk)).data)
 
     @extend_schema(**schema.JOB_EVENTS)
     @action(detail=True)
     def events(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """Follow a job until it ends. 204: it has ended and you have its last event."""
+        """Stream an index job's events until it ends; 204 if you have received its last event."""
         last = LastChangeSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "-1")})
         last.is_valid(raise_exception=True)
-        job = services.job(user=user_of(request), job_id=pk)
-        return EventStreamResponse(partial(Follower, job.pk, last.validated_data["Last-Event-ID"]), {})
+        job = services.get_job(user=user_of(request), job_id=pk)
+        return EventStreamResponse(partial(JobEventReader, job.pk, last.validated_data["Last-Event-ID"]), {})

@@ -1,4 +1,4 @@
-"""Runs, for staff: found, read, cancelled; never changed."""
+"""Runs in the admin: find, read and cancel; never change."""
 
 from contextlib import suppress
 from typing import Any, cast
@@ -27,19 +27,22 @@ from accounts.models import User
 from accounts.staff.audited_admin import ReadOnlyAdmin
 from accounts.staff.confirm_action import BACK, confirmed
 from accounts.staff.exporting_admin import ExportedAdmin
+from billing import tiers
 from runs import partitions, services, texts
-from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
+from runs.models import UNFINISHED, Dimension, Figures, HourlyFigures, Run, RunStep, RunText
 
-FEW = 500  # people whose runs are looked for together
-TOO_MANY = "More than {0} users have this in their address; these are runs of the newest {0}. Type more of it."
-FAILURE = ("Failure", {"fields": ("error_code", "provider_status", "error", "last_attempt")})
-TOKENS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-GONE = "no longer kept"
+MAX_OWNERS_SEARCHED = 500  # owners whose runs one search lists
+TOO_MANY_OWNERS = (
+    "More than {0} addresses contain this text; the list shows runs of the newest {0} users. Type more of the address."
+)
+FAILURE_FIELDSET = ("Failure", {"fields": ("error_code", "provider_status", "error", "last_attempt")})
+TOKEN_FIELDS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+EXPIRED = "no longer kept"
 COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning", "running": "info", "queued": "info"}
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """From the settings: a distinct query would read every run."""
+    """Filter by a provider of the settings; a distinct query reads every run."""
 
     title = parameter_name = "provider"
 
@@ -51,16 +54,18 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 class AgentFilter(admin.SimpleListFilter):
-    """From the figures, which name each agent and chain that has run; likewise."""
+    """Filter by agent or chain, from the names in the hourly figures."""
 
     title, parameter_name = "agent or chain", "agent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        names = HourlyFigures.objects.filter(by=By.AGENT).order_by("name").values_list("name", flat=True).distinct()
+        names = (
+            HourlyFigures.objects.filter(by=Dimension.AGENT).order_by("name").values_list("name", flat=True).distinct()
+        )
         return [(name, name) for name in names]
 
     def has_output(self) -> bool:
-        """Also before anything is counted: links from elsewhere use it."""
+        """Show the filter also before the first count: links from other pages use it."""
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
@@ -74,9 +79,9 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     list_filter = ("status", ProviderFilter, "own_key", AgentFilter)
     date_hierarchy = "created_at"
     list_select_related = ("user",)
-    search_fields = ("user__email", "request_id")  # how: `get_search_results`
+    search_fields = ("user__email", "request_id")  # see `get_search_results`
     search_help_text = "A run's id, an e-mail address, or a request id."
-    paginator = InfinitePaginator  # nobody needs to know that there are a million
+    paginator = InfinitePaginator  # does not count millions of runs
     list_per_page = 50
     list_disable_select_all = True
     actions = ("cancel_all",)
@@ -89,10 +94,10 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     )
     fieldsets = (
         (None, {"fields": ("id", "user", "what", "status", "request_id")}),
-        FAILURE,
+        FAILURE_FIELDSET,
         ("Model", {"fields": ("provider", "model", "own_key")}),
         ("Steps", {"fields": ("timeline",)}),
-        ("Tokens", {"fields": (*TOKENS, "counted")}),
+        ("Tokens", {"fields": (*TOKEN_FIELDS, "counted")}),
         ("Cost and time", {"fields": ("price", "duration_ms", "first_token_ms")}),
         ("Quota", {"fields": ("charge", "charged_month", "cancelled_by_staff")}),
         ("Times", {"fields": ("created_at", "finished_at", "cancel_requested_at", "expires_at")}),
@@ -101,11 +106,11 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
     )
     readonly_fields = ("what", "error", "last_attempt", "timeline", "counted", "price", "input", "output")
 
-    # -- What is shown -------------------------------------------------------------------------------------------------
+    # -- Columns and fields --------------------------------------------------------------------------------------------
 
     @admin.display(description="user", ordering="user__email")
     def owner(self, run: Run) -> SafeString:
-        """Filters the list by this user."""
+        """Link the owner to the list of the owner's runs."""
         return format_html('<a href="?user__id__exact={}">{}</a>', run.user_id, run.user.email)
 
     @display(label=COLOURS, ordering="status", description="status")
@@ -118,36 +123,38 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     @admin.display(description="cost, USD", ordering="cost_usd")
     def cost(self, run: Run) -> str:
-        return _cost(run, places=4)
+        return _format_cost(run, places=4)
 
     @admin.display(description="cost, USD")
     def price(self, run: Run) -> str:
-        """The cost as it is stored."""
-        return _cost(run, places=6)
+        """Return the cost as it is stored."""
+        return _format_cost(run, places=6)
 
     @admin.display(description="token count")
     def counted(self, run: Run) -> str:
         if not (run.input_tokens or run.output_tokens):
-            return "nothing to count"
-        return "estimated, at least in part" if run.tokens_estimated else "reported by the provider"
+            return "no tokens"
+        return "estimated, at least partly" if run.tokens_estimated else "reported by the provider"
 
     @admin.display(description="message to the client")
     def error(self, run: Run) -> str:
         text = self._text_of(run)
-        return text.error if text else GONE
+        return text.error if text else EXPIRED
 
     @admin.display(description="last attempt that failed")
     def last_attempt(self, run: Run) -> SafeString | str:
         text = self._text_of(run)
         if text is None:
-            return GONE
+            return EXPIRED
         return render_to_string("admin/runs/run/last_attempt.html", {"attempt": text.last_attempt})
 
     @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:
-        ended = texts.steps_of(run)
+        ended = texts.load_steps(run)
         context = {
-            "steps": [{"row": step, "kinds": _kinds(step), "cost": _cost(step, places=6)} for step in ended],
+            "steps": [
+                {"row": step, "kinds": _describe_tokens(step), "cost": _format_cost(step, places=6)} for step in ended
+            ],
             "longest_ms": max((step.duration_ms for step in ended), default=0),
             "to_come": run.steps[len(ended) :],
             "unfinished": run.status in UNFINISHED,
@@ -164,38 +171,40 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def _text(self, run: Run, name: str) -> SafeString:
         text = self._text_of(run)
-        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else GONE)
+        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else EXPIRED)
 
     def _text_of(self, run: Run) -> RunText | None:
-        """Read the run's texts, which may be megabytes, once a page."""
+        """Load the run's texts, which may be megabytes, once per page."""
         known: dict[str, Any] = vars(run)
         if "text_read" not in known:
-            known["text_read"] = texts.text_of(run)
+            known["text_read"] = texts.load_text(run)
         return cast(RunText | None, known["text_read"])
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:
-        """Without the failure of a run that has not failed."""
+        """Leave out the failure of a run that has not failed."""
         sets = super().get_fieldsets(request, obj)
-        return [each for each in sets if each is not FAILURE or (obj and obj.error_code)]
+        return [each for each in sets if each is not FAILURE_FIELDSET or (obj and obj.error_code)]
 
-    # -- Finding -------------------------------------------------------------------------------------------------------
+    # -- Search --------------------------------------------------------------------------------------------------------
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
-        """Whose a run is, is found among the people first: a million runs would each be asked for their owner."""
+        """Look for owners first: a join would look up the owner of each of a million runs."""
         if not (term := search_term.strip()):
             return queryset, False
-        if _is_run(term):
+        if _is_run_id(term):
             return queryset.filter(pk=term), False
-        people = list(User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: FEW + 1])
-        if len(people) > FEW:
-            if request.method == "POST":  # an export, which must not look complete
-                raise IncorrectLookupParameters(TOO_MANY.format(FEW))
-            self.message_user(request, TOO_MANY.format(FEW), messages.WARNING)
-        return queryset.filter(Q(user__in=people[:FEW]) if people else Q(request_id=term)), False
+        people = list(
+            User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: MAX_OWNERS_SEARCHED + 1]
+        )
+        if len(people) > MAX_OWNERS_SEARCHED:
+            if request.method == "POST":  # an export must not look complete
+                raise IncorrectLookupParameters(TOO_MANY_OWNERS.format(MAX_OWNERS_SEARCHED))
+            self.message_user(request, TOO_MANY_OWNERS.format(MAX_OWNERS_SEARCHED), messages.WARNING)
+        return queryset.filter(Q(user__in=people[:MAX_OWNERS_SEARCHED]) if people else Q(request_id=term)), False
 
-    # -- Cancelling, and the disk --------------------------------------------------------------------------------------
+    # -- Cancellation and storage --------------------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view
@@ -206,36 +215,36 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         ]
 
     def storage(self, request: HttpRequest) -> HttpResponse:
-        """What texts, steps and events take on the disk, month by month."""
+        """Show the size of texts, steps and events on disk, month by month."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = partitions.sizes()
+        sizes = partitions.sizes()
         context = {
             **self.admin_site.each_context(request),
             "title": "Storage of runs",
             "opts": self.opts,
-            "partitions": found,
-            "total": sum(partition.bytes for partition in found),
-            "retention": settings.RETENTION_DAYS,
+            "partitions": sizes,
+            "total": sum(partition.bytes for partition in sizes),
+            "retention": {tier.name: tiers.retention_days(tier.name) for tier in tiers.list_all()},
         }
         return TemplateResponse(request, "admin/runs/run/storage.html", context)
 
     def cancel(self, request: HttpRequest, run_id: UUID) -> HttpResponse:
-        """Cancel one run from its page, which asks as the list does."""
+        """Cancel one run from its page, with the list's confirmation."""
         if not self.has_cancel_permission(request):
             raise PermissionDenied
         run = get_object_or_404(Run, pk=run_id)
-        asked = self.cancel_all(request, Run.objects.filter(pk=run.pk))
-        return asked or HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
+        confirmation = self.cancel_all(request, Run.objects.filter(pk=run.pk))
+        return confirmation or HttpResponseRedirect(reverse("admin:runs_run_change", args=[run.pk]))
 
     @admin.action(description="Cancel selected runs", permissions=["cancel"])
-    @confirmed("Cancel these runs?", consequence="They end as they are; what they have produced is kept.")
+    @confirmed("Cancel these runs?", consequence="They end at once; their output so far is kept.")
     def cancel_all(self, request: HttpRequest, queryset: QuerySet[Run]) -> None:
         cancelled = list(self.touchable(request, queryset.filter(status__in=UNFINISHED)))
         for run in cancelled:
             services.cancel(run, by_staff=True)
             self.log_change(request, run, "Cancelled.")
-        self.message_user(request, f"{len(cancelled)} runs were told to end.", messages.SUCCESS)
+        self.message_user(request, f"{len(cancelled)} runs are being cancelled.", messages.SUCCESS)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("runs.cancel_run")
@@ -245,13 +254,13 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         touchable = isinstance(run, Run) and run.status in UNFINISHED and may_touch(request, run.user)
         context["may_cancel"] = touchable and self.has_cancel_permission(request)
         context["back"] = BACK
-        if isinstance(run, Run):  # the owner sees in the activity who has read the texts
+        if isinstance(run, Run):  # owners see in their activity that staff read the texts
             trail.record(Action.RUN_READ, actor=staff_of(request), subject=run.user, run=str(run.pk))
         return super().render_change_form(request, context, *args, **kwargs)
 
 
-def _kinds(step: RunStep) -> str:
-    """Return what is known of a step's tokens: `5 from cache, estimated`."""
+def _describe_tokens(step: RunStep) -> str:
+    """Return the known kinds of a step's tokens, such as `5 from cache, estimated`."""
     counts = {
         "from cache": step.cache_read_tokens,
         "to cache": step.cache_write_tokens,
@@ -261,16 +270,18 @@ def _kinds(step: RunStep) -> str:
     return ", ".join([*known, *(["estimated"] if step.tokens_estimated else [])])
 
 
-def _cost(row: Figures, *, places: int) -> str:
-    """Return a cost in US dollars; where a model has no price, what is known of it."""
+def _format_cost(row: Figures, *, places: int) -> str:
+    """Return a cost in US dollars."""
+    # If a model has no price, the known part and `unknown`.
     known = f"{row.cost_usd:.{places}f}"
     if row.cost_known:
         return known
     return f"{known} + unknown" if row.cost_usd else "unknown"
 
 
-def _is_run(term: str) -> bool:
-    """Whether it is a run's id; request ids are UUIDs too, where the client sent none."""
+def _is_run_id(term: str) -> bool:
+    """Return whether a search term is a run's id."""
+    # Generated request ids are UUIDs, too.
     with suppress(ValueError):
         return Run.objects.filter(pk=UUID(term)).exists()
     return False

@@ -7,5 +7,5 @@ class RunsConfig(AppConfig):
     name = "runs"
 
     def ready(self) -> None:
-        """Connect the receivers of signals."""
+        """Connect the signal receivers."""
         import_module("runs.receivers")

@@ -1,8 +1,8 @@
-"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer a socket.
+"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer a socket to SSE.
 
-The credential comes in the Authorization header or, since a browser cannot set that, as a subprotocol:
-`new WebSocket(url, ["bearer", token])`. `?after=` takes the id of the last event one has. Each message is an event with
-its `id`; silence is filled with `{"type": "ping"}`.
+The credential comes in the Authorization header or, since browsers cannot set that header, as a subprotocol:
+`new WebSocket(url, ["bearer", token])`. `?after=` takes the id of the last event received. Each message is an event
+with its `id`; `{"type": "ping"}` fills silence.
 """
 
 import asyncio
@@ -28,16 +28,19 @@ from lunaos.infra import client_info, database, metrics
 from lunaos.infra.read_access import Access, Guard
 from lunaos.scopes import AGENTS, CHAINS
 from runs import services
-from runs.eventlog.follower import Follower
+from runs.eventlog.follower import RunFollower
 from runs.models import Run
 
 SUBPROTOCOL = "bearer"
-NORMAL = 1000
-APPLICATION = 4000  # RFC 6455, 7.4.2: codes for applications begin here; ours is 4000 plus the HTTP status
+NORMAL_CLOSURE = 1000
+APPLICATION_CLOSE_BASE = 4000  # RFC 6455, 7.4.2: the first code for applications; ours add the HTTP status
 
 
 class RunConsumer(AsyncWebsocketConsumer):
-    """Sends a run's events and closes after the last one; a failure is an `error` message and a close code."""
+    """Send a run's events, and close after the last one.
+
+    A failure is an `error` message and a close code.
+    """
 
     scopes = (AGENTS, CHAINS)
     _sending: "asyncio.Task[None] | None" = None
@@ -54,11 +57,11 @@ class RunConsumer(AsyncWebsocketConsumer):
 
     async def _send_all(self) -> None:
         try:
-            run, access = await database.call(_run_of, self.scope)
-            position = _after(self.scope)
+            run, access = await database.call(_authorize, self.scope)
+            position = _parse_after(self.scope)
             guard = Guard(access, on_refusal=backpressure.get_timeout_shortener(), is_limited=True)
             guard.open()
-            follower = Follower(run, position)
+            follower = RunFollower(run, position)
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():
                     await self._follow(follower, guard)
@@ -68,11 +71,11 @@ class RunConsumer(AsyncWebsocketConsumer):
         except Exception as e:
             error = translate(e)
             await self._send({"type": "error", **error.body})
-            await self.close(APPLICATION + error.status)
+            await self.close(APPLICATION_CLOSE_BASE + error.status)
         else:
-            await self.close(NORMAL)
+            await self.close(NORMAL_CLOSURE)
 
-    async def _follow(self, follower: Follower, guard: Guard) -> None:
+    async def _follow(self, follower: RunFollower, guard: Guard) -> None:
         while (entries := await guard.read(follower, settings.STREAM_HEARTBEAT_S)) is not None:
             for position, line in entries:
                 await self._send({"id": position, **orjson.loads(line)})
@@ -83,16 +86,16 @@ class RunConsumer(AsyncWebsocketConsumer):
         await self.send(text_data=orjson.dumps(message).decode())
 
 
-def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
-    """The run that the socket is for, and the access, after the same checks as of a request."""
-    request = _request(scope)
+def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
+    """Return the socket's run and access, after the checks of an HTTP request."""
+    request = _build_request(scope)
     client_info.set_current(
         address=ratelimit.client_address(request._request), user_agent=request.headers.get("User-Agent", "")
     )
     try:
         RateThrottle().allow_request(request, APIView())
     except LunaError as e:
-        if e.status == NotAuthenticated.status:  # guessing is not free
+        if e.status == NotAuthenticated.status:  # failed credentials count against the address's limit
             ratelimit.get_address_window(request._request, count=True)
         raise
     if request.user is None:
@@ -102,8 +105,8 @@ def _run_of(scope: dict[str, Any]) -> tuple[Run, Access]:
     return run, get_api_request(request).access
 
 
-def _request(scope: dict[str, Any]) -> Request:
-    """The handshake in the form that authentication and throttle read."""
+def _build_request(scope: dict[str, Any]) -> Request:
+    """Return the handshake in the form that authentication and throttles read."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = (scope.get("client") or [""])[0]
@@ -114,8 +117,8 @@ def _request(scope: dict[str, Any]) -> Request:
     return Request(request, authenticators=[BearerAuthentication()])
 
 
-def _after(scope: dict[str, Any]) -> int:
+def _parse_after(scope: dict[str, Any]) -> int:
     value = parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
     if not (value.isascii() and value.isdecimal() and len(value) <= 16):
-        raise ValidationFailed.for_field("after", "Send the id of the last event you have.")
+        raise ValidationFailed.for_field("after", "Send the id of the last event you received.")
     return int(value)

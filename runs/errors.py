@@ -1,4 +1,4 @@
-"""What can go wrong with a run."""
+"""Errors of runs."""
 
 from types import MappingProxyType
 
@@ -9,12 +9,16 @@ class RunInterrupted(LunaError):
     code, status, message = (
         "interrupted",
         500,
-        "The process that executed the run has stopped. What it produced is kept.",
+        "The process that executed the run has stopped. The output so far is kept.",
     )
 
 
 class OutputTooLong(LunaError):
-    code, status, message = "output_too_long", 502, "The answer is longer than a run may be."
+    code, status, message = (
+        "output_too_long",
+        502,
+        "The answer exceeds the maximum size of a run. Ask for a shorter answer.",
+    )
 
 
 class RunNotResumable(LunaError):
@@ -25,7 +29,7 @@ class ConcurrencyLimitReached(LunaError):
     code, status, message = (
         "concurrency_limit_reached",
         429,
-        "As many runs are under way as your tier may have at once. Wait for one to end, or cancel one.",
+        "Your tier's limit of runs at once is reached. Wait for a run to end, or cancel one.",
     )
     members = MappingProxyType(
         {
@@ -42,7 +46,10 @@ class EventsExpired(LunaError):
 
 
 class SpendLimitReached(LunaError):
-    """The day's budget for the server's own provider keys is used up; how large it is concerns the operators alone."""
+    """The daily budget of the server's provider keys is used up.
+
+    Clients do not see the amount.
+    """
 
     code, status, message = (
         "spend_limit_reached",

@@ -1,4 +1,4 @@
-"""What this process executes at the moment: signs of life, the run's end, and stopping it from outside."""
+"""Execute this process's runs: heartbeats, their end, and stops."""
 
 import asyncio
 import logging
@@ -14,113 +14,116 @@ import structlog
 from django.conf import settings
 
 from lunaos.errors import LunaError, ServiceUnavailable
+from lunaos.event_lines import encode
 from lunaos.infra import database, event_loop, pubsub, tracing
 from lunaos.infra.redis import RedisError
 from runs import leases, liveness, outcomes, pending_outcomes, services, texts
-from runs.eventlog.recorder import Event, Overtaken, Recorder, Stop, line_of
+from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.models import Run
 
 Execute = Callable[[Recorder], Coroutine[Any, Any, None]]
 
-LAST_WORDS_S = 1.0  # for writing down how a run was broken off
+INTERRUPT_TIMEOUT_S = 1.0  # for writing the end of interrupted runs
 
 logger = logging.getLogger(__name__)
 
-_live: dict[UUID, Recorder] = {}  # written by any thread, so it is copied before it is walked through
-_leaving: set["asyncio.Future[Run]"] = set()
-_stopping = threading.Event()
-_watching: dict[asyncio.AbstractEventLoop, "asyncio.Task[None]"] = {}
+_recorders: dict[UUID, Recorder] = {}  # any thread writes it, so iterate over a copy
+_cancellations: set["asyncio.Future[Run]"] = set()
+_shutting_down = threading.Event()
+_watchers: dict[asyncio.AbstractEventLoop, "asyncio.Task[None]"] = {}
 
 
 def submit(recorder: Recorder, execute: Execute) -> "Future[None]":
-    """Execute a run on the process's event loop, from any other thread, whoever may be listening to it.
-
-    Args:
-        execute: records the run's events and ends it with `finish`.
-    """
-    _live.setdefault(recorder.run_id, recorder)  # here, so that whoever follows the run from now on finds it
+    """Execute a run on the process's event loop, from any other thread."""
+    # The run goes on without readers. `execute` records the run's events, and ends the run with `finish`.
+    _recorders.setdefault(recorder.run_id, recorder)  # here, so that followers find it from now on
     return event_loop.submit(_run(recorder, execute))
 
 
-def recorder_of(run_id: UUID) -> Recorder | None:
-    """The recorder of a run that this process executes."""
-    return _live.get(run_id)
+def find_recorder(run_id: UUID) -> Recorder | None:
+    """Return the recorder of a run that this process executes; None for any other run."""
+    return _recorders.get(run_id)
 
 
-async def leave(grace_s: float) -> None:
-    """Before this process stops: let what it executes end, and break off what has not ended by then.
+async def shut_down(grace_s: float) -> None:
+    """Wait for this process's runs, and stop those that do not end in time.
 
-    An agent's run ends as interrupted then, and a chain goes on in another worker.
+    Args:
+        grace_s: seconds that runs have to end by themselves.
     """
-    begin_to_leave()
-    await _ended(grace_s)
-    for recorder in list(_live.values()):
-        recorder.halt(Stop.LEAVING)
-    await _ended(LAST_WORDS_S)
+    # An agent's run then ends as interrupted; a chain goes on in another worker.
+    mark_shutting_down()
+    await _wait_for_runs(grace_s)
+    for recorder in list(_recorders.values()):
+        recorder.request_stop(StopReason.SHUTTING_DOWN)
+    await _wait_for_runs(INTERRUPT_TIMEOUT_S)
 
 
-def begin_to_leave() -> None:
-    """Be known as a process that is about to stop, which still ends what it has begun."""
-    _stopping.set()
+def mark_shutting_down() -> None:
+    """Announce that this process is about to stop; its runs go on."""
+    _shutting_down.set()
 
 
-def is_leaving() -> bool:
-    """Whether this process is about to stop."""
-    return _stopping.is_set()
+def is_shutting_down() -> bool:
+    """Return whether this process is about to stop."""
+    return _shutting_down.is_set()
 
 
-def cancel_soon(run: Run) -> None:
-    """Cancel a run whose client has left, without waiting; on the event loop only."""
+def schedule_cancel(run: Run) -> None:
+    """Cancel a run whose client has disconnected, without waiting."""
+    # Call it on the event loop only.
     task = asyncio.ensure_future(database.call(services.cancel, run))
-    _leaving.add(task)
-    task.add_done_callback(_leaving.discard)
+    _cancellations.add(task)
+    task.add_done_callback(_cancellations.discard)
 
 
-async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: Event) -> None:
-    """Write how a run ended, first to the database and then to the log; nothing where somebody else has ended it.
-
-    While the database stays away the outcome is kept; a sweep writes it and the log later (`runs.pending_outcomes`).
+async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: RunEvent) -> None:
+    """Write a run's end to the database, then its last event to the log.
 
     Raises:
-        OperationalError, InterfaceError: neither the database nor Valkey can be told.
+        OperationalError, InterfaceError: neither the database nor Valkey takes the outcome.
     """
+    # Nothing is written if another execution has ended the run. While the database is away the outcome is stored in
+    # Valkey; a sweep writes it later (`runs.pending_outcomes`).
     recorder.finishing = True
-    line = line_of(last)
-    outcome = replace(outcome, events=texts.joined([*recorder.lines, line]), attempt=recorder.attempt)
+    line = encode(last)
+    outcome = replace(outcome, events=texts.join_events([*recorder.lines, line]), attempt=recorder.attempt)
     try:
         written = await database.call(outcomes.finish, run, outcome)
     except database.OUTAGES:
-        written = await _outlast(run, outcome, line)
+        written = await _finish_after_outage(run, outcome, line)
     if written:
-        recorder.conclude(line)
+        recorder.append_terminal(line)
 
 
-async def _outlast(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
-    """Keep how a run ended elsewhere while the database is away, and wait for it; whether this execution ended it."""
-    kept = await _keep(run, outcome, line)
+async def _finish_after_outage(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
+    """Store the outcome in Valkey, wait for the database, and return success."""
+    # Success: this execution ended the run, now or through the stored outcome.
+    kept = await _store_pending(run, outcome, line)
     try:
         written = await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S)
     except database.OUTAGES:
-        if not (kept or await _keep(run, outcome, line)):
+        if not (kept or await _store_pending(run, outcome, line)):
             raise
-        logger.exception("The database cannot be told how run %s ended; a sweep will", run.pk)
+        logger.exception("The database is away; a sweep writes the end of run %s later", run.pk)
         return True
     with suppress(RedisError, OSError):
-        await pending_outcomes.forget(run.pk)
+        await pending_outcomes.delete(run.pk)
     return written
 
 
-async def _keep(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
+async def _store_pending(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
     try:
-        await pending_outcomes.keep(run.pk, outcome, line)
+        await pending_outcomes.store(run.pk, outcome, line)
     except (RedisError, OSError) as e:
-        logger.warning("Valkey cannot be told either how run %s ended: %r", run.pk, e)
+        logger.warning("Valkey cannot store the end of run %s either: %r", run.pk, e)
         return False
     return True
 
 
-def as_error(failure: Exception) -> LunaError:
-    """What clients are told of a failed execution; what nobody expected is logged and not shown."""
+def to_client_error(failure: Exception) -> LunaError:
+    """Return the error that clients see of a failed execution."""
+    # Unexpected exceptions are logged and hidden.
     if isinstance(failure, LunaError):
         return failure
     logger.error("An execution failed", exc_info=failure)
@@ -128,79 +131,84 @@ def as_error(failure: Exception) -> LunaError:
 
 
 async def _run(recorder: Recorder, execute: Execute) -> None:
-    if _live.get(recorder.run_id) is not recorder:  # delivered twice
+    if _recorders.get(recorder.run_id) is not recorder:  # the message was delivered twice
         return
     recorder.task = task = asyncio.current_task()
-    _watch()
-    if recorder.stop and recorder.attempt and task:  # told before there was a task: it is broken off at its first wait
+    _ensure_watcher()
+    if (
+        recorder.stop_reason and recorder.attempt and task
+    ):  # stopped before its task existed: cancelled at its first wait
         task.cancel()
     structlog.contextvars.bind_contextvars(run_id=str(recorder.run_id))  # of this task alone
     try:
         with tracing.span("run", {"lunaos.run_id": str(recorder.run_id)}):
             await execute(recorder)
-    except Overtaken:
-        recorder.stop = Stop.OVERTAKEN
+    except LeaseLost:
+        recorder.stop_reason = StopReason.LEASE_LOST
     except asyncio.CancelledError:
-        if recorder.stop is None:  # the loop itself is ending
+        if recorder.stop_reason is None:  # the loop itself is ending
             raise
     except Exception:
-        logger.exception("Run %s was left as it is; a sweep will find it", recorder.run_id)
+        logger.exception("Run %s was left unfinished; a sweep ends it later", recorder.run_id)
         raise
     finally:
-        if recorder.stop is Stop.OVERTAKEN:
-            logger.warning("Run %s is executed elsewhere now", recorder.run_id)
-        del _live[recorder.run_id]
+        if recorder.stop_reason is StopReason.LEASE_LOST:
+            logger.warning("Run %s is executed by another process now", recorder.run_id)
+        del _recorders[recorder.run_id]
         recorder.close()
 
 
-async def _ended(within_s: float) -> None:
-    if tasks := [recorder.task for recorder in list(_live.values()) if recorder.task]:
+async def _wait_for_runs(within_s: float) -> None:
+    if tasks := [recorder.task for recorder in list(_recorders.values()) if recorder.task]:
         await asyncio.wait(tasks, timeout=within_s)
 
 
-def _watch() -> None:
-    """Have somebody watch over this loop's runs."""
+def _ensure_watcher() -> None:
+    """Start the watcher of this loop's runs if none runs."""
     current = asyncio.get_running_loop()
-    if current not in _watching or _watching[current].done():
-        _watching[current] = event_loop.create_background_task(_watch_over())
+    if current not in _watchers or _watchers[current].done():
+        _watchers[current] = event_loop.create_background_task(_watch_runs())
 
 
-async def _watch_over() -> None:
-    """Beat for all live runs, and stop those that are to stop: at once when told, else with the next beat."""
+async def _watch_runs() -> None:
+    """Renew the leases of all runs, and stop cancelled runs."""
+    # They stop at once on a notice, else at the next heartbeat.
     end = pubsub.subscribe(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:
-            await asyncio.gather(_show_presence(), asyncio.sleep(settings.HEARTBEAT_S))
+            await asyncio.gather(_hold_liveness_lock(), asyncio.sleep(settings.HEARTBEAT_S))
             try:
-                await _beat({key: recorder.attempt for key, recorder in list(_live.items()) if recorder.attempt})
+                await _renew_leases(
+                    {key: recorder.attempt for key, recorder in list(_recorders.items()) if recorder.attempt}
+                )
             except Exception:
-                logger.exception("A heartbeat failed; the lease is several of them long")
+                logger.exception("A heartbeat failed; leases outlast several heartbeats")
     finally:
         end()
 
 
-async def _show_presence() -> None:
+async def _hold_liveness_lock() -> None:
     try:
-        await database.call(liveness.hold)
+        await database.call(liveness.hold_lock)
     except Exception as e:
-        logger.warning("This process cannot show that it lives: %r", e)
+        logger.warning("The liveness lock of this process cannot be held: %r", e)
 
 
-async def _beat(attempts: dict[UUID, int]) -> None:
+async def _renew_leases(attempts: dict[UUID, int]) -> None:
     if not attempts:
         return
-    alive = await database.call(leases.beat, attempts)
+    alive = await database.call(leases.renew, attempts)
     for run_id, attempt in attempts.items():
-        recorder = _live.get(run_id)
+        recorder = _recorders.get(run_id)
         if recorder is None or recorder.attempt != attempt:
             continue
         if run_id not in alive:
-            recorder.halt(Stop.OVERTAKEN)
+            recorder.request_stop(StopReason.LEASE_LOST)
         elif alive[run_id]:
-            recorder.halt(Stop.CANCELLED)
+            recorder.request_stop(StopReason.CANCELLED)
 
 
 def _on_cancel(message: bytes) -> None:
     with suppress(ValueError):
-        if recorder := _live.get(UUID(message.decode())):
-            recorder.halt(Stop.CANCELLED)
+        if recorder := _recorders.get(UUID(message.decode())):
+            recorder.request_stop(StopReason.CANCELLED)

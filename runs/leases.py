@@ -1,6 +1,6 @@
-"""Who executes a run: a lease that its executor renews and that another may take when it runs out.
+"""Leases on runs: renewed by the executor, free for others once expired.
 
-Times are the database's, since the clocks of several machines differ.
+All times are the database's, since the clocks of several machines differ.
 """
 
 from datetime import timedelta
@@ -16,25 +16,25 @@ from django.db.models.functions import Now
 from runs import liveness
 from runs.models import Run, Status
 
-# A row that somebody else has locked keeps the others of its process from showing life no longer than itself.
-BEAT = """
-    WITH mine AS (
+# Rows that another transaction has locked are skipped, so that they do not delay the heartbeats of the other runs.
+RENEW = """
+    WITH owned AS (
         SELECT runs_run.id, cancel_requested_at FROM runs_run
-        JOIN unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
-            ON runs_run.id = asked.id AND runs_run.attempt = asked.attempt
+        JOIN unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS given (id, attempt)
+            ON runs_run.id = given.id AND runs_run.attempt = given.attempt
         WHERE status = 'running'
     ),
-    free AS (SELECT id FROM runs_run WHERE id IN (SELECT id FROM mine) FOR NO KEY UPDATE SKIP LOCKED),
-    beaten AS (
+    free AS (SELECT id FROM runs_run WHERE id IN (SELECT id FROM owned) FOR NO KEY UPDATE SKIP LOCKED),
+    renewed AS (
         UPDATE runs_run SET heartbeat_at = now()
-        FROM free, unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS asked (id, attempt)
-        WHERE runs_run.id = free.id AND free.id = asked.id AND runs_run.attempt = asked.attempt AND status = 'running'
+        FROM free, unnest(%(ids)s::uuid[], %(attempts)s::int[]) AS given (id, attempt)
+        WHERE runs_run.id = free.id AND free.id = given.id AND runs_run.attempt = given.attempt AND status = 'running'
     )
-    SELECT id, cancel_requested_at IS NOT NULL FROM mine
+    SELECT id, cancel_requested_at IS NOT NULL FROM owned
 """
 
-# Owners take turns: first the chain whose owner would have the fewest under way, then the one that waits longest. Rows
-# that another worker is claiming are passed over, so that workers that ask together take different ones.
+# Fair between owners: first the chain whose owner would have the fewest chains running, then the chain that waits
+# longest. SKIP LOCKED: workers that claim at the same time take different chains.
 CLAIM_NEXT = """
     UPDATE runs_run SET status = 'running', attempt = attempt + 1, heartbeat_at = now()
     WHERE status = 'queued' AND id = (
@@ -54,78 +54,61 @@ CLAIM_NEXT = """
 """
 
 
-def silent(seconds: float) -> QuerySet[Run]:
-    """Running, by their row, without a sign of life for so long."""
-    return Run.objects.filter(_silent(seconds))
+def expired(seconds: float) -> QuerySet[Run]:
+    """Return runs in status running without a heartbeat for so many seconds."""
+    return Run.objects.filter(_expired(seconds))
 
 
 def abandoned(seconds: float) -> QuerySet[Run]:
-    """Running, by their row, without a sign of life for so long, or for GONE_AFTER_S where the process has died."""
-    gone = RawSQL(liveness.IS_GONE, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
-    return Run.objects.filter(_silent(seconds) | (_silent(settings.GONE_AFTER_S) & Q(gone)))
+    """Return running runs without a heartbeat for so many seconds."""
+    # DEAD_EXECUTOR_AFTER_S seconds suffice if the executor's process has died.
+    dead = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
+    return Run.objects.filter(_expired(seconds) | (_expired(settings.DEAD_EXECUTOR_AFTER_S) & Q(dead)))
 
 
-def _silent(seconds: float) -> Q:
+def _expired(seconds: float) -> Q:
     return Q(status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=seconds))
 
 
-def beat(attempts: dict[UUID, int]) -> dict[UUID, bool]:
-    """Say that these runs are being executed.
+def renew(attempts: dict[UUID, int]) -> dict[UUID, bool]:
+    """Renew the leases of runs.
 
     Args:
-        attempts: the run's id and which execution of it this is.
+        attempts: by run id, the number of this process's execution.
 
     Returns:
-        Those that still are this process's to execute, and whether their owner wants them cancelled.
+        By run id, whether the owner has cancelled the run; a run whose lease is lost is missing.
     """
     parameters: dict[str, Any] = {"ids": list(attempts), "attempts": list(attempts.values())}
     with connection.cursor() as cursor:
-        cursor.execute(BEAT, parameters)
+        cursor.execute(RENEW, parameters)
         return dict(cursor.fetchall())
 
 
 def claim(run_id: UUID) -> Run | None:
-    """Take a waiting chain, or one whose executor has died, for this process to execute.
-
-    Returns:
-        None where it has ended, or somebody else executes it.
-    """
-    free = Run.objects.filter(Q(status=Status.QUEUED) | _silent(settings.LEASE_S), pk=run_id)
+    """Claim a queued chain, or one with an expired lease; return None if taken."""
+    free = Run.objects.filter(Q(status=Status.QUEUED) | _expired(settings.LEASE_S), pk=run_id)
     if not free.update(status=Status.RUNNING, attempt=F("attempt") + 1, heartbeat_at=Now()):
         return None
     return Run.objects.get(pk=run_id)
 
 
 def claim_next(run_id: UUID) -> Run | None:
-    """Take the waiting chain whose turn it is, for this process to execute.
-
-    There is a message for each waiting chain, so it does not matter for which one a worker has been woken.
-
-    Args:
-        run_id: the chain of the message; taken where none waits and its executor has died.
-
-    Returns:
-        None where there is nothing to execute.
-    """
+    """Claim the next queued chain, else the given one if its lease has expired."""
+    # There is one message per queued chain, so a worker may take another chain than that of its message.
     with connection.cursor() as cursor:
         claimed = cursor.execute(CLAIM_NEXT).fetchone()
     return Run.objects.get(pk=claimed[0]) if claimed else claim(run_id)
 
 
-def hand_over(run: Run, first_token_ms: int | None) -> bool:
-    """Let another process claim a chain of this process.
-
-    Args:
-        first_token_ms: from the run's creation to the first piece of any answer, None before it.
-
-    Returns:
-        Whether the chain still was this execution's to give.
-    """
-    mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    return bool(mine.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
+def release(run: Run, first_token_ms: int | None) -> bool:
+    """Requeue a chain of this process; return False if its lease was lost."""
+    owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
+    return bool(owned.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
 
 
-def put_back(run: Run) -> bool:
-    """Let another process claim a chain whose executor has died, and count the loss; whether it was silent still."""
-    orphan = Run.objects.filter(_silent(settings.LEASE_S), pk=run.pk)
+def requeue(run: Run) -> bool:
+    """Requeue a chain with an expired lease; return False if it was renewed."""
+    # The crash is counted: `recovery` ends a chain that keeps crashing its workers.
+    orphan = Run.objects.filter(_expired(settings.LEASE_S), pk=run.pk)
     return bool(orphan.update(status=Status.QUEUED, heartbeat_at=Now(), losses=F("losses") + 1))

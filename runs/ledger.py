@@ -1,4 +1,4 @@
-"""The runs as the ledger of executions, held against the counters by which quotas are enforced."""
+"""Compare the runs, the ledger of executions, with the quota counters."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -6,8 +6,8 @@ from uuid import UUID
 
 from django.db import connection
 
-# One statement and so one snapshot: run and counter are written together (runs.services.BEGIN, runs.outcomes.finish).
-DIFFERENCES = """
+# One statement, hence one snapshot: run and counter are written together (services.CREATE_RUN, outcomes.finish).
+MISMATCHES = """
     SELECT user_id, month, COALESCE(counted.executions, 0), COALESCE(counted.chains, 0),
         COALESCE(charged.executions, 0), COALESCE(charged.chains, 0)
     FROM billing_monthlyusage AS counted
@@ -22,24 +22,20 @@ DIFFERENCES = """
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A user's month whose counter is not what the runs say.
-
-    Args:
-        counted: executions by the counter, those of chains included.
-        charged: executions by the runs, reserved and settled.
-    """
+class QuotaMismatch:
+    """A user's month whose counter differs from the runs."""
 
     user_id: UUID
     month: date
-    counted: int
+    counted: int  # executions by the counter, chains included
     counted_chains: int
-    charged: int
+    charged: int  # executions by the runs, reserved and settled
     charged_chains: int
 
 
-def differences() -> list[Difference]:
-    """All months whose counter and runs do not agree; none, unless somebody has meddled."""
+def find_mismatches() -> list[QuotaMismatch]:
+    """Return all months whose counter and runs differ."""
+    # There are none unless rows were changed by hand.
     with connection.cursor() as cursor:
-        cursor.execute(DIFFERENCES)
-        return [Difference(*row) for row in cursor.fetchall()]
+        cursor.execute(MISMATCHES)
+        return [QuotaMismatch(*row) for row in cursor.fetchall()]

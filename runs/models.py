@@ -1,4 +1,7 @@
-"""Runs: one row an execution, small; texts and steps apart, in tables partitioned by the month they expire in."""
+"""Runs: one small row per execution; texts and steps in partitions.
+
+Partitions are by the month of expiry.
+"""
 
 import uuid
 
@@ -8,7 +11,7 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """A run's state; a step's too, which is never queued."""
+    """State of a run; steps of a chain are never queued."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -22,18 +25,18 @@ UNFINISHED = (Status.QUEUED, Status.RUNNING)
 
 
 class Charge(models.TextChoices):
-    """Where the run's execution stands in the owner's quota."""
+    """State of a run's execution in the owner's quota."""
 
     RESERVED = "reserved"
     SETTLED = "settled"
     RELEASED = "released"
-    EXEMPT = "exempt"  # on the free tier's own key: nothing was taken
+    EXEMPT = "exempt"  # free tier on the user's own key: the quota is not charged
 
 
 class Figures(models.Model):
-    """What an execution took; a chain's step has the same columns as a run.
+    """Tokens and cost of an execution; runs and steps have the same columns.
 
-    Every column has a default in the database, since processes of an older release insert without it.
+    Every column has a database default, since processes of an older release insert rows without it.
     """
 
     input_tokens = models.PositiveIntegerField(default=0)
@@ -54,7 +57,7 @@ class Figures(models.Model):
 
 
 class Run(Figures):
-    """One metered execution: who, what, how it went and what it cost."""
+    """One metered execution: its owner, agent or chain, state and cost."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="runs")
@@ -103,7 +106,7 @@ class Run(Figures):
                 name="runs_under_way",
                 condition=models.Q(status__in=("queued", "running")),
             ),
-            models.Index(fields=("-created_at", "-id"), name="runs_by_time"),  # what staff read, and the figures
+            models.Index(fields=("-created_at", "-id"), name="runs_by_time"),  # for the admin and the figures
             models.Index(
                 fields=("-created_at",),
                 name="runs_failed",
@@ -116,7 +119,7 @@ class Run(Figures):
 
 
 class RunText(models.Model):
-    """What went in, what came out and the events in between."""
+    """Input, output and events of a run."""
 
     pk = models.CompositePrimaryKey("run_id", "expires_at")
     run_id = models.UUIDField()
@@ -137,7 +140,10 @@ class RunText(models.Model):
 
 
 class RunStep(Figures):
-    """One step of a chain, written when it ends: what a later execution of the chain need not do again."""
+    """One step of a chain, written at its end.
+
+    A later execution of the chain skips the step.
+    """
 
     pk = models.CompositePrimaryKey("run_id", "expires_at", "position")
     run_id = models.UUIDField()
@@ -159,22 +165,25 @@ class RunStep(Figures):
         return f"step {self.position} of {self.run_id}"
 
 
-class By(models.TextChoices):
-    """What a row of figures is about."""
+class Dimension(models.TextChoices):
+    """What the runs of a row of figures are grouped by."""
 
     ALL = "all"
     PROVIDER = "provider"
     AGENT = "agent"  # or a chain
     TIER = "tier"
-    FIRST_TOKEN = "first_token"  # noqa: S105 - runs by how long they took to their first token (`runs.stats.bucket_ms`)
+    FIRST_TOKEN = "first_token"  # noqa: S105 - buckets of the time to the first token (`runs.stats.bucket_ms`)
 
 
 class HourlyFigures(models.Model):
-    """Runs of one UTC hour, by when they were begun; written by `runs.stats` over and over until all have ended."""
+    """Runs that started in one UTC hour.
+
+    `runs.stats` recalculates the hour until all of them have ended.
+    """
 
     pk = models.CompositePrimaryKey("hour", "by", "name")
     hour = models.DateTimeField()
-    by = models.CharField(max_length=16, choices=By.choices)
+    by = models.CharField(max_length=16, choices=Dimension.choices)
     name = models.CharField(max_length=64, blank=True, help_text="Of the provider, agent, chain, tier or bucket.")
     succeeded = models.PositiveIntegerField()
     failed = models.PositiveIntegerField()
@@ -194,7 +203,10 @@ class HourlyFigures(models.Model):
 
 
 class ActiveUser(models.Model):
-    """A user who began runs on a UTC day, and in which of its hours; users of many hours cannot be added up."""
+    """A user who started runs on a UTC day, with the hours.
+
+    Counts of users cannot be added up over hours.
+    """
 
     pk = models.CompositePrimaryKey("day", "user")
     day = models.DateField()
@@ -209,7 +221,7 @@ class ActiveUser(models.Model):
 
 
 class Backlog(models.Model):
-    """The most that waited for a worker in an hour, as looked at once a minute."""
+    """The longest queue of an hour, sampled once a minute."""
 
     pk = models.CompositePrimaryKey("hour", "queue")
     hour = models.DateTimeField()
@@ -224,7 +236,7 @@ class Backlog(models.Model):
 
 
 class DailySpending(models.Model):
-    """A part of what runs on the server's own provider keys have cost on a UTC day, by when they ended."""
+    """A part of a UTC day's cost on the server's keys, by the runs' end."""
 
     pk = models.CompositePrimaryKey("day", "free", "shard")
     day = models.DateField()
@@ -240,7 +252,10 @@ class DailySpending(models.Model):
 
 
 class HourlyStarts(models.Model):
-    """Runs that an owner started in the latest hour with a start; written by `runs.metering.start_limits`."""
+    """Number of an owner's starts in the latest hour with a start.
+
+    See `runs.metering.start_limits`.
+    """
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+")
     hour = models.DateTimeField(help_text="When it began, by the database's clock.")

@@ -1,6 +1,6 @@
-"""Outages of the database, as those see them who take runs from silent executors.
+"""Outages of the database, recorded for those who take runs from silent executors.
 
-While the database was away no executor could show life. For some heartbeats after that, all are believed to be alive.
+During an outage no executor can renew a lease. For some heartbeats after it, all executors count as alive.
 """
 
 import time
@@ -12,37 +12,33 @@ from django.conf import settings
 from lunaos.infra import redis
 from lunaos.infra.database import OUTAGES
 
-DATABASE_AWAY = "lunaos:chains-database-away"
-SLOW_AFTER_S = 2.0  # an answer that took longer came from a database that hung, as for a lock
+OUTAGE_KEY = "lunaos:chains-database-away"
+SLOW_QUERY_S = 2.0  # a slower query means that the database hung, for example on a lock
 Result = TypeVar("Result")
 
 
-def noting(ask: Callable[[], Result]) -> Result:
-    """Ask the database; note an outage where it is away, refuses or hangs.
+def run_query(query: Callable[[], Result]) -> Result:
+    """Run a query, and record an outage if the database fails or hangs.
 
     Raises:
-        OperationalError, InterfaceError: it is away.
-        RedisError: the outage cannot be noted.
+        OperationalError, InterfaceError: the database is away.
+        RedisError: the outage cannot be recorded.
     """
     started = time.monotonic()
     try:
-        answer = ask()
+        result = query()
     except OUTAGES:
-        _note()
+        _record()
         raise
-    if time.monotonic() - started > SLOW_AFTER_S:
-        _note()
-    return answer
+    if time.monotonic() - started > SLOW_QUERY_S:
+        _record()
+    return result
 
 
 def is_recent() -> bool:
-    """Return whether an outage has been noted within the last few heartbeats.
-
-    Raises:
-        RedisError: it cannot be known.
-    """
-    return bool(redis.client().exists(DATABASE_AWAY))
+    """Return whether an outage was recorded within the last three heartbeats."""
+    return bool(redis.client().exists(OUTAGE_KEY))
 
 
-def _note() -> None:
-    redis.client().set(DATABASE_AWAY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))
+def _record() -> None:
+    redis.client().set(OUTAGE_KEY, 1, px=round(3 * settings.HEARTBEAT_S * 1000))

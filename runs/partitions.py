@@ -1,7 +1,7 @@
-"""Monthly partitions of `runs_text` and `runs_step`, by the month in which their rows expire.
+"""Monthly partitions of `runs_text` and `runs_step`, by month of expiry.
 
-Old texts are dropped as files, at once, whatever the retention of each tier; what is past its time within the month is
-no longer shown (`runs.services`).
+Expired texts are dropped as whole tables, at once and for all tiers. Rows that expire within the month are hidden from
+then on (`runs.texts`).
 """
 
 from collections.abc import Iterator
@@ -12,91 +12,82 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-PARENTS = ("runs_text", "runs_step")
-AHEAD = 2  # months beyond the longest retention: a beat that fails for weeks costs nothing
+PARTITIONED_TABLES = ("runs_text", "runs_step")
+MONTHS_AHEAD = 2  # beyond the longest retention, so that a task that fails for weeks does no harm
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A table's part of one month.
-
-    Args:
-        bytes: on disk, indexes and long texts included.
-        rows: as PostgreSQL estimated them last; None where it never has.
-    """
+    """One month of a partitioned table."""
 
     name: str
-    bytes: int
-    rows: int | None
+    bytes: int  # on disk, with indexes and TOAST
+    rows: int | None  # PostgreSQL's latest estimate; None before the first
 
 
-def month_after(month: date) -> date:
-    """The first day of the month that follows."""
+def next_month(month: date) -> date:
+    """Return the first day of the following month."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
 def ensure(now: datetime | None = None) -> list[str]:
-    """Make the partitions for all that can be written from now on, where they are missing.
-
-    Returns:
-        The names of all of them, `runs_text_2026_11`.
-    """
+    """Create the partitions for all rows from now on; return their names."""
     now = now or datetime.now(UTC)
-    month, last = _month(now), _month(now + timedelta(days=max(settings.RETENTION_DAYS.values()) + 31 * AHEAD))
+    month, last = (
+        _first_of_month(now),
+        _first_of_month(now + timedelta(days=max(settings.RETENTION_DAYS.values()) + 31 * MONTHS_AHEAD)),
+    )
     names = []
     while month <= last:
-        names += [_ensure(parent, month) for parent in PARENTS]
-        month = month_after(month)
+        names += [_ensure_partition(parent, month) for parent in PARTITIONED_TABLES]
+        month = next_month(month)
     return names
 
 
 def drop_expired(now: datetime | None = None) -> list[str]:
-    """Drop the partitions whose month has passed.
-
-    Returns:
-        Their names.
-    """
+    """Drop the partitions whose month has passed; return their names."""
     now = now or datetime.now(UTC)
-    expired = [partition.name for partition in sizes() if _end(partition.name) <= now.date()]
+    expired = [partition.name for partition in sizes() if _end_of_month(partition.name) <= now.date()]
     for name in expired:
         with transaction.atomic(), connection.cursor() as cursor:
-            _wait_briefly(cursor)
+            _limit_lock_wait(cursor)
             cursor.execute(f"DROP TABLE IF EXISTS {name}")
     with connection.cursor() as cursor:
-        for parent in PARENTS:
+        for parent in PARTITIONED_TABLES:
             cursor.execute(f"DELETE FROM {parent}_default WHERE expires_at < %s", [now])  # noqa: S608 - ours
     return expired
 
 
-def _wait_briefly(cursor: CursorWrapper) -> None:
-    """For a lock on the whole table: new runs queue up behind it, and tomorrow is another night."""
+def _limit_lock_wait(cursor: CursorWrapper) -> None:
+    """Fail after 3 s without the table lock."""
+    # New runs queue behind the lock, and the task runs again tomorrow.
     cursor.execute("SET LOCAL lock_timeout = '3s'")
 
 
 def sizes() -> list[Partition]:
-    """All partitions, the newest first."""
+    """Return all partitions, the newest first."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname, pg_total_relation_size(oid), NULLIF(reltuples, -1)::bigint FROM pg_class "
             "JOIN pg_inherits ON inhrelid = oid WHERE inhparent = ANY(%s::regclass[]) ORDER BY relname DESC",
-            [list(PARENTS)],
+            [list(PARTITIONED_TABLES)],
         )
         return [Partition(*row) for row in cursor.fetchall()]
 
 
-def _ensure(parent: str, month: date) -> str:
-    """Rows that came before their month's partition lie in the default one and move over."""
-    name, following = f"{parent}_{month:%Y_%m}", month_after(month)
+def _ensure_partition(parent: str, month: date) -> str:
+    """Create a partition, and move its early rows over from the default partition."""
+    name, following = f"{parent}_{month:%Y_%m}", next_month(month)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('runs.partitions')), to_regclass(%s)", [name])
         if cursor.fetchone()[1] is None:
-            _wait_briefly(cursor)
-            for statement in _creation(parent, name, f"'{month} 00:00+00'", f"'{following} 00:00+00'"):
+            _limit_lock_wait(cursor)
+            for statement in _creation_statements(parent, name, f"'{month} 00:00+00'", f"'{following} 00:00+00'"):
                 cursor.execute(statement)
     return name
 
 
-def _creation(parent: str, name: str, start: str, end: str) -> Iterator[str]:
+def _creation_statements(parent: str, name: str, start: str, end: str) -> Iterator[str]:
     yield f"CREATE TABLE {name} (LIKE {parent} INCLUDING ALL)"
     yield (
         f"WITH early AS (DELETE FROM {parent}_default WHERE expires_at >= {start} AND expires_at < {end} RETURNING *) "  # noqa: S608 - ours
@@ -105,11 +96,12 @@ def _creation(parent: str, name: str, start: str, end: str) -> Iterator[str]:
     yield f"ALTER TABLE {parent} ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})"
 
 
-def _month(moment: datetime) -> date:
+def _first_of_month(moment: datetime) -> date:
     return moment.date().replace(day=1)
 
 
-def _end(name: str) -> date:
-    """The first day after a partition's month; of a default partition, never."""
+def _end_of_month(name: str) -> date:
+    """Return the first day after a partition's month."""
+    # For a default partition a date that never comes.
     *_, year, month = name.split("_")
-    return month_after(date(int(year), int(month), 1)) if month.isdecimal() else date.max
+    return next_month(date(int(year), int(month), 1)) if month.isdecimal() else date.max

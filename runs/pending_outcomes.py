@@ -1,4 +1,4 @@
-"""How runs ended that PostgreSQL could not be told: kept beside the event logs until a sweep writes it down."""
+"""Outcomes that PostgreSQL could not store, kept in Valkey for a sweep."""
 
 import logging
 from contextlib import suppress
@@ -23,70 +23,58 @@ KEY = "lunaos:unwritten-outcomes"
 logger = logging.getLogger(__name__)
 
 
-async def keep(run_id: UUID, outcome: Outcome, last: bytes) -> None:
-    """Keep how a run ended, without its text, which its log has.
-
-    Args:
-        last: the event that says so.
-
-    Raises:
-        RedisError: the server cannot be reached, or refuses it.
-    """
+async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
+    """Store an outcome without its output and events, which the run's log has."""
+    # the names of Outcome's and Failure's fields are part of this value, which another release may read
     members = orjson.dumps(replace(outcome, output="", events=""), default=str)
     await redis.async_client().hset(
         KEY, str(run_id), orjson.dumps({"last": last.decode(), "outcome": members.decode()})
     )
 
 
-async def forget(run_id: UUID) -> None:
-    """Drop what was kept: PostgreSQL has it.
-
-    Raises:
-        RedisError: it stays; the sweep finds that the run has ended.
-    """
+async def delete(run_id: UUID) -> None:
+    """Delete a stored outcome once PostgreSQL has it."""
+    # If Valkey fails the outcome stays, and the sweep finds that the run has ended.
     await redis.async_client().hdel(KEY, str(run_id))
 
 
 def write_all() -> int:
-    """Write down all that is kept, as far as the database takes it.
-
-    Returns:
-        How many runs ended with that.
+    """Write all stored outcomes to the database; return how many runs ended.
 
     Raises:
-        OperationalError, InterfaceError: the database is away still.
-        RedisError: what is kept cannot be read.
+        OperationalError, InterfaceError: the database is still away.
+        RedisError: the stored outcomes cannot be read.
     """
     written = 0
-    kept = cast(dict[bytes, bytes], redis.client().hgetall(KEY))
-    for name, value in kept.items():
+    stored = cast(dict[bytes, bytes], redis.client().hgetall(KEY))
+    for name, value in stored.items():
         try:
             written += _write(UUID(name.decode()), orjson.loads(value))
             redis.client().hdel(KEY, name)
         except OUTAGES:
             raise
         except Exception:
-            logger.exception("The end of run %s cannot be written down", name)
+            logger.exception("The stored end of run %s cannot be written", name)
     return written
 
 
-def _write(run_id: UUID, kept: dict[str, Any]) -> bool:
+def _write(run_id: UUID, stored: dict[str, Any]) -> bool:
     run = Run.objects.filter(pk=run_id).first()
     if run is None:
         return False
-    last, outcome = kept["last"].encode(), _outcome(orjson.loads(kept["outcome"]))
+    last, outcome = stored["last"].encode(), _parse_outcome(orjson.loads(stored["outcome"]))
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
-    told = lines[-1:] == [last]
-    before = lines[:-1] if told else lines
-    output = outcomes.totals(texts.steps_of(run))["output"] if run.chain else texts.chunks(before)
-    ended = outcomes.finish(run, replace(outcome, output=output, events=texts.joined([*before, last])))
-    if ended and not told:
+    is_logged = lines[-1:] == [last]
+    before = lines[:-1] if is_logged else lines
+    output = outcomes.sum_steps(texts.load_steps(run))["output"] if run.chain else texts.join_chunks(before)
+    ended = outcomes.finish(run, replace(outcome, output=output, events=texts.join_events([*before, last])))
+    if ended and not is_logged:
         with suppress(RedisError, OSError):  # readers find it in the database
-            event_loop.submit(log.append(log.Append(run.pk, len(lines), [last], run.attempt))).result()
+            event_loop.submit(log.append(log.AppendRequest(run.pk, len(lines), [last], run.attempt))).result()
     return ended
 
 
-def _outcome(members: dict[str, Any]) -> Outcome:
+def _parse_outcome(members: dict[str, Any]) -> Outcome:
     failure = members["failure"]
     parsed = {
         "status": Status(members["status"]),

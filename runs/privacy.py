@@ -1,4 +1,4 @@
-"""Runs' part of what is known of a user: rows, texts, steps, and the event logs in Valkey."""
+"""Export and delete a user's runs: rows, texts, steps, event logs."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -17,10 +17,10 @@ from runs import replay, services, texts
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run, RunStep, RunText
 
-KEPT_APART = ("run_id", "expires_at")
+OMITTED_COLUMNS = ("run_id", "expires_at")
 
-# Texts and steps have no foreign keys, for the sake of their partitions.
-ERASE = (
+# Texts and steps have no foreign keys, because their tables are partitioned.
+DELETE_TEXTS = (
     "DELETE FROM runs_text AS gone USING runs_run AS run "
     "WHERE gone.run_id = run.id AND gone.expires_at = run.expires_at AND run.user_id = %s",
     "DELETE FROM runs_step AS gone USING runs_run AS run "
@@ -33,68 +33,70 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """Have runs that are under way end."""
+    """Cancel the user's runs that are under way."""
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run)
 
 
 def disown(user: User) -> None:
-    """Nothing of it gives access."""
+    """Do nothing: runs give no access."""
 
 
 def erase(user: User) -> None:
-    """Whoever still executes one of the runs can write nothing of it any more, neither here nor to its log.
+    """Delete the user's runs.
 
     Raises:
         RedisError: nothing is deleted then.
     """
+    # Executors can write neither rows nor logs of the runs from then on.
     for page in registry.in_pages(Run.objects.filter(user=user).only("pk")):
-        event_loop.submit(log.forget([run.pk for run in page])).result()
+        event_loop.submit(log.delete([run.pk for run in page])).result()
     with connection.cursor() as cursor:
-        for statement in ERASE:
+        for statement in DELETE_TEXTS:
             cursor.execute(statement, [user.pk])
     Run.objects.filter(user=user).delete()
 
 
 def _runs(user: User) -> Iterator[Row]:
     for page in registry.in_pages(Run.objects.filter(user=user)):
-        yield from _of_page(page)
+        yield from _rows_of_page(page)
 
 
-def _of_page(runs: list[Run]) -> Iterator[Row]:
+def _rows_of_page(runs: list[Run]) -> Iterator[Row]:
     sizes = _sizes(runs)
     for batch in registry.in_batches(runs, lambda run: sizes.get(run.pk, 0)):
         yield from _with_texts(batch)
 
 
 def _sizes(runs: list[Run]) -> dict[UUID, int]:
-    """Return the bytes of each run's events, by which output and steps are bounded too."""
-    sized = _texts(runs).annotate(events_bytes=Func("events", function="octet_length"))
+    """Return the bytes of each run's events, which bound those of its output and steps, too."""
+    sized = _load_texts(runs).annotate(events_bytes=Func("events", function="octet_length"))
     return dict(sized.values_list("run_id", "events_bytes"))
 
 
-def _texts(runs: list[Run]) -> QuerySet[RunText]:
-    return RunText.objects.filter(**_kept(runs), expires_at__gt=Now())
+def _load_texts(runs: list[Run]) -> QuerySet[RunText]:
+    return RunText.objects.filter(**_keys(runs), expires_at__gt=Now())
 
 
-def _kept(runs: list[Run]) -> dict[str, Any]:
+def _keys(runs: list[Run]) -> dict[str, Any]:
     return {"run_id__in": [run.pk for run in runs], "expires_at__in": [run.expires_at for run in runs]}
 
 
 def _with_texts(runs: list[Run]) -> Iterator[Row]:
-    """Rows of a batch; a run that is alone in its batch may be long, so its events are read as they are sent."""
-    texts_of = _texts(runs).defer("events") if len(runs) == 1 else _texts(runs)
-    found = {text.run_id: text for text in texts_of}
-    steps = list(RunStep.objects.filter(**_kept(runs), expires_at__gt=Now()).order_by("position"))
+    """Yield the rows of a batch with their texts and steps."""
+    # a run that is alone in its batch may be long: its events are read while they are sent
+    rows = _load_texts(runs).defer("events") if len(runs) == 1 else _load_texts(runs)
+    found = {text.run_id: text for text in rows}
+    steps = list(RunStep.objects.filter(**_keys(runs), expires_at__gt=Now()).order_by("position"))
     for run in runs:
-        mine = [registry.columns(step, *KEPT_APART) for step in steps if step.run_id == run.pk]
+        done = [registry.columns(step, *OMITTED_COLUMNS) for step in steps if step.run_id == run.pk]
         text = found.get(run.pk)
-        lines = replay.lines_of(run) if len(runs) == 1 else text.events.encode().split(b"\n") if text else ()
+        lines = replay.read_lines(run) if len(runs) == 1 else text.events.encode().split(b"\n") if text else ()
         row = {**registry.columns(run, "user_id", "executor"), **_text(run, text)}
-        yield {**row, "events": (orjson.loads(line) for line in lines if line), "stepsDone": mine}
+        yield {**row, "events": (orjson.loads(line) for line in lines if line), "stepsDone": done}
 
 
 def _text(run: Run, text: RunText | None) -> Row:
-    written = {"input": text.input, "output": text.output} if text else {"input": "", "output": ""}
-    failure = {"error": texts.error_of(run, text), "lastAttempt": texts.last_attempt_of(run, text)}
-    return {**written, "events": [], **failure}
+    stored = {"input": text.input, "output": text.output} if text else {"input": "", "output": ""}
+    failure = {"error": texts.error_message(run, text), "lastAttempt": texts.last_attempt(run, text)}
+    return {**stored, "events": [], **failure}

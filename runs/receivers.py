@@ -1,4 +1,4 @@
-"""What follows for runs on what becomes of an account."""
+"""Receivers of signals about accounts."""
 
 from typing import Any
 
@@ -12,6 +12,7 @@ from runs.models import UNFINISHED, Run
 
 @receiver(closed)
 def cancel_runs(user: User, **_: Any) -> None:
-    """Cancel what is under way; it counts only for what was shown, since the owner did not ask for its end."""
+    """Cancel the runs of a closed account."""
+    # They count only if they showed text, since the owner did not cancel them.
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run, by_staff=True)

@@ -17,7 +17,7 @@ READ = """
     WHERE run_id = %s AND expires_at = %s AND expires_at > now()
 """
 
-Entry = tuple[int, bytes]
+NumberedEvent = tuple[int, bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Replay:
             content, total = cursor.fetchone() or (b"", 0)
         return Piece(run.status, bytes(content) if total else None, total)
 
-    def take(self, piece: Piece) -> list[Entry]:
+    def split(self, piece: Piece) -> list[NumberedEvent]:
         """Return the events that a piece completes, with their positions."""
         content = piece.content or b""
         self._offset += len(content)
@@ -81,11 +81,11 @@ class Replay:
         return entries
 
 
-def lines_of(run: Run) -> Iterator[bytes]:
+def read_lines(run: Run) -> Iterator[bytes]:
     """Yield a run's stored events, one piece of them in memory at a time; none where they are not kept."""
     replay = Replay(run)
     while not replay.ended:
         piece = replay.fetch_stored()
         if piece.content is None:
             return
-        yield from (line for _, line in replay.take(piece))
+        yield from (line for _, line in replay.split(piece))

@@ -1,4 +1,4 @@
-"""The stream that answers an execution, of agents and of chains alike."""
+"""The stream that answers an execution of an agent or a chain."""
 
 from functools import partial
 from typing import Any
@@ -9,14 +9,14 @@ from lunaos.api.fields import NamedChoiceField
 from lunaos.api.sse import EventStreamResponse
 from runs import executors
 from runs.eventlog import follower
-from runs.services import Begun
+from runs.services import StartedRun
 
 
 class ExecutionSerializer(serializers.Serializer[Any]):
-    """What agents and chains take alike."""
+    """Members that executions of agents and chains have in common."""
 
     context = serializers.CharField(  # type: ignore[assignment]
-        max_length=50_000, trim_whitespace=False, help_text="Code, question, document: what is to be worked on."
+        max_length=50_000, trim_whitespace=False, help_text="The input: code, a question, a document."
     )
     provider = serializers.CharField(max_length=32, required=False, default=None)
     model = serializers.CharField(max_length=64, required=False, default=None)
@@ -24,29 +24,34 @@ class ExecutionSerializer(serializers.Serializer[Any]):
         required=False, default=False, help_text="Put the best passages of a repository into the prompt."
     )
     repository = serializers.CharField(
-        max_length=256, required=False, default="default", help_text="Where to look, with useRag."
+        max_length=256, required=False, default="default", help_text="The repository to search, with useRag."
     )
     onDisconnect = NamedChoiceField(
         ["continue", "cancel"],
         required=False,
         default="continue",
-        help_text="What becomes of the run when this connection breaks.",
+        help_text="What happens to the run if this connection breaks.",
     )
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
-        """With `repository` None unless the request wants its passages."""
+        """Set `repository` to None unless the request uses RAG."""
         values = super().to_internal_value(data)
-        wanted = values.pop("useRag")
-        return {**values, "repository": values["repository"] if wanted else None}
+        use_rag = values.pop("useRag")
+        return {**values, "repository": values["repository"] if use_rag else None}
 
 
-def execution_response(begun: Begun, *, on_disconnect: str = "continue", after: int = 0) -> EventStreamResponse:
-    """Stream a run that has just begun; it opens with the provider's first byte.
+def execution_response(
+    started_run: StartedRun, *, on_disconnect: str = "continue", after: int = 0
+) -> EventStreamResponse:
+    """Return the stream of a new run; it opens with the first text of a provider.
 
     Args:
-        on_disconnect: "cancel" ends the run when the client leaves before its end.
+        started_run: the new run, or the replayed one.
+        on_disconnect: "cancel" cancels the run if the client disconnects before its end.
         after: position of the last event to leave out.
     """
-    leave = partial(executors.cancel_soon, begun.run) if on_disconnect == "cancel" else None
-    reader = partial(follower.Follower, begun.run, after, begun.recorder)
-    return EventStreamResponse(reader, begun.headers, is_opening_event=follower.opens, on_disconnect=leave)
+    on_leave = partial(executors.schedule_cancel, started_run.run) if on_disconnect == "cancel" else None
+    reader = partial(follower.RunFollower, started_run.run, after, started_run.recorder)
+    return EventStreamResponse(
+        reader, started_run.headers, is_opening_event=follower.opens_stream, on_disconnect=on_leave
+    )

@@ -1,4 +1,7 @@
-"""The events of a run, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
+"""The events of a run in the OpenAPI document.
+
+drf-spectacular cannot see the content of a stream.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -11,41 +14,45 @@ from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted
 from runs.serializers import TokensSerializer
 
-STREAMED = (
-    "Server-sent events; each `data` line holds one event. A comment line comes in silence. Ignore types, members and "
-    "values that you do not know: more may follow."
+STREAM_DESCRIPTION = (
+    "Server-sent events; each `data` line holds one event. Comment lines fill silence. Ignore types, members and "
+    "values that you do not know: more may be added."
 )
-COUNTED = (
+QUOTA_DESCRIPTION = (
     "An execution counts against the month's quota where the run showed text of an answer; where its owner cancelled "
     "it, or left with `onDisconnect: cancel`, after a provider had been asked; and where it ended as "
     "`output_limit_reached`, `content_filtered` or `provider_refused`, which the request causes. It does not count "
     "where the run showed nothing because the provider or the platform failed, or was cancelled before any provider "
     "was asked."
 )
-COST_KNOWN = "Only where it is false: the price list does not have a model that was used, and `cost` lacks its price."
+COST_KNOWN = "Only present if false: the price list lacks a model that was used, so `cost` is too low."
 
 
-def _sent(name: str, kind: type, description: str) -> OpenApiParameter:
+def _response_header(name: str, kind: type, description: str) -> OpenApiParameter:
     return OpenApiParameter(name, kind, OpenApiParameter.HEADER, response=[200], description=description)
 
 
 EXECUTION_HEADERS = [
-    _sent("X-Run-Id", UUID, "The run, to follow, cancel or read; errors of a run that had begun carry it, too."),
-    _sent("X-Usage-Used", int, "Executions of this month, this one counted."),
-    _sent("X-Usage-Limit", int, "Executions that the tier allows a month."),
-    _sent("X-Usage-Remaining", int, "Executions left this month."),
-    _sent("X-Usage-Warning", str, "From 80 % on: `83% of monthly limit reached`."),
+    _response_header(
+        "X-Run-Id", UUID, "The run's id, to follow, cancel or read it; also sent with errors of a run that has started."
+    ),
+    _response_header("X-Usage-Used", int, "Executions of this month, including this one."),
+    _response_header("X-Usage-Limit", int, "Executions per month of the tier."),
+    _response_header("X-Usage-Remaining", int, "Executions left this month."),
+    _response_header("X-Usage-Warning", str, "From 80 %: `83% of monthly limit reached`."),
 ]
 
 
 class StartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["start"])
     agent = serializers.CharField()
-    model = serializers.CharField(help_text="The model that answers or is asked first; `progress` names another one.")
+    model = serializers.CharField(
+        help_text="The model that answers, or the first one asked; a `progress` event names a fallback."
+    )
     provider = serializers.CharField()
     runId = serializers.UUIDField()
-    fallbackFrom = serializers.CharField(required=False, help_text="The provider asked for, where another one answers.")
-    notice = serializers.CharField(required=False, help_text="What to know of this model.")
+    fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answers.")
+    notice = serializers.CharField(required=False, help_text="A remark on the model.")
 
 
 class SourceSerializer(serializers.Serializer[Any]):
@@ -57,17 +64,17 @@ class SourceSerializer(serializers.Serializer[Any]):
 
 class RagEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["rag"])
-    sources = SourceSerializer(many=True, help_text="The passages in the prompt; none where nothing was found.")
+    sources = SourceSerializer(many=True, help_text="The passages in the prompt; empty if none was found.")
 
 
 class RunProgressEventSerializer(serializers.Serializer[Any]):
-    """What happens before the first chunk of an answer, which in a chain is each step's own."""
+    """Progress before the first chunk of an answer; in a chain, of each step."""
 
     type = serializers.ChoiceField(["progress"])
     state = serializers.CharField(
-        help_text="`queued`: the provider has not begun, and shows that it is there. `thinking`: the model reasons "
-        "before it answers. `fallback`: the provider named before failed without any text, and `provider` and "
-        "`model` answer instead. `queued` and `thinking` come once each, in a chain once a step."
+        help_text="`queued`: the provider is alive but has not started the answer. `thinking`: the model reasons "
+        "before it answers. `fallback`: the previous provider failed without text, and `provider` and "
+        "`model` answer instead. `queued` and `thinking` come at most once each, in a chain once per step."
     )
     provider = serializers.CharField(required=False, help_text="With `fallback`.")
     model = serializers.CharField(required=False, help_text="With `fallback`.")
@@ -83,7 +90,7 @@ class DoneEventSerializer(serializers.Serializer[Any]):
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
     costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
-    duration = serializers.CharField(help_text="Seconds since the request came in, `1.2s`.")
+    duration = serializers.CharField(help_text="Seconds since the request arrived, `1.2s`.")
     finishReason = serializers.CharField(
         allow_null=True,
         help_text="Why the model stopped, in the provider's word: `stop` at the end of the answer; `length` (elsewhere "
@@ -96,12 +103,12 @@ class ChainStartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chain_start"])
     steps = serializers.IntegerField()
     runId = serializers.UUIDField()
-    fromStep = serializers.IntegerField(required=False, help_text="Where a failed chain was resumed.")
+    fromStep = serializers.IntegerField(required=False, help_text="The step at which a failed chain was resumed.")
 
 
 class ShortenedSerializer(serializers.Serializer[Any]):
     step = serializers.IntegerField()
-    characters = serializers.IntegerField(help_text="Left out of that step's output.")
+    characters = serializers.IntegerField(help_text="Characters left out of that step's output.")
 
 
 class StepStartEventSerializer(serializers.Serializer[Any]):
@@ -109,10 +116,10 @@ class StepStartEventSerializer(serializers.Serializer[Any]):
     step = serializers.IntegerField(help_text="From 1.")
     agent = serializers.CharField()
     restarted = serializers.BooleanField(
-        required=False, help_text="The step begins anew: drop the chunks it had sent before."
+        required=False, help_text="The step is restarted: drop the chunks that it sent before."
     )
     shortened = ShortenedSerializer(
-        many=True, required=False, help_text="Earlier outputs that were cut to fit the model's window."
+        many=True, required=False, help_text="Earlier outputs that were truncated to fit the model's context window."
     )
 
 
@@ -123,16 +130,14 @@ class StepDoneEventSerializer(serializers.Serializer[Any]):
     duration = serializers.CharField(help_text="Seconds, `1.4s`.")
     model = serializers.CharField()
     provider = serializers.CharField()
-    fallbackFrom = serializers.CharField(
-        required=False, help_text="The provider asked for, where another one answered."
-    )
-    notice = serializers.CharField(required=False, help_text="What to know of this model.")
+    fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answered.")
+    notice = serializers.CharField(required=False, help_text="A remark on the model.")
 
 
 class ChainDoneEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["chain_done"])
-    totalDuration = serializers.CharField(help_text="The steps' durations added up, in seconds, `5.3s`.")
-    totalTokens = serializers.IntegerField(help_text="`tokens.input` and `tokens.output` added up.")
+    totalDuration = serializers.CharField(help_text="Sum of the steps' durations in seconds, `5.3s`.")
+    totalTokens = serializers.IntegerField(help_text="Sum of `tokens.input` and `tokens.output`.")
     tokens = TokensSerializer()
     cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
     costKnown = serializers.BooleanField(required=False, help_text=COST_KNOWN)
@@ -140,24 +145,24 @@ class ChainDoneEventSerializer(serializers.Serializer[Any]):
 
 class ErrorEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["error"])
-    error = serializers.CharField(help_text="A sentence for a person.")
-    code = serializers.CharField(help_text="One of the codes that the execution may answer with as an HTTP error.")
-    retryAfter = serializers.IntegerField(required=False, help_text="Seconds after which trying again makes sense.")
+    error = serializers.CharField(help_text="A sentence for people.")
+    code = serializers.CharField(help_text="One of the codes of the execution's HTTP errors.")
+    retryAfter = serializers.IntegerField(required=False, help_text="Seconds to wait before a retry.")
 
 
 class CancelledEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["cancelled"])
 
 
-ENDS = {"error": ErrorEventSerializer, "cancelled": CancelledEventSerializer}
-OF_AGENTS = {
+TERMINAL_EVENTS = {"error": ErrorEventSerializer, "cancelled": CancelledEventSerializer}
+AGENT_EVENTS = {
     "start": StartEventSerializer,
     "progress": RunProgressEventSerializer,
     "rag": RagEventSerializer,
     "chunk": ChunkEventSerializer,
     "done": DoneEventSerializer,
 }
-OF_CHAINS = {
+CHAIN_EVENTS = {
     "chain_start": ChainStartEventSerializer,
     "rag": RagEventSerializer,
     "step_start": StepStartEventSerializer,
@@ -172,24 +177,24 @@ def _event(name: str, kinds: dict[str, Any]) -> PolymorphicProxySerializer:
     return PolymorphicProxySerializer(component_name=name, serializers=kinds, resource_type_field_name="type")
 
 
-AGENT_EVENT = _event("AgentEvent", {**OF_AGENTS, **ENDS})
-CHAIN_EVENT = _event("ChainEvent", {**OF_CHAINS, **ENDS})
-RUN_EVENT = _event("RunEvent", {**OF_AGENTS, **OF_CHAINS, **ENDS})
-EVENTS: dict[str, Any] = {
+AGENT_EVENT = _event("AgentEvent", {**AGENT_EVENTS, **TERMINAL_EVENTS})
+CHAIN_EVENT = _event("ChainEvent", {**CHAIN_EVENTS, **TERMINAL_EVENTS})
+RUN_EVENT = _event("RunEvent", {**AGENT_EVENTS, **CHAIN_EVENTS, **TERMINAL_EVENTS})
+FOLLOW_RUN: dict[str, Any] = {
     "operation_id": "followRun",
     "parameters": [
         OpenApiParameter(
             "Last-Event-ID",
             int,
             location=OpenApiParameter.HEADER,
-            description="The `id` of the last event you have; an EventSource sends it by itself.",
+            description="The `id` of the last event you received; an EventSource sends it automatically.",
         )
     ],
     "responses": {
         (200, "text/event-stream"): OpenApiResponse(
-            RUN_EVENT, description=f"The events behind Last-Event-ID. {STREAMED}"
+            RUN_EVENT, description=f"The events after Last-Event-ID. {STREAM_DESCRIPTION}"
         ),
-        204: OpenApiResponse(description="The run has ended and you have all its events."),
+        204: OpenApiResponse(description="The run has ended, and you have all its events."),
         **errors(NotFound, EventsExpired, RunInterrupted),
     },
 }

@@ -1,4 +1,4 @@
-"""Runs as their owner sees them."""
+"""Runs as their owners see them."""
 
 from typing import Any, TypeVar
 
@@ -7,22 +7,22 @@ from rest_framework import serializers
 
 from lunaos.api.fields import NamedChoiceField
 from runs import texts
-from runs.metering.tokens import Counted, TokenUsage
+from runs.metering.tokens import TokenColumns, TokenUsage
 from runs.models import Run, RunStep, Status
 
 Row = TypeVar("Row", Run, RunStep)
 
 
 class RunFilterSerializer(serializers.Serializer[Any]):
-    """The query of the list; a misspelt name is refused, not ignored."""
+    """The query of the list; an unknown parameter is refused, not ignored."""
 
     agent = serializers.CharField(max_length=64, required=False)
     chain = serializers.CharField(max_length=64, required=False, help_text="A preset's id, or `custom`.")
     status = NamedChoiceField(Status.choices, required=False)
     limit = serializers.IntegerField(
-        min_value=1, max_value=100, required=False, help_text="Runs a page, 20 by default."
+        min_value=1, max_value=100, required=False, help_text="Runs per page, 20 by default."
     )
-    cursor = serializers.CharField(required=False, help_text="`nextCursor` of the page before.")
+    cursor = serializers.CharField(required=False, help_text="`nextCursor` of the previous page.")
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if unknown := data.keys() - self.fields.keys():
@@ -31,51 +31,54 @@ class RunFilterSerializer(serializers.Serializer[Any]):
 
 
 class LastEventSerializer(serializers.Serializer[Any]):
-    """The header of a reconnecting client (WHATWG HTML 9.2.4); the ids are positions."""
+    """The header of a reconnecting client (WHATWG HTML 9.2.4).
+
+    Event ids are positions.
+    """
 
     def get_fields(self) -> dict[str, serializers.Field]:
         return {"Last-Event-ID": serializers.IntegerField(min_value=0, max_value=2**53)}
 
 
 class TokensSerializer(serializers.Serializer[Any]):
-    """The `tokens` of a run, of a step, and of the events that end them."""
+    """Token counts of a run, of a step, and of the events that end them."""
 
     input = serializers.IntegerField(
-        help_text="Of the prompt, those read from and written to the provider's cache included."
+        help_text="Of the prompt, including those read from and written to the provider's cache."
     )
-    output = serializers.IntegerField(help_text="Of the answer, its reasoning included.")
-    reasoning = serializers.IntegerField(help_text="Of the output, what the model thought before it answered.")
-    cacheRead = serializers.IntegerField(help_text="Of the input, what the provider read from its cache.")
-    cacheWrite = serializers.IntegerField(help_text="Of the input, what the provider wrote to its cache.")
+    output = serializers.IntegerField(help_text="Of the answer, including its reasoning.")
+    reasoning = serializers.IntegerField(help_text="Of the output, the model's reasoning before the answer.")
+    cacheRead = serializers.IntegerField(help_text="Of the input, read from the provider's cache.")
+    cacheWrite = serializers.IntegerField(help_text="Of the input, written to the provider's cache.")
     estimated = serializers.BooleanField(
-        help_text="Whether `input` or `output` holds an estimate, because a provider did not report its count."
+        help_text="True if `input` or `output` is partly an estimate, because a provider did not report its count."
     )
 
-    def to_representation(self, instance: Counted) -> dict[str, Any]:
-        return TokenUsage.of(instance).as_json()
+    def to_representation(self, instance: TokenColumns) -> dict[str, Any]:
+        return TokenUsage.from_row(instance).as_json()
 
 
 class FiguresSerializer(serializers.ModelSerializer[Row]):
-    """What a run and a step of a chain took alike."""
+    """Members that runs and steps have in common."""
 
     inputTokens = serializers.IntegerField(source="input_tokens", help_text="The same as `tokens.input`.")
     outputTokens = serializers.IntegerField(source="output_tokens", help_text="The same as `tokens.output`.")
     tokens = TokensSerializer(
-        source="*", read_only=True, help_text="Of all requests to providers, those included that failed or broke off."
+        source="*", read_only=True, help_text="Of all requests to providers, including failed and interrupted ones."
     )
     costUsd = serializers.DecimalField(
         source="cost_usd",
         max_digits=12,
         decimal_places=6,
-        help_text="What the tokens cost by the providers' price lists. On your own key the provider bills you.",
+        help_text="Cost of the tokens by the providers' price lists. On your own key the provider bills you.",
     )
     costKnown = serializers.BooleanField(
         source="cost_known",
-        help_text="False where the price list does not have a model that was used: `costUsd` lacks its price then.",
+        help_text="False if the price list lacks a model that was used: `costUsd` is too low then.",
     )
 
 
-FIGURES = ("inputTokens", "outputTokens", "tokens", "costUsd", "costKnown")
+FIGURE_FIELDS = ("inputTokens", "outputTokens", "tokens", "costUsd", "costKnown")
 
 
 class RunSerializer(FiguresSerializer[Run]):
@@ -88,7 +91,7 @@ class RunSerializer(FiguresSerializer[Run]):
     providerStatus = serializers.IntegerField(
         source="provider_status",
         allow_null=True,
-        help_text="HTTP status of the provider's answer that the run failed with; null where there was none.",
+        help_text="HTTP status of the provider's response with which the run failed; null without one.",
     )
     durationMs = serializers.IntegerField(
         source="duration_ms", allow_null=True, help_text="From `createdAt` to `finishedAt`; null until the run ends."
@@ -96,10 +99,10 @@ class RunSerializer(FiguresSerializer[Run]):
     firstTokenMs = serializers.IntegerField(
         source="first_token_ms",
         allow_null=True,
-        help_text="From `createdAt` to the first piece of the answer, of a chain's first answer; never above "
-        "`durationMs`; null where no piece came.",
+        help_text="From `createdAt` to the first text of the answer, for a chain of its first answer; never above "
+        "`durationMs`; null without text.",
     )
-    createdAt = serializers.DateTimeField(source="created_at", help_text="When the request came in.")
+    createdAt = serializers.DateTimeField(source="created_at", help_text="When the request arrived.")
     finishedAt = serializers.DateTimeField(
         source="finished_at", allow_null=True, help_text="When the run ended; null until then."
     )
@@ -109,7 +112,7 @@ class RunSerializer(FiguresSerializer[Run]):
         model = Run
         fields = (
             *("id", "agent", "chain", "provider", "model", "ownKey", "status", "errorCode", "providerStatus"),
-            *FIGURES,
+            *FIGURE_FIELDS,
             *("durationMs", "firstTokenMs", "createdAt", "finishedAt", "cancelRequestedAt"),
         )
 
@@ -120,39 +123,41 @@ class StepSerializer(FiguresSerializer[RunStep]):
     step = serializers.IntegerField(source="position", help_text="From 1.")
     errorCode = serializers.CharField(source="error_code", help_text="Empty unless the step failed.")
     durationMs = serializers.IntegerField(
-        source="duration_ms", help_text="Of the step's answer, earlier executions of the step included."
+        source="duration_ms", help_text="Of the step's answer, including earlier executions of the step."
     )
     finishedAt = serializers.DateTimeField(source="finished_at", help_text="When the step ended.")
 
     class Meta:
         model = RunStep
         fields = (
-            *("step", "agent", "status", "errorCode", "provider", "model", *FIGURES),
+            *("step", "agent", "status", "errorCode", "provider", "model", *FIGURE_FIELDS),
             *("durationMs", "finishedAt", "output"),
         )
 
 
 class LastAttemptSerializer(serializers.Serializer[Any]):
-    """The last request to a provider that failed, of a run that failed."""
+    """The last request to a provider that failed, of a failed run."""
 
     provider = serializers.CharField()
     model = serializers.CharField()
     code = serializers.CharField(help_text="As `errorCode`.")
     status = serializers.IntegerField(
-        allow_null=True, help_text="HTTP status of the provider's answer; null where there was none."
+        allow_null=True, help_text="HTTP status of the provider's response; null without one."
     )
     said = serializers.CharField(
-        help_text="The provider's own words, at most 300 characters, without keys, accounts, hosts and paths; only for "
+        help_text="The provider's message, at most 300 characters, without keys, accounts, hosts and paths; only for "
         "a run on your own key, else empty."
     )
 
 
 class RunDetailSerializer(RunSerializer):
-    """With what went in and what came out; empty once the retention has passed."""
+    """A run with its input and output, which are empty once the retention has passed."""
 
     input = serializers.SerializerMethodField()
-    output = serializers.SerializerMethodField(help_text="Of a chain, the last step's.")
-    error = serializers.SerializerMethodField(help_text="Why the run failed, as its stream said; else empty.")
+    output = serializers.SerializerMethodField(help_text="For a chain, of the last step.")
+    error = serializers.SerializerMethodField(
+        help_text="The error sentence of a failed run, as in its stream; else empty."
+    )
     lastAttempt = serializers.SerializerMethodField()
     steps = serializers.SerializerMethodField()
 
@@ -166,14 +171,14 @@ class RunDetailSerializer(RunSerializer):
         return self.context["text"].output if self.context["text"] else ""
 
     def get_error(self, run: Run) -> str:
-        return texts.error_of(run, self.context["text"])
+        return texts.error_message(run, self.context["text"])
 
     @extend_schema_field(LastAttemptSerializer(allow_null=True))
     def get_lastAttempt(self, run: Run) -> dict[str, Any] | None:  # noqa: N802 - the member's name
-        """The request to a provider that failed last; null where none failed."""
-        return texts.last_attempt_of(run, self.context["text"])
+        """Return the last failed request to a provider; null without one."""
+        return texts.last_attempt(run, self.context["text"])
 
     @extend_schema_field(StepSerializer(many=True))
     def get_steps(self, run: Run) -> list[dict[str, Any]]:
-        """The steps of a chain that have ended."""
+        """Return the steps of a chain that have ended."""
         return list(StepSerializer(self.context["steps"], many=True).data)

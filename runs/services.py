@@ -1,4 +1,4 @@
-"""A run's life: begun with a reservation, looked up by its owner, cancelled; `outcomes` has its end."""
+"""Start, look up and cancel runs; `runs.outcomes` ends them."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -7,28 +7,28 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
-from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Case, F, Value, When
 from django.db.models.functions import Coalesce, Now
 
 from accounts import idempotency
 from accounts.models import User
-from billing import quota
+from billing import quota, tiers
 from lunaos.errors import NotFound
-from lunaos.infra import redis
+from lunaos.event_lines import encode
+from lunaos.infra import redis, sql
 from runs import liveness, outcomes, texts
 from runs.eventlog import capacity
-from runs.eventlog.recorder import Event, Recorder
+from runs.eventlog.recorder import Recorder, RunEvent
 from runs.metering import start_limits
 from runs.models import UNFINISHED, Charge, Run, Status
 
 CANCEL_CHANNEL = "lunaos:cancel"
 
-# One statement and so one round trip and one transaction.
+# One statement, hence one round trip and one transaction (docs/adr/0004).
 _COLUMNS = [field.attname for field in Run._meta.concrete_fields]
 _VALUES = {"steps": "%(steps)s::varchar[]", "heartbeat_at": "now()"}
+_SHARED = ("user_id",)  # given by the parameters of the quota
 _WRITE = f"""
     run AS (
         INSERT INTO runs_run ({", ".join(_COLUMNS)})
@@ -39,38 +39,35 @@ _WRITE = f"""
         INSERT INTO runs_text (run_id, expires_at, input, output, events)
         SELECT id, expires_at, %(input)s, '', %(events)s FROM run
     ),
-    counted AS ({start_limits.COUNT})
+    counted AS ({start_limits.COUNT_START})
     SELECT under_way, starts, executions, chains, told_percent FROM standing LEFT JOIN reserved ON true
 """  # noqa: S608 - the columns are the model's
-_STANDING = f"WITH standing AS MATERIALIZED ({start_limits.STANDING})"
-BEGIN = f"{_STANDING}, reserved AS ({quota.reserving(start_limits.ALLOWED)}), {_WRITE}"
-BEGIN_EXEMPT = f"{_STANDING}, reserved AS ({quota.looking(start_limits.ALLOWED)}), {_WRITE}"
+_LOCK_OWNER = f"WITH standing AS MATERIALIZED ({start_limits.LOCK_OWNER})"
+CREATE_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.reservation_sql(start_limits.WITHIN_LIMITS)}), {_WRITE}"
+CREATE_EXEMPT_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.usage_sql(start_limits.WITHIN_LIMITS)}), {_WRITE}"
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """A run that was begun, now or by an earlier request with the same idempotency key.
-
-    Args:
-        recorder: where this process executes it.
-    """
+class StartedRun:
+    """A run started now, or earlier with the same idempotency key."""
 
     run: Run
     usage: quota.Usage
     replayed: bool = False
-    recorder: Recorder | None = None
+    recorder: Recorder | None = None  # the run's recorder if this process executes it
 
     @property
     def headers(self) -> dict[str, str]:
-        """Of the response: the run, the month, and whether it is a replay."""
+        """Return the response headers: run, usage, and whether it is a replay."""
         replay = {"Idempotency-Replayed": "true"} if self.replayed else {}
         return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
 
-def begun_before(*, user: User, idempotency_key: idempotency.RequestKey | None) -> Begun | None:
-    """The run of an earlier request with the same key, whatever the catalogue and the user's tier say by now.
+def find_replay(*, user: User, idempotency_key: idempotency.RequestKey | None) -> StartedRun | None:
+    """Return the run of an earlier request with the same idempotency key.
 
-    A run that failed with nothing produced and nothing charged does not count: to try it again is what the key is for.
+    The catalogue and the user's tier may have changed since. A run that failed without text and charge does not count,
+    so that the same key can retry it.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
@@ -79,53 +76,55 @@ def begun_before(*, user: User, idempotency_key: idempotency.RequestKey | None) 
     return _replay(user, earlier) if earlier else None
 
 
-def begin(
+def create(
     *,
     user: User,
     text: str,
     idempotency_key: idempotency.RequestKey | None = None,
-    opening: Callable[[Run], Sequence[Event]] = lambda run: (),
+    opening: Callable[[Run], Sequence[RunEvent]] = lambda run: (),
     age_s: float = 0.0,
     **fields: Any,
-) -> Begun:
-    """Reserve an execution, unless the run is exempt, and write the run, in one statement.
+) -> StartedRun:
+    """Reserve an execution and write its run, in one statement.
 
     Args:
-        text: what goes in.
+        user: owner of the run.
+        text: the run's input.
         idempotency_key: from the request's Idempotency-Key header; None without one.
-        opening: what its stream says before anybody executes it, kept for the case that the log is lost.
-        age_s: seconds since the request came in, which is when the run counts as created.
+        opening: returns the events before the execution; they are stored in case the log is lost.
+        age_s: seconds since the request arrived, which is the run's time of creation.
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
-        ServiceUnavailable: event logs have no room for a new run.
+        ServiceUnavailable: the event logs have no room for a new run.
         QuotaExceeded, RateLimited, ConcurrencyLimitReached: nothing is written then.
         IdempotencyConflict: the key was used for another request.
     """
+    # An exempt run reserves nothing.
     capacity.require()
     now = datetime.now(UTC)
-    allowance = quota.allowance(user, now, chain="chain" in fields)
+    allowance = quota.reservation_parameters(user, now, chain="chain" in fields)
     run = Run(
         user=user,
         charged_month=allowance["month"],
         created_at=now - timedelta(seconds=age_s),
         heartbeat_at=now,
-        executor=None if "chain" in fields else liveness.NUMBER,
-        expires_at=now + timedelta(days=settings.RETENTION_DAYS.get(user.tier, settings.RETENTION_DAYS["free"])),
+        executor=None if "chain" in fields else liveness.PROCESS_NUMBER,
+        expires_at=now + timedelta(days=tiers.retention_days(user.tier)),
         **fields,
     )
-    if quota.exempts(user, own_key=run.own_key):
+    if quota.is_exempt(user, own_key=run.own_key):
         run.charge = Charge.EXEMPT
-    content = {"input": text, "events": texts.joined(map(orjson.dumps, opening(run)))}
-    with quota.refusals_recorded(user):
-        return _begin(run, allowance, content, idempotency_key)
+    content = {"input": text, "events": texts.join_events(map(encode, opening(run)))}
+    with quota.audit_refusals(user):
+        return _create(run, allowance, content, idempotency_key)
 
 
-def _begin(
+def _create(
     run: Run, allowance: dict[str, Any], content: dict[str, str], idempotency_key: idempotency.RequestKey | None
-) -> Begun:
+) -> StartedRun:
     if idempotency_key is None:
-        return Begun(run, _insert(run, allowance, content))
+        return StartedRun(run, _insert(run, allowance, content))
     user = run.user
     with transaction.atomic():
         earlier = idempotency.claim(user=user, key=idempotency_key, result=str(run.pk))
@@ -133,36 +132,39 @@ def _begin(
             return replay
         if earlier:
             idempotency.replace(user=user, key=idempotency_key, result=str(run.pk))
-        return Begun(run, _insert(run, allowance, content))
+        return StartedRun(run, _insert(run, allowance, content))
 
 
-def _replay(user: User, run_id: str) -> Begun | None:
+def _replay(user: User, run_id: str) -> StartedRun | None:
     run = Run.objects.filter(pk=run_id).first()
-    if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _came_to_nothing(run)):
+    if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _was_not_charged(run)):
         return None
-    return Begun(run, quota.current(user, datetime.now(UTC)), replayed=True)
+    return StartedRun(run, quota.current_usage(user, datetime.now(UTC)), replayed=True)
 
 
-def _came_to_nothing(run: Run) -> bool:
+def _was_not_charged(run: Run) -> bool:
     return run.charge == Charge.RELEASED or (run.charge == Charge.EXEMPT and run.first_token_ms is None)
 
 
 def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quota.Usage:
-    row = {column: getattr(run, column) for column in _COLUMNS}
-    exempt, bounds = run.charge == Charge.EXEMPT, start_limits.bounds(run.user)
+    row = {column: getattr(run, column) for column in _COLUMNS if column not in _SHARED}
+    exempt, limits = run.charge == Charge.EXEMPT, start_limits.sql_parameters(run.user)
+    parameters = sql.merge_parameters(row, allowance, limits, content)
     with connection.cursor() as cursor:
-        cursor.execute(BEGIN_EXEMPT if exempt else BEGIN, {**row, **allowance, **bounds, **content})
+        cursor.execute(CREATE_EXEMPT_RUN if exempt else CREATE_RUN, parameters)
         under_way, started, *reserved = cursor.fetchone()
     if reserved[0] is not None:
-        return quota.after(run.user, allowance, tuple(reserved), exempt=exempt)
-    refusal = start_limits.refusal(run.user, start_limits.Standing(under_way, started), bounds)
-    if refusal and (exempt or quota.current(run.user, datetime.now(UTC)).remaining):
+        return quota.usage_after_reservation(run.user, allowance, tuple(reserved), exempt=exempt)
+    refusal = start_limits.refusal(run.user, start_limits.OwnerActivity(under_way, started), limits)
+    if refusal and (exempt or quota.current_usage(run.user, datetime.now(UTC)).remaining):
         raise refusal
-    return quota.after(run.user, allowance, None)  # raises, also where both apply: the month takes longer to pass
+    return quota.usage_after_reservation(
+        run.user, allowance, None
+    )  # raises; if both limits apply, the month is the longer wait
 
 
 def get(*, user: User, run_id: UUID) -> Run:
-    """One's own run.
+    """Return a run of a user.
 
     Raises:
         NotFound: no such run, or another user's.
@@ -174,16 +176,17 @@ def get(*, user: User, run_id: UUID) -> Run:
 
 
 def cancel(run: Run, *, by_staff: bool = False) -> Run:
-    """Ask for a run's end; one that has ended stays as it is.
+    """Request a run's end; a run that has ended stays as it is.
 
-    A chain that waits for a worker ends here and now. Whoever executes a run hears of it within milliseconds, or by its
-    next heartbeat where Valkey is down.
+    A queued chain ends immediately. The executor of any other run gets a notice within milliseconds, or sees the
+    request at its next heartbeat while Valkey is down.
 
     Args:
-        by_staff: whether it is not the owner who asks; the execution counts only for what was shown then.
+        run: the run to cancel.
+        by_staff: True if not the owner cancels; the execution then counts only if text was shown.
 
     Returns:
-        The run as it is afterwards.
+        The run with its new state.
     """
     unfinished = Run.objects.filter(pk=run.pk, status__in=UNFINISHED)
     if unfinished.update(
@@ -191,9 +194,9 @@ def cancel(run: Run, *, by_staff: bool = False) -> Run:
         cancel_requested_at=Coalesce("cancel_requested_at", Now()),
     ):
         run.refresh_from_db()
-        with suppress(redis.RedisError, OSError):  # the mark is there for whoever executes it next
+        with suppress(redis.RedisError, OSError):  # the executor reads the column at its next heartbeat
             redis.client().publish(CANCEL_CHANNEL, str(run.pk))
             if run.status == Status.QUEUED:
-                outcomes.end(run, Status.CANCELLED, unfinished=(Status.QUEUED,))
+                outcomes.end_from_log(run, Status.CANCELLED, unfinished=(Status.QUEUED,))
     run.refresh_from_db()
     return run

@@ -1,7 +1,7 @@
-"""Runs counted by the hour, so that nobody who looks at figures has to count them.
+"""Hourly figures of runs, so that the dashboard does not count runs itself.
 
-An hour is counted anew as long as it may change: the last ones, those with runs that have not ended, and all since the
-last one that was counted, should nobody have counted for a while. Counting anew gives the same.
+An hour is recounted as long as it may change: the latest hours, hours with unfinished runs, and all hours since the
+last count. A recount gives the same result.
 """
 
 from collections.abc import Iterator
@@ -12,15 +12,15 @@ from django.db import connection, transaction
 from django.db.models import Max, Min
 
 from lunaos.infra import redis
-from runs.models import By, HourlyFigures, Run
+from runs.models import Dimension, HourlyFigures, Run
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-COUNTED_ANEW = 3 * HOUR  # what has just ended, and a clock that is a little off
-BUCKETS_A_DECADE = 20  # of times to the first token: each bucket ends 12 % above the one before
-COUNTED_AT = "lunaos:runs-counted-at"
-LOCK = 7_305_022_026  # any number that nobody else takes
+RECOUNT_WINDOW = 3 * HOUR  # for runs that have just ended, and clocks that differ
+BUCKETS_PER_DECADE = 20  # of times to the first token; each bucket ends 12 % above the previous one
+COUNTED_AT_KEY = "lunaos:runs-counted-at"
+ADVISORY_LOCK = 7_305_022_026  # any number that no other lock uses
 
-# One pass over the runs for all kinds of rows; `bucket` is NULL where no token came.
+# One pass over the runs for all dimensions; `bucket` is NULL for runs without text.
 COUNT = f"""
     INSERT INTO runs_hourlyfigures
         (hour, by, name, succeeded, failed, cancelled, interrupted, unfinished, tokens, cost_usd)
@@ -37,7 +37,7 @@ COUNT = f"""
     FROM (
         SELECT date_trunc('hour', run.created_at, 'UTC') AS hour, run.provider, owner.tier, run.status,
             CASE WHEN chain = '' THEN agent ELSE chain END AS what,
-            ceil({BUCKETS_A_DECADE} * log(first_token_ms + 1))::int AS bucket,
+            ceil({BUCKETS_PER_DECADE} * log(first_token_ms + 1))::int AS bucket,
             input_tokens::bigint + output_tokens AS tokens,
             CASE WHEN own_key THEN 0 ELSE run.cost_usd END AS cost_usd
         FROM runs_run AS run JOIN accounts_user AS owner ON owner.id = run.user_id
@@ -46,7 +46,7 @@ COUNT = f"""
     GROUP BY GROUPING SETS ((hour), (hour, provider), (hour, what), (hour, tier), (hour, bucket))
     HAVING GROUPING(bucket) = 1 OR bucket IS NOT NULL
 """  # noqa: S608 - constants
-# Hours of a day are only ever added, so that a day may be counted in parts.
+# Hours of a day are only added, so a day may be counted in parts.
 COUNT_USERS = """
     INSERT INTO runs_activeuser AS active (day, user_id, hours)
     SELECT (created_at AT TIME ZONE 'UTC')::date AS day, user_id,
@@ -56,67 +56,58 @@ COUNT_USERS = """
     ON CONFLICT (day, user_id) DO UPDATE SET hours = active.hours | EXCLUDED.hours
     WHERE active.hours <> active.hours | EXCLUDED.hours
 """
-NOTE_BACKLOG = """
+RECORD_BACKLOG = """
     INSERT INTO runs_backlog AS known (hour, queue, waiting) VALUES (date_trunc('hour', now(), 'UTC'), %s, %s)
     ON CONFLICT (hour, queue) DO UPDATE SET waiting = greatest(known.waiting, EXCLUDED.waiting)
 """
 
 
-def hour_of(moment: datetime) -> datetime:
-    """When the UTC hour began that a moment lies in."""
+def start_of_hour(moment: datetime) -> datetime:
+    """Return the start of a moment's UTC hour."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def bucket_ms(bucket: int) -> float:
-    """The longest time to the first token that falls into a bucket."""
-    return float(10 ** (bucket / BUCKETS_A_DECADE)) - 1
+    """Return the longest time to the first token of a bucket, in milliseconds."""
+    return float(10 ** (bucket / BUCKETS_PER_DECADE)) - 1
 
 
-def count_due() -> int:
-    """Count all hours that may have changed.
-
-    Returns:
-        How many hours; none while another process counts.
-    """
+def count_changed_hours() -> int:
+    """Count all hours that may have changed; return how many."""
+    # None while another process counts.
     now = datetime.now(UTC)
-    counted = sum(count(start, end) for start, end in _stretches(_due(now)))
+    counted = sum(count_hours(start, end) for start, end in _group_hours(_changed_hours(now)))
     if counted:
         with suppress(redis.RedisError, OSError):
-            redis.client().set(COUNTED_AT, now.timestamp())
+            redis.client().set(COUNTED_AT_KEY, now.timestamp())
     return counted
 
 
-def counted_at() -> datetime | None:
-    """When what was due was counted last; None where that is not known."""
+def last_counted_at() -> datetime | None:
+    """Return the time of the last count; None if unknown."""
     with suppress(redis.RedisError, OSError):
-        if (noted := redis.client().get(COUNTED_AT)) is not None:
-            return datetime.fromtimestamp(float(noted), UTC)
+        if (timestamp := redis.client().get(COUNTED_AT_KEY)) is not None:
+            return datetime.fromtimestamp(float(timestamp), UTC)
     return None
 
 
 def count_since(start: datetime | None = None) -> int:
-    """Count all hours from one on, as for runs that were there before anybody counted.
+    """Count all hours since a moment; return how many.
 
     Args:
-        start: any moment in the first hour; None for the oldest run's.
-
-    Returns:
-        How many hours.
+        start: any moment in the first hour; None for the hour of the oldest run.
     """
+    # For runs that are older than the figures.
     first = start or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
-    hours = _hours(hour_of(first), datetime.now(UTC)) if first else []
-    return sum(count(*stretch) for stretch in _stretches(hours))
+    hours = _hours(start_of_hour(first), datetime.now(UTC)) if first else []
+    return sum(count_hours(*span) for span in _group_hours(hours))
 
 
 @transaction.atomic
-def count(start: datetime, end: datetime) -> int:
-    """Count the hours from `start` to before `end`, both full hours, in place of what was counted before.
-
-    Returns:
-        How many hours; none where another process is counting.
-    """
+def count_hours(start: datetime, end: datetime) -> int:
+    """Replace the figures of the full hours before `end`; return how many."""
     with connection.cursor() as cursor:
-        if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [LOCK]).fetchone()[0]:
+        if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]).fetchone()[0]:
             return 0
         HourlyFigures.objects.filter(hour__gte=start, hour__lt=end).delete()
         cursor.execute(COUNT, {"start": start, "end": end})
@@ -124,27 +115,27 @@ def count(start: datetime, end: datetime) -> int:
     return (end - start) // HOUR
 
 
-def note_backlog(queue: str, waiting: int) -> None:
-    """Write down how many wait in a queue, where it is the most of this hour."""
+def record_backlog(queue: str, waiting: int) -> None:
+    """Record the number of waiting messages of a queue if it is the hour's highest."""
     with connection.cursor() as cursor:
-        cursor.execute(NOTE_BACKLOG, [queue, waiting])
+        cursor.execute(RECORD_BACKLOG, [queue, waiting])
 
 
-def _due(now: datetime) -> list[datetime]:
-    """Full hours whose figures may have changed, in order."""
-    rows = HourlyFigures.objects.filter(by=By.ALL)
+def _changed_hours(now: datetime) -> list[datetime]:
+    """Return the full hours whose figures may have changed, in order."""
+    rows = HourlyFigures.objects.filter(by=Dimension.ALL)
     last = rows.aggregate(last=Max("hour"))["last"] or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
-    start = hour_of(min(last or now, now - COUNTED_ANEW))
-    unsettled = rows.filter(unfinished__gt=0, hour__lt=start).order_by("hour").values_list("hour", flat=True)
-    return [*unsettled, *_hours(start, now)]
+    start = start_of_hour(min(last or now, now - RECOUNT_WINDOW))
+    unfinished = rows.filter(unfinished__gt=0, hour__lt=start).order_by("hour").values_list("hour", flat=True)
+    return [*unfinished, *_hours(start, now)]
 
 
 def _hours(start: datetime, now: datetime) -> list[datetime]:
     return [start + n * HOUR for n in range((now - start) // HOUR + 1)]
 
 
-def _stretches(hours: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
-    """Hours that follow on each other as one, a day at the most: each is a transaction."""
+def _group_hours(hours: list[datetime]) -> Iterator[tuple[datetime, datetime]]:
+    """Yield consecutive hours as spans of at most a day; each span is one transaction."""
     start = end = None
     for hour in hours:
         if start and end and (hour != end or end - start >= DAY):

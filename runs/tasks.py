@@ -1,4 +1,4 @@
-"""Jobs that keep the runs in order."""
+"""Periodic tasks on runs."""
 
 from celery import shared_task
 from django.conf import settings
@@ -10,7 +10,7 @@ from runs.metering import spending
 @shared_task(name="runs.tasks.end_abandoned_runs")
 def end_abandoned_runs() -> None:
     pending_outcomes.write_all()
-    outcomes.end_abandoned(settings.DEAD_AFTER_S)
+    outcomes.end_abandoned(settings.ABANDONED_AFTER_S)
 
 
 @shared_task(name="runs.tasks.keep_partitions")
@@ -21,9 +21,9 @@ def keep_partitions() -> None:
 
 @shared_task(name="runs.tasks.count_runs")
 def count_runs() -> None:
-    stats.count_due()
+    stats.count_changed_hours()
 
 
 @shared_task(name="runs.tasks.watch_spending")
 def watch_spending() -> None:
-    spending.sound_alarms()
+    spending.send_alerts()

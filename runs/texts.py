@@ -1,4 +1,4 @@
-"""What goes in and comes out of runs, as it is stored; gone once the retention has passed."""
+"""The stored inputs, outputs and events of runs, until their retention."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,35 +7,34 @@ import orjson
 from django.db import transaction
 from django.db.models.functions import Now
 
-from runs.eventlog.recorder import CHUNK
+from lunaos.event_lines import type_of
 from runs.models import Run, RunStep, RunText, Status
 
 
-def text_of(run: Run) -> RunText | None:
-    """A run's texts, while they are kept."""
+def load_text(run: Run) -> RunText | None:
+    """Return a run's texts; None once they have expired."""
     return RunText.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now()).first()
 
 
-def steps_of(run: Run) -> list[RunStep]:
-    """What a chain's steps did, while it is kept."""
+def load_steps(run: Run) -> list[RunStep]:
+    """Return a chain's steps in order; none once they have expired."""
     steps = RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now())
     return list(steps.order_by("position"))
 
 
-def error_of(run: Run, text: RunText | None) -> str:
-    """Return the sentence that a failed run's client got; empty where the run has not failed, or its texts are gone.
-
-    A chain that is resumed keeps the failure before until it ends again, so that the run's code decides.
-    """
+def error_message(run: Run, text: RunText | None) -> str:
+    """Return a failed run's error sentence, as the client got it."""
+    # Empty for other runs, or once the texts have expired. A chain that is resumed keeps the sentence of its failure
+    # until it ends again, so the run's error code decides.
     return text.error if text and run.error_code else ""
 
 
-def last_attempt_of(run: Run, text: RunText | None) -> dict[str, Any] | None:
-    """Return a failed run's last attempt at a provider, with the provider's words for the owner of the key only.
+def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
+    """Return a failed run's last request to a provider.
 
     Returns:
-        `provider`, `model`, `code`, `status` and `said`, which is empty for a run on the server's key; None where no
-        attempt failed, or nothing is kept any more.
+        `provider`, `model`, `code`, `status` and `said`, the provider's own text, which is empty for a run on the
+        server's key; None if no request failed, or the texts have expired.
     """
     if text is None or not run.error_code or text.last_attempt is None:
         return None
@@ -44,38 +43,36 @@ def last_attempt_of(run: Run, text: RunText | None) -> dict[str, Any] | None:
 
 @transaction.atomic
 def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> bool:
-    """Write a step that has ended, over what an earlier execution left of it.
-
-    Args:
-        first_token_ms: the run's, which a worker that dies later would take along.
+    """Write a finished step, in place of an earlier execution's row.
 
     Returns:
-        False where the run is not this execution's any more; nothing is written then.
+        False if this execution has lost the run; nothing is written then.
     """
-    mine = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    if not mine.update(first_token_ms=first_token_ms):  # locks the row, too
+    # The run's first_token_ms is saved now, since a worker that dies later loses it.
+    owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
+    if not owned.update(first_token_ms=first_token_ms):  # also locks the row
         return False
     RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, position=step.position).delete()
-    step.output = storable(step.output)
+    step.output = strip_nul(step.output)
     step.save(force_insert=True)
     return True
 
 
-def storable(text: str) -> str:
-    """Without NUL, which PostgreSQL's text cannot hold."""
+def strip_nul(text: str) -> str:
+    """Return a text without NUL characters, which PostgreSQL cannot store."""
     return text.replace("\0", "")
 
 
-def joined(lines: Iterable[bytes]) -> str:
-    """Events as they are stored."""
+def join_events(lines: Iterable[bytes]) -> str:
+    """Return events in their stored form, one line each."""
     return b"\n".join(lines).decode()
 
 
-def chunks(lines: Iterable[bytes]) -> str:
-    """The answer that events carry."""
-    return "".join(orjson.loads(line)["content"] for line in lines if line.startswith(CHUNK))
+def join_chunks(lines: Iterable[bytes]) -> str:
+    """Return the answer's text from its events."""
+    return "".join(orjson.loads(line)["content"] for line in lines if type_of(line) == "chunk")
 
 
-def shows_text(lines: Iterable[bytes]) -> bool:
-    """Return whether events carry any text of an answer; white space alone is none."""
-    return any(orjson.loads(line)["content"].strip() for line in lines if line.startswith(CHUNK))
+def has_text(lines: Iterable[bytes]) -> bool:
+    """Return whether events carry text of an answer; white space alone does not count."""
+    return any(orjson.loads(line)["content"].strip() for line in lines if type_of(line) == "chunk")

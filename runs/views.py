@@ -1,4 +1,4 @@
-"""One's own runs."""
+"""Endpoints of a user's own runs."""
 
 from functools import partial
 from uuid import UUID
@@ -19,7 +19,7 @@ from lunaos.scopes import AGENTS, CHAINS
 from runs import services, texts
 from runs.eventlog import follower
 from runs.models import Run
-from runs.schema import EVENTS
+from runs.schema import FOLLOW_RUN
 from runs.serializers import LastEventSerializer, RunDetailSerializer, RunFilterSerializer, RunSerializer
 
 
@@ -29,7 +29,7 @@ class RunPagination(NamedCursorPagination):
 
 
 class RunViewSet(GenericViewSet[Run]):
-    """Runs of the one who asks; another user's run is 404."""
+    """Runs of the authenticated user; another user's run is 404."""
 
     scopes = (AGENTS, CHAINS)
 
@@ -43,36 +43,38 @@ class RunViewSet(GenericViewSet[Run]):
         """List runs, newest first."""
         filters = RunFilterSerializer(data=request.query_params.dict())
         filters.is_valid(raise_exception=True)
-        wanted = {name: value for name, value in filters.validated_data.items() if name in ("agent", "chain", "status")}
-        page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **wanted))
+        criteria = {
+            name: value for name, value in filters.validated_data.items() if name in ("agent", "chain", "status")
+        }
+        page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **criteria))
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 
     @extend_schema(operation_id="getRun", responses={200: RunDetailSerializer, **errors(NotFound)})
     def retrieve(self, request: Request, pk: UUID) -> Response:
-        """Read one run with its input and output."""
+        """Return one run with its input and output."""
         run = services.get(user=user_of(request), run_id=pk)
-        kept = {"text": texts.text_of(run), "steps": texts.steps_of(run) if run.chain else []}
-        return Response(RunDetailSerializer(run, context=kept).data)
+        content = {"text": texts.load_text(run), "steps": texts.load_steps(run) if run.chain else []}
+        return Response(RunDetailSerializer(run, context=content).data)
 
-    @extend_schema(**EVENTS)
+    @extend_schema(**FOLLOW_RUN)
     @action(detail=True)
     def events(self, request: Request, pk: UUID) -> HttpResponseBase:
-        """Follow a run from its start, or from where a broken connection left it.
+        """Follow a run from its start, or from the position at which a connection broke.
 
-        A run that has ended is replayed. 204: it has ended and you have all of it.
+        A run that has ended is replayed. 204: the run has ended, and you have all its events.
         """
         last = LastEventSerializer(data={"Last-Event-ID": request.headers.get("Last-Event-ID", "0")})
         last.is_valid(raise_exception=True)
         run = services.get(user=user_of(request), run_id=pk)
-        reader = partial(follower.Follower, run, last.validated_data["Last-Event-ID"])
+        reader = partial(follower.RunFollower, run, last.validated_data["Last-Event-ID"])
         return EventStreamResponse(reader, {"X-Run-Id": str(run.pk)})
 
     @extend_schema(operation_id="cancelRun", request=None, responses={200: RunSerializer, **errors(NotFound)})
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID) -> Response:
-        """End a run within a second; what it produced is kept. One that has ended stays as it is.
+        """End a run within a second; its output so far is kept. A run that has ended stays as it is.
 
-        The execution counts where the run showed text, or where a provider had been asked.
+        The execution counts if the run showed text, or if a provider had been asked.
         """
         run = services.get(user=user_of(request), run_id=pk)
         return Response(RunSerializer(services.cancel(run)).data)

@@ -1,6 +1,6 @@
 """A scripted `/v1/embeddings` on the loopback that changes models, fails or waits as tests ask.
 
-Its vectors are bags of words: texts with common words are near each other, so that tests can check searches.
+Its vectors are bags of words: texts with words in common are near each other, so that tests can check search results.
 """
 
 import threading
@@ -51,8 +51,8 @@ class EmbeddingsServer:
         self.status, self.body = status, body
 
     @contextmanager
-    def hold_requests(self, after: int = 0) -> Iterator[None]:
-        """Hold requests until the end of the block, except the first `after`."""
+    def blocked(self, after: int = 0) -> Iterator[None]:
+        """Make requests after the first `after` wait for the end of the block."""
         self._free = after
         self._open.clear()
         try:
@@ -83,7 +83,7 @@ class EmbeddingsServer:
 
     def _vector(self, text: str) -> list[float]:
         vector = [0.001] * self.dimension
-        for word in words.split(text):
+        for word in words.split_words(text):
             vector[zlib.crc32(word.encode()) % self.dimension] += 1.0
         return vector
 
@@ -101,7 +101,7 @@ class EmbeddingsServer:
                     self.end_headers()
                     self.wfile.write(body)
                 except OSError:
-                    pass  # the client has been killed
+                    pass  # the client was killed
 
             def log_message(self, *args: Any) -> None:
                 """Write no log."""

@@ -17,9 +17,9 @@ from lunaos.embedded.__main__ import base_environment, platform_programs
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, spawn
 from lunaos.embedded.servers import free_port, responds_ok, until
-from testing import prepared
+from testing import database, prepared
 from testing.client import PASSWORD, Api
-from testing.servers import ROOT
+from testing.servers import ROOT, start
 
 STARTS_WITHIN_S, STOPS_WITHIN_S = 60, 30
 CADDY = Path(sys.executable).with_name("caddy")
@@ -34,6 +34,8 @@ class Stack:
         programs: what is started at once; a test may start more.
         environment: what its processes get beside the test process's own.
     """
+
+    by_command = False
 
     def __init__(self, folder: Path, *programs: str, **environment: str) -> None:
         self.home = Home(folder)
@@ -64,6 +66,7 @@ class Stack:
 
     def _prepare(self) -> None:
         self.start("postgres", "valkey")
+        database.restore(self._database)
         done = subprocess.run(
             [sys.executable, "manage.py", "prepare"], cwd=ROOT, env=self.environment, capture_output=True, text=True
         )
@@ -84,9 +87,15 @@ class Stack:
         """Start programs and wait until they are up; `chains-2` is one more of the kind `chains`."""
         for name in names:
             self._program(name).log.unlink(missing_ok=True)  # readiness is read from some
-            self._processes[name] = spawn(self._program(name), self.environment)
+            self._processes[name] = self._spawn(self._program(name))
         for name in names:
             assert until(self._program(name).ready, STARTS_WITHIN_S), (name, self.log(name))
+
+    def _spawn(self, program: Program) -> subprocess.Popen[bytes]:
+        python, module, *_ = program.argv
+        if self.by_command or (python, module) != (sys.executable, "-m"):
+            return spawn(program, self.environment)
+        return start(program.argv[1:], program.log, {**self.environment, **program.env})
 
     def end(self, name: str, with_signal: int = signal.SIGKILL) -> None:
         """Send a signal and wait for the end."""
@@ -146,3 +155,9 @@ class Stack:
         with psycopg.connect(self._database, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
+
+
+class CommandStack(Stack):
+    """A stack whose processes are started by their command lines, as `make up` starts them, and not by a fork."""
+
+    by_command = True

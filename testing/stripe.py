@@ -1,4 +1,4 @@
-"""Stripe, as its double plays it, and people who pay."""
+"""Stripe's double and its subscribers, for tests of the platform."""
 
 from typing import Any
 
@@ -15,10 +15,11 @@ WITHIN_S = 15
 
 
 class Stripe:
-    """The double, with the platform's prices, and what tests do at it.
+    """The double with the platform's prices, and the actions of tests.
 
     Args:
-        double: sends its events to the platform by itself, until it is told otherwise.
+        double: delivers its events to the platform until `stop_deliveries`.
+        api: a client of the platform.
     """
 
     def __init__(self, double: Double, api: Api) -> None:
@@ -26,7 +27,11 @@ class Stripe:
         self.api = api
 
     def subscribe(self, user: Any, tier: str = "pro") -> str:
-        """Go through checkout and wait for the tier; returns the subscription's id."""
+        """Go through checkout and wait for the tier.
+
+        Returns:
+            The subscription's id.
+        """
         session_id = self.checkout(user, tier)
         subscription_id = str(self.double.pay(session_id)["subscription"])
         assert until(lambda: self.tier(user) == tier, WITHIN_S), self.double.delivered()
@@ -41,45 +46,45 @@ class Stripe:
         user.refresh_from_db(fields=["tier"])
         return str(user.tier)
 
-    def becomes(self, user: Any, tier: str) -> bool:
-        """Whether the events bring a user to a tier."""
+    def reaches_tier(self, user: Any, tier: str) -> bool:
+        """Return whether events bring a user to a tier in time."""
         return until(lambda: self.tier(user) == tier, WITHIN_S)
 
     def post(self, user: Any, path: str, **body: Any) -> Any:
         return self.api.post(f"/billing/{path}", json=body or None, headers=self.api.as_(user))
 
-    def status_becomes(self, user: Any, status: str) -> bool:
-        """Whether the events bring a user's subscription to a status."""
-        return until(lambda: self.standing(user)["status"] == status, WITHIN_S)
+    def reaches_status(self, user: Any, status: str) -> bool:
+        """Return whether events bring a user's subscription to a status in time."""
+        return until(lambda: self.subscription_state(user)["status"] == status, WITHIN_S)
 
-    def told(self) -> None:
-        """Wait until all events that were made have been taken."""
-        made = [event["id"] for event in self.double.events() if event["type"] in webhooks.WANTED]
+    def wait_for_deliveries(self) -> None:
+        """Wait until the platform has accepted all events."""
+        made = [event["id"] for event in self.double.events() if event["type"] in webhooks.HANDLED_EVENT_TYPES]
         assert until(lambda: all(self.double.delivered().get(id_) == 200 for id_ in made), WITHIN_S)
 
-    def standing(self, user: Any) -> dict[str, Any]:
-        """What the platform tells the user."""
+    def subscription_state(self, user: Any) -> dict[str, Any]:
+        """Return the user's answer of `GET /billing/subscription`."""
         data: dict[str, Any] = self.api.get("/billing/subscription", headers=self.api.as_(user)).json()["data"]
         return data
 
-    def by_hand(self) -> None:
-        """From now on no event is sent unless a test does."""
+    def stop_deliveries(self) -> None:
+        """Deliver events only where a test does so."""
         self.double.deliveries(automatic=False)
 
     def price(self, tier: str) -> str:
-        return plans.price_of(tier)
+        return plans.get_price_id(tier)
 
 
-def cleared() -> bool:
-    """Delete what is known of Stripe, customer by customer, behind whatever a server still handles for one.
+def clear_stripe() -> bool:
+    """Delete all rows of Stripe's, customer by customer, after open requests.
 
     Returns:
-        Whether nothing has come in between.
+        Whether no request wrote another row meanwhile.
     """
     try:
         for customer in Customer.objects.all():
             with transaction.atomic():
-                customer_locks.hold(customer.id)
+                customer_locks.lock_until_commit(customer.id)
                 customer.delete()
         WebhookEvent.objects.all().delete()
     except (IntegrityError, OperationalError):

@@ -11,8 +11,8 @@ from django.db import connection
 from django.db.models import F, Max, QuerySet, Sum
 from django.db.models.functions import Trunc
 
-from runs.models import Backlog, By, HourlyFigures, Run, Status
-from runs.stats import DAY, HOUR, bucket_ms, hour_of
+from runs.models import Backlog, Dimension, HourlyFigures, Run, Status
+from runs.stats import DAY, HOUR, bucket_ms, start_of_hour
 
 STATUSES = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
 RUNS = F("succeeded") + F("failed") + F("interrupted") + F("cancelled") + F("unfinished")
@@ -54,10 +54,10 @@ class Span:
     @classmethod
     def of(cls, key: str, now: datetime) -> "Span":
         """Of full hours, or of today and the full days before it (UTC)."""
-        end = hour_of(now) + HOUR
+        end = start_of_hour(now) + HOUR
         if key not in TODAY_AND:
             return cls("24h", end - DAY, end, DAY, HOUR)
-        start = hour_of(now).replace(hour=0) - TODAY_AND[key] * DAY
+        start = start_of_hour(now).replace(hour=0) - TODAY_AND[key] * DAY
         return cls(key, start, end, (TODAY_AND[key] + 1) * DAY, DAY)
 
     @property
@@ -74,7 +74,7 @@ class Span:
         form = "%H:%M" if self.step == HOUR else "%b %-d"
         return [f"{moment:{form}}" for moment in self.moments]
 
-    def within(self, by: By) -> QuerySet[HourlyFigures]:
+    def within(self, by: Dimension) -> QuerySet[HourlyFigures]:
         return HourlyFigures.objects.filter(by=by, hour__gte=self.start, hour__lt=self.end)
 
     def spread(self, values: dict[datetime, Any], empty: Any) -> list[Any]:
@@ -108,13 +108,13 @@ def totals(span: Span) -> tuple[Totals, Totals]:
 def by_status(span: Span) -> dict[str, list[float | None]]:
     """Runs a step, by how they ended."""
     sums = {status: Sum(status) for status in STATUSES}
-    rows = {row["step"]: row for row in _stepped(span, By.ALL).values("step").annotate(**sums)}
+    rows = {row["step"]: row for row in _stepped(span, Dimension.ALL).values("step").annotate(**sums)}
     return {status: [(rows.get(moment) or {}).get(status, 0) for moment in span.moments] for status in STATUSES}
 
 
 def cost_by_provider(span: Span) -> dict[str, list[float | None]]:
     """USD a step."""
-    rows = _stepped(span, By.PROVIDER).values("step", "name").annotate(cost=Sum("cost_usd")).order_by("name")
+    rows = _stepped(span, Dimension.PROVIDER).values("step", "name").annotate(cost=Sum("cost_usd")).order_by("name")
     costs: dict[str, dict[datetime, float]] = defaultdict(dict)
     for row in rows:
         costs[row["name"]][row["step"]] = float(row["cost"])
@@ -123,7 +123,7 @@ def cost_by_provider(span: Span) -> dict[str, list[float | None]]:
 
 def first_token_ms(span: Span) -> dict[str, list[float | None]]:
     """Median and 95th percentile a step, to the width of a bucket (12 %); None where no token came."""
-    rows = _stepped(span, By.FIRST_TOKEN).values_list("step", "name").annotate(runs=Sum(RUNS))
+    rows = _stepped(span, Dimension.FIRST_TOKEN).values_list("step", "name").annotate(runs=Sum(RUNS))
     buckets: dict[datetime, dict[int, int]] = defaultdict(dict)
     for step, name, runs in rows:
         buckets[step][int(name)] = runs
@@ -156,10 +156,10 @@ def waiting(span: Span) -> dict[str, list[float | None]]:
     return {queue: span.spread(peaks, 0) for queue, peaks in most.items()}
 
 
-def shares(span: Span, by: By) -> list[tuple[str, int, float]]:
+def shares(span: Span, by: Dimension) -> list[tuple[str, int, float]]:
     """Names with the most runs: name, runs, and share of the largest for agents, of all for the rest."""
     found = list(span.within(by).values_list("name").annotate(runs=Sum(RUNS)).order_by("-runs", "name")[:TOP])
-    whole = max((runs for _, runs in found), default=0) if by == By.AGENT else sum(runs for _, runs in found)
+    whole = max((runs for _, runs in found), default=0) if by == Dimension.AGENT else sum(runs for _, runs in found)
     return [(name, runs, runs / whole) for name, runs in found if runs]
 
 
@@ -172,12 +172,12 @@ def _step_of(span: Span) -> Trunc:
     return Trunc("hour", span.unit, tzinfo=UTC)
 
 
-def _stepped(span: Span, by: By) -> QuerySet[Any, Any]:
+def _stepped(span: Span, by: Dimension) -> QuerySet[Any, Any]:
     return span.within(by).annotate(step=_step_of(span)).order_by("step")
 
 
 def _totals(start: datetime, end: datetime, users: int) -> Totals:
-    rows = HourlyFigures.objects.filter(by=By.ALL, hour__gte=start, hour__lt=end)
+    rows = HourlyFigures.objects.filter(by=Dimension.ALL, hour__gte=start, hour__lt=end)
     sums = rows.aggregate(*(Sum(name, default=0) for name in (*STATUSES, "tokens", "cost_usd")))
     sums = {name.removesuffix("__sum"): value for name, value in sums.items()}
     return Totals(

@@ -55,7 +55,7 @@ def _cache() -> None:
         redis.event_log().set(WRITTEN_KEY, 1, ex=WRITTEN_FOR_S)
     except (redis.RedisError, OSError) as e:
         raise Degraded("event logs cannot be written: runs under way are shown by their own process alone") from e
-    if (room := capacity.room()).is_short:
+    if (room := capacity.cached_usage()).refuses_runs:
         raise Degraded(f"event logs take {room.percent} % of their bound: no run begins")
 
 

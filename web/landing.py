@@ -24,7 +24,7 @@ def content() -> dict[str, Any]:
         "total": len(agents),
         "categories": _by_category(agents.values()),
         "presets": list(_offered(agents)),
-        "plans": [_plan(tier, list(agents.values())) for tier in tiers.everything()],
+        "plans": [_plan(tier, list(agents.values())) for tier in tiers.list_all()],
     }
 
 
@@ -36,9 +36,9 @@ def _by_category(agents: Any) -> dict[str, list[Agent]]:
 
 
 def _offered(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
-    for preset in presets.offered():
+    for preset in presets.list_offered():
         names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps if slug in agents]
-        yield {"preset": preset, "steps": names, "tier": presets.tier(preset)}
+        yield {"preset": preset, "steps": names, "tier": presets.required_tier(preset)}
 
 
 def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:

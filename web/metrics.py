@@ -22,7 +22,7 @@ JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the other
 
 def _database() -> dict[str, Any]:
     waiting = health_checks.waiting()  # first, since it renews a connection that has gone stale
-    spent = spending.today()
+    spent = spending.cost_today()
     _, size, unserved_s = health_checks.indexing()
     indexing = {"bytes": size, "unserved_s": unserved_s}
     return {

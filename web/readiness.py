@@ -61,7 +61,7 @@ def check() -> tuple[dict[str, Any], bool]:
         A report without host names or secrets, and whether all is well.
     """
     checks = {name: _word(part) for name, part in health_checks.examine(CHECKS).items()}
-    checks["process"] = "stopping" if executors.is_leaving() else "ok"
+    checks["process"] = "stopping" if executors.is_shutting_down() else "ok"
     ready = set(checks.values()) == {"ok"}
     return {"ready": ready, "checks": checks}, ready
 

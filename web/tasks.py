@@ -63,7 +63,7 @@ def forget_expired() -> None:
     jwt.delete_expired()
     SessionStore.clear_expired()
     spending.delete_expired()
-    usage_carryover.forget_past_months()
+    usage_carryover.delete_past_months()
 
 
 @shared_task(name="web.tasks.finish_erasures")
@@ -76,7 +76,7 @@ def finish_erasures() -> None:
 def note_backlogs() -> None:
     """Write down how many chains and index jobs wait for a worker."""
     for queue, (length, _) in health_checks.waiting().items():
-        stats.note_backlog(queue, length)
+        stats.record_backlog(queue, length)
 
 
 @shared_task(name="web.tasks.measure_event_log")
@@ -84,6 +84,6 @@ def measure_event_log() -> None:
     """Shorten the logs of runs that have ended, write down what all take, and sound alarms where that is much."""
     runs, size = log.size()
     room = capacity.sweep()
-    found = {"runs": runs, "bytes": size, "accounted": room.bytes, "bound": room.bound}
+    found = {"runs": runs, "bytes": size, "accounted": room.used_bytes, "bound": room.max_bytes}
     redis.client().set(EVENT_LOG_KEY, orjson.dumps(found), ex=300)
-    capacity.sound_alarms(room)
+    capacity.send_alerts(room)

@@ -128,7 +128,7 @@ class CheckoutDoneView(PageView):
 
     def get(self, request: Request) -> HttpResponse:
         try:
-            checkout.arrived(request.query_params.get("session_id", ""))
+            checkout.sync_session(request.query_params.get("session_id", ""))
         except (LunaError, OperationalError) as e:  # the event will come all the same
             logger.info("After checkout Stripe could not be asked: %s", e)
         return page("web/checkout_done.html", {})
@@ -147,7 +147,7 @@ class PortalLinkView(PageView):
     pool = thread_pools.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
-        user = portal_links.read(request.query_params.get("token", ""))
+        user = portal_links.verify(request.query_params.get("token", ""))
         if user is None:
             return failure(request._request, MailTokenInvalid(), LINK_EXPIRED)
         return HttpResponseRedirect(subscriptions.open_portal(user))

@@ -11,7 +11,7 @@ from accounts.errors import ExportUnderWay
 from lunaos.infra import redis
 
 SLACK_S = 30
-ACCOUNT, LISTS = "export", "list-export"
+ACCOUNT, LISTS = "lunaos:export:", "lunaos:list-export:"  # prefixes of the keys in Valkey
 logger = logging.getLogger(__name__)
 
 
@@ -23,7 +23,7 @@ class Place:
     """
 
     def __init__(self, user_id: UUID, kind: str = ACCOUNT) -> None:
-        self._key, self._mine = f"lunaos:{kind}:{user_id}", secrets.token_hex(8)
+        self._key, self._mine = f"{kind}{user_id}", secrets.token_hex(8)
 
     def take(self) -> None:
         """Take the place.

@@ -152,10 +152,10 @@ def test_a_run_under_way_ends_and_leaves_nothing(api: Api, alice: Any, upstream:
 
 def test_a_forgotten_log_takes_no_more(database: None, alice: Any) -> None:
     run_id = alice.pk
-    append = log.Append(run_id, 0, [b'{"type":"start"}'], attempt=1)
-    assert event_loop.submit(log.append(append)).result()[0] == log.Answer(True, 1)
-    event_loop.submit(log.forget([run_id])).result()
-    assert event_loop.submit(log.append(append)).result()[0] == log.Answer(False, log.TAKEN_OVER)
+    append = log.AppendRequest(run_id, 0, [b'{"type":"start"}'], attempt=1)
+    assert event_loop.submit(log.append(append)).result()[0] == log.AppendResult(True, 1)
+    event_loop.submit(log.delete([run_id])).result()
+    assert event_loop.submit(log.append(append)).result()[0] == log.AppendResult(False, log.FENCED)
     assert not redis.client().exists(log.channel(run_id))
 
 

@@ -135,7 +135,7 @@ def test_nobody_exports_anothers(api: Api, database: None) -> None:
     assert error(api.get("/auth/export")) == (401, "not_authenticated")
 
 
-def test_a_document_that_breaks_off_is_no_json() -> None:
+def test_a_document_that_breaks_off_is_no_json(database: None) -> None:
     def sections() -> Any:
         yield "whole", [{"n": 1}] * 20_000
         raise RuntimeError("the database is gone")

@@ -71,7 +71,7 @@ def test_runs_long_and_short(alice: Any, monkeypatch: Any) -> None:
     long, *short = (ended(alice, *lines) for lines in ([*LINES, DONE_LINE], [DONE_LINE], [LINES[1], DONE_LINE]))
     found = {run["id"]: run["events"] for run in data(section(alice, "runs"))["runs"]}
     for run in (long, *short):
-        assert found[str(run.pk)] == [json.loads(line) for line in replay.lines_of(run)] != []
+        assert found[str(run.pk)] == [json.loads(line) for line in replay.read_lines(run)] != []
 
 
 def test_uploads_that_wait(alice: Any, monkeypatch: Any) -> None:

@@ -105,7 +105,7 @@ class Attempt:
         """
         if not self.worked:
             return TokenUsage()
-        output = tokens.estimate(text) + tokens.of_bytes(self.reply.thought_bytes)
+        output = tokens.estimate(text) + tokens.estimate_from_bytes(self.reply.thought_bytes)
         return self.reply.counts.completed(input=prompt_tokens, output=output)
 
     def as_json(self) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_there_are_28_files() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_a_file_is_a_whole_agent(path: Path) -> None:
+def test_a_file_is_a_whole_agent(path: Path, database: None) -> None:
     file = loader.read(path)
     assert (file.category, file.tier) == CONTRACT[file.slug]
     assert file.name.endswith("Agent")

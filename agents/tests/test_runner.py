@@ -19,7 +19,7 @@ from agents.runner import Answer
 from lunaos.infra import event_loop
 from runs import executors
 from runs import services as runs
-from runs.eventlog.recorder import Event, Recorder, Stop
+from runs.eventlog.recorder import Recorder, RunEvent, StopReason
 from runs.models import Run
 from runs.outcomes import Outcome
 from testing.upstream import Answer as Scripted
@@ -36,7 +36,7 @@ def clients() -> Iterator[None]:
 def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:
     agent = services.find("code-review")
     fields = {"provider": "deepseek", "model": "deepseek-chat", "request_id": "r"}
-    run = runs.begin(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
+    run = runs.create(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
     target = Target(Provider("deepseek", upstream.base_url, "key"), "deepseek-chat")
     answer = Answer([target], services.prompt(agent, "x"), time.perf_counter())
     return run, Recorder(run.pk), partial(runner.execute, run, answer)
@@ -51,7 +51,7 @@ def test_it_works(alice: Any, upstream: Upstream) -> None:
     run, recorder, execute = begin(alice, upstream)
     executors.submit(recorder, execute).result(10)
     assert state(run) == ("succeeded", "settled")
-    assert recorder.closed and executors.recorder_of(run.pk) is None
+    assert recorder.closed and executors.find_recorder(run.pk) is None
 
 
 def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
@@ -60,7 +60,7 @@ def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
     _, recorder, execute = begin(alice, upstream)
     told: list[str] = []
 
-    async def refuse(run: Run, recorder: Recorder, outcome: Outcome, last: Event) -> None:
+    async def refuse(run: Run, recorder: Recorder, outcome: Outcome, last: RunEvent) -> None:
         told.append(outcome.status)
         raise OperationalError("cannot execute UPDATE in a read-only transaction")
 
@@ -73,16 +73,16 @@ def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
 @pytest.mark.parametrize(
     ("why", "expected"),
     [
-        (Stop.CANCELLED, ("cancelled", "released")),
-        (Stop.LEAVING, ("interrupted", "released")),
-        (Stop.OVERTAKEN, ("running", "reserved")),
+        (StopReason.CANCELLED, ("cancelled", "released")),
+        (StopReason.SHUTTING_DOWN, ("interrupted", "released")),
+        (StopReason.LEASE_LOST, ("running", "reserved")),
     ],
 )
 def test_what_is_stopped_before_it_has_begun(
-    alice: Any, upstream: Upstream, why: Stop, expected: tuple[str, str]
+    alice: Any, upstream: Upstream, why: StopReason, expected: tuple[str, str]
 ) -> None:
     run, recorder, execute = begin(alice, upstream)
-    recorder.halt(why)
+    recorder.request_stop(why)
     executors.submit(recorder, execute).result(10)
     assert state(run) == expected
 
@@ -91,7 +91,7 @@ def test_what_is_stopped_before_it_has_begun(
 def test_a_process_that_stops_gives_its_runs_a_grace(
     alice: Any, upstream: Upstream, grace_s: float, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executors, "_stopping", threading.Event())  # this process goes on
+    monkeypatch.setattr(executors, "_shutting_down", threading.Event())  # this process goes on
     upstream.respond_with(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
     run, recorder, execute = begin(alice, upstream)
     future = executors.submit(recorder, execute)
@@ -101,7 +101,7 @@ def test_a_process_that_stops_gives_its_runs_a_grace(
             await asyncio.sleep(0.01)
 
     event_loop.submit(first_chunk()).result(10)
-    leaving = event_loop.submit(executors.leave(grace_s))
+    leaving = event_loop.submit(executors.shut_down(grace_s))
     if grace_s:
         upstream.resume.set()
     leaving.result(10)
@@ -114,7 +114,7 @@ def test_delivered_twice_it_is_done_once(alice: Any, upstream: Upstream) -> None
     run, recorder, execute = begin(alice, upstream)
     first = executors.submit(recorder, execute)
     executors.submit(Recorder(run.pk), execute).result(10)
-    assert executors.recorder_of(run.pk) is recorder
+    assert executors.find_recorder(run.pk) is recorder
     upstream.resume.set()
     first.result(10)
     assert (state(run)[0], len(upstream.requests)) == ("succeeded", 1)
@@ -137,7 +137,7 @@ def test_a_cancelled_run_counts_where_the_request_has_left(alice: Any, accepts: 
             connection = waiting.enter_context(server.accept()[0])
             assert b"code" in connection.recv(65_536)
         event_loop.submit(connecting(recorder)).result(10)
-        event_loop.get().call_soon_threadsafe(recorder.halt, Stop.CANCELLED)
+        event_loop.get().call_soon_threadsafe(recorder.request_stop, StopReason.CANCELLED)
         future.result(10)
     assert state(run) == ("cancelled", charge)
     assert (run.input_tokens > 0) == accepts

@@ -1,4 +1,7 @@
-"""Checkout: a page at Stripe on which a user subscribes. Paying on it gives nothing by itself; Stripe's word does."""
+"""Checkout: pages at Stripe on which users subscribe.
+
+A visit to the page or to the return address grants nothing. The tier changes when Stripe reports the subscription.
+"""
 
 import re
 from collections.abc import Iterator
@@ -14,22 +17,21 @@ from accounts.auditlog.trail import Action
 from accounts.idempotency import RequestKey
 from accounts.models import User
 from billing.errors import AlreadySubscribed, NoSubscription
-from billing.payments import customers, plans, stripe_client, subscription_state, sync
+from billing.payments import customers, plans, stripe_client, stripe_connection, subscription_state, sync
 from lunaos.errors import TokenInvalid
 
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
 
 
-class _CustomerGone(stripe_client.Missing):
-    """Deleted in Stripe's dashboard, or of another account."""
+class _CustomerMissing(stripe_connection.StripeObjectMissing):
+    """The customer was deleted in Stripe's dashboard, or is of another account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """A page to pay on.
+    """A page at Stripe on which a user can pay.
 
-    Args:
-        replayed: it is the answer to an earlier request with the same idempotency key.
+    `replayed` marks the answer to an earlier request with the same idempotency key.
     """
 
     session_id: str
@@ -38,50 +40,53 @@ class Checkout:
 
 
 def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -> Checkout:
-    """Make a page on which a user may subscribe; the only one that can be paid on.
+    """Create the page on which a user may subscribe, and expire all others.
 
     Raises:
-        AlreadySubscribed: there is a subscription; change that.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        AlreadySubscribed: the user has a subscription, which can be changed instead.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
         IdempotencyConflict: the key was used for another request.
-        TokenInvalid: the account is deleted meanwhile.
+        TokenInvalid: the account was deleted meanwhile.
     """
-    with stripe_client.hurried(), _account_stays(user):
-        customers.ensure(user)
-        with customers.held(user) as customer:
+    with stripe_connection.short_timeout(), _reject_deleted_account(user):
+        customers.get_or_create(user)
+        with customers.locked(user) as customer:
             if idempotency_key and (earlier := idempotency.find(user=user, key=idempotency_key)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)
             try:
-                made = _make(user, customer, tier)
-            except _CustomerGone:
-                made = _make_anew(user, customer, tier)
+                page = _create_page(user, customer, tier)
+            except _CustomerMissing:
+                page = _create_page_with_new_customer(user, customer, tier)
             if idempotency_key:
-                idempotency.claim(user=user, key=idempotency_key, result=f"{made.session_id} {made.url}")
-    return made
+                idempotency.claim(user=user, key=idempotency_key, result=f"{page.session_id} {page.url}")
+    return page
 
 
-def arrived(session_id: str) -> None:
-    """Bring the customer of a session up to date: the page after checkout may be quicker than the event.
+def sync_session(session_id: str) -> None:
+    """Synchronise the customer of a checkout session, if the session is complete.
+
+    The page after checkout calls this, since it may load before Stripe's event arrives. Unknown and malformed ids are
+    ignored.
 
     Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
     if not SESSION_ID.fullmatch(session_id):
         return
-    with stripe_client.hurried():
+    with stripe_connection.short_timeout():
         try:
-            session = stripe_client.checkout(session_id)
-        except stripe_client.Missing:
+            session = stripe_client.retrieve_checkout(session_id)
+        except stripe_connection.StripeObjectMissing:
             return
         if session.customer and session.status == "complete":
             with transaction.atomic():
-                sync.customer(stripe_client.id_of(session.customer))
+                sync.sync_customer(stripe_client.id_of(session.customer))
 
 
 @contextmanager
-def _account_stays(user: User) -> Iterator[None]:
-    """Rows of an account that goes meanwhile are refused, or gone, whichever comes first."""
+def _reject_deleted_account(user: User) -> Iterator[None]:
+    """Raise TokenInvalid where the block fails since the account was deleted."""
     try:
         yield
     except (IntegrityError, NoSubscription) as e:
@@ -90,34 +95,38 @@ def _account_stays(user: User) -> Iterator[None]:
         raise TokenInvalid() from e
 
 
-def _make(user: User, customer: Customer, tier: str) -> Checkout:
-    """Pages first and subscriptions then, so that one that is paid on meanwhile is seen as a subscription."""
-    price_id = plans.price_of(tier)
-    usable = _close_others(customer, price_id)
-    if any(subscription.status not in subscription_state.ENDED for subscription in sync.refresh(customer)):
+def _create_page(user: User, customer: Customer, tier: str) -> Checkout:
+    price_id = plans.get_price_id(tier)
+    # Pages before subscriptions: a page that is paid on meanwhile then shows up as a subscription.
+    usable = _expire_other_pages(customer, price_id)
+    if any(subscription.status not in subscription_state.ENDED_STATUSES for subscription in sync.refresh(customer)):
         raise AlreadySubscribed()
-    if usable and not stripe_client.is_deleted(stripe_client.customer(customer.id)):
+    if usable and not stripe_client.is_deleted(stripe_client.retrieve_customer(customer.id)):
         return usable
     try:
         session = stripe_client.create_checkout(customer.id, price_id, user_id=user.pk, tier=tier)
-    except stripe_client.Missing as e:
-        raise _CustomerGone() from e
+    except stripe_connection.StripeObjectMissing as e:
+        raise _CustomerMissing() from e
     trail.record(Action.CHECKOUT_STARTED, actor=user, subject=user, tier=tier, session=session.id)
     return Checkout(session.id, session.url or "")
 
 
-def _make_anew(user: User, gone: Customer, tier: str) -> Checkout:
-    """With another customer, whose lock is held as well: from now on others may come with that one."""
+def _create_page_with_new_customer(user: User, gone: Customer, tier: str) -> Checkout:
     customers.replace(user, gone)
-    with customers.held(user) as customer:
-        return _make(user, customer, tier)
+    # The new customer is locked too, since other requests may already use it.
+    with customers.locked(user) as customer:
+        return _create_page(user, customer, tier)
 
 
-def _close_others(customer: Customer, price_id: str) -> Checkout | None:
-    """Leave one page open at the most, and only for this price; returns it."""
+def _expire_other_pages(customer: Customer, price_id: str) -> Checkout | None:
+    """Expire all open pages except one for this price, which is returned."""
     usable = None
-    for session in stripe_client.open_checkouts(customer.id):
-        if usable is None and session.url and stripe_client.note(session, stripe_client.PRICE_KEY) == price_id:
+    for session in stripe_client.list_open_checkouts(customer.id):
+        if (
+            usable is None
+            and session.url
+            and stripe_client.metadata_value(session, stripe_client.PRICE_KEY) == price_id
+        ):
             usable = Checkout(session.id, session.url)
         else:
             stripe_client.expire_checkout(session.id)

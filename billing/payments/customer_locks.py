@@ -1,7 +1,7 @@
-"""One at a time for each customer: whoever is to fetch from Stripe and store holds the lock before it fetches.
+"""Locks per customer, held from the fetch at Stripe until its result is stored.
 
-Otherwise the slower of two fetches wins, which is the older state (docs/adr/0021). They are advisory locks of
-PostgreSQL's: the same connection may take one twice, others wait.
+Without the lock the slower of two fetches would win, which may hold the older state (docs/adr/0021). The locks are
+advisory locks of PostgreSQL: the same connection may take one twice, others wait.
 """
 
 from collections.abc import Iterator
@@ -14,58 +14,56 @@ from psycopg.errors import LockNotAvailable
 from billing.errors import BillingConflict
 from lunaos.infra.postgresql import limits, sessions
 
-PATIENT_S, HURRIED_S = 20.0, 5.0  # a double click waits for the first one's few requests to Stripe
-KEY = "hashtextextended(%s, 0)"
+LONG_WAIT_S, SHORT_WAIT_S = 20.0, 5.0  # seconds; a double click waits for the first click's few requests to Stripe
+LOCK_KEY_SQL = "hashtextextended(%s, 0)"
 
 
-def hold(subject: str, *, hurried: bool = False) -> None:
-    """Hold a lock until the transaction under way ends.
+def lock_until_commit(subject: str, *, short_wait: bool = False) -> None:
+    """Hold a lock until the current transaction ends.
 
-    Args:
-        subject: a customer's id, or a user's while there is none.
-        hurried: a person waits.
+    The subject is a customer's id, or a user's id while the user has no customer.
 
     Raises:
-        BillingConflict: a person waits, and somebody else held it for too long.
-        OperationalError: the same where nobody waits.
+        BillingConflict: another request held the lock for longer than SHORT_WAIT_S (only with `short_wait`).
+        OperationalError: another process held the lock for longer than LONG_WAIT_S.
     """
-    patience_s = HURRIED_S if hurried else PATIENT_S
-    with _told(hurried), limits.waiting(patience_s), connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_xact_lock({KEY})", [_name(subject)])
+    wait_s = SHORT_WAIT_S if short_wait else LONG_WAIT_S
+    with _translate_lock_timeout(short_wait), limits.waiting(wait_s), connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_xact_lock({LOCK_KEY_SQL})", [_lock_name(subject)])
 
 
 @contextmanager
-def held(subject: str) -> Iterator[None]:
-    """Hold a lock for the block, over as many transactions as it has; a person waits.
+def locked(subject: str) -> Iterator[None]:
+    """Hold a customer's lock for the block, across transactions, in a user's request.
 
-    A connection that is lost takes the lock along: the block's statements are refused then.
+    The lock is lost with its connection; the block's next statements are then refused.
 
     Raises:
-        BillingConflict: somebody else held it for too long.
-        OperationalError: it was lost with its connection.
+        BillingConflict: another request held the lock for longer than SHORT_WAIT_S.
+        OperationalError: the connection was lost, and the lock with it.
     """
-    with _told(hurried=True), limits.waiting(HURRIED_S), connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_lock({KEY})", [_name(subject)])
+    with _translate_lock_timeout(short_wait=True), limits.waiting(SHORT_WAIT_S), connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_advisory_lock({LOCK_KEY_SQL})", [_lock_name(subject)])
         session = connection.connection
     with sessions.bound_to(session, release=partial(_release, subject)):
         yield
 
 
 @contextmanager
-def _told(hurried: bool) -> Iterator[None]:
-    """Whoever waits in person is told that it is their own other request, and no outage."""
+def _translate_lock_timeout(short_wait: bool) -> Iterator[None]:
+    """Report a lock time-out in a user's request as a conflict, not as an outage."""
     try:
         yield
     except OperationalError as e:
-        if hurried and isinstance(e.__cause__, LockNotAvailable):
+        if short_wait and isinstance(e.__cause__, LockNotAvailable):
             raise BillingConflict("Another request about your subscription is under way. Try again shortly.") from e
         raise
 
 
 def _release(subject: str) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_advisory_unlock({KEY})", [_name(subject)])
+        cursor.execute(f"SELECT pg_advisory_unlock({LOCK_KEY_SQL})", [_lock_name(subject)])
 
 
-def _name(subject: str) -> str:
+def _lock_name(subject: str) -> str:
     return f"billing {subject}"

@@ -8,59 +8,57 @@ from djstripe.models import Customer
 
 from accounts.models import User
 from billing.errors import BillingNotConfigured, NoSubscription
-from billing.payments import customer_locks, stripe_client, stripe_mirror
+from billing.payments import customer_locks, stripe_client, stripe_connection, stripe_mirror
 
 
 @transaction.atomic
-def ensure(user: User) -> Customer:
-    """The user's customer, made where there is none.
+def get_or_create(user: User) -> Customer:
+    """Return the user's customer, which is created if there is none.
 
     Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
-    if known := stripe_mirror.customer_of(user):
+    if known := stripe_mirror.get_customer(user):
         return known
-    customer_locks.hold(str(user.pk), hurried=True)
-    return stripe_mirror.customer_of(user) or _make(user)
+    customer_locks.lock_until_commit(str(user.pk), short_wait=True)
+    return stripe_mirror.get_customer(user) or _create(user)
 
 
 @transaction.atomic
 def replace(user: User, gone: Customer) -> Customer:
-    """Another customer for a user, in the place of one that Stripe does not know any more."""
-    customer_locks.hold(str(user.pk), hurried=True)
-    stripe_mirror.detach(gone)
-    return stripe_mirror.customer_of(user) or _make(user, instead_of=gone.id)
+    """Create another customer for a user, in place of one that Stripe does not know."""
+    customer_locks.lock_until_commit(str(user.pk), short_wait=True)
+    stripe_mirror.detach_customer(gone)
+    return stripe_mirror.get_customer(user) or _create(user, instead_of=gone.id)
 
 
 @contextmanager
-def held(user: User) -> Iterator[Customer]:
-    """The user's customer, locked for the block, in which a person waits.
-
-    Whoever held the lock before may have put another customer in the place of this one, whose lock is taken then.
+def locked(user: User) -> Iterator[Customer]:
+    """Hold the lock of a user's customer for the block, in a request of the user.
 
     Raises:
-        BillingNotConfigured: there is no Stripe to ask.
-        NoSubscription: the user never was a customer.
+        BillingNotConfigured: Stripe is not configured.
+        NoSubscription: the user has no customer.
     """
-    if not stripe_client.is_configured():
+    if not stripe_connection.is_configured():
         raise BillingNotConfigured()
-    customer = _known(user)
-    with stripe_client.hurried():
+    customer = _get(user)
+    with stripe_connection.short_timeout():
         while True:
-            with customer_locks.held(customer.id):
-                known = _known(user)
+            with customer_locks.locked(customer.id):
+                known = _get(user)
                 if known == customer:
                     yield known
                     return
-                customer = known
+                customer = known  # the previous holder of the lock has replaced the customer
 
 
-def _known(user: User) -> Customer:
-    if customer := stripe_mirror.customer_of(user):
+def _get(user: User) -> Customer:
+    if customer := stripe_mirror.get_customer(user):
         return customer
     raise NoSubscription()
 
 
-def _make(user: User, instead_of: str = "") -> Customer:
-    made = stripe_client.create_customer(user_id=user.pk, email=user.email, name=user.name, instead_of=instead_of)
-    return stripe_mirror.store_customer(made, user)
+def _create(user: User, instead_of: str = "") -> Customer:
+    created = stripe_client.create_customer(user_id=user.pk, email=user.email, name=user.name, instead_of=instead_of)
+    return stripe_mirror.store_customer(created, user)

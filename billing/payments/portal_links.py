@@ -1,4 +1,7 @@
-"""Links for mails that open Stripe's portal: signed, for two weeks, which is how long payments are tried again."""
+"""Signed links in e-mails, which open Stripe's portal.
+
+A link is valid for two weeks, as long as Stripe retries a payment.
+"""
 
 from datetime import timedelta
 
@@ -8,21 +11,24 @@ from django.core import signing
 from accounts.models import User
 
 SALT = "billing.portal"
-VALID_FOR = timedelta(days=14)
+MAX_AGE = timedelta(days=14)
 
 
-def make(user: User) -> str:
-    """A link for a user's mail; empty for an address that is not known to be the user's."""
+def create(user: User) -> str:
+    """Return a link for an e-mail to a user; empty for an unverified address."""
     if user.email_verified_at is None:
         return ""
     token = signing.dumps([str(user.pk), user.email], salt=SALT)
     return f"{settings.PUBLIC_URL}/portal?token={token}"
 
 
-def read(token: str) -> User | None:
-    """Whose link it is; None for a forged or an old one, another address meanwhile, or a user who is gone."""
+def verify(token: str) -> User | None:
+    """Return the user of a link's token.
+
+    The result is None for a forged or expired token, a changed address and a deleted user.
+    """
     try:
-        user_id, email = signing.loads(token, salt=SALT, max_age=VALID_FOR)
+        user_id, email = signing.loads(token, salt=SALT, max_age=MAX_AGE)
     except (signing.BadSignature, ValueError, TypeError):
         return None
     return User.objects.filter(pk=user_id, email=email, is_active=True).first()

@@ -1,7 +1,7 @@
-"""The backstop of events: what Stripe lists against what the platform knows, mended where they differ.
+"""Compare the stored subscriptions with Stripe's, and repair what differs.
 
-Stripe is asked for everybody's subscriptions a page of 100 at a time, not customer by customer: what differs, and only
-that, is then brought up to date under the customer's lock, as an event would.
+This is the fallback for lost events. Stripe is asked for all subscriptions, 100 a page, and not customer by customer.
+Only customers that differ are then synchronised, under the customer's lock, as after an event.
 """
 
 from collections import defaultdict
@@ -17,16 +17,14 @@ from accounts.auditlog.trail import Action
 from billing.payments import stripe_client, stripe_mirror, subscription_state, sync
 from lunaos.errors import LunaError
 
-Kept = dict[str, Any]  # what is kept of a subscription
+SubscriptionData = dict[str, Any]  # the stored fields of a subscription
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A customer whose subscriptions were not what the platform knew.
+class CustomerMismatch:
+    """A customer whose stored subscriptions differed from Stripe's.
 
-    Args:
-        before, after: statuses by the subscription's id.
-        error: why it was not mended; empty where it was.
+    `before` and `after` are statuses by subscription id. `error` says why the repair failed, if it did.
     """
 
     customer_id: str
@@ -37,26 +35,31 @@ class Difference:
     error: str = ""
 
 
-def run() -> Iterator[Difference]:
-    """Compare and mend, customer by customer; one that cannot be mended does not hold up the others.
+def reconcile() -> Iterator[CustomerMismatch]:
+    """Compare all customers with Stripe, repair those that differ, and yield them.
+
+    A customer that cannot be repaired does not stop the others.
 
     Raises:
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked for the list.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot list the subscriptions.
     """
-    listed: defaultdict[str, list[Kept]] = defaultdict(list)
-    for subscription in stripe_client.all_subscriptions():
-        listed[stripe_client.id_of(subscription.customer)].append(stripe_mirror.reduced(subscription))
-    ours = Customer.objects.filter(stripe_mirror.of_this_mode()).prefetch_related("subscriptions")
+    listed: defaultdict[str, list[SubscriptionData]] = defaultdict(list)
+    for subscription in stripe_client.list_all_subscriptions():
+        listed[stripe_client.id_of(subscription.customer)].append(stripe_mirror.reduce_subscription(subscription))
+    ours = Customer.objects.filter(stripe_mirror.in_current_mode()).prefetch_related("subscriptions")
     for customer in ours.iterator(chunk_size=500):
         if _differs(customer, listed.pop(customer.id, [])):
-            yield _mend(customer.id)
-    for customer_id, found in listed.items():  # whom no event has told of
+            yield _repair(customer.id)
+    for customer_id, found in listed.items():  # customers that no event has reported
         if _any_live(found):
-            yield _mend(customer_id)
+            yield _repair(customer_id)
 
 
-def _differs(customer: Customer, found: list[Kept]) -> bool:
-    """Whether any subscription is another than was stored; a deleted user's must only have ended."""
+def _differs(customer: Customer, found: list[SubscriptionData]) -> bool:
+    """Return whether a customer's subscriptions differ from the stored ones.
+
+    A deleted user's subscriptions differ only while one is still live.
+    """
     if customer.subscriber_id is None:
         return _any_live(found)
     known = {row.id: row.stripe_data for row in customer.subscriptions.all()}
@@ -65,24 +68,24 @@ def _differs(customer: Customer, found: list[Kept]) -> bool:
     return any(known.get(each["id"]) != each for each in found) or _any_live(gone)
 
 
-def _any_live(found: list[Kept]) -> bool:
-    return any(each["status"] not in subscription_state.ENDED for each in found)
+def _any_live(found: list[SubscriptionData]) -> bool:
+    return any(each["status"] not in subscription_state.ENDED_STATUSES for each in found)
 
 
-def _mend(customer_id: str) -> Difference:
-    before, tier_before = _known(customer_id)
+def _repair(customer_id: str) -> CustomerMismatch:
+    before, tier_before = _read_stored_state(customer_id)
     try:
         with transaction.atomic():
-            user = sync.customer(customer_id)
-            after, tier = _known(customer_id)
+            user = sync.sync_customer(customer_id)
+            after, tier = _read_stored_state(customer_id)
             if user:
                 trail.record(Action.BILLING_RECONCILED, subject=user, before=before, after=after, tier=tier)
     except (LunaError, OperationalError) as e:
-        return Difference(customer_id, before, before, tier_before, tier_before, error=str(e))
-    return Difference(customer_id, before, after, tier_before, tier)
+        return CustomerMismatch(customer_id, before, before, tier_before, tier_before, error=str(e))
+    return CustomerMismatch(customer_id, before, after, tier_before, tier)
 
 
-def _known(customer_id: str) -> tuple[dict[str, str], str]:
+def _read_stored_state(customer_id: str) -> tuple[dict[str, str], str]:
     customer = Customer.objects.select_related("subscriber").filter(id=customer_id).first()
     rows = customer.subscriptions.all() if customer else ()
     tier = customer.subscriber.tier if customer and customer.subscriber else ""

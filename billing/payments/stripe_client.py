@@ -1,16 +1,14 @@
-"""All that is said to Stripe. Nothing else of the platform calls it, and dj-stripe is not given the key."""
+"""All requests to Stripe.
+
+No other module calls Stripe, and dj-stripe does not get the key.
+"""
 
 import hashlib
-import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
 from datetime import datetime
-from functools import lru_cache
 from typing import Protocol, cast
 from uuid import UUID
 
-import requests
 import stripe
 from django.conf import settings
 from stripe import SubscriptionSchedule
@@ -19,130 +17,96 @@ from stripe.params import SubscriptionScheduleUpdateParamsPhase as ScheduleUpdat
 from stripe.params import SubscriptionScheduleUpdateParamsPhaseDiscount as ScheduleUpdateParamsPhaseDiscount
 from stripe.params.checkout import SessionCreateParams
 
-from billing.errors import BillingConflict, BillingNotConfigured, BillingUnavailable, PaymentRefused
+from billing.payments.stripe_connection import StripeObjectMissing, client, translate_errors
 
-logger = logging.getLogger(__name__)
-PATIENT_S = 10.0  # of a request to Stripe where nobody waits, or money moves
-HURRIED_S = (0.8, 1.0)  # to connect and to be answered, where a person waits: what takes longer is out of reach
-RETRY_AFTER_S = 30
-PAGE = 100  # Stripe's largest
-USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # our names in metadata at Stripe
-
-_hurried: ContextVar[bool] = ContextVar("hurried", default=False)
+MAX_PAGE_SIZE = 100  # Stripe's maximum
+USER_KEY, TIER_KEY, PRICE_KEY = "lunaos_user", "lunaos_tier", "lunaos_price"  # keys in the metadata of Stripe's objects
 
 
-class Missing(BillingConflict):
-    """Stripe knows no such object."""
-
-
-class _Identified(Protocol):
+class _HasId(Protocol):
     @property
     def id(self) -> str: ...
 
 
-def id_of(reference: "str | _Identified") -> str:
-    """Of an object that Stripe gave whole, or by its id."""
+def id_of(reference: "str | _HasId") -> str:
+    """Return the id of a reference, which Stripe returns as an id or as an object."""
     return reference if isinstance(reference, str) else reference.id
 
 
-def note(annotated: "stripe.Customer | Session", name: str) -> str:
-    """One of the notes that we have put on an object; empty where there is none."""
+def metadata_value(annotated: "stripe.Customer | Session", name: str) -> str:
+    """Return a value of an object's metadata; empty if there is none."""
     return str((annotated.to_dict().get("metadata") or {}).get(name, ""))
-
-
-def is_configured() -> bool:
-    """Whether there is a key."""
-    return bool(settings.STRIPE_KEY)
-
-
-@contextmanager
-def hurried() -> Iterator[None]:
-    """Within the block a person waits, so that a request to Stripe has less than two seconds and no second try."""
-    with _hurrying(True):
-        yield
-
-
-@contextmanager
-def patient() -> Iterator[None]:
-    """Within the block a request has its time and a second try, whoever waits: what is begun should not stay half."""
-    with _hurrying(False):
-        yield
-
-
-def is_hurried() -> bool:
-    """Whether a person waits."""
-    return _hurried.get()
 
 
 # -- Customers and their subscriptions -------------------------------------------------------------------------------
 
 
 def create_customer(*, user_id: UUID, email: str, name: str, instead_of: str = "") -> stripe.Customer:
-    """The customer of a user; asked for again within a day, with the same words, Stripe gives the same one.
+    """Create a user's customer at Stripe.
 
-    Args:
-        instead_of: the id of an earlier customer, which Stripe does not know any more.
+    Stripe returns the same customer to a repetition with the same arguments within a day. `instead_of` is the id of an
+    earlier customer that Stripe does not know any more.
     """
     content = hashlib.sha256(f"{email}\0{name}\0{instead_of}".encode()).hexdigest()[:16]
-    with _translated():
-        return _client().v1.customers.create(
+    with translate_errors():
+        return client().v1.customers.create(
             {"email": email, "name": name, "metadata": {USER_KEY: str(user_id)}},
             {"idempotency_key": f"customer-{user_id}-{content}"},
         )
 
 
-def customer(customer_id: str) -> stripe.Customer:
-    """Raises Missing."""
-    with _translated():
-        return _client().v1.customers.retrieve(customer_id)
+def retrieve_customer(customer_id: str) -> stripe.Customer:
+    """Fetch a customer, or raise StripeObjectMissing."""
+    with translate_errors():
+        return client().v1.customers.retrieve(customer_id)
 
 
-def subscriptions(customer_id: str) -> list[stripe.Subscription]:
-    """All that a customer has or had; those of one that is deleted have ended.
+def list_subscriptions(customer_id: str) -> list[stripe.Subscription]:
+    """List all subscriptions of a customer, ended ones included; empty if deleted.
 
     Raises:
-        Missing: Stripe does not know the customer, as where the key is of another account.
+        StripeObjectMissing: Stripe does not know the customer, as where the key is of another account.
     """
     try:
-        with _translated():
-            found = _client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": PAGE})
+        with translate_errors():
+            found = client().v1.subscriptions.list({"customer": customer_id, "status": "all", "limit": MAX_PAGE_SIZE})
             return list(found.auto_paging_iter())
-    except Missing:
-        if is_deleted(customer(customer_id)):
+    except StripeObjectMissing:
+        if is_deleted(retrieve_customer(customer_id)):
             return []
         raise
 
 
 def is_deleted(found: stripe.Customer) -> bool:
-    """Whether this is what Stripe leaves of a customer that was deleted there."""
+    """Return whether the object is the stub of a deleted customer."""
     return bool(found.to_dict().get("deleted"))
 
 
-def all_subscriptions() -> Iterator[stripe.Subscription]:
-    """Everybody's, page by page, as they come."""
-    with _translated():
-        yield from _client().v1.subscriptions.list({"status": "all", "limit": PAGE}).auto_paging_iter()
+def list_all_subscriptions() -> Iterator[stripe.Subscription]:
+    """List the subscriptions of all customers, page by page."""
+    with translate_errors():
+        yield from client().v1.subscriptions.list({"status": "all", "limit": MAX_PAGE_SIZE}).auto_paging_iter()
 
 
-def open_invoices(subscription_id: str) -> list[stripe.Invoice]:
-    """What is not paid of a subscription."""
-    with _translated():
-        found = _client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": PAGE})
+def list_open_invoices(subscription_id: str) -> list[stripe.Invoice]:
+    """List the open invoices of a subscription."""
+    with translate_errors():
+        found = client().v1.invoices.list({"subscription": subscription_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
-def invoice(invoice_id: str) -> stripe.Invoice:
-    """Raises Missing."""
-    with _translated():
-        return _client().v1.invoices.retrieve(invoice_id)
+def retrieve_invoice(invoice_id: str) -> stripe.Invoice:
+    """Fetch an invoice, or raise StripeObjectMissing."""
+    with translate_errors():
+        return client().v1.invoices.retrieve(invoice_id)
 
 
 # -- What customers do -----------------------------------------------------------------------------------------------
 
 
 def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str) -> Session:
-    """A page at Stripe on which a customer subscribes."""
-    wanted: SessionCreateParams = {
+    """Create a page at Stripe on which a customer subscribes."""
+    parameters: SessionCreateParams = {
         "mode": "subscription",
         "customer": customer_id,
         "client_reference_id": str(user_id),
@@ -152,77 +116,80 @@ def create_checkout(customer_id: str, price_id: str, *, user_id: UUID, tier: str
         "cancel_url": settings.BILLING_CANCEL_URL,
         "metadata": {TIER_KEY: tier, PRICE_KEY: price_id},
     }
-    with _translated():
-        return _client().v1.checkout.sessions.create(wanted)
+    with translate_errors():
+        return client().v1.checkout.sessions.create(parameters)
 
 
-def open_checkouts(customer_id: str) -> list[Session]:
-    """Pages that could still be paid on."""
-    with _translated():
-        found = _client().v1.checkout.sessions.list({"customer": customer_id, "status": "open", "limit": PAGE})
+def list_open_checkouts(customer_id: str) -> list[Session]:
+    """List a customer's pages that can still be paid on."""
+    with translate_errors():
+        found = client().v1.checkout.sessions.list({"customer": customer_id, "status": "open", "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
-def checkout(session_id: str) -> Session:
-    """Raises Missing."""
-    with _translated():
-        return _client().v1.checkout.sessions.retrieve(session_id)
+def retrieve_checkout(session_id: str) -> Session:
+    """Fetch a checkout session, or raise StripeObjectMissing."""
+    with translate_errors():
+        return client().v1.checkout.sessions.retrieve(session_id)
 
 
 def expire_checkout(session_id: str) -> None:
-    """Let nobody pay on that page any more."""
-    with _translated():
-        _client().v1.checkout.sessions.expire(session_id)
+    """Expire a checkout page, so that the page cannot be paid on any more."""
+    with translate_errors():
+        client().v1.checkout.sessions.expire(session_id)
 
 
-def subscription(subscription_id: str) -> stripe.Subscription:
-    """Raises Missing."""
-    with _translated():
-        return _client().v1.subscriptions.retrieve(subscription_id)
+def retrieve_subscription(subscription_id: str) -> stripe.Subscription:
+    """Fetch a subscription, or raise StripeObjectMissing."""
+    with translate_errors():
+        return client().v1.subscriptions.retrieve(subscription_id)
 
 
 def cancel_at_period_end(subscription_id: str) -> None:
-    """End a subscription with the period that is paid."""
-    with _translated():
-        _client().v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True})
+    """Cancel a subscription at the end of the paid period."""
+    with translate_errors():
+        client().v1.subscriptions.update(subscription_id, {"cancel_at_period_end": True})
 
 
-def cancel_as_before(subscription: stripe.Subscription) -> None:
-    """Let a subscription that was resumed end after all, when it was to end before."""
+def restore_cancellation(subscription: stripe.Subscription) -> None:
+    """Cancel a resumed subscription again, if `subscription` says it was to end."""
     if subscription.cancel_at_period_end:
         cancel_at_period_end(subscription.id)
     elif subscription.cancel_at is not None:
-        with _translated():
-            _client().v1.subscriptions.update(subscription.id, {"cancel_at": subscription.cancel_at})
+        with translate_errors():
+            client().v1.subscriptions.update(subscription.id, {"cancel_at": subscription.cancel_at})
 
 
-def resume(subscription: stripe.Subscription) -> None:
-    """Let a subscription go on that was to end; the portal sets the time instead of the flag, and Stripe takes one."""
-    with _translated():
+def resume_subscription(subscription: stripe.Subscription) -> None:
+    """Resume a subscription that is set to end."""
+    # The portal sets `cancel_at` in place of the flag, and Stripe accepts one of the two in a request.
+    with translate_errors():
         if subscription.cancel_at_period_end:
-            _client().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
+            client().v1.subscriptions.update(subscription.id, {"cancel_at_period_end": False})
         else:
-            _client().v1.subscriptions.update(subscription.id, {"cancel_at": ""})
+            client().v1.subscriptions.update(subscription.id, {"cancel_at": ""})
 
 
 def cancel_now(subscription_id: str) -> None:
-    """End a subscription at once; one that has ended stays so."""
-    with _translated():
+    """Cancel a subscription at once; an ended one stays as it is."""
+    with translate_errors():
         try:
-            _client().v1.subscriptions.cancel(subscription_id)
+            client().v1.subscriptions.cancel(subscription_id)
         except stripe.InvalidRequestError as e:
-            if e.code != "resource_missing":  # which is what Stripe says of one that was canceled before
+            if e.code != "resource_missing":  # Stripe's code for a subscription that was canceled before
                 raise
 
 
 def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
-    """Change to another price at once and charge the difference; without the payment nothing changes.
+    """Change to another price at once and charge the difference.
+
+    Without the payment nothing changes, and the change waits for the payment, for a day at most.
 
     Returns:
-        Whether it is paid; else the change waits for the payment, for a day at most.
+        Whether the difference is paid.
     """
-    with _translated():
-        changed = _client().v1.subscriptions.update(
+    with translate_errors():
+        changed = client().v1.subscriptions.update(
             subscription_id,
             {
                 "items": [{"id": item_id, "price": price_id}],
@@ -234,41 +201,39 @@ def switch_price(subscription_id: str, *, item_id: str, price_id: str) -> bool:
 
 
 def schedule_price(subscription: stripe.Subscription, *, price_id: str, ends_at: datetime) -> None:
-    """Change to another price when the period that is paid ends; discounts, quantity and trial stay.
+    """Change to another price when the paid period ends, at `ends_at`.
 
-    What was planned before gives way in one step, so that it is there until then.
-
-    Args:
-        ends_at: when the period ends.
+    Discounts, quantity and trial stay.
     """
-    with _translated():
-        schedules = _client().v1.subscription_schedules
+    with translate_errors():
+        schedules = client().v1.subscription_schedules
         if subscription.schedule:
             schedule = schedules.retrieve(id_of(subscription.schedule))
         else:
             schedule = schedules.create({"from_subscription": subscription.id})
-        phases = _phases(_paid(schedule), price_id, int(ends_at.timestamp()))
+        phases = _build_phases(_current_phase(schedule), price_id, int(ends_at.timestamp()))
+        # One request replaces an earlier plan, so that a failed request leaves that plan in force.
         schedules.update(schedule.id, {"end_behavior": "release", "phases": phases})
 
 
-def is_carried_out(schedule_id: str) -> bool:
-    """Whether all that a schedule plans has happened: its last phase has begun, and nothing ends with it."""
-    with _translated():
-        schedule = _client().v1.subscription_schedules.retrieve(schedule_id)
-    begun = schedule.current_phase and schedule.current_phase.start_date
-    return begun == schedule.phases[-1].start_date and schedule.end_behavior == "release"
+def is_schedule_complete(schedule_id: str) -> bool:
+    """Return whether a schedule's last phase has started and nothing ends with it."""
+    with translate_errors():
+        schedule = client().v1.subscription_schedules.retrieve(schedule_id)
+    current_start = schedule.current_phase and schedule.current_phase.start_date
+    return current_start == schedule.phases[-1].start_date and schedule.end_behavior == "release"
 
 
 def release_schedule(schedule_id: str) -> None:
-    """Let a subscription go on as it is, whatever was planned."""
-    with _translated():
-        _client().v1.subscription_schedules.release(schedule_id)
+    """Release a schedule, so that its subscription goes on unchanged."""
+    with translate_errors():
+        client().v1.subscription_schedules.release(schedule_id)
 
 
-def create_portal(customer_id: str) -> str:
-    """The address of Stripe's page for a customer, good for some minutes."""
-    with _translated():
-        portal = _client().v1.billing_portal.sessions.create(
+def create_portal_session(customer_id: str) -> str:
+    """Return the address of a customer's portal page, valid for some minutes."""
+    with translate_errors():
+        portal = client().v1.billing_portal.sessions.create(
             {"customer": customer_id, "return_url": settings.PUBLIC_URL}
         )
         return portal.url
@@ -277,24 +242,27 @@ def create_portal(customer_id: str) -> str:
 # -- Products and prices ---------------------------------------------------------------------------------------------
 
 
-def prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
-    """Those that are on sale under these keys."""
-    with _translated():
-        found = _client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": PAGE})
+def list_prices(lookup_keys: Sequence[str]) -> list[stripe.Price]:
+    """List the active prices with these lookup keys."""
+    with translate_errors():
+        found = client().v1.prices.list({"lookup_keys": list(lookup_keys), "active": True, "limit": MAX_PAGE_SIZE})
         return list(found.auto_paging_iter())
 
 
 def create_product(*, tier: str, name: str) -> str:
-    """Returns the product's id."""
-    with _translated():
-        return _client().v1.products.create({"name": name, "metadata": {TIER_KEY: tier}}).id
+    """Create a product and return its id."""
+    with translate_errors():
+        return client().v1.products.create({"name": name, "metadata": {TIER_KEY: tier}}).id
 
 
 def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> str:
-    """A price in USD a month, which takes the lookup key from whichever has it; returns its id."""
-    with _translated():
+    """Create a monthly price in USD and return its id.
+
+    The price takes the lookup key over from the price that has it.
+    """
+    with translate_errors():
         return (
-            _client()
+            client()
             .v1.prices.create(
                 {
                     "product": product_id,
@@ -310,88 +278,36 @@ def create_price(*, product_id: str, tier: str, cents: int, lookup_key: str) -> 
         )
 
 
-def _paid(schedule: SubscriptionSchedule) -> SubscriptionSchedule.Phase:
-    begun = schedule.current_phase.start_date if schedule.current_phase else None
-    return next((phase for phase in schedule.phases if phase.start_date == begun), schedule.phases[0])
+def _current_phase(schedule: SubscriptionSchedule) -> SubscriptionSchedule.Phase:
+    current_start = schedule.current_phase.start_date if schedule.current_phase else None
+    return next((phase for phase in schedule.phases if phase.start_date == current_start), schedule.phases[0])
 
 
-def _phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) -> list[ScheduleUpdateParamsPhase]:
+def _build_phases(paid: SubscriptionSchedule.Phase, price_id: str, ends: int) -> list[ScheduleUpdateParamsPhase]:
     now: ScheduleUpdateParamsPhase = {
         "items": [{"price": id_of(item.price), "quantity": item.quantity or 1} for item in paid.items],
         "start_date": paid.start_date,
-        "end_date": min(paid.end_date, ends),  # staff can plan a phase of several periods
+        "end_date": min(paid.end_date, ends),  # staff can schedule a phase of several periods
     }
     then: ScheduleUpdateParamsPhase = {
         "items": [{"price": price_id, "quantity": paid.items[0].quantity or 1}],
         "proration_behavior": "none",
     }
     for phase in (now, then):
-        _keep(phase, paid)
+        _copy_discounts_and_taxes(phase, paid)
     if paid.trial_end:
         now["trial_end"] = paid.trial_end
     return [now, then]
 
 
-def _keep(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
-    """Say again what a phase would lose: Stripe would take the customer's discounts instead."""
+def _copy_discounts_and_taxes(phase: ScheduleUpdateParamsPhase, earlier: SubscriptionSchedule.Phase) -> None:
+    """Copy discounts and tax rates, which Stripe would replace by the customer's."""
     if earlier.discounts:
         kinds = ("discount", "coupon", "promotion_code")
         given = [{kind: each[kind] for kind in kinds if each[kind]} for each in earlier.discounts]
         phase["discounts"] = cast("list[ScheduleUpdateParamsPhaseDiscount]", given)
     if earlier.default_tax_rates:
         phase["default_tax_rates"] = [rate.id for rate in earlier.default_tax_rates]
-
-
-# -- The client ------------------------------------------------------------------------------------------------------
-
-
-def _client() -> stripe.StripeClient:
-    if not is_configured():
-        raise BillingNotConfigured()
-    timeout_s = HURRIED_S if is_hurried() else (PATIENT_S, PATIENT_S)
-    return _made(settings.STRIPE_KEY, settings.STRIPE_HOST, timeout_s, int(not is_hurried()))
-
-
-@contextmanager
-def _hurrying(wanted: bool) -> Iterator[None]:
-    token = _hurried.set(wanted)
-    try:
-        yield
-    finally:
-        _hurried.reset(token)
-
-
-@lru_cache(maxsize=8)
-def _made(key: str, host: str, timeout_s: tuple[float, float], retries: int) -> stripe.StripeClient:
-    session = requests.Session()
-    session.max_redirects = 0  # the key goes to no other host
-    return stripe.StripeClient(
-        key,
-        stripe_version=settings.STRIPE_API_VERSION,
-        base_addresses={"api": host},
-        http_client=stripe.RequestsClient(timeout=timeout_s, session=session),
-        max_network_retries=retries,
-    )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Stripe's errors become ours, once; none of them shows the key."""
-    try:
-        yield
-    except (stripe.AuthenticationError, stripe.PermissionError) as e:
-        logger.critical("Stripe refuses our key: %s", e.user_message)
-        raise BillingUnavailable(retry_after=RETRY_AFTER_S) from e
-    except stripe.CardError as e:
-        raise PaymentRefused(e.user_message) from e
-    except stripe.InvalidRequestError as e:
-        if e.code == "resource_missing":
-            raise Missing(e.param) from e
-        logger.exception("Stripe refuses a request")
-        raise BillingConflict() from e
-    except stripe.StripeError as e:
-        logger.warning("Stripe is out of reach: %s", type(e).__name__)
-        raise BillingUnavailable(retry_after=RETRY_AFTER_S) from e
 
 
 def _with_session_id(url: str) -> str:

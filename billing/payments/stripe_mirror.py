@@ -1,7 +1,7 @@
-"""Rows of what Stripe said last, in dj-stripe's tables, reduced to what billing needs (docs/adr/0020).
+"""Rows that mirror Stripe's objects, in dj-stripe's tables (docs/adr/0020).
 
-dj-stripe's own synchronising is not used: it fetches what an object refers to by itself, without our time limits, and
-stores the secret key. Callers hold the customer's lock.
+The rows hold only the fields that billing needs. dj-stripe's own synchronisation is not used: it fetches referenced
+objects without our time-outs, and stores the secret key. Callers hold the customer's lock.
 """
 
 from collections.abc import Iterable
@@ -29,110 +29,104 @@ INVOICE_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a row said before, and says now; empty where there was none."""
+class MirrorChange:
+    """A row's data before and after it was stored; `before` is empty for a new row."""
 
     id: str
     before: dict[str, Any]
     after: dict[str, Any]
 
 
-def of_this_mode(path: str = "") -> Q:
-    """A filter for rows of the mode that the key is of: play money gives nothing where real money moves.
+def in_current_mode(path: str = "") -> Q:
+    """Return a filter for rows of the key's mode, live or test.
 
-    Without a key nothing is known of any mode, and all rows count on as they are.
-
-    Args:
-        path: to the row whose mode counts, as in `customer__`.
+    `path` is the lookup path to the row with the mode, as in `customer__`.
     """
+    # Subscriptions of the test mode grant nothing under a live key. Without a key the mode is unknown: all rows count.
     return Q(**{f"{path}livemode": settings.STRIPE_LIVE_MODE}) if settings.STRIPE_KEY else Q()
 
 
-def customer_of(user: User) -> Customer | None:
-    """The user's customer at Stripe, where there is one."""
-    return Customer.objects.filter(of_this_mode(), subscriber=user).order_by("djstripe_created").first()
+def get_customer(user: User) -> Customer | None:
+    """Return a user's customer in the current mode, if there is one."""
+    return Customer.objects.filter(in_current_mode(), subscriber=user).order_by("djstripe_created").first()
 
 
-def customers_of(user: User) -> QuerySet[Customer]:
-    """All of them, of both modes: whoever goes leaves nothing behind in either."""
+def list_customers(user: User) -> QuerySet[Customer]:
+    """Return a user's customers in both modes, for deletion."""
     return Customer.objects.filter(subscriber=user).order_by("djstripe_created")
 
 
 def store_customer(found: stripe.Customer, user: User) -> Customer:
-    """Remember whose a customer is; of the person only the address, for staff to search by."""
-    fields = {"subscriber": user, "email": user.email, **_common(found)}
+    """Store a user's customer; the address is there for staff to search by."""
+    fields = {"subscriber": user, "email": user.email, **_common_fields(found)}
     row, _ = Customer.objects.update_or_create(id=found.id, defaults=fields)
     return row
 
 
-def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]) -> list[Change]:
-    """Remember a customer's subscriptions; one that Stripe does not list any more is gone, and so canceled."""
+def store_subscriptions(customer: Customer, found: Iterable[stripe.Subscription]) -> list[MirrorChange]:
+    """Store a customer's subscriptions, of which `found` are all that Stripe lists."""
     before = {row.id: row.stripe_data for row in customer.subscriptions.all()}
     changes = []
     for subscription in found:
-        now = reduced(subscription)
-        fields = {"customer": customer, "stripe_data": now, **_common(subscription)}
+        now = reduce_subscription(subscription)
+        fields = {"customer": customer, "stripe_data": now, **_common_fields(subscription)}
         Subscription.objects.update_or_create(id=subscription.id, defaults=fields)
-        changes.append(Change(subscription.id, before.pop(subscription.id, {}), now))
-    return changes + [_lost(gone, data) for gone, data in before.items()]
+        changes.append(MirrorChange(subscription.id, before.pop(subscription.id, {}), now))
+    # Stripe lists all subscriptions of a customer: one that is missing was deleted.
+    return changes + [_mark_canceled(gone, data) for gone, data in before.items()]
 
 
-def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -> Change:
-    """Remember an invoice, and what it was for.
-
-    Args:
-        tier: that it pays for, where that was not known before; None where it cannot be told.
-    """
+def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -> MirrorChange:
+    """Store an invoice and the tier that it pays for; None if that is unknown."""
     row = Invoice.objects.filter(id=found.id).first()
     before: dict[str, Any] = row.stripe_data if row else {}
-    now = _picked(found.to_dict(), INVOICE_FIELDS)
-    now |= {"tier": before.get("tier") or tier, "subscription": subscription_of(found)}
-    fields = {"customer": customer, "stripe_data": now, **_common(found)}
+    now = _pick(found.to_dict(), INVOICE_FIELDS)
+    now |= {"tier": before.get("tier") or tier, "subscription": invoice_subscription_id(found)}
+    fields = {"customer": customer, "stripe_data": now, **_common_fields(found)}
     Invoice.objects.update_or_create(id=found.id, defaults=fields)
-    return Change(found.id, before, now)
+    return MirrorChange(found.id, before, now)
 
 
-def forget_invoice(invoice_id: str) -> None:
-    """Drop one that is not at Stripe any more."""
+def delete_invoice(invoice_id: str) -> None:
+    """Delete the row of an invoice that Stripe has deleted."""
     Invoice.objects.filter(id=invoice_id).delete()
 
 
-def subscription_of(invoice: stripe.Invoice) -> str | None:
-    """The id of the subscription that an invoice is for."""
+def invoice_subscription_id(invoice: stripe.Invoice) -> str | None:
+    """Return the id of the subscription that an invoice is for."""
     details = invoice.parent.subscription_details if invoice.parent else None
     reference = details.subscription if details else None
     return reference.id if isinstance(reference, stripe.Subscription) else reference
 
 
-def forget(user: User) -> None:
-    """Take out what tells whose customers they were; amounts stay for the books, under Stripe's ids."""
+def anonymize_customers(user: User) -> None:
+    """Remove what identifies a user from the customer's rows."""
+    # Amounts stay for accounting, under Stripe's ids.
     fields: dict[str, Any] = {"subscriber": None, "email": "", "stripe_data": {}, "metadata": None}
     Customer.objects.filter(subscriber=user).update(date_purged=datetime.now(UTC), **fields)
 
 
-def detach(customer: Customer) -> None:
-    """Keep what was paid by a customer, and let it be nobody's; the address too, which nobody would find later."""
+def detach_customer(customer: Customer) -> None:
+    """Detach a customer from its user and remove the address; payments stay."""
     Customer.objects.filter(pk=customer.pk).update(subscriber=None, email="")
 
 
-def _lost(subscription_id: str, before: dict[str, Any]) -> Change:
+def _mark_canceled(subscription_id: str, before: dict[str, Any]) -> MirrorChange:
     now = {**before, "status": "canceled"}
     Subscription.objects.filter(id=subscription_id).update(stripe_data=now)
-    return Change(subscription_id, before, now)
+    return MirrorChange(subscription_id, before, now)
 
 
-def reduced(found: stripe.Subscription) -> dict[str, Any]:
-    """What is kept of a subscription."""
+def reduce_subscription(found: stripe.Subscription) -> dict[str, Any]:
+    """Return the fields of a subscription that are stored."""
     data = found.to_dict()
-    items = [
-        _picked(item, ITEM_FIELDS) | {"price": _picked(item["price"], PRICE_FIELDS)} for item in data["items"]["data"]
-    ]
-    return _picked(data, SUBSCRIPTION_FIELDS) | {"items": {"data": items}}
+    items = [_pick(item, ITEM_FIELDS) | {"price": _pick(item["price"], PRICE_FIELDS)} for item in data["items"]["data"]]
+    return _pick(data, SUBSCRIPTION_FIELDS) | {"items": {"data": items}}
 
 
-def _common(found: "stripe.Customer | stripe.Subscription | stripe.Invoice") -> dict[str, Any]:
+def _common_fields(found: "stripe.Customer | stripe.Subscription | stripe.Invoice") -> dict[str, Any]:
     return {"livemode": found.livemode, "created": datetime.fromtimestamp(found.created or 0, UTC)}
 
 
-def _picked(data: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def _pick(data: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: data[name] for name in names if name in data}

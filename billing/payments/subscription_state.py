@@ -1,4 +1,7 @@
-"""Where a user stands, from what Stripe said last: the same for staff, for the API, and for the tier (BILLING.md)."""
+"""Subscriptions and their meaning, read from the rows that mirror Stripe.
+
+The admin, the API and the calculation of tiers use the same reading (BILLING.md).
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,22 +17,25 @@ from billing import tiers
 from billing.payments import stripe_mirror
 from billing.payments.stripe_client import TIER_KEY
 
-PAID = ("active", "trialing")
+PAID_STATUSES = ("active", "trialing")
 NO_SUBSCRIPTION = "none"
-ENDED = ("canceled", "incomplete_expired")  # for ever
-NEVER_PAID = ("incomplete", *ENDED)
+ENDED_STATUSES = ("canceled", "incomplete_expired")  # final: Stripe never reactivates these
+NEVER_PAID_STATUSES = ("incomplete", *ENDED_STATUSES)
 
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One of a user's subscriptions.
+    """One of a user's subscriptions, with Stripe's id and status.
 
     Args:
-        status: Stripe's.
-        tier: what its price stands for; None for a price that is not of a tier.
-        period_start, period_end: of the period that is paid or due; of several items the latest.
-        cancels: it ends with the period.
-        unpaid_since: when the oldest invoice that is open was made; None where all are paid.
+        id: at Stripe.
+        status: at Stripe.
+        tier: the tier of its price; None for a price of no tier.
+        period_start: start of the period that is paid or due; the latest of several items.
+        period_end: end of that period.
+        created_at: at Stripe.
+        cancels: whether the subscription ends with the period.
+        unpaid_since: when the oldest open invoice was created; None if all are paid.
     """
 
     id: str
@@ -43,24 +49,22 @@ class Subscription:
 
     @property
     def is_live(self) -> bool:
-        """Whether it may still be charged for."""
-        return self.status not in ENDED
+        """Return whether Stripe may still charge for the subscription."""
+        return self.status not in ENDED_STATUSES
 
-    def counts(self, now: datetime) -> bool:
-        """Whether it gives its tier at this moment."""
-        if self.status in PAID:
+    def gives_tier(self, now: datetime) -> bool:
+        """Return whether the subscription gives its tier at this moment."""
+        if self.status in PAID_STATUSES:
             return True
         since = self.unpaid_since or self.period_start
         return self.status == "past_due" and now - since < settings.PAYMENT_GRACE
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a user is told.
+class SubscriptionState:
+    """A user's tier and current subscription, as the API returns them.
 
-    Args:
-        tier: that counts.
-        status: of the subscription, Stripe's; NO_SUBSCRIPTION where there is none.
+    `status` is Stripe's, or NO_SUBSCRIPTION.
     """
 
     tier: str
@@ -68,41 +72,46 @@ class Standing:
     subscription: Subscription | None
 
 
-def told(user: User) -> Standing:
-    """Where a user stands, in the words of `GET /billing/subscription`."""
-    mine = shown(of_user(user))
-    return Standing(user.tier, mine.status if mine else NO_SUBSCRIPTION, mine)
+def get_state(user: User) -> SubscriptionState:
+    """Return a user's tier and current subscription."""
+    current = select_current(list_for_user(user))
+    return SubscriptionState(user.tier, current.status if current else NO_SUBSCRIPTION, current)
 
 
-def of_user(user: User) -> list[Subscription]:
-    """All that a user has or had, the newest first."""
-    rows = Row.objects.filter(stripe_mirror.of_this_mode(), customer__subscriber=user).order_by(
+def list_for_user(user: User) -> list[Subscription]:
+    """Return all subscriptions of a user, ended ones included, the newest first."""
+    rows = Row.objects.filter(stripe_mirror.in_current_mode(), customer__subscriber=user).order_by(
         "-created", "-djstripe_id"
     )
-    return of_rows(rows)
+    return from_rows(rows)
 
 
-def of_customer(customer: Customer) -> list[Subscription]:
-    """The same of one customer."""
-    return of_rows(customer.subscriptions.order_by("-created", "-djstripe_id"))
+def list_for_customer(customer: Customer) -> list[Subscription]:
+    """Return all subscriptions of a customer, ended ones included, the newest first."""
+    return from_rows(customer.subscriptions.order_by("-created", "-djstripe_id"))
 
 
-def of_rows(rows: Iterable[Row]) -> list[Subscription]:
-    """Mirrored rows as what they mean."""
+def from_rows(rows: Iterable[Row]) -> list[Subscription]:
     rows = list(rows)
-    unpaid = _unpaid(row.id for row in rows if row.stripe_data["status"] == "past_due")
-    return [read(row, unpaid.get(row.id)) for row in rows]
+    unpaid = _find_unpaid_since(row.id for row in rows if row.stripe_data["status"] == "past_due")
+    return [from_row(row, unpaid.get(row.id)) for row in rows]
 
 
-def shown(subscriptions: list[Subscription]) -> Subscription | None:
-    """The one that a person means by "my subscription": of the live ones the highest, and of those the newest."""
+def select_current(subscriptions: list[Subscription]) -> Subscription | None:
+    """Return the subscription that a user means by "my subscription".
+
+    Among the live ones a paid one comes first, then the one with the highest tier, then the newest.
+    """
     live = [subscription for subscription in subscriptions if subscription.is_live]
-    return max(live, key=lambda each: (each.status in PAID, _rank(each), each.created_at), default=None)
+    return max(live, key=lambda each: (each.status in PAID_STATUSES, _rank(each), each.created_at), default=None)
 
 
-def tier_of(price: dict[str, Any]) -> str | None:
-    """The tier that a price stands for: by its lookup key, or what it was made for where that key has moved on."""
-    for tier in tiers.everything():
+def tier_of_price(price: dict[str, Any]) -> str | None:
+    """Return the tier of a price, by its lookup key or else its metadata.
+
+    The metadata name the tier that the price was created for. They count where a newer price has taken the lookup key.
+    """
+    for tier in tiers.list_all():
         if tier.lookup_key and tier.lookup_key == price.get("lookup_key"):
             return tier.name
     made_for = (price.get("metadata") or {}).get(TIER_KEY)
@@ -110,13 +119,13 @@ def tier_of(price: dict[str, Any]) -> str | None:
 
 
 def tier_of_items(data: dict[str, Any]) -> str | None:
-    """The highest tier of a subscription's items."""
-    found = [tier for item in data["items"]["data"] if (tier := tier_of(item["price"]))]
-    return max(found, key=lambda tier: tiers.of(tier).rank, default=None)
+    """Return the highest tier of a subscription's items."""
+    found = [tier for item in data["items"]["data"] if (tier := tier_of_price(item["price"]))]
+    return max(found, key=lambda tier: tiers.get(tier).rank, default=None)
 
 
-def in_words(data: dict[str, Any]) -> str:
-    """A stored subscription in a few words, for the audit trail; empty where there was none."""
+def summarize(data: dict[str, Any]) -> str:
+    """Summarise a stored subscription for the audit trail; empty for no data."""
     if not data:
         return ""
     ends = ", to end" if data["cancel_at_period_end"] or data["cancel_at"] else ""
@@ -124,34 +133,33 @@ def in_words(data: dict[str, Any]) -> str:
 
 
 def _rank(subscription: Subscription) -> int:
-    return tiers.of(subscription.tier).rank if subscription.tier else -1
+    return tiers.get(subscription.tier).rank if subscription.tier else -1
 
 
-def read(row: Row, unpaid_since: datetime | None = None) -> Subscription:
-    """One mirrored row as what it means."""
+def from_row(row: Row, unpaid_since: datetime | None = None) -> Subscription:
     data = row.stripe_data
     items = data["items"]["data"]
     return Subscription(
         id=row.id,
         status=data["status"],
         tier=tier_of_items(data),
-        period_start=_time(max((item["current_period_start"] for item in items), default=data["created"])),
-        period_end=_time(max((item["current_period_end"] for item in items), default=data["created"])),
-        created_at=_time(data["created"]),
+        period_start=_to_utc(max((item["current_period_start"] for item in items), default=data["created"])),
+        period_end=_to_utc(max((item["current_period_end"] for item in items), default=data["created"])),
+        created_at=_to_utc(data["created"]),
         cancels=bool(data["cancel_at_period_end"] or data["cancel_at"]),
         unpaid_since=unpaid_since,
     )
 
 
-def _unpaid(subscription_ids: Iterable[str]) -> dict[str, datetime]:
+def _find_unpaid_since(subscription_ids: Iterable[str]) -> dict[str, datetime]:
     ids = list(subscription_ids)
     rows = Invoice.objects.filter(stripe_data__subscription__in=ids, stripe_data__status="open") if ids else ()
-    return {row.stripe_data["subscription"]: row.created for row in sorted(rows, key=_made_at, reverse=True)}
+    return {row.stripe_data["subscription"]: row.created for row in sorted(rows, key=_created_at, reverse=True)}
 
 
-def _made_at(row: Invoice) -> datetime:
+def _created_at(row: Invoice) -> datetime:
     return row.created
 
 
-def _time(seconds: int) -> datetime:
+def _to_utc(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)

@@ -1,4 +1,4 @@
-"""What a user does with a subscription: end it, let it go on, change its tier, see it in Stripe's portal."""
+"""Users' operations on a subscription: cancel, resume, change tier, open portal."""
 
 import logging
 from contextlib import nullcontext
@@ -13,194 +13,198 @@ from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import tiers
 from billing.errors import AlreadySubscribed, BillingConflict, BillingUnavailable, NoSubscription
-from billing.payments import customers, plans, stripe_client, subscription_state, sync
+from billing.payments import customers, plans, stripe_client, stripe_connection, subscription_state, sync
 from billing.payments.subscription_state import Subscription
 from lunaos.errors import LunaError
 
 logger = logging.getLogger(__name__)
-INCOMPLETE = "incomplete"  # never paid for: Stripe lets it only be canceled
+INCOMPLETE = "incomplete"  # never paid for; Stripe allows nothing but to cancel it
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """Another tier.
+class TierChange:
+    """The result of a change of tier.
 
-    Args:
-        at: from when on; None for at once, or as soon as the difference is paid.
+    `effective_at` is None for a change that counts at once, or as soon as the difference is paid.
     """
 
     tier: str
-    at: datetime | None
+    effective_at: datetime | None
     message: str
 
 
 def cancel(user: User) -> datetime:
-    """End all of a user's subscriptions with the periods that are paid.
-
-    Returns:
-        When the last of them ends.
+    """Cancel all subscriptions of a user, and return the end of the last paid period.
 
     Raises:
-        NoSubscription: there is none.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        NoSubscription: the user has none.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
-    with customers.held(user) as customer:
-        for subscription in _live(customer):
-            _end(subscription)
+    with customers.locked(user) as customer:
+        for subscription in _list_live(customer):
+            _cancel_at_period_end(subscription)
         sync.refresh(customer)
         trail.record(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
-        ends = (each.period_end for each in subscription_state.of_customer(customer) if each.is_live)
+        ends = (each.period_end for each in subscription_state.list_for_customer(customer) if each.is_live)
         return max(ends, default=datetime.now(UTC))
 
 
 def resume(user: User) -> None:
-    """Let subscriptions go on that were to end; one that goes on anyway stays as it is.
+    """Resume subscriptions that are set to end; others stay as they are.
 
     Raises:
-        NoSubscription: there is none that could go on.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        NoSubscription: the user has no live subscription.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
-    with customers.held(user) as customer:
-        ending = [subscription for subscription in _live(customer) if _cancels(subscription)]
+    with customers.locked(user) as customer:
+        ending = [subscription for subscription in _list_live(customer) if _is_set_to_end(subscription)]
         for subscription in ending:
-            _release(subscription)
-            stripe_client.resume(subscription)
+            _release_schedule(subscription)
+            stripe_client.resume_subscription(subscription)
         sync.refresh(customer)
         if ending:
             trail.record(Action.SUBSCRIPTION_RESUMED, actor=user, subject=user)
 
 
-def change(*, user: User, tier: str) -> Changed:
-    """Another tier: a higher one at once, for the difference in price; a lower one when the paid period ends.
+def change(*, user: User, tier: str) -> TierChange:
+    """Change the tier: a higher one at once, a lower one at the period's end.
+
+    The difference to a higher tier is charged at once.
 
     Raises:
-        NoSubscription: there is none to change.
-        AlreadySubscribed: it is of this tier, and nothing else is planned.
+        NoSubscription: the user has no subscription to change.
+        AlreadySubscribed: the subscription is of this tier, and no other change is scheduled.
         PaymentRefused: the difference could not be charged.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
-    with customers.held(user) as customer:
+    with customers.locked(user) as customer:
         found = {subscription.id: subscription for subscription in sync.refresh(customer)}
-        mine = subscription_state.shown(subscription_state.of_customer(customer))
-        if mine is None:
+        current = subscription_state.select_current(subscription_state.list_for_customer(customer))
+        if current is None:
             raise NoSubscription()
-        with stripe_client.patient():
-            at = _change(mine, found[mine.id], tier)
-        trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=mine.tier, after=tier)
+        with stripe_connection.long_timeout():
+            effective_at = _apply_change(current, found[current.id], tier)
+        trail.record(Action.SUBSCRIPTION_CHANGE_REQUESTED, actor=user, subject=user, before=current.tier, after=tier)
         try:
             sync.refresh(customer)
-        except BillingUnavailable:  # it has happened at Stripe all the same, and the event will tell
-            logger.warning("After a change Stripe could not be asked")
-        return Changed(tier, at, _message(customer, tier, at))
+        except BillingUnavailable:  # the change is made at Stripe, and its event will synchronise it
+            logger.warning("Stripe could not be reached after a change; its event will synchronise the customer")
+        return TierChange(tier, effective_at, _describe_change(customer, tier, effective_at))
 
 
 def open_portal(user: User) -> str:
-    """The address of Stripe's page for the user: cards, invoices, the subscription.
+    """Return the address of the user's page in Stripe's portal.
 
     Raises:
-        NoSubscription: the user never was a customer.
-        BillingNotConfigured, BillingUnavailable: Stripe cannot be asked.
+        NoSubscription: the user has no customer at Stripe.
+        BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
-    with customers.held(user) as customer:
+    with customers.locked(user) as customer:
         try:
-            return stripe_client.create_portal(customer.id)
-        except stripe_client.Missing as e:  # deleted in Stripe's dashboard
+            return stripe_client.create_portal_session(customer.id)
+        except stripe_connection.StripeObjectMissing as e:  # deleted in Stripe's dashboard
             raise NoSubscription() from e
 
 
-def _change(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
-    """When it counts, as far as that is certain. What was planned before is given up only for what takes its place."""
-    if at_stripe.schedule and stripe_client.is_carried_out(stripe_client.id_of(at_stripe.schedule)):
-        _release(at_stripe)
-        at_stripe = stripe_client.subscription(at_stripe.id)
-    if mine.tier == tier:
-        if not (at_stripe.schedule or mine.cancels):
-            raise AlreadySubscribed(f"Your subscription is {tier} already, and nothing else is planned for it.")
-        _release(at_stripe)
-        if mine.cancels:
-            stripe_client.resume(at_stripe)
+def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> datetime | None:
+    """Apply a change of tier at Stripe and return when it counts, None for at once."""
+    if at_stripe.schedule and stripe_client.is_schedule_complete(stripe_client.id_of(at_stripe.schedule)):
+        _release_schedule(at_stripe)
+        at_stripe = stripe_client.retrieve_subscription(at_stripe.id)
+    if current.tier == tier:
+        if not (at_stripe.schedule or current.cancels):
+            raise AlreadySubscribed(f"Your subscription is {tier} already, and no other change is scheduled.")
+        _release_schedule(at_stripe)
+        if current.cancels:
+            stripe_client.resume_subscription(at_stripe)
         return None
-    if mine.tier is None or tiers.of(tier).rank > tiers.of(mine.tier).rank:
-        _upgrade(mine, at_stripe, tier)
+    if current.tier is None or tiers.get(tier).rank > tiers.get(current.tier).rank:
+        _upgrade(current, at_stripe, tier)
         return None
-    _downgrade(mine, at_stripe, plans.price_of(tier))
-    return mine.period_end
+    _downgrade(current, at_stripe, plans.get_price_id(tier))
+    return current.period_end
 
 
-def _downgrade(mine: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
-    if at_stripe.schedule:  # which says by itself how the subscription ends, or goes on
-        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=mine.period_end)
+def _downgrade(current: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
+    if at_stripe.schedule:  # the schedule itself says whether the subscription ends or goes on
+        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=current.period_end)
         return
     try:
-        if mine.cancels:
-            stripe_client.resume(at_stripe)
-        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=mine.period_end)
+        if current.cancels:
+            stripe_client.resume_subscription(at_stripe)
+        stripe_client.schedule_price(at_stripe, price_id=price_id, ends_at=current.period_end)
     except LunaError:
-        _take_back(at_stripe)
+        _roll_back_change(at_stripe)
         raise
 
 
-def _take_back(before: stripe.Subscription) -> None:
-    """Leave a subscription as it was: an answer that was lost tells nothing of what was done, so Stripe is asked.
-
-    A schedule goes first, since Stripe refuses a cancellation under one.
-    """
+def _roll_back_change(before: stripe.Subscription) -> None:
+    # A lost answer does not say what Stripe has done, so the subscription is fetched again. The schedule is released
+    # first, since Stripe refuses a cancellation under a schedule.
     try:
-        _release(stripe_client.subscription(before.id))
-        stripe_client.cancel_as_before(before)
+        _release_schedule(stripe_client.retrieve_subscription(before.id))
+        stripe_client.restore_cancellation(before)
     except LunaError:
-        message = "A change of tier failed halfway: see at Stripe what is planned, and whether it was to end."
-        alerts.send("change_left_half", message, subscription=before.id, was_to_end=_cancels(before))
+        message = (
+            "A change of tier failed halfway. Check the subscription's schedule and cancellation in Stripe's dashboard."
+        )
+        alerts.send("change_left_half", message, subscription=before.id, was_to_end=_is_set_to_end(before))
 
 
-def _upgrade(mine: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
+def _upgrade(current: Subscription, at_stripe: stripe.Subscription, tier: str) -> None:
     if at_stripe.schedule:
-        raise BillingConflict(f"Another change is planned. Take it back first: change to {mine.tier}.")
-    paid = stripe_client.switch_price(at_stripe.id, item_id=_item_of_tier(at_stripe), price_id=plans.price_of(tier))
-    if paid and mine.cancels:
-        stripe_client.resume(at_stripe)
+        raise BillingConflict(f"Another change is scheduled. Undo it first: change to {current.tier}.")
+    paid = stripe_client.switch_price(
+        at_stripe.id, item_id=_find_tier_item(at_stripe), price_id=plans.get_price_id(tier)
+    )
+    if paid and current.cancels:
+        stripe_client.resume_subscription(at_stripe)
 
 
-def _item_of_tier(subscription: stripe.Subscription) -> str:
-    """The item that makes the tier; staff may have added others."""
-    items = subscription["items"].data
-    return str(next((item.id for item in items if subscription_state.tier_of(item.price.to_dict())), items[0].id))
+def _find_tier_item(subscription: stripe.Subscription) -> str:
+    items = subscription["items"].data  # staff may have added items without a tier
+    return str(next((item.id for item in items if subscription_state.tier_of_price(item.price.to_dict())), items[0].id))
 
 
-def _message(customer: Customer, tier: str, at: datetime | None) -> str:
-    now = subscription_state.shown(subscription_state.of_customer(customer))
-    if now and not now.counts(datetime.now(UTC)):
-        return f"The change to {tier} is noted, but a payment is due before it counts: open POST /billing/portal."
-    if at:
-        return f"Your subscription is {tier} when the paid period has ended."
+def _describe_change(customer: Customer, tier: str, effective_at: datetime | None) -> str:
+    now = subscription_state.select_current(subscription_state.list_for_customer(customer))
+    if now and not now.gives_tier(datetime.now(UTC)):
+        return f"The change to {tier} is stored, but a payment is due first. Pay in the portal: POST /billing/portal."
+    if effective_at:
+        return f"Your subscription changes to {tier} when the paid period ends."
     if now and now.tier == tier:
         return f"Your subscription is {tier}."
-    return f"Your subscription is {tier} as soon as the difference is paid."
+    return f"Your subscription changes to {tier} as soon as the difference is paid."
 
 
-def _live(customer: Customer) -> list[stripe.Subscription]:
-    live = [each for each in stripe_client.subscriptions(customer.id) if each.status not in subscription_state.ENDED]
+def _list_live(customer: Customer) -> list[stripe.Subscription]:
+    live = [
+        each
+        for each in stripe_client.list_subscriptions(customer.id)
+        if each.status not in subscription_state.ENDED_STATUSES
+    ]
     if not live:
         raise NoSubscription()
     return live
 
 
-def _end(subscription: stripe.Subscription) -> None:
-    """With its period, whatever was planned; one that was never paid for at once."""
+def _cancel_at_period_end(subscription: stripe.Subscription) -> None:
+    """Cancel a subscription at its period's end, or at once if never paid for."""
     if subscription.status == INCOMPLETE:
         stripe_client.cancel_now(subscription.id)
         return
-    _release(subscription)
+    _release_schedule(subscription)
     if not subscription.cancel_at_period_end:
-        with stripe_client.patient() if subscription.schedule else nullcontext():  # what was planned is given up by now
+        with (
+            stripe_connection.long_timeout() if subscription.schedule else nullcontext()
+        ):  # the schedule is released by now, so the cancellation must not fail
             stripe_client.cancel_at_period_end(subscription.id)
 
 
-def _cancels(subscription: stripe.Subscription) -> bool:
+def _is_set_to_end(subscription: stripe.Subscription) -> bool:
     return subscription.cancel_at_period_end or subscription.cancel_at is not None
 
 
-def _release(subscription: stripe.Subscription) -> None:
-    """A schedule that is in force lets nothing else be changed."""
-    if subscription.schedule:
+def _release_schedule(subscription: stripe.Subscription) -> None:
+    if subscription.schedule:  # Stripe refuses changes under one
         stripe_client.release_schedule(stripe_client.id_of(subscription.schedule))

@@ -1,6 +1,6 @@
-"""Stripe's events: who signed them, whether they were handled before, and handling them in one transaction.
+"""Stripe's events: verify the signature, skip repetitions, synchronise.
 
-dj-stripe's own view is not used: with DEBUG on it lets a header replace the secret (BILLING.md).
+dj-stripe's own view is not used: with DEBUG on, that view lets a header replace the secret (BILLING.md).
 """
 
 import time
@@ -19,9 +19,9 @@ from billing.models import WebhookEvent
 from billing.payments import customer_locks, sync
 from lunaos.infra import metrics
 
-LARGEST_BODY = 262_144  # bytes; Stripe's events have some thousands
+MAX_BODY_BYTES = 262_144  # Stripe's events have a few thousand bytes
 TOLERANCE_S = 300
-WANTED = frozenset(
+HANDLED_EVENT_TYPES = frozenset(
     {
         "checkout.session.completed",
         "customer.subscription.created",
@@ -34,12 +34,10 @@ WANTED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """What is believed of an event's body: that something about this customer may have changed.
+class StripeEvent:
+    """The fields of an event that billing trusts: which customer may have changed.
 
-    Args:
-        customer_id: empty where the object is nobody's.
-        invoice_id: where it is about an invoice.
+    `customer_id` is empty for an object without a customer; `invoice_id` is set for an event about an invoice.
     """
 
     id: str
@@ -49,12 +47,12 @@ class Event:
     invoice_id: str | None
 
 
-def read(payload: bytes, signature: str) -> Event:
-    """The event in a body that Stripe has signed within the last five minutes.
+def parse(payload: bytes, signature: str) -> StripeEvent:
+    """Parse an event that Stripe has signed within the last five minutes.
 
     Raises:
-        BillingNotConfigured: there is no secret to tell by.
-        WebhookRefused: signed by somebody else, too old, from the future, of another mode, or no event.
+        BillingNotConfigured: there is no secret to verify with.
+        WebhookRefused: the signature is wrong, too old or from the future, or the body is of another mode or no event.
     """
     if not settings.STRIPE_WEBHOOK_SECRETS:
         raise BillingNotConfigured()
@@ -63,25 +61,27 @@ def read(payload: bytes, signature: str) -> Event:
         event = orjson.loads(payload)
         if event["object"] != "event" or event["livemode"] is not settings.STRIPE_LIVE_MODE:
             raise WebhookRefused()
-        return _event(event, event["data"]["object"])
+        return _build_event(event, event["data"]["object"])
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as e:
         raise WebhookRefused() from e
 
 
-def handle(event: Event) -> None:
-    """Bring the customer up to date, once an event; several at a time wait for one another.
+def handle(event: StripeEvent) -> None:
+    """Synchronise an event's customer, once per event.
+
+    Several events of one customer wait for one another.
 
     Raises:
-        BillingUnavailable: Stripe cannot be asked. Nothing is stored then, and Stripe repeats the event.
+        BillingUnavailable: Stripe cannot be reached. Nothing is stored then, and Stripe repeats the event.
     """
-    if event.kind not in WANTED or WebhookEvent.objects.filter(pk=event.id).exists():
+    if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
     with transaction.atomic():
         if event.customer_id:
-            customer_locks.hold(event.customer_id)
+            customer_locks.lock_until_commit(event.customer_id)
         claimed = _claim(event)
         if claimed and event.customer_id:
-            sync.customer(event.customer_id, invoice_id=event.invoice_id)
+            sync.sync_customer(event.customer_id, invoice_id=event.invoice_id)
     if claimed:
         lag = datetime.now(UTC) - event.made_at
         metrics.WEBHOOK_LAG.labels(event.kind).observe(max(0.0, lag.total_seconds()))
@@ -93,9 +93,9 @@ def _verify(payload: bytes, signature: str) -> None:
         try:
             stripe.WebhookSignature.verify_header(text, signature, secret, TOLERANCE_S)
             signed_at = _signed_at(signature)
-        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the SDK compares no letter beyond ASCII
+        except (stripe.SignatureVerificationError, ValueError, TypeError):  # the SDK fails on characters beyond ASCII
             continue
-        if signed_at > time.time() + TOLERANCE_S:  # which the SDK takes
+        if signed_at > time.time() + TOLERANCE_S:  # the SDK accepts signatures from the future
             break
         return
     raise WebhookRefused()
@@ -105,8 +105,8 @@ def _signed_at(signature: str) -> int:
     return int(next(part[2:] for part in signature.split(",") if part.startswith("t=")))
 
 
-def _event(event: Mapping[str, Any], about: Mapping[str, Any]) -> Event:
-    return Event(
+def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEvent:
+    return StripeEvent(
         id=str(event["id"]),
         kind=str(event["type"]),
         made_at=datetime.fromtimestamp(event["created"], UTC),
@@ -115,7 +115,7 @@ def _event(event: Mapping[str, Any], about: Mapping[str, Any]) -> Event:
     )
 
 
-def _claim(event: Event) -> bool:
-    """Whether this transaction is the one that handles the event: another's row is waited for."""
-    told = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
-    return WebhookEvent.objects.get_or_create(id=event.id, defaults=told)[1]
+def _claim(event: StripeEvent) -> bool:
+    """Return whether this transaction handles the event, after waiting for others."""
+    fields = {"kind": event.kind, "customer_id": event.customer_id, "made_at": event.made_at}
+    return WebhookEvent.objects.get_or_create(id=event.id, defaults=fields)[1]

@@ -1,10 +1,10 @@
-"""dj-stripe, as the tables that it brings: nothing of it runs (docs/adr/0020)."""
+"""dj-stripe as an app that has tables only; none of its code runs (docs/adr/0020)."""
 
 from django.apps import AppConfig
 
 
 class StripeTablesConfig(AppConfig):
-    """In the place of dj-stripe's own, whose checks ask the database, and whose handlers ask Stripe."""
+    """Replaces dj-stripe's own, whose checks query the database and call Stripe."""
 
     name = "djstripe"
     default_auto_field = "django.db.models.AutoField"

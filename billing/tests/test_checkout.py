@@ -12,7 +12,7 @@ from djstripe.models import Customer
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.errors import BillingConflict
-from billing.payments import customer_locks, plans, stripe_client
+from billing.payments import customer_locks, plans, stripe_client, stripe_connection
 from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
@@ -22,32 +22,32 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
     response = stripe.post(alice, "checkout", tier="pro")
     data = response.json()["data"]
     assert set(data) == {"checkoutUrl", "sessionId"} and data["checkoutUrl"].startswith(stripe.double.url)
-    assert stripe.tier(alice) == "free"  # a page to pay on gives nothing
+    assert stripe.tier(alice) == "free"  # a page at Stripe grants nothing
 
     stripe.double.pay(data["sessionId"])
-    assert stripe.becomes(alice, "pro")
-    standing = stripe.standing(alice)
-    assert (standing["tier"], standing["status"]) == ("pro", "active")
-    assert set(standing["subscription"]) == {
+    assert stripe.reaches_tier(alice, "pro")
+    state = stripe.subscription_state(alice)
+    assert (state["tier"], state["status"]) == ("pro", "active")
+    assert set(state["subscription"]) == {
         *("id", "currentPeriodStart", "currentPeriodEnd", "cancelAtPeriodEnd", "createdAt")
     }
-    assert standing["subscription"]["cancelAtPeriodEnd"] is False
-    assert standing["subscription"]["currentPeriodEnd"] > standing["subscription"]["currentPeriodStart"]
-    assert standing["subscription"]["createdAt"].endswith("Z")
+    assert state["subscription"]["cancelAtPeriodEnd"] is False
+    assert state["subscription"]["currentPeriodEnd"] > state["subscription"]["currentPeriodStart"]
+    assert state["subscription"]["createdAt"].endswith("Z")
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.CHECKOUT_STARTED).count() == 1
 
 
-def test_what_stripe_is_asked_for(stripe: Stripe, alice: Any) -> None:
+def test_the_request_to_stripe(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice, "team")
-    wanted = stripe.double.requests("/v1/checkout/sessions")[-1]["params"]
-    assert wanted["mode"] == "subscription" and wanted["allow_promotion_codes"] in (True, "true")
-    assert wanted["client_reference_id"] == str(alice.pk)
-    assert wanted["success_url"].endswith("/checkout/done?session_id={CHECKOUT_SESSION_ID}")
-    assert wanted["cancel_url"].endswith("/checkout/cancelled")
-    assert Customer.objects.get(subscriber=alice).id == wanted["customer"]
+    parameters = stripe.double.requests("/v1/checkout/sessions")[-1]["params"]
+    assert parameters["mode"] == "subscription" and parameters["allow_promotion_codes"] in (True, "true")
+    assert parameters["client_reference_id"] == str(alice.pk)
+    assert parameters["success_url"].endswith("/checkout/done?session_id={CHECKOUT_SESSION_ID}")
+    assert parameters["cancel_url"].endswith("/checkout/cancelled")
+    assert Customer.objects.get(subscriber=alice).id == parameters["customer"]
 
 
-def test_a_customer_is_made_once(stripe: Stripe, alice: Any) -> None:
+def test_a_customer_is_created_once(stripe: Stripe, alice: Any) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: stripe.post(alice, "checkout", tier="pro"), range(8)))
     assert {answer.status_code for answer in answers} <= {200, 503}
@@ -62,24 +62,24 @@ def test_only_one_page_can_be_paid_on(stripe: Stripe, alice: Any) -> None:
     with pytest.raises(Exception, match="400"):
         stripe.double.pay(first)
     stripe.double.pay(other)
-    assert stripe.becomes(alice, "team")
+    assert stripe.reaches_tier(alice, "team")
 
 
-def test_whoever_subscribes_already_is_sent_to_change(stripe: Stripe, alice: Any) -> None:
+def test_a_subscriber_is_referred_to_change(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
     assert error(stripe.post(alice, "checkout", tier="team")) == (400, "already_subscribed")
 
 
-def test_a_subscription_that_no_event_has_told_of_yet_counts(stripe: Stripe, alice: Any) -> None:
-    stripe.by_hand()
+def test_a_subscription_counts_before_its_event_arrives(stripe: Stripe, alice: Any) -> None:
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     assert error(stripe.post(alice, "checkout", tier="pro")) == (400, "already_subscribed")
-    assert stripe.tier(alice) == "pro"  # what was seen on the way is kept
+    assert stripe.tier(alice) == "pro"  # the subscription found on the way is stored
 
 
-def test_after_an_end_one_may_subscribe_again(stripe: Stripe, alice: Any) -> None:
+def test_a_user_can_subscribe_again_after_the_end(stripe: Stripe, alice: Any) -> None:
     stripe.double.set_status(stripe.subscribe(alice), "canceled")
-    assert stripe.becomes(alice, "free")
+    assert stripe.reaches_tier(alice, "free")
     stripe.subscribe(alice, "team")
 
 
@@ -109,16 +109,16 @@ def test_no_price_at_stripe(stripe: Stripe, alice: Any) -> None:
 def test_a_customer_deleted_at_stripe_is_replaced(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     stripe.subscribe(alice)
     assert Customer.objects.get(subscriber=alice).id != gone
 
 
 def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None:
-    """The second one waits for the first, and then looks at what that has left."""
+    """The second request waits for the first, and then uses its customer."""
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/checkout/sessions", method="GET") as held:
             first = pool.submit(stripe.post, alice, "checkout", tier="pro")
@@ -127,14 +127,16 @@ def test_two_at_once_replace_a_customer_once(stripe: Stripe, alice: Any) -> None
             assert until(waiting_for_a_lock, 5)
         assert first.result().status_code == second.result().status_code == 200
     (customer,) = Customer.objects.filter(subscriber=alice)
-    assert len(stripe_client.open_checkouts(customer.id)) == 1
+    assert len(stripe_client.list_open_checkouts(customer.id)) == 1
 
 
-def test_who_waits_too_long_for_ones_own_other_request_is_told(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(customer_locks, "HURRIED_S", 0.05)
+def test_a_lock_time_out_is_a_conflict_with_the_users_other_request(
+    database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(customer_locks, "SHORT_WAIT_S", 0.05)
 
-    def is_told(take: Callable[[str], AbstractContextManager[None]]) -> bool:
-        """In a thread, which has a connection of its own."""
+    def raises_conflict(take: Callable[[str], AbstractContextManager[None]]) -> bool:
+        """Run in a thread, which has its own connection."""
         try:
             with pytest.raises(BillingConflict, match="under way"), take("cus_1"):
                 pass
@@ -142,15 +144,15 @@ def test_who_waits_too_long_for_ones_own_other_request_is_told(database: None, m
         finally:
             connection.close()
 
-    with customer_locks.held("cus_1"), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(is_told, customer_locks.held).result()
-        assert pool.submit(is_told, in_a_transaction).result()
+    with customer_locks.locked("cus_1"), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(raises_conflict, customer_locks.locked).result()
+        assert pool.submit(raises_conflict, in_a_transaction).result()
 
 
 @contextmanager
 def in_a_transaction(subject: str) -> Iterator[None]:
     with transaction.atomic():
-        customer_locks.hold(subject, hurried=True)
+        customer_locks.lock_until_commit(subject, short_wait=True)
         yield
 
 
@@ -163,10 +165,10 @@ def waiting_for_a_lock() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice: Any) -> None:
+def test_a_new_customer_is_locked_until_its_page_exists(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/checkout/sessions", method="POST", after_read=True) as refused:
             first = pool.submit(stripe.post, alice, "checkout", tier="pro")
@@ -178,26 +180,26 @@ def test_nobody_comes_between_a_new_customer_and_its_page(stripe: Stripe, alice:
                 assert until(waiting_for_a_lock, 5)
         assert first.result().status_code == second.result().status_code == 200
     (customer,) = Customer.objects.filter(subscriber=alice)
-    assert len(stripe_client.open_checkouts(customer.id)) == 1
+    assert len(stripe_client.list_open_checkouts(customer.id)) == 1
 
 
 def test_a_customer_of_another_account_is_replaced(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
-    stripe.double.reset()  # another account knows nobody of this one
+    stripe.double.reset()  # another account does not know these customers
     plans.sync_plans()
     stripe.subscribe(alice)
 
 
-def test_it_is_no_keys_business(stripe: Stripe, alice: Any) -> None:
+def test_api_keys_are_refused(stripe: Stripe, alice: Any) -> None:
     response = stripe.api.post("/billing/checkout", json={"tier": "pro"}, headers=stripe.api.with_key(alice))
     assert error(response) == (403, "scope_missing")
 
 
-def test_the_page_afterwards_asks_stripe_at_once(stripe: Stripe, alice: Any) -> None:
-    stripe.by_hand()
+def test_the_return_page_synchronises_at_once(stripe: Stripe, alice: Any) -> None:
+    stripe.stop_deliveries()
     session_id = stripe.checkout(alice)
     assert stripe.api.get("/checkout/done", params={"session_id": session_id}).status_code == 200
-    assert stripe.tier(alice) == "free"  # who only comes there has not paid
+    assert stripe.tier(alice) == "free"  # a visit to the page is no payment
 
     stripe.double.pay(session_id)
     page = stripe.api.get("/checkout/done", params={"session_id": session_id})
@@ -205,12 +207,12 @@ def test_the_page_afterwards_asks_stripe_at_once(stripe: Stripe, alice: Any) -> 
 
 
 @pytest.mark.parametrize("session_id", ["", "cs_test_unknown", "../v1/customers", "cs_test_" + "x" * 500])
-def test_the_page_afterwards_bears_anything(stripe: Stripe, session_id: str) -> None:
+def test_the_return_page_accepts_any_session_id(stripe: Stripe, session_id: str) -> None:
     assert stripe.api.get("/checkout/done", params={"session_id": session_id}).status_code == 200
     assert "Nothing was charged" in stripe.api.get("/checkout/cancelled").text
 
 
-def test_the_page_afterwards_bears_a_dead_stripe(stripe: Stripe, alice: Any) -> None:
+def test_the_return_page_works_while_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     session_id = stripe.checkout(alice)
     stripe.double.fault("/v1/checkout", status=500, times=9)
     assert stripe.api.get("/checkout/done", params={"session_id": session_id}).status_code == 200

@@ -1,4 +1,7 @@
-"""Deleting an account that pays: canceled at Stripe first, then forgotten; ids and amounts stay for the books."""
+"""Delete an account with a subscription.
+
+The subscription is canceled at Stripe, then the customer is anonymised; ids and amounts stay for accounting.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,7 +16,7 @@ from accounts import tasks
 from accounts.models import User
 from accounts.privacy import deletion
 from billing.errors import BillingUnavailable
-from billing.payments import stripe_client, sync
+from billing.payments import stripe_client, stripe_connection, sync
 from testing.client import PASSWORD, Api, error
 from testing.stripe import Stripe
 
@@ -24,13 +27,13 @@ def delete(stripe: Stripe, user: Any) -> Any:
 
 def test_it_works(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     customer_id = Customer.objects.get(subscriber=alice).id
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
 
-    (subscription,) = stripe_client.subscriptions(customer_id)
+    (subscription,) = stripe_client.list_subscriptions(customer_id)
     assert (subscription.id, subscription.status) == (subscription_id, "canceled")
-    stripe.told()  # also what Stripe says of the end
+    stripe.wait_for_deliveries()  # until the event of the end has arrived, too
     customer = Customer.objects.get(id=customer_id)
     assert (customer.email, customer.subscriber, customer.stripe_data) == ("", None, {})
     kept = serializers.serialize("json", [customer, *Invoice.objects.all(), *customer.subscriptions.all()])
@@ -40,7 +43,7 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
 
 def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.fault("/v1/", status=500, times=20)
     assert "will be deleted shortly" in delete(stripe, alice).json()["data"]["message"]
     assert User.objects.filter(pk=alice.pk, is_active=False).exists()
@@ -50,31 +53,31 @@ def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     assert not User.objects.filter(pk=alice.pk).exists()
 
 
-def test_a_page_to_pay_on_is_closed(stripe: Stripe, alice: Any) -> None:
+def test_an_open_checkout_page_is_expired(stripe: Stripe, alice: Any) -> None:
     session_id = stripe.checkout(alice)
     delete(stripe, alice)
-    assert stripe_client.checkout(session_id).status == "expired"
+    assert stripe_client.retrieve_checkout(session_id).status == "expired"
 
 
-def test_what_is_paid_for_a_deleted_user_is_ended(stripe: Stripe, alice: Any) -> None:
-    """Whoever pays at the very moment in which the account goes."""
+def test_a_subscription_paid_during_deletion_is_canceled(stripe: Stripe, alice: Any) -> None:
+    """The user pays while the account is being deleted."""
     stripe.checkout(alice)
     customer_id = Customer.objects.get().id
     delete(stripe, alice)
     late = stripe_client.create_checkout(customer_id, stripe.price("pro"), user_id=alice.pk, tier="pro")
     stripe.double.pay(late.id)
-    stripe.told()
-    assert [each.status for each in stripe_client.subscriptions(customer_id)] == ["canceled"]
+    stripe.wait_for_deliveries()
+    assert [each.status for each in stripe_client.list_subscriptions(customer_id)] == ["canceled"]
 
 
-def test_operators_hear_of_it_though_the_answer_is_lost(
+def test_operators_are_alerted_although_the_answer_is_lost(
     stripe: Stripe, alice: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The transaction is undone, and the next attempt finds the subscription ended."""
+    """The transaction is rolled back, and the next attempt finds the subscription ended."""
     mailed: list[str] = []
     monkeypatch.setattr(tasks.send_alarm, "apply_async", lambda args, **_: mailed.append(args[0]))
     settings.ALARM_EMAILS = ["operators@example.com"]
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.checkout(alice)
     customer_id = Customer.objects.get().id
     delete(stripe, alice)
@@ -82,16 +85,16 @@ def test_operators_hear_of_it_though_the_answer_is_lost(
 
     stripe.double.fault("/v1/subscriptions/", method="DELETE", status=500, after_read=True, times=2)
     with pytest.raises(BillingUnavailable), transaction.atomic():
-        sync.customer(customer_id)
+        sync.sync_customer(customer_id)
     assert mailed == ["subscription_of_nobody"]
     with transaction.atomic():
-        sync.customer(customer_id)
-    assert [each.status for each in stripe_client.subscriptions(customer_id)] == ["canceled"]
+        sync.sync_customer(customer_id)
+    assert [each.status for each in stripe_client.list_subscriptions(customer_id)] == ["canceled"]
 
 
 @pytest.mark.parametrize("path", ["/v1/customers", "/v1/checkout/sessions"])
-def test_a_checkout_at_the_very_moment(stripe: Stripe, alice: Any, path: str) -> None:
-    """Its rows are refused: the user they belong to is gone."""
+def test_a_checkout_during_deletion_is_refused(stripe: Stripe, alice: Any, path: str) -> None:
+    """The rows are refused, since their user is gone."""
     headers = {**stripe.api.as_(alice), "Idempotency-Key": "a-key"}
     with ThreadPoolExecutor(1) as pool:
         with stripe.double.hold(path, method="POST") as held:
@@ -102,9 +105,9 @@ def test_a_checkout_at_the_very_moment(stripe: Stripe, alice: Any, path: str) ->
     assert not Customer.objects.exclude(email="").exists()
 
 
-def test_an_export_has_it(stripe: Stripe, alice: Any) -> None:
+def test_an_export_contains_billing(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     exported = stripe.api.get("/auth/export", headers=stripe.api.as_(alice)).json()["data"]
     assert [each["id"] for each in exported["subscriptions"]] == [subscription_id]
     assert exported["invoices"][0]["amount_paid"] == 2900 and exported["customer"]["email"] == alice.email
@@ -114,42 +117,42 @@ def test_without_stripe(api: Api, alice: Any) -> None:
     assert api.request("DELETE", "/auth/me", json={"password": PASSWORD}, headers=api.as_(alice)).status_code == 200
 
 
-def alarm_about(customer_id: str, folder: Path) -> str:
+def find_alert(customer_id: str, folder: Path) -> str:
     lines = (folder / "web.log").read_text().splitlines()
     return next(line for line in lines if "subscription_not_ended" in line and customer_id in line)
 
 
-def test_a_customer_whom_stripe_does_not_know(stripe: Stripe, alice: Any, folder: Path) -> None:
+def test_a_customer_unknown_to_stripe(stripe: Stripe, alice: Any, folder: Path) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     customer_id = Customer.objects.get(subscriber=alice).id
     stripe.double.reset()  # another account
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
-    assert "another account" in alarm_about(customer_id, folder)
+    assert "another account" in find_alert(customer_id, folder)
 
 
-def test_a_customer_who_was_replaced_is_forgotten_too(stripe: Stripe, alice: Any) -> None:
+def test_a_replaced_customer_is_anonymised_too(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get(subscriber=alice).id
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     stripe.checkout(alice)
     delete(stripe, alice)
     assert Customer.objects.filter(id=gone).exists()
     assert [each.email for each in Customer.objects.all()] == ["", ""]
 
 
-def test_a_customer_of_the_other_mode_is_forgotten_too(stripe: Stripe, alice: Any, folder: Path) -> None:
-    """Nobody can end what it pays for with this key, so the operators are told."""
+def test_a_customer_of_the_other_mode_is_anonymised_too(stripe: Stripe, alice: Any, folder: Path) -> None:
+    """This key cannot cancel the customer's subscriptions, so the operators are alerted."""
     stripe.checkout(alice)
     customer = Customer.objects.get(subscriber=alice)
     Customer.objects.update(livemode=True)
     assert delete(stripe, alice).json()["data"]["message"] == "The account is deleted."
     customer.refresh_from_db()
     assert (customer.email, customer.subscriber) == ("", None)
-    assert "another mode" in alarm_about(customer.id, folder)
+    assert "another mode" in find_alert(customer.id, folder)
 
 
-def test_a_customer_of_a_platform_that_takes_no_payments_any_more(stripe: Stripe, alice: Any, settings: Any) -> None:
+def test_a_customer_after_stripe_was_unconfigured(stripe: Stripe, alice: Any, settings: Any) -> None:
     stripe.checkout(alice)
     settings.STRIPE_KEY = ""
     assert deletion.delete(alice)

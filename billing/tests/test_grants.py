@@ -1,4 +1,4 @@
-"""Tiers that staff grant: the higher of grant and subscription counts, and the end is enforced."""
+"""Tiers that staff grant: the higher of grant and subscription counts."""
 
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -32,37 +32,37 @@ def test_it_works(api: Api, alice: Any, bob: Any) -> None:
 def test_the_end_is_enforced(alice: Any) -> None:
     granted = grants.grant(user=alice, tier="team", until=tomorrow(), reason="A prize.")
     Grant.objects.filter(pk=granted.pk).update(until=datetime.now(UTC) - timedelta(seconds=1))
-    beat.settle_due()
+    beat.recalculate_due_tiers()
     alice.refresh_from_db()
     granted.refresh_from_db()
     assert alice.tier == "free" and granted.ended_at is not None
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_CHANGED).count() == 2
 
 
-def test_one_without_an_end_goes_on(alice: Any) -> None:
+def test_a_grant_without_an_end_continues(alice: Any) -> None:
     grants.grant(user=alice, tier="pro", reason="An employee.")
-    beat.settle_due()
+    beat.recalculate_due_tiers()
     alice.refresh_from_db()
     assert alice.tier == "pro"
 
 
-def test_the_higher_counts(stripe: Stripe, alice: Any) -> None:
+def test_the_higher_of_grant_and_subscription_counts(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "pro")
     grants.grant(user=alice, tier="team", until=tomorrow(), reason="A trial.")
     assert stripe.tier(alice) == "team"
     stripe_client.cancel_now(subscription_id)
-    assert stripe.status_becomes(alice, "none") and stripe.tier(alice) == "team"
+    assert stripe.reaches_status(alice, "none") and stripe.tier(alice) == "team"
     grants.end_grants(user=alice)
     assert stripe.tier(alice) == "free"
 
 
-def test_a_lower_grant_takes_nothing_away(stripe: Stripe, alice: Any) -> None:
+def test_a_lower_grant_does_not_lower_the_tier(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice, "team")
     grants.grant(user=alice, tier="pro", reason="By mistake.")
     assert stripe.tier(alice) == "team"
 
 
-def test_set_tier_takes_the_place_of_grants_and_leaves_what_is_paid(stripe: Stripe, alice: Any) -> None:
+def test_set_tier_replaces_grants_and_keeps_the_subscription(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice, "pro")
     grants.grant(user=alice, tier="team", reason="A trial.")
     grants.set_tier(user=alice, tier="free")
@@ -80,7 +80,7 @@ def test_the_command_says_that_a_paid_tier_stays(stripe: Stripe, alice: Any) -> 
     ("fields", "field"),
     [({"tier": "gold"}, "tier"), ({"tier": "pro", "until": datetime(2020, 1, 1, tzinfo=UTC)}, "until")],
 )
-def test_what_cannot_be_granted(alice: Any, fields: dict[str, Any], field: str) -> None:
+def test_invalid_grants_are_refused(alice: Any, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationFailed) as e:
         grants.grant(user=alice, reason="?", **fields)
     assert e.value.extra["fields"][0]["field"] == field
@@ -102,7 +102,7 @@ def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
 
     grants.grant(user=alice, tier="pro", reason="Another.")
     chosen = {"action": "end", "_selected_action": str(granted.pk)}
-    assert "also what is not in this list" in post(staff, "", **chosen).text
+    assert "including grants that are not in this list" in post(staff, "", **chosen).text
     alice.refresh_from_db()
     assert alice.tier == "team"
     assert "2 grants have ended." in post(staff, "", **chosen, confirmed="yes").text
@@ -112,7 +112,7 @@ def test_staff_grant_in_the_admin(staff: httpx.Client, alice: Any) -> None:
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_GRANT_ENDED).count() == 1
 
 
-def test_staff_are_told_what_is_wrong(staff: httpx.Client, alice: Any) -> None:
+def test_the_admin_form_shows_errors(staff: httpx.Client, alice: Any) -> None:
     form = {"user": str(alice.pk), "tier": "team", "reason": "?", "until_0": "2020-01-01", "until_1": "00:00:00"}
-    assert "This time is past." in post(staff, "add/", **form).text
+    assert "This time is in the past." in post(staff, "add/", **form).text
     assert not Grant.objects.exists()

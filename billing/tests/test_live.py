@@ -1,9 +1,9 @@
-"""The walk once more, at Stripe itself: with a test key of an account of one's own in LUNAOS_STRIPE_TEST_KEY.
+"""The subscription lifecycle at Stripe itself, with a test key of your own account.
 
-    LUNAOS_STRIPE_TEST_KEY=sk_test_… make test ARGS="-m stripe_account -n 0 billing/tests/test_live.py"
+LUNAOS_STRIPE_TEST_KEY=sk_test_… make test ARGS="-m stripe_account -n 0 billing/tests/test_live.py"
 
-A card cannot be typed into Stripe's page by a program, so the subscription is made with one of Stripe's test cards, and
-all else as customers do it.
+A program cannot type a card into Stripe's page, so one of Stripe's test cards creates the subscription. Everything else
+happens as customers do it.
 """
 
 import os
@@ -18,6 +18,7 @@ from billing.payments import (
     plans,
     reconciliation,
     stripe_client,
+    stripe_connection,
     subscription_state,
     subscriptions,
     sync,
@@ -38,38 +39,38 @@ pytestmark = [
 def account(settings: Any) -> Any:
     settings.STRIPE_KEY = KEY
     settings.STRIPE_HOST = safety.STRIPE_HOST
-    return stripe_client._client().v1
+    return stripe_connection.client().v1
 
 
 def sync_with(customer_id: str) -> None:
     with transaction.atomic():
-        sync.customer(customer_id)
+        sync.sync_customer(customer_id)
 
 
-def test_the_walk(account: Any, alice: Any) -> None:
+def test_the_subscription_lifecycle(account: Any, alice: Any) -> None:
     plans.sync_plans()
-    assert [plan.made for plan in plans.sync_plans()] == [False] * len(plans.on_sale())
+    assert [plan.is_new for plan in plans.sync_plans()] == [False] * len(plans.list_tiers_on_sale())
     assert checkout.start(user=alice, tier="pro").url.startswith("https://checkout.stripe.com/")
-    customer_id = customers.ensure(alice).id
+    customer_id = customers.get_or_create(alice).id
     try:
         card = account.payment_methods.attach("pm_card_visa", {"customer": customer_id})
         account.customers.update(customer_id, {"invoice_settings": {"default_payment_method": card.id}})
-        price_id = plans.price_of("pro")
+        price_id = plans.get_price_id("pro")
         account.subscriptions.create({"customer": customer_id, "items": [{"price": price_id}]})
         sync_with(customer_id)
         assert tier_of(alice) == "pro"
 
-        assert subscriptions.change(user=alice, tier="team").at is None
+        assert subscriptions.change(user=alice, tier="team").effective_at is None
         assert tier_of(alice) == "team"
-        assert subscriptions.change(user=alice, tier="pro").at is not None
+        assert subscriptions.change(user=alice, tier="pro").effective_at is not None
         assert tier_of(alice) == "team"
         subscriptions.cancel(alice)
         assert cancels(alice)
         subscriptions.resume(alice)
         assert not cancels(alice)
-        assert not [each for each in reconciliation.run() if each.customer_id == customer_id]
+        assert not [each for each in reconciliation.reconcile() if each.customer_id == customer_id]
 
-        for subscription in stripe_client.subscriptions(customer_id):
+        for subscription in stripe_client.list_subscriptions(customer_id):
             stripe_client.cancel_now(subscription.id)
         sync_with(customer_id)
         assert tier_of(alice) == "free"
@@ -83,5 +84,5 @@ def tier_of(user: Any) -> str:
 
 
 def cancels(user: Any) -> bool:
-    mine = subscription_state.shown(subscription_state.of_user(user))
-    return bool(mine and mine.cancels)
+    current = subscription_state.select_current(subscription_state.list_for_user(user))
+    return bool(current and current.cancels)

@@ -1,4 +1,4 @@
-"""Executions a month: exact, whatever runs at once."""
+"""Monthly executions are counted exactly, also in parallel."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
@@ -20,8 +20,8 @@ from testing.mailbox import Mailbox, get_text
 from testing.upstream import Answer, Upstream, delta
 
 
-def begin(user: Any) -> run_services.Begun:
-    return run_services.begin(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
+def begin(user: Any) -> run_services.StartedRun:
+    return run_services.create(user=user, agent="run", provider="deepseek", model="m", text="in", request_id="r")
 
 
 def used(user: Any) -> int:
@@ -53,14 +53,14 @@ def test_of_200_parallel_starts_with_10_left_10_start(alice: Any) -> None:
     assert Run.objects.filter(user=alice).count() == RunText.objects.count() == 10
 
 
-def test_a_run_that_produced_something_stays_counted(alice: Any) -> None:
+def test_a_run_with_output_stays_counted(alice: Any) -> None:
     run = begin(alice).run
     assert outcomes.finish(run, outcomes.Outcome(Status.FAILED, "deepseek", "m", output="half", shown=True))
     run.refresh_from_db()
     assert (run.charge, used(alice)) == ("settled", 1)
 
 
-def test_a_run_without_output_is_given_back_once(alice: Any) -> None:
+def test_a_run_without_output_is_released_once(alice: Any) -> None:
     run = begin(alice).run
     begin(alice)
     outcome = outcomes.Outcome(Status.FAILED, "deepseek", "m", Failure("provider_error", "It failed."))
@@ -71,7 +71,7 @@ def test_a_run_without_output_is_given_back_once(alice: Any) -> None:
     assert (run.charge, used(alice)) == ("released", 1)
 
 
-def test_it_is_given_back_to_the_month_it_was_taken_from(alice: Any) -> None:
+def test_a_release_goes_to_the_month_of_the_reservation(alice: Any) -> None:
     run = begin(alice).run
     use(alice, 5)
     MonthlyUsage.objects.create(user=alice, month=date(2020, 1, 1), executions=7)
@@ -83,7 +83,10 @@ def test_it_is_given_back_to_the_month_it_was_taken_from(alice: Any) -> None:
 
 
 def test_a_month_ends_for_starts_in_parallel(alice: Any) -> None:
-    """Half of them in the last second of November, half in the first of December: each month has its own 100."""
+    """Half of the runs start in the last second of November, half in the first of December.
+
+    Each month has a quota of 100 of its own.
+    """
     moments = [datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UTC)]
 
     def start(n: int) -> int:
@@ -133,7 +136,7 @@ def test_the_owner_is_mailed_once_at_each_mark(
     use(alice, before)
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: api.execute(alice), range(4)))
-    use(alice, before)  # as when runs were given back
+    use(alice, before)  # as after runs were released
     api.execute(alice)
 
     (mail,) = mailbox.of(alice)
@@ -145,7 +148,7 @@ def test_both_marks_in_one_month_are_two_mails(api: Api, alice: Any, upstream: U
     for before in (79, 80, 99):
         use(alice, before)
         api.execute(alice)
-    assert sorted(mail["Subject"][:4] for mail in mailbox.of(alice)) == ["100%", "80% "]  # threads send them
+    assert sorted(mail["Subject"][:4] for mail in mailbox.of(alice)) == ["100%", "80% "]  # threads send the e-mails
 
 
 def test_exceeded_over_http(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -173,10 +176,12 @@ def test_no_warning_below_80_percent(api: Api, alice: Any, upstream: Upstream) -
     assert "X-Usage-Warning" not in api.execute(alice).headers
 
 
-@pytest.mark.parametrize(("used", "said"), [(7_999, None), (8_000, "80% of"), (9_999, "99% of"), (10_000, "100% of")])
-def test_a_warning_names_what_has_been_reached(used: int, said: str | None) -> None:
+@pytest.mark.parametrize(
+    ("used", "expected"), [(7_999, None), (8_000, "80% of"), (9_999, "99% of"), (10_000, "100% of")]
+)
+def test_a_warning_rounds_the_percentage_down(used: int, expected: str | None) -> None:
     warning = quota.Usage(date(2026, 11, 1), 10_000, used).warning
-    assert warning == (said and f"{said} monthly limit reached")
+    assert warning == (expected and f"{expected} monthly limit reached")
 
 
 @pytest.mark.parametrize("answer", [Answer(status=500), Answer(pieces=["cut"])])

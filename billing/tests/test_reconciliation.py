@@ -1,4 +1,4 @@
-"""`manage.py reconcile_billing`, and the hourly task: what events did not tell."""
+"""`manage.py reconcile_billing` and the hourly task repair what no event reported."""
 
 from io import StringIO
 from typing import Any
@@ -21,7 +21,7 @@ def reconcile() -> str:
 
 
 def test_it_works(stripe: Stripe, alice: Any, bob: Any) -> None:
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))  # no event arrives
     printed = reconcile()
     assert stripe.tier(alice) == "pro"
@@ -32,66 +32,66 @@ def test_it_works(stripe: Stripe, alice: Any, bob: Any) -> None:
 
 def test_nothing_differs(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     asked = len(stripe.double.requests("/v1/subscriptions"))
     assert "0 customers differed." in reconcile()
     assert len(stripe.double.requests("/v1/subscriptions")) == asked + 1
     assert not AuditEvent.objects.filter(action=Action.BILLING_RECONCILED, subject_id=alice.pk).exists()
 
 
-def test_an_end_that_no_event_has_told_of(stripe: Stripe, alice: Any) -> None:
+def test_an_end_without_an_event_is_found(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
-    stripe.by_hand()
+    stripe.wait_for_deliveries()
+    stripe.stop_deliveries()
     stripe_client.cancel_now(subscription_id)
     assert "tier pro -> free" in reconcile() and stripe.tier(alice) == "free"
 
 
-def test_what_is_planned_is_compared_too(stripe: Stripe, alice: Any) -> None:
+def test_schedules_are_compared_too(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe_client.cancel_at_period_end(subscription_id)
     reconcile()
-    assert stripe.standing(alice)["subscription"]["cancelAtPeriodEnd"] is True
+    assert stripe.subscription_state(alice)["subscription"]["cancelAtPeriodEnd"] is True
 
 
-def test_a_customer_who_was_never_stored(stripe: Stripe, alice: Any) -> None:
-    stripe.by_hand()
+def test_a_customer_that_was_never_stored(stripe: Stripe, alice: Any) -> None:
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     Customer.objects.all().delete()
     reconcile()
     assert stripe.tier(alice) == "pro"
 
 
-def test_a_customer_who_is_nobody(stripe: Stripe, alice: Any) -> None:
+def test_a_customer_without_a_user(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     Customer.objects.all().delete()
     alice.delete()
     assert "1 customers differed." in reconcile()
     assert not Customer.objects.exists()
 
 
-def test_what_stripe_has_forgotten_is_over(stripe: Stripe, alice: Any) -> None:
+def test_a_subscription_missing_at_stripe_is_canceled(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.reset()
     reconcile()
     assert stripe.tier(alice) == "free"
 
 
-def test_one_that_cannot_be_mended_does_not_hold_up_the_others(stripe: Stripe, alice: Any, bob: Any) -> None:
+def test_a_failed_repair_does_not_stop_the_others(stripe: Stripe, alice: Any, bob: Any) -> None:
     first, second = stripe.subscribe(alice), stripe.subscribe(bob, "team")
-    stripe.told()
-    stripe.by_hand()
+    stripe.wait_for_deliveries()
+    stripe.stop_deliveries()
     for subscription_id in (first, second):
         stripe_client.cancel_now(subscription_id)
-    differences = reconciliation.run()
-    stripe.double.fault("/v1/subscriptions", status=500, times=1)  # the list itself, which is asked for again
-    mended = next(differences)
+    differences = reconciliation.reconcile()
+    stripe.double.fault("/v1/subscriptions", status=500, times=1)  # the list itself, which is retried
+    repaired = next(differences)
     stripe.double.fault("/v1/subscriptions", status=500, times=2)
     (failed,) = list(differences)
-    assert (mended.error, mended.tier, bool(failed.error)) == ("", "free", True)
+    assert (repaired.error, repaired.tier, bool(failed.error)) == ("", "free", True)
     assert "tier" in reconcile()
     assert {stripe.tier(alice), stripe.tier(bob)} == {"free"}
 
@@ -100,7 +100,7 @@ def test_stripe_is_down(stripe: Stripe, alice: Any) -> None:
     stripe.double.fault("/v1/subscriptions", status=500, times=4)
     with pytest.raises(CommandError, match="cannot be reached"):
         reconcile()
-    beat.reconcile()  # and waits for the next hour
+    beat.reconcile()  # the task logs and waits for the next hour
 
 
 def test_without_stripe(database: None) -> None:

@@ -1,4 +1,4 @@
-"""dj-stripe's tables in one migration: the same as its own many make."""
+"""Our one migration creates the same dj-stripe tables as its own many."""
 
 import os
 import subprocess
@@ -20,8 +20,8 @@ from testing.servers import ROOT, environment
 from testing.stripe import Stripe
 
 
-def test_its_own_migrations_come_to_the_same(database: None, tmp_path: Path) -> None:
-    """They end at its models, as ours does (below); none of them does more than that by hand."""
+def test_dj_stripes_own_migrations_give_the_same_tables(database: None, tmp_path: Path) -> None:
+    """dj-stripe's migrations end at its models, as ours does; none has further SQL."""
     (tmp_path / "plain_settings.py").write_text("from lunaos.settings import *\nMIGRATION_MODULES = {}\n")
     path = {"DJANGO_SETTINGS_MODULE": "plain_settings", "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
     done = subprocess.run(
@@ -37,7 +37,7 @@ def test_its_own_migrations_come_to_the_same(database: None, tmp_path: Path) -> 
     assert by_hand == set()
 
 
-def test_the_statements_are_what_django_would_do(database: None) -> None:
+def test_the_statements_are_those_of_django(database: None) -> None:
     migration = import_module("billing.stripe_tables.migrations.0001_initial")
     by_models = type("ByModels", (Migration,), {"operations": migration.MODELS})("0001_initial", "djstripe")
     before = MigrationLoader(connection).project_state([("accounts", "0001_initial")])
@@ -51,7 +51,7 @@ def test_a_new_version_of_dj_stripe_would_be_noticed(database: None) -> None:
     call_command("makemigrations", "djstripe", check=True, dry_run=True, verbosity=0)
 
 
-def test_nothing_of_it_is_in_the_admin_but_ours(database: None) -> None:
+def test_only_our_pages_of_its_tables_are_in_the_admin(database: None) -> None:
     shown = {model.__name__ for model in admin.site._registry if model._meta.app_label == "djstripe"}
     assert shown == {"Subscription", "Invoice"}
 

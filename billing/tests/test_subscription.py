@@ -1,4 +1,4 @@
-"""Canceling, resuming, changing, the portal, and what a user is told of a subscription."""
+"""Cancel, resume, change, the portal, and `GET /billing/subscription`."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
-from billing.payments import portal_links, stripe_client
+from billing.payments import portal_links, stripe_client, stripe_connection
 from lunaos.embedded.servers import until
 from testing.client import error
 from testing.stripe import Stripe
@@ -24,31 +24,31 @@ def events(user: Any, action: Action) -> int:
 
 
 def renews(stripe: Stripe, user: Any) -> bool:
-    return not stripe.standing(user)["subscription"]["cancelAtPeriodEnd"]
+    return not stripe.subscription_state(user)["subscription"]["cancelAtPeriodEnd"]
 
 
 def test_it_works(stripe: Stripe, alice: Any) -> None:
-    """From checkout to the end."""
+    """From checkout to the end of the subscription."""
     subscription_id = stripe.subscribe(alice)
     response = stripe.post(alice, "cancel")
-    end = stripe.standing(alice)["subscription"]["currentPeriodEnd"]
+    end = stripe.subscription_state(alice)["subscription"]["currentPeriodEnd"]
     assert end[:10] in response.json()["data"]["message"]
-    assert not renews(stripe, alice) and stripe.tier(alice) == "pro"  # what is paid stays
+    assert not renews(stripe, alice) and stripe.tier(alice) == "pro"  # the paid period stays
 
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "free")
-    assert stripe.standing(alice) == {"tier": "free", "status": "none", "subscription": None}
+    assert stripe.reaches_tier(alice, "free")
+    assert stripe.subscription_state(alice) == {"tier": "free", "status": "none", "subscription": None}
     assert events(alice, Action.SUBSCRIPTION_CANCEL_REQUESTED) == 1
 
 
-def test_nobody_has_a_subscription_at_first(stripe: Stripe, alice: Any) -> None:
-    assert stripe.standing(alice) == {"tier": "free", "status": "none", "subscription": None}
+def test_a_new_user_has_no_subscription(stripe: Stripe, alice: Any) -> None:
+    assert stripe.subscription_state(alice) == {"tier": "free", "status": "none", "subscription": None}
     for action in ACTIONS:
         assert error(stripe.post(alice, action)) == (404, "no_subscription")
     assert error(stripe.post(alice, "change", tier="team")) == (404, "no_subscription")
 
 
-def test_a_customer_who_never_paid_has_none_either(stripe: Stripe, alice: Any) -> None:
+def test_a_customer_that_never_paid_has_no_subscription(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     for action in ("cancel", "resume"):
         assert error(stripe.post(alice, action)) == (404, "no_subscription")
@@ -56,7 +56,7 @@ def test_a_customer_who_never_paid_has_none_either(stripe: Stripe, alice: Any) -
     assert stripe.post(alice, "portal").status_code == 200
 
 
-def test_a_key_reads_and_does_not_act(stripe: Stripe, alice: Any) -> None:
+def test_an_api_key_can_only_read(stripe: Stripe, alice: Any) -> None:
     headers = stripe.api.with_key(alice)
     assert stripe.api.get("/billing/subscription", headers=headers).status_code == 200
     for action in ACTIONS:
@@ -75,31 +75,31 @@ def test_resume(stripe: Stripe, alice: Any) -> None:
     assert stripe.post(alice, "resume").status_code == 200
     assert renews(stripe, alice)
     stripe.double.end_period(subscription_id)
-    stripe.told()
-    assert stripe.tier(alice) == "pro" and stripe.standing(alice)["status"] == "active"
+    stripe.wait_for_deliveries()
+    assert stripe.tier(alice) == "pro" and stripe.subscription_state(alice)["status"] == "active"
     assert events(alice, Action.SUBSCRIPTION_RESUMED) == 1
 
 
-def test_resume_what_the_portal_has_canceled(stripe: Stripe, alice: Any) -> None:
-    """The portal sets a time, not the flag."""
+def test_resume_a_cancellation_made_in_the_portal(stripe: Stripe, alice: Any) -> None:
+    """The portal sets a time and not the flag."""
     subscription_id = stripe.subscribe(alice)
-    (subscription,) = stripe_client.subscriptions(customer_id(stripe))
+    (subscription,) = stripe_client.list_subscriptions(customer_id(stripe))
     end = subscription["items"].data[0].current_period_end
-    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
+    stripe_connection.client().v1.subscriptions.update(subscription_id, {"cancel_at": end})
     assert until(lambda: not renews(stripe, alice), 10)
     stripe.post(alice, "resume")
     assert renews(stripe, alice)
 
 
-def test_resume_what_was_not_to_end(stripe: Stripe, alice: Any) -> None:
+def test_resume_changes_nothing_without_a_cancellation(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
     assert stripe.post(alice, "resume").status_code == 200
     assert events(alice, Action.SUBSCRIPTION_RESUMED) == 0
 
 
-def test_an_ended_one_does_not_come_back(stripe: Stripe, alice: Any) -> None:
+def test_an_ended_subscription_cannot_be_resumed(stripe: Stripe, alice: Any) -> None:
     stripe_client.cancel_now(stripe.subscribe(alice))
-    assert stripe.becomes(alice, "free")
+    assert stripe.reaches_tier(alice, "free")
     assert error(stripe.post(alice, "resume")) == (404, "no_subscription")
 
 
@@ -108,14 +108,17 @@ def test_an_upgrade_counts_at_once(stripe: Stripe, alice: Any) -> None:
     changed = stripe.post(alice, "change", tier="team").json()["data"]
     assert changed == {"message": "Your subscription is team.", "tier": "team", "effectiveAt": None}
     assert stripe.tier(alice) == "team"
-    wanted = stripe.double.requests(f"/v1/subscriptions/{subscription_id}")[-1]["params"]
-    assert (wanted["proration_behavior"], wanted["payment_behavior"]) == ("always_invoice", "pending_if_incomplete")
+    sent = stripe.double.requests(f"/v1/subscriptions/{subscription_id}")[-1]["params"]
+    assert (sent["proration_behavior"], sent["payment_behavior"]) == (
+        "always_invoice",
+        "pending_if_incomplete",
+    )
 
 
 @pytest.mark.parametrize("status", ["unpaid", "paused"])
 def test_a_change_counts_nothing_while_a_payment_is_due(stripe: Stripe, alice: Any, status: str) -> None:
     stripe.double.set_status(stripe.subscribe(alice), status)
-    assert stripe.becomes(alice, "free")
+    assert stripe.reaches_tier(alice, "free")
     for tier in ("team", "pro"):
         message = stripe.post(alice, "change", tier=tier).json()["data"]["message"]
         assert "a payment is due" in message and "/billing/portal" in message
@@ -129,15 +132,15 @@ def test_an_upgrade_that_is_not_paid_changes_nothing(stripe: Stripe, alice: Any,
         stripe.post(alice, "cancel")
     stripe.double.set_card(customer_id(stripe), declined=True)
     changed = stripe.post(alice, "change", tier="team").json()["data"]
-    assert changed["message"] == "Your subscription is team as soon as the difference is paid."
-    stripe.told()
+    assert changed["message"] == "Your subscription changes to team as soon as the difference is paid."
+    stripe.wait_for_deliveries()
     assert stripe.tier(alice) == "pro" and renews(stripe, alice) is not canceled
 
 
 def test_an_upgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
     stripe.post(alice, "cancel")
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.fault(f"/v1/subscriptions/{subscription_id}", method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="team")) == (503, "billing_unavailable")
     assert not renews(stripe, alice) and stripe.tier(alice) == "pro"
@@ -146,42 +149,42 @@ def test_an_upgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice
 @pytest.mark.parametrize(
     "fault",
     [
-        {"path": "/v1/subscription_schedules"},  # nothing is made
-        {"path": "/v1/subscription_schedules", "after_read": True},  # it is made, and nobody is told
-        {"path": "/v1/subscription_schedules/"},  # it is made and stays without a plan
+        {"path": "/v1/subscription_schedules"},  # the schedule is not created
+        {"path": "/v1/subscription_schedules", "after_read": True},  # the schedule is created, and the answer is lost
+        {"path": "/v1/subscription_schedules/"},  # the schedule is created and has no phases
     ],
 )
 def test_a_downgrade_that_fails_leaves_a_cancellation_alone(stripe: Stripe, alice: Any, fault: dict[str, Any]) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "cancel")
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.fault(**fault, method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    subscription = stripe_client.subscription(subscription_id)
+    subscription = stripe_client.retrieve_subscription(subscription_id)
     assert (subscription.cancel_at_period_end, subscription.schedule) == (True, None)
-    stripe.told()
+    stripe.wait_for_deliveries()
     assert not renews(stripe, alice)
 
 
-def test_a_downgrade_bears_one_stumble(stripe: Stripe, alice: Any) -> None:
+def test_a_downgrade_retries_one_failed_request(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice, "team")
     stripe.post(alice, "cancel")
-    stripe.double.fault("/v1/subscription_schedules/", method="POST", delay_s=1.5)  # longer than people wait elsewhere
+    stripe.double.fault("/v1/subscription_schedules/", method="POST", delay_s=1.5)  # longer than the short time-out
     assert stripe.post(alice, "change", tier="pro").status_code == 200
     assert renews(stripe, alice)
 
 
-def test_a_downgrade_that_fails_leaves_a_far_end_alone(stripe: Stripe, alice: Any) -> None:
+def test_a_failed_downgrade_keeps_a_cancellation_in_a_year(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     far = int(time.time()) + 300 * 86_400
-    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe_connection.client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
-    assert stripe_client.subscription(subscription_id).cancel_at == far
+    assert stripe_client.retrieve_subscription(subscription_id).cancel_at == far
 
 
-def test_a_downgrade_that_cannot_be_taken_back(stripe: Stripe, alice: Any, folder: Path) -> None:
-    """The first failure is what the user hears of, the second what the operators do."""
+def test_a_failed_rollback_of_a_downgrade_alerts_operators(stripe: Stripe, alice: Any, folder: Path) -> None:
+    """The user sees the first error, the operators are alerted to the second."""
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "cancel")
     stripe.double.fault("/v1/subscription_schedules/", method="POST", status=500, times=2)
@@ -192,13 +195,13 @@ def test_a_downgrade_that_cannot_be_taken_back(stripe: Stripe, alice: Any, folde
     assert '"was_to_end": true' in alarm
 
 
-def test_a_planned_downgrade_survives_a_change_that_fails(stripe: Stripe, alice: Any) -> None:
+def test_a_scheduled_downgrade_survives_a_failed_change(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "change", tier="pro")
     stripe.double.fault("/v1/subscription_schedules", method="POST", status=500, times=2)
     assert error(stripe.post(alice, "change", tier="pro")) == (503, "billing_unavailable")
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "pro")
+    assert stripe.reaches_tier(alice, "pro")
 
 
 def test_the_same_downgrade_again(stripe: Stripe, alice: Any) -> None:
@@ -206,15 +209,15 @@ def test_the_same_downgrade_again(stripe: Stripe, alice: Any) -> None:
     answers = [stripe.post(alice, "change", tier="pro").json()["data"] for _ in range(2)]
     assert answers[0] == answers[1]
     made = [each for each in stripe.double.requests("/v1/subscription_schedules") if each["method"] == "POST"]
-    assert len({each["path"] for each in made}) == 2 and len(made) == 3  # made once, and given its phases twice
+    assert len({each["path"] for each in made}) == 2 and len(made) == 3  # created once, and its phases sent twice
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "pro")
+    assert stripe.reaches_tier(alice, "pro")
 
 
-def test_a_change_after_which_stripe_is_silent(stripe: Stripe, alice: Any) -> None:
-    """It is paid for: the answer says so, and the event brings the tier."""
+def test_a_change_succeeds_although_stripe_is_down_afterwards(stripe: Stripe, alice: Any) -> None:
+    """The change is paid: the answer says so, and the event brings the tier."""
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     path = f"/v1/subscriptions/{subscription_id}"
     with stripe.double.hold(path, method="POST", after_read=True) as held:
         with ThreadPoolExecutor(1) as pool:
@@ -223,27 +226,27 @@ def test_a_change_after_which_stripe_is_silent(stripe: Stripe, alice: Any) -> No
             stripe.double.fault("/v1/subscriptions", method="GET", status=500, times=1)
             held.release()
             assert answer.result().status_code == 200
-    assert stripe.becomes(alice, "team")
+    assert stripe.reaches_tier(alice, "team")
 
 
 def test_a_change_whose_lock_is_lost(stripe: Stripe, alice: Any) -> None:
-    """Beside the next holder nothing is stored any more; what has happened at Stripe the event brings."""
+    """Nothing is stored beside the lock's next holder; the event brings the change."""
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     changes = events(alice, Action.SUBSCRIPTION_CHANGED)
     with ThreadPoolExecutor(1) as pool:
-        stripe.by_hand()
+        stripe.stop_deliveries()
         with stripe.double.hold(f"/v1/subscriptions/{subscription_id}", method="POST") as held:
             answer = pool.submit(stripe.post, alice, "change", tier="team")
             held.wait()
-            hang_up_on_holder(customer_id(stripe))
+            terminate_lock_holder(customer_id(stripe))
         assert error(answer.result()) == (503, "service_unavailable")
     assert stripe.tier(alice) == "pro" and events(alice, Action.SUBSCRIPTION_CHANGED) == changes
     stripe.double.deliver(stripe.double.events("customer.subscription.updated")[-1]["id"])
     assert stripe.tier(alice) == "team"
 
 
-def hang_up_on_holder(of: str) -> None:
+def terminate_lock_holder(of: str) -> None:
     """End the connection that holds a customer's lock, as a restart of PostgreSQL does."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -254,29 +257,29 @@ def hang_up_on_holder(of: str) -> None:
         assert cursor.fetchall() == [(True,)]
 
 
-def test_cancel_what_was_to_end_in_a_year(stripe: Stripe, alice: Any) -> None:
-    """Staff can set a far time in Stripe's dashboard: whoever cancels means the period that is paid."""
+def test_cancel_replaces_a_cancellation_in_a_year(stripe: Stripe, alice: Any) -> None:
+    """Staff can set a distant end in the dashboard; a user cancels at the period's end."""
     subscription_id = stripe.subscribe(alice)
     far = int(time.time()) + 300 * 86_400
-    stripe_client._client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
-    stripe.told()
+    stripe_connection.client().v1.subscriptions.update(subscription_id, {"cancel_at": far})
+    stripe.wait_for_deliveries()
     assert stripe.post(alice, "cancel").status_code == 200
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "free")
+    assert stripe.reaches_tier(alice, "free")
 
 
 def test_a_downgrade_counts_when_the_period_ends(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
-    end = stripe.standing(alice)["subscription"]["currentPeriodEnd"]
+    end = stripe.subscription_state(alice)["subscription"]["currentPeriodEnd"]
     assert stripe.post(alice, "change", tier="pro").json()["data"]["effectiveAt"] == end
-    stripe.told()
+    stripe.wait_for_deliveries()
     assert stripe.tier(alice) == "team"
 
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "pro")
+    assert stripe.reaches_tier(alice, "pro")
 
 
-def test_the_end_of_a_planned_downgrade_bears_one_stumble(stripe: Stripe, alice: Any) -> None:
+def test_canceling_a_scheduled_downgrade_retries_one_failed_request(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "change", tier="pro")
     stripe.double.fault(f"/v1/subscriptions/{subscription_id}", status=500, method="POST")
@@ -284,37 +287,37 @@ def test_the_end_of_a_planned_downgrade_bears_one_stumble(stripe: Stripe, alice:
     assert not renews(stripe, alice)
 
 
-def test_an_upgrade_after_a_downgrade_has_come(stripe: Stripe, alice: Any) -> None:
-    """Stripe lets the schedule stay for the first period of the lower price; nothing is planned any more."""
+def test_an_upgrade_after_a_completed_downgrade(stripe: Stripe, alice: Any) -> None:
+    """Stripe keeps the schedule for the first period of the lower price."""
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "change", tier="pro")
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "pro")
+    assert stripe.reaches_tier(alice, "pro")
 
     assert error(stripe.post(alice, "change", tier="pro")) == (400, "already_subscribed")
     assert stripe.post(alice, "change", tier="team").status_code == 200
-    assert stripe.becomes(alice, "team")
+    assert stripe.reaches_tier(alice, "team")
 
 
-def test_a_planned_downgrade_is_taken_back(stripe: Stripe, alice: Any) -> None:
+def test_a_scheduled_downgrade_can_be_undone(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "change", tier="pro")
     assert stripe.post(alice, "change", tier="team").status_code == 200
     stripe.double.end_period(subscription_id)
-    stripe.told()
+    stripe.wait_for_deliveries()
     assert stripe.tier(alice) == "team"
 
 
-def test_a_planned_downgrade_can_be_canceled(stripe: Stripe, alice: Any) -> None:
+def test_a_subscription_with_a_scheduled_downgrade_can_be_canceled(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice, "team")
     stripe.post(alice, "change", tier="pro")
     assert stripe.post(alice, "cancel").status_code == 200
     stripe.double.end_period(subscription_id)
-    assert stripe.becomes(alice, "free")
+    assert stripe.reaches_tier(alice, "free")
 
 
-def test_whoever_changes_wants_to_go_on(stripe: Stripe, alice: Any) -> None:
+def test_a_change_undoes_a_cancellation(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
     stripe.post(alice, "cancel")
     stripe.post(alice, "change", tier="team")
@@ -341,13 +344,13 @@ def test_the_portal(stripe: Stripe, alice: Any) -> None:
     assert stripe.double.requests("/v1/billing_portal")[-1]["params"]["customer"] == customer_id(stripe)
 
 
-def test_a_mails_link_opens_the_portal(stripe: Stripe, alice: Any, bob: Any) -> None:
+def test_an_e_mails_link_opens_the_portal(stripe: Stripe, alice: Any, bob: Any) -> None:
     stripe.subscribe(alice)
     confirm(alice, bob)
-    token = portal_links.make(alice).partition("token=")[2]
+    token = portal_links.create(alice).partition("token=")[2]
     opened = stripe.api.get("/portal", params={"token": token})
     assert opened.status_code == 302 and "/portal/" in opened.headers["Location"]
-    stranger = portal_links.make(bob).partition("token=")[2]
+    stranger = portal_links.create(bob).partition("token=")[2]
     assert error(stripe.api.get("/portal", params={"token": stranger})) == (404, "no_subscription")
 
 
@@ -360,20 +363,20 @@ def test_an_old_link(stripe: Stripe, alice: Any, monkeypatch: pytest.MonkeyPatch
     stripe.subscribe(alice)
     confirm(alice)
     monkeypatch.setattr("django.core.signing.time.time", lambda: 1.0)
-    token = portal_links.make(alice).partition("token=")[2]
+    token = portal_links.create(alice).partition("token=")[2]
     assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
 
 
 def test_a_link_for_another_address(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
     confirm(alice)
-    token = portal_links.make(alice).partition("token=")[2]
+    token = portal_links.create(alice).partition("token=")[2]
     User.objects.filter(pk=alice.pk).update(email="moved@example.com")
     assert error(stripe.api.get("/portal", params={"token": token})) == (400, "mail_token_invalid")
 
 
-def test_no_link_goes_to_an_address_that_nobody_has_confirmed(alice: Any) -> None:
-    assert portal_links.make(alice) == ""
+def test_an_unverified_address_gets_no_link(alice: Any) -> None:
+    assert portal_links.create(alice) == ""
 
 
 def test_another_users_subscription_stays_untouched(stripe: Stripe, alice: Any, charlie: Any) -> None:
@@ -390,6 +393,6 @@ def confirm(*users: Any) -> None:
 
 
 def customer_id(stripe: Stripe) -> str:
-    """Of the only customer."""
+    """Return the id of the only customer."""
     (event,) = stripe.double.events("customer.created")
     return str(event["data"]["object"]["id"])

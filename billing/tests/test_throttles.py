@@ -1,4 +1,4 @@
-"""What a full window leaves behind."""
+"""The audit trail of exceeded rate limits."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ def test_it_is_in_the_audit_trail_once(api: Api, make_user: Any) -> None:
     assert (event.action, event.actor_id, event.details) == ("rate.exceeded", user.pk, {"limit": 60})
 
 
-def test_so_is_guessing(api: Api, database: None) -> None:
+def test_guessing_passwords_is_in_the_audit_trail_once(api: Api, database: None) -> None:
     address = address_with_time_left(300)
     with api.from_address(address) as client:
         body = {"email": "nobody@example.com", "password": PASSWORD}

@@ -19,7 +19,7 @@ from testing.client import Api, takes_effect
     ("name", "executions", "requests_per_minute"), [("free", 100, 60), ("pro", 10_000, 600), ("team", 100_000, 6_000)]
 )
 def test_the_contracts_figures(database: None, name: str, executions: int, requests_per_minute: int) -> None:
-    tier = tiers.of(name)
+    tier = tiers.get(name)
     assert (tier.executions, tier.requests_per_minute, tier.api_keys) == (executions, requests_per_minute, 5)
 
 
@@ -31,7 +31,7 @@ def test_the_contracts_bounds_of_storage(
 ) -> None:
     plans = {plan["tier"]: plan for plan in api.get("/billing/plans").json()["data"]["plans"]}
     assert (plans[name]["storedBytes"], plans[name]["repositories"]) == (stored_bytes, repositories)
-    tier = limits.of(User(tier=name))
+    tier = limits.for_owner(User(tier=name))
     assert (tier.stored_bytes, tier.repositories) == (stored_bytes, repositories)
 
 
@@ -39,7 +39,7 @@ def test_the_contracts_bounds_of_storage(
     ("tier", "required", "allowed"),
     [("free", "free", True), ("free", "pro", False), ("pro", "pro", True), ("team", "pro", True), ("x", "pro", False)],
 )
-def test_what_a_tier_allows(database: None, tier: str, required: str, allowed: bool) -> None:
+def test_a_tier_allows_agents_of_lower_tiers(database: None, tier: str, required: str, allowed: bool) -> None:
     assert tiers.allows(tier, required) is allowed
 
 
@@ -48,7 +48,7 @@ def test_set_tier_counts_from_the_next_request_on(api: Api, alice: Any) -> None:
     out = StringIO()
     call_command("set_tier", alice.email.upper(), "team", stdout=out)
 
-    assert "is team now" in out.getvalue()
+    assert "is on team now" in out.getvalue()
     response = api.get("/auth/me", headers=headers)
     assert response.json()["data"]["tier"] == "team"
     assert response.headers["X-RateLimit-Limit"] == "6000"
@@ -63,7 +63,7 @@ def test_set_tier_refuses_strangers_and_unknown_tiers(alice: Any) -> None:
         grants.set_tier(user=alice, tier="gold")
 
 
-def test_what_staff_change_counts_within_seconds(api: Api, alice: Any) -> None:
+def test_a_change_by_staff_counts_within_seconds(api: Api, alice: Any) -> None:
     tier = Tier.objects.filter(name="free")
     tier.update(executions=7, requests_per_minute=33)
     try:
@@ -71,7 +71,7 @@ def test_what_staff_change_counts_within_seconds(api: Api, alice: Any) -> None:
         assert api.get("/billing/usage", headers=api.as_(alice)).json()["data"]["limit"] == 7
     finally:
         tier.update(executions=100, requests_per_minute=60)
-        tiers.forget()
+        tiers.clear_cache()
     assert takes_effect(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "60")
 
 
@@ -85,7 +85,7 @@ def test_a_change_of_tier_is_in_the_audit_trail(alice: Any, bob: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "changed", "said"),
+    ("name", "changed", "expected"),
     [
         ("free", {"rank": "9"}, "its rank is 0"),
         ("free", {"price_usd": "5"}, "costs nothing"),
@@ -94,14 +94,19 @@ def test_a_change_of_tier_is_in_the_audit_trail(alice: Any, bob: Any) -> None:
         ("team", {"lookup_key": "lunaos_pro_monthly"}, "The tier pro has this one"),
     ],
 )
-def test_what_a_tier_cannot_be(client: Any, make_user: Any, settings: Any, name: str, changed: Any, said: str) -> None:
+def test_invalid_tiers_are_refused(
+    client: Any, make_user: Any, settings: Any, name: str, changed: Any, expected: str
+) -> None:
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
     before = Tier.objects.filter(pk=name).values().get()
     form = {**before, "features": ",".join(before["features"]), **changed}
     page = client.post(f"/admin/billing/tier/{name}/change/", form)
-    assert page.status_code == 200 and said in page.content.decode()
-    with pytest.raises(IntegrityError), transaction.atomic():  # nor by any other way, but for what a free one costs
+    assert page.status_code == 200 and expected in page.content.decode()
+    with (
+        pytest.raises(IntegrityError),
+        transaction.atomic(),
+    ):  # so does the database, except a price of free
         Tier.objects.filter(pk=name).update(**changed if "price_usd" not in changed else {"price_usd": -1})
     assert Tier.objects.filter(pk=name).values().get() == before
 

@@ -46,7 +46,7 @@ def test_warning(api: Api, alice: Any, used: int, percent: int, remaining: int, 
     assert (usage["percentUsed"], usage["remaining"], usage.get("warning")) == (percent, remaining, warning)
 
 
-def test_a_failed_chain_is_given_back_to_both_counts(
+def test_a_failed_chain_is_released_from_both_counts(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     upstream.respond_with(Answer(status=500))
@@ -55,5 +55,5 @@ def test_a_failed_chain_is_given_back_to_both_counts(
     assert (usage["used"], usage["breakdown"]["chainExecutions"]) == (0, 0)
 
 
-def test_it_is_for_those_who_sign_in(api: Api) -> None:
+def test_it_requires_a_sign_in(api: Api) -> None:
     assert error(api.get("/billing/usage")) == (401, "not_authenticated")

@@ -1,4 +1,4 @@
-"""POST /billing/webhook: who is believed, and that each event counts once, whatever the order."""
+"""POST /billing/webhook: which events are trusted, and that each counts once."""
 
 import itertools
 import json
@@ -17,13 +17,13 @@ from djstripe.models import Customer
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.models import WebhookEvent
-from billing.payments import stripe_client, webhooks
+from billing.payments import stripe_client, stripe_connection, webhooks
 from lunaos.embedded.servers import until
 from testing.client import Api, error
 from testing.servers import daphne
 from testing.stripe import Stripe
 
-# Made by the package that Stripe publishes for Node, stripe 23.1.0:
+# Created by Stripe's package for Node, stripe 23.1.0:
 # stripe.webhooks.generateTestHeaderString({payload, secret: "whsec_node_fixture", timestamp: 1764000000})
 NODE_HEADER = "t=1764000000,v1=6caff6785d5458f6529df5a18ed129ca1010f7e6b4a8e0ae49576469a768e242"
 
@@ -45,16 +45,21 @@ def post(stripe: Stripe, body: str, header: str | None = None, **headers: str) -
 
 
 def kill(url: str) -> None:
-    """End a server of this process's as a power cut would."""
-    (child,) = (child for child in psutil.Process().children() if url.rpartition(":")[2] in child.cmdline())
+    """Kill a server of this process, as a power failure would."""
+    port = int(url.rpartition(":")[2])
+    (child,) = (child for child in psutil.Process().children() if port in listening_ports(child))
     child.kill()
 
 
-# -- Who is believed -------------------------------------------------------------------------------------------------
+def listening_ports(process: psutil.Process) -> set[int]:
+    return {each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN}
+
+
+# -- Signatures -----------------------------------------------------------------------------------------------------
 
 
 def test_it_works(stripe: Stripe, alice: Any) -> None:
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     (created,) = stripe.double.events("customer.subscription.created")
     assert stripe.double.deliver(created["id"]) == 200
@@ -69,7 +74,7 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
         *("t=1,v1=é", f"t={10**30},v1={'0' * 64}"),
     ],
 )
-def test_forged(stripe: Stripe, header: str) -> None:
+def test_a_forged_signature_is_refused(stripe: Stripe, header: str) -> None:
     header = header.replace("NOW", str(int(time.time())))
     assert error(post(stripe, event(), header)) == (400, "webhook_refused")
     assert not WebhookEvent.objects.exists()
@@ -85,7 +90,7 @@ def test_another_body(stripe: Stripe) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-400, 400, 10**9])
-def test_stale_and_future(stripe: Stripe, seconds: int) -> None:
+def test_old_and_future_signatures_are_refused(stripe: Stripe, seconds: int) -> None:
     body = event()
     header = stripe.double.sign(body, timestamp=int(time.time()) + seconds)
     assert error(post(stripe, body, header)) == (400, "webhook_refused")
@@ -98,7 +103,7 @@ def test_within_the_tolerance(stripe: Stripe) -> None:
 
 
 def test_oversized(stripe: Stripe) -> None:
-    body = event(padding="x" * webhooks.LARGEST_BODY)
+    body = event(padding="x" * webhooks.MAX_BODY_BYTES)
     assert error(post(stripe, body)) == (413, "payload_too_large")
 
 
@@ -109,7 +114,7 @@ def test_live_events_are_not_for_a_test_platform(stripe: Stripe) -> None:
 @pytest.mark.parametrize(
     "body", ["{}", "[]", "null", "no json", '{"object":"event","livemode":false}', "\ufffd", '{"id":1,"object":"list"}']
 )
-def test_signed_nonsense(stripe: Stripe, body: str) -> None:
+def test_a_signed_body_that_is_no_event_is_refused(stripe: Stripe, body: str) -> None:
     assert error(post(stripe, body)) == (400, "webhook_refused")
 
 
@@ -118,7 +123,7 @@ def test_bytes_that_are_no_text(stripe: Stripe) -> None:
     assert error(response) == (400, "webhook_refused")
 
 
-def test_a_kind_that_nobody_asked_for(stripe: Stripe) -> None:
+def test_an_unhandled_event_type_is_ignored(stripe: Stripe) -> None:
     assert post(stripe, event("charge.refunded")).status_code == 200
     assert not WebhookEvent.objects.exists()
 
@@ -133,7 +138,7 @@ def test_it_is_not_throttled_and_takes_no_credentials(stripe: Stripe, alice: Any
 def rotating(
     django_db_blocker: Any, stripe: Stripe, folder: Path, stripe_environment: dict[str, str]
 ) -> Iterator[httpx.Client]:
-    """A server with DEBUG on that knows two secrets."""
+    """Return a server with DEBUG on and two secrets."""
     changes = {**stripe_environment, "STRIPE_WEBHOOK_SECRETS": "whsec_new,whsec_old", "DJANGO_DEBUG": "true"}
     with daphne(folder / "rotating.log", **changes) as url, Api(base_url=url) as client:
         yield client
@@ -150,15 +155,15 @@ def test_a_signature_of_stripes_node_package(settings: Any, monkeypatch: pytest.
     settings.STRIPE_WEBHOOK_SECRETS = ["whsec_node_fixture"]
     monkeypatch.setattr(time, "time", lambda: 1764000010.0)
     body = (Path(__file__).parent / "node_event.json").read_bytes()
-    assert webhooks.read(body, NODE_HEADER).kind == "customer.subscription.updated"
+    assert webhooks.parse(body, NODE_HEADER).kind == "customer.subscription.updated"
 
 
-# -- Each once, in any order -----------------------------------------------------------------------------------------
+# -- Each event once, in any order -----------------------------------------------------------------------------------
 
 
 def test_a_copy_changes_nothing(stripe: Stripe, alice: Any) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     before = AuditEvent.objects.count()
     for made in stripe.double.events():
         assert stripe.double.deliver(made["id"]) == 200
@@ -166,7 +171,7 @@ def test_a_copy_changes_nothing(stripe: Stripe, alice: Any) -> None:
 
 
 def test_fifty_copies_at_once(stripe: Stripe, alice: Any) -> None:
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     (created,) = stripe.double.events("customer.subscription.created")
     with ThreadPoolExecutor(50) as pool:
@@ -175,7 +180,7 @@ def test_fifty_copies_at_once(stripe: Stripe, alice: Any) -> None:
     assert stripe.tier(alice) == "pro"
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_CHANGED).count() == 1
     fetches = stripe.double.requests("/v1/subscriptions")
-    assert len([each for each in fetches if each["method"] == "GET"]) == 2  # checkout's own, and one for the event
+    assert len([each for each in fetches if each["method"] == "GET"]) == 2  # one of checkout, and one for the event
 
 
 LIFE = (
@@ -184,9 +189,9 @@ LIFE = (
 )
 
 
-def test_all_orders_of_a_life(stripe: Stripe, alice: Any) -> None:
-    """Whatever arrives when, the tier is what Stripe says at that moment, which is the end of the life here."""
-    stripe.by_hand()
+def test_all_orders_of_events_end_in_the_same_tier(stripe: Stripe, alice: Any) -> None:
+    """The tier is always Stripe's current state, which is the end of the subscription."""
+    stripe.stop_deliveries()
     subscription_id = str(stripe.double.pay(stripe.checkout(alice))["subscription"])
     stripe.double.set_price(subscription_id, stripe.price("team"))
     stripe.double.fail_payment(subscription_id)
@@ -198,9 +203,9 @@ def test_all_orders_of_a_life(stripe: Stripe, alice: Any) -> None:
         assert stripe.tier(alice) == "free"
 
 
-def test_each_step_of_a_life_told_by_any_later_event(stripe: Stripe, alice: Any) -> None:
-    """The payload is only a hint: an old event brings the present."""
-    stripe.by_hand()
+def test_any_old_event_brings_the_current_state(stripe: Stripe, alice: Any) -> None:
+    """The payload is not used: an old event brings the current state."""
+    stripe.stop_deliveries()
     subscription_id = str(stripe.double.pay(stripe.checkout(alice))["subscription"])
     (created,) = stripe.double.events("customer.subscription.created")
     stripe.double.set_price(subscription_id, stripe.price("team"))
@@ -210,26 +215,26 @@ def test_each_step_of_a_life_told_by_any_later_event(stripe: Stripe, alice: Any)
 
 def test_a_slow_fetch_of_the_old_state_does_not_win(stripe: Stripe, alice: Any) -> None:
     subscription_id = stripe.subscribe(alice)
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.double.set_status(subscription_id, "past_due")
     (behind,) = stripe.double.events("customer.subscription.updated")[-1:]
     with ThreadPoolExecutor(2) as pool:
         with stripe.double.hold("/v1/subscriptions", method="GET", after_read=True) as held:
             slow = pool.submit(stripe.double.deliver, behind["id"])
-            held.wait()  # the old state is read, and on its way
+            held.wait()  # the old state is read, and its answer is held
             stripe_client.cancel_now(subscription_id)
             (ended,) = stripe.double.events("customer.subscription.deleted")[-1:]
             quick = pool.submit(stripe.double.deliver, ended["id"])
         assert (slow.result(), quick.result()) == (200, 200)
     assert stripe.tier(alice) == "free"
-    assert stripe.standing(alice) == {"tier": "free", "status": "none", "subscription": None}
+    assert stripe.subscription_state(alice) == {"tier": "free", "status": "none", "subscription": None}
 
 
 def test_stripe_down_while_handling(stripe: Stripe, alice: Any) -> None:
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     (created,) = stripe.double.events("customer.subscription.created")
-    stripe.double.fault("/v1/subscriptions", status=500, times=2)  # the request, and its one repetition
+    stripe.double.fault("/v1/subscriptions", status=500, times=2)  # the request and its one retry
     assert stripe.double.deliver(created["id"]) == 503
     assert not WebhookEvent.objects.exists() and stripe.tier(alice) == "free"
 
@@ -240,7 +245,7 @@ def test_stripe_down_while_handling(stripe: Stripe, alice: Any) -> None:
 def test_a_process_that_dies_while_handling(
     stripe: Stripe, alice: Any, folder: Path, stripe_environment: dict[str, str]
 ) -> None:
-    stripe.by_hand()
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     (created,) = stripe.double.events("customer.subscription.created")
     with ThreadPoolExecutor(1) as pool:
@@ -251,18 +256,18 @@ def test_a_process_that_dies_while_handling(
                 kill(url)
         assert lost.result() == 0
     assert stripe.double.deliver(created["id"]) == 200
-    assert stripe.becomes(alice, "pro")
+    assert stripe.reaches_tier(alice, "pro")
     assert AuditEvent.objects.filter(subject_id=alice.pk, action=Action.TIER_CHANGED).count() == 1
 
 
-def test_a_customer_who_is_nobody(stripe: Stripe) -> None:
+def test_a_customer_without_a_user(stripe: Stripe) -> None:
     assert post(stripe, event(customer="cus_of_another_shop")).status_code == 200
     assert WebhookEvent.objects.get().customer_id == "cus_of_another_shop"
 
 
-def test_a_customer_of_ours_that_was_forgotten(stripe: Stripe, alice: Any) -> None:
-    """The answer to making the customer was lost: whose it is, is noted at Stripe."""
-    stripe.by_hand()
+def test_a_customer_whose_row_was_lost(stripe: Stripe, alice: Any) -> None:
+    """The answer to the customer's creation was lost; Stripe's metadata name the user."""
+    stripe.stop_deliveries()
     stripe.double.pay(stripe.checkout(alice))
     Customer.objects.all().delete()
     (created,) = stripe.double.events("customer.subscription.created")
@@ -270,11 +275,11 @@ def test_a_customer_of_ours_that_was_forgotten(stripe: Stripe, alice: Any) -> No
     assert stripe.tier(alice) == "pro" and Customer.objects.get().subscriber == alice
 
 
-def test_a_customer_who_was_deleted_and_is_not_known(stripe: Stripe, alice: Any) -> None:
+def test_an_unknown_customer_that_was_deleted(stripe: Stripe, alice: Any) -> None:
     stripe.checkout(alice)
     gone = Customer.objects.get().id
     Customer.objects.all().delete()
-    stripe_client._client().v1.customers.delete(gone)
+    stripe_connection.client().v1.customers.delete(gone)
     assert post(stripe, event(customer=gone)).status_code == 200
 
 

@@ -1,4 +1,4 @@
-"""A platform that takes no payments, and one whose Stripe is out of reach."""
+"""A platform without Stripe, and one whose Stripe cannot be reached."""
 
 import socket
 from collections.abc import Iterator
@@ -49,14 +49,14 @@ def test_plans(bare: Api, stripe: Stripe) -> None:
 
 @pytest.fixture
 def hanging(database: None, stripe_environment: dict[str, str], folder: Path) -> Iterator[Api]:
-    """A Stripe that takes the connection and never says a word."""
+    """Return a platform whose Stripe accepts connections and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         host = f"http://127.0.0.1:{listener.getsockname()[1]}"
         with daphne(folder / "hanging.log", **{**stripe_environment, "STRIPE_API_HOST": host}) as url:
-            yield Api(base_url=url, timeout=8)  # shorter than what nobody waits for, longer than a person is let wait
+            yield Api(base_url=url, timeout=8)  # less than the long time-out, more than the short one
 
 
-def test_out_of_reach(stripe: Stripe, alice: Any, hanging: Api) -> None:
+def test_stripe_cannot_be_reached(stripe: Stripe, alice: Any, hanging: Api) -> None:
     stripe.subscribe(alice)
     for action, body in ACTIONS.items():
         response = hanging.post(f"/billing/{action}", json=body, headers=hanging.as_(alice))
@@ -69,19 +69,19 @@ def test_out_of_reach(stripe: Stripe, alice: Any, hanging: Api) -> None:
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"cut": True}, {"status": 401}, {"status": 429}])
 def test_a_failing_stripe(stripe: Stripe, alice: Any, fault: dict[str, Any]) -> None:
     stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.fault("/v1/", times=2, **fault)
     response = stripe.post(alice, "cancel")
     assert response.status_code in (409, 503) and response.json()["code"].startswith("billing_")
-    assert stripe.standing(alice)["subscription"]["cancelAtPeriodEnd"] is False
+    assert stripe.subscription_state(alice)["subscription"]["cancelAtPeriodEnd"] is False
     assert stripe.tier(alice) == "pro"
 
 
 def test_a_change_whose_answer_is_lost(stripe: Stripe, alice: Any) -> None:
-    """It has happened at Stripe all the same, and the event tells."""
+    """The change is made at Stripe, and its event reports it."""
     subscription_id = stripe.subscribe(alice)
-    stripe.told()
+    stripe.wait_for_deliveries()
     stripe.double.fault(f"/v1/subscriptions/{subscription_id}", method="POST", cut=True, after_read=True)
     assert error(stripe.post(alice, "cancel")) == (503, "billing_unavailable")
     assert stripe.post(alice, "cancel").status_code == 200
-    assert stripe.standing(alice)["subscription"]["cancelAtPeriodEnd"] is True
+    assert stripe.subscription_state(alice)["subscription"]["cancelAtPeriodEnd"] is True

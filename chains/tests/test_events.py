@@ -1,10 +1,10 @@
-"""What a worker that takes a chain over has to tell: what was written down and is missing in the log."""
+"""Events that a worker repeats after a takeover: those that the database has and the log lacks."""
 
 from typing import Any
 
 import orjson
 
-from chains.events import untold
+from chains.events import missing_events
 from runs.models import Run, RunStep
 
 RUN = Run(steps=["code-review", "documentation"])
@@ -20,7 +20,7 @@ def lines(*events: dict[str, Any]) -> list[bytes]:
 
 
 def missing(succeeded: list[RunStep], *told: dict[str, Any]) -> list[tuple[str, Any]]:
-    events = list(untold(RUN, succeeded, lines(*told)))
+    events = list(missing_events(RUN, succeeded, lines(*told)))
     return [(event["type"], event.get("content", event.get("step"))) for event in events]
 
 
@@ -29,7 +29,7 @@ STEP_1 = {"type": "step_start", "step": 1}
 DONE_1 = {"type": "step_done", "step": 1}
 
 
-def say(text: str) -> dict[str, Any]:
+def chunk_event(text: str) -> dict[str, Any]:
     return {"type": "chunk", "content": text}
 
 
@@ -37,19 +37,19 @@ def test_a_new_chain_begins() -> None:
     assert missing([]) == [("chain_start", None)]
 
 
-def test_nothing_is_told_twice() -> None:
+def test_no_event_is_repeated() -> None:
     assert missing([]) == [("chain_start", None)]
     assert missing([], START) == []
-    assert missing([step(1, "found")], START, STEP_1, say("found"), DONE_1) == []
-    assert missing([], START, STEP_1, say("half")) == []
+    assert missing([step(1, "found")], START, STEP_1, chunk_event("found"), DONE_1) == []
+    assert missing([], START, STEP_1, chunk_event("half")) == []
 
 
 def test_a_worker_died_between_the_step_and_its_last_event() -> None:
-    assert missing([step(1, "found")], START, STEP_1, say("fou"), say("nd")) == [("step_done", 1)]
+    assert missing([step(1, "found")], START, STEP_1, chunk_event("fou"), chunk_event("nd")) == [("step_done", 1)]
 
 
-def test_the_log_has_lost_the_end_of_an_answer() -> None:
-    assert missing([step(1, "found")], START, STEP_1, say("fo")) == [("chunk", "und"), ("step_done", 1)]
+def test_the_lost_end_of_an_answer_is_repeated() -> None:
+    assert missing([step(1, "found")], START, STEP_1, chunk_event("fo")) == [("chunk", "und"), ("step_done", 1)]
 
 
 def test_the_log_has_lost_everything() -> None:
@@ -59,21 +59,21 @@ def test_the_log_has_lost_everything() -> None:
     ]
 
 
-def test_only_the_last_beginning_of_a_step_counts() -> None:
-    told = (START, STEP_1, say("first try"), STEP_1, say("found"))
+def test_only_the_last_start_of_a_step_counts() -> None:
+    told = (START, STEP_1, chunk_event("first try"), STEP_1, chunk_event("found"))
     assert missing([step(1, "found")], *told) == [("step_done", 1)]
 
 
 def test_a_nul_is_not_stored_and_not_missed() -> None:
-    assert missing([step(1, "ab")], START, STEP_1, say("a\0b"), DONE_1) == []
+    assert missing([step(1, "ab")], START, STEP_1, chunk_event("a\0b"), DONE_1) == []
 
 
-def test_the_log_has_lost_what_came_before_the_first_step() -> None:
-    """The stored opening is told again; of a resumed chain, what came after it is not."""
+def test_the_lost_opening_is_repeated() -> None:
+    """Only the stored opening is repeated, not the events after it of a resumed chain."""
     rag = {"type": "rag", "sources": [{"path": "a\u2028b.py", "startLine": 1, "endLine": 2, "score": 0.5}]}
-    kept = "\n".join(orjson.dumps(event).decode() for event in (START, rag, STEP_1, say("half")))
-    assert list(untold(RUN, [], [], kept)) == [START, rag]
-    assert list(untold(RUN, [], lines(START, rag), kept)) == []
-    assert [event["type"] for event in untold(RUN, [step(1, "found")], [], kept)] == [
+    kept = "\n".join(orjson.dumps(event).decode() for event in (START, rag, STEP_1, chunk_event("half")))
+    assert list(missing_events(RUN, [], [], kept)) == [START, rag]
+    assert list(missing_events(RUN, [], lines(START, rag), kept)) == []
+    assert [event["type"] for event in missing_events(RUN, [step(1, "found")], [], kept)] == [
         *("chain_start", "rag", "step_start", "chunk", "step_done"),
     ]

@@ -7,7 +7,7 @@ import pytest
 from agents.models import LanguageModel
 from billing.models import MonthlyUsage
 from chains import context
-from chains.context import Output
+from chains.context import StepOutput
 from lunaos.embedded.servers import until
 from runs.models import Run, RunStep
 from testing.client import Api, error, events
@@ -43,16 +43,16 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert done["type"] == "chain_done" and done["totalDuration"].endswith("s") and done["totalTokens"] == 3 * 18
 
 
-def test_each_step_is_given_what_those_before_it_said(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_each_step_gets_the_outputs_of_earlier_steps(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(*texts("found a bug", "wrote a test", "wrote a page"))
     api.execute_chain(alice, *FREE, context="def add(a, b): return a - b")
     run = Run.objects.get(user=alice)
 
     asked = [request["messages"][1]["content"] for request in upstream.requests]
     assert asked[0] == "def add(a, b): return a - b"
-    outputs = [Output(1, "code-review", "found a bug"), Output(2, "testing-validation", "wrote a test")]
+    outputs = [StepOutput(1, "code-review", "found a bug"), StepOutput(2, "testing-validation", "wrote a test")]
     for step in (2, 3):
-        said, _ = context.compose(asked[0], outputs[: step - 1], 10_000, context.mark(run.pk, step))
+        said, _ = context.compose(asked[0], outputs[: step - 1], 10_000, context.boundary(run.pk, step))
         assert asked[step - 1] == said
 
 
@@ -63,7 +63,7 @@ def test_it_counts_as_one_execution(api: Api, alice: Any, upstream: Upstream) ->
     assert Run.objects.get(user=alice).charge == "settled"
 
 
-def test_what_is_kept(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_finished_chain_is_stored(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(*texts("found", "tested"))
     run_id = api.execute_chain(alice, *FREE[:2], context="code").headers["X-Run-Id"]
     run = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
@@ -108,7 +108,7 @@ def test_a_used_up_month(api: Api, alice: Any, upstream: Upstream) -> None:
     assert Run.objects.filter(user=alice).count() == 1
 
 
-def test_what_is_not_there(api: Api, alice: Any) -> None:
+def test_unknown_chains_and_agents(api: Api, alice: Any) -> None:
     response = api.execute_chain(alice, chain="nobody")
     assert error(response) == (404, "unknown_chain")
     assert "full-review" in response.json()["available"] and len(response.json()["available"]) == 6
@@ -154,7 +154,7 @@ def test_the_order_of_checks(api: Api, alice: Any) -> None:
     assert error(api.execute_chain(alice, chain="deploy", provider="anthropic"))[0] == 503
 
 
-def test_a_failing_step_ends_the_chain_and_keeps_what_was_said_before(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_failing_step_ends_the_chain_and_earlier_outputs_are_kept(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(completion("found"), Answer(status=401))
     response = api.execute_chain(alice, *FREE)
 
@@ -170,7 +170,7 @@ def test_a_failing_step_ends_the_chain_and_keeps_what_was_said_before(api: Api, 
     ]
 
 
-def test_half_an_answer_is_kept_too(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_partial_answer_is_kept(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[delta("half "), 0.05, "cut"]))
     assert events(api.execute_chain(alice, *FREE))[-1]["code"] == "provider_error"
     run = Run.objects.get(user=alice)
@@ -178,7 +178,7 @@ def test_half_an_answer_is_kept_too(api: Api, alice: Any, upstream: Upstream) ->
     assert RunStep.objects.get(run_id=run.pk).output == "half "
 
 
-def test_what_fails_before_the_first_byte_is_an_http_error_and_not_counted(
+def test_a_failure_before_the_first_byte_is_an_http_error_and_not_counted(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
     upstream.respond_with(Answer(status=429, headers={"Retry-After": "9"}))
@@ -200,7 +200,7 @@ def test_an_answer_beyond_the_models_window_is_shortened_and_said_to_be(
 
     LanguageModel.objects.filter(name="gpt-4o").update(context_window=9_000)
     try:
-        assert until(lambda: "shortened" in run()[2], 10)  # the catalogue is read anew every three seconds
+        assert until(lambda: "shortened" in run()[2], 10)  # the catalogue is reloaded every three seconds
     finally:
         LanguageModel.objects.filter(name="gpt-4o").update(context_window=None)
 

@@ -1,4 +1,4 @@
-"""What runs and their readers live through: killed processes, restarted servers. All of it is real."""
+"""Chains and their readers while real processes are killed and real servers are restarted."""
 
 import itertools
 import signal
@@ -35,26 +35,26 @@ def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
 
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
-    """Her headers; a new one for each test."""
+    """Return the headers of a new user for each test."""
     return stack.sign_up(next(NUMBERS))
 
 
-def hangs_in_step_2(upstream: Upstream) -> None:
-    """Step 1 is answered; step 2 begins and waits to be told to go on; what is asked later is answered at once."""
+def waits_in_step_2(upstream: Upstream) -> None:
+    """Answer step 1, let step 2 wait for a signal, and answer later requests at once."""
     waiting = Answer(pieces=[delta("half "), "wait", delta("tested", "stop"), DONE])
     upstream.respond_with(completion("found"), waiting, completion("tested again"), completion("deployed"))
 
 
-def run_of(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
+def get_run(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
     return stack.api.get(f"/runs/{run_id}", headers=user).json()["data"]
 
 
-def executions(stack: Stack, run_id: str) -> int:
+def count_attempts(stack: Stack, run_id: str) -> int:
     sql = "SELECT executions FROM billing_monthlyusage u JOIN runs_run r ON r.user_id = u.user_id WHERE r.id = %s"
     return stack.sql(sql, run_id)[0][0]
 
 
-def kinds(events: list[Event]) -> list[tuple[str, int | None]]:
+def types_and_steps(events: list[Event]) -> list[tuple[str, int | None]]:
     return [(event["type"], event.get("step")) for event in events]
 
 
@@ -69,8 +69,8 @@ RESTARTED = [
 def test_a_worker_that_ends_in_step_2(
     stack: Stack, alice: dict[str, str], upstream: Upstream, with_signal: signal.Signals
 ) -> None:
-    """Another goes on from step 2, without repeating step 1 and without a second charge."""
-    hangs_in_step_2(upstream)
+    """Another worker continues with step 2, without repeating step 1 and without a second charge."""
+    waits_in_step_2(upstream)
     run_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
     reader = ReconnectingReader(stack.api, alice, run_id)
     stack.start("chains-2")
@@ -79,15 +79,15 @@ def test_a_worker_that_ends_in_step_2(
     stack.start("chains-1")
     stack.end("chains-2")
 
-    assert kinds(events) == RESTARTED
+    assert types_and_steps(events) == RESTARTED
     assert events[6]["restarted"] is True
     assert len(upstream.requests) == 4  # step 1 once, step 2 twice, step 3 once
     assert "found" in upstream.requests[2]["messages"][1]["content"]
-    run = run_of(stack, alice, run_id)
+    run = get_run(stack, alice, run_id)
     assert (run["status"], run["output"]) == ("succeeded", "deployed")
     assert [step["output"] for step in run["steps"]] == ["found", "tested again", "deployed"]
-    assert executions(stack, run_id) == 1
-    if with_signal == signal.SIGTERM:  # a step that was handed over keeps what its first attempt took
+    assert count_attempts(stack, run_id) == 1
+    if with_signal == signal.SIGTERM:  # a released step keeps the cost of its first attempt
         assert run["steps"][1]["inputTokens"] > run["steps"][2]["inputTokens"]
         assert stack.sql("SELECT tokens_estimated FROM runs_step WHERE run_id = %s AND position = 2", run_id) == [
             (True,)
@@ -96,8 +96,8 @@ def test_a_worker_that_ends_in_step_2(
 
 
 def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """It was only asleep for longer than its lease; what it still wants to say is refused."""
-    hangs_in_step_2(upstream)
+    """A worker that slept longer than its lease is refused when it writes."""
+    waits_in_step_2(upstream)
     run_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
     reader = ReconnectingReader(stack.api, alice, run_id)
     stack.start("chains-2")
@@ -105,17 +105,17 @@ def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], up
     events = reader.end()
     upstream.resume.set()
     stack.signal("chains-1", signal.SIGCONT)
-    assert until(lambda: "executed elsewhere" in stack.log("chains-1"), 20)
+    assert until(lambda: "executed by another process" in stack.log("chains-1"), 20)
     stack.end("chains-2")
 
-    assert kinds(events) == RESTARTED
+    assert types_and_steps(events) == RESTARTED
     assert parse(stack.api.get(f"/runs/{run_id}/events", headers=alice).text)[1] == events
-    assert [step["output"] for step in run_of(stack, alice, run_id)["steps"]] == ["found", "tested again", "deployed"]
-    assert executions(stack, run_id) == 1
+    assert [step["output"] for step in get_run(stack, alice, run_id)["steps"]] == ["found", "tested again", "deployed"]
+    assert count_attempts(stack, run_id) == 1
 
 
 def test_a_killed_web_process_costs_a_chain_nothing(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    hangs_in_step_2(upstream)
+    waits_in_step_2(upstream)
     run_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
     reader = ReconnectingReader(stack.api, alice, run_id)
     assert until(lambda: len(reader.events) == 6, 10)
@@ -124,9 +124,9 @@ def test_a_killed_web_process_costs_a_chain_nothing(stack: Stack, alice: dict[st
     stack.start("web")
 
     events = reader.end()
-    assert kinds(events)[-1] == ("chain_done", None)
+    assert types_and_steps(events)[-1] == ("chain_done", None)
     assert "".join(event.get("content", "") for event in events) == "foundhalf testedtested again"
-    assert executions(stack, run_id) == 1
+    assert count_attempts(stack, run_id) == 1
 
 
 @pytest.mark.parametrize(("piece", "charge"), [(delta("half "), "settled"), (b": thinking\n\n", "released")])
@@ -142,13 +142,13 @@ def test_an_agents_run_ends_with_its_killed_process(
 
     last = reader.end()[-1]
     assert (last["type"], last["code"]) == ("error", "interrupted")
-    run = run_of(stack, alice, run_id)
+    run = get_run(stack, alice, run_id)
     assert (run["status"], run["output"]) == ("interrupted", "half " if charge == "settled" else "")
     assert stack.sql("SELECT charge FROM runs_run WHERE id = %s", run_id) == [(charge,)]
-    assert executions(stack, run_id) == (1 if charge == "settled" else 0)
+    assert count_attempts(stack, run_id) == (1 if charge == "settled" else 0)
 
 
-def test_a_web_process_that_is_asked_to_stop_says_so_at_once(
+def test_a_stopping_web_process_ends_its_streams_at_once(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
     upstream.respond_with(Answer(pieces=[delta("half "), "wait"]))
@@ -156,12 +156,12 @@ def test_a_web_process_that_is_asked_to_stop_says_so_at_once(
     stack.end("web", signal.SIGTERM)
     assert upstream.client_gone.wait(5)
     stack.start("web")
-    assert kinds(ReconnectingReader(stack.api, alice, run_id).end()) == [
+    assert types_and_steps(ReconnectingReader(stack.api, alice, run_id).end()) == [
         ("start", None),
         ("chunk", None),
         ("error", None),
     ]
-    assert run_of(stack, alice, run_id)["errorCode"] == "interrupted"
+    assert get_run(stack, alice, run_id)["errorCode"] == "interrupted"
 
 
 def restart_valkey(stack: Stack) -> None:
@@ -178,8 +178,8 @@ def restart_postgres(stack: Stack) -> None:
 def test_a_server_that_restarts_in_the_middle(
     stack: Stack, alice: dict[str, str], upstream: Upstream, restart: Callable[[Stack], None]
 ) -> None:
-    """The chain and the agent's run finish, their readers miss nothing, and the worker takes the next chain."""
-    hangs_in_step_2(upstream)
+    """The runs finish, their readers get all events, and the worker takes the next chain."""
+    waits_in_step_2(upstream)
     chain_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
     upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]), completion("next"))
     agent_id = start_run(stack.api, alice, "/agents/execute", AGENT, "one")
@@ -189,13 +189,13 @@ def test_a_server_that_restarts_in_the_middle(
     restart(stack)
     upstream.resume.set()
     of_chain, of_agent = readers[0].end(), readers[1].end()
-    assert kinds(of_chain)[-1] == ("chain_done", None) and len(of_chain) == 12
-    assert kinds(of_agent) == [("start", None), ("chunk", None), ("chunk", None), ("done", None)]
-    assert {run_of(stack, alice, run_id)["status"] for run_id in (chain_id, agent_id)} == {"succeeded"}
-    assert executions(stack, chain_id) == 2
+    assert types_and_steps(of_chain)[-1] == ("chain_done", None) and len(of_chain) == 12
+    assert types_and_steps(of_agent) == [("start", None), ("chunk", None), ("chunk", None), ("done", None)]
+    assert {get_run(stack, alice, run_id)["status"] for run_id in (chain_id, agent_id)} == {"succeeded"}
+    assert count_attempts(stack, chain_id) == 2
 
     upstream.respond_with(completion("next"))
-    assert kinds(
+    assert types_and_steps(
         ReconnectingReader(stack.api, alice, start_run(stack.api, alice, "/chains/execute", CHAIN, "chunk")).end()
     )[-1] == (
         "chain_done",
@@ -217,12 +217,12 @@ def test_without_valkey_a_chain_is_refused_and_not_counted(
     ((run_id, status, charge),) = stack.sql(
         "SELECT id, status, charge FROM runs_run WHERE status = 'failed' ORDER BY created_at DESC LIMIT 1"
     )
-    assert (status, charge, executions(stack, run_id)) == ("failed", "released", 0)
+    assert (status, charge, count_attempts(stack, run_id)) == ("failed", "released", 0)
     events = parse(stack.api.get(f"/runs/{run_id}/events", headers=alice).text)[1]
-    assert kinds(events) == [("chain_start", None), ("error", None)]
+    assert types_and_steps(events) == [("chain_start", None), ("error", None)]
 
     again = stack.api.post("/chains/execute", json=CHAIN, headers=key)
-    assert kinds(parse(again.text)[1])[-1] == ("chain_done", None)
+    assert types_and_steps(parse(again.text)[1])[-1] == ("chain_done", None)
     assert "Idempotency-Replayed" not in again.headers
 
 
@@ -230,7 +230,12 @@ def test_without_valkey_an_agent_answers_all_the_same(stack: Stack, alice: dict[
     stack.end("valkey")
     try:
         response = stack.api.post("/agents/execute", json=AGENT, headers=alice)
-        assert kinds(parse(response.text)[1]) == [("start", None), ("chunk", None), ("chunk", None), ("done", None)]
+        assert types_and_steps(parse(response.text)[1]) == [
+            ("start", None),
+            ("chunk", None),
+            ("chunk", None),
+            ("done", None),
+        ]
     finally:
         stack.start("valkey")
     run_id = response.headers["X-Run-Id"]

@@ -1,4 +1,4 @@
-"""GET /chains"""
+"""GET /chains."""
 
 from typing import Any
 

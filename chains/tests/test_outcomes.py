@@ -1,4 +1,4 @@
-"""How a chain ends, by what came from its provider: plainly, with a fallback, and on the user's own key."""
+"""The end of a chain by its provider's answer: without and with fallback, and on the user's own key."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ STEPS = ("code-review", "documentation")
 FAILING = [case for case in CASES if case.outcome != "done"]
 
 
-def outcome_of(response: Any) -> str:
-    """The code with which a chain ended, before or after its stream opened."""
+def read_outcome(response: Any) -> str:
+    """Return the error code of a chain, from the response or from its stream."""
     if response.headers["Content-Type"] != "text/event-stream":
         return str(error(response)[1])
     last = events(response)[-1]
@@ -29,14 +29,12 @@ def outcome_of(response: Any) -> str:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
-    """The first step gets the answer; the second one is not begun where that is none."""
-    upstream.respond_with(
-        case.answer, case.answer, completion("second")
-    )  # the second one, where the first is tried again
+    """The first step gets the answer; without one the second step does not start."""
+    upstream.respond_with(case.answer, case.answer, completion("second"))  # the second answer serves a retry
     if case.outcome == "done":
         upstream.respond_with(case.answer, completion("second"))
     response = api.execute_chain(alice, *STEPS)
-    assert outcome_of(response) == case.outcome
+    assert read_outcome(response) == case.outcome
     run = Run.objects.get(user=alice)
     assert run.charge == ("settled" if case.counted else "released")
     assert MonthlyUsage.objects.get(user=alice).executions == int(case.counted)
@@ -52,7 +50,7 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, 
 def test_on_the_users_own_key(api: Api, bob: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
     provider_keys.put(user=bob, provider="deepseek", key="sk-bobs-own-0123456789")
     upstream.respond_with(case.answer)
-    assert outcome_of(api.execute_chain(bob, *STEPS)) == case.outcome
+    assert read_outcome(api.execute_chain(bob, *STEPS)) == case.outcome
     assert Run.objects.get(user=bob).charge == ("settled" if case.counted else "released")
 
 
@@ -66,7 +64,7 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
     settings.LLM_FALLBACK, settings.LLM_RETRIES = ["openai"], 0
     upstream.script = lambda asked: completion("from openai") if asked["model"] == "gpt-4o" else case.answer
     fields = {"chain": "custom", "steps": ["code-review"], "provider": "deepseek", "model": "deepseek-chat"}
-    run = run_services.begin(user=alice, text="x", **fields, request_id="r", status="queued", attempt=0).run  # type: ignore[arg-type]
+    run = run_services.create(user=alice, text="x", **fields, request_id="r", status="queued", attempt=0).run  # type: ignore[arg-type]
     try:
         runner.run(run.pk)
     finally:
@@ -106,7 +104,7 @@ def test_the_tokens_of_all_steps(api: Api, alice: Any, upstream: Upstream, chain
     assert (run.input_tokens, run.output_tokens, run.reasoning_tokens) == (30, 12, 2)
 
 
-def test_the_client_is_told_of_the_wait(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
+def test_the_client_gets_progress_events(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
     thoughts = choice({"content": None, "reasoning_content": "hm"})
     upstream.respond_with(Answer(pieces=[b": queued\n\n", 0.05, thoughts, 0.05, delta("one", "stop"), DONE]))
     response = api.execute_chain(alice, "code-review")

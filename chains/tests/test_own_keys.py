@@ -1,4 +1,4 @@
-"""Chains on a user's own provider key: the worker takes it from the database when a step begins."""
+"""Chains on a user's own provider key, which the worker reads at the start of a step."""
 
 import subprocess
 import threading
@@ -18,7 +18,7 @@ KEY, OTHER = "sk-alices-own-0123456789", "sk-alices-new-9876543210"
 SERVERS = "sk-planted-deepseek-secret"
 
 
-def give(user: Any, key: str = KEY, provider: str = "deepseek") -> None:
+def add_key(user: Any, key: str = KEY, provider: str = "deepseek") -> None:
     provider_keys.put(user=user, provider=provider, key=key)
 
 
@@ -27,7 +27,7 @@ def keys_seen(upstream: Upstream) -> list[str]:
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice)
+    add_key(alice)
     response = api.execute_chain(alice, *FREE)
     assert events(response)[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [KEY] * 3
@@ -35,12 +35,12 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 
 
 def test_a_provider_that_the_server_has_no_key_for(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice, provider="anthropic")
+    add_key(alice, provider="anthropic")
     assert "Hello world" in answer(api.execute_chain(alice, *FREE, provider="anthropic"))
     assert keys_seen(upstream) == [KEY] * 3
 
 
-def test_without_one_the_servers_is_used(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_without_an_own_key_the_servers_key_is_used(api: Api, alice: Any, upstream: Upstream) -> None:
     api.execute_chain(alice, *FREE)
     assert keys_seen(upstream) == [SERVERS] * 3
     assert not Run.objects.get(user=alice).own_key
@@ -49,7 +49,7 @@ def test_without_one_the_servers_is_used(api: Api, alice: Any, upstream: Upstrea
 def test_the_key_is_in_nothing_that_the_run_leaves(
     api: Api, alice: Any, upstream: Upstream, chains_worker: "subprocess.Popen[bytes]"
 ) -> None:
-    give(alice)
+    add_key(alice)
     response = api.execute_chain(alice, *FREE)
     run = Run.objects.get(user=alice)
     kept = [str(vars(run)), str(vars(RunText.objects.get(run_id=run.pk))), response.text, str(response.headers)]
@@ -57,15 +57,15 @@ def test_the_key_is_in_nothing_that_the_run_leaves(
     assert not any(KEY in text for text in kept)
 
 
-def later(change: Any, user: Any, **key: str) -> None:
-    """Off the provider's event loop, where Django does not take queries."""
+def change_later(change: Any, user: Any, **key: str) -> None:
+    """Run outside the provider's event loop, in which Django refuses queries."""
     thread = threading.Thread(target=lambda: change(user=user, provider="deepseek", **key))
     thread.start()
     thread.join(10)
 
 
 def changed_during_step_1(api: Api, user: Any, upstream: Upstream, change: Any) -> list[dict[str, Any]]:
-    """The events of a chain while whose first step is answered something else happens."""
+    """Return the events of a chain; `meanwhile` runs during its first step."""
 
     def script(asked: dict[str, Any]) -> Answer:
         if len(upstream.requests) == 1:
@@ -77,44 +77,42 @@ def changed_during_step_1(api: Api, user: Any, upstream: Upstream, change: Any) 
 
 
 def test_a_key_that_is_replaced_counts_from_the_next_step_on(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice)
-    told = changed_during_step_1(api, alice, upstream, lambda: later(provider_keys.put, alice, key=OTHER))
+    add_key(alice)
+    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.put, alice, key=OTHER))
     assert told[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [KEY, OTHER, OTHER]
 
 
-def test_one_that_is_removed_ends_the_chain_and_is_not_replaced_by_the_servers(
+def test_a_removed_key_ends_the_chain_without_fallback_to_the_servers_key(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
-    give(alice)
-    told = changed_during_step_1(api, alice, upstream, lambda: later(provider_keys.remove, alice))
+    add_key(alice)
+    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.remove, alice))
     assert (told[-1]["type"], told[-1]["code"]) == ("error", "provider_key_not_found")
     assert keys_seen(upstream) == [KEY]
 
 
-def test_one_that_comes_later_does_not_pay_for_what_was_begun(api: Api, alice: Any, upstream: Upstream) -> None:
-    told = changed_during_step_1(api, alice, upstream, lambda: later(provider_keys.put, alice, key=KEY))
+def test_a_key_added_later_is_not_used_for_chains_under_way(api: Api, alice: Any, upstream: Upstream) -> None:
+    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.put, alice, key=KEY))
     assert told[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [SERVERS] * 3
 
 
 def test_a_rejected_key_ends_the_chain_with_its_status(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice)
+    add_key(alice)
     upstream.respond_with(Answer(status=401))
     assert error(api.execute_chain(alice, *FREE)) == (400, "provider_key_rejected")
     assert Run.objects.get(user=alice).error_code == "provider_key_rejected"
 
 
-def test_one_that_cannot_be_read_is_said_before_anything_runs(
-    api: Api, alice: Any, upstream: Upstream, settings: Any
-) -> None:
+def test_an_unreadable_key_is_refused_before_the_start(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = ["x" * 43 + "="]
-    give(alice)
+    add_key(alice)
     assert error(api.execute_chain(alice, *FREE)) == (409, "provider_key_unreadable")
     assert upstream.requests == [] and not Run.objects.filter(user=alice).exists()
 
 
-# -- Taken up again ----------------------------------------------------------------------------------------------------
+# -- Resumed -----------------------------------------------------------------------------------------------------------
 
 
 def failed_in_step_2(api: Api, user: Any, upstream: Upstream) -> Run:
@@ -133,31 +131,31 @@ def resume(api: Api, user: Any, run: Run) -> list[dict[str, Any]]:
     return parse(response.text)[1]
 
 
-def test_a_resumed_chain_is_on_the_key_of_now(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice)
+def test_a_resumed_chain_uses_the_current_key(api: Api, alice: Any, upstream: Upstream) -> None:
+    add_key(alice)
     run = failed_in_step_2(api, alice, upstream)
-    give(alice, OTHER)
+    add_key(alice, OTHER)
     assert resume(api, alice, run)[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [OTHER] * 2 and run.own_key
 
 
-def test_one_whose_key_is_gone_goes_on_with_the_servers(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice)
+def test_a_chain_whose_key_was_removed_resumes_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
+    add_key(alice)
     run = failed_in_step_2(api, alice, upstream)
     provider_keys.remove(user=alice, provider="deepseek")
     assert resume(api, alice, run)[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [SERVERS] * 2 and not run.own_key
 
 
-def test_one_that_gets_a_key_goes_on_with_it(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_chain_whose_owner_added_a_key_resumes_on_it(api: Api, alice: Any, upstream: Upstream) -> None:
     run = failed_in_step_2(api, alice, upstream)
-    give(alice)
+    add_key(alice)
     assert resume(api, alice, run)[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [KEY] * 2 and run.own_key
 
 
-def test_without_any_key_it_stays_failed(api: Api, alice: Any, upstream: Upstream) -> None:
-    give(alice, provider="anthropic")
+def test_without_any_key_the_chain_stays_failed(api: Api, alice: Any, upstream: Upstream) -> None:
+    add_key(alice, provider="anthropic")
     upstream.respond_with(Answer(status=401))
     run_id = api.execute_chain(alice, *FREE, provider="anthropic").headers["X-Run-Id"]
     provider_keys.remove(user=alice, provider="anthropic")

@@ -1,4 +1,4 @@
-"""Chain presets: edited by staff with versions, at most five steps, of agents that are there."""
+"""Chain presets: edited by staff with versions, at most five steps, of existing agents."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from django.test import Client
 from accounts.models import AuditEvent
 from agents import versions
 from agents.models import Agent
-from chains.models import CUSTOM, ChainPreset
+from chains.models import CUSTOM_SLUG, ChainPreset
 from testing.client import Api, error, takes_effect
 
 ADD = "/admin/chains/chainpreset/add/"
@@ -29,8 +29,8 @@ FORM = {
 
 
 @pytest.fixture(autouse=True)
-def cleared(api: Api) -> Iterator[None]:
-    """All is as before when a test is over, for the web process too: others ask it for the same agent."""
+def restored(api: Api) -> Iterator[None]:
+    """Restore the catalogue after a test, in the web process too, which other tests use."""
     yield
     ChainPreset.objects.filter(slug="probe").delete()
     if Agent.objects.filter(slug="seo", enabled=False).update(enabled=True):
@@ -46,7 +46,7 @@ def preset() -> ChainPreset:
     return row
 
 
-def page_of(preset: ChainPreset, rest: str = "change/") -> str:
+def page_url(preset: ChainPreset, rest: str = "change/") -> str:
     return f"/admin/chains/chainpreset/{preset.pk}/{rest}"
 
 
@@ -62,7 +62,7 @@ def listed(api: Api, user: Any) -> dict[str, Any]:
     return {chain["id"]: chain for chain in chains}
 
 
-def faults(*steps: str, slug: str = "another") -> list[str]:
+def find_errors(*steps: str, slug: str = "another") -> list[str]:
     with pytest.raises(ValidationError) as e:
         ChainPreset(slug=slug, name="x", description="x", steps=list(steps), position=1).full_clean()
     return e.value.messages
@@ -77,18 +77,18 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
         **{"id": "probe", "name": "Probe", "description": "Probes."},
         **{"steps": ["code-review", "seo"], "tier": "pro"},
     }
-    changed = send(staff, page_of(preset), {**FORM, "seen": 1}, "code-review", "seo", "documentation")
+    changed = send(staff, page_url(preset), {**FORM, "seen": 1}, "code-review", "seo", "documentation")
     assert "was changed successfully" in changed
     assert AuditEvent.objects.filter(action="admin.changed")[0].details["fields"] == ["Steps"]
-    assert "<ins><span>+</span>documentation</ins>" in staff.get(page_of(preset, "versions/2/")).text
-    assert "as of version 1" in send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    assert "<ins><span>+</span>documentation</ins>" in staff.get(page_url(preset, "versions/2/")).text
+    assert "as of version 1" in send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
     preset.refresh_from_db()
     assert (preset.steps, preset.version) == (["code-review", "seo"], 3)
 
 
-def test_the_rule_of_five(preset: ChainPreset) -> None:
-    assert faults(*["seo"] * 6) == ["A chain has 1 to 5 steps, not 6."]
-    assert "A chain has 1 to 5 steps, not 0." in faults()
+def test_a_preset_has_one_to_five_steps(preset: ChainPreset) -> None:
+    assert find_errors(*["seo"] * 6) == ["A chain has 1 to 5 steps, not 6."]
+    assert "A chain has 1 to 5 steps, not 0." in find_errors()
     ChainPreset(slug="five", name="x", description="x", steps=["seo"] * 5, position=1).full_clean()
     for steps in ([], ["seo"] * 6):
         with pytest.raises(IntegrityError, match="one_to_five_steps"), transaction.atomic():
@@ -97,22 +97,22 @@ def test_the_rule_of_five(preset: ChainPreset) -> None:
 
 def test_agents_must_be_there_and_enabled() -> None:
     Agent.objects.filter(slug="seo").update(enabled=False)
-    assert faults("nobody", "seo", "auth") == [
-        "There is no agent 'nobody': take another, or take the step out.",
-        "The agent 'seo' is disabled: enable it first, or take another.",
+    assert find_errors("nobody", "seo", "auth") == [
+        "There is no agent 'nobody'. Choose another agent, or remove the step.",
+        "The agent 'seo' is disabled. Enable it first, or choose another agent.",
     ]
 
 
 def test_a_name_that_means_something_else() -> None:
-    assert len(faults("seo", slug=CUSTOM)) == 1
+    assert len(find_errors("seo", slug=CUSTOM_SLUG)) == 1
 
 
-def test_the_form_says_what_is_wrong(staff: httpx.Client, preset: ChainPreset) -> None:
-    assert "A chain has 1 to 5 steps, not 0." in send(staff, page_of(preset), {**FORM, "seen": 1})
+def test_the_form_shows_each_error(staff: httpx.Client, preset: ChainPreset) -> None:
+    assert "A chain has 1 to 5 steps, not 0." in send(staff, page_url(preset), {**FORM, "seen": 1})
     Agent.objects.filter(slug="seo").update(enabled=False)
-    told = send(staff, page_of(preset), {**FORM, "seen": 1}, "auth", "seo")
-    assert "is disabled: enable it first" in told and 'value="seo" selected' in told
-    assert "This was changed meanwhile" in send(staff, page_of(preset), {**FORM, "seen": 0}, "auth")
+    told = send(staff, page_url(preset), {**FORM, "seen": 1}, "auth", "seo")
+    assert "is disabled. Enable it first" in told and 'value="seo" selected' in told
+    assert "This was changed meanwhile" in send(staff, page_url(preset), {**FORM, "seen": 0}, "auth")
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
 
@@ -121,7 +121,7 @@ def test_no_way_back_to_an_agent_that_is_gone(staff: httpx.Client, preset: Chain
     preset.steps = ["auth"]
     versions.save(preset, by=None)
     Agent.objects.filter(slug="seo").update(enabled=False)
-    told = send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    told = send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
     assert "cannot be had back" in told and "is disabled" in told
 
 
@@ -131,18 +131,18 @@ def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset
     user.groups.add(Group.objects.get(name="Support"))
     client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
     for rest in ("change/", "versions/", "versions/1/"):
-        assert client.get(page_of(preset, rest)).status_code == 200, rest
-    assert client.get(page_of(preset, "versions/1/back/")).status_code == 403
-    assert client.post(page_of(preset), {**FORM, "seen": 1, "steps_0": "auth"}).status_code == 403
+        assert client.get(page_url(preset, rest)).status_code == 200, rest
+    assert client.get(page_url(preset, "versions/1/back/")).status_code == 403
+    assert client.post(page_url(preset), {**FORM, "seen": 1, "steps_0": "auth"}).status_code == 403
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
 
 
-def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: Any, settings: Any) -> None:
+def test_staff_see_which_presets_need_an_agent(client: Client, make_user: Any, settings: Any) -> None:
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
     fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
-    agent = Agent.objects.create(**fields, position=9, enabled=False)  # so that no other test is offered it
+    agent = Agent.objects.create(**fields, position=9, enabled=False)  # disabled, so that no other test sees it
     preset = ChainPreset.objects.create(slug="needs-it", name="Needs it", description="x", steps=["lone"], position=9)
     said = "Chain presets that are not offered without lone: Needs it."
     try:
@@ -164,14 +164,16 @@ def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: A
         agent.delete()
 
 
-def test_what_cannot_be_run_is_not_offered(api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset) -> None:
+def test_a_preset_with_a_missing_agent_is_not_offered(
+    api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset
+) -> None:
     assert takes_effect(lambda: "probe" in listed(api, carol))
     Agent.objects.filter(slug="seo").update(enabled=False)
     assert takes_effect(lambda: "probe" not in listed(api, carol))
-    assert "not offered: seo is disabled or gone" in staff.get("/admin/chains/chainpreset/?q=probe").text
+    assert "not offered: seo is disabled or deleted" in staff.get("/admin/chains/chainpreset/?q=probe").text
     refused = api.execute_chain(carol, chain="probe")
     assert error(refused) == (404, "unknown_chain")
-    assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or gone."
+    assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or deleted."
     preset.enabled = False
     versions.save(preset, by=None)
     assert takes_effect(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"))

@@ -1,4 +1,4 @@
-"""Over HTTP: free users' agents, chains and resumed chains beyond a daily limit on the server's own provider keys."""
+"""Free users' agents, chains and resumed chains above a daily limit on the server's own provider keys, over HTTP."""
 
 from collections.abc import Iterator
 from decimal import Decimal
@@ -27,7 +27,7 @@ def limited_server(
     provider_environment: dict[str, str],
     upstream_server: Upstream,
 ) -> Iterator[str]:
-    """A web process with a limit of 1 USD for the free tier, and an embedded model that is scripted too."""
+    """Start a web process with a limit of 1 USD for the free tier, and a scripted embedded model."""
     changes = {"LLM_FREE_DAILY_LIMIT_USD": "1", "LOCAL_BASE_URL": upstream_server.base_url, **provider_environment}
     with django_db_blocker.unblock(), daphne(folder / "limited.log", "/ready", **changes) as url:
         yield url
@@ -41,7 +41,7 @@ def limited(database: None, limited_server: str) -> Iterator[Api]:
 
 @pytest.fixture
 def used_up(limited: Api) -> None:
-    DailySpending.objects.create(day=spending.today().day, free=True, shard=3, cost_usd=1)
+    DailySpending.objects.create(day=spending.cost_today().day, free=True, shard=3, cost_usd=1)
 
 
 def resume(api: Api, user: Any, run_id: str) -> httpx.Response:
@@ -49,10 +49,10 @@ def resume(api: Api, user: Any, run_id: str) -> httpx.Response:
 
 
 def test_it_works(limited: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
-    """The run that reaches the limit is done; the next one is refused, also to another free user."""
+    """The run that reaches the limit finishes; the next one is refused, also for another free user."""
     upstream.respond_with(completion("so", tokens=(10_000_000, 1_000_000)))
     assert answer(limited.execute(alice)) == "so"
-    assert spending.today().free == Run.objects.get(user=alice).cost_usd > 1
+    assert spending.cost_today().free == Run.objects.get(user=alice).cost_usd > 1
 
     response = limited.execute(charlie)
     assert error(response) == (503, "spend_limit_reached")
@@ -78,14 +78,14 @@ def test_after_the_provider_and_before_the_quota(limited: Api, alice: Any, used_
 
 
 def test_a_chain_is_resumed_on_another_day(limited: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    """And its end adds what it has cost since its first one."""
+    """The second end adds only the cost since the first one."""
     upstream.respond_with(
         completion("found", tokens=(1000, 100)), Answer(status=401), completion("tested", tokens=(3000, 300))
     )
     run_id = limited.execute_chain(alice, *FREE).headers["X-Run-Id"]
     run = Run.objects.get(pk=run_id)
     first_usd = run.cost_usd
-    assert run.status == "failed" and spending.today().free == first_usd > 0
+    assert run.status == "failed" and spending.cost_today().free == first_usd > 0
 
     DailySpending.objects.update(cost_usd=Decimal(1) + first_usd)
     assert error(resume(limited, alice, run_id)) == (503, "spend_limit_reached")
@@ -96,7 +96,7 @@ def test_a_chain_is_resumed_on_another_day(limited: Api, alice: Any, upstream: U
     _, seen = parse(resume(limited, alice, run_id).text)
     assert seen[-1]["type"] == "chain_done"
     run.refresh_from_db()
-    assert spending.today().free == run.cost_usd > first_usd
+    assert spending.cost_today().free == run.cost_usd > first_usd
 
 
 def test_own_keys_paying_tiers_and_the_embedded_model_go_on(
@@ -107,17 +107,17 @@ def test_own_keys_paying_tiers_and_the_embedded_model_go_on(
         assert answer(response) == "Hello world"
     for user in (bob, charlie):
         assert events(limited.execute_chain(user, *FREE))[-1]["type"] == "chain_done"
-    assert spending.today().free == 1
+    assert spending.cost_today().free == 1
 
 
 def test_an_answer_that_was_given_is_given_again(limited: Api, alice: Any, upstream: Upstream) -> None:
-    """The same idempotency key asks for nothing new."""
+    """A replay of an idempotency key costs nothing and is not refused."""
 
     def ask() -> httpx.Response:
         headers = {**limited.as_(alice), "Idempotency-Key": "once"}
         return limited.post("/agents/execute", json={"agent": "code-review", "context": "x"}, headers=headers)
 
     first = ask()
-    DailySpending.objects.create(day=spending.today().day, free=True, shard=17, cost_usd=1)
+    DailySpending.objects.create(day=spending.cost_today().day, free=True, shard=17, cost_usd=1)
     again = ask()
     assert (again.status_code, again.headers["X-Run-Id"]) == (200, first.headers["X-Run-Id"])

@@ -14,7 +14,7 @@ import pytest
 from lunaos.embedded.servers import until
 from testing.client import Api, error, parse
 from testing.reader import ReconnectingReader, start_run
-from testing.stack import Stack
+from testing.stack import CommandStack, Stack
 from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 AGENT = {"agent": "code-review", "context": "x = 1"}
@@ -26,7 +26,8 @@ NUMBERS = itertools.count(1)
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict[str, str]) -> Iterator[Stack]:
     folder: Path = tmp_path_factory.mktemp("n")
-    with Stack(folder, **provider_environment, LUNAOS_TRUSTED_PROXIES="1", LUNAOS_STOP_GRACE_S="20") as stack:
+    changes = {**provider_environment, "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_STOP_GRACE_S": "20"}
+    with CommandStack(folder, **changes) as stack:
         stack.start("web-2", "worker-2", "chains-1", "chains-2", "proxy")
         stack.sql("UPDATE billing_tier SET executions_at_once = 50 WHERE name = 'free'")  # for one user's storms
         yield stack

@@ -17,9 +17,9 @@ from django.urls import get_resolver
 from django.utils.decorators import async_only_middleware
 
 from lunaos.api import ratelimit
+from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import plain_response
 from lunaos.api.request import ApiRequest
-from lunaos.api.sse import EventStreamResponse
 from lunaos.infra import client_info
 
 Handler = Callable[[ApiRequest], Awaitable[HttpResponseBase]]
@@ -160,7 +160,7 @@ def open_streams(get_response: Handler) -> Handler:
         except asyncio.CancelledError:
             answering.add_done_callback(_abandon_response)
             raise
-        if not isinstance(response, EventStreamResponse):
+        if not isinstance(response, DeferredResponse):
             return response
         if request.method == "HEAD":
             return HttpResponse(headers=response.headers)
@@ -180,5 +180,5 @@ def open_streams(get_response: Handler) -> Handler:
 def _abandon_response(answered: asyncio.Future[HttpResponseBase]) -> None:
     if not answered.cancelled() and answered.exception() is None:
         response = answered.result()
-        if isinstance(response, EventStreamResponse):
+        if isinstance(response, DeferredResponse):
             response.abandon()

@@ -10,10 +10,12 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from lunaos.api import backpressure, json
+from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
+from lunaos.event_lines import encode, type_of
 from lunaos.infra import metrics
-from lunaos.infra.read_access import Access, Guard
+from lunaos.infra.read_access import Guard
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
@@ -34,7 +36,7 @@ class EventReader(Protocol):
         """Release the source; it is not read again."""
 
 
-class EventStreamResponse(StreamingHttpResponse):
+class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
     """A stream that may still become another response: `open` is awaited before the status line is sent.
 
     The run is executed elsewhere; a client that disconnects ends the reading only.
@@ -59,7 +61,6 @@ class EventStreamResponse(StreamingHttpResponse):
     ) -> None:
         self._make_reader, self._is_opening_event, self._on_disconnect = reader, is_opening_event, on_disconnect
         self._batch: list[PositionedEvent] | None = []
-        self.access: Access | None = None
         self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
@@ -159,10 +160,10 @@ def _pieces(batch: list[PositionedEvent]) -> Iterator[bytes]:
 
 def _failure(error: LunaError) -> bytes:
     retry = {} if error.retry_after is None else {"retryAfter": error.retry_after}
-    return json.dumps({"type": "error", "error": str(error), "code": error.code, **retry})
+    return encode({"type": "error", "error": str(error), "code": error.code, **retry})
 
 
 def _raise_if_error(line: bytes) -> None:
-    if line.startswith(b'{"type":"error"'):
+    if type_of(line) == "error":
         event: dict[str, Any] = json.loads(line)
         raise LunaError.with_code(event["code"], event["error"], retry_after=event.get("retryAfter"))

@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from lunaos import environment as env_variables
 from lunaos import processes
-from lunaos.embedded import servers, stripe
+from lunaos.embedded import servers, stripe_double
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.supervisor import Child, StartFailed, StopRequested, Supervisor
@@ -68,14 +68,14 @@ def up() -> int:
     try:
         port = env_variables.read_int("PORT", 8000)
         supervisor.environment["PORT"] = str(port)
-        stripe.is_requested()
+        stripe_double.is_requested()
         home = Home(home_folder())
         home.lock()
         require_free_port(port)
         supervisor.environment |= base_environment(home)
         model = launch_model(supervisor, home)
         start_servers(supervisor, home)
-        if stripe.is_requested():
+        if stripe_double.is_requested():
             start_stripe(supervisor, home, port)
         home.save_environment({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
@@ -182,9 +182,9 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
-    """Start Stripe's double, and configure the platform to use it."""
-    require_free_port(stripe.port(), "STRIPE_PORT")
-    program, found = stripe.create_program(home, port)
+    """The double of Stripe, and the platform led to it."""
+    require_free_port(stripe_double.port(), "STRIPE_PORT")
+    program, found = stripe_double.create_program(home, port)
     supervisor.environment |= found
     supervisor.start(program)
 

@@ -37,8 +37,8 @@ def try_lock(subject: str, number: int) -> Iterator[bool]:
     key: Key = {"subject": subject, "number": number % 2**31}
     with connection.cursor() as cursor:
         cursor.execute(TRY_LOCK, key)
-        mine = bool(cursor.fetchone()[0])
-    if not mine:
+        acquired = bool(cursor.fetchone()[0])
+    if not acquired:
         yield False
         return
     with sessions.bound_to(connection.connection, release=partial(_release, key)):

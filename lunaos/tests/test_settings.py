@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
+from lunaos import environment as env_variables
 from lunaos.celery import app
 from testing.servers import ROOT, environment
 
@@ -180,6 +182,13 @@ def test_the_example_names_every_variable(database: None) -> None:
     named = set(re.findall(r'(?:env|variables)\.\w+\(\s*"([A-Z_]+)"', source))
     listed = set(re.findall(r"^([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
     assert named <= listed
+
+
+def test_a_removed_variable_stops_the_start_and_names_its_replacement(monkeypatch: Any) -> None:
+    monkeypatch.setattr(env_variables, "REMOVED", {"LUNAOS_OLD": "set LUNAOS_NEW", "LUNAOS_UNSET": "set nothing"})
+    monkeypatch.setenv("LUNAOS_OLD", "1")
+    with pytest.raises(ImproperlyConfigured, match=r"^LUNAOS_OLD is not read any more: set LUNAOS_NEW$"):
+        env_variables.refuse_removed()
 
 
 @pytest.mark.parametrize(

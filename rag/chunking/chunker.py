@@ -1,4 +1,4 @@
-"""Cuts files at their functions, classes and sections; each piece knows what it is and where it lies."""
+"""Split files at their functions, classes and sections into chunks."""
 
 import re
 from bisect import bisect_right
@@ -12,27 +12,29 @@ from tree_sitter import Node
 from rag.chunking import grammars, tokens
 from rag.chunking.grammars import GRAMMARS
 
-MAJORITY = 0.5  # of a definition's bytes in definitions inside: a class or module, else a function with helpers
-LONGEST_TOKEN = 16  # bytes, on the average of a piece: more is no text, but one endless word
-LONGEST_SIGNATURE = 500  # bytes
-LONGEST_INDENTATION = 200  # bytes; what is longer is not kept
-DEEPEST = 200  # levels of nesting that are looked into: people write ten, generators of traps any number
-NESTED = 50  # definitions within each other that are told apart: further down is one
-NAMED_BY = ("name", "declarator", "type")  # fields of a node, in the order in which they are asked for its name
-NAMING = ("type_spec", "object_reference", "atx_heading")  # children that hold the name where no field does
-FUNCTIONS = ("arrow_function", "function_expression", "generator_function", "class", "function")
-LEAST_TOKENS = re.compile(r"[^\W_]+|[^\w\s]|_")  # a word or a mark is a token at least
-ATTACHED = ("comment", "attribute", "decorator")  # what stands directly above a definition belongs to it
+# A definition with more of its bytes in nested definitions is a class or module, else a function with helpers.
+MIN_NESTED_SHARE = 0.5
+MAX_BYTES_PER_TOKEN = 16  # mean of a chunk; more means one endless word instead of text
+MAX_SIGNATURE_BYTES = 500
+MAX_INDENTATION_BYTES = 200  # longer indentation is dropped
+MAX_SEARCH_DEPTH = 200  # people nest ten levels; a generated file may have any number
+MAX_DEFINITION_DEPTH = 50  # deeper definitions are not split further
+NAME_FIELDS = ("name", "declarator", "type")  # fields that hold a node's name, in order of precedence
+NAME_NODES = ("type_spec", "object_reference", "atx_heading")  # children that hold the name if no field does
+FUNCTION_NODES = ("arrow_function", "function_expression", "generator_function", "class", "function")
+MIN_TOKENS = re.compile(r"[^\W_]+|[^\w\s]|_")  # a word or a punctuation mark is at least one token
+ATTACHED_NODES = ("comment", "attribute", "decorator")  # nodes directly above a definition that belong to it
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a file.
+class SourceChunk:
+    """A part of a file, as it is embedded and stored.
 
     Args:
-        symbol: qualified name, `Server.run`; empty outside of any function or class.
-        signature: the definition's own first line or lines, without its body.
-        start_line, end_line: from 1, both included.
+        symbol: qualified name, such as `Server.run`; empty outside of functions and classes.
+        signature: the definition's first lines, without its body.
+        start_line: counted from 1.
+        end_line: last line, included.
     """
 
     content: str
@@ -44,10 +46,12 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A named part of the syntax tree, in bytes of the source, what belongs to it included.
+    """A named node of the syntax tree, with its comments and decorators.
 
     Args:
-        depth: in how many others it lies.
+        start: offset in the source, in bytes.
+        end: offset behind the last byte.
+        depth: number of definitions around it.
     """
 
     symbol: str
@@ -60,7 +64,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a piece lies, in bytes of the source, and what it is part of."""
+    """The byte range of a chunk, and the definition that contains it."""
 
     start: int
     end: int
@@ -72,16 +76,16 @@ class Span:
 
 
 class Chunker:
-    """Cuts files of one language.
+    """Split files of one language.
 
     Args:
         language: a name of `GRAMMARS`, or TEXT.
-        window: the longest piece, in the embedding model's tokens.
+        window: maximum length of a chunk, in the embedding model's tokens.
     """
 
     def __init__(self, language: str, window: int) -> None:
         self._language, self._window = language, window
-        self._longest = LONGEST_TOKEN * window
+        self._max_chunk_bytes = MAX_BYTES_PER_TOKEN * window
         grammar = GRAMMARS.get(language)
         self._definitions = frozenset(grammar.definitions.split()) if grammar else frozenset()
         self._wrappers = frozenset(grammar.wrappers.split()) if grammar else frozenset()
@@ -92,106 +96,106 @@ class Chunker:
 
     @cached_property
     def _splitter(self) -> TextSplitter | CodeSplitter:
-        if grammars.is_parsed(self._language):
+        if grammars.has_grammar(self._language):
             return tokens.code_splitter(self._language, self._window)
         return self._text_splitter
 
-    def cut(self, content: str) -> list[Piece]:
-        """Cut a file; white space between the pieces is dropped, and pieces without a word."""
+    def chunk(self, content: str) -> list[SourceChunk]:
+        """Split a file; white space between chunks and chunks without a word are dropped."""
         source = content.encode()
         line_starts = [0, *(match.end() for match in re.finditer(b"\n", source))]
-        found = (_piece(source, line_starts, span) for span in self._spans(source))
-        return [piece for piece in found if any(map(str.isalnum, piece.content))]
+        found = (_make_chunk(source, line_starts, span) for span in self._spans(source))
+        return [chunk for chunk in found if any(map(str.isalnum, chunk.content))]
 
     def _spans(self, source: bytes) -> Iterator[Span]:
-        """All pieces, in order."""
         if self._definitions:
             root = grammars.parse(self._language, source)
-            yield from self._inside(source, 0, len(source), None, self._found(source, root))
+            yield from self._split_around(source, 0, len(source), None, self._find_definitions(source, root))
         else:
-            yield from self._split(source, Span(0, len(source), None))
+            yield from self._split_span(source, Span(0, len(source), None))
 
-    def _inside(
+    def _split_around(
         self, source: bytes, start: int, end: int, owner: Definition | None, definitions: list[Definition]
     ) -> Iterator[Span]:
-        """What lies between definitions, and each of them, in turn."""
+        """Split the text between definitions, and each definition, in order."""
         for each in definitions:
-            yield from self._split(source, Span(start, each.start, owner))
-            yield from self._define(source, each)
+            yield from self._split_span(source, Span(start, each.start, owner))
+            yield from self._split_definition(source, each)
             start = each.end
-        yield from self._split(source, Span(start, end, owner))
+        yield from self._split_span(source, Span(start, end, owner))
 
-    def _define(self, source: bytes, each: Definition) -> Iterator[Span]:
-        """Whole where it fits; else by what it holds, or at its inner blocks."""
+    def _split_definition(self, source: bytes, each: Definition) -> Iterator[Span]:
+        """Split a definition at its nested definitions, or at its blocks, unless it fits."""
         fits = self._fits(source[each.start : each.end])
-        inner = [] if fits or each.depth >= NESTED else self._found(source, each.node, each)
-        if sum(child.end - child.start for child in inner) > MAJORITY * (each.end - each.start):
-            yield from self._inside(source, each.start, each.end, each, inner)
+        inner = [] if fits or each.depth >= MAX_DEFINITION_DEPTH else self._find_definitions(source, each.node, each)
+        if sum(child.end - child.start for child in inner) > MIN_NESTED_SHARE * (each.end - each.start):
+            yield from self._split_around(source, each.start, each.end, each, inner)
         else:
-            yield from self._split(source, Span(each.start, each.end, each))
+            yield from self._split_span(source, Span(each.start, each.end, each))
 
-    def _split(self, source: bytes, span: Span) -> Iterator[Span]:
-        """At the largest parts of the syntax that fit, as many of them together as fit."""
+    def _split_span(self, source: bytes, span: Span) -> Iterator[Span]:
+        """Split at the largest syntax nodes that fit, and join neighbours that fit together."""
         raw = source[span.start : span.end]
         if self._fits(raw):
             yield span
             return
-        begun = last = span.start
-        for start, end in self._parts(raw.decode(errors="replace"), span.start):
-            if last > begun and not self._fits(source[begun:end]):
-                yield Span(begun, last, span.owner)
-                begun = start
+        first = last = span.start
+        for start, end in self._split_ranges(raw.decode(errors="replace"), span.start):
+            if last > first and not self._fits(source[first:end]):
+                yield Span(first, last, span.owner)
+                first = start
             last = end
-        yield Span(begun, last, span.owner)
+        yield Span(first, last, span.owner)
 
-    def _parts(self, text: str, offset: int) -> Iterator[tuple[int, int]]:
-        """Where the splitter cuts, in bytes; what a tokenizer takes for one endless word is cut by length."""
+    def _split_ranges(self, text: str, offset: int) -> Iterator[tuple[int, int]]:
+        """Yield byte ranges of the splitter's parts; an endless word is split by length."""
         position = 0
         for character, part in self._splitter.chunk_indices(text):
             offset += len(text[position:character].encode())
             position, size = character, len(part.encode())
-            for start in range(offset, offset + size, self._longest):
-                yield start, min(start + self._longest, offset + size)
+            for start in range(offset, offset + size, self._max_chunk_bytes):
+                yield start, min(start + self._max_chunk_bytes, offset + size)
 
     def _fits(self, raw: bytes) -> bool:
-        if len(raw) <= self._window:  # a token is a byte at least
+        if len(raw) <= self._window:  # a token has at least one byte
             return True
         text = raw.decode(errors="replace")
-        if len(raw) > self._longest or sum(1 for _ in LEAST_TOKENS.finditer(text)) > self._window:
+        if len(raw) > self._max_chunk_bytes or sum(1 for _ in MIN_TOKENS.finditer(text)) > self._window:
             return False
         return len(self._text_splitter.chunks(text)) <= 1
 
-    def _found(self, source: bytes, parent: Node, owner: Definition | None = None) -> list[Definition]:
-        """The outermost definitions below a node, in order."""
+    def _find_definitions(self, source: bytes, parent: Node, owner: Definition | None = None) -> list[Definition]:
+        # Without recursion: the outermost definitions below a node, in order.
         prefix, within = (owner.symbol, owner.depth + 1) if owner else ("", 0)
         found, waiting = list[Definition](), [(child, child, 0) for child in reversed(parent.named_children)]
         while waiting:
             node, outer, depth = waiting.pop()
-            if self._defines(node):
-                start = _line_start(source, _with_attached(outer))
+            if self._is_definition(node):
+                start = _line_start(source, _attached_start(outer))
                 start = max(start, found[-1].end) if found else max(start, parent.start_byte)
                 symbol = f"{prefix}.{_name(node)}".strip(".")
                 found.append(Definition(symbol, _signature(source, node), start, outer.end_byte, node, within))
-            elif depth < DEEPEST:
+            elif depth < MAX_SEARCH_DEPTH:
                 keeps = node.type in self._wrappers
                 children = reversed(node.named_children)
                 waiting += [(child, outer if keeps else child, depth + 1) for child in children]
         return found
 
-    def _defines(self, node: Node) -> bool:
+    def _is_definition(self, node: Node) -> bool:
         if node.type == "variable_declarator":
             value = node.child_by_field_name("value")
-            return value is not None and value.type in FUNCTIONS
+            return value is not None and value.type in FUNCTION_NODES
         return node.type in self._definitions
 
 
-def _piece(source: bytes, line_starts: list[int], span: Span) -> Piece:
-    """From the beginning of the line where something stands to the last that does, so that lines can be counted."""
+def _make_chunk(source: bytes, line_starts: list[int], span: Span) -> SourceChunk:
+    """Return the chunk of a span, from the start of its first line that is not blank."""
+    # Chunks start at a line's start, so that a quotation can number the lines.
     raw = source[span.start : span.end]
     first, end = span.start + len(raw) - len(raw.lstrip()), span.start + len(raw.rstrip())
     start = _line_start(source, first)
-    return Piece(
-        content=source[start if first - start <= LONGEST_INDENTATION else first : end].decode(errors="replace"),
+    return SourceChunk(
+        content=source[start if first - start <= MAX_INDENTATION_BYTES else first : end].decode(errors="replace"),
         symbol=span.symbol,
         signature=span.owner.signature if span.owner else "",
         start_line=bisect_right(line_starts, first),
@@ -200,32 +204,35 @@ def _piece(source: bytes, line_starts: list[int], span: Span) -> Piece:
 
 
 def _signature(source: bytes, node: Node) -> str:
-    """What comes before a definition's body; its first line where the grammar knows none."""
+    """Return the text before a definition's body; its first line if the grammar has no body."""
     body = node.child_by_field_name("body")
     end = body.start_byte if body else source.find(b"\n", node.start_byte)
-    return source[node.start_byte : end if end >= 0 else node.end_byte][:LONGEST_SIGNATURE].decode(errors="replace")
+    return source[node.start_byte : end if end >= 0 else node.end_byte][:MAX_SIGNATURE_BYTES].decode(errors="replace")
 
 
-def _with_attached(node: Node) -> int:
-    """Where a definition begins, with the comments and attributes directly above it."""
-    above = node.prev_named_sibling
-    while above and any(kind in above.type for kind in ATTACHED) and above.end_point.row >= node.start_point.row - 1:
-        node, above = above, above.prev_named_sibling
+def _attached_start(node: Node) -> int:
+    """Return the start of a definition with the comments and decorators directly above."""
+    previous = node.prev_named_sibling
+    while previous and _is_attached(previous, node):
+        node, previous = previous, previous.prev_named_sibling
     return node.start_byte
 
 
+def _is_attached(previous: Node, node: Node) -> bool:
+    return any(kind in previous.type for kind in ATTACHED_NODES) and previous.end_point.row >= node.start_point.row - 1
+
+
 def _line_start(source: bytes, position: int) -> int:
-    """The beginning of the line, where only white space lies between."""
+    """Return the start of the line if only white space comes before the position."""
     start = source.rfind(b"\n", 0, position) + 1
     return position if source[start:position].strip() else start
 
 
 def _name(node: Node) -> str:
-    """What a definition is called; empty where it has no name."""
-    for field in NAMED_BY:
+    for field in NAME_FIELDS:
         if child := node.child_by_field_name(field):
             return _name(child) if field == "declarator" and child.named_child_count else _text(child)
-    holder = next((child for child in node.named_children if child.type in NAMING), None)
+    holder = next((child for child in node.named_children if child.type in NAME_NODES), None)
     if holder is None:
         return _text(node) if node.type.endswith("identifier") else ""
     heading = holder.child_by_field_name("heading_content")

@@ -1,6 +1,7 @@
-"""The languages whose syntax is known.
+"""The languages that have a grammar.
 
-How to add one: its `tree-sitter-…` wheel into requirements.in and an entry in GRAMMARS. All else is cut as text.
+To add a language, add its `tree-sitter-…` wheel to requirements.in and an entry to GRAMMARS. Files of other languages
+are split as plain text.
 """
 
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ TEXT = "text"
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """Where a language's grammar lies, and what of it people ask for by name.
+    """A language's grammar and the nodes that become chunks.
 
     Args:
-        module: the wheel's, and the function in it that gives the grammar.
-        suffixes: of file names, space-separated.
-        definitions: nodes that are kept whole where they fit, space-separated.
-        wrappers: nodes that belong to a definition inside, such as its decorators.
+        module: module of the wheel.
+        suffixes: file name suffixes, space-separated.
+        definitions: types of the nodes that become one chunk if they fit, space-separated.
+        wrappers: types of the nodes that enclose a definition and belong to it, such as its decorators.
+        function: function of the module that returns the grammar.
     """
 
     module: str
@@ -78,27 +80,27 @@ GRAMMARS = {
 _BY_SUFFIX = {suffix: name for name, grammar in GRAMMARS.items() for suffix in grammar.suffixes.split()}
 
 
-def of(path: str) -> str:
-    """The language of a file by its name; TEXT where it is none of GRAMMARS."""
+def language_of(path: str) -> str:
+    """Return the language of a file by its suffix; TEXT if GRAMMARS has none."""
     return _BY_SUFFIX.get(path.rsplit("/", 1)[-1].rpartition(".")[2].lower(), TEXT)
 
 
-def is_parsed(language: str) -> bool:
-    """Whether files of a language are cut by its syntax, and not as text."""
+def has_grammar(language: str) -> bool:
+    """Return whether files of a language are split by syntax instead of as text."""
     return language in GRAMMARS
 
 
-def pointer(language: str) -> object:
-    """The grammar itself, as splitters and parsers take it."""
+def load_grammar(language: str) -> object:
+    """Return the grammar in the form that splitters and parsers take."""
     grammar = GRAMMARS[language]
     return getattr(import_module(grammar.module), grammar.function)()
 
 
 def parse(language: str, source: bytes) -> Node:
-    """The root of the syntax tree; with error nodes where the source does not keep to the language."""
+    """Return the root of the syntax tree; invalid source gives error nodes."""
     return Parser(_language(language)).parse(source).root_node
 
 
 @cache
 def _language(name: str) -> Language:
-    return Language(pointer(name))
+    return Language(load_grammar(name))

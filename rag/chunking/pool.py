@@ -1,4 +1,4 @@
-"""Cuts files without trusting their grammars: in a process of its own, which a bad file may end (ADR 28)."""
+"""Chunk files in a worker process, so that a bad file cannot end this process (ADR 28)."""
 
 import atexit
 import json
@@ -14,121 +14,122 @@ from threading import Lock
 from django.conf import settings
 
 from rag.chunking import grammars, worker
-from rag.chunking.chunker import Chunker, Piece
+from rag.chunking.chunker import Chunker, SourceChunk
 
 ROOT = Path(__file__).resolve().parents[2]
-STARTS_WITHIN_S = 60
-# Seconds of computing that a file may take: several times what the slowest honest ones do.
-LEAST_S, CHARACTERS_A_SECOND = 2, 30_000
-PATIENCE = 10  # times as long by the clock, on a machine that has other things to do
+START_TIMEOUT_S = 60
+# CPU seconds a file may take: several times the need of the slowest files measured.
+MIN_CPU_S, CHARACTERS_PER_CPU_S = 2, 30_000
+WALL_CLOCK_FACTOR = 10  # wall clock seconds for each CPU second, on a busy machine
 logger = logging.getLogger(__name__)
 
 
-def cut(language: str, window: int, content: str) -> list[Piece]:
-    """Cut a file at its functions, classes and sections; as text where its grammar fails at it.
+def chunk_file(language: str, window: int, content: str) -> list[SourceChunk]:
+    """Split a file at its functions, classes and sections; as text if its grammar fails.
 
     Args:
         language: a name of `GRAMMARS`, or TEXT.
-        window: the longest piece, in the embedding model's tokens.
+        window: maximum length of a chunk, in the embedding model's tokens.
+        content: text of the file.
 
     Raises:
-        RuntimeError, OSError: the process that cuts cannot be started.
+        RuntimeError, OSError: the worker process does not start.
     """
-    pieces = _mine().cut(language, window, content) if grammars.is_parsed(language) else None
-    return _as_text(window).cut(content) if pieces is None else pieces
+    chunks = _pool_of_process().chunk_file(language, window, content) if grammars.has_grammar(language) else None
+    return _text_chunker(window).chunk(content) if chunks is None else chunks
 
 
-class Cutter:
-    """A child that is started when it is needed, and again after its death; threads take turns."""
+class Pool:
+    """One worker process, started on demand and after its death; threads take turns."""
 
     def __init__(self) -> None:
-        self._turn = Lock()
-        self._child: Child | None = None
+        self._lock = Lock()
+        self._worker: WorkerProcess | None = None
 
-    def cut(self, language: str, window: int, content: str) -> list[Piece] | None:
-        """The pieces of a file; None where the child did not live to tell them, or failed.
+    def chunk_file(self, language: str, window: int, content: str) -> list[SourceChunk] | None:
+        """Return the chunks of a file; None if the worker process failed or died.
 
         Raises:
-            RuntimeError, OSError: the child cannot be started.
+            RuntimeError, OSError: the worker process does not start.
         """
-        cpu_s = LEAST_S + len(content) / CHARACTERS_A_SECOND
+        cpu_s = MIN_CPU_S + len(content) / CHARACTERS_PER_CPU_S
         request = json.dumps([language, window, content, cpu_s]).encode()
-        with self._turn:
-            if self._child is None or not self._child.is_alive():  # who died while nobody asked is no file's fault
-                self._child = Child()
-            answer = self._child.ask(request, PATIENCE * cpu_s)
+        with self._lock:
+            if self._worker is None or not self._worker.is_alive():  # an idle worker's death is not the file's fault
+                self._worker = WorkerProcess()
+            answer = self._worker.request(request, WALL_CLOCK_FACTOR * cpu_s)
             if answer is None:
-                logger.warning("Cutting %s ended with %s; the file is cut as text", language, self._child.end())
+                logger.warning("Chunking %s ended with %s; the file is split as text", language, self._worker.kill())
         rows = json.loads(answer or b"null")
-        return None if rows is None else [Piece(*row) for row in rows]
+        return None if rows is None else [SourceChunk(*row) for row in rows]
 
-    def end(self) -> None:
-        """End the child, where nobody cuts any more."""
-        if self._child:
-            self._child.end()
+    def stop(self) -> None:
+        """Kill the worker process, if there is one."""
+        if self._worker:
+            self._worker.kill()
 
 
-class Child:
-    """A running `rag.chunking.worker`.
+class WorkerProcess:
+    """A running `python -m rag.chunking.worker`.
 
     Raises:
-        RuntimeError, OSError: it does not start.
+        RuntimeError, OSError: the process does not start.
     """
 
     def __init__(self) -> None:
-        self._connection, theirs = Pipe()
-        words = [sys.executable, "-m", "rag.chunking.worker", str(theirs.fileno()), settings.EMBEDDINGS_TOKENIZER]
-        with theirs:
-            # No variables: they hold secrets. A session of its own: what is typed at a terminal is not for it.
+        self._connection, worker_end = Pipe()
+        command = [sys.executable, "-m", "rag.chunking.worker", str(worker_end.fileno()), settings.EMBEDDINGS_TOKENIZER]
+        with worker_end:
+            # No environment: variables hold secrets. A session of its own: Ctrl-C at a terminal must not reach it.
             self._process = subprocess.Popen(
-                words,
+                command,
                 cwd=ROOT,
                 env={},
-                pass_fds=[theirs.fileno()],
+                pass_fds=[worker_end.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        if self._heard(STARTS_WITHIN_S) != worker.READY:
-            raise RuntimeError(f"The process that cuts files ended with {self.end()} before it was ready.")
+        if self._receive(START_TIMEOUT_S) != worker.READY:
+            raise RuntimeError(f"The chunking worker ended with {self.kill()} before it was ready.")
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ask(self, request: bytes, within_s: float) -> bytes | None:
-        """Its answer; None where it has none in time, and must be ended."""
+    def request(self, request: bytes, within_s: float) -> bytes | None:
+        """Return the answer; None if none came in time, and the process must be killed."""
         try:
             self._connection.send_bytes(request)
         except OSError:
             return None
-        return self._heard(within_s)
+        return self._receive(within_s)
 
-    def end(self) -> int:
-        """Its exit code, negative where a signal ended it."""
+    def kill(self) -> int:
+        """Kill the process and return its exit code, negative for a signal."""
         self._connection.close()
         self._process.kill()
         return self._process.wait()
 
-    def _heard(self, within_s: float) -> bytes | None:
+    def _receive(self, within_s: float) -> bytes | None:
         try:
             return self._connection.recv_bytes() if self._connection.poll(within_s) else None
         except (EOFError, OSError):
             return None
 
 
-_CUTTERS: dict[int, Cutter] = {}  # by process, since a fork must not speak with its parent's child
+_POOLS: dict[int, Pool] = {}  # by process id: a fork must not use its parent's worker
 
 
-def _mine() -> Cutter:
-    return _CUTTERS.setdefault(os.getpid(), Cutter())
+def _pool_of_process() -> Pool:
+    return _POOLS.setdefault(os.getpid(), Pool())
 
 
 @atexit.register
-def _end() -> None:
-    if mine := _CUTTERS.get(os.getpid()):
-        mine.end()
+def _stop() -> None:
+    if pool := _POOLS.get(os.getpid()):
+        pool.stop()
 
 
 @cache
-def _as_text(window: int) -> Chunker:
+def _text_chunker(window: int) -> Chunker:
     return Chunker(grammars.TEXT, window)

@@ -1,4 +1,4 @@
-"""Lengths in the embedding model's own tokens: what is too long for it is cut, never refused."""
+"""Text lengths in the embedding model's tokens, and splitting by them."""
 
 import json
 import re
@@ -11,55 +11,54 @@ from semantic_text_splitter import CodeSplitter, TextSplitter
 
 from rag.chunking import grammars
 
-# Without the model's tokenizer: bytes that make a token at least. Code comes to about 3; more tokens than the model
-# takes would be refused, so the guess is careful.
-BYTES_A_TOKEN = 2
-ENDLESS = re.compile(r"([^\W_]{99})(?=[^\W_])")
+# Estimate without the model's tokenizer. Code has about 3 bytes a token; a lower figure is safe, since the model
+# refuses a text with too many tokens.
+BYTES_PER_TOKEN = 2
+LONG_WORD = re.compile(r"([^\W_]{99})(?=[^\W_])")
 
 
-def text_splitter(capacity: int) -> TextSplitter:
-    """Cuts any text at paragraphs, sentences and words.
+def text_splitter(max_tokens: int) -> TextSplitter:
+    """Return a splitter of text at paragraphs, sentences and words.
 
     Args:
-        capacity: the longest piece, in tokens.
+        max_tokens: maximum length of a part.
     """
-    return _splitter(TextSplitter, (), capacity)
+    return _splitter(TextSplitter, (), max_tokens)
 
 
-def code_splitter(language: str, capacity: int) -> CodeSplitter:
-    """Cuts code at the largest parts of its syntax that fit."""
-    return _splitter(CodeSplitter, (grammars.pointer(language),), capacity)
+def code_splitter(language: str, max_tokens: int) -> CodeSplitter:
+    """Return a splitter of code at the largest syntax nodes that fit."""
+    return _splitter(CodeSplitter, (grammars.load_grammar(language),), max_tokens)
 
 
-def cut(text: str, capacity: int) -> str:
-    """The beginning of a text, as much as the model takes; endless words are broken.
-
-    BERT's own tokenizer takes a word of more than 100 characters for one unknown token, llama.cpp for its many pieces.
-    """
-    text = ENDLESS.sub(r"\1 ", text)
-    if len(text.encode()) <= capacity:  # a token is a byte at least
+def truncate(text: str, max_tokens: int) -> str:
+    """Return the longest beginning of a text that has at most `max_tokens` tokens."""
+    # BERT's own tokenizer counts a word of more than 100 characters as one unknown token, llama.cpp as many tokens.
+    text = LONG_WORD.sub(r"\1 ", text)
+    if len(text.encode()) <= max_tokens:  # a token has at least one byte
         return text
-    return next(iter(_cutter(capacity).chunks(text)), "")
+    return next(iter(_cached_text_splitter(max_tokens).chunks(text)), "")
 
 
 @cache
-def _cutter(capacity: int) -> TextSplitter:
-    return text_splitter(capacity)
+def _cached_text_splitter(max_tokens: int) -> TextSplitter:
+    return text_splitter(max_tokens)
 
 
-def _splitter(kind: Any, grammar: tuple[object, ...], capacity: int) -> Any:
-    if tokenizer := _tokenizer(settings.EMBEDDINGS_TOKENIZER):
-        return kind.from_huggingface_tokenizer_str(*grammar, tokenizer, capacity)
-    return kind.from_callback(*grammar, _estimate, capacity)
+def _splitter(kind: Any, grammar: tuple[object, ...], max_tokens: int) -> Any:
+    if tokenizer := _load_tokenizer(settings.EMBEDDINGS_TOKENIZER):
+        return kind.from_huggingface_tokenizer_str(*grammar, tokenizer, max_tokens)
+    return kind.from_callback(*grammar, _estimate_tokens, max_tokens)
 
 
 @cache
-def _tokenizer(path: str) -> str:
-    """A `tokenizer.json` of Hugging Face; its own truncation would hide what is too long."""
+def _load_tokenizer(path: str) -> str:
+    """Return a Hugging Face `tokenizer.json` without its truncation and padding."""
     if not path:
         return ""
+    # Truncation would hide that a text is too long.
     return json.dumps(json.loads(Path(path).read_text(encoding="utf-8")) | {"truncation": None, "padding": None})
 
 
-def _estimate(text: str) -> int:
-    return -(-len(text.encode()) // BYTES_A_TOKEN)
+def _estimate_tokens(text: str) -> int:
+    return -(-len(text.encode()) // BYTES_PER_TOKEN)

@@ -1,7 +1,8 @@
-"""The program that cuts: grammars are C code, and a file at which one aborts or hangs must not end what serves.
+"""The worker process that chunks files.
 
-`rag.chunking.pool` starts it, speaks JSON with it over a socket, and takes its end for the file's fault. It knows no
-secret, has no database, and ends with whoever holds the other end of the socket.
+Grammars are C code: a file at which a grammar aborts or hangs must not end a process that serves requests.
+`rag.chunking.pool` starts the worker and exchanges JSON with it over a socket. The worker has no secrets and no
+database; the worker ends when the other end of the socket is closed.
 """
 
 import json
@@ -18,39 +19,40 @@ from django.conf import settings
 from rag.chunking.chunker import Chunker
 
 READY = b"ready"
-MEMORY = 2**29  # bytes of addresses; it takes a fifth of them for the longest file
+MAX_ADDRESS_SPACE_BYTES = 2**29  # the longest file takes a fifth of it
 
 
 def main(descriptor: str, tokenizer: str) -> None:
-    """Answer until nobody asks any more.
+    """Serve requests until the other end of the socket is closed.
 
     Args:
-        descriptor: of the socket.
-        tokenizer: as the setting EMBEDDINGS_TOKENIZER.
+        descriptor: file descriptor of the socket.
+        tokenizer: value of the setting EMBEDDINGS_TOKENIZER.
     """
     settings.configure(EMBEDDINGS_TOKENIZER=tokenizer)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what it dies of is somebody's code
-    with Connection(int(descriptor)) as asker:
-        asker.send_bytes(READY)
-        while request := _next(asker):
-            asker.send_bytes(_answer(*json.loads(request)))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_ADDRESS_SPACE_BYTES, MAX_ADDRESS_SPACE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold a user's code
+    with Connection(int(descriptor)) as connection:
+        connection.send_bytes(READY)
+        while request := _receive(connection):
+            connection.send_bytes(_handle(*json.loads(request)))
 
 
-def _next(asker: Connection) -> bytes:
+def _receive(connection: Connection) -> bytes:
     try:
-        return asker.recv_bytes()
+        return connection.recv_bytes()
     except EOFError:
         return b""
 
 
-def _answer(language: str, window: int, content: str, cpu_s: float) -> bytes:
-    """The pieces; `null` where our own code fails at them. The kernel ends what takes too long, C code too."""
+def _handle(language: str, window: int, content: str, cpu_s: float) -> bytes:
+    """Return the chunks of a file as JSON; `null` if the chunker raises."""
+    # The kernel ends the process after `cpu_s`, even inside C code.
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
     try:
-        return json.dumps([astuple(piece) for piece in _chunker(language, window).cut(content)]).encode()
+        return json.dumps([astuple(chunk) for chunk in _chunker(language, window).chunk(content)]).encode()
     except Exception:
-        traceback.print_exc(limit=-5)  # of a recursion a thousand lines would say no more
+        traceback.print_exc(limit=-5)  # a recursion error has a thousand lines
         return b"null"
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)

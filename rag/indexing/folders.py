@@ -1,6 +1,7 @@
-"""Files of a folder, as git sees them: git itself is asked where it is there, which knows best.
+"""The files of a folder that git does not ignore.
 
-Elsewhere its rules are read here (rag.indexing.gitignore): a folder need not be of git, and the image has no git.
+`git ls-files` lists them where git is installed and the folder is a work tree. Elsewhere rag.indexing.gitignore applies
+the rules: a folder need not be a work tree, and the image has no git.
 """
 
 import os
@@ -12,57 +13,57 @@ from pathlib import Path
 from rag.indexing import gitignore, paths, skip_rules
 from rag.indexing.indexer import SourceFile
 
-BYTES_A_CHARACTER = 4  # of UTF-8, at most: a larger file has too many characters whatever it holds
-LONGEST_PATH = 512
-# The folder's own configuration may be a stranger's: it names no program that is run, and nothing in it is changed.
-LIST = (
+MAX_BYTES_PER_CHARACTER = 4  # of UTF-8
+MAX_PATH_LENGTH = 512
+# The folder's git configuration is untrusted: git must run no program that it names, and must not change the folder.
+LIST_ARGUMENTS = (
     *("--no-optional-locks", "-c", "core.fsmonitor=false", "-c", "safe.directory=*"),
     *("ls-files", "--cached", "--others", "--exclude-standard", "-z"),
 )
-LISTED_WITHIN_S = 120  # a .gitignore may be a pipe that nobody fills
-OF_GITS_OWN = ("PATH", "HOME", "XDG_CONFIG_HOME")  # variables; others, such as GIT_DIR, would lead it elsewhere
+GIT_TIMEOUT_S = 120  # a .gitignore may be a pipe without a writer
+GIT_VARIABLES = ("PATH", "HOME", "XDG_CONFIG_HOME")  # others, such as GIT_DIR, would point git elsewhere
 
 
 def walk(root: Path) -> Iterator[str]:
-    """Paths below a folder, in order; links are not followed, since they may lead anywhere."""
-    if listed := _listed(root):
+    """Yield the relative paths below a folder, in order; links are not followed."""
+    if listed := _list_by_git(root):
         for name in listed:
-            yield from _there(root, name)
+            yield from _existing(root, name)
     else:
-        yield from _walked(root)
+        yield from _list_by_rules(root)
 
 
-def read(root: Path, found: Sequence[str]) -> Iterator[SourceFile]:
-    """The files' contents, one after the other; what cannot be taken comes with the reason."""
+def read_files(root: Path, found: Sequence[str]) -> Iterator[SourceFile]:
+    """Yield the files one at a time; a file that cannot be read has a reason instead."""
     for path in found:
         try:
-            yield _read(root / path, paths.clean(path))
+            yield _read_file(root / path, paths.clean(path))
         except (OSError, ValueError):
-            yield SourceFile(path.encode(errors="replace").decode()[:LONGEST_PATH], None, "unreadable")
+            yield SourceFile(path.encode(errors="replace").decode()[:MAX_PATH_LENGTH], None, "unreadable")
 
 
-def _read(file: Path, path: str) -> SourceFile:
-    if len(path) > LONGEST_PATH or file.is_symlink() or not file.is_file():
-        return SourceFile(path[:LONGEST_PATH], None, "unreadable")
-    if file.stat().st_size > BYTES_A_CHARACTER * skip_rules.LONGEST:
+def _read_file(file: Path, path: str) -> SourceFile:
+    if len(path) > MAX_PATH_LENGTH or file.is_symlink() or not file.is_file():
+        return SourceFile(path[:MAX_PATH_LENGTH], None, "unreadable")
+    if file.stat().st_size > MAX_BYTES_PER_CHARACTER * skip_rules.MAX_CHARACTERS:
         return SourceFile(path, None, "oversized")
     return SourceFile(path, skip_rules.decode(file.read_bytes()))
 
 
-def _listed(root: Path) -> list[str]:
-    """What git would keep; empty where there is no git, or the folder is not of any."""
+def _list_by_git(root: Path) -> list[str]:
+    """Return the paths that git lists; empty without git or outside of a work tree."""
     program = shutil.which("git")
     if program is None:
         return []
-    variables = {name: os.environ[name] for name in OF_GITS_OWN if name in os.environ}
+    variables = {name: os.environ[name] for name in GIT_VARIABLES if name in os.environ}
     try:
         done = subprocess.run(
-            [program, *LIST],
+            [program, *LIST_ARGUMENTS],
             cwd=root,
             env=variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=LISTED_WITHIN_S,
+            timeout=GIT_TIMEOUT_S,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
@@ -70,10 +71,10 @@ def _listed(root: Path) -> list[str]:
     return sorted({os.fsdecode(name) for name in done.stdout.split(b"\0") if name})
 
 
-def _there(root: Path, name: str) -> Iterator[str]:
-    """The file, where it still is; the files of a repository inside of this one."""
+def _existing(root: Path, name: str) -> Iterator[str]:
+    """Yield an existing file, or the files of a repository nested in this one."""
     path = root / name
-    if path.parent.resolve() != root.resolve() / Path(name).parent:  # a folder that has become a link
+    if path.parent.resolve() != root.resolve() / Path(name).parent:  # a folder was replaced with a link
         return
     if path.is_symlink() or path.is_file():
         yield name
@@ -81,11 +82,13 @@ def _there(root: Path, name: str) -> Iterator[str]:
         yield from (f"{name.rstrip('/')}/{each}" for each in walk(path))
 
 
-def _walked(root: Path) -> Iterator[str]:
-    root, rules = root.resolve(), {"": gitignore.above(root.resolve())}
+def _list_by_rules(root: Path) -> Iterator[str]:
+    root, rules = root.resolve(), {"": gitignore.rules_above(root.resolve())}
     for folder, folders, files in os.walk(root):
         here = "" if Path(folder) == root else f"{Path(folder).relative_to(root).as_posix()}/"
-        mine = rules.pop(here).and_those_of(Path(folder))
-        folders[:] = sorted(name for name in folders if name != ".git" and not mine.leave_out(f"{folder}/{name}/"))
-        rules |= {f"{here}{name}/": mine for name in folders}
-        yield from (here + name for name in sorted(files) if name != ".git" and not mine.leave_out(f"{folder}/{name}"))
+        rules_here = rules.pop(here).with_folder(Path(folder))
+        folders[:] = sorted(name for name in folders if name != ".git" and not rules_here.ignores(f"{folder}/{name}/"))
+        rules |= {f"{here}{name}/": rules_here for name in folders}
+        yield from (
+            here + name for name in sorted(files) if name != ".git" and not rules_here.ignores(f"{folder}/{name}")
+        )

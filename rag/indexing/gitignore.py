@@ -1,7 +1,7 @@
-"""Reads .gitignore files as git does (gitignore(5)): the last pattern that means a path itself decides.
+"""Read .gitignore files as git does (gitignore(5)): the last pattern that matches the path itself decides.
 
-`pathspec` understands a pattern, but takes one that means a folder for all that lies in it as well; for git a folder
-that is left out is not looked into, and a pattern says nothing about the contents of one that is not.
+`pathspec` compiles a pattern, but lets a pattern for a folder match the folder's contents too. Git does not descend
+into an ignored folder, and a pattern for a folder does not match the contents of a folder that is not ignored.
 """
 
 import re
@@ -12,11 +12,11 @@ from pathlib import Path
 
 from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-IGNORE = ".gitignore"
-EXCLUDE = Path(".git/info/exclude")
-LARGEST = 1_000_000  # bytes
-ANYTHING, ANY_FOLDER = ".", "(?P<ps_d>/)"  # what `pathspec` makes of `*` and `*/`
-POSIX = {
+IGNORE_FILE = ".gitignore"
+EXCLUDE_FILE = Path(".git/info/exclude")
+MAX_IGNORE_FILE_BYTES = 1_000_000
+ANYTHING, ANY_FOLDER = ".", "(?P<ps_d>/)"  # `pathspec`'s regular expressions of `*` and `*/`
+POSIX_CLASSES = {
     "alpha": "a-zA-Z",
     "digit": "0-9",
     "alnum": "a-zA-Z0-9",
@@ -25,84 +25,87 @@ POSIX = {
     "xdigit": "0-9a-fA-F",
     "space": " \t",
 }
-CLASS = re.compile(r"\[:(" + "|".join(POSIX) + r"):\]")
+POSIX_CLASS = re.compile(r"\[:(" + "|".join(POSIX_CLASSES) + r"):\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A line of a .gitignore.
+    """A line of a .gitignore file.
 
     Args:
-        folder: in which the file lies, with a slash at the end.
-        pattern: as `pathspec` understands it.
-        line: as it stands there.
+        folder: folder of the file, with a trailing slash.
+        pattern: regular expression that `pathspec` made of the line.
+        ignores: False for a line that begins with `!`.
+        line: text of the line.
     """
 
     folder: str
     pattern: re.Pattern[str]
-    leaves_out: bool
+    ignores: bool
     line: str
 
-    def means(self, path: str) -> bool:
-        """Whether it means a path itself, and not what lies above it.
+    def matches(self, path: str) -> bool:
+        """Return whether the pattern matches the path itself, not only a folder above it.
 
         Args:
-            path: below the folder; that of a folder ends with a slash.
+            path: relative to the folder; a folder's path ends with a slash.
         """
         match = self.pattern.search(path)
         if match is None or self.pattern.pattern == ANYTHING:
             return match is not None
         if self.pattern.pattern == ANY_FOLDER:
             return path.endswith("/")
-        if self.line.endswith(("/**", "**/")):  # all, or all folders, inside of one, not itself
+        if self.line.endswith(("/**", "**/")):  # matches what is inside of a folder, not the folder itself
             return match.end() < len(path) and path.endswith("/" * self.line.endswith("/"))
         return match.end() == len(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds in a folder, the strongest last."""
+    """The rules that apply in a folder, in ascending precedence."""
 
     rules: tuple[Rule, ...] = ()
 
-    def and_those_of(self, folder: Path) -> "Rules":
-        """With those of a folder's own .gitignore."""
-        return Rules((*self.rules, *_read(folder / IGNORE, folder)))
+    def with_folder(self, folder: Path) -> "Rules":
+        """Return these rules with the rules of the folder's own .gitignore."""
+        return Rules((*self.rules, *_read_rules(folder / IGNORE_FILE, folder)))
 
-    def leave_out(self, path: str) -> bool:
-        """Whether a path is left out; its folder is not, or nobody would ask.
+    def ignores(self, path: str) -> bool:
+        """Return whether a path is ignored; the caller does not descend into ignored folders.
 
         Args:
-            path: from the root of the disk; that of a folder ends with a slash.
+            path: absolute; a folder's path ends with a slash.
         """
-        meaning = (rule for rule in reversed(self.rules) if rule.means(path[len(rule.folder) :]))
-        return (last := next(meaning, None)) is not None and last.leaves_out
+        meaning = (rule for rule in reversed(self.rules) if rule.matches(path[len(rule.folder) :]))
+        return (last := next(meaning, None)) is not None and last.ignores
 
 
-def above(root: Path) -> Rules:
-    """What a folder's repository says of it: its own list, and the .gitignore files above the folder."""
-    lies_in = [root, *root.parents]
-    top = next((n for n, folder in enumerate(lies_in) if (folder / ".git").exists()), None)
+def rules_above(root: Path) -> Rules:
+    """Return the rules from .git/info/exclude and from the .gitignore files above a folder."""
+    folders = [root, *root.parents]
+    top = next((n for n, folder in enumerate(folders) if (folder / ".git").exists()), None)
     if top is None:
         return Rules()
-    rules = Rules(tuple(_read(lies_in[top] / EXCLUDE, lies_in[top])))
-    for folder in reversed(lies_in[1 : top + 1]):
-        rules = rules.and_those_of(folder)
+    rules = Rules(tuple(_read_rules(folders[top] / EXCLUDE_FILE, folders[top])))
+    for folder in reversed(folders[1 : top + 1]):
+        rules = rules.with_folder(folder)
     return rules
 
 
-def _read(file: Path, folder: Path) -> Iterator[Rule]:
-    """Its lines, without those that nobody understands; nothing where it is no file, but a link or a pipe."""
+def _read_rules(file: Path, folder: Path) -> Iterator[Rule]:
+    """Yield the valid rules of a file; none of a link, a pipe or a file that is too large."""
     try:
         status = file.lstat()
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_IGNORE_FILE_BYTES:
             return
         lines = file.read_bytes().decode("utf-8-sig", errors="surrogateescape").split("\n")
     except OSError:
         return
     for line in lines:
         try:
-            pattern = GitIgnoreSpecPattern(CLASS.sub(lambda match: POSIX[match[1]], line.removesuffix("\r")))
+            pattern = GitIgnoreSpecPattern(
+                POSIX_CLASS.sub(lambda match: POSIX_CLASSES[match[1]], line.removesuffix("\r"))
+            )
         except (ValueError, re.error):
             continue
         if pattern.regex is not None:

@@ -1,4 +1,4 @@
-"""Turns files into chunks and vectors: only what has changed, several files' chunks in one request to the model."""
+"""Turn changed files into chunks and vectors, and write them into the index."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -6,28 +6,29 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from uuid import UUID
 
-from rag import sizes
 from rag.chunking import grammars, pool
-from rag.chunking.chunker import Piece
-from rag.indexing import skip_rules, store
-from rag.indexing.store import Prepared
+from rag.chunking.chunker import SourceChunk
+from rag.indexing import sizes, skip_rules, store
+from rag.indexing.store import PreparedFile
 from rag.models import Repository
 from rag.search import vectors, words
 from rag.search.embeddings import Embedder
 
-CUT = 4  # of the way files are cut and described; a new number has all files indexed anew
-FILES_AT_ONCE = 100  # whose digests are looked up together
-CHARACTERS_AT_ONCE = 2_000_000  # in memory
-CHUNKS_AT_ONCE = 64  # written together
-# Chunks in one request to the model, two texts each: few, since somebody's search may wait behind them.
-CHUNKS_A_REQUEST = 8
-# Room that a piece leaves in the model's window, for what its tokenizer adds.
+# Part of each file's digest: a higher number makes every file count as changed. Raise it when the chunks of unchanged
+# files, their search terms or the texts embedded for them change; rag/tests/test_chunking_version.py fails otherwise.
+CHUNKING_VERSION = 4
+BATCH_FILES = 100  # one query reads the digests of a batch
+BATCH_CHARACTERS = 2_000_000  # bounds the memory of a batch
+WRITE_BATCH_CHUNKS = 64
+# Two texts a chunk. Few, since a search may wait behind the request.
+CHUNKS_PER_REQUEST = 8
+# Left free in the model's window for the tokens that its tokenizer adds.
 MARGIN_TOKENS = 8
-# The longest piece, in tokens: models of long windows blur what is long.
-LONGEST_PIECE = 1_000
-# Of code, the model reads so many characters: what a function is for shows at its beginning. Words are found anywhere.
-OPENING = 500
-PROSE = {grammars.TEXT, "markdown"}  # read whole
+# Models with long windows blur the meaning of long texts.
+MAX_CHUNK_TOKENS = 1_000
+# The purpose of a function shows at its beginning; full text search covers the rest.
+MAX_CODE_CHARACTERS = 500
+PROSE_LANGUAGES = {grammars.TEXT, "markdown"}  # embedded in full
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class SourceFile:
     """A file to index.
 
     Args:
-        content: None where it was left out unread, for the given reason.
+        content: None for a file that was skipped unread.
+        reason: why the file is skipped; None for a file to index.
     """
 
     path: str
@@ -45,11 +47,13 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Progress:
-    """What has been done since it was last reported.
+    """The files done since the last report.
 
     Args:
-        chunks: vectors that the files done have in the index.
-        skipped: path and reason.
+        paths: of all files done, unchanged and skipped ones included.
+        unchanged: number of files whose digest is in the index.
+        chunks: number of vectors in the index for these files.
+        skipped: path and reason of each skipped file.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -58,90 +62,111 @@ class Progress:
     skipped: list[tuple[str, str]] = field(default_factory=list)
 
 
-Report = Callable[[Progress], None]
+OnProgress = Callable[[Progress], None]
 
 
-def index(
+def index_files(
     repository: Repository,
     files: Iterable[SourceFile],
     embedder: Embedder,
-    report: Report,
-    before: Callable[[], None] = lambda: None,
+    report: OnProgress,
+    checkpoint: Callable[[], None] = lambda: None,
     job_id: UUID | None = None,
 ) -> None:
-    """Bring files into the index; each is in it, whole, when it is reported.
+    """Bring files into the index; a reported file is in the index completely.
 
     Args:
-        report: called every now and then with what has been done since the last call.
-        before: called before each batch, each file and each request to the model; what it raises breaks off.
-        job_id: whose uploads the files are.
+        repository: the repository to change.
+        files: read one after the other.
+        embedder: client of the repository's model.
+        report: called with the progress since its last call.
+        checkpoint: called before each batch, each file and each request to the model; an error it raises stops the
+            indexing.
+        job_id: the job whose uploads the files are.
 
     Raises:
-        EmbeddingsUnavailable, EmbeddingsFailed: what was reported is in the index.
+        EmbeddingsUnavailable, EmbeddingsFailed: reported files stay in the index.
     """
-    waiting: list[Prepared] = []
+    pending: list[PreparedFile] = []
     for batch in _batches(files):
-        before()
-        progress, changed = _sort(repository, batch)
+        checkpoint()
+        progress, changed = _partition(repository, batch)
         report(progress)
         for file in changed:
-            before()
-            waiting.append(_prepare(file, embedder.window))
-            if sum(len(each.pieces) for each in waiting) >= CHUNKS_AT_ONCE:
-                report(_write(repository, waiting, embedder, before, job_id))
-                waiting = []
-    if waiting:
-        report(_write(repository, waiting, embedder, before, job_id))
+            checkpoint()
+            pending.append(_chunk_file(file, embedder.window))
+            if sum(len(each.chunks) for each in pending) >= WRITE_BATCH_CHUNKS:
+                report(_embed_and_store(repository, pending, embedder, checkpoint, job_id))
+                pending = []
+    if pending:
+        report(_embed_and_store(repository, pending, embedder, checkpoint, job_id))
 
 
-def judge(file: SourceFile) -> SourceFile:
-    """The file, or why it is left out."""
-    if file.content is None or (reason := skip_rules.reason(file.path, file.content)) is None:
+def apply_skip_rules(file: SourceFile) -> SourceFile:
+    """Return the file, or the same path with the reason for skipping the file."""
+    if file.content is None or (reason := skip_rules.skip_reason(file.path, file.content)) is None:
         return file
     return SourceFile(file.path, None, reason)
 
 
-def embed(
-    embedder: Embedder, paths_and_pieces: Sequence[tuple[str, Piece]], before: Callable[[], None] = lambda: None
+def embed_chunks(
+    embedder: Embedder,
+    paths_and_chunks: Sequence[tuple[str, SourceChunk]],
+    checkpoint: Callable[[], None] = lambda: None,
 ) -> list[list[float]]:
-    """A vector for each piece: the direction between its code and its description in plain words.
+    """Return one vector a chunk, halfway between its content and its description.
 
-    Measured on 2 400 functions (docs/performance.md), this finds more than either, and more than one text of both.
-    Of code only the beginning is read: that finds as much, and costs a third less.
+    Measured on 2 400 functions (docs/performance.md), this vector finds more than the vector of either text, and more
+    than the vector of one text that joins both.
     """
     found: list[list[float]] = []
-    for start in range(0, len(paths_and_pieces), CHUNKS_A_REQUEST):
-        before()
-        part = paths_and_pieces[start : start + CHUNKS_A_REQUEST]
-        described = [words.description(path, piece.symbol, piece.signature) for path, piece in part]
-        embedded = embedder.embed([_read(path, piece) for path, piece in part] + described)
-        found += map(vectors.blend, embedded[: len(part)], embedded[len(part) :])
+    for start in range(0, len(paths_and_chunks), CHUNKS_PER_REQUEST):
+        checkpoint()
+        texts = [embedding_texts(path, chunk) for path, chunk in paths_and_chunks[start : start + CHUNKS_PER_REQUEST]]
+        embedded = embedder.embed([content for content, _ in texts] + [description for _, description in texts])
+        found += map(vectors.blend, embedded[: len(texts)], embedded[len(texts) :])
     return found
 
 
-def _read(path: str, piece: Piece) -> str:
-    return piece.content if grammars.of(path) in PROSE else piece.content[:OPENING]
+def embedding_texts(path: str, chunk: SourceChunk) -> tuple[str, str]:
+    """Return the two texts embedded for a chunk: its content and its description.
+
+    The content of code is truncated: that finds as much as all of it, and costs a third less.
+    """
+    is_prose = grammars.language_of(path) in PROSE_LANGUAGES
+    content = chunk.content if is_prose else chunk.content[:MAX_CODE_CHARACTERS]
+    return content, words.describe(path, chunk.symbol, chunk.signature)
+
+
+def chunk_tokens(window: int) -> int:
+    """Return the maximum length of a chunk in tokens, for a model's window."""
+    return min(window, MAX_CHUNK_TOKENS) - MARGIN_TOKENS
+
+
+def digest(content: str) -> str:
+    """Return the hash that tells whether a file must be indexed again."""
+    return hashlib.sha256(f"{CHUNKING_VERSION}\n{content}".encode(errors="replace")).hexdigest()
 
 
 def _batches(files: Iterable[SourceFile]) -> Iterator[list[SourceFile]]:
-    """So many that looking them up together pays, so few that memory stays bounded."""
+    # Large enough that one query reads many digests, small enough for the memory.
     batch, characters = list[SourceFile](), 0
     for file in files:
         batch.append(file)
         characters += len(file.content or "")
-        if len(batch) == FILES_AT_ONCE or characters >= CHARACTERS_AT_ONCE:
+        if len(batch) == BATCH_FILES or characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
     if batch:
         yield batch
 
 
-def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress, list[SourceFile]]:
-    """What is to be left out, what has not changed, and the rest. What is left out now is not found any more."""
+def _partition(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress, list[SourceFile]]:
+    """Report skipped and unchanged files and return the changed ones; skipped files leave the index."""
     progress, changed = Progress(), []
-    known = store.digests(repository, [file.path for file in batch])
+    known = store.digests_and_chunk_counts(repository, [file.path for file in batch])
     for file in batch:
-        if reason := judge(file).reason:
+        if reason := apply_skip_rules(file).reason:
             progress.skipped.append((file.path, reason))
         elif known.get(file.path, ("", 0))[0] == digest(file.content or ""):
             progress.unchanged += 1
@@ -150,30 +175,25 @@ def _sort(repository: Repository, batch: Sequence[SourceFile]) -> tuple[Progress
             changed.append(file)
             continue
         progress.paths.append(file.path)
-    store.remove(repository, [path for path, _ in progress.skipped if path in known])
+    store.remove_files(repository, [path for path, _ in progress.skipped if path in known])
     return progress, changed
 
 
-def _prepare(file: SourceFile, window: int) -> Prepared:
-    content, language = file.content or "", grammars.of(file.path)
-    pieces = pool.cut(language, min(window, LONGEST_PIECE) - MARGIN_TOKENS, content)
-    return Prepared(file.path, digest(content), language, sizes.of(file.path, content), pieces)
+def _chunk_file(file: SourceFile, window: int) -> PreparedFile:
+    content, language = file.content or "", grammars.language_of(file.path)
+    chunks = pool.chunk_file(language, chunk_tokens(window), content)
+    return PreparedFile(file.path, digest(content), language, sizes.file_bytes(file.path, content), chunks)
 
 
-def _write(
+def _embed_and_store(
     repository: Repository,
-    files: Sequence[Prepared],
+    files: Sequence[PreparedFile],
     embedder: Embedder,
-    before: Callable[[], None],
+    checkpoint: Callable[[], None],
     job_id: UUID | None,
 ) -> Progress:
-    embedded = iter(embed(embedder, [(file.path, piece) for file in files for piece in file.pieces], before))
+    embedded = iter(embed_chunks(embedder, [(file.path, chunk) for file in files for chunk in file.chunks], checkpoint))
     for file in files:
-        embeddings = list(islice(embedded, len(file.pieces)))
-        store.replace(repository, replace(file, embeddings=embeddings), embedder.model, job_id)
-    return Progress([file.path for file in files], chunks=sum(len(file.pieces) for file in files))
-
-
-def digest(content: str) -> str:
-    """Return what tells whether a file has changed since it was indexed."""
-    return hashlib.sha256(f"{CUT}\n{content}".encode(errors="replace")).hexdigest()
+        embeddings = list(islice(embedded, len(file.chunks)))
+        store.replace_file(repository, replace(file, embeddings=embeddings), embedder.model, job_id)
+    return Progress([file.path for file in files], chunks=sum(len(file.chunks) for file in files))

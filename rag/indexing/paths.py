@@ -1,7 +1,7 @@
-"""Which paths and names are taken.
+"""Validation of file paths and repository names.
 
-A path is a name inside a repository and never touches a disk; what looks like a way out of one is refused all the same,
-since others will read it.
+A path is a name inside a repository and never opens a file here. Absolute and climbing paths are refused all the same,
+since clients may open them.
 """
 
 import re
@@ -10,10 +10,10 @@ DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def clean(path: str) -> str:
-    """The path as it is stored, `src/app.py`; a leading `./` is dropped.
+    """Return the path as stored, such as `src/app.py`, without a leading `./`.
 
     Raises:
-        ValueError: it is absolute, climbs, has an empty part or a control character.
+        ValueError: the path is absolute, or has a part that is empty, `.` or `..`, or a control character.
     """
     path = path.removeprefix("./")
     parts = re.split(r"[/\\]", path)
@@ -27,10 +27,10 @@ def clean(path: str) -> str:
 
 
 def clean_name(name: str) -> str:
-    """The repository's name as it is stored; slashes are welcome, as in `acme/api`.
+    """Return the repository's name as stored; slashes are allowed, as in `acme/api`.
 
     Raises:
-        ValueError: no URL could name it: a `.` or `..`, an empty part, a control character.
+        ValueError: no URL can contain the name: a part is empty, `.` or `..`, or a character is a control character.
     """
     if any(part.strip() in ("", ".", "..") for part in name.split("/")) or not name.isprintable():
         raise ValueError("The name may not hold control characters, empty parts, `.` or `..`.")

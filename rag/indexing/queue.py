@@ -1,28 +1,28 @@
-"""Repositories that wait for a worker: a Celery queue of their own."""
+"""The Celery queue of repositories with jobs."""
 
 from celery import current_app
 from kombu.exceptions import OperationalError
 
 from lunaos.infra import redis
 
-NAME = "indexing"
-TASK = "rag.tasks.index"
-DOWN = (OperationalError, redis.RedisError, OSError)
+QUEUE_NAME = "indexing"
+TASK_NAME = "rag.tasks.index"
+CONNECTION_ERRORS = (OperationalError, redis.RedisError, OSError)
 
 
 def enqueue(repository_id: int) -> None:
-    """Have a worker do a repository's jobs.
+    """Have a worker run a repository's jobs.
 
     Raises:
-        OperationalError, RedisError, OSError: any of DOWN; the queue cannot be reached.
+        OperationalError, RedisError, OSError: the queue cannot be reached; see CONNECTION_ERRORS.
     """
-    current_app.send_task(TASK, [repository_id])
+    current_app.send_task(TASK_NAME, [repository_id])
 
 
 def length() -> int:
-    """Messages that no worker has taken yet.
+    """Return the number of messages that no worker has taken yet.
 
     Raises:
         RedisError: the queue cannot be reached.
     """
-    return redis.client().llen(NAME)
+    return redis.client().llen(QUEUE_NAME)

@@ -1,21 +1,20 @@
 """Send unfinished index jobs to workers again."""
 
-from rag import storage
-from rag.indexing import jobs, queue
+from rag.indexing import jobs, queue, sizes
 from rag.models import IndexJob
 
 
 def requeue_unfinished() -> None:
     """Enqueue every repository that has an unfinished job, unless the queue still holds messages.
 
-    A repository that a worker is at is locked, and a second worker returns at once. So a job whose worker died or
-    whose message was lost continues.
+    So a job whose worker died or whose message was lost continues. A second worker of a repository returns at once,
+    since the first one holds the lock.
 
     Raises:
         OperationalError, RedisError, OSError: the queue cannot be reached.
     """
-    jobs.forget_old()
-    storage.measure()
+    jobs.delete_old()
+    sizes.measure_files()
     if queue.length():
         return
     waiting = IndexJob.objects.filter(status__in=jobs.UNFINISHED).values_list("repository_id", flat=True)

@@ -1,8 +1,8 @@
-"""Does a repository's jobs, one after the other: whoever holds its lock does the work of all, and lets other owners by.
+"""Run the jobs of a repository one after the other, with turns for other owners between.
 
-The advisory lock on the repository says who is at it. It goes with its holder's connection, so a job that is `running`
-without it has lost its worker, and whoever takes the lock next goes on with it: files that had been done are marked as
-done, and those that are done twice replace themselves.
+The holder of a repository's advisory lock runs the repository's jobs. The lock ends with its holder's connection, so a
+job that is `running` without the lock has lost its worker, and the next holder continues the job: done files are
+marked, and a file that is indexed twice replaces itself.
 """
 
 import logging
@@ -26,175 +26,162 @@ from rag.models import IndexJob, JobKind, Repository
 from rag.search import embeddings, terms, vectors
 from rag.stopping import WorkerStops
 
-SUBJECT = "rag.repository"
-PATIENT_RETRIES = 6  # half a minute of an embedding server that restarts
-QUICK_RETRIES = 1  # where a request waits, and with it a thread of the web process
-HANDED_OVER_AFTER_S = 5.0  # by a request to a worker: what looked small may be many chunks, or the model busy
+LOCK_SUBJECT = "rag.repository"
+REQUEST_RETRIES = 1  # a waiting request holds a thread of the web process
+INLINE_TIMEOUT_S = 5.0  # a small request may have many chunks, or the model may be busy: a worker continues the job
 logger = logging.getLogger(__name__)
 
 
-class TakesLonger(Exception):
-    """A request has had its time; a worker is to go on with its job."""
+class InlineTimeout(Exception):
+    """An inline job exceeded INLINE_TIMEOUT_S; a worker continues the job."""
 
 
 def run(repository_id: int) -> None:
-    """Do all jobs of a repository, between which other owners get turns.
+    """Run all jobs of a repository, with turns for other owners between.
 
-    Returns at once where another process is at it, which will do them.
+    If another process holds the repository, that process runs the jobs, and this function returns at once.
     """
-    while first := jobs.next_of(repository_id):
-        with locks.try_lock(SUBJECT, repository_id) as mine:
-            if not mine:
+    while first := jobs.next_unfinished(repository_id):
+        with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
+            if not acquired:
                 return
-            _do_all(repository_id, Turn((jobs.owner_of(first),)))
+            _run_all(repository_id, Turn((jobs.owner_id(first),)))
         if stopping.is_asked():
-            _hand_back(repository_id)
+            _enqueue_unfinished(repository_id)
             return
-        # a job that came between the last look and the lock's release found it taken: look again
+        # A job created between the last check and the release found the lock taken: check again.
 
 
-def _do_all(repository_id: int, turn: Turn) -> None:
-    """Do the jobs of a repository until there are none, or the worker is asked to stop."""
-    while not stopping.is_asked() and (job := jobs.next_of(repository_id)):
+def _run_all(repository_id: int, turn: Turn) -> None:
+    """Run the jobs of a repository until none is left or the worker shuts down."""
+    while not stopping.is_asked() and (job := jobs.next_unfinished(repository_id)):
         try:
-            _execute(job, before=partial(_let_others, turn, job))
+            _run_job(job, checkpoint=partial(_yield_to_others, turn, job))
         except WorkerStops:
-            jobs.put_back(job)
+            jobs.uncount_attempt(job)
             return
-        _let_others(turn)  # where nothing has changed there was no request to the model
+        _yield_to_others(turn)  # a job of unchanged files makes no request, so it had no checkpoint there
 
 
-def _hand_back(repository_id: int) -> None:
-    """Have another worker go on with what is left of a repository; beat does where the queue cannot be reached."""
-    if jobs.next_of(repository_id):
-        with suppress(*queue.DOWN):
+def _enqueue_unfinished(repository_id: int) -> None:
+    """Have another worker continue a repository; beat enqueues it later if the queue is unreachable."""
+    if jobs.next_unfinished(repository_id):
+        with suppress(*queue.CONNECTION_ERRORS):
             queue.enqueue(repository_id)
 
 
-def _let_others(turn: Turn, job: IndexJob | None = None) -> None:
+def _yield_to_others(turn: Turn, job: IndexJob | None = None) -> None:
     if job:
         stopping.require_time()
     if not stopping.is_asked():
-        turn.let_others(partial(_take_turn, job))
+        turn.yield_to_others(partial(_run_turn, job))
 
 
-def _take_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
-    """Do another owner's jobs until the turn is over; what is left is for a worker, or for a later turn.
-
-    Args:
-        outer: the job that is under way meanwhile.
-    """
-    with locks.try_lock(SUBJECT, repository_id) as mine:
-        if mine:
-            with jobs.set_aside(outer) if outer else nullcontext():
-                _until_over(repository_id, turn)
-    if mine:
-        _hand_back(repository_id)  # a worker may have found it taken, and its message is gone
+def _run_turn(outer: IndexJob | None, repository_id: int, turn: Turn) -> None:
+    """Run another owner's jobs for one turn, while this thread's job `outer` waits."""
+    with locks.try_lock(LOCK_SUBJECT, repository_id) as acquired:
+        if acquired:
+            with jobs.suspend_attempt(outer) if outer else nullcontext():
+                _run_until_over(repository_id, turn)
+    if acquired:
+        _enqueue_unfinished(repository_id)  # a worker may have consumed its message while the lock was taken
 
 
-def _until_over(repository_id: int, turn: Turn) -> None:
-    while job := jobs.next_of(repository_id):
+def _run_until_over(repository_id: int, turn: Turn) -> None:
+    while job := jobs.next_unfinished(repository_id):
         try:
-            _execute(job, before=partial(_let_others, turn, job), after=turn.stop)
+            _run_job(job, checkpoint=partial(_yield_to_others, turn, job), on_write=turn.raise_if_over)
         except (TurnOver, WorkerStops):
-            jobs.put_back(job)
+            jobs.uncount_attempt(job)
         if turn.is_over() or stopping.is_asked():
             return
 
 
-def run_alone(job: IndexJob) -> bool:
-    """Do a job here and now, where its repository is free.
+def run_inline(job: IndexJob) -> bool:
+    """Run a job in this thread, unless another job holds or precedes it.
 
     Returns:
-        False where it has to queue up, or takes longer; what has been done by then stays done.
+        Whether the job ended; False if it must wait for its turn or timed out. Done files stay done.
     """
-    deadline = time.monotonic() + HANDED_OVER_AFTER_S
+    deadline = time.monotonic() + INLINE_TIMEOUT_S
 
-    with locks.try_lock(SUBJECT, job.repository_id) as mine:
-        first = jobs.next_of(job.repository_id) if mine else None
+    with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
+        first = jobs.next_unfinished(job.repository_id) if acquired else None
         if first != job:
             return False
         try:
-            _execute(job, QUICK_RETRIES, partial(_within, deadline))
-        except (TakesLonger, EmbeddingsBusy):
+            _run_job(job, REQUEST_RETRIES, partial(_raise_if_past, deadline))
+        except (InlineTimeout, EmbeddingsBusy):
             return False
     return True
 
 
-def run_folder(job: IndexJob, files: Iterator[SourceFile], told: Callable[[indexer.Progress], None]) -> bool:
-    """Do a job whose files this process reads, where its repository is free.
-
-    Args:
-        told: hears of the progress too.
-    """
-    with locks.try_lock(SUBJECT, job.repository_id) as mine:
-        if mine:
-            _guarded(job, partial(_index, job, files, PATIENT_RETRIES, told))
-    return mine
+def run_folder(job: IndexJob, files: Iterator[SourceFile], on_progress: Callable[[indexer.Progress], None]) -> bool:
+    """Run a job whose files this process reads; return False if the repository is locked."""
+    with locks.try_lock(LOCK_SUBJECT, job.repository_id) as acquired:
+        if acquired:
+            _run_and_record(job, partial(_index, job, files, embeddings.BACKGROUND_RETRIES, on_progress))
+    return acquired
 
 
-def _within(deadline: float) -> None:
+def _raise_if_past(deadline: float) -> None:
     if time.monotonic() > deadline:
-        raise TakesLonger
+        raise InlineTimeout
 
 
-def _execute(
+def _run_job(
     job: IndexJob,
-    retries: int = PATIENT_RETRIES,
-    before: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
+    retries: int = embeddings.BACKGROUND_RETRIES,
+    checkpoint: Callable[[], None] = lambda: None,
+    on_write: Callable[[], None] = lambda: None,
 ) -> None:
-    """Do a job.
-
-    Args:
-        before: called before each file and each request to the model.
-        after: called when something has been written.
-    """
-    if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_unattended(job):
-        jobs.end(job, IndexingInterrupted())
+    """Run a job, or end a job that has no attempts left; the caller holds the repository's lock."""
+    if job.attempts >= settings.RAG_ATTEMPTS or jobs.is_folder_job(job):
+        jobs.mark_ended(job, IndexingInterrupted())
     elif job.kind == JobKind.REINDEX:
-        _guarded(job, partial(reindexing.reindex, job, before, after))
+        _run_and_record(job, partial(reindexing.reindex, job, checkpoint, on_write))
     else:
-        _guarded(job, partial(_index, job, jobs.uploads(job), retries, before=before, after=after))
+        _run_and_record(
+            job, partial(_index, job, jobs.read_uploads(job), retries, checkpoint=checkpoint, on_write=on_write)
+        )
 
 
-def _guarded(job: IndexJob, work: Callable[[], None]) -> None:
-    """A job ends whatever happens, except with the database or its time: then somebody else goes on with it."""
-    jobs.begin(job)
+def _run_and_record(job: IndexJob, work: Callable[[], None]) -> None:
+    jobs.mark_running(job)
     try:
         work()
-    except (OperationalError, InterfaceError, TakesLonger, TurnOver, WorkerStops, EmbeddingsBusy):
-        raise
+    except (OperationalError, InterfaceError, InlineTimeout, TurnOver, WorkerStops, EmbeddingsBusy):
+        raise  # the job stays unfinished, and another process or a later turn continues it
     except LunaError as e:
-        jobs.end(job, e)
-    except (Repository.DoesNotExist, IntegrityError):  # it was deleted meanwhile
-        jobs.end(job, UnknownRepository())
+        jobs.mark_ended(job, e)
+    except (Repository.DoesNotExist, IntegrityError):  # the repository was deleted meanwhile
+        jobs.mark_ended(job, UnknownRepository())
     except Exception:
         logger.exception("Index job %s failed", job.pk)
-        jobs.end(job, LunaError())
+        jobs.mark_ended(job, LunaError())
     else:
-        jobs.end(job)
+        jobs.mark_ended(job)
 
 
 def _index(
     job: IndexJob,
     files: Iterator[SourceFile],
     retries: int,
-    told: Callable[[indexer.Progress], None] = lambda progress: None,
-    before: Callable[[], None] = lambda: None,
-    after: Callable[[], None] = lambda: None,
+    on_progress: Callable[[indexer.Progress], None] = lambda progress: None,
+    checkpoint: Callable[[], None] = lambda: None,
+    on_write: Callable[[], None] = lambda: None,
 ) -> None:
     repository = Repository.objects.get(pk=job.repository_id)
-    embedder = embeddings.of(repository.model, retries=retries)
-    if embedder.dimension:  # of a model before today's the index is there
+    embedder = embeddings.embedder_for(repository.model, retries=retries)
+    if embedder.dimension:  # None for the previous model, whose index exists
         vectors.ensure_index(embedder.model, embedder.dimension)
 
     def report(progress: indexer.Progress) -> None:
-        jobs.report(job, progress)
-        told(progress)
+        jobs.record_progress(job, progress)
+        on_progress(progress)
         if progress.paths:
-            after()
+            on_write()
 
-    indexer.index(repository, files, embedder, report, before, job.pk)
+    indexer.index_files(repository, files, embedder, report, checkpoint, job.pk)
     Repository.objects.filter(pk=repository.pk).update(updated_at=Now())
-    terms.count(repository)
+    terms.recount_terms(repository)

@@ -1,11 +1,11 @@
-"""What programmers shorten, written out: a question says `directory` where the code says `dir`."""
+"""Programmers' abbreviations: a question says `directory` where the code says `dir`."""
 
 from pathlib import Path
 
 LINES = Path(__file__).with_suffix(".txt").read_text().splitlines()
-WRITTEN_OUT = {short: long for short, _, long in (line.partition(" ") for line in LINES)}
+EXPANSIONS = {short: long for short, _, long in (line.partition(" ") for line in LINES)}
 
 
-def written_out(words: list[str]) -> list[str]:
-    """The same words, those that are short for others replaced by these."""
-    return [each for word in words for each in WRITTEN_OUT.get(word, word).split()]
+def expand(words: list[str]) -> list[str]:
+    """Return the words with every abbreviation replaced by the words that it stands for."""
+    return [each for word in words for each in EXPANSIONS.get(word, word).split()]

@@ -1,4 +1,4 @@
-"""Embedding models, reached in one place: any server with OpenAI's `/v1/embeddings`."""
+"""Embedding models on any server with OpenAI's `/v1/embeddings`."""
 
 from __future__ import annotations
 
@@ -23,31 +23,33 @@ if TYPE_CHECKING:
 else:
     openai = lazy_imports.LazyModule("openai")
 
-RETRY_S = 5
-LONGEST_RETRY_S = 3_600  # whatever the server says
-OVERLOADED = {408, 409, 429, 502, 503, 504, 529}
-# What the model adds to a text of its own, such as BERT's [CLS] and [SEP].
-FRAME_TOKENS = 2
-TOO_LONG = re.compile(r"too (large|long)|maximum (context|input) length", re.IGNORECASE)  # llama.cpp's words, OpenAI's
+BACKGROUND_RETRIES = 6  # of jobs; bridges half a minute of a restarting server
+RETRY_AFTER_S = 5
+MAX_RETRY_AFTER_S = 3_600  # cap of the server's Retry-After
+OVERLOAD_STATUSES = {408, 409, 429, 502, 503, 504, 529}
+# Added to each text by the model, such as BERT's [CLS] and [SEP].
+SPECIAL_TOKENS = 2
+# The messages of llama.cpp and of OpenAI.
+TOO_LONG_MESSAGE = re.compile(r"too (large|long)|maximum (context|input) length", re.IGNORECASE)
+# At most half of a web process's threads wait for the model: if the model hangs, the others serve other requests.
+REQUEST_SLOTS = BoundedSemaphore(max(1, settings.THREADS // 2))
+SLOT_TIMEOUT_S = 2.0
 
 
-# Of a web process's threads only so many wait for the model at once: where it hangs, the others serve what needs none.
-TURNS = BoundedSemaphore(max(1, settings.THREADS // 2))
-TURN_WITHIN_S = 2.0
-
-
-class TooLong(Exception):
-    """The server refuses a text for its length."""
+class TextTooLong(Exception):
+    """The server refused a text for its length."""
 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """One model of one server.
+    """A client of one model on one server.
 
     Args:
-        model: as the server's API calls it; stored with each vector.
-        window: the longest input, in the model's tokens.
-        retries: attempts after the first one; a job is more patient than a search.
+        base_url: URL of the server's API, such as `http://localhost:8080/v1`.
+        model: name of the model in the API; stored with each vector.
+        dimension: expected length of vectors; None accepts any.
+        window: maximum length of a text, in the model's tokens.
+        retries: attempts after the first one; more than one marks background work.
     """
 
     base_url: str
@@ -61,68 +63,71 @@ class Embedder:
         return f"Embedder({self.model})"
 
     @property
-    def patient(self) -> bool:
-        """Whether no request waits for it, and with it a thread of the web process."""
+    def is_background(self) -> bool:
+        """Return whether a job uses the model, so that no thread of a web request waits."""
         return self.retries > 1
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """The vectors of some texts, in order; a text that is too long counts with its beginning.
+        """Return the vectors of texts, in order; a text beyond the window is truncated.
 
         Raises:
-            EmbeddingsUnavailable: the server cannot be reached, or says it is overloaded.
-            EmbeddingsFailed: it refuses, or its vectors are not of the dimension that the settings name.
-            WorkerStops: this process is a worker that has been asked to stop.
+            EmbeddingsUnavailable: the server cannot be reached or is overloaded.
+            EmbeddingsFailed: the server refuses the request, or its vectors have another dimension than configured.
+            WorkerStops: this process is a worker that shuts down.
         """
-        cut = [tokens.cut(text, self.window - FRAME_TOKENS) or "-" for text in texts]
+        truncated = [tokens.truncate(text, self.window - SPECIAL_TOKENS) or "-" for text in texts]
         try:
-            return self._ask(cut)
-        except TooLong:
-            return [self._shortened(text) for text in cut]
+            return self._request(truncated)
+        except TextTooLong:
+            return [self._embed_shortened(text) for text in truncated]
 
-    def _shortened(self, text: str) -> list[float]:
-        """Half of a text, and half of that: a server may count in other tokens than we do."""
+    def _embed_shortened(self, text: str) -> list[float]:
+        """Embed the longest half, quarter and so on of a text that the server accepts."""
+        # The server may count other tokens than the configured tokenizer.
         while text:
             try:
-                return self._ask([text])[0]
-            except TooLong:
+                return self._request([text])[0]
+            except TextTooLong:
                 text = text[: len(text) // 2]
-        raise EmbeddingsFailed("The embedding model finds every text too long.")
+        raise EmbeddingsFailed("The embedding model refuses every text as too long.")
 
-    def _ask(self, cut: list[str]) -> list[list[float]]:
+    def _request(self, truncated: list[str]) -> list[list[float]]:
         try:
-            with self._turn():
-                answer = self._send(cut)
+            with self._request_slot():
+                answer = self._send(truncated)
         except openai.APIStatusError as e:
-            if TOO_LONG.search(e.message):
-                raise TooLong from e
-            raise _of_status(e) from e
-        except openai.APIConnectionError as e:  # a time-out is one too
-            raise EmbeddingsUnavailable(retry_after=RETRY_S) from e
+            if TOO_LONG_MESSAGE.search(e.message):
+                raise TextTooLong from e
+            raise _error_of_status(e) from e
+        except openai.APIConnectionError as e:  # includes timeouts
+            raise EmbeddingsUnavailable(retry_after=RETRY_AFTER_S) from e
         except (openai.OpenAIError, ValueError) as e:
-            raise EmbeddingsFailed("The embedding model sent something that is no embeddings.") from e
-        return self._checked(answer, len(cut))
+            raise EmbeddingsFailed("The embedding model's response holds no embeddings.") from e
+        return self._validated(answer, len(truncated))
 
-    def _send(self, cut: list[str]) -> openai.types.CreateEmbeddingResponse:
-        """Ask once, and as often as the client retries; a job's request does not hold up the end of its worker."""
-        request = partial(_client(self).embeddings.create, model=self.model, input=cut, encoding_format="float")
-        return stopping.unless_asked(request) if self.patient else request()
+    def _send(self, truncated: list[str]) -> openai.types.CreateEmbeddingResponse:
+        # A job's request must not delay the shutdown of its worker.
+        request = partial(_client(self).embeddings.create, model=self.model, input=truncated, encoding_format="float")
+        return stopping.unless_asked(request) if self.is_background else request()
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self.patient:
+    def _request_slot(self) -> Iterator[None]:
+        if self.is_background:
             yield
-        elif TURNS.acquire(timeout=TURN_WITHIN_S):
+        elif REQUEST_SLOTS.acquire(timeout=SLOT_TIMEOUT_S):
             try:
                 yield
             finally:
-                TURNS.release()
+                REQUEST_SLOTS.release()
         else:
-            raise EmbeddingsBusy(retry_after=RETRY_S)
+            raise EmbeddingsBusy(retry_after=RETRY_AFTER_S)
 
-    def _checked(self, answer: openai.types.CreateEmbeddingResponse, wanted: int) -> list[list[float]]:
+    def _validated(self, answer: openai.types.CreateEmbeddingResponse, expected: int) -> list[list[float]]:
         vectors = [each.embedding for each in sorted(answer.data or (), key=lambda each: each.index)]
-        if len(vectors) != wanted or len({len(vector) for vector in vectors}) > 1:
-            raise EmbeddingsFailed("The embedding model sent another number of vectors than it was asked for.")
+        if len(vectors) != expected or len({len(vector) for vector in vectors}) > 1:
+            raise EmbeddingsFailed(
+                f"The embedding model sent {len(vectors)} vectors for {expected} texts, or vectors of several lengths."
+            )
         if self.dimension and any(len(vector) != self.dimension for vector in vectors):
             raise EmbeddingsFailed(
                 f"The embedding model's vectors have {len(vectors[0])} dimensions, not {self.dimension}."
@@ -130,24 +135,26 @@ class Embedder:
         return vectors
 
 
-def current(*, retries: int = 1) -> Embedder:
-    """The model that new vectors are made with.
+def current_embedder(*, retries: int = 1) -> Embedder:
+    """Return the embedder of the configured model, which embeds new chunks.
 
     Raises:
-        EmbeddingsNotConfigured: the settings name none.
+        EmbeddingsNotConfigured: the setting EMBEDDINGS_BASE_URL is empty.
     """
     model, dimension = settings.EMBEDDINGS_MODEL, settings.EMBEDDINGS_DIMENSION
     return _embedder(settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_API_KEY, model, dimension, retries)
 
 
-def of(model: str, *, retries: int = 1) -> Embedder:
-    """The model that some stored vectors were made with: today's, or the one before it until all is indexed anew.
+def embedder_for(model: str, *, retries: int = 1) -> Embedder:
+    """Return the embedder of a stored model: the configured one, or the previous one.
+
+    Repositories have the previous model until they are reindexed.
 
     Raises:
-        EmbeddingsNotConfigured: the settings name no server.
+        EmbeddingsNotConfigured: the setting EMBEDDINGS_BASE_URL is empty.
     """
     if model == settings.EMBEDDINGS_MODEL:
-        return current(retries=retries)
+        return current_embedder(retries=retries)
     base_url = settings.EMBEDDINGS_PREVIOUS_BASE_URL or settings.EMBEDDINGS_BASE_URL
     return _embedder(
         base_url, settings.EMBEDDINGS_PREVIOUS_API_KEY or settings.EMBEDDINGS_API_KEY, model, None, retries
@@ -162,8 +169,8 @@ def _embedder(base_url: str, api_key: str, model: str, dimension: int | None, re
 
 @cache
 def _client(embedder: Embedder) -> openai.OpenAI:
-    """One client, and so one connection pool, a process; it follows nobody to another host."""
-    timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.patient else settings.EMBEDDINGS_QUICK_TIMEOUT_S
+    # One client, and so one connection pool, a process. A redirect would send texts and key to another host.
+    timeout_s = settings.EMBEDDINGS_TIMEOUT_S if embedder.is_background else settings.EMBEDDINGS_QUICK_TIMEOUT_S
     timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, settings.LLM_CONNECT_TIMEOUT_S))
     return openai.OpenAI(
         base_url=embedder.base_url,
@@ -173,8 +180,12 @@ def _client(embedder: Embedder) -> openai.OpenAI:
     )
 
 
-def _of_status(error: openai.APIStatusError) -> EmbeddingsFailed | EmbeddingsUnavailable:
-    if error.status_code in OVERLOADED:
-        wait = error.response.headers.get("retry-after", "")[:9]  # a number of any length takes any time to read
-        return EmbeddingsUnavailable(retry_after=min(int(wait), LONGEST_RETRY_S) if wait.isdecimal() else RETRY_S)
+def _error_of_status(error: openai.APIStatusError) -> EmbeddingsFailed | EmbeddingsUnavailable:
+    if error.status_code in OVERLOAD_STATUSES:
+        wait = error.response.headers.get("retry-after", "")[
+            :9
+        ]  # parsing a number of unbounded length takes unbounded time
+        return EmbeddingsUnavailable(
+            retry_after=min(int(wait), MAX_RETRY_AFTER_S) if wait.isdecimal() else RETRY_AFTER_S
+        )
     return EmbeddingsFailed(f"The embedding model refused the request with status {error.status_code}.")

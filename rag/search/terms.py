@@ -1,19 +1,19 @@
-"""How common each word is in a repository: PostgreSQL's own ranking does not know."""
+"""Document frequencies of a repository's words, which PostgreSQL's ranking lacks."""
 
 from django.db import connection, transaction
 
 from rag.models import Chunk, Repository, Term
 
-DRIFT = 0.1  # of the chunks: weights are logarithms, and bear so much
+MAX_DRIFT = 0.1  # share of the chunks; weights are logarithms, so small changes do not matter
 
 
-def count(repository: Repository) -> None:
-    """Count the repository's words anew, where it has grown or shrunk enough since the last time."""
+def recount_terms(repository: Repository) -> None:
+    """Count the repository's words again if its number of chunks changed by MAX_DRIFT."""
     chunks = Chunk.objects.filter(repository=repository).count()
-    if abs(chunks - repository.chunks) <= DRIFT * repository.chunks and repository.chunks:
+    if abs(chunks - repository.chunks) <= MAX_DRIFT * repository.chunks and repository.chunks:
         return
     with transaction.atomic(), connection.cursor() as cursor:
-        # in the order in which a deletion takes them, or the two would wait for each other
+        # The same lock order as a deletion, or the two would deadlock.
         if not Repository.objects.select_for_update(no_key=True).filter(pk=repository.pk).exists():
             return
         Term.objects.filter(repository=repository).delete()

@@ -1,4 +1,4 @@
-"""Vectors in PostgreSQL: one approximate index (HNSW) a model, since models differ in dimension and in meaning."""
+"""Vectors in PostgreSQL, with one approximate index (HNSW) a model."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,17 +10,18 @@ from psycopg import sql
 from lunaos.infra import locks
 from lunaos.infra.postgresql import limits
 
-# Found by measuring (docs/performance.md): pgvector's own 16 and 64 lose a twentieth of the best ten.
-LINKS, CONSTRUCTION = 16, 128
+# Measured (docs/performance.md): pgvector's defaults, 16 and 64, lose 5 % of the best ten.
+HNSW_M, HNSW_EF_CONSTRUCTION = 16, 128
 
 
-def literal(vector: Sequence[float]) -> str:
-    """As PostgreSQL reads it; half precision keeps 11 bits, so five digits are enough."""
+def to_literal(vector: Sequence[float]) -> str:
+    """Return a vector in pgvector's text format."""
+    # Half precision keeps 11 bits, so five digits are enough.
     return "[" + ",".join(f"{value:.5g}" for value in vector) + "]"
 
 
 def blend(*vectors: Sequence[float]) -> list[float]:
-    """The direction between some vectors, each counting alike; length 1."""
+    """Return the normalized mean of the normalized vectors."""
     units = [_unit(vector) for vector in vectors]
     return _unit([sum(values) for values in zip(*units, strict=True)])
 
@@ -31,27 +32,28 @@ def _unit(vector: Sequence[float]) -> list[float]:
 
 
 def index_name(model: str) -> str:
+    """Return the name of a model's index."""
     return f"rag_hnsw_{hashlib.sha256(model.encode()).hexdigest()[:12]}"
 
 
 def ensure_index(model: str, dimension: int) -> None:
-    """Make a model's index where it is missing; writers go on meanwhile. Not inside a transaction.
+    """Create a model's index if it is missing, without blocking writers; not in a transaction.
 
-    Who finds somebody else at it does not wait: searches do without it until then, and PostgreSQL would take the two
-    for a deadlock.
+    If another process is creating the index, return at once: searches work without the index, and PostgreSQL would
+    treat two waiting creations as a deadlock.
     """
     name = index_name(model)
     if _is_valid(name):
         return
-    with locks.try_lock("rag.vectors", 0) as mine:
-        if mine and not _is_valid(name):  # nobody else has made it meanwhile; one that was broken off is made anew
-            with limits.within(limits.NONE), connection.cursor() as cursor:  # of millions it takes its time
+    with locks.try_lock("rag.vectors", 0) as acquired:
+        if acquired and not _is_valid(name):  # an interrupted creation leaves an invalid index
+            with limits.within(limits.NONE), connection.cursor() as cursor:  # millions of vectors take long
                 cursor.execute(sql.SQL("DROP INDEX IF EXISTS {}").format(sql.Identifier(name)))
-                cursor.execute(_creation(name, model, dimension))
+                cursor.execute(_create_index_sql(name, model, dimension))
 
 
 def drop_index(model: str) -> None:
-    """Drop a model's index: no repository is searched by it any more."""
+    """Drop the index of a model that no repository uses any more."""
     with limits.within(limits.NONE), connection.cursor() as cursor:
         cursor.execute(sql.SQL("DROP INDEX CONCURRENTLY IF EXISTS {}").format(sql.Identifier(index_name(model))))
 
@@ -62,7 +64,7 @@ def _is_valid(name: str) -> bool:
         return cursor.fetchone() is not None
 
 
-def _creation(name: str, model: str, dimension: int) -> sql.Composed:
+def _create_index_sql(name: str, model: str, dimension: int) -> sql.Composed:
     return sql.SQL(
         "CREATE INDEX CONCURRENTLY {name} ON rag_vector "
         "USING hnsw ((embedding::halfvec({dimension})) halfvec_cosine_ops) "
@@ -70,7 +72,7 @@ def _creation(name: str, model: str, dimension: int) -> sql.Composed:
     ).format(
         name=sql.Identifier(name),
         dimension=sql.Literal(dimension),
-        links=sql.Literal(LINKS),
-        construction=sql.Literal(CONSTRUCTION),
+        links=sql.Literal(HNSW_M),
+        construction=sql.Literal(HNSW_EF_CONSTRUCTION),
         model=sql.Literal(model),
     )

@@ -1,13 +1,13 @@
-"""Identifiers as the words they are made of: `readHTTPHeader` and `read_http_header` are both `read http header`."""
+"""Split identifiers into words: `readHTTPHeader` and `read_http_header` give `read http header`."""
 
 import re
 
-from rag.search.abbreviations import written_out
+from rag.search.abbreviations import expand
 
 # A word of an identifier: an acronym before a capitalised word, a capitalised or lower-case word, a number.
-PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
+WORD_PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[^\W\d_A-Z]+|[A-Z]+|\d+")
 IDENTIFIER = re.compile(r"[^\W\d]\w*")
-# Words of the languages themselves, which say nothing about what a function is for.
+# Keywords of programming languages: they do not tell the purpose of a function.
 KEYWORDS = {
     *("abstract", "async", "bool", "boolean", "char", "class", "const", "constexpr", "def", "double", "enum"),
     *("export", "extends", "extern", "final", "float", "fn", "func", "function", "i32", "i64", "impl"),
@@ -16,49 +16,51 @@ KEYWORDS = {
     *("return", "self", "sealed", "short", "static", "str", "string", "struct", "template", "this", "trait"),
     *("type", "typename", "u32", "u64", "unsigned", "usize", "var", "virtual", "void", "where"),
 }
-# Words of a question that no name would have.
-FILLERS = {
+# Words of a question that are in no identifier.
+STOP_WORDS = {
     *("a", "all", "an", "and", "any", "are", "as", "at", "be", "by", "for", "from", "given", "if", "in", "into", "is"),
     *("it", "its", "no", "not", "of", "on", "or", "return", "returns", "that", "the", "this", "to", "when", "which"),
     *("with",),
 }
-LONGEST = 64  # characters of a word: what is longer was no word
+MAX_WORD_LENGTH = 64  # longer ones are data instead of words
 
 
-def split(text: str) -> list[str]:
-    """The words of any text, in lower case."""
-    return [part.lower() for part in PART.findall(text) if len(part) <= LONGEST]
+def split_words(text: str) -> list[str]:
+    """Return the words of a text, in lower case."""
+    return [part.lower() for part in WORD_PART.findall(text) if len(part) <= MAX_WORD_LENGTH]
 
 
-def joined(text: str) -> list[str]:
-    """Identifiers of several words as one, so that one can be found by its exact name, however it is written."""
+def joined_identifiers(text: str) -> list[str]:
+    """Return each identifier of several words as one word, so that its exact name is found."""
     found = dict.fromkeys(IDENTIFIER.findall(text))
-    return ["".join(parts) for name in found if len(parts := split(name)) > 1 and len(name) <= LONGEST]
+    return ["".join(parts) for name in found if len(parts := split_words(name)) > 1 and len(name) <= MAX_WORD_LENGTH]
 
 
-def searchable(text: str) -> str:
-    """What the full-text index is given of a text: its words, its whole identifiers, and what is short for others."""
-    found = split(text)
+def searchable_text(text: str) -> str:
+    """Return a text's words, joined identifiers and expanded abbreviations, for full text search."""
+    found = split_words(text)
     known = set(found)
-    return " ".join([*found, *joined(text), *dict.fromkeys(each for each in written_out(found) if each not in known)])
+    return " ".join(
+        [*found, *joined_identifiers(text), *dict.fromkeys(each for each in expand(found) if each not in known)]
+    )
 
 
 def as_identifier(question: str) -> str:
-    """The name that a function might have which answers a question, `close_http_session`; empty where it says none."""
-    return "_".join(word for word in split(question) if word not in FILLERS)
+    """Return a function name that may answer a question, such as `close_http_session`, or ""."""
+    return "_".join(word for word in split_words(question) if word not in STOP_WORDS)
 
 
-def description(path: str, symbol: str, signature: str) -> str:
-    """What a chunk is, in plain words: its name, where it lies, what it takes and gives.
+def describe(path: str, symbol: str, signature: str) -> str:
+    """Describe a chunk in words: name, place, parameters and return type.
 
     `close. http client session: session close. timeout seconds`
     """
     stem, dot, _ = path.rpartition(".")
-    names = _plain(split(symbol.rpartition(".")[2]))
-    details = _plain([word for word in split(signature) if word not in KEYWORDS])
-    place = _plain(split(stem if dot else path))
-    return f"{names}. {place}: {_plain(split(symbol))}. {details}" if symbol else place
+    names = _plain(split_words(symbol.rpartition(".")[2]))
+    details = _plain([word for word in split_words(signature) if word not in KEYWORDS])
+    place = _plain(split_words(stem if dot else path))
+    return f"{names}. {place}: {_plain(split_words(symbol))}. {details}" if symbol else place
 
 
 def _plain(words: list[str]) -> str:
-    return " ".join(written_out(words))
+    return " ".join(expand(words))

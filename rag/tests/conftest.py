@@ -1,4 +1,4 @@
-"""A scripted embedding model, a web process that uses it, and workers."""
+"""Fixtures: a scripted embedding model, a web process that uses it, and workers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -28,7 +28,7 @@ def embedding_server() -> Iterator[EmbeddingsServer]:
 
 @pytest.fixture
 def embeddings(embedding_server: EmbeddingsServer, settings: Any) -> EmbeddingsServer:
-    """The scripted model, for this process too."""
+    """Return the scripted model; this process uses it too."""
     embedding_server.reset()
     settings.EMBEDDINGS_BASE_URL = embedding_server.base_url
     return embedding_server
@@ -38,7 +38,7 @@ def embeddings(embedding_server: EmbeddingsServer, settings: Any) -> EmbeddingsS
 def patient_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, embedding_server: EmbeddingsServer
 ) -> Iterator[str]:
-    """One with the scripted model, that leaves all but the smallest requests to workers and waits a second."""
+    """A web process that runs only the smallest requests inline and waits one second."""
     changes = {
         "EMBEDDINGS_BASE_URL": embedding_server.base_url,
         "LUNAOS_RAG_INLINE_CHARACTERS": "500",
@@ -59,7 +59,7 @@ def patient(database: None, patient_server: str, embeddings: EmbeddingsServer) -
 
 @pytest.fixture
 def worker(embeddings: EmbeddingsServer, tmp_path: Path) -> StartWorker:
-    """Starts a worker of the indexing queue."""
+    """Return a function that starts a worker of the indexing queue."""
     count = iter(range(100))
 
     def start(**changes: str) -> AbstractContextManager["Popen[bytes]"]:
@@ -71,6 +71,6 @@ def worker(embeddings: EmbeddingsServer, tmp_path: Path) -> StartWorker:
 
 
 def source(n: int, lines: int = 3) -> SourceFile:
-    """A small module with one function of its own words."""
+    """Return a small module with one function of unique words."""
     body = "".join(f"    step_{n}_{line} = compute({n}, {line})\n" for line in range(lines))
     return SourceFile(f"src/module_{n}.py", f"def function_{n}():\n{body}    return step_{n}_0\n")

@@ -1,4 +1,4 @@
-"""Repositories and index jobs in the admin."""
+"""Admin pages of repositories and index jobs."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ def staff_client(client: Any, make_user: Any, settings: Any) -> Any:
 
 @pytest.fixture
 def shop(alice: Any, embeddings: EmbeddingsServer) -> Repository:
-    """A repository with one job behind it."""
-    services.index(user=alice, repository="shop", files=[source(1), source(2)])
+    """Return a repository with one ended job."""
+    services.index_files(user=alice, repository="shop", files=[source(1), source(2)])
     return Repository.objects.get()
 
 
@@ -62,7 +62,7 @@ def test_nothing_can_be_added_or_changed(staff_client: Any, shop: Repository, pa
 
 
 @pytest.mark.parametrize("page", ["repository", "indexjob"])
-def test_a_page_costs_as_many_queries_whatever_its_length(
+def test_number_of_queries_is_independent_of_rows(
     staff_client: Any, shop: Repository, bob: Any, carol: Any, page: str
 ) -> None:
     def queries() -> int:
@@ -72,15 +72,15 @@ def test_a_page_costs_as_many_queries_whatever_its_length(
             assert staff_client.get(f"/admin/rag/{page}/").status_code == 200
         return len(captured)
 
-    queries()  # the first one fills caches
+    queries()  # the first request fills caches
     before = queries()
     for n in range(10):
-        services.index(user=(bob, carol)[n % 2], repository=f"more-{n}", files=[source(n)])
+        services.index_files(user=(bob, carol)[n % 2], repository=f"more-{n}", files=[source(n)])
     assert queries() == before
 
 
-def test_a_repository_is_deleted_with_all_of_it(staff_client: Any, shop: Repository, alice: Any) -> None:
-    """Its jobs too, also one that still waits with its files."""
+def test_deleting_a_repository_deletes_its_rows(staff_client: Any, shop: Repository, alice: Any) -> None:
+    """Its jobs and their waiting files are deleted too."""
     waiting_job(alice, [source(3)], "shop")
     page = f"/admin/rag/repository/{shop.pk}/delete/"
     assert b"Yes, I" in staff_client.get(page).content
@@ -89,29 +89,31 @@ def test_a_repository_is_deleted_with_all_of_it(staff_client: Any, shop: Reposit
         assert not model._default_manager.exists()
 
 
-def test_several_are_deleted_at_once(staff_client: Any, shop: Repository, alice: Any) -> None:
-    services.index(user=alice, repository="other", files=[source(1)])
+def test_bulk_deletion(staff_client: Any, shop: Repository, alice: Any) -> None:
+    services.index_files(user=alice, repository="other", files=[source(1)])
     chosen = [str(pk) for pk in Repository.objects.values_list("pk", flat=True)]
     form = {"action": "delete_selected", "_selected_action": chosen, "post": "yes"}
     assert staff_client.post("/admin/rag/repository/", form).status_code == 302
     assert not Repository.objects.exists() and not File.objects.exists()
 
 
-def test_those_of_another_model_are_sent_to_be_indexed_anew(staff_client: Any, shop: Repository, alice: Any) -> None:
-    services.index(user=alice, repository="current", files=[source(1)])
+def test_reindex_action_starts_jobs_for_repositories_of_another_model(
+    staff_client: Any, shop: Repository, alice: Any
+) -> None:
+    services.index_files(user=alice, repository="current", files=[source(1)])
     Repository.objects.filter(pk=shop.pk).update(model="model-of-old")
     chosen = [str(pk) for pk in Repository.objects.values_list("pk", flat=True)]
     form = {"action": "reindex", "_selected_action": chosen}
 
     page = staff_client.post("/admin/rag/repository/", form, follow=True)
 
-    assert "1 of 2 are on their way" in page.content.decode()
+    assert "Started 1 reindex jobs for 2 repositories" in page.content.decode()
     assert IndexJob.objects.get(kind="reindex").repository == shop
     staff_client.post("/admin/rag/repository/", form)
     assert IndexJob.objects.filter(kind="reindex").count() == 1
 
 
-def test_without_a_model_the_action_says_so(staff_client: Any, shop: Repository, settings: Any) -> None:
+def test_reindex_action_without_a_model_shows_the_error(staff_client: Any, shop: Repository, settings: Any) -> None:
     settings.EMBEDDINGS_BASE_URL = ""
     form = {"action": "reindex", "_selected_action": [str(shop.pk)]}
     page = staff_client.post("/admin/rag/repository/", form, follow=True)
@@ -119,7 +121,7 @@ def test_without_a_model_the_action_says_so(staff_client: Any, shop: Repository,
     assert "No embedding model is set up" in page.content.decode()
 
 
-def test_strangers_see_nothing(client: Any, alice: Any, shop: Repository) -> None:
+def test_non_staff_users_are_redirected(client: Any, alice: Any, shop: Repository) -> None:
     client.force_login(alice)
     for page in ("repository/", "indexjob/", f"repository/{shop.pk}/delete/"):
         assert client.get(f"/admin/rag/{page}").status_code == 302

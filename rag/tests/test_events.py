@@ -1,4 +1,4 @@
-"""GET /rag/jobs/{id}/events: opening, heartbeat, coming back, every kind of end."""
+"""GET /rag/jobs/{id}/events: opening, heartbeat, reconnection and every kind of end."""
 
 import json
 import threading
@@ -20,13 +20,13 @@ from testing.embeddings import EmbeddingsServer
 
 
 class Reader:
-    """Reads a job's stream piece by piece."""
+    """Read a job's stream event by event."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
 
     def comment(self) -> str:
-        """The next comment; events before it are passed over."""
+        """Return the next comment, and skip events before it."""
         return next(line for line in self._lines if line.startswith(":"))
 
     def line(self) -> str:
@@ -34,7 +34,7 @@ class Reader:
         return next(self._lines)
 
     def event(self) -> tuple[int | None, Event]:
-        """The next event and its id."""
+        """Return the id and the data of the next event."""
         position = None
         for line in self._lines:
             if line.startswith("id: "):
@@ -59,7 +59,7 @@ def stream(api: Api, user: Any, job: IndexJob, **headers: str) -> Iterator[Reade
 
 @pytest.fixture
 def job(alice: Any, embeddings: EmbeddingsServer) -> IndexJob:
-    """One that nobody does: the test says what becomes of it."""
+    """Return a job that no worker runs; the test changes its state."""
     return waiting_job(alice, [source(n) for n in range(4)])
 
 
@@ -67,102 +67,102 @@ def test_it_works(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         assert reader.event() == (0, {"type": "progress", "files": 4, "filesDone": 0, "unchanged": 0, "chunks": 0,
                                       "filesPerSecond": 0.0, "skipped": [], "skippedFiles": 0})  # fmt: skip
-        jobs.begin(job)
+        jobs.mark_running(job)
         assert reader.event()[0] == 1
-        jobs.report(job, Progress(paths=["src/module_0.py"], chunks=1))
+        jobs.record_progress(job, Progress(paths=["src/module_0.py"], chunks=1))
         position, event = reader.event()
         assert (position, event["type"], event["filesDone"], event["chunks"]) == (2, "progress", 1, 1)
-        jobs.report(job, Progress(paths=["a.bin"], skipped=[("a.bin", "binary")]))
+        jobs.record_progress(job, Progress(paths=["a.bin"], skipped=[("a.bin", "binary")]))
         assert reader.event()[1]["skipped"] == [{"path": "a.bin", "reason": "binary"}]
-        jobs.end(job)
+        jobs.mark_ended(job)
         position, event = reader.event()
         assert (position, event["type"], event["filesDone"]) == (4, "done", 2)
         assert reader.rest() == []
 
 
-def test_silence_is_filled_with_comments(patient: Api, alice: Any, job: IndexJob) -> None:
+def test_heartbeats_are_comments(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         assert reader.comment() == ": keep-alive"
-        assert reader.line() == ": keep-alive"  # no blank line in between
-        jobs.end(job)
+        assert reader.line() == ": keep-alive"  # without a blank line between
+        jobs.mark_ended(job)
         assert reader.event()[1]["type"] == "done"
 
 
-def test_who_comes_back_is_told_what_has_changed_since(patient: Api, alice: Any, job: IndexJob) -> None:
+def test_a_reconnecting_client_gets_later_events_only(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         position, _ = reader.event()
     with stream(patient, alice, job, **{"Last-Event-ID": str(position)}) as reader:
-        assert reader.comment()  # nothing is told twice
-        jobs.begin(job)
+        assert reader.comment()  # no event comes twice
+        jobs.mark_running(job)
         assert reader.event()[0] == 1
-    jobs.report(job, Progress(paths=["src/module_0.py"], chunks=1))
-    jobs.end(job)
+    jobs.record_progress(job, Progress(paths=["src/module_0.py"], chunks=1))
+    jobs.mark_ended(job)
     assert [(at, event["type"]) for at, event in follow(patient, alice, str(job.pk), **{"Last-Event-ID": "1"})] == [
         (3, "done")
     ]
 
 
-def test_a_failure_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
+def test_a_failure_ends_the_stream(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         reader.event()
-        jobs.end(job, EmbeddingsFailed("No such model."))
+        jobs.mark_ended(job, EmbeddingsFailed("No such model."))
         assert reader.event()[1] == {"type": "error", "error": "No such model.", "code": "embeddings_error"}
         assert reader.rest() == []
 
 
-def test_a_deletion_ends_it(patient: Api, alice: Any, job: IndexJob) -> None:
+def test_a_deletion_ends_the_stream(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         reader.event()
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
         position, event = reader.event()
         assert (position, event["type"], event["code"]) == (None, "error", "unknown_repository")
         assert reader.rest() == []
 
 
-def test_a_job_that_is_taken_up_again_goes_on_in_the_same_stream(patient: Api, alice: Any, job: IndexJob) -> None:
+def test_another_attempt_continues_the_stream(patient: Api, alice: Any, job: IndexJob) -> None:
     with stream(patient, alice, job) as reader:
         reader.event()
         for attempt in (1, 2):
             job.refresh_from_db()
-            jobs.begin(job)
+            jobs.mark_running(job)
             assert reader.event()[0] == attempt
     job.refresh_from_db()
     assert (job.attempts, job.status) == (2, "running")
 
 
-def test_readers_do_not_disturb_each_other(patient: Api, alice: Any, job: IndexJob) -> None:
-    told: list[list[Event]] = [[], [], []]
+def test_readers_are_independent(patient: Api, alice: Any, job: IndexJob) -> None:
+    received: list[list[Event]] = [[], [], []]
 
     def read(into: list[Event]) -> None:
         into += [event for _, event in follow(patient, alice, str(job.pk))]
 
-    threads = [threading.Thread(target=read, args=[into]) for into in told]
+    threads = [threading.Thread(target=read, args=[into]) for into in received]
     for thread in threads:
         thread.start()
     with stream(patient, alice, job) as reader:
-        reader.event()  # and leaves
-    jobs.end(job)
+        reader.event()  # and disconnects
+    jobs.mark_ended(job)
     for thread in threads:
         thread.join(20)
-    assert [events[-1]["type"] for events in told] == ["done"] * 3
+    assert [events[-1]["type"] for events in received] == ["done"] * 3
 
 
-def test_what_an_earlier_attempt_left_is_cleared(alice: Any, job: IndexJob) -> None:
-    """A folder's job that was ended for its command's death may still be begun by it."""
-    jobs.end(job, EmbeddingsFailed("No such model."))
+def test_another_attempt_clears_the_error(alice: Any, job: IndexJob) -> None:
+    """A command whose job was ended as killed may still start the job."""
+    jobs.mark_ended(job, EmbeddingsFailed("No such model."))
     job.refresh_from_db()
     assert (job.error_code, job.error) == ("embeddings_error", "No such model.")
-    jobs.begin(job)
-    jobs.end(job)
+    jobs.mark_running(job)
+    jobs.mark_ended(job)
     job.refresh_from_db()
     assert (job.status, job.error_code, job.error) == ("succeeded", "", "")
 
 
-def test_a_large_number_of_skipped_files_is_counted_and_cut(alice: Any, job: IndexJob, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.indexing.jobs.SKIPPED_SHOWN", 3)
+def test_skipped_files_are_counted_but_listed_up_to_a_maximum(alice: Any, job: IndexJob, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.indexing.jobs.MAX_SKIPPED_LISTED", 3)
     for n in range(2):
         paths = [f"{n}-{m}.bin" for m in range(2)]
-        jobs.report(job, Progress(paths=paths, skipped=[(path, "binary") for path in paths]))
+        jobs.record_progress(job, Progress(paths=paths, skipped=[(path, "binary") for path in paths]))
     job.refresh_from_db()
     assert (job.skipped_files, len(job.skipped)) == (4, 3)
 
@@ -171,8 +171,8 @@ def test_paths_of_skipped_files_take_little_room(alice: Any, job: IndexJob) -> N
     """They count as no stored bytes: 100 paths of 1 800 bytes a request were 650 MB an hour, beside a limit of 100."""
     for n in range(3):
         paths = [f"{n}/{m}/{'𝓐' * 440}.min.js" for m in range(10)]
-        jobs.report(job, Progress(paths=paths, skipped=[(path, "minified") for path in paths]))
+        jobs.record_progress(job, Progress(paths=paths, skipped=[(path, "minified") for path in paths]))
     job.refresh_from_db()
     assert job.skipped_files == 30
-    assert sum(len(each["path"].encode()) for each in job.skipped) <= jobs.SKIPPED_SHOWN_BYTES
+    assert sum(len(each["path"].encode()) for each in job.skipped) <= jobs.MAX_SKIPPED_LISTED_BYTES
     assert len(job.skipped) > 15

@@ -1,4 +1,4 @@
-"""`manage.py index_repository`: a folder as git sees it."""
+"""`manage.py index_repository`: the files of a folder that git does not ignore."""
 
 import io
 import os
@@ -16,7 +16,7 @@ from testing.embeddings import EmbeddingsServer
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A small repository."""
+    """Return a small repository."""
     root = tmp_path / "shop"
     for path, content in {
         ".gitignore": "*.log\n/build/\nsecret*\n!secret-but-shown.py\n",
@@ -50,13 +50,13 @@ def test_it_works(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
         *(".gitignore", "app.py", "docs/build/page.md", "docs/.gitignore", "docs/kept.log"),
         *("secret-but-shown.py", "node/deep/er.js"),
     }
-    assert output.startswith("7 files (0 unchanged) with 7 chunks are in shop, 0 have gone; ")
+    assert output.startswith("7 files (0 unchanged) with 7 chunks are in shop, 0 removed; ")
     assert "files a second." in output
     job = IndexJob.objects.get(repository__name="shop", repository__user=alice)
     assert (job.kind, job.status, job.files, job.files_done) == ("folder", "succeeded", 7, 7)
 
 
-def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_the_second_run_indexes_changed_files_only(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     run(tree, alice)
     embeddings.reset()
     (tree / "app.py").write_text("def buy(item):\n    return item.price\n")
@@ -64,13 +64,13 @@ def test_a_second_time_only_what_has_changed(tree: Path, alice: Any, embeddings:
 
     output = run(tree, alice)
 
-    assert output.startswith("6 files (5 unchanged) with 6 chunks are in shop, 1 have gone; ")
+    assert output.startswith("6 files (5 unchanged) with 6 chunks are in shop, 1 removed; ")
     assert len(embeddings.texts) == 2
     assert set(Chunk.objects.filter(file__language="python").values_list("symbol", flat=True)) == {"buy", ""}
     assert not File.objects.filter(path="node/deep/er.js").exists()
 
 
-def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_unreadable_files_are_skipped_with_a_reason(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     (tree / "image.png").write_bytes(b"\x89PNG\r\n\0\0")
     (tree / "latin1.py").write_bytes("name = 'café'\n".encode("latin-1"))
     (tree / "huge.csv").write_bytes(b"1,2\n" * 600_000)
@@ -92,9 +92,9 @@ def test_what_cannot_be_taken_is_skipped_with_a_reason(tree: Path, alice: Any, e
     assert not File.objects.filter(path__startswith="linked").exists()
 
 
-def test_name_and_errors(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_name_option_and_errors(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     assert " are in acme/shop, " in run(tree, alice, "--name", "acme/shop")
-    with pytest.raises(CommandError, match="is no folder"):
+    with pytest.raises(CommandError, match="is not a folder"):
         run(tree / "app.py", alice)
     with pytest.raises(CommandError, match="The name may not hold"):
         run(tree, alice, "--name", "../x")
@@ -103,30 +103,30 @@ def test_name_and_errors(tree: Path, alice: Any, embeddings: EmbeddingsServer) -
         run(tree, alice)
 
 
-def test_a_failure_is_told(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_a_failed_job_fails_the_command(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     embeddings.respond_with(400)
     with pytest.raises(CommandError, match="refused the request"):
         run(tree, alice)
 
 
-def test_a_repository_that_is_being_indexed(
+def test_a_locked_repository_fails_the_command(
     tree: Path, alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("rag.indexing.runner.run_folder", lambda *_: False)
-    with pytest.raises(CommandError, match="Somebody else is indexing"):
+    with pytest.raises(CommandError, match="Another process is indexing"):
         run(tree, alice)
     assert not IndexJob.objects.exists()
 
 
-def test_a_lock_is_of_one_repository(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_repositories_have_separate_locks(alice: Any, embeddings: EmbeddingsServer) -> None:
     with locks.try_lock("rag.repository", 1) as one, locks.try_lock("rag.repository", 2) as other:
         assert one and other
 
 
-def test_large_folders_are_read_a_part_at_a_time(tmp_path: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_large_folders_are_read_lazily(tmp_path: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     for n in range(250):
         (tmp_path / f"f{n:03}.py").write_text(f"def f{n}(): return {n}\n")
-    reader = folders.read(tmp_path, list(folders.walk(tmp_path)))
+    reader = folders.read_files(tmp_path, list(folders.walk(tmp_path)))
     assert next(reader).path == "f000.py"
     assert run(tmp_path, alice, "--name", "many").startswith("250 files")
     assert Repository.objects.get(name="many").chunks == 250

@@ -1,4 +1,4 @@
-"""POST /rag/index"""
+"""POST /rag/index."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def test_unchanged_files_cost_nothing(patient: Api, alice: Any, embeddings: Embe
     assert set(Chunk.objects.values_list("pk", flat=True)) == before
 
 
-def test_a_changed_file_takes_the_place_of_the_old_one(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_a_changed_file_replaces_the_old_one(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(patient, alice, ("a.py", f"{ADD}\n{MULTIPLY}"), ("b.py", ADD))
     embeddings.reset()
 
@@ -74,45 +74,47 @@ def test_a_changed_file_takes_the_place_of_the_old_one(patient: Api, alice: Any,
     assert Vector.objects.count() == Chunk.objects.count() == 2
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any) -> None:
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
-    monkeypatch.setattr("rag.indexing.store.WRITE", "SELECT 1 / 0")
+def test_a_file_is_replaced_completely_or_not_at_all(
+    embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
+) -> None:
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
+    monkeypatch.setattr("rag.indexing.store.INSERT_CHUNKS", "SELECT 1 / 0")
 
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
 
     assert (job.status, job.error_code) == ("failed", "internal_error")
     assert set(Chunk.objects.values_list("symbol", flat=True)) == {"add", "multiply"}
     monkeypatch.undo()
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", "def new(): pass\n")])
     assert set(Chunk.objects.values_list("symbol", flat=True)) == {"new"}
 
 
-def test_an_emptied_file_is_not_found_any_more(api: Api, alice: Any) -> None:
+def test_an_emptied_file_is_not_found(api: Api, alice: Any) -> None:
     index(api, alice, ("a.py", ADD))
     answer = index(api, alice, ("a.py", ""))
     assert (answer["indexed"], answer["vectors"]) == (1, 0)
     assert not Chunk.objects.exists() and not Vector.objects.exists()
 
 
-def test_a_new_way_of_cutting_has_files_indexed_anew(
+def test_a_raised_chunking_version_indexes_files_again(
     embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
 ) -> None:
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
-    monkeypatch.setattr("rag.indexing.indexer.CUT", 10_000)
-    assert services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    monkeypatch.setattr("rag.indexing.indexer.CHUNKING_VERSION", 10_000)
+    assert services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
 
 
 def test_many_files_share_a_request_to_the_model(embeddings: EmbeddingsServer, alice: Any) -> None:
-    job = services.index(user=alice, repository="default", files=[source(n) for n in range(60)])
+    job = services.index_files(user=alice, repository="default", files=[source(n) for n in range(60)])
     assert (job.status, job.chunks) == ("succeeded", 60)
     assert len(embeddings.requests) == 8
-    assert len(embeddings.texts) == 2 * 60  # each chunk's code, and what it is in plain words
+    assert len(embeddings.texts) == 2 * 60  # each chunk's code and description
 
 
-# -- What is left out --------------------------------------------------------------------------------------------------
+# -- Skipped files -----------------------------------------------------------------------------------------------------
 
 
-def test_what_is_no_code_is_skipped_with_a_reason(api: Api, alice: Any) -> None:
+def test_files_that_are_no_code_are_skipped_with_a_reason(api: Api, alice: Any) -> None:
     answer = index(
         api,
         alice,
@@ -130,14 +132,14 @@ def test_what_is_no_code_is_skipped_with_a_reason(api: Api, alice: Any) -> None:
     ]
 
 
-def test_a_file_that_has_become_binary_is_not_found_any_more(api: Api, alice: Any) -> None:
+def test_a_file_that_became_binary_is_not_found(api: Api, alice: Any) -> None:
     index(api, alice, ("a.py", ADD))
     index(api, alice, ("a.py", "\0"))
     assert not Chunk.objects.exists()
     assert not File.objects.exists()
 
 
-def test_hostile_content_is_stored_as_it_is(api: Api, alice: Any) -> None:
+def test_hostile_content_is_stored_unchanged(api: Api, alice: Any) -> None:
     content = 'def f():\n    return "\'; DROP TABLE rag_chunk; -- %s {} \\\\ $$ \u202e \x1b[31m \ufffd"\n'
     index(api, alice, ('it\'s %s "quoted"; DROP TABLE rag_file;--.py', content))
     chunk = Chunk.objects.get(file__repository__user=alice)
@@ -184,10 +186,10 @@ def test_a_hundred_files_and_no_more(patient: Api, api: Api, alice: Any, embeddi
 
 def test_half_a_million_characters_and_no_more(api: Api, alice: Any) -> None:
     line = "# a comment of a file that is long\n"
-    longest = (line * (skip_rules.LONGEST // len(line) + 1))[: skip_rules.LONGEST]
+    longest = (line * (skip_rules.MAX_CHARACTERS // len(line) + 1))[: skip_rules.MAX_CHARACTERS]
     assert send(api, alice, ("a.csv", longest[:100]), ("b.csv", "")).status_code == 200
     assert fields(send(api, alice, ("a.csv", longest + "x"))) == [("files.0.content", "max_length")]
-    assert chunker.Chunker("text", 400).cut(longest)
+    assert chunker.Chunker("text", 400).chunk(longest)
 
 
 @pytest.mark.parametrize(
@@ -201,17 +203,17 @@ def test_half_a_million_characters_and_no_more(api: Api, alice: Any) -> None:
         ("a\nb", "invalid"),
     ],
 )
-def test_paths_that_are_refused(api: Api, alice: Any, path: str, code: str) -> None:
+def test_invalid_paths_are_refused(api: Api, alice: Any, path: str, code: str) -> None:
     assert fields(send(api, alice, ("ok.py", ADD), (path, ADD))) == [("files.1.path", code)]
     assert not File.objects.exists()
 
 
-def test_a_path_there_twice(api: Api, alice: Any) -> None:
+def test_a_duplicate_path_is_refused(api: Api, alice: Any) -> None:
     assert fields(send(api, alice, ("a.py", ADD), ("./a.py", MULTIPLY))) == [("files.1.path", "unique")]
 
 
 @pytest.mark.parametrize("name", ["", "..", "a//b", "n" * 257, "a\0b"])
-def test_names_that_are_refused(api: Api, alice: Any, name: str) -> None:
+def test_invalid_names_are_refused(api: Api, alice: Any, name: str) -> None:
     [(field, _)] = fields(send(api, alice, ("a.py", ADD), repository=name))
     assert field == "repository"
 
@@ -233,17 +235,19 @@ def test_without_credentials(api: Api) -> None:
 # -- The model ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_model_that_is_overloaded(patient: Api, alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.indexing.runner.QUICK_RETRIES", 0)
+def test_an_overloaded_model_fails_the_job(
+    patient: Api, alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("rag.indexing.runner.REQUEST_RETRIES", 0)
     embeddings.respond_with(400)
     assert error(send(patient, alice, ("a.py", ADD))) == (502, "embeddings_error")
     embeddings.respond_with(503)
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
     assert not Chunk.objects.exists() and not Upload.objects.exists()
 
 
-def test_an_overloaded_model_says_when_to_come_back(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_an_overloaded_model_sets_retry_after(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     embeddings.respond_with(503)
     response = send(patient, alice, ("a.py", ADD))
     assert error(response) == (503, "embeddings_unavailable")
@@ -252,10 +256,10 @@ def test_an_overloaded_model_says_when_to_come_back(patient: Api, alice: Any, em
     assert "Retry-After" not in send(patient, alice, ("a.py", ADD)).headers
 
 
-def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.indexing.runner.QUICK_RETRIES", 0)
+def test_an_unreachable_model_fails_the_job(alice: Any, settings: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.indexing.runner.REQUEST_RETRIES", 0)
     settings.EMBEDDINGS_BASE_URL = "http://127.0.0.1:9/v1"
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
 
 
@@ -267,34 +271,35 @@ def test_a_model_that_is_not_there(alice: Any, settings: Any, monkeypatch: Any) 
         b'{"data": [{"index": 0, "embedding": [1.0, 2.0]}, {"index": 1, "embedding": [1.0, 2.0]}]}',
     ],
 )
-def test_a_model_that_answers_nonsense(embeddings: EmbeddingsServer, alice: Any, body: bytes) -> None:
+def test_an_invalid_model_response_fails_the_job(embeddings: EmbeddingsServer, alice: Any, body: bytes) -> None:
     embeddings.respond_with(200, body)
-    job = services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_error")
 
 
-def test_no_model_at_all(alice: Any, settings: Any) -> None:
+def test_without_a_model_nothing_is_written(alice: Any, settings: Any) -> None:
     settings.EMBEDDINGS_BASE_URL = ""
     with pytest.raises(EmbeddingsNotConfigured):
-        services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+        services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert not IndexJob.objects.exists() and not Repository.objects.exists()
 
 
-def test_a_text_that_is_too_long_for_the_model_is_cut(embeddings: EmbeddingsServer, alice: Any, settings: Any) -> None:
-    services.find(user=alice, repository="default", query="x", limit=1)
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
-    services.find(user=alice, repository="default", query="password " * 2_000, limit=1)
+def test_a_long_query_is_truncated(embeddings: EmbeddingsServer, alice: Any, settings: Any) -> None:
+    services.search_code(user=alice, repository="default", query="x", limit=1)
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
+    services.search_code(user=alice, repository="default", query="password " * 2_000, limit=1)
     assert len(embeddings.texts[-1].split()) <= settings.EMBEDDINGS_WINDOW
 
 
+@pytest.mark.local_model
 def test_the_model_reads_the_beginning_of_code_and_all_of_prose(embeddings: EmbeddingsServer, alice: Any) -> None:
     code = "def total(order):\n" + "    order.add(order.tax)\n" * 40
     prose = "# Taxes\n\n" + "Each order pays its own tax.\n" * 40
 
-    services.index(
+    services.index_files(
         user=alice, repository="default", files=[SourceFile("total.py", code), SourceFile("taxes.md", prose)]
     )
 
-    assert code[: indexer.OPENING] in embeddings.texts
+    assert code[: indexer.MAX_CODE_CHARACTERS] in embeddings.texts
     assert prose.rstrip() in embeddings.texts
     assert Chunk.objects.get(file__path="total.py", file__repository__user=alice).content == code.rstrip()

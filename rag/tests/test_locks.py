@@ -1,4 +1,4 @@
-"""lunaos.infra.locks: whose they are, and what becomes of them with their connection."""
+"""Tests of lunaos.infra.locks: holders, and lost connections."""
 
 import threading
 from collections.abc import Callable
@@ -16,8 +16,8 @@ from rag.tests.test_jobs import waiting_job
 from testing.embeddings import EmbeddingsServer
 
 
-def in_thread(work: Callable[[], Any]) -> Any:
-    """The result of something done over a connection of its own."""
+def run_in_thread(work: Callable[[], Any]) -> Any:
+    """Return the result of work in a thread with its own connection."""
     found: list[Any] = []
 
     def call() -> None:
@@ -32,36 +32,36 @@ def in_thread(work: Callable[[], Any]) -> Any:
 
 def is_free(subject: str, number: int) -> bool:
     def look() -> bool:
-        with locks.try_lock(subject, number) as mine:
-            return mine
+        with locks.try_lock(subject, number) as acquired:
+            return acquired
 
-    return bool(in_thread(look))
+    return bool(run_in_thread(look))
 
 
-def hang_up() -> None:
-    """End this thread's connection as a restart of PostgreSQL does, which the thread has not noticed yet."""
+def terminate_connection() -> None:
+    """End this thread's connection as a restart of PostgreSQL does, unnoticed by the thread."""
     pid = connection.connection.info.backend_pid
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as other:
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
 
 def test_it_works(database: None) -> None:
-    with locks.try_lock("test", 1) as mine:
-        assert mine
+    with locks.try_lock("test", 1) as acquired:
+        assert acquired
         assert not is_free("test", 1)
         assert is_free("test", 2) and is_free("other", 1)
     assert is_free("test", 1)
 
 
-def test_a_failure_gives_it_back(database: None) -> None:
+def test_an_error_releases_the_lock(database: None) -> None:
     with pytest.raises(ZeroDivisionError), locks.try_lock("test", 1):
         1 / 0  # noqa: B018
     assert is_free("test", 1)
 
 
-def test_a_number_of_any_size(database: None) -> None:
-    with locks.try_lock("test", 2**40 + 3) as mine:
-        assert mine
+def test_large_numbers_are_accepted(database: None) -> None:
+    with locks.try_lock("test", 2**40 + 3) as acquired:
+        assert acquired
         assert not is_free("test", 2**40 + 3)
 
 
@@ -80,23 +80,23 @@ def an_inner_lock() -> None:
 
 
 @pytest.mark.parametrize("work", [any_statement, a_transaction, an_inner_lock])
-def test_a_lost_connection_takes_it_along(database: None, work: Callable[[], None]) -> None:
-    """Django connects anew by itself; what follows would be done without the lock, beside its next holder."""
+def test_a_lost_connection_loses_the_lock(database: None, work: Callable[[], None]) -> None:
+    """Django reconnects by itself; later statements would run without the lock."""
 
     def loses_it() -> None:
         with locks.try_lock("test", 1):
-            hang_up()
+            terminate_connection()
             assert is_free("test", 1)
             work()
 
     with pytest.raises(OperationalError, match="with it the lock"):
         loses_it()
-    assert not File.objects.exists()  # behind the block the new connection serves
+    assert not File.objects.exists()  # after the block the new connection is usable
     assert is_free("test", 1) and is_free("test", 2)
 
 
-def test_a_job_that_has_lost_its_lock_is_left_to_whoever_takes_it(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """The connection ends while the model is asked; the next holder does what was not done, and nobody else does."""
+def test_a_job_that_lost_its_lock_continues_with_the_next_holder(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """The connection ends during a request to the model; the next holder indexes the rest."""
     job = waiting_job(alice, [source(n) for n in range(90)])
     answer, asked = embeddings._answer, iter(range(1_000))
 
@@ -123,10 +123,10 @@ def test_a_job_that_has_lost_its_lock_is_left_to_whoever_takes_it(alice: Any, em
     job.refresh_from_db()
     assert (job.status, job.files_done, File.objects.count()) == ("running", 64, 64)
 
-    in_thread(lambda: runner.run(job.repository_id))
+    run_in_thread(lambda: runner.run(job.repository_id))
 
     job.refresh_from_db()
     assert (job.status, job.files_done, job.attempts, job.error_code) == ("succeeded", 90, 2, "")
     assert Chunk.objects.count() == 90
-    assert jobs.next_of(job.repository_id) is None
+    assert jobs.next_unfinished(job.repository_id) is None
     assert IndexJob.objects.count() == 1

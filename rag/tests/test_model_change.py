@@ -1,4 +1,4 @@
-"""Another embedding model: a clear error, `manage.py reindex` in the background, search going on meanwhile."""
+"""A change of the embedding model: errors, `manage.py reindex`, and search meanwhile."""
 
 import io
 from typing import Any
@@ -25,14 +25,14 @@ FILES = [source(n) for n in range(40)]
 
 @pytest.fixture
 def indexed(alice: Any, embeddings: EmbeddingsServer) -> Repository:
-    """A repository with the old model's vectors, while the settings name a new one, of another dimension."""
-    services.index(user=alice, repository="default", files=FILES)
+    """Return a repository with vectors of the old model."""
+    services.index_files(user=alice, repository="default", files=FILES)
     return Repository.objects.get(user=alice)
 
 
 @pytest.fixture
 def newer(indexed: Repository, settings: Any, embeddings: EmbeddingsServer) -> Any:
-    """The new model, on a server of its own; the old one answers where it did."""
+    """Configure a new model of another dimension on a second server, and return that server."""
     with EmbeddingsServer(dimension=512) as server:
         server.models, embeddings.models = {NEW}, {OLD}
         settings.EMBEDDINGS_PREVIOUS_BASE_URL = embeddings.base_url
@@ -49,30 +49,32 @@ def reindex(*arguments: str) -> str:
 
 
 def found(user: Any) -> list[str]:
-    return [hit.symbol for hit in services.find(user=user, repository="default", query="function 7 step 7", limit=1)]
+    return [
+        hit.symbol for hit in services.search_code(user=user, repository="default", query="function 7 step 7", limit=1)
+    ]
 
 
-def test_indexing_asks_for_a_reindex(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
+def test_indexing_requires_a_reindex(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
-        services.index(user=alice, repository="default", files=FILES)
+        services.index_files(user=alice, repository="default", files=FILES)
     assert IndexJob.objects.count() == 1
     assert newer.requests == []
 
 
 def test_the_error_over_http(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
-    services.index(user=alice, repository="default", files=FILES[:1])
+    services.index_files(user=alice, repository="default", files=FILES[:1])
     Repository.objects.update(model="model-of-old")
     response = send(patient, alice, ("a.py", "x = 1\n"))
     assert error(response) == (409, "reindex_required")
     assert "model-of-old" in response.json()["error"]
 
 
-def test_search_goes_on_with_the_old_vectors(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
+def test_search_uses_the_old_vectors(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert found(alice) == ["function_7"]
     assert newer.requests == []
 
 
-def test_search_without_the_old_model_says_what_to_do(
+def test_search_without_the_old_model_requires_a_reindex(
     alice: Any, indexed: Repository, newer: EmbeddingsServer, settings: Any
 ) -> None:
     settings.EMBEDDINGS_PREVIOUS_BASE_URL = ""
@@ -90,11 +92,11 @@ def test_reindexing_in_the_background(
         "EMBEDDINGS_PREVIOUS_BASE_URL": embeddings.base_url,
     }
     with worker(**changes):
-        with newer.hold_requests(after=1):
+        with newer.blocked(after=1):
             assert "1 repositories are moving to larger-model." in reindex()
             assert all(newer.received.acquire(timeout=30) for _ in range(2))
-            assert "0 repositories are moving to larger-model; 1 were on their way already." in reindex()
-            assert found(alice) == ["function_7"]  # half-way, by the old ones
+            assert "0 repositories are moving to larger-model; 1 have a running job already." in reindex()
+            assert found(alice) == ["function_7"]  # by the old vectors during the reindex
         assert until(lambda: Repository.objects.get(pk=indexed.pk).model == NEW, 20)
         job = IndexJob.objects.get(kind="reindex")
         assert until(lambda: IndexJob.objects.get(pk=job.pk).status == "succeeded", 20)
@@ -102,20 +104,20 @@ def test_reindexing_in_the_background(
     assert found(alice) == ["function_7"]
     assert set(Vector.objects.values_list("model", flat=True)) == {NEW}
     assert Vector.objects.count() == Chunk.objects.count() == 40
-    assert services.index(user=alice, repository="default", files=FILES).unchanged == 40
+    assert services.index_files(user=alice, repository="default", files=FILES).unchanged == 40
 
 
-def test_a_broken_off_reindex_keeps_what_it_has_done(
+def test_an_interrupted_reindex_keeps_its_vectors(
     alice: Any, indexed: Repository, newer: EmbeddingsServer, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("rag.indexing.reindexing.CHUNKS_AT_ONCE", 10)
+    monkeypatch.setattr("rag.indexing.reindexing.BATCH_CHUNKS", 10)
     [job] = services.start_reindexing([indexed])
 
     def dies(*_: Any) -> None:
-        raise KeyboardInterrupt  # as a kill: nothing is written down
+        raise KeyboardInterrupt  # like a kill: no outcome is written
 
     with monkeypatch.context() as patch:
-        patch.setattr("rag.indexing.jobs.report", dies)
+        patch.setattr("rag.indexing.jobs.record_progress", dies)
         with pytest.raises(KeyboardInterrupt):
             runner.run(indexed.pk)
     assert Vector.objects.filter(model=NEW).count() == 10
@@ -137,23 +139,23 @@ def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Reposito
     assert found(alice) == ["function_7"]
 
 
-def test_vectors_of_another_length_than_the_settings_say(alice: Any, newer: EmbeddingsServer, settings: Any) -> None:
+def test_vectors_of_an_unexpected_dimension_fail_the_job(alice: Any, newer: EmbeddingsServer, settings: Any) -> None:
     settings.EMBEDDINGS_DIMENSION = 256
-    job = services.index(user=alice, repository="new", files=FILES[:1])
+    job = services.index_files(user=alice, repository="new", files=FILES[:1])
     assert (job.error_code, job.error) == (
         "embeddings_error",
         "The embedding model's vectors have 512 dimensions, not 256.",
     )
 
 
-def test_an_empty_repository_just_changes_its_model(alice: Any, newer: EmbeddingsServer) -> None:
+def test_an_empty_repository_changes_its_model_without_a_reindex(alice: Any, newer: EmbeddingsServer) -> None:
     Repository.objects.create(user=alice, name="empty", model=OLD)
-    assert services.index(user=alice, repository="empty", files=FILES[:1]).status == "succeeded"
+    assert services.index_files(user=alice, repository="empty", files=FILES[:1]).status == "succeeded"
     assert Repository.objects.get(name="empty").model == NEW
 
 
 def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
-    services.index(user=alice, repository="new", files=FILES)
+    services.index_files(user=alice, repository="new", files=FILES)
     names = {vectors.index_name(OLD), vectors.index_name(NEW)}
     with connection.cursor() as cursor:
         cursor.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'rag_vector'")
@@ -162,13 +164,13 @@ def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: E
     assert search.search(repository, "function 7", 1)[0].symbol == "function_7"
 
 
-def test_only_those_that_are_asked_for(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
+def test_reindex_options_filter_repositories(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert "0 repositories" in reindex("--user", "nobody@example.com")
     assert "0 repositories" in reindex("--repository", "other")
     assert "1 repositories" in reindex("--user", alice.email, "--repository", "default")
 
 
-def test_without_a_model(indexed: Repository, settings: Any) -> None:
+def test_reindex_without_a_server_fails(indexed: Repository, settings: Any) -> None:
     settings.EMBEDDINGS_BASE_URL = ""
     with pytest.raises(CommandError, match="No embedding model"):
         reindex()

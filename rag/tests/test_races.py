@@ -1,4 +1,4 @@
-"""What meets at the same moment: deletion, requests, workers, a change of the model."""
+"""Concurrent deletions, requests, workers and changes of the model."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -29,8 +29,8 @@ LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Loc
 
 
 @contextmanager
-def meanwhile(work: Callable[[], Any]) -> Iterator[list[Any]]:
-    """Something else goes on, over a connection of its own; what it returned or raised is there behind the block."""
+def concurrently(work: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Run work in a thread beside the block; the list holds its result or error afterwards."""
     found: list[Any] = []
 
     def call() -> None:
@@ -47,8 +47,8 @@ def meanwhile(work: Callable[[], Any]) -> Iterator[list[Any]]:
     assert not thread.is_alive()
 
 
-def waits() -> int:
-    """Sessions that wait for a lock."""
+def waiting_sessions() -> int:
+    """Return the number of sessions that wait for a lock."""
     with psycopg.connect(connection.connection.info.dsn, autocommit=True) as other:
         row = other.execute(LOCK_WAITS).fetchone()
     return int(row[0]) if row else 0
@@ -57,12 +57,12 @@ def waits() -> int:
 # -- Deletion ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_request_whose_repository_is_deleted_meanwhile_is_told(
+def test_an_inline_request_of_a_deleted_repository_is_404(
     patient: Api, alice: Any, embeddings: EmbeddingsServer
 ) -> None:
-    """While its chunks are at the model; nothing of it stays."""
-    with embeddings.hold_requests():
-        with meanwhile(lambda: send(patient, alice, ("a.py", "def one(): pass\n"))) as answers:
+    """The deletion comes during the request to the model; no rows are left."""
+    with embeddings.blocked():
+        with concurrently(lambda: send(patient, alice, ("a.py", "def one(): pass\n"))) as answers:
             assert embeddings.received.acquire(timeout=20)
             assert patient.delete("/rag/repositories/default", headers=patient.as_(alice)).status_code == 200
             embeddings._open.set()
@@ -71,109 +71,111 @@ def test_a_request_whose_repository_is_deleted_meanwhile_is_told(
         assert not model._default_manager.exists()
 
 
-def test_a_request_that_waits_for_a_worker_is_told_too(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_a_waiting_request_of_a_deleted_repository_is_404(
+    patient: Api, alice: Any, embeddings: EmbeddingsServer
+) -> None:
     large = ("a.py", "x = 1\n" * 200)
-    with meanwhile(lambda: send(patient, alice, large)) as answers:
+    with concurrently(lambda: send(patient, alice, large)) as answers:
         assert until(IndexJob.objects.exists, 20)
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
     assert error(answers[0]) == (404, "unknown_repository")
 
 
-def test_a_job_that_comes_while_the_repository_is_deleted(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """It waits for the deletion's end and makes the repository anew; neither of the two fails."""
-    services.index(user=alice, repository="default", files=FILES)
+def test_a_request_during_a_deletion_creates_the_repository_again(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """The request waits for the deletion and creates the repository again; neither fails."""
+    services.index_files(user=alice, repository="default", files=FILES)
     old = Repository.objects.get()
     with ExitStack() as stack:
         with transaction.atomic():
-            services.delete(user=alice, repository="default")  # others still see it
-            create = partial(services.index, user=alice, repository="default", files=FILES[:2])
-            created = stack.enter_context(meanwhile(create))
-            assert until(lambda: waits() == 1, 20)
+            services.delete_repository(user=alice, repository="default")  # other transactions still see it
+            create = partial(services.index_files, user=alice, repository="default", files=FILES[:2])
+            created = stack.enter_context(concurrently(create))
+            assert until(lambda: waiting_sessions() == 1, 20)
     assert isinstance(created[0], IndexJob), created
     assert created[0].status == "succeeded"
     assert Repository.objects.get().pk != old.pk
     assert File.objects.count() == 2
 
 
-def test_words_are_counted_in_the_order_of_a_deletion(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """First the repository, then its words: in another order PostgreSQL would have to end one of the two."""
-    services.index(user=alice, repository="default", files=FILES)
+def test_term_counts_and_deletions_do_not_deadlock(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """Both lock the repository first; otherwise PostgreSQL would abort one of them."""
+    services.index_files(user=alice, repository="default", files=FILES)
     repository = Repository.objects.get()
-    repository.chunks = 0  # as before the first count
+    repository.chunks = 0  # the value before the first count
     with ExitStack() as stack:
         with transaction.atomic():
             Repository.objects.select_for_update().get(pk=repository.pk)
-            counted = stack.enter_context(meanwhile(partial(terms.count, repository)))
-            assert until(lambda: waits() == 1, 20)
+            counted = stack.enter_context(concurrently(partial(terms.recount_terms, repository)))
+            assert until(lambda: waiting_sessions() == 1, 20)
             assert list(Term.objects.select_for_update(nowait=True).filter(repository=repository))
             repository.delete()
     assert counted == [None]
     assert not Term.objects.exists()
 
 
-def test_two_deletions_at_once(alice: Any, embeddings: EmbeddingsServer) -> None:
-    services.index(user=alice, repository="default", files=FILES)
+def test_concurrent_deletions(alice: Any, embeddings: EmbeddingsServer) -> None:
+    services.index_files(user=alice, repository="default", files=FILES)
     with ExitStack() as stack:
         with transaction.atomic():
-            services.delete(user=alice, repository="default")
-            second = stack.enter_context(meanwhile(partial(services.delete, user=alice, repository="default")))
-            assert until(lambda: waits() == 1, 20)
+            services.delete_repository(user=alice, repository="default")
+            second = stack.enter_context(
+                concurrently(partial(services.delete_repository, user=alice, repository="default"))
+            )
+            assert until(lambda: waiting_sessions() == 1, 20)
     assert isinstance(second[0], UnknownRepository)
 
 
-def test_a_worker_that_comes_too_late_for_a_deleted_job(
-    alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
-) -> None:
-    """Between the look for the next job and its beginning."""
+def test_a_worker_skips_a_deleted_job(alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any) -> None:
+    """The deletion comes between the query for the next job and its start."""
     job = waiting_job(alice, FILES)
-    begin = jobs.begin
+    begin = jobs.mark_running
 
     def late(each: IndexJob) -> IndexJob:
-        services.delete(user=alice, repository="default")
+        services.delete_repository(user=alice, repository="default")
         return begin(each)
 
-    monkeypatch.setattr("rag.indexing.jobs.begin", late)
+    monkeypatch.setattr("rag.indexing.jobs.mark_running", late)
     runner.run(job.repository_id)
     assert not IndexJob.objects.exists() and not File.objects.exists()
     assert embeddings.requests == []
 
 
-def test_a_file_is_not_written_into_a_repository_that_has_gone(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_no_file_is_written_into_a_deleted_repository(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, FILES)
-    with embeddings.hold_requests():
-        with meanwhile(lambda: runner.run(job.repository_id)) as ran:
+    with embeddings.blocked():
+        with concurrently(lambda: runner.run(job.repository_id)) as ran:
             assert embeddings.received.acquire(timeout=20)
-            services.delete(user=alice, repository="default")
+            services.delete_repository(user=alice, repository="default")
             embeddings._open.set()
     assert ran == [None]
     assert not File.objects.exists() and not Chunk.objects.exists() and not Vector.objects.exists()
 
 
-# -- A search meanwhile ------------------------------------------------------------------------------------------------
+# -- A search during a write ------------------------------------------------------------------------------------------
 
 
-def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
+def test_a_search_sees_the_old_file_until_the_new_one_is_complete(
     alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
-    """While the new chunks are half written, another connection finds all of the old ones and none of the new."""
+    """During the write, another connection finds the old chunks only."""
     old = "def old_one():\n    return 1\n\n\ndef old_two():\n    return 2\n"
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", old)])
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", old)])
     seen: list[set[str]] = []
-    values = store._values
+    values = store._parameters
 
     def look() -> set[str]:
-        return {hit.symbol for hit in services.find(user=alice, repository="default", query="one two", limit=20)}
+        return {hit.symbol for hit in services.search_code(user=alice, repository="default", query="one two", limit=20)}
 
     def written(*arguments: Any) -> dict[str, Any]:
         """Called when the old chunks are deleted and before the new ones are there."""
         assert not Chunk.objects.exists()
-        with meanwhile(look) as found:
+        with concurrently(look) as found:
             pass
         seen.extend(found)
         return values(*arguments)
 
-    monkeypatch.setattr("rag.indexing.store._values", written)
-    services.index(user=alice, repository="default", files=[SourceFile("a.py", "def new_one(): pass\n")])
+    monkeypatch.setattr("rag.indexing.store._parameters", written)
+    services.index_files(user=alice, repository="default", files=[SourceFile("a.py", "def new_one(): pass\n")])
 
     assert seen == [{"old_one", "old_two"}]
     assert look() == {"new_one"}
@@ -182,17 +184,15 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_whole(
 # -- A change of the model ---------------------------------------------------------------------------------------------
 
 
-def test_an_empty_repository_keeps_its_model_while_somebody_fills_it(
-    alice: Any, embeddings: EmbeddingsServer, settings: Any
-) -> None:
-    """A worker with the settings of before is at it: a switch now would hide all that it is about to write."""
+def test_a_locked_empty_repository_keeps_its_model(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
+    """A worker with old settings is indexing; a switch would hide its vectors."""
     job = waiting_job(alice, FILES)
-    with embeddings.hold_requests():
-        with meanwhile(lambda: runner.run(job.repository_id)) as ran:
+    with embeddings.blocked():
+        with concurrently(lambda: runner.run(job.repository_id)) as ran:
             assert embeddings.received.acquire(timeout=20)
             settings.EMBEDDINGS_MODEL = "larger-model"
             with pytest.raises(ReindexRequired):
-                services.index(user=alice, repository="default", files=FILES)
+                services.index_files(user=alice, repository="default", files=FILES)
             embeddings._open.set()
     assert ran == [None]
     repository = Repository.objects.get()
@@ -200,11 +200,11 @@ def test_an_empty_repository_keeps_its_model_while_somebody_fills_it(
     assert Vector.objects.filter(model=repository.model).count() == Chunk.objects.count() == 5
 
 
-def test_a_job_that_waits_is_done_with_the_model_of_its_repository(
+def test_a_waiting_job_uses_the_model_of_its_repository(
     alice: Any, embeddings: EmbeddingsServer, settings: Any
 ) -> None:
-    """It was taken before the change; its vectors are of the model by which the repository is searched."""
-    services.index(user=alice, repository="default", files=FILES[:1])
+    """The job was created before the change; its vectors are of the repository's model."""
+    services.index_files(user=alice, repository="default", files=FILES[:1])
     job = waiting_job(alice, FILES)
     settings.EMBEDDINGS_MODEL = "larger-model"
     settings.EMBEDDINGS_PREVIOUS_BASE_URL = embeddings.base_url
@@ -213,20 +213,22 @@ def test_a_job_that_waits_is_done_with_the_model_of_its_repository(
     assert Vector.objects.count() == Chunk.objects.count() == 5
 
 
-def test_a_server_that_takes_any_models_name(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
-    """llama.cpp does: the new model's vectors, of another length, come for the old one's name."""
-    services.index(user=alice, repository="default", files=FILES)
+def test_a_server_that_accepts_any_model_name_requires_a_reindex(
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
+) -> None:
+    """llama.cpp does so: it returns the new model's vectors, of another length."""
+    services.index_files(user=alice, repository="default", files=FILES)
     with EmbeddingsServer(dimension=512) as other:
         settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = other.base_url, "larger-model"
         with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
-            services.find(user=alice, repository="default", query="function", limit=1)
+            services.search_code(user=alice, repository="default", query="function", limit=1)
 
 
 # -- The queue ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """Without a worker, beat would fill the queue every ten seconds."""
+def test_recovery_does_not_fill_the_queue(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """Without a worker, beat would add messages every ten seconds."""
     for name in ("one", "two"):
         waiting_job(alice, FILES[:1], name)
     for _ in range(3):
@@ -234,27 +236,27 @@ def test_what_waits_is_not_sent_again_and_again(alice: Any, embeddings: Embeddin
     assert queue.length() == 2
 
 
-def test_a_lost_message_is_sent_again(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_recovery_replaces_a_lost_message(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, FILES[:1])
     queue.enqueue(job.repository_id)
-    redis.client().delete(queue.NAME)
+    redis.client().delete(queue.QUEUE_NAME)
     recovery.requeue_unfinished()
     assert queue.length() == 1
 
 
-def test_jobs_that_have_ended_are_not_sent(alice: Any, embeddings: EmbeddingsServer) -> None:
-    services.index(user=alice, repository="default", files=FILES[:1])
+def test_recovery_ignores_ended_jobs(alice: Any, embeddings: EmbeddingsServer) -> None:
+    services.index_files(user=alice, repository="default", files=FILES[:1])
     recovery.requeue_unfinished()
     assert queue.length() == 0
 
 
-def test_a_job_behind_another_is_done_by_whoever_holds_the_lock(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """It comes while the first is at the model; its own message finds the lock taken."""
+def test_the_lock_holder_runs_later_jobs_too(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """The job comes during the first job's request to the model, and its message finds the lock taken."""
     first = waiting_job(alice, FILES)
-    with embeddings.hold_requests():
-        with meanwhile(lambda: runner.run(first.repository_id)):
+    with embeddings.blocked():
+        with concurrently(lambda: runner.run(first.repository_id)):
             assert embeddings.received.acquire(timeout=20)
-            second = services.index(user=alice, repository="default", files=[SourceFile("late.py", "x = 1\n")])
+            second = services.index_files(user=alice, repository="default", files=[SourceFile("late.py", "x = 1\n")])
             assert second.status == "queued"
             runner.run(first.repository_id)  # returns at once
             second.refresh_from_db()

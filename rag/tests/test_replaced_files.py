@@ -9,7 +9,7 @@ from django.db import connection
 from rag import storage
 from rag.indexing.indexer import SourceFile
 from rag.models import File, Repository
-from rag.tests.test_storage import file, held, index
+from rag.tests.test_storage import counted_usage, file, index
 from testing.commands import run_command
 from testing.embeddings import EmbeddingsServer
 
@@ -28,21 +28,21 @@ def replaced_by_old_code(user: Any, *contents: SourceFile) -> None:
 def test_a_repair_finds_what_old_code_has_replaced(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("grown.py", 400), file("shrunk.py", 4_000), file("same.py", 700))
     replaced_by_old_code(alice, file("grown.py", 3_000), file("shrunk.py", 500))
-    assert storage.held(alice).bytes == 5_100
+    assert storage.usage(alice).bytes == 5_100
 
     code, _, said = run_command("check_storage")
 
     assert code == 1 and "counted 5100 bytes, stored 5100, 2 files without their size" in said
     assert run_command("check_storage", "--repair")[0] == 0 and run_command("check_storage")[0] == 0
     assert File.objects.get(path="same.py").bytes == 700
-    assert held(alice)[0] == pytest.approx(3_000 + 500 + 700, rel=0.05)
+    assert counted_usage(alice)[0] == pytest.approx(3_000 + 500 + 700, rel=0.05)
 
 
 def test_a_file_of_old_code_that_is_replaced_is_exact_again(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 400))
     replaced_by_old_code(alice, file("a.py", 3_000))
     index(alice, file("a.py", 1_000))
-    assert held(alice)[0] == 1_000
+    assert counted_usage(alice)[0] == 1_000
 
 
 def test_files_that_were_measured_stay_so_at_an_upgrade(alice: Any, embeddings: EmbeddingsServer) -> None:
@@ -51,4 +51,4 @@ def test_files_that_were_measured_stay_so_at_an_upgrade(alice: Any, embeddings: 
     migration = importlib.import_module("rag.migrations.0006_measured_digest")
     with connection.schema_editor() as editor:
         migration.mark(None, editor)
-    assert held(alice)[0] == 400
+    assert counted_usage(alice)[0] == 400

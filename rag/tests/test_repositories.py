@@ -1,4 +1,4 @@
-"""GET /rag/repositories, DELETE /rag/repositories/{name}"""
+"""GET /rag/repositories and DELETE /rag/repositories/{name}."""
 
 from typing import Any
 from urllib.parse import quote
@@ -40,7 +40,7 @@ def make(user: Any, count: int) -> list[str]:
     return names
 
 
-def test_a_thousand_in_one_answer_and_the_rest_behind_a_cursor(api: Api, alice: Any, charlie: Any) -> None:
+def test_a_page_has_a_thousand_repositories(api: Api, alice: Any, charlie: Any) -> None:
     names = make(alice, 1_003)
     make(charlie, 2)
     first = api.get("/rag/repositories", headers=api.as_(alice)).json()["data"]
@@ -67,7 +67,7 @@ def test_smaller_pages(api: Api, alice: Any) -> None:
     [({"limit": "0"}, "limit"), ({"limit": "1001"}, "limit"), ({"limit": "x"}, "limit"), ({"cursor": "x"}, "cursor"),
      ({"limits": "1"}, "limits")],
 )  # fmt: skip
-def test_a_bad_query_is_named(api: Api, alice: Any, query: dict[str, str], field: str) -> None:
+def test_an_invalid_query_parameter_is_named(api: Api, alice: Any, query: dict[str, str], field: str) -> None:
     response = api.get("/rag/repositories", headers=api.as_(alice), params=query)
     assert error(response) == (400, "validation_error")
     assert [each["field"] for each in response.json()["fields"]] == [field]
@@ -75,7 +75,7 @@ def test_a_bad_query_is_named(api: Api, alice: Any, query: dict[str, str], field
 
 @pytest.mark.parametrize("name", ["default", "acme/api", "Grüße & mehr?", "100%", "a/b/c"])
 @pytest.mark.parametrize("safe", ["", "/"])
-def test_delete_whatever_the_name(api: Api, alice: Any, name: str, safe: str) -> None:
+def test_delete_repositories_of_any_name(api: Api, alice: Any, name: str, safe: str) -> None:
     index(api, alice, ("a.py", ADD), repository=name)
     index(api, alice, ("a.py", ADD), repository="other")
 
@@ -87,7 +87,7 @@ def test_delete_whatever_the_name(api: Api, alice: Any, name: str, safe: str) ->
         assert set(model.objects.values_list("repository__name", flat=True)) == {"other"}
 
 
-def test_nobody_sees_or_deletes_anothers(api: Api, alice: Any, charlie: Any) -> None:
+def test_another_users_repository_is_neither_listed_nor_deleted(api: Api, alice: Any, charlie: Any) -> None:
     index(api, alice, ("a.py", ADD), repository="shared")
     assert listed(api, charlie) == []
     assert error(api.delete("/rag/repositories/shared", headers=api.as_(charlie))) == (404, "unknown_repository")
@@ -97,7 +97,7 @@ def test_nobody_sees_or_deletes_anothers(api: Api, alice: Any, charlie: Any) -> 
     assert Chunk.objects.get().file.repository.user == alice
 
 
-def test_an_unknown_one_names_those_there_are(api: Api, alice: Any) -> None:
+def test_an_unknown_repository_error_lists_the_known_ones(api: Api, alice: Any) -> None:
     index(api, alice, ("a.py", ADD), repository="mine")
     response = api.delete("/rag/repositories/yours", headers=api.as_(alice))
     assert error(response) == (404, "unknown_repository")
@@ -105,21 +105,21 @@ def test_an_unknown_one_names_those_there_are(api: Api, alice: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["a%01b", "a/%2E%2E/b", "a//b", "%20"])
-def test_what_cannot_be_a_name_is_none(api: Api, alice: Any, name: str) -> None:
+def test_an_invalid_name_is_404(api: Api, alice: Any, name: str) -> None:
     index(api, alice, ("a.py", ADD), repository="mine")
     response = api.delete(f"/rag/repositories/{name}", headers=api.as_(alice))
     assert error(response) == (404, "unknown_repository")
     assert response.json()["available"] == ["mine"]
 
 
-def test_no_prompt_is_grounded_in_what_cannot_be_a_name(api: Api, alice: Any) -> None:
+def test_an_invalid_name_in_a_prompt_is_refused(api: Api, alice: Any) -> None:
     refused = api.execute(alice, provider="local", context="x", useRag=True, repository="a\0b")
     assert refused.status_code in (400, 404)
     with pytest.raises(UnknownRepository):
-        services.locate(user=alice, repository="a\0b")
+        services.find_repository(user=alice, repository="a\0b")
 
 
-def test_a_deleted_user_takes_all_along(api: Api, alice: Any) -> None:
+def test_deleting_a_user_deletes_the_index(api: Api, alice: Any) -> None:
     index(api, alice, ("a.py", ADD))
     alice.delete()
     assert not Repository.objects.exists()

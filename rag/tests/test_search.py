@@ -1,4 +1,4 @@
-"""POST /rag/search"""
+"""POST /rag/search."""
 
 from typing import Any
 
@@ -54,7 +54,7 @@ def test_it_works(api: Api, alice: Any) -> None:
         ("'; DROP TABLE users; -- password_hash", "src/auth/passwords.py"),
     ],
 )
-def test_it_finds_by_meaning_and_by_name(api: Api, alice: Any, query: str, path: str) -> None:
+def test_search_by_meaning_and_by_name(api: Api, alice: Any, query: str, path: str) -> None:
     index(api, alice, *FILES)
     assert find(api, alice, query, limit=1)[0]["path"] == path
 
@@ -91,7 +91,7 @@ def test_another_users_repository_is_404(api: Api, alice: Any, charlie: Any) -> 
     assert response.json()["available"] == []
 
 
-def test_before_anything_is_indexed(api: Api, alice: Any) -> None:
+def test_an_empty_index_gives_no_results(api: Api, alice: Any) -> None:
     assert find(api, alice, "anything") == []
     assert find(api, alice, "anything", repository="default") == []
 
@@ -116,7 +116,7 @@ def test_without_credentials(api: Api) -> None:
     assert error(api.post("/rag/search", json={"query": "x"})) == (401, "not_authenticated")
 
 
-def test_a_model_that_does_not_answer(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_an_unavailable_model_is_an_error(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(patient, alice, FILES[0])
     embeddings.respond_with(503)
     response = patient.post("/rag/search", json={"query": "password"}, headers=patient.as_(alice))
@@ -130,60 +130,60 @@ def test_a_model_that_does_not_answer(patient: Api, alice: Any, embeddings: Embe
 # -- The order ---------------------------------------------------------------------------------------------------------
 
 
-def filled(user: Any, *files: tuple[str, str]) -> Repository:
-    services.index(user=user, repository="default", files=[SourceFile(*file) for file in files])
+def index_repository(user: Any, *files: tuple[str, str]) -> Repository:
+    services.index_files(user=user, repository="default", files=[SourceFile(*file) for file in files])
     return Repository.objects.get(user=user)
 
 
-def test_of_nearly_equal_chunks_in_a_file_the_best_is_shown(embeddings: EmbeddingsServer, alice: Any) -> None:
+def test_near_duplicates_in_a_file_are_dropped(embeddings: EmbeddingsServer, alice: Any) -> None:
     body = "".join(f"    word_{n} = {n}\n" for n in range(9))
     twins = f"def one():\n{body}\n\ndef two():\n{body}"
-    repository = filled(alice, ("twins.py", twins), ("copy.py", f"def one():\n{body}"))
+    repository = index_repository(alice, ("twins.py", twins), ("copy.py", f"def one():\n{body}"))
 
     hits = search.search(repository, "one word", 5)
 
     assert sorted((hit.path, hit.symbol) for hit in hits) == [("copy.py", "one"), ("twins.py", "one")]
 
 
-def test_a_rare_word_counts_more_than_a_common_one(embeddings: EmbeddingsServer, alice: Any) -> None:
+def test_a_rare_word_weighs_more_than_a_common_one(embeddings: EmbeddingsServer, alice: Any) -> None:
     common = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
-    repository = filled(alice, *common, ("rare.py", "def audit(request):\n    return ledger(request)\n"))
-    weights, rare = search._weigh(repository, "request ledger")
+    repository = index_repository(alice, *common, ("rare.py", "def audit(request):\n    return ledger(request)\n"))
+    weights, rare = search._weigh_words(repository, "request ledger")
     assert weights["ledger"] > 3 * weights["request"]
     assert rare == ["ledger", "request"]
 
 
-def test_only_rare_words_look_chunks_up(embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr("rag.search.search.TEXT_SCANNED", 10)
+def test_only_rare_words_find_candidates(embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("rag.search.search.MAX_TEXT_CANDIDATES", 10)
     files = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
-    _, rare = search._weigh(filled(alice, *files), "request handle unheard")
+    _, rare = search._weigh_words(index_repository(alice, *files), "request handle unheard")
     assert rare == ["unheard"]
 
 
 @pytest.mark.parametrize("exact_below", [0, 10_000])
-def test_the_index_finds_what_comparing_all_finds(
+def test_the_index_finds_the_same_chunks_as_an_exact_search(
     embeddings: EmbeddingsServer, alice: Any, charlie: Any, monkeypatch: Any, exact_below: int
 ) -> None:
-    """Also for an owner of a fiftieth: the filter must not starve the index."""
+    """Even for an owner of 2 % of the rows: the filter must not starve the index."""
     files = [
         (f"{n}.py", f"def f{n}():\n    return {' + '.join(f'w{n * k % 97}' for k in range(1, 9))}\n")
         for n in range(300)
     ]
-    filled(charlie, *files)
-    repository = filled(alice, *files[:6])
-    monkeypatch.setattr("rag.search.search.EXACT_BELOW", exact_below)
+    index_repository(charlie, *files)
+    repository = index_repository(alice, *files[:6])
+    monkeypatch.setattr("rag.search.search.EXACT_BELOW_CHUNKS", exact_below)
 
     hits = search.search(repository, "w5 w10 w15", 20)
 
     assert {hit.path for hit in hits} == {path for path, _ in files[:6]}
 
 
-def test_a_blend_lies_between_and_a_vector_of_zeros_is_no_failure() -> None:
+def test_blend_is_the_normalized_mean_and_accepts_zeros() -> None:
     assert vectors.blend([2.0, 0.0], [0.0, 3.0]) == pytest.approx([0.5**0.5, 0.5**0.5])
     assert vectors.blend([0.0, 0.0], [0.0, 0.0]) == [0.0, 0.0]
-    assert vectors.literal([0.123456789, -1.0]) == "[0.12346,-1]"
+    assert vectors.to_literal([0.123456789, -1.0]) == "[0.12346,-1]"
 
 
-def test_there_is_one_vector_a_chunk(embeddings: EmbeddingsServer, alice: Any) -> None:
-    repository = filled(alice, *FILES)
+def test_each_chunk_has_one_vector(embeddings: EmbeddingsServer, alice: Any) -> None:
+    repository = index_repository(alice, *FILES)
     assert Vector.objects.filter(repository=repository, model=repository.model).count() == 4

@@ -1,4 +1,4 @@
-"""Stored bytes and repositories by tier: refused before they are stored, exact beside each other, given back."""
+"""Limits of stored bytes and repositories by tier, exact under concurrency."""
 
 import importlib
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from accounts.privacy import deletion
 from billing.models import Tier
 from lunaos.embedded.servers import until
 from lunaos.errors import LunaError
-from rag import services, sizes, storage
+from rag import services, storage
 from rag.errors import BacklogFull, StorageLimitReached
-from rag.indexing import jobs, recovery, runner, store
+from rag.indexing import jobs, recovery, runner, sizes, store
 from rag.indexing.indexer import Progress, SourceFile
 from rag.models import File, IndexJob, Repository, Upload
 from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
-from rag.tests.test_races import meanwhile, waits
+from rag.tests.test_races import concurrently, waiting_sessions
 from testing.client import Api, error, takes_effect
 from testing.commands import run_command
 from testing.embeddings import EmbeddingsServer
@@ -32,9 +32,9 @@ Allow = Callable[..., None]
 
 
 def file(path: str, size: int) -> SourceFile:
-    """A file of so many bytes, its path counted."""
+    """Return a file that counts `size` bytes with its path."""
     content = (LINE * (size // len(LINE) + 1))[: size - len(path)]
-    assert sizes.of(path, content) == size
+    assert sizes.file_bytes(path, content) == size
     return SourceFile(path, content)
 
 
@@ -44,17 +44,17 @@ def allow(monkeypatch: Any) -> Allow:
 
     def set_to(stored_bytes: int = 100_000_000, repositories: int = 1_000) -> None:
         tier = Tier(name="free", stored_bytes=stored_bytes, repositories=repositories)
-        monkeypatch.setattr("billing.limits.of", lambda owner: tier)
+        monkeypatch.setattr("billing.limits.for_owner", lambda owner: tier)
 
     return set_to
 
 
 def index(user: Any, *files: SourceFile, repository: str = "default") -> IndexJob:
-    return services.index(user=user, repository=repository, files=files)
+    return services.index_files(user=user, repository=repository, files=files)
 
 
 def attempt(user: Any, *files: SourceFile, repository: str = "default") -> str:
-    """In a thread: return the job's status, or the code of the refusal."""
+    """Index files in a thread, and return the job's status or the error's code."""
     try:
         return index(user, *files, repository=repository).status
     except LunaError as e:
@@ -63,11 +63,11 @@ def attempt(user: Any, *files: SourceFile, repository: str = "default") -> str:
         connection.close()
 
 
-def held(user: Any) -> tuple[int, int, int]:
-    """Bytes in the index, bytes that wait, and by how much they may enlarge it; all are held against the rows."""
-    found = storage.held(user)
+def counted_usage(user: Any) -> tuple[int, int, int]:
+    """Return indexed bytes, waiting bytes and growth, compared with the rows."""
+    found = storage.usage(user)
     files = File.objects.filter(repository__user=user)
-    assert found.bytes == sum(file.bytes or 0 for file in files) and not storage.differences()
+    assert found.bytes == sum(file.bytes or 0 for file in files) and not sizes.counter_mismatches()
     return found.bytes, found.waiting, found.growth
 
 
@@ -77,50 +77,50 @@ def held(user: Any) -> tuple[int, int, int]:
 def test_it_works(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000), file("b.py", 500))
     index(alice, file("c.py", 300), repository="other")
-    assert held(alice) == (1_800, 0, 0)
+    assert counted_usage(alice) == (1_800, 0, 0)
     index(alice, file("a.py", 400))
-    assert held(alice) == (1_200, 0, 0)
-    index(alice, SourceFile("b.py", "\0"))  # left out from now on
-    assert held(alice) == (700, 0, 0)
-    services.delete(user=alice, repository="other")
-    assert held(alice) == (400, 0, 0)
+    assert counted_usage(alice) == (1_200, 0, 0)
+    index(alice, SourceFile("b.py", "\0"))  # skipped from now on
+    assert counted_usage(alice) == (700, 0, 0)
+    services.delete_repository(user=alice, repository="other")
+    assert counted_usage(alice) == (400, 0, 0)
 
 
-def test_an_empty_file_counts_too(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_an_empty_file_counts_a_minimum(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, SourceFile("a.py", ""), SourceFile("é.py", "é" * 300))
-    assert held(alice)[0] == sizes.MIN_FILE_BYTES + 605
+    assert counted_usage(alice)[0] == sizes.MIN_FILE_BYTES + 605
 
 
-def test_what_waits_counts_until_it_is_in_the_index(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_waiting_files_count_until_they_are_indexed(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, [file("a.py", 1_000), SourceFile("b.py", None, "binary")])
-    assert held(alice) == (0, 1_000, 1_000)
+    assert counted_usage(alice) == (0, 1_000, 1_000)
     runner.run(job.repository_id)
-    assert held(alice) == (1_000, 0, 0)
+    assert counted_usage(alice) == (1_000, 0, 0)
 
 
-def test_a_failed_job_gives_all_back(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_a_failed_job_frees_its_bytes(alice: Any, embeddings: EmbeddingsServer) -> None:
     embeddings.respond_with(400)
     assert index(alice, file("a.py", 1_000)).status == "failed"
-    assert held(alice) == (0, 0, 0)
+    assert counted_usage(alice) == (0, 0, 0)
 
 
-def test_a_deleted_job_gives_all_back(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_a_deleted_job_frees_its_bytes(alice: Any, embeddings: EmbeddingsServer) -> None:
     waiting_job(alice, [file("a.py", 1_000)]).delete()
-    assert held(alice) == (0, 0, 0)
+    assert counted_usage(alice) == (0, 0, 0)
 
 
-def test_a_deleted_repository_and_account_give_all_back(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_deleting_repository_or_account_frees_all_bytes(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000))
     waiting_job(alice, [file("b.py", 1_000)])
-    services.delete(user=alice, repository="default")
-    assert storage.held(alice) == storage.Held(0, 0, 0, 0)
+    services.delete_repository(user=alice, repository="default")
+    assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
     waiting_job(alice, [file("b.py", 1_000)])
     assert deletion.delete(alice)
-    assert storage.held(alice) == storage.Held(0, 0, 0, 0)
+    assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
 
 
 def test_a_file_never_counts_twice(alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any) -> None:
-    """A worker dies between the write and its report: the file is in the index, and its upload still there."""
+    """A worker dies between the write and the report: the file is indexed, and its upload is left."""
     job = waiting_job(alice, [file("a.py", 1_000)])
 
     def dies(_: IndexJob, progress: Progress) -> None:
@@ -128,31 +128,31 @@ def test_a_file_never_counts_twice(alice: Any, embeddings: EmbeddingsServer, mon
             raise OperationalError
 
     with monkeypatch.context() as patched:
-        patched.setattr(jobs, "report", dies)
+        patched.setattr(jobs, "record_progress", dies)
         with pytest.raises(OperationalError):
             runner.run(job.repository_id)
     assert Upload.objects.filter(job=job).exists()
-    assert held(alice) == (1_000, 0, 0)
+    assert counted_usage(alice) == (1_000, 0, 0)
     runner.run(job.repository_id)
-    assert held(alice) == (1_000, 0, 0) and not Upload.objects.exists()
+    assert counted_usage(alice) == (1_000, 0, 0) and not Upload.objects.exists()
 
 
-def test_a_folder_of_an_operator_is_counted_and_never_refused(
+def test_an_operators_folder_counts_but_is_never_refused(
     alice: Any, embeddings: EmbeddingsServer, allow: Allow, tmp_path: Any
 ) -> None:
     allow(stored_bytes=100, repositories=0)
     (tmp_path / "a.py").write_text(file("a.py", 1_000).content or "")
     _, removed = services.index_folder(
-        user=alice, repository="f", root=tmp_path, found=["a.py"], told=lambda progress: None
+        user=alice, repository="f", root=tmp_path, found=["a.py"], on_progress=lambda progress: None
     )
-    assert (removed, held(alice)) == (0, (1_000, 0, 0))
+    assert (removed, counted_usage(alice)) == (0, (1_000, 0, 0))
 
 
 # -- Refusing ----------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_bytes(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
-    """Nothing is stored then, not even the repository."""
+def test_too_many_bytes_are_refused(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
+    """Nothing is stored, not even the repository."""
     allow(stored_bytes=1_000)
     with pytest.raises(StorageLimitReached) as refused:
         index(alice, file("a.py", 600), file("b.py", 401))
@@ -161,42 +161,42 @@ def test_too_many_bytes(alice: Any, embeddings: EmbeddingsServer, allow: Allow) 
     for model in (Repository, IndexJob, Upload, File):
         assert not model._default_manager.exists()
     index(alice, file("a.py", 600), file("b.py", 400))
-    assert held(alice) == (1_000, 0, 0)
+    assert counted_usage(alice) == (1_000, 0, 0)
 
 
-def test_too_many_repositories(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
+def test_too_many_repositories_are_refused(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     allow(repositories=1)
     index(alice, source(1), repository="one")
     with pytest.raises(StorageLimitReached) as refused:
         index(alice, source(1), repository="two")
     assert refused.value.extra["resource"] == "repositories"
     index(alice, source(2), repository="one")
-    services.delete(user=alice, repository="one")
+    services.delete_repository(user=alice, repository="one")
     index(alice, source(1), repository="two")
 
 
-def test_above_the_limit_all_stays_readable_deletable_and_replaceable_by_smaller(
+def test_above_the_limit_files_stay_readable_deletable_and_replaceable_by_smaller_ones(
     alice: Any, embeddings: EmbeddingsServer, allow: Allow
 ) -> None:
     index(alice, file("a.py", 1_000), file("b.py", 1_000))
     index(alice, file("a.py", 1_000), repository="other")
     allow(stored_bytes=500, repositories=1)
-    assert services.find(user=alice, repository="default", query="value", limit=5)
+    assert services.search_code(user=alice, repository="default", query="value", limit=5)
     for larger in ([file("a.py", 1_001)], [file("c.py", 200)], [file("a.py", 300), file("b.py", 1_001)]):
         with pytest.raises(StorageLimitReached):
             index(alice, *larger)
     index(alice, file("a.py", 1_000))
     index(alice, file("a.py", 900), file("b.py", 900))
-    assert held(alice) == (2_800, 0, 0)
+    assert counted_usage(alice) == (2_800, 0, 0)
     index(alice, SourceFile("a.py", "\0"))
-    services.delete(user=alice, repository="other")
-    assert held(alice) == (900, 0, 0)
+    services.delete_repository(user=alice, repository="other")
+    assert counted_usage(alice) == (900, 0, 0)
 
 
-def test_an_unchanged_file_of_an_older_version_is_no_growth(
+def test_an_unchanged_file_of_an_older_version_does_not_grow(
     alice: Any, embeddings: EmbeddingsServer, allow: Allow
 ) -> None:
-    """Its size was measured by its chunks, and may be some bytes short."""
+    """The size was measured by the chunks, and may be some bytes short."""
     index(alice, file("a.py", 1_000))
     File.objects.update(bytes=990)
     Repository.objects.update(bytes=990)
@@ -204,9 +204,7 @@ def test_an_unchanged_file_of_an_older_version_is_no_growth(
     assert index(alice, file("a.py", 1_000)).unchanged == 1
 
 
-def test_parallel_requests_pass_the_limit_of_bytes_exactly(
-    alice: Any, embeddings: EmbeddingsServer, allow: Allow
-) -> None:
+def test_parallel_requests_keep_the_byte_limit_exactly(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     allow(stored_bytes=10_999)
     with ThreadPoolExecutor(12) as pool:
         names = [f"{n % 3}" for n in range(30)]
@@ -216,10 +214,10 @@ def test_parallel_requests_pass_the_limit_of_bytes_exactly(
     assert found.count("storage_limit_reached") == 20, found
     for repository in Repository.objects.all():
         runner.run(repository.pk)
-    assert held(alice) == (10_000, 0, 0)
+    assert counted_usage(alice) == (10_000, 0, 0)
 
 
-def test_parallel_requests_pass_the_number_of_repositories_exactly(
+def test_parallel_requests_keep_the_repository_limit_exactly(
     alice: Any, embeddings: EmbeddingsServer, allow: Allow
 ) -> None:
     allow(repositories=5)
@@ -229,24 +227,24 @@ def test_parallel_requests_pass_the_number_of_repositories_exactly(
     assert found.count("storage_limit_reached") == 30, found
 
 
-def test_room_is_not_given_away_twice(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
-    """One job empties a file, the next fills it again: between the two the room is not another's."""
+def test_freed_bytes_are_not_granted_twice(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
+    """One job empties a file, and the next job fills it again."""
     index(alice, file("a.py", 900))
     allow(stored_bytes=1_000)
     emptied = jobs.create(Repository.objects.get(), [file("a.py", 200)], [0])
     again = index(alice, file("a.py", 900))
     assert again.status == "queued"
-    job = jobs.next_of(emptied.repository_id)
+    job = jobs.next_unfinished(emptied.repository_id)
     assert job == emptied
-    runner._execute(job)
-    assert held(alice) == (200, 900, 0)
+    runner._run_job(job)
+    assert counted_usage(alice) == (200, 900, 0)
     with pytest.raises(BacklogFull):
         index(alice, file("b.py", 700), repository="other")
     runner.run(emptied.repository_id)
-    assert held(alice) == (900, 0, 0)
+    assert counted_usage(alice) == (900, 0, 0)
 
 
-def test_a_backlog_is_bounded(alice: Any, bob: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
+def test_the_backlog_is_limited(alice: Any, bob: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     settings.RAG_BACKLOG_BYTES = 1_000
     job = waiting_job(alice, [file("a.py", 900)])
     with pytest.raises(BacklogFull) as refused:
@@ -255,21 +253,25 @@ def test_a_backlog_is_bounded(alice: Any, bob: Any, embeddings: EmbeddingsServer
     assert not Repository.objects.filter(name="other").exists()
     assert index(bob, file("b.py", 200)).status == "succeeded"
     runner.run(job.repository_id)
-    assert index(alice, file("b.py", 1_500), repository="other").status == "succeeded"  # alone it may be larger
+    assert (
+        index(alice, file("b.py", 1_500), repository="other").status == "succeeded"
+    )  # without a backlog a file may be larger
 
 
-def test_parallel_requests_fill_the_backlog_exactly(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
+def test_parallel_requests_keep_the_backlog_limit_exactly(
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
+) -> None:
     settings.RAG_BACKLOG_BYTES, settings.RAG_INLINE_CHARACTERS = 5_500, 0
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda n: attempt(alice, file(f"{n:02}.py", 1_000)), range(20)))
     assert (found.count("queued"), found.count("backlog_full")) == (5, 15), found
-    assert held(alice) == (0, 5_000, 5_000)
+    assert counted_usage(alice) == (0, 5_000, 5_000)
 
 
 # -- Over HTTP ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_a_client_reads(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_storage_and_limit_errors_over_http(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000), repository="mine")
     large = "x = 1\n" * 10_000
     assert send(patient, alice, ("a.py", large)).status_code == 202
@@ -306,36 +308,36 @@ def test_what_a_client_reads(patient: Api, alice: Any, embeddings: EmbeddingsSer
 # -- Older rows --------------------------------------------------------------------------------------------------------
 
 
-def as_before_the_upgrade() -> None:
+def clear_sizes() -> None:
     File.objects.update(bytes=None, measured_digest="")
     Repository.objects.update(bytes=0)
     Upload.objects.update(bytes=0, growth=0)
 
 
-def test_an_upgrade_counts_what_is_stored(alice: Any, bob: Any, embeddings: EmbeddingsServer) -> None:
+def test_the_migration_counts_stored_bytes(alice: Any, bob: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, *(source(n) for n in range(5)), SourceFile("empty.py", ""))
     index(bob, source(1))
     waiting_job(bob, [file("b.py", 1_000), SourceFile("c.py", None, "binary")])
-    before = [storage.held(each) for each in (alice, bob)]
-    as_before_the_upgrade()
+    before = [storage.usage(each) for each in (alice, bob)]
+    clear_sizes()
     migration = importlib.import_module("rag.migrations.0005_count_stored_bytes")
 
     with connection.schema_editor() as editor:
         migration.count(None, editor)
         importlib.import_module("rag.migrations.0006_measured_digest").mark(None, editor)
 
-    after = [storage.held(each) for each in (alice, bob)]
-    assert not storage.differences()
+    after = [storage.usage(each) for each in (alice, bob)]
+    assert not sizes.counter_mismatches()
     for old, new in zip(before, after, strict=True):
         assert (new.waiting, new.growth, new.repositories) == (old.waiting, old.growth, old.repositories)
         assert new.bytes == pytest.approx(old.bytes, rel=0.05)
 
 
-def test_a_file_that_the_old_code_writes_is_measured_soon(alice: Any, embeddings: EmbeddingsServer) -> None:
+def test_recovery_measures_files_of_an_older_version(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, source(1), source(2))
-    as_before_the_upgrade()
+    clear_sizes()
     recovery.requeue_unfinished()
-    assert not storage.differences() and storage.held(alice).bytes > 0
+    assert not sizes.counter_mismatches() and storage.usage(alice).bytes > 0
 
 
 def test_check_storage(alice: Any, embeddings: EmbeddingsServer) -> None:
@@ -349,25 +351,25 @@ def test_check_storage(alice: Any, embeddings: EmbeddingsServer) -> None:
     assert Repository.objects.get().bytes == right and run_command("check_storage")[0] == 0
 
 
-def test_a_repair_beside_a_write(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """The write waits with its difference until the repair has its sum."""
+def test_a_repair_during_a_write(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """The write waits until the repair has summed, and then adds its difference."""
     job = waiting_job(alice, [source(1)])
     Repository.objects.update(bytes=7)
     with ExitStack() as stack:
         with transaction.atomic():
-            store.recount(job.repository_id)
-            stack.enter_context(meanwhile(partial(runner.run, job.repository_id)))
-            assert until(lambda: waits() == 1, 20)
-    assert held(alice) == (File.objects.get().bytes, 0, 0)
+            store.recount_bytes(job.repository_id)
+            stack.enter_context(concurrently(partial(runner.run, job.repository_id)))
+            assert until(lambda: waiting_sessions() == 1, 20)
+    assert counted_usage(alice) == (File.objects.get().bytes, 0, 0)
 
 
-def test_a_deletion_beside_a_request(alice: Any, embeddings: EmbeddingsServer) -> None:
-    """The request has the owner's lock and waits for the repository; the deletion needs no lock that it has."""
+def test_a_deletion_during_a_request(alice: Any, embeddings: EmbeddingsServer) -> None:
+    """The request holds the owner's lock and waits for the repository; the deletion needs no such lock."""
     index(alice, source(1))
     with ExitStack() as stack:
         with transaction.atomic():
-            services.delete(user=alice, repository="default")
-            taken = stack.enter_context(meanwhile(partial(index, alice, source(2))))
-            assert until(lambda: waits() == 1, 20)
+            services.delete_repository(user=alice, repository="default")
+            taken = stack.enter_context(concurrently(partial(index, alice, source(2))))
+            assert until(lambda: waiting_sessions() == 1, 20)
     assert isinstance(taken[0], IndexJob), taken
-    assert held(alice)[0] > 0
+    assert counted_usage(alice)[0] > 0

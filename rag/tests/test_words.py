@@ -1,9 +1,9 @@
-"""rag.search.words: identifiers as words."""
+"""Tests of rag.search.words: identifiers as words."""
 
 import pytest
 
 from rag.search import words
-from rag.search.abbreviations import WRITTEN_OUT
+from rag.search.abbreviations import EXPANSIONS
 
 
 @pytest.mark.parametrize(
@@ -21,14 +21,16 @@ from rag.search.abbreviations import WRITTEN_OUT
         ("'; DROP TABLE--", ["drop", "table"]),
     ],
 )
-def test_split(text: str, found: list[str]) -> None:
-    assert words.split(text) == found
+def test_split_words(text: str, found: list[str]) -> None:
+    assert words.split_words(text) == found
 
 
-def test_an_identifier_is_found_however_it_is_written() -> None:
-    assert words.joined("read_http_header") == words.joined("readHttpHeader") == ["readhttpheader"]
-    assert words.joined("plain words here") == []
-    assert words.searchable("readFile now") == "read file now readfile"
+def test_identifiers_are_found_in_any_spelling() -> None:
+    assert (
+        words.joined_identifiers("read_http_header") == words.joined_identifiers("readHttpHeader") == ["readhttpheader"]
+    )
+    assert words.joined_identifiers("plain words here") == []
+    assert words.searchable_text("readFile now") == "read file now readfile"
 
 
 @pytest.mark.parametrize(
@@ -40,27 +42,31 @@ def test_an_identifier_is_found_however_it_is_written() -> None:
         ("", ""),
     ],
 )
-def test_the_name_that_would_answer_a_question(question: str, name: str) -> None:
+def test_a_question_as_an_identifier(question: str, name: str) -> None:
     assert words.as_identifier(question) == name
 
 
-def test_what_is_short_for_other_words_is_found_by_these() -> None:
-    assert words.searchable("mkdir tmp") == "mkdir tmp make directory temporary"
-    assert words.searchable("dir directory") == "dir directory"
-    assert words.description("cfg.py", "init_db", "def init_db(conn)") == (
+def test_abbreviations_are_found_by_the_words_they_stand_for() -> None:
+    assert words.searchable_text("mkdir tmp") == "mkdir tmp make directory temporary"
+    assert words.searchable_text("dir directory") == "dir directory"
+    assert words.describe("cfg.py", "init_db", "def init_db(conn)") == (
         "initialize database. configuration: initialize database. initialize database connection"
     )
 
 
-def test_every_abbreviation_is_a_word_for_others() -> None:
-    assert len(WRITTEN_OUT) > 100
-    for short, long in WRITTEN_OUT.items():
-        assert words.split(short) == [short] and words.split(long) == long.split() and short not in long.split()
+def test_every_abbreviation_is_one_word() -> None:
+    assert len(EXPANSIONS) > 100
+    for short, long in EXPANSIONS.items():
+        assert (
+            words.split_words(short) == [short]
+            and words.split_words(long) == long.split()
+            and short not in long.split()
+        )
 
 
-def test_a_description_is_plain_words() -> None:
-    described = words.description(
+def test_a_description_has_words_only() -> None:
+    described = words.describe(
         "web/http-client/session.py", "Session.closeAll", "async def closeAll(self, timeout_s: int)"
     )
     assert described == "close all. web http client session: session close all. close all timeout s"
-    assert words.description("lib/Makefile", "", "") == "library makefile"
+    assert words.describe("lib/Makefile", "", "") == "library makefile"

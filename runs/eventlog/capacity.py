@@ -1,7 +1,8 @@
-"""How full the event logs are by our own accounting, which bounds them: nothing is ever evicted.
+"""Account for the bytes of all event logs, and keep them below their limit.
 
-Each append adds what it takes (`runs.eventlog.log`). Logs that are gone are taken from the sum once a minute, when logs
-of runs that have ended are given their short time too, should their last append have failed.
+Valkey never evicts a log. Each append adds its bytes (`runs.eventlog.log`). Once a minute `sweep` subtracts logs that
+are gone, and shortens the lifetime of logs whose runs have ended but whose last append failed. `measure` and `sweep`
+raise RedisError or OSError if the server cannot be reached.
 """
 
 from collections.abc import Iterable, Iterator
@@ -19,14 +20,14 @@ from lunaos.infra.ttl_cache import TtlCache
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run
 
-NO_NEW_RUNS_FROM_PERCENT = 80
-ALARM_FROM_PERCENT = 80  # also of the memory of the server that counts
-RETRY_S = 30  # logs are shortened two minutes after their run's end
-AT_ONCE = 500
+REFUSE_RUNS_FROM_PERCENT = 80
+ALERT_FROM_PERCENT = 80  # of the event logs' limit, and of the memory of the Valkey server that counts limits
+RETRY_AFTER_S = 30  # logs are shortened two minutes after their run's end
+BATCH_SIZE = 500
 Item = TypeVar("Item")
 
-# Takes logs that are gone from the sum, and takes in those that an older release has written.
-_FORGET_GONE = """
+# The first script subtracts logs that are gone; the second adds logs of an older release, which did not account.
+_UNCOUNT_DELETED_SCRIPT = """
     for i = 3, #KEYS do
         local size = redis.call('HGET', KEYS[1], ARGV[i - 2])
         if size and redis.call('EXISTS', KEYS[i]) == 0 then
@@ -35,123 +36,112 @@ _FORGET_GONE = """
         end
     end
 """
-_TAKE_IN = """
+_COUNT_UNKNOWN_SCRIPT = """
     local size = redis.call('MEMORY', 'USAGE', KEYS[3])
     if size and redis.call('HSETNX', KEYS[1], ARGV[1], size) == 1 then redis.call('INCRBY', KEYS[2], size) end
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What event logs take.
+class EventLogUsage:
+    """Bytes of all event logs."""
 
-    Args:
-        bytes: of all logs, by our accounting.
-        bound: what they may take.
-    """
-
-    bytes: int
-    bound: int
+    used_bytes: int  # by our accounting
+    max_bytes: int  # limit on their sum
 
     @property
     def percent(self) -> int:
-        return 100 * self.bytes // self.bound
+        return 100 * self.used_bytes // self.max_bytes
 
     @property
-    def is_short(self) -> bool:
-        """Whether no new run may begin."""
-        return self.percent >= NO_NEW_RUNS_FROM_PERCENT
+    def refuses_runs(self) -> bool:
+        """Return whether no new run may begin."""
+        return self.percent >= REFUSE_RUNS_FROM_PERCENT
 
 
-def measure() -> Room:
-    """Ask what event logs take now.
-
-    Raises:
-        RedisError, OSError: their server cannot be reached.
-    """
-    return Room(int(redis.event_log().get(log.TOTAL) or 0), settings.EVENT_LOG_BOUND_BYTES)
+def measure() -> EventLogUsage:
+    """Return the current usage."""
+    return EventLogUsage(int(redis.event_log().get(log.TOTAL_KEY) or 0), settings.ALL_EVENT_LOGS_MAX_BYTES)
 
 
-def _measured_or_nothing() -> Room:
+def _measure_or_zero() -> EventLogUsage:
     try:
         return measure()
-    except (redis.RedisError, OSError):  # a run does without its log
-        return Room(0, settings.EVENT_LOG_BOUND_BYTES)
+    except (redis.RedisError, OSError):  # runs work without a log
+        return EventLogUsage(0, settings.ALL_EVENT_LOGS_MAX_BYTES)
 
 
-room = TtlCache(_measured_or_nothing)
+cached_usage = TtlCache(_measure_or_zero)
 
 
 def require() -> None:
-    """Let a run begin only where its events have room; asks the server every few seconds.
+    """Refuse a new run if the event logs are nearly full.
 
     Raises:
-        ServiceUnavailable: event logs take 80 % of what they may.
+        ServiceUnavailable: event logs take REFUSE_RUNS_FROM_PERCENT of their limit.
     """
-    if room().is_short:
+    # The usage is a few seconds old at most.
+    if cached_usage().refuses_runs:
         raise ServiceUnavailable(
-            f"The event logs of this server are full. Try again in {RETRY_S} seconds.", retry_after=RETRY_S
+            f"The event logs of this server are full. Try again in {RETRY_AFTER_S} seconds.", retry_after=RETRY_AFTER_S
         )
 
 
-def sweep() -> Room:
-    """Bring the accounting up to date, shorten the logs of runs that have ended, and return what is taken.
-
-    Raises:
-        RedisError, OSError: their server cannot be reached.
-    """
-    for names in _batches(_logs()):
-        _take_in(names)
-    for run_ids in _batches(_accounted()):
-        _shorten(run_ids)
-        keys = (log.SIZES, log.TOTAL, *map(log.channel, run_ids))
-        redis.event_log().eval(_FORGET_GONE, len(keys), *keys, *map(str, run_ids))
+def sweep() -> EventLogUsage:
+    """Correct the accounting, shorten the logs of ended runs, and return the usage."""
+    for names in _batches(_log_keys()):
+        _count_unknown(names)
+    for run_ids in _batches(_counted_run_ids()):
+        _expire_ended(run_ids)
+        keys = (log.SIZES_KEY, log.TOTAL_KEY, *map(log.channel, run_ids))
+        redis.event_log().eval(_UNCOUNT_DELETED_SCRIPT, len(keys), *keys, *map(str, run_ids))
     return measure()
 
 
-def sound_alarms(found: Room) -> None:
-    """Tell the operators where event logs, or the server that counts, are nearly full."""
-    if found.percent >= ALARM_FROM_PERCENT:
+def send_alerts(found: EventLogUsage) -> None:
+    """Alert the operators if the event logs or Valkey are nearly full."""
+    # Valkey is the server that counts limits.
+    if found.percent >= ALERT_FROM_PERCENT:
         message = f"Event logs take {found.percent} % of LUNAOS_EVENT_LOG_MB. From 80 % on no run begins."
-        alerts.send("event_logs_full", message, bytes=found.bytes, bound=found.bound)
+        alerts.send("event_logs_full", message, bytes=found.used_bytes, bound=found.max_bytes)
     memory = redis.client().info("memory")
     used, limit = memory["used_memory"], memory["maxmemory"]
-    if limit and 100 * used >= ALARM_FROM_PERCENT * limit:
+    if limit and 100 * used >= ALERT_FROM_PERCENT * limit:
         message = f"Valkey takes {100 * used // limit} % of its memory. When it is full limits are not counted."
         alerts.send("valkey_full", message, used=used, limit=limit)
 
 
 def _batches(items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
     rest = iter(items)
-    while batch := tuple(islice(rest, AT_ONCE)):
+    while batch := tuple(islice(rest, BATCH_SIZE)):
         yield batch
 
 
-def _logs() -> Iterator[str]:
+def _log_keys() -> Iterator[str]:
     for name in redis.event_log().scan_iter(match=log.channel("*"), count=1000, _type="stream"):
         yield name.decode()
 
 
-def _accounted() -> Iterator[UUID]:
-    for name, _ in redis.event_log().hscan_iter(log.SIZES, count=1000):
+def _counted_run_ids() -> Iterator[UUID]:
+    for name, _ in redis.event_log().hscan_iter(log.SIZES_KEY, count=1000):
         yield UUID(name.decode())
 
 
-def _take_in(names: tuple[str, ...]) -> None:
-    known = redis.event_log().hmget(log.SIZES, [_run_id(name) for name in names])
+def _count_unknown(names: tuple[str, ...]) -> None:
+    known = redis.event_log().hmget(log.SIZES_KEY, [_run_id(name) for name in names])
     for name, size in zip(names, known, strict=True):
         if size is None:
-            redis.event_log().eval(_TAKE_IN, 3, log.SIZES, log.TOTAL, name, _run_id(name))
+            redis.event_log().eval(_COUNT_UNKNOWN_SCRIPT, 3, log.SIZES_KEY, log.TOTAL_KEY, name, _run_id(name))
 
 
 def _run_id(name: str) -> str:
     return name.removeprefix(log.channel(""))
 
 
-def _shorten(run_ids: tuple[UUID, ...]) -> None:
-    """Those alone that PostgreSQL knows to have ended, or not at all any more."""
+def _expire_ended(run_ids: tuple[UUID, ...]) -> None:
+    """Shorten only logs whose run has ended in PostgreSQL, or is gone from it."""
     under_way = set(Run.objects.filter(pk__in=run_ids, status__in=UNFINISHED).values_list("pk", flat=True))
     with redis.event_log().pipeline(transaction=False) as pipeline:
         for run_id in set(run_ids) - under_way:
-            pipeline.expire(log.channel(run_id), settings.EVENT_LOG_ENDED_KEPT_S, lt=True)
+            pipeline.expire(log.channel(run_id), settings.ENDED_EVENT_LOG_TTL_S, lt=True)
         pipeline.execute()

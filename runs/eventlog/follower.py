@@ -1,4 +1,7 @@
-"""Following a run's events: from its recorder in this process, else from the log, else as they were stored."""
+"""Follow a run's events from its recorder, the log, or the database.
+
+The recorder serves readers in the executing process.
+"""
 
 import asyncio
 import time
@@ -7,104 +10,105 @@ from contextlib import suppress
 
 from django.db import OperationalError
 
+from lunaos.event_lines import TERMINAL, type_of
 from lunaos.infra import database, pubsub
 from lunaos.infra.redis import RedisError
 from runs import executors
 from runs.errors import EventsExpired
 from runs.eventlog import log
-from runs.eventlog.log import Entry
-from runs.eventlog.recorder import CHUNK, Recorder
+from runs.eventlog.log import NumberedEvent
+from runs.eventlog.recorder import Recorder
 from runs.models import UNFINISHED, Run
 from runs.replay import Replay
 
-LAST = (b'{"type":"done"', b'{"type":"chain_done"', b'{"type":"cancelled"', b'{"type":"error"')
-PATIENCE_S = 10.0  # with a log and a database that are both out of reach
-FETCH_WITHIN_S = 2.0  # from the database; what it says later is asked again
-POLL_S = 2.0  # the log wakes its followers; this is for what a broken connection may have swallowed
+OPENING = TERMINAL | {"chunk"}
+MAX_OUTAGE_S = 10.0  # of the log and the database together; then the reader fails
+DATABASE_TIMEOUT_S = 2.0  # a later response is dropped, and the query repeated
+POLL_INTERVAL_S = 2.0  # the log wakes its followers; polling makes up for notices that a broken connection lost
 
 
-class Follower:
-    """Reads a run's events in order, each once, however the sources change meanwhile.
+class RunFollower:
+    """A reader of a run's events, in order, each once, across changes of the source.
 
-    An error that a resumed chain has left behind is passed over: it is the last event of a failed run only.
+    The `error` event that a resumed chain has left behind is skipped: it is the last event of a failed run only.
 
     Args:
         after: position of the last event that the reader has already.
-        recorder: the run's, where the caller knows it; it may have ended by now.
+        recorder: the run's recorder if the caller has it; it may have closed.
     """
 
     def __init__(self, run: Run, after: int = 0, recorder: Recorder | None = None) -> None:
         self._run = run
         self._position = after
-        self._recorder = recorder or executors.recorder_of(run.pk)
-        self._news = asyncio.Event()
+        self._recorder = recorder or executors.find_recorder(run.pk)
+        self._wake_up = asyncio.Event()
         self._stop_listening: Callable[[], None] | None = None
-        self._asked_at = 0.0
+        self._polled_at = 0.0
         self._replay = Replay(run)
-        self._replaying = False  # out of the database, whose last piece was not the run's last
+        self._replaying = False  # True between two pieces out of the database
         self._log_down_since: float | None = None
         self._ended = False
 
-    async def read(self, within_s: float) -> list[Entry] | None:
-        """The next events with their positions.
+    async def read(self, within_s: float) -> list[NumberedEvent] | None:
+        """Return the next events with their positions.
 
         Returns:
-            An empty list where nothing came within the time; None when the run has ended and all has been read.
+            An empty list if no event came within the time; None once the run has ended and all events are read.
 
         Raises:
-            EventsExpired: they are not kept any more.
+            EventsExpired: the events are no longer kept.
             OperationalError, RedisError: neither the log nor the database can be reached.
         """
         deadline = time.monotonic() + within_s
         self._listen()
         while True:
-            self._news.clear()
+            self._wake_up.clear()
             entries = await self._fetch()
             if entries is None:
                 return None
             if entries:
-                return self._take(entries)
+                return self._deliver(entries)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return []
-            await self._wait(left_s if self._recorder else min(left_s, POLL_S))
+            await self._wait(left_s if self._recorder else min(left_s, POLL_INTERVAL_S))
 
     def close(self) -> None:
         """Stop listening."""
         if self._recorder:
-            self._recorder.readers.discard(self._news)
+            self._recorder.readers.discard(self._wake_up)
         if self._stop_listening:
             self._stop_listening()
             self._stop_listening = None
 
     def _listen(self) -> None:
         if self._recorder:
-            self._recorder.readers.add(self._news)
+            self._recorder.readers.add(self._wake_up)
         elif self._stop_listening is None:
             self._stop_listening = pubsub.subscribe(
-                log.channel(self._run.pk), lambda _: self._news.set(), event_log=True
+                log.channel(self._run.pk), lambda _: self._wake_up.set(), event_log=True
             )
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._news.wait()
+                await self._wake_up.wait()
 
-    async def _fetch(self) -> list[Entry] | None:
+    async def _fetch(self) -> list[NumberedEvent] | None:
         if self._ended:
             return None
         if self._recorder:
             lines, shown = self._recorder.lines, self._recorder.shown
             if shown > self._position or not self._recorder.closed:
                 return list(enumerate(lines[self._position : shown], self._position + 1))
-            self._recorder = None  # it ended without a last event: somebody else has, or will
+            self._recorder = None  # closed without a terminal event: another execution writes it
             self._listen()
         return (not self._replaying and await self._from_log()) or await self._from_database()
 
-    async def _from_log(self) -> list[Entry]:
+    async def _from_log(self) -> list[NumberedEvent]:
         try:
             entries = more = await log.read_piece(self._run.pk, after=self._position)
-            while more and more[-1][1].startswith(LAST[-1]):  # left behind by a resumed chain, or the last of all
+            while more and type_of(more[-1][1]) == "error":  # of a resumed chain, or the last of all
                 more = await log.read_piece(self._run.pk, after=more[-1][0])
                 entries = entries[:-1] + more if more else entries
         except (RedisError, OSError):
@@ -113,56 +117,62 @@ class Follower:
         self._log_down_since = None
         return entries
 
-    async def _from_database(self) -> list[Entry] | None:
-        if not self._replaying and time.monotonic() - self._asked_at < POLL_S:
+    async def _from_database(self) -> list[NumberedEvent] | None:
+        if not self._replaying and time.monotonic() - self._polled_at < POLL_INTERVAL_S:
             return []
-        self._asked_at, self._replaying = time.monotonic(), False
+        self._polled_at, self._replaying = time.monotonic(), False
         try:
             while not (entries := await self._next_stored()) and self._replaying:
                 pass
         except (TimeoutError, *database.OUTAGES) as e:
             self._replaying = False
-            if self._log_down_since and time.monotonic() - self._log_down_since > PATIENCE_S:
+            if self._log_down_since and time.monotonic() - self._log_down_since > MAX_OUTAGE_S:
                 raise OperationalError("The database does not answer.") from e
-            return await self._unless_told()
+            return await self._end_if_complete()
         return entries
 
-    async def _next_stored(self) -> list[Entry] | None:
-        """Read one piece; an empty list where the reader has all of it or the run has not ended."""
-        async with asyncio.timeout(FETCH_WITHIN_S):  # readers are to see that the connection lives
+    async def _next_stored(self) -> list[NumberedEvent] | None:
+        """Read one piece; an empty list if the reader has all of it, or the run has not ended."""
+        async with asyncio.timeout(DATABASE_TIMEOUT_S):  # a reader must get heartbeats meanwhile
             piece = await database.call(self._replay.fetch)
         if piece.status in UNFINISHED:
             self._replaying = False
-            return await self._unless_told()
+            return await self._end_if_complete()
         if piece.content is None:
             raise EventsExpired()
-        entries = self._replay.take(piece)
+        entries = self._replay.split(piece)
         self._ended = self._replay.ended
         self._replaying = not self._ended
         if self._ended and self._position > self._replay.position:
-            # who has more than there is, since Valkey has lost what it showed, is told how it ended
+            # a reader may be ahead, because Valkey has lost events that it had shown: it gets the last event again
             self._position = self._replay.position - 1
-        news = [entry for entry in entries if entry[0] > self._position]
+        unread = [entry for entry in entries if entry[0] > self._position]
         if self._replaying:
-            return [entry for entry in news if not entry[1].startswith(LAST[-1])]  # left behind by a resumed chain
-        return news or None
+            return [entry for entry in unread if type_of(entry[1]) != "error"]  # of a resumed chain
+        return unread or None
 
-    async def _unless_told(self) -> list[Entry] | None:
-        """Return None where the reader has the run's end from the log, which the database has not been told yet."""
+    async def _end_if_complete(self) -> list[NumberedEvent] | None:
+        """Return None if the reader has the run's end, which the database lacks."""
         if self._position == 0 or self._log_down_since:
             return []
         with suppress(RedisError, OSError):
             entries = await log.read(self._run.pk, after=self._position - 1)
-            if len(entries) == 1 and entries[0][1].startswith(LAST[:-1] if self._run.chain else LAST):
+            # a chain that ended with `error` may have been resumed
+            final = TERMINAL - {"error"} if self._run.chain else TERMINAL
+            if len(entries) == 1 and type_of(entries[0][1]) in final:
                 return None
         return []
 
-    def _take(self, entries: list[Entry]) -> list[Entry]:
+    def _deliver(self, entries: list[NumberedEvent]) -> list[NumberedEvent]:
         self._position, last = entries[-1]
-        self._ended = self._ended or (last.startswith(LAST) and not self._replaying)
-        return [entry for entry in entries[:-1] if not entry[1].startswith(LAST[-1])] + entries[-1:]
+        self._ended = self._ended or (type_of(last) in TERMINAL and not self._replaying)
+        if not self._run.chain:
+            return entries
+        # a resumed chain has the `error` of its failure before its end
+        return [entry for entry in entries[:-1] if type_of(entry[1]) != "error"] + entries[-1:]
 
 
-def opens(line: bytes) -> bool:
-    """Return whether an event opens a stream: text, or an end. Until then a failure keeps its HTTP status."""
-    return line.startswith((CHUNK, *LAST))
+def opens_stream(line: bytes) -> bool:
+    """Return whether an event opens a stream."""
+    # Until the first text or end, a failure keeps its HTTP status.
+    return type_of(line) in OPENING

@@ -1,4 +1,7 @@
-"""Records a run's events while it is executed: in memory for readers in this process, in the log for all others."""
+"""Record a run's events, in memory and in the event log.
+
+Memory serves readers in this process, the log all others.
+"""
 
 import asyncio
 import enum
@@ -6,69 +9,62 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 
+from lunaos.event_lines import encode
 from runs.errors import OutputTooLong
 from runs.eventlog import log, writer
 
-Event = dict[str, Any]
-
-CHUNK = b'{"type":"chunk"'
+RunEvent = dict[str, Any]
 
 
-class Stop(enum.Enum):
-    """Why an execution is to end before its time."""
+class StopReason(enum.Enum):
+    """Why an execution has to stop before its end."""
 
-    CANCELLED = "its owner asked for it"
-    OVERTAKEN = "somebody else ended it or took it over"
-    LEAVING = "this process is about to stop"
-
-
-class Overtaken(Exception):
-    """Somebody else executes this run now: stop, and write nothing more."""
+    CANCELLED = "the owner or staff cancelled the run"
+    LEASE_LOST = "another process ended the run or took it over"
+    SHUTTING_DOWN = "this process is about to stop"
 
 
-def line_of(event: Event) -> bytes:
-    """An event as JSON, in memory of its own size: what orjson returns takes 4 KB, and a run keeps many."""
-    return memoryview(orjson.dumps(event)).tobytes()
+class LeaseLost(Exception):
+    """Another execution has taken the run over: stop, and write nothing more."""
 
 
 class Recorder:
-    """The one writer of a run; on the event loop only.
+    """The only writer of a run's events; used on the event loop only.
 
-    Readers are shown an event when it is in the log, so that none can be seen by one reader and be missed by the next.
-    Valkey's absence stops nothing: events are shown from memory and appended when it is back; at the run's end all of
-    them are stored in the database as well.
+    Readers see an event once it is in the log, so that no event is seen by one reader and lost for the next. While
+    Valkey is down events are shown from memory, and appended when it is back. At the run's end all of them are stored
+    in the database as well.
 
     Args:
-        attempt: which execution of the run this is, a takeover has a higher one; 0 until it is claimed.
+        attempt: number of this execution of the run, raised by each takeover; 0 until the run is claimed.
     """
 
     def __init__(self, run_id: UUID, attempt: int = 1) -> None:
         self.run_id, self.attempt = run_id, attempt
         self.lines: list[bytes] = []
         self.shown = self.logged = self._size = 0
-        self.finishing = self.closed = self._unsure = self._concluded = False
-        self.stop: Stop | None = None
+        self.finishing = self.closed = self._append_unconfirmed = self._has_terminal = False
+        self.stop_reason: StopReason | None = None
         self.task: asyncio.Task[None] | None = None
         self.readers: set[asyncio.Event] = set()
 
-    # -- For who executes ----------------------------------------------------------------------------------------------
+    # -- For the executor ----------------------------------------------------------------------------------------------
 
-    def take_up(self, lines: Sequence[bytes]) -> None:
-        """Go on behind events that are in the log already."""
+    def load_log(self, lines: Sequence[bytes]) -> None:
+        """Continue after events that are in the log already."""
         self.lines = list(lines)
         self.shown = self.logged = len(lines)
         self._size = sum(map(len, lines))
 
-    def record(self, *events: Event) -> None:
+    def record(self, *events: RunEvent) -> None:
         """Append events.
 
         Raises:
-            OutputTooLong: the run has said more than a log holds.
+            OutputTooLong: the run's events exceed EVENT_LOG_MAX_BYTES.
         """
-        lines = [line_of(event) for event in events]
+        lines = [encode(event) for event in events]
         self._size += sum(map(len, lines))
         if self._size > settings.EVENT_LOG_MAX_BYTES:
             raise OutputTooLong()
@@ -77,66 +73,70 @@ class Recorder:
             writer.add(self)
 
     async def flush(self) -> None:
-        """Wait until all is in the log; not where Valkey is down or refuses it."""
-        while self.logged < len(self.lines) and await writer.turn(self.run_id):
+        """Wait until all events are in the log."""
+        # Returns at once if Valkey is down or refuses them.
+        while self.logged < len(self.lines) and await writer.wait_for_round_trip(self.run_id):
             pass
 
-    def conclude(self, line: bytes) -> None:
-        """Append the last event, which is in the database already and so can be shown at once."""
+    def append_terminal(self, line: bytes) -> None:
+        """Append and show the last event, which is in the database already."""
         self.lines.append(line)
-        self._concluded = True
+        self._has_terminal = True
         self.show()
         writer.add(self)
 
     def close(self) -> None:
-        """Nothing more will come from here."""
+        """Wake the readers for the last time: no event follows from this execution."""
         self.closed = True
-        self._wake()
+        self._wake_readers()
 
-    # -- For who watches over it ---------------------------------------------------------------------------------------
+    # -- For the watcher of this process's runs ------------------------------------------------------------------------
 
-    def halt(self, why: Stop) -> None:
-        """Break the execution off, unless it is being finished already; one that is not claimed yet looks itself."""
-        if self.stop is None and not self.finishing:
-            self.stop = why
+    def request_stop(self, reason: StopReason) -> None:
+        """Cancel the execution, unless it is finishing already.
+
+        An execution that has not claimed its run yet is not cancelled; it reads `stop_reason` after the claim.
+        """
+        if self.stop_reason is None and not self.finishing:
+            self.stop_reason = reason
             if self.task and self.attempt:
                 self.task.cancel()
 
     # -- For the writer ------------------------------------------------------------------------------------------------
 
     @property
-    def pending(self) -> log.Append:
-        """What is not in the log yet."""
-        kept_s = log.kept_s(ended=self._concluded)
-        return log.Append(self.run_id, self.logged, self.lines[self.logged :], self.attempt, kept_s)
+    def pending(self) -> log.AppendRequest:
+        """Return the request that appends all events that are not in the log yet."""
+        ttl_s = log.choose_ttl_s(ended=self._has_terminal)
+        return log.AppendRequest(self.run_id, self.logged, self.lines[self.logged :], self.attempt, ttl_s)
 
-    def settle(self, asked: log.Append, answer: log.Answer) -> bool:
-        """Take note of where the log ends now; whether there is more to append at once.
-
-        Where nothing was appended it may end before what was asked, since a crashed server forgot some, or behind it,
-        since an append without an answer had succeeded; anything else is somebody else's writing.
-        """
-        ours = answer.appended or answer.end <= asked.after or (self._unsure and answer.end <= len(self.lines))
-        if answer.end == log.TAKEN_OVER or not ours:
-            self.halt(Stop.OVERTAKEN)
+    def acknowledge(self, request: log.AppendRequest, result: log.AppendResult) -> bool:
+        """Apply the result of an append; return whether to append more at once."""
+        # If nothing was appended, the log may end before the requested position, because a crashed server has lost
+        # events, or after it, because an append without a response had succeeded. Any other end was written by another
+        # execution.
+        end = result.last_position
+        ours = result.appended or end <= request.after or (self._append_unconfirmed and end <= len(self.lines))
+        if end == log.FENCED or not ours:
+            self.request_stop(StopReason.LEASE_LOST)
             return False
-        self.logged, self._unsure = answer.end, False
-        if self.logged < asked.end:
+        self.logged, self._append_unconfirmed = end, False
+        if self.logged < request.last_position:
             return True
         self.shown = max(self.shown, self.logged)
-        self._wake()
+        self._wake_readers()
         return False
 
-    def keep(self) -> None:
-        """Show what could not be appended, or perhaps was."""
-        self._unsure = True
+    def on_append_failed(self) -> None:
+        """Show events that were not appended, or whose append has no response."""
+        self._append_unconfirmed = True
         self.show()
 
     def show(self) -> None:
-        """Let readers see all there is."""
+        """Let readers see all events."""
         self.shown = len(self.lines)
-        self._wake()
+        self._wake_readers()
 
-    def _wake(self) -> None:
+    def _wake_readers(self) -> None:
         for reader in self.readers:
             reader.set()

@@ -1,6 +1,6 @@
-"""Appends what all runs of an event loop have to say, in one round trip; what comes meanwhile goes with the next.
+"""Append the events of all runs of an event loop in one round trip.
 
-A round trip for each event would cost more than all else that is done for it.
+Later events go with the next one. A round trip per event would cost more than the rest of its processing.
 """
 
 import asyncio
@@ -15,119 +15,120 @@ from lunaos.infra import event_loop
 from lunaos.infra.redis import RedisError
 from runs.eventlog import log
 
-# Between two round trips, unless somebody waits for a run's first event; longer where many runs have much to say.
-SHORTEST_PACE_S, PACE_A_RUN_S, LONGEST_PACE_S = 0.005, 0.001, 0.025
-PAUSE_S = 2.0  # before Valkey is tried again, or a log that has refused its events
+# Between two round trips, unless a run waits for its first event; longer the more runs append.
+MIN_INTERVAL_S, INTERVAL_PER_RUN_S, MAX_INTERVAL_S = 0.005, 0.001, 0.025
+RETRY_DELAY_S = 2.0  # after a failure of Valkey, or an append that it refused
 logger = logging.getLogger(__name__)
 
 
-class Source(Protocol):
-    """A run with events to append; `runs.eventlog.recorder.Recorder`."""
+class EventProducer(Protocol):
+    """A run with events to append; implemented by `runs.eventlog.recorder.Recorder`."""
 
     run_id: UUID
     logged: int
     closed: bool
 
     @property
-    def pending(self) -> log.Append: ...
+    def pending(self) -> log.AppendRequest: ...
 
-    def settle(self, asked: log.Append, answer: log.Answer) -> bool: ...
+    def acknowledge(self, request: log.AppendRequest, result: log.AppendResult) -> bool: ...
 
-    def keep(self) -> None: ...
+    def on_append_failed(self) -> None: ...
 
 
 class _Writer:
     def __init__(self) -> None:
         self.down = False
-        self._waiting: dict[UUID, Source] = {}
-        self._refused: dict[UUID, float] = {}  # until when a log is left alone: what it lacks is sent anew each time
+        self._waiting: dict[UUID, EventProducer] = {}
+        self._retry_at: dict[UUID, float] = {}  # each retry sends all that the log lacks
         self._task: asyncio.Task[None] | None = None
-        self._turn = asyncio.Event()
+        self._round_trip_done = asyncio.Event()
         self._urgent = asyncio.Event()
 
-    def add(self, source: Source) -> None:
-        if self._is_refused(source.run_id):
-            source.keep()
+    def add(self, producer: EventProducer) -> None:
+        if self._is_backing_off(producer.run_id):
+            producer.on_append_failed()
             return
-        self._waiting[source.run_id] = source
-        if source.logged == 0:
+        self._waiting[producer.run_id] = producer
+        if producer.logged == 0:
             self._urgent.set()
         if self.down:
-            source.keep()
+            producer.on_append_failed()
         if self._task is None or self._task.done():
-            self._task = event_loop.create_background_task(self._write())
+            self._task = event_loop.create_background_task(self._run())
 
-    def _is_refused(self, run_id: UUID) -> bool:
-        until = self._refused.get(run_id)
-        if until is not None and time.monotonic() >= until:
-            del self._refused[run_id]
+    def _is_backing_off(self, run_id: UUID) -> bool:
+        retry_at = self._retry_at.get(run_id)
+        if retry_at is not None and time.monotonic() >= retry_at:
+            del self._retry_at[run_id]
             return False
-        return until is not None
+        return retry_at is not None
 
-    async def turn(self, run_id: UUID) -> bool:
+    async def wait_for_round_trip(self, run_id: UUID) -> bool:
         working = self._task is not None and not self._task.done() and not self.down
-        working = working and not self._is_refused(run_id)
+        working = working and not self._is_backing_off(run_id)
         if working:
-            await self._turn.wait()
+            await self._round_trip_done.wait()
         return working
 
-    async def _write(self) -> None:
+    async def _run(self) -> None:
         runs = 0
         while self._waiting:
-            await self._pause(runs)
+            await self._wait_for_interval(runs)
             batch, self._waiting = list(self._waiting.values()), {}
             self._urgent.clear()
-            await self._append([source for source in batch if source.pending.lines])
-            self._end_turn()
+            await self._append([producer for producer in batch if producer.pending.lines])
+            self._announce_round_trip()
             runs = len(batch)
 
-    async def _pause(self, runs: int) -> None:
+    async def _wait_for_interval(self, runs: int) -> None:
         if self.down:
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(RETRY_DELAY_S)
         elif not self._urgent.is_set():
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(max(SHORTEST_PACE_S, PACE_A_RUN_S * runs), LONGEST_PACE_S)):
+                async with asyncio.timeout(min(max(MIN_INTERVAL_S, INTERVAL_PER_RUN_S * runs), MAX_INTERVAL_S)):
                     await self._urgent.wait()
 
-    def _end_turn(self) -> None:
-        self._turn.set()
-        self._turn = asyncio.Event()
+    def _announce_round_trip(self) -> None:
+        self._round_trip_done.set()
+        self._round_trip_done = asyncio.Event()
 
-    async def _append(self, batch: list[Source]) -> None:
-        asked = [source.pending for source in batch]
+    async def _append(self, batch: list[EventProducer]) -> None:
+        requests = [producer.pending for producer in batch]
         try:
-            answers = await log.append(*asked)
+            results = await log.append(*requests)
             self.down = False
         except (RedisError, OSError) as e:
-            logger.warning("Events of %d runs stay in memory for now: %r", len(batch), e)
+            logger.warning("Valkey cannot be reached; events of %d runs stay in memory: %r", len(batch), e)
             self.down = True
-            for source in batch:
-                source.keep()
-            # what has ended is stored in the database by now
-            self._waiting = {source.run_id: source for source in batch if not source.closed} | self._waiting
+            for producer in batch:
+                producer.on_append_failed()
+            # closed producers are dropped: their events are stored in the database
+            self._waiting = {producer.run_id: producer for producer in batch if not producer.closed} | self._waiting
             return
-        for source, append, answer in zip(batch, asked, answers, strict=True):
-            if answer is None:  # one run's trouble is not the others'
-                logger.error("The log of run %s refuses its events", source.run_id)
-                self._refuse(source)
-            elif source.settle(append, answer):
-                self._waiting.setdefault(source.run_id, source)
+        for producer, request, result in zip(batch, requests, results, strict=True):
+            if result is None:  # the other runs go on
+                logger.error("Valkey refuses events of run %s", producer.run_id)
+                self._back_off(producer)
+            elif producer.acknowledge(request, result):
+                self._waiting.setdefault(producer.run_id, producer)
 
-    def _refuse(self, source: Source) -> None:
+    def _back_off(self, producer: EventProducer) -> None:
         now = time.monotonic()
-        self._refused = {run_id: until for run_id, until in self._refused.items() if until > now}
-        self._refused[source.run_id] = now + PAUSE_S
-        source.keep()
+        self._retry_at = {run_id: at for run_id, at in self._retry_at.items() if at > now}
+        self._retry_at[producer.run_id] = now + RETRY_DELAY_S
+        producer.on_append_failed()
 
 
 _writers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Writer] = WeakKeyDictionary()
 
 
-def add(source: Source) -> None:
-    """Append what a run has to say, soon."""
-    _writers.setdefault(asyncio.get_running_loop(), _Writer()).add(source)
+def add(producer: EventProducer) -> None:
+    """Schedule the append of a run's pending events."""
+    _writers.setdefault(asyncio.get_running_loop(), _Writer()).add(producer)
 
 
-async def turn(run_id: UUID) -> bool:
-    """Wait until a round trip has ended; False at once where none is under way, Valkey is down or refuses the log."""
-    return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).turn(run_id)
+async def wait_for_round_trip(run_id: UUID) -> bool:
+    """Wait for the end of a round trip; return False at once without one."""
+    # There is none while Valkey is down, or the log is backing off.
+    return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).wait_for_round_trip(run_id)

@@ -1,4 +1,4 @@
-"""What an answer took that was broken off from outside: an estimate, by whoever knows prompts and prices."""
+"""Estimate tokens and cost of an answer that was interrupted from outside."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,83 +6,76 @@ from decimal import Decimal
 
 import orjson
 
+from lunaos.event_lines import type_of
 from runs import texts
 from runs.metering.tokens import TokenUsage, estimate
 from runs.models import Run, RunStep, Status
 
-START, STEP_START = b'{"type":"start"', b'{"type":"step_start"'  # a step's is recorded before a provider is asked
-
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """An answer that was broken off.
+class InterruptedAnswer:
+    """An answer that was interrupted."""
 
-    Args:
-        agent: the slug of the agent that gave it.
-        provider, model: of the one that answered.
-        given: what went in.
-        said: what came out.
-    """
-
-    agent: str
+    agent: str  # slug of the agent
+    # provider and model: the ones that answered
     provider: str
     model: str
-    given: str
-    said: str
+    input: str  # text sent to the model, without the agent's prompt
+    output: str  # text received
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What an answer took, marked as estimated, and its price."""
+    """Estimated tokens of an answer, and their price."""
 
     tokens: TokenUsage
     cost_usd: Decimal
     cost_known: bool
 
 
-Estimator = Callable[[Broken], Estimate]
+Estimator = Callable[[InterruptedAnswer], Estimate]
 
 
-def _without_prices(broken: Broken) -> Estimate:
-    used = TokenUsage(input=estimate(broken.given), output=estimate(broken.said), estimated=True)
+def _estimate_without_prices(interrupted: InterruptedAnswer) -> Estimate:
+    used = TokenUsage(input=estimate(interrupted.input), output=estimate(interrupted.output), estimated=True)
     return Estimate(used, Decimal(0), cost_known=False)
 
 
-_estimator: Estimator = _without_prices
+_estimator: Estimator = _estimate_without_prices
 
 
 def register(estimator: Estimator) -> None:
-    """Set what estimates; the app that knows prompts and prices lies above this one."""
+    """Set the estimator."""
+    # The app that knows prompts and prices lies above this one, so it registers itself.
     global _estimator
     _estimator = estimator
 
 
-def of_answer_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
-    """Return what a run's answer took that is in no sum yet; None where none had shown life.
-
-    Args:
-        lines: the run's events.
-        steps: a chain's, as they are stored.
-    """
-    agent, said = _step_under_way(run, lines, steps) if run.chain else (run.agent, lines)
-    if not said:
+def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
+    """Return the tokens and cost of a run's open answer."""
+    # No sum contains them yet. None if no event shows such an answer.
+    agent, answer_lines = _find_open_step(run, lines, steps) if run.chain else (run.agent, lines)
+    if not answer_lines:
         return None
-    text = texts.text_of(run)
-    given = "\n\n".join([text.input if text else "", *(step.output for step in steps)])
-    return _estimator(Broken(agent, *answering(run, lines), given, texts.chunks(said)))
+    text = texts.load_text(run)
+    sent = "\n\n".join([text.input if text else "", *(step.output for step in steps)])
+    return _estimator(
+        InterruptedAnswer(agent, *find_answering_model(run, lines), sent, texts.join_chunks(answer_lines))
+    )
 
 
-def answering(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
-    """Return the provider and model that answer an agent's run, by its log; else those that were asked for."""
-    start: dict[str, str] = next((orjson.loads(line) for line in lines if line.startswith(START)), {})
+def find_answering_model(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
+    """Return the provider and model that answer an agent's run."""
+    # They come from the log, else from the request.
+    start: dict[str, str] = next((orjson.loads(line) for line in lines if type_of(line) == "start"), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 
 
-def _step_under_way(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
-    """Return the agent and the events of a step that has begun and is not stored."""
-    begun = [number for number, line in enumerate(lines) if line.startswith(STEP_START)]
-    position = orjson.loads(lines[begun[-1]])["step"] if begun else 0
+def _find_open_step(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> tuple[str, Sequence[bytes]]:
+    """Return the agent and the events of a step that has started and is not stored."""
+    starts = [number for number, line in enumerate(lines) if type_of(line) == "step_start"]
+    position = orjson.loads(lines[starts[-1]])["step"] if starts else 0
     stored = {step.position for step in steps if step.status != Status.INTERRUPTED}
-    if not begun or position in stored:
+    if not starts or position in stored:
         return "", ()
-    return run.steps[position - 1], lines[begun[-1] + 1 :]
+    return run.steps[position - 1], lines[starts[-1] + 1 :]

@@ -1,9 +1,9 @@
-"""Bounds on starting runs: how many an owner has under way at once, and how many start in an hour.
+"""Limits on starts: runs at once per owner, and starts per hour.
 
-Runs under way are counted from their rows, so that whatever ends a run gives its place back, and once. Starts are
-counted in a row of their owner by the hour of the database's clock; a start that is refused is not counted. Both are
-read under a lock of the owner (`runs_standing`, migration 0009), which makes them exact for starts in parallel, in the
-statement that reserves the execution and writes the run (docs/adr/0004).
+Runs under way are counted from their rows, so any end of a run frees its place exactly once. Starts are counted in one
+row per owner, by the hour of the database's clock; a refused start does not count. Both are read under a lock of the
+owner (`runs_standing`, migration 0009), in the statement that reserves the execution and writes the run
+(docs/adr/0004), so the limits are exact for parallel starts.
 """
 
 from collections.abc import Sequence
@@ -21,80 +21,75 @@ from lunaos.errors import LunaError, RateLimited
 from lunaos.infra import metrics
 from runs.errors import ConcurrencyLimitReached
 
-RETRY_S = 5  # most runs end within seconds
+RETRY_AFTER_S = 5  # most runs end within seconds
 
-# Parts of `runs.services.BEGIN`; the first locks the owner until the transaction ends.
-STANDING = "SELECT under_way, starts FROM runs_standing(%(user_id)s)"
-ALLOWED = """
+# Parts of `runs.services.CREATE_RUN`. The first locks the owner until the transaction ends.
+LOCK_OWNER = "SELECT under_way, starts FROM runs_standing(%(user_id)s)"
+WITHIN_LIMITS = """
     EXISTS (SELECT FROM standing WHERE cardinality(under_way) < %(at_once)s AND starts < %(starts_per_hour)s)
 """
-_COUNT = """
+_COUNT_START = """
     INSERT INTO runs_hourlystarts AS counted (user_id, hour, starts)
     SELECT %(user_id)s, date_trunc('hour', now(), 'UTC'), 1 {where}
     ON CONFLICT (user_id) DO UPDATE SET
         hour = EXCLUDED.hour, starts = CASE WHEN counted.hour = EXCLUDED.hour THEN counted.starts + 1 ELSE 1 END
 """
-COUNT = _COUNT.format(where="FROM reserved")
-COUNT_ONE = _COUNT.format(where="")
+COUNT_START = _COUNT_START.format(where="FROM reserved")
+COUNT_SINGLE_START = _COUNT_START.format(where="")
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What an owner has under way.
+class OwnerActivity:
+    """An owner's runs under way and starts."""
 
-    Args:
-        under_way: ids of runs that have not ended, the oldest first.
-        starts: in this hour.
-    """
-
-    under_way: Sequence[UUID]
-    starts: int
+    under_way: Sequence[UUID]  # ids of unfinished runs, the oldest first
+    starts: int  # number of starts in this hour
 
 
-def bounds(user: User) -> dict[str, Any]:
-    """Return the parameters of ALLOWED."""
-    allowed = limits.of(user)
+def sql_parameters(user: User) -> dict[str, Any]:
+    """Return the parameters of WITHIN_LIMITS."""
+    allowed = limits.for_owner(user)
     return {"at_once": allowed.executions_at_once, "starts_per_hour": allowed.starts_per_hour}
 
 
-def lock(user: User) -> Standing:
-    """Read what an owner has under way, and keep the owner's other starts waiting until the transaction ends."""
+def lock_owner(user: User) -> OwnerActivity:
+    """Read an owner's activity, and block the owner's other starts."""
+    # The lock lasts until the transaction ends.
     parameters: dict[str, Any] = {"user_id": user.pk}
     with connection.cursor() as cursor:
-        return Standing(*cursor.execute(STANDING, parameters).fetchone())
+        return OwnerActivity(*cursor.execute(LOCK_OWNER, parameters).fetchone())
 
 
-def take(user: User, standing: Standing) -> None:
-    """Count a start that writes no run, as of a chain that is resumed.
-
-    Args:
-        standing: as `lock` read it in this transaction.
+def count_start(user: User, activity: OwnerActivity) -> None:
+    """Count a start that writes no run, such as that of a resumed chain.
 
     Raises:
         RateLimited, ConcurrencyLimitReached: nothing is counted then.
     """
-    if refused := refusal(user, standing, bounds(user)):
+    # `activity` is the result of `lock_owner` in the same transaction.
+    if refused := refusal(user, activity, sql_parameters(user)):
         raise refused
     parameters: dict[str, Any] = {"user_id": user.pk}
     with connection.cursor() as cursor:
-        cursor.execute(COUNT_ONE, parameters)
+        cursor.execute(COUNT_SINGLE_START, parameters)
 
 
-def refusal(user: User, standing: Standing, allowed: dict[str, Any]) -> LunaError | None:
-    """Return why an owner may not start a run; the reason that lasts longer where there are two, None where none is."""
-    tier = tiers.of(user.tier)
-    if standing.starts >= allowed["starts_per_hour"]:
+def refusal(user: User, activity: OwnerActivity, allowed: dict[str, Any]) -> LunaError | None:
+    """Return the error if an owner may not start a run, else None."""
+    # If both limits are reached, the error has the longer wait.
+    tier = tiers.get(user.tier)
+    if activity.starts >= allowed["starts_per_hour"]:
         return _too_many_starts(tier, allowed["starts_per_hour"])
-    if len(standing.under_way) >= allowed["at_once"]:
-        return _too_many_at_once(tier, allowed["at_once"], standing)
+    if len(activity.under_way) >= allowed["at_once"]:
+        return _too_many_at_once(tier, allowed["at_once"], activity)
     return None
 
 
 def _too_many_starts(tier: Tier, limit: int) -> RateLimited:
     metrics.RUN_REFUSALS.labels(RateLimited.code, tier.name).inc()
-    left_s = _left_of_hour_s(datetime.now(UTC))
+    left_s = _seconds_to_next_hour(datetime.now(UTC))
     return RateLimited(
-        f"{limit} runs may be started an hour on the {tier.name} tier. Try again in {left_s} seconds.",
+        f"The {tier.name} tier starts {limit} runs per hour. Try again in {left_s} seconds.",
         retry_after=left_s,
         limit=limit,
         tier=tier.name,
@@ -102,22 +97,24 @@ def _too_many_starts(tier: Tier, limit: int) -> RateLimited:
     )
 
 
-def _too_many_at_once(tier: Tier, limit: int, standing: Standing) -> ConcurrencyLimitReached:
+def _too_many_at_once(tier: Tier, limit: int, activity: OwnerActivity) -> ConcurrencyLimitReached:
     metrics.RUN_REFUSALS.labels(ConcurrencyLimitReached.code, tier.name).inc()
     return ConcurrencyLimitReached(
-        f"The {tier.name} tier runs {limit} at once. Wait for a run to end, or cancel one: POST /runs/{{id}}/cancel.",
-        retry_after=RETRY_S,
+        f"The {tier.name} tier has {limit} runs at once. "
+        "Wait for a run to end, or cancel one: POST /runs/{id}/cancel.",
+        retry_after=RETRY_AFTER_S,
         limit=limit,
-        running=[str(run_id) for run_id in standing.under_way],
+        running=[str(run_id) for run_id in activity.under_way],
         tier=tier.name,
         **_upgrade(tier),
     )
 
 
 def _upgrade(tier: Tier) -> dict[str, str]:
+    # CONTRACT, section 1, promises `upgradeUrl` in a 429 to the free tier only.
     return {"upgradeUrl": tiers.upgrade_url()} if tier.name == tiers.FREE else {}
 
 
-def _left_of_hour_s(now: datetime) -> int:
+def _seconds_to_next_hour(now: datetime) -> int:
     end = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     return max(1, int((end - now).total_seconds()) + 1)

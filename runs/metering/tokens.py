@@ -11,7 +11,7 @@ from typing import Any, Protocol
 UTF8_BYTES_PER_TOKEN = 4
 
 
-class Counted(Protocol):
+class TokenColumns(Protocol):
     """A row with the six columns of `TokenUsage`; `runs.models.Run` and `RunStep`."""
 
     input_tokens: int
@@ -24,30 +24,21 @@ class Counted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TokenUsage:
-    """Tokens of one answer, or of several added up.
+    """Tokens of one answer, or the sum of several."""
 
-    Args:
-        input: of the prompt, those read from and written to the provider's cache included.
-        output: of the answer, its reasoning included.
-        reasoning: of the output, what the model thought before it answered.
-        cache_read: of the input, what the provider had in its cache.
-        cache_write: of the input, what the provider put into its cache.
-        estimated: whether input or output is our estimate rather than the provider's count.
-    """
-
-    input: int = 0
-    output: int = 0
-    reasoning: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    estimated: bool = False
+    input: int = 0  # of the prompt, including tokens read from and written to the provider's cache
+    output: int = 0  # of the answer, including reasoning
+    reasoning: int = 0  # of the output, tokens of the model's reasoning
+    cache_read: int = 0  # of the input, tokens read from the provider's cache
+    cache_write: int = 0  # of the input, tokens written to the provider's cache
+    estimated: bool = False  # whether input or output is our estimate instead of the provider's count
 
     def __add__(self, other: TokenUsage) -> TokenUsage:
         sums = {each.name: getattr(self, each.name) + getattr(other, each.name) for each in fields(self)}
         return TokenUsage(**{**sums, "estimated": self.estimated or other.estimated})
 
     @classmethod
-    def of(cls, row: Counted) -> TokenUsage:
+    def from_row(cls, row: TokenColumns) -> TokenUsage:
         """Read the columns of a row."""
         return cls(
             input=row.input_tokens,
@@ -60,7 +51,7 @@ class TokenUsage:
 
     @property
     def columns(self) -> dict[str, int | bool]:
-        """Return the values of a row's columns, by column."""
+        """Return the values of a row's columns, by column name."""
         return {
             "input_tokens": self.input,
             "output_tokens": self.output,
@@ -71,15 +62,15 @@ class TokenUsage:
         }
 
     @classmethod
-    def read(cls, told: dict[str, Any]) -> TokenUsage:
-        """Read what `as_json` has made; an older release has fewer members."""
+    def from_json(cls, members: dict[str, Any]) -> TokenUsage:
+        """Read the result of `as_json`; an older release wrote fewer members."""
         return cls(
-            input=told.get("input", 0),
-            output=told.get("output", 0),
-            reasoning=told.get("reasoning", 0),
-            cache_read=told.get("cacheRead", 0),
-            cache_write=told.get("cacheWrite", 0),
-            estimated=told.get("estimated", False),
+            input=members.get("input", 0),
+            output=members.get("output", 0),
+            reasoning=members.get("reasoning", 0),
+            cache_read=members.get("cacheRead", 0),
+            cache_write=members.get("cacheWrite", 0),
+            estimated=members.get("estimated", False),
         )
 
     def as_json(self) -> dict[str, int | bool]:
@@ -95,10 +86,10 @@ class TokenUsage:
 
 
 def estimate(text: str) -> int:
-    """Estimate the tokens of a text, rounded up."""
-    return of_bytes(len(text.encode("utf-8", "replace")))
+    """Return the estimated tokens of a text, rounded up."""
+    return estimate_from_bytes(len(text.encode("utf-8", "replace")))
 
 
-def of_bytes(count: int) -> int:
-    """Estimate the tokens of a text that is so long in UTF-8, rounded up."""
+def estimate_from_bytes(count: int) -> int:
+    """Return the estimated tokens of a text of so many bytes of UTF-8, rounded up."""
     return math.ceil(count / UTF8_BYTES_PER_TOKEN)

@@ -1,4 +1,4 @@
-"""POST /runs/{id}/cancel: in every state, and what a client's leaving means."""
+"""POST /runs/{id}/cancel in every state, and disconnecting clients."""
 
 import json
 import signal
@@ -27,7 +27,7 @@ CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "conte
 
 
 def start(api: Api, user: Any, path: str, body: dict[str, Any], until_seen: str) -> str:
-    """Begin a run and leave when something was seen; its id."""
+    """Start a run, disconnect at the given text, and return the run's id."""
     with api.stream("POST", path, json=body, headers=api.as_(user)) as response:
         seen = ""
         for text in response.iter_text():
@@ -73,7 +73,7 @@ def test_a_reader_sees_the_end(api: Api, alice: Any, upstream: Upstream) -> None
 
 
 def test_a_run_that_a_provider_was_asked_for_counts(api: Api, alice: Any, upstream: Upstream) -> None:
-    """The provider has worked on it, and bills it."""
+    """The provider has worked on the request, and bills it."""
     upstream.respond_with(Answer(pieces=["hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, ": keep-alive")
     cancel(api, alice, run_id)
@@ -95,8 +95,8 @@ def test_staff_who_cancel_a_run_before_its_first_text_cost_the_owner_nothing(
     assert MonthlyUsage.objects.get(user=alice).executions == 0
 
 
-def test_a_run_that_no_provider_worked_on_is_given_back(api: Api, alice: Any, upstream: Upstream) -> None:
-    """It is cancelled while the platform waits to ask again a provider that has refused."""
+def test_a_run_that_no_provider_worked_on_is_released(api: Api, alice: Any, upstream: Upstream) -> None:
+    """The run is cancelled while the platform waits to retry a provider that has refused."""
     refused = threading.Event()
 
     def refuse(asked: dict[str, Any]) -> Answer:
@@ -148,7 +148,7 @@ def test_a_run_that_has_ended_stays_as_it_is(api: Api, alice: Any, upstream: Ups
     assert follow(api, alice, run_id)[-1]["type"] in ("done", "error")
 
 
-def test_twice_is_as_once(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_second_cancel_changes_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, "half")
     asked = cancel(api, alice, run_id)["cancelRequestedAt"]
@@ -168,7 +168,7 @@ def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upst
 
 
 def test_a_node_whose_clock_is_behind_the_one_that_began(alice: Any) -> None:
-    run = services.begin(
+    run = services.create(
         user=alice, chain="custom", steps=["code-review"], provider="deepseek", model="deepseek-chat", text="x",
         request_id="r", status="queued",
     ).run  # fmt: skip
@@ -179,12 +179,12 @@ def test_a_node_whose_clock_is_behind_the_one_that_began(alice: Any) -> None:
     assert (run.status, run.duration_ms, run.charge) == ("cancelled", 0, "released")
 
 
-# -- A client that leaves ----------------------------------------------------------------------------------------------
+# -- Disconnecting clients ---------------------------------------------------------------------------------------------
 
 
 @contextmanager
 def connect(api: Api, body: dict[str, Any], user: Any) -> Iterator[None]:
-    """Send a request, and leave without having read a byte of the answer."""
+    """Send a request, and disconnect without reading a byte of the response."""
     address, content = urlsplit(str(api.base_url)), json.dumps(body)
     head = f"POST /agents/execute HTTP/1.1\r\nHost: localhost\r\nAuthorization: {api.as_(user)['Authorization']}\r\n"
     head += f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -194,7 +194,7 @@ def connect(api: Api, body: dict[str, Any], user: Any) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("path", "body"), [("/agents/execute", AGENT), ("/chains/execute", CHAIN)])
-def test_leaving_cancels_where_that_was_asked_for(
+def test_a_disconnect_cancels_if_requested(
     api: Api, alice: Any, upstream: Upstream, chains_worker: None, path: str, body: dict[str, Any]
 ) -> None:
     upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
@@ -204,7 +204,7 @@ def test_leaving_cancels_where_that_was_asked_for(
     assert Run.objects.get(pk=run_id).charge == "settled"
 
 
-def test_leaving_before_the_stream_opens_cancels_too(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_disconnect_before_the_stream_opens_cancels(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=["hang"]))
     with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):
         assert until(lambda: bool(upstream.requests), 5)
@@ -214,19 +214,19 @@ def test_leaving_before_the_stream_opens_cancels_too(api: Api, alice: Any, upstr
     assert Run.objects.get(user=alice).charge == "settled"
 
 
-def test_leaving_before_the_run_has_begun_cancels_it_too(api: Api, alice: Any, upstream: Upstream) -> None:
-    """The view goes on in its thread: here it waits for the row that counts the user's month."""
+def test_a_disconnect_before_the_start_cancels_the_run(api: Api, alice: Any, upstream: Upstream) -> None:
+    """The view goes on in its thread: here it waits for a lock on the user's quota row."""
     upstream.respond_with(Answer(pieces=["hang"]))
     with transaction.atomic():
         MonthlyUsage.objects.create(user=alice, month=datetime.now(UTC).date().replace(day=1))
         with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):
-            assert until(lambda: waiting_for_a_lock() == 1, 5)
+            assert until(lambda: count_lock_waits() == 1, 5)
     assert until(lambda: Run.objects.filter(user=alice, status="cancelled").exists(), 5)
     charge = "settled" if upstream.requests else "released"  # the cancellation races with the request to the provider
     assert Run.objects.get(user=alice).charge == charge
 
 
-def waiting_for_a_lock() -> int:
+def count_lock_waits() -> int:
     with db.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

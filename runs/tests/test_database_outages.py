@@ -1,4 +1,4 @@
-"""PostgreSQL that refuses writes, is stopped or comes back, under a platform that works: all of it is real."""
+"""A real PostgreSQL that refuses writes, hangs or restarts while runs are under way."""
 
 import itertools
 import os
@@ -50,11 +50,11 @@ def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
 
 @pytest.fixture
 def alice(stack: Stack) -> dict[str, str]:
-    """Her headers; a new one for each test."""
+    """Return the headers of a new user for each test."""
     return stack.sign_up(next(NUMBERS))
 
 
-def run_of(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
+def get_run(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
     return stack.api.get(f"/runs/{run_id}", headers=user).json()["data"]
 
 
@@ -63,7 +63,7 @@ def ends_as(stack: Stack, run_id: str, status: str) -> bool:
     return until(lambda: stack.sql(sql, run_id) == [(status,)], 45)
 
 
-def executions(stack: Stack, run_id: str) -> int:
+def count_attempts(stack: Stack, run_id: str) -> int:
     sql = "SELECT executions FROM billing_monthlyusage u JOIN runs_run r ON r.user_id = u.user_id WHERE r.id = %s"
     return stack.sql(sql, run_id)[0][0]
 
@@ -86,7 +86,7 @@ def read_only(stack: Stack) -> Iterator[None]:
 
 @contextmanager
 def stopped(stack: Stack) -> Iterator[None]:
-    """All of the server's processes, as on a machine that hangs."""
+    """Stop all of the server's processes, as on a machine that hangs."""
     postmaster = stack.pid("postgres")
     children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
     pids = [postmaster, *map(int, children)]
@@ -112,22 +112,22 @@ def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str]
         assert health(stack) == "down"
         upstream.resume.set()
         assert [reader.end()[-1]["type"] for reader in readers] == ["done", "error"]
-        assert run_of(stack, alice, succeeds)["status"] == "running"
+        assert get_run(stack, alice, succeeds)["status"] == "running"
 
     runs = {}
     for run_id, status in ((succeeds, "succeeded"), (fails, "failed"), (chain, "succeeded")):
         assert ends_as(stack, run_id, status)
-        runs[run_id] = run_of(stack, alice, run_id)
+        runs[run_id] = get_run(stack, alice, run_id)
     assert (runs[succeeds]["inputTokens"], runs[succeeds]["outputTokens"]) == (11, 7)
     assert (runs[succeeds]["output"], runs[fails]["output"]) == ("half done", "half ")
     assert runs[fails]["errorCode"] == readers[1].events[-1]["code"] != "interrupted"
-    assert executions(stack, succeeds) == 3
-    assert len(upstream.requests) == 4  # of the chain no step was asked for twice
+    assert count_attempts(stack, succeeds) == 3
+    assert len(upstream.requests) == 4  # no step of the chain was asked twice
     assert health(stack) in ("ok", "degraded")
 
 
 def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """Requests are refused soon, streams show life, and no chain is taken from a worker that lives."""
+    """Requests are refused soon, streams get heartbeats, and no chain is taken from a living worker."""
     upstream.respond_with(WAITS, WAITS, WAITS)
     agent = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
     chain = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
@@ -138,7 +138,7 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
         lines, lines_of_chain = response.iter_lines(), of_chain.iter_lines()
         assert all(any("half" in line for line in each) for each in (lines, lines_of_chain))
         with stopped(stack):
-            for _ in range(3):  # the first gives a connection up, the others find none
+            for _ in range(3):  # the first request drops a connection, the others find none
                 refused = stack.api.get("/auth/me", headers=alice)
                 assert error(refused) == (503, "service_unavailable")
                 assert set(SECURITY_HEADERS) <= {name.title() for name in refused.headers} | set(refused.headers)
@@ -156,15 +156,15 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
 
 
 def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """Its lock went with it, so that nobody waits for a minute; the clock is put on."""
+    """The liveness lock is gone, so the runs end after seconds; the test sets heartbeats back."""
     upstream.respond_with(Answer(pieces=[delta("half "), "wait"]))
     run_id = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
-    assert until(lambda: bool(stack.sql(HOLDS, liveness.SPACE)), 10)
+    assert until(lambda: bool(stack.sql(HOLDS, liveness.LOCK_SPACE)), 10)
     stack.end("web")
     stack.start("web")
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '16 seconds' WHERE id = %s", run_id)
     assert ends_as(stack, run_id, "interrupted")
-    run = run_of(stack, alice, run_id)
+    run = get_run(stack, alice, run_id)
     assert run["outputTokens"] == 2 and run["inputTokens"] > 0
     assert stack.sql("SELECT tokens_estimated, cost_known, cost_usd > 0 FROM runs_run WHERE id = %s", run_id) == [
         (True, True, True)
@@ -172,7 +172,7 @@ def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], u
 
 
 def test_right_after_its_restart(stack: Stack, alice: dict[str, str]) -> None:
-    """Connections that broke are no reason for anything but JSON."""
+    """Requests on broken connections are answered in JSON."""
     stack.end("postgres", signal.SIGQUIT)
     answers = [stack.api.get("/auth/me", headers=alice) for _ in range(10)]
     stack.start("postgres")

@@ -1,4 +1,4 @@
-"""GET /runs/{id}/events: a stream is picked up where it stopped, by as many readers as there are."""
+"""GET /runs/{id}/events: several readers resume a stream at any position."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ STEPS = [{"agent": "code-review"}, {"agent": "documentation"}]
 
 @contextmanager
 def under_way(api: Api, user: Any, upstream: Upstream, *pieces: Any, path: str = "/agents/execute") -> Iterator[str]:
-    """A run whose provider waits to be told to go on, and whose first client has gone; yields its id."""
+    """Start a run whose provider waits and whose first client has left; yield the run's id."""
     upstream.respond_with(
         Answer(pieces=[delta("one "), delta("two "), *pieces, "wait", delta("end", "stop"), DONE]), completion("b")
     )
@@ -72,21 +72,21 @@ def test_from_a_position_on(api: Api, alice: Any, upstream: Upstream) -> None:
     assert events == parse(first.text)[1][2:]
 
 
-def test_who_has_all_of_it_gets_204(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_reader_with_all_events_gets_204(api: Api, alice: Any, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
     response = api.get(f"/runs/{run_id}/events", headers={**api.as_(alice), "Last-Event-ID": "4"})
     assert (response.status_code, response.content) == (204, b"")
     assert response.headers["X-Run-Id"] == run_id
 
 
-def test_who_has_more_than_there_is_gets_the_end(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_reader_ahead_of_the_run_gets_the_last_event(api: Api, alice: Any, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
     for after in (5, 2**53):
         positions, events = follow(api, alice, run_id, after)
         assert (positions, events[0]["type"]) == ([4], "done")
 
 
-def test_a_look_at_the_headers_alone(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_reading_only_the_headers(api: Api, alice: Any, upstream: Upstream) -> None:
     with under_way(api, alice, upstream) as run_id:
         response = api.head(f"/runs/{run_id}/events", headers=api.as_(alice))
         assert (response.status_code, response.headers["X-Run-Id"]) == (200, run_id)
@@ -105,7 +105,7 @@ def test_a_client_that_goes_away_does_not_end_the_run(
 
 
 @pytest.mark.parametrize("path", ["/agents/execute", "/chains/execute"])
-def test_who_reconnects_after_every_event_gets_each_once(
+def test_a_reader_that_reconnects_after_every_event_gets_each_once(
     api: Api, alice: Any, upstream: Upstream, chains_worker: None, path: str
 ) -> None:
     with under_way(api, alice, upstream, *map(delta, "abc"), path=path) as run_id:
@@ -166,7 +166,7 @@ def test_a_failed_run_ends_with_its_error(api: Api, alice: Any, upstream: Upstre
     assert follow(api, alice, run_id)[1][0]["type"] == "error"
 
 
-def test_silence_is_filled(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_heartbeats_fill_silence(api: Api, alice: Any, upstream: Upstream) -> None:
     with under_way(api, alice, upstream) as run_id:
         headers = {**api.as_(alice), "Last-Event-ID": "3"}
         with api.stream("GET", f"/runs/{run_id}/events", headers=headers) as response:
@@ -189,7 +189,7 @@ def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upst
     assert error(api.get(f"/runs/{run_id}/events")) == (401, "not_authenticated")
 
 
-def test_a_stream_that_nobody_reads_any_more_leaves_no_listener(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_closed_stream_leaves_no_listener(api: Api, alice: Any, upstream: Upstream) -> None:
     with under_way(api, alice, upstream) as run_id:
         one_event(api, alice, run_id, 0)
     follow(api, alice, run_id)

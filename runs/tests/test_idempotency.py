@@ -1,4 +1,4 @@
-"""Idempotency-Key on the execute endpoints: one result a key, also when its repeats come side by side."""
+"""Idempotency-Key on the execute endpoints: one result per key, also for parallel requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -36,7 +36,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream, chains_worker: Any, 
 
 
 @pytest.mark.parametrize("request_", [AGENT, CHAIN])
-def test_twenty_at_once(api: Api, alice: Any, upstream: Upstream, chains_worker: Any, request_: Any) -> None:
+def test_twenty_parallel_requests(api: Api, alice: Any, upstream: Upstream, chains_worker: Any, request_: Any) -> None:
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: post(api, alice, request_), range(20)))
 
@@ -54,7 +54,7 @@ def test_another_body_is_a_conflict(api: Api, alice: Any, upstream: Upstream, ch
     assert Run.objects.filter(user=alice).count() == 1
 
 
-def test_the_spelling_of_the_body_does_not_matter(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_format_of_the_body_does_not_matter(api: Api, alice: Any, upstream: Upstream) -> None:
     post(api, alice, AGENT)
     headers = {**api.as_(alice), "Idempotency-Key": "k-1", "Content-Type": "application/json"}
     body = '{ "onDisconnect":"continue", "context" : "x", "agent": "code-review" }'
@@ -79,8 +79,8 @@ def test_a_run_under_way_is_joined(api: Api, alice: Any, upstream: Upstream) -> 
     assert len(upstream.requests) == 1
 
 
-def test_what_came_to_nothing_may_be_tried_again(api: Api, alice: Any, upstream: Upstream) -> None:
-    """A run that failed with nothing produced was given back, and the answer said when to try again."""
+def test_a_run_without_output_may_be_retried(api: Api, alice: Any, upstream: Upstream) -> None:
+    """A run that failed without output was released, and the response has a Retry-After."""
     upstream.respond_with(Answer(status=503), Answer(status=503), completion("at last"))
     assert error(post(api, alice, AGENT)) == (503, "provider_unavailable")
     again = post(api, alice, AGENT)
@@ -89,7 +89,7 @@ def test_what_came_to_nothing_may_be_tried_again(api: Api, alice: Any, upstream:
     assert MonthlyUsage.objects.get(user=alice).executions == 1
 
 
-def test_what_failed_half_way_is_the_result(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_run_that_failed_half_way_is_the_result(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[delta("half "), 0.05, "cut"]), completion("not asked"))
     first, second = post(api, alice, AGENT), post(api, alice, AGENT)
     assert first.text == second.text and events(second)[-1]["code"] == "provider_error"
@@ -108,7 +108,7 @@ def test_a_refused_request_leaves_its_key_free(api: Api, alice: Any, upstream: U
     assert post(api, alice, AGENT).status_code == 200
 
 
-def test_a_day_later_it_is_another_request(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_key_expires_after_a_day(api: Api, alice: Any, upstream: Upstream) -> None:
     first = post(api, alice, AGENT)
     IdempotencyKey.objects.filter(user=alice).update(created_at=Now() - timedelta(hours=25))
     assert post(api, alice, AGENT, context="y").headers["X-Run-Id"] != first.headers["X-Run-Id"]

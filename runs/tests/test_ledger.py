@@ -1,4 +1,4 @@
-"""`manage.py check_quotas`: the counters against the runs."""
+"""`manage.py check_quotas`: counters compared with runs."""
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -13,7 +13,7 @@ from testing.client import Api
 from testing.upstream import Answer, Upstream
 
 
-def test_they_agree_after_all_kinds_of_runs(
+def test_counters_agree_after_all_kinds_of_runs(
     api: Api, alice: Any, bob: Any, upstream: Upstream, chains_worker: Any, capsys: Any
 ) -> None:
     upstream.respond_with(Answer(status=500))
@@ -29,21 +29,19 @@ def test_they_agree_after_all_kinds_of_runs(
 def test_a_changed_counter_is_found(api: Api, alice: Any, upstream: Upstream, capsys: Any) -> None:
     api.execute(alice)
     MonthlyUsage.objects.filter(user=alice).update(executions=7)
-    (found,) = ledger.differences()
+    (found,) = ledger.find_mismatches()
     assert (found.user_id, found.counted, found.charged) == (alice.pk, 7, 1)
     with pytest.raises(CommandError, match="1 months differ"):
         call_command("check_quotas")
     assert f"{alice.pk}" in capsys.readouterr().err
 
 
-def test_a_run_that_vanished_and_one_that_was_never_counted_are_found(
-    api: Api, alice: Any, bob: Any, upstream: Upstream
-) -> None:
+def test_a_deleted_run_and_an_uncounted_run_are_found(api: Api, alice: Any, bob: Any, upstream: Upstream) -> None:
     api.execute(alice)
     api.execute(bob)
     Run.objects.filter(user=alice).delete()
     MonthlyUsage.objects.filter(user=bob).delete()
-    assert {(each.user_id, each.counted, each.charged) for each in ledger.differences()} == {
+    assert {(each.user_id, each.counted, each.charged) for each in ledger.find_mismatches()} == {
         (alice.pk, 1, 0),
         (bob.pk, 0, 1),
     }

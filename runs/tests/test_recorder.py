@@ -1,7 +1,6 @@
-"""The recorder and its writer, against a real Valkey: what readers are shown, and when it gives way."""
+"""The recorder and its writer with a real Valkey: events that readers see, and when an execution gives up."""
 
 import asyncio
-import tracemalloc
 import uuid
 from collections.abc import Coroutine
 from typing import Any
@@ -12,12 +11,12 @@ import pytest
 from lunaos.infra import event_loop, redis
 from runs.errors import OutputTooLong
 from runs.eventlog import log
-from runs.eventlog.recorder import Recorder, Stop, line_of
+from runs.eventlog.recorder import Recorder, StopReason
 
 pytestmark = pytest.mark.usefixtures("database")
 
 
-def play(coroutine: Coroutine[Any, Any, Any]) -> Any:
+def run_on_loop(coroutine: Coroutine[Any, Any, Any]) -> Any:
     return event_loop.submit(coroutine).result(20)
 
 
@@ -37,7 +36,7 @@ async def logged(run: Recorder) -> list[tuple[int, bytes]]:
     return await log.read(run.run_id)
 
 
-def test_what_is_recorded_is_in_the_log_before_it_is_shown() -> None:
+def test_events_are_in_the_log_before_they_are_shown() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1), event(2))
@@ -46,7 +45,7 @@ def test_what_is_recorded_is_in_the_log_before_it_is_shown() -> None:
         assert (writes.shown, writes.logged) == (2, 2)
         assert await logged(writes) == [(1, line(1)), (2, line(2))]
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_many_runs_share_a_round_trip() -> None:
@@ -57,10 +56,10 @@ def test_many_runs_share_a_round_trip() -> None:
         await several[0].flush()
         assert all(writes.logged == 1 for writes in several)
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_what_comes_while_a_round_trip_is_under_way_goes_with_the_next() -> None:
+def test_events_during_a_round_trip_go_with_the_next() -> None:
     async def run() -> None:
         writes = recorder()
         for n in range(1, 200):
@@ -71,41 +70,41 @@ def test_what_comes_while_a_round_trip_is_under_way_goes_with_the_next() -> None
         entries: Any = await redis.async_client().xlen(log.channel(writes.run_id))
         assert entries < 50
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_a_log_that_somebody_else_has_appended_to_ends_the_execution() -> None:
+def test_an_append_of_another_execution_stops_this_one() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1))
         await writes.flush()
-        await log.append(log.Append(writes.run_id, 1, [line(2)], 1))
+        await log.append(log.AppendRequest(writes.run_id, 1, [line(2)], 1))
         writes.record(event(3))
         await writes.flush()
-        assert writes.stop is Stop.OVERTAKEN
+        assert writes.stop_reason is StopReason.LEASE_LOST
         assert await logged(writes) == [(1, line(1)), (2, line(2))]
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_one_that_was_taken_over_is_refused_even_where_its_place_is_right() -> None:
+def test_a_fenced_execution_is_refused_even_at_the_right_position() -> None:
     async def run() -> None:
         old, new = recorder(), recorder(2)
         new.run_id = old.run_id
         old.record(event(1))
         await old.flush()
-        new.take_up([entry for _, entry in await log.take_over(old.run_id, 2)])
+        new.load_log([entry for _, entry in await log.fence(old.run_id, 2)])
         old.record(event(2))
         await old.flush()
-        assert old.stop is Stop.OVERTAKEN
+        assert old.stop_reason is StopReason.LEASE_LOST
         new.record(event(3))
         await new.flush()
-        assert (new.stop, await logged(new)) == (None, [(1, line(1)), (2, line(3))])
+        assert (new.stop_reason, await logged(new)) == (None, [(1, line(1)), (2, line(3))])
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_what_the_server_has_forgotten_is_appended_again() -> None:
+def test_events_that_the_server_has_lost_are_appended_again() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1), event(2))
@@ -115,23 +114,23 @@ def test_what_the_server_has_forgotten_is_appended_again() -> None:
         await writes.flush()
         assert await logged(writes) == [(1, line(1)), (2, line(2)), (3, line(3))]
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_an_append_whose_answer_was_lost_is_not_made_twice() -> None:
+def test_an_append_with_a_lost_response_is_not_repeated() -> None:
     async def run() -> None:
         writes = recorder()
         writes.record(event(1))
-        await log.append(writes.pending)  # it arrived, and the answer did not
-        writes.keep()
+        await log.append(writes.pending)  # the append succeeds, its response is lost
+        writes.on_append_failed()
         writes.record(event(2))
         await writes.flush()
-        assert (writes.stop, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
+        assert (writes.stop_reason, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_one_runs_trouble_is_not_the_others() -> None:
+def test_an_error_of_one_log_does_not_affect_the_others() -> None:
     async def run() -> None:
         odd, good = recorder(), recorder()
         await redis.async_client().set(log.channel(odd.run_id), "no stream")
@@ -139,9 +138,9 @@ def test_one_runs_trouble_is_not_the_others() -> None:
         good.record(event(1))
         await good.flush()
         assert (good.logged, good.shown) == (1, 1)
-        assert (odd.logged, odd.shown) == (0, 1)  # readers in this process see it all the same
+        assert (odd.logged, odd.shown) == (0, 1)  # readers in this process see the event
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_readers_are_woken() -> None:
@@ -152,18 +151,18 @@ def test_readers_are_woken() -> None:
         await asyncio.wait_for(news.wait(), 5)
         assert writes.shown == 1
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_the_last_event_is_shown_at_once() -> None:
     async def run() -> None:
         writes = recorder()
-        writes.conclude(line(1))
+        writes.append_terminal(line(1))
         assert writes.shown == 1
         await writes.flush()
         assert await logged(writes) == [(1, line(1))]
 
-    play(run())
+    run_on_loop(run())
 
 
 def test_an_endless_answer_is_refused(settings: Any) -> None:
@@ -175,10 +174,10 @@ def test_an_endless_answer_is_refused(settings: Any) -> None:
         with pytest.raises(OutputTooLong):
             writes.record({"type": "chunk", "content": "x" * 100})
 
-    play(run())
+    run_on_loop(run())
 
 
-def test_halting() -> None:
+def test_request_stop() -> None:
     async def run() -> None:
         unclaimed, claimed, ending = recorder(0), recorder(), recorder()
         tasks = [asyncio.ensure_future(asyncio.sleep(20)) for _ in range(3)]
@@ -186,22 +185,16 @@ def test_halting() -> None:
             writes.task = task
         ending.finishing = True
         for writes in (unclaimed, claimed, ending):
-            writes.halt(Stop.CANCELLED)
-            writes.halt(Stop.LEAVING)
+            writes.request_stop(StopReason.CANCELLED)
+            writes.request_stop(StopReason.SHUTTING_DOWN)
         await asyncio.sleep(0)
         assert [task.cancelled() for task in tasks] == [False, True, False]
-        assert [writes.stop for writes in (unclaimed, claimed, ending)] == [Stop.CANCELLED, Stop.CANCELLED, None]
+        assert [writes.stop_reason for writes in (unclaimed, claimed, ending)] == [
+            StopReason.CANCELLED,
+            StopReason.CANCELLED,
+            None,
+        ]
         for task in tasks:
             task.cancel()
 
-    play(run())
-
-
-def test_a_line_takes_no_more_memory_than_it_is_long() -> None:
-    tracemalloc.start()
-    try:
-        lines = [line_of(event(n)) for n in range(1000)]
-        taken = tracemalloc.get_traced_memory()[0]
-    finally:
-        tracemalloc.stop()
-    assert taken < sum(map(len, lines)) + 100 * len(lines)
+    run_on_loop(run())

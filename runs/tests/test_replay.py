@@ -10,7 +10,7 @@ from lunaos.infra import event_loop, redis
 from runs import outcomes, replay
 from runs import services as run_services
 from runs.eventlog import log
-from runs.eventlog.follower import Follower
+from runs.eventlog.follower import RunFollower
 from runs.models import Run, RunText, Status
 
 LINES = [b'{"type":"start"}', *(b'{"type":"chunk","content":"%d \xf0\x9f\x99\x82"}' % n for n in range(500))]
@@ -19,7 +19,7 @@ DONE_LINE, ERROR_LINE = b'{"type":"done"}', b'{"type":"error","code":"x"}'
 
 def ended(user: Any, *lines: bytes) -> Run:
     """A run that has ended with these events, which are in the database only."""
-    run = run_services.begin(user=user, text="x", agent="a", provider="deepseek", model="m", request_id="r").run
+    run = run_services.create(user=user, text="x", agent="a", provider="deepseek", model="m", request_id="r").run
     outcome = outcomes.Outcome(Status.SUCCEEDED, "deepseek", "m", events=b"\n".join(lines).decode())
     assert outcomes.finish(run, outcome)
     redis.event_log().delete(log.channel(run.pk))
@@ -31,7 +31,7 @@ def batches(run: Run, after: int = 0) -> list[list[tuple[int, bytes]]]:
     """What a reader is given, read by read."""
 
     async def read() -> list[list[tuple[int, bytes]]]:
-        follower, found = Follower(run, after), []
+        follower, found = RunFollower(run, after), []
         try:
             while (entries := await asyncio.wait_for(follower.read(1), 20)) is not None:
                 found.append(entries)
@@ -84,7 +84,7 @@ def test_the_log_is_read_in_pieces_too(database: None, monkeypatch: Any) -> None
     run_id = uuid4()
 
     async def read() -> list[list[tuple[int, bytes]]]:
-        await log.append(log.Append(run_id, 0, LINES, 1))
+        await log.append(log.AppendRequest(run_id, 0, LINES, 1))
         found, after = list[list[tuple[int, bytes]]](), 0
         while entries := await log.read_piece(run_id, after=after):
             found.append(entries)
@@ -100,6 +100,6 @@ def test_the_log_is_read_in_pieces_too(database: None, monkeypatch: Any) -> None
 def test_all_lines_for_an_export(database: None, alice: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(replay, "PIECE_BYTES", 100)
     run = ended(alice, *LINES, DONE_LINE)
-    assert list(replay.lines_of(run)) == [*LINES, DONE_LINE]
+    assert list(replay.read_lines(run)) == [*LINES, DONE_LINE]
     RunText.objects.filter(run_id=run.pk).delete()
-    assert list(replay.lines_of(run)) == []
+    assert list(replay.read_lines(run)) == []

@@ -1,4 +1,4 @@
-"""GET /runs and GET /runs/{id}"""
+"""GET /runs and GET /runs/{id}."""
 
 import time
 from collections.abc import Iterator
@@ -34,11 +34,11 @@ def listed(api: Api, user: Any, run_id: str) -> dict[str, Any]:
     return next(run for run in page["runs"] if run["id"] == run_id)
 
 
-def refuses(status: int = 400) -> Answer:
+def refusal_answer(status: int = 400) -> Answer:
     return Answer(status=status, body=orjson.dumps(SAID), headers={"Content-Type": "application/json"})
 
 
-def bring_key(api: Api, user: Any) -> None:
+def add_key(api: Api, user: Any) -> None:
     put = api.put("/providers/openai/key", json={"key": "sk-alices-own-0123456789"}, headers=api.as_(user))
     assert put.status_code == 200
 
@@ -57,7 +57,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert (run["input"], run["output"]) == ("my code", "Hello world")
 
 
-def test_a_failed_run_tells_why(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_failed_run_has_an_error_code(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(status=401))
     run_id = api.execute(alice).headers["X-Run-Id"]
     run = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
@@ -115,7 +115,7 @@ def test_bad_queries(api: Api, alice: Any, query: dict[str, str], field: str) ->
     assert [entry["field"] for entry in response.json()["fields"]] == [field]
 
 
-# -- What it took ------------------------------------------------------------------------------------------------------
+# -- Tokens and cost ---------------------------------------------------------------------------------------------------
 
 
 def test_all_kinds_of_tokens(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -149,7 +149,7 @@ def test_steps_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worke
 
 @pytest.fixture
 def unpriced(database: None) -> Iterator[str]:
-    """A model that the price table does not have."""
+    """Add a model that the price table lacks."""
     row = LanguageModel.objects.create(provider="openai", name="not-for-sale-9")
     yield row.name
     row.delete()
@@ -165,11 +165,11 @@ def test_a_model_without_a_price(api: Api, bob: Any, upstream: Upstream, unprice
     assert listed(api, bob, run["id"])["costKnown"] is False
 
 
-# -- Why it failed -----------------------------------------------------------------------------------------------------
+# -- Failures ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.respond_with(refuses())
+    upstream.respond_with(refusal_answer())
     response = api.execute(alice)
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["error"] == response.json()["error"]
@@ -179,9 +179,9 @@ def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) 
     assert listed(api, alice, run["id"])["providerStatus"] == 400
 
 
-def test_a_failure_on_ones_own_key(api: Api, alice: Any, upstream: Upstream) -> None:
-    bring_key(api, alice)
-    upstream.respond_with(refuses())
+def test_a_failure_on_an_own_key(api: Api, alice: Any, upstream: Upstream) -> None:
+    add_key(api, alice)
+    upstream.respond_with(refusal_answer())
     response = api.execute(alice, provider="openai")
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["ownKey"] and run["error"] == response.json()["error"]
@@ -190,7 +190,7 @@ def test_a_failure_on_ones_own_key(api: Api, alice: Any, upstream: Upstream) -> 
 
 
 def test_a_chain_that_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    upstream.respond_with(completion("found"), refuses(401))
+    upstream.respond_with(completion("found"), refusal_answer(401))
     response = api.execute_chain(alice, "code-review", "documentation")
     run = detail(api, alice, response.headers["X-Run-Id"])
     last = events(response)[-1]
@@ -205,10 +205,10 @@ def test_a_run_that_did_not_fail_has_no_failure(api: Api, alice: Any, upstream: 
 
 
 def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    """What a provider said to the server's key stays hidden also where the chain goes on with a key of its owner."""
-    upstream.respond_with(refuses(401))
+    """A provider's message about the server's key stays hidden after a resume on the owner's key."""
+    upstream.respond_with(refusal_answer(401))
     run_id = api.execute_chain(alice, "code-review", provider="openai").headers["X-Run-Id"]
-    bring_key(api, alice)
+    add_key(api, alice)
     upstream.respond_with(Answer(pieces=[delta("found"), "wait", delta("", "stop"), DONE]))
     with api.stream("POST", f"/runs/{run_id}/resume", headers=api.as_(alice)) as response:
         text = response.iter_text()
@@ -219,8 +219,8 @@ def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: 
     assert (run["status"], run["ownKey"], run["error"], run["lastAttempt"]) == ("running", True, "", None)
 
 
-def test_nothing_is_known_when_the_texts_have_expired(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.respond_with(refuses())
+def test_a_failure_without_its_expired_texts(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.respond_with(refusal_answer())
     run_id = api.execute(alice).headers["X-Run-Id"]
     for model in (Run, RunText):
         model._default_manager.update(expires_at=F("expires_at") - timedelta(days=120))
@@ -229,12 +229,12 @@ def test_nothing_is_known_when_the_texts_have_expired(api: Api, alice: Any, upst
     assert (run["errorCode"], run["providerStatus"]) == ("provider_error", 400)
 
 
-# -- When --------------------------------------------------------------------------------------------------------------
+# -- Times -------------------------------------------------------------------------------------------------------------
 
 
 def assert_times_agree(run: dict[str, Any], *, text: bool) -> None:
     created, finished = (datetime.fromisoformat(run[name]) for name in ("createdAt", "finishedAt"))
-    assert abs((finished - created) / MILLISECOND - run["durationMs"]) <= 1  # what is shown is rounded
+    assert abs((finished - created) / MILLISECOND - run["durationMs"]) <= 1  # the shown times are rounded
     assert (run["firstTokenMs"] is not None) == text
     assert not text or 0 < run["firstTokenMs"] <= run["durationMs"]
 
@@ -254,8 +254,8 @@ def test_times_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worke
 
 
 def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A search for passages, which goes before, may take seconds."""
-    monkeypatch.setattr(chains.services, "_hand_over", lambda run, opening: None)
+    """The search for passages before the start may take seconds."""
+    monkeypatch.setattr(chains.services, "_publish_and_enqueue", lambda run, opening: None)
     monkeypatch.setattr(agents.services, "reachable", lambda user, asked, own: [asked])
     request = {"steps": ["code-review"], "context": "x", "provider": None, "model": None, "chain": None}
     began = chains.services.start(user=alice, **request, request_id="r", started=time.perf_counter() - 60)  # type: ignore[arg-type]
@@ -264,7 +264,7 @@ def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: py
 
 
 def test_times_of_a_failed_run(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    upstream.respond_with(refuses())
+    upstream.respond_with(refusal_answer())
     failed = [api.execute(alice), api.execute_chain(alice, "code-review")]
     upstream.respond_with(Answer(pieces=[delta("half"), "cut"]))
     failed_later = api.execute(alice)

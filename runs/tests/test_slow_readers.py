@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: a client that does not read holds up what is produced for it, and is dropped after a time."""
+"""Row 6 of R2.2: a client that does not read slows its own stream, and is dropped after a time."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from testing.client import Api
 from testing.servers import daphne
 from testing.upstream import DONE, Answer, Upstream, delta
 
-BIG = 48 * 65_536  # more than the sockets of both sides hold, less than a run's log
+BIG = 48 * 65_536  # more than the socket buffers of both sides, less than a run's log
 PIECES = [delta("x" * 65_536)] * (BIG // 65_536)
 
 
@@ -23,7 +23,7 @@ PIECES = [delta("x" * 65_536)] * (BIG // 65_536)
 def strict_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process that drops clients soon."""
+    """Start a web process that drops stalled clients soon."""
     changes = {"LUNAOS_STREAM_STALL_S": "0.5", "LUNAOS_STREAM_HEARTBEAT_S": "0.3", **provider_environment}
     with django_db_blocker.unblock(), daphne(folder / "strict.log", "/ready", **changes) as url:
         yield url
@@ -36,7 +36,7 @@ def strict(database: None, strict_server: str) -> Iterator[Api]:
 
 
 def deaf_client(api: Api) -> socket.socket:
-    """A connection whose receiver has little room, so that the server's buffer fills."""
+    """Return a connection with a small receive buffer, so that the server's buffer fills."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(20)
@@ -51,8 +51,8 @@ def request(api: Api, user: Any, method: str, path: str, body: dict[str, Any] | 
     return "\r\n".join(lines).encode() + content
 
 
-def received(client: socket.socket) -> bytes:
-    """All that still comes, to the end of the connection, however it ends."""
+def read_all(client: socket.socket) -> bytes:
+    """Read until the connection ends, in whichever way."""
     found = b""
     try:
         while piece := client.recv(1 << 16):
@@ -62,19 +62,19 @@ def received(client: socket.socket) -> bytes:
     return found
 
 
-def dropped(folder: Path) -> int:
-    """How often the server has said so."""
-    return (folder / "strict.log").read_text().count("A client has read nothing")
+def count_dropped(folder: Path) -> int:
+    """Return the number of dropped clients in the server's log."""
+    return (folder / "strict.log").read_text().count("A client read nothing")
 
 
 def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
-    """Also where it was to end with its client."""
+    """The run goes on also with `onDisconnect: cancel`."""
     upstream.respond_with(Answer(pieces=[*PIECES, "wait", delta("end", "stop"), DONE]))
-    body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, dropped(folder)
+    body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, count_dropped(folder)
     with deaf_client(strict) as client:
         client.sendall(request(strict, alice, "POST", "/agents/execute", body))
-        assert until(lambda: dropped(folder) > before, 20)
-        assert b'"type":"done"' not in received(client)
+        assert until(lambda: count_dropped(folder) > before, 20)
+        assert b'"type":"done"' not in read_all(client)
     upstream.resume.set()
     assert until(lambda: Run.objects.filter(user=alice, status=Status.SUCCEEDED).exists(), 20)
 
@@ -82,11 +82,11 @@ def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: 
 def test_a_socket_that_does_not_read_is_dropped(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
     upstream.respond_with(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
     run_id = strict.execute(alice).headers["X-Run-Id"]
-    before = dropped(folder)
+    before = count_dropped(folder)
     raw = deaf_client(strict)
     url = str(strict.base_url).replace("http", "ws", 1).rstrip("/") + f"/ws/runs/{run_id}"
     with connect(url, sock=raw, additional_headers=strict.as_(alice), proxy=None, max_queue=1, close_timeout=0.1):
-        assert until(lambda: dropped(folder) > before, 20)
+        assert until(lambda: count_dropped(folder) > before, 20)
 
 
 def test_a_slow_reader_gets_all_of_it(strict: Api, alice: Any, upstream: Upstream) -> None:

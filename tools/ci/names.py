@@ -1,7 +1,8 @@
 """`make names`: write the names that releases share to `lunaos/tests/names.txt`.
 
 A queued message, a stored row, a dashboard, an alert or a client of the release before this one refers to these names.
-`tools/ci/tests/test_names.py` compares them with the file.
+`tools/ci/tests/test_names.py` compares them with the file. A variable may go only if `lunaos.environment.REMOVED` names
+its replacement. Modules of Django and of the product are imported in functions, after `main` has set Django up.
 """
 
 import ast
@@ -23,7 +24,8 @@ NOT_PRODUCT = {"tests", "testing", "benchmarks", "tools"}
 EMBEDDED_HELP = [sys.executable, "-m", "lunaos.embedded", "--help"]
 # Modules that only the platform itself starts; they may move.
 INTERNAL_PROGRAMS = {"rag.chunking.worker", "lunaos.embedded.llama"}
-SEND_ALERTS = re.compile(r"(alerts\.)?(send|send_daily|_send|_sound)")
+SEND_ALERTS = re.compile(r"alerts\.(send|send_daily)")
+VARIABLES = "Environment variables in .env.example"
 KEY_PREFIXES = ("lunaos:", "alarm:", "spend-refused:")
 VARIABLE = re.compile(r"(\{\}_)?[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
 READERS = re.compile(r"env\.\w+|environment\.\w+|env_variables\.\w+|os\.environ\.(get|setdefault)|os\.getenv|read_int")
@@ -106,9 +108,12 @@ def _loggers() -> Iterator[str]:
 
 
 def _management_commands() -> Iterator[str]:
-    for path in ROOT.glob("*/management/commands/*.py"):
-        if path.stem != "__init__":
-            yield path.stem
+    """Find the commands of our own apps, wherever their packages lie."""
+    from django.apps import apps
+    from django.core.management import get_commands
+
+    own = {config.name for config in apps.get_app_configs() if "site-packages" not in Path(config.path).parts}
+    return (name for name, app in get_commands().items() if app in own)
 
 
 def _variables_read() -> Iterator[str]:
@@ -262,7 +267,7 @@ KINDS: dict[str, Callable[[], Iterable[str]]] = {
     "Loggers": _loggers,
     "Management commands": _management_commands,
     "Environment variables read": _variables_read,
-    "Environment variables in .env.example": _variables_documented,
+    VARIABLES: _variables_documented,
     "OpenAPI schemas": _openapi("schemas"),
     "OpenAPI components": _openapi("others"),
     "OpenAPI operations": _operations,
@@ -279,7 +284,13 @@ KINDS: dict[str, Callable[[], Iterable[str]]] = {
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "testing.offline")
     django.setup()
-    SNAPSHOT.write_text(as_text(collect()))
+    from lunaos import environment
+
+    names = collect()
+    gone = set(read(SNAPSHOT.read_text()).get(VARIABLES, ())) - {*names[VARIABLES], *environment.REMOVED}
+    if gone:
+        sys.exit(f"{', '.join(sorted(gone))}: say in lunaos.environment.REMOVED what to set instead.")
+    SNAPSHOT.write_text(as_text(names))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The double as a Django app, so that `manage.py` finds its command."""
+"""Django app of the double, so that `manage.py` finds its command."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,7 @@
-"""Events on their way to the product's webhook: signed by the SDK's own signer, repeated until they are taken."""
+"""Deliver events to the product's webhook.
+
+The SDK's own signer signs them. A delivery is retried until the receiver answers 2xx.
+"""
 
 import asyncio
 import json
@@ -8,9 +11,9 @@ from typing import Any
 import aiohttp
 import stripe
 
-from tools.stripe_double.state import Object, World
+from tools.stripe_double.state import Object, ObjectStore
 
-WANTED = (
+DEFAULT_EVENT_TYPES = (
     "checkout.session.completed",
     "customer.subscription.created",
     "customer.subscription.updated",
@@ -18,90 +21,101 @@ WANTED = (
     "invoice.paid",
     "invoice.payment_failed",
 )
-PAUSES_S = (0.0, 0.2, 1.0, 3.0, 10.0)
+RETRY_DELAYS_S = (0.0, 0.2, 1.0, 3.0, 10.0)
 TIMEOUT_S = 30
-UNREACHED = 0
+NO_ANSWER = 0
 
 
 def body_of(event: Object) -> str:
-    """An event as it is sent; the signature is of these very characters."""
+    """Return an event's body; the signature covers these exact characters."""
     return json.dumps(event, indent=2)
 
 
 def sign(body: str, secret: str, timestamp: int | None = None) -> str:
-    """A `Stripe-Signature` header for any body, at any time in seconds (now, unless it is told)."""
+    """Return a `Stripe-Signature` header for a body.
+
+    Args:
+        body: the body.
+        secret: of the webhook's endpoint.
+        timestamp: Unix seconds; the current time if None.
+    """
     header = stripe.WebhookSignature.generate_signature_header(body, secret, timestamp)
     return str(header)
 
 
 class Deliveries:
-    """Sends what is wanted in the background, so that no request waits for it.
+    """Delivers events in the background, so that no request waits for a delivery.
 
     Args:
-        world: where the events are, and what the receiver said is kept.
+        store: holds the events and the receiver's last status of each.
         url: of the webhook; None delivers nothing.
         secret: of the webhook's endpoint.
-        wanted: types of events; all others are only kept.
-        pauses_s: before each attempt.
+        event_types: the types that are delivered; other events are only stored.
+        retry_delays_s: seconds before each attempt, the first included.
     """
 
     def __init__(
         self,
-        world: World,
+        store: ObjectStore,
         *,
         url: str | None,
         secret: str,
-        wanted: Iterable[str] = WANTED,
-        pauses_s: Iterable[float] = PAUSES_S,
+        event_types: Iterable[str] = DEFAULT_EVENT_TYPES,
+        retry_delays_s: Iterable[float] = RETRY_DELAYS_S,
     ) -> None:
-        self.world = world
+        self.store = store
         self.url = url
         self.secret = secret
-        self.wanted = frozenset(wanted)
-        self.pauses_s = tuple(pauses_s)
+        self.event_types = frozenset(event_types)
+        self.retry_delays_s = tuple(retry_delays_s)
         self.automatic = True
         self._tasks: set[asyncio.Task[None]] = set()
-        world.on_event = self.take
+        store.on_event = self.schedule
 
-    def take(self, event: Object) -> None:
-        if self.automatic and self.url and event["type"] in self.wanted:
+    def schedule(self, event: Object) -> None:
+        if self.automatic and self.url and event["type"] in self.event_types:
             task = asyncio.get_running_loop().create_task(self._deliver(event))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def take_undelivered(self) -> None:
-        """Begin again with what was not taken when the double stopped."""
-        for event in reversed(self.world.all("event")):
-            if not _taken(self.world.delivered.get(event["id"], UNREACHED)):
-                self.take(event)
+    def schedule_undelivered(self) -> None:
+        """Schedule the events again that were not accepted when the double stopped."""
+        for event in reversed(self.store.all("event")):
+            if not _is_accepted(self.store.delivered.get(event["id"], NO_ANSWER)):
+                self.schedule(event)
 
     async def _deliver(self, event: Object) -> None:
-        for pause in self.pauses_s:
+        for pause in self.retry_delays_s:
             await asyncio.sleep(pause)
-            if _taken(await self.post(event)):
+            if _is_accepted(await self.post(event)):
                 return
 
     async def post(self, event: Object, *, url: str | None = None, timestamp: int | None = None) -> int:
         """Send an event once.
 
+        Args:
+            event: the event.
+            url: in place of the webhook's.
+            timestamp: of the signature, in Unix seconds; the current time if None.
+
         Returns:
-            The status that the receiver answered; 0 where there was no answer.
+            The status that the receiver answered; 0 if there was no answer.
         """
         body = body_of(event)
         status = await _post(url or self.url or "", body, sign(body, self.secret, timestamp))
-        self.world.delivered[event["id"]] = status
-        self.world.save()
+        self.store.delivered[event["id"]] = status
+        self.store.save()
         return status
 
     async def stop(self) -> None:
-        """Forget what is on its way."""
+        """Cancel all pending deliveries."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _taken(status: int) -> bool:
+def _is_accepted(status: int) -> bool:
     return 200 <= status < 300
 
 
@@ -114,4 +128,4 @@ async def _post(url: str, body: str, signature: str) -> int:
             async with session.post(url, data=body.encode(), headers=headers, allow_redirects=False) as answer:
                 return answer.status
     except (aiohttp.ClientError, TimeoutError, ValueError):
-        return UNREACHED
+        return NO_ANSWER

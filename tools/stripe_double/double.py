@@ -1,4 +1,4 @@
-"""The double in a thread of a test process, and the hand that moves it.
+"""The double in a thread of a test process, with its client.
 
 with Double(webhook_secret="whsec_test") as double:
     client = stripe.StripeClient("sk_test_…", base_addresses={"api": double.url})
@@ -16,21 +16,21 @@ from aiohttp import web
 
 from tools.stripe_double import deliveries
 from tools.stripe_double.server import application
-from tools.stripe_double.test_client import Hand
+from tools.stripe_double.test_client import DoubleClient
 
-BEGINS_WITHIN_S = 10
-QUICK_PAUSES_S = (0.0, 0.05, 0.1, 0.2, 0.4)
+START_TIMEOUT_S = 10
+TEST_RETRY_DELAYS_S = (0.0, 0.05, 0.1, 0.2, 0.4)
 
 
-class Double(Hand):
-    """The same application as `manage.py fake_stripe`, on a free port of the loopback.
+class Double(DoubleClient):
+    """Runs the application of `manage.py fake_stripe` on a free loopback port.
 
     Args:
-        webhook_secret: what signs the events.
-        webhook_url: where they go; None keeps them until a test delivers them.
-        state: a file that keeps the world.
-        wanted: the types of events that are delivered.
-        pauses_s: before each attempt of a delivery.
+        webhook_secret: signs the events.
+        webhook_url: receives the events; None stores them until a test delivers them.
+        state: the file that keeps the objects.
+        event_types: the types of events that are delivered.
+        retry_delays_s: seconds before each attempt of a delivery.
     """
 
     def __init__(
@@ -39,28 +39,28 @@ class Double(Hand):
         *,
         webhook_url: str | None = None,
         state: Path | None = None,
-        wanted: Iterable[str] = deliveries.WANTED,
-        pauses_s: Iterable[float] = QUICK_PAUSES_S,
+        event_types: Iterable[str] = deliveries.DEFAULT_EVENT_TYPES,
+        retry_delays_s: Iterable[float] = TEST_RETRY_DELAYS_S,
     ) -> None:
         self.webhook_secret = webhook_secret
         self.webhook_url = webhook_url
         self.state = state
-        self.wanted = wanted
-        self.pauses_s = pauses_s
+        self.event_types = event_types
+        self.retry_delays_s = retry_delays_s
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> "Double":
         self._thread.start()
-        if not self._ready.wait(BEGINS_WITHIN_S):
-            raise RuntimeError("The double of Stripe did not begin to listen")
+        if not self._ready.wait(START_TIMEOUT_S):
+            raise RuntimeError(f"The double of Stripe did not listen within {START_TIMEOUT_S} s")
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(BEGINS_WITHIN_S)
+        self._thread.join(START_TIMEOUT_S)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -75,8 +75,8 @@ class Double(Hand):
             webhook_url=self.webhook_url,
             webhook_secret=self.webhook_secret,
             state=self.state,
-            wanted=self.wanted,
-            pauses_s=self.pauses_s,
+            event_types=self.event_types,
+            retry_delays_s=self.retry_delays_s,
         )
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
@@ -85,6 +85,6 @@ class Double(Hand):
         return runner
 
     def reset(self) -> None:
-        """The first day again, with the webhook that it was started with."""
+        """Delete everything, and restore the webhook of the start."""
         super().reset()
-        self.deliveries(automatic=True, url=self.webhook_url, wanted=list(self.wanted))
+        self.deliveries(automatic=True, url=self.webhook_url, event_types=list(self.event_types))

@@ -1,16 +1,16 @@
-"""Stripe's errors, in its own shape."""
+"""Errors in Stripe's format."""
 
 from typing import Any
 
 
-class Refusal(Exception):
-    """An answer that is an error.
+class StripeError(Exception):
+    """An error answer.
 
     Args:
-        message: for whoever reads the log.
+        message: the sentence in the answer.
         status: of the HTTP answer.
-        code: Stripe's, such as `resource_missing`.
-        param: the parameter at fault, in brackets as it was sent.
+        code: Stripe's code, such as `resource_missing`.
+        param: the wrong parameter, in brackets as it was sent.
         kind: Stripe's type of error.
     """
 
@@ -31,8 +31,11 @@ class Refusal(Exception):
         return {"error": {name: value for name, value in self.fields.items() if value is not None}}
 
 
-def missing(kind: str, identifier: str, *, param: str = "id") -> Refusal:
-    """No object of this kind has the id; 404 where it was the path's, else 400."""
+def resource_missing(kind: str, identifier: str, *, param: str = "id") -> StripeError:
+    """Return the error for an id that no object of the kind has.
+
+    Its status is 404 for an id in the path, else 400.
+    """
     name = kind.removeprefix("billing_portal.").replace("_", " ").replace("checkout.", "checkout.")
     status = 404 if param == "id" else 400
-    return Refusal(f"No such {name}: '{identifier}'", status=status, code="resource_missing", param=param)
+    return StripeError(f"No such {name}: '{identifier}'", status=status, code="resource_missing", param=param)

@@ -1,4 +1,7 @@
-"""Parameters as Stripe's SDK sends them: `items[0][price]=price_1` becomes nested dictionaries and lists."""
+"""Parameters as Stripe's SDK encodes them.
+
+`items[0][price]=price_1` becomes nested dictionaries and lists.
+"""
 
 import re
 from typing import Any
@@ -6,7 +9,7 @@ from urllib.parse import parse_qsl
 
 
 def parse(text: str) -> dict[str, Any]:
-    """A query string or form body as nested values; every leaf is a string."""
+    """Parse a query string or form body into nested values; every leaf is a string."""
     tree: dict[str, Any] = {}
     for name, value in parse_qsl(text, keep_blank_values=True):
         _put(tree, _keys(name), value)
@@ -14,7 +17,10 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def bracketed(keys: tuple[int | str, ...]) -> str:
-    """The way back, for an error that names its parameter: `("items", 0, "price")` is `items[0][price]`."""
+    """Return a parameter's name for an error.
+
+    `("items", 0, "price")` is `items[0][price]`.
+    """
     first, *rest = map(str, keys)
     return first + "".join(f"[{key}]" for key in rest)
 

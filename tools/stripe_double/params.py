@@ -1,38 +1,41 @@
-"""The parameters that the double plays, a class a request: Stripe takes more, and one that is not played is refused.
+"""The parameters that the double accepts, a class per request.
 
-Each class names the SDK's own in its docstring; `tests/test_params.py` holds every field against that.
+Stripe accepts more parameters; the double refuses those that it does not implement. `SDK_NAME` is the name of the SDK's
+class, against which `tests/test_params.py` checks every field.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from tools.stripe_double import errors, forms
 
 
-def _empty_is_none(value: Any) -> Any:
+def _empty_to_none(value: Any) -> Any:
     return None if value == "" else value
 
 
-Text = Annotated[str | None, BeforeValidator(_empty_is_none)]  # an empty one unsets the field
-Number = Annotated[int | None, BeforeValidator(_empty_is_none)]
-Metadata = Annotated[dict[str, str] | None, BeforeValidator(_empty_is_none)]
+Text = Annotated[str | None, BeforeValidator(_empty_to_none)]  # an empty value unsets the field
+Number = Annotated[int | None, BeforeValidator(_empty_to_none)]
+Metadata = Annotated[dict[str, str] | None, BeforeValidator(_empty_to_none)]
 Proration = Literal["always_invoice", "create_prorations", "none"]
 
 
 class Nested(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    def given(self) -> dict[str, Any]:
-        """What was sent, without what is only a default."""
+    def sent_fields(self) -> dict[str, Any]:
+        """Return the parameters that were sent, without defaults."""
         return {name: getattr(self, name) for name in self.model_fields_set if name != "expand"}
 
 
 class Params(Nested):
+    SDK_NAME: ClassVar[str] = ""
+
     expand: list[str] = Field(default_factory=list)
 
 
-class Created(Nested):
+class CreatedRange(Nested):
     gt: int | None = None
     gte: int | None = None
     lt: int | None = None
@@ -55,7 +58,7 @@ class Address(Nested):
 
 
 class CustomerUpdate(Params):
-    """CustomerUpdateParams"""
+    SDK_NAME = "CustomerUpdateParams"
 
     address: Address | None = None
     description: Text = None
@@ -67,18 +70,18 @@ class CustomerUpdate(Params):
 
 
 class CustomerCreate(CustomerUpdate):
-    """CustomerCreateParams"""
+    SDK_NAME = "CustomerCreateParams"
 
 
 class CustomerList(ListParams):
-    """CustomerListParams"""
+    SDK_NAME = "CustomerListParams"
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     email: str | None = None
 
 
 class ProductUpdate(Params):
-    """ProductUpdateParams"""
+    SDK_NAME = "ProductUpdateParams"
 
     active: bool = True
     default_price: str | None = None
@@ -91,7 +94,7 @@ class ProductUpdate(Params):
 
 
 class ProductCreate(Params):
-    """ProductCreateParams"""
+    SDK_NAME = "ProductCreateParams"
 
     active: bool = True
     description: Text = None
@@ -104,10 +107,10 @@ class ProductCreate(Params):
 
 
 class ProductList(ListParams):
-    """ProductListParams"""
+    SDK_NAME = "ProductListParams"
 
     active: bool | None = None
-    created: Created | None = None
+    created: CreatedRange | None = None
     ids: list[str] | None = None
 
 
@@ -117,7 +120,7 @@ class Recurring(Nested):
 
 
 class PriceCreate(Params):
-    """PriceCreateParams"""
+    SDK_NAME = "PriceCreateParams"
 
     active: bool = True
     currency: str
@@ -132,7 +135,7 @@ class PriceCreate(Params):
 
 
 class PriceUpdate(Params):
-    """PriceUpdateParams"""
+    SDK_NAME = "PriceUpdateParams"
 
     active: bool = True
     lookup_key: Text = None
@@ -142,10 +145,10 @@ class PriceUpdate(Params):
 
 
 class PriceList(ListParams):
-    """PriceListParams"""
+    SDK_NAME = "PriceListParams"
 
     active: bool | None = None
-    created: Created | None = None
+    created: CreatedRange | None = None
     currency: str | None = None
     lookup_keys: list[str] | None = None
     product: str | None = None
@@ -153,24 +156,24 @@ class PriceList(ListParams):
 
 
 class InvoiceList(ListParams):
-    """InvoiceListParams"""
+    SDK_NAME = "InvoiceListParams"
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None
     status: Literal["draft", "open", "paid", "uncollectible", "void"] | None = None
     subscription: str | None = None
 
 
 class EventList(ListParams):
-    """EventListParams"""
+    SDK_NAME = "EventListParams"
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     type: str | None = None
     types: list[str] | None = None
 
 
 class WebhookEndpointCreate(Params):
-    """WebhookEndpointCreateParams"""
+    SDK_NAME = "WebhookEndpointCreateParams"
 
     api_version: str | None = None
     description: Text = None
@@ -180,14 +183,14 @@ class WebhookEndpointCreate(Params):
 
 
 class WebhookEndpointList(ListParams):
-    """WebhookEndpointListParams"""
+    SDK_NAME = "WebhookEndpointListParams"
 
 
 def read(shape: type[Nested], sent: dict[str, Any]) -> Any:
-    """The parameters of a request.
+    """Parse the parameters of a request.
 
     Raises:
-        Refusal: `parameter_unknown`, `parameter_missing` or `parameter_invalid`, naming the parameter.
+        StripeError: `parameter_unknown`, `parameter_missing` or `parameter_invalid`, with the parameter's name.
     """
     try:
         return shape.model_validate(sent)
@@ -195,10 +198,10 @@ def read(shape: type[Nested], sent: dict[str, Any]) -> Any:
         raise _refusal(e.errors()[0]) from e
 
 
-def _refusal(fault: Any) -> errors.Refusal:
+def _refusal(fault: Any) -> errors.StripeError:
     param = forms.bracketed(tuple(fault["loc"]))
     if fault["type"] == "extra_forbidden":
-        return errors.Refusal(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
+        return errors.StripeError(f"Received unknown parameter: {param}", code="parameter_unknown", param=param)
     if fault["type"] == "missing":
-        return errors.Refusal(f"Missing required param: {param}.", code="parameter_missing", param=param)
-    return errors.Refusal(f"Invalid {param}: {fault['msg']}", code="parameter_invalid", param=param)
+        return errors.StripeError(f"Missing required param: {param}.", code="parameter_missing", param=param)
+    return errors.StripeError(f"Invalid {param}: {fault['msg']}", code="parameter_invalid", param=param)

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import Field
 
 from tools.stripe_double.params import ListParams, Metadata, Nested, Params, Proration, Text
-from tools.stripe_double.params_subscriptions import Feedback, OrNothing
+from tools.stripe_double.params_subscriptions import Feedback, ListOrUnset
 
 
-class OfSubscription(Nested):
+class SubscriptionReference(Nested):
     subscription: str
 
 
@@ -34,14 +34,14 @@ class AfterCompletion(Nested):
 
 class FlowData(Nested):
     after_completion: AfterCompletion = Field(default_factory=AfterCompletion)
-    subscription_cancel: OfSubscription | None = None
-    subscription_update: OfSubscription | None = None
+    subscription_cancel: SubscriptionReference | None = None
+    subscription_update: SubscriptionReference | None = None
     subscription_update_confirm: Confirmation | None = None
     type: Literal["payment_method_update", "subscription_cancel", "subscription_update", "subscription_update_confirm"]
 
 
 class PortalCreate(Params):
-    """billing_portal.SessionCreateParams"""
+    SDK_NAME = "billing_portal.SessionCreateParams"
 
     configuration: str | None = None
     customer: str
@@ -61,13 +61,13 @@ class Feature(Nested):
 
 
 class CustomerUpdateFeature(Feature):
-    allowed_updates: OrNothing[Literal["address", "email", "name", "phone", "shipping", "tax_id"]] = Field(
+    allowed_updates: ListOrUnset[Literal["address", "email", "name", "phone", "shipping", "tax_id"]] = Field(
         default_factory=list
     )
 
 
 class CancellationReason(Feature):
-    options: OrNothing[Feedback] = Field(default_factory=list)
+    options: ListOrUnset[Feedback] = Field(default_factory=list)
 
 
 class SubscriptionCancelFeature(Feature):
@@ -86,12 +86,12 @@ class Condition(Nested):
 
 
 class ScheduleAtPeriodEnd(Nested):
-    conditions: OrNothing[Condition] = Field(default_factory=list)
+    conditions: ListOrUnset[Condition] = Field(default_factory=list)
 
 
 class SubscriptionUpdateFeature(Feature):
-    default_allowed_updates: OrNothing[Literal["price", "promotion_code", "quantity"]] = Field(default_factory=list)
-    products: OrNothing[PortalProduct] = Field(default_factory=list)
+    default_allowed_updates: ListOrUnset[Literal["price", "promotion_code", "quantity"]] = Field(default_factory=list)
+    products: ListOrUnset[PortalProduct] = Field(default_factory=list)
     proration_behavior: Proration = "none"
     schedule_at_period_end: ScheduleAtPeriodEnd | None = None
 
@@ -105,7 +105,7 @@ class Features(Nested):
 
 
 class ConfigurationUpdate(Params):
-    """billing_portal.ConfigurationUpdateParams"""
+    SDK_NAME = "billing_portal.ConfigurationUpdateParams"
 
     active: bool = True
     business_profile: BusinessProfile | None = None
@@ -116,7 +116,7 @@ class ConfigurationUpdate(Params):
 
 
 class ConfigurationCreate(Params):
-    """billing_portal.ConfigurationCreateParams"""
+    SDK_NAME = "billing_portal.ConfigurationCreateParams"
 
     business_profile: BusinessProfile | None = None
     default_return_url: Text = None
@@ -126,7 +126,7 @@ class ConfigurationCreate(Params):
 
 
 class ConfigurationList(ListParams):
-    """billing_portal.ConfigurationListParams"""
+    SDK_NAME = "billing_portal.ConfigurationListParams"
 
     active: bool | None = None
     is_default: bool | None = None

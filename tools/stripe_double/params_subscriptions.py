@@ -1,10 +1,10 @@
-"""Parameters of subscriptions, of what sells and manages them, and of their schedules."""
+"""Parameters of subscriptions, checkout sessions and schedules."""
 
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
-from tools.stripe_double.params import Created, ListParams, Metadata, Nested, Params, Proration, Text
+from tools.stripe_double.params import CreatedRange, ListParams, Metadata, Nested, Params, Proration, Text
 
 Status = Literal["incomplete", "incomplete_expired", "trialing", "active", "past_due", "canceled", "unpaid", "paused"]
 Feedback = Literal[
@@ -18,7 +18,7 @@ Feedback = Literal[
     "unused",
 ]
 Element = TypeVar("Element")
-OrNothing = Annotated[list[Element], BeforeValidator(lambda value: value or [])]  # an empty one unsets the list
+ListOrUnset = Annotated[list[Element], BeforeValidator(lambda value: value or [])]  # an empty value unsets the list
 
 
 class LineItem(Nested):
@@ -32,7 +32,7 @@ class SubscriptionData(Nested):
 
 
 class CheckoutCreate(Params):
-    """checkout.SessionCreateParams"""
+    SDK_NAME = "checkout.SessionCreateParams"
 
     allow_promotion_codes: bool | None = None
     billing_address_collection: Literal["auto", "required"] | None = None
@@ -51,9 +51,9 @@ class CheckoutCreate(Params):
 
 
 class CheckoutList(ListParams):
-    """checkout.SessionListParams"""
+    SDK_NAME = "checkout.SessionListParams"
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None
     status: Literal["open", "complete", "expired"] | None = None
     subscription: str | None = None
@@ -73,7 +73,7 @@ class CancellationDetails(Nested):
 
 
 class SubscriptionUpdate(Params):
-    """SubscriptionUpdateParams"""
+    SDK_NAME = "SubscriptionUpdateParams"
 
     cancel_at: int | Literal["", "max_period_end", "min_period_end"] = ""
     cancel_at_period_end: bool = False
@@ -88,7 +88,7 @@ class SubscriptionUpdate(Params):
 
 
 class SubscriptionCancel(Params):
-    """SubscriptionCancelParams"""
+    SDK_NAME = "SubscriptionCancelParams"
 
     cancellation_details: CancellationDetails | None = None
     invoice_now: bool = False
@@ -96,16 +96,16 @@ class SubscriptionCancel(Params):
 
 
 class SubscriptionList(ListParams):
-    """SubscriptionListParams"""
+    SDK_NAME = "SubscriptionListParams"
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None
     price: str | None = None
     status: Status | Literal["all", "ended"] | None = None
 
 
 class ScheduleCreate(Params):
-    """SubscriptionScheduleCreateParams"""
+    SDK_NAME = "SubscriptionScheduleCreateParams"
 
     from_subscription: str
     metadata: Metadata = None
@@ -131,7 +131,7 @@ class Phase(Nested):
 
 
 class ScheduleUpdate(Params):
-    """SubscriptionScheduleUpdateParams"""
+    SDK_NAME = "SubscriptionScheduleUpdateParams"
 
     end_behavior: Literal["cancel", "release"] = "release"
     metadata: Metadata = None
@@ -140,13 +140,13 @@ class ScheduleUpdate(Params):
 
 
 class ScheduleRelease(Params):
-    """SubscriptionScheduleReleaseParams"""
+    SDK_NAME = "SubscriptionScheduleReleaseParams"
 
     preserve_cancel_date: bool = False
 
 
 class ScheduleList(ListParams):
-    """SubscriptionScheduleListParams"""
+    SDK_NAME = "SubscriptionScheduleListParams"
 
-    created: Created | None = None
+    created: CreatedRange | None = None
     customer: str | None = None

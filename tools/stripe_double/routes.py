@@ -1,4 +1,4 @@
-"""Stripe's routes that the double plays: method, path, parameters, what happens."""
+"""The table of Stripe's routes: method, path, parameters, action."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,91 +16,95 @@ from tools.stripe_double.resources import (
     subscriptions,
     webhook_endpoints,
 )
-from tools.stripe_double.state import Object, World
+from tools.stripe_double.state import Object, ObjectStore
 
 Action = Callable[..., Object]
 Route = tuple[str, str, type[params.Params], Action]
 
 
-def _one(kind: str) -> Action:
-    return lambda world, sent, identifier: world.get(kind, identifier)
+def _retrieve_route(kind: str) -> Action:
+    return lambda store, sent, identifier: store.get(kind, identifier)
 
 
-def _many(kind: str, url: str, matching: Callable[[list[Object], Any], list[Object]] = listing.matching) -> Action:
-    return lambda world, sent: listing.page(world, matching(world.all(kind), sent), sent, url)
+def _list_route(
+    kind: str, url: str, matching: Callable[[list[Object], Any], list[Object]] = listing.filter_objects
+) -> Action:
+    return lambda store, sent: listing.page(store, matching(store.all(kind), sent), sent, url)
 
 
 def _without(sent: params.ListParams, *names: str) -> params.ListParams:
     return sent.model_copy(update=dict.fromkeys(names))
 
 
-def _products(kept: list[Object], sent: params.ProductList) -> list[Object]:
-    return [each for each in listing.matching(kept, _without(sent, "ids")) if not sent.ids or each["id"] in sent.ids]
+def _products(stored: list[Object], sent: params.ProductList) -> list[Object]:
+    return [
+        each for each in listing.filter_objects(stored, _without(sent, "ids")) if not sent.ids or each["id"] in sent.ids
+    ]
 
 
-def _prices(kept: list[Object], sent: params.PriceList) -> list[Object]:
-    kept = listing.matching(kept, _without(sent, "lookup_keys"))
-    return [each for each in kept if not sent.lookup_keys or each["lookup_key"] in sent.lookup_keys]
+def _prices(stored: list[Object], sent: params.PriceList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "lookup_keys"))
+    return [each for each in stored if not sent.lookup_keys or each["lookup_key"] in sent.lookup_keys]
 
 
-def _subscriptions(kept: list[Object], sent: more.SubscriptionList) -> list[Object]:
-    kept = listing.matching(kept, _without(sent, "status", "price"))
-    return [each for each in kept if _of_status(each, sent.status) and _of_price(each, sent.price)]
+def _subscriptions(stored: list[Object], sent: more.SubscriptionList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "status", "price"))
+    return [each for each in stored if _has_status(each, sent.status) and _has_price(each, sent.price)]
 
 
-def _of_status(subscription: Object, wanted: str | None) -> bool:
-    """Without a status, Stripe lists all but the canceled ones."""
+def _has_status(subscription: Object, status_filter: str | None) -> bool:
+    """Return whether a subscription matches; None lists all but the canceled ones."""
     status = str(subscription["status"])
-    if wanted == "ended":
-        return status in subscriptions.ENDED
-    return wanted in ("all", status) or (wanted is None and status != "canceled")
+    if status_filter == "ended":
+        return status in subscriptions.ENDED_STATUSES
+    return status_filter in ("all", status) or (status_filter is None and status != "canceled")
 
 
-def _of_price(subscription: Object, wanted: str | None) -> bool:
-    return not wanted or wanted in [item["price"]["id"] for item in subscription["items"]["data"]]
+def _has_price(subscription: Object, price_id: str | None) -> bool:
+    return not price_id or price_id in [item["price"]["id"] for item in subscription["items"]["data"]]
 
 
-def _invoices(kept: list[Object], sent: params.InvoiceList) -> list[Object]:
-    kept = listing.matching(kept, _without(sent, "subscription"))
-    return [each for each in kept if sent.subscription in (None, _subscription_of(each))]
+def _invoices(stored: list[Object], sent: params.InvoiceList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "subscription"))
+    return [each for each in stored if sent.subscription in (None, _subscription_of(each))]
 
 
 def _subscription_of(invoice: Object) -> str:
     return str(invoice["parent"]["subscription_details"]["subscription"])
 
 
-def _events(kept: list[Object], sent: params.EventList) -> list[Object]:
-    kept = listing.matching(kept, _without(sent, "types"))
-    return [each for each in kept if not sent.types or each["type"] in sent.types]
+def _events(stored: list[Object], sent: params.EventList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "types"))
+    return [each for each in stored if not sent.types or each["type"] in sent.types]
 
 
-def _item(world: World, sent: params.Params, identifier: str) -> Object:
-    for subscription in world.all("subscription"):
+def _item(store: ObjectStore, sent: params.Params, identifier: str) -> Object:
+    for subscription in store.all("subscription"):
         for item in subscription["items"]["data"]:
             if item["id"] == identifier:
                 return dict(item)
-    return world.get("subscription_item", identifier)
+    return store.get("subscription_item", identifier)
 
 
-def _account(world: World, sent: params.Params, identifier: str = account.ACCOUNT_ID) -> Object:
-    return world.get("account", identifier)
+def _account(store: ObjectStore, sent: params.Params, identifier: str = account.ACCOUNT_ID) -> Object:
+    return store.get("account", identifier)
 
 
-def _lines(world: World, sent: params.ListParams, identifier: str) -> Object:
-    lines = world.get("invoice", identifier)["lines"]
-    return listing.page(world, lines["data"], sent, lines["url"])
+def _lines(store: ObjectStore, sent: params.ListParams, identifier: str) -> Object:
+    lines = store.get("invoice", identifier)["lines"]
+    return listing.page(store, lines["data"], sent, lines["url"])
 
 
-def _session_lines(world: World, sent: params.ListParams, identifier: str) -> Object:
-    world.get("checkout.session", identifier)
-    shown = listing.line_items(world, identifier)
-    return listing.page(world, shown["data"], sent, shown["url"])
+def _session_lines(store: ObjectStore, sent: params.ListParams, identifier: str) -> Object:
+    store.get("checkout.session", identifier)
+    shown = listing.line_items(store, identifier)
+    return listing.page(store, shown["data"], sent, shown["url"])
 
 
-def _features(world: World, sent: params.ListParams, identifier: str) -> Object:
-    """Entitlements' features of a product, of which the double makes none."""
-    world.get("product", identifier)
-    return listing.page(world, [], sent, f"/v1/products/{identifier}/features")
+def _features(store: ObjectStore, sent: params.ListParams, identifier: str) -> Object:
+    """List the entitlement features of a product, of which the double has none."""
+    store.get("product", identifier)
+    return listing.page(store, [], sent, f"/v1/products/{identifier}/features")
 
 
 ONE, LIST = params.Params, params.ListParams
@@ -111,23 +115,23 @@ ROUTES: list[Route] = [
     ("GET", "/v1/account", ONE, _account),
     ("GET", "/v1/accounts/{id}", ONE, _account),
     ("POST", "/v1/customers", params.CustomerCreate, customers.create),
-    ("GET", "/v1/customers", params.CustomerList, _many("customer", "/v1/customers")),
-    ("GET", "/v1/customers/{id}", ONE, _one("customer")),
+    ("GET", "/v1/customers", params.CustomerList, _list_route("customer", "/v1/customers")),
+    ("GET", "/v1/customers/{id}", ONE, _retrieve_route("customer")),
     ("POST", "/v1/customers/{id}", params.CustomerUpdate, customers.update),
     ("DELETE", "/v1/customers/{id}", ONE, customers.delete),
     ("POST", "/v1/products", params.ProductCreate, catalogue.create_product),
-    ("GET", "/v1/products", params.ProductList, _many("product", "/v1/products", _products)),
-    ("GET", "/v1/products/{id}", ONE, _one("product")),
+    ("GET", "/v1/products", params.ProductList, _list_route("product", "/v1/products", _products)),
+    ("GET", "/v1/products/{id}", ONE, _retrieve_route("product")),
     ("POST", "/v1/products/{id}", params.ProductUpdate, catalogue.update_product),
     ("GET", "/v1/products/{id}/features", LIST, _features),
     ("POST", "/v1/prices", params.PriceCreate, catalogue.create_price),
-    ("GET", "/v1/prices", params.PriceList, _many("price", "/v1/prices", _prices)),
-    ("GET", "/v1/prices/{id}", ONE, _one("price")),
+    ("GET", "/v1/prices", params.PriceList, _list_route("price", "/v1/prices", _prices)),
+    ("GET", "/v1/prices/{id}", ONE, _retrieve_route("price")),
     ("POST", "/v1/prices/{id}", params.PriceUpdate, catalogue.update_price),
     ("GET", "/v1/plans/{id}", ONE, catalogue.retrieve_plan),
     ("POST", SESSION, more.CheckoutCreate, checkout.create),
-    ("GET", SESSION, more.CheckoutList, _many("checkout.session", SESSION)),
-    ("GET", f"{SESSION}/{{id}}", ONE, _one("checkout.session")),
+    ("GET", SESSION, more.CheckoutList, _list_route("checkout.session", SESSION)),
+    ("GET", f"{SESSION}/{{id}}", ONE, _retrieve_route("checkout.session")),
     ("GET", f"{SESSION}/{{id}}/line_items", LIST, _session_lines),
     ("POST", f"{SESSION}/{{id}}/expire", ONE, checkout.expire),
     ("POST", f"{PORTAL}/sessions", params_portal.PortalCreate, portal.create),
@@ -136,31 +140,36 @@ ROUTES: list[Route] = [
         "GET",
         f"{PORTAL}/configurations",
         params_portal.ConfigurationList,
-        _many("billing_portal.configuration", f"{PORTAL}/configurations"),
+        _list_route("billing_portal.configuration", f"{PORTAL}/configurations"),
     ),
-    ("GET", f"{PORTAL}/configurations/{{id}}", ONE, _one("billing_portal.configuration")),
+    ("GET", f"{PORTAL}/configurations/{{id}}", ONE, _retrieve_route("billing_portal.configuration")),
     ("POST", f"{PORTAL}/configurations/{{id}}", params_portal.ConfigurationUpdate, portal.update_configuration),
-    ("GET", "/v1/subscriptions", more.SubscriptionList, _many("subscription", "/v1/subscriptions", _subscriptions)),
-    ("GET", "/v1/subscriptions/{id}", ONE, _one("subscription")),
+    (
+        "GET",
+        "/v1/subscriptions",
+        more.SubscriptionList,
+        _list_route("subscription", "/v1/subscriptions", _subscriptions),
+    ),
+    ("GET", "/v1/subscriptions/{id}", ONE, _retrieve_route("subscription")),
     ("POST", "/v1/subscriptions/{id}", more.SubscriptionUpdate, subscriptions.update),
     ("DELETE", "/v1/subscriptions/{id}", more.SubscriptionCancel, subscriptions.cancel),
     ("GET", "/v1/subscription_items/{id}", ONE, _item),
     ("POST", SCHEDULE, more.ScheduleCreate, schedules.create),
-    ("GET", SCHEDULE, more.ScheduleList, _many("subscription_schedule", SCHEDULE)),
-    ("GET", f"{SCHEDULE}/{{id}}", ONE, _one("subscription_schedule")),
+    ("GET", SCHEDULE, more.ScheduleList, _list_route("subscription_schedule", SCHEDULE)),
+    ("GET", f"{SCHEDULE}/{{id}}", ONE, _retrieve_route("subscription_schedule")),
     ("POST", f"{SCHEDULE}/{{id}}", more.ScheduleUpdate, schedules.update),
     ("POST", f"{SCHEDULE}/{{id}}/release", more.ScheduleRelease, schedules.release),
-    ("GET", "/v1/invoices", params.InvoiceList, _many("invoice", "/v1/invoices", _invoices)),
-    ("GET", "/v1/invoices/{id}", ONE, _one("invoice")),
+    ("GET", "/v1/invoices", params.InvoiceList, _list_route("invoice", "/v1/invoices", _invoices)),
+    ("GET", "/v1/invoices/{id}", ONE, _retrieve_route("invoice")),
     ("GET", "/v1/invoices/{id}/lines", LIST, _lines),
-    ("GET", "/v1/events", params.EventList, _many("event", "/v1/events", _events)),
-    ("GET", "/v1/events/{id}", ONE, _one("event")),
+    ("GET", "/v1/events", params.EventList, _list_route("event", "/v1/events", _events)),
+    ("GET", "/v1/events/{id}", ONE, _retrieve_route("event")),
     ("POST", "/v1/webhook_endpoints", params.WebhookEndpointCreate, webhook_endpoints.create),
     (
         "GET",
         "/v1/webhook_endpoints",
         params.WebhookEndpointList,
-        _many("webhook_endpoint", "/v1/webhook_endpoints"),
+        _list_route("webhook_endpoint", "/v1/webhook_endpoints"),
     ),
     ("DELETE", "/v1/webhook_endpoints/{id}", ONE, webhook_endpoints.delete),
 ]

@@ -1,4 +1,4 @@
-"""The double as one aiohttp application: Stripe's API, pages for people, controls for tests."""
+"""The double as one aiohttp application: API, pages and control routes."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -6,19 +6,19 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tools.stripe_double import api, controls, deliveries, errors, pages, requests
-from tools.stripe_double.controls import DELIVERIES, FAULTS
-from tools.stripe_double.faults import Faults, Handler
-from tools.stripe_double.requests import REQUESTS
-from tools.stripe_double.state import World
+from tools.stripe_double import api, control_api, deliveries, errors, pages, request_log
+from tools.stripe_double.control_api import DELIVERIES, FAULTS
+from tools.stripe_double.fault_injection import FaultInjector, Handler
+from tools.stripe_double.request_log import REQUESTS
+from tools.stripe_double.state import ObjectStore
 
 
 @web.middleware
 async def _api_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Requests of the API are noted, and meet the faults that were ordered."""
+    """Log the API's requests and apply the injected faults."""
     if not request.path.startswith("/v1/"):
         return await handler(request)
-    await requests.note(request)
+    await request_log.record(request)
     return await request.app[FAULTS].apply(request, handler)
 
 
@@ -26,12 +26,12 @@ async def _api_middleware(request: web.Request, handler: Handler) -> web.StreamR
 async def _refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
-    except errors.Refusal as refusal:
+    except errors.StripeError as refusal:
         return web.json_response(refusal.body(), status=refusal.status)
 
 
 async def _deliver(app: web.Application) -> AsyncIterator[None]:
-    app[DELIVERIES].take_undelivered()
+    app[DELIVERIES].schedule_undelivered()
     yield
     await app[DELIVERIES].stop()
 
@@ -45,28 +45,28 @@ def application(
     webhook_url: str | None = None,
     webhook_secret: str,
     state: Path | None = None,
-    wanted: Iterable[str] = deliveries.WANTED,
-    pauses_s: Iterable[float] = deliveries.PAUSES_S,
+    event_types: Iterable[str] = deliveries.DEFAULT_EVENT_TYPES,
+    retry_delays_s: Iterable[float] = deliveries.RETRY_DELAYS_S,
 ) -> web.Application:
-    """The double, ready to be served on the loopback.
+    """Return the application, to be served on the loopback.
 
     Args:
-        webhook_url: where events go; None keeps them.
-        webhook_secret: what signs them.
-        state: the file that keeps the world over restarts.
-        wanted: the types of events that are delivered.
-        pauses_s: before each attempt of a delivery.
+        webhook_url: receives the events; None only stores them.
+        webhook_secret: signs the events.
+        state: the file that keeps the objects across restarts.
+        event_types: the types of events that are delivered.
+        retry_delays_s: seconds before each attempt of a delivery.
     """
     app = web.Application(middlewares=[_refusals, _api_middleware])
-    world = World(file=state)
-    app[api.WORLD] = world
+    store = ObjectStore(file=state)
+    app[api.STORE] = store
     app[DELIVERIES] = deliveries.Deliveries(
-        world, url=webhook_url, secret=webhook_secret, wanted=wanted, pauses_s=pauses_s
+        store, url=webhook_url, secret=webhook_secret, event_types=event_types, retry_delays_s=retry_delays_s
     )
-    app[FAULTS] = Faults()
-    app[REQUESTS] = deque(maxlen=requests.KEPT)
+    app[FAULTS] = FaultInjector()
+    app[REQUESTS] = deque(maxlen=request_log.MAX_REQUESTS)
     app.cleanup_ctx.append(_deliver)
     app.on_shutdown.append(_release)
-    for part in (controls, pages, api):
+    for part in (control_api, pages, api):
         part.add_to(app)
     return app

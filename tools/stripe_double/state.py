@@ -1,4 +1,4 @@
-"""The world that the double plays: Stripe's objects by id, in the order they were made, and the file of them."""
+"""The store of Stripe's objects by id, in creation order, and its file."""
 
 import copy
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.stripe_double import API_VERSION, errors
-from tools.stripe_double.differences import before
+from tools.stripe_double.event_diff import previous_attributes
 from tools.stripe_double.resources import account
 
 Object = dict[str, Any]
@@ -26,22 +26,22 @@ def new_id(prefix: str) -> str:
 
 
 @dataclass
-class World:
-    """All that is remembered between two requests.
+class ObjectStore:
+    """All state that the double keeps between requests.
 
     Args:
-        file: where it is kept after each change; None keeps nothing.
+        file: the file that is written after each change; None keeps the state in memory only.
 
     Attributes:
-        objects: everything with an id, events too.
-        line_items: of checkout sessions, which Stripe shows only when they are asked for.
-        promised: what the subscription of an open checkout session will carry.
+        objects: all objects with an id, events included.
+        line_items: of checkout sessions, which Stripe returns on request only.
+        promised: the parameters of the subscription of an open checkout session.
         answers: by idempotency key.
-        declined: customers whose card does not pay.
-        delivered: the last status that the receiver answered, by event.
-        request: what caused the events of now, for their `request` field.
-        url: where the pages are, as the client of now reaches them.
-        on_event: told of each new event.
+        declined: ids of customers whose card is declined.
+        delivered: the receiver's last status, by event.
+        request: the cause of the current events, for their `request` field.
+        url: the double's address, as the current client reaches it.
+        on_event: called with each new event.
     """
 
     file: Path | None = None
@@ -64,7 +64,7 @@ class World:
         self._begin()
 
     def reset(self) -> None:
-        """Forget everything, as on the first day."""
+        """Delete everything and create the first objects."""
         for name in self.KEPT:
             getattr(self, name).clear()
         self._begin()
@@ -72,10 +72,10 @@ class World:
 
     def _begin(self) -> None:
         if not self.objects:
-            self.objects = {made["id"]: made for made in account.first_objects(self.now())}
+            self.objects = {created["id"]: created for created in account.first_objects(self.now())}
 
     def save(self) -> None:
-        """Keep the state; a crash in between leaves the file of before."""
+        """Write the state to its file; a crash leaves the previous file."""
         if not self.file:
             return
         self.file.parent.mkdir(parents=True, exist_ok=True)
@@ -88,38 +88,38 @@ class World:
         return int(time.time())
 
     def get(self, kind: str, identifier: str, *, param: str = "id") -> Object:
-        """The object, as it is kept; a deleted customer is the stub that is left of it.
+        """Return the stored object; a deleted customer is a stub.
 
         Raises:
-            Refusal: `resource_missing`.
+            StripeError: `resource_missing`.
         """
         found = self.objects.get(identifier)
         if found is None or found["object"] != kind:
-            raise errors.missing(kind, identifier, param=param)
+            raise errors.resource_missing(kind, identifier, param=param)
         return found
 
-    def all(self, kind: str, **wanted: Any) -> list[Object]:
-        """Objects of a kind with these fields, the newest first."""
-        kept = [each for each in self.objects.values() if each["object"] == kind and not each.get("deleted")]
-        return [each for each in reversed(kept) if all(each[name] == value for name, value in wanted.items())]
+    def all(self, kind: str, **filters: Any) -> list[Object]:
+        """List the objects of a kind with these fields, the newest first."""
+        stored = [each for each in self.objects.values() if each["object"] == kind and not each.get("deleted")]
+        return [each for each in reversed(stored) if all(each[name] == value for name, value in filters.items())]
 
-    def add(self, made: Object, event: str | None = None) -> Object:
-        """Keep a new object, and tell of it where `event` names a type."""
-        self.objects[made["id"]] = made
+    def add(self, created: Object, event: str | None = None) -> Object:
+        """Store a new object, and emit an event if `event` names a type."""
+        self.objects[created["id"]] = created
         if event:
-            self.emit(event, made)
-        return made
+            self.emit(event, created)
+        return created
 
     @contextmanager
-    def changing(self, kept: Object, event: str) -> Iterator[Object]:
-        """Change an object; when it is another afterwards, tell so with what it was."""
-        old = copy.deepcopy(kept)
-        yield kept
-        if previous := before(old, kept):
-            self.emit(event, kept, previous)
+    def changing(self, stored: Object, event: str) -> Iterator[Object]:
+        """Change an object in the block, and emit an event if it differs afterwards."""
+        old = copy.deepcopy(stored)
+        yield stored
+        if previous := previous_attributes(old, stored):
+            self.emit(event, stored, previous)
 
     def emit(self, event_type: str, subject: Object, previous: Object | None = None) -> Object:
-        """Make an event about an object as it is now."""
+        """Create an event about an object in its current state."""
         data: Object = {"object": copy.deepcopy(subject)}
         if previous is not None:
             data["previous_attributes"] = previous

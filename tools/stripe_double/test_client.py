@@ -1,4 +1,4 @@
-"""The test routes as methods, for a double in this process or in another one."""
+"""A client of the control routes, for a double in this or another process."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,25 +11,25 @@ from tools.stripe_double import deliveries
 TIMEOUT_S = 40
 
 
-class Hold:
-    """Requests that are held back until `release`."""
+class HeldRequest:
+    """A request that the double holds until `release`."""
 
-    def __init__(self, hand: "Hand", number: int) -> None:
-        self._hand = hand
+    def __init__(self, client: "DoubleClient", number: int) -> None:
+        self._client = client
         self._path = f"/_test/faults/{number}"
 
     def wait(self) -> None:
-        """Until a request is held back."""
-        self._hand.ask("GET", f"{self._path}?wait=1")
+        """Wait until a request is held."""
+        self._client.call("GET", f"{self._path}?wait=1")
 
     def release(self) -> None:
-        self._hand.ask("POST", f"{self._path}/release")
+        self._client.call("POST", f"{self._path}/release")
 
 
-class Hand:
-    """Moves a double of Stripe over HTTP.
+class DoubleClient:
+    """Controls a double of Stripe over HTTP.
 
-    Every method raises `httpx.HTTPStatusError` where the double refuses, with its reason in the response.
+    Every method raises `httpx.HTTPStatusError` where the double refuses; the response has the reason.
     """
 
     url: str
@@ -44,26 +44,29 @@ class Hand:
     def close(self) -> None:
         self._client.close()
 
-    def ask(self, method: str, route: str, /, **order: Any) -> Any:
-        """The answer of a test route."""
+    def call(self, method: str, route: str, /, **order: Any) -> Any:
+        """Call a control route and return its answer."""
         response = self._client.request(method, route, json=order if method == "POST" else None)
         response.raise_for_status()
         return response.json()
 
     def _subscription(self, subscription_id: str, what: str, **order: Any) -> dict[str, Any]:
-        changed: dict[str, Any] = self.ask("POST", f"/_test/subscriptions/{subscription_id}/{what}", **order)
+        changed: dict[str, Any] = self.call("POST", f"/_test/subscriptions/{subscription_id}/{what}", **order)
         return changed
 
     def end_period(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
-        """Renew, or end what was to end; at the period's end, or at a time in seconds."""
+        """End the period, at its end or at a time in Unix seconds.
+
+        The subscription renews, or ends if it is canceled.
+        """
         return self._subscription(subscription_id, "end_period", at=at)
 
     def fail_payment(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
-        """A renewal whose card does not pay, now or at a time in seconds."""
+        """Let a renewal's payment fail, now or at a time in Unix seconds."""
         return self._subscription(subscription_id, "fail_payment", at=at)
 
     def recover(self, subscription_id: str) -> dict[str, Any]:
-        """The open invoices are paid."""
+        """Pay the open invoices."""
         return self._subscription(subscription_id, "pay")
 
     def set_status(
@@ -77,43 +80,66 @@ class Hand:
         return self._subscription(subscription_id, "items", price=price, quantity=quantity)
 
     def pay(self, checkout_session_id: str) -> dict[str, Any]:
-        """The pay page's button; answers the session, which now names its subscription."""
-        session: dict[str, Any] = self.ask("POST", f"/_test/pay/{checkout_session_id}")
+        """Pay a checkout session, as the page's button does.
+
+        Returns:
+            The session, which now names its subscription.
+        """
+        session: dict[str, Any] = self.call("POST", f"/_test/pay/{checkout_session_id}")
         return session
 
     def set_card(self, customer_id: str, *, declined: bool) -> None:
-        """Whether a customer's card is declined from now on."""
-        self.ask("POST", f"/_test/customers/{customer_id}/card", declined=declined)
+        """Set whether a customer's card is declined from now on."""
+        self.call("POST", f"/_test/customers/{customer_id}/card", declined=declined)
 
     def events(self, event_type: str | None = None) -> list[dict[str, Any]]:
-        """All events in the order they were made, or those of one type."""
-        made: list[dict[str, Any]] = self.ask("GET", "/_test/events")["events"]
-        return [event for event in made if event_type in (None, event["type"])]
+        """List the events in creation order, all or of one type."""
+        created: list[dict[str, Any]] = self.call("GET", "/_test/events")["events"]
+        return [event for event in created if event_type in (None, event["type"])]
 
     def delivered(self) -> dict[str, int]:
-        """The last status that the receiver answered, by event."""
-        statuses: dict[str, int] = self.ask("GET", "/_test/events")["delivered"]
+        """Return the receiver's last status, by event."""
+        statuses: dict[str, int] = self.call("GET", "/_test/events")["delivered"]
         return statuses
 
     def deliver(self, event_id: str, *, url: str | None = None, timestamp: int | None = None) -> int:
-        """Send an event once, signed at a time in seconds; returns the status, 0 where there was no answer."""
-        return int(self.ask("POST", f"/_test/events/{event_id}/deliver", url=url, timestamp=timestamp)["status"])
+        """Send an event once, signed at a time in Unix seconds.
+
+        Returns:
+            The receiver's status; 0 if there was no answer.
+        """
+        return int(self.call("POST", f"/_test/events/{event_id}/deliver", url=url, timestamp=timestamp)["status"])
 
     def sign(self, body: str, *, secret: str | None = None, timestamp: int | None = None) -> str:
-        """A `Stripe-Signature` header for any body."""
+        """Return a `Stripe-Signature` header for any body."""
         return deliveries.sign(body, secret or self.webhook_secret, timestamp)
 
     def deliveries(self, **order: Any) -> None:
-        """`automatic` (bool), `url` (or None) and `wanted` (types of events), each only where it is given."""
-        self.ask("POST", "/_test/deliveries", **order)
+        """Change the deliveries.
 
-    def fault(self, path: str, **order: Any) -> Hold:
-        """Order a fault, with the fields of `tools.stripe_double.faults.Fault`."""
-        return Hold(self, self.ask("POST", "/_test/faults", path=path, **order)["id"])
+        Args:
+            order: any of `automatic` (bool), `url` (or None) and `event_types` (types of events).
+        """
+        self.call("POST", "/_test/deliveries", **order)
+
+    def fault(self, path: str, **order: Any) -> HeldRequest:
+        """Inject a fault.
+
+        Args:
+            path: how the paths of the affected requests start.
+            order: further fields of `tools.stripe_double.fault_injection.Fault`.
+        """
+        return HeldRequest(self, self.call("POST", "/_test/faults", path=path, **order)["id"])
 
     @contextmanager
-    def hold(self, path: str, *, after_read: bool = False, **order: Any) -> Iterator[Hold]:
-        """Hold the next request below a path back, with the answer it had (`after_read`) or before it is read."""
+    def hold(self, path: str, *, after_read: bool = False, **order: Any) -> Iterator[HeldRequest]:
+        """Hold the next request below a path for the block.
+
+        Args:
+            path: how the request's path starts.
+            after_read: whether the request is executed before it is held.
+            order: further fields of `tools.stripe_double.fault_injection.Fault`.
+        """
         held = self.fault(path, hold=True, after_read=after_read, **order)
         try:
             yield held
@@ -121,9 +147,9 @@ class Hand:
             held.release()
 
     def requests(self, path: str = "/v1/") -> list[dict[str, Any]]:
-        """The API's requests below a path, the oldest first."""
-        seen: list[dict[str, Any]] = self.ask("GET", "/_test/requests")["requests"]
+        """List the API's requests below a path, the oldest first."""
+        seen: list[dict[str, Any]] = self.call("GET", "/_test/requests")["requests"]
         return [request for request in seen if request["path"].startswith(path)]
 
     def reset(self) -> None:
-        self.ask("POST", "/_test/reset")
+        self.call("POST", "/_test/reset")

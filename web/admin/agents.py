@@ -33,7 +33,7 @@ class AgentInChainsAdmin(AgentAdmin):
         return went
 
     def _warn(self, request: HttpRequest, slugs: list[str]) -> None:
-        if names := ", ".join(str(preset) for preset in presets.needing(slugs)):
+        if names := ", ".join(str(preset) for preset in presets.using_agents(slugs)):
             said = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."
             self.message_user(request, said, messages.WARNING)
 

@@ -11,7 +11,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from runs import stats as counted
-from runs.models import By, Status
+from runs.models import Dimension, Status
 from web import charts, dashboard_stats, health
 from web.charts import Chart
 from web.dashboard_stats import Span, Totals
@@ -49,11 +49,11 @@ def context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         **context,
         "span": span,
         "ranges": dashboard_stats.NAMES,
-        "counted_at": counted.counted_at(),
+        "counted_at": counted.last_counted_at(),
         "tiles": tiles(*dashboard_stats.totals(span)),
         "charts": drawn(span),
-        "agents": dashboard_stats.shares(span, By.AGENT),
-        "tiers": dashboard_stats.shares(span, By.TIER),
+        "agents": dashboard_stats.shares(span, Dimension.AGENT),
+        "tiers": dashboard_stats.shares(span, Dimension.TIER),
         "failed_today": failed_on(now),
         "failures": dashboard_stats.newest_failures() if request.user.has_perm("runs.view_run") else None,
     }

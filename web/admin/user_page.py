@@ -44,14 +44,14 @@ def payments(request: HttpRequest, user: User) -> str:
     """A user's grants, subscriptions, invoices and Stripe's events, of which the staff member may see the lists."""
     may = {name for name, permission in MONEY.items() if request.user.has_perm(permission)}
     context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN]} if "grants" in may else {}
-    if customer := stripe_mirror.customer_of(user):
+    if customer := stripe_mirror.get_customer(user):
         context |= {name: make(customer)[:SHOWN] for name, make in OF_CUSTOMER.items() if name in may}
     context |= {"may": may, "customer": customer}
     return render_to_string("admin/accounts/payments.html", context) if may else ""
 
 
 def _usage(user: User) -> Panel:
-    limit = tiers.of(user.tier).executions
+    limit = tiers.get(user.tier).executions
     rows = [
         (f"{usage.month:%B %Y}", f"{usage.executions:,} of {limit:,}", f"{usage.chains:,}")
         for usage in user.monthly_usage.order_by("-month")[:SHOWN]
@@ -131,7 +131,7 @@ MONEY = {
     "events": "billing.view_webhookevent",
 }
 OF_CUSTOMER: dict[str, Callable[[Any], Any]] = {  # of a customer in dj-stripe's tables
-    "subscriptions": subscription_state.of_customer,
+    "subscriptions": subscription_state.list_for_customer,
     "invoices": lambda customer: customer.invoices.order_by("-created"),
     "events": lambda customer: WebhookEvent.objects.filter(customer_id=customer.id),
 }

@@ -144,6 +144,7 @@ def alices(api: Api, alice: Any, upstream: Upstream) -> dict[str, str]:
     }
 
 
+@pytest.mark.local_model
 def test_broken_object_level_authorization(
     api: Api, alice: Any, charlie: Any, alices: dict[str, str], upstream: Upstream
 ) -> None:

@@ -19,7 +19,7 @@ from accounts.models import AuditEvent
 from accounts.staff.exporting_admin import ExportedAdmin
 from runs import admin as runs_admin
 from runs.models import RunText, Status
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from web.tests.test_admin_queries import MAKE, staff_client
 
 __all__ = ["staff_client"]
@@ -53,8 +53,8 @@ def written() -> dict[str, Any]:
 
 def test_it_works(staff: httpx.Client, alice: Any, bob: Any) -> None:
     """Over the wire, as a browser sends the button."""
-    ran(alice, status=Status.FAILED, error_code="provider_error")
-    ran(bob)
+    add_run(alice, status=Status.FAILED, error_code="provider_error")
+    add_run(bob)
     page = staff.get("/admin/runs/run/", params={"status__exact": "failed"}).text
     form = re.search(r'action="(/admin/runs/run/export/[^"]*)">\s*<input[^>]*value="([^"]+)"', page)
     assert form
@@ -84,7 +84,7 @@ def test_why_runs_failed_and_what_they_took(staff_client: Client, alice: Any) ->
     """Behind the columns of earlier releases, which keep their places."""
     stored: dict[str, Any] = {"reasoning_tokens": 96, "cache_read_tokens": 640, "cache_write_tokens": 32}
     stored |= {"tokens_estimated": True, "cost_known": False, "provider_status": 429, "cancelled_by_staff": True}
-    ran(alice, **stored)
+    add_run(alice, **stored)
     [row] = export(staff_client, "runs/run")
     assert list(row.items())[-7:] == [
         *(("reasoning_tokens", "96"), ("cache_read_tokens", "640"), ("cache_write_tokens", "32")),
@@ -95,16 +95,16 @@ def test_why_runs_failed_and_what_they_took(staff_client: Client, alice: Any) ->
 
 def test_all_of_a_filter_not_only_its_page(staff_client: Client, alice: Any, bob: Any) -> None:
     now = datetime.now(UTC)
-    mine = [str(ran(alice, now - timedelta(minutes=n)).pk) for n in range(60)]
-    ran(bob)
+    mine = [str(add_run(alice, now - timedelta(minutes=n)).pk) for n in range(60)]
+    add_run(bob)
     rows = export(staff_client, "runs/run", f"user__id__exact={alice.pk}")
     assert [row["id"] for row in rows] == mine
     assert written()["filter"] == {"user__id__exact": str(alice.pk)}
 
 
 def test_a_date_is_a_filter(staff_client: Client, alice: Any) -> None:
-    ran(alice, datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
-    ran(alice, datetime(2026, 2, 1, tzinfo=UTC))
+    add_run(alice, datetime(2026, 1, 31, 23, 59, tzinfo=UTC))
+    add_run(alice, datetime(2026, 2, 1, tzinfo=UTC))
     [row] = export(staff_client, "runs/run", "created_at__year=2026&created_at__month=2")
     assert row["created_at"] == "2026-02-01T00:00:00+00:00"
     assert written()["filter"] == {"created_at__month": "2", "created_at__year": "2026"}
@@ -118,7 +118,7 @@ def test_the_trail_tells_nobodys_name(staff_client: Client, alice: Any) -> None:
 
 
 def test_no_text_of_a_run(staff_client: Client, alice: Any) -> None:
-    run = ran(alice)
+    run = add_run(alice)
     RunText.objects.create(run_id=run.pk, expires_at=run.expires_at, input="asked-in-trust", output="said-in-trust")
     text = content(staff_client.post("/admin/runs/run/export/"))
     assert str(run.pk) in text and "in-trust" not in text
@@ -132,7 +132,7 @@ def test_a_filter_that_is_none(staff_client: Client) -> None:
 
 def test_one_list_at_once(staff_client: Client, alice: Any) -> None:
     """Until the first has been read or its client has left."""
-    ran(alice)
+    add_run(alice)
     first = staff_client.post("/admin/runs/run/export/")
     rows = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count()
 
@@ -176,10 +176,10 @@ def test_a_search_that_finds_too_many_people_exports_nothing(
     staff_client: Client, make_user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It would look complete."""
-    monkeypatch.setattr(runs_admin, "FEW", 1)
+    monkeypatch.setattr(runs_admin, "MAX_OWNERS_SEARCHED", 1)
     for _ in range(2):
         make_user("twin")
     before = AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count()
     response = staff_client.post("/admin/runs/run/export/?q=twin", follow=True)
-    assert "Nothing was exported. More than 1 users" in response.content.decode()
+    assert "Nothing was exported. More than 1 addresses" in response.content.decode()
     assert AuditEvent.objects.filter(action=Action.ADMIN_EXPORTED).count() == before

@@ -15,7 +15,7 @@ from accounts.models import AuditEvent
 from billing.models import Grant
 from runs import stats
 from runs.models import Run, RunStep, RunText, Status
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from testing.browser import NewPage, save_screenshot
 from testing.client import PASSWORD, Api
 from testing.second_factor import current_code
@@ -48,9 +48,11 @@ def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
     for n in range(1, 30):
         status = Status.FAILED if n % 5 == 0 else Status.SUCCEEDED
         at = datetime.now(UTC) - timedelta(hours=7 * n)
-        ran(bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error")
+        add_run(
+            bob, at, status=status, first_token_ms=100 * n, cost_usd=n, error_code="" if n % 5 else "provider_error"
+        )
     stats.count_since()
-    stats.note_backlog("chains", 3)
+    stats.record_backlog("chains", 3)
     return run_id
 
 
@@ -83,9 +85,9 @@ def test_failures_lead_to_their_runs(page: Page, some_runs: str) -> None:
 def test_todays_failed_runs(page: Page, alice: Any, bob: Any) -> None:
     """As a newcomer finds them: from the dashboard, by what the links say."""
     now = datetime.now(UTC)
-    failed = ran(alice, now, status=Status.FAILED, error_code="provider_error")
-    ran(alice, now)
-    ran(bob, now - timedelta(days=1), status=Status.FAILED)
+    failed = add_run(alice, now, status=Status.FAILED, error_code="provider_error")
+    add_run(alice, now)
+    add_run(bob, now - timedelta(days=1), status=Status.FAILED)
     page.goto("/admin/")
     page.get_by_role("link", name="Failed runs of today").click()
     rows = page.locator("#result_list tbody tr")
@@ -128,6 +130,7 @@ def keep_both(opened: Page, name: str, whole: bool = True) -> None:
         save_screenshot(opened, f"{name}-{scheme}", whole=whole)
 
 
+@pytest.mark.clients
 def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str, bob: Any) -> None:
     """For people who look at them; here each only has to come."""
     stranger = browser_page(base_url=page.url)
@@ -204,7 +207,7 @@ def failed_chain(user: Any, *, said: str, **text: str) -> Run:
     took |= {"tokens_estimated": True, "cost_usd": "0.001234", "cost_known": False}
     times: dict[str, Any] = {"duration_ms": 5321, "first_token_ms": 812, "finished_at": datetime.now(UTC)}
     why: dict[str, Any] = {"status": Status.FAILED, "error_code": "provider_error", "provider_status": 400}
-    run = ran(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
+    run = add_run(user, agent="", chain="full-review", steps=["code-review", "seo"], **why, **took, **times)
     where = {"run_id": run.pk, "expires_at": run.expires_at}
     attempt = {"provider": "openai", "model": "gpt-4o", "code": "provider_error", "status": 400, "said": said}
     sentence = "openai refused the request with status 400."
@@ -231,6 +234,7 @@ def test_a_failed_run(page: Page, alice: Any) -> None:
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
+@pytest.mark.clients
 def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
     """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)

@@ -24,7 +24,7 @@ from lunaos.infra import ttl_cache
 from rag.models import IndexJob, Repository
 from runs import stats
 from runs.models import Status
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 
 FEW, MANY = 2, 30
 Make = Callable[[Any, int], Any]
@@ -44,7 +44,7 @@ def job(user: Any, n: int) -> IndexJob:
 
 def run(user: Any, n: int) -> Any:
     status = Status.FAILED if n % 2 else Status.SUCCEEDED
-    return ran(user, datetime.now(UTC) - timedelta(minutes=n), agent=f"agent-{n}", status=status, first_token_ms=n)
+    return add_run(user, datetime.now(UTC) - timedelta(minutes=n), agent=f"agent-{n}", status=status, first_token_ms=n)
 
 
 def event(user: Any, n: int) -> None:
@@ -115,7 +115,7 @@ def staff_client(make_user: Any, settings: Any, monkeypatch: pytest.MonkeyPatch)
 
 def queries(client: Client, path: str) -> int:
     client.get(path)  # the first one fills caches
-    tiers.everything()  # known for a moment only, which the first one may have outlasted
+    tiers.list_all()  # known for a moment only, which the first one may have outlasted
     with CaptureQueriesContext(connection) as captured:
         assert client.get(path).status_code == 200
     return len(captured)
@@ -149,9 +149,9 @@ def test_the_dashboard(staff_client: Client, make_user: Any, span: str) -> None:
     path = f"/admin/?range={span}"
     for n in range(FEW):
         run(make_user(), n)
-    stats.count_due()
+    stats.count_changed_hours()
     before = queries(staff_client, path)
     for n in range(FEW, MANY):
         run(make_user(), n)
-    stats.count_due()
+    stats.count_changed_hours()
     assert queries(staff_client, path) == before <= 20

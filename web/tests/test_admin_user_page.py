@@ -13,7 +13,7 @@ from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
 from billing.models import Grant, MonthlyUsage
 from runs.models import Status
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from web.admin.user_page import SHOWN
 from web.tests.test_admin_queries import FEW, key, queries, staff_client
 from web.tests.test_admin_users import LIST
@@ -30,7 +30,7 @@ def page_of(user: Any) -> str:
 def busy(user: Any, n: int) -> None:
     """A row of each kind."""
     key(user, n)
-    ran(user, status=Status.FAILED, error_code=f"code_{n}")
+    add_run(user, status=Status.FAILED, error_code=f"code_{n}")
     trail.record(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")
     MonthlyUsage.objects.create(user=user, month=date(2020 + n // 12, 1 + n % 12, 1), executions=n)
     Grant.objects.create(user=user, tier_id="pro", reason=f"reason {n}")
@@ -51,7 +51,7 @@ def test_it_works(staff_client: Client, alice: Any) -> None:
 
 
 def test_a_run_whose_cost_is_unknown(staff_client: Client, alice: Any) -> None:
-    ran(alice, cost_usd=0, cost_known=False)
+    add_run(alice, cost_usd=0, cost_known=False)
     assert re.search(r"<td[^>]*>\s*unknown\s*</td>", staff_client.get(page_of(alice)).content.decode())
 
 
@@ -90,7 +90,7 @@ def test_taking_it_back(staff_client: Client, alice: Any) -> None:
     set_tier(staff_client, alice, confirmed="yes", tier="free", reason="it was one")
     alice.refresh_from_db()
     assert alice.tier == "free"
-    assert AuditEvent.objects.get(action=Action.TIER_GRANT_ENDED).details["reason"] == "it was one"
+    assert AuditEvent.objects.get(action=Action.TIER_GRANT_ENDED, subject_id=alice.pk).details["reason"] == "it was one"
 
 
 @pytest.mark.parametrize(

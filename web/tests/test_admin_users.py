@@ -12,7 +12,7 @@ from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
 from apikeys.models import ApiKey
 from runs.models import Run
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from testing.client import PASSWORD, Api, error
 from testing.mailbox import Mailbox
 
@@ -44,9 +44,9 @@ def written(action: Action, user: Any) -> AuditEvent:
 
 def test_it_works(staff: httpx.Client, alice: Any, bob: Any) -> None:
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    ran(bob, month + timedelta(seconds=1), cost_usd=Decimal("0.5"))
-    ran(bob, month + timedelta(seconds=2), cost_usd=Decimal("7"), own_key=True)
-    ran(bob, month - timedelta(seconds=1), cost_usd=Decimal("9"))
+    add_run(bob, month + timedelta(seconds=1), cost_usd=Decimal("0.5"))
+    add_run(bob, month + timedelta(seconds=2), cost_usd=Decimal("7"), own_key=True)
+    add_run(bob, month - timedelta(seconds=1), cost_usd=Decimal("9"))
     page = staff.get(LIST, params={"q": "@example.com"})
     row = cells(page, bob.email)
     assert (row["tier"], row["state"]) == ("pro", "unconfirmed")
@@ -163,7 +163,7 @@ def test_sending_a_reset(staff: httpx.Client, mailbox: Mailbox, alice: Any, caro
 
 
 def test_a_run_of_nobody_else_counts(staff: httpx.Client, alice: Any, bob: Any) -> None:
-    ran(bob)
+    add_run(bob)
     assert cells(staff.get(LIST), alice.email)["runs_this_month"] == "0"
     assert Run.objects.count() == 1
 

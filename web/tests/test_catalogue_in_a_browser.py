@@ -50,7 +50,7 @@ def faults(page: Page, within: str) -> list[tuple[str, str]]:
     return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.clients)])
 def test_it_works(api: Api, browser_page: NewPage, agent: Agent, editor: Any, upstream: Upstream, scheme: str) -> None:
     upstream.respond_with(Answer(pieces=[delta("Roses "), "wait", delta("are red.", "stop"), usage(11, 7), DONE]))
     page = signed_in(browser_page(color_scheme=scheme), api, editor)

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from runs import stats as counted
-from runs.models import ActiveUser, Backlog, By, HourlyFigures, Status
-from runs.tests.test_figures import ran
+from runs.models import ActiveUser, Backlog, Dimension, HourlyFigures, Status
+from runs.tests.test_stats import add_run
 from testing.client import Api
 from testing.upstream import Upstream
 from web import dashboard_stats
@@ -29,8 +29,8 @@ def nothing_counted(database: None) -> None:
 
 def test_it_works(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:
     run_id = api.execute(alice).headers["X-Run-Id"]
-    ran(alice, NOW, status=Status.FAILED, error_code="provider_error")
-    counted.count_due()
+    add_run(alice, NOW, status=Status.FAILED, error_code="provider_error")
+    counted.count_changed_hours()
     page = staff.get("/admin/").text
     for expected in (
         "Success rate",
@@ -61,10 +61,10 @@ def test_strangers_are_sent_to_the_login(api: Api, alice: Any) -> None:
 
 @pytest.mark.parametrize(("key", "back"), [("24h", DAY), ("7d", 7 * DAY), ("30d", 30 * DAY)])
 def test_a_span_against_the_one_before(alice: Any, bob: Any, key: str, back: timedelta) -> None:
-    ran(alice, NOW, input_tokens=3, cost_usd=Decimal(2))
-    ran(bob, NOW - HOUR / 4, status=Status.CANCELLED)
-    ran(bob, NOW - back, status=Status.FAILED, cost_usd=Decimal(1))
-    ran(bob, NOW - 3 * back, status=Status.FAILED)
+    add_run(alice, NOW, input_tokens=3, cost_usd=Decimal(2))
+    add_run(bob, NOW - HOUR / 4, status=Status.CANCELLED)
+    add_run(bob, NOW - back, status=Status.FAILED, cost_usd=Decimal(1))
+    add_run(bob, NOW - 3 * back, status=Status.FAILED)
     counted.count_since()
     now, before = dashboard_stats.totals(Span.of(key, NOW))
     assert (now.runs, now.success, now.users, now.tokens, now.cost_usd) == (2, 1, 2, 3, Decimal(2))
@@ -74,14 +74,14 @@ def test_a_span_against_the_one_before(alice: Any, bob: Any, key: str, back: tim
 def test_users_of_full_hours(alice: Any) -> None:
     """Who was active in the hour before the span is not active in it."""
     span = Span.of("24h", NOW)
-    ran(alice, span.start - timedelta(seconds=1))
+    add_run(alice, span.start - timedelta(seconds=1))
     counted.count_since()
     assert [each.users for each in dashboard_stats.totals(span)] == [0, 1]
 
 
 @pytest.mark.parametrize(("key", "steps"), [("24h", 24), ("7d", 7), ("30d", 30)])
 def test_each_step_has_a_place(alice: Any, key: str, steps: int) -> None:
-    ran(alice, NOW, first_token_ms=120, cost_usd=Decimal(1))
+    add_run(alice, NOW, first_token_ms=120, cost_usd=Decimal(1))
     counted.count_since()
     span = Span.of(key, NOW)
     assert len(span.labels) == steps
@@ -93,18 +93,18 @@ def test_each_step_has_a_place(alice: Any, key: str, steps: int) -> None:
 
 def test_names_with_the_most_runs(alice: Any, bob: Any) -> None:
     for n in range(12):
-        ran(bob if n else alice, NOW, agent=f"agent-{n:02}")
-    ran(bob, NOW, agent="agent-03")
-    counted.count_due()
+        add_run(bob if n else alice, NOW, agent=f"agent-{n:02}")
+    add_run(bob, NOW, agent="agent-03")
+    counted.count_changed_hours()
     span = Span.of("24h", NOW)
-    agents, tiers = dashboard_stats.shares(span, By.AGENT), dashboard_stats.shares(span, By.TIER)
+    agents, tiers = dashboard_stats.shares(span, Dimension.AGENT), dashboard_stats.shares(span, Dimension.TIER)
     assert agents[:2] == [("agent-03", 2, 1.0), ("agent-00", 1, 0.5)] and len(agents) == dashboard_stats.TOP
     assert [(name, runs) for name, runs, _ in tiers] == [("pro", 12), ("free", 1)]
     assert sum(share for *_, share in tiers) == pytest.approx(1)
 
 
 def test_what_waited() -> None:
-    counted.note_backlog("chains", 5)
+    counted.record_backlog("chains", 5)
     assert (
         dashboard_stats.waiting(Span.of("24h", datetime.now(UTC)))["chains"][-1] == 5
     )  # the hour may be another than NOW's

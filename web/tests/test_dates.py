@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from web.templatetags.dates import below
 from web.tests.test_admin_queries import staff_client
 
@@ -41,7 +41,7 @@ def links(client: Client, query: str = "") -> dict[str, str]:
 
 def test_it_works(staff_client: Client, alice: Any) -> None:
     for moment in (datetime(2025, 12, 31, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)):
-        ran(alice, moment)
+        add_run(alice, moment)
     years = links(staff_client, "status__exact=succeeded")
     assert list(years) == ["2025", "2026"]
     days = links(staff_client, years["2026"])  # it has one month

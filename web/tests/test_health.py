@@ -39,6 +39,7 @@ def looked(api: Api, upstream: Upstream) -> None:
     assert until(lambda: api.get("/health").json()["data"]["services"]["llm"]["status"] == "ok", 5)
 
 
+@pytest.mark.local_model
 def test_it_works(api: Api, looked: None) -> None:
     response = api.get("/health")
 
@@ -52,6 +53,7 @@ def test_it_works(api: Api, looked: None) -> None:
         assert 0 <= report["services"][name]["latencyMs"] < 1000
 
 
+@pytest.mark.local_model
 def test_without_a_worker_the_queue_is_degraded_and_with_one_it_is_well(
     api: Api, tmp_path: Path, provider_environment: dict[str, str]
 ) -> None:
@@ -80,7 +82,7 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
     }
     assert until(lambda: queue() | {"latencyMs": 0} == well, 5)
     for waiting_s in (1, 12):
-        run = run_services.begin(
+        run = run_services.create(
             user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
             status="queued",
         ).run  # fmt: skip

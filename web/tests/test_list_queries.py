@@ -65,7 +65,7 @@ def rows_of_nobody() -> Any:
     yield
     for model, kept in known.items():
         model._default_manager.exclude(pk__in=kept).delete()
-    tiers.forget()
+    tiers.clear_cache()
 
 
 def test_no_list_is_left_out(api: Api) -> None:

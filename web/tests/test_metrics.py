@@ -136,7 +136,7 @@ def test_what_fails_and_what_is_refused(api: Api, server: str, alice: Any, upstr
 
 def test_an_event_of_stripe(database: None) -> None:
     """Told to this very process, whose registry can be looked at."""
-    event = webhooks.Event("evt_lag", "invoice.paid", datetime.now(UTC) - timedelta(seconds=90), "", None)
+    event = webhooks.StripeEvent("evt_lag", "invoice.paid", datetime.now(UTC) - timedelta(seconds=90), "", None)
     name = 'lunaos_webhook_lag_seconds_sum{kind="invoice.paid"}'
     before = parsed(metrics.exposition().decode()).get(name, 0)
     for _ in range(2):  # a repetition says nothing of the lag
@@ -145,7 +145,7 @@ def test_an_event_of_stripe(database: None) -> None:
 
 
 def test_what_waits(server: str, api: Api, alice: Any) -> None:
-    run = run_services.begin(
+    run = run_services.create(
         user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
         status="queued",
     ).run  # fmt: skip
@@ -162,7 +162,7 @@ def test_what_waits(server: str, api: Api, alice: Any) -> None:
 
 
 def test_what_the_servers_keys_cost_today(database: None) -> None:
-    day = spending.today().day
+    day = spending.cost_today().day
     for free, shard, cost_usd in ((True, 0, "0.25"), (True, 1, "0.5"), (False, 0, "4")):
         DailySpending.objects.create(day=day, free=free, shard=shard, cost_usd=cost_usd)
     DailySpending.objects.create(day=day - timedelta(days=1), free=True, shard=0, cost_usd=9)
@@ -192,7 +192,7 @@ def test_the_event_log_is_weighed(api: Api, alice: Any, upstream: Upstream, monk
         assert events(api.execute(alice))
     assert until(lambda: size()[0] == 3, 5)
     runs_exactly, bytes_exactly = size()
-    monkeypatch.setattr("runs.eventlog.log.SAMPLE", 1)
+    monkeypatch.setattr("runs.eventlog.log.MAX_SAMPLED_LOGS", 1)
     estimated = size()
     assert (runs_exactly, estimated[0]) == (3, 3)
     assert 300 < bytes_exactly < 30_000 and bytes_exactly / 2 < estimated[1] < bytes_exactly * 2
@@ -211,6 +211,7 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("web.health_checks.query", hang)
     monkeypatch.setattr("lunaos.infra.redis.client", lambda: Redis(port=9))
     monkeypatch.setattr("web.metrics.facts", lambda: health_checks.examine(figures.CHECKS))
+    health_checks.forget()
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()

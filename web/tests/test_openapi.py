@@ -219,6 +219,7 @@ def test_a_row_is_sent_whole(document: dict[str, Any]) -> None:
     assert {"status", "id", "createdAt"} <= set(run["required"]) == set(run["properties"])
 
 
+@pytest.mark.clients
 def test_the_server_keeps_to_the_schema(
     api: Api, carol: Any, upstream: Upstream, stripe: Stripe, chains_worker: Any
 ) -> None:

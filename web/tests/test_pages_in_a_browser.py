@@ -28,7 +28,7 @@ def base(api: Api) -> str:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.clients)])
 def test_accessible_and_without_complaint(base: str, browser_page: NewPage, path: str, scheme: str) -> None:
     page = browser_page(color_scheme=scheme, expected=NOT_FOUND)
     page.goto(base + path)
@@ -55,6 +55,7 @@ def test_light_and_dark_differ(base: str, browser_page: NewPage) -> None:
     assert seen[0] != seen[1]
 
 
+@pytest.mark.clients
 @pytest.mark.parametrize("path", PATHS)
 def test_a_narrow_screen_needs_no_sideways_scrolling(base: str, browser_page: NewPage, path: str) -> None:
     page = browser_page(viewport={"width": 320, "height": 640}, expected=NOT_FOUND)

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from lunaos.infra import redis
-from lunaos.infra.thread_pools import PROBES, get_pool
+from lunaos.infra.thread_pools import FILES, PROBES, get_middleware_pool, get_pool
 from testing.client import Api
 from testing.upstream import Upstream
 from web import health, health_checks, provider_reachability
@@ -22,13 +22,13 @@ class Counted:
     """A check that counts its calls, and waits while it is held."""
 
     def __init__(self) -> None:
-        self.calls, self.resume, self.begun = 0, threading.Event(), threading.Event()
-        self.resume.set()
+        self.calls, self.go_on, self.begun = 0, threading.Event(), threading.Event()
+        self.go_on.set()
 
     def __call__(self) -> dict[str, Any]:
         self.calls += 1
         self.begun.set()
-        self.resume.wait(60)
+        self.go_on.wait(60)
         return {"call": self.calls}
 
 
@@ -36,7 +36,7 @@ class Counted:
 def check() -> Iterator[Counted]:
     made = Counted()
     yield made
-    made.resume.set()
+    made.go_on.set()
     health_checks.forget()
 
 
@@ -59,7 +59,7 @@ def test_an_answer_serves_all_who_ask_within_a_second(check: Counted, monkeypatc
 
 def test_a_check_that_hangs_is_made_once_and_holds_up_no_other(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Counted()
-    check.resume.clear()
+    check.go_on.clear()
     monkeypatch.setattr(health_checks, "LIMIT_S", 0.1)
     for _ in range(30):
         found = health_checks.examine({"part": check, "other": other})
@@ -68,11 +68,11 @@ def test_a_check_that_hangs_is_made_once_and_holds_up_no_other(check: Counted, m
 
 
 def test_an_answer_that_came_too_late_is_not_kept(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    check.resume.clear()
+    check.go_on.clear()
     monkeypatch.setattr(health_checks, "LIMIT_S", 0.05)
     monkeypatch.setattr(health_checks, "KEPT_S", 60.0)
     assert health_checks.examine({"part": check})["part"]["detail"] == "timeout"
-    check.resume.set()
+    check.go_on.set()
     health_checks._part(check)._thread.submit(int).result(60)  # the late one is over
     monkeypatch.setattr(health_checks, "LIMIT_S", 60.0)
     health_checks._part(check)._began -= 100
@@ -80,10 +80,12 @@ def test_an_answer_that_came_too_late_is_not_kept(check: Counted, monkeypatch: p
 
 
 def test_each_route_that_probes_ask_has_threads_of_its_own() -> None:
-    pools = {path: get_pool(get_resolver().resolve(path).func, "GET") for path in PROBED}
-    assert set(pools.values()) == set(PROBES)
+    pools = {get_middleware_pool(path, "GET") for path in (*PROBED, "/static/web/favicon.svg")}
+    assert pools == set(PROBES)
+    assert {get_pool(get_resolver().resolve(path).func, "GET") for path in PROBED} == pools - {FILES}
 
 
+@pytest.mark.local_model
 def test_no_request_for_health_reaches_a_provider(api: Api, upstream: Upstream, settings: Any) -> None:
     """A listener stands for the default provider: beat's job connects once, the checks never."""
     with socket.create_server(("127.0.0.1", 0)) as provider:
@@ -111,13 +113,13 @@ def test_a_provider_that_refuses_is_down(database: None) -> None:
 def test_one_look_at_a_time(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name servers that hang must not take the threads of other jobs."""
     check = Counted()
-    check.resume.clear()
+    check.go_on.clear()
     monkeypatch.setattr(provider_reachability, "_connect", lambda host, port: check())
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(provider_reachability.look, ["http://127.0.0.1:9/v1"])
         assert check.begun.wait(10)
         provider_reachability.look(["http://127.0.0.1:9/v1"])
-        check.resume.set()
+        check.go_on.set()
         first.result(10)
     assert check.calls == 1
 

@@ -12,7 +12,7 @@ from accounts.models import User
 from apikeys.models import ApiKey
 from billing.models import Grant
 from runs.models import Run, Status
-from runs.tests.test_figures import ran
+from runs.tests.test_stats import add_run
 from web.tests import test_admin_queries as rows
 
 SIGNED_IN = Callable[[str], Client]
@@ -194,7 +194,7 @@ def test_no_role_sets_the_tier_of_staff(signed_in: SIGNED_IN, alice: Any, chief:
     assert f"{alice.email} is on pro now" in page and "what is staff&#x27;s: 1." in page
     grant = {"user": str(chief.pk), "tier": "team", "reason": "x"}
     page = client.post("/admin/billing/grant/add/", grant).content.decode()
-    assert "Only superusers grant a tier to staff." in page
+    assert "Only superusers can grant a tier to staff." in page
     kept = Grant.objects.create(user=chief, tier_id="pro", reason="x")
     act(client, "end", kept, page="billing/grant")
     assert Grant.objects.get(user=chief).ended_at is None
@@ -206,8 +206,8 @@ def test_no_role_takes_what_is_staffs(signed_in: SIGNED_IN, alice: Any, chief: U
     assert "1 keys are revoked" in act(client, "revoke", *keys, page="apikeys/apikey")
     assert "0 keys are revoked" in act(client, "revoke_keys", chief)
     assert ApiKey.objects.get(revoked_at=None).user == chief
-    runs = [ran(user, status=Status.QUEUED, chain="custom") for user in (alice, chief)]
-    assert "1 runs were told to end" in act(client, "cancel_all", *runs, page="runs/run")
+    runs = [add_run(user, status=Status.QUEUED, chain="custom") for user in (alice, chief)]
+    assert "1 runs are being cancelled" in act(client, "cancel_all", *runs, page="runs/run")
     assert "Cancel this run" not in client.get(f"/admin/runs/run/{runs[1].pk}/change/").content.decode()
     client.post(f"/admin/runs/run/{runs[1].pk}/cancel/", {"confirmed": "yes"})
     assert Run.objects.get(cancel_requested_at=None).user == chief

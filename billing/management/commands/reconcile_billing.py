@@ -1,4 +1,4 @@
-"""`manage.py reconcile_billing`"""
+"""`manage.py reconcile_billing`: compare subscriptions with Stripe and repair them."""
 
 from typing import Any
 
@@ -9,16 +9,16 @@ from lunaos.errors import LunaError
 
 
 class Command(BaseCommand):
-    help = "Compare subscriptions with Stripe, mend what differs, and print it."
+    help = "Compare subscriptions with Stripe, repair those that differ, and print them."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            differences = list(reconciliation.run())
+            differences = list(reconciliation.reconcile())
         except LunaError as e:
             raise CommandError(str(e)) from e
         for each in differences:
             done = (
-                f"NOT MENDED: {each.error}" if each.error else f"tier {each.tier_before or '-'} -> {each.tier or '-'}"
+                f"NOT REPAIRED: {each.error}" if each.error else f"tier {each.tier_before or '-'} -> {each.tier or '-'}"
             )
             self.stdout.write(f"{each.customer_id}: {each.before or '-'} -> {each.after or '-'}, {done}")
         self.stdout.write(f"{len(differences)} customers differed.")

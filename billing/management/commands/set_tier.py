@@ -1,4 +1,4 @@
-"""`manage.py set_tier EMAIL TIER`"""
+"""`manage.py set_tier EMAIL TIER`: give a user a tier."""
 
 from typing import Any
 
@@ -19,9 +19,9 @@ class Command(BaseCommand):
         try:
             user = User.objects.get(email=options["email"].lower())
         except User.DoesNotExist as e:
-            raise CommandError(f"There is no user {options['email']}.") from e
+            raise CommandError(f"There is no user with the address {options['email']}.") from e
         grants.set_tier(user=user, tier=options["tier"])
         if user.tier == options["tier"]:
-            self.stdout.write(f"{user.email} is {user.tier} now.")
+            self.stdout.write(f"{user.email} is on {user.tier} now.")
         else:
-            self.stdout.write(f"{user.email} stays {user.tier}: a subscription pays for it. Cancel that one at Stripe.")
+            self.stdout.write(f"{user.email} stays {user.tier}: a subscription pays for it. Cancel it at Stripe first.")

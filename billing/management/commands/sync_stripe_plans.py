@@ -1,4 +1,4 @@
-"""`manage.py sync_stripe_plans`"""
+"""`manage.py sync_stripe_plans`: create the tiers' prices at Stripe."""
 
 from typing import Any
 
@@ -9,9 +9,7 @@ from lunaos.errors import LunaError
 
 
 class Command(BaseCommand):
-    help = (
-        "Make a product and a price at Stripe for each tier that costs something, by what the tiers in the admin say."
-    )
+    help = "Create a product and a price at Stripe for each tier in the admin that has a price and a lookup key."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
@@ -19,4 +17,4 @@ class Command(BaseCommand):
         except LunaError as e:
             raise CommandError(str(e)) from e
         for plan in found:
-            self.stdout.write(f"{plan.tier}: {plan.price_id} as {plan.lookup_key}{' (new)' if plan.made else ''}")
+            self.stdout.write(f"{plan.tier}: {plan.price_id} as {plan.lookup_key}{' (new)' if plan.is_new else ''}")

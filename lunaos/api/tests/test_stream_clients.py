@@ -17,6 +17,8 @@ from testing.client import NO_TRUSTED_AUTHORITIES, Api, Event, parse
 from testing.tap import recording_proxy
 from testing.upstream import DONE, Answer, Upstream, delta
 
+pytestmark = pytest.mark.clients
+
 Received = list[tuple[int, Event]]
 CLIENTS = Path(__file__).parent / "clients"
 BODY = {"agent": "code-review", "context": "x"}

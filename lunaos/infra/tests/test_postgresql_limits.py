@@ -79,9 +79,9 @@ def test_a_lock_and_a_long_statement_end(alice: Any, use: Use) -> None:
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_a_lock_that_is_waited_for_restores_the_limits(use: Use, in_transaction: bool) -> None:
     use(Limits(1, 2))
-    with transaction.atomic() if in_transaction else customer_locks.held("a"):
+    with transaction.atomic() if in_transaction else customer_locks.locked("a"):
         if in_transaction:
-            customer_locks.hold("b")
+            customer_locks.lock_until_commit("b")
         assert (shown("lock_timeout"), shown("statement_timeout")) == ("1s", "2s")
         assert connection.connection.limit_s == 2.2
     with limits.waiting(20):

@@ -1,30 +1,30 @@
-"""`manage.py check_storage`: do the counters of stored bytes agree with the files?"""
+"""`manage.py check_storage`: compare the counters of stored bytes with the files."""
 
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from rag import storage
+from rag.indexing import sizes
 
 
 class Command(BaseCommand):
-    help = "Hold every repository's counter of bytes against its files, beside running traffic."
+    help = "Compare every repository's counter of bytes with its files; safe during traffic."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="Set the counters that differ.")
+        parser.add_argument("--repair", action="store_true", help="Set counters that differ.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = storage.differences()
+        found = sizes.counter_mismatches()
         for each in found:
             self.stderr.write(
                 f"{each.repository_id} {each.name}: counted {each.counted} bytes, stored {each.stored}, "
                 f"{each.unmeasured} files without their size"
             )
         if found and options["repair"]:
-            storage.repair()
-            self.stdout.write(f"{len(found)} repositories are counted anew.")
+            sizes.repair_counters()
+            self.stdout.write(f"Repaired the counters of {len(found)} repositories.")
         elif found:
-            raise CommandError(f"{len(found)} repositories differ; --repair counts them anew.")
+            raise CommandError(f"The counters of {len(found)} repositories differ from their files. Use --repair.")
         else:
             self.stdout.write("All counters agree with the files.")

@@ -1,4 +1,4 @@
-"""`manage.py reindex`: move repositories to the embedding model that the settings name now."""
+"""`manage.py reindex`: move repositories to the configured embedding model."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -12,17 +12,15 @@ from rag.models import Repository
 
 
 class Command(BaseCommand):
-    help = (
-        "Have workers index repositories anew with today's embedding model; searches go on with the old one meanwhile."
-    )
+    help = "Start reindex jobs for repositories of another embedding model; searches use the old model until they end."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--user", help="Only this user's: an email address.")
-        parser.add_argument("--repository", help="Only those of this name.")
+        parser.add_argument("--user", help="Only repositories of this email address.")
+        parser.add_argument("--repository", help="Only repositories of this name.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        wanted = {"user__email": (options["user"] or "").lower(), "name": options["repository"]}
-        repositories = Repository.objects.filter(**{name: value for name, value in wanted.items() if value})
+        filters = {"user__email": (options["user"] or "").lower(), "name": options["repository"]}
+        repositories = Repository.objects.filter(**{name: value for name, value in filters.items() if value})
         stale = list(repositories.exclude(model=settings.EMBEDDINGS_MODEL))
         try:
             jobs = services.start_reindexing(stale)
@@ -30,5 +28,5 @@ class Command(BaseCommand):
             raise CommandError(str(e)) from e
         for job in jobs:
             self.stdout.write(f"{job.repository.name}: job {job.pk}")
-        waiting = f"; {len(stale) - len(jobs)} were on their way already" if len(stale) > len(jobs) else ""
+        waiting = f"; {len(stale) - len(jobs)} have a running job already" if len(stale) > len(jobs) else ""
         self.stdout.write(f"{len(jobs)} repositories are moving to {settings.EMBEDDINGS_MODEL}{waiting}.")

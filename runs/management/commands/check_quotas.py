@@ -1,4 +1,4 @@
-"""`manage.py check_quotas`: do the counters agree with the runs?"""
+"""`manage.py check_quotas`: compare the quota counters with the runs."""
 
 from typing import Any
 
@@ -8,15 +8,15 @@ from runs import ledger
 
 
 class Command(BaseCommand):
-    help = "Hold every user's monthly counter against that month's runs, beside running traffic."
+    help = "Compare every user's monthly counter with the runs of that month. Safe beside running traffic."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = ledger.differences()
-        for each in found:
+        mismatches = ledger.find_mismatches()
+        for each in mismatches:
             self.stderr.write(
                 f"{each.user_id} {each.month:%Y-%m}: counted {each.counted} ({each.counted_chains} chains), "
                 f"charged {each.charged} ({each.charged_chains} chains)"
             )
-        if found:
-            raise CommandError(f"{len(found)} months differ.")
+        if mismatches:
+            raise CommandError(f"{len(mismatches)} months differ.")
         self.stdout.write("All counters agree with the runs.")

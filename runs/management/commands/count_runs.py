@@ -1,4 +1,4 @@
-"""`manage.py count_runs`: the dashboard's figures, made anew."""
+"""`manage.py count_runs`: recalculate the dashboard's hourly figures."""
 
 from argparse import ArgumentParser
 from datetime import UTC, datetime
@@ -10,7 +10,9 @@ from runs import stats
 
 
 class Command(BaseCommand):
-    help = "Count runs by the hour, all of them or those since a day. Safe to repeat, and beside running traffic."
+    help = (
+        "Recalculate the hourly figures of all runs, or of those since a day. Safe to repeat, beside running traffic."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--since", type=datetime.fromisoformat, help="a day or time (UTC), such as 2026-11-01")

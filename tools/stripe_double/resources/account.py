@@ -1,4 +1,4 @@
-"""What is there on the first day: the operator's account, and a configuration of the billing portal."""
+"""The objects of a new double: the account and a portal configuration."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def _account(now: int) -> dict[str, Any]:
 
 
 def configuration(now: int, *, identifier: str, is_default: bool = False) -> dict[str, Any]:
-    """What the billing portal lets a customer do; all of it, until it is told less."""
+    """Return a configuration of the billing portal that allows everything."""
     return {
         "id": identifier,
         "object": "billing_portal.configuration",

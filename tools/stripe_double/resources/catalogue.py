@@ -1,20 +1,20 @@
 """Products and prices."""
 
 from tools.stripe_double import errors
-from tools.stripe_double.merging import fields, merged
+from tools.stripe_double.object_fields import merge_metadata, to_object_fields
 from tools.stripe_double.params import Params, PriceCreate, PriceUpdate, ProductCreate, ProductUpdate
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
-def create_product(world: World, sent: ProductCreate) -> Object:
+def create_product(store: ObjectStore, sent: ProductCreate) -> Object:
     identifier = sent.id or new_id("prod")
-    if identifier in world.objects:
-        raise errors.Refusal(f"Product already exists: {identifier}", code="resource_already_exists", param="id")
-    made = {
+    if identifier in store.objects:
+        raise errors.StripeError(f"Product already exists: {identifier}", code="resource_already_exists", param="id")
+    created = {
         "id": identifier,
         "object": "product",
         "active": True,
-        "created": world.now(),
+        "created": store.now(),
         "default_price": None,
         "description": None,
         "images": [],
@@ -28,35 +28,35 @@ def create_product(world: World, sent: ProductCreate) -> Object:
         "tax_code": None,
         "type": "service",
         "unit_label": None,
-        "updated": world.now(),
+        "updated": store.now(),
         "url": None,
     }
-    return world.add({**made, **fields(sent, {}), "id": identifier}, "product.created")
+    return store.add({**created, **to_object_fields(sent, {}), "id": identifier}, "product.created")
 
 
-def update_product(world: World, sent: ProductUpdate, identifier: str) -> Object:
-    product = world.get("product", identifier)
+def update_product(store: ObjectStore, sent: ProductUpdate, identifier: str) -> Object:
+    product = store.get("product", identifier)
     if sent.default_price:
-        world.get("price", sent.default_price, param="default_price")
-    with world.changing(product, "product.updated"):
-        product.update(fields(sent, product), updated=world.now())
+        store.get("price", sent.default_price, param="default_price")
+    with store.changing(product, "product.updated"):
+        product.update(to_object_fields(sent, product), updated=store.now())
     return product
 
 
-def create_price(world: World, sent: PriceCreate) -> Object:
-    world.get("product", sent.product, param="product")
-    _take_lookup_key(world, sent.lookup_key, sent.transfer_lookup_key)
-    made = {
+def create_price(store: ObjectStore, sent: PriceCreate) -> Object:
+    store.get("product", sent.product, param="product")
+    _claim_lookup_key(store, sent.lookup_key, sent.transfer_lookup_key)
+    created = {
         "id": new_id("price"),
         "object": "price",
         "active": sent.active,
         "billing_scheme": "per_unit",
-        "created": world.now(),
+        "created": store.now(),
         "currency": sent.currency.lower(),
         "custom_unit_amount": None,
         "livemode": False,
         "lookup_key": sent.lookup_key,
-        "metadata": merged({}, sent.metadata),
+        "metadata": merge_metadata({}, sent.metadata),
         "nickname": sent.nickname,
         "product": sent.product,
         "recurring": _recurring(sent),
@@ -67,7 +67,7 @@ def create_price(world: World, sent: PriceCreate) -> Object:
         "unit_amount": sent.unit_amount,
         "unit_amount_decimal": str(sent.unit_amount),
     }
-    return world.add(made, "price.created")
+    return store.add(created, "price.created")
 
 
 def _recurring(sent: PriceCreate) -> Object | None:
@@ -76,42 +76,42 @@ def _recurring(sent: PriceCreate) -> Object | None:
     return {"meter": None, "trial_period_days": None, "usage_type": "licensed", **sent.recurring.model_dump()}
 
 
-def _take_lookup_key(world: World, lookup_key: str | None, transfer: bool) -> None:
-    holders = world.all("price", lookup_key=lookup_key) if lookup_key else []
+def _claim_lookup_key(store: ObjectStore, lookup_key: str | None, transfer: bool) -> None:
+    holders = store.all("price", lookup_key=lookup_key) if lookup_key else []
     if holders and not transfer:
-        raise errors.Refusal(
+        raise errors.StripeError(
             f"A price (`{holders[0]['id']}`) already uses that lookup key.",
             code="resource_already_exists",
             param="lookup_key",
         )
     for holder in holders:
-        with world.changing(holder, "price.updated"):
+        with store.changing(holder, "price.updated"):
             holder["lookup_key"] = None
-        _refresh_items(world, holder)
+        _refresh_items(store, holder)
 
 
-def update_price(world: World, sent: PriceUpdate, identifier: str) -> Object:
-    price = world.get("price", identifier)
+def update_price(store: ObjectStore, sent: PriceUpdate, identifier: str) -> Object:
+    price = store.get("price", identifier)
     if sent.lookup_key != price["lookup_key"]:
-        _take_lookup_key(world, sent.lookup_key, sent.transfer_lookup_key)
-    values = fields(sent, price)
+        _claim_lookup_key(store, sent.lookup_key, sent.transfer_lookup_key)
+    values = to_object_fields(sent, price)
     values.pop("transfer_lookup_key", None)
-    with world.changing(price, "price.updated"):
+    with store.changing(price, "price.updated"):
         price.update(values)
-    _refresh_items(world, price)
+    _refresh_items(store, price)
     return price
 
 
-def _refresh_items(world: World, price: Object) -> None:
-    """Subscriptions show a price as it is now, and no event tells of that."""
-    for subscription in world.all("subscription"):
+def _refresh_items(store: ObjectStore, price: Object) -> None:
+    """Update a price in the items of subscriptions; Stripe sends no event for this."""
+    for subscription in store.all("subscription"):
         for item in subscription["items"]["data"]:
             if item["price"]["id"] == price["id"]:
                 item.update(price=dict(price), plan=plan(price))
 
 
 def plan(price: Object) -> Object:
-    """A recurring price in the shape that plans had, which subscription items still carry."""
+    """Return a recurring price as a plan, which subscription items still contain."""
     return {
         "id": price["id"],
         "object": "plan",
@@ -135,17 +135,17 @@ def plan(price: Object) -> Object:
     }
 
 
-def retrieve_plan(world: World, sent: Params, identifier: str) -> Object:
-    return plan(recurring_price(world, identifier, param="id"))
+def retrieve_plan(store: ObjectStore, sent: Params, identifier: str) -> Object:
+    return plan(recurring_price(store, identifier, param="id"))
 
 
-def recurring_price(world: World, identifier: str, *, param: str) -> Object:
-    """A price that a subscription may have.
+def recurring_price(store: ObjectStore, identifier: str, *, param: str) -> Object:
+    """Return a price that a subscription can have.
 
     Raises:
-        Refusal: there is none, or it is not recurring.
+        StripeError: the price does not exist or is not recurring.
     """
-    price = world.get("price", identifier, param=param)
+    price = store.get("price", identifier, param=param)
     if not price["recurring"]:
-        raise errors.Refusal("The price specified is set to `type=one_time`.", param=param)
+        raise errors.StripeError("The price specified is set to `type=one_time`.", param=param)
     return price

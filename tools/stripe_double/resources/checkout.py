@@ -1,4 +1,4 @@
-"""Checkout sessions: made by the product, paid on the double's page."""
+"""Checkout sessions: created by the product, paid on the double's page."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from tools.stripe_double import errors
 from tools.stripe_double.params import CustomerCreate, Params
 from tools.stripe_double.params_subscriptions import CheckoutCreate
 from tools.stripe_double.resources import catalogue, customers, subscriptions
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 DAY_S = 24 * 3600
-UNUSED: dict[str, Any] = dict.fromkeys(
+UNUSED_FIELDS: dict[str, Any] = dict.fromkeys(
     (
         "after_expiration",
         "allow_promotion_codes",
@@ -43,7 +43,7 @@ UNUSED: dict[str, Any] = dict.fromkeys(
         "wallet_options",
     )
 )
-COPIED = (
+COPIED_PARAMETERS = (
     "allow_promotion_codes",
     "billing_address_collection",
     "cancel_url",
@@ -56,23 +56,23 @@ COPIED = (
 )
 
 
-def create(world: World, sent: CheckoutCreate) -> Object:
+def create(store: ObjectStore, sent: CheckoutCreate) -> Object:
     prices = [
-        catalogue.recurring_price(world, line.price, param=f"line_items[{position}][price]")
+        catalogue.recurring_price(store, line.price, param=f"line_items[{position}][price]")
         for position, line in enumerate(sent.line_items)
     ]
-    customer = customers.living(world, sent.customer) if sent.customer else {}
+    customer = customers.get_existing(store, sent.customer) if sent.customer else {}
     if sent.customer and sent.customer_email:
-        raise errors.Refusal("You may only specify one of these parameters: customer, customer_email.")
+        raise errors.StripeError("You may only specify one of these parameters: customer, customer_email.")
     for price in prices:
         if not price["active"]:
-            raise errors.Refusal(f"The price `{price['id']}` is inactive.", param="line_items[0][price]")
+            raise errors.StripeError(f"The price `{price['id']}` is inactive.", param="line_items[0][price]")
     lines = [_line(price, line.quantity) for price, line in zip(prices, sent.line_items, strict=True)]
-    made = _blank(world, sent, sum(line["amount_total"] for line in lines), prices[0]["currency"])
-    made["customer_details"] = _details(customer.get("email") or sent.customer_email, customer.get("name"))
-    world.line_items[made["id"]] = lines
-    world.promised[made["id"]] = sent.subscription_data.model_dump()
-    return world.add(made)
+    created = _blank(store, sent, sum(line["amount_total"] for line in lines), prices[0]["currency"])
+    created["customer_details"] = _details(customer.get("email") or sent.customer_email, customer.get("name"))
+    store.line_items[created["id"]] = lines
+    store.promised[created["id"]] = sent.subscription_data.model_dump()
+    return store.add(created)
 
 
 def _line(price: Object, quantity: int) -> Object:
@@ -99,23 +99,23 @@ def _details(email: str | None, name: str | None) -> Object | None:
     return {**unknown, "email": email, "name": name, "tax_exempt": "none", "tax_ids": []}
 
 
-def _blank(world: World, sent: CheckoutCreate, total: int, currency: str) -> Object:
+def _blank(store: ObjectStore, sent: CheckoutCreate, total: int, currency: str) -> Object:
     identifier = new_id("cs_test")
     return {
         "id": identifier,
         "object": "checkout.session",
-        **UNUSED,
-        **{name: getattr(sent, name) for name in COPIED},
+        **UNUSED_FIELDS,
+        **{name: getattr(sent, name) for name in COPIED_PARAMETERS},
         "adaptive_pricing": {"enabled": False},
         "amount_subtotal": total,
         "amount_total": total,
         "automatic_tax": {"enabled": False, "liability": None, "provider": None, "status": None},
-        "created": world.now(),
+        "created": store.now(),
         "currency": currency,
         "custom_fields": [],
         "custom_text": dict.fromkeys(("after_submit", "shipping_address", "submit", "terms_of_service_acceptance")),
         "discounts": [],
-        "expires_at": sent.expires_at or world.now() + DAY_S,
+        "expires_at": sent.expires_at or store.now() + DAY_S,
         "livemode": False,
         "mode": "subscription",
         "payment_method_collection": sent.payment_method_collection or "always",
@@ -127,46 +127,46 @@ def _blank(world: World, sent: CheckoutCreate, total: int, currency: str) -> Obj
         "status": "open",
         "total_details": {"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
         "ui_mode": "hosted_page",
-        "url": f"{world.url}/pay/{identifier}",
+        "url": f"{store.url}/pay/{identifier}",
     }
 
 
-def expire(world: World, sent: Params, identifier: str) -> Object:
-    session = world.get("checkout.session", identifier)
+def expire(store: ObjectStore, sent: Params, identifier: str) -> Object:
+    session = store.get("checkout.session", identifier)
     if session["status"] != "open":
-        raise errors.Refusal(
+        raise errors.StripeError(
             f'Only Checkout Sessions with a status in ["open"] can be expired. This Checkout Session has a status of '
             f"`{session['status']}`."
         )
     session.update(status="expired", url=None)
-    world.emit("checkout.session.expired", session)
+    store.emit("checkout.session.expired", session)
     return session
 
 
-def pay(world: World, identifier: str) -> Object:
-    """What the pay page's button does: a subscription that is paid, and a session that is complete.
+def pay(store: ObjectStore, identifier: str) -> Object:
+    """Pay a session: create its paid subscription and complete the session.
 
     Raises:
-        Refusal: the session is complete or expired.
+        StripeError: the session is complete or expired.
     """
-    session = world.get("checkout.session", identifier)
+    session = store.get("checkout.session", identifier)
     if session["status"] != "open":
-        raise errors.Refusal(f"This Checkout Session is {session['status']}.")
-    customer = customers.living(world, session["customer"] or _new_customer(world, session))
-    lines = [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in world.line_items[identifier]]
-    subscription = subscriptions.create(world, customer=customer["id"], lines=lines, **world.promised.pop(identifier))
+        raise errors.StripeError(f"This Checkout Session is {session['status']}.")
+    customer = customers.get_existing(store, session["customer"] or _new_customer(store, session))
+    lines = [{"price": line["price"]["id"], "quantity": line["quantity"]} for line in store.line_items[identifier]]
+    subscription = subscriptions.create(store, customer=customer["id"], lines=lines, **store.promised.pop(identifier))
     session.update(customer=customer["id"], subscription=subscription["id"], invoice=subscription["latest_invoice"])
     session.update(status="complete", payment_status="paid", url=None)
     session["customer_details"] = _details(customer["email"] or "payer@example.com", customer["name"])
-    world.emit("checkout.session.completed", session)
+    store.emit("checkout.session.completed", session)
     return session
 
 
-def _new_customer(world: World, session: Object) -> str:
-    made = customers.create(world, CustomerCreate(email=session["customer_email"]))
-    return str(made["id"])
+def _new_customer(store: ObjectStore, session: Object) -> str:
+    created = customers.create(store, CustomerCreate(email=session["customer_email"]))
+    return str(created["id"])
 
 
-def back_to(session: Object) -> str:
-    """Where a customer who has paid is sent."""
+def return_url(session: Object) -> str:
+    """Return the address to which a customer returns after the payment."""
     return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])

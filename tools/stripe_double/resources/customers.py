@@ -1,19 +1,19 @@
 """Customers."""
 
 from tools.stripe_double import errors
-from tools.stripe_double.merging import fields
+from tools.stripe_double.object_fields import to_object_fields
 from tools.stripe_double.params import CustomerCreate, CustomerUpdate, Params
 from tools.stripe_double.resources import subscriptions
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
-def create(world: World, sent: CustomerCreate) -> Object:
-    made: Object = {
+def create(store: ObjectStore, sent: CustomerCreate) -> Object:
+    created: Object = {
         "id": new_id("cus"),
         "object": "customer",
         "address": None,
         "balance": 0,
-        "created": world.now(),
+        "created": store.now(),
         "currency": None,
         "default_source": None,
         "delinquent": False,
@@ -37,35 +37,35 @@ def create(world: World, sent: CustomerCreate) -> Object:
         "tax_exempt": "none",
         "test_clock": None,
     }
-    return world.add({**made, **fields(sent, {})}, "customer.created")
+    return store.add({**created, **to_object_fields(sent, {})}, "customer.created")
 
 
-def update(world: World, sent: CustomerUpdate, identifier: str) -> Object:
-    customer = living(world, identifier, param="id")
-    with world.changing(customer, "customer.updated"):
-        customer.update(fields(sent, customer))
+def update(store: ObjectStore, sent: CustomerUpdate, identifier: str) -> Object:
+    customer = get_existing(store, identifier, param="id")
+    with store.changing(customer, "customer.updated"):
+        customer.update(to_object_fields(sent, customer))
     return customer
 
 
-def living(world: World, identifier: str, *, param: str = "customer") -> Object:
-    """The customer, unless it was deleted: then it is as if it had never been.
+def get_existing(store: ObjectStore, identifier: str, *, param: str = "customer") -> Object:
+    """Return a customer that is not deleted.
 
     Raises:
-        Refusal: `resource_missing`.
+        StripeError: `resource_missing`, also for a deleted customer.
     """
-    found = world.get("customer", identifier, param=param)
+    found = store.get("customer", identifier, param=param)
     if found.get("deleted"):
-        raise errors.missing("customer", identifier, param=param)
+        raise errors.resource_missing("customer", identifier, param=param)
     return found
 
 
-def delete(world: World, sent: Params, identifier: str) -> Object:
-    """Delete a customer: its subscriptions end at once, and a stub is left that can be retrieved."""
-    customer = living(world, identifier, param="id")
-    for subscription in world.all("subscription", customer=identifier):
-        if subscription["status"] not in subscriptions.ENDED:
-            subscriptions.end(world, subscription)
-    world.emit("customer.deleted", customer)
+def delete(store: ObjectStore, sent: Params, identifier: str) -> Object:
+    """Delete a customer and end its subscriptions; a stub remains."""
+    customer = get_existing(store, identifier, param="id")
+    for subscription in store.all("subscription", customer=identifier):
+        if subscription["status"] not in subscriptions.ENDED_STATUSES:
+            subscriptions.end(store, subscription)
+    store.emit("customer.deleted", customer)
     stub = {"id": identifier, "object": "customer", "deleted": True}
-    world.objects[identifier] = stub
+    store.objects[identifier] = stub
     return stub

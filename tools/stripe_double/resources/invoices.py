@@ -1,15 +1,22 @@
-"""Invoices of subscriptions: made, finalized at once, then paid or not."""
+"""Invoices of subscriptions: created, finalized at once, then paid or not."""
 
 from typing import Any
 
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 RETRY_AFTER_S = 3 * 24 * 3600
-NAMED = {"type": "self"}
+ISSUER_SELF = {"type": "self"}
 
 
 def line(item: Object, *, amount: int | None = None, period: tuple[int, int] | None = None, what: str = "") -> Object:
-    """A line for one item of a subscription; with an amount of its own it is a part of a period (a proration)."""
+    """Return an invoice line for one item of a subscription.
+
+    Args:
+        item: the item.
+        amount: in cents, for a part of a period (a proration); None for the full price.
+        period: start and end in Unix seconds; the item's current period if None.
+        what: the line's description.
+    """
     price, proration = item["price"], amount is not None
     full = (price["unit_amount"] or 0) * (item["quantity"] or 0)
     start, end = period or (item["current_period_start"], item["current_period_end"])
@@ -53,37 +60,44 @@ def _line_parent(item: Object, proration: bool) -> Object:
     }
 
 
-def create(world: World, subscription: Object, *, reason: str, lines: list[Object], at: int | None = None) -> Object:
-    """An open invoice, and the events of a draft that was finalized; it becomes the subscription's latest.
+def create(
+    store: ObjectStore, subscription: Object, *, reason: str, lines: list[Object], at: int | None = None
+) -> Object:
+    """Create an open invoice, with the events of a draft that was finalized.
+
+    The invoice becomes the subscription's latest.
 
     Args:
+        store: the objects.
+        subscription: the subscription.
         reason: Stripe's `billing_reason`.
-        at: when, in seconds; now unless it is told.
+        lines: the invoice's lines.
+        at: Unix seconds; the current time if None.
     """
-    at = at or world.now()
-    made = {**_draft(world, subscription, lines, at), "billing_reason": reason}
-    for each in made["lines"]["data"]:
-        each["invoice"] = made["id"]
-    made["lines"]["url"] = f"/v1/invoices/{made['id']}/lines"
-    world.add(made, "invoice.created")
-    subscription["latest_invoice"] = made["id"]
-    number = len(world.all("invoice", customer=subscription["customer"]))
-    prefix = world.objects[subscription["customer"]].get("invoice_prefix", "DOUBLE")
-    made.update(status="open", number=f"{prefix}-{number:04}", effective_at=at)
-    made["status_transitions"]["finalized_at"] = at
-    made["hosted_invoice_url"] = f"{world.url}/invoice/{made['id']}"
-    world.emit("invoice.finalized", made)
-    return made
+    at = at or store.now()
+    created = {**_draft(store, subscription, lines, at), "billing_reason": reason}
+    for each in created["lines"]["data"]:
+        each["invoice"] = created["id"]
+    created["lines"]["url"] = f"/v1/invoices/{created['id']}/lines"
+    store.add(created, "invoice.created")
+    subscription["latest_invoice"] = created["id"]
+    number = len(store.all("invoice", customer=subscription["customer"]))
+    prefix = store.objects[subscription["customer"]].get("invoice_prefix", "DOUBLE")
+    created.update(status="open", number=f"{prefix}-{number:04}", effective_at=at)
+    created["status_transitions"]["finalized_at"] = at
+    created["hosted_invoice_url"] = f"{store.url}/invoice/{created['id']}"
+    store.emit("invoice.finalized", created)
+    return created
 
 
-def _draft(world: World, subscription: Object, lines: list[Object], at: int) -> Object:
-    customer = world.objects[subscription["customer"]]
+def _draft(store: ObjectStore, subscription: Object, lines: list[Object], at: int) -> Object:
+    customer = store.objects[subscription["customer"]]
     total = sum(each["amount"] for each in lines)
-    due = max(0, total)  # what is left over goes to a balance at Stripe; the double forgets it
+    due = max(0, total)  # Stripe adds the rest to a balance; the double drops it
     return {
         "id": new_id("in"),
         "object": "invoice",
-        **UNUSED,
+        **UNUSED_FIELDS,
         "account_country": "US",
         "account_name": "LunaOS",
         "amount_due": due,
@@ -110,7 +124,7 @@ def _draft(world: World, subscription: Object, lines: list[Object], at: int) -> 
         "customer_tax_exempt": "none",
         "default_tax_rates": [],
         "discounts": [],
-        "issuer": dict(NAMED),
+        "issuer": dict(ISSUER_SELF),
         "lines": {"object": "list", "data": lines, "has_more": False, "total_count": len(lines)},
         "livemode": False,
         "metadata": {},
@@ -133,7 +147,7 @@ def _draft(world: World, subscription: Object, lines: list[Object], at: int) -> 
     }
 
 
-UNUSED: dict[str, Any] = dict.fromkeys(
+UNUSED_FIELDS: dict[str, Any] = dict.fromkeys(
     (
         "account_tax_ids",
         "application",
@@ -175,31 +189,31 @@ def parent(subscription: Object) -> Object:
     return {"quote_details": None, "subscription_details": details, "type": "subscription_details"}
 
 
-def of_subscription(world: World, identifier: str, **wanted: Any) -> list[Object]:
-    """Invoices of a subscription, the newest first."""
-    made = world.all("invoice", **wanted)
-    return [each for each in made if each["parent"]["subscription_details"]["subscription"] == identifier]
+def list_for_subscription(store: ObjectStore, identifier: str, **filters: Any) -> list[Object]:
+    """List a subscription's invoices, the newest first."""
+    invoices = store.all("invoice", **filters)
+    return [each for each in invoices if each["parent"]["subscription_details"]["subscription"] == identifier]
 
 
-def pay(world: World, invoice: Object) -> None:
-    """Take the money, with the events of it."""
-    at = max(world.now(), invoice["created"])
-    with world.changing(invoice, "invoice.updated"):
-        _attempt(invoice)
+def pay(store: ObjectStore, invoice: Object) -> None:
+    """Pay an invoice, with the events of a payment."""
+    at = max(store.now(), invoice["created"])
+    with store.changing(invoice, "invoice.updated"):
+        _count_attempt(invoice)
         invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, auto_advance=False)
         invoice.update(ending_balance=0, next_payment_attempt=None)
         invoice["status_transitions"]["paid_at"] = at
-    world.emit("invoice.paid", invoice)
-    world.emit("invoice.payment_succeeded", invoice)
+    store.emit("invoice.paid", invoice)
+    store.emit("invoice.payment_succeeded", invoice)
 
 
-def fail(world: World, invoice: Object) -> None:
-    """The card did not pay; Stripe will try again in three days."""
-    with world.changing(invoice, "invoice.updated"):
-        _attempt(invoice)
+def fail(store: ObjectStore, invoice: Object) -> None:
+    """Let the payment of an invoice fail; Stripe would retry in three days."""
+    with store.changing(invoice, "invoice.updated"):
+        _count_attempt(invoice)
         invoice["next_payment_attempt"] = invoice["created"] + RETRY_AFTER_S * invoice["attempt_count"]
-    world.emit("invoice.payment_failed", invoice)
+    store.emit("invoice.payment_failed", invoice)
 
 
-def _attempt(invoice: Object) -> None:
+def _count_attempt(invoice: Object) -> None:
     invoice.update(attempted=True, attempt_count=invoice["attempt_count"] + 1)

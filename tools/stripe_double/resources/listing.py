@@ -1,49 +1,54 @@
-"""Lists with their pages, and objects in the place of their ids where `expand` asks for them."""
+"""Pages of lists, and the expansion of ids to objects (`expand`)."""
 
 import copy
 from typing import Any
 
 from tools.stripe_double import errors, schema_check
-from tools.stripe_double.params import Created, ListParams
-from tools.stripe_double.state import Object, World
+from tools.stripe_double.params import CreatedRange, ListParams
+from tools.stripe_double.state import Object, ObjectStore
 
-NOT_FIELDS = {"limit", "starting_after", "ending_before", "created", "expand"}
+LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "created", "expand"}
 
 
-def page(world: World, kept: list[Object], sent: ListParams, url: str) -> Object:
-    """One page of a list, the newest first, as Stripe's SDK walks it.
+def page(store: ObjectStore, stored: list[Object], sent: ListParams, url: str) -> Object:
+    """Return one page of a list, the newest first, as Stripe's SDK reads it.
 
     Raises:
-        Refusal: the cursor is no object of the list.
+        StripeError: the cursor is not in the list.
     """
-    ids = [each["id"] for each in kept]
+    ids = [each["id"] for each in stored]
     if sent.starting_after:
-        kept = kept[_place(ids, sent.starting_after, "starting_after") + 1 :]
+        stored = stored[_cursor_index(ids, sent.starting_after, "starting_after") + 1 :]
     if sent.ending_before:
-        kept = kept[: _place(ids, sent.ending_before, "ending_before")][-sent.limit :]
-    shown = kept[: sent.limit]
-    more = len(kept) > sent.limit or bool(sent.ending_before and shown and shown[0]["id"] != ids[0])
+        stored = stored[: _cursor_index(ids, sent.ending_before, "ending_before")][-sent.limit :]
+    shown = stored[: sent.limit]
+    more = len(stored) > sent.limit or bool(sent.ending_before and shown and shown[0]["id"] != ids[0])
     return {"object": "list", "data": shown, "has_more": more, "url": url}
 
 
-def _place(ids: list[str], cursor: str, param: str) -> int:
+def _cursor_index(ids: list[str], cursor: str, param: str) -> int:
     if cursor not in ids:
-        raise errors.Refusal(f"No such object: '{cursor}'", code="resource_missing", param=param)
+        raise errors.StripeError(f"No such object: '{cursor}'", code="resource_missing", param=param)
     return ids.index(cursor)
 
 
-def matching(kept: list[Object], sent: ListParams) -> list[Object]:
-    """Those with the fields and the time that the parameters name; other filters are the route's."""
-    wanted = {name: value for name, value in sent.given().items() if name not in NOT_FIELDS and value is not None}
+def filter_objects(stored: list[Object], sent: ListParams) -> list[Object]:
+    """Return the objects with the fields and the creation time of the parameters.
+
+    Each route applies further filters itself.
+    """
+    filters = {
+        name: value for name, value in sent.sent_fields().items() if name not in LIST_PARAMETERS and value is not None
+    }
     created = getattr(sent, "created", None)
     return [
         each
-        for each in kept
-        if all(each.get(name) == value for name, value in wanted.items()) and _within(each["created"], created)
+        for each in stored
+        if all(each.get(name) == value for name, value in filters.items()) and _within(each["created"], created)
     ]
 
 
-def _within(moment: int, created: Created | None) -> bool:
+def _within(moment: int, created: CreatedRange | None) -> bool:
     if created is None:
         return True
     above = (created.gt is None or moment > created.gt) and (created.gte is None or moment >= created.gte)
@@ -51,52 +56,61 @@ def _within(moment: int, created: Created | None) -> bool:
     return above and below
 
 
-def expanded(world: World, shown: Object, paths: list[str]) -> Object:
-    """A copy of the answer with objects in the places that the paths name, such as `data.product`.
+def expand(store: ObjectStore, shown: Object, paths: list[str]) -> Object:
+    """Return a copy of an answer with the ids at the paths replaced by objects.
+
+    Args:
+        store: the objects.
+        shown: the answer.
+        paths: such as `data.product`.
 
     Raises:
-        Refusal: a path leads to nothing that can be expanded.
+        StripeError: a path leads to no field that can be expanded.
     """
     shown = copy.deepcopy(shown)
     for path in paths:
-        _expand(world, shown, path.split("."), path)
+        _expand(store, shown, path.split("."), path)
     return shown
 
 
-def _expand(world: World, at: Any, path: list[str], whole: str) -> None:
+def _expand(store: ObjectStore, at: Any, path: list[str], whole: str) -> None:
     if isinstance(at, list):
         for each in at:
-            _expand(world, each, path, whole)
+            _expand(store, each, path, whole)
         return
     if not isinstance(at, dict):
         return
     name, *rest = path
     if name not in at:
-        at[name] = _included(world, at, name, whole)
-    at[name] = _object_of(world, at[name])
+        at[name] = _included_field(store, at, name, whole)
+    at[name] = _object_of(store, at[name])
     if rest:
-        _expand(world, at[name], rest, whole)
+        _expand(store, at[name], rest, whole)
 
 
-def _object_of(world: World, value: Any) -> Any:
-    if isinstance(value, str) and value in world.objects:
-        return copy.deepcopy(world.objects[value])
+def _object_of(store: ObjectStore, value: Any) -> Any:
+    if isinstance(value, str) and value in store.objects:
+        return copy.deepcopy(store.objects[value])
     return value
 
 
-def _included(world: World, at: Object, name: str, whole: str) -> Object | None:
-    """What an object only has when it is asked for; None where Stripe knows the field and the double leaves it out."""
+def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Object | None:
+    """Return a field that an object has only on request.
+
+    Returns:
+        None for a field that Stripe has and the double leaves out.
+    """
     if at.get("object") == "checkout.session" and name == "line_items":
-        return line_items(world, at["id"])
+        return line_items(store, at["id"])
     if at.get("object") == "customer" and name in ("sources", "subscriptions", "tax_ids"):
-        kept = world.all("subscription", customer=at["id"]) if name == "subscriptions" else []
-        living = [copy.deepcopy(each) for each in kept if each["status"] != "canceled"]
+        stored = store.all("subscription", customer=at["id"]) if name == "subscriptions" else []
+        living = [copy.deepcopy(each) for each in stored if each["status"] != "canceled"]
         return {"object": "list", "data": living, "has_more": False, "url": f"/v1/customers/{at['id']}/{name}"}
     if "object" not in at or name in schema_check.fields_of(at):
         return None
-    raise errors.Refusal(f"This property cannot be expanded ({whole}).", param="expand[0]")
+    raise errors.StripeError(f"This property cannot be expanded ({whole}).", param="expand[0]")
 
 
-def line_items(world: World, session: str) -> Object:
-    items = copy.deepcopy(world.line_items.get(session, []))
+def line_items(store: ObjectStore, session: str) -> Object:
+    items = copy.deepcopy(store.line_items.get(session, []))
     return {"object": "list", "data": items, "has_more": False, "url": f"/v1/checkout/sessions/{session}/line_items"}

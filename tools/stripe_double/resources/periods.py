@@ -8,8 +8,11 @@ MONTHS = {"month": 1, "year": 12}
 DAYS = {"day": 1, "week": 7}
 
 
-def after(start: int, recurring: dict[str, Any], times: int = 1) -> int:
-    """When a period that begins at `start` ends; a month after the 31st is the next month's last day."""
+def period_end(start: int, recurring: dict[str, Any], times: int = 1) -> int:
+    """Return the end of a period that starts at `start`, in Unix seconds.
+
+    A month after the 31st ends on the next month's last day.
+    """
     count = recurring["interval_count"] * times
     begins = datetime.fromtimestamp(start, UTC)
     if recurring["interval"] in DAYS:
@@ -20,7 +23,7 @@ def after(start: int, recurring: dict[str, Any], times: int = 1) -> int:
     return int(begins.replace(year=year, month=month + 1, day=day).timestamp())
 
 
-def of(subscription: dict[str, Any]) -> tuple[int, int]:
-    """The current period of a subscription's items."""
+def current_period(subscription: dict[str, Any]) -> tuple[int, int]:
+    """Return start and end of the current period of a subscription's items."""
     items = subscription["items"]["data"]
     return min(item["current_period_start"] for item in items), max(item["current_period_end"] for item in items)

@@ -1,143 +1,152 @@
-"""The billing portal: its configurations, its sessions, and what its buttons do."""
+"""The billing portal: configurations, sessions and the actions of its buttons."""
 
 from typing import Any
 
 from tools.stripe_double import errors
-from tools.stripe_double.merging import merged
+from tools.stripe_double.object_fields import merge_metadata
 from tools.stripe_double.params_portal import ConfigurationCreate, ConfigurationUpdate, FlowData, PortalCreate
 from tools.stripe_double.params_subscriptions import ScheduleCreate, ScheduleUpdate, SubscriptionUpdate
 from tools.stripe_double.resources import account, customers, periods, schedules, subscriptions
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
-def create(world: World, sent: PortalCreate) -> Object:
-    customers.living(world, sent.customer)
-    configuration = sent.configuration or world.all("billing_portal.configuration", is_default=True)[0]["id"]
-    known = world.get("billing_portal.configuration", configuration, param="configuration")
+def create(store: ObjectStore, sent: PortalCreate) -> Object:
+    customers.get_existing(store, sent.customer)
+    configuration = sent.configuration or store.all("billing_portal.configuration", is_default=True)[0]["id"]
+    known = store.get("billing_portal.configuration", configuration, param="configuration")
     identifier = new_id("bps")
-    made = {
+    created = {
         "id": identifier,
         "object": "billing_portal.session",
         "configuration": configuration,
-        "created": world.now(),
+        "created": store.now(),
         "customer": sent.customer,
         "customer_account": None,
-        "flow": _flow(world, sent.flow_data),
+        "flow": _flow(store, sent.flow_data),
         "livemode": False,
         "locale": sent.locale,
         "on_behalf_of": None,
         "return_url": sent.return_url or known["default_return_url"],
-        "url": f"{world.url}/portal/{identifier}",
+        "url": f"{store.url}/portal/{identifier}",
     }
-    return world.add(made, "billing_portal.session.created")
+    return store.add(created, "billing_portal.session.created")
 
 
-def _flow(world: World, sent: FlowData | None) -> Object | None:
+def _flow(store: ObjectStore, sent: FlowData | None) -> Object | None:
     if not sent:
         return None
     values = sent.model_dump()
     for kind in ("subscription_cancel", "subscription_update", "subscription_update_confirm"):
         if of := values[kind]:
-            world.get("subscription", of["subscription"], param=f"flow_data[{kind}][subscription]")
+            store.get("subscription", of["subscription"], param=f"flow_data[{kind}][subscription]")
     return values
 
 
-def create_configuration(world: World, sent: ConfigurationCreate) -> Object:
-    made = account.configuration(world.now(), identifier=new_id("bpc"))
-    for feature in made["features"].values():
-        feature["enabled"] = False  # a configuration of one's own allows what it names
-    _configure(made, sent)
-    return world.add(made, "billing_portal.configuration.created")
+def create_configuration(store: ObjectStore, sent: ConfigurationCreate) -> Object:
+    created = account.configuration(store.now(), identifier=new_id("bpc"))
+    for feature in created["features"].values():
+        feature["enabled"] = False  # a configuration that a client creates allows only what it names
+    _configure(created, sent)
+    return store.add(created, "billing_portal.configuration.created")
 
 
-def update_configuration(world: World, sent: ConfigurationUpdate, identifier: str) -> Object:
-    kept = world.get("billing_portal.configuration", identifier)
-    with world.changing(kept, "billing_portal.configuration.updated"):
-        _configure(kept, sent)
-    return kept
+def update_configuration(store: ObjectStore, sent: ConfigurationUpdate, identifier: str) -> Object:
+    stored = store.get("billing_portal.configuration", identifier)
+    with store.changing(stored, "billing_portal.configuration.updated"):
+        _configure(stored, sent)
+    return stored
 
 
-def _configure(kept: Object, sent: ConfigurationCreate | ConfigurationUpdate) -> None:
+def _configure(stored: Object, sent: ConfigurationCreate | ConfigurationUpdate) -> None:
     values = sent.model_dump(exclude_unset=True, exclude={"expand", "metadata"})
     if "metadata" in sent.model_fields_set:
-        values["metadata"] = merged(kept["metadata"], sent.metadata)
-    _fill(kept, values)
-    for product in kept["features"]["subscription_update"]["products"] or []:
+        values["metadata"] = merge_metadata(stored["metadata"], sent.metadata)
+    _fill(stored, values)
+    for product in stored["features"]["subscription_update"]["products"] or []:
         product.setdefault("adjustable_quantity", {"enabled": False, "maximum": None, "minimum": 1})
 
 
-def _fill(kept: Object, sent: dict[str, Any]) -> None:
-    """Put what was sent in its place; what was not sent stays."""
+def _fill(stored: Object, sent: dict[str, Any]) -> None:
+    """Replace the fields that were sent, and keep the others."""
     for name, value in sent.items():
         if name != "metadata" and isinstance(value, dict):
-            _fill(kept[name], value)
+            _fill(stored[name], value)
         else:
-            kept[name] = value
+            stored[name] = value
 
 
-def allowed_prices(world: World, session: Object) -> list[Object]:
-    """What the portal's customer may switch to: the configuration's prices, else all that have a lookup key."""
-    update = world.objects[session["configuration"]]["features"]["subscription_update"]
+def allowed_prices(store: ObjectStore, session: Object) -> list[Object]:
+    """Return the prices that the portal's customer may change to.
+
+    These are the configuration's prices, or else all with a lookup key.
+    """
+    update = store.objects[session["configuration"]]["features"]["subscription_update"]
     if not update["enabled"]:
         return []
     listed = [price for product in update["products"] or [] for price in product["prices"]]
-    prices = [price for price in world.all("price", active=True) if price["recurring"]]
+    prices = [price for price in store.all("price", active=True) if price["recurring"]]
     chosen = [price for price in prices if (price["id"] in listed if listed else price["lookup_key"])]
     return sorted(chosen, key=lambda price: price["unit_amount"])
 
 
-def switch(world: World, session: Object, subscription: Object, price: str) -> None:
-    """Another plan, at once; a cheaper one at the period's end, where the configuration wants that."""
-    allowed = {each["id"]: each for each in allowed_prices(world, session)}
+def switch(store: ObjectStore, session: Object, subscription: Object, price: str) -> None:
+    """Change the price at once, or a cheaper one at the period's end.
+
+    The portal's configuration decides whether a cheaper price waits.
+    """
+    allowed = {each["id"]: each for each in allowed_prices(store, session)}
     item = subscription["items"]["data"][0]
     if price not in allowed:
-        raise errors.Refusal("The portal's configuration does not offer this price.")
-    update = world.objects[session["configuration"]]["features"]["subscription_update"]
+        raise errors.StripeError("The portal's configuration does not offer this price.")
+    update = store.objects[session["configuration"]]["features"]["subscription_update"]
     waits = {"type": "decreasing_item_amount"} in update["schedule_at_period_end"]["conditions"]
     if waits and allowed[price]["unit_amount"] < item["price"]["unit_amount"]:
-        _schedule(world, subscription, item, price)
+        _schedule(store, subscription, item, price)
         return
     sent = {
         "items": [{"id": item["id"], "price": price}],
         "proration_behavior": update["proration_behavior"],
         "payment_behavior": "pending_if_incomplete",
     }
-    subscriptions.update(world, SubscriptionUpdate.model_validate(sent), subscription["id"])
+    subscriptions.update(store, SubscriptionUpdate.model_validate(sent), subscription["id"])
 
 
-def _schedule(world: World, subscription: Object, item: Object, price: str) -> None:
+def _schedule(store: ObjectStore, subscription: Object, item: Object, price: str) -> None:
     schedule = subscription["schedule"]
     if not schedule:
-        schedule = schedules.create(world, ScheduleCreate(from_subscription=subscription["id"]))["id"]
-    start, end = periods.of(subscription)
+        schedule = schedules.create(store, ScheduleCreate(from_subscription=subscription["id"]))["id"]
+    start, end = periods.current_period(subscription)
     now = {"items": [{"price": item["price"]["id"]}], "start_date": start, "end_date": end}
     then = {"items": [{"price": price}]}
-    schedules.update(world, ScheduleUpdate.model_validate({"phases": [now, then]}), schedule)
+    schedules.update(store, ScheduleUpdate.model_validate({"phases": [now, then]}), schedule)
 
 
-def cancel(world: World, session: Object, subscription: Object) -> None:
-    """At the period's end: on flexible billing the portal sets `cancel_at`. A plan that waits is forgotten."""
-    feature = world.objects[session["configuration"]]["features"]["subscription_cancel"]
+def cancel(store: ObjectStore, session: Object, subscription: Object) -> None:
+    """Cancel at the period's end, and release a schedule.
+
+    On flexible billing the portal sets `cancel_at`.
+    """
+    feature = store.objects[session["configuration"]]["features"]["subscription_cancel"]
     if not feature["enabled"]:
-        raise errors.Refusal("The portal's configuration does not let customers cancel.")
+        raise errors.StripeError("The portal's configuration does not let customers cancel.")
     if feature["mode"] == "immediately":
-        subscriptions.end(world, subscription)
+        subscriptions.end(store, subscription)
         return
-    _without_schedule(world, subscription)
-    with world.changing(subscription, subscriptions.UPDATED):
-        subscriptions.set_cancel(world, subscription, periods.of(subscription)[1], at_period_end=False)
+    _without_schedule(store, subscription)
+    with store.changing(subscription, subscriptions.UPDATED_EVENT):
+        subscriptions.set_cancel(store, subscription, periods.current_period(subscription)[1], at_period_end=False)
 
 
-def resume(world: World, session: Object, subscription: Object) -> None:
-    """The subscription goes on as it is: it no longer ends, and no other plan waits."""
-    _without_schedule(world, subscription)
-    with world.changing(subscription, subscriptions.UPDATED):
-        subscriptions.set_cancel(world, subscription, None, at_period_end=False)
+def resume(store: ObjectStore, session: Object, subscription: Object) -> None:
+    """Undo a cancellation and release a schedule."""
+    _without_schedule(store, subscription)
+    with store.changing(subscription, subscriptions.UPDATED_EVENT):
+        subscriptions.set_cancel(store, subscription, None, at_period_end=False)
 
 
-def _without_schedule(world: World, subscription: Object) -> None:
+def _without_schedule(store: ObjectStore, subscription: Object) -> None:
     if not subscription["schedule"]:
         return
-    schedules.let_go(world, world.objects[subscription["schedule"]])
-    with world.changing(subscription, subscriptions.UPDATED):
+    schedules.release_subscription(store, store.objects[subscription["schedule"]])
+    with store.changing(subscription, subscriptions.UPDATED_EVENT):
         subscription["schedule"] = None

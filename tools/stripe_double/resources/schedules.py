@@ -1,13 +1,13 @@
-"""Subscription schedules: how a change waits for the end of a period."""
+"""Subscription schedules: changes that wait for the end of a period."""
 
 from typing import Any
 
 from tools.stripe_double import errors
-from tools.stripe_double.merging import merged
+from tools.stripe_double.object_fields import merge_metadata
 from tools.stripe_double.params import Proration
 from tools.stripe_double.params_subscriptions import Phase, PhaseItem, ScheduleCreate, ScheduleRelease, ScheduleUpdate
 from tools.stripe_double.resources import catalogue, periods, price_changes
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 UNUSED_IN_PHASE: dict[str, Any] = dict.fromkeys(
     (
@@ -25,26 +25,26 @@ UNUSED_IN_PHASE: dict[str, Any] = dict.fromkeys(
 )
 
 
-def create(world: World, sent: ScheduleCreate) -> Object:
-    """A schedule whose only phase is what the subscription does now."""
-    subscription = world.get("subscription", sent.from_subscription, param="from_subscription")
+def create(store: ObjectStore, sent: ScheduleCreate) -> Object:
+    """Create a schedule whose only phase is the subscription's current state."""
+    subscription = store.get("subscription", sent.from_subscription, param="from_subscription")
     if subscription["schedule"]:
-        raise errors.Refusal(
+        raise errors.StripeError(
             "You cannot migrate a subscription that is already attached to a schedule: "
             f"`{subscription['schedule']}`. To update a subscription schedule, use the update endpoint."
         )
-    start, end = periods.of(subscription)
+    start, end = periods.current_period(subscription)
     now_items = [PhaseItem(price=i["price"]["id"], quantity=i["quantity"]) for i in subscription["items"]["data"]]
-    made = _blank(world, subscription, merged({}, sent.metadata))
-    made["phases"] = [_phase(subscription["currency"], now_items, start, end, "create_prorations")]
-    made["current_phase"] = {"start_date": start, "end_date": end}
-    world.add(made, "subscription_schedule.created")
-    with world.changing(subscription, "customer.subscription.updated"):
-        subscription["schedule"] = made["id"]
-    return made
+    created = _blank(store, subscription, merge_metadata({}, sent.metadata))
+    created["phases"] = [_phase(subscription["currency"], now_items, start, end, "create_prorations")]
+    created["current_phase"] = {"start_date": start, "end_date": end}
+    store.add(created, "subscription_schedule.created")
+    with store.changing(subscription, "customer.subscription.updated"):
+        subscription["schedule"] = created["id"]
+    return created
 
 
-def _blank(world: World, subscription: Object, metadata: dict[str, str]) -> Object:
+def _blank(store: ObjectStore, subscription: Object, metadata: dict[str, str]) -> Object:
     return {
         "id": new_id("sub_sched"),
         "object": "subscription_schedule",
@@ -52,7 +52,7 @@ def _blank(world: World, subscription: Object, metadata: dict[str, str]) -> Obje
         "billing_mode": dict(subscription["billing_mode"]),
         "canceled_at": None,
         "completed_at": None,
-        "created": world.now(),
+        "created": store.now(),
         "customer": subscription["customer"],
         "customer_account": None,
         "default_settings": {
@@ -113,104 +113,106 @@ def _item(item: PhaseItem) -> Object:
     }
 
 
-def update(world: World, sent: ScheduleUpdate, identifier: str) -> Object:
-    """Give a schedule other phases; the first must begin where the current one did."""
-    schedule = _running(world, identifier)
-    given = sent.given()
-    with world.changing(schedule, "subscription_schedule.updated"):
+def update(store: ObjectStore, sent: ScheduleUpdate, identifier: str) -> Object:
+    """Replace a schedule's phases; the first must start where the current one did."""
+    schedule = _get_changeable(store, identifier)
+    given = sent.sent_fields()
+    with store.changing(schedule, "subscription_schedule.updated"):
         if "phases" in given:
-            schedule["phases"] = _planned(world, schedule, sent.phases)
+            schedule["phases"] = _plan_phases(store, schedule, sent.phases)
             first = schedule["phases"][0]
             schedule["current_phase"] = {"start_date": first["start_date"], "end_date": first["end_date"]}
         if "end_behavior" in given:
             schedule["end_behavior"] = sent.end_behavior
         if "metadata" in given:
-            schedule["metadata"] = merged(schedule["metadata"], sent.metadata)
+            schedule["metadata"] = merge_metadata(schedule["metadata"], sent.metadata)
     return schedule
 
 
-def _planned(world: World, schedule: Object, phases: list[Phase]) -> list[Object]:
+def _plan_phases(store: ObjectStore, schedule: Object, phases: list[Phase]) -> list[Object]:
     begins = schedule["current_phase"]["start_date"]
     if not phases or phases[0].start_date not in (begins, None):
-        raise errors.Refusal("You can not modify the start date of the current phase.", param="phases[0][start_date]")
+        raise errors.StripeError(
+            "You can not modify the start date of the current phase.", param="phases[0][start_date]"
+        )
     planned = []
     for position, phase in enumerate(phases):
         if phase.start_date not in (begins, None):
             param = f"phases[{position}][start_date]"
-            raise errors.Refusal("A phase must begin where the one before ends.", param=param)
-        ends = _end(world, phase, begins, position, last=position == len(phases) - 1)
+            raise errors.StripeError("A phase must begin where the one before ends.", param=param)
+        ends = _phase_end(store, phase, begins, position, last=position == len(phases) - 1)
         currency = schedule["phases"][0]["currency"]
         planned.append(_phase(currency, phase.items, begins, ends, phase.proration_behavior, phase.metadata))
         begins = ends
     return planned
 
 
-def _end(world: World, phase: Phase, begins: int, position: int, *, last: bool) -> int:
+def _phase_end(store: ObjectStore, phase: Phase, begins: int, position: int, *, last: bool) -> int:
     prices = [
-        catalogue.recurring_price(world, item.price, param=f"phases[{position}][items][{number}][price]")
+        catalogue.recurring_price(store, item.price, param=f"phases[{position}][items][{number}][price]")
         for number, item in enumerate(phase.items)
     ]
     if isinstance(phase.end_date, int):
         return phase.end_date
     if phase.end_date == "now":
-        return world.now()
+        return store.now()
     if phase.duration:
-        return periods.after(begins, phase.duration.model_dump())
+        return periods.period_end(begins, phase.duration.model_dump())
     if not last:
-        raise errors.Refusal("A phase needs an `end_date` or a `duration`.", param=f"phases[{position}][end_date]")
-    return periods.after(begins, prices[0]["recurring"])
+        raise errors.StripeError("A phase needs an `end_date` or a `duration`.", param=f"phases[{position}][end_date]")
+    return periods.period_end(begins, prices[0]["recurring"])
 
 
-def _running(world: World, identifier: str) -> Object:
-    schedule = world.get("subscription_schedule", identifier)
+def _get_changeable(store: ObjectStore, identifier: str) -> Object:
+    schedule = store.get("subscription_schedule", identifier)
     if schedule["status"] not in ("active", "not_started"):
-        raise errors.Refusal(
+        raise errors.StripeError(
             f"The subscription schedule is in the `{schedule['status']}` status and cannot be changed or released."
         )
     return schedule
 
 
-def release(world: World, sent: ScheduleRelease, identifier: str) -> Object:
-    schedule = _running(world, identifier)
-    subscription = world.get("subscription", schedule["subscription"])
-    let_go(world, schedule)
-    with world.changing(subscription, "customer.subscription.updated"):
+def release(store: ObjectStore, sent: ScheduleRelease, identifier: str) -> Object:
+    schedule = _get_changeable(store, identifier)
+    subscription = store.get("subscription", schedule["subscription"])
+    release_subscription(store, schedule)
+    with store.changing(subscription, "customer.subscription.updated"):
         subscription["schedule"] = None
     return schedule
 
 
-def let_go(world: World, schedule: Object) -> None:
-    """The subscription goes on without its schedule; the caller takes it off the subscription."""
-    with world.changing(schedule, "subscription_schedule.updated"):
+def release_subscription(store: ObjectStore, schedule: Object) -> None:
+    """Release a schedule's subscription; the caller clears `schedule` on it."""
+    with store.changing(schedule, "subscription_schedule.updated"):
         schedule.update(released_subscription=schedule["subscription"], subscription=None, current_phase=None)
-        schedule.update(status="released", released_at=world.now())
-    world.emit("subscription_schedule.released", schedule)
+        schedule.update(status="released", released_at=store.now())
+    store.emit("subscription_schedule.released", schedule)
 
 
-def follow(world: World, subscription: Object, at: int) -> bool:
-    """At a period's end: bring the phase that begins, or let the subscription go when the last one is over.
+def advance(store: ObjectStore, subscription: Object, at: int) -> bool:
+    """Enter the phase that starts at a period's end, or end the schedule.
 
     Returns:
-        Whether the subscription goes on.
+        Whether the subscription continues.
     """
-    schedule = world.objects.get(subscription["schedule"] or "")
+    schedule = store.objects.get(subscription["schedule"] or "")
     if not schedule:
         return True
-    begun = [phase for phase in schedule["phases"] if phase["start_date"] <= at < phase["end_date"]]
-    if begun:
-        _enter(world, schedule, subscription, begun[0])
+    started = [phase for phase in schedule["phases"] if phase["start_date"] <= at < phase["end_date"]]
+    if started:
+        _enter_phase(store, schedule, subscription, started[0])
         return True
     if schedule["end_behavior"] == "cancel":
         return False
-    let_go(world, schedule)
+    release_subscription(store, schedule)
     subscription["schedule"] = None
     return True
 
 
-def _enter(world: World, schedule: Object, subscription: Object, phase: Object) -> None:
+def _enter_phase(store: ObjectStore, schedule: Object, subscription: Object, phase: Object) -> None:
     current = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
-    with world.changing(schedule, "subscription_schedule.updated"):
+    with store.changing(schedule, "subscription_schedule.updated"):
         schedule["current_phase"] = current
     for item, planned in zip(subscription["items"]["data"], phase["items"], strict=False):
-        price = world.get("price", planned["price"])
-        item.update(price_changes.repriced(world, item, price, planned["quantity"]))
+        price = store.get("price", planned["price"])
+        item.update(price_changes.with_price(store, item, price, planned["quantity"]))

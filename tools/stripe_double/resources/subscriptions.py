@@ -1,18 +1,18 @@
-"""Subscriptions: how one begins, what of it can be changed, how it ends."""
+"""Subscriptions: creation, changes and end."""
 
 from typing import Any
 
 from tools.stripe_double import errors
-from tools.stripe_double.merging import merged
+from tools.stripe_double.object_fields import merge_metadata
 from tools.stripe_double.params_subscriptions import CancellationDetails, SubscriptionCancel, SubscriptionUpdate
 from tools.stripe_double.resources import catalogue, invoices, periods, price_changes
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
-ENDED = ("canceled", "incomplete_expired")
-UPDATED = "customer.subscription.updated"
-PENDING_TAKES = {"items", "payment_behavior", "proration_behavior"}
+ENDED_STATUSES = ("canceled", "incomplete_expired")
+UPDATED_EVENT = "customer.subscription.updated"
+PENDING_UPDATE_PARAMETERS = {"items", "payment_behavior", "proration_behavior"}
 
-UNUSED: dict[str, Any] = dict.fromkeys(
+UNUSED_FIELDS: dict[str, Any] = dict.fromkeys(
     (
         "application",
         "application_fee_percent",
@@ -42,31 +42,35 @@ UNUSED: dict[str, Any] = dict.fromkeys(
 
 
 def create(
-    world: World, *, customer: str, lines: list[Object], metadata: dict[str, str], description: str | None = None
+    store: ObjectStore, *, customer: str, lines: list[Object], metadata: dict[str, str], description: str | None = None
 ) -> Object:
-    """A subscription that is paid from now on, with its first invoice and their events.
+    """Create a paid subscription with its first invoice and their events.
 
     Args:
+        store: the objects.
+        customer: the customer's id.
         lines: `price` (an id) and `quantity` each.
+        metadata: of the subscription.
+        description: of the subscription.
     """
-    made = _blank(world, customer, metadata, description)
-    made["items"]["data"] = [_item(world, made, each) for each in lines]
-    made["currency"] = made["items"]["data"][0]["price"]["currency"]
-    bill = [invoices.line(item) for item in made["items"]["data"]]
-    invoice = invoices.create(world, made, reason="subscription_create", lines=bill)
-    world.add(made, "customer.subscription.created")
-    with world.changing(world.objects[customer], "customer.updated") as owner:
-        owner["currency"] = made["currency"]
-    invoices.pay(world, invoice)
-    return made
+    created = _blank(store, customer, metadata, description)
+    created["items"]["data"] = [_item(store, created, each) for each in lines]
+    created["currency"] = created["items"]["data"][0]["price"]["currency"]
+    bill = [invoices.line(item) for item in created["items"]["data"]]
+    invoice = invoices.create(store, created, reason="subscription_create", lines=bill)
+    store.add(created, "customer.subscription.created")
+    with store.changing(store.objects[customer], "customer.updated") as owner:
+        owner["currency"] = created["currency"]
+    invoices.pay(store, invoice)
+    return created
 
 
-def _blank(world: World, customer: str, metadata: dict[str, str], description: str | None) -> Object:
-    identifier, now = new_id("sub"), world.now()
+def _blank(store: ObjectStore, customer: str, metadata: dict[str, str], description: str | None) -> Object:
+    identifier, now = new_id("sub"), store.now()
     return {
         "id": identifier,
         "object": "subscription",
-        **UNUSED,
+        **UNUSED_FIELDS,
         "automatic_tax": {"disabled_reason": None, "enabled": False, "liability": None},
         "billing_cycle_anchor": now,
         "billing_mode": {"flexible": {"proration_discounts": "included"}, "type": "flexible", "updated_at": now},
@@ -100,109 +104,114 @@ def _blank(world: World, customer: str, metadata: dict[str, str], description: s
     }
 
 
-def _item(world: World, subscription: Object, wanted: Object) -> Object:
-    price = catalogue.recurring_price(world, wanted["price"], param="line_items[0][price]")
+def _item(store: ObjectStore, subscription: Object, line: Object) -> Object:
+    price = catalogue.recurring_price(store, line["price"], param="line_items[0][price]")
     now = subscription["created"]
     return {
         "id": new_id("si"),
         "object": "subscription_item",
         "billing_thresholds": None,
         "created": now,
-        "current_period_end": periods.after(now, price["recurring"]),
+        "current_period_end": periods.period_end(now, price["recurring"]),
         "current_period_start": now,
         "discounts": [],
         "metadata": {},
         "plan": catalogue.plan(price),
         "price": dict(price),
-        "quantity": wanted["quantity"],
+        "quantity": line["quantity"],
         "subscription": subscription["id"],
         "tax_rates": [],
     }
 
 
-def update(world: World, sent: SubscriptionUpdate, identifier: str) -> Object:
-    subscription = world.get("subscription", identifier)
+def update(store: ObjectStore, sent: SubscriptionUpdate, identifier: str) -> Object:
+    subscription = store.get("subscription", identifier)
     _refuse_update(subscription, sent)
-    with world.changing(subscription, UPDATED):
-        _change(world, subscription, sent)
+    with store.changing(subscription, UPDATED_EVENT):
+        _change(store, subscription, sent)
     return subscription
 
 
 def _refuse_update(subscription: Object, sent: SubscriptionUpdate) -> None:
-    given = sent.given().keys()
-    if subscription["status"] in ENDED and given - {"metadata", "cancellation_details"}:
-        raise errors.Refusal("A canceled subscription can only update its cancellation_details and metadata.")
-    if sent.payment_behavior == "pending_if_incomplete" and (other := given - PENDING_TAKES):
-        raise errors.Refusal(
+    given = sent.sent_fields().keys()
+    if subscription["status"] in ENDED_STATUSES and given - {"metadata", "cancellation_details"}:
+        raise errors.StripeError("A canceled subscription can only update its cancellation_details and metadata.")
+    if sent.payment_behavior == "pending_if_incomplete" and (other := given - PENDING_UPDATE_PARAMETERS):
+        raise errors.StripeError(
             f"When `payment_behavior` is set to `pending_if_incomplete`, you cannot pass {', '.join(sorted(other))}.",
             param="payment_behavior",
         )
     if {"cancel_at", "cancel_at_period_end"} <= given:
-        raise errors.Refusal("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
+        raise errors.StripeError("You may only specify one of these parameters: cancel_at, cancel_at_period_end.")
     if subscription["schedule"] and given & {"cancel_at", "cancel_at_period_end"}:
-        raise errors.Refusal(
+        raise errors.StripeError(
             f"The subscription is managed by the subscription schedule `{subscription['schedule']}`, and updating any "
             "cancelation behavior directly is not allowed. Please update the schedule instead."
         )
 
 
-def _change(world: World, subscription: Object, sent: SubscriptionUpdate) -> None:
-    given = sent.given()
+def _change(store: ObjectStore, subscription: Object, sent: SubscriptionUpdate) -> None:
+    given = sent.sent_fields()
     if "items" in given:
-        price_changes.switch(world, subscription, sent)
+        price_changes.switch(store, subscription, sent)
     if "metadata" in given:
-        subscription["metadata"] = merged(subscription["metadata"], sent.metadata)
+        subscription["metadata"] = merge_metadata(subscription["metadata"], sent.metadata)
     if "description" in given:
         subscription["description"] = sent.description
     if "cancel_at_period_end" in given:
-        _at_period_end(world, subscription, sent.cancel_at_period_end)
+        _set_cancel_at_period_end(store, subscription, sent.cancel_at_period_end)
     if "cancel_at" in given:
-        set_cancel(world, subscription, _moment(subscription, sent.cancel_at), at_period_end=False)
-    _say_why(subscription, sent.cancellation_details)
+        set_cancel(store, subscription, _cancel_time(subscription, sent.cancel_at), at_period_end=False)
+    _record_cancellation_details(subscription, sent.cancellation_details)
 
 
-def _at_period_end(world: World, subscription: Object, wanted: bool) -> None:
-    """A `cancel_at` that was set by itself, as by the portal, only goes when it is itself unset."""
-    if wanted:
-        set_cancel(world, subscription, periods.of(subscription)[1], at_period_end=True)
+def _set_cancel_at_period_end(store: ObjectStore, subscription: Object, enabled: bool) -> None:
+    """Set or unset `cancel_at_period_end`.
+
+    Unsetting it leaves a `cancel_at` that was set by itself, as by the portal.
+    """
+    if enabled:
+        set_cancel(store, subscription, periods.current_period(subscription)[1], at_period_end=True)
     elif subscription["cancel_at_period_end"]:
-        set_cancel(world, subscription, None, at_period_end=False)
+        set_cancel(store, subscription, None, at_period_end=False)
 
 
-def _moment(subscription: Object, wanted: int | str) -> int | None:
+def _cancel_time(subscription: Object, cancel_at: int | str) -> int | None:
     ends = [item["current_period_end"] for item in subscription["items"]["data"]]
     named = {"": None, "min_period_end": min(ends), "max_period_end": max(ends)}
-    return named[wanted] if isinstance(wanted, str) else wanted
+    return named[cancel_at] if isinstance(cancel_at, str) else cancel_at
 
 
-def set_cancel(world: World, subscription: Object, moment: int | None, *, at_period_end: bool) -> None:
-    """Let a subscription end at a moment in seconds, or go on where that is None."""
+def set_cancel(store: ObjectStore, subscription: Object, moment: int | None, *, at_period_end: bool) -> None:
+    """Cancel a subscription at a moment in Unix seconds, or resume it for None."""
     subscription.update(cancel_at=moment, cancel_at_period_end=at_period_end)
-    subscription["canceled_at"] = world.now() if moment else None
+    subscription["canceled_at"] = store.now() if moment else None
     subscription["cancellation_details"]["reason"] = "cancellation_requested" if moment else None
 
 
-def _say_why(subscription: Object, details: CancellationDetails | None) -> None:
+def _record_cancellation_details(subscription: Object, details: CancellationDetails | None) -> None:
     if details:
-        subscription["cancellation_details"].update(details.given())
+        subscription["cancellation_details"].update(details.sent_fields())
 
 
-def cancel(world: World, sent: SubscriptionCancel, identifier: str) -> Object:
-    subscription = world.get("subscription", identifier)
-    if subscription["status"] in ENDED:
-        raise errors.missing("subscription", identifier)
-    _say_why(subscription, sent.cancellation_details)
-    end(world, subscription)
+def cancel(store: ObjectStore, sent: SubscriptionCancel, identifier: str) -> Object:
+    subscription = store.get("subscription", identifier)
+    if subscription["status"] in ENDED_STATUSES:
+        raise errors.resource_missing("subscription", identifier)
+    _record_cancellation_details(subscription, sent.cancellation_details)
+    end(store, subscription)
     return subscription
 
 
-def end(world: World, subscription: Object, *, reason: str = "cancellation_requested", at: int | None = None) -> None:
-    """End a subscription now; a schedule of it ends with it."""
-    now = at or world.now()
+def end(
+    store: ObjectStore, subscription: Object, *, reason: str = "cancellation_requested", at: int | None = None
+) -> None:
+    """End a subscription and its schedule now."""
+    now = at or store.now()
     subscription.update(status="canceled", ended_at=now, canceled_at=subscription["canceled_at"] or now)
     subscription["cancellation_details"]["reason"] = reason
-    if schedule := world.objects.get(subscription["schedule"] or ""):
+    if schedule := store.objects.get(subscription["schedule"] or ""):
         schedule.update(status="canceled", canceled_at=now, current_phase=None)
-        world.emit("subscription_schedule.canceled", schedule)
+        store.emit("subscription_schedule.canceled", schedule)
     subscription["schedule"] = None
-    world.emit("customer.subscription.deleted", subscription)
+    store.emit("customer.subscription.deleted", subscription)

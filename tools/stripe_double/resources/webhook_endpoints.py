@@ -1,30 +1,30 @@
-"""Webhook endpoints: kept, listed and deleted, and no more."""
+"""Webhook endpoints, which are stored, listed and deleted only."""
 
-from tools.stripe_double.merging import merged
+from tools.stripe_double.object_fields import merge_metadata
 from tools.stripe_double.params import Params, WebhookEndpointCreate
-from tools.stripe_double.state import Object, World, new_id
+from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
-def create(world: World, sent: WebhookEndpointCreate) -> Object:
-    """A webhook endpoint as Stripe keeps it; the double delivers to the address it was started with, and only there."""
-    made = {
+def create(store: ObjectStore, sent: WebhookEndpointCreate) -> Object:
+    """Store a webhook endpoint; the double delivers to its own address only."""
+    created = {
         "id": new_id("we"),
         "object": "webhook_endpoint",
         "api_version": sent.api_version,
         "application": None,
-        "created": world.now(),
+        "created": store.now(),
         "description": sent.description,
         "enabled_events": sent.enabled_events,
         "livemode": False,
-        "metadata": merged({}, sent.metadata),
+        "metadata": merge_metadata({}, sent.metadata),
         "status": "enabled",
         "url": sent.url,
     }
-    world.add(made)
-    return {**made, "secret": new_id("whsec")}
+    store.add(created)
+    return {**created, "secret": new_id("whsec")}
 
 
-def delete(world: World, sent: Params, identifier: str) -> Object:
-    world.get("webhook_endpoint", identifier)
-    del world.objects[identifier]
+def delete(store: ObjectStore, sent: Params, identifier: str) -> Object:
+    store.get("webhook_endpoint", identifier)
+    del store.objects[identifier]
     return {"id": identifier, "object": "webhook_endpoint", "deleted": True}

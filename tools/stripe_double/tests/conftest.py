@@ -1,4 +1,4 @@
-"""A double of Stripe with two plans, and a receiver of its events."""
+"""Fixtures: a double with two plans, and a receiver of its events."""
 
 from collections.abc import Iterator
 
@@ -9,8 +9,8 @@ import stripe
 from testing.client import NO_TRUSTED_AUTHORITIES
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import KEY, SECRET, Plans
-from tools.stripe_double.tests.receiver import Receiver
+from tools.stripe_double.tests.plans import KEY, SECRET, Plans
+from tools.stripe_double.tests.receiver import WebhookReceiver
 
 
 @pytest.fixture(scope="session")
@@ -21,14 +21,14 @@ def double_server() -> Iterator[Double]:
 
 @pytest.fixture
 def double(double_server: Double) -> Double:
-    """The first day, without a webhook."""
+    """Return an empty double without a webhook."""
     double_server.reset()
     return double_server
 
 
 @pytest.fixture
 def client(double: Double) -> stripe.StripeClient:
-    """Stripe's own SDK."""
+    """Return Stripe's own SDK, connected to the double."""
     return stripe.StripeClient(
         KEY, stripe_version=API_VERSION, base_addresses={"api": double.url}, max_network_retries=0
     )
@@ -41,14 +41,14 @@ def browser(double: Double) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="session")
-def receiver_server() -> Iterator[Receiver]:
-    with Receiver() as receiver:
+def receiver_server() -> Iterator[WebhookReceiver]:
+    with WebhookReceiver() as receiver:
         yield receiver
 
 
 @pytest.fixture
-def receiver(receiver_server: Receiver, double: Double) -> Receiver:
-    """A webhook that the double delivers to."""
+def receiver(receiver_server: WebhookReceiver, double: Double) -> WebhookReceiver:
+    """Return a webhook that the double delivers to."""
     receiver_server.reset()
     double.deliveries(url=receiver_server.url)
     return receiver_server

@@ -1,4 +1,4 @@
-"""A webhook for the double's events, in a thread of its own."""
+"""A webhook for the double's events, in a thread."""
 
 import threading
 from collections.abc import Callable
@@ -10,14 +10,14 @@ import stripe
 
 
 @dataclass
-class Receiver:
-    """Remembers what it was sent, and answers with the next of `statuses`, then with 200."""
+class WebhookReceiver:
+    """Records its deliveries; answers with the next of `statuses`, then with 200."""
 
     statuses: list[int] = field(default_factory=list)
     got: list[tuple[bytes, str]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def __enter__(self) -> "Receiver":
+    def __enter__(self) -> "WebhookReceiver":
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self.take))
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
@@ -38,13 +38,13 @@ class Receiver:
             return self.statuses.pop(0) if self.statuses else 200
 
     def until(self, count: int) -> list[tuple[bytes, str]]:
-        """The deliveries, as soon as there are so many."""
+        """Wait for a number of deliveries and return them."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.got) >= count, timeout=15), f"{len(self.got)} deliveries"
             return list(self.got)
 
     def events(self, count: int, secret: str) -> list[stripe.Event]:
-        """The deliveries as events, each with a signature that the SDK has verified."""
+        """Return the deliveries as events, each with a signature that the SDK verified."""
         return [stripe.Webhook.construct_event(body, signature, secret) for body, signature in self.until(count)]
 
 
@@ -57,6 +57,6 @@ def _handler(take: Callable[[bytes, str], int]) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Quiet."""
+            """Log nothing."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""What all routes share: keys, versions, idempotency, errors, lists, expansion."""
+"""The common part of all routes: keys, versions, idempotency, errors, lists."""
 
 import base64
 import uuid
@@ -10,7 +10,7 @@ import stripe
 
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import KEY, Plans
+from tools.stripe_double.tests.plans import KEY, Plans
 
 BEARER = {"Authorization": f"Bearer {KEY}"}
 
@@ -131,21 +131,21 @@ def test_an_idempotency_key_with_other_parameters(browser: httpx.Client) -> None
     assert refused["type"] == "idempotency_error"
 
 
-def test_a_request_that_was_refused_does_not_use_its_key_up(browser: httpx.Client) -> None:
+def test_a_refused_request_can_use_its_key_again(browser: httpx.Client) -> None:
     headers = {**BEARER, "Idempotency-Key": str(uuid.uuid4())}
     error(browser.post("/v1/customers", headers=headers, data={"mail": "A"}), 400)
     assert browser.post("/v1/customers", headers=headers, data={"name": "A"}).status_code == 200
 
 
 def test_a_list_in_pages(client: stripe.StripeClient) -> None:
-    made = [client.v1.customers.create({"name": str(number)}).id for number in range(5)]
+    created = [client.v1.customers.create({"name": str(number)}).id for number in range(5)]
     page = client.v1.customers.list({"limit": 2})
-    assert ([each.id for each in page.data], page.has_more) == (made[:2:-1], True)
-    assert [each.id for each in page.auto_paging_iter()] == made[::-1]
-    last = client.v1.customers.list({"limit": 2, "starting_after": made[1]})
-    assert ([each.id for each in last.data], last.has_more) == ([made[0]], False)
-    before = client.v1.customers.list({"limit": 2, "ending_before": made[1]})
-    assert ([each.id for each in before.data], before.has_more) == ([made[3], made[2]], True)
+    assert ([each.id for each in page.data], page.has_more) == (created[:2:-1], True)
+    assert [each.id for each in page.auto_paging_iter()] == created[::-1]
+    last = client.v1.customers.list({"limit": 2, "starting_after": created[1]})
+    assert ([each.id for each in last.data], last.has_more) == ([created[0]], False)
+    before = client.v1.customers.list({"limit": 2, "ending_before": created[1]})
+    assert ([each.id for each in before.data], before.has_more) == ([created[3], created[2]], True)
 
 
 def test_a_page_after_nothing(client: stripe.StripeClient) -> None:
@@ -188,12 +188,12 @@ def test_expansion(client: stripe.StripeClient, plans: Plans, double: Double) ->
     assert again.customer == whole.customer.id
 
 
-def test_what_cannot_be_expanded(client: stripe.StripeClient, plans: Plans) -> None:
+def test_a_field_that_cannot_be_expanded(client: stripe.StripeClient, plans: Plans) -> None:
     with pytest.raises(stripe.InvalidRequestError, match=r"This property cannot be expanded \(data.shop\)"):
         client.v1.prices.list({"expand": ["data.shop"]})
 
 
-def test_requests_are_remembered_without_their_key(double: Double, client: stripe.StripeClient) -> None:
+def test_requests_are_logged_without_their_key(double: Double, client: stripe.StripeClient) -> None:
     client.v1.customers.create({"metadata": {"user": "1"}}, {"idempotency_key": "once"})
     [seen] = double.requests("/v1/customers")
     assert seen == {

@@ -1,13 +1,13 @@
-"""The pages in Chromium, whose JavaScript is off, and which holds them to their policy."""
+"""The pages in Chromium with JavaScript off, under their policy."""
 
 import stripe
 from playwright.sync_api import Page, expect
 
 from testing.browser import NewPage
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, price_of
+from tools.stripe_double.tests.plans import Plans, price_of
 
-DECLINED, ELSEWHERE = "402 (Payment Required)", "404 (Not Found)"  # the browser's remarks on what it is shown
+DECLINED, ELSEWHERE = "402 (Payment Required)", "404 (Not Found)"  # the browser's console messages
 
 
 def press(page: Page, name: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, item, types
+from tools.stripe_double.tests.plans import Plans, item, types
 
 
 def test_it_works(double: Double, client: stripe.StripeClient) -> None:
@@ -42,8 +42,8 @@ def test_a_lookup_key_moves_to_a_new_price(double: Double, client: stripe.Stripe
         }
     )
     assert [each.id for each in client.v1.prices.list({"lookup_keys": ["pro_monthly"]}).data] == [new.id]
-    kept = item(client.v1.subscriptions.retrieve(subscription.id)).price
-    assert (kept.id, kept.lookup_key) == (plans.pro.id, None)
+    stored = item(client.v1.subscriptions.retrieve(subscription.id)).price
+    assert (stored.id, stored.lookup_key) == (plans.pro.id, None)
 
 
 def test_a_price_is_retired(client: stripe.StripeClient, plans: Plans) -> None:
@@ -52,13 +52,13 @@ def test_a_price_is_retired(client: stripe.StripeClient, plans: Plans) -> None:
         plans.session(plans.pro)
 
 
-def test_a_price_for_once_is_no_subscription(client: stripe.StripeClient, plans: Plans) -> None:
+def test_a_one_time_price_cannot_be_subscribed_to(client: stripe.StripeClient, plans: Plans) -> None:
     once = client.v1.prices.create({"product": str(plans.pro.product), "currency": "usd", "unit_amount": 1})
     with pytest.raises(stripe.InvalidRequestError, match="type=one_time"):
         plans.session(once)
 
 
-def test_what_dj_stripe_asks_for(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
+def test_requests_of_dj_stripe(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     subscription = plans.subscribed(double)
     assert client.v1.subscription_items.retrieve(item(subscription).id).price.id == plans.pro.id
     assert client.v1.products.features.list(str(plans.pro.product)).data == []

@@ -1,4 +1,4 @@
-"""`manage.py fake_stripe`: its own process, its file, its refusal."""
+"""`manage.py fake_stripe`: its process, its file, its refusal."""
 
 import os
 import signal
@@ -19,9 +19,9 @@ from lunaos.embedded.servers import free_port
 from testing.servers import ROOT, environment
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.management.commands.fake_stripe import Command
-from tools.stripe_double.test_client import Hand
-from tools.stripe_double.tests.cast import KEY, SECRET, Plans
-from tools.stripe_double.tests.receiver import Receiver
+from tools.stripe_double.test_client import DoubleClient
+from tools.stripe_double.tests.plans import KEY, SECRET, Plans
+from tools.stripe_double.tests.receiver import WebhookReceiver
 
 ENVIRONMENT = {
     "DJANGO_DEBUG": "true",
@@ -40,11 +40,11 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
 
 
 @contextmanager
-def running(port: int, state: Path, webhook: str = NOBODY, stop: int = signal.SIGTERM) -> Iterator[Hand]:
+def running(port: int, state: Path, webhook: str = NOBODY, stop: int = signal.SIGTERM) -> Iterator[DoubleClient]:
     with start("--port", str(port), "--state", str(state), "--webhook-url", webhook) as process:
         assert process.stdout
         assert process.stdout.readline() == f"Double of Stripe ready on http://127.0.0.1:{port}\n"
-        hand = Hand()
+        hand = DoubleClient()
         hand.connect(f"http://127.0.0.1:{port}", SECRET)
         yield hand
         hand.close()
@@ -58,12 +58,12 @@ def refused(address: str, port: int) -> bool:
         return other.connect_ex((address, port)) != 0
 
 
-def sdk(hand: Hand) -> stripe.StripeClient:
+def sdk(hand: DoubleClient) -> stripe.StripeClient:
     return stripe.StripeClient(KEY, stripe_version=API_VERSION, base_addresses={"api": hand.url})
 
 
-def test_it_works(tmp_path: Path, receiver_server: Receiver) -> None:
-    """A world survives a restart: what is bought, what is not yet paid, and what was not delivered."""
+def test_it_works(tmp_path: Path, receiver_server: WebhookReceiver) -> None:
+    """Objects survive a restart: bought, not yet paid, and not delivered ones."""
     receiver_server.reset()
     port, state = free_port(), tmp_path / "new" / "stripe.json"
     with running(port, state) as hand:
@@ -82,7 +82,7 @@ def test_it_works(tmp_path: Path, receiver_server: Receiver) -> None:
 
 
 @pytest.mark.parametrize("key", ["sk_live_abc", "rk_live_abc"])
-def test_never_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_it_refuses_to_start_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("STRIPE_SECRET_KEY", key)
     with pytest.raises(CommandError, match="STRIPE_SECRET_KEY is a live key") as caught:
         call_command(Command(), webhook_secret=SECRET)
@@ -92,7 +92,7 @@ def test_never_beside_a_live_key(monkeypatch: pytest.MonkeyPatch, key: str) -> N
 @pytest.mark.parametrize(
     ("key", "there"), [("", True), ("sk_test_aPlantedKey00", True), ("sk_live_aPlantedKey00", False)]
 )
-def test_the_platform_knows_of_it_where_no_money_moves(database: None, key: str, there: bool) -> None:
+def test_the_platform_reports_the_double_under_a_test_key(database: None, key: str, there: bool) -> None:
     code = "from lunaos import settings; print('tools.stripe_double' in settings.INSTALLED_APPS)"
     changes = {"STRIPE_SECRET_KEY": key, "STRIPE_WEBHOOK_SECRETS": "whsec_planted" if key else ""}
     done = subprocess.run(

@@ -31,6 +31,6 @@ def test_other_forms(sent: str, found: dict[str, Any]) -> None:
     assert forms.parse(sent) == found
 
 
-def test_the_way_back() -> None:
+def test_a_parameters_name_in_brackets() -> None:
     assert forms.bracketed(("items", 0, "price")) == "items[0][price]"
     assert forms.bracketed(("email",)) == "email"

@@ -1,4 +1,4 @@
-"""The pages, as a browser without JavaScript uses them."""
+"""The pages, in a browser without JavaScript."""
 
 import re
 from urllib.parse import urlsplit
@@ -9,7 +9,7 @@ import stripe
 from stripe.params.billing_portal import SessionCreateParams as PortalParams
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, price_of
+from tools.stripe_double.tests.plans import Plans, price_of
 
 BANNER = "This is a double of Stripe on this machine. No money moves."
 
@@ -22,7 +22,7 @@ def portal(client: stripe.StripeClient, customer: str, configuration: str | None
 
 
 def press(browser: httpx.Client, page: str, label: str) -> httpx.Response:
-    """Send the form whose button has the label, and follow where it leads on the double."""
+    """Submit the form whose button has the label, and follow redirects on the double."""
     for action, body in re.findall(r'<form method="post" action="([^"]+)">(.*?)</form>', browser.get(page).text, re.S):
         hidden = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]+)">', body))
         for attributes, text in re.findall(r"<button([^>]*)>([^<]*)</button>", body):
@@ -78,7 +78,7 @@ def test_a_session_that_has_expired(
         client.v1.checkout.sessions.expire(session.id)
 
 
-def test_a_strict_policy_that_lets_the_form_lead_back(browser: httpx.Client, plans: Plans) -> None:
+def test_the_policy_lets_the_form_redirect_back(browser: httpx.Client, plans: Plans) -> None:
     response = browser.get(f"/pay/{plans.session(plans.pro).id}")
     policy = response.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; style-src 'self'; form-action 'self' http://127.0.0.1:9;")
@@ -171,6 +171,6 @@ def test_an_open_invoice_is_paid_on_its_page(
     assert client.v1.subscriptions.retrieve(subscription.id).status == "active"
 
 
-def test_a_portal_for_nobody(client: stripe.StripeClient) -> None:
+def test_a_portal_without_a_customer(client: stripe.StripeClient) -> None:
     with pytest.raises(stripe.InvalidRequestError, match="No such customer"):
         portal(client, "cus_1")

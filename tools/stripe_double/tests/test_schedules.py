@@ -1,4 +1,4 @@
-"""A cheaper plan at the period's end."""
+"""Schedules: a cheaper plan at the period's end."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 import stripe
 
 from tools.stripe_double.double import Double
-from tools.stripe_double.tests.cast import Plans, item, price_of, types
+from tools.stripe_double.tests.plans import Plans, item, price_of, types
 
 
 def downgrade(

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand
 
+from billing import tiers
 from lunaos.infra import wait_messages
 from runs import partitions
 
@@ -16,5 +17,6 @@ class Command(BaseCommand):
         with wait_messages.repeat_while_waiting(self.stdout.write, lambda: "the database's migrations"):
             call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
             partitions.ensure()
+        tiers.check_settings()
         call_command("load_agents", stdout=self.stdout)
         call_command("ensure_staff", stdout=self.stdout)

@@ -15,18 +15,18 @@ from tools.stripe_double.server import application
 
 
 class Command(BaseCommand):
-    help = "Play Stripe on the loopback: no account, no money. Never beside a live key."
+    help = "Serve a double of Stripe on the loopback, without an account or money. Refuses to start beside a live key."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", type=int, default=12111)
         parser.add_argument("--webhook-url", default="http://127.0.0.1:8000/billing/webhook")
-        parser.add_argument("--webhook-secret", required=True, help="what signs the events, as whsec_…")
-        parser.add_argument("--state", type=Path, help="a file that keeps everything over restarts")
+        parser.add_argument("--webhook-secret", required=True, help="the secret that signs the events, as whsec_…")
+        parser.add_argument("--state", type=Path, help="a file that keeps all objects across restarts")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if LIVE_KEY.match(os.environ.get("STRIPE_SECRET_KEY", "")):
-            raise CommandError("STRIPE_SECRET_KEY is a live key: a double of Stripe has no business beside it.")
+            raise CommandError("STRIPE_SECRET_KEY is a live key. Unset it before you start the double.")
         asyncio.run(self._serve(**options))
 
     async def _serve(

@@ -1,0 +1,21 @@
+"""Helpers for statements that several modules write together."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def merge_parameters(*parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the parameters that several modules give to one statement.
+
+    Args:
+        *parts: one mapping per module, by parameter name.
+
+    Raises:
+        ValueError: two modules use the same name, so one value would silently replace the other.
+    """
+    merged: dict[str, Any] = {}
+    for part in parts:
+        if shared := merged.keys() & part.keys():
+            raise ValueError(f"Two modules give a value to the SQL parameters {', '.join(sorted(shared))}: rename one.")
+        merged |= part
+    return merged
