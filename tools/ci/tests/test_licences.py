@@ -18,7 +18,7 @@ def test_it_works(capsys: Any) -> None:
 @pytest.mark.parametrize("licence", ["AGPL-3.0-only", "MIT AND GPL-3.0-only", "UNKNOWN", "", "LGPL-3.0-only"])
 def test_an_unknown_licence_fails(licence: str, capsys: Any) -> None:
     assert licences.judge({"django": "BSD-3-Clause", "new": licence}) == 1
-    assert f"new is under {licence}: look at it" in capsys.readouterr().out
+    assert f"new is under {licence}: review it" in capsys.readouterr().out
 
 
 def test_a_package_that_changes_its_licence_fails() -> None:
