@@ -78,6 +78,7 @@ class Attacker:
         """Open a connection and send the beginning of a request on it.
 
         Args:
+            head: the first bytes of the request.
             receive_bytes: of the socket's buffer, small for a client that will not read.
         """
         plain = socket.socket()

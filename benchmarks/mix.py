@@ -76,7 +76,8 @@ class Mix:
         """Send requests at random moments, without waiting for answers.
 
         Args:
-            rate: a second, on average.
+            rate: requests a second, on average.
+            seconds: duration.
         """
         tasks, due, started = [], 0.0, time.perf_counter()
         while (due := due + self._random.expovariate(rate)) < seconds:

@@ -66,9 +66,11 @@ Found = tuple[SourceChunk, Question]
 
 
 def functions(path: str, source: str, least_words: int) -> list[Found]:
-    """A module's functions that have a docstring, each a chunk without it, and its first sentence as a question.
+    """Return a module's documented functions without docstring, and the first sentences as questions.
 
     Args:
+        path: of the module.
+        source: text of the module.
         least_words: of a question; functions with a shorter one are left out.
     """
     tree, lines = ast.parse(source), source.split("\n")

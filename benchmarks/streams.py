@@ -29,7 +29,12 @@ async def load(
     """Read streams one after the other on each of `clients` connections.
 
     Args:
-        rate: streams a second in all, evenly spread; 0 for as many as there can be.
+        port: of the web process.
+        tokens: of the users.
+        clients: number of connections.
+        seconds: duration.
+        rate: streams a second in all, evenly spread; 0 for as many as possible.
+        body: of each request.
 
     Returns:
         The streams, and the seconds they took.

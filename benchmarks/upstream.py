@@ -26,6 +26,7 @@ def at_once(chunks: int, padding: bytes = b"") -> bytes:
     """Build the response with all its chunks.
 
     Args:
+        chunks: number of chunks.
         padding: makes each chunk longer.
     """
     delta = DELTA.replace(b"chunk %d ", b"chunk %d " + padding)

@@ -30,6 +30,8 @@ def span(
     """Measure a block as a span of the current trace, or start a trace.
 
     Args:
+        name: of the span.
+        attributes: of the span.
         kind: internal, server, client or consumer, as OpenTelemetry names them.
         current: make spans inside the block its children; pass False in a generator, whose caller would be a child too.
 
