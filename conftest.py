@@ -1,4 +1,4 @@
-"""The cast and the stage: real servers, and four people with known names."""
+"""Fixtures of all tests: real servers, and users with known names."""
 
 import re
 import uuid
@@ -17,7 +17,7 @@ import testing.database
 from lunaos.embedded.servers import until
 from testing import forkserver, lanes
 from testing.browser import browser_page, chromium
-from testing.client import METRICS_TOKEN, NO_AUTHORITIES, PASSWORD, Api
+from testing.client import METRICS_TOKEN, NO_TRUSTED_AUTHORITIES, PASSWORD, Api
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
 from testing.upstream import Upstream
@@ -52,7 +52,7 @@ def pytest_sessionfinish() -> None:
 def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
-    """A database a test process, with catalogue and partitions; tests see committed data, as the servers do."""
+    """A database for each test process, with catalogue and partitions; tests see committed data."""
     before = connection.settings_dict["NAME"]
     name = str(connection.settings_dict["TEST"]["NAME"] or f"test_{before}")  # pytest-django tells workers apart
     with django_db_blocker.unblock():
@@ -64,7 +64,7 @@ def django_db_setup(
 
 @pytest.fixture
 def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Access to the database and Valkey; what the test leaves is cleared away."""
+    """Access to the database and Valkey, which are cleared after the test."""
     from lunaos.infra import client_info
     from web import health_checks
 
@@ -83,7 +83,7 @@ def password_hash() -> str:
 
 @pytest.fixture
 def make_user(database: None, password_hash: str) -> Cast:
-    """A user who is in the database, with the password of the cast."""
+    """Create users with the password PASSWORD."""
     from accounts.models import User
 
     def make(name: str = "dora", **fields: Any) -> Any:
@@ -113,7 +113,7 @@ def carol(make_user: Cast) -> Any:
 
 @pytest.fixture
 def charlie(make_user: Cast) -> Any:
-    """A stranger who should see nothing of the others."""
+    """A user who must see no data of the others."""
     return make_user("charlie")
 
 
@@ -143,7 +143,7 @@ def upstream_server() -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream(upstream_server: Upstream) -> Upstream:
-    """The model provider; says "Hello world" unless told otherwise."""
+    """The model provider; answers "Hello world" unless the test scripts another answer."""
     upstream_server.reset()
     return upstream_server
 
@@ -197,7 +197,7 @@ def server(
 def impatient_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """One that soon gives up on a silent provider, and falls back from deepseek to openai."""
+    """A web process with short timeouts, which falls back from deepseek to openai."""
     changes = {
         "LLM_FIRST_TOKEN_TIMEOUT_S": "0.6",
         "LLM_IDLE_TIMEOUT_S": "0.5",
@@ -220,13 +220,13 @@ def worker_process(
 
 @pytest.fixture
 def chains_worker(database: None, worker_process: "Popen[bytes]") -> "Popen[bytes]":
-    """Somebody who does chains, with the scripted provider."""
+    """A worker of chains, with the scripted provider."""
     return worker_process
 
 
 @pytest.fixture(scope="session")
 def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator["Popen[bytes]"]:
-    """Somebody who does short jobs, one after the other."""
+    """A worker of short jobs, one at a time."""
     changes = {"LUNAOS_MAIL_FOLDER": str(folder / "mail")}
     with (
         django_db_blocker.unblock(),
@@ -237,7 +237,7 @@ def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) ->
 
 @pytest.fixture
 def mailbox(make_user: Cast, jobs_process: "Popen[bytes]", folder: Path) -> Mailbox:
-    """Mails are sent, and can be read."""
+    """Mails that the worker has sent."""
     from accounts import tasks
 
     def mark() -> str:
@@ -256,23 +256,23 @@ def api(database: None, server: str) -> Iterator[Api]:
 
 @pytest.fixture
 def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
-    """A browser session of a superuser, who has shown the second factor."""
-    from testing.second_factor import code_of
+    """A browser session of a superuser with a second factor."""
+    from testing.second_factor import current_code
 
     user = make_user("staff", is_staff=True, is_superuser=True)
-    with httpx.Client(base_url=api.base_url, verify=NO_AUTHORITIES, follow_redirects=True) as client:
+    with httpx.Client(base_url=api.base_url, verify=NO_TRUSTED_AUTHORITIES, follow_redirects=True) as client:
         page = client.get("/admin/login/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token
         form = {"username": user.email, "password": PASSWORD, "csrfmiddlewaretoken": token[1], "next": "/admin/"}
-        form["code"] = code_of(user)
+        form["code"] = current_code(user)
         assert "Dashboard" in client.post("/admin/login/", data=form).text
         yield client
 
 
 @pytest.fixture
 def configured(settings: Any, stripe_environment: dict[str, str]) -> None:
-    """This test process knows Stripe as the servers do."""
+    """Configure Stripe in the test process as in the servers."""
     settings.STRIPE_KEY = stripe_environment["STRIPE_SECRET_KEY"]
     settings.STRIPE_WEBHOOK_SECRETS = [stripe_environment["STRIPE_WEBHOOK_SECRETS"]]
     settings.STRIPE_HOST = stripe_environment["STRIPE_API_HOST"]

@@ -77,7 +77,7 @@ def idempotency_key_of(request: Request, content: Mapping[str, Any]) -> RequestK
     if key is None:
         return None
     if not (0 < len(key) <= MAX_KEY_LENGTH and key.isascii() and key.isprintable()):
-        raise ValidationFailed.of("Idempotency-Key", f"Send 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
+        raise ValidationFailed.for_field("Idempotency-Key", f"Send 1 to {MAX_KEY_LENGTH} printable ASCII characters.")
     return RequestKey.from_request(key, request.path, json.dumps(dict(sorted(content.items()))))
 
 

@@ -35,7 +35,7 @@ from accounts.signin import jwt, passwords, sessions, verification
 from accounts.signin.throttles import SignInThrottle, count_sign_up
 from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
-from lunaos.api.request import framed
+from lunaos.api.request import get_api_request
 from lunaos.api.serializers import MessageSerializer
 from lunaos.infra import thread_pools
 from lunaos.infra.thread_pools import HASHING
@@ -130,7 +130,7 @@ class AuthViewSet(ThrottledViewSet):
         return download.Download(
             registry.export(user),
             "lunaos-export.json",
-            access=framed(request).access,
+            access=get_api_request(request).access,
             on_piece=slot.renew,
             on_close=slot.release,
         )

@@ -30,7 +30,7 @@ from agents.serializers import (
     ProvidersSerializer,
 )
 from billing.errors import ProRequired, QuotaExceeded
-from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.errors import LunaError
 from rag.errors import (
@@ -69,7 +69,7 @@ data: {"type":"done",\
 EXECUTE: dict[str, Any] = {
     "operation_id": "executeAgent",
     "request": ExecuteSerializer,
-    "parameters": [IDEMPOTENCY_KEY, REPLAYED, *EXECUTION_HEADERS],
+    "parameters": [IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, *EXECUTION_HEADERS],
     "examples": [
         OpenApiExample(
             "Review a function",

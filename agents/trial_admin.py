@@ -14,7 +14,7 @@ from agents.models import LONGEST_PROMPT, Agent
 from agents.versioned_admin import plain_lines
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
-from lunaos.api.request import FramedRequest
+from lunaos.api.request import ApiRequest
 from lunaos.api.sse import EventStreamResponse
 from lunaos.errors import LunaError, RateLimited, ValidationFailed
 
@@ -70,8 +70,8 @@ def respond(request: HttpRequest) -> HttpResponseBase:
     asked = partial(
         trial.Trial, by=staff_of(request), draft=draft, context=sent["context"], target=form.targets[sent["target"]]
     )
-    cast(FramedRequest, request).access = access_of_session(request)
-    return EventStreamResponse(asked, {}, opens=lambda line: True)
+    cast(ApiRequest, request).access = access_of_session(request)
+    return EventStreamResponse(asked, {}, is_opening_event=lambda line: True)
 
 
 def _count(request: HttpRequest) -> None:

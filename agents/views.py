@@ -14,7 +14,7 @@ from accounts.identity import idempotency_key_of, user_of
 from agents import provider_keys, services
 from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
 from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
-from lunaos.api.request import framed
+from lunaos.api.request import get_api_request
 from lunaos.scopes import AGENTS, CHAINS, KEYS
 from runs.responses import execution_response
 
@@ -42,8 +42,8 @@ class AgentViewSet(ViewSet):
         on_disconnect = wanted.pop("onDisconnect")
         begun = services.start_execution(
             user=user_of(request),
-            request_id=framed(request).id,
-            started=framed(request).started,
+            request_id=get_api_request(request).id,
+            started=get_api_request(request).started,
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
             **wanted,
         )

@@ -10,7 +10,7 @@ from accounts.models import User
 from accounts.signin import jwt
 from apikeys import key_lookup, secret
 from apikeys.models import ApiKey
-from lunaos.api.request import framed
+from lunaos.api.request import get_api_request
 from lunaos.errors import TokenInvalid
 from lunaos.infra.read_access import Access
 
@@ -38,10 +38,10 @@ class BearerAuthentication(BaseAuthentication):
         credential, now = credential.strip(), time.monotonic()
         if credential.startswith(secret.KEY_PREFIX):
             key = key_lookup.authenticate(credential)
-            framed(request).access = _access_of_key(key, credential, now)
+            get_api_request(request).access = _access_of_key(key, credential, now)
             return key.user, key
         user = jwt.authenticate(credential)
-        framed(request).access = _access_of_token(user, credential, now)
+        get_api_request(request).access = _access_of_token(user, credential, now)
         return user, TOKEN
 
     def authenticate_header(self, request: Request) -> str:

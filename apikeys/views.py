@@ -24,7 +24,7 @@ from apikeys.serializers import (
     LeakedKeySerializer,
     NewKeySerializer,
 )
-from lunaos.api.schema import IDEMPOTENCY_KEY, OTP, REPLAYED, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, OTP, errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.scopes import KEYS
 
@@ -43,7 +43,7 @@ class ApiKeyViewSet(ViewSet):
     @extend_schema(
         operation_id="createKey",
         request=NewKeySerializer,
-        parameters=[IDEMPOTENCY_KEY, OTP, REPLAYED],
+        parameters=[IDEMPOTENCY_KEY, OTP, IDEMPOTENCY_REPLAYED],
         responses={
             201: CreatedKeySerializer,
             **errors(KeyLimitReached, IdempotencyConflict, OtpRequired, OtpInvalid),

@@ -1,4 +1,4 @@
-"""What hostile clients do: one attack a process, bounded in count and time, on the loopback, at the lowest priority.
+"""Attacks of hostile clients: one attack per process, limited in count and time, on the loopback, at low priority.
 
 `benchmarks/hostile.py` starts `python benchmarks/attacks.py` with a job on its standard input, and reads the answers
 that the attacker got from its standard output.
@@ -27,7 +27,7 @@ SLOW = "slowly"  # and this with a chunk a second
 
 
 class Attacker:
-    """Sends requests from one address and counts the answers.
+    """Client that sends requests from one address and counts the answers.
 
     Args:
         job: `port`, `seconds`, `tokens` of the attacker's accounts, and what the attack needs besides.
@@ -65,7 +65,7 @@ class Attacker:
         return body
 
     async def at_rate(self, per_second: float, most: int, one: Callable[[int], Awaitable[object]]) -> None:
-        """Begin requests evenly, whether or not earlier ones are answered, until the time is over."""
+        """Start requests at an even rate until the time is over, without waiting for answers."""
         tasks = []
         for number in range(most):
             if not self.in_time:
@@ -78,6 +78,7 @@ class Attacker:
         """Open a connection and send the beginning of a request on it.
 
         Args:
+            head: the first bytes of the request.
             receive_bytes: of the socket's buffer, small for a client that will not read.
         """
         plain = socket.socket()
@@ -95,7 +96,7 @@ class Attacker:
 
 
 def is_gone(writer: asyncio.StreamWriter) -> bool:
-    """Whether the server has ended a connection, also where nothing is read from it (tcp_info's state, tcp(7))."""
+    """Return whether the server has closed a connection, without reading it (tcp_info's state, tcp(7))."""
     if writer.transport.is_closing():
         return True
     info: bytes = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
@@ -103,7 +104,7 @@ def is_gone(writer: asyncio.StreamWriter) -> bool:
 
 
 def code(body: bytes) -> str:
-    """The error code in an answer, if it has one."""
+    """Return the error code of an answer, if any."""
     try:
         return str(json.loads(body[: 100 * MB])["code"])
     except (ValueError, KeyError, TypeError):
@@ -116,7 +117,7 @@ async def long_paths(attacker: Attacker) -> None:
 
 
 async def bad_lists(attacker: Attacker) -> None:
-    """Point 2: bodies of 1 MB with lists of what is no item, one after the other."""
+    """Point 2: bodies of 1 MB with lists of invalid items, one after the other."""
     zeros = ", ".join(["0"] * 330_000)
     for path, member in 3 * (("/rag/index", "files"), ("/api-keys", "scopes"), ("/chains/execute", "steps")):
         if attacker.in_time:
@@ -146,7 +147,7 @@ async def long_logs(attacker: Attacker) -> None:
 
 
 async def unread(attacker: Attacker) -> None:
-    """Point 6: 40 clients ask for a long run's events and read none of them."""
+    """Point 6: 40 clients request a long run's events and do not read them."""
     token = attacker.job["tokens"][0]
     body = await attacker.ask("POST", "/agents/execute", token, json={"agent": "code-review", "context": HUGE})
     start = body.partition(b'"runId":"')[2][:36].decode()

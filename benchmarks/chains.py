@@ -1,4 +1,4 @@
-"""How soon a chain begins, a broken stream goes on and a run is cancelled; how many chains go on in one worker.
+"""Benchmark of chains: time to start, resume a stream and cancel; number of chains in one worker.
 
 usage: make bench            (or: python -m lunaos.embedded run -- python benchmarks/chains.py)
 """
@@ -34,14 +34,14 @@ async def one_after_the_other(port: int, tokens: list[str]) -> list[Stream]:
 
 
 async def together(port: int, tokens: list[str], count: int) -> tuple[list[Stream], float]:
-    """Chains that begin at the same moment, and the seconds until the last one has ended."""
+    """Start chains at the same moment; return the seconds until the last one has ended."""
     started = time.perf_counter()
     streams = await asyncio.gather(*(chain(port, tokens[n % len(tokens)], STEADY) for n in range(count)))
     return streams, time.perf_counter() - started
 
 
 async def resumes(port: int, token: str, finished: Stream) -> list[float]:
-    """Milliseconds to the first event behind the fifth of a finished chain."""
+    """Return the milliseconds to the first event after the fifth of a finished chain."""
     found = re.search(rb'"runId":"([^"]+)"', finished.body)
     assert found
     async with Connection(port) as connection:
@@ -49,7 +49,7 @@ async def resumes(port: int, token: str, finished: Stream) -> list[float]:
 
 
 async def cancellations(port: int, token: str, count: int = 20) -> list[float]:
-    """Milliseconds from the request to cancel a chain until its stream has ended."""
+    """Return the milliseconds from cancelling a chain until its stream has ended."""
     return [await _cancellation(port, token) for _ in range(count)]
 
 
@@ -66,7 +66,7 @@ async def _cancellation(port: int, token: str) -> float:
 
 
 async def call(port: int, token: str, method: str, path: str) -> Any:
-    """What any other endpoint answers."""
+    """Return the data of any other endpoint."""
     request = Request(f"http://127.0.0.1:{port}{path}", method=method, headers={"Authorization": f"Bearer {token}"})
     return json.loads(await asyncio.to_thread(lambda: urlopen(request, timeout=10).read()))["data"]
 

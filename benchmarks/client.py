@@ -10,7 +10,7 @@ LAST = b"0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream as the client saw it: seconds to the first chunk and to the end, and what came."""
+    """One stream of a client: seconds to the first chunk and to the end, and the bytes."""
 
     first_s: float
     total_s: float
@@ -40,7 +40,7 @@ class Connection:
         return await self._send(head, token, body, first)
 
     async def resume(self, run_id: str, token: str, after: int) -> Stream:
-        """Follow a run from behind an event."""
+        """Follow a run after an event."""
         head = b"GET /runs/%b/events HTTP/1.1\r\nLast-Event-ID: %d" % (run_id.encode(), after)
         return await self._send(head, token, b"", b"data: ")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import processes
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.stack import CommandStack, Stack
 
 NODES = ("web", "web-2")
@@ -17,8 +17,8 @@ WORKERS = ("worker", "indexing", "chains-1", "chains-2")
 
 @contextmanager
 def cluster() -> Iterator[Stack]:
-    """All of it, up, and gone with the block."""
-    with tempfile.TemporaryDirectory() as folder, processes.provider(), Embeddings() as embeddings:
+    """Start the cluster for the block."""
+    with tempfile.TemporaryDirectory() as folder, processes.provider(), EmbeddingsServer() as embeddings:
         variables = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         variables |= {"LLM_RUN_TIMEOUT_S": "3600", "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_LOG_LEVEL": "WARNING"}
         with CommandStack(Path(folder), **variables) as stack:
@@ -27,6 +27,6 @@ def cluster() -> Iterator[Stack]:
 
 
 def family(stack: Stack, name: str) -> list[psutil.Process]:
-    """A program's process and its children, such as PostgreSQL's connections."""
+    """Return a program's process and its children, such as PostgreSQL's connections."""
     process = psutil.Process(stack.pid(name))
     return [process, *process.children(recursive=True)]

@@ -1,4 +1,4 @@
-"""How long the admin's dashboard and lists take with a million runs, and the task that counts for it.
+"""Benchmark of the admin's dashboard and lists with a million runs, and of the task that counts for them.
 
 Fills the database with users and sixty days of runs, counts all of them as a new release would, then what falls due
 each minute, and asks for the pages over HTTP, signed in as staff, each several times.
@@ -41,7 +41,7 @@ MAKE_USERS = """
         now() - n * interval '1 hour', 0
     FROM generate_series(1, %(users)s) AS n
 """
-# Few users send most: the square of a random number. Nights are quieter.
+# Few users send most requests (the square of a random number), and fewer at night.
 MAKE_RUNS = """
     INSERT INTO runs_run (
         id, user_id, agent, chain, steps, provider, model, own_key, status, error_code, input_tokens, output_tokens,
@@ -74,7 +74,7 @@ MAKE_RUNS = """
 
 
 def fill(runs: int, users: int) -> None:
-    """Users and runs, straight into the database, in the order in which they would have come."""
+    """Insert users and runs, in order of time."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -91,7 +91,7 @@ def timed(name: str, job: Callable[[], Any]) -> Any:
 
 
 def session_of_staff() -> str:
-    """A session of a superuser, made without the sign-in's forms."""
+    """Create a session of a superuser without the sign-in forms."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
 

@@ -1,4 +1,4 @@
-"""What honest clients notice of hostile ones: 300 requests without and with each attack, on one web process.
+"""Benchmark of honest clients beside hostile ones: 300 requests without and with each attack, on one web process.
 
 usage: python -m lunaos.embedded run -- python benchmarks/hostile.py [--points 1,2,9] [--requests 300] [--rate 15]
 
@@ -41,7 +41,7 @@ TIERS = {"3": "free"}  # of the attacker's accounts; else pro
 
 @dataclass
 class Outcome:
-    """What a phase brought: milliseconds of each honest request, and those that were not answered well."""
+    """Result of a phase: milliseconds of each honest request, and the failed ones."""
 
     times_ms: list[float] = field(default_factory=list)
     bad: Counter[str] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Outcome:
 
 
 class Honest:
-    """Clients that do what they may: their own account, and an agent's short answer, half and half."""
+    """Honest clients: half of the requests read the account, half run an agent."""
 
     def __init__(self, port: int, tokens: list[str], seed: int = 7) -> None:
         self._url, self._tokens, self._random = f"http://127.0.0.1:{port}", tokens, random.Random(seed)
@@ -91,7 +91,7 @@ class Honest:
 
 @dataclass
 class Stage:
-    """A web process that has just started, its accounts, and what an attack finds there."""
+    """A fresh web process with accounts and the data that attacks need."""
 
     point: str
     port: int
@@ -102,7 +102,7 @@ class Stage:
 
 @contextmanager
 def stage(point: str) -> Iterator[Stage]:
-    """Fresh processes and accounts, and a Valkey that is empty."""
+    """Start fresh processes with new accounts and an empty Valkey."""
     from lunaos.infra import redis
 
     redis.client().flushall()
@@ -124,7 +124,7 @@ def stage(point: str) -> Iterator[Stage]:
 
 
 def _thousand_repositories(user: Any) -> None:
-    """With a file in each of 20 languages."""
+    """Return files of 20 languages."""
     from rag.models import File, Repository
 
     made = Repository.objects.bulk_create(
@@ -144,7 +144,7 @@ PREPARE: dict[str, Callable[[Any], None]] = {"10": _thousand_repositories}
 
 
 async def attack(on: Stage, seconds: float) -> dict[str, Any]:
-    """Run the attack in a process of its own; its report."""
+    """Run the attack in a process of its own; return its report."""
     job = {"point": on.point, "port": on.port, "seconds": seconds, "tokens": on.hostile}
     script = str(Path(__file__).with_name("attacks.py"))
     process = await asyncio.create_subprocess_exec(
@@ -159,7 +159,7 @@ async def attack(on: Stage, seconds: float) -> dict[str, Any]:
 
 
 async def peak_rss(process: psutil.Process, over: "asyncio.Future[Any]") -> int:
-    """The most that the web process and its children have held until something is over."""
+    """Return the peak memory of the web process and its children until a future is done."""
     peak = 0
     while not over.done():
         peak = max(peak, rss(process))
@@ -172,7 +172,7 @@ def rss(process: psutil.Process) -> int:
 
 
 async def _index(session: aiohttp.ClientSession) -> str:
-    """Another user has 26 kB indexed."""
+    """Index 26 kB as another user."""
     await asyncio.sleep(2)
     started = time.perf_counter()
     body = {"repository": "mine", "files": [{"path": "a.py", "content": CODE * 800}]}
@@ -188,7 +188,7 @@ async def _index(session: aiohttp.ClientSession) -> str:
 
 
 async def _chain(session: aiohttp.ClientSession) -> str:
-    """Another user begins a chain."""
+    """Start a chain as another user."""
     await asyncio.sleep(8)
     started = time.perf_counter()
     try:
@@ -202,7 +202,7 @@ async def _chain(session: aiohttp.ClientSession) -> str:
 
 
 async def _limits(session: aiohttp.ClientSession) -> str:
-    """Whether requests without credentials are still counted, and what health says of it."""
+    """Return whether anonymous requests are still counted, and the answer of /health."""
     await asyncio.sleep(12)
     statuses = Counter[int]()
     async with aiohttp.ClientSession(session._base_url) as anonymous:
@@ -214,12 +214,12 @@ async def _limits(session: aiohttp.ClientSession) -> str:
     return f"of 70 anonymous requests {statuses[429]} were refused; /health {said}"
 
 
-# What the honest mix does not ask for, but an attack may keep from others.
+# Work outside the honest mix that an attack may delay for others.
 NEIGHBOURS = {"3": _index, "5": _limits, "11": _chain}
 
 
 async def neighbour(on: Stage) -> str:
-    """What another user gets meanwhile who asks for the same kind of work; empty where the honest mix says it all."""
+    """Return the result of another user's work of the same kind; empty if the honest mix covers it."""
     if on.point not in NEIGHBOURS:
         return ""
     headers = {"Authorization": f"Bearer {on.honest[-1]}"}
@@ -232,7 +232,7 @@ async def neighbour(on: Stage) -> str:
 
 
 async def measure(on: Stage, count: int, rate: float) -> tuple[Outcome, Outcome, int, dict[str, Any], str]:
-    """The quiet outcome, the one under attack, the growth in bytes, the attacker's report, the neighbour's."""
+    """Return both outcomes, the growth in bytes, and the reports of the attacker and the neighbour."""
     clients = Honest(on.port, on.honest)
     await clients.run(60, rate)  # imports, connections, and what is read once
     quiet = await clients.run(count, rate)
@@ -245,7 +245,7 @@ async def measure(on: Stage, count: int, rate: float) -> tuple[Outcome, Outcome,
 
 
 def row(point: str, quiet: Outcome, attacked: Outcome, growth: int, report: dict[str, Any], other: str) -> str:
-    """A line of the table."""
+    """Format a line of the table."""
     p99, ratio = attacked.percentile(99), attacked.percentile(99) / quiet.percentile(99)
     met = "yes" if (p99 <= GOOD_P99_MS or ratio <= GOOD_RATIO) and not attacked.bad else "**no**"
     bad = ", ".join(f"{count} x {what}" for what, count in attacked.bad.most_common(3)) or "0"

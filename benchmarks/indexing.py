@@ -1,4 +1,4 @@
-"""How fast folders are indexed with the embedded model, how fast again when nothing has changed, and in what memory.
+"""Benchmark of indexing folders with the embedded model: speed, speed without changes, and memory.
 
 Before and after, the model alone is given chunks of 1 200 characters, of which a quiet machine does 38 a second: the
 speed of a machine changes, the ratio of the two hardly does.
@@ -36,7 +36,7 @@ ALONE, ALONE_CHARACTERS, ALONE_AT_ONCE = 240, 1_200, 16  # chunks that the model
 
 
 def timed(user: User, root: Path, name: str) -> tuple[float, int]:
-    """Seconds that a folder takes, and the chunks of it."""
+    """Return a folder's seconds and chunks."""
     started = time.perf_counter()
     found = list(folders.walk(root))
     job, _ = services.index_folder(
@@ -46,7 +46,7 @@ def timed(user: User, root: Path, name: str) -> tuple[float, int]:
 
 
 def model_alone(sources: list[Path]) -> float:
-    """Chunks a second that the embedding model does when nothing else is done with them."""
+    """Return the chunks per second of the embedding model alone."""
     text = "".join(path.read_text(errors="replace") for path in sources[:ALONE])
     starts = range(0, ALONE * ALONE_CHARACTERS, ALONE_CHARACTERS)
     chunks = [text[start : start + ALONE_CHARACTERS] for start in starts]
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def as_indexed(repository: services.Repository, root: Path) -> list[File]:
-    """Rows as the first indexing leaves them, without the hours that it takes."""
+    """Insert rows as the first indexing would."""
     read = folders.read_files(root, list(folders.walk(root)))
     return [
         File(repository=repository, path=file.path, digest=digest(file), language="text", chunks=1) for file in read

@@ -1,4 +1,4 @@
-"""How long each list of the API takes with 10 000 rows of one user, over HTTP, and what its answer weighs.
+"""Benchmark of the API's lists with 10 000 rows of one user: time and size over HTTP.
 
 Repositories have three files each; of the keys five are active, and all others revoked. Each list is asked for as a
 client does that sends no parameters; the last page of those that have pages is asked for too.
@@ -45,7 +45,7 @@ LANGUAGES = ("python", "rust", "markdown")
 
 
 def fill(user: User, rows: int) -> None:
-    """Give a user so many rows of each kind, without the work that they stand for."""
+    """Insert rows of each kind for a user."""
     repositories = Repository.objects.bulk_create(
         Repository(user=user, name=f"repository-{n:05}", model="m", bytes=3_000) for n in range(rows)
     )
@@ -87,7 +87,7 @@ def timed(client: httpx.Client, path: str, times: int) -> tuple[list[float], htt
 
 
 def last_page(client: httpx.Client, path: str) -> str:
-    """The address of the last page, each of the largest size."""
+    """Return the URL of the last page of the largest page size."""
     address = f"{path}?limit={PAGED[path]}"
     found = address
     while cursor := client.get(found).raise_for_status().json()["data"]["nextCursor"]:

@@ -1,4 +1,4 @@
-"""How a mix of real requests fares at rising rates, on two nodes behind the proxy that is deployed.
+"""Benchmark of a mix of requests at rising rates, on two nodes behind the deployed proxy.
 
 usage: python -m lunaos.embedded run -- python benchmarks/load.py [--rates 5,10,20] [--seconds 20] [--plot FILE.svg]
 """
@@ -24,7 +24,7 @@ Result = tuple[float, list[Outcome], dict[str, float]]
 
 
 def cpu_seconds(stack: Stack) -> dict[str, float]:
-    """What each part has used of the processors so far, by /proc; children that ended are lost."""
+    """Return the CPU time of each part by /proc, without ended children."""
     return {
         part: sum(sum(process.cpu_times()[:2]) for name in names for process in family(stack, name))
         for part, names in PARTS.items()
@@ -32,7 +32,7 @@ def cpu_seconds(stack: Stack) -> dict[str, float]:
 
 
 async def measure(stack: Stack, mix: Mix, rate: float, seconds: float) -> Result:
-    """The outcomes at one rate, and the share of one core that each part used."""
+    """Return the outcomes at one rate, and each part's share of a core."""
     before = cpu_seconds(stack)
     outcomes = await mix.run(rate, seconds)
     after = cpu_seconds(stack)
@@ -40,7 +40,7 @@ async def measure(stack: Stack, mix: Mix, rate: float, seconds: float) -> Result
 
 
 def percentiles(outcomes: list[Outcome]) -> tuple[float, float, float]:
-    """Median, p95 and p99 in ms."""
+    """Return median, p95 and p99 in ms."""
     if len(outcomes) < 2:
         return (outcomes[0].seconds * 1000,) * 3 if outcomes else (0.0,) * 3
     cuts = statistics.quantiles([outcome.seconds * 1000 for outcome in outcomes], n=100, method="inclusive")
@@ -48,7 +48,7 @@ def percentiles(outcomes: list[Outcome]) -> tuple[float, float, float]:
 
 
 def report(results: list[Result]) -> None:
-    """The tables of docs/performance.md."""
+    """Print the tables of docs/performance.md."""
     print("| requests/s | sent | median ms | p95 ms | p99 ms | not answered well | cores: " + ", ".join(PARTS) + " |")
     print("|---|---|---|---|---|---|---|")
     for rate, outcomes, cores in results:
@@ -64,7 +64,7 @@ def report(results: list[Result]) -> None:
 
 
 def plot(results: list[Result], file: Path) -> None:
-    """Latency against the rate, an act a line; an SVG without scripts."""
+    """Draw latency against the rate, one line for each act, as SVG without scripts."""
     chart = pygal.XY(
         js=[],
         logarithmic=True,

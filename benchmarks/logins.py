@@ -1,4 +1,4 @@
-"""How long sign-ins take side by side, and whether anything else waits with them.
+"""Benchmark of parallel sign-ins, and of other requests beside them.
 
 usage: python -m lunaos.embedded run -- python benchmarks/logins.py [--seconds 10] [--clients 8]
 """
@@ -18,12 +18,12 @@ from benchmarks import processes
 
 PASSWORD = "correct horse 42 battery"
 PROBE_EACH_S = 0.05
-# There is a limit to sign-ins from one address; the loopback has sixteen million.
+# Sign-ins are limited by address; the loopback has sixteen million addresses.
 addresses = (f"127.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in itertools.count(0x010101))
 
 
 async def send(port: int, method: str, path: str, body: bytes = b"") -> tuple[float, int]:
-    """One request over a connection of its own; seconds from sending it to its whole answer, and the status."""
+    """Send a request over a new connection; return the seconds to the complete answer, and the status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(next(addresses), 0))
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     started = time.perf_counter()
@@ -35,7 +35,7 @@ async def send(port: int, method: str, path: str, body: bytes = b"") -> tuple[fl
 
 
 async def log_in(port: int, email: str, until: float, password: str) -> list[tuple[float, int]]:
-    """One sign-in after the other."""
+    """Sign in repeatedly."""
     body, done = json.dumps({"email": email, "password": password}).encode(), []
     while time.perf_counter() < until:
         done.append(await send(port, "POST", "/auth/login", body))
@@ -43,7 +43,7 @@ async def log_in(port: int, email: str, until: float, password: str) -> list[tup
 
 
 async def probe(port: int, until: float) -> list[tuple[float, int]]:
-    """/health, again and again."""
+    """Request /health repeatedly."""
     done = []
     while time.perf_counter() < until:
         done.append(await send(port, "GET", "/health"))
@@ -70,7 +70,7 @@ def row(name: str, requests: list[tuple[float, int]], seconds: float) -> None:
 
 
 def make_people(count: int) -> list[str]:
-    """Users with a password, straight into the database."""
+    """Insert users with a password."""
     processes.make_tokens()
     from accounts.models import User
 

@@ -1,4 +1,4 @@
-"""What people do with the platform, in the proportions a busy day has: sign in, look, run, chain, search, index."""
+"""A mix of requests in the proportions of a busy day: sign in, read, run, chain, search, index."""
 
 import asyncio
 import random
@@ -15,14 +15,14 @@ USERS = 20
 CODE = "def add(a, b):\n    return a - b\n"
 AGENT = {"agent": "code-review", "context": CODE}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "testing-validation"}], "context": CODE}
-# Of a hundred requests. The others of a session, such as reading one's keys, cost what looking at runs does.
+# Out of a hundred requests. Other requests, such as listing keys, cost as much as listing runs.
 WEIGHTS = {"sign in": 4, "list agents": 20, "own account": 15, "list runs": 11, "execute": 35, "chain": 5}
 WEIGHTS |= {"search": 8, "index": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request as its sender saw it.
+    """One request as the client saw it.
 
     Args:
         seconds: from when it was due, so that waiting for a late client counts too, to its end; for a stream to its
@@ -63,7 +63,7 @@ class Mix:
         )
         self._users = [self._stack.sign_up(number) for number in range(1, USERS + 1)]
         self._stack.sql("UPDATE accounts_user SET tier = 'team'")
-        # twenty users do what thousands would
+        # twenty users act for thousands
         self._stack.sql("UPDATE billing_tier SET executions_at_once = 10000, starts_per_hour = 10000000")
         for user in self._users:
             await self._index(user)
@@ -73,10 +73,11 @@ class Mix:
         await self.session.close()
 
     async def run(self, rate: float, seconds: float) -> list[Outcome]:
-        """Send requests at random moments, whether or not earlier ones are answered.
+        """Send requests at random moments, without waiting for answers.
 
         Args:
-            rate: a second, on average.
+            rate: requests a second, on average.
+            seconds: duration.
         """
         tasks, due, started = [], 0.0, time.perf_counter()
         while (due := due + self._random.expovariate(rate)) < seconds:
@@ -86,7 +87,7 @@ class Mix:
         return await asyncio.gather(*tasks)
 
     def user(self) -> dict[str, str]:
-        """The headers of one of the users."""
+        """Return the headers of a user."""
         return self._random.choice(self._users)
 
     async def _do(self, act: str, due: float) -> Outcome:
@@ -116,7 +117,7 @@ class Mix:
         return await self._ask("POST", "/rag/index", user, {"repository": "mix", "files": files})
 
     async def _sign_in(self, user: dict[str, str]) -> tuple[float, int]:
-        """From addresses in turn, since one may only try so often."""
+        """Sign in from alternating addresses, since tries are limited by address."""
         self._signed_in += 1
         address = f"127.1.{self._signed_in // 250 % 250}.{self._signed_in % 250 + 1}"
         body = {"email": f"user-{self._random.randint(1, USERS)}@example.com", "password": PASSWORD}

@@ -1,4 +1,4 @@
-"""What the benchmarks share: a provider, processes of the platform, users who may send much."""
+"""Processes, provider and users of the benchmarks."""
 
 import os
 import subprocess
@@ -19,7 +19,7 @@ USERS = 10  # team users: one may send 6 000 requests a minute
 
 @contextmanager
 def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that ends with the block."""
+    """Start a child process that ends with the block."""
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=HERE.parent)
     try:
         yield child
@@ -34,7 +34,7 @@ def process(*command: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def provider() -> Iterator[int]:
-    """The model provider, known to whatever starts in the block; yields its port."""
+    """Start the model provider and set its variables for the block; yield its port."""
     port = free_port()
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "lunaos.settings",
@@ -47,7 +47,7 @@ def provider() -> Iterator[int]:
 
 @contextmanager
 def web() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A web process that is up; yields its port and itself."""
+    """Start a web process; yield its port and process."""
     port = free_port()
     daphne = (sys.executable, "-m", "daphne", "-p", str(port), "-v", "0", "--no-server-name", "lunaos.asgi:application")
     with process(*daphne) as child:
@@ -57,7 +57,7 @@ def web() -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
 
 @contextmanager
 def chains_worker() -> Iterator[None]:
-    """A worker for chains, as `make up` starts it."""
+    """Start a worker of chains as `make up` does."""
     command = ("-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--queues", "chains")
     with process(sys.executable, *command, "--concurrency", "64", "--without-gossip", "--without-mingle"):
         yield
@@ -65,7 +65,7 @@ def chains_worker() -> Iterator[None]:
 
 @contextmanager
 def worker(queue: str) -> Iterator[None]:
-    """A worker for one queue, which may take its time to start."""
+    """Start a worker of a queue without waiting until it is ready."""
     command = ("-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--queues", queue)
     concurrency = {"chains": "64", "indexing": "2"}.get(queue, "4")
     options = ("--without-gossip", "--without-mingle", "--hostname", f"{queue}@%h")
@@ -75,10 +75,10 @@ def worker(queue: str) -> Iterator[None]:
 
 @contextmanager
 def embeddings() -> Iterator[None]:
-    """A scripted embedding model, known to whatever starts in the block."""
-    from testing.embeddings import Embeddings
+    """Start a scripted embedding model and set its variables for the block."""
+    from testing.embeddings import EmbeddingsServer
 
-    with Embeddings() as model:
+    with EmbeddingsServer() as model:
         os.environ |= {"EMBEDDINGS_BASE_URL": model.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         yield
 
@@ -90,11 +90,11 @@ def _wait_until_up(port: int) -> None:
             return
         except OSError:
             time.sleep(0.1)
-    raise SystemExit("Daphne did not come up")
+    raise SystemExit("Daphne did not start")
 
 
 def make_tokens() -> list[str]:
-    """Team users and their tokens, straight into the database."""
+    """Insert team users; return their tokens."""
     import django
 
     django.setup()
@@ -113,7 +113,7 @@ def make_tokens() -> list[str]:
 
 
 def bound_runs_at_once() -> None:
-    """Set the bounds of the contract again, which `make_tokens` has lifted for a few users who play many."""
+    """Restore the tiers' bounds, which `make_tokens` raises."""
     from billing.models import Tier
 
     for tier, executions_at_once in (("free", 2), ("pro", 10), ("team", 50)):
@@ -121,7 +121,7 @@ def bound_runs_at_once() -> None:
 
 
 def accounts(count: int, *, tier: str) -> list[tuple[Any, str]]:
-    """Further users and their tokens, once `make_tokens` has set Django up."""
+    """Insert further users after `make_tokens`; return their tokens."""
     from accounts.models import User
     from accounts.signin import jwt
 

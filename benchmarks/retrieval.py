@@ -1,4 +1,4 @@
-"""Does search find the right function for a question in plain words?
+"""Benchmark of search quality: find the right function for a question in plain words.
 
 Questions are the first sentences of docstrings, answers the functions, which are indexed without their docstrings. An
 answer is right when it holds the function's first line. The functions are those of whole modules, among their siblings,
@@ -66,9 +66,11 @@ Found = tuple[SourceChunk, Question]
 
 
 def functions(path: str, source: str, least_words: int) -> list[Found]:
-    """A module's functions that have a docstring, each a chunk without it, and its first sentence as a question.
+    """Return a module's documented functions without docstring, and the first sentences as questions.
 
     Args:
+        path: of the module.
+        source: text of the module.
         least_words: of a question; functions with a shorter one are left out.
     """
     tree, lines = ast.parse(source), source.split("\n")
@@ -94,7 +96,7 @@ def named(parent: ast.AST, prefix: str) -> Iterator[tuple[str, ast.FunctionDef |
 
 
 def bare(path: str, source: str, least_words: int) -> tuple[str, list[Question]]:
-    """A whole module without its functions' docstrings, and the same questions; lines keep their numbers."""
+    """Return a module without its functions' docstrings, and the same questions; keep line numbers."""
     lines = source.split("\n")
     for _, node in named(ast.parse(source), ""):
         first = node.body[0]
@@ -105,7 +107,7 @@ def bare(path: str, source: str, least_words: int) -> tuple[str, list[Question]]
 
 
 def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, str]]:
-    """Path and source of modules in a fixed random order, until they hold so many questions."""
+    """Return path and source of modules in a fixed random order, until they hold enough questions."""
     found = [path for path in sorted(source.rglob("*.py")) if not LEFT_OUT & set(path.relative_to(source).parts)]
     random.Random(7).shuffle(found)
     for file in found:
@@ -120,7 +122,7 @@ def modules(source: Path, wanted: int, least_words: int) -> Iterator[tuple[str, 
 
 
 def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
-    """So many functions of all modules, tests and tools too, each drawn for itself; module by module."""
+    """Draw functions of all modules, tests and tools included; return them by module."""
     found = list[Found]()
     for file in sorted(source.rglob("*.py")):
         if "site-packages" not in file.parts:
@@ -135,7 +137,7 @@ def drawn(source: Path, wanted: int, least_words: int) -> list[list[Found]]:
 
 
 def index_functions(repository: Repository, found: Iterable[list[Found]]) -> list[Question]:
-    """Functions only, each a chunk of its own."""
+    """Search among functions, each a chunk of its own."""
     asked, embedder = list[Question](), embeddings.current_embedder(retries=3)
     for of_module in filter(None, found):
         path, chunks = of_module[0][1].path, [chunk for chunk, _ in of_module]
@@ -148,7 +150,7 @@ def index_functions(repository: Repository, found: Iterable[list[Found]]) -> lis
 
 
 def index_modules(repository: Repository, sources: list[tuple[str, str]], least_words: int) -> list[Question]:
-    """Whole modules, cut by the product's own chunker: far more chunks, among which to find the function."""
+    """Search among the chunks of whole modules, by the product's chunker."""
     without = [(path, *bare(path, text, least_words)) for path, text in sources]
     job = jobs.create(repository, [SourceFile(path, text) for path, text, _ in without])
     runner.run(job.repository_id)
@@ -156,7 +158,7 @@ def index_modules(repository: Repository, sources: list[tuple[str, str]], least_
 
 
 def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[str, int]]:
-    """The place of the right answer by similarity alone, by words alone and by both; 0 where it is not there."""
+    """Return the rank of the right answer by similarity, by words and by both; 0 if missing."""
     embedder = embeddings.embedder_for(repository.model, retries=3)
     chunks = list(Chunk.objects.filter(repository=repository).select_related("file"))
     codes = plain(embedder, chunks)
@@ -174,7 +176,7 @@ def ranks(repository: Repository, questions: list[Question]) -> Iterator[dict[st
 
 
 def plain(embedder: embeddings.Embedder, chunks: list[Chunk]) -> np.ndarray:
-    """What embedding the code and nothing else would give."""
+    """Return the ranks with embeddings of the code alone."""
     parts = (chunks[start : start + 64] for start in range(0, len(chunks), 64))
     return np.array([each for part in parts for each in embedder.embed([c.content for c in part])], np.float32)
 

@@ -1,4 +1,4 @@
-"""How long the database part of a search takes at 100 000 chunks, and how much of the exact answer it finds.
+"""Benchmark of search in the database with 100 000 chunks: time and recall.
 
 Two owners share the table, one with 90 % of it and one with 1 %, beside others. Real vectors cannot be made in such
 numbers within minutes, so each is a mixture of two real chunks' vectors and some noise: near others as real ones are.
@@ -45,7 +45,7 @@ CHUNKS = """
 
 
 def seeds(source: Path) -> tuple[list[SourceChunk], np.ndarray]:
-    """Real chunks and their vectors."""
+    """Return real chunks and their vectors."""
     chunks: list[tuple[str, SourceChunk]] = []
     for file in folders.read_files(source, [path for path in folders.walk(source) if path.endswith(".py")]):
         if file.content and not indexer.apply_skip_rules(file).reason:
@@ -60,7 +60,7 @@ def seeds(source: Path) -> tuple[list[SourceChunk], np.ndarray]:
 def fill(
     user: User, name: str, count: int, chunks: list[SourceChunk], known: np.ndarray, chance: np.random.Generator
 ) -> Repository:
-    """A repository of so many chunks; words of real ones, vectors between them."""
+    """Insert a repository of chunks, with words of real chunks and vectors between theirs."""
     repository = Repository.objects.create(user=user, name=name, model=embeddings.current_embedder().model)
     file = repository.file_set.create(path=f"{name}.py", digest="", language="python", chunks=count)
     with connection.cursor() as cursor:
@@ -98,7 +98,7 @@ def insert(cursor, repository: Repository, file: int, start: int, chunks: list[S
 
 
 def measure(repository: Repository, questions: list[tuple[str, list[float]]]) -> None:
-    """Milliseconds of the database part, and recall of the ten nearest against comparing all."""
+    """Return the milliseconds in the database, and the recall of the ten nearest chunks."""
     embedder, times, recalls = embeddings.embedder_for(repository.model), [], []
     for text, vector in questions:
         started = time.perf_counter()

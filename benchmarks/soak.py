@@ -1,4 +1,4 @@
-"""Half an hour of the mix, with a thousand idle streams and some slow readers: does anything grow?
+"""Soak test: half an hour of the mix, with a thousand idle streams and some slow readers.
 
 Each ten seconds memory, file handles and connections are read; the slope is that of the least squares after a warm-up.
 
@@ -34,7 +34,7 @@ Sample = dict[str, float]
 
 
 def sample(stack: Stack) -> Sample:
-    """MB and file handles of each program, and connections to the database."""
+    """Return MB and file handles of each program, and the database connections."""
     found: Sample = {}
     for name in WATCHED:
         own, *children = family(stack, name)
@@ -46,7 +46,7 @@ def sample(stack: Stack) -> Sample:
 
 
 async def idle(mix: Mix, stopped: asyncio.Event) -> int:
-    """Streams with a chunk each 15 s, one after the other; how many of them broke."""
+    """Read streams with a chunk every 15 s; return how many broke."""
     broken = 0
     while not stopped.is_set():
         try:
@@ -62,7 +62,7 @@ async def idle(mix: Mix, stopped: asyncio.Event) -> int:
 
 
 async def slow(stack: Stack, mix: Mix, stopped: asyncio.Event) -> None:
-    """A stream of 10 000 chunks, read so slowly that sockets are full and the web process has to hold most of it.
+    """Read a stream of 10 000 chunks so slowly that the web process holds most of it.
 
     Its connection is its own and leads past the proxy, which would hold it instead.
     """
@@ -108,7 +108,7 @@ async def go(stack: Stack, options: argparse.Namespace) -> None:
 
 
 def report(samples: list[Sample]) -> None:
-    """First, highest and last value of each, and how it grows."""
+    """Print first, highest and last value of each series, and its growth."""
     print("| | after the warm-up | highest | last | an hour |\n|---|---|---|---|---|")
     settled = samples[int(len(samples) * WARM_UP_SHARE) :]
     hours = [each["at"] / 3600 for each in settled]

@@ -1,4 +1,4 @@
-"""How many streams one Daphne process carries, and what it adds to the first chunk.
+"""Benchmark of streams: how many one Daphne process carries, and its delay of the first chunk.
 
 usage: make bench            (or: python -m lunaos.embedded run -- python benchmarks/streams.py [--held 1000])
 """
@@ -26,10 +26,15 @@ SLOW = b'{"agent":"code-review","context":"slowly"}'
 async def load(
     port: int, tokens: list[str], clients: int, seconds: float, rate: float = 0, body: bytes = QUICK
 ) -> tuple[list[Stream], float]:
-    """Streams one after the other on each of `clients` connections.
+    """Read streams one after the other on each of `clients` connections.
 
     Args:
-        rate: streams a second in all, evenly spread; 0 for as many as there can be.
+        port: of the web process.
+        tokens: of the users.
+        clients: number of connections.
+        seconds: duration.
+        rate: streams a second in all, evenly spread; 0 for as many as possible.
+        body: of each request.
 
     Returns:
         The streams, and the seconds they took.
@@ -50,7 +55,7 @@ async def load(
 
 
 async def direct(port: int, count: int = 200) -> float:
-    """Median seconds to the first chunk without LunaOS in between."""
+    """Return the median seconds to the first chunk without LunaOS."""
     async with Connection(port) as connection:
         times = [(await connection.post("/v1/chat/completions", "x", b"{}", b"delta")).first_s for _ in range(count)]
     return statistics.median(times)

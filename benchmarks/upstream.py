@@ -1,4 +1,4 @@
-"""The benchmarks' model provider: answers every POST with 50 chunks, by a word of the request slowly or with 10 000.
+"""The benchmarks' model provider: 50 chunks for each POST; words in the request ask for slow or 10 000 chunks.
 
 "in full" has it answer with 10 000 chunks of 600 characters each, 6 MB in all.
 """
@@ -18,14 +18,15 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 
 def frame(data: bytes) -> bytes:
-    """One chunk of the transfer coding (RFC 9112, 7.1)."""
+    """Encode a chunk of the transfer coding (RFC 9112, 7.1)."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
 def at_once(chunks: int, padding: bytes = b"") -> bytes:
-    """The response with all its chunks.
+    """Build the response with all its chunks.
 
     Args:
+        chunks: number of chunks.
         padding: makes each chunk longer.
     """
     delta = DELTA.replace(b"chunk %d ", b"chunk %d " + padding)

@@ -21,6 +21,7 @@ from accounts.staff.exporting_admin import ExportableAdmin
 from billing import grants
 from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
+from lunaos.infra import patches
 
 CENTS_PER_USD = 100
 
@@ -40,8 +41,8 @@ def _label_subscription(row: Subscription) -> str:
 
 
 # The admin shows these labels in headings, lists and history. dj-stripe would print an invoice's cents as dollars.
-Invoice.__str__ = _label_invoice
-Subscription.__str__ = _label_subscription
+patches.replace_str(Invoice, _label_invoice)
+patches.replace_str(Subscription, _label_subscription)
 
 
 @admin.register(Tier)

@@ -63,9 +63,11 @@ def grant(*, user: User, tier: str, reason: str, until: datetime | None = None, 
         ValidationFailed: the tier does not exist, or `until` is in the past.
     """
     if tier not in tiers.names():
-        raise ValidationFailed.of("tier", f"There is no tier {tier!r}. Choose one of {', '.join(tiers.names())}.")
+        raise ValidationFailed.for_field(
+            "tier", f"There is no tier {tier!r}. Choose one of {', '.join(tiers.names())}."
+        )
     if until and until <= datetime.now(UTC):
-        raise ValidationFailed.of("until", f"The time {until.isoformat()} is in the past.")
+        raise ValidationFailed.for_field("until", f"The time {until.isoformat()} is in the past.")
     _lock_user(user)
     created = Grant.objects.create(user=user, tier_id=tier, until=until, reason=reason, granted_by=actor)
     end = until.isoformat() if until else None

@@ -24,7 +24,7 @@ from billing.serializers import (
     TierSerializer,
     UsageSerializer,
 )
-from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
 from lunaos.api.serializers import MessageSerializer
 from lunaos.errors import PayloadTooLarge
 
@@ -38,7 +38,7 @@ SUBSCRIPTION: dict[str, Any] = {"operation_id": "getSubscription", "responses": 
 CHECKOUT: dict[str, Any] = {
     "operation_id": "startCheckout",
     "request": TierSerializer,
-    "parameters": [IDEMPOTENCY_KEY, REPLAYED],
+    "parameters": [IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED],
     "responses": {200: CheckoutSerializer, **errors(AlreadySubscribed, *STRIPE, IdempotencyConflict)},
 }
 CHANGE: dict[str, Any] = {

@@ -14,7 +14,7 @@ from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import tiers
 from lunaos.api import ratelimit
-from lunaos.api.request import framed
+from lunaos.api.request import get_api_request
 from lunaos.errors import RateLimited
 
 
@@ -29,11 +29,11 @@ class RateThrottle(BaseThrottle):
         """
         user = cast(User | None, request.user)
         if user is None:
-            window = ratelimit.by_address(request._request, count=True)
+            window = ratelimit.get_address_window(request._request, count=True)
         else:
             rate = f"{tiers.get(user.tier).requests_per_minute}/m"
             window = ratelimit.hit(request._request, scope="user", subject=str(user.pk), rate=rate)
-        framed(request).rate_limit = window
+        get_api_request(request).rate_limit = window
         if window.exceeded:
             if window.first_excess:
                 trail.record_on_commit(Action.RATE_EXCEEDED, actor=user, subject=user, limit=window.limit)
@@ -45,7 +45,7 @@ class Unthrottled(BaseThrottle):
     """Reports the address's window and never refuses, for health checks."""
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
-        framed(request).rate_limit = ratelimit.by_address(request._request, count=False)
+        get_api_request(request).rate_limit = ratelimit.get_address_window(request._request, count=False)
         return True
 
 

@@ -7,7 +7,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from agents.schema import EXECUTION_ERRORS
 from chains.errors import ChainTooLong, UnknownChain
 from chains.serializers import ExecuteChainSerializer
-from lunaos.api.schema import IDEMPOTENCY_KEY, REPLAYED, errors
+from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
 from runs.schema import CHAIN_EVENT, EXECUTION_HEADERS, QUOTA_DESCRIPTION, STREAM_DESCRIPTION
@@ -46,7 +46,7 @@ STREAM = OpenApiResponse(
 EXECUTE: dict[str, Any] = {
     "operation_id": "executeChain",
     "request": ExecuteChainSerializer,
-    "parameters": [IDEMPOTENCY_KEY, REPLAYED, *EXECUTION_HEADERS],
+    "parameters": [IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, *EXECUTION_HEADERS],
     "examples": [
         OpenApiExample(
             "A preset",

@@ -13,7 +13,7 @@ from accounts.identity import idempotency_key_of, user_of
 from chains import services
 from chains.schema import EXECUTE, RESUME
 from chains.serializers import ChainsSerializer, ExecuteChainSerializer
-from lunaos.api.request import framed
+from lunaos.api.request import get_api_request
 from lunaos.scopes import CHAINS
 from runs.responses import execution_response
 
@@ -42,8 +42,8 @@ class ChainViewSet(ViewSet):
         started_run = services.start(
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
-            request_id=framed(request).id,
-            started=framed(request).started,
+            request_id=get_api_request(request).id,
+            started=get_api_request(request).started,
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
             **values,
         )

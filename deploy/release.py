@@ -1,4 +1,4 @@
-"""`python -m deploy.release NAME:TAG@sha256:DIGEST …`: pin the images of what is deployed to their bytes.
+"""`python -m deploy.release NAME:TAG@sha256:DIGEST …`: pin deployed images to their digests.
 
 Writes each digest beside its tag in compose.yaml, the Dockerfile and the Kubernetes example, and fails while an image
 lacks one. The platform's own image is named with its registry, as `registry.example.com/lunaos:0.2.0@sha256:…`.
@@ -15,7 +15,7 @@ COMPOSE, DOCKERFILE = "compose.yaml", "Dockerfile"
 KUSTOMIZATION = "deploy/kubernetes/example/kustomization.yaml"
 DIGEST = r"sha256:[0-9a-f]{64}"
 GIVEN = re.compile(rf"(?P<name>[a-z0-9][a-z0-9._/:-]*?):(?P<tag>[A-Za-z0-9_][A-Za-z0-9._-]*)@(?P<digest>{DIGEST})")
-PLACES = {  # where a file names images, with the digest as an own group where there is one
+PLACES = {  # how a file names images, with the digest as a group
     COMPOSE: re.compile(r"^ +image: (?:\$\{LUNAOS_IMAGE:-)?(?P<image>[^@\s}]+)(?P<digest>@[^\s}]+)?", re.MULTILINE),
     DOCKERFILE: re.compile(r"^ARG PYTHON=(?P<image>[^@\s]+)(?P<digest>@\S+)?", re.MULTILINE),
 }
@@ -25,11 +25,11 @@ OWN = re.compile(
 
 
 class Refused(Exception):
-    """A word is no image with a digest, or nothing that is deployed uses the image."""
+    """Raised when an argument is not an image with a digest, or no file uses the image."""
 
 
 def main(words: Sequence[str], root: Path = ROOT) -> int:
-    """Write the digests and look what lacks one; 1 when one does."""
+    """Write the digests; return 1 if an image still lacks one."""
     if list(words) == ["--list"]:
         sys.stdout.writelines(f"{image}\n" for image in missing(root))
         return 0
@@ -46,10 +46,10 @@ def main(words: Sequence[str], root: Path = ROOT) -> int:
 
 
 def pin(word: str, root: Path = ROOT) -> None:
-    """Write one image's digest wherever the image is named.
+    """Write an image's digest into all files that name the image.
 
     Raises:
-        Refused: nothing is written then.
+        Refused: the argument or the image is unknown; no file is changed.
     """
     given = GIVEN.fullmatch(word)
     if not given:
@@ -59,13 +59,13 @@ def pin(word: str, root: Path = ROOT) -> None:
     changed = {COMPOSE: _pin_own(root, word), KUSTOMIZATION: _kustomize(root, name, tag, digest)} if own else {}
     changed |= {} if own else {file: _pin_in(root, file, f"{name}:{tag}", digest) for file in PLACES}
     if not any(text != (root / file).read_text() or digest in text for file, text in changed.items()):
-        raise Refused(f"nothing that is deployed uses {name}:{tag}; see python -m deploy.release --list")
+        raise Refused(f"no deployed file uses {name}:{tag}; see python -m deploy.release --list")
     for file, text in changed.items():
         (root / file).write_text(text)
 
 
 def missing(root: Path = ROOT) -> list[str]:
-    """The images without a digest, each once."""
+    """Return the images without a digest."""
     found = [(m["image"], m["digest"]) for file, place in PLACES.items() for m in place.finditer(_text(root, file))]
     found += [(f"{m['name']}:{m['tag']}", m["digest"]) for m in OWN.finditer(_text(root, KUSTOMIZATION))]
     return sorted({image for image, digest in found if not re.fullmatch(f"@?{DIGEST}", digest or "")})

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import request_limits  # noqa: E402
-from lunaos.api import flow, unframed  # noqa: E402
+from lunaos.api import backpressure, fallback_response  # noqa: E402
 from lunaos.errors import BadRequest, PayloadTooLarge  # noqa: E402
 from lunaos.infra import event_loop, thread_pools  # noqa: E402
 from lunaos.infra.postgresql import limits  # noqa: E402
@@ -32,19 +32,19 @@ from runs import executors  # noqa: E402
 
 limits.use(limits.web())
 
-LINGER_S = 1.0  # in which a proxy may still send a request on a connection that it kept
+KEEP_ALIVE_GRACE_S = 1.0  # a proxy may still send a request on a connection that it keeps
 
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler with one pool of threads a process, and small ones for views that name another.
-
-    Django makes a thread for each request and joins it afterwards, and with it goes the thread's database connection.
+    """Django's handler, which runs views in the thread pools of the process.
 
     Attributes:
-        under_way: the requests that have not got all of their answer yet.
+        open_requests: requests whose response is not complete.
     """
 
-    under_way: ClassVar[set["asyncio.Task[None]"]] = set()
+    # Django itself makes a thread for each request, and loses the thread's database connection with it.
+    # Django itself makes a thread for each request, and loses the thread's database connection with it.
+    open_requests: ClassVar[set["asyncio.Task[None]"]] = set()
 
     pools: ClassVar = {
         pool: ThreadPoolExecutor(size, thread_name_prefix=pool.value)
@@ -58,11 +58,11 @@ class SharedThreadsHandler(ASGIHandler):
     }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Daphne cancels what it called as soon as it is asked to stop; within the grace the request goes on."""
+        """Answer a request; one that Daphne cancels at shutdown continues for STOP_GRACE_S."""
         event_loop.adopt()
         task = asyncio.ensure_future(self._answer(scope, receive, send))
-        self.under_way.add(task)
-        task.add_done_callback(self.under_way.discard)
+        self.open_requests.add(task)
+        task.add_done_callback(self.open_requests.discard)
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -71,85 +71,88 @@ class SharedThreadsHandler(ASGIHandler):
             raise
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer in the contract's form also where Django fails outside its own error handling, as in a signal."""
-        came, begun, waiting = time.perf_counter(), False, flowing(send)
-        pool = thread_pools.surrounding(scope["path"], scope["method"])
+        """Answer in the contract's form, also if Django fails outside its error handling, as in a signal."""
+        started_at, has_started, sender = time.perf_counter(), False, with_backpressure(send)
+        pool = thread_pools.get_middleware_pool(scope["path"], scope["method"])
 
-        async def noting(message: Any) -> None:
-            nonlocal begun
-            begun = True
-            await self._parting(waiting)(message)
+        async def track_start(message: Any) -> None:
+            nonlocal has_started
+            has_started = True
+            await self._close_connections(sender)(message)
 
         try:
             async with ThreadSensitiveContext(executor=self.pools[pool]):
-                await self.handle(scope, receive, noting)
+                await self.handle(scope, receive, track_start)
         except Exception as e:
-            if begun:
+            if has_started:
                 raise
-            await self.send_response(unframed.answer(scope, e, time.perf_counter() - came), self._parting(send))
+            await self.send_response(
+                fallback_response.create(scope, e, time.perf_counter() - started_at), self._close_connections(send)
+            )
 
     def create_request(self, scope: Any, body_file: Any) -> tuple[Any, Any]:
-        """Refuse what cannot be a request in the contract's form."""
+        """Create Django's request; return a refusal in the contract's form if that fails."""
         request, refusal = super().create_request(scope, body_file)
         if refusal is not None:
             error = PayloadTooLarge() if refusal.status_code == PayloadTooLarge.status else BadRequest()
-            refusal = unframed.answer(scope, error, 0.0)
+            refusal = fallback_response.create(scope, error, 0.0)
         return request, refusal
 
     def resolve_request(self, request: HttpRequest) -> ResolverMatch:
-        """Find the view, and have the pool that it names run it.
-
-        What is left after the view runs in the shared one, or in that of a probe (`threads.surrounding`): an answer
-        that is there must not wait for other views.
-        """
+        """Find the view and bind it to its thread pool."""
         match = super().resolve_request(request)
-        pool = thread_pools.pool_of(match.func, str(request.method))
+        # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
+        # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
+        pool = thread_pools.get_pool(match.func, str(request.method))
         if pool is not thread_pools.SHARED:
             match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
         return match
 
-    def _parting(self, send: Any) -> Any:
-        """A `send` that asks, once this process is leaving, that nobody ask again on the same connection."""
+    def _close_connections(self, send: Any) -> Any:
+        """Wrap `send` to close connections at shutdown, so that clients connect to another process."""
 
-        async def sending(message: Any) -> None:
+        async def send_with_close(message: Any) -> None:
             if executors.is_shutting_down() and message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], (b"Connection", b"close")]}
             await send(message)
 
-        return sending
+        return send_with_close
 
 
-def flowing(send: Any) -> flow.Flow:
-    """A `send` that waits for its client, known to all that answers the request."""
-    waiting = flow.Flow(send, settings.STREAM_STALL_S)
-    flow.current.set(waiting)
+def with_backpressure(send: Any) -> backpressure.BackpressureSend:
+    """Return a `send` that waits for its client; the code of the request finds it as `backpressure.current`."""
+    waiting = backpressure.BackpressureSend(send, settings.STREAM_STALL_S)
+    backpressure.current.set(waiting)
     return waiting
 
 
-async def flowing_sockets(scope: Any, receive: Any, send: Any) -> None:
-    """The sockets, whose messages wait for their client."""
-    await sockets(scope, receive, flowing(send))
+async def websockets_with_backpressure(scope: Any, receive: Any, send: Any) -> None:
+    """Serve WebSockets, whose messages wait for their client."""
+    await sockets(scope, receive, with_backpressure(send))
 
 
-def leave() -> "Deferred[None]":
-    """What Daphne waits for before it stops; whoever connects meanwhile is to find another process, not a dying one."""
+def shut_down() -> "Deferred[None]":
+    """Stop accepting connections; return what Daphne waits for before it stops.
+
+    On SIGTERM a process stops accepting connections and waits up to STOP_GRACE_S for open requests and runs.
+    """
     executors.mark_shutting_down()
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
-            cast(Any, port).doRead()  # whoever is in the queue of the socket would be reset with it
+            cast(Any, port).doRead()  # accept what waits in the backlog: closing the port would reset it
             cast(Any, port).stopListening()
-    return Deferred.fromFuture(asyncio.ensure_future(_ended(settings.STOP_GRACE_S)))
+    return Deferred.fromFuture(asyncio.ensure_future(_wait_for_requests_and_runs(settings.STOP_GRACE_S)))
 
 
-async def _ended(grace_s: float) -> None:
-    """Within the grace let all requests end, those that follow a worker's chain too, and all runs of this process."""
+async def _wait_for_requests_and_runs(grace_s: float) -> None:
+    """Wait up to `grace_s` seconds for open requests, then for this process's runs."""
     deadline = time.monotonic() + grace_s
-    await asyncio.sleep(min(LINGER_S, grace_s))
-    while SharedThreadsHandler.under_way and time.monotonic() < deadline:
-        await asyncio.wait(set(SharedThreadsHandler.under_way), timeout=deadline - time.monotonic())
+    await asyncio.sleep(min(KEEP_ALIVE_GRACE_S, grace_s))
+    while SharedThreadsHandler.open_requests and time.monotonic() < deadline:
+        await asyncio.wait(set(SharedThreadsHandler.open_requests), timeout=deadline - time.monotonic())
     await executors.shut_down(max(0.0, deadline - time.monotonic()))
 
 
 request_limits.install()
-cast(Any, reactor).addSystemEventTrigger("before", "shutdown", leave)
-application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": flowing_sockets})
+cast(Any, reactor).addSystemEventTrigger("before", "shutdown", shut_down)
+application = ProtocolTypeRouter({"http": SharedThreadsHandler(), "websocket": websockets_with_backpressure})

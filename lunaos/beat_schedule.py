@@ -1,6 +1,6 @@
-"""What beat has workers do, and how often; part of the settings.
+"""The schedule of periodic tasks; part of the settings.
 
-How to add a job: an entry here, by the task's name; `expires` drops what a worker that was away would do late.
+To add a job, add an entry with the task's name. `expires` drops messages that a worker did not take in time.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""The Celery application; every installed app's `tasks` module is found by itself."""
+"""The Celery application, which finds the `tasks` module of every installed app."""
 
 import os
 import time
@@ -16,15 +16,13 @@ from lunaos.infra import lazy_imports, metrics
 from lunaos.infra.postgresql import limits
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "lunaos.settings")
-SIGN_EVERY_S = 10.0
+HEARTBEAT_INTERVAL_S = 10.0
 
 
-class SignOfLife(StartStopStep):
-    """Touches a file as long as a worker takes messages, for whoever watches the process (deploy/image/health.py).
+class HeartbeatFile(StartStopStep):
+    """Touches a file while a worker takes messages, for health checks of containers (deploy/image/health.py)."""
 
-    Unlike `celery inspect ping` that costs nothing, and says nothing of the broker's health.
-    """
-
+    # `celery inspect ping` costs a message, and fails too when only the broker is down.
     requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
 
     def __init__(self, parent: Any, **options: Any) -> None:
@@ -34,9 +32,9 @@ class SignOfLife(StartStopStep):
         self._touching: Any = None
 
     def start(self, parent: Any) -> None:
-        """Again after each connection to the broker, whose end stops the timer's entries."""
+        """Start the timer, after each connection to the broker: the end of a connection removes its entries."""
         self._file.touch()
-        self._touching = parent.timer.call_repeatedly(SIGN_EVERY_S, self._file.touch)
+        self._touching = parent.timer.call_repeatedly(HEARTBEAT_INTERVAL_S, self._file.touch)
 
     def stop(self, parent: Any) -> None:
         if self._touching is not None:
@@ -47,19 +45,19 @@ class SignOfLife(StartStopStep):
 app = Celery("lunaos")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.steps["worker"].add(DjangoStructLogInitStep)
-app.steps["consumer"].add(SignOfLife)
+app.steps["consumer"].add(HeartbeatFile)
 app.autodiscover_tasks()
 
 
 @worker_init.connect
-def limit_statements(**_: object) -> None:
-    """Before a worker's first statement; beat has none."""
+def set_statement_limits(**_: object) -> None:
+    """Set the limits of workers before the first statement; beat makes none."""
     limits.use(limits.long())
 
 
 @worker_ready.connect
-def load_what_runs_need(**_: object) -> None:
-    """In a worker that executes something; the first one would wait for it."""
+def import_lazy_modules(**_: object) -> None:
+    """Import slow modules in workers that need them, so that the first run does not wait."""
     if not {"chains", "indexing"}.isdisjoint(app.amqp.queues.consume_from):
         lazy_imports.import_all()
 
@@ -70,13 +68,13 @@ def keep_django_logging(**_: object) -> None:
 
 
 @before_task_publish.connect
-def note_when(headers: dict[str, Any], **_: object) -> None:
-    """What tells how long the oldest message of a queue has waited (`web.metrics`)."""
+def add_sent_at(headers: dict[str, Any], **_: object) -> None:
+    """Add the time to each message: `web.metrics` shows the age of a queue's oldest message."""
     headers["sent_at"] = time.time()
 
 
 @worker_ready.connect
-def show_metrics(**_: object) -> None:
-    """At a port of the worker's own, where the settings name one."""
+def serve_metrics(**_: object) -> None:
+    """Serve metrics on METRICS_PORT, if set."""
     if settings.METRICS_PORT and settings.METRICS_TOKEN:
-        metrics.serve(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", settings.METRICS_PORT, settings.METRICS_TOKEN)  # noqa: S104 - of a container
+        metrics.serve(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", settings.METRICS_PORT, settings.METRICS_TOKEN)  # noqa: S104 - in a container

@@ -1,7 +1,7 @@
-"""Strict readers of environment variables. A wrong value is refused with its name, the value, and what would be right.
+"""Strict readers of environment variables.
 
-The floor of settings, processes and `make up`: it imports nothing of the project. Values that may be secrets are never
-shown.
+A reader refuses a wrong value with an ImproperlyConfigured that names the variable, the value and an example. Values
+that may be secrets are never shown. The module imports nothing of the project.
 """
 
 import builtins
@@ -19,16 +19,20 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 TRUE, FALSE = ("true", "yes", "on", "ok", "y", "1"), ("false", "no", "off", "n", "0")
-HIGHEST_PORT = 65_535
-POSTGRESQL, VALKEY, WEB = ("postgres", "postgresql", "psql", "pgsql"), ("redis", "rediss", "unix"), ("http", "https")
-# Of numbers; of all others the least is 0 and there is no most.
-AT_LEAST = {
+MAX_PORT = 65_535
+POSTGRESQL_SCHEMES, VALKEY_SCHEMES, HTTP_SCHEMES = (
+    ("postgres", "postgresql", "psql", "pgsql"),
+    ("redis", "rediss", "unix"),
+    ("http", "https"),
+)
+# All other numbers have the minimum 0 and no maximum.
+MINIMUMS = {
     **dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_THREADS", "LUNAOS_STRIPE_THREADS", "LUNAOS_CHAIN_CONCURRENCY"), 1),
     **dict.fromkeys(("LUNAOS_MAX_BODY_BYTES", "LUNAOS_RAG_MAX_BODY_BYTES"), 1),
     **dict.fromkeys(("EMBEDDINGS_DIMENSION", "EMBEDDINGS_WINDOW"), 1),
     "LUNAOS_STREAM_HEARTBEAT_S": 0.05,
 }
-AT_MOST = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), HIGHEST_PORT)
+MAXIMUMS = dict.fromkeys(("PORT", "STRIPE_PORT", "LUNAOS_METRICS_PORT"), MAX_PORT)
 NOT_SET: Any = environ.Env.NOTSET
 # Variables of earlier releases that are not read any more, each with what to set instead.
 REMOVED: dict[str, str] = {}
@@ -45,33 +49,37 @@ def refuse_removed() -> None:
         raise ImproperlyConfigured("\n".join(lines))
 
 
-def whole(name: str, default: int) -> int:
+def read_int(name: str, default: int) -> int:
     """Read a whole number; an empty variable counts as not set.
 
+    Args:
+        name: of the variable.
+        default: used where the variable is not set.
+
     Raises:
-        ImproperlyConfigured: the value is no whole number, or out of the variable's bounds.
+        ImproperlyConfigured: the value is not a whole number, or is out of the variable's bounds.
     """
     text = os.environ.get(name, "").strip()
     try:
-        return int(_within(name, int(text), text)) if text else default
+        return int(_require_within_bounds(name, int(text), text)) if text else default
     except ValueError:
-        raise _refusal(name, text, "a whole number", default) from None
+        raise _invalid_value(name, text, "a whole number", default) from None
 
 
-def number(name: str, default: float) -> float:
-    """Read a number, as `whole` does; infinity and NaN are none."""
+def read_float(name: str, default: float) -> float:
+    """Read a number, as `read_int` does; refuse infinity and NaN."""
     text = os.environ.get(name, "").strip()
     try:
         value = float(text) if text else default
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise _refusal(name, text, "a number", default)
-    return _within(name, value, text)
+        raise _invalid_value(name, text, "a number", default)
+    return _require_within_bounds(name, value, text)
 
 
-def truth(name: str, default: bool) -> bool:
-    """Read true or false, as `whole` does: a word that is neither must not count as false."""
+def read_bool(name: str, default: bool) -> bool:
+    """Read true or false, as `read_int` does; refuse any other word instead of reading it as false."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -80,18 +88,20 @@ def truth(name: str, default: bool) -> bool:
     return text.lower() in TRUE
 
 
-def pairs(name: str) -> dict[str, str]:
-    """Read `name=value,name=value`. The values may be secrets, so a refusal shows none."""
+def read_pairs(name: str) -> dict[str, str]:
+    """Read `name=value,name=value`; an error does not show the values, which may be secrets."""
     items = [item.split("=", 1) for item in os.environ.get(name, "").split(",") if item]
     if not all(len(item) == 2 and all(item) for item in items):
-        raise ImproperlyConfigured(f"{name} is no list of pairs: set name=value, with commas between several.")
+        raise ImproperlyConfigured(f"{name} is not a list of pairs: set name=value, separated by commas.")
     return dict(items)
 
 
-def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-    """Read a URL, which may hold a password, so a refusal does not show it.
+def read_url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
+    """Read a URL; an error does not show it, since it may hold a password.
 
     Args:
+        name: of the variable.
+        schemes: that the URL may have.
         default: None where the variable must be set; an empty default makes the URL optional.
     """
     text = os.environ.get(name, default or "").strip()
@@ -100,16 +110,16 @@ def url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
     try:
         parts = urlsplit(text)
         good = parts.scheme in schemes and (parts.port is None or parts.port > 0)
-        good = good and bool(parts.hostname or schemes is not WEB)
+        good = good and bool(parts.hostname or schemes is not HTTP_SCHEMES)
     except ValueError:
         good = False
     if text and not good:
-        raise ImproperlyConfigured(f"{name} is no URL of the kind {'://… or '.join(schemes)}://… .")
+        raise ImproperlyConfigured(f"{name} is not a valid URL: set {'://… or '.join(schemes)}://… .")
     return text
 
 
-def origins(name: str) -> list[str]:
-    """Read origins of browsers (RFC 6454), with commas between them: a scheme and a host, and no path."""
+def read_origins(name: str) -> list[str]:
+    """Read origins of browsers (RFC 6454): scheme and host without a path, separated by commas."""
     found = [origin.strip() for origin in os.environ.get(name, "").split(",") if origin.strip()]
     for origin in found:
         if not re.fullmatch(r"null|file://|[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin):
@@ -117,15 +127,17 @@ def origins(name: str) -> list[str]:
     return found
 
 
-def file(name: str) -> str:
-    """Read the path of a file that is there; empty where the variable is not set."""
+def read_file_path(name: str) -> str:
+    """Read the path of an existing file; empty if the variable is not set."""
     path = os.environ.get(name, "").strip()
     if path and not Path(path).is_file():
-        raise ImproperlyConfigured(f"{name} is {path!r}, where there is no file: set its path, or leave it empty.")
+        raise ImproperlyConfigured(
+            f"{name} is {path!r}, which is not a file: set the path of a file, or leave it empty."
+        )
     return path
 
 
-def log_level(name: str, default: str) -> str:
+def read_log_level(name: str, default: str) -> str:
     """Read the name of a log level."""
     level = (os.environ.get(name, "").strip() or default).upper()
     if level not in logging.getLevelNamesMapping():
@@ -134,45 +146,45 @@ def log_level(name: str, default: str) -> str:
 
 
 class Env(environ.Env):
-    """django-environ's reader, with this module's for numbers and truths, whichever setting asks for one."""
+    """django-environ's reader with the strict readers of this module."""
 
     def int(self, var: str, default: Any = 0) -> builtins.int:
-        return whole(var, default)
+        return read_int(var, default)
 
     def float(self, var: str, default: Any = 0.0) -> builtins.float:
-        return number(var, default)
+        return read_float(var, default)
 
     def bool(self, var: str, default: Any = False) -> builtins.bool:
-        return truth(var, default)
+        return read_bool(var, default)
 
     def dict(self, var: str, cast: Any = None, default: Any = NOT_SET) -> builtins.dict[str, str]:
-        return pairs(var)
+        return read_pairs(var)
 
     def db(self, var: str, default: Any = NOT_SET, engine: Any = None) -> builtins.dict[str, Any]:
-        url(var, POSTGRESQL)
+        read_url(var, POSTGRESQL_SCHEMES)
         return builtins.dict(super().db(var))
 
 
-def explain_refusals() -> None:
-    """Have a refused setting end the process with its reason alone: a traceback hides what is wrong."""
-    otherwise = sys.excepthook
+def print_configuration_errors() -> None:
+    """Print a wrong setting without a traceback when it ends the process."""
+    default_hook = sys.excepthook
 
     def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, ImproperlyConfigured):
             sys.stderr.write(f"LunaOS cannot start, ImproperlyConfigured: {error}\n")
         else:
-            otherwise(kind, error, trace)
+            default_hook(kind, error, trace)
 
     sys.excepthook = hook
 
 
-def _within(name: str, value: builtins.float, text: str) -> builtins.float:
-    least, most = AT_LEAST.get(name, 0), AT_MOST.get(name, math.inf)
+def _require_within_bounds(name: str, value: builtins.float, text: str) -> builtins.float:
+    least, most = MINIMUMS.get(name, 0), MAXIMUMS.get(name, math.inf)
     if not least <= value <= most:
         upper = f" to {most}" if most < math.inf else " or more"
         raise ImproperlyConfigured(f"{name} is {text or value}: set {least}{upper}.")
     return value
 
 
-def _refusal(name: str, text: str, kind: str, example: object) -> ImproperlyConfigured:
-    return ImproperlyConfigured(f"{name} is {text!r}, an invalid literal for {kind}: set one such as {example}.")
+def _invalid_value(name: str, text: str, kind: str, example: object) -> ImproperlyConfigured:
+    return ImproperlyConfigured(f"{name} is {text!r}, which is not {kind}: set a value such as {example}.")

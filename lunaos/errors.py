@@ -1,10 +1,10 @@
-"""Base class of every error that a client sees: a code, a status, a sentence, and when to try again."""
+"""Errors that clients see: the base class and the errors of several apps."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-MAX_FAULTS = 20  # listed in the answer to one request
+MAX_FIELD_ERRORS = 20  # in one answer
 MAX_ERROR_BYTES = 65_536  # of an error answer
 
 
@@ -12,7 +12,7 @@ class LunaError(Exception):
     """An error of the contract; domain code raises it, `lunaos.api.exceptions` renders it.
 
     Args:
-        message: sentence for a person; None for the message of the class.
+        message: sentence for people; None for the message of the class.
         retry_after: seconds until another try makes sense; sent as `Retry-After`.
         extra: further members of the error object, named as in the contract; `members` holds examples.
     """
@@ -29,7 +29,7 @@ class LunaError(Exception):
 
     @classmethod
     def with_code(cls, code: str, message: str, *, retry_after: int | None = None) -> "LunaError":
-        """Return the error of a code, for an error that another process raised."""
+        """Return the error of a code that another process raised."""
         kinds = [cls]
         for kind in kinds:  # grows during the loop
             if kind.code == code:
@@ -54,11 +54,13 @@ class ValidationFailed(LunaError):
     )
 
     @classmethod
-    def of(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
+    def for_field(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
         """Return the error of one broken rule.
 
         Args:
             field: dotted path of the field, such as `files.0.path`.
+            message: sentence for people.
+            code: of the rule.
         """
         return cls(fields=[{"field": field, "message": message, "code": code}])
 

@@ -1,6 +1,6 @@
-"""The platform's own processes: one command a role, the same for `make up`, the image, compose and Kubernetes.
+"""The commands of the platform's processes, for `make up`, the image, compose and Kubernetes.
 
-`python -m lunaos.processes ROLE` becomes that process; `… manage WORDS` becomes `manage.py WORDS`.
+`python -m lunaos.processes ROLE` executes that role; `… manage WORDS` executes `manage.py WORDS`.
 """
 
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CELERY = [sys.executable, "-m", "celery", "-A", "lunaos"]
 WORKER = [*CELERY, "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
 MANAGE = [sys.executable, str(ROOT / "manage.py")]
-# The queue of each worker, what it does at once, and the name it reports under.
+# By role: queue, concurrency, name of the worker.
 QUEUES = {
     "worker": ("celery", "4", "jobs"),
     "indexing": ("indexing", "2", "indexing"),
@@ -26,54 +26,51 @@ ROLES = ("web", *QUEUES, "beat", "migrate")
 USAGE = f"usage: python -m lunaos.processes {{{','.join(ROLES)}}} | manage WORDS"
 
 
-def web(address: str, port: int) -> list[str]:
-    """Daphne, listening on an address of this machine."""
+def web_command(address: str, port: int) -> list[str]:
+    """Return the command of Daphne."""
     daphne = [sys.executable, "-m", "daphne", "-b", address, "-p", str(port), "-v", "0", "--no-server-name"]
     return [*daphne, "lunaos.asgi:application"]
 
 
-def worker(role: str) -> list[str]:
-    """A Celery worker for one queue.
-
-    A thread for a chain only waits for it: all of a process's chains run on one event loop.
-    """
+def worker_command(role: str) -> list[str]:
+    """Return the command of a Celery worker."""
     queue, concurrency, name = QUEUES[role]
-    if role == "chains":
-        concurrency = str(environment.whole("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
+    if role == "chains":  # its threads only wait: all chains of a process run on one event loop
+        concurrency = str(environment.read_int("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
     return [*WORKER, "--queues", queue, "--concurrency", concurrency, "--hostname", f"{name}@%h"]
 
 
-def beat(home: Path) -> list[str]:
-    """The clock of periodic tasks, of which there is one; it remembers in the home when each was last due."""
+def beat_command(home: Path) -> list[str]:
+    """Return the command of beat; run one beat only. `home` holds when each task was last due."""
     return [*CELERY, "beat", "--schedule", str(home / "beat-schedule"), "--pidfile", ""]
 
 
-def command(role: str) -> list[str]:
-    """What a role runs here, by the variables of this environment."""
+def role_command(role: str) -> list[str]:
+    """Return the command of a role, by this process's environment variables."""
     if role == "web":
-        return web(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", environment.whole("PORT", 8000))  # noqa: S104 - of a container
+        return web_command(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", environment.read_int("PORT", 8000))  # noqa: S104 - in a container
     if role == "beat":
-        return beat(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
-    return [*MANAGE, "prepare"] if role == "migrate" else worker(role)
+        return beat_command(Path(os.environ.get("LUNAOS_HOME") or ROOT / ".lunaos"))
+    return [*MANAGE, "prepare"] if role == "migrate" else worker_command(role)
 
 
 def main(words: Sequence[str]) -> None:
-    """Become the process; it gets our signals, and its end is ours."""
+    """Replace this process by the command of a role, which then gets this process's signals."""
     if words[:1] == ["manage"]:
         argv = [*MANAGE, *words[1:]]
     elif len(words) == 1 and words[0] in ROLES:
         try:
-            argv = command(words[0])
-            _sign(words[0])
+            argv = role_command(words[0])
+            _write_heartbeat_file(words[0])
         except (ImproperlyConfigured, OSError) as e:
             sys.exit(f"LunaOS cannot start: {e}")
     else:
         sys.exit(USAGE)
-    os.execv(argv[0], argv)  # noqa: S606 - no shell, and that is what it is for
+    os.execv(argv[0], argv)  # noqa: S606 - without a shell on purpose
 
 
-def _sign(role: str) -> None:
-    """Where somebody watches the process by its sign of life, say what to look at."""
+def _write_heartbeat_file(role: str) -> None:
+    """Write the role to the heartbeat file, if set; health checks read it."""
     if file := os.environ.get("LUNAOS_SIGN_OF_LIFE"):
         Path(file).write_text(role)
 

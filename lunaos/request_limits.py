@@ -1,7 +1,7 @@
-"""What a web process takes in from a connection: bounds on the request line, headers, body and time.
+"""Limits of a web process on the request line, headers, body and time of a request.
 
-Daphne takes in a whole request before it calls the application, so the bounds lie in front of Daphne, in Twisted's
-reading of HTTP. A request that breaks one is not read further; the application answers it like any other.
+Daphne reads a whole request before it calls the application, so the limits lie in front of Daphne, in Twisted's HTTP
+channel. A request that exceeds a limit is not read further; the application answers it like any other request.
 """
 
 import asyncio
@@ -21,117 +21,119 @@ from accounts.signin import jwt
 from apikeys import secret
 from lunaos.api import bodies
 from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarge, RequestTimeout, UriTooLong
+from lunaos.infra import patches
+from lunaos.websockets import BoundedWebSocket
 
 MAX_REQUEST_LINE_BYTES = 4_096
 MAX_HEADERS_BYTES = 16_384
-MIN_BYTES_PER_S = 32_768  # of a request that takes longer than READ_TIMEOUT_S
-# Each chunk of a body costs as much as a kilobyte of it: beyond FREE_CHUNKS they must hold MIN_CHUNK_BYTES on average.
+MIN_BYTES_PER_S = 32_768  # required of a request that takes longer than READ_TIMEOUT_S
+# A chunk costs as much as a kilobyte of body: beyond FREE_CHUNKS, chunks must hold MIN_CHUNK_BYTES on average.
 FREE_CHUNKS, MIN_CHUNK_BYTES = 10_000, 64
-# Of a socket, whose clients have nothing to say but answers to pings; its handshake is among them.
-MAX_SOCKET_BYTES, SOCKET_WINDOW_S = 32_768, 60.0
-# What a refused client still sends is thrown away, so that it sees the answer rather than a reset connection.
+# What a refused client still sends is discarded, so that the client gets the answer instead of a reset connection.
 LINGER_S, MAX_DISCARDED_BYTES = 2.0, 8 * 2**20
-FORMS = {
+CREDENTIAL_FORMATS = {
     bodies.AUTHORIZATION: re.compile(
         rf"\Abearer\s{{1,4}}(?:{secret.KEY_PATTERN.pattern}|{jwt.TOKEN_PATTERN.pattern})".encode(), re.IGNORECASE
     ),
     bodies.COOKIE: re.compile(rb"(?:\A|[;\s])sessionid=[a-z0-9]{32}(?:;|\Z)"),
     bodies.STRIPE_SIGNATURE: re.compile(rb"\At=\d{1,12},(?:v0=\w{1,128},)?v1=[0-9a-f]{64}"),
 }
-# Twisted's own annotations are few, and some are wrong.
+# Twisted has few annotations, and some are wrong.
 HTTPChannel: Any = http.HTTPChannel
-ROOT_PATH = b"Daphne-Root-Path"  # by which Daphne lets any client choose the path that an application lies at
-DAPHNES_KILL: Any = server.Server.kill_all_applications
-MEANING_BODIES = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgrade", b"Expect")
+ROOT_PATH_HEADER = b"Daphne-Root-Path"  # Daphne lets any client choose the application's root path by it
+DAPHNE_KILL_ALL_APPLICATIONS: Any = server.Server.kill_all_applications
+BODY_HEADERS = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgrade", b"Expect")
 
 
 def install() -> None:
-    """Have the Daphne of this process read requests within the bounds."""
-    http_protocol.WebRequest = BoundedRequest
-    http_protocol.HTTPFactory.protocol = lambda _: http._GenericHTTPChannelProtocol(Channel())
-    server.Server.kill_all_applications = _kill_all_applications
-    ws_protocol.WebSocketFactory.protocol = Socket
+    """Install the limits in the Daphne of this process."""
+    patches.bound_daphne(
+        http_protocol,
+        ws_protocol.WebSocketFactory,
+        request=BoundedRequest,
+        channel=lambda: http._GenericHTTPChannelProtocol(BoundedHTTPChannel()),
+        websocket=BoundedWebSocket,
+    )
+    patches.replace_daphne_kill(server.Server, _kill_all_applications)
 
 
 def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
-    """Cancel all applications at the end of the process, also beside connections that have none.
-
-    Daphne 4.2 forgets an application that has ended while its connection is open: a socket whose client does not answer
-    the close. At such a connection it raises KeyError, and neither cancels the applications behind it nor waits.
-    """
+    """Cancel all applications at the end of the process, also beside connections that have none."""
+    # Daphne 4.2 forgets an application that has ended while its connection is open: a WebSocket whose client does not
+    # answer the close. At such a connection Daphne raises KeyError, and cancels no further application.
     for details in daphne.connections.values():
         if "application_instance" not in details:
             details["application_instance"] = ended = asyncio.get_event_loop().create_future()
             ended.set_result(None)
-    return cast("Deferred[Any]", DAPHNES_KILL(daphne))
+    return cast("Deferred[Any]", DAPHNE_KILL_ALL_APPLICATIONS(daphne))
 
 
 class BoundedRequest(http_protocol.WebRequest):
-    """Daphne's request, which takes in no more than its route allows its sender.
+    """Daphne's request, which reads no more than its route allows its sender.
 
     Attributes:
-        refusal: why no more of it is taken in.
+        refusal: the error for which reading has stopped.
     """
 
     refusal: LunaError | None = None
-    _taken = 0
-    _chunks = 0
-    _longest: int | None = None
+    _received_bytes = 0
+    _received_chunks = 0
+    _max_body_bytes: int | None = None
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._parsePOSTFormSubmission = False  # by Twisted, on the event loop, in quadratic time, and read by nobody
+        self._parsePOSTFormSubmission = False  # unused, and Twisted takes quadratic time on the event loop
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - of Twisted
-        """Refuse a body by its announced length; one without is counted while it comes."""
-        if (length or 0) > bodies.STRANGERS_MAX_BODY_BYTES and cast(int, length) > self.longest:
+        """Refuse a body by its Content-Length; a body without one is counted while it arrives."""
+        if (length or 0) > bodies.MAX_ANONYMOUS_BODY_BYTES and cast(int, length) > self.max_body_bytes:
             self.content = BytesIO()
             self._refuse_body()
         else:
             super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Keep a piece of the body, unless it makes the body too long."""
+        """Store a piece of the body, unless the body exceeds its limit."""
         if self.refusal:
             return
-        self._taken += len(data)
-        self._chunks += 1
-        if self._chunks > FREE_CHUNKS + self._taken // MIN_CHUNK_BYTES:
+        self._received_bytes += len(data)
+        self._received_chunks += 1
+        if self._received_chunks > FREE_CHUNKS + self._received_bytes // MIN_CHUNK_BYTES:
             self.channel.refuse(BadRequest("The chunks of the request body are too small."))
-        elif self._taken > bodies.STRANGERS_MAX_BODY_BYTES and self._taken > self.longest:
+        elif self._received_bytes > bodies.MAX_ANONYMOUS_BODY_BYTES and self._received_bytes > self.max_body_bytes:
             self._refuse_body()
         else:
             super().handleContentChunk(data)
 
     @property
-    def longest(self) -> int:
-        """The bytes that the route takes from this sender."""
-        if self._longest is None:
+    def max_body_bytes(self) -> int:
+        """Return the bytes that the route accepts from this sender."""
+        if self._max_body_bytes is None:
             path = unquote_to_bytes(self.channel._path.partition(b"?")[0]).decode(errors="replace")
-            longest, header = bodies.limits_of(path, self.channel._command.decode("ascii", "replace"))
+            limit, header = bodies.get_body_limit(path, self.channel._command.decode("ascii", "replace"))
             credentials = self.requestHeaders.getRawHeaders(header.encode(), [])
-            is_known = any(FORMS[header].search(value) for value in credentials)
-            self._longest = longest if is_known else min(longest, bodies.STRANGERS_MAX_BODY_BYTES)
-        return self._longest
+            is_known = any(CREDENTIAL_FORMATS[header].search(value) for value in credentials)
+            self._max_body_bytes = limit if is_known else min(limit, bodies.MAX_ANONYMOUS_BODY_BYTES)
+        return self._max_body_bytes
 
     def _refuse_body(self) -> None:
-        self.channel.refuse(PayloadTooLarge(f"The request body is larger than {self.longest} bytes."))
+        self.channel.refuse(PayloadTooLarge(f"The request body is larger than {self.max_body_bytes} bytes."))
 
     def process(self) -> Any:
-        """Hand the request to the application, a refused one without its body."""
-        self.requestHeaders.removeHeader(ROOT_PATH)
+        """Pass the request to the application; a refused request without its body."""
+        self.requestHeaders.removeHeader(ROOT_PATH_HEADER)
         if self.refusal:
             self.content = BytesIO()
-            for name in MEANING_BODIES:
+            for name in BODY_HEADERS:
                 self.requestHeaders.removeHeader(name)
-        token = bodies.refused.set(self.refusal)
+        token = bodies.early_error.set(self.refusal)
         try:
             return super().process()
         finally:
-            bodies.refused.reset(token)
+            bodies.early_error.reset(token)
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
-        """Have the application answer what Daphne cannot read, in the contract's form."""
+        """Have the application answer a request that Daphne cannot read."""
         if status != 400 or self.refusal or self._response_started:
             super().basic_error(status, status_text, body)
             return
@@ -143,31 +145,8 @@ class BoundedRequest(http_protocol.WebRequest):
         self.process()
 
 
-class Socket(ws_protocol.WebSocketProtocol):
-    """Daphne's socket, which ends with a client that sends much, however small its frames are.
-
-    A frame of six bytes would cost the event loop as much as an event that is sent.
-    """
-
-    _received, _received_since = 0, 0.0
-
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read on, unless the client has sent too much within a window."""
-        now = float(cast(Any, reactor).seconds())
-        if now - self._received_since >= SOCKET_WINDOW_S:
-            self._received, self._received_since = 0, now
-        self._received += len(data)
-        if self._received > MAX_SOCKET_BYTES:
-            self.transport.abortConnection()
-        else:
-            super().dataReceived(data)
-
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:  # noqa: N802, N803 - of Autobahn
-        """Drop a message: no socket of this platform takes any."""
-
-
-class Channel(HTTPChannel):
-    """Twisted's reading of one connection, with bounds on lines, headers and time."""
+class BoundedHTTPChannel(HTTPChannel):
+    """Twisted's HTTP channel with limits on lines, headers and time."""
 
     MAX_LENGTH = MAX_HEADERS_BYTES
     totalHeadersSize = MAX_REQUEST_LINE_BYTES + MAX_HEADERS_BYTES + 1
@@ -176,23 +155,23 @@ class Channel(HTTPChannel):
     _header_bytes = 0
     _refused = False
     _discarded = 0
-    _reading: Any = None  # the call that ends a request which comes too slowly
+    _read_timer: Any = None  # ends a request that arrives too slowly
     _read_bytes, _read_since = 0, 0.0
-    _lingering: Any = None
+    _abort_timer: Any = None
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read on, and watch the time while a request is not there in full."""
+        """Read on; watch the time until the request is complete."""
         super().dataReceived(data)
         if self._handlingRequest or not (self._buffer or self._in_request):
-            self._stop_watching()
-        elif self._reading is None:
+            self._cancel_read_timer()
+        elif self._read_timer is None:
             self._read_bytes, self._read_since = len(data), self._now()
-            self._reading = self.callLater(settings.READ_TIMEOUT_S, self._check_time)
+            self._read_timer = self.callLater(settings.READ_TIMEOUT_S, self._check_read_rate)
         else:
             self._read_bytes += len(data)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 - of Twisted
-        """Take the request line or a line of a header."""
+        """Read the request line or a header line."""
         if self._refused:
             return
         self._header_bytes = self._header_bytes + len(line) + len(self.delimiter) if self._in_request else 0
@@ -207,12 +186,12 @@ class Channel(HTTPChannel):
         self.refuse(HeadersTooLarge() if self._in_request else UriTooLong())
 
     def refuse(self, error: LunaError) -> None:
-        """Read no more of the request, have the application answer it, and end the connection."""
+        """Stop reading, have the application answer, and close the connection."""
         if self._refused or self._handlingRequest:
             return
         self._refused = self._handlingRequest = True
         self.persistent = False
-        self._stop_watching()
+        self._cancel_read_timer()
         self.setTimeout(None)
         self.setRawMode()
         if not self.requests:
@@ -244,12 +223,12 @@ class Channel(HTTPChannel):
             return
         self.requests.remove(request)
         self.transport.loseWriteConnection()
-        self._lingering = self.callLater(LINGER_S, self.transport.abortConnection)
+        self._abort_timer = self.callLater(LINGER_S, self.transport.abortConnection)
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 - of Twisted
-        self._stop_watching()
-        if self._lingering is not None and self._lingering.active():
-            self._lingering.cancel()
+        self._cancel_read_timer()
+        if self._abort_timer is not None and self._abort_timer.active():
+            self._abort_timer.cancel()
         super().connectionLost(reason)
 
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - of Twisted
@@ -261,21 +240,21 @@ class Channel(HTTPChannel):
 
     @property
     def _in_request(self) -> bool:
-        """Whether the request line has been read and the body has not ended."""
+        """Return whether a request has begun and its body has not ended."""
         return hasattr(self, "_command")
 
-    def _check_time(self) -> None:
-        left_s = settings.READ_TIMEOUT_S + self._read_bytes / MIN_BYTES_PER_S - (self._now() - self._read_since)
-        self._reading = None
-        if left_s > 0:
-            self._reading = self.callLater(left_s, self._check_time)
+    def _check_read_rate(self) -> None:
+        remaining_s = settings.READ_TIMEOUT_S + self._read_bytes / MIN_BYTES_PER_S - (self._now() - self._read_since)
+        self._read_timer = None
+        if remaining_s > 0:
+            self._read_timer = self.callLater(remaining_s, self._check_read_rate)
         else:
             self.refuse(RequestTimeout())
 
-    def _stop_watching(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
-            self._reading = None
+    def _cancel_read_timer(self) -> None:
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
 
     def _now(self) -> float:
         return float(cast(Any, reactor).seconds())

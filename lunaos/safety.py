@@ -1,4 +1,4 @@
-"""What a process refuses to start with. The floor of the settings: it imports nothing of the project."""
+"""Checks of settings that refuse an unsafe start. The module imports nothing of the project."""
 
 import ipaddress
 import re
@@ -9,55 +9,60 @@ from urllib.parse import SplitResult, urlsplit
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 
-# What Django's own check asks for (security.W009); the prefix marks a key that `startproject` has written.
-SECRET_CHARACTERS, SECRET_DISTINCT_CHARACTERS = 50, 5
+# As Django's own check (security.W009); `startproject` writes keys with the prefix.
+MIN_SECRET_KEY_CHARACTERS, MIN_DISTINCT_CHARACTERS = 50, 5
 INSECURE_PREFIX = "django-insecure-"
 STRIPE_HOST = "https://api.stripe.com"
 STRIPE_KEY = re.compile(r"(sk|rk)_(test|live)_[A-Za-z0-9]{10,250}")
-MAKE_ONE = "Make one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
-MAKE_A_KEY = "python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+SECRET_KEY_HINT = "Create one: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105 - a command
+ENCRYPTION_KEY_HINT = (
+    "Create one: python -c 'from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())'"
+)
 
 
-def require(
+def require_safe_settings(
     *, debug: bool, secret_key: str, hosts: Sequence[str], public_url: str, encryption_keys: Sequence[str]
 ) -> None:
-    """Refuse settings that would be unsafe in production; the complaint never shows a secret.
+    """Refuse settings that are unsafe in production; the error shows no secret.
 
     Raises:
-        ImproperlyConfigured: with all that is wrong, one line each.
+        ImproperlyConfigured: with one line for each problem.
     """
-    complaints = [
-        *_of_secret(secret_key, debug=debug),
-        *_of_reach(public_url, hosts, debug=debug),
-        *_of_encryption(encryption_keys),
+    problems = [
+        *_check_secret_key(secret_key, debug=debug),
+        *_check_public_url(public_url, hosts, debug=debug),
+        *_check_encryption_keys(encryption_keys),
     ]
-    if complaints:
-        raise ImproperlyConfigured("\n".join(complaints))
+    if problems:
+        raise ImproperlyConfigured("\n".join(problems))
 
 
-def is_live(stripe_key: str) -> bool:
-    """Whether money moves with a key: its second word says so (docs.stripe.com/keys)."""
+def is_live_key(stripe_key: str) -> bool:
+    """Return whether a Stripe key moves real money, by its second word (docs.stripe.com/keys)."""
     return stripe_key.split("_")[1:2] == ["live"]
 
 
-def require_stripe(*, debug: bool, secret_key: str, webhook_secrets: Sequence[str], api_host: str) -> None:
-    """Refuse half a configuration of billing, and one that would mix play with money; no secret is shown.
+def require_safe_stripe_settings(
+    *, debug: bool, secret_key: str, webhook_secrets: Sequence[str], api_host: str
+) -> None:
+    """Refuse an incomplete configuration of billing, and one that mixes test and live mode; show no secret.
 
     Raises:
-        ImproperlyConfigured: with all that is wrong, one line each.
+        ImproperlyConfigured: with one line for each problem.
     """
-    if complaints := list(_of_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
-        raise ImproperlyConfigured("\n".join(complaints))
+    if problems := list(_check_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
+        raise ImproperlyConfigured("\n".join(problems))
 
 
-def usd(name: str, text: str) -> Decimal:
-    """Read an amount of US dollars; an empty one is 0.
+def read_usd(name: str, text: str) -> Decimal:
+    """Parse an amount of US dollars; empty text is 0.
 
     Args:
-        name: of the setting, for the complaint.
+        name: of the setting, for the error.
+        text: such as `25` or `2.50`.
 
     Raises:
-        ImproperlyConfigured: the text is no amount, or a negative one.
+        ImproperlyConfigured: the text is not an amount, or is negative.
     """
     try:
         amount = Decimal(text or 0)
@@ -68,52 +73,52 @@ def usd(name: str, text: str) -> Decimal:
     return amount
 
 
-def _of_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *, debug: bool) -> Iterator[str]:
+def _check_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str, *, debug: bool) -> Iterator[str]:
     if bool(secret_key) != bool(webhook_secrets):
         missing = "STRIPE_WEBHOOK_SECRETS" if secret_key else "STRIPE_SECRET_KEY"
-        yield f"Billing is configured by half: set {missing} too, or neither."
+        yield f"The configuration of billing is incomplete: set {missing} too, or neither."
     if secret_key and not STRIPE_KEY.fullmatch(secret_key):
-        yield "STRIPE_SECRET_KEY is no secret or restricted key of Stripe's, as sk_test_… or rk_live_…."
+        yield "STRIPE_SECRET_KEY is not a secret or restricted key of Stripe: set one such as sk_test_… or rk_live_…."
     if not all(secret.startswith("whsec_") for secret in webhook_secrets):
-        yield "STRIPE_WEBHOOK_SECRETS are signing secrets of endpoints, whsec_…."
-    host = _split(api_host)
+        yield "STRIPE_WEBHOOK_SECRETS must be signing secrets of webhook endpoints, whsec_…."
+    host = _parse_url(api_host)
     if host is None:
-        yield "STRIPE_API_HOST is no URL of a host."
-    elif api_host != STRIPE_HOST and (is_live(secret_key) or not _is_loopback(host.hostname or "")):
-        yield "STRIPE_API_HOST is for a double on this machine's loopback, beside a test key."
-    if debug and is_live(secret_key):
-        yield "A live STRIPE_SECRET_KEY has no place where DJANGO_DEBUG is on."
+        yield "STRIPE_API_HOST is not the URL of a host."
+    elif api_host != STRIPE_HOST and (is_live_key(secret_key) or not _is_loopback(host.hostname or "")):
+        yield "STRIPE_API_HOST may only name a double on this machine's loopback, together with a test key."
+    if debug and is_live_key(secret_key):
+        yield "STRIPE_SECRET_KEY is a live key while DJANGO_DEBUG is on: use a test key, or turn DJANGO_DEBUG off."
 
 
-def _of_secret(secret_key: str, *, debug: bool) -> Iterator[str]:
+def _check_secret_key(secret_key: str, *, debug: bool) -> Iterator[str]:
     if not secret_key:
-        yield "Set DJANGO_SECRET_KEY to a long random value (`make up` makes one by itself)."
+        yield "Set DJANGO_SECRET_KEY to a long random value (`make up` creates one)."
     elif debug:
         return
     elif secret_key.startswith(INSECURE_PREFIX):
-        yield f"DJANGO_SECRET_KEY is an example's ({INSECURE_PREFIX}…), which everybody knows. {MAKE_ONE}"
-    elif len(secret_key) < SECRET_CHARACTERS or len(set(secret_key)) < SECRET_DISTINCT_CHARACTERS:
+        yield f"DJANGO_SECRET_KEY is an example key ({INSECURE_PREFIX}…) that is publicly known. {SECRET_KEY_HINT}"
+    elif len(secret_key) < MIN_SECRET_KEY_CHARACTERS or len(set(secret_key)) < MIN_DISTINCT_CHARACTERS:
         yield (
-            f"DJANGO_SECRET_KEY can be guessed: it needs {SECRET_CHARACTERS} characters, "
-            f"{SECRET_DISTINCT_CHARACTERS} of them different. {MAKE_ONE}"
+            f"DJANGO_SECRET_KEY is too weak: it needs {MIN_SECRET_KEY_CHARACTERS} characters, "
+            f"{MIN_DISTINCT_CHARACTERS} of them different. {SECRET_KEY_HINT}"
         )
 
 
-def _of_reach(public_url: str, hosts: Sequence[str], *, debug: bool) -> Iterator[str]:
+def _check_public_url(public_url: str, hosts: Sequence[str], *, debug: bool) -> Iterator[str]:
     if not debug and "*" in hosts:
         yield "DJANGO_ALLOWED_HOSTS may not be '*' unless DJANGO_DEBUG is on: name the hosts."
-    url = _split(public_url)
+    url = _parse_url(public_url)
     if url is None:
-        yield "LUNAOS_PUBLIC_URL is no URL of a host, as https://lunaos.example.com."
+        yield "LUNAOS_PUBLIC_URL is not the URL of a host: set one such as https://lunaos.example.com."
     elif _is_loopback(url.hostname or ""):
         return
     elif debug:
-        yield "DJANGO_DEBUG shows secrets to whoever makes an error: turn it off where LUNAOS_PUBLIC_URL is public."
+        yield "DJANGO_DEBUG shows secrets in error pages: turn it off where LUNAOS_PUBLIC_URL is public."
     elif url.scheme != "https":
-        yield "LUNAOS_PUBLIC_URL must begin with https:// unless it is this machine's: passwords and keys travel there."
+        yield "LUNAOS_PUBLIC_URL must begin with https:// unless it names this machine: clients send passwords."
 
 
-def _split(public_url: str) -> SplitResult | None:
+def _parse_url(public_url: str) -> SplitResult | None:
     try:
         url = urlsplit(public_url)
         return url if url.scheme in ("http", "https") and url.hostname and url.port != 0 else None
@@ -130,9 +135,9 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _of_encryption(keys: Sequence[str]) -> Iterator[str]:
+def _check_encryption_keys(keys: Sequence[str]) -> Iterator[str]:
     for position, key in enumerate(keys, start=1):
         try:
             Fernet(key)
         except ValueError:
-            yield f"Key {position} of LUNAOS_ENCRYPTION_KEYS is not 32 bytes in URL-safe base64. Make one: {MAKE_A_KEY}"
+            yield f"Key {position} of LUNAOS_ENCRYPTION_KEYS is not 32 bytes in URL-safe base64. {ENCRYPTION_KEY_HINT}"

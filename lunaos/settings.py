@@ -14,7 +14,7 @@ from lunaos import beat_schedule, environment, safety
 from lunaos.infra import browser_policy, logs, tracing
 from lunaos.tuning import *
 
-environment.explain_refusals()
+environment.print_configuration_errors()
 environment.refuse_removed()
 env = environment.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -28,7 +28,7 @@ ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.
 PUBLIC_URL = env.str("LUNAOS_PUBLIC_URL", default=f"http://localhost:{env.int('PORT', default=8000)}").rstrip("/")
 # The first encrypts, all decrypt: to rotate, put a new one in front and run `manage.py rotate_encryption_keys`.
 ENCRYPTION_KEYS = env.list("LUNAOS_ENCRYPTION_KEYS", default=[])
-safety.require(
+safety.require_safe_settings(
     debug=DEBUG,
     secret_key=SECRET_KEY,
     hosts=ALLOWED_HOSTS,
@@ -72,27 +72,27 @@ INSTALLED_APPS = [
     "chains",
     "web",
 ]
-if not safety.is_live(env.str("STRIPE_SECRET_KEY", default="")) and (BASE_DIR / "tools").is_dir():
+if not safety.is_live_key(env.str("STRIPE_SECRET_KEY", default="")) and (BASE_DIR / "tools").is_dir():
     INSTALLED_APPS += ["tools.stripe_double"]  # `manage.py fake_stripe`; images leave it out
 if sys.argv[1:2] == ["runserver"]:
     INSTALLED_APPS.insert(0, "daphne")  # its one command; as an app it imports Twisted into every worker and command
 # Outermost first. All run on the event loop: a synchronous one would cost every request two thread hops.
 MIDDLEWARE = [
-    "lunaos.api.measuring.measured",
-    *(["lunaos.api.measuring.traced"] if tracing.ON else []),
+    "lunaos.api.request_metrics.count_requests",
+    *(["lunaos.api.request_metrics.trace_requests"] if tracing.ON else []),
     "lunaos.api.middleware.security_headers",
     "lunaos.api.middleware.request_context",
     "lunaos.api.middleware.rate_limit_headers",
     "lunaos.api.middleware.ContentSecurityPolicy",
     "corsheaders.middleware.CorsMiddleware",
-    "lunaos.api.bodies.refusals",
-    "lunaos.api.middleware.no_nul",
+    "lunaos.api.bodies.early_errors",
+    "lunaos.api.middleware.refuse_nul",
     "servestatic.middleware.ServeStaticMiddleware",
-    "lunaos.api.middleware.body_length",
-    "lunaos.api.pages.Sessions",
-    "lunaos.api.pages.Authentication",
-    "lunaos.api.pages.SecondFactor",
-    "lunaos.api.pages.Messages",
+    "lunaos.api.middleware.set_content_length",
+    "lunaos.api.admin_middleware.Sessions",
+    "lunaos.api.admin_middleware.Authentication",
+    "lunaos.api.admin_middleware.SecondFactor",
+    "lunaos.api.admin_middleware.Messages",
     "lunaos.api.middleware.open_streams",
 ]
 ROOT_URLCONF = "lunaos.urls"
@@ -128,9 +128,9 @@ DATABASES["default"]["CONN_MAX_AGE"] = None
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
-REDIS_URL = environment.url("REDIS_URL", environment.VALKEY)
+REDIS_URL = environment.read_url("REDIS_URL", environment.VALKEY_SCHEMES)
 EVENT_LOG_REDIS_URL = (
-    environment.url("EVENT_LOG_REDIS_URL", environment.VALKEY, default="") or REDIS_URL
+    environment.read_url("EVENT_LOG_REDIS_URL", environment.VALKEY_SCHEMES, default="") or REDIS_URL
 )  # of runs' events
 CACHES = {
     "default": {"BACKEND": "lunaos.infra.redis.SharedPoolCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "lunaos"},
@@ -213,7 +213,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_CLASSES": ["billing.throttles.RateThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["lunaos.api.renderers.EnvelopeRenderer"],
     "DEFAULT_PARSER_CLASSES": ["lunaos.api.parsers.StrictJSONParser"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "lunaos.api.negotiation.OneRenderer",
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "lunaos.api.negotiation.IgnoreAccept",
     "DEFAULT_SCHEMA_CLASS": "lunaos.api.schema.EnvelopeSchema",
     "EXCEPTION_HANDLER": "lunaos.api.exceptions.handle",
     "DATETIME_FORMAT": None,  # the renderer writes times, in one form everywhere
@@ -234,14 +234,14 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "POSTPROCESSING_HOOKS": ["lunaos.api.schema.document_frame"],
+    "POSTPROCESSING_HOOKS": ["lunaos.api.schema.add_shared_responses"],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": f"{STATIC_URL}web/favicon.svg",
     "SWAGGER_UI_SETTINGS": {"persistAuthorization": False, "tryItOutEnabled": True, "deepLinking": True},
 }
 
 # -- Browsers: CORS and Content-Security-Policy ------------------------------------------------------------------------
-CORS_ALLOWED_ORIGINS = environment.origins("LUNAOS_CORS_ORIGINS")
+CORS_ALLOWED_ORIGINS = environment.read_origins("LUNAOS_CORS_ORIGINS")
 CORS_ALLOW_HEADERS = browser_policy.CORS_ALLOW_HEADERS
 CORS_EXPOSE_HEADERS = browser_policy.CORS_EXPOSE_HEADERS
 CONTENT_SECURITY_POLICY = browser_policy.CONTENT_SECURITY_POLICY
@@ -271,7 +271,7 @@ UNFOLD = {
 # -- Language models -------------------------------------------------------------------------------------------------
 LLM_PROVIDERS = {
     name: {
-        "base_url": environment.url(f"{name.upper()}_BASE_URL", environment.WEB, default=base_url),
+        "base_url": environment.read_url(f"{name.upper()}_BASE_URL", environment.HTTP_SCHEMES, default=base_url),
         "api_key": env.str(f"{name.upper()}_API_KEY", default=""),
         # Of one answer, in the model's tokens; 0 leaves it to the agent. The embedded model repeats itself for minutes.
         "max_tokens": env.int(f"{name.upper()}_MAX_TOKENS", default=512 if name == "local" else 0),
@@ -288,8 +288,8 @@ LLM_FALLBACK = env.list("LLM_FALLBACK", default=[])
 if unknown := set(LLM_FALLBACK) - set(LLM_PROVIDERS):
     raise ImproperlyConfigured(f"LLM_FALLBACK names {', '.join(unknown)}; there are {', '.join(LLM_PROVIDERS)}.")
 # For what runs on these keys of the server's cost on a UTC day, in all and on the free tier; 0 sets none.
-LLM_DAILY_LIMIT_USD = safety.usd("LLM_DAILY_LIMIT_USD", env.str("LLM_DAILY_LIMIT_USD", default=""))
-LLM_FREE_DAILY_LIMIT_USD = safety.usd("LLM_FREE_DAILY_LIMIT_USD", env.str("LLM_FREE_DAILY_LIMIT_USD", default=""))
+LLM_DAILY_LIMIT_USD = safety.read_usd("LLM_DAILY_LIMIT_USD", env.str("LLM_DAILY_LIMIT_USD", default=""))
+LLM_FREE_DAILY_LIMIT_USD = safety.read_usd("LLM_FREE_DAILY_LIMIT_USD", env.str("LLM_FREE_DAILY_LIMIT_USD", default=""))
 # Of one execution of five steps; Celery's own limits do not reach threads.
 CHAIN_TIMEOUT_S = 5 * (LLM_QUEUE_TIMEOUT_S * (1 + len(LLM_FALLBACK)) + LLM_RUN_TIMEOUT_S) + 300
 CELERY_BROKER_TRANSPORT_OPTIONS = {
@@ -323,14 +323,18 @@ MAX_CHAIN_CRASHES = 4  # a chain that has cost so many workers their life is end
 STREAM_OPEN_WITHIN_S = 2.0
 
 # -- Code search -----------------------------------------------------------------------------------------------------
-EMBEDDINGS_BASE_URL = environment.url("EMBEDDINGS_BASE_URL", environment.WEB, default="")
+EMBEDDINGS_BASE_URL = environment.read_url("EMBEDDINGS_BASE_URL", environment.HTTP_SCHEMES, default="")
 EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
 EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
 EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
-EMBEDDINGS_TOKENIZER = environment.file("EMBEDDINGS_TOKENIZER")  # a tokenizer.json; else lengths are estimated
+EMBEDDINGS_TOKENIZER = environment.read_file_path(
+    "EMBEDDINGS_TOKENIZER"
+)  # a tokenizer.json; else lengths are estimated
 # Where the model before this one answers, until `manage.py reindex` has been through.
-EMBEDDINGS_PREVIOUS_BASE_URL = environment.url("EMBEDDINGS_PREVIOUS_BASE_URL", environment.WEB, default="")
+EMBEDDINGS_PREVIOUS_BASE_URL = environment.read_url(
+    "EMBEDDINGS_PREVIOUS_BASE_URL", environment.HTTP_SCHEMES, default=""
+)
 EMBEDDINGS_PREVIOUS_API_KEY = env.str("EMBEDDINGS_PREVIOUS_API_KEY", default="")
 if not 0 < EMBEDDINGS_DIMENSION <= 4000:
     raise ImproperlyConfigured("EMBEDDINGS_DIMENSION must be 1 to 4000, which is what an index of halfvec holds.")
@@ -345,8 +349,10 @@ STRIPE_KEY = env.str("STRIPE_SECRET_KEY", default="")  # by another name than dj
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # all are good: to rotate, add the new one
 STRIPE_HOST = env.str("STRIPE_API_HOST", default="https://api.stripe.com").rstrip("/")
 STRIPE_API_VERSION = "2026-05-27.dahlia"  # the endpoint at Stripe is registered at the same one
-STRIPE_LIVE_MODE = safety.is_live(STRIPE_KEY)
-safety.require_stripe(debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST)
+STRIPE_LIVE_MODE = safety.is_live_key(STRIPE_KEY)
+safety.require_safe_stripe_settings(
+    debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST
+)
 BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/checkout/done"
 BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/checkout/cancelled"
 PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
@@ -388,4 +394,4 @@ LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "lunaos.formats"
 
 # -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
-LOGGING = logs.configuration(debug=DEBUG, level=environment.log_level("LUNAOS_LOG_LEVEL", default="INFO"))
+LOGGING = logs.configuration(debug=DEBUG, level=environment.read_log_level("LUNAOS_LOG_LEVEL", default="INFO"))

@@ -7,7 +7,7 @@ import os
 
 from lunaos import environment
 
-environment.explain_refusals()
+environment.print_configuration_errors()
 env = environment.Env()
 
 # -- Threads of a web process; each thread keeps one database connection (docs/adr/0003) --

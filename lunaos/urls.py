@@ -1,4 +1,4 @@
-"""The product's index: every path, and who answers it."""
+"""All paths of the platform and their views."""
 
 from channels.routing import URLRouter
 from django.contrib import admin

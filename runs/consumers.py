@@ -20,9 +20,9 @@ from accounts.identity import user_of
 from apikeys import permissions
 from apikeys.authentication import BearerAuthentication
 from billing.throttles import RateThrottle
-from lunaos.api import flow, ratelimit
+from lunaos.api import backpressure, ratelimit
 from lunaos.api.exceptions import translate
-from lunaos.api.request import framed
+from lunaos.api.request import get_api_request
 from lunaos.errors import LunaError, NotAuthenticated, ValidationFailed
 from lunaos.infra import client_info, database, metrics
 from lunaos.infra.read_access import Access, Guard
@@ -58,8 +58,10 @@ class RunConsumer(AsyncWebsocketConsumer):
     async def _send_all(self) -> None:
         try:
             run, access = await database.call(_authorize, self.scope)
-            follower, guard = RunFollower(run, _parse_after(self.scope)), Guard(access, on_refusal=flow.on_refusal())
+            position = _parse_after(self.scope)
+            guard = Guard(access, on_refusal=backpressure.get_timeout_shortener(), is_limited=True)
             guard.open()
+            follower = RunFollower(run, position)
             try:
                 with metrics.STREAMS.labels("websocket").track_inprogress():
                     await self._follow(follower, guard)
@@ -94,13 +96,13 @@ def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
         RateThrottle().allow_request(request, APIView())
     except LunaError as e:
         if e.status == NotAuthenticated.status:  # failed credentials count against the address's limit
-            ratelimit.by_address(request._request, count=True)
+            ratelimit.get_address_window(request._request, count=True)
         raise
     if request.user is None:
         raise NotAuthenticated()
     permissions.require_scope(request.auth, RunConsumer.scopes)
     run = services.get(user=user_of(request), run_id=scope["url_route"]["kwargs"]["run_id"])
-    return run, framed(request).access
+    return run, get_api_request(request).access
 
 
 def _build_request(scope: dict[str, Any]) -> Request:
@@ -118,5 +120,5 @@ def _build_request(scope: dict[str, Any]) -> Request:
 def _parse_after(scope: dict[str, Any]) -> int:
     value = parse_qs(scope["query_string"].decode("latin-1")).get("after", ["0"])[0]
     if not (value.isascii() and value.isdecimal() and len(value) <= 16):
-        raise ValidationFailed.of("after", "Send the id of the last event you received.")
+        raise ValidationFailed.for_field("after", "Send the id of the last event you received.")
     return int(value)

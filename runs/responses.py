@@ -52,4 +52,6 @@ def execution_response(
     """
     on_leave = partial(executors.schedule_cancel, started_run.run) if on_disconnect == "cancel" else None
     reader = partial(follower.RunFollower, started_run.run, after, started_run.recorder)
-    return EventStreamResponse(reader, started_run.headers, opens=follower.opens_stream, on_leave=on_leave)
+    return EventStreamResponse(
+        reader, started_run.headers, is_opening_event=follower.opens_stream, on_disconnect=on_leave
+    )

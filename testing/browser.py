@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = Path(os.environ.get("CHROMIUM_PATH", "/usr/bin/chromium"))
-NONE_THERE = f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
+NO_BROWSER = f"no browser at {CHROMIUM}: install Debian's chromium or set CHROMIUM_PATH"
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
 SCREENSHOTS = Path(os.environ.get("SCREENSHOTS_FOLDER", Path(__file__).parent.parent / "build" / "screenshots"))
 
@@ -18,9 +18,9 @@ NewPage = Callable[..., Page]
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """One for all tests of a module, which are skipped where there is none."""
+    """Start a browser for all tests of a module; skip them if none is installed."""
     if not CHROMIUM.exists():
-        pytest.skip(NONE_THERE)
+        pytest.skip(NO_BROWSER)
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright has a loop in this thread
         opened = playwright.chromium.launch(executable_path=str(CHROMIUM), args=ARGUMENTS)
@@ -30,19 +30,18 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser_page(chromium: Browser) -> Iterator[NewPage]:
-    """Opens pages that know nothing of each other; at the end, nothing may have been complained of.
+    """Open isolated pages; fail at the end if a page logged an error or threw an exception.
 
-    A complaint is an error in the console, such as a breach of the Content-Security-Policy, or an uncaught exception.
     The pages take the options of Playwright's `new_page` (`color_scheme`, `viewport`, `java_script_enabled`, …), and
-    `expected`: parts of the complaints that may come.
+    `expected`: parts of errors that are permitted.
     """
     opened: list[Page] = []
-    complaints: list[str] = []
+    errors: list[str] = []
 
     def new(*, expected: Sequence[str] = (), **options: Any) -> Page:
         def note(text: str) -> None:
             if not any(part in text for part in expected):
-                complaints.append(f"{page.url}: {text}")
+                errors.append(f"{page.url}: {text}")
 
         page = chromium.new_page(**options)
         opened.append(page)
@@ -53,14 +52,16 @@ def browser_page(chromium: Browser) -> Iterator[NewPage]:
     yield new
     for page in opened:
         page.close()
-    assert not complaints, complaints
+    assert not errors, errors
 
 
-def keep(page: Page, name: str, whole: bool = True) -> None:
-    """Take a picture of a page along, for people to look at; `.ci/run` says where they are.
+def save_screenshot(page: Page, name: str, whole: bool = True) -> None:
+    """Save a screenshot for people to look at, in SCREENSHOTS.
 
     Args:
-        whole: to its end, not only what a screen shows.
+        page: to save.
+        name: of the file, without suffix.
+        whole: save the full page instead of the viewport.
     """
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole, timeout=60_000)

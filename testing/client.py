@@ -1,4 +1,4 @@
-"""How tests talk to the platform: over HTTP, as anybody would."""
+"""The HTTP client of tests, and readers of answers."""
 
 import json
 import re
@@ -13,17 +13,17 @@ from lunaos.embedded.servers import until
 PASSWORD = "correct horse 42 battery"
 METRICS_TOKEN = "planted-metrics-token-0123456789abcdef"
 # The servers of tests speak no TLS, and reading the list of authorities would take as long as several requests.
-NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+NO_TRUSTED_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 COMMENT = re.compile(r"^:.*\n?", re.MULTILINE)
 
 Event = dict[str, Any]
 
 
 class Api(httpx.Client):
-    """A client of one server; `as_` adds a user's token."""
+    """A client of one server; `as_` returns a user's credentials."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(verify=NO_AUTHORITIES, **options)
+        super().__init__(verify=NO_TRUSTED_AUTHORITIES, **options)
 
     def as_(self, user: Any) -> dict[str, str]:
         from accounts.signin import jwt
@@ -31,11 +31,12 @@ class Api(httpx.Client):
         return {"Authorization": f"Bearer {jwt.issue(user)}"}
 
     def with_key(self, user: Any, *scopes: str, **fields: Any) -> dict[str, str]:
-        """The header of a new API key.
+        """Return the header of a new API key.
 
         Args:
-            scopes: of the key; the usual ones where none is named.
-            fields: further ones of the key, as it is stored.
+            user: owner of the key.
+            scopes: of the key; empty for the default scopes.
+            fields: further columns of the key.
         """
         from apikeys import services
         from apikeys.models import ApiKey
@@ -45,9 +46,11 @@ class Api(httpx.Client):
         return {"Authorization": f"Bearer {made.secret}"}
 
     def from_address(self, address: str) -> "Api":
-        """A client of the same server, on another loopback address."""
+        """Return a client of the same server with another loopback address."""
         return Api(
-            base_url=self.base_url, timeout=30, transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address=address)
+            base_url=self.base_url,
+            timeout=30,
+            transport=httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, local_address=address),
         )
 
     def execute_chain(self, user: Any, *agents: str, **body: Any) -> httpx.Response:
@@ -62,10 +65,10 @@ class Api(httpx.Client):
         return self.post("/agents/execute", json=body, headers=self.as_(user))
 
 
-def in_effect(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within seconds, as what staff change does (`lunaos.infra.ttl_cache`).
+def takes_effect(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition comes true within 12 s, as changes of staff do (`lunaos.infra.ttl_cache`).
 
-    Asks twice a second, which is within the rate of everybody.
+    The condition is called twice a second, which no rate limit refuses.
     """
     return until(condition, 12, every=0.5)
 
@@ -73,7 +76,7 @@ def in_effect(condition: Callable[[], bool]) -> bool:
 def parse(text: str) -> tuple[list[int], list[Event]]:
     """Return ids and events of a stream, or of its beginning.
 
-    Fails on a line that the contract does not know, and on a blank line behind a comment.
+    Fail on a line that the contract does not allow, and on a blank line after a comment.
     """
     positions, found = [], []
     for block in COMMENT.sub("", text).split("\n\n")[:-1]:
@@ -85,19 +88,19 @@ def parse(text: str) -> tuple[list[int], list[Event]]:
 
 
 def events(response: httpx.Response) -> list[Event]:
-    """The events of a whole stream, which are numbered from 1."""
+    """Return the events of a complete stream; check that they are numbered from 1."""
     positions, found = parse(response.text)
     assert positions == list(range(1, len(found) + 1))
     return found
 
 
 def answer(response: httpx.Response) -> str:
-    """The chunks joined."""
+    """Return the joined chunks."""
     return "".join(event["content"] for event in events(response) if event["type"] == "chunk")
 
 
 def error(response: httpx.Response) -> tuple[int, str]:
-    """Status and code, after a look at the error's shape."""
+    """Return status and code; check the shape of the error."""
     body = response.json()
     assert isinstance(body["error"], str) and body["error"]
     assert "detail" not in body

@@ -1,4 +1,4 @@
-"""Management commands in the test's own process, for tests that are about what a command does and not how it starts."""
+"""Management commands in the test's own process."""
 
 from io import StringIO
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from django.core.management import CommandError, call_command
 
 
-def manage(*words: Any) -> tuple[int, str, str]:
-    """The exit code, the output and the complaint that `manage.py` would have."""
+def run_command(*words: Any) -> tuple[int, str, str]:
+    """Run a command and return exit code, output and error output, as of `manage.py`."""
     out, err = StringIO(), StringIO()
     try:
         call_command(*map(str, words), stdout=out, stderr=err)

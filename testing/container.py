@@ -1,7 +1,7 @@
-"""Containers without an engine: bubblewrap gives a process what an engine would, and nothing of this checkout.
+"""Containers without an engine, by bubblewrap.
 
-Files that cannot be written, a user without powers whose number nobody has, process number 1, and an environment of its
-own; only the network is this machine's.
+A process gets a read-only file system without this checkout, an unprivileged user, process number 1 and an environment
+of its own; the network is this machine's.
 """
 
 import json
@@ -29,7 +29,7 @@ IMAGE_ENVIRONMENT = {
 
 
 def bubblewrap() -> str | None:
-    """Where the program is, if it is installed and may do here what it is for."""
+    """Return the path of bubblewrap; None if it is not installed or may not create namespaces."""
     program = shutil.which("bwrap")
     command = [program or "", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--proc", "/proc", "true"]
     return program if program and subprocess.run(command, capture_output=True).returncode == 0 else None
@@ -37,14 +37,14 @@ def bubblewrap() -> str | None:
 
 @dataclass
 class Container:
-    """What containers of one name have in common.
+    """A container that can be started.
 
     Args:
         image: the folder that is /opt/lunaos in the image.
-        folder: of the container's own: its log, and what it may write.
-        variables: of its environment, besides the image's.
-        shared: folders that it sees where they are, such as that of a server's socket.
-        hosts: names and their addresses.
+        folder: for the log and the writable folders.
+        variables: added to the image's environment.
+        shared: folders mounted at their own paths, such as that of a server's socket.
+        hosts: addresses and their names.
     """
 
     image: Path
@@ -68,17 +68,17 @@ class Container:
         return self.folder / "home"
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a program in it to its end."""
+        """Run a program in the container to its end."""
         return subprocess.run(self._command(words), capture_output=True, text=True, timeout=120)
 
     def start(self, *words: str) -> "Running":
-        """Start a program in it as process number 1."""
-        heard, said = os.pipe()
-        command = self._command(words, "--as-pid-1", "--info-fd", str(said))
+        """Start a program in the container as process number 1."""
+        reader, writer = os.pipe()
+        command = self._command(words, "--as-pid-1", "--info-fd", str(writer))
         with open(self.log, "ab") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=[said])
-        os.close(said)
-        with open(heard) as info:
+            process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, pass_fds=[writer])
+        os.close(writer)
+        with open(reader) as info:
             return Running(process, json.load(info)["child-pid"])
 
     def _command(self, words: Sequence[str], *options: str) -> list[str]:
@@ -115,13 +115,13 @@ class Container:
 
 @dataclass
 class Running:
-    """A container's first process, by its number outside."""
+    """The first process of a container; `number` is its number outside."""
 
     process: "subprocess.Popen[bytes]"
     number: int
 
     def stop(self, within_s: float = 30, with_signal: int = signal.SIGTERM) -> int:
-        """As an engine does: ask, wait, then end by force; the exit code."""
+        """Stop the process as an engine does: signal, wait, kill; return the exit code."""
         with suppress(ProcessLookupError):
             os.kill(self.number, with_signal)
         try:
@@ -132,6 +132,6 @@ class Running:
             raise
 
     def memory_mb(self) -> float:
-        """What is in memory of it now."""
+        """Return the resident memory in MiB."""
         status = Path(f"/proc/{self.number}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024

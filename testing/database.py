@@ -149,7 +149,7 @@ def _hash() -> str:
 
 
 def _run(argv: list[str], variables: dict[str, str]) -> None:
-    command = [programs.find(argv[0]), *argv[1:]]
+    command = [programs.find_program(argv[0]), *argv[1:]]
     done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -1,4 +1,4 @@
-"""A scripted `/v1/embeddings` on the loopback: a model that can be changed, that refuses, or that takes its time.
+"""A scripted `/v1/embeddings` on the loopback that changes models, fails or waits as tests ask.
 
 Its vectors are bags of words: texts with words in common are near each other, so that tests can check search results.
 """
@@ -15,11 +15,11 @@ import orjson
 from rag.search import words
 
 
-class Embeddings:
-    """The server, in threads of its own; `with Embeddings() as embeddings: …`.
+class EmbeddingsServer:
+    """The server, in threads of its own; use it as context manager.
 
     Args:
-        dimension: of its vectors.
+        dimension: of the vectors.
     """
 
     def __init__(self, dimension: int = 384) -> None:
@@ -32,7 +32,7 @@ class Embeddings:
     def reset(self) -> None:
         self.models: set[str] = set()
         self.requests: list[dict[str, Any]] = []
-        self.asked = threading.Semaphore(0)
+        self.received = threading.Semaphore(0)
         self.status, self.body = 200, b"{}"
         self._free = 0
         self._open.set()
@@ -43,11 +43,11 @@ class Embeddings:
 
     @property
     def texts(self) -> list[str]:
-        """All that was asked for, in order."""
+        """Return all embedded texts, in order."""
         return [text for request in self.requests for text in request["input"]]
 
-    def fails(self, status: int, body: bytes = b"{}") -> None:
-        """Answer so from now on; with 200, this body."""
+    def respond_with(self, status: int, body: bytes = b"{}") -> None:
+        """Answer all following requests with a status and body."""
         self.status, self.body = status, body
 
     @contextmanager
@@ -60,7 +60,7 @@ class Embeddings:
         finally:
             self._open.set()
 
-    def __enter__(self) -> "Embeddings":
+    def __enter__(self) -> "EmbeddingsServer":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
         return self
 
@@ -71,7 +71,7 @@ class Embeddings:
 
     def _answer(self, request: dict[str, Any]) -> tuple[int, bytes]:
         self.requests.append(request)
-        self.asked.release()
+        self.received.release()
         if len(self.requests) > self._free:
             self._open.wait(60)
         if self.models and request["model"] not in self.models:
@@ -104,6 +104,6 @@ class Embeddings:
                     pass  # the client was killed
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing."""
+                """Write no log."""
 
         return Handler

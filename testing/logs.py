@@ -1,4 +1,4 @@
-"""The event log of a run, for tests that take it away."""
+"""Expiry of a run's event log."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ from lunaos.embedded.servers import until
 from lunaos.event_lines import TERMINAL, type_of
 
 
-def expire(run_id: Any) -> None:
-    """Have a run's log expire: as soon as its last event is in it, which may come after readers have seen it."""
+def expire_event_log(run_id: Any) -> None:
+    """Delete a run's event log, after its last event was written."""
     from lunaos.infra import redis
     from runs.eventlog import log
 

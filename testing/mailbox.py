@@ -1,4 +1,4 @@
-"""Mails that a worker has sent, as the files that they are without Resend."""
+"""Mails that a worker has sent, as files in LUNAOS_MAIL_FOLDER."""
 
 from collections.abc import Callable
 from email import message_from_bytes, policy
@@ -8,15 +8,15 @@ from typing import Any
 
 from lunaos.embedded.servers import until
 
-WITHIN_S = 15
-BETWEEN = b"\n" + b"-" * 79 + b"\n"  # as Django's backend ends each mail
+MAIL_TIMEOUT_S = 15
+MAIL_SEPARATOR = b"\n" + b"-" * 79 + b"\n"  # Django's backend writes it after each mail
 
 
 class Mailbox:
-    """Everybody's mails.
+    """The mails of all users.
 
     Args:
-        folder: that the worker's mails are written to.
+        folder: of the worker's mails.
         mark: sends one more mail through the same queue, and returns its address.
     """
 
@@ -24,22 +24,22 @@ class Mailbox:
         self._folder, self._mark = folder, mark
 
     def of(self, user: Any) -> list[EmailMessage]:
-        """All mails to a user, the oldest first, when all that is in the queue by now has been sent."""
+        """Return all mails to a user, oldest first, after the queue's present messages were sent."""
         address = self._mark()
-        assert until(lambda: bool(self._to(address)), WITHIN_S), "the worker sends no mails"
+        assert until(lambda: bool(self._to(address)), MAIL_TIMEOUT_S), "the worker sent no mail"
         return self._to(user.email)
 
     def _to(self, address: str) -> list[EmailMessage]:
         files = sorted(self._folder.glob("*"), key=lambda file: file.stat().st_mtime_ns)
         mails = (
-            mail for file in files for mail in file.read_bytes().split(BETWEEN)
-        )  # those of one second may share one
+            mail for file in files for mail in file.read_bytes().split(MAIL_SEPARATOR)
+        )  # mails of one second may share a file
         parsed = (message_from_bytes(mail, policy=policy.default) for mail in mails)
         return [mail for mail in parsed if mail["To"] == address]
 
 
-def text(mail: EmailMessage) -> str:
-    """What a mail says, as plain text."""
+def get_text(mail: EmailMessage) -> str:
+    """Return the plain text of a mail."""
     body = mail.get_body(("plain",))
     assert body
     return str(body.get_content())

@@ -12,7 +12,7 @@ import pytest
 
 from testing.servers import ROOT
 
-KEPT = ROOT / "build" / "node"
+PACKAGE_CACHE = ROOT / "build" / "node"
 INSTALL = [
     *("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"),
     *("--prefer-offline", "--loglevel", "error"),
@@ -21,8 +21,8 @@ MAX_INSTALL_S = 300
 MAX_RUN_S = 60
 
 
-def installed(package_json: Path) -> Path:
-    """Install the packages that a `package.json` names, by the hashes in the lock beside it, unless that was done.
+def install(package_json: Path) -> Path:
+    """Install the packages that a `package.json` names, by the hashes in the lock file, unless they are cached.
 
     Skips the test where Node.js or npm is missing; in CI the test fails.
 
@@ -31,7 +31,7 @@ def installed(package_json: Path) -> Path:
     """
     _require("node", "npm")
     named = package_json.read_bytes() + _lock(package_json).read_bytes()
-    kept = KEPT / hashlib.sha256(named).hexdigest()[:16]
+    kept = PACKAGE_CACHE / hashlib.sha256(named).hexdigest()[:16]
     if not kept.exists():
         _install(package_json, kept)
     return kept / "node_modules"

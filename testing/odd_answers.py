@@ -1,22 +1,24 @@
-"""Answers of a provider that deviate, each with what has to become of a run that gets it."""
+"""Deviating answers of a provider, each with the expected outcome of a run."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from testing.upstream import DONE, Answer, delta, says, usage
+from testing.upstream import DONE, Answer, completion, delta, usage
 
 
 @dataclass(frozen=True)
 class Case:
-    """One answer.
+    """One answer and the expected outcome.
 
     Args:
+        name: of the case.
+        answer: of the provider.
         outcome: "done", or the code of the error.
-        text: what is shown.
+        text: shown to the client.
         counted: whether the execution counts.
-        falls_back: whether another provider is asked, where there is one.
+        falls_back: whether a fallback provider is asked.
     """
 
     name: str
@@ -31,24 +33,24 @@ class Case:
 
 
 def event(found: Any) -> bytes:
-    """One `data` event."""
+    """Encode a `data` event."""
     return b"data: " + orjson.dumps(found) + b"\n\n"
 
 
 def choice(piece: dict[str, Any], finish: str | None = None) -> bytes:
-    """One chunk of a chat completion with a delta of any kind."""
+    """Encode a chunk of a chat completion with any delta."""
     return event({"choices": [{"index": 0, "delta": piece, "finish_reason": finish}]})
 
 
-def refused(status: int, **error: Any) -> Answer:
-    """An error response in OpenAI's form."""
+def error_response(status: int, **error: Any) -> Answer:
+    """Return an error response in OpenAI's form."""
     return Answer(status=status, body=orjson.dumps({"error": {"message": "no", **error}}))
 
 
 HELLO, END = b"".join(map(delta, ("Hello ", "world"))), delta("", "stop") + usage(11, 7) + DONE
 THOUGHTS = choice({"content": None, "reasoning_content": "hm "}) * 3
 
-ELSEWHERE: dict[str, Any] = {"counted": False, "falls_back": True}
+NOT_COUNTED: dict[str, Any] = {"counted": False, "falls_back": True}
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 HALVES = [b'data: {"choices":[{"delta":{"content":"%b"}}]}\n\n' % half for half in (rb"ok \ud83d", rb"\ude00")]
 STOP = delta("", "stop")
@@ -57,7 +59,7 @@ OVERLOADED = b'event: error\ndata: {"error":{"type":"overloaded_error"}}\n\n'
 BODY = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
 
 CASES = [
-    Case("complete", says("Hello ", "world"), text="Hello world"),
+    Case("complete", completion("Hello ", "world"), text="Hello world"),
     Case("connection kept open behind DONE", Answer([HELLO + END, "hang"]), text="Hello world"),
     Case("connection reset behind the finish reason", Answer([HELLO + STOP, "cut"]), text="Hello world"),
     Case("text behind the finish reason", Answer([HELLO + STOP, 0.05, delta("!"), END]), text="Hello world!"),
@@ -74,19 +76,19 @@ CASES = [
         "output_limit_reached",
     ),
     Case("filtered", Answer([ROLE + choice({}, "content_filter") + DONE]), "content_filtered"),
-    Case("filtered by status", refused(400, code="content_filter"), "content_filtered"),
+    Case("filtered by status", error_response(400, code="content_filter"), "content_filtered"),
     Case("refusal", Answer([choice({"content": None, "refusal": "I cannot."}) + END]), "provider_refused"),
-    Case("role only", Answer([ROLE + DONE]), "empty_answer", **ELSEWHERE),
+    Case("role only", Answer([ROLE + DONE]), "empty_answer", **NOT_COUNTED),
     Case(
         "a tool call",
         Answer([choice({"tool_calls": [{}]}, "tool_calls") + DONE]),
         "empty_answer",
-        **ELSEWHERE,
+        **NOT_COUNTED,
     ),
-    Case("nothing known", Answer([event({"prompt_filter_results": []}) + DONE]), "provider_error", **ELSEWHERE),
+    Case("nothing known", Answer([event({"prompt_filter_results": []}) + DONE]), "provider_error", **NOT_COUNTED),
     Case("broken off", Answer([HELLO, "cut"]), "provider_error", text="Hello world"),
-    Case("broken off before the first text", Answer([ROLE, 0.05, "cut"]), "provider_error", **ELSEWHERE),
-    Case("error object", Answer([event({"object": "error", "message": "no"})]), "provider_error", **ELSEWHERE),
+    Case("broken off before the first text", Answer([ROLE, 0.05, "cut"]), "provider_error", **NOT_COUNTED),
+    Case("error object", Answer([event({"object": "error", "message": "no"})]), "provider_error", **NOT_COUNTED),
     Case(
         "error behind text",
         Answer([HELLO + event({"error": {"code": 1}}) + DONE]),
@@ -94,8 +96,8 @@ CASES = [
         text="Hello world",
     ),
     Case("finish reason error", Answer([HELLO + delta("", "error") + DONE]), "provider_error", text="Hello world"),
-    Case("overloaded inside the answer", Answer([OVERLOADED]), "provider_unavailable", **ELSEWHERE),
-    Case("too long", refused(400, code="context_length_exceeded"), "provider_error", counted=False),
-    Case("unknown model", refused(404, code="model_not_found"), "provider_error", **ELSEWHERE),
+    Case("overloaded inside the answer", Answer([OVERLOADED]), "provider_unavailable", **NOT_COUNTED),
+    Case("too long", error_response(400, code="context_length_exceeded"), "provider_error", counted=False),
+    Case("unknown model", error_response(404, code="model_not_found"), "provider_error", **NOT_COUNTED),
 ]
-NO_CREDIT = refused(429, code="insufficient_quota", message="You exceeded your current quota, see org-abc123")
+NO_CREDIT = error_response(429, code="insufficient_quota", message="You exceeded your current quota, see org-abc123")

@@ -1,6 +1,6 @@
-"""The product's settings for tools that ask no server: mypy, the list of names.
+"""The product's settings for tools that need no server: mypy, the list of names.
 
-Values that the environment already has win.
+Variables that are already set win.
 """
 
 import os

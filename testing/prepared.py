@@ -1,6 +1,7 @@
-"""A PostgreSQL folder with all tables and the catalogue, which takes ten seconds to make: once for all test processes.
+"""A template of a PostgreSQL folder with all tables and the catalogue, shared by all test processes.
 
-It lies beside the servers that the tests run on (`python -m lunaos.embedded run`), and goes with them.
+Creating such a folder takes ten seconds. The template lies in the home of the tests' servers (`python -m
+lunaos.embedded run`), which deletes it at the end.
 """
 
 import os
@@ -12,7 +13,7 @@ from lunaos.embedded.home import Home
 
 
 def bring_to(home: Home) -> bool:
-    """Copy it to where a new home has its own; False where nobody has made one."""
+    """Copy the template to a new home; return False if there is no template."""
     kept = _folder()
     if kept.exists():
         _copy(kept, home.path / "postgres")
@@ -20,7 +21,7 @@ def bring_to(home: Home) -> bool:
 
 
 def keep(home: Home) -> None:
-    """Make it of a home whose PostgreSQL has been stopped in order, unless somebody was quicker."""
+    """Create the template from a home with a stopped PostgreSQL, unless another process was faster."""
     kept, new = _folder(), _folder().with_suffix(f".{os.getpid()}")
     _copy(home.path / "postgres", new)
     try:
@@ -34,5 +35,5 @@ def _folder() -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """With owners: PostgreSQL does not run as root."""
+    """Copy with owners, since PostgreSQL does not run as root."""
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)

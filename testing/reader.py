@@ -1,4 +1,4 @@
-"""Who begins a run, and who follows it to its end whatever breaks."""
+"""Start of a run, and a reader that reconnects until its end."""
 
 import threading
 import time
@@ -9,11 +9,11 @@ import httpx
 from lunaos.embedded.servers import until
 from testing.client import Api, Event, parse
 
-GOES_ON_WITHIN_S = 30
+RECOVERY_TIMEOUT_S = 30
 
 
-class Reader:
-    """Follows a run in a thread and reconnects whenever the connection breaks, as a browser's EventSource does."""
+class ReconnectingReader:
+    """Reader of a run in a thread; reconnects after each break, as a browser's EventSource does."""
 
     def __init__(self, api: Api, user: dict[str, str], run_id: str) -> None:
         self._url, self._api, self._user = f"/runs/{run_id}/events", api, user
@@ -51,21 +51,21 @@ class Reader:
         return False
 
     def end(self) -> list[Event]:
-        """All events, each once and in order, when the run has ended."""
-        self.thread.join(GOES_ON_WITHIN_S + 10)
+        """Wait for the run's end and return its events; check that each came once, in order."""
+        self.thread.join(RECOVERY_TIMEOUT_S + 10)
         assert not self.thread.is_alive(), self.events
         assert self.positions == list(range(1, len(self.events) + 1))
         return self.events
 
 
-def begin(api: Api, user: dict[str, str], path: str, body: dict[str, Any], until_seen: str) -> str:
-    """Begin a run and leave when something was seen; its id."""
-    deadline = time.monotonic() + GOES_ON_WITHIN_S
+def start_run(api: Api, user: dict[str, str], path: str, body: dict[str, Any], until_seen: str) -> str:
+    """Start a run, read until a text is seen, disconnect, and return the run's id."""
+    deadline = time.monotonic() + RECOVERY_TIMEOUT_S
     with api.stream("POST", path, json=body, headers=user) as response:
         seen = ""
         for text in response.iter_text():
             seen += text
             if until_seen in seen:
                 break
-            assert time.monotonic() < deadline, seen  # comments would keep it waiting for ever
+            assert time.monotonic() < deadline, seen  # heartbeats would keep the loop alive
     return response.headers["X-Run-Id"]

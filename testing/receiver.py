@@ -1,4 +1,4 @@
-"""A server on the loopback that keeps what is posted to it: a collector of traces, or Sentry."""
+"""A server on the loopback that stores posted bodies, as a collector of traces or Sentry would."""
 
 import gzip
 import threading
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Receiver:
-    """`with Receiver() as receiver: …`; bodies, unpacked, by the order they came in."""
+    """The server; `bodies` are decompressed and in order of arrival."""
 
     def __init__(self) -> None:
         self.bodies: list[bytes] = []
@@ -22,7 +22,7 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Nothing to tell."""
+                """Write no log."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)

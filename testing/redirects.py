@@ -1,30 +1,30 @@
-"""A server on the loopback that sends everybody elsewhere, and one that notes who comes there."""
+"""A server on the loopback that redirects to another one, which records the requests."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 
-class Elsewhere:
-    """Two servers in threads of their own; `with Elsewhere(307) as elsewhere: …`.
+class RedirectingServer:
+    """Two servers in threads of their own; use it as context manager.
 
     Args:
-        status: of the redirect; may be another later.
+        status: of the redirect; can be changed later.
     """
 
     def __init__(self, status: int = 307) -> None:
         self.status = status
-        self.asked: list[str] = []
-        self.led_away: list[dict[str, str]] = []
-        self._target = self._server(lambda handler: self._arrives(handler))
-        self._source = self._server(lambda handler: self._leads_away(handler))
+        self.received: list[str] = []
+        self.redirected: list[dict[str, str]] = []
+        self._target = self._server(lambda handler: self._record_redirected(handler))
+        self._source = self._server(lambda handler: self._redirect(handler))
 
     @property
     def base_url(self) -> str:
-        """Of the server that redirects."""
+        """Return the base URL of the server that redirects."""
         return f"http://127.0.0.1:{self._source.server_port}/v1"
 
-    def __enter__(self) -> "Elsewhere":
+    def __enter__(self) -> "RedirectingServer":
         for server in (self._source, self._target):
             threading.Thread(target=server.serve_forever, daemon=True).start()
         return self
@@ -34,15 +34,15 @@ class Elsewhere:
             server.shutdown()
             server.server_close()
 
-    def _leads_away(self, handler: BaseHTTPRequestHandler) -> None:
-        self.asked.append(handler.path)
+    def _redirect(self, handler: BaseHTTPRequestHandler) -> None:
+        self.received.append(handler.path)
         handler.send_response(self.status)
         handler.send_header("Location", f"http://localhost:{self._target.server_port}{handler.path}")
         handler.send_header("Content-Length", "0")
         handler.end_headers()
 
-    def _arrives(self, handler: BaseHTTPRequestHandler) -> None:
-        self.led_away.append(dict(handler.headers))
+    def _record_redirected(self, handler: BaseHTTPRequestHandler) -> None:
+        self.redirected.append(dict(handler.headers))
         handler.send_response(200)
         handler.send_header("Content-Length", "2")
         handler.end_headers()
@@ -58,6 +58,6 @@ class Elsewhere:
                 answer(self)
 
             def log_message(self, *args: Any) -> None:
-                """Say nothing."""
+                """Write no log."""
 
         return ThreadingHTTPServer(("127.0.0.1", 0), Handler)

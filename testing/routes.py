@@ -1,4 +1,4 @@
-"""Every route of the API, from the URL configuration, so that a new one is tested by itself."""
+"""All routes of the API, from the URL configuration, so that tests cover new routes."""
 
 import re
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from django.urls import URLPattern, get_resolver
 from rest_framework.permissions import AllowAny
 from rest_framework.viewsets import ViewSetMixin
 
-NOTHING = "00000000-0000-4000-8000-000000000000"
-SAMPLES = {"uuid": NOTHING}  # of a path's parameters, by converter
+UNKNOWN_ID = "00000000-0000-4000-8000-000000000000"
+SAMPLES = {"uuid": UNKNOWN_ID}  # of path parameters, by converter
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,10 @@ class Route:
     """A method of a path.
 
     Args:
+        method: of HTTP.
         template: as in the URL configuration, `runs/<uuid:pk>`.
-        scopes: of which a key needs one; none where no key opens it.
+        public: True if no credential is needed.
+        scopes: of which a key needs one; empty if the route accepts no key.
     """
 
     method: str
@@ -32,24 +34,24 @@ class Route:
 
     @property
     def path(self) -> str:
-        """With made-up values for its parameters."""
+        """Return the path with sample parameters."""
         sample = re.sub(r"<(\w+):\w+>", lambda match: SAMPLES.get(match[1], "nothing"), self.template)
         return f"/{sample}"
 
 
-def everything() -> Iterator[Route]:
-    """All routes of viewsets."""
+def all_routes() -> Iterator[Route]:
+    """Yield all routes of viewsets."""
     for pattern in get_resolver().url_patterns:
         if isinstance(pattern, URLPattern) and issubclass(getattr(pattern.callback, "cls", object), ViewSetMixin):
-            yield from _of(pattern)
+            yield from _routes_of_pattern(pattern)
 
 
-def protected() -> list[Route]:
-    """Those that need credentials."""
-    return [route for route in everything() if not route.public]
+def protected_routes() -> list[Route]:
+    """Return the routes that need credentials."""
+    return [route for route in all_routes() if not route.public]
 
 
-def _of(pattern: URLPattern) -> Iterator[Route]:
+def _routes_of_pattern(pattern: URLPattern) -> Iterator[Route]:
     callback: Any = pattern.callback
     settings = {"permission_classes": callback.cls.permission_classes, "scopes": getattr(callback.cls, "scopes", ())}
     settings |= callback.initkwargs

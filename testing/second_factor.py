@@ -6,7 +6,7 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 
-def code_of(user: Any) -> str:
-    """What the user's app shows now; one is set up where there is none."""
+def current_code(user: Any) -> str:
+    """Return the present code of a user's authenticator app; set one up if there is none."""
     device, _ = TOTPDevice.objects.get_or_create(user=user, confirmed=True, defaults={"name": "authenticator"})
     return f"{totp(device.bin_key):06}"

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.db import connection
 
 from lunaos.embedded.process import before_exec
-from lunaos.embedded.servers import answers, free_port, until
+from lunaos.embedded.servers import free_port, responds_ok, until
 from testing import forkserver
 
 ROOT = forkserver.ROOT
@@ -19,7 +19,7 @@ STARTS_WITHIN_S = 90  # on a machine that has much else to do
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The environment of a process that works on this test process's database."""
+    """Return the environment of a process on this test process's database."""
     base, _, _ = os.environ["DATABASE_URL"].rpartition("/")
     database = connection.settings_dict["NAME"]
     return {
@@ -34,18 +34,20 @@ def environment(**changes: str) -> dict[str, str]:
 
 @contextmanager
 def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
-    """A web process; yields its base URL.
+    """Start a web process; yield its base URL.
 
     Args:
-        up: the path that has to answer 200 first: `/ready` where the test's first run must not wait for an import,
-            `/openapi.json` where the server is not to be well.
+        log: file of the process's output.
+        up: the path that must answer 200 first: `/ready` if the first run must not wait for an import, `/openapi.json`
+            if the server is not healthy.
+        changes: variables of the process.
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
     changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}  # nobody asks it any more when it ends
     with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
-        if not until(lambda: answers(f"{url}{up}"), STARTS_WITHIN_S):
+        if not until(lambda: responds_ok(f"{url}{up}"), STARTS_WITHIN_S):
             raise RuntimeError(f"Daphne did not come up:\n{log.read_text()[-3000:]}")
         yield url
 
@@ -54,7 +56,7 @@ def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
 def worker(
     log: Path, *, queue: str = "chains", concurrency: str = "64", **changes: str
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A Celery worker, as `make up` starts them; yields it when it takes work."""
+    """Start a Celery worker as `make up` does; yield it when it accepts tasks."""
     command = ["-m", "celery", "-A", "lunaos", "worker", "--pool", "threads", "--without-gossip", "--without-mingle"]
     name = f"{log.stem}@%h"
     started = log.stat().st_size if log.exists() else 0
@@ -68,7 +70,7 @@ def worker(
 
 @contextmanager
 def process(arguments: list[str], log: Path, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python process of the platform that ends with the block."""
+    """Start a Python process of the platform that ends with the block."""
     child = start(arguments, log, environment(**changes))
     try:
         yield child

@@ -13,10 +13,10 @@ import psycopg
 
 from lunaos import processes
 from lunaos.embedded import servers
-from lunaos.embedded.__main__ import base_environment, platform
+from lunaos.embedded.__main__ import base_environment, platform_programs
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, spawn
-from lunaos.embedded.servers import answers, free_port, until
+from lunaos.embedded.servers import free_port, responds_ok, until
 from testing import database, prepared
 from testing.client import PASSWORD, Api
 from testing.servers import ROOT, start
@@ -48,7 +48,7 @@ class Stack:
         self.environment = {**os.environ, **base_environment(self.home), **urls, **environment}
         self.environment |= {"DJANGO_SETTINGS_MODULE": "lunaos.settings", "LUNAOS_LOG_LEVEL": "INFO"}
         self._programs = {"postgres": postgres, "valkey": valkey}
-        self._programs |= {program.name: program for program in platform(self.home, self.ports["web"])}
+        self._programs |= {program.name: program for program in platform_programs(self.home, self.ports["web"])}
         self._programs["proxy"] = self._proxy()
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._database = psycopg.conninfo.make_conninfo(host=str(self.home.sockets), dbname="lunaos", user="lunaos")
@@ -121,8 +121,10 @@ class Stack:
             return self._programs[kind]
         log = self.home.logs / f"{name}.log"
         if kind == "web":
-            argv = processes.web("127.0.0.1", self.ports[name])
-            return replace(self._programs[kind], argv=argv, log=log, ready=lambda: answers(f"{self._url(name)}/ready"))
+            argv = processes.web_command("127.0.0.1", self.ports[name])
+            return replace(
+                self._programs[kind], argv=argv, log=log, ready=lambda: responds_ok(f"{self._url(name)}/ready")
+            )
         argv = [f"{name}@%h" if word.endswith("@%h") else word for word in self._programs[kind].argv]
         return replace(self._programs[kind], argv=argv, log=log, ready=lambda: b" ready." in log.read_bytes())
 
@@ -138,7 +140,7 @@ class Stack:
             "proxy",
             [str(CADDY), "run", "--config", str(caddyfile), "--adapter", "caddyfile"],
             self.home.logs / "proxy.log",
-            ready=lambda: answers(f"{self._url('proxy')}/health"),
+            ready=lambda: responds_ok(f"{self._url('proxy')}/health"),
             env={"LUNAOS_SITE": self._url("proxy"), "HOME": str(self.home.path)},
         )
 

@@ -1,4 +1,4 @@
-"""A proxy that shows a test what a client receives, and breaks connections."""
+"""A proxy that shows tests what clients receive, and breaks connections."""
 
 import itertools
 import socket
@@ -8,16 +8,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
-Watch = Callable[[int, bytes], bool]
+BreakCondition = Callable[[int, bytes], bool]
 
 
 @contextmanager
-def tapped(server: str, watch: Watch) -> Iterator[str]:
-    """Pass bytes on between clients and a server; yields the base URL for clients.
+def recording_proxy(server: str, watch: BreakCondition) -> Iterator[str]:
+    """Forward bytes between clients and a server; yield the base URL for clients.
 
     Args:
         server: base URL of the server.
-        watch: called with the number of a connection, from 1, and all that its client has received; True breaks the
+        watch: called with the number of a connection, from 1, and all bytes its client has received; True breaks the
             connection.
     """
     numbers = itertools.count(1)
@@ -43,7 +43,7 @@ def tapped(server: str, watch: Watch) -> Iterator[str]:
 
 
 def _copy(source: socket.socket, target: socket.socket, is_enough: Callable[[bytes], bool]) -> None:
-    """Copy until one side closes its connection or it is enough; then close both directions of both."""
+    """Copy until a side closes or `is_enough` returns True; then close both connections."""
     copied = b""
     with suppress(OSError):
         while data := source.recv(2**16):

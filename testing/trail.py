@@ -1,11 +1,11 @@
-"""The audit trail as if nothing in it were summarised."""
+"""The audit trail without summaries of repeated rows."""
 
 from datetime import timedelta
 from typing import Any
 
 
-def pass_a_minute() -> None:
-    """Have all rows that may be repeated be a minute older, and write their summaries."""
+def age_repeats() -> None:
+    """Make all repeatable rows a minute older, and write their summaries."""
     from django.db.models import F
 
     from accounts.auditlog import trail
@@ -15,10 +15,10 @@ def pass_a_minute() -> None:
     trail.summarise()
 
 
-def happened(user: Any, action: str) -> list[dict[str, Any]]:
-    """The details of what concerns a user, as often as it happened."""
+def event_details(user: Any, action: str) -> list[dict[str, Any]]:
+    """Return the details of a user's events of an action, one for each repetition."""
     from accounts.models import AuditEvent
 
-    pass_a_minute()
+    age_repeats()
     rows = [dict(row.details) for row in AuditEvent.objects.filter(subject_id=user.pk, action=action).order_by("pk")]
     return [details for details in rows for _ in range(details.pop("repeated", 1))]

@@ -1,7 +1,6 @@
-"""A scripted OpenAI-compatible server on the loopback: what this machine cannot reach, played by a real server.
+"""A scripted OpenAI-compatible server on the loopback, in place of a model provider.
 
-A test says what the next requests get; the server remembers what it was asked. The model's name selects nothing: the
-script does.
+A test scripts the answers; the server records the requests. The script selects the answer, not the model's name.
 """
 
 import asyncio
@@ -16,13 +15,12 @@ from aiohttp import web
 
 @dataclass
 class Answer:
-    """What one request gets.
+    """The answer to one request.
 
     Args:
-        status: of the response; anything but 200 sends `body` and no stream.
-        pieces: what to do in turn: bytes are written as they are, a float is slept, "wait" waits for `go_on`, "pause"
-            waits for `go_on` and clears it for the next one, "hang" waits until the client leaves, "cut" drops the
-            connection.
+        status: of the response; any but 200 sends `body` and no stream.
+        pieces: executed in turn: bytes are written, a float is slept, "wait" waits for `resume`, "pause" waits for
+            `resume` and clears it, "hang" waits until the client disconnects, "cut" aborts the connection.
         headers: further response headers.
     """
 
@@ -33,22 +31,24 @@ class Answer:
 
 
 def delta(text: str, finish: str | None = None) -> bytes:
-    """One chunk of a chat completion as a `data` line."""
+    """Encode a chunk of a chat completion as a `data` line."""
     choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
     return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
 
 
-def thought(text: str) -> bytes:
-    """One chunk of the model's reasoning."""
+def reasoning_delta(text: str) -> bytes:
+    """Encode a chunk of the model's reasoning."""
     choice = {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}
     return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
 
 
 def usage(input_tokens: int, output_tokens: int, **details: Any) -> bytes:
-    """The last chunk, with the provider's own count.
+    """Encode the last chunk, with the provider's token counts.
 
     Args:
-        details: further members of the count, as `prompt_tokens_details`.
+        input_tokens: of the prompt.
+        output_tokens: of the answer.
+        details: further counts, such as `prompt_tokens_details`.
     """
     counts = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, **details}
     return b"data: " + orjson.dumps({"choices": [], "usage": counts}) + b"\n\n"
@@ -57,22 +57,22 @@ def usage(input_tokens: int, output_tokens: int, **details: Any) -> bytes:
 DONE = b"data: [DONE]\n\n"
 
 
-def says(*texts: str, tokens: tuple[int, int] | None = (11, 7)) -> Answer:
-    """A whole, well-formed answer, all at once."""
+def completion(*texts: str, tokens: tuple[int, int] | None = (11, 7)) -> Answer:
+    """Return a complete, well-formed answer, sent at once."""
     end = [delta("", "stop"), *([usage(*tokens)] if tokens else []), DONE]
     return Answer(pieces=[b"".join([*map(delta, texts), *end])])
 
 
 class Upstream:
-    """The server, in a thread of its own; `with Upstream() as upstream: …`."""
+    """The server, in a thread of its own; use it as context manager."""
 
     def __init__(self) -> None:
-        self.script: Callable[[dict[str, Any]], Answer] = lambda request: says("Hello", " world")
+        self.script: Callable[[dict[str, Any]], Answer] = lambda request: completion("Hello", " world")
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.peers: list[Any] = []  # the client's end of the connection of each request
         self.client_gone = threading.Event()
-        self.go_on = threading.Event()
+        self.resume = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -87,11 +87,11 @@ class Upstream:
         self.headers.clear()
         self.peers.clear()
         self.client_gone.clear()
-        self.go_on.clear()
-        self.script = lambda request: says("Hello", " world")
+        self.resume.clear()
+        self.script = lambda request: completion("Hello", " world")
 
-    def plays(self, *answers: Answer) -> None:
-        """Give these answers in turn, the last one again and again."""
+    def respond_with(self, *answers: Answer) -> None:
+        """Answer with these in turn, then always with the last."""
         remaining = list(answers)
         self.script = lambda request: remaining.pop(0) if len(remaining) > 1 else remaining[0]
 
@@ -101,7 +101,7 @@ class Upstream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leave nothing for the garbage collector to complain of, who may come in the middle of anything."""
+        """Close everything: the garbage collector would warn in the middle of other tests."""
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
@@ -123,11 +123,11 @@ class Upstream:
         self.port = self._runner.addresses[0][1]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        asked = await request.json()
-        self.requests.append(asked)
+        request_body = await request.json()
+        self.requests.append(request_body)
         self.headers.append(dict(request.headers))
         self.peers.append(request.transport and request.transport.get_extra_info("peername"))
-        answer = self.script(asked)
+        answer = self.script(request_body)
         if answer.status != 200:
             return web.Response(status=answer.status, body=answer.body, headers=answer.headers)
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", **answer.headers})
@@ -150,13 +150,13 @@ class Upstream:
                 request.transport.abort()
                 return
             else:
-                await self._until_gone(request, or_told=piece != "hang")
+                await self._until_gone(request, or_resumed=piece != "hang")
                 if piece == "pause":
-                    self.go_on.clear()
+                    self.resume.clear()
 
-    async def _until_gone(self, request: web.Request, *, or_told: bool) -> None:
+    async def _until_gone(self, request: web.Request, *, or_resumed: bool) -> None:
         while request.transport and not request.transport.is_closing():
-            if or_told and self.go_on.is_set():
+            if or_resumed and self.resume.is_set():
                 return
             await asyncio.sleep(0.02)
         self.client_gone.set()

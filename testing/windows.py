@@ -1,4 +1,4 @@
-"""Fixed windows end when they end; a test that counts inside one must not straddle the end."""
+"""Subjects whose fixed window has time left, for tests that count inside one window."""
 
 import time
 import zlib
@@ -7,20 +7,20 @@ from typing import Any
 
 
 def seconds_left(subject: str, period: int) -> int:
-    """Until the window of a subject ends, as django-ratelimit staggers them."""
+    """Return the seconds until a subject's window ends; django-ratelimit staggers windows by subject."""
     now = int(time.time())
     end = now - now % period + zlib.crc32(subject.encode()) % period
     return (end if end >= now else end + period) - now
 
 
-def roomy_address(period: int, need_s: int = 15) -> str:
-    """A loopback address whose window has time left."""
+def address_with_time_left(period: int, need_s: int = 15) -> str:
+    """Return a loopback address whose window has time left."""
     addresses = (f"127.0.0.{n}" for n in range(2, 255))
     return next(address for address in addresses if seconds_left(address, period) > need_s)
 
 
-def roomy_user(make_user: Callable[[], Any], period: int = 60, need_s: int = 15) -> Any:
-    """A new user whose window has time left."""
+def user_with_time_left(make_user: Callable[[], Any], period: int = 60, need_s: int = 15) -> Any:
+    """Create a user whose window has time left."""
     user = make_user()
     while seconds_left(str(user.pk), period) < need_s:
         user = make_user()

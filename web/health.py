@@ -60,7 +60,10 @@ def _cache() -> None:
 
 
 def _beat() -> None:
-    seen = redis.client().get(beat_scheduler.HEARTBEAT_KEY)
+    try:
+        seen = redis.probe_client().get(beat_scheduler.HEARTBEAT_KEY)
+    except (redis.RedisError, OSError) as e:  # a cache that hangs says nothing of beat
+        raise Degraded("not known: the cache does not answer") from e
     if seen is None or time.time() - float(seen) > BEAT_SILENT_AFTER_S:
         raise Degraded("beat has not reported")
 

@@ -15,9 +15,9 @@ from rest_framework.views import APIView
 
 from lunaos import __version__
 from lunaos.api.exceptions import plain_response
-from lunaos.api.negotiation import OneRenderer
+from lunaos.api.negotiation import IgnoreAccept
 from lunaos.api.renderers import EnvelopeRenderer
-from lunaos.api.request import FramedRequest, framed
+from lunaos.api.request import ApiRequest, get_api_request
 from lunaos.errors import LunaError
 
 Words = tuple[str, str]
@@ -70,7 +70,7 @@ def failure(request: HttpRequest, error: LunaError, words: Words | None = None) 
         words: title and advice, where those of the status would not do.
     """
     if wants_page(request):
-        context = _of_failure(cast(FramedRequest, request), error.status, words)
+        context = _of_failure(cast(ApiRequest, request), error.status, words)
         response = page("web/error.html", context, error.status)
         response["Cache-Control"] = "no-store"
     else:
@@ -89,7 +89,9 @@ class ErrorPageRenderer(BaseRenderer):
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
         response = renderer_context["response"]
         response["Cache-Control"] = "no-store"
-        return _rendered("web/error.html", _of_failure(framed(renderer_context["request"]), response.status_code))
+        return _rendered(
+            "web/error.html", _of_failure(get_api_request(renderer_context["request"]), response.status_code)
+        )
 
 
 class PageRenderer(TemplateHTMLRenderer):
@@ -101,7 +103,7 @@ class PageRenderer(TemplateHTMLRenderer):
         return super().render(data, accepted_media_type, renderer_context)
 
 
-class PageOrJson(OneRenderer):
+class PageOrJson(IgnoreAccept):
     """By `Accept`, and by whose path it is."""
 
     def select_renderer(
@@ -127,6 +129,6 @@ def _rendered(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, {"version": __version__, **context})
 
 
-def _of_failure(request: FramedRequest, status: int, words: Words | None = None) -> dict[str, Any]:
+def _of_failure(request: ApiRequest, status: int, words: Words | None = None) -> dict[str, Any]:
     title, advice = words or WORDS.get(status) or WORDS[500]
     return {"status": status, "title": title, "advice": advice, "request_id": request.id}

@@ -39,9 +39,9 @@ def of(base_url: str) -> dict[str, Any]:
         Degraded: no job has looked for GOOD_FOR_S, or its note cannot be read.
     """
     try:
-        noted = redis.client().get(_key(*_place(base_url)))
-    except redis.RedisError as e:
-        raise Degraded("whether it can be reached is not known: the cache is down") from e
+        noted = redis.probe_client().get(_key(*_place(base_url)))
+    except (redis.RedisError, OSError) as e:  # a cache that hangs says nothing of the provider
+        raise Degraded("not known: the cache does not answer") from e
     if noted is None:
         raise Degraded("no worker has looked whether it can be reached")
     found: dict[str, Any] = orjson.loads(noted)

@@ -52,7 +52,7 @@ def count_attempt(request: HttpRequest, endpoint: str) -> ratelimit.Window:
         scope=f"sign-in:{endpoint}",
         subject=ratelimit.client_network(request),
         rate=settings.SIGN_IN_ATTEMPTS,
-        guarded=True,
+        local_fallback=True,
     )
     if window.first_excess:
         trail.record_on_commit(Action.RATE_EXCEEDED, limit=window.limit, endpoint=endpoint)

@@ -143,7 +143,7 @@ def test_parallel_deletions_are_one(api: Api, alice: Any) -> None:
 
 
 def test_an_open_run_ends_and_leaves_no_data(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("Hello"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("Hello"), "hang"]))
     reader = threading.Thread(target=api.execute, args=(alice,), daemon=True)
     reader.start()
     assert until(lambda: Run.objects.filter(user=alice, status=Status.RUNNING).exists(), 5)

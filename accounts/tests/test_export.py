@@ -17,7 +17,7 @@ from rag.models import Chunk, File, Repository
 from runs.models import Run
 from testing.client import PASSWORD, Api, error
 from testing.upstream import Answer, Upstream
-from testing.windows import roomy_address
+from testing.windows import address_with_time_left
 
 
 def export(api: Api, user: Any) -> dict[str, Any]:
@@ -67,7 +67,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 def test_why_a_run_failed(api: Api, alice: Any, upstream: Upstream) -> None:
     """A provider's words for the owner of the key only: the server's account is not the user's."""
     said = b'{"error": {"message": "Not so."}}'
-    upstream.plays(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
+    upstream.respond_with(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
     on_servers_key = api.execute(alice).json()["error"]
     api.put("/providers/openai/key", json={"key": "sk-of-alice-1234567890wxyz"}, headers=api.as_(alice))
     on_own_key = api.execute(alice, provider="openai").json()["error"]
@@ -112,7 +112,7 @@ def test_it_is_read_as_it_is_sent(alice: Any) -> None:
     sections = iter([("files", dict(registry.export(alice))["files"])])
     pieces = list(download._pieces(sections))
     assert len(pieces) > 20
-    assert max(map(len, pieces)) < download.PIECE_BYTES + 60_000
+    assert max(map(len, pieces)) < download.MAX_PIECE_BYTES + 60_000
     assert len(json.loads(b"".join(pieces))["data"]["files"]) == 40
 
 
@@ -122,7 +122,7 @@ def test_it_is_audited(api: Api, alice: Any) -> None:
 
 
 def test_ten_in_five_minutes(api: Api, alice: Any) -> None:
-    with api.from_address(roomy_address(300)) as client:
+    with api.from_address(address_with_time_left(300)) as client:
         statuses = [client.get("/auth/export", headers=client.as_(alice)).status_code for _ in range(11)]
     assert statuses == [200] * 10 + [429]
 

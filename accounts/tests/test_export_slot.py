@@ -13,7 +13,7 @@ from accounts.signin import sessions
 from accounts.tests.test_export import add_file
 from lunaos.embedded.servers import until
 from lunaos.infra import redis
-from testing.client import NO_AUTHORITIES, Api, error
+from testing.client import NO_TRUSTED_AUTHORITIES, Api, error
 
 PIECE = "x" * 200_000
 
@@ -28,7 +28,7 @@ def library(alice: Any) -> Any:
 def slow(api: Api) -> httpx.Client:
     """A client with little room, which holds up what it does not read."""
     options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
-    transport = httpx.HTTPTransport(NO_AUTHORITIES, socket_options=options)
+    transport = httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, socket_options=options)
     return httpx.Client(base_url=api.base_url, timeout=30, transport=transport)
 
 

@@ -20,7 +20,7 @@ def nothing_is_counted(request: Any, database: None, monkeypatch: Any) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise request.param("no")
 
-    monkeypatch.setattr(ratelimit, "_here", LocalCounter())
+    monkeypatch.setattr(ratelimit, "_local_counter", LocalCounter())
     monkeypatch.setattr(mail_limits, "_local_counter", LocalCounter())
     monkeypatch.setattr(redis.client(), "execute_command", refuse)
     monkeypatch.setattr("redis.client.Pipeline.execute", refuse)
@@ -46,4 +46,4 @@ def test_mails_stay_limited(nothing_is_counted: None) -> None:
 
 def test_other_rates_fail_open(nothing_is_counted: None) -> None:
     request = RequestFactory().get("/agents/list", REMOTE_ADDR="203.0.113.7")
-    assert not any(ratelimit.by_address(request, count=True).exceeded for _ in range(70))
+    assert not any(ratelimit.get_address_window(request, count=True).exceeded for _ in range(70))

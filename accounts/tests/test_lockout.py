@@ -19,8 +19,8 @@ from accounts.models import AuditEvent, KnownAddress, SignInCounter
 from accounts.signin import jwt, lockout
 from accounts.signin.hashers import Argon2idHasher
 from testing import trail
-from testing.client import NO_AUTHORITIES, PASSWORD, Api, error
-from testing.mailbox import Mailbox, text
+from testing.client import NO_TRUSTED_AUTHORITIES, PASSWORD, Api, error
+from testing.mailbox import Mailbox, get_text
 from testing.servers import daphne
 
 AT_ADDRESS, ANYWHERE = 4, 12
@@ -43,7 +43,9 @@ def urls(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterato
 
 
 def log_in(url: str, user: Any, password: str = "wrong", address: str = "127.0.0.1") -> httpx.Response:
-    with httpx.Client(transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address=address), timeout=30) as client:
+    with httpx.Client(
+        transport=httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, local_address=address), timeout=30
+    ) as client:
         return client.post(f"{url}/auth/login", json={"email": user.email, "password": password})
 
 
@@ -53,7 +55,7 @@ def events(user: Any, action: Action) -> list[dict[str, Any]]:
 
 def looked_at(user: Any) -> Counter[bool]:
     """How many failures there were before the lockout (False) and after it (True)."""
-    return Counter(details["locked"] for details in trail.happened(user, Action.LOGIN_FAILED))
+    return Counter(details["locked"] for details in trail.event_details(user, Action.LOGIN_FAILED))
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def test_it_works(urls: list[str], alice: Any, mailbox: Mailbox) -> None:
     assert events(alice, Action.LOCKED_OUT) == [{"scope": "address", "minutes": 15}]
     (mail,) = mailbox.of(alice)
     assert mail["Subject"] == "Sign-in to your LunaOS account is locked"
-    assert "for 15 minutes" in text(mail)
+    assert "for 15 minutes" in get_text(mail)
 
 
 def test_parallel_failures_at_one_address_are_counted_exactly(urls: list[str], alice: Any, mailbox: Mailbox) -> None:
@@ -107,7 +109,7 @@ def test_strangers_cannot_lock_the_owner_out_at_a_known_address(urls: list[str],
 
 def test_the_address_of_the_sign_up_is_known(urls: list[str], database: None) -> None:
     form = {"email": "home@example.com", "password": PASSWORD}
-    with httpx.Client(transport=httpx.HTTPTransport(NO_AUTHORITIES, local_address="127.0.2.9")) as client:
+    with httpx.Client(transport=httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, local_address="127.0.2.9")) as client:
         assert client.post(f"{urls[0]}/auth/signup", json=form).status_code == 201
     assert KnownAddress.objects.get(email="home@example.com").address == "127.0.2.9"
 

@@ -10,7 +10,7 @@ from accounts import services
 from accounts.errors import InvalidCredentials
 from accounts.signin.hashers import Argon2idHasher
 from testing.client import PASSWORD, Api, error
-from testing.windows import roomy_address
+from testing.windows import address_with_time_left
 
 
 def test_it_works(api: Api, alice: Any) -> None:
@@ -60,7 +60,7 @@ def test_the_password_has_a_maximum_length(api: Api, alice: Any) -> None:
 
 def test_ten_attempts_in_five_minutes(api: Api, alice: Any) -> None:
     attempt = {"email": alice.email, "password": "wrong"}
-    with api.from_address(roomy_address(300)) as client:
+    with api.from_address(address_with_time_left(300)) as client:
         codes = [error(client.post("/auth/login", json=attempt))[1] for _ in range(10)]
         response = client.post("/auth/login", json={"email": alice.email, "password": PASSWORD})
 

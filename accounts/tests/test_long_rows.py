@@ -83,7 +83,9 @@ def test_pending_uploads(alice: Any, monkeypatch: Any) -> None:
     assert "contentBytes" not in found[0]
 
 
-@pytest.mark.parametrize("length", [0, 1, download.PIECE_BYTES, download.PIECE_BYTES + 1, 3 * download.PIECE_BYTES])
+@pytest.mark.parametrize(
+    "length", [0, 1, download.MAX_PIECE_BYTES, download.MAX_PIECE_BYTES + 1, 3 * download.MAX_PIECE_BYTES]
+)
 def test_a_long_text_is_encoded_as_a_short_one(length: int) -> None:
     text = ('"\\\n\x00\u2028🙂ä' * length)[:length]
     row = {"a": 1, "text": text, "b": [text[:5]]}

@@ -19,8 +19,8 @@ from accounts.errors import MailTokenInvalid
 from accounts.models import AuditEvent, User
 from accounts.signin import lockout, passwords, signed_tokens
 from testing.client import PASSWORD, Api, error
-from testing.mailbox import Mailbox, text
-from testing.windows import roomy_address
+from testing.mailbox import Mailbox, get_text
+from testing.windows import address_with_time_left
 
 NEW = "another horse 43 battery"
 
@@ -45,8 +45,8 @@ def test_it_works(api: Api, alice: Any, mailbox: Mailbox) -> None:
     session = api.as_(alice)
     assert api.post("/auth/password/forgot", json={"email": alice.email.upper()}).status_code == 202
     (mail,) = mailbox.of(alice)
-    token = re.search(r'"token": "([^"]+)"', text(mail))
-    assert token and "30 minutes" in text(mail)
+    token = re.search(r'"token": "([^"]+)"', get_text(mail))
+    assert token and "30 minutes" in get_text(mail)
 
     assert api.post("/auth/password/reset", json={"token": token[1], "password": NEW}).status_code == 200
     assert error(api.get("/auth/me", headers=session)) == (401, "token_invalid")
@@ -83,7 +83,7 @@ def test_three_mails_an_hour_without_a_different_answer(api: Api, alice: Any, ma
 
 @pytest.mark.parametrize("path", ["forgot", "reset", "change"])
 def test_ten_attempts_in_five_minutes(api: Api, alice: Any, path: str) -> None:
-    with api.from_address(roomy_address(300)) as client:
+    with api.from_address(address_with_time_left(300)) as client:
         headers = client.as_(alice)
         statuses = [client.post(f"/auth/password/{path}", json={}, headers=headers).status_code for _ in range(10)]
         response = client.post(f"/auth/password/{path}", json={}, headers=headers)

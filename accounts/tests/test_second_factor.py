@@ -18,9 +18,9 @@ from accounts.models import AuditEvent
 from accounts.signin import lockout, second_factor
 from testing import trail
 from testing.client import PASSWORD, Api
-from testing.second_factor import code_of
+from testing.second_factor import current_code
 from testing.servers import daphne
-from testing.windows import roomy_address
+from testing.windows import address_with_time_left
 
 ENTER_THE_CODE = "Enter the code that your authenticator app shows now"
 
@@ -124,7 +124,7 @@ def test_the_secret_stays_until_it_is_confirmed(browser: httpx.Client, newcomer:
 
 
 def test_the_password_alone_cannot_replace_it(browser: httpx.Client, newcomer: Any) -> None:
-    code_of(newcomer)
+    current_code(newcomer)
     sign_in(browser, newcomer)
     assert browser.get("/admin/second-factor/").url.path == "/admin/login/"
     assert second_factor.enrol(newcomer, "000000") is None
@@ -132,31 +132,31 @@ def test_the_password_alone_cannot_replace_it(browser: httpx.Client, newcomer: A
 
 def test_a_session_from_before_it_was_set_is_not_enough(browser: httpx.Client, newcomer: Any) -> None:
     sign_in(browser, newcomer)
-    code_of(newcomer)
+    current_code(newcomer)
     assert browser.get("/admin/accounts/user/").url.path == "/admin/login/"
 
 
 @pytest.mark.parametrize("code", ["", "000000", "aaaaaaaa", "x" * 16, "１２３４５６"])
 def test_wrong_codes(browser: httpx.Client, newcomer: Any, code: str) -> None:
-    code_of(newcomer)
+    current_code(newcomer)
     assert ENTER_THE_CODE in sign_in(browser, newcomer, code).text
     assert browser.get("/admin/").url.path == "/admin/login/"
 
 
 def test_a_wrong_password_says_nothing_about_the_code(browser: httpx.Client, newcomer: Any) -> None:
-    page = sign_in(browser, newcomer, code_of(newcomer), password="wrong")
+    page = sign_in(browser, newcomer, current_code(newcomer), password="wrong")
     assert "Please enter the correct email and password" in page.text and ENTER_THE_CODE not in page.text
 
 
 def test_a_code_is_valid_once(browser: httpx.Client, newcomer: Any) -> None:
-    code = code_of(newcomer)
+    code = current_code(newcomer)
     assert "Dashboard" in sign_in(browser, newcomer, code).text
     browser.cookies.clear()
     assert ENTER_THE_CODE in sign_in(browser, newcomer, code).text
 
 
 def test_each_wrong_code_prolongs_the_wait(newcomer: Any) -> None:
-    code = code_of(newcomer)
+    code = current_code(newcomer)
     assert second_factor.verify(newcomer, "000000") is None
     assert second_factor.verify(newcomer, code) is None
     forget_delays(newcomer)
@@ -164,18 +164,18 @@ def test_each_wrong_code_prolongs_the_wait(newcomer: Any) -> None:
 
 
 def test_guessing_codes_ends_in_a_lockout(browser: httpx.Client, newcomer: Any, at: Any) -> None:
-    code_of(newcomer)
+    current_code(newcomer)
     for _ in range(10):
         forget_delays(newcomer)
         sign_in(browser, newcomer, "000000")
     at("127.0.0.1")
     assert lockout.count_attempt(newcomer.email) is None
-    assert len(trail.happened(newcomer, Action.SECOND_FACTOR_FAILED)) == 10
+    assert len(trail.event_details(newcomer, Action.SECOND_FACTOR_FAILED)) == 10
     assert events(newcomer, Action.LOCKED_OUT) == 1
 
 
 def test_ten_attempts_in_five_minutes(api: Api, newcomer: Any) -> None:
-    address = roomy_address(300)
+    address = address_with_time_left(300)
     transport = httpx.HTTPTransport(local_address=address)
     with httpx.Client(base_url=api.base_url, transport=transport, follow_redirects=True) as browser:
         for n in range(10):
@@ -191,7 +191,7 @@ def test_customers_cannot_sign_in_to_the_admin(browser: httpx.Client, alice: Any
 
 
 def test_operators_can_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    sign_in(browser, newcomer, code_of(newcomer))
+    sign_in(browser, newcomer, current_code(newcomer))
     call_command("reset_second_factor", newcomer.email.upper())
     assert newcomer.email in capsys.readouterr().out
     assert browser.get("/admin/").url.path == "/admin/second-factor/"
@@ -201,7 +201,7 @@ def test_operators_can_reset_it(browser: httpx.Client, newcomer: Any, capsys: py
 
 
 def test_a_superuser_can_reset_it(staff: httpx.Client, newcomer: Any) -> None:
-    code_of(newcomer)
+    current_code(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
     assert "Yes, continue" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_enrolled(newcomer)
     form["confirmed"] = "yes"

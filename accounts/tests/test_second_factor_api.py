@@ -14,7 +14,7 @@ from accounts.signin import lockout, signed_tokens
 from accounts.tests.test_second_factor import forget_delays
 from apikeys.models import ApiKey
 from testing.client import PASSWORD, Api, error
-from testing.second_factor import code_of
+from testing.second_factor import current_code
 
 NEW = "a much better one 77"
 Call = Callable[..., httpx.Response]
@@ -25,7 +25,7 @@ def olga(make_user: Any) -> Any:
     """An operator with a second factor, who is not the only superuser."""
     make_user("other", is_staff=True, is_superuser=True)
     user = make_user("olga", is_staff=True, is_superuser=True)
-    code_of(user)
+    current_code(user)
     return user
 
 
@@ -59,17 +59,17 @@ GUARDED = [log_in, change, make_key, delete]
 def test_it_works(api: Api, olga: Any, call: Call, place: str) -> None:
     assert error(call(api, olga)) == (401, "otp_required")
     assert error(call(api, olga, otp=None)) == (401, "otp_required")
-    code = code_of(olga)
+    code = current_code(olga)
     sent = {"otp": f"{code[:3]} {code[3:]}"} if place == "body" else {"headers": {"X-OTP": code}}
     assert call(api, olga, **sent).is_success
 
 
 @pytest.mark.parametrize("call", GUARDED)
 def test_a_wrong_code(api: Api, olga: Any, call: Call) -> None:
-    wrong = f"{(int(code_of(olga)) + 1) % 1_000_000:06}"
+    wrong = f"{(int(current_code(olga)) + 1) % 1_000_000:06}"
     assert error(call(api, olga, otp=wrong)) == (401, "otp_invalid")
     forget_delays(olga)
-    body_goes_first = call(api, olga, otp=wrong, headers={"X-OTP": code_of(olga)})
+    body_goes_first = call(api, olga, otp=wrong, headers={"X-OTP": current_code(olga)})
     assert error(body_goes_first) == (401, "otp_invalid")
     olga.refresh_from_db()
     assert olga.is_active and olga.check_password(PASSWORD) and not ApiKey.objects.filter(user=olga).exists()
@@ -84,7 +84,7 @@ def test_a_backup_code_is_valid_once(api: Api, olga: Any, call: Call) -> None:
 
 
 def test_a_code_is_valid_once_across_endpoints(api: Api, olga: Any) -> None:
-    code = code_of(olga)
+    code = current_code(olga)
     assert log_in(api, olga, otp=code).is_success
     for call in (log_in, change, make_key, delete):
         assert error(call(api, olga, otp=code)) == (401, "otp_invalid")
@@ -93,7 +93,7 @@ def test_a_code_is_valid_once_across_endpoints(api: Api, olga: Any) -> None:
 
 @pytest.mark.parametrize("call", [log_in, change, delete])
 def test_a_wrong_password_says_nothing_about_the_factor(api: Api, olga: Any, call: Call) -> None:
-    code = code_of(olga)
+    code = current_code(olga)
     status, name = error(call(api, olga, password="wrong", otp=code))
     assert (status, name) in ((401, "invalid_credentials"), (403, "wrong_password"))
     assert call(api, olga, otp=code).is_success  # the code was not looked at
@@ -109,11 +109,11 @@ def test_failures_end_in_a_lockout(api: Api, olga: Any, at: Any, settings: Any, 
     assert lockout.count_attempt(olga.email) is None
     assert AuditEvent.objects.filter(action=Action.LOCKED_OUT, subject_id=olga.pk).count() == 1
     forget_delays(olga)
-    assert not call(api, olga, otp=code_of(olga)).is_success
+    assert not call(api, olga, otp=current_code(olga)).is_success
 
 
 def test_a_weak_new_password_uses_up_no_code(api: Api, olga: Any) -> None:
-    code = code_of(olga)
+    code = current_code(olga)
     sent = {"currentPassword": PASSWORD, "newPassword": "password1", "otp": code}
     assert error(api.post("/auth/password/change", json=sent, headers=api.as_(olga))) == (400, "validation_error")
     assert change(api, olga, otp=code).is_success
@@ -145,7 +145,7 @@ def test_a_reset_by_mail_leaves_it_on(api: Api, olga: Any) -> None:
 
 def test_a_repeated_request_for_a_key_needs_a_fresh_code(api: Api, olga: Any) -> None:
     sent = {"headers": {"Idempotency-Key": "once"}}
-    first = make_key(api, olga, otp=code_of(olga), headers=dict(sent["headers"]))
+    first = make_key(api, olga, otp=current_code(olga), headers=dict(sent["headers"]))
     assert error(make_key(api, olga, headers=dict(sent["headers"]))) == (401, "otp_required")
     device = StaticDevice.objects.create(user=olga, name="backup codes")
     StaticToken.objects.create(device=device, token="abcd2345")
@@ -154,5 +154,5 @@ def test_a_repeated_request_for_a_key_needs_a_fresh_code(api: Api, olga: Any) ->
 
 
 def test_an_account_with_the_factor_is_deleted_with_it(api: Api, olga: Any) -> None:
-    assert delete(api, olga, otp=code_of(olga)).is_success
+    assert delete(api, olga, otp=current_code(olga)).is_success
     assert not User.objects.filter(pk=olga.pk).exists()

@@ -8,8 +8,8 @@ import pytest
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent, User
 from testing.client import PASSWORD, Api, error
-from testing.mailbox import Mailbox, text
-from testing.windows import roomy_address
+from testing.mailbox import Mailbox, get_text
+from testing.windows import address_with_time_left
 
 NEW = {"email": "New.Person@Example.com", "password": PASSWORD, "name": "New"}
 
@@ -82,7 +82,7 @@ def test_invalid_input_names_its_field(api: Api, change: dict[str, Any], field: 
 
 
 def test_eleven_attempts_from_one_address_are_one_too_many(api: Api) -> None:
-    with api.from_address(roomy_address(300)) as client:
+    with api.from_address(address_with_time_left(300)) as client:
         statuses = [client.post("/auth/signup", json={}).status_code for _ in range(10)]
         response = client.post("/auth/signup", json=NEW)
 
@@ -95,5 +95,5 @@ def test_eleven_attempts_from_one_address_are_one_too_many(api: Api) -> None:
 def test_a_worker_sends_the_welcome_mail(api: Api, mailbox: Mailbox) -> None:
     assert api.post("/auth/signup", json={**NEW, "email": "mailed@example.com"}).status_code == 201
     (mail,) = mailbox.of(User.objects.get(email="mailed@example.com"))
-    assert text(mail).startswith("Hello,\n")  # not by name, which anybody could have chosen
-    assert PASSWORD not in text(mail)
+    assert get_text(mail).startswith("Hello,\n")  # not by name, which anybody could have chosen
+    assert PASSWORD not in get_text(mail)

@@ -15,7 +15,7 @@ from accounts.errors import MailTokenInvalid
 from accounts.models import AuditEvent, User
 from accounts.signin import signed_tokens
 from testing.client import PASSWORD, Api, answer, error
-from testing.mailbox import Mailbox, text
+from testing.mailbox import Mailbox, get_text
 from testing.servers import daphne
 from testing.upstream import Upstream
 
@@ -49,7 +49,7 @@ def test_it_works(api: Api, mailbox: Mailbox) -> None:
     user = User.objects.get(email="verified@example.com")
     assert not verified(user)
     (mail,) = mailbox.of(user)
-    token = re.search(r'"token": "([^"]+)"', text(mail))
+    token = re.search(r'"token": "([^"]+)"', get_text(mail))
 
     assert token and api.post("/auth/verify", json={"token": token[1]}).status_code == 200
     assert verified(user)
@@ -90,11 +90,11 @@ def test_mails_to_an_unconfirmed_address_have_no_text_of_the_sign_up(api: Api, m
     user = User.objects.get(email="victim@example.com")
     api.post("/auth/password/forgot", json={"email": user.email})
     welcome, reset = mailbox.of(user)
-    assert "evil" not in text(welcome) + text(reset)
+    assert "evil" not in get_text(welcome) + get_text(reset)
 
     api.post("/auth/verify", json={"token": token_of(user)})
     api.post("/auth/password/forgot", json={"email": user.email})
-    assert text(mailbox.of(user)[-1]).startswith("Hello You won: evil.example,")
+    assert get_text(mailbox.of(user)[-1]).startswith("Hello You won: evil.example,")
 
 
 def test_three_days(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_the_token_can_be_mailed_again(api: Api, alice: Any, mailbox: Mailbox) -
     answers = {api.post("/auth/verify/resend", headers=api.as_(alice)).content for _ in range(5)}
     mails = mailbox.of(alice)
     assert len(answers) == 1 and len(mails) == 3
-    token = re.search(r'"token": "([^"]+)"', text(mails[0]))
+    token = re.search(r'"token": "([^"]+)"', get_text(mails[0]))
     assert token and api.post("/auth/verify", json={"token": token[1]}).status_code == 200
 
 

@@ -10,7 +10,7 @@ from accounts.models import AuditEvent
 from agents.models import Agent
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
-from testing.upstream import DONE, Answer, Upstream, delta, says, usage
+from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -62,7 +62,7 @@ def test_what_the_provider_is_asked(api: Api, alice: Any, upstream: Upstream) ->
 def test_the_chunks_joined_are_the_answer_byte_for_byte(
     api: Api, alice: Any, upstream: Upstream, texts: tuple[str, ...]
 ) -> None:
-    upstream.plays(says(*texts))
+    upstream.respond_with(completion(*texts))
     response = api.execute(alice)
     assert answer(response) == "".join(texts)
     assert RunText.objects.get(run_id=response.headers["X-Run-Id"]).output == "".join(texts)
@@ -73,26 +73,26 @@ def test_utf8_split_between_two_reads(api: Api, alice: Any, upstream: Upstream) 
         b"data: " + json.dumps({"choices": [{"delta": {"content": "naïve 🙂"}}]}, ensure_ascii=False).encode() + b"\n\n"
     )
     middle = line.index("🙂".encode()) + 2
-    upstream.plays(Answer(pieces=[line[:middle], 0.05, line[middle:], delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[line[:middle], 0.05, line[middle:], delta("", "stop"), DONE]))
     assert answer(api.execute(alice)) == "naïve 🙂"
 
 
 def test_a_nul_in_the_answer_reaches_the_client(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says("a\0b"))
+    upstream.respond_with(completion("a\0b"))
     response = api.execute(alice)
     assert answer(response) == "a\0b"
     assert RunText.objects.get(run_id=response.headers["X-Run-Id"]).output == "ab"
 
 
 def test_tokens_are_estimated_where_the_provider_does_not_count(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says("x" * 40, tokens=None))
+    upstream.respond_with(completion("x" * 40, tokens=None))
     done = events(api.execute(alice))[-1]
     assert done["tokens"]["output"] == 10
     assert done["tokens"]["input"] > 300
 
 
 def test_an_empty_answer_is_an_error_and_not_counted(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says())
+    upstream.respond_with(completion())
     assert error(api.execute(alice)) == (502, "empty_answer")
     run = Run.objects.get(user=alice)
     assert (run.status, run.error_code, run.charge) == ("failed", "empty_answer", "released")
@@ -100,7 +100,7 @@ def test_an_empty_answer_is_an_error_and_not_counted(api: Api, alice: Any, upstr
 
 
 def test_what_arrives_later_goes_out_at_once(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("one"), "hang"]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         seen = ""
@@ -112,14 +112,14 @@ def test_what_arrives_later_goes_out_at_once(api: Api, alice: Any, upstream: Ups
 
 
 def test_silence_is_filled_with_comments(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("a"), 1.0, delta("b", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("a"), 1.0, delta("b", "stop"), DONE]))
     response = api.execute(alice)
     assert response.text.count(": keep-alive\n") >= 2
     assert answer(response) == "ab"
 
 
 def test_a_slow_model_opens_the_stream_before_it_says_anything(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=["hang"]))
+    upstream.respond_with(Answer(pieces=["hang"]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         assert response.status_code == 200
@@ -127,7 +127,7 @@ def test_a_slow_model_opens_the_stream_before_it_says_anything(api: Api, alice: 
 
 
 def test_what_it_says_then_follows(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[2.3, delta("late", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[2.3, delta("late", "stop"), DONE]))
     response = api.execute(alice)
     assert response.text.startswith(": keep-alive\n")
     assert answer(response) == "late"
@@ -147,7 +147,7 @@ def test_models_and_providers_can_be_chosen(api: Api, alice: Any, upstream: Upst
 
 def test_reasoning_is_no_answer(api: Api, alice: Any, upstream: Upstream) -> None:
     thought = b'data: {"choices":[{"delta":{"reasoning_content":"hmm","content":null}}]}\n\n'
-    upstream.plays(Answer(pieces=[thought, delta("so", "stop"), usage(5, 9), DONE]))
+    upstream.respond_with(Answer(pieces=[thought, delta("so", "stop"), usage(5, 9), DONE]))
     assert answer(api.execute(alice)) == "so"
 
 
@@ -248,7 +248,7 @@ def test_the_embedded_model_refuses_what_it_cannot_hold(api: Api, alice: Any) ->
 
 def test_keys_stay_secret(api: Api, alice: Any, upstream: Upstream, folder: Any) -> None:
     leak = b'{"error": {"message": "Incorrect API key provided: sk-planted-deepseek-secret"}}'
-    upstream.plays(Answer(status=401, body=leak))
+    upstream.respond_with(Answer(status=401, body=leak))
     response = api.execute(alice)
     detail: httpx.Response = api.get(f"/runs/{response.headers['X-Run-Id']}", headers=api.as_(alice))
     for text in (response.text, str(response.headers), detail.text, (folder / "web.log").read_text()):

@@ -8,9 +8,9 @@ import pytest
 from agents.models import Agent, LanguageModel
 from billing.models import MonthlyUsage
 from runs.models import Run, RunText
-from testing.client import Api, answer, error, events, in_effect
-from testing.odd_answers import CASES, NO_CREDIT, Case, choice, event, refused
-from testing.upstream import DONE, Answer, Upstream, delta, says, usage
+from testing.client import Api, answer, error, events, takes_effect
+from testing.odd_answers import CASES, NO_CREDIT, Case, choice, error_response, event
+from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 
 def outcome_of(response: Any) -> str:
@@ -31,7 +31,7 @@ def put_key(api: Api, user: Any, key: str = "sk-of-the-user-0123456789") -> None
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_an_agents_run(api: Api, alice: Any, upstream: Upstream, case: Case) -> None:
-    upstream.plays(case.answer)
+    upstream.respond_with(case.answer)
     response = api.execute(alice)
     assert (outcome_of(response), text_of(response)) == (case.outcome, case.text)
     run = Run.objects.get(user=alice)
@@ -43,7 +43,7 @@ def test_an_agents_run(api: Api, alice: Any, upstream: Upstream, case: Case) -> 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_with_a_provider_to_fall_back_on(impatient: Api, alice: Any, upstream: Upstream, case: Case) -> None:
-    upstream.script = lambda asked: says("from openai") if asked["model"] == "gpt-4o" else case.answer
+    upstream.script = lambda asked: completion("from openai") if asked["model"] == "gpt-4o" else case.answer
     response = impatient.execute(alice)
     if case.falls_back:
         assert (outcome_of(response), text_of(response)) == ("done", "from openai")
@@ -57,7 +57,7 @@ def test_with_a_provider_to_fall_back_on(impatient: Api, alice: Any, upstream: U
 def test_on_the_users_own_key(impatient: Api, bob: Any, upstream: Upstream, case: Case) -> None:
     """There is no fallback: the user has chosen who is paid."""
     put_key(impatient, bob)
-    upstream.plays(case.answer)
+    upstream.respond_with(case.answer)
     response = impatient.execute(bob)
     assert (outcome_of(response), text_of(response)) == (case.outcome, case.text)
     assert Run.objects.get(user=bob).charge == ("settled" if case.counted else "released")
@@ -70,14 +70,16 @@ def test_on_the_users_own_key(impatient: Api, bob: Any, upstream: Upstream, case
 def test_the_client_is_told_of_the_wait_once(api: Api, alice: Any, upstream: Upstream) -> None:
     thoughts = choice({"content": None, "reasoning_content": "hm"})
     waiting: list[Any] = [b": queued\n\n", 0.05, b": queued\n\n", 0.05, thoughts, 0.05, thoughts, 0.05]
-    upstream.plays(Answer(pieces=[*waiting, delta("Hello"), delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[*waiting, delta("Hello"), delta("", "stop"), DONE]))
     told = events(api.execute(alice))
     assert [event["type"] for event in told] == ["start", "progress", "progress", "chunk", "done"]
     assert [event["state"] for event in told[1:3]] == ["queued", "thinking"]
 
 
 def test_progress_does_not_open_the_stream(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[b": queued\n\n", 0.2, event({"error": {"code": 429, "message": "slow down"}})]))
+    upstream.respond_with(
+        Answer(pieces=[b": queued\n\n", 0.2, event({"error": {"code": 429, "message": "slow down"}})])
+    )
     response = api.execute(alice)
     assert error(response) == (503, "provider_unavailable")
     assert "Retry-After" in response.headers
@@ -85,7 +87,7 @@ def test_progress_does_not_open_the_stream(api: Api, alice: Any, upstream: Upstr
 
 def test_who_answers_in_the_end_is_told(impatient: Api, alice: Any, upstream: Upstream) -> None:
     queued = Answer(pieces=[b": queued\n\n", 0.1, event({"error": "gone"})])
-    upstream.script = lambda asked: queued if asked["model"] == "deepseek-chat" else says("from openai")
+    upstream.script = lambda asked: queued if asked["model"] == "deepseek-chat" else completion("from openai")
     told = events(impatient.execute(alice))
     assert (told[0]["type"], told[0]["provider"]) == ("start", "deepseek")
     assert told[1] == {"type": "progress", "state": "queued"}
@@ -100,7 +102,9 @@ def test_who_answers_in_the_end_is_told(impatient: Api, alice: Any, upstream: Up
 
 def test_attempts_that_were_given_up_are_paid_for(impatient: Api, alice: Any, upstream: Upstream) -> None:
     given_up = Answer(pieces=[choice({"role": "assistant"}) + usage(100, 10), 0.05, "cut"])
-    upstream.script = lambda asked: given_up if asked["model"] == "deepseek-chat" else says("Hello", tokens=(11, 7))
+    upstream.script = lambda asked: (
+        given_up if asked["model"] == "deepseek-chat" else completion("Hello", tokens=(11, 7))
+    )
     done = events(impatient.execute(alice))[-1]
     asked = [request["model"] for request in upstream.requests]
     assert asked == ["deepseek-chat", "deepseek-chat", "gpt-4o"]
@@ -112,19 +116,19 @@ def test_attempts_that_were_given_up_are_paid_for(impatient: Api, alice: Any, up
 def test_cached_and_reasoning_tokens(api: Api, alice: Any, upstream: Upstream) -> None:
     counted = {"prompt_tokens": 1_000_000, "completion_tokens": 50, "prompt_cache_hit_tokens": 990_000,
                "completion_tokens_details": {"reasoning_tokens": 40}}  # fmt: skip
-    upstream.plays(Answer(pieces=[delta("Hello", "stop") + event({"choices": [], "usage": counted}) + DONE]))
+    upstream.respond_with(Answer(pieces=[delta("Hello", "stop") + event({"choices": [], "usage": counted}) + DONE]))
     done = events(api.execute(alice))[-1]
     assert done["tokens"] == {
         "input": 1_000_000, "output": 50, "reasoning": 40, "cacheRead": 990_000, "cacheWrite": 0, "estimated": False
     }  # fmt: skip
     run = Run.objects.get(user=alice)
     assert (run.reasoning_tokens, run.cache_read_tokens) == (40, 990_000)
-    upstream.plays(says("Hello", tokens=(1_000_000, 50)))
+    upstream.respond_with(completion("Hello", tokens=(1_000_000, 50)))
     assert events(api.execute(alice))[-1]["cost"] > 2 * done["cost"]
 
 
 def test_estimates_are_marked(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says("代码" * 50, tokens=None))
+    upstream.respond_with(completion("代码" * 50, tokens=None))
     done = events(api.execute(alice))[-1]
     assert done["tokens"]["estimated"] and done["tokens"]["output"] == 75
 
@@ -143,8 +147,8 @@ def test_an_unsupported_parameter_is_left_out_and_remembered(api: Api, alice: An
     def script(asked: dict[str, Any]) -> Answer:
         for name in ("max_tokens", "temperature"):
             if name in asked:
-                return refused(400, code="unsupported_parameter", param=name)
-        return says("Hello")
+                return error_response(400, code="unsupported_parameter", param=name)
+        return completion("Hello")
 
     upstream.script = script
     assert answer(api.execute(alice, provider="openai", model="gpt-4o-mini")) == "Hello"
@@ -160,7 +164,7 @@ def test_nothing_is_asked_without_a_limit(api: Api, alice: Any, upstream: Upstre
     def script(asked: dict[str, Any]) -> Answer:
         limit = next((name for name in ("max_tokens", "max_completion_tokens") if name in asked), None)
         assert limit
-        return refused(400, code="unsupported_parameter", param=limit)
+        return error_response(400, code="unsupported_parameter", param=limit)
 
     upstream.script = script
     response = api.execute(alice, provider="deepseek", model="deepseek-reasoner")
@@ -170,8 +174,8 @@ def test_nothing_is_asked_without_a_limit(api: Api, alice: Any, upstream: Upstre
 
 def test_what_did_not_help_is_not_remembered(api: Api, alice: Any, upstream: Upstream) -> None:
     """A provider that refuses with and without the parameter; afterwards it answers again."""
-    refusals = [refused(400, code="unsupported_parameter", param="temperature")] * 2
-    upstream.plays(*refusals, says("Hello"))
+    refusals = [error_response(400, code="unsupported_parameter", param="temperature")] * 2
+    upstream.respond_with(*refusals, completion("Hello"))
     assert error(api.execute(alice, model="gpt-4o"))[0] == 502
     assert answer(api.execute(alice, model="gpt-4o")) == "Hello"
     assert ["temperature" in asked for asked in upstream.requests] == [True, False, True]
@@ -181,7 +185,7 @@ def test_what_did_not_help_is_not_remembered(api: Api, alice: Any, upstream: Ups
 
 
 def test_the_servers_account_without_credit(api: Api, alice: Any, upstream: Upstream, folder: Any) -> None:
-    upstream.plays(NO_CREDIT)
+    upstream.respond_with(NO_CREDIT)
     response = api.execute(alice)
     assert error(response) == (503, "provider_unavailable")
     assert "quota" not in response.json()["error"] and "org-" not in response.text
@@ -197,7 +201,7 @@ def test_the_servers_account_without_credit(api: Api, alice: Any, upstream: Upst
 
 def test_the_users_own_account_without_credit(api: Api, alice: Any, upstream: Upstream) -> None:
     put_key(api, alice)
-    upstream.plays(NO_CREDIT)
+    upstream.respond_with(NO_CREDIT)
     response = api.execute(alice)
     assert error(response) == (400, "provider_quota_exhausted")
     assert "You exceeded your current quota" in response.json()["error"]
@@ -205,7 +209,9 @@ def test_the_users_own_account_without_credit(api: Api, alice: Any, upstream: Up
 
 
 def test_a_providers_words_are_for_the_owner_of_the_key(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(refused(400, message="bad thing at /srv/app/main.py on vllm-7.internal:8000 for sk-abc123456"))
+    upstream.respond_with(
+        error_response(400, message="bad thing at /srv/app/main.py on vllm-7.internal:8000 for sk-abc123456")
+    )
     theirs = api.execute(alice).json()["error"]
     put_key(api, alice)
     own = api.execute(alice).json()["error"]
@@ -214,7 +220,9 @@ def test_a_providers_words_are_for_the_owner_of_the_key(api: Api, alice: Any, up
 
 
 def test_a_run_says_why_it_failed(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(refused(400, code="context_length_exceeded", message="maximum context length is 4096 tokens"))
+    upstream.respond_with(
+        error_response(400, code="context_length_exceeded", message="maximum context length is 4096 tokens")
+    )
     sentence = api.execute(alice).json()["error"]
     assert "too long" in sentence and "4096" not in sentence
     run = Run.objects.get(user=alice)
@@ -230,11 +238,11 @@ def test_the_alarm_of_a_model_without_a_price(api: Api, alice: Any, upstream: Up
     name = f"gpt-of-{uuid4().hex[:8]}"  # the alarm of each model is raised once a day
     LanguageModel.objects.create(provider="openai", name=name)
     try:
-        assert in_effect(lambda: api.execute(alice, model=name).status_code == 200)
+        assert takes_effect(lambda: api.execute(alice, model=name).status_code == 200)
         done = events(api.execute(alice, model=name))[-1]
     finally:
         LanguageModel.objects.filter(name=name).delete()
-        assert in_effect(lambda: api.execute(alice, model=name).status_code == 400)
+        assert takes_effect(lambda: api.execute(alice, model=name).status_code == 400)
     assert (done["cost"], done["costKnown"]) == ("$0.0000", False)
     assert not Run.objects.filter(user=alice, status="succeeded", cost_known=True).exists()
     log = (folder / "web.log").read_text()

@@ -8,7 +8,7 @@ from lunaos.embedded.servers import free_port
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
 from testing.servers import daphne
-from testing.upstream import DONE, Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from testing.upstream import DONE, Answer, Upstream, delta, says
 def test_an_error_status(
     api: Api, alice: Any, upstream: Upstream, status: int, expected: tuple[int, str], attempts: int
 ) -> None:
-    upstream.plays(Answer(status=status))
+    upstream.respond_with(Answer(status=status))
     response = api.execute(alice)
 
     assert error(response) == expected
@@ -40,12 +40,12 @@ def test_an_error_status(
 
 
 def test_the_providers_own_waiting_time_is_passed_on(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=429, headers={"Retry-After": "17"}))
+    upstream.respond_with(Answer(status=429, headers={"Retry-After": "17"}))
     assert api.execute(alice).headers["Retry-After"] == "17"
 
 
 def test_a_waiting_time_beyond_all_reason_is_not(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=429, headers={"Retry-After": "9" * 30}))
+    upstream.respond_with(Answer(status=429, headers={"Retry-After": "9" * 30}))
     assert api.execute(alice).headers["Retry-After"] == "3600"
 
 
@@ -55,7 +55,7 @@ ODD = ["null", '"5.5"', "-1", "5.5", "3000000000", "1" + "0" * 25]
 @pytest.mark.parametrize("count", ODD)
 def test_a_count_that_is_none_is_estimated(api: Api, alice: Any, upstream: Upstream, count: str) -> None:
     counted = f'data: {{"choices":[],"usage":{{"prompt_tokens":{count},"completion_tokens":{count}}}}}\n\n'
-    upstream.plays(Answer(pieces=[delta("whole", "stop"), counted.encode(), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("whole", "stop"), counted.encode(), DONE]))
     last = events(api.execute(alice))[-1]
     assert last["type"] == "done" and last["tokens"]["output"] == 2
     run = Run.objects.get(user=alice)
@@ -63,7 +63,7 @@ def test_a_count_that_is_none_is_estimated(api: Api, alice: Any, upstream: Upstr
 
 
 def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=503), says("at last"))
+    upstream.respond_with(Answer(status=503), completion("at last"))
     assert answer(api.execute(alice)) == "at last"
     assert Run.objects.get(user=alice).status == "succeeded"
 
@@ -84,14 +84,14 @@ def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) 
 def test_nonsense_before_the_first_byte_is_an_http_error(
     api: Api, alice: Any, upstream: Upstream, pieces: list[Any]
 ) -> None:
-    upstream.plays(Answer(pieces=pieces))
+    upstream.respond_with(Answer(pieces=pieces))
     assert error(api.execute(alice)) == (502, "provider_error")
     assert Run.objects.get(user=alice).status == "failed"
 
 
 @pytest.mark.parametrize("broken", [["cut"], [b'data: {"error": {"message": "boom"}}\n\n'], [b"data: {\n\n"], []])
 def test_what_breaks_later_is_an_error_event(api: Api, alice: Any, upstream: Upstream, broken: list[Any]) -> None:
-    upstream.plays(Answer(pieces=[delta("half"), 0.05, *broken]))
+    upstream.respond_with(Answer(pieces=[delta("half"), 0.05, *broken]))
     response = api.execute(alice)
 
     assert response.status_code == 200
@@ -129,7 +129,7 @@ def test_no_first_token_in_time(impatient: Api, alice: Any, upstream: Upstream) 
 
 
 def test_a_provider_that_queues_is_not_waited_for_without_end(impatient: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[b": keep-alive\n\n", 0.2] * 20))
+    upstream.respond_with(Answer(pieces=[b": keep-alive\n\n", 0.2] * 20))
     response = impatient.execute(alice, provider="openai")
     assert events(response)[-1]["code"] == "provider_timeout"  # for both providers, so that the stream has opened
     assert {asked["model"] for asked in upstream.requests} == {"gpt-4o", "deepseek-chat"}
@@ -139,7 +139,7 @@ def test_a_provider_that_queues_is_not_waited_for_without_end(impatient: Api, al
 def test_a_provider_that_queues_is_waited_for(impatient: Api, alice: Any, upstream: Upstream) -> None:
     """For longer than LLM_FIRST_TOKEN_TIMEOUT_S, since comments come."""
     waiting: list[Any] = [b": queued\n\n", 0.2] * 5
-    upstream.plays(Answer(pieces=[*waiting, delta("at last"), delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[*waiting, delta("at last"), delta("", "stop"), DONE]))
     response = impatient.execute(alice, provider="openai")
     told = events(response)
     assert [event.get("state") for event in told if event["type"] == "progress"] == ["queued"]
@@ -148,7 +148,7 @@ def test_a_provider_that_queues_is_waited_for(impatient: Api, alice: Any, upstre
 
 
 def test_a_stall_after_the_first_token(impatient: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half"), "hang"]))
     response = impatient.execute(alice)
 
     assert events(response)[-1]["code"] == "provider_timeout"
@@ -158,7 +158,7 @@ def test_a_stall_after_the_first_token(impatient: Api, alice: Any, upstream: Ups
 
 
 def test_a_run_has_a_longest_time(impatient: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[piece for _ in range(40) for piece in (delta("x"), 0.2)]))
+    upstream.respond_with(Answer(pieces=[piece for _ in range(40) for piece in (delta("x"), 0.2)]))
     response = impatient.execute(alice)
     assert events(response)[-1]["code"] == "provider_timeout"
     assert "2 seconds" in events(response)[-1]["error"]
@@ -167,7 +167,9 @@ def test_a_run_has_a_longest_time(impatient: Api, alice: Any, upstream: Upstream
 
 
 def test_another_provider_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.script = lambda asked: Answer(status=503) if asked["model"] == "deepseek-chat" else says("from openai")
+    upstream.script = lambda asked: (
+        Answer(status=503) if asked["model"] == "deepseek-chat" else completion("from openai")
+    )
     response = impatient.execute(alice)
 
     start = events(response)[0]
@@ -179,19 +181,19 @@ def test_another_provider_answers(impatient: Api, alice: Any, upstream: Upstream
 
 
 def test_a_refused_request_is_not_tried_elsewhere(impatient: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=400))
+    upstream.respond_with(Answer(status=400))
     assert error(impatient.execute(alice)) == (502, "provider_error")
     assert {asked["model"] for asked in upstream.requests} == {"deepseek-chat"}
 
 
 def test_all_providers_are_down(impatient: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=503))
+    upstream.respond_with(Answer(status=503))
     assert error(impatient.execute(alice)) == (503, "provider_unavailable")
     assert {asked["model"] for asked in upstream.requests} == {"deepseek-chat", "gpt-4o"}
 
 
 def test_a_refusal_of_any_length_is_read_in_part(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=400, body=b'{"error": {"message": "' + b"x" * 20_000_000))
+    upstream.respond_with(Answer(status=400, body=b'{"error": {"message": "' + b"x" * 20_000_000))
     assert error(api.execute(alice)) == (502, "provider_error")
 
 

@@ -13,7 +13,7 @@ from agents.models import ProviderKey
 from agents.providers import Provider
 from runs.models import Run
 from testing.client import Api, answer, error, events
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 
 KEY = "sk-alices-own-0123456789-wxyz"
 OTHER = "sk-bobs-own-9876543210-abcd"
@@ -197,7 +197,9 @@ def test_without_credentials(api: Api) -> None:
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_rejected_key_is_said_so_and_not_charged(api: Api, alice: Any, upstream: Upstream, status: int) -> None:
     put(api, alice)
-    upstream.plays(Answer(status=status, body=json.dumps({"error": {"message": f"Incorrect key: {KEY}"}}).encode()))
+    upstream.respond_with(
+        Answer(status=status, body=json.dumps({"error": {"message": f"Incorrect key: {KEY}"}}).encode())
+    )
     response = api.execute(alice)
     assert error(response) == (400, "provider_key_rejected")
     assert KEY not in response.text
@@ -208,7 +210,7 @@ def test_a_rejected_key_is_said_so_and_not_charged(api: Api, alice: Any, upstrea
 
 def test_a_rejected_key_is_given_back_to_pro(api: Api, bob: Any, upstream: Upstream) -> None:
     put(api, bob)
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     assert error(api.execute(bob)) == (400, "provider_key_rejected")
     assert Run.objects.get(user=bob).charge == "released"
 
@@ -221,7 +223,7 @@ def test_other_faults_are_as_with_the_servers(
     api: Api, alice: Any, upstream: Upstream, status: int, expected: tuple[int, str]
 ) -> None:
     put(api, alice)
-    upstream.plays(Answer(status=status))
+    upstream.respond_with(Answer(status=status))
     assert error(api.execute(alice)) == expected
     assert set(keys_seen(upstream)) == {KEY}
 
@@ -229,14 +231,18 @@ def test_other_faults_are_as_with_the_servers(
 def test_nobody_stands_in_for_an_own_key(impatient: Api, alice: Any, upstream: Upstream) -> None:
     """This server falls back from deepseek to openai, on its own key."""
     put(impatient, alice)
-    upstream.script = lambda asked: Answer(status=503) if asked["model"] == "deepseek-chat" else says("from openai")
+    upstream.script = lambda asked: (
+        Answer(status=503) if asked["model"] == "deepseek-chat" else completion("from openai")
+    )
     assert error(impatient.execute(alice)) == (503, "provider_unavailable")
     assert set(keys_seen(upstream)) == {KEY}
 
 
 def test_an_own_key_is_no_stand_in_for_the_servers(impatient: Api, alice: Any, upstream: Upstream) -> None:
     put(impatient, alice, "openai")
-    upstream.script = lambda asked: Answer(status=503) if asked["model"] == "deepseek-chat" else says("from openai")
+    upstream.script = lambda asked: (
+        Answer(status=503) if asked["model"] == "deepseek-chat" else completion("from openai")
+    )
     assert answer(impatient.execute(alice)) == "from openai"
     assert KEY not in keys_seen(upstream)
     assert not Run.objects.get(user=alice).own_key

@@ -12,7 +12,7 @@ from agents import provider_keys
 from agents.models import ProviderKey
 from lunaos.infra import encryption
 from testing.client import Api, answer
-from testing.commands import manage
+from testing.commands import run_command
 from testing.servers import ROOT, daphne, environment
 from testing.upstream import Upstream
 
@@ -29,7 +29,7 @@ def keys(settings: Any) -> Any:
 def rotate(*keys: str) -> tuple[int, str]:
     """Exit code and all output, where these are the keys."""
     with override_settings(ENCRYPTION_KEYS=list(keys)):
-        code, output, complaint = manage("rotate_encryption_keys")
+        code, output, complaint = run_command("rotate_encryption_keys")
     return code, output + complaint
 
 

@@ -92,7 +92,7 @@ def test_a_process_that_stops_gives_its_runs_a_grace(
     alice: Any, upstream: Upstream, grace_s: float, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(executors, "_shutting_down", threading.Event())  # this process goes on
-    upstream.plays(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
+    upstream.respond_with(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
     run, recorder, execute = begin(alice, upstream)
     future = executors.submit(recorder, execute)
 
@@ -103,19 +103,19 @@ def test_a_process_that_stops_gives_its_runs_a_grace(
     event_loop.submit(first_chunk()).result(10)
     leaving = event_loop.submit(executors.shut_down(grace_s))
     if grace_s:
-        upstream.go_on.set()
+        upstream.resume.set()
     leaving.result(10)
     future.result(10)
     assert state(run) == expected
 
 
 def test_delivered_twice_it_is_done_once(alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
+    upstream.respond_with(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
     run, recorder, execute = begin(alice, upstream)
     first = executors.submit(recorder, execute)
     executors.submit(Recorder(run.pk), execute).result(10)
     assert executors.find_recorder(run.pk) is recorder
-    upstream.go_on.set()
+    upstream.resume.set()
     first.result(10)
     assert (state(run)[0], len(upstream.requests)) == ("succeeded", 1)
 

@@ -12,7 +12,7 @@ from agents.models import Agent
 from agents.tests.test_loader import GOOD
 from agents.versions import ChangedMeanwhile, Line
 from lunaos.embedded.servers import until
-from testing.client import Api, answer, error, in_effect
+from testing.client import Api, answer, error, takes_effect
 from testing.upstream import Upstream
 
 
@@ -117,16 +117,16 @@ def test_a_deployment_makes_versions_and_respects_those_of_staff(database: None,
 
 
 def test_a_disabled_agent_is_gone_for_clients(api: Api, alice: Any, agent: Agent, upstream: Upstream) -> None:
-    assert in_effect(lambda: api.execute(alice, agent="probe").status_code == 200)
+    assert takes_effect(lambda: api.execute(alice, agent="probe").status_code == 200)
     change(agent, enabled=False)
-    assert in_effect(lambda: api.execute(alice, agent="probe").status_code == 404)
+    assert takes_effect(lambda: api.execute(alice, agent="probe").status_code == 404)
     assert error(api.execute(alice, agent="probe")) == (404, "unknown_agent")
     assert "probe" not in {each["slug"] for each in api.get("/agents/list").json()["data"]["agents"]}
 
 
 def test_its_own_model_answers_who_names_none(api: Api, carol: Any, agent: Agent, upstream: Upstream) -> None:
     change(agent, default_model="openai/gpt-4o-mini")
-    assert in_effect(lambda: api.execute(carol, agent="probe").status_code == 200)
+    assert takes_effect(lambda: api.execute(carol, agent="probe").status_code == 200)
     assert answer(api.execute(carol, agent="probe")) == "Hello world"
     assert upstream.requests[-1]["model"] == "gpt-4o-mini"
     api.execute(carol, agent="probe", provider="deepseek")

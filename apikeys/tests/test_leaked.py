@@ -7,7 +7,7 @@ import pytest
 from accounts.models import AuditEvent
 from apikeys.models import ApiKey
 from testing.client import Api, error
-from testing.mailbox import Mailbox, text
+from testing.mailbox import Mailbox, get_text
 
 
 def report(api: Api, key: str) -> Any:
@@ -21,7 +21,7 @@ def test_it_works(api: Api, alice: Any, mailbox: Mailbox) -> None:
     assert error(api.get("/auth/me", headers=headers)) == (401, "api_key_invalid")
     (mail,) = mailbox.of(alice)
     assert mail["Subject"] == "A LunaOS API key of yours was found and revoked"
-    assert value[:18] in text(mail) and value not in text(mail)
+    assert value[:18] in get_text(mail) and value not in get_text(mail)
     event = AuditEvent.objects.get(subject_id=alice.pk, action="key.reported_leaked")
     assert event.actor_id is None and event.details == {"key": value[:18]}
 

@@ -13,7 +13,7 @@ from apikeys.models import ApiKey
 from lunaos.scopes import ALL
 from testing.client import Api, error
 from testing.upstream import Upstream
-from testing.windows import roomy_user
+from testing.windows import user_with_time_left
 
 ANYTHING = "00000000-0000-4000-8000-000000000000"
 OPENED_BY = {
@@ -62,13 +62,13 @@ def test_a_token_needs_no_scope(api: Api, bob: Any) -> None:
 
 
 def test_a_refused_request_counts_for_the_rate_limit(api: Api, make_user: Any) -> None:
-    headers = api.with_key(roomy_user(make_user), "rag")
+    headers = api.with_key(user_with_time_left(make_user), "rag")
     assert api.get("/chains", headers=headers).headers["X-RateLimit-Remaining"] == "59"
     assert api.get("/chains", headers=headers).headers["X-RateLimit-Remaining"] == "58"
 
 
 def test_a_full_window_comes_before_the_scope(api: Api, make_user: Any) -> None:
-    headers = api.with_key(roomy_user(make_user), "rag")
+    headers = api.with_key(user_with_time_left(make_user), "rag")
     statuses = [api.get("/chains", headers=headers).status_code for _ in range(61)]
     assert statuses == [403] * 60 + [429]
 

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from billing.payments import stripe_client
-from testing.mailbox import Mailbox, text
+from testing.mailbox import Mailbox, get_text
 from testing.stripe import Stripe
 
 SUBJECTS = {
@@ -29,7 +29,7 @@ def mails(stripe: Stripe, mailbox: Mailbox) -> Any:
 
     def of(user: Any, kind: str) -> list[str]:
         stripe.wait_for_deliveries()
-        return [text(mail) for mail in mailbox.of(user) if mail["Subject"] == SUBJECTS[kind]]
+        return [get_text(mail) for mail in mailbox.of(user) if mail["Subject"] == SUBJECTS[kind]]
 
     return of
 

@@ -15,7 +15,7 @@ from billing import limits, tiers
 from billing.models import Grant, Tier
 from billing.payments import plans
 from runs.models import Run
-from testing.client import PASSWORD, Api, answer, error, in_effect
+from testing.client import PASSWORD, Api, answer, error, takes_effect
 from testing.stripe import Stripe
 
 NAME = "enterprise"
@@ -72,7 +72,7 @@ def test_it_works(api: Api, upstream: Any, enterprise: Tier) -> None:
     call_command("set_tier", user.email, NAME)
     headers = api.as_(user)
 
-    assert in_effect(lambda: api.get("/auth/me", headers=headers).headers["X-RateLimit-Limit"] == "7777")
+    assert takes_effect(lambda: api.get("/auth/me", headers=headers).headers["X-RateLimit-Limit"] == "7777")
     assert api.get("/auth/me", headers=headers).json()["data"]["tier"] == NAME
     assert answer(api.execute(user)) == "Hello world"
     run = Run.objects.get(user=user)
@@ -88,7 +88,7 @@ def test_it_is_in_the_list_of_plans_and_on_the_front_page(api: Api, enterprise: 
     def listed() -> list[str]:
         return [plan["tier"] for plan in api.get("/billing/plans").json()["data"]["plans"]]
 
-    assert in_effect(lambda: listed() == ["free", "pro", "team", NAME])
+    assert takes_effect(lambda: listed() == ["free", "pro", "team", NAME])
     assert api.get("/billing/plans").json()["data"]["plans"][-1]["onSale"] is True
     page = api.get("/").text
     assert NAME in page and "$499" in page and "Support by telephone" in page
@@ -96,7 +96,7 @@ def test_it_is_in_the_list_of_plans_and_on_the_front_page(api: Api, enterprise: 
 
 def test_it_can_be_bought(stripe: Stripe, alice: Any, enterprise: Tier) -> None:
     plans.sync_plans()
-    assert in_effect(lambda: NAME in stripe.api.get("/billing/plans").text)
+    assert takes_effect(lambda: NAME in stripe.api.get("/billing/plans").text)
     stripe.subscribe(alice, NAME)
     assert stripe.subscription_state(alice)["tier"] == NAME
 
@@ -105,7 +105,7 @@ def test_an_agent_can_require_it(api: Api, upstream: Any, carol: Any, enterprise
     def refused() -> bool:
         return api.execute(carol, agent=enterprise_agent).status_code == 403
 
-    assert in_effect(refused)
+    assert takes_effect(refused)
     response = api.execute(carol, agent=enterprise_agent)
     assert error(response) == (403, "pro_required")
     assert response.json()["error"] == "Enterprise subscription required"

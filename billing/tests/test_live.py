@@ -29,7 +29,9 @@ KEY = os.environ.get("LUNAOS_STRIPE_TEST_KEY", "")
 
 pytestmark = [
     pytest.mark.stripe_account,
-    pytest.mark.skipif(not KEY or safety.is_live(KEY), reason="LUNAOS_STRIPE_TEST_KEY holds no test key of Stripe's"),
+    pytest.mark.skipif(
+        not KEY or safety.is_live_key(KEY), reason="LUNAOS_STRIPE_TEST_KEY holds no test key of Stripe's"
+    ),
 ]
 
 

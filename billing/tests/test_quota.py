@@ -16,7 +16,7 @@ from runs.models import Run, RunText, Status
 from runs.outcomes import Failure
 from testing import trail
 from testing.client import Api, error, events
-from testing.mailbox import Mailbox, text
+from testing.mailbox import Mailbox, get_text
 from testing.upstream import Answer, Upstream, delta
 
 
@@ -124,7 +124,7 @@ def test_refusals_are_in_the_audit_trail(api: Api, alice: Any, upstream: Upstrea
         json={"agent": "code-review", "context": "x"},
         headers={**api.as_(alice), "Idempotency-Key": "again"},
     )
-    refused = trail.happened(alice, "run.refused")
+    refused = trail.event_details(alice, "run.refused")
     expected = {"reason": "quota_exceeded", "tier": "free", "used": 100, "limit": 100}
     assert refused == [expected, expected]
 
@@ -141,7 +141,7 @@ def test_the_owner_is_mailed_once_at_each_mark(
 
     (mail,) = mailbox.of(alice)
     assert mail["Subject"] == f"{percent}% of your LunaOS executions are used"
-    assert "of the 100 executions" in text(mail) or "all 100 executions" in text(mail)
+    assert "of the 100 executions" in get_text(mail) or "all 100 executions" in get_text(mail)
 
 
 def test_both_marks_in_one_month_are_two_mails(api: Api, alice: Any, upstream: Upstream, mailbox: Mailbox) -> None:
@@ -188,12 +188,12 @@ def test_a_warning_rounds_the_percentage_down(used: int, expected: str | None) -
 def test_a_run_that_fails_before_the_first_chunk_is_not_counted(
     api: Api, alice: Any, upstream: Upstream, answer: Answer
 ) -> None:
-    upstream.plays(answer)
+    upstream.respond_with(answer)
     assert api.execute(alice).status_code == 502
     assert used(alice) == 0
 
 
 def test_a_run_that_fails_after_the_first_chunk_is_counted(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half"), 0.05, "cut"]))
+    upstream.respond_with(Answer(pieces=[delta("half"), 0.05, "cut"]))
     assert events(api.execute(alice))[-1]["type"] == "error"
     assert used(alice) == 1

@@ -4,11 +4,11 @@ from typing import Any
 
 from accounts.models import AuditEvent
 from testing.client import PASSWORD, Api
-from testing.windows import roomy_address, roomy_user
+from testing.windows import address_with_time_left, user_with_time_left
 
 
 def test_it_is_in_the_audit_trail_once(api: Api, make_user: Any) -> None:
-    user = roomy_user(make_user)
+    user = user_with_time_left(make_user)
     statuses = [api.get("/auth/me", headers=api.as_(user)).status_code for _ in range(65)]
     assert statuses == [200] * 60 + [429] * 5
     (event,) = AuditEvent.objects.filter(subject_id=user.pk)
@@ -16,7 +16,7 @@ def test_it_is_in_the_audit_trail_once(api: Api, make_user: Any) -> None:
 
 
 def test_guessing_passwords_is_in_the_audit_trail_once(api: Api, database: None) -> None:
-    address = roomy_address(300)
+    address = address_with_time_left(300)
     with api.from_address(address) as client:
         body = {"email": "nobody@example.com", "password": PASSWORD}
         statuses = [client.post("/auth/login", json=body).status_code for _ in range(12)]

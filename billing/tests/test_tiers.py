@@ -12,7 +12,7 @@ from accounts.models import AuditEvent, User
 from billing import grants, limits, tiers
 from billing.models import Tier
 from lunaos.errors import ValidationFailed
-from testing.client import Api, in_effect
+from testing.client import Api, takes_effect
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_a_change_by_staff_counts_within_seconds(api: Api, alice: Any) -> None:
     tier = Tier.objects.filter(name="free")
     tier.update(executions=7, requests_per_minute=33)
     try:
-        assert in_effect(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "33")
+        assert takes_effect(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "33")
         assert api.get("/billing/usage", headers=api.as_(alice)).json()["data"]["limit"] == 7
     finally:
         tier.update(executions=100, requests_per_minute=60)
         tiers.clear_cache()
-    assert in_effect(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "60")
+    assert takes_effect(lambda: api.get("/auth/me", headers=api.as_(alice)).headers["X-RateLimit-Limit"] == "60")
 
 
 def test_a_change_of_tier_is_in_the_audit_trail(alice: Any, bob: Any) -> None:

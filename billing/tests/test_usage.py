@@ -49,7 +49,7 @@ def test_warning(api: Api, alice: Any, used: int, percent: int, remaining: int, 
 def test_a_failed_chain_is_released_from_both_counts(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
-    upstream.plays(Answer(status=500))
+    upstream.respond_with(Answer(status=500))
     api.execute_chain(alice, "code-review")
     usage = api.get("/billing/usage", headers=api.as_(alice)).json()["data"]
     assert (usage["used"], usage["breakdown"]["chainExecutions"]) == (0, 0)

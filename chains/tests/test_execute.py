@@ -11,18 +11,18 @@ from chains.context import StepOutput
 from lunaos.embedded.servers import until
 from runs.models import Run, RunStep
 from testing.client import Api, error, events
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 
 pytestmark = pytest.mark.usefixtures("chains_worker")
 FREE = ("code-review", "testing-validation", "documentation")
 
 
 def texts(*answers: str) -> list[Answer]:
-    return [says(answer) for answer in answers]
+    return [completion(answer) for answer in answers]
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(*texts("found", "tested", "written"))
+    upstream.respond_with(*texts("found", "tested", "written"))
     response = api.execute_chain(alice, *FREE)
 
     assert response.status_code == 200
@@ -44,7 +44,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 
 
 def test_each_step_gets_the_outputs_of_earlier_steps(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(*texts("found a bug", "wrote a test", "wrote a page"))
+    upstream.respond_with(*texts("found a bug", "wrote a test", "wrote a page"))
     api.execute_chain(alice, *FREE, context="def add(a, b): return a - b")
     run = Run.objects.get(user=alice)
 
@@ -64,7 +64,7 @@ def test_it_counts_as_one_execution(api: Api, alice: Any, upstream: Upstream) ->
 
 
 def test_a_finished_chain_is_stored(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(*texts("found", "tested"))
+    upstream.respond_with(*texts("found", "tested"))
     run_id = api.execute_chain(alice, *FREE[:2], context="code").headers["X-Run-Id"]
     run = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
 
@@ -155,7 +155,7 @@ def test_the_order_of_checks(api: Api, alice: Any) -> None:
 
 
 def test_a_failing_step_ends_the_chain_and_earlier_outputs_are_kept(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says("found"), Answer(status=401))
+    upstream.respond_with(completion("found"), Answer(status=401))
     response = api.execute_chain(alice, *FREE)
 
     *_, start, last = events(response)
@@ -171,7 +171,7 @@ def test_a_failing_step_ends_the_chain_and_earlier_outputs_are_kept(api: Api, al
 
 
 def test_a_partial_answer_is_kept(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), 0.05, "cut"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), 0.05, "cut"]))
     assert events(api.execute_chain(alice, *FREE))[-1]["code"] == "provider_error"
     run = Run.objects.get(user=alice)
     assert (run.status, run.charge) == ("failed", "settled")
@@ -181,7 +181,7 @@ def test_a_partial_answer_is_kept(api: Api, alice: Any, upstream: Upstream) -> N
 def test_a_failure_before_the_first_byte_is_an_http_error_and_not_counted(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(status=429, headers={"Retry-After": "9"}))
+    upstream.respond_with(Answer(status=429, headers={"Retry-After": "9"}))
     response = api.execute_chain(alice, *FREE)
     assert error(response) == (503, "provider_unavailable")
     assert response.headers["Retry-After"] == "9"
@@ -194,7 +194,7 @@ def test_an_answer_beyond_the_models_window_is_shortened_and_said_to_be(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
     def run() -> list[dict[str, Any]]:
-        upstream.plays(*texts("first " * 2_000, "second " * 500, "third"))
+        upstream.respond_with(*texts("first " * 2_000, "second " * 500, "third"))
         response = api.execute_chain(alice, *FREE, model="gpt-4o")
         return [event for event in events(response) if event["type"] == "step_start"]
 
@@ -215,7 +215,7 @@ def test_an_answer_beyond_the_models_window_is_shortened_and_said_to_be(
 
 
 def test_a_nul_in_an_answer(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(*texts("a\0b", "c"))
+    upstream.respond_with(*texts("a\0b", "c"))
     response = api.execute_chain(alice, *FREE[:2])
     assert events(response)[-1]["type"] == "chain_done"
     assert "".join(event["content"] for event in events(response) if event["type"] == "chunk") == "a\0bc"

@@ -11,7 +11,7 @@ from billing.models import MonthlyUsage
 from runs import ledger
 from runs.models import Charge, Run
 from testing.client import Api, answer, error, events, parse
-from testing.upstream import Answer, Upstream, says
+from testing.upstream import Answer, Upstream, completion
 
 FREE = ("code-review", "testing-validation")
 
@@ -93,7 +93,7 @@ def test_the_tiers_agents_stay_the_tiers(api: Api, alice: Any, upstream: Upstrea
 def test_a_failed_exempt_run_releases_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
     exhaust_quota(alice, 50)
     add_key(alice)
-    upstream.plays(Answer(status=500))
+    upstream.respond_with(Answer(status=500))
     assert error(api.execute(alice)) == (502, "provider_error")
     run = Run.objects.get(user=alice)
     assert (run.status, run.charge, count_executions(alice)) == ("failed", Charge.EXEMPT, 50)
@@ -117,7 +117,7 @@ def repeat(api: Api, user: Any) -> httpx.Response:
 
 def test_a_run_without_output_is_retried(api: Api, alice: Any, upstream: Upstream) -> None:
     add_key(alice)
-    upstream.plays(Answer(status=500), Answer(status=500), says("now"))
+    upstream.respond_with(Answer(status=500), Answer(status=500), completion("now"))
     assert repeat(api, alice).status_code == 502
     response = repeat(api, alice)
     assert answer(response) == "now" and "Idempotency-Replayed" not in response.headers
@@ -134,10 +134,10 @@ def test_a_run_that_succeeded_is_replayed(api: Api, alice: Any, upstream: Upstre
 
 
 def failed_run(api: Api, user: Any, upstream: Upstream, *answers: Answer) -> Run:
-    upstream.plays(*answers, Answer(status=401))
+    upstream.respond_with(*answers, Answer(status=401))
     run = Run.objects.get(pk=api.execute_chain(user, *FREE).headers["X-Run-Id"])
     assert run.status == "failed"
-    upstream.plays(says("so"))
+    upstream.respond_with(completion("so"))
     return run
 
 
@@ -153,14 +153,14 @@ def test_a_chain_that_stays_on_the_own_key_stays_exempt(
     api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
     add_key(alice)
-    run = failed_run(api, alice, upstream, says("found"))
+    run = failed_run(api, alice, upstream, completion("found"))
     resume(api, alice, run)
     assert (run.charge, count_executions(alice)) == (Charge.EXEMPT, 0)
 
 
 def test_a_resume_on_the_servers_key_is_counted(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     add_key(alice)
-    run = failed_run(api, alice, upstream, says("found"))
+    run = failed_run(api, alice, upstream, completion("found"))
     provider_keys.remove(user=alice, provider="deepseek")
     resume(api, alice, run)
     assert (run.charge, run.own_key, count_executions(alice)) == (Charge.SETTLED, False, 1)
@@ -168,7 +168,7 @@ def test_a_resume_on_the_servers_key_is_counted(api: Api, alice: Any, upstream: 
 
 def test_a_resume_on_the_servers_key_needs_quota(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     add_key(alice)
-    run = failed_run(api, alice, upstream, says("found"))
+    run = failed_run(api, alice, upstream, completion("found"))
     provider_keys.remove(user=alice, provider="deepseek")
     exhaust_quota(alice)
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (403, "quota_exceeded")
@@ -187,7 +187,7 @@ def test_a_released_run_that_resumes_on_an_own_key_is_exempt(
 
 
 def test_a_charged_run_stays_charged(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    run = failed_run(api, alice, upstream, says("found"))
+    run = failed_run(api, alice, upstream, completion("found"))
     add_key(alice)
     resume(api, alice, run)
     assert (run.charge, run.own_key, count_executions(alice)) == (Charge.SETTLED, True, 1)

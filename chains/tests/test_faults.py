@@ -10,9 +10,9 @@ import pytest
 
 from lunaos.embedded.servers import until
 from testing.client import Event, error, parse
-from testing.reader import Reader, begin
+from testing.reader import ReconnectingReader, start_run
 from testing.stack import Stack
-from testing.upstream import DONE, Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}, {"agent": "deployment"}], "context": "x"}
 AGENT = {"agent": "code-review", "context": "x"}
@@ -30,7 +30,7 @@ def stack_process(tmp_path_factory: pytest.TempPathFactory, provider_environment
 @pytest.fixture
 def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
     yield stack_process
-    upstream.go_on.set()
+    upstream.resume.set()
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def alice(stack: Stack) -> dict[str, str]:
 def waits_in_step_2(upstream: Upstream) -> None:
     """Answer step 1, let step 2 wait for a signal, and answer later requests at once."""
     waiting = Answer(pieces=[delta("half "), "wait", delta("tested", "stop"), DONE])
-    upstream.plays(says("found"), waiting, says("tested again"), says("deployed"))
+    upstream.respond_with(completion("found"), waiting, completion("tested again"), completion("deployed"))
 
 
 def get_run(stack: Stack, user: dict[str, str], run_id: str) -> dict[str, Any]:
@@ -71,8 +71,8 @@ def test_a_worker_that_ends_in_step_2(
 ) -> None:
     """Another worker continues with step 2, without repeating step 1 and without a second charge."""
     waits_in_step_2(upstream)
-    run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack.api, alice, run_id)
+    run_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
+    reader = ReconnectingReader(stack.api, alice, run_id)
     stack.start("chains-2")
     stack.end("chains-1", with_signal)
     events = reader.end()
@@ -98,12 +98,12 @@ def test_a_worker_that_ends_in_step_2(
 def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
     """A worker that slept longer than its lease is refused when it writes."""
     waits_in_step_2(upstream)
-    run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack.api, alice, run_id)
+    run_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
+    reader = ReconnectingReader(stack.api, alice, run_id)
     stack.start("chains-2")
     stack.signal("chains-1", signal.SIGSTOP)
     events = reader.end()
-    upstream.go_on.set()
+    upstream.resume.set()
     stack.signal("chains-1", signal.SIGCONT)
     assert until(lambda: "executed by another process" in stack.log("chains-1"), 20)
     stack.end("chains-2")
@@ -116,11 +116,11 @@ def test_a_worker_that_wakes_up_too_late(stack: Stack, alice: dict[str, str], up
 
 def test_a_killed_web_process_costs_a_chain_nothing(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
     waits_in_step_2(upstream)
-    run_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack.api, alice, run_id)
+    run_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
+    reader = ReconnectingReader(stack.api, alice, run_id)
     assert until(lambda: len(reader.events) == 6, 10)
     stack.end("web")
-    upstream.go_on.set()
+    upstream.resume.set()
     stack.start("web")
 
     events = reader.end()
@@ -133,11 +133,11 @@ def test_a_killed_web_process_costs_a_chain_nothing(stack: Stack, alice: dict[st
 def test_an_agents_run_ends_with_its_killed_process(
     stack: Stack, alice: dict[str, str], upstream: Upstream, piece: bytes, charge: str
 ) -> None:
-    upstream.plays(Answer(pieces=[piece, "wait"]))
-    run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half" if charge == "settled" else "keep-alive")
+    upstream.respond_with(Answer(pieces=[piece, "wait"]))
+    run_id = start_run(stack.api, alice, "/agents/execute", AGENT, "half" if charge == "settled" else "keep-alive")
     stack.end("web")
     stack.start("web")
-    reader = Reader(stack.api, alice, run_id)
+    reader = ReconnectingReader(stack.api, alice, run_id)
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '61 seconds' WHERE id = %s", run_id)
 
     last = reader.end()[-1]
@@ -151,12 +151,12 @@ def test_an_agents_run_ends_with_its_killed_process(
 def test_a_stopping_web_process_ends_its_streams_at_once(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "wait"]))
-    run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half")
+    upstream.respond_with(Answer(pieces=[delta("half "), "wait"]))
+    run_id = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
     stack.end("web", signal.SIGTERM)
     assert upstream.client_gone.wait(5)
     stack.start("web")
-    assert types_and_steps(Reader(stack.api, alice, run_id).end()) == [
+    assert types_and_steps(ReconnectingReader(stack.api, alice, run_id).end()) == [
         ("start", None),
         ("chunk", None),
         ("error", None),
@@ -180,24 +180,24 @@ def test_a_server_that_restarts_in_the_middle(
 ) -> None:
     """The runs finish, their readers get all events, and the worker takes the next chain."""
     waits_in_step_2(upstream)
-    chain_id = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]), says("next"))
-    agent_id = begin(stack.api, alice, "/agents/execute", AGENT, "one")
-    readers = [Reader(stack.api, alice, chain_id), Reader(stack.api, alice, agent_id)]
+    chain_id = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]), completion("next"))
+    agent_id = start_run(stack.api, alice, "/agents/execute", AGENT, "one")
+    readers = [ReconnectingReader(stack.api, alice, chain_id), ReconnectingReader(stack.api, alice, agent_id)]
     assert until(lambda: len(readers[0].events) == 6 and len(readers[1].events) == 2, 10)
 
     restart(stack)
-    upstream.go_on.set()
+    upstream.resume.set()
     of_chain, of_agent = readers[0].end(), readers[1].end()
     assert types_and_steps(of_chain)[-1] == ("chain_done", None) and len(of_chain) == 12
     assert types_and_steps(of_agent) == [("start", None), ("chunk", None), ("chunk", None), ("done", None)]
     assert {get_run(stack, alice, run_id)["status"] for run_id in (chain_id, agent_id)} == {"succeeded"}
     assert count_attempts(stack, chain_id) == 2
 
-    upstream.plays(says("next"))
-    assert types_and_steps(Reader(stack.api, alice, begin(stack.api, alice, "/chains/execute", CHAIN, "chunk")).end())[
-        -1
-    ] == (
+    upstream.respond_with(completion("next"))
+    assert types_and_steps(
+        ReconnectingReader(stack.api, alice, start_run(stack.api, alice, "/chains/execute", CHAIN, "chunk")).end()
+    )[-1] == (
         "chain_done",
         None,
     )

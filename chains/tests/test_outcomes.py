@@ -13,7 +13,7 @@ from runs import services as run_services
 from runs.models import Run, RunStep, RunText
 from testing.client import Api, answer, error, events
 from testing.odd_answers import CASES, Case, choice, event
-from testing.upstream import DONE, Answer, Upstream, delta, says, usage
+from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 STEPS = ("code-review", "documentation")
 FAILING = [case for case in CASES if case.outcome != "done"]
@@ -30,9 +30,9 @@ def read_outcome(response: Any) -> str:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
     """The first step gets the answer; without one the second step does not start."""
-    upstream.plays(case.answer, case.answer, says("second"))  # the second answer serves a retry
+    upstream.respond_with(case.answer, case.answer, completion("second"))  # the second answer serves a retry
     if case.outcome == "done":
-        upstream.plays(case.answer, says("second"))
+        upstream.respond_with(case.answer, completion("second"))
     response = api.execute_chain(alice, *STEPS)
     assert read_outcome(response) == case.outcome
     run = Run.objects.get(user=alice)
@@ -49,7 +49,7 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, 
 @pytest.mark.parametrize("case", FAILING, ids=str)
 def test_on_the_users_own_key(api: Api, bob: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
     provider_keys.put(user=bob, provider="deepseek", key="sk-bobs-own-0123456789")
-    upstream.plays(case.answer)
+    upstream.respond_with(case.answer)
     assert read_outcome(api.execute_chain(bob, *STEPS)) == case.outcome
     assert Run.objects.get(user=bob).charge == ("settled" if case.counted else "released")
 
@@ -62,7 +62,7 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
         for name, config in settings.LLM_PROVIDERS.items()
     }
     settings.LLM_FALLBACK, settings.LLM_RETRIES = ["openai"], 0
-    upstream.script = lambda asked: says("from openai") if asked["model"] == "gpt-4o" else case.answer
+    upstream.script = lambda asked: completion("from openai") if asked["model"] == "gpt-4o" else case.answer
     fields = {"chain": "custom", "steps": ["code-review"], "provider": "deepseek", "model": "deepseek-chat"}
     run = run_services.create(user=alice, text="x", **fields, request_id="r", status="queued", attempt=0).run  # type: ignore[arg-type]
     try:
@@ -79,7 +79,9 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
 def test_a_chain_whose_step_was_empty_can_be_resumed(
     api: Api, alice: Any, upstream: Upstream, chains_worker: None
 ) -> None:
-    upstream.plays(says("first"), Answer(pieces=[choice({"role": "assistant"}) + DONE]), says("second"))
+    upstream.respond_with(
+        completion("first"), Answer(pieces=[choice({"role": "assistant"}) + DONE]), completion("second")
+    )
     failed = api.execute_chain(alice, *STEPS)
     assert events(failed)[-1]["code"] == "empty_answer"
     run = Run.objects.get(user=alice)
@@ -95,7 +97,7 @@ def test_a_chain_whose_step_was_empty_can_be_resumed(
 def test_the_tokens_of_all_steps(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
     counted = {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 2}}
     first = Answer(pieces=[delta("one", "stop") + event({"choices": [], "usage": counted}) + DONE])
-    upstream.plays(first, Answer(pieces=[delta("two", "stop") + usage(20, 7) + DONE]))
+    upstream.respond_with(first, Answer(pieces=[delta("two", "stop") + usage(20, 7) + DONE]))
     done = events(api.execute_chain(alice, *STEPS))[-1]
     assert (done["totalTokens"], done["tokens"]["reasoning"], done["tokens"]["estimated"]) == (42, 2, False)
     run = Run.objects.get(user=alice)
@@ -104,7 +106,7 @@ def test_the_tokens_of_all_steps(api: Api, alice: Any, upstream: Upstream, chain
 
 def test_the_client_gets_progress_events(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
     thoughts = choice({"content": None, "reasoning_content": "hm"})
-    upstream.plays(Answer(pieces=[b": queued\n\n", 0.05, thoughts, 0.05, delta("one", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[b": queued\n\n", 0.05, thoughts, 0.05, delta("one", "stop"), DONE]))
     response = api.execute_chain(alice, "code-review")
     assert [event.get("state", event["type"]) for event in events(response)] == [
         *("chain_start", "step_start", "queued", "thinking", "chunk", "step_done", "chain_done")

@@ -10,7 +10,7 @@ from agents import provider_keys
 from lunaos.infra import redis
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events, parse
-from testing.upstream import Answer, Upstream, says
+from testing.upstream import Answer, Upstream, completion
 
 pytestmark = pytest.mark.usefixtures("chains_worker")
 FREE = ("code-review", "testing-validation", "documentation")
@@ -70,7 +70,7 @@ def changed_during_step_1(api: Api, user: Any, upstream: Upstream, change: Any) 
     def script(asked: dict[str, Any]) -> Answer:
         if len(upstream.requests) == 1:
             change()
-        return says("found")
+        return completion("found")
 
     upstream.script = script
     return events(api.execute_chain(user, *FREE))
@@ -100,7 +100,7 @@ def test_a_key_added_later_is_not_used_for_chains_under_way(api: Api, alice: Any
 
 def test_a_rejected_key_ends_the_chain_with_its_status(api: Api, alice: Any, upstream: Upstream) -> None:
     add_key(alice)
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     assert error(api.execute_chain(alice, *FREE)) == (400, "provider_key_rejected")
     assert Run.objects.get(user=alice).error_code == "provider_key_rejected"
 
@@ -116,10 +116,10 @@ def test_an_unreadable_key_is_refused_before_the_start(api: Api, alice: Any, ups
 
 
 def failed_in_step_2(api: Api, user: Any, upstream: Upstream) -> Run:
-    upstream.plays(says("found"), Answer(status=401))
+    upstream.respond_with(completion("found"), Answer(status=401))
     run = Run.objects.get(pk=api.execute_chain(user, *FREE).headers["X-Run-Id"])
     assert run.status == "failed"
-    upstream.plays(says("tested"))
+    upstream.respond_with(completion("tested"))
     upstream.headers.clear()
     return run
 
@@ -156,7 +156,7 @@ def test_a_chain_whose_owner_added_a_key_resumes_on_it(api: Api, alice: Any, ups
 
 def test_without_any_key_the_chain_stays_failed(api: Api, alice: Any, upstream: Upstream) -> None:
     add_key(alice, provider="anthropic")
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     run_id = api.execute_chain(alice, *FREE, provider="anthropic").headers["X-Run-Id"]
     provider_keys.remove(user=alice, provider="anthropic")
     assert error(api.post(f"/runs/{run_id}/resume", headers=api.as_(alice))) == (503, "provider_not_configured")

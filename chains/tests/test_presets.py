@@ -15,7 +15,7 @@ from accounts.models import AuditEvent
 from agents import versions
 from agents.models import Agent
 from chains.models import CUSTOM_SLUG, ChainPreset
-from testing.client import Api, error, in_effect
+from testing.client import Api, error, takes_effect
 
 ADD = "/admin/chains/chainpreset/add/"
 FORM = {
@@ -34,7 +34,9 @@ def restored(api: Api) -> Iterator[None]:
     yield
     ChainPreset.objects.filter(slug="probe").delete()
     if Agent.objects.filter(slug="seo", enabled=False).update(enabled=True):
-        assert in_effect(lambda: "seo" in {each["slug"] for each in api.get("/agents/list").json()["data"]["agents"]})
+        assert takes_effect(
+            lambda: "seo" in {each["slug"] for each in api.get("/agents/list").json()["data"]["agents"]}
+        )
 
 
 @pytest.fixture
@@ -70,7 +72,7 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
     assert "was added successfully" in send(staff, ADD, FORM, "code-review", "", "seo")
     preset = ChainPreset.objects.get(slug="probe")
     assert (preset.steps, preset.version) == (["code-review", "seo"], 1)
-    assert in_effect(lambda: "probe" in listed(api, carol))
+    assert takes_effect(lambda: "probe" in listed(api, carol))
     assert listed(api, carol)["probe"] == {
         **{"id": "probe", "name": "Probe", "description": "Probes."},
         **{"steps": ["code-review", "seo"], "tier": "pro"},
@@ -165,13 +167,13 @@ def test_staff_see_which_presets_need_an_agent(client: Client, make_user: Any, s
 def test_a_preset_with_a_missing_agent_is_not_offered(
     api: Api, carol: Any, staff: httpx.Client, preset: ChainPreset
 ) -> None:
-    assert in_effect(lambda: "probe" in listed(api, carol))
+    assert takes_effect(lambda: "probe" in listed(api, carol))
     Agent.objects.filter(slug="seo").update(enabled=False)
-    assert in_effect(lambda: "probe" not in listed(api, carol))
+    assert takes_effect(lambda: "probe" not in listed(api, carol))
     assert "not offered: seo is disabled or deleted" in staff.get("/admin/chains/chainpreset/?q=probe").text
     refused = api.execute_chain(carol, chain="probe")
     assert error(refused) == (404, "unknown_chain")
     assert refused.json()["error"] == "The chain 'probe' cannot be run now: seo is disabled or deleted."
     preset.enabled = False
     versions.save(preset, by=None)
-    assert in_effect(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"))
+    assert takes_effect(lambda: error(api.execute_chain(carol, chain="probe")) == (404, "unknown_chain"))

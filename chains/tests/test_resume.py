@@ -8,14 +8,16 @@ from billing.models import MonthlyUsage
 from runs.models import Run, RunText
 from testing import logs
 from testing.client import Api, Event, error, parse
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 
 pytestmark = pytest.mark.usefixtures("chains_worker")
 FREE = ("code-review", "testing-validation", "documentation")
 
 
 def failed_in_step_2(api: Api, user: Any, upstream: Upstream) -> Run:
-    upstream.plays(says("found"), Answer(pieces=[delta("half "), 0.05, "cut"]), says("tested"), says("written"))
+    upstream.respond_with(
+        completion("found"), Answer(pieces=[delta("half "), 0.05, "cut"]), completion("tested"), completion("written")
+    )
     run_id = api.execute_chain(user, *FREE).headers["X-Run-Id"]
     run = Run.objects.get(pk=run_id)
     assert run.status == "failed"
@@ -64,7 +66,7 @@ def test_a_charged_chain_is_not_charged_again(api: Api, alice: Any, upstream: Up
 
 
 def test_a_released_chain_is_charged_again(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=401), says("a"))
+    upstream.respond_with(Answer(status=401), completion("a"))
     run = Run.objects.get(pk=api.execute_chain(alice, *FREE).headers["X-Run-Id"])
     assert MonthlyUsage.objects.get(user=alice).executions == 0
     resume(api, alice, run)
@@ -73,7 +75,7 @@ def test_a_released_chain_is_charged_again(api: Api, alice: Any, upstream: Upstr
 
 
 def test_without_an_execution_left(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     run = Run.objects.get(pk=api.execute_chain(alice, *FREE).headers["X-Run-Id"])
     MonthlyUsage.objects.filter(user=alice).update(executions=100)
     response = api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))
@@ -90,7 +92,7 @@ def test_a_charged_chain_goes_on_though_the_month_is_used_up(api: Api, alice: An
 
 
 def test_the_tier_is_checked_again(api: Api, bob: Any, upstream: Upstream) -> None:
-    upstream.plays(says("found"), Answer(status=401))
+    upstream.respond_with(completion("found"), Answer(status=401))
     run_id = api.execute_chain(bob, chain="security-audit").headers["X-Run-Id"]
     bob.tier = "free"
     bob.save()
@@ -105,14 +107,14 @@ def test_another_users_chain_is_not_there(api: Api, alice: Any, charlie: Any, up
 
 def test_only_a_failed_chain(api: Api, alice: Any, upstream: Upstream) -> None:
     done = api.execute_chain(alice, *FREE).headers["X-Run-Id"]
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     of_an_agent = api.execute(alice).headers["X-Run-Id"]
     for run_id in (done, of_an_agent):
         assert error(api.post(f"/runs/{run_id}/resume", headers=api.as_(alice))) == (409, "run_not_resumable")
 
 
 def test_it_can_fail_again_and_be_resumed_again(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says("found"), Answer(status=401), Answer(status=401), says("tested"))
+    upstream.respond_with(completion("found"), Answer(status=401), Answer(status=401), completion("tested"))
     run = Run.objects.get(pk=api.execute_chain(alice, *FREE).headers["X-Run-Id"])
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (502, "provider_error")
     assert types_and_steps(resume(api, alice, run)[1])[-1] == ("chain_done", None)
@@ -120,7 +122,7 @@ def test_it_can_fail_again_and_be_resumed_again(api: Api, alice: Any, upstream: 
 
 def test_an_expired_log_is_refilled_from_the_database(api: Api, alice: Any, upstream: Upstream) -> None:
     run = failed_in_step_2(api, alice, upstream)
-    logs.expire(run.pk)
+    logs.expire_event_log(run.pk)
     positions, _ = resume(api, alice, run)
     assert positions[0] == 8
     positions, events = parse(api.get(f"/runs/{run.pk}/events", headers=api.as_(alice)).text)

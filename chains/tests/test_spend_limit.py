@@ -14,7 +14,7 @@ from runs.metering import spending
 from runs.models import DailySpending, Run
 from testing.client import Api, answer, error, events, parse
 from testing.servers import daphne
-from testing.upstream import Answer, Upstream, says
+from testing.upstream import Answer, Upstream, completion
 
 FREE = ("code-review", "testing-validation")
 
@@ -50,7 +50,7 @@ def resume(api: Api, user: Any, run_id: str) -> httpx.Response:
 
 def test_it_works(limited: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
     """The run that reaches the limit finishes; the next one is refused, also for another free user."""
-    upstream.plays(says("so", tokens=(10_000_000, 1_000_000)))
+    upstream.respond_with(completion("so", tokens=(10_000_000, 1_000_000)))
     assert answer(limited.execute(alice)) == "so"
     assert spending.cost_today().free == Run.objects.get(user=alice).cost_usd > 1
 
@@ -79,7 +79,9 @@ def test_after_the_provider_and_before_the_quota(limited: Api, alice: Any, used_
 
 def test_a_chain_is_resumed_on_another_day(limited: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     """The second end adds only the cost since the first one."""
-    upstream.plays(says("found", tokens=(1000, 100)), Answer(status=401), says("tested", tokens=(3000, 300)))
+    upstream.respond_with(
+        completion("found", tokens=(1000, 100)), Answer(status=401), completion("tested", tokens=(3000, 300))
+    )
     run_id = limited.execute_chain(alice, *FREE).headers["X-Run-Id"]
     run = Run.objects.get(pk=run_id)
     first_usd = run.cost_usd

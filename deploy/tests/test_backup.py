@@ -16,9 +16,9 @@ from django.db import connection
 from billing import grants
 from lunaos.backup import backup_store, manifest
 from lunaos.backup.errors import BackupDamaged, BackupError
-from lunaos.backup.programs import find
+from lunaos.backup.programs import find_program
 from testing.client import PASSWORD, Api
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import ROOT, daphne, environment
 from testing.upstream import Upstream
 
@@ -48,28 +48,28 @@ def manage(*words: str | Path, **changes: str) -> "subprocess.CompletedProcess[s
 
 
 def works(*words: str | Path, **changes: str) -> str:
-    """What the command writes, when it ends well."""
+    """Run a command that succeeds, and return its output."""
     done = manage(*words, **changes)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout.strip()
 
 
 def refused(*words: str | Path, **changes: str) -> str:
-    """What a command says that does not work."""
+    """Run a command that fails, and return its error output."""
     done = manage(*words, **changes)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stdout + done.stderr
     return done.stderr
 
 
 def query(statement: str, copy: dict[str, str]) -> str:
-    """Of the second database, in PostgreSQL's own words."""
+    """Query the second database with psql."""
     host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
-    command = [find("psql"), "-h", host, "-U", user, "-AtXc", statement, COPY]
+    command = [find_program("psql"), "-h", host, "-U", user, "-AtXc", statement, COPY]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def answers_of(api: Api, key: dict[str, str], user: Any) -> list[Any]:
-    """What a user sees of what was backed up: by password, and by key."""
+    """Return what a user sees of the restored data, by password and by key."""
     login = api.post("/auth/login", json={"email": user.email, "password": PASSWORD})
     assert login.status_code == 200, login.text
     session = {"Authorization": f"Bearer {login.json()['data']['token']}"}
@@ -86,7 +86,7 @@ def test_it_works(
 ) -> None:
     """The drill: people, a run, a key, code with its vectors, a grant; away, back elsewhere, and the same answers."""
     grants.grant(user=alice, tier="pro", reason="A friend.")
-    with Embeddings() as embeddings:
+    with EmbeddingsServer() as embeddings:
         server = {**provider_environment, "EMBEDDINGS_BASE_URL": embeddings.base_url}
         with daphne(folder / "drill.log", "/ready", **server) as url, Api(base_url=url, timeout=60) as api:
             key = api.with_key(alice)
@@ -112,13 +112,13 @@ def test_it_works(
 
 
 def rewrite(backup: Path, **changes: Any) -> None:
-    """Make the manifest say so, with checksums that fit."""
+    """Change the manifest, with valid checksums."""
     content = json.loads((backup / manifest.NAME).read_text())
-    content |= {"files": manifest.digests(backup), **changes}
+    content |= {"files": manifest.compute_digests(backup), **changes}
     (backup / manifest.NAME).write_text(json.dumps(content))
 
 
-def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: Any, bob: Any, tmp_path: Path) -> None:
+def test_a_failed_restore_changes_nothing(copy: dict[str, str], alice: Any, bob: Any, tmp_path: Path) -> None:
     whole = Path(works("backup", "--folder", tmp_path))
     host, user = str(connection.settings_dict["HOST"]), str(connection.settings_dict["USER"])
     with psycopg.connect(host=host, user=user, dbname=COPY):
@@ -139,7 +139,7 @@ def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: An
         assert query("SELECT count(*) FROM accounts_user", copy) == "2"
 
     rows = manifest.read(whole).rows
-    fails("its checksum differs", dump=lambda dump: dump[:-1] + bytes([dump[-1] ^ 1]), checked=False)
+    fails("the checksum of", dump=lambda dump: dump[:-1] + bytes([dump[-1] ^ 1]), checked=False)
     fails("nothing was restored", dump=lambda dump: dump[: len(dump) * 9 // 10])
     fails("accounts_user has 2 rows, and had 3", rows={**rows, "accounts_user": 3})
     fails("newer release", migrations=["runs.9999_of_tomorrow"])
@@ -152,26 +152,26 @@ def test_what_cannot_be_restored_changes_nothing(copy: dict[str, str], alice: An
 
 @pytest.fixture
 def backup(tmp_path: Path) -> Path:
-    """Whole, of files that stand for the real ones."""
-    with backup_store.new(tmp_path) as folder:
+    """Create a complete backup with placeholder files."""
+    with backup_store.create(tmp_path) as folder:
         (folder / "database.dump").write_bytes(b"rows")
         (folder / "home").mkdir()
         (folder / "home" / "secret-key").write_bytes(b"secret")
-        manifest.Manifest("2026-11-26", "0.1.0", "18", [], {}, manifest.digests(folder)).write(folder)
-    (made,) = backup_store.complete(tmp_path)
+        manifest.Manifest("2026-11-26", "0.1.0", "18", [], {}, manifest.compute_digests(folder)).write(folder)
+    (made,) = backup_store.list_complete(tmp_path)
     return made
 
 
-def test_a_whole_backup(backup: Path) -> None:
+def test_a_complete_backup(backup: Path) -> None:
     assert set(manifest.verify(backup).files) == {"database.dump", "home/secret-key"}
     assert backup.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("name", ["database.dump", "home/secret-key"])
-def test_a_backup_that_is_not_what_was_written(backup: Path, name: str) -> None:
+def test_a_damaged_backup(backup: Path, name: str) -> None:
     for content in (b"", b"other"):
         (backup / name).write_bytes(content)
-        with pytest.raises(BackupDamaged, match=f"{name} is not what was written"):
+        with pytest.raises(BackupDamaged, match=f"checksum of {name} differs"):
             manifest.verify(backup)
     (backup / name).unlink()
     with pytest.raises(BackupDamaged, match=f"{name} is missing"):
@@ -180,37 +180,37 @@ def test_a_backup_that_is_not_what_was_written(backup: Path, name: str) -> None:
 
 def test_a_link_in_a_backup_is_not_followed(backup: Path) -> None:
     (backup / "home" / "mail").symlink_to("/etc/passwd")
-    with pytest.raises(BackupDamaged, match="home/mail is missing, or does not belong to it"):
+    with pytest.raises(BackupDamaged, match="home/mail is missing or unknown"):
         manifest.verify(backup)
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 2}'])
-def test_a_manifest_that_is_none(backup: Path, content: str) -> None:
+def test_an_invalid_manifest(backup: Path, content: str) -> None:
     (backup / manifest.NAME).write_text(content)
-    with pytest.raises(BackupDamaged, match="is no backup"):
+    with pytest.raises(BackupDamaged, match="is not a backup"):
         manifest.verify(backup)
 
 
 # -- Making one --------------------------------------------------------------------------------------------------------
 
 
-def test_the_oldest_go(tmp_path: Path) -> None:
+def test_the_oldest_backups_are_deleted(tmp_path: Path) -> None:
     for _ in range(3):
-        with backup_store.new(tmp_path) as folder:
+        with backup_store.create(tmp_path) as folder:
             (folder / manifest.NAME).write_text("{}")
-    first, second, third = backup_store.complete(tmp_path)
+    first, second, third = backup_store.list_complete(tmp_path)
     assert backup_store.rotate(tmp_path, 2) == [first]
-    assert backup_store.complete(tmp_path) == [second, third]
+    assert backup_store.list_complete(tmp_path) == [second, third]
 
 
-def test_one_that_fails_leaves_nothing_and_the_others(backup: Path) -> None:
-    with pytest.raises(BackupError, match="No space left on device"), backup_store.new(backup.parent):
+def test_a_failed_backup_leaves_only_the_others(backup: Path) -> None:
+    with pytest.raises(BackupError, match="No space left on device"), backup_store.create(backup.parent):
         raise OSError(28, "No space left on device")
     (backup.parent / f"{backup_store.UNFINISHED}of-one-that-was-killed").mkdir()
     with (
         pytest.raises(BackupError, match="another backup"),
-        backup_store.new(backup.parent),
-        backup_store.new(backup.parent),
+        backup_store.create(backup.parent),
+        backup_store.create(backup.parent),
     ):
         pass
     assert [path.name for path in backup.parent.iterdir()].count(".lock") == 1
@@ -218,14 +218,14 @@ def test_one_that_fails_leaves_nothing_and_the_others(backup: Path) -> None:
 
 
 def test_a_full_disk(alice: Any, tmp_path: Path) -> None:
-    """As a limit on the size of files has it, which ends pg_dump as the disk's end does."""
+    """A limit on file sizes ends pg_dump like a full disk."""
     command = f"ulimit -f 8; trap '' XFSZ; exec {sys.executable} manage.py backup --folder {tmp_path}"
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment(), capture_output=True, text=True)
     assert done.returncode == 1 and "pg_dump failed" in done.stderr and "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
-def test_a_database_that_is_away(database: None, tmp_path: Path) -> None:
+def test_an_unreachable_database(database: None, tmp_path: Path) -> None:
     said = refused("backup", "--folder", tmp_path, DATABASE_URL="postgres://nobody@127.0.0.1:1/nothing")
     assert "Connection refused" in said or "connection" in said
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]

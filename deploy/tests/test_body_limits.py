@@ -1,4 +1,4 @@
-"""The proxies take what the views take: `max_body_bytes` of a view is the one figure."""
+"""Body limits of the proxies equal `max_body_bytes` of the views."""
 
 import json
 import os
@@ -12,28 +12,28 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from lunaos.api import bodies
-from lunaos.tests.test_threads import methods_of, views
+from lunaos.infra.tests.test_thread_pools import methods_of, views
 from testing.servers import ROOT
 from testing.stack import CADDY
 
 UNITS = {"k": 2**10, "m": 2**20}
 ANNOTATION = "nginx.ingress.kubernetes.io/proxy-body-size"
 LIMITS = {
-    path: max([settings.MAX_BODY_BYTES, *(bodies.limits_of(path, method)[0] for method in methods_of(view))])
+    path: max([settings.MAX_BODY_BYTES, *(bodies.get_body_limit(path, method)[0] for method in methods_of(view))])
     for path, view in views(get_resolver())
     if hasattr(view, "cls") and "<" not in path
 }
 
 
 def adapted(**changes: str) -> Any:
-    """The Caddyfile as Caddy itself reads it."""
+    """Return the Caddyfile as Caddy parses it."""
     command = [str(CADDY), "adapt", "--config", str(ROOT / "deploy" / "Caddyfile"), "--adapter", "caddyfile"]
     done = subprocess.run(command, env={**os.environ, **changes}, capture_output=True, text=True, check=True)
     return json.loads(done.stdout)
 
 
 def handlers(part: Any, match: Any = None) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """All handlers below a part of Caddy's configuration, each with what it matches."""
+    """Yield all handlers below a part of Caddy's configuration, with their matchers."""
     if isinstance(part, dict):
         if "handler" in part:
             yield match, part
@@ -43,7 +43,7 @@ def handlers(part: Any, match: Any = None) -> Iterator[tuple[Any, dict[str, Any]
 
 
 def caddy_takes(config: Any, path: str) -> int:
-    """The longest body that Caddy lets through on a path."""
+    """Return the body limit of Caddy on a path."""
     found = []
     for match, handler in handlers(config):
         if handler["handler"] == "request_body":
@@ -57,7 +57,7 @@ def caddy_takes(config: Any, path: str) -> int:
 
 
 def nginx_takes(path: str) -> int:
-    """The longest body that the ingress of the example lets through on a path."""
+    """Return the body limit of the example's ingress on a path."""
     limits = {}
     for ingress in yaml.safe_load_all((ROOT / "deploy/kubernetes/example/ingress.yaml").read_text()):
         size = ingress["metadata"]["annotations"][ANNOTATION]

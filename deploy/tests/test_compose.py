@@ -96,7 +96,7 @@ def test_the_proxy_knows_the_settings_of_the_platform() -> None:
 
 
 def test_the_environment_that_is_made_starts(database: None) -> None:
-    """As Django's own check of deployments has it, with secrets of its own."""
+    """Django's deployment check passes with generated secrets."""
     made = [subprocess.run([ROOT / "deploy/make-env", "luna.test"], capture_output=True, text=True) for _ in range(2)]
     assert [each.stderr for each in made] == ["", ""]
     variables, others = (dict(re.findall(r"^([A-Z_]+)=(.*)$", each.stdout, re.MULTILINE)) for each in made)

@@ -1,4 +1,4 @@
-"""The Dockerfile: what hadolint finds, and what it cannot know."""
+"""The Dockerfile: hadolint's rules, and ours."""
 
 import json
 import re
@@ -48,7 +48,7 @@ def test_the_result_is_what_the_tests_of_the_image_run() -> None:
 
 @pytest.mark.parametrize("name", [".env", ".git", ".venv", ".lunaos", "testing", "requirements", "deploy/tests"])
 def test_what_is_not_deployed_is_not_sent_to_the_engine(name: str) -> None:
-    """All is left out, and what the build takes let in again."""
+    """.dockerignore excludes everything except the files of the build."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert lines[0] == "*"
     assert f"!{name}" not in lines and f"!{name.partition('/')[0]}" not in lines

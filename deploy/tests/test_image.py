@@ -18,11 +18,11 @@ import pytest
 import yaml
 from redis import Redis
 
-from lunaos.embedded.servers import answers, free_port, until
+from lunaos.embedded.servers import free_port, responds_ok, until
 from testing.client import PASSWORD, Api, parse
 from testing.container import HEALTH, START, Container, Running, bubblewrap
 from testing.servers import ROOT
-from testing.upstream import Answer, Upstream, delta, says, usage
+from testing.upstream import Answer, Upstream, completion, delta, usage
 
 pytestmark = pytest.mark.image
 
@@ -36,7 +36,7 @@ STREAM = {"agent": "code-review", "context": "def add(a, b): return a - b"}
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What `docker build` makes of this checkout, by the same two steps."""
+    """Build the image's content by the two steps of `docker build`."""
     if not bubblewrap():
         assert not os.environ.get("CI"), "CI has bubblewrap"
         pytest.skip("bubblewrap is not installed, or may not make namespaces here")
@@ -51,7 +51,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 class Installation:
-    """All containers of compose.yaml, on servers that are there already."""
+    """All containers of compose.yaml, on existing servers."""
 
     def __init__(self, image: Path, folder: Path, upstream: Upstream) -> None:
         self._image, self._folder = image, folder
@@ -74,7 +74,7 @@ class Installation:
         self.containers: dict[str, Container] = {}
 
     def container(self, name: str, **variables: str) -> Container:
-        """A container of the platform, of that name."""
+        """Return a container of the platform by name."""
         mine = {**self.variables, **variables}
         self.containers[name] = Container(self._image, self._folder / name, mine, [self.socket])
         return self.containers[name]
@@ -84,7 +84,7 @@ class Installation:
         self.running[name] = self.container(name, **variables).start(START, role)
 
     def start_proxy(self) -> None:
-        """Caddy with the Caddyfile as it is; what an engine's names are to it, its hosts are here."""
+        """Caddy with the deployed Caddyfile; hosts stand in for the engine's names."""
         variables = {"LUNAOS_SITE": f"http://localhost:{self.port}", "LUNAOS_WEB_PORT": str(self.web_port)}
         shared = [CADDY.resolve().parent, ROOT / "deploy"]
         hosts = [(address, "web") for address in WEBS]
@@ -95,7 +95,7 @@ class Installation:
         self.running["proxy"] = container.start(*command)
 
     def await_all(self) -> None:
-        """Until each takes what it is there for."""
+        """Wait until each container serves."""
         for name in self.running:
             is_up = partial(self._is_up, name)
             assert until(is_up, UP_WITHIN_S), self.log(name)[-3000:]
@@ -104,7 +104,7 @@ class Installation:
         kind, _, address = name.partition("-")
         if kind in ("web", "proxy"):
             host = f"{address}:{self.web_port}" if address else f"localhost:{self.port}"
-            return answers(f"http://{host}/ready")
+            return responds_ok(f"http://{host}/ready")
         return (" ready." if kind in WORKERS else "beat: Starting...") in self.log(name)
 
     def log(self, name: str) -> str:
@@ -188,7 +188,7 @@ def test_a_backup_is_made_beside_it(installation: Installation, token: dict[str,
     assert "stop the platform first" in container.run(START, "manage", "restore", backup, "--replace").stderr
 
 
-def test_it_runs_as_nobody_and_can_change_nothing_of_itself(installation: Installation) -> None:
+def test_it_runs_unprivileged_and_read_only(installation: Installation) -> None:
     container = installation.containers["worker"]
     script = 'id -u; grep CapEff /proc/self/status; touch manage.py || touch /opt/lunaos/x || touch /x || echo "cannot"'
     assert container.run("/bin/sh", "-c", script).stdout.split() == ["10001", "CapEff:", "0" * 16, "cannot"]
@@ -197,7 +197,7 @@ def test_it_runs_as_nobody_and_can_change_nothing_of_itself(installation: Instal
 
 
 @pytest.mark.parametrize("name", [*WORKERS, "beat", *(f"web-{address}" for address in WEBS)])
-def test_health_tells_that_each_is_well(installation: Installation, name: str) -> None:
+def test_healthy_containers(installation: Installation, name: str) -> None:
     container = installation.containers[name]
     script = [
         "sed",
@@ -209,9 +209,9 @@ def test_health_tells_that_each_is_well(installation: Installation, name: str) -
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_health_tells_that_one_is_not(image: Path, tmp_path: Path) -> None:
+def test_unhealthy_containers(image: Path, tmp_path: Path) -> None:
     container = Container(image, tmp_path, {"PORT": str(free_port())})
-    assert container.run(*HEALTH).stderr == "nothing was started here\n"
+    assert container.run(*HEALTH).stderr == "no process was started here\n"
     sign = tmp_path / "tmp" / "lunaos-role"
     sign.write_text("web")
     assert "Connection refused" in container.run(*HEALTH).stderr
@@ -219,12 +219,12 @@ def test_health_tells_that_one_is_not(image: Path, tmp_path: Path) -> None:
         sign.write_text(role)
         assert container.run(*HEALTH).returncode == 0
         os.utime(sign, (sign.stat().st_mtime - seconds,) * 2)
-        told = re.fullmatch(rf"{role} gave no sign of life for (\d+) s\n", container.run(*HEALTH).stderr)
+        told = re.fullmatch(rf"{role} has not written its heartbeat file for (\d+) s\n", container.run(*HEALTH).stderr)
         assert told and int(told[1]) >= seconds
         assert container.run(*HEALTH, "1200").returncode == 0
 
 
-def test_a_worker_gives_signs_of_life(installation: Installation) -> None:
+def test_a_worker_touches_its_heartbeat_file(installation: Installation) -> None:
     sign = installation.containers["chains"].folder / "tmp" / "lunaos-role"
     os.utime(sign, (0, 0))
     assert until(lambda: sign.stat().st_mtime > 0, 15)
@@ -232,7 +232,7 @@ def test_a_worker_gives_signs_of_life(installation: Installation) -> None:
 
 
 def test_kubernetes_finds_a_web_process_alive_by_its_own_address(installation: Installation) -> None:
-    """The kubelet names the pod's address as host, which nobody has allowed; liveness must not need a database."""
+    """The kubelet sends the pod's address as host, which is not allowed; liveness needs no database."""
     paths = set(re.findall(r"path: (/[^,]*),", (ROOT / "deploy/kubernetes/base/web.yaml").read_text()))
     assert paths == {"/ready", "/static/web/favicon.svg"}
     for path in paths:
@@ -243,19 +243,21 @@ def test_kubernetes_finds_a_web_process_alive_by_its_own_address(installation: I
 def test_the_proxy_passes_a_stream_on_as_it_comes(
     installation: Installation, token: dict[str, str], upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"]))
+    upstream.respond_with(
+        Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"])
+    )
     with installation.api.stream("POST", "/agents/execute", json=STREAM, headers=token) as response:
         text = ""
         for piece in response.iter_text():
             text += piece
-            if "first" in text and not upstream.go_on.is_set():
+            if "first" in text and not upstream.resume.is_set():
                 assert "last" not in text
-                upstream.go_on.set()
+                upstream.resume.set()
     assert parse(text)[1][-1]["type"] == "done"
 
 
-def test_the_proxy_tells_who_asks(installation: Installation, token: dict[str, str]) -> None:
-    """What a client claims of itself in X-Forwarded-For is not believed."""
+def test_the_proxy_forwards_the_address(installation: Installation, token: dict[str, str]) -> None:
+    """A client's own X-Forwarded-For is not trusted."""
     forged = {**token, "X-Forwarded-For": "203.0.113.9"}
     installation.api.from_address("127.0.4.4").post("/api-keys", json={"name": "CI"}, headers=forged)
     activity = installation.api.get("/auth/activity", headers=token).text
@@ -268,12 +270,13 @@ def test_the_proxy_takes_large_requests(installation: Installation, token: dict[
     assert response.json()["code"] == "embeddings_not_configured", response.text
 
 
-def test_a_web_process_that_stops_costs_nobody_an_answer(
+def test_a_stopping_web_process_loses_no_answer(
     installation: Installation, token: dict[str, str], upstream: Upstream
 ) -> None:
     """It lets its run end; meanwhile and afterwards the proxy asks the other one."""
-    upstream.plays(
-        Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"]), says("x")
+    upstream.respond_with(
+        Answer(pieces=[delta("first"), "wait", delta("last", "stop"), usage(11, 7), b"data: [DONE]\n\n"]),
+        completion("x"),
     )
     stopped = f"web-{WEBS[0]}"
     address = f"http://{WEBS[0]}:{installation.web_port}"
@@ -281,10 +284,10 @@ def test_a_web_process_that_stops_costs_nobody_an_answer(
         pieces = response.iter_text()
         text = next(pieces)
         os.kill(installation.running[stopped].number, signal.SIGTERM)
-        assert until(lambda: not answers(f"{address}/health"), 5)
+        assert until(lambda: not responds_ok(f"{address}/health"), 5)
         for _ in range(20):
             assert installation.api.get("/health").status_code == 200
-        upstream.go_on.set()
+        upstream.resume.set()
         text += "".join(pieces)
     assert parse(text)[1][-1]["type"] == "done", text
     assert installation.running.pop(stopped).process.wait(15) == 0
@@ -293,7 +296,7 @@ def test_a_web_process_that_stops_costs_nobody_an_answer(
 
 
 def test_requests_wait_while_all_web_processes_are_replaced(installation: Installation) -> None:
-    """As compose does it when there is a new image."""
+    """Replace web processes as compose does for a new image."""
     for address in WEBS:
         assert installation.running.pop(f"web-{address}").stop() == 0
     with ThreadPoolExecutor() as pool:
@@ -305,7 +308,7 @@ def test_requests_wait_while_all_web_processes_are_replaced(installation: Instal
 
 
 def test_each_fits_into_its_memory_limit_twice(installation: Installation) -> None:
-    """Whatever work comes on top; it has worked a little by now."""
+    """Memory after some work; twice that fits into the limit."""
     services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
     units = {"m": 1, "g": 1024}
     for name, running in installation.running.items():

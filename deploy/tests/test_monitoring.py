@@ -1,4 +1,4 @@
-"""deploy/monitoring: rules, dashboard and scrape config agree with what the platform shows, and with Prometheus."""
+"""deploy/monitoring: rules, dashboard and scrape config agree with the platform's metrics and with Prometheus."""
 
 import json
 import re
@@ -28,7 +28,7 @@ needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not he
 
 
 def families(registry: CollectorRegistry) -> set[str]:
-    """The names of all samples, also of those that have none yet."""
+    """Return the names of all samples, also of metrics without samples."""
     found = set()
     for family in registry.collect():
         found.add(f"{family.name}_total" if family.type == "counter" else family.name)
@@ -46,12 +46,12 @@ def promtool(*words: str, told: bytes = b"") -> "subprocess.CompletedProcess[byt
     return subprocess.run([str(PROMTOOL), *words], cwd=FOLDER, input=told, capture_output=True)
 
 
-def test_what_is_asked_for_is_there(exported: set[str]) -> None:
+def test_queried_metrics_exist(exported: set[str]) -> None:
     asked = {name if name in exported else SUFFIXES.sub("", name) for expr in ASKED for name in METRIC.findall(expr)}
     assert asked - exported == set()
 
 
-def test_what_is_ours_is_shown_and_explained(exported: set[str]) -> None:
+def test_our_metrics_are_shown_and_documented(exported: set[str]) -> None:
     ours = {name for name in exported if name.startswith("lunaos_")}
     shown = {name for panel in PANELS for target in panel["targets"] for name in METRIC.findall(target["expr"])}
     assert ours - shown - {SUFFIXES.sub("", name) for name in shown} == set()
@@ -68,7 +68,7 @@ def test_each_alert_has_its_lines_in_the_runbook() -> None:
 
 
 def test_the_dashboard_is_one_that_grafana_imports() -> None:
-    """The members it reads, whose schema is in no package: a data source to choose, a place and a number each."""
+    """Grafana requires a data source input, and position and id of each panel; no package has its schema."""
     assert {"uid", "title", "schemaVersion", "panels", "templating", "time", "refresh"} <= DASHBOARD.keys()
     assert [each["type"] for each in DASHBOARD["templating"]["list"]] == ["datasource"]
     numbers = [panel["id"] for panel in DASHBOARD["panels"]]

@@ -1,4 +1,4 @@
-"""Two web processes and two workers of each kind on one database, behind the proxy that is deployed, behave as one."""
+"""Two web processes and two workers of each kind behave as one behind the deployed proxy."""
 
 import itertools
 import signal
@@ -13,9 +13,9 @@ import pytest
 
 from lunaos.embedded.servers import until
 from testing.client import Api, error, parse
-from testing.reader import Reader, begin
+from testing.reader import ReconnectingReader, start_run
 from testing.stack import CommandStack, Stack
-from testing.upstream import DONE, Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 AGENT = {"agent": "code-review", "context": "x = 1"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
@@ -36,7 +36,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, provider_environment: dict
 @pytest.fixture
 def stack(cluster: Stack, upstream: Upstream) -> Iterator[Stack]:
     yield cluster
-    upstream.go_on.set()
+    upstream.resume.set()
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def on_both(stack: Stack, times: int, ask: Callable[[Api], httpx.Response]) -> l
 
 
 def test_it_works(stack: Stack, alice: dict[str, str]) -> None:
-    """What one node began the other tells of, and the proxy asks both."""
+    """Each node serves runs of the other, and the proxy uses both."""
     response = stack.api_of("web").post("/agents/execute", json=AGENT, headers=alice)
     run_id = response.headers["X-Run-Id"]
     assert answered(stack.api_of("web-2"), run_id, alice) == "succeeded"
@@ -68,12 +68,12 @@ def test_a_stream_goes_on_at_the_other_node_when_its_own_is_killed(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
     waiting = Answer(pieces=[delta("half "), "wait", delta("done", "stop"), DONE])
-    upstream.plays(says("found"), waiting)
-    run_id = begin(stack.api_of("web"), alice, "/chains/execute", CHAIN, "half")
-    reader = Reader(stack.api_of("proxy"), alice, run_id)
+    upstream.respond_with(completion("found"), waiting)
+    run_id = start_run(stack.api_of("web"), alice, "/chains/execute", CHAIN, "half")
+    reader = ReconnectingReader(stack.api_of("proxy"), alice, run_id)
     assert until(lambda: len(reader.events) == 6, 10)
     stack.end("web")
-    upstream.go_on.set()
+    upstream.resume.set()
     events = reader.end()
     stack.start("web")
     assert [event["content"] for event in events if event["type"] == "chunk"] == ["found", "half ", "done"]
@@ -83,10 +83,10 @@ def test_a_stream_goes_on_at_the_other_node_when_its_own_is_killed(
 def test_an_agents_run_whose_node_is_killed_ends_at_the_other(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
-    """What it said is kept and the failure is told; nobody can finish somebody else's conversation with a model."""
-    upstream.plays(Answer(pieces=[delta("half "), "wait"]), says("again"))
-    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "half")
-    reader = Reader(stack.api_of("proxy"), alice, run_id)
+    """The text is kept and the run fails: no other process can continue a request to a model."""
+    upstream.respond_with(Answer(pieces=[delta("half "), "wait"]), completion("again"))
+    run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "half")
+    reader = ReconnectingReader(stack.api_of("proxy"), alice, run_id)
     assert until(lambda: len(reader.events) == 2, 10)
     stack.end("web")
     stack.sql("UPDATE runs_run SET heartbeat_at = now() - interval '61 seconds' WHERE id = %s", run_id)
@@ -99,24 +99,24 @@ def test_an_agents_run_whose_node_is_killed_ends_at_the_other(
 def test_a_reader_may_change_nodes_while_the_run_goes_on(
     stack: Stack, alice: dict[str, str], upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
-    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
-    reader = Reader(stack.api_of("web-2"), alice, run_id)
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
+    reader = ReconnectingReader(stack.api_of("web-2"), alice, run_id)
     assert until(lambda: len(reader.events) == 2, 10)
-    upstream.go_on.set()
+    upstream.resume.set()
     assert [event["type"] for event in reader.end()] == ["start", "chunk", "chunk", "done"]
 
 
 def test_a_run_is_cancelled_from_the_other_node(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "hang"]))
-    run_id = begin(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
+    upstream.respond_with(Answer(pieces=[delta("one "), "hang"]))
+    run_id = start_run(stack.api_of("web"), alice, "/agents/execute", AGENT, "one")
     assert stack.api_of("web-2").post(f"/runs/{run_id}/cancel", headers=alice).status_code == 200
     assert upstream.client_gone.wait(5)
     assert until(lambda: answered(stack.api_of("web-2"), run_id, alice) == "cancelled", 5)
 
 
 def test_one_rate_limit_for_both(stack: Stack, alice: dict[str, str]) -> None:
-    """60 a minute: in each window exactly as many as it has."""
+    """60 requests a minute for both nodes together."""
     responses = on_both(stack, 80, lambda api: api.get("/auth/me", headers=alice))
     passed = [response for response in responses if response.status_code == 200]
     remaining = [(each.headers["X-RateLimit-Reset"], each.headers["X-RateLimit-Remaining"]) for each in passed]
@@ -147,7 +147,7 @@ def test_one_run_for_one_idempotency_key_at_both(stack: Stack, alice: dict[str, 
 
 
 class Load:
-    """Users at work through the proxy, each with one request after the other, until told to stop."""
+    """Users who send requests through the proxy one after the other, until `stop` is set."""
 
     def __init__(self, stack: Stack, users: list[dict[str, str]]) -> None:
         self.responses: list[httpx.Response] = []
@@ -181,7 +181,7 @@ class Load:
 
 
 def test_a_rolling_restart_under_load_loses_nothing(stack: Stack, upstream: Upstream) -> None:
-    """One node after the other is replaced; each run ends well, and the only refusal says when to come again."""
+    """Nodes are replaced one after the other; each run succeeds, and each refusal has Retry-After."""
     upstream.script = lambda request: Answer(pieces=[delta("one "), 0.2, delta("two", "stop"), DONE])
     users = [stack.sign_up(next(NUMBERS)) for _ in range(4)]
     stack.sql("UPDATE accounts_user SET tier = 'team'")

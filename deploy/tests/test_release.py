@@ -1,4 +1,4 @@
-"""The step of a release that pins images to their bytes, and what is pinned in between."""
+"""deploy.release pins images to digests; other dependencies are pinned by version and hash."""
 
 import json
 import re
@@ -22,7 +22,7 @@ def digest(number: int) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the step changes, as it stands in this checkout."""
+    """Copy the files that deploy.release changes."""
     for file in (release.COMPOSE, release.DOCKERFILE, release.KUSTOMIZATION):
         (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / file, tmp_path / file)

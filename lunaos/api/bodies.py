@@ -1,4 +1,4 @@
-"""Limits of request bodies, and answers to requests that were refused before they had arrived.
+"""Limits of request bodies, and answers to requests that were refused while they arrived.
 
 A view's `max_body_bytes` is the only source of the limit; the proxies in `deploy/` are tested against it.
 """
@@ -15,43 +15,46 @@ from django.utils.decorators import async_only_middleware
 
 from lunaos.api import ratelimit
 from lunaos.api.exceptions import plain_response
-from lunaos.api.request import FramedRequest
+from lunaos.api.request import ApiRequest
 from lunaos.errors import LunaError, RateLimited
 from lunaos.infra import view_options
 
-STRANGERS_MAX_BODY_BYTES = 65_536  # accepted by every view without a well-formed credential
+MAX_ANONYMOUS_BODY_BYTES = 65_536  # accepted by every view without a well-formed credential
 AUTHORIZATION, COOKIE, STRIPE_SIGNATURE = "authorization", "cookie", "stripe-signature"
-ADMIN = "/admin/"
-Handler = Callable[[FramedRequest], Awaitable[HttpResponseBase]]
+ADMIN_PREFIX = "/admin/"
+Handler = Callable[[ApiRequest], Awaitable[HttpResponseBase]]
 
 # The reason for which the server stopped reading the current request; set before the request's task starts.
-refused: ContextVar[LunaError | None] = ContextVar("refused", default=None)
+early_error: ContextVar[LunaError | None] = ContextVar("refused", default=None)
 
 
-def limits_of(path: str, method: str) -> tuple[int, str]:
+def get_body_limit(path: str, method: str) -> tuple[int, str]:
     """Return the maximum body of a route in bytes, and the header that carries its credential.
 
     Args:
         path: unquoted, without the query.
+        method: of the request.
     """
     try:
         view: Any = resolve(path).func
     except Resolver404:
         view = None
-    longest = int(view_options.read(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
-    credential = COOKIE if path.startswith(ADMIN) else view_options.read(view, "credential", method, AUTHORIZATION)
-    return longest, credential
+    max_bytes = int(view_options.read(view, "max_body_bytes", method, settings.MAX_BODY_BYTES))
+    credential = (
+        COOKIE if path.startswith(ADMIN_PREFIX) else view_options.read(view, "credential", method, AUTHORIZATION)
+    )
+    return max_bytes, credential
 
 
 @async_only_middleware
-def refusals(get_response: Handler) -> Handler:
-    """Answer a request that was refused before it had arrived; count it against its address."""
+def early_errors(get_response: Handler) -> Handler:
+    """Answer a request that was refused while it arrived; count it against its address."""
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
-        error = refused.get()
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
+        error = early_error.get()
         if error is None:
             return await get_response(request)
-        by_address = sync_to_async(ratelimit.by_address, thread_sensitive=False)
+        by_address = sync_to_async(ratelimit.get_address_window, thread_sensitive=False)
         request.rate_limit = window = await by_address(request, count=True)
         if window.exceeded:
             error = RateLimited(retry_after=window.seconds_left, limit=window.limit, tier=None)

@@ -6,12 +6,12 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 
-from lunaos.api import flow, json
+from lunaos.api import backpressure, json
 from lunaos.infra import database
 from lunaos.infra.postgresql import limits
 from lunaos.infra.read_access import Access, Guard
 
-PIECE_BYTES = 65_536
+MAX_PIECE_BYTES = 65_536
 logger = logging.getLogger(__name__)
 
 Section = tuple[str, dict[str, Any] | Iterable[dict[str, Any]]]
@@ -46,7 +46,7 @@ class Download(StreamingHttpResponse):
         self._on_close()
 
 
-class _Reader:
+class _PieceReader:
     def __init__(self, pieces: Iterator[bytes], on_piece: Callable[[], None]) -> None:
         self._pieces, self._on_piece = pieces, on_piece
 
@@ -65,8 +65,8 @@ class _Reader:
 async def _body(
     sections: Iterator[Section], access: Access | None = None, on_piece: Callable[[], None] = lambda: None
 ) -> AsyncIterator[bytes]:
-    reader = _Reader(_pieces(sections), on_piece)
-    guard = Guard(access, on_refusal=flow.on_refusal()) if access else None
+    reader = _PieceReader(_pieces(sections), on_piece)
+    guard = Guard(access, on_refusal=backpressure.get_timeout_shortener()) if access else None
     if guard:
         guard.open()
     try:
@@ -83,7 +83,7 @@ def _pieces(sections: Iterator[Section]) -> Iterator[bytes]:
     piece = bytearray()
     for token in _tokens(sections):
         piece += token
-        if len(piece) >= PIECE_BYTES:
+        if len(piece) >= MAX_PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
     yield bytes(piece)
@@ -119,7 +119,7 @@ def _object(row: dict[str, Any]) -> Iterator[bytes]:
 
 
 def _is_long(value: Any) -> bool:
-    return isinstance(value, Iterator) or (isinstance(value, str) and len(value) > PIECE_BYTES)
+    return isinstance(value, Iterator) or (isinstance(value, str) and len(value) > MAX_PIECE_BYTES)
 
 
 def _member(value: Any) -> Iterator[bytes]:
@@ -127,8 +127,8 @@ def _member(value: Any) -> Iterator[bytes]:
         yield from _array(value)
     elif _is_long(value):
         yield b'"'
-        for start in range(0, len(value), PIECE_BYTES):
-            yield json.dumps(value[start : start + PIECE_BYTES])[1:-1]
+        for start in range(0, len(value), MAX_PIECE_BYTES):
+            yield json.dumps(value[start : start + MAX_PIECE_BYTES])[1:-1]
         yield b'"'
     else:
         yield json.dumps(value)

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 DATABASE_RETRY_S = 5
 MAX_MESSAGE_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 200  # of one fault: both may hold text of the client
 MAX_DETAIL_CHARACTERS = 4_096
-CUT = "…"
+ELLIPSIS = "…"
 
 
 class Forbidden(errors.LunaError):
@@ -47,7 +47,9 @@ def translate(exc: Exception) -> errors.LunaError:
     if isinstance(exc, errors.LunaError):
         return exc
     if isinstance(exc, drf.ValidationError):
-        return errors.ValidationFailed(fields=list(islice(_fields(exc.get_full_details()), errors.MAX_FAULTS)))
+        return errors.ValidationFailed(
+            fields=list(islice(_field_errors(exc.get_full_details()), errors.MAX_FIELD_ERRORS))
+        )
     for kinds, error in FRAMEWORK_ERRORS:
         if isinstance(exc, kinds):
             return error()
@@ -61,9 +63,9 @@ def translate(exc: Exception) -> errors.LunaError:
 def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Return status, error object and headers for an exception."""
     error = translate(exc)
-    body = _bounded(error.body)
+    body = _limit_size(error.body)
     if settings.DEBUG:
-        body["detail"] = _cut(repr(exc), MAX_DETAIL_CHARACTERS)
+        body["detail"] = _truncate(repr(exc), MAX_DETAIL_CHARACTERS)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
@@ -88,30 +90,30 @@ def plain_response(exc: Exception) -> HttpResponse:
     return HttpResponse(json.dumps(body), status=status, content_type="application/json", headers=headers)
 
 
-def _fields(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
+def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:
     """Flatten DRF's nested details to dotted paths; errors of the object as a whole keep the object's path."""
     if isinstance(detail, dict) and isinstance(detail.get("message"), str) and "code" in detail:
-        message = _cut(detail["message"], MAX_MESSAGE_CHARACTERS)
-        yield {"field": _cut(path, MAX_FIELD_CHARACTERS), "message": message, "code": detail["code"]}
+        message = _truncate(detail["message"], MAX_MESSAGE_CHARACTERS)
+        yield {"field": _truncate(path, MAX_FIELD_CHARACTERS), "message": message, "code": detail["code"]}
     elif isinstance(detail, dict):
         for key, value in detail.items():
-            yield from _fields(value, path if key == "non_field_errors" else _join(path, key))
+            yield from _field_errors(value, path if key == "non_field_errors" else _join(path, key))
     else:
         for index, value in enumerate(detail):
             leaf = isinstance(value, dict) and isinstance(value.get("message"), str)
-            yield from _fields(value, path if leaf else _join(path, index))
+            yield from _field_errors(value, path if leaf else _join(path, index))
 
 
 def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - len(CUT)] + CUT
+def _truncate(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - len(ELLIPSIS)] + ELLIPSIS
 
 
-def _bounded(body: Mapping[str, Any]) -> dict[str, Any]:
+def _limit_size(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the error object, without its further members if it would exceed MAX_ERROR_BYTES."""
     if len(json.dumps(body)) <= errors.MAX_ERROR_BYTES:
         return dict(body)
-    return {"error": _cut(body["error"], MAX_MESSAGE_CHARACTERS), "code": body["code"]}
+    return {"error": _truncate(body["error"], MAX_MESSAGE_CHARACTERS), "code": body["code"]}

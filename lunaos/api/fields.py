@@ -5,11 +5,11 @@ from typing import Any, cast
 
 from rest_framework import serializers
 
-from lunaos.errors import MAX_FAULTS
+from lunaos.errors import MAX_FIELD_ERRORS
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is checked before its items; validation stops at MAX_FAULTS wrong items.
+    """A list whose length is checked before its items; validation stops at MAX_FIELD_ERRORS wrong items.
 
     DRF's own field validates every item first and creates an error object for each. Requests use this field for every
     list, also of objects; a serializer with `many=True` is for answers only.
@@ -42,7 +42,7 @@ class BoundedListField(serializers.ListField):
                 found.append(self.child.run_validation(item))
             except serializers.ValidationError as e:
                 faults[index] = e.detail
-                if len(faults) == MAX_FAULTS:
+                if len(faults) == MAX_FIELD_ERRORS:
                     break
         if faults:
             raise serializers.ValidationError(faults)

@@ -1,4 +1,4 @@
-"""What is true of every request: its id, its time, its headers. Each function does one thing, on the event loop."""
+"""Middleware of every request, on the event loop: id, time, headers, opening of streams."""
 
 import asyncio
 import re
@@ -19,13 +19,13 @@ from django.utils.decorators import async_only_middleware
 from lunaos.api import ratelimit
 from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import plain_response
-from lunaos.api.request import FramedRequest
+from lunaos.api.request import ApiRequest
 from lunaos.infra import client_info
 
-Handler = Callable[[FramedRequest], Awaitable[HttpResponseBase]]
+Handler = Callable[[ApiRequest], Awaitable[HttpResponseBase]]
 logger = structlog.get_logger("lunaos.request")
 
-SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 SECURITY_HEADERS = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
@@ -46,7 +46,7 @@ SECURITY_HEADERS = {
 def security_headers(get_response: Handler) -> Handler:
     """Put the contract's security headers on every response."""
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
         response = await get_response(request)
         for name, value in SECURITY_HEADERS.items():
             response[name] = value
@@ -59,9 +59,9 @@ def security_headers(get_response: Handler) -> Handler:
 def request_context(get_response: Handler) -> Handler:
     """Give the request an id and a clock, and write one log line when its response starts."""
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
         sent = request.headers.get("X-Request-Id", "")
-        request.id = sent if SANE_REQUEST_ID.match(sent) else str(uuid.uuid4())
+        request.id = sent if VALID_REQUEST_ID.match(sent) else str(uuid.uuid4())
         request.started = time.perf_counter()
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request.id)
@@ -86,16 +86,16 @@ def request_context(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def rate_limit_headers(get_response: Handler) -> Handler:
-    """Tell the client its window: the one its throttle counted, else that of its address.
+    """Add the headers of the rate limit: of the throttle's window, else of the address.
 
-    A refused credential counts against the address, so that guessing is not free.
+    A refused credential counts against the address, so that guessing is limited.
     """
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
         response = await get_response(request)
         state = getattr(request, "rate_limit", None)
         if state is None:
-            by_address = sync_to_async(ratelimit.by_address, thread_sensitive=False)
+            by_address = sync_to_async(ratelimit.get_address_window, thread_sensitive=False)
             state = await by_address(request, count=response.status_code == 401)
         for name, value in state.headers.items():
             response[name] = value
@@ -105,7 +105,7 @@ def rate_limit_headers(get_response: Handler) -> Handler:
 
 
 class ContentSecurityPolicy(CSPMiddleware):
-    """django-csp for pages, a constant that allows nothing for all else; without django-csp's two thread hops."""
+    """Content-Security-Policy: django-csp's for pages, API_POLICY for all else; without thread hops."""
 
     async def __acall__(self, request: HttpRequest) -> HttpResponseBase:
         self.process_request(request)
@@ -117,13 +117,13 @@ class ContentSecurityPolicy(CSPMiddleware):
 
 
 @async_only_middleware
-def no_nul(get_response: Handler) -> Handler:
-    """Answer 404 to a NUL in a path, where nothing can be, and 400 to one in a query: PostgreSQL refuses both.
+def refuse_nul(get_response: Handler) -> Handler:
+    """Answer 404 to a NUL in a path and 400 to one in a query, since PostgreSQL refuses NUL.
 
-    The answer is a page or the contract's error, as the client likes.
+    The answer is a page or the contract's error, by the client's Accept.
     """
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
         status = 404 if "\0" in request.path_info else 400 if "%00" in request.META.get("QUERY_STRING", "") else None
         if status is None:
             return await get_response(request)
@@ -134,10 +134,10 @@ def no_nul(get_response: Handler) -> Handler:
 
 
 @async_only_middleware
-def body_length(get_response: Handler) -> Handler:
-    """Measure a body sent in chunks: DRF takes a request without Content-Length for one without a body."""
+def set_content_length(get_response: Handler) -> Handler:
+    """Set CONTENT_LENGTH of a chunked body: DRF takes a request without it for one without a body."""
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
         if "CONTENT_LENGTH" not in request.META and "HTTP_TRANSFER_ENCODING" in request.META:
             request.META["CONTENT_LENGTH"] = str(request._stream.seek(0, 2))
             request._stream.seek(0)
@@ -148,17 +148,17 @@ def body_length(get_response: Handler) -> Handler:
 
 @async_only_middleware
 def open_streams(get_response: Handler) -> Handler:
-    """Wait for a stream's first events, so that what fails before them is an HTTP error with its status.
+    """Wait for a stream's first events, so that an earlier failure is an HTTP error with its status.
 
-    A view that runs when its client leaves runs on in its thread; the stream that it begins learns of it all the same.
+    If the client disconnects while the view runs, the view continues in its thread; then its stream is abandoned.
     """
 
-    async def middleware(request: FramedRequest) -> HttpResponseBase:
+    async def middleware(request: ApiRequest) -> HttpResponseBase:
         answering = asyncio.ensure_future(get_response(request))
         try:
             response = await asyncio.shield(answering)
         except asyncio.CancelledError:
-            answering.add_done_callback(_abandon)
+            answering.add_done_callback(_abandon_response)
             raise
         if not isinstance(response, DeferredResponse):
             return response
@@ -177,7 +177,7 @@ def open_streams(get_response: Handler) -> Handler:
     return middleware
 
 
-def _abandon(answered: asyncio.Future[HttpResponseBase]) -> None:
+def _abandon_response(answered: asyncio.Future[HttpResponseBase]) -> None:
     if not answered.cancelled() and answered.exception() is None:
         response = answered.result()
         if isinstance(response, DeferredResponse):

@@ -1,4 +1,4 @@
-"""One representation for all: JSON, and event streams where the contract says so."""
+"""Content negotiation: JSON, and event streams where the contract says so."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from rest_framework.request import Request
 from rest_framework.utils.mediatypes import media_type_matches
 
 
-class OneRenderer(BaseContentNegotiation):
-    """Ignores `Accept`: DRF would answer 406 to `text/event-stream` before the action runs."""
+class IgnoreAccept(BaseContentNegotiation):
+    """Negotiation that ignores `Accept`: DRF would answer 406 to `text/event-stream`."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         matching = (parser for parser in parsers if media_type_matches(parser.media_type, request.content_type))

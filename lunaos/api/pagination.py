@@ -1,4 +1,4 @@
-"""Pages that stay put while new rows come in."""
+"""Cursor pagination, stable while rows are added."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -22,21 +22,23 @@ class NamedCursorPagination(pagination.CursorPagination):
     plural: str
 
     def get_page_size(self, request: Request) -> int:
-        wanted = request.query_params.get("limit", str(self.page_size))
+        text = request.query_params.get("limit", str(self.page_size))
         if not (
-            len(wanted) <= len(str(self.max_page_size))
-            and wanted.isascii()
-            and wanted.isdecimal()
-            and 1 <= int(wanted) <= self.max_page_size
+            len(text) <= len(str(self.max_page_size))
+            and text.isascii()
+            and text.isdecimal()
+            and 1 <= int(text) <= self.max_page_size
         ):
-            raise ValidationFailed.of("limit", f"Send a whole number from 1 to {self.max_page_size}.")
-        return int(wanted)
+            raise ValidationFailed.for_field("limit", f"Send a whole number from 1 to {self.max_page_size}.")
+        return int(text)
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         try:
             return super().paginate_queryset(queryset, request, view)
         except (NotFound, ValueError, ValidationError, DataError) as e:  # DRF does not look into a cursor's position
-            raise ValidationFailed.of("cursor", "The cursor is not one of ours.") from e
+            raise ValidationFailed.for_field(
+                "cursor", "The cursor is invalid: send the nextCursor of an answer."
+            ) from e
 
     def get_paginated_response(self, data: Any) -> Response:
         query = parse_qs(urlsplit(self.get_next_link() or "").query)

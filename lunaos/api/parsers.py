@@ -20,13 +20,13 @@ class StrictJSONParser(BaseParser):
 
         Raises:
             PayloadTooLarge: more bytes than the route allows.
-            MalformedJson: no JSON (RFC 8259), no UTF-8, or the client has left.
+            MalformedJson: no JSON (RFC 8259), no UTF-8, or the client has disconnected.
         """
         context: Mapping[str, Any] = parser_context or {}
         limit = getattr(context.get("view"), "max_body_bytes", settings.MAX_BODY_BYTES)
         try:
             body = stream.read(limit + 1)
-        except ValueError as e:  # Django has closed it, since nobody waits for the answer any more
+        except ValueError as e:  # Django has closed the stream: the client has disconnected
             raise MalformedJson("The request body has not arrived.") from e
         if len(body) > limit:
             raise PayloadTooLarge(f"The request body is larger than {limit} bytes.")

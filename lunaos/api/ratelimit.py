@@ -1,4 +1,4 @@
-"""Fixed windows counted in the shared cache by django-ratelimit: one atomic INCR a request, whatever the process."""
+"""Rate limits in fixed windows, counted by django-ratelimit: one atomic INCR in Valkey per request."""
 
 import logging
 import math
@@ -13,53 +13,54 @@ from django_ratelimit.core import _split_rate, get_usage
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from lunaos.infra.client_info import customer_network
+from lunaos.infra.client_info import customer_network, strip_port
 from lunaos.infra.local_counter import LocalCounter
 from lunaos.infra.redis import RedisError, RedisTimeout
 
-PAUSE_S = 5.0
+OPEN_CIRCUIT_S = 5.0
 logger = logging.getLogger(__name__)
-_here = LocalCounter()
+_local_counter = LocalCounter()
 
 
 @dataclass(slots=True)
-class Hanging:
-    """Whether the cache hangs: then one request in PAUSE_S asks it, so that time-outs do not hold all threads.
+class CircuitBreaker:
+    """Circuit breaker of a cache that hangs: one request in OPEN_CIRCUIT_S asks the cache.
 
-    All requests wait for a count, those of probes and static files too.
+    All requests wait for a count, those of probes and static files too: time-outs would hold all threads.
     """
 
-    _until: float | None = None
+    _open_until: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def may_ask(self) -> bool:
+    def allows_request(self) -> bool:
+        """Return whether this request may ask the cache."""
         with self._lock:
-            if self._until is None:
+            if self._open_until is None:
                 return True
-            is_due = time.monotonic() >= self._until
+            is_due = time.monotonic() >= self._open_until
             if is_due:
-                self._until = time.monotonic() + PAUSE_S
+                self._open_until = time.monotonic() + OPEN_CIRCUIT_S
             return is_due
 
-    def note(self) -> None:
-        """The cache has not answered in time."""
-        self._until = time.monotonic() + PAUSE_S
+    def record_timeout(self) -> None:
+        """Open the circuit: the cache has not answered in time."""
+        self._open_until = time.monotonic() + OPEN_CIRCUIT_S
 
-    def forget(self) -> None:
-        """The cache has answered."""
-        self._until = None
+    def record_success(self) -> None:
+        """Close the circuit: the cache has answered."""
+        self._open_until = None
 
 
-_hanging = Hanging()
+_breaker = CircuitBreaker()
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Where a client stands in its window.
+    """The state of a client's window.
 
     Args:
-        limit: requests the window allows.
-        count: requests counted so far, this one included.
+        limit: requests that the window allows.
+        count: counted requests, this one included.
         reset: Unix seconds at which the window ends.
     """
 
@@ -73,7 +74,7 @@ class Window:
 
     @property
     def first_excess(self) -> bool:
-        """Whether this is the one request, of all processes', that found the window full first."""
+        """Return whether this request is the first above the limit, of all processes."""
         return self.count == self.limit + 1
 
     @property
@@ -90,60 +91,64 @@ class Window:
 
 
 def client_address(request: HttpRequest) -> str:
-    """The client's address, behind as many proxies as LUNAOS_TRUSTED_PROXIES says."""
-    return BaseThrottle().get_ident(cast(Request, request))
+    """Return the client's address, behind LUNAOS_TRUSTED_PROXIES proxies.
+
+    A port is removed: with it, every connection of a client would count as a client of its own.
+    """
+    return strip_port(BaseThrottle().get_ident(cast(Request, request)) or "")
 
 
 def client_network(request: HttpRequest) -> str:
-    """What counts as one client without credentials: of IPv6 a whole network, whose addresses are free to change."""
+    """Return the network that counts as one client: the address of IPv4, the /64 of IPv6."""
     return customer_network(client_address(request) or "")
 
 
 def hit(
-    request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, guarded: bool = False
+    request: HttpRequest, *, scope: str, subject: str, rate: str, count: bool = True, local_fallback: bool = False
 ) -> Window:
-    """Count a request, or only look.
+    """Count a request, or only read its window.
 
-    With the cache down, full or read-only nothing is counted and the request passes: rates fail open, money (quotas)
-    fails closed.
+    With the cache down, full or read-only nothing is counted and the request passes: rates fail open, quotas fail
+    closed.
 
     Args:
-        scope: what is limited, so that one client's limits do not mix.
-        subject: who is limited: a user's id or an address.
+        request: as django-ratelimit needs it.
+        scope: name of the limit.
+        subject: a user's id or an address.
         rate: `60/m`, in django-ratelimit's notation.
         count: False to read the window without counting.
-        guarded: whether this process counts by itself where the cache does not, as for guesses at passwords.
+        local_fallback: count in this process while the cache does not, as for guesses at passwords.
     """
     limit = int(rate.split("/")[0])
     try:
-        usage = _ask(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
+        usage = _count_in_cache(request, group=scope, key=lambda *_: subject, rate=rate, increment=count)
     except RedisError as e:
         logger.warning("Rate limits are not counted, the cache is down: %s", e)
-        if guarded:
-            return _hit_here(f"{scope}:{subject}", rate)
+        if local_fallback:
+            return _hit_locally(f"{scope}:{subject}", rate)
         return Window(limit, 0, int(time.time()) + 60)
     return Window(usage["limit"], usage["count"], int(time.time()) + usage["time_left"])
 
 
-def _ask(request: HttpRequest, **options: Any) -> dict[str, Any]:
-    if not _hanging.may_ask():
+def _count_in_cache(request: HttpRequest, **options: Any) -> dict[str, Any]:
+    if not _breaker.allows_request():
         raise RedisTimeout("The cache has not answered a moment ago.")
     try:
         usage: dict[str, Any] = get_usage(request, **options)
     except RedisTimeout:
-        _hanging.note()
+        _breaker.record_timeout()
         raise
-    _hanging.forget()
+    _breaker.record_success()
     return usage
 
 
-def _hit_here(key: str, rate: str) -> Window:
+def _hit_locally(key: str, rate: str) -> Window:
     limit, window_s = _split_rate(rate)
-    found, left_s = _here.hit(key, window_s)
+    found, left_s = _local_counter.hit(key, window_s)
     return Window(limit, found, math.ceil(time.time() + left_s))
 
 
-def by_address(request: HttpRequest, *, count: bool) -> Window:
-    """The window of a client without credentials."""
+def get_address_window(request: HttpRequest, *, count: bool) -> Window:
+    """Return the window of a client without credentials."""
     rate = f"{settings.ANONYMOUS_REQUESTS_PER_MINUTE}/m"
     return hit(request, scope="address", subject=client_network(request), rate=rate, count=count)

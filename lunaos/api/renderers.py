@@ -8,7 +8,7 @@ from lunaos.api import json
 
 
 class EnvelopeRenderer(BaseRenderer):
-    """Wraps what a view returns; errors come ready-made from the exception handler."""
+    """Renderer of `{"data": …}`; errors come complete from the exception handler."""
 
     media_type = "application/json"
     format = "json"

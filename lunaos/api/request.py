@@ -1,4 +1,4 @@
-"""What the frame knows of a request beyond Django."""
+"""Attributes that the middleware adds to requests."""
 
 from typing import cast
 
@@ -9,14 +9,14 @@ from lunaos.api.ratelimit import Window
 from lunaos.infra.read_access import Access
 
 
-class FramedRequest(HttpRequest):
-    """A request as the frame's middleware leaves it; for the type checker, Django's own object at run time.
+class ApiRequest(HttpRequest):
+    """Django's request with the middleware's attributes; a type for the type checker only.
 
-    Args:
-        id: the request id, the client's own or made.
-        started: when it came in, on the `time.perf_counter` clock.
-        rate_limit: the window that a throttle counted it in.
-        access: the credential that was accepted; absent without one.
+    Attributes:
+        id: the client's request id, or a new one.
+        started: time of arrival on the `time.perf_counter` clock.
+        rate_limit: the window in which a throttle counted the request.
+        access: the accepted credential; absent without one.
     """
 
     id: str
@@ -25,6 +25,6 @@ class FramedRequest(HttpRequest):
     access: Access
 
 
-def framed(request: Request) -> FramedRequest:
-    """The request below DRF's."""
-    return cast(FramedRequest, request._request)
+def get_api_request(request: Request) -> ApiRequest:
+    """Return Django's request below DRF's."""
+    return cast(ApiRequest, request._request)

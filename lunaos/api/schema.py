@@ -1,4 +1,4 @@
-"""OpenAPI: the parts of the contract that are true of every operation, written down once."""
+"""OpenAPI: the parts of the contract that all operations share."""
 
 from collections import defaultdict
 from typing import Any
@@ -8,7 +8,7 @@ from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse
 from rest_framework.serializers import ModelSerializer
 
-from lunaos import errors as frame
+from lunaos import errors as luna_errors
 from lunaos.errors import LunaError
 
 JSON = "application/json"
@@ -60,14 +60,14 @@ OTP = OpenApiParameter(
     location=OpenApiParameter.HEADER,
     description="Where the body has no `otp`: the code of an account's second factor. Each code is good once.",
 )
-REPLAYED = OpenApiParameter(
+IDEMPOTENCY_REPLAYED = OpenApiParameter(
     "Idempotency-Replayed",
     bool,
     OpenApiParameter.HEADER,
     response=[200, 201],
     description="`true` where the answer is that of an earlier request with the same key; else absent.",
 )
-HEADERS = {
+RESPONSE_HEADERS = {
     "X-Request-Id": ("string", "Yours, where you sent a sane one; it is in every log line of the request."),
     "X-RateLimit-Limit": ("integer", "Requests this minute allows."),
     "X-RateLimit-Remaining": ("integer", "Requests left in this minute."),
@@ -76,16 +76,16 @@ HEADERS = {
 }
 
 
-RETRY_AFTER = {"Retry-After": ("integer", "Seconds after which trying again makes sense.")}
-HEADERS_OF_STATUS = {
+RETRY_AFTER_HEADER = {"Retry-After": ("integer", "Seconds after which trying again makes sense.")}
+HEADERS_BY_STATUS = {
     "401": {"WWW-Authenticate": ("string", "`Bearer`")},
-    "429": RETRY_AFTER,
-    "503": RETRY_AFTER,
+    "429": RETRY_AFTER_HEADER,
+    "503": RETRY_AFTER_HEADER,
 }
 
 
 def errors(*kinds: type[LunaError]) -> dict[int, OpenApiResponse]:
-    """Responses for an operation's own errors, one a status, with an example a code."""
+    """Return responses for an operation's own errors: one for each status, with an example for each code."""
     by_status: defaultdict[int, list[type[LunaError]]] = defaultdict(list)
     for kind in kinds:
         by_status[kind.status].append(kind)
@@ -102,7 +102,7 @@ def _example(kind: type[LunaError]) -> dict[str, Any]:
 
 
 class EnvelopeSchema(AutoSchema):
-    """Shows successes inside `{"data": …}`, as the renderer sends them."""
+    """Schema of operations, with successes inside `{"data": …}` as the renderer sends them."""
 
     def _get_response_for_code(self, serializer: Any, status_code: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         response = super()._get_response_for_code(  # type: ignore[no-untyped-call]
@@ -116,14 +116,14 @@ class EnvelopeSchema(AutoSchema):
         return response
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> dict[str, Any]:
-        """What a row has is always sent, whether or not it has a default."""
+        """Mark all members of a row as required in responses, defaults included."""
         schema: dict[str, Any] = super()._map_basic_serializer(serializer, direction)  # type: ignore[no-untyped-call]
         if direction == "response" and isinstance(serializer, ModelSerializer) and schema.get("properties"):
             schema["required"] = sorted(schema["properties"])
         return schema
 
     def _get_request_body(self, direction: Any = "request") -> Any:
-        """drf-spectacular gives no DELETE a body; of ours, those of a view that says so have one."""
+        """Document the body of a DELETE whose view has `deletes_with_body`; drf-spectacular omits it."""
         if self.method != "DELETE" or not getattr(self.view, "deletes_with_body", False):
             return super()._get_request_body(direction)  # type: ignore[no-untyped-call]
         self.method = "POST"
@@ -134,7 +134,7 @@ class EnvelopeSchema(AutoSchema):
 
 
 def _event(data: dict[str, Any]) -> dict[str, Any]:
-    """A server-sent event whose data is JSON of the given schema, in the form OpenAPI 3.2 gives event streams."""
+    """Return the schema of a server-sent event with JSON data, in the form of OpenAPI 3.2."""
     content = {"type": "string", "contentMediaType": JSON, "contentSchema": data}
     position = {"type": "string", "description": "The event's position in the run."}
     return {"type": "object", "required": ["data"], "properties": {"id": position, "data": content}}
@@ -152,11 +152,11 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         }
 
 
-def document_frame(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
-    """drf-spectacular's postprocessing hook: adds the errors and headers that every operation shares."""
+def add_shared_responses(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add the errors and headers of all operations (drf-spectacular postprocessing hook)."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = ERROR_SCHEMA
-    described = [HEADERS, *HEADERS_OF_STATUS.values()]
+    described = [RESPONSE_HEADERS, *HEADERS_BY_STATUS.values()]
     components["headers"] = {
         name: {"schema": {"type": kind}, "description": text}
         for headers in described
@@ -169,26 +169,31 @@ def document_frame(result: dict[str, Any], generator: Any, request: Any, public:
 
 
 def _document_operation(operation: dict[str, Any]) -> None:
-    shared: list[type[LunaError]] = [frame.RateLimited, LunaError, frame.ServiceUnavailable]
-    shared += [frame.BadRequest, frame.RequestTimeout, frame.UriTooLong, frame.HeadersTooLarge]
+    shared: list[type[LunaError]] = [luna_errors.RateLimited, LunaError, luna_errors.ServiceUnavailable]
+    shared += [luna_errors.BadRequest, luna_errors.RequestTimeout, luna_errors.UriTooLong, luna_errors.HeadersTooLarge]
     if any(operation.get("security", [])):
-        shared += [frame.NotAuthenticated, frame.TokenInvalid, frame.TokenExpired, frame.ApiKeyInvalid]
-        shared.append(frame.ScopeMissing)
+        shared += [
+            luna_errors.NotAuthenticated,
+            luna_errors.TokenInvalid,
+            luna_errors.TokenExpired,
+            luna_errors.ApiKeyInvalid,
+        ]
+        shared.append(luna_errors.ScopeMissing)
     if "requestBody" in operation or "parameters" in operation:
-        shared.append(frame.ValidationFailed)
+        shared.append(luna_errors.ValidationFailed)
     if "requestBody" in operation:
-        shared += [frame.MalformedJson, frame.PayloadTooLarge, frame.UnsupportedMediaType]
+        shared += [luna_errors.MalformedJson, luna_errors.PayloadTooLarge, luna_errors.UnsupportedMediaType]
     for kind in shared:
         _add_error(operation["responses"], kind)
     for status, response in operation["responses"].items():
         _key_examples_by_code(response)
-        shown = [*HEADERS, *HEADERS_OF_STATUS.get(status, ())]
+        shown = [*RESPONSE_HEADERS, *HEADERS_BY_STATUS.get(status, ())]
         response.setdefault("headers", {}).update({name: {"$ref": f"#/components/headers/{name}"} for name in shown})
     operation["responses"] = dict(sorted(operation["responses"].items()))
 
 
 def _key_examples_by_code(response: dict[str, Any]) -> None:
-    """drf-spectacular turns the names of examples into CamelCase."""
+    """Name examples by their code; drf-spectacular writes the names in CamelCase."""
     content = response.get("content", {}).get(JSON, {})
     if content.get("schema") == ERROR_REF:
         examples = [example["value"] for example in content["examples"].values()]

@@ -1,4 +1,4 @@
-"""Answers that many endpoints give."""
+"""Serializers of several apps."""
 
 from typing import Any
 
@@ -6,6 +6,6 @@ from rest_framework import serializers
 
 
 class MessageSerializer(serializers.Serializer[Any]):
-    """A sentence for a person, where there is nothing else to say."""
+    """A sentence for people, without further data."""
 
     message = serializers.CharField()

@@ -1,4 +1,4 @@
-"""Server-sent events (WHATWG HTML 9.2): opening, heartbeat, a guard for late errors, and a clean end."""
+"""Server-sent events (WHATWG HTML 9.2): opening, heartbeats, late errors, and a clean end."""
 
 import asyncio
 import time
@@ -9,7 +9,7 @@ from django.conf import settings
 from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
-from lunaos.api import flow, json
+from lunaos.api import backpressure, json
 from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import translate
 from lunaos.errors import LunaError
@@ -21,71 +21,74 @@ HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
 HEARTBEAT = b": keep-alive\n"
 
-PIECE_BYTES = 65_536
+MAX_PIECE_BYTES = 65_536
 
-Entry = tuple[int, bytes]
+PositionedEvent = tuple[int, bytes]
 
 
-class Reader(Protocol):
-    """Where a stream's events come from."""
+class EventReader(Protocol):
+    """The source of a stream's events."""
 
-    async def read(self, within_s: float) -> list[Entry] | None:
-        """Events as position and JSON object; none where nothing came within the time, None at the end."""
+    async def read(self, within_s: float) -> list[PositionedEvent] | None:
+        """Return events as position and JSON object; an empty list after `within_s` seconds, None at the end."""
 
     def close(self) -> None:
-        """Nobody will read any more."""
+        """Release the source; it is not read again."""
 
 
 class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
-    """A stream that can still become another response: `open` is awaited before the status line goes out.
+    """A stream that may still become another response: `open` is awaited before the status line is sent.
 
-    What is read here is executed elsewhere; a client that leaves ends the reading only.
+    The run is executed elsewhere; a client that disconnects ends the reading only.
 
     Args:
-        reader: made when the stream opens, on the event loop.
+        reader: makes the source when the stream opens, on the event loop.
         headers: further response headers.
-        opens: whether an event is reason to open the stream; without it the stream opens at once.
-        on_leave: called when the client has left before the end.
+        is_opening_event: returns whether an event opens the stream; None to open the stream at once.
+        on_disconnect: called when the client has disconnected before the end.
 
     Attributes:
-        access: what the client may read by; the stream ends when it does. Set it before `open`.
+        access: the client's credential; the stream ends with it. Set it before `open`.
     """
 
     def __init__(
         self,
-        reader: Callable[[], Reader],
+        reader: Callable[[], EventReader],
         headers: Mapping[str, str],
         *,
-        opens: Callable[[bytes], bool] | None = None,
-        on_leave: Callable[[], None] | None = None,
+        is_opening_event: Callable[[bytes], bool] | None = None,
+        on_disconnect: Callable[[], None] | None = None,
     ) -> None:
-        self._make_reader, self._opens, self._on_leave = reader, opens, on_leave
-        self._batch: list[Entry] | None = []
+        self._make_reader, self._is_opening_event, self._on_disconnect = reader, is_opening_event, on_disconnect
+        self._batch: list[PositionedEvent] | None = []
         self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> HttpResponseBase:
-        """Wait for what opens the stream.
+        """Wait for the event that opens the stream.
 
         Args:
-            within_s: after this many seconds the stream opens without it, so that no proxy starves.
+            within_s: seconds after which the stream opens without the event, before proxies time out.
 
         Returns:
-            This response; 204 where all has been read before, which tells an EventSource not to come again.
+            This response; 204 if all events have been read, so that an EventSource does not reconnect.
 
         Raises:
-            LunaError: what ended the run, or the client's access, before the stream opened.
+            LunaError: the run has failed, or the access has ended, before the stream opened.
         """
         self._reader = self._make_reader()
         if self.access:
-            self._guard = Guard(self.access, on_refusal=flow.on_refusal())
-            self._guard.open()
+            # A stream that waits for an opening event belongs to a new run, which the tier bounds.
+            is_limited = self._is_opening_event is None
+            self._guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener(), is_limited=is_limited)
         try:
-            await self._await_opening(within_s if self._opens else 0)
+            if self._guard:
+                self._guard.open()
+            await self._await_opening(within_s if self._is_opening_event else 0)
         except BaseException as e:
             self._close()
-            if isinstance(e, asyncio.CancelledError) and self._on_leave:
-                self._on_leave()
+            if isinstance(e, asyncio.CancelledError) and self._on_disconnect:
+                self._on_disconnect()
             raise
         if self._batch is None:
             self._close()
@@ -93,22 +96,24 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
         return self
 
     def abandon(self) -> None:
-        """The client has left before this response was there to be opened."""
-        if self._on_leave:
-            self._on_leave()
+        """Report that the client has disconnected before this response was opened."""
+        if self._on_disconnect:
+            self._on_disconnect()
 
     async def _await_opening(self, within_s: float) -> None:
-        deadline, entries = time.monotonic() + within_s, list[Entry]()
+        deadline, entries = time.monotonic() + within_s, list[PositionedEvent]()
         while (batch := await self._read(max(0, deadline - time.monotonic()))) is not None:
             entries += batch
-            if opening := next((line for _, line in entries if self._opens and self._opens(line)), None):
-                _refuse_if_failed(opening)
+            if opening := next(
+                (line for _, line in entries if self._is_opening_event and self._is_opening_event(line)), None
+            ):
+                _raise_if_error(opening)
             if opening or time.monotonic() >= deadline:
                 break
         self._batch = entries if entries or batch is not None else None
 
-    async def _read(self, within_s: float) -> list[Entry] | None:
-        """Read on, unless the client has left: on Python 3.11, `asyncio.wait_for` in a library may swallow that."""
+    async def _read(self, within_s: float) -> list[PositionedEvent] | None:
+        """Read on, unless the task is cancelled: on Python 3.11 `asyncio.wait_for` may swallow a cancellation."""
         reading = self._guard.read(self._reader, within_s) if self._guard else self._reader.read(within_s)
         batch = await reading
         if (task := asyncio.current_task()) and task.cancelling():
@@ -126,7 +131,7 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
         streams.inc()
         try:
             while self._batch is not None:
-                # the server sends the headers with the first bytes only, so silence begins with a comment
+                # The server sends the headers with the first bytes only, so silence begins with a comment.
                 for piece in _pieces(self._batch):
                     yield piece
                 self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
@@ -137,16 +142,16 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
         finally:
             streams.dec()
             self._close()
-            if not ended and self._on_leave and not flow.dropped():
-                self._on_leave()
+            if not ended and self._on_disconnect and not backpressure.client_was_dropped():
+                self._on_disconnect()
 
 
-def _pieces(batch: list[Entry]) -> Iterator[bytes]:
-    """A batch in pieces as they fit into a connection's buffer, since its client may read no further."""
+def _pieces(batch: list[PositionedEvent]) -> Iterator[bytes]:
+    """Encode a batch in pieces of about MAX_PIECE_BYTES, since a slow client may not read all."""
     piece = bytearray()
     for entry in batch:
         piece += b"id: %d\ndata: %b\n\n" % entry
-        if len(piece) >= PIECE_BYTES:
+        if len(piece) >= MAX_PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
     if piece or not batch:
@@ -158,7 +163,7 @@ def _failure(error: LunaError) -> bytes:
     return encode({"type": "error", "error": str(error), "code": error.code, **retry})
 
 
-def _refuse_if_failed(line: bytes) -> None:
+def _raise_if_error(line: bytes) -> None:
     if type_of(line) == "error":
         event: dict[str, Any] = json.loads(line)
         raise LunaError.with_code(event["code"], event["error"], retry_after=event.get("retryAfter"))

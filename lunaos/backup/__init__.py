@@ -1,5 +1,4 @@
-"""Backups of the database, and what makes one fit to be restored; `manage.py backup` and `restore` use it.
+"""Backups of the database and of LUNAOS_HOME; `manage.py backup` and `restore` use this package.
 
-A backup is a folder: `manifest.json`, `database.dump`, and below `home` what was taken of LUNAOS_HOME. It has its name
-when it is complete, and not before.
+A backup is a folder with `manifest.json`, `database.dump` and `home`. The folder gets its name when it is complete.
 """

@@ -1,4 +1,4 @@
-"""The folder that backups are kept in: how one gets there, and which ones go."""
+"""The directory of backups: create, list and rotate them."""
 
 import fcntl
 import os
@@ -15,53 +15,53 @@ PREFIX, UNFINISHED = "lunaos-", ".unfinished-"
 
 
 @contextmanager
-def new(shelf: Path) -> Iterator[Path]:
-    """A folder to fill, which gets its name when the block has ended well, and is gone when it has not.
+def create(directory: Path) -> Iterator[Path]:
+    """Create a folder to fill; it gets its name at the end of the block, and is deleted if the block fails.
 
     Args:
-        shelf: made where it is missing, for this user alone.
+        directory: created if missing, for this user alone.
 
     Raises:
-        BackupError: the folder cannot be written, or somebody else makes a backup at this moment.
+        BackupError: the directory cannot be written, or another backup is running.
     """
     try:
-        shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(shelf / ".lock", "a") as lock:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(directory / ".lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _clear(shelf)
-            yield from _filled(shelf)
+            _delete_unfinished(directory)
+            yield from _create_and_rename(directory)
     except BlockingIOError as e:
-        raise BackupError(f"another backup to {shelf} is under way") from e
+        raise BackupError(f"another backup to {directory} is running") from e
     except OSError as e:
         raise BackupError(f"no backup was made: {e}") from e
 
 
-def _clear(shelf: Path) -> None:
-    """What a killed predecessor left."""
-    for remains in shelf.glob(f"{UNFINISHED}*"):
-        shutil.rmtree(remains)
+def _delete_unfinished(directory: Path) -> None:
+    """Delete the folders of killed backups."""
+    for unfinished in directory.glob(f"{UNFINISHED}*"):
+        shutil.rmtree(unfinished)
 
 
-def _filled(shelf: Path) -> Iterator[Path]:
+def _create_and_rename(directory: Path) -> Iterator[Path]:
     name = f"{PREFIX}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
-    unfinished = shelf / f"{UNFINISHED}{name}"
+    unfinished = directory / f"{UNFINISHED}{name}"
     unfinished.mkdir(mode=0o700)
     try:
         yield unfinished
-        _sync(unfinished)
-        unfinished.rename(shelf / name)
-        _sync_one(shelf)
+        _fsync_tree(unfinished)
+        unfinished.rename(directory / name)
+        _fsync(directory)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _sync(folder: Path) -> None:
-    """On the disk before it has its name: a power cut must not leave a backup that is none."""
+def _fsync_tree(folder: Path) -> None:
+    """Write all files to the disk: a power cut must not leave an incomplete backup with a name."""
     for path in (*folder.rglob("*"), folder):
-        _sync_one(path)
+        _fsync(path)
 
 
-def _sync_one(path: Path) -> None:
+def _fsync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -69,21 +69,22 @@ def _sync_one(path: Path) -> None:
         os.close(handle)
 
 
-def complete(shelf: Path) -> list[Path]:
-    """All backups, the oldest first."""
-    return sorted(path for path in shelf.glob(f"{PREFIX}*") if (path / manifest.NAME).is_file())
+def list_complete(directory: Path) -> list[Path]:
+    """Return all complete backups, oldest first."""
+    return sorted(path for path in directory.glob(f"{PREFIX}*") if (path / manifest.NAME).is_file())
 
 
-def rotate(shelf: Path, keep: int) -> list[Path]:
-    """Delete the oldest ones.
+def rotate(directory: Path, keep: int) -> list[Path]:
+    """Delete the oldest backups.
 
     Args:
-        keep: so many stay, 1 at least.
+        directory: of the backups.
+        keep: number of backups to keep, at least 1.
 
     Returns:
-        Those that are gone.
+        The deleted backups.
     """
-    gone = complete(shelf)[:-keep]
-    for backup in gone:
+    deleted = list_complete(directory)[:-keep]
+    for backup in deleted:
         shutil.rmtree(backup)
-    return gone
+    return deleted

@@ -1,4 +1,4 @@
-"""The database's backup: every row as of one moment, counted; and its way back."""
+"""Backup and restore of the database: all rows of one moment, with their counts."""
 
 import json
 from datetime import UTC, datetime
@@ -15,31 +15,31 @@ from lunaos.backup.errors import BackupError
 from lunaos.backup.manifest import Manifest
 
 DUMP = "database.dump"
-# Tables with rows of their own, each partition included; what an extension made is the extension's.
-TABLES = (
+# Tables with rows of their own, partitions included, without the tables of extensions.
+LIST_TABLES = (
     "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND NOT EXISTS "
     "(SELECT FROM pg_depend WHERE objid = pg_class.oid AND deptype = 'e') ORDER BY relname"
 )
-OTHERS = (
+COUNT_OTHER_CONNECTIONS = (
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user "
     "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
 )
-PROOF = """\
-DO $proof$
+ROW_COUNT_CHECK = """\
+DO $check$
 DECLARE name text; expected bigint; found bigint;
 BEGIN
   FOR name, expected IN SELECT key, value::bigint FROM json_each_text({rows}) LOOP
     EXECUTE format('SELECT count(*) FROM public.%I', name) INTO found;
     IF found <> expected THEN RAISE EXCEPTION '% has % rows, and had %', name, found, expected; END IF;
   END LOOP;
-END $proof$;"""
+END $check$;"""
 
 
 def save(folder: Path) -> None:
-    """Dump the database into a backup that is being made, and write its manifest, as the last file of all.
+    """Dump the database into a backup, and write the manifest as the last file.
 
     Raises:
-        BackupError: it could not be dumped.
+        BackupError: the dump failed.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -51,39 +51,41 @@ def save(folder: Path) -> None:
             version=str(settings.SPECTACULAR_SETTINGS["VERSION"]),
             server=server,
             migrations=sorted(f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations()),
-            rows=_rows(),
-            files=manifest.digests(folder),
+            rows=_count_rows(),
+            files=manifest.compute_digests(folder),
         ).write(folder)
 
 
 def load(folder: Path, found: Manifest, *, replace: bool = False) -> None:
-    """Fill the database from a verified backup; all of it, or nothing.
+    """Restore the database from a verified backup, completely or not at all.
 
     Args:
-        replace: what the database holds may go.
+        folder: of the backup.
+        found: its manifest.
+        replace: delete what the database holds.
 
     Raises:
-        BackupError: the backup is of a newer release, the database is in use or holds something, or PostgreSQL refused.
+        BackupError: the backup is of a newer release, the database is in use or not empty, or PostgreSQL refused.
     """
     if unknown := sorted(set(found.migrations) - _known_migrations()):
-        raise BackupError(f"the backup is of a newer release than this one, which does not know {', '.join(unknown)}")
+        raise BackupError(f"the backup is of a newer release: this one does not know {', '.join(unknown)}")
     with connection.cursor() as cursor:
-        others = cursor.execute(OTHERS).fetchone()[0]
-        tables = cursor.execute(TABLES).fetchall()
+        others = cursor.execute(COUNT_OTHER_CONNECTIONS).fetchone()[0]
+        tables = cursor.execute(LIST_TABLES).fetchall()
     if others:
         raise BackupError(f"{others} connections use the database: stop the platform first")
     if tables and not replace:
-        raise BackupError(f"the database holds {len(tables)} tables; --replace puts the backup in their place")
+        raise BackupError(f"the database holds {len(tables)} tables; --replace deletes them")
     connection.close()
     rows = sql.Literal(json.dumps(found.rows)).as_string()
-    programs.restore(folder / DUMP, replace=replace, proof=PROOF.replace("{rows}", rows))
+    programs.restore(folder / DUMP, replace=replace, check=ROW_COUNT_CHECK.replace("{rows}", rows))
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
 
 
-def _rows() -> dict[str, int]:
+def _count_rows() -> dict[str, int]:
     with connection.cursor() as cursor:
-        names = [name for (name,) in cursor.execute(TABLES).fetchall()]
+        names = [name for (name,) in cursor.execute(LIST_TABLES).fetchall()]
         counts = {}
         for name in names:
             cursor.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name)))

@@ -1,9 +1,9 @@
-"""Why a backup was not made, or not restored; in each case nothing has changed."""
+"""Errors of backups. After each of them nothing has changed."""
 
 
 class BackupError(Exception):
-    """Said in words for whoever typed the command."""
+    """Raised when a backup cannot be created or restored; the message is for the operator."""
 
 
 class BackupDamaged(BackupError):
-    """It is not what was written."""
+    """Raised when a backup differs from what was written."""

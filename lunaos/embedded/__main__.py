@@ -17,17 +17,17 @@ from lunaos import processes
 from lunaos.embedded import servers, stripe_double
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
-from lunaos.embedded.supervisor import Child, NeverReady, Stopped, Supervisor
+from lunaos.embedded.supervisor import Child, StartFailed, StopRequested, Supervisor
 from lunaos.infra import wait_messages
 
-# A command of `run` meets its own servers or none: tests must never touch a real database or a paid model.
-REPLACED = (
+# Removed from the environment of `run`: tests must never touch a real database or a paid model.
+REMOVED_VARIABLES = (
     *("DATABASE_URL", "REDIS_URL", "EVENT_LOG_REDIS_URL", "LOCAL_BASE_URL", "LOCAL_API_KEY"),
     *("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST"),
     *("EMBEDDINGS_BASE_URL", "EMBEDDINGS_API_KEY", "EMBEDDINGS_MODEL", "EMBEDDINGS_TOKENIZER"),
 )
 SYNC_PLANS = [sys.executable, "manage.py", "sync_stripe_plans"]
-PREDECESSOR_FREES_PORT_WITHIN_S = 1
+PORT_RELEASE_TIMEOUT_S = 1
 WELCOME = """
 LunaOS is up at {url}   (documentation: {url}/docs, staff: {url}/admin/, stop: Ctrl-C)
 
@@ -44,13 +44,13 @@ Paste this to sign up and watch an agent answer:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m lunaos.embedded", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("up", help="the whole platform, until Ctrl-C")
-    run = actions.add_parser("run", help="a command beside servers of its own, which go with it")
-    run.add_argument("--llm", action="store_true", help="with the embedded model")
+    actions.add_parser("up", help="run the whole platform until Ctrl-C")
+    run = actions.add_parser("run", help="run a command with servers of its own")
+    run.add_argument("--llm", action="store_true", help="start the embedded model too")
     run.add_argument("command", nargs="+")
-    actions.add_parser("manage", help="manage.py, on LUNAOS_HOME, beside `up` or without it", add_help=False)
-    for name, meaning in (("backup", "what LUNAOS_HOME holds"), ("restore", "a backup, to LUNAOS_HOME")):
-        actions.add_parser(name, help=f"{meaning}; words go to manage.py {name}", add_help=False)
+    actions.add_parser("manage", help="run manage.py on LUNAOS_HOME, beside `up` or without it", add_help=False)
+    for name, meaning in (("backup", "back up LUNAOS_HOME"), ("restore", "restore a backup to LUNAOS_HOME")):
+        actions.add_parser(name, help=f"{meaning}; arguments go to manage.py {name}", add_help=False)
     options, words = parser.parse_known_args()
     if options.action in ("backup", "restore"):
         return manage([options.action, "--home", *words])
@@ -62,47 +62,49 @@ def main() -> int:
 
 
 def up() -> int:
-    """Start what no variable replaces, prepare the database, and keep the platform running."""
-    supervisor = Supervisor(dict(os.environ), say=say)
-    supervisor.listen()
+    """Start the servers that no variable replaces, prepare the database, and run the platform until a signal."""
+    supervisor = Supervisor(dict(os.environ), print_line=print_line)
+    supervisor.install_signal_handlers()
     try:
-        port = env_variables.whole("PORT", 8000)
+        port = env_variables.read_int("PORT", 8000)
         supervisor.environment["PORT"] = str(port)
-        stripe_double.is_wanted()
+        stripe_double.is_requested()
         home = Home(home_folder())
         home.lock()
-        require_free(port)
+        require_free_port(port)
         supervisor.environment |= base_environment(home)
         model = launch_model(supervisor, home)
         start_servers(supervisor, home)
-        if stripe_double.is_wanted():
+        if stripe_double.is_requested():
             start_stripe(supervisor, home, port)
-        home.note({name: value for name, value in supervisor.environment.items() if name not in os.environ})
+        home.save_environment({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
-        with wait_messages.repeat_while_waiting(say, lambda: "the prices at Stripe"):
+        with wait_messages.repeat_while_waiting(print_line, lambda: "the prices at Stripe"):
             unknown = supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS)
         if unknown:
-            say("There are no prices at Stripe: run `manage.py sync_stripe_plans` when it can be reached.")
-        say("Starting the platform")
-        supervisor.await_ready(model + supervisor.launch(*platform(home, port)))
-        say(WELCOME.format(url=f"http://localhost:{port}"))
+            print_line(
+                "Stripe has no prices of the plans: run `manage.py sync_stripe_plans` when Stripe can be reached."
+            )
+        print_line("Starting the platform")
+        supervisor.await_ready(model + supervisor.launch(*platform_programs(home, port)))
+        print_line(WELCOME.format(url=f"http://localhost:{port}"))
         supervisor.watch()
-    except Stopped:
+    except StopRequested:
         pass
-    except (HomeInUse, ImproperlyConfigured, NeverReady, OSError) as e:
-        say(f"LunaOS cannot start: {e}")
+    except (HomeInUse, ImproperlyConfigured, StartFailed, OSError) as e:
+        print_line(f"LunaOS cannot start: {e}")
         return 1
     finally:
         supervisor.stop()
-    say("LunaOS has stopped.")
+    print_line("LunaOS has stopped.")
     return 0
 
 
 def manage(words: list[str]) -> int:
-    """Run a management command on the home's servers, which are started for it where nobody else has done so."""
-    supervisor = Supervisor(dict(os.environ), say=say_waits)
-    supervisor.listen()
+    """Run a management command on the home's servers; start them unless `up` is running."""
+    supervisor = Supervisor(dict(os.environ), print_line=print_wait_message)
+    supervisor.install_signal_handlers()
     try:
         home = Home(home_folder())
         supervisor.environment |= base_environment(home)
@@ -111,11 +113,11 @@ def manage(words: list[str]) -> int:
             start_servers(supervisor, home)
         except HomeInUse:
             there = {"DATABASE_URL": servers.database_url(home), "REDIS_URL": servers.redis_url(home)}
-            supervisor.environment = there | home.noted() | supervisor.environment
-        return supervisor.hand_over([sys.executable, "manage.py", *words])
-    except Stopped:
+            supervisor.environment = there | home.load_environment() | supervisor.environment
+        return supervisor.run_in_foreground([sys.executable, "manage.py", *words])
+    except StopRequested:
         return 128 + signal.SIGTERM
-    except (NeverReady, OSError) as e:
+    except (StartFailed, OSError) as e:
         print(e, file=sys.stderr)
         return 1
     finally:
@@ -123,12 +125,12 @@ def manage(words: list[str]) -> int:
 
 
 def run_command(command: list[str], *, llm: bool) -> int:
-    """Run a command on servers of its own, whatever else runs on this machine."""
+    """Run a command on servers of its own, independent of all others on this machine."""
     folder = Path(tempfile.mkdtemp(prefix="lunaos-"))
     home = Home(folder)
-    environment = {name: value for name, value in os.environ.items() if name not in REPLACED}
-    supervisor = Supervisor({**environment, **base_environment(home)}, say=say_waits)
-    supervisor.listen()
+    environment = {name: value for name, value in os.environ.items() if name not in REMOVED_VARIABLES}
+    supervisor = Supervisor({**environment, **base_environment(home)}, print_line=print_wait_message)
+    supervisor.install_signal_handlers()
     try:
         database, database_url = servers.postgres(home, durable=False)
         cache, redis_url = servers.valkey(home, durable=False)
@@ -139,39 +141,41 @@ def run_command(command: list[str], *, llm: bool) -> int:
             supervisor.environment |= found
             programs.append(model)
         supervisor.start(*programs)
-        return supervisor.hand_over(command)
-    except Stopped:
+        return supervisor.run_in_foreground(command)
+    except StopRequested:
         return 128 + signal.SIGTERM
-    except (NeverReady, OSError) as e:
+    except (StartFailed, OSError) as e:
         print(e, file=sys.stderr)
         return 1
     finally:
         supervisor.stop()
-        shutil.rmtree(home.sockets, ignore_errors=True)  # may lie elsewhere
+        shutil.rmtree(home.sockets, ignore_errors=True)  # may lie outside the folder
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def home_folder() -> Path:
-    """Where this user's platform keeps all it has."""
+    """Return LUNAOS_HOME."""
     return Path(os.environ.get("LUNAOS_HOME") or ".lunaos")
 
 
 def base_environment(home: Home) -> dict[str, str]:
-    """What every child gets; a secret of the environment's own wins."""
+    """Return the variables of all children; DJANGO_SECRET_KEY of the environment wins."""
     secret = os.environ.get("DJANGO_SECRET_KEY") or home.secret("secret-key")
     return {"LUNAOS_HOME": str(home.path), "DJANGO_SECRET_KEY": secret, "PYTHONUNBUFFERED": "1"}
 
 
 def start_servers(supervisor: Supervisor, home: Home) -> None:
-    """The embedded servers that no environment variable replaces, side by side."""
+    """Start PostgreSQL and Valkey in parallel, unless variables name other servers."""
     programs: list[Program] = []
     if not os.environ.get("DATABASE_URL"):
-        say("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
-        with wait_messages.repeat_while_waiting(say, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"):
+        print_line("Starting the embedded servers" if (home.path / "postgres").exists() else "Setting up the database")
+        with wait_messages.repeat_while_waiting(
+            print_line, lambda: "PostgreSQL's files, or an earlier PostgreSQL to end"
+        ):
             program, supervisor.environment["DATABASE_URL"] = servers.postgres(home)
         programs.append(program)
     if not os.environ.get("REDIS_URL"):
-        with wait_messages.repeat_while_waiting(say, lambda: "an earlier Valkey to end"):
+        with wait_messages.repeat_while_waiting(print_line, lambda: "an earlier Valkey to end"):
             program, supervisor.environment["REDIS_URL"] = servers.valkey(home)
         programs.append(program)
     supervisor.start(*programs)
@@ -179,48 +183,50 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
     """The double of Stripe, and the platform led to it."""
-    require_free(stripe_double.port(), "STRIPE_PORT")
-    program, found = stripe_double.double(home, port)
+    require_free_port(stripe_double.port(), "STRIPE_PORT")
+    program, found = stripe_double.create_program(home, port)
     supervisor.environment |= found
     supervisor.start(program)
 
 
 def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
-    """The embedded models, where variables do not replace both; they load while the database is prepared."""
+    """Launch the embedded models, unless variables name others; they load while the database is prepared."""
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
     if len(replaced) == 2:
         return []
-    with wait_messages.repeat_while_waiting(say, lambda: "the embedding model to be converted"):
+    with wait_messages.repeat_while_waiting(print_line, lambda: "the embedding model to be converted"):
         program, found = servers.llama(home)
-    mine = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
-    supervisor.environment |= mine
+    own = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
+    supervisor.environment |= own
     return supervisor.launch(program)
 
 
-def platform(home: Home, port: int) -> list[Program]:
-    """The platform's own processes."""
-    commands = {role: processes.worker(role) for role in processes.QUEUES} | {"beat": processes.beat(home.path)}
+def platform_programs(home: Home, port: int) -> list[Program]:
+    """Return the platform's processes: web, workers and beat."""
+    commands = {role: processes.worker_command(role) for role in processes.QUEUES} | {
+        "beat": processes.beat_command(home.path)
+    }
     return [
         *(Program(role, argv, home.logs / f"{role}.log", stopped_first=True) for role, argv in commands.items()),
         Program(
             "web",
-            processes.web("127.0.0.1", port),
+            processes.web_command("127.0.0.1", port),
             home.logs / "web.log",
-            ready=lambda: servers.answers(f"http://127.0.0.1:{port}/ready"),
+            ready=lambda: servers.responds_ok(f"http://127.0.0.1:{port}/ready"),
             stopped_first=True,
         ),
     ]
 
 
-def require_free(port: int, variable: str = "PORT") -> None:
-    """Raises OSError when somebody else listens on the port, or we may not."""
-    if not servers.until(lambda: bind_error(port) is None, PREDECESSOR_FREES_PORT_WITHIN_S):
-        reason = "is in use" if bind_error(port) == errno.EADDRINUSE else "may not be used"
-        raise OSError(f"port {port} {reason}; set {variable} to another one")
+def require_free_port(port: int, variable: str = "PORT") -> None:
+    """Raise OSError if the port is in use or not permitted."""
+    if not servers.until(lambda: get_bind_error(port) is None, PORT_RELEASE_TIMEOUT_S):
+        reason = "is in use" if get_bind_error(port) == errno.EADDRINUSE else "may not be used"
+        raise OSError(f"port {port} {reason}: set {variable} to another port")
 
 
-def bind_error(port: int) -> int | None:
-    """The errno with which the port is refused."""
+def get_bind_error(port: int) -> int | None:
+    """Return the errno of binding the port; None if it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -230,16 +236,16 @@ def bind_error(port: int) -> int | None:
     return None
 
 
-def say(line: str) -> None:
-    """A closed terminal must not keep anything from being stopped."""
+def print_line(line: str) -> None:
+    """Print a line; ignore a closed terminal, which must not prevent the shutdown."""
     try:
         print(line, flush=True)
     except OSError:
         pass
 
 
-def say_waits(line: str) -> None:
-    """Beside a command, whose output is its own: only that something is waited for."""
+def print_wait_message(line: str) -> None:
+    """Print lines about waiting only, beside a command with output of its own."""
     if line.startswith(wait_messages.PREFIX):
         print(line, file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""LUNAOS_HOME: the one folder that holds all embedded state."""
+"""LUNAOS_HOME: the folder of all embedded state."""
 
 import fcntl
 import hashlib
@@ -18,11 +18,11 @@ ENVIRONMENT = "environment.json"
 
 
 class HomeInUse(Exception):
-    """Another supervisor runs on this folder."""
+    """Raised when another supervisor runs on the folder."""
 
 
 class Home:
-    """Paths below LUNAOS_HOME, made on first use."""
+    """Paths below LUNAOS_HOME, created on first use."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
@@ -32,30 +32,30 @@ class Home:
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
-        """Keep others out until this process ends.
+        """Lock the folder until this process ends.
 
         Raises:
-            HomeInUse: somebody else holds the folder.
+            HomeInUse: another process holds the lock.
         """
-        self._lock = open(self.path / "lock", "a")  # noqa: SIM115 - held as long as the process lives
+        self._lock = open(self.path / "lock", "a")  # noqa: SIM115 - open until the process ends
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as e:
             raise HomeInUse(f"another LunaOS runs in {self.path}; set LUNAOS_HOME to start a second one") from e
 
     def secret(self, name: str) -> str:
-        """A random value, made once and kept readable by the owner only."""
+        """Return a random value, created once and readable by the owner only."""
         file = self.path / name
         if not file.exists():
             self._write(name, secrets.token_urlsafe(48))
         return file.read_text()
 
-    def note(self, variables: Mapping[str, str]) -> None:
-        """Leave what the platform's processes were started with to commands that come later."""
+    def save_environment(self, variables: Mapping[str, str]) -> None:
+        """Save the variables of the platform's processes for later commands."""
         self._write(ENVIRONMENT, json.dumps(dict(variables)))
 
-    def noted(self) -> dict[str, str]:
-        """The variables of the last start; none where the file is damaged."""
+    def load_environment(self) -> dict[str, str]:
+        """Return the variables of the last start; empty if the file is missing or damaged."""
         try:
             found: dict[str, str] = json.loads((self.path / ENVIRONMENT).read_text())
         except (FileNotFoundError, ValueError):
@@ -63,7 +63,7 @@ class Home:
         return found
 
     def _write(self, name: str, text: str) -> None:
-        """For the owner only, and renamed when complete: a kill in between leaves no half file."""
+        """Write a file for the owner only; rename it when complete, so that a kill leaves no partial file."""
         new = self.path / f"{name}.new"
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
             handle.write(text)
@@ -71,7 +71,7 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """The folder of the servers' sockets: below the home, or elsewhere when its path cannot be a socket's."""
+        """Return the folder of the servers' sockets: below the home, or in a temporary folder if that path is unfit."""
         name = f"lunaos-{os.getuid()}-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]}"
         candidates = (self.path / "run", Path(tempfile.gettempdir()) / name, Path("/tmp") / name)  # noqa: S108 - checked
         folder = next(filter(_fits_a_socket, candidates))
@@ -83,6 +83,6 @@ class Home:
 
 
 def _fits_a_socket(folder: Path) -> bool:
-    """Short enough, and free of the characters that URLs and PostgreSQL's list of folders give a meaning."""
+    """Return whether a path is short enough, and free of characters special to URLs and PostgreSQL."""
     short = len(os.fsencode(folder)) + len(LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES
     return short and re.fullmatch(r"[A-Za-z0-9_./+-]+", str(folder)) is not None

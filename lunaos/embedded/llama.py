@@ -1,6 +1,6 @@
-"""The process that holds the embedded models, one to chat and one to embed: llama.cpp's own HTTP server, twice.
+"""The process of the embedded models: llama.cpp's HTTP server twice, to chat and to embed.
 
-Configured by LLAMA_* and EMBEDDING_* variables, so that the key is in no process list.
+Variables LLAMA_* and EMBEDDING_* configure it, so that no process list shows the key.
 """
 
 import os
@@ -8,26 +8,26 @@ import signal
 
 from xllamacpp import CommonParams, Server
 
-# Shared by the slots; the model was trained on 8 192, which is a slot's most. An 8-bit cache would save 170 MB and read
-# a long prompt 2.6 times more slowly.
+# Shared by the slots. The model was trained on 8 192 tokens, the maximum of a slot. An 8-bit cache would save 170 MB
+# and read a long prompt 2.6 times more slowly.
 CONTEXT_TOKENS = 16_384
 SLOTS = 4
-# A text of the embedding model is at most 512 tokens; larger batches only have texts attend to each other in vain.
+# The embedding model reads at most 512 tokens; in larger batches texts only attend to each other.
 EMBEDDING_TOKENS, EMBEDDING_SLOTS = 512, 8
 
 
-def chat() -> CommonParams:
-    """How the language model is served."""
+def chat_params() -> CommonParams:
+    """Return the parameters of the language model."""
     params = _parameters("LLAMA", "smollm2-135m-instruct")
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT_TOKENS
     params.kv_unified = True
-    params.sampling.penalty_repeat = 1.1  # so small a model circles otherwise
+    params.sampling.penalty_repeat = 1.1  # so small a model repeats itself otherwise
     return params
 
 
-def embeddings() -> CommonParams:
-    """How the embedding model is served."""
+def embedding_params() -> CommonParams:
+    """Return the parameters of the embedding model."""
     params = _parameters("EMBEDDING", "all-minilm-l6-v2")
     params.embedding = True
     params.n_parallel = EMBEDDING_SLOTS
@@ -50,5 +50,5 @@ def _parameters(prefix: str, name: str) -> CommonParams:
 
 
 if __name__ == "__main__":
-    servers = [Server(describe()) for describe in (chat, embeddings)]
+    servers = [Server(describe()) for describe in (chat_params, embedding_params)]
     signal.pause()  # until a signal ends the process

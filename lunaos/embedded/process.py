@@ -1,4 +1,4 @@
-"""Child processes that never outlive the supervisor."""
+"""Child processes that end with the supervisor."""
 
 import ctypes
 import os
@@ -12,21 +12,21 @@ from pathlib import Path
 from lunaos.embedded.root import leave_root
 
 PR_SET_PDEATHSIG = 1  # prctl(2)
-CANNOT_START = 126  # as a shell says it
+EXIT_CANNOT_START = 126  # as in shells
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run, and how to tell that it is up.
+    """A program to run, and a check that it is ready.
 
     Args:
-        ready: asked again and again until it says True.
-        stop_signal: asks the program to end in good order.
-        death_signal: ends the program when the supervisor was killed; nobody is left then to end it by force.
-        drop_root: run as an ordinary user where we are root; PostgreSQL refuses to serve as root.
-        stopped_first: it uses the other programs, so they outlive it.
+        ready: called repeatedly until it returns True.
+        stop_signal: ends the program orderly.
+        death_signal: ends the program if the supervisor is killed.
+        drop_root: run as an ordinary user if the supervisor is root; PostgreSQL refuses to serve as root.
+        stopped_first: stop the program before the others, which it uses.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Program:
 
 
 def spawn(program: Program, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, so that the terminal's Ctrl-C reaches the supervisor alone."""
+    """Start a program in a session of its own, so that Ctrl-C in the terminal reaches the supervisor only."""
     with open(program.log, "ab") as log:
         return subprocess.Popen(
             program.argv,
@@ -55,7 +55,7 @@ def spawn(program: Program, environment: dict[str, str]) -> subprocess.Popen[byt
 
 
 def before_exec(death_signal: int = signal.SIGKILL, *, drop_root: bool = False) -> Callable[[], None]:
-    """What a child does before its program starts: leave root behind where asked, and die with the parent (Linux)."""
+    """Return what a child runs before exec: drop root if asked, and die with the parent (Linux)."""
     parent = os.getpid()
 
     def prepare() -> None:
@@ -63,16 +63,16 @@ def before_exec(death_signal: int = signal.SIGKILL, *, drop_root: bool = False) 
             _leave_root()
         if sys.platform == "linux":  # after leaving root, since that clears the signal
             _libc.prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # it died before the signal was set
-            os._exit(CANNOT_START)
+        if os.getppid() != parent:  # the parent died before the signal was set
+            os._exit(EXIT_CANNOT_START)
 
     return prepare
 
 
 def _leave_root() -> None:
-    """An exception would lose its text on the way to the parent, so the reason goes to the program's log."""
+    """Drop root; write a failure to the program's log, since an exception would not reach the parent."""
     try:
         leave_root()
     except OSError as e:
-        os.write(2, f"root cannot become an ordinary user here ({e}): start LunaOS as one\n".encode())
-        os._exit(CANNOT_START)
+        os.write(2, f"root cannot become an ordinary user here ({e}): start LunaOS as an ordinary user\n".encode())
+        os._exit(EXIT_CANNOT_START)

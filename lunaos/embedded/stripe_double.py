@@ -1,4 +1,4 @@
-"""The double of Stripe beside the platform: `make up STRIPE=local`, for whoever has no account there."""
+"""Stripe's double beside the platform: `make up STRIPE=local` needs no account at Stripe."""
 
 import hashlib
 import os
@@ -9,39 +9,41 @@ from lunaos.embedded import servers
 from lunaos.embedded.home import Home
 from lunaos.embedded.process import Program
 
-WANTED = "local"  # the value of STRIPE that asks for it
-OWN = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST")
+LOCAL = "local"  # the value of STRIPE that starts the double
+VARIABLES = ("STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "STRIPE_API_HOST")
 PORT = 12111
 
 
-def is_wanted() -> bool:
-    """Whether the environment asks for the double.
+def is_requested() -> bool:
+    """Return whether STRIPE requests the double.
 
     Raises:
-        OSError: it asks for something else, or for a real account as well.
+        OSError: STRIPE has another value, or variables name a real account too.
     """
-    asked = os.environ.get("STRIPE", "")
-    if asked not in ("", WANTED):
-        raise OSError(f"STRIPE={asked} is not known; STRIPE={WANTED} starts a double of Stripe")
-    if asked and (given := [name for name in OWN if os.environ.get(name)]):
-        raise OSError(f"STRIPE={WANTED} plays Stripe, and {', '.join(given)} names a real account: choose one")
-    return bool(asked)
+    value = os.environ.get("STRIPE", "")
+    if value not in ("", LOCAL):
+        raise OSError(f"STRIPE is {value!r}: set STRIPE={LOCAL} for Stripe's double, or nothing")
+    if value and (given := [name for name in VARIABLES if os.environ.get(name)]):
+        raise OSError(
+            f"STRIPE={LOCAL} starts a double, and {', '.join(given)} configures a real account: remove one of them"
+        )
+    return bool(value)
 
 
 def port() -> int:
-    """Where the double listens.
+    """Return the port of the double.
 
     Raises:
-        ImproperlyConfigured: STRIPE_PORT is no port.
+        ImproperlyConfigured: STRIPE_PORT is not a port.
     """
-    return environment.whole("STRIPE_PORT", PORT)
+    return environment.read_int("STRIPE_PORT", PORT)
 
 
-def double(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
-    """The double, which keeps its world in LUNAOS_HOME.
+def create_program(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
+    """Return the double, which stores its state in LUNAOS_HOME.
 
     Returns:
-        The program, and the variables that lead the platform to it.
+        The program, and the variables that configure the platform to use it.
     """
     host = f"http://127.0.0.1:{port()}"
     secret = hashlib.sha256(home.secret("stripe-secret").encode()).hexdigest()
@@ -49,5 +51,5 @@ def double(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
     argv = [sys.executable, "manage.py", "fake_stripe", "--port", str(port()), "--webhook-url", webhook]
     argv += ["--webhook-secret", f"whsec_{secret}", "--state", str(home.path / "stripe.json")]
     log = home.logs / "stripe.log"
-    program = Program("Stripe's double", argv, log, ready=lambda: servers.answers(f"{host}/style.css"))
-    return program, dict(zip(OWN, (f"sk_test_{secret}", f"whsec_{secret}", host), strict=True))
+    program = Program("Stripe's double", argv, log, ready=lambda: servers.responds_ok(f"{host}/style.css"))
+    return program, dict(zip(VARIABLES, (f"sk_test_{secret}", f"whsec_{secret}", host), strict=True))

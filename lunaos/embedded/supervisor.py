@@ -1,4 +1,4 @@
-"""Starts programs, keeps them running, and stops them in order."""
+"""The supervisor of `make up`: start programs, restart them when they die, stop them in order."""
 
 import os
 import signal
@@ -13,100 +13,102 @@ from lunaos.embedded.rotation import rotate
 from lunaos.infra import wait_messages
 
 TICK_S = 0.1
-LOGS_LOOKED_AT_EVERY_S = 10.0
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 30.0
-STEADY_AFTER_S = 60.0
-CLIENTS_GRACE_S, SERVERS_GRACE_S = 5.0, 6.0  # all is over within 15 s
-READY_WITHIN_S = 120.0
-STARTS = 3  # before a program that never was ready is given up
+LOG_CHECK_INTERVAL_S = 10.0
+MIN_RESTART_PAUSE_S, MAX_RESTART_PAUSE_S = 1.0, 30.0
+STABLE_AFTER_S = 60.0
+CLIENTS_GRACE_S, SERVERS_GRACE_S = 5.0, 6.0  # the shutdown takes at most 15 s
+READY_TIMEOUT_S = 120.0
+MAX_STARTS = 3  # of a program that has never been ready
 LOG_TAIL_LINES, LOG_TAIL_BYTES = 5, 4096
 
 
-class Stopped(Exception):
-    """Somebody asked the supervisor to end."""
+class StopRequested(Exception):
+    """Raised after a signal to stop."""
 
 
-class NeverReady(Exception):
-    """A program did not come up."""
+class StartFailed(Exception):
+    """Raised when a program is not ready in time."""
 
 
 @dataclass
 class Child:
-    """A running program and how often it has died of late."""
+    """A running program with the state of its restarts."""
 
     program: Program
     process: subprocess.Popen[bytes]
     started: float
-    pause_s: float = FIRST_PAUSE_S
+    pause_s: float = MIN_RESTART_PAUSE_S
     starts: int = 1
     restart_at: float | None = None
 
 
 class Supervisor:
-    """Owns every process it starts; `stop` leaves none behind.
+    """Owner of child processes; `stop` ends all of them.
 
     Args:
-        environment: of the children; may be added to between two starts.
-        say: prints one line for a person.
+        environment: of the children; may be extended between two starts.
+        print_line: prints a line for the operator.
     """
 
-    def __init__(self, environment: dict[str, str], say: Callable[[str], None] = print) -> None:
+    def __init__(self, environment: dict[str, str], print_line: Callable[[str], None] = print) -> None:
         self.environment = environment
-        self._say = say
+        self._print_line = print_line
         self._children: list[Child] = []
-        self._asked_to_stop: int | None = None
-        self._logs_looked_at = 0.0
+        self._stop_signal: int | None = None
+        self._logs_checked_at = 0.0
 
-    def listen(self) -> None:
-        """Take SIGINT, SIGTERM and a closed terminal as the wish to stop; a second one changes nothing."""
+    def install_signal_handlers(self) -> None:
+        """Stop on SIGINT, SIGTERM and a closed terminal; further signals change nothing."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup
-                signal.signal(number, self._note_stop)
+                signal.signal(number, self._on_signal)
 
-    def _note_stop(self, number: int, _: object) -> None:
-        self._asked_to_stop = number
+    def _on_signal(self, number: int, _: object) -> None:
+        self._stop_signal = number
 
     def start(self, *programs: Program) -> None:
-        """Start side by side and return when all are ready.
+        """Start programs in parallel and return when all are ready.
 
         Raises:
-            NeverReady: with the last lines of its log.
-            Stopped: somebody asked for it meanwhile.
+            StartFailed: with the last lines of the program's log.
+            StopRequested: after a signal.
         """
         self.await_ready(self.launch(*programs))
 
     def launch(self, *programs: Program) -> list[Child]:
-        """Start without waiting, for `await_ready`."""
+        """Start programs without waiting; pass the result to `await_ready`."""
         children = [Child(program, spawn(program, self.environment), time.monotonic()) for program in programs]
         self._children += children
         return children
 
     def await_ready(self, children: list[Child]) -> None:
-        """As `start`, for what runs already."""
-        left = list(children)
-        with wait_messages.repeat_while_waiting(self._say, lambda: ", ".join(child.program.name for child in left)):
-            while left:
-                for child in [child for child in left if child.program.ready()]:
-                    left.remove(child)
-                    self._say(f"  {child.program.name} is up ({time.monotonic() - child.started:.1f} s)")
+        """Wait until launched programs are ready; raises the errors of `start`."""
+        remaining = list(children)
+        with wait_messages.repeat_while_waiting(
+            self._print_line, lambda: ", ".join(child.program.name for child in remaining)
+        ):
+            while remaining:
+                for child in [child for child in remaining if child.program.ready()]:
+                    remaining.remove(child)
+                    self._print_line(f"  {child.program.name} is up ({time.monotonic() - child.started:.1f} s)")
                 self._tick()
-                for child in left:
-                    self._give_up_or_retry(child)
+                for child in remaining:
+                    self._fail_or_restart(child)
 
-    def _give_up_or_retry(self, child: Child) -> None:
+    def _fail_or_restart(self, child: Child) -> None:
         died = child.restart_at is None and child.process.poll() is not None
-        if (died and child.starts >= STARTS) or time.monotonic() - child.started > READY_WITHIN_S:
-            raise NeverReady(f"{child.program.name} did not come up:\n{tail(child.program)}")
-        self._look_after(child)
+        if (died and child.starts >= MAX_STARTS) or time.monotonic() - child.started > READY_TIMEOUT_S:
+            raise StartFailed(f"{child.program.name} did not start:\n{read_log_tail(child.program)}")
+        self._restart_if_exited(child)
 
     def run(self, argv: list[str]) -> int:
-        """Run one step of the start to its end, its output on this terminal.
+        """Run a command to its end, with its output on this terminal.
 
         Returns:
-            Its exit code.
+            The exit code.
 
         Raises:
-            Stopped: somebody asked for it meanwhile; the step is over then.
+            StopRequested: after a signal; the command has ended.
         """
         process = subprocess.Popen(argv, env=self.environment, start_new_session=True, preexec_fn=before_exec())
         try:
@@ -117,66 +119,66 @@ class Supervisor:
             _await_end(process, time.monotonic() + CLIENTS_GRACE_S)
         return process.returncode
 
-    def hand_over(self, argv: list[str]) -> int:
-        """Run a command that owns the terminal, and pass SIGINT, SIGTERM and SIGHUP on to it.
+    def run_in_foreground(self, argv: list[str]) -> int:
+        """Run a command that owns the terminal, and forward SIGINT, SIGTERM and SIGHUP to it.
 
         Returns:
-            Its exit code; 128 + n when signal n killed it, as a shell has it.
+            The exit code; 128 + n if signal n killed the command, as in shells.
         """
-        # A terminal sends Ctrl-C to the command itself; anywhere else it gets a group of its own and hears it from us.
+        # A terminal sends Ctrl-C to the command itself. Without one, the command has its own group and gets our signal.
         at_terminal = os.isatty(0)
         group = None if at_terminal else 0
         process = subprocess.Popen(argv, env=self.environment, process_group=group, preexec_fn=before_exec())
         while process.poll() is None:
             time.sleep(TICK_S)
-            self._keep_logs_small()
-            number, self._asked_to_stop = self._asked_to_stop, None
+            self._rotate_logs()
+            number, self._stop_signal = self._stop_signal, None
             if number and not (at_terminal and number == signal.SIGINT):
                 process.send_signal(number)
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def watch(self) -> None:
-        """Start again whatever dies, until asked to stop."""
+        """Restart programs that die, until a signal to stop."""
         while True:
             try:
                 self._tick()
-            except Stopped:
+            except StopRequested:
                 return
             for child in self._children:
-                self._look_after(child)
+                self._restart_if_exited(child)
 
     def _tick(self) -> None:
         time.sleep(TICK_S)
-        self._keep_logs_small()
-        if self._asked_to_stop is not None:
-            raise Stopped
+        self._rotate_logs()
+        if self._stop_signal is not None:
+            raise StopRequested
 
-    def _keep_logs_small(self) -> None:
-        """A full disk must not end the supervisor; what it cannot rotate it tries again."""
-        if time.monotonic() - self._logs_looked_at > LOGS_LOOKED_AT_EVERY_S:
-            self._logs_looked_at = time.monotonic()
+    def _rotate_logs(self) -> None:
+        """Rotate large logs; try again later if that fails, since a full disk must not end the supervisor."""
+        if time.monotonic() - self._logs_checked_at > LOG_CHECK_INTERVAL_S:
+            self._logs_checked_at = time.monotonic()
             for child in self._children:
                 with suppress(OSError):
                     rotate(child.program.log)
 
-    def _look_after(self, child: Child) -> None:
+    def _restart_if_exited(self, child: Child) -> None:
         now = time.monotonic()
         if child.restart_at is None and child.process.poll() is not None:
             _kill_session(child.process)
-            if now - child.started > STEADY_AFTER_S:
-                child.pause_s = FIRST_PAUSE_S
+            if now - child.started > STABLE_AFTER_S:
+                child.pause_s = MIN_RESTART_PAUSE_S
             child.restart_at = now + child.pause_s
-            self._say(
-                f"{child.program.name} ended ({reason(child.process.returncode)}); "
-                f"starting it again in {child.pause_s:.0f} s\n{tail(child.program)}"
+            self._print_line(
+                f"{child.program.name} ended ({describe_exit(child.process.returncode)}); "
+                f"restarting it in {child.pause_s:.0f} s\n{read_log_tail(child.program)}"
             )
-            child.pause_s = min(2 * child.pause_s, LONGEST_PAUSE_S)
+            child.pause_s = min(2 * child.pause_s, MAX_RESTART_PAUSE_S)
         elif child.restart_at is not None and now >= child.restart_at:
             child.process, child.started = spawn(child.program, self.environment), now
             child.restart_at, child.starts = None, child.starts + 1
 
     def stop(self) -> None:
-        """End all children: side by side, but those that use the others before them; after a grace by force."""
+        """Stop all children, those with `stopped_first` first; kill what does not end in time."""
         alive = [child for child in self._children if child.restart_at is None]
         self._end([child for child in alive if child.program.stopped_first], CLIENTS_GRACE_S)
         self._end([child for child in alive if not child.program.stopped_first], SERVERS_GRACE_S)
@@ -188,11 +190,11 @@ class Supervisor:
             child.process.send_signal(child.program.stop_signal)
         for child in children:
             if not _await_end(child.process, deadline):
-                self._say(f"{child.program.name} did not stop in {grace_s:.0f} s and was killed")
+                self._print_line(f"{child.program.name} did not stop in {grace_s:.0f} s and was killed")
 
 
 def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Kill what has not ended by the deadline; whether it went by itself."""
+    """Wait for a process, and kill it after the deadline; return whether it ended by itself."""
     try:
         process.wait(max(0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -203,7 +205,7 @@ def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Whatever a child left in its own session; called at its death only, later the number may be another's."""
+    """Kill the rest of a child's session; only right after its death, since numbers are used again."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -211,13 +213,13 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def reason(code: int) -> str:
-    """`exit code 1`, or `SIGKILL`."""
+def describe_exit(code: int) -> str:
+    """Return `exit code 1`, or `SIGKILL`."""
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
-def tail(program: Program) -> str:
-    """The last lines of a program's log, indented."""
+def read_log_tail(program: Program) -> str:
+    """Return the last lines of a program's log, indented."""
     with open(program.log, "rb") as log:
         log.seek(max(0, program.log.stat().st_size - LOG_TAIL_BYTES))
         lines = log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]

@@ -1,6 +1,6 @@
-"""all-MiniLM-L6-v2 in llama.cpp's format: made once from the package's weights, which are PyTorch's.
+"""Conversion of all-MiniLM-L6-v2 from PyTorch's weights to llama.cpp's format.
 
-Run as a program of its own, since numpy and the full weights are needed for these two seconds only:
+A program of its own, since numpy and the full weights are needed for two seconds only:
 `python -m lunaos.embedded.weights SOURCE TARGET`.
 """
 
@@ -20,7 +20,7 @@ UNUSED = ("embeddings.position_ids", "pooler.")  # mean pooling needs no pooler
 
 
 def convert(source: Path, target: Path) -> None:
-    """Turn a BERT model of sentence-transformers into GGUF.
+    """Convert a BERT model of sentence-transformers to GGUF.
 
     Args:
         source: folder with `config.json`, `vocab.txt` and `model.safetensors`.
@@ -80,9 +80,9 @@ def _values(tensor: gguf.utility.LocalTensor) -> np.ndarray:
 
 
 def _add(writer: gguf.GGUFWriter, name: str | None, values: np.ndarray) -> None:
-    """Matrices in 8 bits; biases, norms and positions are few and stay as they are."""
+    """Add a tensor, matrices in 8 bits; biases, norms and positions are small and keep 32 bits."""
     if name is None:
-        raise ValueError("the weights are of another architecture")
+        raise ValueError("the weights are not of a BERT model")
     if values.ndim == 2 and not name.startswith(("position_embd", "token_types")):
         writer.add_tensor(name, gguf.quants.quantize(values, QUANTISED), raw_dtype=QUANTISED)
     else:

@@ -1,4 +1,4 @@
-"""What browsers are told, for the settings: where pages may load from, and what other origins may send and read."""
+"""Settings for browsers: Content-Security-Policy of pages, and headers of CORS."""
 
 from csp.constants import NONCE, NONE, SELF
 

@@ -43,6 +43,18 @@ def set_current(*, address: str | None, user_agent: str) -> None:
     )
 
 
+def strip_port(address: str) -> str:
+    """Return an address without port, brackets and quotes, as proxies write them into X-Forwarded-For.
+
+    Args:
+        address: such as `192.0.2.1:5678`, `[2001:db8::1]:80` or a plain address.
+    """
+    address = address.strip().strip('"')
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
+
+
 def customer_network(address: str) -> str:
     """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut.
 

@@ -24,7 +24,10 @@ async def call(function: Callable[..., Result], *args: Any, patience_s: float = 
     """Call a function that uses the database in a thread, which may outlive the request.
 
     Args:
+        function: called in a thread.
+        *args: of the function.
         patience_s: how long to retry while the database cannot be reached; the function must be safe to repeat.
+        **kwargs: of the function.
 
     Raises:
         OperationalError, InterfaceError: the database stayed unreachable.

@@ -23,6 +23,7 @@ def seal(text: str, *, context: str) -> str:
     """Encrypt with the first key.
 
     Args:
+        text: to encrypt.
         context: the same value must be passed to `unseal`; without NUL.
     """
     return _ring(_keys()).encrypt(f"{context}{SEPARATOR}{text}".encode()).decode()

@@ -29,7 +29,8 @@ def try_lock(subject: str, number: int) -> Iterator[bool]:
     If the connection is lost, the lock is lost, and further statements of the block are refused.
 
     Args:
-        subject, number: name of the lock, such as `rag.repository` and an id.
+        subject: kind of the lock, such as `rag.repository`.
+        number: id within the kind.
 
     Raises:
         OperationalError: the lock was lost with its connection.

@@ -94,7 +94,10 @@ def count_request(*, method: str, route: str, status: int, seconds: float) -> No
     """Count a request.
 
     Args:
+        method: of HTTP; unknown methods count as `other`.
         route: the template of the path, never the path itself.
+        status: of the response.
+        seconds: until the response started.
     """
     _REQUESTS.labels(method if method in METHODS else "other", route, str(status)).inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
@@ -104,6 +107,8 @@ def count_answer(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd
     """Count the tokens and the cost of an answer that has ended.
 
     Args:
+        provider: name of the provider.
+        agent: slug of the agent.
         tokens: input and output tokens.
         cost_usd: cost to the operator; 0 on a user's own key.
     """

@@ -119,6 +119,8 @@ def subscribe(channel: str, callback: Callback, *, event_log: bool = False) -> C
     """Subscribe on the running loop's hub, as `Hub.subscribe` does.
 
     Args:
+        channel: name of the channel.
+        callback: called with each message.
         event_log: True if the channel is at the server of event logs.
     """
     url, connect = settings.REDIS_URL, async_client

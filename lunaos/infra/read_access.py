@@ -24,10 +24,19 @@ from lunaos.infra import database, event_loop, pubsub, redis
 
 CHANNEL = "lunaos:access"
 ALL_USERS = "*"
+MAX_READERS_PER_USER = 50  # streams and sockets that follow a run, in one process
 MAX_NOTICES = 10_000  # users that are remembered for readers about to open
 RETRY_S = 1.0
+RETRY_TOO_MANY_S = 5
 Read = TypeVar("Read", covariant=True)
 logger = logging.getLogger(__name__)
+
+
+class TooManyReaders(LunaError):
+    """Raised when a user opens more than MAX_READERS_PER_USER streams and sockets in one process."""
+
+    code, status = "concurrency_limit_reached", 429
+    message = f"You have {MAX_READERS_PER_USER} streams and sockets open. Close one, then try again."
 
 
 class Reader(Protocol[Read]):
@@ -69,16 +78,24 @@ class Guard:
 
     Args:
         on_refusal: called once, when the access has ended.
+        is_limited: count the reader among the user's MAX_READERS_PER_USER. Streams of new runs are not limited here:
+            the tier bounds how many runs a user has at once.
     """
 
-    def __init__(self, access: Access, on_refusal: Callable[[], None] = lambda: None) -> None:
-        self.access, self._on_refusal = access, on_refusal
+    def __init__(
+        self, access: Access, on_refusal: Callable[[], None] = lambda: None, *, is_limited: bool = False
+    ) -> None:
+        self.access, self._on_refusal, self.is_limited = access, on_refusal, is_limited
         self._refusal: LunaError | None = None
         self._reading: asyncio.Timeout | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Start watching the access."""
+        """Start watching the access.
+
+        Raises:
+            TooManyReaders: the user has MAX_READERS_PER_USER limited readers in this process.
+        """
         watch = _watch()
         watch.add(self)
         if self.access.expires_at:
@@ -127,8 +144,14 @@ class Watch:
         pubsub.subscribe(CHANNEL, self._on_notice)
 
     def add(self, guard: Guard) -> None:
-        """Add a guard; check it at once if a notice came after the request's own check."""
+        """Add a guard; check it at once if a notice came after the request's own check.
+
+        Raises:
+            TooManyReaders: the guard is one too many of its user's.
+        """
         user = str(guard.access.user_id)
+        if guard.is_limited and sum(each.is_limited for each in self._guards.get(user, ())) >= MAX_READERS_PER_USER:
+            raise TooManyReaders(retry_after=RETRY_TOO_MANY_S, limit=MAX_READERS_PER_USER)
         self._guards[user].add(guard)
         if guard.access.checked_at <= max(self._missed_until, self._noticed_at.get(user, -math.inf)):
             self.check([guard])
@@ -136,9 +159,10 @@ class Watch:
     def discard(self, guard: Guard) -> None:
         """Remove a guard."""
         user = str(guard.access.user_id)
-        self._guards[user].discard(guard)
-        if not self._guards[user]:
-            del self._guards[user]
+        guards = self._guards.get(user, set())
+        guards.discard(guard)
+        if not guards:
+            self._guards.pop(user, None)
 
     def check(self, guards: Iterable[Guard]) -> None:
         """Check the credentials of guards in the database, each credential once."""

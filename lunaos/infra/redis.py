@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeout
+from redis.retry import Retry as SyncRetry
 
 __all__ = [
     "AsyncRedis",
@@ -30,9 +31,11 @@ __all__ = [
     "async_event_log",
     "client",
     "event_log",
+    "probe_client",
 ]
 
 MAX_KNOWN_KEYS = 10_000
+PROBE_TIMEOUT_S = 0.4
 MAX_ASYNC_CONNECTIONS = 16  # commands wait for a free one; each takes a fraction of a millisecond
 
 _async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AsyncRedis]] = WeakKeyDictionary()
@@ -42,6 +45,17 @@ _async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, AsyncRedi
 def client() -> Redis:
     """Return the process's client, whose connection pool all threads share."""
     return Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=1)
+
+
+@cache
+def probe_client() -> Redis:
+    """Return the process's client for health checks, which answers or fails within 2 * PROBE_TIMEOUT_S."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=PROBE_TIMEOUT_S,
+        socket_connect_timeout=PROBE_TIMEOUT_S,
+        retry=SyncRetry(NoBackoff(), 0),
+    )
 
 
 def event_log() -> Redis:

@@ -45,13 +45,13 @@ def run_posts_in(pool: Pool) -> Callable[[View], View]:
     return named
 
 
-def pool_of(view: Callable[..., Any], method: str) -> Pool:
+def get_pool(view: Callable[..., Any], method: str) -> Pool:
     """Return the pool that runs a view for a method of HTTP."""
     pool: Pool = view_options.read(view, "pool", method, SHARED)
     return pool
 
 
-def surrounding(path: str, method: str) -> Pool:
+def get_middleware_pool(path: str, method: str) -> Pool:
     """Return the pool of the work in threads around the view of a path.
 
     Probes use their own pool here too: Django's signals would wait for a thread that a hung database holds.
@@ -59,7 +59,7 @@ def surrounding(path: str, method: str) -> Pool:
     if path.startswith(settings.STATIC_URL):
         return FILES
     try:
-        pool = pool_of(resolve(path).func, method)
+        pool = get_pool(resolve(path).func, method)
     except Resolver404:
         return SHARED
     return pool if pool in PROBES else SHARED

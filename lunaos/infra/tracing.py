@@ -4,19 +4,17 @@ Spans hold names, ids, codes and counts of LunaOS: no text of a request or an an
 """
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import ModuleType
-from typing import Any, cast
+from typing import Any
+
+from lunaos.infra import patches
 
 ON = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 if ON:
     from lunaos.infra import spans
 else:
-    # Where OpenTelemetry is installed, redis imports its whole SDK for metrics. A module that is None in `sys.modules`
-    # cannot be imported (see the documentation of `sys.modules`), and redis then does without.
-    sys.modules.setdefault("opentelemetry.metrics", cast(ModuleType, None))
+    patches.block_opentelemetry_metrics()
 
 Attributes = Mapping[str, str | int]
 
@@ -32,6 +30,8 @@ def span(
     """Measure a block as a span of the current trace, or start a trace.
 
     Args:
+        name: of the span.
+        attributes: of the span.
         kind: internal, server, client or consumer, as OpenTelemetry names them.
         current: make spans inside the block its children; pass False in a generator, whose caller would be a child too.
 

@@ -10,6 +10,7 @@ def read(view: Callable[..., Any], name: str, method: str, default: Any) -> Any:
     Args:
         view: from the URL configuration. A viewset declares with `@action(name=value)`; another view declares with an
             attribute of its class or function.
+        name: of the option.
         method: of the request; a declared value may be a mapping from lower-case methods.
         default: returned if the view declares nothing.
     """

@@ -1,4 +1,4 @@
-"""What `make lint` is told to overlook: each time with the reason beside it."""
+"""Silenced findings of `make lint` have a reason."""
 
 import re
 import subprocess

@@ -36,7 +36,7 @@ def within(value: Any) -> Iterator["re.Pattern[Any]"]:
 
 
 def repeats(parsed: Any) -> int:
-    """Repeats without a bound that one match may go through; a possessive one never gives back what it took."""
+    """Return the number of unbounded repeats in a pattern; possessive repeats do not count."""
     if isinstance(parsed, parser.SubPattern):
         return sum(repeats(item) for item in parsed)
     operation, argument = parsed
@@ -67,4 +67,6 @@ def test_the_measure_finds_something(bad: str) -> None:
 
 
 def test_the_walk_finds_something() -> None:
-    assert len(FOUND) > 20 and "lunaos.infra.logs.SECRETS" in FOUND and "lunaos.request_limits.FORMS" in FOUND
+    assert (
+        len(FOUND) > 20 and "lunaos.infra.logs.SECRETS" in FOUND and "lunaos.request_limits.CREDENTIAL_FORMATS" in FOUND
+    )

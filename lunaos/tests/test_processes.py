@@ -1,4 +1,4 @@
-"""One source of what each process runs: for `make up`, the image, compose and Kubernetes."""
+"""lunaos.processes: the commands of `make up`, the image, compose and Kubernetes."""
 
 import os
 import subprocess
@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lunaos import processes
-from lunaos.embedded.__main__ import platform
+from lunaos.embedded.__main__ import platform_programs
 from lunaos.embedded.home import Home
 from testing.servers import ROOT, environment
 
 
 def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """With a Python that says what it was started with, in place of the real one."""
+    """Run the module with a Python that prints its arguments instead of executing them."""
     code = "import os; os.execv = lambda path, argv: print(*argv[1:]); from lunaos import processes; processes.main"
     environment = {**os.environ, **variables}
     return subprocess.run(
@@ -28,13 +28,13 @@ def test_it_works() -> None:
 
 
 @pytest.mark.parametrize("role", processes.ROLES)
-def test_each_role_is_what_make_up_runs(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_role_runs_the_command_of_make_up(role: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LUNAOS_HOME", str(tmp_path))
     monkeypatch.setenv("LUNAOS_LISTEN", "127.0.0.1")
     monkeypatch.setenv("PORT", "8123")
-    programs = {program.name: program.argv for program in platform(Home(tmp_path), 8123)}
+    programs = {program.name: program.argv for program in platform_programs(Home(tmp_path), 8123)}
     programs["migrate"] = [sys.executable, str(ROOT / "manage.py"), "prepare"]
-    assert processes.command(role) == programs[role]
+    assert processes.role_command(role) == programs[role]
 
 
 def test_chains_at_once_are_a_setting() -> None:
@@ -59,7 +59,7 @@ def test_a_wrong_value_is_named(role: str, changes: dict[str, str]) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_sign_of_life_that_cannot_be_given_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_heartbeat_file_is_named(tmp_path: Path) -> None:
     done = run("web", LUNAOS_SIGN_OF_LIFE=str(tmp_path / "nowhere" / "role"))
     assert done.returncode == 1 and done.stderr.startswith("LunaOS cannot start: ") and "Traceback" not in done.stderr
 
@@ -77,16 +77,16 @@ def test_a_wrong_setting_ends_each_kind_of_process_with_its_reason(module: list[
     assert "LUNAOS_THREADS is 'many'" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_management_commands_have_their_words() -> None:
+def test_management_commands_get_their_arguments() -> None:
     assert run("manage", "set_tier", "a@example.com", "pro").stdout == f"{ROOT}/manage.py set_tier a@example.com pro\n"
 
 
 @pytest.mark.parametrize("words", [[], ["webb"], ["web", "worker"]])
-def test_what_is_no_role_is_refused(words: list[str]) -> None:
+def test_an_unknown_role_is_refused(words: list[str]) -> None:
     done = run(*words)
     assert done.returncode == 1 and done.stderr.startswith("usage: ")
 
 
-def test_the_role_is_written_where_somebody_watches(tmp_path: Path) -> None:
+def test_the_role_is_written_to_the_heartbeat_file(tmp_path: Path) -> None:
     run("chains", LUNAOS_SIGN_OF_LIFE=str(tmp_path / "role"))
     assert (tmp_path / "role").read_text() == "chains"

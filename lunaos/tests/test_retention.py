@@ -1,4 +1,4 @@
-"""The table in docs/operations.md of what is kept for how long: each task in it is one that beat starts."""
+"""The retention table in docs/operations.md names tasks that beat starts."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -32,7 +32,7 @@ UNSAFE: list[tuple[dict[str, str], str]] = [
     ({"DJANGO_SECRET_KEY": ""}, "Set DJANGO_SECRET_KEY"),
     ({"DJANGO_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"}, "needs 50 characters"),  # 49
     ({"DJANGO_SECRET_KEY": "abcd" * 20}, "5 of them different"),
-    ({"DJANGO_SECRET_KEY": "django-insecure-" + "0123456789abcdef" * 4}, "which everybody knows"),
+    ({"DJANGO_SECRET_KEY": "django-insecure-" + "0123456789abcdef" * 4}, "publicly known"),
     ({"DJANGO_ALLOWED_HOSTS": "*"}, "DJANGO_ALLOWED_HOSTS may not be"),
     ({"DJANGO_ALLOWED_HOSTS": "lunaos.example.com,*"}, "DJANGO_ALLOWED_HOSTS may not be"),
     ({**PUBLIC, "DJANGO_DEBUG": "true"}, "DJANGO_DEBUG shows secrets"),
@@ -40,50 +40,50 @@ UNSAFE: list[tuple[dict[str, str], str]] = [
     ({"LUNAOS_PUBLIC_URL": "http://192.0.2.7:8000"}, "must begin with https://"),
     ({"LUNAOS_PUBLIC_URL": "http://[2001:db8::1]:8000"}, "must begin with https://"),
     ({"LUNAOS_PUBLIC_URL": "http://localhost.example.com"}, "must begin with https://"),
-    ({"LUNAOS_PUBLIC_URL": "lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
-    ({"LUNAOS_PUBLIC_URL": "ftp://lunaos.example.com"}, "LUNAOS_PUBLIC_URL is no URL"),
-    ({"LUNAOS_PUBLIC_URL": "https://"}, "LUNAOS_PUBLIC_URL is no URL"),
-    ({"LUNAOS_PUBLIC_URL": "https://lunaos.example.com:port"}, "LUNAOS_PUBLIC_URL is no URL"),
+    ({"LUNAOS_PUBLIC_URL": "lunaos.example.com"}, "LUNAOS_PUBLIC_URL is not the URL"),
+    ({"LUNAOS_PUBLIC_URL": "ftp://lunaos.example.com"}, "LUNAOS_PUBLIC_URL is not the URL"),
+    ({"LUNAOS_PUBLIC_URL": "https://"}, "LUNAOS_PUBLIC_URL is not the URL"),
+    ({"LUNAOS_PUBLIC_URL": "https://lunaos.example.com:port"}, "LUNAOS_PUBLIC_URL is not the URL"),
     ({"LUNAOS_ENCRYPTION_KEYS": f"{Fernet.generate_key().decode()},planted-secret"}, "Key 2 of LUNAOS_ENCRYPTION"),
     ({"LUNAOS_ENCRYPTION_KEYS": "planted-größe"}, "Key 1 of LUNAOS_ENCRYPTION_KEYS is not 32 bytes"),
     ({"LUNAOS_JWT_KEYS": "2026=short"}, "LUNAOS_JWT_KEYS"),
-    ({"STRIPE_SECRET_KEY": STRIPE["STRIPE_SECRET_KEY"]}, "by half: set STRIPE_WEBHOOK_SECRETS"),
-    ({"STRIPE_WEBHOOK_SECRETS": "whsec_planted"}, "by half: set STRIPE_SECRET_KEY"),
-    ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_plantedPublishable"}, "is no secret or restricted key"),
-    ({**STRIPE, "STRIPE_WEBHOOK_SECRETS": "whsec_planted,planted"}, "are signing secrets of endpoints"),
-    ({**STRIPE, "STRIPE_API_HOST": "https://stripe.example.com"}, "is for a double on this machine's loopback"),
-    ({**STRIPE, **LIVE, "STRIPE_API_HOST": "http://127.0.0.1:12111"}, "beside a test key"),
-    ({**STRIPE, "STRIPE_API_HOST": "nowhere"}, "STRIPE_API_HOST is no URL"),
-    ({**STRIPE, **LIVE, "DJANGO_DEBUG": "true"}, "has no place where DJANGO_DEBUG is on"),
+    ({"STRIPE_SECRET_KEY": STRIPE["STRIPE_SECRET_KEY"]}, "is incomplete: set STRIPE_WEBHOOK_SECRETS"),
+    ({"STRIPE_WEBHOOK_SECRETS": "whsec_planted"}, "is incomplete: set STRIPE_SECRET_KEY"),
+    ({**STRIPE, "STRIPE_SECRET_KEY": "pk_test_plantedPublishable"}, "is not a secret or restricted key"),
+    ({**STRIPE, "STRIPE_WEBHOOK_SECRETS": "whsec_planted,planted"}, "must be signing secrets"),
+    ({**STRIPE, "STRIPE_API_HOST": "https://stripe.example.com"}, "may only name a double"),
+    ({**STRIPE, **LIVE, "STRIPE_API_HOST": "http://127.0.0.1:12111"}, "together with a test key"),
+    ({**STRIPE, "STRIPE_API_HOST": "nowhere"}, "STRIPE_API_HOST is not the URL"),
+    ({**STRIPE, **LIVE, "DJANGO_DEBUG": "true"}, "is a live key while DJANGO_DEBUG is on"),
     ({"LLM_FALLBACK": "openai,acme"}, "LLM_FALLBACK names acme"),
     ({"LLM_DAILY_LIMIT_USD": "-0.01"}, "LLM_DAILY_LIMIT_USD is '-0.01': set US dollars"),
     ({"LLM_DAILY_LIMIT_USD": "NaN"}, "LLM_DAILY_LIMIT_USD is 'NaN': set US dollars"),
     ({"LLM_FREE_DAILY_LIMIT_USD": "ten"}, "LLM_FREE_DAILY_LIMIT_USD is 'ten': set US dollars"),
-    ({"LUNAOS_THREADS": "many"}, "LUNAOS_THREADS is 'many', an invalid literal for a whole number: set one such as 8."),
+    ({"LUNAOS_THREADS": "many"}, "LUNAOS_THREADS is 'many', which is not a whole number: set a value such as 8."),
     ({"LUNAOS_THREADS": "0"}, "LUNAOS_THREADS is 0: set 1 or more."),
     ({"PORT": "abc"}, "PORT is 'abc'"),
     ({"PORT": "65536"}, "PORT is 65536: set 1 to 65535."),
     ({"LUNAOS_METRICS_PORT": "-1"}, "LUNAOS_METRICS_PORT is -1: set 0 to 65535."),
-    ({"LLM_CONNECT_TIMEOUT_S": "5 s"}, "LLM_CONNECT_TIMEOUT_S is '5 s', an invalid literal for a number"),
+    ({"LLM_CONNECT_TIMEOUT_S": "5 s"}, "LLM_CONNECT_TIMEOUT_S is '5 s', which is not a number"),
     ({"LLM_CONNECT_TIMEOUT_S": "inf"}, "LLM_CONNECT_TIMEOUT_S is 'inf'"),
     ({"LUNAOS_STREAM_HEARTBEAT_S": "0"}, "LUNAOS_STREAM_HEARTBEAT_S is 0: set 0.05 or more."),
     ({"DJANGO_DEBUG": "ture"}, "DJANGO_DEBUG is 'ture': set true or false."),
     ({"LUNAOS_STAFF_SECOND_FACTOR": "nay"}, "LUNAOS_STAFF_SECOND_FACTOR is 'nay': set true or false."),
-    ({"LUNAOS_JWT_KEYS": "planted-secret-without-a-name-0123456789"}, "LUNAOS_JWT_KEYS is no list of pairs"),
+    ({"LUNAOS_JWT_KEYS": "planted-secret-without-a-name-0123456789"}, "LUNAOS_JWT_KEYS is not a list of pairs"),
     ({"LUNAOS_RETENTION_DAYS": "free=ninety"}, "LUNAOS_RETENTION_DAYS is days by tier"),
     ({"LUNAOS_LOG_LEVEL": "loud"}, "LUNAOS_LOG_LEVEL is 'LOUD': set DEBUG"),
-    ({"DATABASE_URL": "mysql://u:planted@host/lunaos"}, "DATABASE_URL is no URL of the kind postgres://…"),
-    ({"DATABASE_URL": "postgres://u:planted@host:port/lunaos"}, "DATABASE_URL is no URL"),
+    ({"DATABASE_URL": "mysql://u:planted@host/lunaos"}, "DATABASE_URL is not a valid URL: set postgres://…"),
+    ({"DATABASE_URL": "postgres://u:planted@host:port/lunaos"}, "DATABASE_URL is not a valid URL"),
     ({"DATABASE_URL": ""}, "Set the DATABASE_URL environment variable"),
-    ({"REDIS_URL": "planted"}, "REDIS_URL is no URL of the kind redis://…"),
+    ({"REDIS_URL": "planted"}, "REDIS_URL is not a valid URL: set redis://…"),
     ({"REDIS_URL": ""}, "Set the REDIS_URL environment variable"),
-    ({"DEEPSEEK_BASE_URL": "api.deepseek.com/planted"}, "DEEPSEEK_BASE_URL is no URL of the kind http://…"),
-    ({"EMBEDDINGS_BASE_URL": "http://:planted"}, "EMBEDDINGS_BASE_URL is no URL"),
+    ({"DEEPSEEK_BASE_URL": "api.deepseek.com/planted"}, "DEEPSEEK_BASE_URL is not a valid URL: set http://…"),
+    ({"EMBEDDINGS_BASE_URL": "http://:planted"}, "EMBEDDINGS_BASE_URL is not a valid URL"),
     ({"LUNAOS_CORS_ORIGINS": "https://app.example.com,app.example.com"}, "LUNAOS_CORS_ORIGINS names 'app.example.com'"),
     ({"LUNAOS_CORS_ORIGINS": "https://app.example.com/"}, "LUNAOS_CORS_ORIGINS names 'https://app.example.com/'"),
     (
         {"EMBEDDINGS_TOKENIZER": "/nowhere/tokenizer.json"},
-        "EMBEDDINGS_TOKENIZER is '/nowhere/tokenizer.json', where there",
+        "EMBEDDINGS_TOKENIZER is '/nowhere/tokenizer.json', which is not a file",
     ),
     ({"EMBEDDINGS_DIMENSION": "0"}, "EMBEDDINGS_DIMENSION is 0: set 1 or more."),
     ({"SENTRY_DSN": "planted"}, "SENTRY_DSN is no DSN"),
@@ -142,7 +142,7 @@ def outcomes(django_db_setup: None, django_db_blocker: Any) -> dict[str, Outcome
 
 
 @pytest.mark.parametrize(("changes", "complaint"), UNSAFE)
-def test_unsafe(outcomes: dict[str, Outcome], changes: dict[str, str], complaint: str) -> None:
+def test_unsafe_settings_are_refused(outcomes: dict[str, Outcome], changes: dict[str, str], complaint: str) -> None:
     code, _, complaints = outcomes[repr(changes)]
     assert code != 0
     assert complaint in complaints
@@ -151,24 +151,24 @@ def test_unsafe(outcomes: dict[str, Outcome], changes: dict[str, str], complaint
     assert "Traceback" not in complaints
 
 
-def test_all_that_is_unsafe_is_said_at_once(database: None) -> None:
+def test_all_problems_are_listed_at_once(database: None) -> None:
     done = check(DJANGO_SECRET_KEY="short", DJANGO_ALLOWED_HOSTS="*", LUNAOS_PUBLIC_URL="http://lunaos.example.com")
     assert all(name in done.stderr for name in ("DJANGO_SECRET_KEY", "DJANGO_ALLOWED_HOSTS", "LUNAOS_PUBLIC_URL"))
 
 
 @pytest.mark.parametrize("changes", SAFE)
-def test_safe(outcomes: dict[str, Outcome], changes: dict[str, str]) -> None:
+def test_safe_settings_start(outcomes: dict[str, Outcome], changes: dict[str, str]) -> None:
     assert outcomes[repr(changes)][:2] == (0, "System check identified no issues (1 silenced).\n")
 
 
 def test_production_passes_the_deployment_check(database: None) -> None:
-    """What is silenced is silenced in the settings, each with its reason."""
+    """Checks are silenced in the settings only, each with its reason."""
     done = check("--deploy", "--fail-level", "WARNING", **PRODUCTION)
     assert (done.returncode, done.stdout) == (0, "System check identified no issues (4 silenced).\n"), done.stderr
 
 
 def test_the_example_of_the_environment_is_usable_as_it_is(database: None) -> None:
-    """Sourced by a shell; what it leaves empty must count as not set."""
+    """A shell sources the file; empty variables must count as not set."""
     needed = f'DJANGO_SECRET_KEY={secrets.token_urlsafe(48)}; DATABASE_URL="$D"; REDIS_URL="$R"'
     script = f'set -a; . ./.env.example; {needed}; set +a; "$P" manage.py check'
     known = environment()

@@ -10,7 +10,7 @@ import pytest
 
 from rag.indexing.indexer import SourceFile
 from testing.client import Api
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import daphne, process
 
 StartWorker = Callable[..., AbstractContextManager["Popen[bytes]"]]
@@ -21,13 +21,13 @@ WORKER = [
 
 
 @pytest.fixture(scope="session")
-def embedding_server() -> Iterator[Embeddings]:
-    with Embeddings() as server:
+def embedding_server() -> Iterator[EmbeddingsServer]:
+    with EmbeddingsServer() as server:
         yield server
 
 
 @pytest.fixture
-def embeddings(embedding_server: Embeddings, settings: Any) -> Embeddings:
+def embeddings(embedding_server: EmbeddingsServer, settings: Any) -> EmbeddingsServer:
     """Return the scripted model; this process uses it too."""
     embedding_server.reset()
     settings.EMBEDDINGS_BASE_URL = embedding_server.base_url
@@ -36,7 +36,7 @@ def embeddings(embedding_server: Embeddings, settings: Any) -> Embeddings:
 
 @pytest.fixture(scope="session")
 def patient_server(
-    django_db_setup: None, django_db_blocker: Any, folder: Path, embedding_server: Embeddings
+    django_db_setup: None, django_db_blocker: Any, folder: Path, embedding_server: EmbeddingsServer
 ) -> Iterator[str]:
     """A web process that runs only the smallest requests inline and waits one second."""
     changes = {
@@ -52,13 +52,13 @@ def patient_server(
 
 
 @pytest.fixture
-def patient(database: None, patient_server: str, embeddings: Embeddings) -> Iterator[Api]:
+def patient(database: None, patient_server: str, embeddings: EmbeddingsServer) -> Iterator[Api]:
     with Api(base_url=patient_server, timeout=30) as client:
         yield client
 
 
 @pytest.fixture
-def worker(embeddings: Embeddings, tmp_path: Path) -> StartWorker:
+def worker(embeddings: EmbeddingsServer, tmp_path: Path) -> StartWorker:
     """Return a function that starts a worker of the indexing queue."""
     count = iter(range(100))
 

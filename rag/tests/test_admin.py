@@ -10,7 +10,7 @@ from rag import services
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def staff_client(client: Any, make_user: Any, settings: Any) -> Any:
 
 
 @pytest.fixture
-def shop(alice: Any, embeddings: Embeddings) -> Repository:
+def shop(alice: Any, embeddings: EmbeddingsServer) -> Repository:
     """Return a repository with one ended job."""
     services.index_files(user=alice, repository="shop", files=[source(1), source(2)])
     return Repository.objects.get()

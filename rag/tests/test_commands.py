@@ -13,8 +13,8 @@ from rag import services
 from rag.indexing import runner
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
-from testing.commands import manage
-from testing.embeddings import Embeddings
+from testing.commands import run_command
+from testing.embeddings import EmbeddingsServer
 from testing.servers import ROOT, environment, process
 
 
@@ -29,10 +29,10 @@ def tree(tmp_path: Path) -> Path:
 
 
 def index(user: Any, root: Path, *words: str) -> tuple[int, str, str]:
-    return manage("index_repository", root, "--user", user.email, *words)
+    return run_command("index_repository", root, "--user", user.email, *words)
 
 
-def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_it_works(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     command = [sys.executable, "manage.py", "index_repository", str(tree), "--user", alice.email]
     known = environment(EMBEDDINGS_BASE_URL=embeddings.base_url, LUNAOS_LOG_LEVEL="ERROR")
     done = subprocess.run(command, cwd=ROOT, env=known, capture_output=True, text=True, timeout=60)
@@ -41,11 +41,13 @@ def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
     assert Chunk.objects.filter(repository__user=alice).count() == 90
 
 
-def test_errors_are_reported_in_one_sentence(tree: Path, alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_errors_are_reported_in_one_sentence(
+    tree: Path, alice: Any, embeddings: EmbeddingsServer, settings: Any
+) -> None:
     outcomes = {
         "is not a folder": index(alice, tree / "missing"),
         "The name may not hold": index(alice, tree, "--name", "../x"),
-        "There is no user": manage("index_repository", tree, "--user", "nobody@example.com"),
+        "There is no user": run_command("index_repository", tree, "--user", "nobody@example.com"),
     }
     settings.EMBEDDINGS_BASE_URL = ""
     outcomes["No embedding model is set up"] = index(alice, tree)
@@ -55,20 +57,20 @@ def test_errors_are_reported_in_one_sentence(tree: Path, alice: Any, embeddings:
     assert not File.objects.exists()
 
 
-def test_a_refusing_model_fails_the_command(tree: Path, alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(401)
+def test_a_refusing_model_fails_the_command(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(401)
     refused = "CommandError: The embedding model refused the request with status 401.\n"
     assert index(alice, tree) == (1, "", refused)
     assert IndexJob.objects.get().error_code == "embeddings_error"
 
 
 def test_a_killed_command_leaves_complete_files_and_can_be_repeated(
-    tree: Path, tmp_path: Path, alice: Any, embeddings: Embeddings
+    tree: Path, tmp_path: Path, alice: Any, embeddings: EmbeddingsServer
 ) -> None:
     command = ["manage.py", "index_repository", str(tree), "--user", alice.email]
     with process(command, tmp_path / "killed.log", EMBEDDINGS_BASE_URL=embeddings.base_url) as child:
         with embeddings.blocked(after=8):
-            assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))
+            assert all(embeddings.received.acquire(timeout=30) for _ in range(9))
             code, _, complaint = index(alice, tree)
             child.send_signal(signal.SIGKILL)
             child.wait(10)
@@ -89,12 +91,12 @@ def _ended(repository: Repository) -> bool:
     return not IndexJob.objects.filter(repository=repository, status__in=("queued", "running")).exists()
 
 
-def test_reindex_lists_the_started_jobs(alice: Any, bob: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_reindex_lists_the_started_jobs(alice: Any, bob: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     for user in (alice, bob):
         services.index_files(user=user, repository="shop", files=[source(1)])
-    assert "0 repositories are moving" in manage("reindex")[1]
+    assert "0 repositories are moving" in run_command("reindex")[1]
     settings.EMBEDDINGS_MODEL = "larger-model"
-    code, output, complaint = manage("reindex", "--user", alice.email.upper())
+    code, output, complaint = run_command("reindex", "--user", alice.email.upper())
 
     assert (code, complaint) == (0, "")
     job = IndexJob.objects.get(kind="reindex")
@@ -103,7 +105,7 @@ def test_reindex_lists_the_started_jobs(alice: Any, bob: Any, embeddings: Embedd
     assert Repository.objects.filter(model="larger-model").count() == 0  # workers do that
 
 
-def test_reindex_without_a_model_fails(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_reindex_without_a_model_fails(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     services.index_files(user=alice, repository="shop", files=[source(1)])
     settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = "", "larger-model"
-    assert manage("reindex") == (1, "", "CommandError: No embedding model is set up on this server.\n")
+    assert run_command("reindex") == (1, "", "CommandError: No embedding model is set up on this server.\n")

@@ -12,7 +12,7 @@ from redis import Redis
 
 from lunaos.embedded.servers import until
 from rag.tests.conftest import source
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.stack import Stack
 
 MANY = [source(n) for n in range(90)]
@@ -21,7 +21,7 @@ NUMBERS = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
-def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: Embeddings) -> Iterator[Stack]:
+def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: EmbeddingsServer) -> Iterator[Stack]:
     changes = {
         "EMBEDDINGS_BASE_URL": embedding_server.base_url,
         "LUNAOS_RAG_INLINE_CHARACTERS": "500",
@@ -34,7 +34,7 @@ def stack_process(tmp_path_factory: pytest.TempPathFactory, embedding_server: Em
 
 
 @pytest.fixture
-def stack(stack_process: Stack, embeddings: Embeddings) -> Iterator[Stack]:
+def stack(stack_process: Stack, embeddings: EmbeddingsServer) -> Iterator[Stack]:
     yield stack_process
     embeddings._open.set()
 
@@ -64,9 +64,9 @@ def wait_until_ended(stack: Stack, user: dict[str, str], job: Any) -> Any:
     return stack.api.get(f"/rag/jobs/{job['id']}", headers=user).json()["data"]
 
 
-def wait_for_requests(embeddings: Embeddings, requests: int) -> None:
+def wait_for_requests(embeddings: EmbeddingsServer, requests: int) -> None:
     """Wait until the model has received so many requests."""
-    assert all(embeddings.asked.acquire(timeout=30) for _ in range(requests))
+    assert all(embeddings.received.acquire(timeout=30) for _ in range(requests))
 
 
 def assert_indexed_once(stack: Stack, user: dict[str, str]) -> None:
@@ -85,7 +85,7 @@ def assert_indexed_once(stack: Stack, user: dict[str, str]) -> None:
 @pytest.mark.parametrize("with_signal", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize("requests", [1, 9])
 def test_a_job_survives_the_end_of_its_worker(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings, with_signal: signal.Signals, requests: int
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer, with_signal: signal.Signals, requests: int
 ) -> None:
     """By SIGKILL, or by SIGTERM and SIGKILL; before the first write, or between two writes."""
     with embeddings.blocked(after=requests - 1):
@@ -114,7 +114,7 @@ def restart_postgres(stack: Stack) -> None:
 
 @pytest.mark.parametrize("restart", [restart_valkey, restart_postgres])
 def test_a_job_survives_a_server_restart(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings, restart: Callable[[Stack], None]
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer, restart: Callable[[Stack], None]
 ) -> None:
     """The job ends once, and the next one runs too."""
     with embeddings.blocked(after=8):
@@ -130,7 +130,7 @@ def test_a_job_survives_a_server_restart(
     assert (later["status"], later["filesDone"]) == ("succeeded", 40)
 
 
-def test_a_job_survives_a_lost_message(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+def test_a_job_survives_a_lost_message(stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer) -> None:
     """No worker has taken the message; beat enqueues the job again."""
     stack.end("indexing")
     job = submit(stack, alice)
@@ -140,7 +140,9 @@ def test_a_job_survives_a_lost_message(stack: Stack, alice: dict[str, str], embe
     assert wait_until_ended(stack, alice, job)["status"] == "succeeded"
 
 
-def test_a_request_without_valkey_is_indexed_later(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+def test_a_request_without_valkey_is_indexed_later(
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer
+) -> None:
     stack.end("valkey")
     try:
         job = submit(stack, alice)
@@ -152,7 +154,7 @@ def test_a_request_without_valkey_is_indexed_later(stack: Stack, alice: dict[str
     assert wait_until_ended(stack, alice, job)["status"] == "succeeded"
 
 
-def test_a_job_survives_a_killed_web_process(stack: Stack, alice: dict[str, str], embeddings: Embeddings) -> None:
+def test_a_job_survives_a_killed_web_process(stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer) -> None:
     with embeddings.blocked(after=8):
         job = submit(stack, alice)
         wait_for_requests(embeddings, 9)
@@ -163,7 +165,7 @@ def test_a_job_survives_a_killed_web_process(stack: Stack, alice: dict[str, str]
 
 
 def test_a_worker_continues_an_inline_job_of_a_killed_web_process(
-    stack: Stack, alice: dict[str, str], embeddings: Embeddings
+    stack: Stack, alice: dict[str, str], embeddings: EmbeddingsServer
 ) -> None:
     """The web process ran the job itself; its lock ended with its connection."""
     body = {"files": [{"path": "a.py", "content": "def small(): pass\n"}]}

@@ -12,7 +12,7 @@ from rag.chunking import tokens
 from rag.errors import EmbeddingsFailed, EmbeddingsUnavailable
 from rag.search import embeddings as embedding_clients
 from rag.search.embeddings import Embedder
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 def cosine(one: list[float], other: list[float]) -> float:
@@ -52,7 +52,7 @@ def test_texts_of_any_length_are_embedded(text: str) -> None:
     assert len(vector) == 384
 
 
-def test_a_text_that_the_server_refuses_as_too_long_is_shortened(embeddings: Embeddings) -> None:
+def test_a_text_that_the_server_refuses_as_too_long_is_shortened(embeddings: EmbeddingsServer) -> None:
     answer = embeddings._answer
 
     def limited(request: dict[str, Any]) -> tuple[int, bytes]:
@@ -90,9 +90,9 @@ def test_vectors_are_in_the_order_of_the_texts() -> None:
     ],
 )
 def test_retry_after_is_set_for_temporary_errors_only(
-    embeddings: Embeddings, status: int, kind: type[Exception], retry_s: int | None
+    embeddings: EmbeddingsServer, status: int, kind: type[Exception], retry_s: int | None
 ) -> None:
-    embeddings.fails(status)
+    embeddings.respond_with(status)
     embedder = Embedder(embeddings.base_url, "", "any", 384, 512, retries=0)
     with pytest.raises(kind) as caught:
         embedder.embed(["text"])
@@ -109,7 +109,7 @@ def test_retry_after_is_at_most_an_hour(said: str, retry_s: int) -> None:
     assert embedding_clients._error_of_status(error).retry_after == retry_s
 
 
-def test_a_short_outage_is_retried(embeddings: Embeddings) -> None:
+def test_a_short_outage_is_retried(embeddings: EmbeddingsServer) -> None:
     answers = iter([503, 200])
     answer = embeddings._answer
     embeddings._answer = lambda request: (next(answers), answer(request)[1])  # type: ignore[method-assign]
@@ -120,7 +120,7 @@ def test_a_short_outage_is_retried(embeddings: Embeddings) -> None:
     assert len(embeddings.requests) == 2
 
 
-def test_requests_have_a_short_timeout(embeddings: Embeddings, settings: Any) -> None:
+def test_requests_have_a_short_timeout(embeddings: EmbeddingsServer, settings: Any) -> None:
     settings.EMBEDDINGS_QUICK_TIMEOUT_S = 0.2
     settings.EMBEDDINGS_TIMEOUT_S = 60.0
     embedding_clients._client.cache_clear()
@@ -133,7 +133,7 @@ def test_requests_have_a_short_timeout(embeddings: Embeddings, settings: Any) ->
 
 
 def test_a_hanging_server_blocks_half_of_the_threads_only(
-    embeddings: Embeddings, settings: Any, monkeypatch: Any
+    embeddings: EmbeddingsServer, settings: Any, monkeypatch: Any
 ) -> None:
     """A request beyond the slots is refused; a job holds no web thread and waits."""
     monkeypatch.setattr("rag.search.embeddings.SLOT_TIMEOUT_S", 0.1)
@@ -141,11 +141,11 @@ def test_a_hanging_server_blocks_half_of_the_threads_only(
     with ThreadPoolExecutor(half + 1) as threads:
         with embeddings.blocked():
             holding = [threads.submit(embedding_clients.current_embedder().embed, ["text"]) for _ in range(half)]
-            assert all(embeddings.asked.acquire(timeout=10) for _ in holding)
+            assert all(embeddings.received.acquire(timeout=10) for _ in holding)
             with pytest.raises(EmbeddingsUnavailable) as caught:
                 embedding_clients.current_embedder().embed(["one too many"])
             patient = threads.submit(embedding_clients.current_embedder(retries=6).embed, ["a job's"])
-            assert embeddings.asked.acquire(timeout=10)
+            assert embeddings.received.acquire(timeout=10)
         assert all(len(future.result(10)) == 1 for future in [*holding, patient])
     assert caught.value.retry_after == 5
     assert len(embedding_clients.current_embedder().embed(["afterwards"])) == 1

@@ -16,7 +16,7 @@ from rag.models import IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import follow, waiting_job
 from testing.client import Api, Event
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 class Reader:
@@ -58,7 +58,7 @@ def stream(api: Api, user: Any, job: IndexJob, **headers: str) -> Iterator[Reade
 
 
 @pytest.fixture
-def job(alice: Any, embeddings: Embeddings) -> IndexJob:
+def job(alice: Any, embeddings: EmbeddingsServer) -> IndexJob:
     """Return a job that no worker runs; the test changes its state."""
     return waiting_job(alice, [source(n) for n in range(4)])
 

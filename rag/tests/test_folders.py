@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from lunaos.infra import locks
 from rag.indexing import folders
 from rag.models import Chunk, File, IndexJob, Repository
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def run(root: Path, user: Any, *arguments: str) -> str:
     return output.getvalue()
 
 
-def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_it_works(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     output = run(tree, alice)
 
     assert set(File.objects.values_list("path", flat=True)) == {
@@ -56,7 +56,7 @@ def test_it_works(tree: Path, alice: Any, embeddings: Embeddings) -> None:
     assert (job.kind, job.status, job.files, job.files_done) == ("folder", "succeeded", 7, 7)
 
 
-def test_the_second_run_indexes_changed_files_only(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_the_second_run_indexes_changed_files_only(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     run(tree, alice)
     embeddings.reset()
     (tree / "app.py").write_text("def buy(item):\n    return item.price\n")
@@ -70,7 +70,7 @@ def test_the_second_run_indexes_changed_files_only(tree: Path, alice: Any, embed
     assert not File.objects.filter(path="node/deep/er.js").exists()
 
 
-def test_unreadable_files_are_skipped_with_a_reason(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_unreadable_files_are_skipped_with_a_reason(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     (tree / "image.png").write_bytes(b"\x89PNG\r\n\0\0")
     (tree / "latin1.py").write_bytes("name = 'café'\n".encode("latin-1"))
     (tree / "huge.csv").write_bytes(b"1,2\n" * 600_000)
@@ -92,7 +92,7 @@ def test_unreadable_files_are_skipped_with_a_reason(tree: Path, alice: Any, embe
     assert not File.objects.filter(path__startswith="linked").exists()
 
 
-def test_name_option_and_errors(tree: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_name_option_and_errors(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     assert " are in acme/shop, " in run(tree, alice, "--name", "acme/shop")
     with pytest.raises(CommandError, match="is not a folder"):
         run(tree / "app.py", alice)
@@ -103,14 +103,14 @@ def test_name_option_and_errors(tree: Path, alice: Any, embeddings: Embeddings) 
         run(tree, alice)
 
 
-def test_a_failed_job_fails_the_command(tree: Path, alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(400)
+def test_a_failed_job_fails_the_command(tree: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(400)
     with pytest.raises(CommandError, match="refused the request"):
         run(tree, alice)
 
 
 def test_a_locked_repository_fails_the_command(
-    tree: Path, alice: Any, embeddings: Embeddings, monkeypatch: Any
+    tree: Path, alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("rag.indexing.runner.run_folder", lambda *_: False)
     with pytest.raises(CommandError, match="Another process is indexing"):
@@ -118,12 +118,12 @@ def test_a_locked_repository_fails_the_command(
     assert not IndexJob.objects.exists()
 
 
-def test_repositories_have_separate_locks(alice: Any, embeddings: Embeddings) -> None:
+def test_repositories_have_separate_locks(alice: Any, embeddings: EmbeddingsServer) -> None:
     with locks.try_lock("rag.repository", 1) as one, locks.try_lock("rag.repository", 2) as other:
         assert one and other
 
 
-def test_large_folders_are_read_lazily(tmp_path: Path, alice: Any, embeddings: Embeddings) -> None:
+def test_large_folders_are_read_lazily(tmp_path: Path, alice: Any, embeddings: EmbeddingsServer) -> None:
     for n in range(250):
         (tmp_path / f"f{n:03}.py").write_text(f"def f{n}(): return {n}\n")
     reader = folders.read_files(tmp_path, list(folders.walk(tmp_path)))

@@ -22,8 +22,8 @@ from runs.eventlog import log
 from runs.models import Run
 from testing import servers
 from testing.client import Api, Event, error, events, parse
-from testing.embeddings import Embeddings
-from testing.upstream import Answer, Upstream, says
+from testing.embeddings import EmbeddingsServer
+from testing.upstream import Answer, Upstream, completion
 
 PASSWORDS = "def verify(user, secret):\n    return hasher.check(secret, user.password_hash)\n"
 INJECTION = (
@@ -222,12 +222,12 @@ def test_the_event_outlives_a_lost_log(api: Api, alice: Any, upstream: Upstream,
 def test_a_resumed_chain_keeps_its_passages(api: Api, alice: Any, upstream: Upstream, start_worker: Any) -> None:
     """The event comes once, and every step gets the same passages again."""
     index(api, alice, ("src/passwords.py", PASSWORDS))
-    upstream.plays(says("found"), Answer(status=400))
+    upstream.respond_with(completion("found"), Answer(status=400))
     with start_worker():
         failed = api.post("/chains/execute", json=CHAIN, headers=api.as_(alice))
         assert events(failed)[-1]["type"] == "error"
         run_id = failed.headers["X-Run-Id"]
-        upstream.plays(says("written"))
+        upstream.respond_with(completion("written"))
         assert api.post(f"/runs/{run_id}/resume", headers=api.as_(alice)).status_code == 200
         found = parse(api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text)[1]
     assert kinds_of(found).count("rag") == 1
@@ -361,9 +361,9 @@ def test_the_repository_name_is_quoted() -> None:
 
 
 def test_an_unavailable_model_is_an_error_before_the_stream(
-    patient: Api, alice: Any, embeddings: Embeddings, upstream: Upstream
+    patient: Api, alice: Any, embeddings: EmbeddingsServer, upstream: Upstream
 ) -> None:
     index(patient, alice, ("a.py", "x = 1\n"))
-    embeddings.fails(503)
+    embeddings.respond_with(503)
     body = {"provider": "local", "context": QUESTION, "useRag": True}
     assert error(patient.execute(alice, **body)) == (503, "embeddings_unavailable")

@@ -12,7 +12,7 @@ from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Upload, Vector
 from rag.tests.conftest import source
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 ADD = "def add(a, b):\n    return a + b\n"
 MULTIPLY = "def multiply(a, b):\n    return a * b\n"
@@ -50,7 +50,7 @@ def test_it_works(api: Api, alice: Any) -> None:
 # -- Incremental and atomic --------------------------------------------------------------------------------------------
 
 
-def test_unchanged_files_cost_nothing(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_unchanged_files_cost_nothing(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(patient, alice, ("add.py", ADD), ("multiply.py", MULTIPLY))
     before = set(Chunk.objects.values_list("pk", flat=True))
     embeddings.reset()
@@ -62,7 +62,7 @@ def test_unchanged_files_cost_nothing(patient: Api, alice: Any, embeddings: Embe
     assert set(Chunk.objects.values_list("pk", flat=True)) == before
 
 
-def test_a_changed_file_replaces_the_old_one(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_changed_file_replaces_the_old_one(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(patient, alice, ("a.py", f"{ADD}\n{MULTIPLY}"), ("b.py", ADD))
     embeddings.reset()
 
@@ -74,7 +74,9 @@ def test_a_changed_file_replaces_the_old_one(patient: Api, alice: Any, embedding
     assert Vector.objects.count() == Chunk.objects.count() == 2
 
 
-def test_a_file_is_replaced_completely_or_not_at_all(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
+def test_a_file_is_replaced_completely_or_not_at_all(
+    embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
+) -> None:
     services.index_files(user=alice, repository="default", files=[SourceFile("a.py", f"{ADD}\n{MULTIPLY}")])
     monkeypatch.setattr("rag.indexing.store.INSERT_CHUNKS", "SELECT 1 / 0")
 
@@ -94,13 +96,15 @@ def test_an_emptied_file_is_not_found(api: Api, alice: Any) -> None:
     assert not Chunk.objects.exists() and not Vector.objects.exists()
 
 
-def test_a_raised_chunking_version_indexes_files_again(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
+def test_a_raised_chunking_version_indexes_files_again(
+    embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
+) -> None:
     services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     monkeypatch.setattr("rag.indexing.indexer.CHUNKING_VERSION", 10_000)
     assert services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)]).unchanged == 0
 
 
-def test_many_files_share_a_request_to_the_model(embeddings: Embeddings, alice: Any) -> None:
+def test_many_files_share_a_request_to_the_model(embeddings: EmbeddingsServer, alice: Any) -> None:
     job = services.index_files(user=alice, repository="default", files=[source(n) for n in range(60)])
     assert (job.status, job.chunks) == ("succeeded", 60)
     assert len(embeddings.requests) == 8
@@ -173,7 +177,7 @@ def test_broken_utf8_is_refused(api: Api, alice: Any) -> None:
 # -- Limits ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_hundred_files_and_no_more(patient: Api, api: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_hundred_files_and_no_more(patient: Api, api: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     files = [(f"{n}.txt", "") for n in range(101)]
     assert index(api, alice, *files[:100])["indexed"] == 100
     assert fields(send(api, alice, *files)) == [("files", "max_length")]
@@ -231,22 +235,24 @@ def test_without_credentials(api: Api) -> None:
 # -- The model ---------------------------------------------------------------------------------------------------------
 
 
-def test_an_overloaded_model_fails_the_job(patient: Api, alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+def test_an_overloaded_model_fails_the_job(
+    patient: Api, alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("rag.indexing.runner.REQUEST_RETRIES", 0)
-    embeddings.fails(400)
+    embeddings.respond_with(400)
     assert error(send(patient, alice, ("a.py", ADD))) == (502, "embeddings_error")
-    embeddings.fails(503)
+    embeddings.respond_with(503)
     job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_unavailable")
     assert not Chunk.objects.exists() and not Upload.objects.exists()
 
 
-def test_an_overloaded_model_sets_retry_after(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(503)
+def test_an_overloaded_model_sets_retry_after(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(503)
     response = send(patient, alice, ("a.py", ADD))
     assert error(response) == (503, "embeddings_unavailable")
     assert response.headers["Retry-After"] == "5"
-    embeddings.fails(400)
+    embeddings.respond_with(400)
     assert "Retry-After" not in send(patient, alice, ("a.py", ADD)).headers
 
 
@@ -265,8 +271,8 @@ def test_an_unreachable_model_fails_the_job(alice: Any, settings: Any, monkeypat
         b'{"data": [{"index": 0, "embedding": [1.0, 2.0]}, {"index": 1, "embedding": [1.0, 2.0]}]}',
     ],
 )
-def test_an_invalid_model_response_fails_the_job(embeddings: Embeddings, alice: Any, body: bytes) -> None:
-    embeddings.fails(200, body)
+def test_an_invalid_model_response_fails_the_job(embeddings: EmbeddingsServer, alice: Any, body: bytes) -> None:
+    embeddings.respond_with(200, body)
     job = services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     assert (job.status, job.error_code) == ("failed", "embeddings_error")
 
@@ -278,7 +284,7 @@ def test_without_a_model_nothing_is_written(alice: Any, settings: Any) -> None:
     assert not IndexJob.objects.exists() and not Repository.objects.exists()
 
 
-def test_a_long_query_is_truncated(embeddings: Embeddings, alice: Any, settings: Any) -> None:
+def test_a_long_query_is_truncated(embeddings: EmbeddingsServer, alice: Any, settings: Any) -> None:
     services.search_code(user=alice, repository="default", query="x", limit=1)
     services.index_files(user=alice, repository="default", files=[SourceFile("a.py", ADD)])
     services.search_code(user=alice, repository="default", query="password " * 2_000, limit=1)
@@ -286,7 +292,7 @@ def test_a_long_query_is_truncated(embeddings: Embeddings, alice: Any, settings:
 
 
 @pytest.mark.local_model
-def test_the_model_reads_the_beginning_of_code_and_all_of_prose(embeddings: Embeddings, alice: Any) -> None:
+def test_the_model_reads_the_beginning_of_code_and_all_of_prose(embeddings: EmbeddingsServer, alice: Any) -> None:
     code = "def total(order):\n" + "    order.add(order.tax)\n" * 40
     prose = "# Taxes\n\n" + "Each order pays its own tax.\n" * 40
 

@@ -14,7 +14,7 @@ from rag.indexing import runner
 from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, IndexJob
 from rag.responses import JobResponse
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 FUNCTIONS = "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in range(20))  # many chunks of few characters
 
@@ -28,7 +28,7 @@ def sent(monkeypatch: Any) -> list[int]:
 
 
 @pytest.fixture
-def index(alice: Any, embeddings: Embeddings, sent: list[int]) -> Callable[[], IndexJob]:
+def index(alice: Any, embeddings: EmbeddingsServer, sent: list[int]) -> Callable[[], IndexJob]:
     return lambda: services.index_files(user=alice, repository="default", files=[SourceFile("A.java", FUNCTIONS)])
 
 
@@ -51,7 +51,7 @@ def test_a_quick_job_ends_inline(index: Callable[[], IndexJob], sent: list[int])
 
 
 def test_a_job_times_out_in_the_middle_of_a_file(
-    index: Callable[[], IndexJob], sent: list[int], embeddings: Embeddings, monkeypatch: Any
+    index: Callable[[], IndexJob], sent: list[int], embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """The timeout comes after two requests to the model."""
     within = runner._raise_if_past

@@ -22,7 +22,7 @@ from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, Event, error, parse
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import daphne
 
 MANY = [source(n) for n in range(90)]
@@ -59,7 +59,7 @@ def test_a_worker_runs_the_job_while_the_request_waits(patient: Api, alice: Any,
     assert again.status_code in (200, 202)
 
 
-def test_a_waiting_request_gets_the_outcome(alice: Any, embeddings: Embeddings, tmp_path: Path) -> None:
+def test_a_waiting_request_gets_the_outcome(alice: Any, embeddings: EmbeddingsServer, tmp_path: Path) -> None:
     changes = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "LUNAOS_RAG_INLINE_CHARACTERS": "500"}
     with (
         daphne(tmp_path / "web.log", "/ready", **changes) as url,
@@ -74,7 +74,9 @@ def test_a_waiting_request_gets_the_outcome(alice: Any, embeddings: Embeddings, 
     assert response.json()["data"]["indexed"] == 10
 
 
-def test_after_the_wait_the_response_is_202_with_the_job(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_after_the_wait_the_response_is_202_with_the_job(
+    patient: Api, alice: Any, embeddings: EmbeddingsServer
+) -> None:
     response = submit(patient, alice, MANY[:10])
 
     assert response.status_code == 202
@@ -89,12 +91,12 @@ def test_after_the_wait_the_response_is_202_with_the_job(patient: Api, alice: An
     assert done["startedAt"] < done["finishedAt"]
 
 
-def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     answers: list[Any] = []
     thread = threading.Thread(target=lambda: answers.append(submit(patient, alice, MANY[:10])))
     thread.start()
     assert until(IndexJob.objects.filter(repository__user=alice).exists, 10)
-    embeddings.fails(400)
+    embeddings.respond_with(400)
     runner.run(Repository.objects.get(user=alice).pk)
     thread.join(20)
     assert error(answers[0]) == (502, "embeddings_error")
@@ -103,12 +105,16 @@ def test_a_job_that_fails_while_the_request_waits(patient: Api, alice: Any, embe
 # -- Killed ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_killed_job_continues_without_duplicates(alice: Any, embeddings: Embeddings, worker: StartWorker) -> None:
+def test_a_killed_job_continues_without_duplicates(
+    alice: Any, embeddings: EmbeddingsServer, worker: StartWorker
+) -> None:
     job = waiting_job(alice, MANY)
     with worker() as process:
         with embeddings.blocked(after=8):
             recovery.requeue_unfinished()
-            assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))  # eight requests are written, one waits
+            assert all(
+                embeddings.received.acquire(timeout=30) for _ in range(9)
+            )  # eight requests are written, one waits
             process.send_signal(signal.SIGKILL)
             process.wait(10)
     done_before = File.objects.count()
@@ -133,12 +139,12 @@ def stop(process: Any) -> int:
     return int(process.wait(10))
 
 
-def test_a_stopping_worker_requeues_its_job(alice: Any, embeddings: Embeddings, worker: StartWorker) -> None:
+def test_a_stopping_worker_requeues_its_job(alice: Any, embeddings: EmbeddingsServer, worker: StartWorker) -> None:
     """During a request to the model; another worker continues the job without beat."""
     job = waiting_job(alice, MANY)
     with worker() as process, embeddings.blocked(after=8):
         recovery.requeue_unfinished()
-        assert all(embeddings.asked.acquire(timeout=30) for _ in range(9))
+        assert all(embeddings.received.acquire(timeout=30) for _ in range(9))
         assert stop(process) == 0
     job.refresh_from_db()
     done_before = File.objects.count()
@@ -156,7 +162,7 @@ def test_a_stopping_worker_requeues_its_job(alice: Any, embeddings: Embeddings, 
 
 
 def test_a_stopping_worker_requeues_jobs_of_nested_turns(
-    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """SIGTERM comes in bob's turn, which interrupts alice's job."""
     monkeypatch.setattr(stopping, "_requested", threading.Event())
@@ -179,7 +185,7 @@ def test_a_stopping_worker_requeues_jobs_of_nested_turns(
     assert sent == [second.repository_id, first.repository_id]
 
 
-def test_a_repeated_job_changes_nothing(alice: Any, embeddings: Embeddings) -> None:
+def test_a_repeated_job_changes_nothing(alice: Any, embeddings: EmbeddingsServer) -> None:
     first, second = waiting_job(alice, MANY[:5]), waiting_job(alice, MANY[:5])
     runner.run(first.repository_id)
     second.refresh_from_db()
@@ -187,7 +193,7 @@ def test_a_repeated_job_changes_nothing(alice: Any, embeddings: Embeddings) -> N
     assert Chunk.objects.count() == 5
 
 
-def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     job = waiting_job(alice, MANY[:5])
     IndexJob.objects.filter(pk=job.pk).update(status="running", attempts=settings.RAG_ATTEMPTS)
     runner.run(job.repository_id)
@@ -196,7 +202,7 @@ def test_a_job_that_keeps_killing_its_workers_is_ended(alice: Any, embeddings: E
     assert not Upload.objects.exists() and not File.objects.exists()
 
 
-def test_a_folder_job_of_a_killed_command_is_ended(alice: Any, embeddings: Embeddings) -> None:
+def test_a_folder_job_of_a_killed_command_is_ended(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, [])
     IndexJob.objects.filter(pk=job.pk).update(kind=JobKind.FOLDER, status="running")
     runner.run(job.repository_id)
@@ -204,7 +210,7 @@ def test_a_folder_job_of_a_killed_command_is_ended(alice: Any, embeddings: Embed
     assert job.error_code == "indexing_interrupted"
 
 
-def test_old_ended_jobs_are_deleted(alice: Any, embeddings: Embeddings) -> None:
+def test_old_ended_jobs_are_deleted(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = services.index_files(user=alice, repository="default", files=MANY[:1])
     assert job.finished_at
     waiting = waiting_job(alice, MANY[:1])
@@ -215,7 +221,7 @@ def test_old_ended_jobs_are_deleted(alice: Any, embeddings: Embeddings) -> None:
 
 
 def test_surplus_ended_jobs_are_deleted_after_an_hour(
-    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """Jobs store skipped paths, which no tier limits."""
     monkeypatch.setattr(jobs, "MAX_ENDED_JOBS_PER_OWNER", 2)
@@ -234,7 +240,7 @@ def test_surplus_ended_jobs_are_deleted_after_an_hour(
 
 
 def test_jobs_of_one_repository_run_one_after_the_other(
-    alice: Any, embeddings: Embeddings, worker: StartWorker
+    alice: Any, embeddings: EmbeddingsServer, worker: StartWorker
 ) -> None:
     first = waiting_job(alice, [SourceFile("a.py", "def old(): pass\n"), *MANY])
     second = waiting_job(alice, [SourceFile("a.py", "def new(): pass\n")])
@@ -242,8 +248,8 @@ def test_jobs_of_one_repository_run_one_after_the_other(
         with embeddings.blocked():
             recovery.requeue_unfinished()
             recovery.requeue_unfinished()
-            embeddings.asked.acquire(timeout=30)
-            assert not embeddings.asked.acquire(timeout=1)  # the other workers have nothing to do
+            embeddings.received.acquire(timeout=30)
+            assert not embeddings.received.acquire(timeout=1)  # the other workers have nothing to do
             second.refresh_from_db()
             assert second.status == "queued"
         assert until(lambda: IndexJob.objects.get(pk=second.pk).status == "succeeded", 30)
@@ -254,7 +260,7 @@ def test_jobs_of_one_repository_run_one_after_the_other(
     assert Chunk.objects.get(file__path="a.py").symbol == "new"
 
 
-def test_a_small_request_waits_for_an_earlier_job(alice: Any, embeddings: Embeddings) -> None:
+def test_a_small_request_waits_for_an_earlier_job(alice: Any, embeddings: EmbeddingsServer) -> None:
     first = waiting_job(alice, MANY[:3])
     second = services.index_files(user=alice, repository="default", files=[source(1)])
     assert second.status == "queued"
@@ -263,12 +269,12 @@ def test_a_small_request_waits_for_an_earlier_job(alice: Any, embeddings: Embedd
     assert second.status == "succeeded"
 
 
-def test_repositories_do_not_wait_for_each_other(alice: Any, embeddings: Embeddings) -> None:
+def test_repositories_do_not_wait_for_each_other(alice: Any, embeddings: EmbeddingsServer) -> None:
     waiting_job(alice, MANY[:3], "one")
     assert services.index_files(user=alice, repository="two", files=[source(1)]).status == "succeeded"
 
 
-def test_a_worker_leaves_a_locked_repository(alice: Any, embeddings: Embeddings) -> None:
+def test_a_worker_leaves_a_locked_repository(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, MANY[:3])
     taken, leave = threading.Event(), threading.Event()
 
@@ -291,7 +297,7 @@ def test_a_worker_leaves_a_locked_repository(alice: Any, embeddings: Embeddings)
     assert job.status == "succeeded"
 
 
-def test_a_job_of_a_deleted_repository_ends(alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_of_a_deleted_repository_ends(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, MANY)
 
     def delete(_: object) -> None:
@@ -306,14 +312,14 @@ def test_a_job_of_a_deleted_repository_ends(alice: Any, embeddings: Embeddings) 
 # -- Reading -----------------------------------------------------------------------------------------------------------
 
 
-def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, MANY)
     received: list[tuple[int, Event]] = []
     thread = threading.Thread(target=lambda: received.extend(follow(patient, alice, str(job.pk))))
     with embeddings.blocked():
         work = threading.Thread(target=run_apart, args=[job.repository_id])
         work.start()
-        embeddings.asked.acquire(timeout=10)
+        embeddings.received.acquire(timeout=10)
         thread.start()
         assert until(lambda: bool(Upload.objects.exists()), 5)
     work.join(30)
@@ -327,7 +333,7 @@ def test_progress_is_streamed_until_the_end(patient: Api, alice: Any, embeddings
     assert last["filesPerSecond"] > 0
 
 
-def test_an_ended_job_has_one_event(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_an_ended_job_has_one_event(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     job = services.index_files(user=alice, repository="default", files=[source(1), SourceFile("a.bin", "\0")])
     [(position, event)] = follow(patient, alice, str(job.pk))
     assert (event["type"], event["skipped"]) == ("done", [{"path": "a.bin", "reason": "binary"}])
@@ -335,8 +341,8 @@ def test_an_ended_job_has_one_event(patient: Api, alice: Any, embeddings: Embedd
     assert patient.get(f"/rag/jobs/{job.pk}/events", headers=headers).status_code == 204
 
 
-def test_a_failed_job_has_an_error_event(patient: Api, alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(400)
+def test_a_failed_job_has_an_error_event(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(400)
     job = services.index_files(user=alice, repository="default", files=[source(1)])
     [(_, event)] = follow(patient, alice, str(job.pk))
     assert (event["type"], event["code"]) == ("error", "embeddings_error")
@@ -345,14 +351,16 @@ def test_a_failed_job_has_an_error_event(patient: Api, alice: Any, embeddings: E
 
 
 @pytest.mark.parametrize("path", ["/rag/jobs/{}", "/rag/jobs/{}/events"])
-def test_another_users_job_is_404(patient: Api, alice: Any, charlie: Any, embeddings: Embeddings, path: str) -> None:
+def test_another_users_job_is_404(
+    patient: Api, alice: Any, charlie: Any, embeddings: EmbeddingsServer, path: str
+) -> None:
     job = services.index_files(user=alice, repository="default", files=[source(1)])
     assert error(patient.get(path.format(job.pk), headers=patient.as_(charlie))) == (404, "not_found")
     assert error(patient.get(path.format(uuid4()), headers=patient.as_(alice))) == (404, "not_found")
     assert error(patient.get(path.format(job.pk))) == (401, "not_authenticated")
 
 
-def test_a_bad_last_event_id(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_bad_last_event_id(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     job = services.index_files(user=alice, repository="default", files=[source(1)])
     headers = {**patient.as_(alice), "Last-Event-ID": "x"}
     assert error(patient.get(f"/rag/jobs/{job.pk}/events", headers=headers)) == (400, "validation_error")

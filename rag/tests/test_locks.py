@@ -13,7 +13,7 @@ from rag.indexing import jobs, runner
 from rag.models import Chunk, File, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 
 def run_in_thread(work: Callable[[], Any]) -> Any:
@@ -95,7 +95,7 @@ def test_a_lost_connection_loses_the_lock(database: None, work: Callable[[], Non
     assert is_free("test", 1) and is_free("test", 2)
 
 
-def test_a_job_that_lost_its_lock_continues_with_the_next_holder(alice: Any, embeddings: Embeddings) -> None:
+def test_a_job_that_lost_its_lock_continues_with_the_next_holder(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The connection ends during a request to the model; the next holder indexes the rest."""
     job = waiting_job(alice, [source(n) for n in range(90)])
     answer, asked = embeddings._answer, iter(range(1_000))

@@ -16,7 +16,7 @@ from rag.search import search, vectors
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 OLD = "all-minilm-l6-v2"
 NEW = "larger-model"
@@ -24,16 +24,16 @@ FILES = [source(n) for n in range(40)]
 
 
 @pytest.fixture
-def indexed(alice: Any, embeddings: Embeddings) -> Repository:
+def indexed(alice: Any, embeddings: EmbeddingsServer) -> Repository:
     """Return a repository with vectors of the old model."""
     services.index_files(user=alice, repository="default", files=FILES)
     return Repository.objects.get(user=alice)
 
 
 @pytest.fixture
-def newer(indexed: Repository, settings: Any, embeddings: Embeddings) -> Any:
+def newer(indexed: Repository, settings: Any, embeddings: EmbeddingsServer) -> Any:
     """Configure a new model of another dimension on a second server, and return that server."""
-    with Embeddings(dimension=512) as server:
+    with EmbeddingsServer(dimension=512) as server:
         server.models, embeddings.models = {NEW}, {OLD}
         settings.EMBEDDINGS_PREVIOUS_BASE_URL = embeddings.base_url
         settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = server.base_url, NEW
@@ -54,14 +54,14 @@ def found(user: Any) -> list[str]:
     ]
 
 
-def test_indexing_requires_a_reindex(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_indexing_requires_a_reindex(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
         services.index_files(user=alice, repository="default", files=FILES)
     assert IndexJob.objects.count() == 1
     assert newer.requests == []
 
 
-def test_the_error_over_http(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_the_error_over_http(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     services.index_files(user=alice, repository="default", files=FILES[:1])
     Repository.objects.update(model="model-of-old")
     response = send(patient, alice, ("a.py", "x = 1\n"))
@@ -69,13 +69,13 @@ def test_the_error_over_http(patient: Api, alice: Any, embeddings: Embeddings) -
     assert "model-of-old" in response.json()["error"]
 
 
-def test_search_uses_the_old_vectors(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_search_uses_the_old_vectors(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert found(alice) == ["function_7"]
     assert newer.requests == []
 
 
 def test_search_without_the_old_model_requires_a_reindex(
-    alice: Any, indexed: Repository, newer: Embeddings, settings: Any
+    alice: Any, indexed: Repository, newer: EmbeddingsServer, settings: Any
 ) -> None:
     settings.EMBEDDINGS_PREVIOUS_BASE_URL = ""
     with pytest.raises(ReindexRequired):
@@ -83,7 +83,7 @@ def test_search_without_the_old_model_requires_a_reindex(
 
 
 def test_reindexing_in_the_background(
-    alice: Any, indexed: Repository, newer: Embeddings, embeddings: Embeddings, worker: StartWorker
+    alice: Any, indexed: Repository, newer: EmbeddingsServer, embeddings: EmbeddingsServer, worker: StartWorker
 ) -> None:
     changes = {
         "EMBEDDINGS_BASE_URL": newer.base_url,
@@ -94,7 +94,7 @@ def test_reindexing_in_the_background(
     with worker(**changes):
         with newer.blocked(after=1):
             assert "1 repositories are moving to larger-model." in reindex()
-            assert all(newer.asked.acquire(timeout=30) for _ in range(2))
+            assert all(newer.received.acquire(timeout=30) for _ in range(2))
             assert "0 repositories are moving to larger-model; 1 have a running job already." in reindex()
             assert found(alice) == ["function_7"]  # by the old vectors during the reindex
         assert until(lambda: Repository.objects.get(pk=indexed.pk).model == NEW, 20)
@@ -108,7 +108,7 @@ def test_reindexing_in_the_background(
 
 
 def test_an_interrupted_reindex_keeps_its_vectors(
-    alice: Any, indexed: Repository, newer: Embeddings, monkeypatch: Any
+    alice: Any, indexed: Repository, newer: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("rag.indexing.reindexing.BATCH_CHUNKS", 10)
     [job] = services.start_reindexing([indexed])
@@ -130,8 +130,8 @@ def test_an_interrupted_reindex_keeps_its_vectors(
     assert Vector.objects.filter(model=OLD).count() == 0
 
 
-def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Repository, newer: Embeddings) -> None:
-    newer.fails(400)
+def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
+    newer.respond_with(400)
     [job] = services.start_reindexing([indexed])
     runner.run(indexed.pk)
     job.refresh_from_db()
@@ -139,7 +139,7 @@ def test_a_reindex_that_fails_leaves_the_old_model(alice: Any, indexed: Reposito
     assert found(alice) == ["function_7"]
 
 
-def test_vectors_of_an_unexpected_dimension_fail_the_job(alice: Any, newer: Embeddings, settings: Any) -> None:
+def test_vectors_of_an_unexpected_dimension_fail_the_job(alice: Any, newer: EmbeddingsServer, settings: Any) -> None:
     settings.EMBEDDINGS_DIMENSION = 256
     job = services.index_files(user=alice, repository="new", files=FILES[:1])
     assert (job.error_code, job.error) == (
@@ -148,13 +148,13 @@ def test_vectors_of_an_unexpected_dimension_fail_the_job(alice: Any, newer: Embe
     )
 
 
-def test_an_empty_repository_changes_its_model_without_a_reindex(alice: Any, newer: Embeddings) -> None:
+def test_an_empty_repository_changes_its_model_without_a_reindex(alice: Any, newer: EmbeddingsServer) -> None:
     Repository.objects.create(user=alice, name="empty", model=OLD)
     assert services.index_files(user=alice, repository="empty", files=FILES[:1]).status == "succeeded"
     assert Repository.objects.get(name="empty").model == NEW
 
 
-def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     services.index_files(user=alice, repository="new", files=FILES)
     names = {vectors.index_name(OLD), vectors.index_name(NEW)}
     with connection.cursor() as cursor:
@@ -164,7 +164,7 @@ def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: E
     assert search.search(repository, "function 7", 1)[0].symbol == "function_7"
 
 
-def test_reindex_options_filter_repositories(alice: Any, indexed: Repository, newer: Embeddings) -> None:
+def test_reindex_options_filter_repositories(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert "0 repositories" in reindex("--user", "nobody@example.com")
     assert "0 repositories" in reindex("--repository", "other")
     assert "1 repositories" in reindex("--user", alice.email, "--repository", "default")

@@ -13,7 +13,7 @@ from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 # Each function is a chunk: those of a file are written together, long after the first has been embedded.
 LARGE = SourceFile("Large.java", "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in range(70)))
@@ -42,7 +42,7 @@ def sent(monkeypatch: Any) -> list[int]:
 
 
 @pytest.fixture
-def short(monkeypatch: Any, sent: list[int], embeddings: Embeddings) -> None:
+def short(monkeypatch: Any, sent: list[int], embeddings: EmbeddingsServer) -> None:
     """Measure time in requests to the model; a turn is two requests and ends with a write."""
     monkeypatch.setattr(owner_turns, "time", SimpleNamespace(monotonic=lambda: float(len(embeddings.requests))))
     monkeypatch.setattr(owner_turns, "TURN_S", 2.0)
@@ -54,7 +54,7 @@ def statuses() -> set[tuple[str, int]]:
 
 
 def test_a_small_job_runs_in_the_middle_of_another_owners_file(
-    alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, written: list[str], short: None
 ) -> None:
     large = waiting_job(alice, [LARGE])
     waiting_job(bob, [source(1)])
@@ -65,7 +65,7 @@ def test_a_small_job_runs_in_the_middle_of_another_owners_file(
 
 
 def test_backlogs_of_several_owners_shrink_evenly(
-    alice: Any, bob: Any, carol: Any, embeddings: Embeddings, written: list[str], short: None, settings: Any
+    alice: Any, bob: Any, carol: Any, embeddings: EmbeddingsServer, written: list[str], short: None, settings: Any
 ) -> None:
     files = [SourceFile(f"{n}.java", LARGE.content) for n in range(settings.RAG_ATTEMPTS + 2)]
     first, *others = [waiting_job(user, files) for user in (alice, bob, carol)]
@@ -80,7 +80,7 @@ def test_backlogs_of_several_owners_shrink_evenly(
 
 
 def test_a_worker_runs_the_rest_of_an_ended_turn(
-    alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None, sent: list[int]
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, written: list[str], short: None, sent: list[int]
 ) -> None:
     first = waiting_job(alice, [LARGE])
     second = waiting_job(bob, [SourceFile(f"{n}.java", LARGE.content) for n in range(5)])
@@ -95,7 +95,7 @@ def test_a_worker_runs_the_rest_of_an_ended_turn(
 
 
 def test_jobs_of_unchanged_files_yield_too(
-    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, sent: list[int]
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, monkeypatch: Any, sent: list[int]
 ) -> None:
     clock = itertools.count()
     monkeypatch.setattr(owner_turns, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
@@ -108,7 +108,9 @@ def test_jobs_of_unchanged_files_yield_too(
     assert statuses() == {("succeeded", 1)}
 
 
-def test_one_owners_repositories_do_not_interrupt_each_other(alice: Any, embeddings: Embeddings, short: None) -> None:
+def test_one_owners_repositories_do_not_interrupt_each_other(
+    alice: Any, embeddings: EmbeddingsServer, short: None
+) -> None:
     first, second = waiting_job(alice, [LARGE], "one"), waiting_job(alice, [source(1)], "two")
     runner.run(first.repository_id)
     second.refresh_from_db()
@@ -116,7 +118,7 @@ def test_one_owners_repositories_do_not_interrupt_each_other(alice: Any, embeddi
 
 
 def test_a_yielding_job_loses_no_attempt(
-    alice: Any, bob: Any, embeddings: Embeddings, monkeypatch: Any, short: None
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, monkeypatch: Any, short: None
 ) -> None:
     """The other owner's job may kill the worker."""
     large = waiting_job(alice, [LARGE])
@@ -135,7 +137,9 @@ def test_a_yielding_job_loses_no_attempt(
     assert (seen[0], large.attempts) == (0, 1)
 
 
-def test_reindex_jobs_yield_too(alice: Any, bob: Any, embeddings: Embeddings, written: list[str], short: None) -> None:
+def test_reindex_jobs_yield_too(
+    alice: Any, bob: Any, embeddings: EmbeddingsServer, written: list[str], short: None
+) -> None:
     job = waiting_job(alice, [LARGE])
     runner.run(job.repository_id)
     Repository.objects.update(model="another")
@@ -149,7 +153,7 @@ def test_reindex_jobs_yield_too(alice: Any, bob: Any, embeddings: Embeddings, wr
 
 
 def test_the_longest_waiting_owner_is_first(
-    alice: Any, bob: Any, carol: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, bob: Any, carol: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     for user in (alice, bob, carol):
         waiting_job(user, [source(1)])

@@ -21,7 +21,7 @@ from rag.models import Chunk, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_chunker import PYTHON
 from testing.client import Api
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.servers import ROOT
 
 WINDOW = 60
@@ -147,7 +147,7 @@ def test_the_worker_process_ends_with_its_parent() -> None:
 
 
 def test_without_a_worker_process_the_job_fails(
-    worker: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
+    worker: psutil.Process, embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
 ) -> None:
     worker.kill()
     assert until(lambda: worker.status() == psutil.STATUS_ZOMBIE, 10)
@@ -164,7 +164,7 @@ def test_a_file_at_which_the_grammar_aborts_is_split_as_text(worker: psutil.Proc
 
 
 def test_other_files_of_a_request_are_indexed(
-    worker: psutil.Process, embeddings: Embeddings, alice: Any, monkeypatch: Any
+    worker: psutil.Process, embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any
 ) -> None:
     kill_during_request(monkeypatch, worker, signal.SIGKILL)
     job = services.index_files(user=alice, repository="default", files=[source(n) for n in range(3)])

@@ -22,7 +22,7 @@ from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 FILES = [source(n) for n in range(5)]
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -57,11 +57,13 @@ def waiting_sessions() -> int:
 # -- Deletion ----------------------------------------------------------------------------------------------------------
 
 
-def test_an_inline_request_of_a_deleted_repository_is_404(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_an_inline_request_of_a_deleted_repository_is_404(
+    patient: Api, alice: Any, embeddings: EmbeddingsServer
+) -> None:
     """The deletion comes during the request to the model; no rows are left."""
     with embeddings.blocked():
         with concurrently(lambda: send(patient, alice, ("a.py", "def one(): pass\n"))) as answers:
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             assert patient.delete("/rag/repositories/default", headers=patient.as_(alice)).status_code == 200
             embeddings._open.set()
     assert error(answers[0]) == (404, "unknown_repository")
@@ -69,7 +71,9 @@ def test_an_inline_request_of_a_deleted_repository_is_404(patient: Api, alice: A
         assert not model._default_manager.exists()
 
 
-def test_a_waiting_request_of_a_deleted_repository_is_404(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_a_waiting_request_of_a_deleted_repository_is_404(
+    patient: Api, alice: Any, embeddings: EmbeddingsServer
+) -> None:
     large = ("a.py", "x = 1\n" * 200)
     with concurrently(lambda: send(patient, alice, large)) as answers:
         assert until(IndexJob.objects.exists, 20)
@@ -77,7 +81,7 @@ def test_a_waiting_request_of_a_deleted_repository_is_404(patient: Api, alice: A
     assert error(answers[0]) == (404, "unknown_repository")
 
 
-def test_a_request_during_a_deletion_creates_the_repository_again(alice: Any, embeddings: Embeddings) -> None:
+def test_a_request_during_a_deletion_creates_the_repository_again(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The request waits for the deletion and creates the repository again; neither fails."""
     services.index_files(user=alice, repository="default", files=FILES)
     old = Repository.objects.get()
@@ -93,7 +97,7 @@ def test_a_request_during_a_deletion_creates_the_repository_again(alice: Any, em
     assert File.objects.count() == 2
 
 
-def test_term_counts_and_deletions_do_not_deadlock(alice: Any, embeddings: Embeddings) -> None:
+def test_term_counts_and_deletions_do_not_deadlock(alice: Any, embeddings: EmbeddingsServer) -> None:
     """Both lock the repository first; otherwise PostgreSQL would abort one of them."""
     services.index_files(user=alice, repository="default", files=FILES)
     repository = Repository.objects.get()
@@ -109,7 +113,7 @@ def test_term_counts_and_deletions_do_not_deadlock(alice: Any, embeddings: Embed
     assert not Term.objects.exists()
 
 
-def test_concurrent_deletions(alice: Any, embeddings: Embeddings) -> None:
+def test_concurrent_deletions(alice: Any, embeddings: EmbeddingsServer) -> None:
     services.index_files(user=alice, repository="default", files=FILES)
     with ExitStack() as stack:
         with transaction.atomic():
@@ -121,7 +125,7 @@ def test_concurrent_deletions(alice: Any, embeddings: Embeddings) -> None:
     assert isinstance(second[0], UnknownRepository)
 
 
-def test_a_worker_skips_a_deleted_job(alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+def test_a_worker_skips_a_deleted_job(alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any) -> None:
     """The deletion comes between the query for the next job and its start."""
     job = waiting_job(alice, FILES)
     begin = jobs.mark_running
@@ -136,11 +140,11 @@ def test_a_worker_skips_a_deleted_job(alice: Any, embeddings: Embeddings, monkey
     assert embeddings.requests == []
 
 
-def test_no_file_is_written_into_a_deleted_repository(alice: Any, embeddings: Embeddings) -> None:
+def test_no_file_is_written_into_a_deleted_repository(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, FILES)
     with embeddings.blocked():
         with concurrently(lambda: runner.run(job.repository_id)) as ran:
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             services.delete_repository(user=alice, repository="default")
             embeddings._open.set()
     assert ran == [None]
@@ -151,7 +155,7 @@ def test_no_file_is_written_into_a_deleted_repository(alice: Any, embeddings: Em
 
 
 def test_a_search_sees_the_old_file_until_the_new_one_is_complete(
-    alice: Any, embeddings: Embeddings, monkeypatch: Any
+    alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any
 ) -> None:
     """During the write, another connection finds the old chunks only."""
     old = "def old_one():\n    return 1\n\n\ndef old_two():\n    return 2\n"
@@ -180,12 +184,12 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_complete(
 # -- A change of the model ---------------------------------------------------------------------------------------------
 
 
-def test_a_locked_empty_repository_keeps_its_model(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_a_locked_empty_repository_keeps_its_model(alice: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     """A worker with old settings is indexing; a switch would hide its vectors."""
     job = waiting_job(alice, FILES)
     with embeddings.blocked():
         with concurrently(lambda: runner.run(job.repository_id)) as ran:
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             settings.EMBEDDINGS_MODEL = "larger-model"
             with pytest.raises(ReindexRequired):
                 services.index_files(user=alice, repository="default", files=FILES)
@@ -196,7 +200,9 @@ def test_a_locked_empty_repository_keeps_its_model(alice: Any, embeddings: Embed
     assert Vector.objects.filter(model=repository.model).count() == Chunk.objects.count() == 5
 
 
-def test_a_waiting_job_uses_the_model_of_its_repository(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_a_waiting_job_uses_the_model_of_its_repository(
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
+) -> None:
     """The job was created before the change; its vectors are of the repository's model."""
     services.index_files(user=alice, repository="default", files=FILES[:1])
     job = waiting_job(alice, FILES)
@@ -208,11 +214,11 @@ def test_a_waiting_job_uses_the_model_of_its_repository(alice: Any, embeddings: 
 
 
 def test_a_server_that_accepts_any_model_name_requires_a_reindex(
-    alice: Any, embeddings: Embeddings, settings: Any
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
 ) -> None:
     """llama.cpp does so: it returns the new model's vectors, of another length."""
     services.index_files(user=alice, repository="default", files=FILES)
-    with Embeddings(dimension=512) as other:
+    with EmbeddingsServer(dimension=512) as other:
         settings.EMBEDDINGS_BASE_URL, settings.EMBEDDINGS_MODEL = other.base_url, "larger-model"
         with pytest.raises(ReindexRequired, match=r"manage\.py reindex"):
             services.search_code(user=alice, repository="default", query="function", limit=1)
@@ -221,7 +227,7 @@ def test_a_server_that_accepts_any_model_name_requires_a_reindex(
 # -- The queue ---------------------------------------------------------------------------------------------------------
 
 
-def test_recovery_does_not_fill_the_queue(alice: Any, embeddings: Embeddings) -> None:
+def test_recovery_does_not_fill_the_queue(alice: Any, embeddings: EmbeddingsServer) -> None:
     """Without a worker, beat would add messages every ten seconds."""
     for name in ("one", "two"):
         waiting_job(alice, FILES[:1], name)
@@ -230,7 +236,7 @@ def test_recovery_does_not_fill_the_queue(alice: Any, embeddings: Embeddings) ->
     assert queue.length() == 2
 
 
-def test_recovery_replaces_a_lost_message(alice: Any, embeddings: Embeddings) -> None:
+def test_recovery_replaces_a_lost_message(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, FILES[:1])
     queue.enqueue(job.repository_id)
     redis.client().delete(queue.QUEUE_NAME)
@@ -238,18 +244,18 @@ def test_recovery_replaces_a_lost_message(alice: Any, embeddings: Embeddings) ->
     assert queue.length() == 1
 
 
-def test_recovery_ignores_ended_jobs(alice: Any, embeddings: Embeddings) -> None:
+def test_recovery_ignores_ended_jobs(alice: Any, embeddings: EmbeddingsServer) -> None:
     services.index_files(user=alice, repository="default", files=FILES[:1])
     recovery.requeue_unfinished()
     assert queue.length() == 0
 
 
-def test_the_lock_holder_runs_later_jobs_too(alice: Any, embeddings: Embeddings) -> None:
+def test_the_lock_holder_runs_later_jobs_too(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The job comes during the first job's request to the model, and its message finds the lock taken."""
     first = waiting_job(alice, FILES)
     with embeddings.blocked():
         with concurrently(lambda: runner.run(first.repository_id)):
-            assert embeddings.asked.acquire(timeout=20)
+            assert embeddings.received.acquire(timeout=20)
             second = services.index_files(user=alice, repository="default", files=[SourceFile("late.py", "x = 1\n")])
             assert second.status == "queued"
             runner.run(first.repository_id)  # returns at once

@@ -10,7 +10,7 @@ from rag.models import Repository, Vector
 from rag.search import search, vectors
 from rag.tests.test_index import fields, index
 from testing.client import Api, error
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 
 FILES = (
     ("src/auth/passwords.py", "def verify(user, secret):\n    return hasher.check(secret, user.password_hash)\n"),
@@ -116,13 +116,13 @@ def test_without_credentials(api: Api) -> None:
     assert error(api.post("/rag/search", json={"query": "x"})) == (401, "not_authenticated")
 
 
-def test_an_unavailable_model_is_an_error(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_an_unavailable_model_is_an_error(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(patient, alice, FILES[0])
-    embeddings.fails(503)
+    embeddings.respond_with(503)
     response = patient.post("/rag/search", json={"query": "password"}, headers=patient.as_(alice))
     assert error(response) == (503, "embeddings_unavailable")
     assert response.headers["Retry-After"] == "5"
-    embeddings.fails(401)
+    embeddings.respond_with(401)
     response = patient.post("/rag/search", json={"query": "password"}, headers=patient.as_(alice))
     assert error(response) == (502, "embeddings_error")
 
@@ -135,7 +135,7 @@ def index_repository(user: Any, *files: tuple[str, str]) -> Repository:
     return Repository.objects.get(user=user)
 
 
-def test_near_duplicates_in_a_file_are_dropped(embeddings: Embeddings, alice: Any) -> None:
+def test_near_duplicates_in_a_file_are_dropped(embeddings: EmbeddingsServer, alice: Any) -> None:
     body = "".join(f"    word_{n} = {n}\n" for n in range(9))
     twins = f"def one():\n{body}\n\ndef two():\n{body}"
     repository = index_repository(alice, ("twins.py", twins), ("copy.py", f"def one():\n{body}"))
@@ -145,7 +145,7 @@ def test_near_duplicates_in_a_file_are_dropped(embeddings: Embeddings, alice: An
     assert sorted((hit.path, hit.symbol) for hit in hits) == [("copy.py", "one"), ("twins.py", "one")]
 
 
-def test_a_rare_word_weighs_more_than_a_common_one(embeddings: Embeddings, alice: Any) -> None:
+def test_a_rare_word_weighs_more_than_a_common_one(embeddings: EmbeddingsServer, alice: Any) -> None:
     common = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
     repository = index_repository(alice, *common, ("rare.py", "def audit(request):\n    return ledger(request)\n"))
     weights, rare = search._weigh_words(repository, "request ledger")
@@ -153,7 +153,7 @@ def test_a_rare_word_weighs_more_than_a_common_one(embeddings: Embeddings, alice
     assert rare == ["ledger", "request"]
 
 
-def test_only_rare_words_find_candidates(embeddings: Embeddings, alice: Any, monkeypatch: Any) -> None:
+def test_only_rare_words_find_candidates(embeddings: EmbeddingsServer, alice: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr("rag.search.search.MAX_TEXT_CANDIDATES", 10)
     files = [(f"{n}.py", f"def handle_{n}(request):\n    return request.value\n") for n in range(30)]
     _, rare = search._weigh_words(index_repository(alice, *files), "request handle unheard")
@@ -162,7 +162,7 @@ def test_only_rare_words_find_candidates(embeddings: Embeddings, alice: Any, mon
 
 @pytest.mark.parametrize("exact_below", [0, 10_000])
 def test_the_index_finds_the_same_chunks_as_an_exact_search(
-    embeddings: Embeddings, alice: Any, charlie: Any, monkeypatch: Any, exact_below: int
+    embeddings: EmbeddingsServer, alice: Any, charlie: Any, monkeypatch: Any, exact_below: int
 ) -> None:
     """Even for an owner of 2 % of the rows: the filter must not starve the index."""
     files = [
@@ -184,6 +184,6 @@ def test_blend_is_the_normalized_mean_and_accepts_zeros() -> None:
     assert vectors.to_literal([0.123456789, -1.0]) == "[0.12346,-1]"
 
 
-def test_each_chunk_has_one_vector(embeddings: Embeddings, alice: Any) -> None:
+def test_each_chunk_has_one_vector(embeddings: EmbeddingsServer, alice: Any) -> None:
     repository = index_repository(alice, *FILES)
     assert Vector.objects.filter(repository=repository, model=repository.model).count() == 4

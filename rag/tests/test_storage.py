@@ -23,9 +23,9 @@ from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
 from rag.tests.test_races import concurrently, waiting_sessions
-from testing.client import Api, error, in_effect
-from testing.commands import manage
-from testing.embeddings import Embeddings
+from testing.client import Api, error, takes_effect
+from testing.commands import run_command
+from testing.embeddings import EmbeddingsServer
 
 LINE = "value = 1  # one of many lines\n"
 Allow = Callable[..., None]
@@ -74,7 +74,7 @@ def counted_usage(user: Any) -> tuple[int, int, int]:
 # -- Counting ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_works(alice: Any, embeddings: Embeddings) -> None:
+def test_it_works(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000), file("b.py", 500))
     index(alice, file("c.py", 300), repository="other")
     assert counted_usage(alice) == (1_800, 0, 0)
@@ -86,30 +86,30 @@ def test_it_works(alice: Any, embeddings: Embeddings) -> None:
     assert counted_usage(alice) == (400, 0, 0)
 
 
-def test_an_empty_file_counts_a_minimum(alice: Any, embeddings: Embeddings) -> None:
+def test_an_empty_file_counts_a_minimum(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, SourceFile("a.py", ""), SourceFile("é.py", "é" * 300))
     assert counted_usage(alice)[0] == sizes.MIN_FILE_BYTES + 605
 
 
-def test_waiting_files_count_until_they_are_indexed(alice: Any, embeddings: Embeddings) -> None:
+def test_waiting_files_count_until_they_are_indexed(alice: Any, embeddings: EmbeddingsServer) -> None:
     job = waiting_job(alice, [file("a.py", 1_000), SourceFile("b.py", None, "binary")])
     assert counted_usage(alice) == (0, 1_000, 1_000)
     runner.run(job.repository_id)
     assert counted_usage(alice) == (1_000, 0, 0)
 
 
-def test_a_failed_job_frees_its_bytes(alice: Any, embeddings: Embeddings) -> None:
-    embeddings.fails(400)
+def test_a_failed_job_frees_its_bytes(alice: Any, embeddings: EmbeddingsServer) -> None:
+    embeddings.respond_with(400)
     assert index(alice, file("a.py", 1_000)).status == "failed"
     assert counted_usage(alice) == (0, 0, 0)
 
 
-def test_a_deleted_job_frees_its_bytes(alice: Any, embeddings: Embeddings) -> None:
+def test_a_deleted_job_frees_its_bytes(alice: Any, embeddings: EmbeddingsServer) -> None:
     waiting_job(alice, [file("a.py", 1_000)]).delete()
     assert counted_usage(alice) == (0, 0, 0)
 
 
-def test_deleting_repository_or_account_frees_all_bytes(alice: Any, embeddings: Embeddings) -> None:
+def test_deleting_repository_or_account_frees_all_bytes(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000))
     waiting_job(alice, [file("b.py", 1_000)])
     services.delete_repository(user=alice, repository="default")
@@ -119,7 +119,7 @@ def test_deleting_repository_or_account_frees_all_bytes(alice: Any, embeddings: 
     assert storage.usage(alice) == storage.StorageUsage(0, 0, 0, 0)
 
 
-def test_a_file_never_counts_twice(alice: Any, embeddings: Embeddings, monkeypatch: Any) -> None:
+def test_a_file_never_counts_twice(alice: Any, embeddings: EmbeddingsServer, monkeypatch: Any) -> None:
     """A worker dies between the write and the report: the file is indexed, and its upload is left."""
     job = waiting_job(alice, [file("a.py", 1_000)])
 
@@ -138,7 +138,7 @@ def test_a_file_never_counts_twice(alice: Any, embeddings: Embeddings, monkeypat
 
 
 def test_an_operators_folder_counts_but_is_never_refused(
-    alice: Any, embeddings: Embeddings, allow: Allow, tmp_path: Any
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow, tmp_path: Any
 ) -> None:
     allow(stored_bytes=100, repositories=0)
     (tmp_path / "a.py").write_text(file("a.py", 1_000).content or "")
@@ -151,7 +151,7 @@ def test_an_operators_folder_counts_but_is_never_refused(
 # -- Refusing ----------------------------------------------------------------------------------------------------------
 
 
-def test_too_many_bytes_are_refused(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_too_many_bytes_are_refused(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     """Nothing is stored, not even the repository."""
     allow(stored_bytes=1_000)
     with pytest.raises(StorageLimitReached) as refused:
@@ -164,7 +164,7 @@ def test_too_many_bytes_are_refused(alice: Any, embeddings: Embeddings, allow: A
     assert counted_usage(alice) == (1_000, 0, 0)
 
 
-def test_too_many_repositories_are_refused(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_too_many_repositories_are_refused(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     allow(repositories=1)
     index(alice, source(1), repository="one")
     with pytest.raises(StorageLimitReached) as refused:
@@ -176,7 +176,7 @@ def test_too_many_repositories_are_refused(alice: Any, embeddings: Embeddings, a
 
 
 def test_above_the_limit_files_stay_readable_deletable_and_replaceable_by_smaller_ones(
-    alice: Any, embeddings: Embeddings, allow: Allow
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
 ) -> None:
     index(alice, file("a.py", 1_000), file("b.py", 1_000))
     index(alice, file("a.py", 1_000), repository="other")
@@ -193,7 +193,9 @@ def test_above_the_limit_files_stay_readable_deletable_and_replaceable_by_smalle
     assert counted_usage(alice) == (900, 0, 0)
 
 
-def test_an_unchanged_file_of_an_older_version_does_not_grow(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_an_unchanged_file_of_an_older_version_does_not_grow(
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
+) -> None:
     """The size was measured by the chunks, and may be some bytes short."""
     index(alice, file("a.py", 1_000))
     File.objects.update(bytes=990)
@@ -202,7 +204,7 @@ def test_an_unchanged_file_of_an_older_version_does_not_grow(alice: Any, embeddi
     assert index(alice, file("a.py", 1_000)).unchanged == 1
 
 
-def test_parallel_requests_keep_the_byte_limit_exactly(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_parallel_requests_keep_the_byte_limit_exactly(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     allow(stored_bytes=10_999)
     with ThreadPoolExecutor(12) as pool:
         names = [f"{n % 3}" for n in range(30)]
@@ -215,7 +217,9 @@ def test_parallel_requests_keep_the_byte_limit_exactly(alice: Any, embeddings: E
     assert counted_usage(alice) == (10_000, 0, 0)
 
 
-def test_parallel_requests_keep_the_repository_limit_exactly(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_parallel_requests_keep_the_repository_limit_exactly(
+    alice: Any, embeddings: EmbeddingsServer, allow: Allow
+) -> None:
     allow(repositories=5)
     with ThreadPoolExecutor(12) as pool:
         found = list(pool.map(lambda n: attempt(alice, source(1), repository=f"r{n % 20}"), range(40)))
@@ -223,7 +227,7 @@ def test_parallel_requests_keep_the_repository_limit_exactly(alice: Any, embeddi
     assert found.count("storage_limit_reached") == 30, found
 
 
-def test_freed_bytes_are_not_granted_twice(alice: Any, embeddings: Embeddings, allow: Allow) -> None:
+def test_freed_bytes_are_not_granted_twice(alice: Any, embeddings: EmbeddingsServer, allow: Allow) -> None:
     """One job empties a file, and the next job fills it again."""
     index(alice, file("a.py", 900))
     allow(stored_bytes=1_000)
@@ -240,7 +244,7 @@ def test_freed_bytes_are_not_granted_twice(alice: Any, embeddings: Embeddings, a
     assert counted_usage(alice) == (900, 0, 0)
 
 
-def test_the_backlog_is_limited(alice: Any, bob: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_the_backlog_is_limited(alice: Any, bob: Any, embeddings: EmbeddingsServer, settings: Any) -> None:
     settings.RAG_BACKLOG_BYTES = 1_000
     job = waiting_job(alice, [file("a.py", 900)])
     with pytest.raises(BacklogFull) as refused:
@@ -254,7 +258,9 @@ def test_the_backlog_is_limited(alice: Any, bob: Any, embeddings: Embeddings, se
     )  # without a backlog a file may be larger
 
 
-def test_parallel_requests_keep_the_backlog_limit_exactly(alice: Any, embeddings: Embeddings, settings: Any) -> None:
+def test_parallel_requests_keep_the_backlog_limit_exactly(
+    alice: Any, embeddings: EmbeddingsServer, settings: Any
+) -> None:
     settings.RAG_BACKLOG_BYTES, settings.RAG_INLINE_CHARACTERS = 5_500, 0
     with ThreadPoolExecutor(10) as pool:
         found = list(pool.map(lambda n: attempt(alice, file(f"{n:02}.py", 1_000)), range(20)))
@@ -265,7 +271,7 @@ def test_parallel_requests_keep_the_backlog_limit_exactly(alice: Any, embeddings
 # -- Over HTTP ---------------------------------------------------------------------------------------------------------
 
 
-def test_storage_and_limit_errors_over_http(patient: Api, alice: Any, embeddings: Embeddings) -> None:
+def test_storage_and_limit_errors_over_http(patient: Api, alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, file("a.py", 1_000), repository="mine")
     large = "x = 1\n" * 10_000
     assert send(patient, alice, ("a.py", large)).status_code == 202
@@ -288,7 +294,7 @@ def test_storage_and_limit_errors_over_http(patient: Api, alice: Any, embeddings
     tier = Tier.objects.get(name="free")
     try:
         Tier.objects.filter(name="free").update(repositories=2, stored_bytes=61_100)
-        assert in_effect(lambda: listed()["storage"]["bytesLimit"] == 61_100)
+        assert takes_effect(lambda: listed()["storage"]["bytesLimit"] == 61_100)
         many = send(patient, alice, ("a.py", "x"), repository="third")
         bytes_ = send(patient, alice, ("c.py", "x"), repository="mine")
         for response, resource in ((many, "repositories"), (bytes_, "bytes")):
@@ -308,7 +314,7 @@ def clear_sizes() -> None:
     Upload.objects.update(bytes=0, growth=0)
 
 
-def test_the_migration_counts_stored_bytes(alice: Any, bob: Any, embeddings: Embeddings) -> None:
+def test_the_migration_counts_stored_bytes(alice: Any, bob: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, *(source(n) for n in range(5)), SourceFile("empty.py", ""))
     index(bob, source(1))
     waiting_job(bob, [file("b.py", 1_000), SourceFile("c.py", None, "binary")])
@@ -327,25 +333,25 @@ def test_the_migration_counts_stored_bytes(alice: Any, bob: Any, embeddings: Emb
         assert new.bytes == pytest.approx(old.bytes, rel=0.05)
 
 
-def test_recovery_measures_files_of_an_older_version(alice: Any, embeddings: Embeddings) -> None:
+def test_recovery_measures_files_of_an_older_version(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, source(1), source(2))
     clear_sizes()
     recovery.requeue_unfinished()
     assert not sizes.counter_mismatches() and storage.usage(alice).bytes > 0
 
 
-def test_check_storage(alice: Any, embeddings: Embeddings) -> None:
+def test_check_storage(alice: Any, embeddings: EmbeddingsServer) -> None:
     index(alice, source(1), source(2))
-    assert manage("check_storage") == (0, "All counters agree with the files.\n", "")
+    assert run_command("check_storage") == (0, "All counters agree with the files.\n", "")
     right = Repository.objects.get().bytes
     Repository.objects.update(bytes=7)
-    code, _, said = manage("check_storage")
+    code, _, said = run_command("check_storage")
     assert code == 1 and f"default: counted 7 bytes, stored {right}, 0 files" in said
-    assert manage("check_storage", "--repair")[0] == 0
-    assert Repository.objects.get().bytes == right and manage("check_storage")[0] == 0
+    assert run_command("check_storage", "--repair")[0] == 0
+    assert Repository.objects.get().bytes == right and run_command("check_storage")[0] == 0
 
 
-def test_a_repair_during_a_write(alice: Any, embeddings: Embeddings) -> None:
+def test_a_repair_during_a_write(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The write waits until the repair has summed, and then adds its difference."""
     job = waiting_job(alice, [source(1)])
     Repository.objects.update(bytes=7)
@@ -357,7 +363,7 @@ def test_a_repair_during_a_write(alice: Any, embeddings: Embeddings) -> None:
     assert counted_usage(alice) == (File.objects.get().bytes, 0, 0)
 
 
-def test_a_deletion_during_a_request(alice: Any, embeddings: Embeddings) -> None:
+def test_a_deletion_during_a_request(alice: Any, embeddings: EmbeddingsServer) -> None:
     """The request holds the owner's lock and waits for the repository; the deletion needs no such lock."""
     index(alice, source(1))
     with ExitStack() as stack:

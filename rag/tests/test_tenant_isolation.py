@@ -15,7 +15,7 @@ from rag.tests.test_grounding import sent_prompt
 from rag.tests.test_index import index
 from rag.tests.test_jobs import follow, waiting_job
 from testing.client import Api, error, events
-from testing.embeddings import Embeddings
+from testing.embeddings import EmbeddingsServer
 from testing.upstream import Upstream
 
 NAME = "acme/api"
@@ -47,7 +47,7 @@ def test_it_works(both: Api, alice: Any, charlie: Any) -> None:
 
 
 def test_another_owners_equal_file_is_not_unchanged(
-    both: Api, alice: Any, charlie: Any, embeddings: Embeddings
+    both: Api, alice: Any, charlie: Any, embeddings: EmbeddingsServer
 ) -> None:
     """Sending another owner's file reveals nothing: the file is new and costs as much."""
     embeddings.reset()
@@ -92,7 +92,7 @@ def test_errors_do_not_reveal_other_owners_names(both: Api, alice: Any, charlie:
     assert response.json()["available"] == [NAME]
 
 
-def test_word_weights_do_not_depend_on_other_owners(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+def test_word_weights_do_not_depend_on_other_owners(alice: Any, charlie: Any, embeddings: EmbeddingsServer) -> None:
     """A word may be common with one owner and rare with another; scores do not reveal it."""
     handlers = [SourceFile(f"{n}.py", f"def handle_{n}(ledger):\n    return ledger\n") for n in range(12)]
     for user, files in ((alice, [*handlers[:1], *map(source, range(11))]), (charlie, handlers)):
@@ -132,7 +132,7 @@ def test_a_chain_refuses_another_owners_repository(api: Api, alice: Any, charlie
     assert upstream.requests == []
 
 
-def test_owners_do_not_block_each_other(alice: Any, charlie: Any, embeddings: Embeddings) -> None:
+def test_owners_do_not_block_each_other(alice: Any, charlie: Any, embeddings: EmbeddingsServer) -> None:
     """Names are equal, but each repository has its own lock."""
     waiting_job(alice, [source(1)], NAME)
     assert services.index_files(user=charlie, repository=NAME, files=[source(1)]).status == "succeeded"

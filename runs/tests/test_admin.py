@@ -12,7 +12,7 @@ from lunaos.embedded.servers import until
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_stats import add_run
 from testing.client import Api
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 
 LIST = "/admin/runs/run/"
 
@@ -25,7 +25,7 @@ def listed(staff: httpx.Client, query: str) -> set[str]:
 
 
 def start_waiting_run(api: Api, user: Any, upstream: Upstream) -> str:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(user)) as response:
         next(text for text in response.iter_text() if "half" in text)
@@ -40,7 +40,7 @@ def fill_form(page: httpx.Response, **fields: Any) -> dict[str, Any]:
 
 def test_finding_runs(staff: httpx.Client, api: Api, alice: Any, bob: Any, upstream: Upstream) -> None:
     of_alice, of_bob = api.execute(alice).headers["X-Run-Id"], api.execute(bob, agent="seo").headers["X-Run-Id"]
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     failed = api.execute(alice, provider="openai").headers["X-Run-Id"]
 
     assert listed(staff, "") == {of_alice, of_bob, failed}
@@ -58,7 +58,7 @@ def test_finding_runs(staff: httpx.Client, api: Api, alice: Any, bob: Any, upstr
 def test_a_chain_with_its_steps(
     staff: httpx.Client, api: Api, alice: Any, upstream: Upstream, chains_worker: Any
 ) -> None:
-    upstream.plays(says("<b>found</b>"), Answer(status=401))
+    upstream.respond_with(completion("<b>found</b>"), Answer(status=401))
     run_id = api.execute_chain(alice, "code-review", "documentation", "deployment", context="<i>code</i>").headers[
         "X-Run-Id"
     ]
@@ -81,7 +81,7 @@ def read_field(page: str, label: str) -> str:
 def test_why_a_run_failed(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:
     """Staff see the redacted message of a provider that the client does not see."""
     said = b'{"error": {"message": "<b>Not so</b>, org-abcdef0123456789"}}'
-    upstream.plays(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
+    upstream.respond_with(Answer(status=400, body=said, headers={"Content-Type": "application/json"}))
     response = api.execute(alice)
     page = staff.get(f"{LIST}{response.headers['X-Run-Id']}/change/").text
 
@@ -169,7 +169,7 @@ def test_cancelling_from_the_page(staff: httpx.Client, api: Api, alice: Any, ups
 
 def test_cancelling_from_the_list(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream) -> None:
     run_id = start_waiting_run(api, alice, upstream)
-    upstream.plays(says("all"))
+    upstream.respond_with(completion("all"))
     done = api.execute(alice).headers["X-Run-Id"]
     data = fill_form(staff.get(LIST), action="cancel_all", confirmed="yes", _selected_action=[run_id, done])
     assert "1 runs are being cancelled" in staff.post(LIST, data=data).text

@@ -20,7 +20,7 @@ from lunaos.embedded.servers import until
 from runs import services
 from runs.models import Run, RunStep, RunText
 from testing.client import Api, Event, error, parse
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 
 AGENT = {"agent": "code-review", "context": "x"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"}
@@ -48,7 +48,7 @@ def follow(api: Api, user: Any, run_id: str) -> list[Event]:
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, "half")
     run = cancel(api, alice, run_id)
 
@@ -62,7 +62,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 
 
 def test_a_reader_sees_the_end(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     with api.stream("POST", "/agents/execute", json=AGENT, headers=api.as_(alice)) as response:
         seen = ""
         for text in response.iter_text():
@@ -74,7 +74,7 @@ def test_a_reader_sees_the_end(api: Api, alice: Any, upstream: Upstream) -> None
 
 def test_a_run_that_a_provider_was_asked_for_counts(api: Api, alice: Any, upstream: Upstream) -> None:
     """The provider has worked on the request, and bills it."""
-    upstream.plays(Answer(pieces=["hang"]))
+    upstream.respond_with(Answer(pieces=["hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, ": keep-alive")
     cancel(api, alice, run_id)
     assert follow(api, alice, run_id) == [{"type": "cancelled"}]
@@ -87,7 +87,7 @@ def test_a_run_that_a_provider_was_asked_for_counts(api: Api, alice: Any, upstre
 def test_staff_who_cancel_a_run_before_its_first_text_cost_the_owner_nothing(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
-    upstream.plays(Answer(pieces=["hang"]))
+    upstream.respond_with(Answer(pieces=["hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, ": keep-alive")
     services.cancel(Run.objects.get(pk=run_id), by_staff=True)
     assert follow(api, alice, run_id) == [{"type": "cancelled"}]
@@ -113,7 +113,7 @@ def test_a_run_that_no_provider_worked_on_is_released(api: Api, alice: Any, upst
 
 
 def test_a_chain_keeps_its_steps(api: Api, alice: Any, upstream: Upstream, chains_worker: None) -> None:
-    upstream.plays(says("found"), Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(completion("found"), Answer(pieces=[delta("half "), "hang"]))
     run_id = start(api, alice, "/chains/execute", CHAIN, "half")
     cancel(api, alice, run_id)
 
@@ -138,9 +138,9 @@ def test_a_chain_that_waits_for_a_worker(
     assert upstream.requests == []
 
 
-@pytest.mark.parametrize("answer", [says("all"), Answer(status=401)])
+@pytest.mark.parametrize("answer", [completion("all"), Answer(status=401)])
 def test_a_run_that_has_ended_stays_as_it_is(api: Api, alice: Any, upstream: Upstream, answer: Answer) -> None:
-    upstream.plays(answer)
+    upstream.respond_with(answer)
     run_id = api.execute(alice).headers["X-Run-Id"]
     before = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
     cancel(api, alice, run_id)
@@ -149,7 +149,7 @@ def test_a_run_that_has_ended_stays_as_it_is(api: Api, alice: Any, upstream: Ups
 
 
 def test_a_second_cancel_changes_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, "half")
     asked = cancel(api, alice, run_id)["cancelRequestedAt"]
     assert cancel(api, alice, run_id)["cancelRequestedAt"] == asked
@@ -159,7 +159,7 @@ def test_a_second_cancel_changes_nothing(api: Api, alice: Any, upstream: Upstrea
 
 
 def test_another_users_run_is_not_there(api: Api, alice: Any, charlie: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     run_id = start(api, alice, "/agents/execute", AGENT, "half")
     assert error(api.post(f"/runs/{run_id}/cancel", headers=api.as_(charlie))) == (404, "not_found")
     assert error(api.post(f"/runs/{run_id}/cancel")) == (401, "not_authenticated")
@@ -197,7 +197,7 @@ def connect(api: Api, body: dict[str, Any], user: Any) -> Iterator[None]:
 def test_a_disconnect_cancels_if_requested(
     api: Api, alice: Any, upstream: Upstream, chains_worker: None, path: str, body: dict[str, Any]
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "hang"]))
     run_id = start(api, alice, path, {**body, "onDisconnect": "cancel"}, "half")
     assert upstream.client_gone.wait(5)
     assert follow(api, alice, run_id)[-1] == {"type": "cancelled"}
@@ -205,7 +205,7 @@ def test_a_disconnect_cancels_if_requested(
 
 
 def test_a_disconnect_before_the_stream_opens_cancels(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=["hang"]))
+    upstream.respond_with(Answer(pieces=["hang"]))
     with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):
         assert until(lambda: bool(upstream.requests), 5)
 
@@ -216,7 +216,7 @@ def test_a_disconnect_before_the_stream_opens_cancels(api: Api, alice: Any, upst
 
 def test_a_disconnect_before_the_start_cancels_the_run(api: Api, alice: Any, upstream: Upstream) -> None:
     """The view goes on in its thread: here it waits for a lock on the user's quota row."""
-    upstream.plays(Answer(pieces=["hang"]))
+    upstream.respond_with(Answer(pieces=["hang"]))
     with transaction.atomic():
         MonthlyUsage.objects.create(user=alice, month=datetime.now(UTC).date().replace(day=1))
         with connect(api, {**AGENT, "onDisconnect": "cancel"}, alice):

@@ -17,7 +17,7 @@ from runs.eventlog import capacity, log
 from runs.eventlog.log import AppendRequest
 from runs.eventlog.recorder import Recorder
 from runs.models import Run, Status
-from testing.client import Api, answer, error, in_effect
+from testing.client import Api, answer, error, takes_effect
 from testing.upstream import Upstream
 from web.tasks import measure_event_log
 
@@ -143,13 +143,13 @@ def test_no_run_begins_above_80_percent(alice: Any, settings: Any, percent: int,
 
 def test_clients_and_health_see_a_full_log(api: Api, alice: Any, upstream: Upstream, settings: Any) -> None:
     fill_logs(85, settings)
-    assert in_effect(lambda: api.execute(alice).status_code == 503)
+    assert takes_effect(lambda: api.execute(alice).status_code == 503)
     response = api.execute(alice)
     assert error(response) == (503, "service_unavailable") and int(response.headers["Retry-After"]) > 0
     cache = api.get("/health").json()["data"]["services"]["cache"]
     assert (cache["status"], "85 %" in cache["detail"]) == ("degraded", True)
     redis.client().delete(log.TOTAL_KEY)
-    assert in_effect(lambda: api.execute(alice).status_code == 200)
+    assert takes_effect(lambda: api.execute(alice).status_code == 200)
 
 
 def test_operators_get_alerts(settings: Any, monkeypatch: Any) -> None:

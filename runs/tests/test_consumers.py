@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from testing.client import Api, Event, events
+from testing.client import Api, Event, error, events
 from testing.upstream import DONE, Answer, Upstream, delta
 
 MISSING = "00000000-0000-4000-8000-000000000000"
@@ -63,26 +63,26 @@ def test_a_browser_sends_its_token_as_a_subprotocol(api: Api, alice: Any, upstre
 
 
 def test_a_run_under_way_is_followed(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         next(text for text in response.iter_text() if "one" in text)
     with socket(api, f"/ws/runs/{response.headers['X-Run-Id']}", alice) as connection:
         assert [json.loads(connection.recv(timeout=10))["type"] for _ in range(3)] == ["start", "chunk", "ping"]
-        upstream.go_on.set()
+        upstream.resume.set()
         messages, code = read(connection)
     assert ([message["id"] for message in messages], code) == ([3, 4], 1000)
 
 
 def test_leaving_ends_nothing(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("two", "stop"), DONE]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         next(text for text in response.iter_text() if "one" in text)
     run_id = response.headers["X-Run-Id"]
     with socket(api, f"/ws/runs/{run_id}", alice) as connection:
         connection.recv(timeout=10)
-    upstream.go_on.set()
+    upstream.resume.set()
     assert api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text.count('"type":"done"') == 1
 
 
@@ -120,7 +120,32 @@ def test_other_paths_are_refused_in_the_handshake(api: Api, alice: Any, database
     for path in ("/ws/runs/nonsense", "/ws/other", "/runs"):
         with pytest.raises(InvalidStatus) as refused, socket(api, path, alice):
             pass
-        assert refused.value.response.status_code == 403
+        response = refused.value.response
+        assert response.status_code == 403
+        assert json.loads(response.body)["code"] == "forbidden"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "X-Request-Id" in response.headers
+
+
+@pytest.mark.parametrize(
+    ("request_line", "version", "status", "code"),
+    [
+        ("GET", "7", 400, "bad_request"),
+        ("POST", "13", 405, "method_not_allowed"),
+    ],
+)
+def test_a_bad_handshake_is_answered_like_a_request(
+    api: Api, database: None, request_line: str, version: str, status: int, code: str
+) -> None:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": version}
+    headers["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
+    responses = [api.request(request_line, f"/ws/runs/{MISSING}", headers=headers) for _ in range(2)]
+    assert error(responses[0]) == (status, code)
+    assert responses[0].headers["Content-Type"] == "application/json"
+    before, after = (int(response.headers["X-RateLimit-Remaining"]) for response in responses)
+    assert after == before - 1
+    assert ("allow" in responses[0].headers) == (status == 405)
+    assert ("sec-websocket-version" in responses[0].headers) == (status == 400)
 
 
 def test_a_few_messages_of_a_client_are_ignored(api: Api, alice: Any, upstream: Upstream) -> None:

@@ -14,7 +14,7 @@ from lunaos.api.middleware import SECURITY_HEADERS
 from lunaos.embedded.servers import until
 from runs import liveness
 from testing.client import error
-from testing.reader import Reader, begin
+from testing.reader import ReconnectingReader, start_run
 from testing.stack import Stack
 from testing.upstream import DONE, Answer, Upstream, delta, usage
 
@@ -45,7 +45,7 @@ def stack_process(tmp_path_factory: pytest.TempPathFactory, provider_environment
 @pytest.fixture
 def stack(stack_process: Stack, upstream: Upstream) -> Iterator[Stack]:
     yield stack_process
-    upstream.go_on.set()
+    upstream.resume.set()
 
 
 @pytest.fixture
@@ -100,17 +100,17 @@ def stopped(stack: Stack) -> Iterator[None]:
 
 
 def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    upstream.plays(WAITS, BREAKS, WAITS, WAITS)
-    succeeds = begin(stack.api, alice, "/agents/execute", AGENT, "half")
-    fails = begin(stack.api, alice, "/agents/execute", AGENT, "half")
-    chain = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
-    readers = [Reader(stack.api, alice, run_id) for run_id in (succeeds, fails)]
+    upstream.respond_with(WAITS, BREAKS, WAITS, WAITS)
+    succeeds = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
+    fails = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
+    chain = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
+    readers = [ReconnectingReader(stack.api, alice, run_id) for run_id in (succeeds, fails)]
     with read_only(stack):
         refused = stack.api.post("/agents/execute", json=AGENT, headers=alice)
         assert error(refused) == (503, "service_unavailable")
         assert int(refused.headers["Retry-After"]) > 0
         assert health(stack) == "down"
-        upstream.go_on.set()
+        upstream.resume.set()
         assert [reader.end()[-1]["type"] for reader in readers] == ["done", "error"]
         assert get_run(stack, alice, succeeds)["status"] == "running"
 
@@ -128,9 +128,9 @@ def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str]
 
 def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
     """Requests are refused soon, streams get heartbeats, and no chain is taken from a living worker."""
-    upstream.plays(WAITS, WAITS, WAITS)
-    agent = begin(stack.api, alice, "/agents/execute", AGENT, "half")
-    chain = begin(stack.api, alice, "/chains/execute", CHAIN, "half")
+    upstream.respond_with(WAITS, WAITS, WAITS)
+    agent = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
+    chain = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
     with (
         stack.api.stream("GET", f"/runs/{agent}/events", headers=alice) as response,
         stack.api.stream("GET", f"/runs/{chain}/events", headers=alice) as of_chain,
@@ -146,7 +146,7 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
                 assert (
                     sum(1 for _ in zip(range(5), (line for line in each if line == ": keep-alive"), strict=False)) == 5
                 )
-        upstream.go_on.set()
+        upstream.resume.set()
         assert any('"done"' in line for line in lines)
         assert any('"chain_done"' in line for line in lines_of_chain)
     assert ends_as(stack, agent, "succeeded")
@@ -157,8 +157,8 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
 
 def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
     """The liveness lock is gone, so the runs end after seconds; the test sets heartbeats back."""
-    upstream.plays(Answer(pieces=[delta("half "), "wait"]))
-    run_id = begin(stack.api, alice, "/agents/execute", AGENT, "half")
+    upstream.respond_with(Answer(pieces=[delta("half "), "wait"]))
+    run_id = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
     assert until(lambda: bool(stack.sql(HOLDS, liveness.LOCK_SPACE)), 10)
     stack.end("web")
     stack.start("web")

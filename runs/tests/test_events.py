@@ -16,7 +16,7 @@ from runs.models import Run, RunText
 from testing import logs
 from testing.client import Api, Event, error, parse
 from testing.servers import daphne
-from testing.upstream import DONE, Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 STEPS = [{"agent": "code-review"}, {"agent": "documentation"}]
 
@@ -24,8 +24,8 @@ STEPS = [{"agent": "code-review"}, {"agent": "documentation"}]
 @contextmanager
 def under_way(api: Api, user: Any, upstream: Upstream, *pieces: Any, path: str = "/agents/execute") -> Iterator[str]:
     """Start a run whose provider waits and whose first client has left; yield the run's id."""
-    upstream.plays(
-        Answer(pieces=[delta("one "), delta("two "), *pieces, "wait", delta("end", "stop"), DONE]), says("b")
+    upstream.respond_with(
+        Answer(pieces=[delta("one "), delta("two "), *pieces, "wait", delta("end", "stop"), DONE]), completion("b")
     )
     body = {"agent": "code-review"} if path == "/agents/execute" else {"steps": STEPS}
     with api.stream("POST", path, json={"context": "x", **body}, headers=api.as_(user)) as response:
@@ -33,7 +33,7 @@ def under_way(api: Api, user: Any, upstream: Upstream, *pieces: Any, path: str =
     try:
         yield response.headers["X-Run-Id"]
     finally:
-        upstream.go_on.set()
+        upstream.resume.set()
 
 
 def follow(api: Api, user: Any, run_id: str, after: int = 0) -> tuple[list[int], list[Event]]:
@@ -114,7 +114,7 @@ def test_a_reader_that_reconnects_after_every_event_gets_each_once(
             after = found[0]
             seen.append(found)
             if found[1].get("content") == "c":
-                upstream.go_on.set()
+                upstream.resume.set()
     assert [position for position, _ in seen] == list(range(1, len(seen) + 1))
     assert seen == list(zip(*follow(api, alice, run_id), strict=True))
 
@@ -142,7 +142,7 @@ def test_after_the_log_has_expired_the_database_serves_the_same(api: Api, alice:
     first = api.execute(alice)
     run_id = first.headers["X-Run-Id"]
     assert 0 < redis.client().ttl(log.channel(Run.objects.get(pk=run_id).pk)) <= 24 * 3600
-    logs.expire(run_id)
+    logs.expire_event_log(run_id)
     assert follow(api, alice, run_id) == parse(first.text)
     assert follow(api, alice, run_id, after=3)[0] == [4]
     assert one_event(api, alice, run_id, 4) is None
@@ -150,17 +150,17 @@ def test_after_the_log_has_expired_the_database_serves_the_same(api: Api, alice:
 
 def test_after_the_retention_nothing_is_kept(api: Api, alice: Any, upstream: Upstream) -> None:
     run = Run.objects.get(pk=api.execute(alice).headers["X-Run-Id"])
-    logs.expire(run.pk)
+    logs.expire_event_log(run.pk)
     RunText.objects.filter(run_id=run.pk).delete()
     assert error(api.get(f"/runs/{run.pk}/events", headers=api.as_(alice))) == (410, "events_expired")
 
 
 def test_a_failed_run_ends_with_its_error(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), 0.05, "cut"]))
+    upstream.respond_with(Answer(pieces=[delta("half "), 0.05, "cut"]))
     run_id = api.execute(alice).headers["X-Run-Id"]
     assert follow(api, alice, run_id)[1][-1]["code"] == "provider_error"
 
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     run_id = api.execute(alice).headers["X-Run-Id"]
     assert follow(api, alice, run_id) == ([1], [follow(api, alice, run_id)[1][0]])
     assert follow(api, alice, run_id)[1][0]["type"] == "error"

@@ -13,7 +13,7 @@ from accounts.models import IdempotencyKey
 from billing.models import MonthlyUsage
 from runs.models import Run
 from testing.client import Api, error, events
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 
 AGENT = ("/agents/execute", {"agent": "code-review", "context": "x"})
 CHAIN = ("/chains/execute", {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"})
@@ -67,21 +67,21 @@ def test_another_users_key_is_another_key(api: Api, alice: Any, charlie: Any, up
 
 
 def test_a_run_under_way_is_joined(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), "wait", delta("done", "stop")]))
+    upstream.respond_with(Answer(pieces=[delta("half "), "wait", delta("done", "stop")]))
     path, body = AGENT
     headers = {**api.as_(alice), "Idempotency-Key": "k-1"}
     with api.stream("POST", path, json=body, headers=headers) as response:
         next(text for text in response.iter_text() if "half" in text)
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(post, api, alice, AGENT)
-        upstream.go_on.set()
+        upstream.resume.set()
         assert [event["type"] for event in events(second.result())] == ["start", "chunk", "chunk", "done"]
     assert len(upstream.requests) == 1
 
 
 def test_a_run_without_output_may_be_retried(api: Api, alice: Any, upstream: Upstream) -> None:
     """A run that failed without output was released, and the response has a Retry-After."""
-    upstream.plays(Answer(status=503), Answer(status=503), says("at last"))
+    upstream.respond_with(Answer(status=503), Answer(status=503), completion("at last"))
     assert error(post(api, alice, AGENT)) == (503, "provider_unavailable")
     again = post(api, alice, AGENT)
     assert events(again)[-1]["type"] == "done" and "Idempotency-Replayed" not in again.headers
@@ -90,7 +90,7 @@ def test_a_run_without_output_may_be_retried(api: Api, alice: Any, upstream: Ups
 
 
 def test_a_run_that_failed_half_way_is_the_result(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("half "), 0.05, "cut"]), says("not asked"))
+    upstream.respond_with(Answer(pieces=[delta("half "), 0.05, "cut"]), completion("not asked"))
     first, second = post(api, alice, AGENT), post(api, alice, AGENT)
     assert first.text == second.text and events(second)[-1]["code"] == "provider_error"
 

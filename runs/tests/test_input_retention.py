@@ -74,11 +74,11 @@ def test_a_shorter_retention_stays_shorter(alice: Any, settings: Any) -> None:
 
 
 def test_its_events_are_read_as_before(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=500), Answer(status=500))
+    upstream.respond_with(Answer(status=500), Answer(status=500))
     response = api.execute(alice, context=LONG["ascii"])
     run_id = response.headers["X-Run-Id"]
     assert error(response) == (502, "provider_error")
-    logs.expire(run_id)
+    logs.expire_event_log(run_id)
     _, events = parse(api.get(f"/runs/{run_id}/events", headers=api.as_(alice)).text)
     assert events[-1]["type"] == "error"
     detail = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]

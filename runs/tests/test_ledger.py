@@ -16,7 +16,7 @@ from testing.upstream import Answer, Upstream
 def test_counters_agree_after_all_kinds_of_runs(
     api: Api, alice: Any, bob: Any, upstream: Upstream, chains_worker: Any, capsys: Any
 ) -> None:
-    upstream.plays(Answer(status=500))
+    upstream.respond_with(Answer(status=500))
     assert api.execute(alice).status_code == 502
     upstream.reset()
     with ThreadPoolExecutor(8) as pool:

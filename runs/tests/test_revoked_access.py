@@ -109,7 +109,7 @@ def test_other_credentials_stay_connected(api: Api, alice: Any, bob: Any, upstre
             sessions.end_all(bob)
             sessions.end_all(alice)
             assert refusal(closed)["code"] == "token_invalid"
-            upstream.go_on.set()
+            upstream.resume.set()
             assert "done" in "".join(texts)
 
 
@@ -130,14 +130,14 @@ def test_a_closed_account_has_no_streams_and_no_runs(api: Api, alice: Any, upstr
 
 def test_the_stream_of_an_execution_ends_too_and_its_run_goes_on(api: Api, alice: Any, upstream: Upstream) -> None:
     """The run goes on also with `onDisconnect: cancel`: the client has not left."""
-    upstream.plays(Answer(pieces=[delta("one "), "wait", delta("end", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one "), "wait", delta("end", "stop"), DONE]))
     own, body = api.as_(alice), {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}
     with api.stream("POST", "/agents/execute", json=body, headers=own) as response:
         texts = response.iter_text()
         next(text for text in texts if "one" in text)
         api.post("/auth/logout", headers=own)
         assert refusal(texts)["code"] == "token_invalid"
-    upstream.go_on.set()
+    upstream.resume.set()
     run_id = response.headers["X-Run-Id"]
     assert until(lambda: Run.objects.get(pk=run_id).status == Status.SUCCEEDED, 10)
 

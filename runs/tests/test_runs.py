@@ -13,8 +13,8 @@ import agents.services
 import chains.services
 from agents.models import LanguageModel
 from runs.models import Run, RunText
-from testing.client import Api, error, events, in_effect
-from testing.upstream import DONE, Answer, Upstream, delta, says, thought, usage
+from testing.client import Api, error, events, takes_effect
+from testing.upstream import DONE, Answer, Upstream, completion, delta, reasoning_delta, usage
 
 MILLISECOND = timedelta(milliseconds=1)
 KINDS = {
@@ -58,7 +58,7 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
 
 
 def test_a_failed_run_has_an_error_code(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     run_id = api.execute(alice).headers["X-Run-Id"]
     run = api.get(f"/runs/{run_id}", headers=api.as_(alice)).json()["data"]
     assert (run["status"], run["errorCode"], run["output"]) == ("failed", "provider_error", "")
@@ -91,7 +91,7 @@ def test_paging(api: Api, bob: Any, upstream: Upstream) -> None:
 def test_filters(api: Api, bob: Any, upstream: Upstream) -> None:
     api.execute(bob, agent="seo")
     api.execute(bob, agent="docker")
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     api.execute(bob, agent="docker")
 
     def agents(**query: str) -> list[str]:
@@ -119,8 +119,8 @@ def test_bad_queries(api: Api, alice: Any, query: dict[str, str], field: str) ->
 
 
 def test_all_kinds_of_tokens(api: Api, alice: Any, upstream: Upstream) -> None:
-    pieces = [thought("Hm."), delta("Fine.", "stop"), usage(812, 240, **KINDS), DONE]
-    upstream.plays(Answer(pieces=[b"".join(pieces)]))
+    pieces = [reasoning_delta("Hm."), delta("Fine.", "stop"), usage(812, 240, **KINDS), DONE]
+    upstream.respond_with(Answer(pieces=[b"".join(pieces)]))
     response = api.execute(alice)
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["tokens"] == ALL_KINDS == events(response)[-1]["tokens"]
@@ -129,14 +129,14 @@ def test_all_kinds_of_tokens(api: Api, alice: Any, upstream: Upstream) -> None:
 
 
 def test_estimated_tokens_say_so(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(says("Fine.", tokens=None))
+    upstream.respond_with(completion("Fine.", tokens=None))
     run = detail(api, alice, api.execute(alice).headers["X-Run-Id"])
     assert run["tokens"]["estimated"] and run["tokens"]["input"] == run["inputTokens"] > 0
 
 
 def test_steps_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     counted = [delta("Fine.", "stop"), usage(812, 240, **KINDS), DONE]
-    upstream.plays(Answer(pieces=[b"".join(counted)]), says("Tested.", tokens=None))
+    upstream.respond_with(Answer(pieces=[b"".join(counted)]), completion("Tested.", tokens=None))
     response = api.execute_chain(alice, "code-review", "documentation")
     run = detail(api, alice, response.headers["X-Run-Id"])
     first, second = run["steps"]
@@ -157,7 +157,7 @@ def unpriced(database: None) -> Iterator[str]:
 
 def test_a_model_without_a_price(api: Api, bob: Any, upstream: Upstream, unpriced: str) -> None:
     body = {"agent": "code-review", "context": "x", "model": unpriced}
-    assert in_effect(lambda: api.post("/agents/execute", json=body, headers=api.as_(bob)).status_code == 200)
+    assert takes_effect(lambda: api.post("/agents/execute", json=body, headers=api.as_(bob)).status_code == 200)
     response = api.execute(bob, model=unpriced)
     done, run = events(response)[-1], detail(api, bob, response.headers["X-Run-Id"])
     assert (done["cost"], done["costKnown"]) == ("$0.0000", False)
@@ -169,7 +169,7 @@ def test_a_model_without_a_price(api: Api, bob: Any, upstream: Upstream, unprice
 
 
 def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(refusal_answer())
+    upstream.respond_with(refusal_answer())
     response = api.execute(alice)
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["error"] == response.json()["error"]
@@ -181,7 +181,7 @@ def test_a_failure_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) 
 
 def test_a_failure_on_an_own_key(api: Api, alice: Any, upstream: Upstream) -> None:
     add_key(api, alice)
-    upstream.plays(refusal_answer())
+    upstream.respond_with(refusal_answer())
     response = api.execute(alice, provider="openai")
     run = detail(api, alice, response.headers["X-Run-Id"])
     assert run["ownKey"] and run["error"] == response.json()["error"]
@@ -190,7 +190,7 @@ def test_a_failure_on_an_own_key(api: Api, alice: Any, upstream: Upstream) -> No
 
 
 def test_a_chain_that_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    upstream.plays(says("found"), refusal_answer(401))
+    upstream.respond_with(completion("found"), refusal_answer(401))
     response = api.execute_chain(alice, "code-review", "documentation")
     run = detail(api, alice, response.headers["X-Run-Id"])
     last = events(response)[-1]
@@ -199,28 +199,28 @@ def test_a_chain_that_failed(api: Api, alice: Any, upstream: Upstream, chains_wo
 
 
 def test_a_run_that_did_not_fail_has_no_failure(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(status=503), says("at last"))
+    upstream.respond_with(Answer(status=503), completion("at last"))
     run = detail(api, alice, api.execute(alice).headers["X-Run-Id"])
     assert (run["error"], run["lastAttempt"], run["providerStatus"]) == ("", None, None)
 
 
 def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     """A provider's message about the server's key stays hidden after a resume on the owner's key."""
-    upstream.plays(refusal_answer(401))
+    upstream.respond_with(refusal_answer(401))
     run_id = api.execute_chain(alice, "code-review", provider="openai").headers["X-Run-Id"]
     add_key(api, alice)
-    upstream.plays(Answer(pieces=[delta("found"), "wait", delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("found"), "wait", delta("", "stop"), DONE]))
     with api.stream("POST", f"/runs/{run_id}/resume", headers=api.as_(alice)) as response:
         text = response.iter_text()
         next(piece for piece in text if "found" in piece)
         run = detail(api, alice, run_id)
-        upstream.go_on.set()
+        upstream.resume.set()
         assert [*text]
     assert (run["status"], run["ownKey"], run["error"], run["lastAttempt"]) == ("running", True, "", None)
 
 
 def test_a_failure_without_its_expired_texts(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(refusal_answer())
+    upstream.respond_with(refusal_answer())
     run_id = api.execute(alice).headers["X-Run-Id"]
     for model in (Run, RunText):
         model._default_manager.update(expires_at=F("expires_at") - timedelta(days=120))
@@ -264,9 +264,9 @@ def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: py
 
 
 def test_times_of_a_failed_run(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    upstream.plays(refusal_answer())
+    upstream.respond_with(refusal_answer())
     failed = [api.execute(alice), api.execute_chain(alice, "code-review")]
-    upstream.plays(Answer(pieces=[delta("half"), "cut"]))
+    upstream.respond_with(Answer(pieces=[delta("half"), "cut"]))
     failed_later = api.execute(alice)
     for response in failed:
         assert_times_agree(detail(api, alice, response.headers["X-Run-Id"]), text=False)
@@ -275,7 +275,7 @@ def test_times_of_a_failed_run(api: Api, alice: Any, upstream: Upstream, chains_
 
 @pytest.mark.parametrize("chain", [False, True])
 def test_times_of_a_cancelled_run(api: Api, alice: Any, upstream: Upstream, chains_worker: Any, chain: bool) -> None:
-    upstream.plays(Answer(pieces=[delta("half"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("half"), "hang"]))
     agents = {"steps": [{"agent": "code-review"}]} if chain else {"agent": "code-review"}
     path = "/chains/execute" if chain else "/agents/execute"
     with api.stream("POST", path, json={**agents, "context": "x"}, headers=api.as_(alice)) as response:

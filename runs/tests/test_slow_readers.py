@@ -69,18 +69,18 @@ def count_dropped(folder: Path) -> int:
 
 def test_the_run_of_a_dropped_reader_goes_on(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
     """The run goes on also with `onDisconnect: cancel`."""
-    upstream.plays(Answer(pieces=[*PIECES, "wait", delta("end", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[*PIECES, "wait", delta("end", "stop"), DONE]))
     body, before = {"agent": "code-review", "context": "x", "onDisconnect": "cancel"}, count_dropped(folder)
     with deaf_client(strict) as client:
         client.sendall(request(strict, alice, "POST", "/agents/execute", body))
         assert until(lambda: count_dropped(folder) > before, 20)
         assert b'"type":"done"' not in read_all(client)
-    upstream.go_on.set()
+    upstream.resume.set()
     assert until(lambda: Run.objects.filter(user=alice, status=Status.SUCCEEDED).exists(), 20)
 
 
 def test_a_socket_that_does_not_read_is_dropped(strict: Api, alice: Any, upstream: Upstream, folder: Path) -> None:
-    upstream.plays(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
     run_id = strict.execute(alice).headers["X-Run-Id"]
     before = count_dropped(folder)
     raw = deaf_client(strict)
@@ -90,7 +90,7 @@ def test_a_socket_that_does_not_read_is_dropped(strict: Api, alice: Any, upstrea
 
 
 def test_a_slow_reader_gets_all_of_it(strict: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[*PIECES, delta("end", "stop"), DONE]))
     run_id = strict.execute(alice).headers["X-Run-Id"]
     with deaf_client(strict) as client:
         client.sendall(request(strict, alice, "GET", f"/runs/{run_id}/events"))

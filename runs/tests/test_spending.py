@@ -25,7 +25,7 @@ from runs.errors import SpendLimitReached
 from runs.metering import spending
 from runs.models import DailySpending, Run, Status
 from testing.client import Api
-from testing.upstream import Answer, Upstream, says
+from testing.upstream import Answer, Upstream, completion
 from web.tasks import forget_expired
 
 OWN = Keyring(user_id=None, sealed={})  # type: ignore[arg-type]
@@ -194,7 +194,7 @@ def test_the_added_cost_is_relative_to_the_locked_row(alice: Any) -> None:
 
 def test_the_cost_of_a_fallback_is_counted(impatient: Api, alice: Any, upstream: Upstream) -> None:
     upstream.script = lambda asked: (
-        Answer(status=500) if asked["model"] == "deepseek-chat" else says("so", tokens=(10_000, 1_000))
+        Answer(status=500) if asked["model"] == "deepseek-chat" else completion("so", tokens=(10_000, 1_000))
     )
     impatient.execute(alice)
     run = Run.objects.get(user=alice)

@@ -1,7 +1,6 @@
-"""`python -m tools.ci.audit [options of pip-audit]`: known vulnerabilities of all that requirements files pin.
+"""`python -m tools.ci.audit [options of pip-audit]`: find known vulnerabilities of the pinned packages.
 
-Part of `make lint`. A finding fails it. A database that cannot be reached does not, but is said loudly: nobody is to
-take silence for safety.
+Part of `make lint`. A finding fails it. An unreachable database does not fail, but prints NOT AUDITED.
 """
 
 import json
@@ -19,14 +18,14 @@ FILES = (
     "requirements/embedded.txt",
     "requirements/weights.txt",
 )
-# Findings that do not concern us, by their id, each with the reason why. They are printed all the same.
+# Findings that do not concern us, by id, each with its reason. They are printed too.
 IGNORED: dict[str, str] = {}
-# How pip-audit ends where the database is away; whatever else it stumbles over is a fault of ours.
+# Errors of pip-audit when the database is unreachable; all other errors fail the audit.
 UNREACHABLE = ("ConnectionError", "ServiceError", "Timeout")
 
 
 def main(options: Sequence[str]) -> int:
-    """Audit, print what was found, and return the exit code: 0 unless something is vulnerable or cannot be read."""
+    """Audit, print the findings, and return the exit code: 1 if a package is vulnerable or a file unreadable."""
     dependencies: dict[str, dict[str, Any]] = {}
     for file in FILES:
         command = [sys.executable, "-m", "pip_audit", "-r", file, "--disable-pip", "--no-deps", "-f", "json"]
@@ -41,23 +40,21 @@ def main(options: Sequence[str]) -> int:
 
 
 def judge(dependencies: list[dict[str, Any]]) -> int:
-    """Print what pip-audit says of each package, and return the exit code."""
+    """Print the findings of pip-audit, and return the exit code."""
     skipped = [each["name"] for each in dependencies if "skip_reason" in each]
     found = [(each, fault) for each in dependencies for fault in each.get("vulns", ())]
-    open_ = [(each, fault) for each, fault in found if fault["id"] not in IGNORED]
+    not_ignored = [(each, fault) for each, fault in found if fault["id"] not in IGNORED]
     for each, fault in found:
         ignored = f" (ignored: {IGNORED[fault['id']]})" if fault["id"] in IGNORED else ""
-        repaired = ", ".join(fault["fix_versions"]) or "no version yet"
-        _say(f"{each['name']} {each['version']}: {fault['id']}, repaired in {repaired}{ignored}")
+        fixed = ", ".join(fault["fix_versions"]) or "no version yet"
+        _say(f"{each['name']} {each['version']}: {fault['id']}, fixed in {fixed}{ignored}")
     if skipped and len(skipped) == len(dependencies):
-        _say(
-            f"NOT AUDITED: the database of vulnerabilities knew or answered nothing; {len(skipped)} packages unchecked."
-        )
+        _say(f"NOT AUDITED: the database of vulnerabilities returned nothing; {len(skipped)} packages are unchecked.")
     elif skipped:
         _say(f"NOT AUDITED: {len(skipped)} of {len(dependencies)} packages: {', '.join(skipped)}.")
     else:
-        _say(f"{len(dependencies)} packages audited, {len(open_)} vulnerabilities.")
-    return 1 if open_ else 0
+        _say(f"{len(dependencies)} packages audited, {len(not_ignored)} vulnerabilities.")
+    return 1 if not_ignored else 0
 
 
 def _report(output: str) -> dict[str, Any] | None:
@@ -70,7 +67,7 @@ def _report(output: str) -> dict[str, Any] | None:
 def _failed(file: str, stderr: str) -> int:
     last = stderr.strip().rsplit("\n", 1)[-1]
     if any(name in stderr for name in UNREACHABLE):
-        _say(f"NOT AUDITED: the database of vulnerabilities cannot be reached; nothing was checked ({last[:120]}).")
+        _say(f"NOT AUDITED: the database of vulnerabilities cannot be reached; no package was checked ({last[:120]}).")
         return 0
     _say(f"{file} cannot be audited: {last}")
     return 1

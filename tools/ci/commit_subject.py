@@ -9,7 +9,7 @@ from pathlib import Path
 
 MAX_LENGTH = 72
 WRITTEN_BY_GIT = ("Merge ", "Revert ", "fixup! ", "squash! ", "amend! ")
-# Verbs that end as if they were no imperative.
+# Imperatives with an ending of NOT_IMPERATIVE.
 IMPERATIVES = {
     "bring",
     "embed",
@@ -28,7 +28,7 @@ NOT_IMPERATIVE = re.compile(r"(?:ed|ing|[^s]s)$")
 
 
 def faults(subject: str) -> list[str]:
-    """Return what is wrong with a subject; nothing where git has written it."""
+    """Return the faults of a subject; none if git has written it."""
     if subject.startswith(WRITTEN_BY_GIT):
         return []
     return [sentence for sentence, is_wrong in _rules(subject) if is_wrong]

@@ -1,4 +1,4 @@
-"""MkDocs' hook of mkdocs.yml: the pages that lie above docs/."""
+"""Hook of mkdocs.yml: the pages above docs/."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ LINK = re.compile(r"\[([^\]]+)\]\(([^)#]+)(#[^)]*)?\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add them, with their links as they are from within docs/."""
+    """Add the pages, with links relative to docs/."""
     for source, page in PAGES.items():
         content = LINK.sub(_within_docs, (ROOT / source).read_text())
         files.append(File.generated(config, page, content=content))
@@ -20,7 +20,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def _within_docs(link: re.Match[str]) -> str:
-    """Return a link to a page as it is from within docs/, and the name alone of a file that is no page."""
+    """Return a link relative to docs/; for a file that is not a page, return its name."""
     text, target, anchor = link[1], link[2], link[3] or ""
     if "://" in target:
         return link[0]

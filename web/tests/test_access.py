@@ -38,7 +38,7 @@ PUBLIC = {
     "GET /billing/plans",
     "POST /api-keys/revoke-leaked",
 }
-ROUTES = routes.protected()
+ROUTES = routes.protected_routes()
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
 
 
@@ -104,7 +104,7 @@ CREDENTIALS: dict[str, tuple[str, Callable[[Api, Any], Headers]]] = {
 
 def test_the_public_routes_are_these() -> None:
     """A route that asks for no credentials is a decision; this is where it is written down."""
-    assert {str(route) for route in routes.everything() if route.public} == PUBLIC
+    assert {str(route) for route in routes.all_routes() if route.public} == PUBLIC
     assert len(ROUTES) > 15
 
 

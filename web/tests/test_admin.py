@@ -10,7 +10,7 @@ from django.test import RequestFactory
 
 from accounts.models import User
 from agents.models import Agent, LanguageModel
-from testing.client import Api, answer, in_effect
+from testing.client import Api, answer, takes_effect
 from testing.upstream import Upstream
 
 
@@ -48,7 +48,7 @@ def test_a_model_that_staff_add_can_be_used(staff: httpx.Client, api: Api, alice
     page = staff.post("/admin/agents/languagemodel/add/", data=form)
     assert page.status_code == 200 and re.search(r"field-max_output_tokens[^>]*>\s*23456", page.text)
     try:
-        assert in_effect(lambda: api.execute(alice, model="gpt-new").status_code == 200)
+        assert takes_effect(lambda: api.execute(alice, model="gpt-new").status_code == 200)
         assert answer(api.execute(alice, model="gpt-new")) == "Hello world"
         assert upstream.requests[-1]["max_tokens"] == 23456
     finally:

@@ -16,9 +16,9 @@ from billing.models import Grant
 from runs import stats
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_stats import add_run
-from testing.browser import NewPage, keep
+from testing.browser import NewPage, save_screenshot
 from testing.client import PASSWORD, Api
-from testing.second_factor import code_of
+from testing.second_factor import current_code
 from testing.upstream import Upstream
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -35,7 +35,7 @@ def page(browser_page: NewPage, api: Api, make_user: Any) -> Page:
     opened.goto("/admin/")
     opened.get_by_label("Email").fill(user.email)
     opened.get_by_label("Password").fill(PASSWORD)
-    opened.get_by_label("Code").fill(code_of(user))
+    opened.get_by_label("Code").fill(current_code(user))
     opened.get_by_role("button", name="Log in").click()
     opened.get_by_role("heading", name="Dashboard").wait_for()
     return opened
@@ -127,7 +127,7 @@ def keep_both(opened: Page, name: str, whole: bool = True) -> None:
         if "/admin/" in opened.url:
             opened.reload()
             opened.locator("html.dark").wait_for(state="attached" if scheme == "dark" else "detached")
-        keep(opened, f"{name}-{scheme}", whole=whole)
+        save_screenshot(opened, f"{name}-{scheme}", whole=whole)
 
 
 @pytest.mark.clients

@@ -17,7 +17,7 @@ from agents.models import Agent
 from lunaos.embedded.servers import until
 from runs.models import Run
 from testing.client import error, events, parse
-from testing.upstream import DONE, Answer, Upstream, delta, says
+from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 PATH = "/admin/agents/agent/try/"
 FORM = {
@@ -81,20 +81,20 @@ def test_it_works(ask: Ask, upstream: Upstream, before: int) -> None:
 
 
 def test_it_comes_as_it_is_said(staff: httpx.Client, token: str, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("First"), "wait", delta(" second", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("First"), "wait", delta(" second", "stop"), DONE]))
     with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
         text = response.iter_text()
         seen = ""
         while "First" not in seen:
             seen += next(text)
         assert "second" not in seen
-        upstream.go_on.set()
+        upstream.resume.set()
         seen += "".join(text)
     assert [each["type"] for each in parse(seen)[1]] == ["start", "chunk", "chunk", "done"]
 
 
 def test_who_leaves_stops_it(staff: httpx.Client, token: str, upstream: Upstream, before: int) -> None:
-    upstream.plays(Answer(pieces=[delta("First"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("First"), "hang"]))
     with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
         next(response.iter_text())
     assert upstream.client_gone.wait(10)
@@ -131,7 +131,7 @@ def test_it_ends_with_the_session(
     staff: httpx.Client, token: str, make_user: Any, upstream: Upstream, before: int, end: Any
 ) -> None:
     make_user("colleague", is_staff=True, is_superuser=True)  # the last superuser cannot be disabled
-    upstream.plays(Answer(pieces=[delta("First"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("First"), "hang"]))
     with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
         texts = response.iter_text()
         assert "First" in next(text for text in texts if "First" in text)
@@ -143,13 +143,13 @@ def test_it_ends_with_the_session(
 
 
 def test_a_provider_that_refuses(ask: Ask, upstream: Upstream, before: int) -> None:
-    upstream.plays(Answer(status=401))
+    upstream.respond_with(Answer(status=401))
     assert error(ask()) == (502, "provider_error")
     assert newest(before)["outcome"] == "provider_error"
 
 
 def test_an_answer_that_breaks_off(ask: Ask, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("First"), "cut"]))
+    upstream.respond_with(Answer(pieces=[delta("First"), "cut"]))
     last = events(ask())[-1]
     assert (last["type"], last["code"]) == ("error", "provider_error")
 
@@ -173,7 +173,7 @@ def test_what_cannot_be_asked(ask: Ask, upstream: Upstream, field: str, value: s
 
 
 def test_ten_a_minute(ask: Ask, upstream: Upstream) -> None:
-    upstream.script = lambda request: says("x")
+    upstream.script = lambda request: completion("x")
     answers = [ask(prompt="") for _ in range(21)]  # in two windows, where one ends meanwhile
     assert {each.status_code for each in answers[:10]} == {400}
     refused = next(each for each in answers if each.status_code != 400)

@@ -11,8 +11,8 @@ from playwright.sync_api import Page
 from agents import versions
 from agents.models import Agent, LanguageModel
 from testing.browser import NewPage
-from testing.client import PASSWORD, Api, in_effect
-from testing.second_factor import code_of
+from testing.client import PASSWORD, Api, takes_effect
+from testing.second_factor import current_code
 from testing.upstream import DONE, Answer, Upstream, delta, usage
 
 
@@ -31,7 +31,7 @@ def signed_in(page: Page, api: Api, editor: Any) -> Page:
     page.goto(f"{api.base_url}/admin/".replace("//admin", "/admin"))
     page.get_by_label("Email").fill(editor.email)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_label("Code").fill(code_of(editor))
+    page.get_by_label("Code").fill(current_code(editor))
     page.get_by_role("button", name="Log in").click()
     page.get_by_role("heading", name="Dashboard").wait_for()
     return page
@@ -52,7 +52,7 @@ def faults(page: Page, within: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.clients)])
 def test_it_works(api: Api, browser_page: NewPage, agent: Agent, editor: Any, upstream: Upstream, scheme: str) -> None:
-    upstream.plays(Answer(pieces=[delta("Roses "), "wait", delta("are red.", "stop"), usage(11, 7), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("Roses "), "wait", delta("are red.", "stop"), usage(11, 7), DONE]))
     page = signed_in(browser_page(color_scheme=scheme), api, editor)
     page.goto(str(api.base_url.join(f"/admin/agents/agent/{agent.pk}/change/")))
     page.get_by_label("Prompt").fill("One\nSay it in verse.")
@@ -64,7 +64,7 @@ def test_it_works(api: Api, browser_page: NewPage, agent: Agent, editor: Any, up
     answer.get_by_text("Roses").wait_for()
     assert answer.inner_text() == "Roses " and answer.get_attribute("aria-busy") == "true"
     assert upstream.requests[0]["messages"][0]["content"] == "One\nSay it in verse."
-    upstream.go_on.set()
+    upstream.resume.set()
     page.get_by_text("11 tokens in, 7 out").wait_for()
     assert answer.inner_text() == "Roses are red."
     assert faults(page, "#trial") == []
@@ -98,7 +98,7 @@ def test_a_model_without_a_price(
     page = signed_in(browser_page(), api, editor)
     page.goto(str(api.base_url.join(f"/admin/agents/agent/{agent.pk}/change/")))
     option = page.get_by_label("Provider and model").locator("option", has_text=row.name)
-    assert in_effect(lambda: bool(page.reload()) and option.count() == 1)
+    assert takes_effect(lambda: bool(page.reload()) and option.count() == 1)
     page.get_by_label("Provider and model").select_option(f"openai/{row.name}")
     row.delete()
     page.get_by_role("button", name="Try", exact=True).click()
@@ -106,7 +106,7 @@ def test_a_model_without_a_price(
 
 
 def test_stopping_and_failing(api: Api, browser_page: NewPage, agent: Agent, editor: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("Roses "), "hang"]), Answer(status=401))
+    upstream.respond_with(Answer(pieces=[delta("Roses "), "hang"]), Answer(status=401))
     page = signed_in(browser_page(expected=["502 (Bad Gateway)"]), api, editor)
     page.goto(str(api.base_url.join(f"/admin/agents/agent/{agent.pk}/change/")))
     page.get_by_role("button", name="Try", exact=True).click()

@@ -13,7 +13,7 @@ from lunaos.api.middleware import SECURITY_HEADERS
 from testing import routes
 from testing.client import PASSWORD, Api, error
 from testing.servers import daphne
-from testing.windows import roomy_address
+from testing.windows import address_with_time_left
 from web.tests.test_landing import words
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"}
@@ -80,13 +80,13 @@ def test_who_did_not_ask_for_html_gets_none(api: Api, accept: str) -> None:
 
 def test_the_api_never_answers_with_a_page(api: Api, alice: Any) -> None:
     """Below every first part of its paths, known ones and unknown ones, whatever the method."""
-    roots = {f"/{route.template.partition('/')[0]}" for route in routes.everything()}
+    roots = {f"/{route.template.partition('/')[0]}" for route in routes.all_routes()}
     assert roots >= {"/auth", "/agents", "/chains", "/rag", "/runs", "/billing", "/api-keys", "/providers"}
-    with api.from_address(roomy_address(60)) as client:
+    with api.from_address(address_with_time_left(60)) as client:
         for root in roots | {"/health", "/openapi.json", "//auth"}:
             response = client.get(f"{str(api.base_url).rstrip('/')}{root}/nowhere/at/all", headers=BROWSER)
             assert error(response) == (404, "not_found"), root
-    for route in routes.protected():
+    for route in routes.protected_routes():
         response = api.request(route.method, route.path, headers={**BROWSER, "Authorization": "Bearer x"})
         assert error(response) == (401, "token_invalid"), route
 
@@ -100,7 +100,7 @@ def test_a_host_that_is_not_served(api: Api) -> None:
 
 
 def test_too_many_requests(api: Api) -> None:
-    with api.from_address(roomy_address(60)) as client:
+    with api.from_address(address_with_time_left(60)) as client:
         for _ in range(60):
             client.get("/nowhere")
         response = client.get("/", headers=BROWSER)

@@ -13,7 +13,7 @@ from rest_framework import serializers
 
 from lunaos.api.exceptions import body_and_headers, plain_response
 from lunaos.api.fields import BoundedListField, NamedChoiceField
-from lunaos.errors import MAX_ERROR_BYTES, MAX_FAULTS, LunaError
+from lunaos.errors import MAX_ERROR_BYTES, MAX_FIELD_ERRORS, LunaError
 from testing.client import Api, error
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +56,7 @@ def test_length_is_checked_before_items(numbers: Any, code: str) -> None:
 
 
 def test_validation_stops_at_the_last_fault_that_is_reported() -> None:
-    assert len(faults({"numbers": ["x"] * 50})) == MAX_FAULTS == Counted.asked
+    assert len(faults({"numbers": ["x"] * 50})) == MAX_FIELD_ERRORS == Counted.asked
 
 
 def input_serializers() -> Iterator[type[serializers.BaseSerializer[Any]]]:
@@ -102,7 +102,7 @@ def test_a_long_list_of_wrong_items(api: Api, alice: Any, member: str) -> None:
 def test_wrong_items_within_the_length(api: Api, alice: Any) -> None:
     response = api.post("/rag/index", json={"files": [0] * 100}, headers=api.as_(alice))
     assert error(response) == (400, "validation_error")
-    assert len(response.json()["fields"]) == MAX_FAULTS
+    assert len(response.json()["fields"]) == MAX_FIELD_ERRORS
 
 
 def test_a_message_does_not_repeat_a_long_value(api: Api, alice: Any) -> None:

@@ -1,6 +1,7 @@
 """GET /health"""
 
 import re
+import socket
 import time
 from contextlib import nullcontext
 from datetime import timedelta
@@ -189,3 +190,16 @@ def test_bad_credentials_do_not_matter(api: Api) -> None:
 
 def test_wrong_method(api: Api) -> None:
     assert api.post("/health").status_code == 405
+
+
+def test_a_cache_that_hangs_says_nothing_of_other_parts(database: None, settings: Any) -> None:
+    """Valkey accepts the connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        redis.probe_client.cache_clear()
+        try:
+            for check in (health._beat, lambda: provider_reachability.of("http://127.0.0.1:9/v1")):
+                with pytest.raises(Degraded, match="not known: the cache does not answer"):
+                    check()
+        finally:
+            redis.probe_client.cache_clear()

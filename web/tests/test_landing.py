@@ -16,7 +16,7 @@ from django.test.utils import CaptureQueriesContext
 from agents.models import Agent
 from billing.models import Tier
 from chains.models import ChainPreset
-from testing.client import Api, in_effect
+from testing.client import Api, takes_effect
 from testing.upstream import Upstream
 from web import landing
 
@@ -33,7 +33,7 @@ def kept(api: Api) -> Iterator[None]:
     yield
     for row in rows:
         row.save()
-    assert in_effect(lambda: _is_as_in_the_database(words(api.get("/"))))
+    assert takes_effect(lambda: _is_as_in_the_database(words(api.get("/"))))
 
 
 def _is_as_in_the_database(page: str) -> bool:
@@ -43,7 +43,7 @@ def _is_as_in_the_database(page: str) -> bool:
 
 
 def test_it_works(api: Api) -> None:
-    assert in_effect(lambda: _is_as_in_the_database(words(api.get("/"))))  # what tests before have put back
+    assert takes_effect(lambda: _is_as_in_the_database(words(api.get("/"))))  # what tests before have put back
     response = api.get("/")
     assert response.status_code == 200
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -80,7 +80,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
         price_usd=Decimal("31.50"), executions=12_345, requests_per_minute=77, api_keys=1, features=["A person to ask"]
     )
 
-    assert in_effect(lambda: "Finds & ranks." in words(api.get("/")) and "$31.50" in words(api.get("/")))
+    assert takes_effect(lambda: "Finds & ranks." in words(api.get("/")) and "$31.50" in words(api.get("/")))
     response = api.get("/")
     shown = words(response)
     assert "Search &lt;Agent&gt;" in response.text
@@ -99,7 +99,7 @@ def test_what_staff_change_is_seen(api: Api, kept: None) -> None:
 
 def test_a_chain_that_lost_an_agent_is_not_offered(api: Api, kept: None) -> None:
     Agent.objects.filter(slug="task-planner").delete()
-    assert in_effect(lambda: "new-feature" not in api.get("/").text)
+    assert takes_effect(lambda: "new-feature" not in api.get("/").text)
     assert "27 expert agents" in words(api.get("/"))
 
 

@@ -16,7 +16,7 @@ from redis import Redis
 from accounts import tasks
 from billing.models import MonthlyUsage
 from billing.payments import webhooks
-from lunaos.celery import show_metrics
+from lunaos.celery import serve_metrics
 from lunaos.embedded.servers import free_port, until
 from lunaos.infra import metrics, redis
 from runs import services as run_services
@@ -58,7 +58,7 @@ def counted(url: str, names: list[str]) -> Any:
 
 
 def test_it_works(api: Api, server: str, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one"), 0.1, delta("two"), delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one"), 0.1, delta("two"), delta("", "stop"), DONE]))
     names = [
         'lunaos_http_requests_total{method="POST",route="/agents/execute",status="200"}',
         'lunaos_http_request_seconds_count{route="/agents/execute"}',
@@ -111,14 +111,14 @@ def test_labels_are_the_routes_and_never_what_a_client_made_up(api: Api, server:
 
 
 def test_a_stream_counts_as_long_as_it_is_sent(api: Api, server: str, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one"), "wait", delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one"), "wait", delta("", "stop"), DONE]))
     name = 'lunaos_streams_active{transport="sse"}'
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
         pieces = response.iter_text()
         assert next(pieces)
         assert scraped(server)[name] == 1
-        upstream.go_on.set()
+        upstream.resume.set()
         assert "done" in "".join(pieces)
     assert until(lambda: scraped(server)[name] == 0, 5)
 
@@ -227,10 +227,10 @@ def test_a_worker_has_a_port_of_its_own(settings: Any, monkeypatch: pytest.Monke
     settings.METRICS_TOKEN, settings.METRICS_PORT = TOKEN, free_port()
     monkeypatch.setenv("LUNAOS_LISTEN", "127.0.0.1")
     url = f"http://127.0.0.1:{settings.METRICS_PORT}"
-    show_metrics()
+    serve_metrics()
     assert httpx.get(f"{url}/metrics").status_code == 401
     assert httpx.get(f"{url}/").status_code == 404
     found = scraped(url)
     assert found["process_resident_memory_bytes"] > 10**7
     assert not any(name.startswith("lunaos_queue") for name in found)  # what all share, the web processes tell
-    show_metrics()  # the port is taken: no reason to end the worker
+    serve_metrics()  # the port is taken: no reason to end the worker

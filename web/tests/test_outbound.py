@@ -19,7 +19,7 @@ from rag.search.embeddings import Embedder
 from runs.models import Run
 from testing import routes
 from testing.client import Api, error
-from testing.redirects import Elsewhere
+from testing.redirects import RedirectingServer
 from testing.servers import ROOT, daphne
 from testing.upstream import Upstream
 
@@ -139,7 +139,7 @@ def test_every_client_of_a_model_refuses_to_be_led_away() -> None:
 def test_a_language_model_that_redirects(database: None, alice: Any, tmp_path: Path) -> None:
     provider_keys.put(user=alice, provider="deepseek", key="sk-own-0123456789")
     with (
-        Elsewhere() as elsewhere,
+        RedirectingServer() as elsewhere,
         daphne(
             tmp_path / "web.log", "/ready", DEEPSEEK_BASE_URL=elsewhere.base_url, OPENAI_BASE_URL=elsewhere.base_url
         ) as url,
@@ -147,27 +147,27 @@ def test_a_language_model_that_redirects(database: None, alice: Any, tmp_path: P
     ):
         for elsewhere.status in (301, 302, 303, 307, 308):
             assert error(api.execute(alice)) == (502, "provider_error"), elsewhere.status
-            assert elsewhere.asked == ["/v1/chat/completions"], elsewhere.status
-            elsewhere.asked.clear()
-    assert elsewhere.led_away == []
+            assert elsewhere.received == ["/v1/chat/completions"], elsewhere.status
+            elsewhere.received.clear()
+    assert elsewhere.redirected == []
     assert set(Run.objects.filter(user=alice).values_list("error_code", flat=True)) == {"provider_error"}
 
 
 def test_an_embedding_model_that_redirects() -> None:
-    with Elsewhere() as elsewhere, pytest.raises(EmbeddingsFailed):
+    with RedirectingServer() as elsewhere, pytest.raises(EmbeddingsFailed):
         Embedder(elsewhere.base_url, "sk-planted", "any", 384, 512, retries=0).embed(["text"])
-    assert elsewhere.asked == ["/v1/embeddings"]
-    assert elsewhere.led_away == []
+    assert elsewhere.received == ["/v1/embeddings"]
+    assert elsewhere.redirected == []
 
 
 def test_a_mail_provider_that_redirects(settings: Any) -> None:
     settings.EMAIL_BACKEND = "accounts.resend.EmailBackend"
-    with Elsewhere() as elsewhere:
+    with RedirectingServer() as elsewhere:
         settings.ANYMAIL = {"RESEND_API_KEY": "re_planted0123", "RESEND_API_URL": f"{elsewhere.base_url}/"}
         with pytest.raises(Exception, match="redirects"):
             mail.send_mail("Subject", "Text", "from@example.com", ["to@example.com"])
-    assert len(elsewhere.asked) == 1
-    assert elsewhere.led_away == []
+    assert len(elsewhere.received) == 1
+    assert elsewhere.redirected == []
 
 
 # -- The one metered path ----------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ BODY = {
     **{"files": [{"path": "a.py", "content": "x = 1"}], "query": "x", "tier": "pro", "name": "n", "token": "t"},
     **{"email": "nobody@example.com", "password": "wrong horse 42 battery"},
 }
-ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key")) for route in routes.everything())
+ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key")) for route in routes.all_routes())
 CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/portal", "/billing/webhook")
 PAGES = [
     ("GET", path)

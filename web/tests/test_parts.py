@@ -11,7 +11,7 @@ from django.conf import settings
 from django.urls import get_resolver
 
 from lunaos.infra import redis
-from lunaos.infra.thread_pools import FILES, PROBES, pool_of, surrounding
+from lunaos.infra.thread_pools import FILES, PROBES, get_middleware_pool, get_pool
 from testing.client import Api
 from testing.upstream import Upstream
 from web import health, health_checks, provider_reachability
@@ -80,9 +80,9 @@ def test_an_answer_that_came_too_late_is_not_kept(check: Counted, monkeypatch: p
 
 
 def test_each_route_that_probes_ask_has_threads_of_its_own() -> None:
-    pools = {surrounding(path, "GET") for path in (*PROBED, "/static/web/favicon.svg")}
+    pools = {get_middleware_pool(path, "GET") for path in (*PROBED, "/static/web/favicon.svg")}
     assert pools == set(PROBES)
-    assert {pool_of(get_resolver().resolve(path).func, "GET") for path in PROBED} == pools - {FILES}
+    assert {get_pool(get_resolver().resolve(path).func, "GET") for path in PROBED} == pools - {FILES}
 
 
 @pytest.mark.local_model

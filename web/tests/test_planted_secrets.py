@@ -26,7 +26,7 @@ from agents.models import ProviderKey
 from testing.client import PASSWORD, Api
 from testing.servers import daphne, worker
 from testing.stripe import Stripe
-from testing.upstream import Answer, Upstream, delta, says
+from testing.upstream import Answer, Upstream, completion, delta
 from tools.stripe_double.double import Double
 
 STEPS = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}
@@ -255,11 +255,19 @@ def run_on_keys(api: Api, planted: Planted, upstream: Upstream, token: str) -> N
     """Agents and chains on own keys and the server's, with a provider that echoes what it was sent."""
     headers = {"Authorization": f"Bearer {token}"}
     for provider in ("deepseek", "anthropic", "openai"):
-        for answer in (says("fine"), echoes(401), echoes(403), echoes(400), echoes(429), echoes(500), *breaks_off()):
+        for answer in (
+            completion("fine"),
+            echoes(401),
+            echoes(403),
+            echoes(400),
+            echoes(429),
+            echoes(500),
+            *breaks_off(),
+        ):
             upstream.script = lambda asked, answer=answer: answer(upstream) if callable(answer) else answer  # type: ignore[misc]
             body = {"agent": "code-review", "context": "x = 1", "provider": provider}
             planted.hear(api.post("/agents/execute", json=body, headers=headers))
-        for answer in (says("fine"), echoes(401), *breaks_off()):
+        for answer in (completion("fine"), echoes(401), *breaks_off()):
             upstream.script = lambda asked, answer=answer: answer(upstream) if callable(answer) else answer  # type: ignore[misc]
             planted.hear(api.post("/chains/execute", json={**STEPS, "provider": provider}, headers=headers))
     assert len({request["Authorization"] for request in upstream.headers}) == 3

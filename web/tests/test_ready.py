@@ -8,7 +8,7 @@ import httpx
 import pytest
 from django.db import OperationalError, connection
 
-from lunaos.embedded.servers import answers, free_port, until
+from lunaos.embedded.servers import free_port, responds_ok, until
 from lunaos.infra import lazy_imports
 from testing.client import Api
 from testing.servers import process
@@ -67,12 +67,12 @@ def test_without_a_part_it_needs(database: None, monkeypatch: pytest.MonkeyPatch
 def test_a_process_that_stops_says_so_to_who_is_connected(
     tmp_path: Path, database: None, alice: Any, upstream: Upstream, provider_environment: dict[str, str]
 ) -> None:
-    upstream.plays(Answer(pieces=[delta("one"), "wait", delta("", "stop"), DONE]))
+    upstream.respond_with(Answer(pieces=[delta("one"), "wait", delta("", "stop"), DONE]))
     port = free_port()
     daphne = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "lunaos.asgi:application"]
     url = f"http://127.0.0.1:{port}"
     with process(daphne, tmp_path / "web.log", LUNAOS_STOP_GRACE_S="20", **provider_environment) as web:
-        assert until(lambda: answers(f"{url}/ready"), 30)
+        assert until(lambda: responds_ok(f"{url}/ready"), 30)
         with httpx.Client(base_url=url) as probe, Api(base_url=url, timeout=30) as client:
             assert probe.get("/ready").status_code == 200
             body = {"agent": "code-review", "context": "x"}
@@ -83,6 +83,6 @@ def test_a_process_that_stops_says_so_to_who_is_connected(
                 told = next(each for each in iter(lambda: probe.get("/ready"), None) if each.status_code == 503)
                 assert told.json()["data"]["checks"] == {**WELL, "process": "stopping"}
                 assert told.headers["Connection"] == "close"
-                assert not answers(f"{url}/ready")  # whoever connects anew finds another process
-                upstream.go_on.set()
+                assert not responds_ok(f"{url}/ready")  # whoever connects anew finds another process
+                upstream.resume.set()
                 assert "done" in "".join(pieces)

@@ -1,4 +1,4 @@
-"""What a body may be."""
+"""Accepted and refused request bodies."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -17,7 +17,7 @@ JSON = {"Content-Type": "application/json"}
     "body",
     [b"{", b"nonsense", b'{"email": "a@example.com",}', b"\xff\xfe", b'"\\ud800"', b"[1, NaN]", b"[" * 5000, b" "],
 )  # fmt: skip
-def test_no_json(api: Api, body: bytes) -> None:
+def test_invalid_json(api: Api, body: bytes) -> None:
     assert error(api.post("/auth/login", content=body, headers=JSON)) == (400, "malformed_json")
 
 
@@ -80,8 +80,8 @@ def test_unknown_paths_answer_in_json(api: Api, method: str, path: str) -> None:
     assert error(api.request(method, path)) == (404, "not_found")
 
 
-def test_a_body_whose_sender_has_left() -> None:
-    """Django closes it while a view still runs."""
+def test_a_body_whose_sender_has_disconnected() -> None:
+    """Django closes the body while a view runs."""
     body = BytesIO(b"{}")
     body.close()
     with pytest.raises(MalformedJson):

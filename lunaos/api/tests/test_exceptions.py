@@ -17,13 +17,13 @@ from lunaos.api.exceptions import body_and_headers, plain_response
 from testing.servers import daphne
 
 
-def test_an_unexpected_exception_shows_nothing_of_itself() -> None:
+def test_an_unexpected_exception_hides_its_text() -> None:
     response = plain_response(RuntimeError("the password is swordfish"))
     assert response.status_code == 500
     assert json.loads(response.content) == {"error": "Something went wrong on our side.", "code": "internal_error"}
 
 
-def test_with_debug_it_does(settings: Any) -> None:
+def test_with_debug_it_shows_its_text(settings: Any) -> None:
     settings.DEBUG = True
     assert body_and_headers(RuntimeError("swordfish"))[1]["detail"] == "RuntimeError('swordfish')"
 

@@ -1,4 +1,4 @@
-"""A part is down: rates fail open, all else answers 503 and never 401."""
+"""Outages: rate limits fail open; all else answers 503, never 401."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,7 @@ def own_postgres(tmp_path: Path) -> Any:
     """A PostgreSQL of this test's own, which may be stopped."""
     home = Home(tmp_path / "home")
     program, url = servers.postgres(home, durable=False)
-    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+    supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     supervisor.start(program)
     yield supervisor, program, url
     supervisor.stop()

@@ -1,4 +1,4 @@
-"""Requests a minute: the figure in the table is the figure enforced, whatever the number of processes."""
+"""Rate limits hold across processes."""
 
 import asyncio
 import multiprocessing
@@ -18,7 +18,7 @@ from lunaos.api import ratelimit
 from lunaos.infra import redis
 from testing.client import Api, error
 from testing.servers import daphne
-from testing.windows import roomy_address, roomy_user
+from testing.windows import address_with_time_left, user_with_time_left
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def second_server(server: str, database: None, tmp_path: Path) -> Iterator[str]:
         yield url
 
 
-def test_every_count_has_an_end(database: None) -> None:
-    """Also of a key that several threads count for the first time at once."""
+def test_every_counter_expires(database: None) -> None:
+    """Keys that several threads create at once expire too."""
     counters, keys = caches["counters"], [f"window-{n}" for n in range(200)]
 
     def count(key: str) -> None:
@@ -43,7 +43,7 @@ def test_every_count_has_an_end(database: None) -> None:
 
 
 def send(urls: list[str], headers: dict[str, str], address: str) -> list[int]:
-    """GET all of them at once, from this process; the statuses."""
+    """GET all URLs at once; return the statuses."""
 
     async def all_at_once() -> list[int]:
         transport = httpx.AsyncHTTPTransport(local_address=address)
@@ -63,14 +63,14 @@ def storm(urls: list[str], headers: dict[str, str], address: str = "127.0.0.1") 
 
 
 def test_of_61_parallel_requests_one_is_refused(api: Api, second_server: str, make_user: Any) -> None:
-    user = roomy_user(make_user)
+    user = user_with_time_left(make_user)
     urls = [f"{api.base_url}/auth/me", f"{second_server}/auth/me"]
     assert storm(urls, api.as_(user)) == {200: 60, 429: 1}
 
 
 def test_without_credentials_the_address_counts(api: Api, second_server: str) -> None:
     urls = [f"{api.base_url}/agents/list", f"{second_server}/agents/list"]
-    assert storm(urls, {}, roomy_address(60)) == {200: 60, 429: 1}
+    assert storm(urls, {}, address_with_time_left(60)) == {200: 60, 429: 1}
 
 
 def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
@@ -81,7 +81,7 @@ def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
 
 
 def test_the_refusal(api: Api, make_user: Any) -> None:
-    user = roomy_user(make_user)
+    user = user_with_time_left(make_user)
     response = exhausted(api, user, 60)
 
     assert error(response) == (429, "rate_limited")
@@ -93,7 +93,7 @@ def test_the_refusal(api: Api, make_user: Any) -> None:
     assert abs(int(response.headers["X-RateLimit-Reset"]) - (time.time() + wait)) <= 2
 
 
-def test_each_tier_has_its_figure(api: Api, bob: Any, carol: Any) -> None:
+def test_each_tier_has_its_limit(api: Api, bob: Any, carol: Any) -> None:
     assert api.get("/auth/me", headers=api.as_(bob)).headers["X-RateLimit-Limit"] == "600"
     assert api.get("/auth/me", headers=api.as_(carol)).headers["X-RateLimit-Limit"] == "6000"
 
@@ -108,15 +108,15 @@ def test_health_is_never_refused(api: Api) -> None:
     assert statuses == {200}
 
 
-def test_guessing_counts_against_the_address(api: Api) -> None:
-    with api.from_address(roomy_address(60)) as client:
+def test_refused_credentials_count_against_the_address(api: Api) -> None:
+    with api.from_address(address_with_time_left(60)) as client:
         for _ in range(60):
             client.get("/auth/me", headers={"Authorization": "Bearer guess"})
         assert error(client.get("/agents/list")) == (429, "rate_limited")
 
 
-def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, monkeypatch: Any) -> None:
-    """Forty requests held all threads for 2 s each: probes, and what says that the process lives, took 20 s."""
+def test_one_request_at_a_time_asks_a_hanging_cache(database: None, monkeypatch: Any) -> None:
+    """Forty requests used to hold all threads for 2 s each, so that probes took 20 s."""
     asked, hangs = [], True
 
     def get_usage(*_: object, **__: object) -> dict[str, int]:
@@ -126,16 +126,24 @@ def test_a_cache_that_hangs_is_asked_by_one_request_at_a_time(database: None, mo
         return {"limit": 60, "count": 7, "time_left": 30}
 
     def counts() -> list[int]:
-        return [ratelimit.by_address(RequestFactory().get("/"), count=True).count for _ in range(5)]
+        return [ratelimit.get_address_window(RequestFactory().get("/"), count=True).count for _ in range(5)]
 
     now = 1000.0
     monkeypatch.setattr(ratelimit, "get_usage", get_usage)
-    monkeypatch.setattr(ratelimit, "_hanging", ratelimit.Hanging())
+    monkeypatch.setattr(ratelimit, "_breaker", ratelimit.CircuitBreaker())
     monkeypatch.setattr("lunaos.api.ratelimit.time.monotonic", lambda: now)
     assert (counts(), len(asked)) == ([0] * 5, 1)
-    now += ratelimit.PAUSE_S
+    now += ratelimit.OPEN_CIRCUIT_S
     assert (counts(), len(asked)) == ([0] * 5, 2)
     hangs = False
     assert (counts(), len(asked)) == ([0] * 5, 2)
-    now += ratelimit.PAUSE_S
+    now += ratelimit.OPEN_CIRCUIT_S
     assert (counts(), len(asked)) == ([7] * 5, 7)
+
+
+def test_ports_of_one_client_count_as_one(settings: Any, database: None) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    addresses = ["192.0.2.7:1", "192.0.2.7:2", "192.0.2.7", "[2001:db8::7]:1", "2001:db8::8"]
+    requests = [RequestFactory().get("/", HTTP_X_FORWARDED_FOR=address) for address in addresses]
+    windows = [ratelimit.get_address_window(request, count=True) for request in requests]
+    assert [window.count for window in windows] == [1, 2, 3, 1, 2]

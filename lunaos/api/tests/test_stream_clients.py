@@ -13,8 +13,8 @@ import pytest
 from httpx_sse import connect_sse
 
 from testing import node
-from testing.client import NO_AUTHORITIES, Api, Event, parse
-from testing.tap import tapped
+from testing.client import NO_TRUSTED_AUTHORITIES, Api, Event, parse
+from testing.tap import recording_proxy
 from testing.upstream import DONE, Answer, Upstream, delta
 
 pytestmark = pytest.mark.clients
@@ -36,7 +36,9 @@ class Heartbeats:
 
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
-        upstream.plays(Answer(pieces=[delta("one "), "pause", delta("two "), "pause", delta("three", "stop"), DONE]))
+        upstream.respond_with(
+            Answer(pieces=[delta("one "), "pause", delta("two "), "pause", delta("three", "stop"), DONE])
+        )
         self._awaited = [BEAT, BEATS_AROUND_AN_EVENT]
         self.connections = 0
 
@@ -46,7 +48,7 @@ class Heartbeats:
             return bool(BEAT_BEHIND_AN_EVENT.search(received))
         if self._awaited and self._awaited[0].search(received):
             self._awaited.pop(0)
-            self._upstream.go_on.set()
+            self._upstream.resume.set()
         return False
 
 
@@ -60,7 +62,7 @@ def with_httpx_sse(url: str, authorization: str) -> Received:
         return source.response.headers["X-Run-Id"]
 
     headers = {"Authorization": authorization}
-    with httpx.Client(base_url=url, headers=headers, verify=NO_AUTHORITIES, timeout=20) as client:
+    with httpx.Client(base_url=url, headers=headers, verify=NO_TRUSTED_AUTHORITIES, timeout=20) as client:
         run_id = read(client, "POST", "/agents/execute", json=BODY)
         read(client, "GET", f"/runs/{run_id}/events", headers={"Last-Event-ID": str(found[-1][0])})
     return found
@@ -88,7 +90,7 @@ def with_openai(url: str, authorization: str) -> Received:
 def reads_every_event_once(api: Api, user: Any, upstream: Upstream, client: Callable[[str, str], Received]) -> None:
     heartbeats = Heartbeats(upstream)
     try:
-        with tapped(str(api.base_url), heartbeats) as url:
+        with recording_proxy(str(api.base_url), heartbeats) as url:
             received = client(url, api.as_(user)["Authorization"])
     finally:
         run = f"/runs/{api.get('/runs', headers=api.as_(user)).json()['data']['runs'][0]['id']}"
@@ -101,7 +103,7 @@ def reads_every_event_once(api: Api, user: Any, upstream: Upstream, client: Call
 
 @pytest.fixture(scope="session")
 def packages() -> Path:
-    return node.installed(CLIENTS / "package.json")
+    return node.install(CLIENTS / "package.json")
 
 
 @pytest.mark.parametrize("client", [with_httpx_sse, with_openai])

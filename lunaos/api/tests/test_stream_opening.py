@@ -1,4 +1,4 @@
-"""What stands on the wire when a stream opens, while the provider is silent."""
+"""Bytes of a stream's opening while the provider is silent."""
 
 import json
 import socket
@@ -71,7 +71,7 @@ def cancelled(api: Api, user: Any, run_id: str) -> bool:
 @pytest.mark.parametrize("path", BODIES)
 def test_all_headers_come_before_the_provider_answers(api: Api, alice: Any, upstream: Upstream, path: str) -> None:
     """A chain needs no worker for this either."""
-    upstream.plays(Answer(pieces=["hang"]))
+    upstream.respond_with(Answer(pieces=["hang"]))
     with head_of(api, f"POST {path}", alice, BODIES[path]) as (status, headers):
         assert status == b"HTTP/1.1 200 OK"
         holds_all(headers, *OF_EXECUTIONS)
@@ -79,7 +79,7 @@ def test_all_headers_come_before_the_provider_answers(api: Api, alice: Any, upst
 
 
 def test_all_headers_come_with_nothing_new_to_read(api: Api, alice: Any, upstream: Upstream) -> None:
-    upstream.plays(Answer(pieces=[delta("one"), "hang"]))
+    upstream.respond_with(Answer(pieces=[delta("one"), "hang"]))
     with api.stream("POST", "/agents/execute", json=BODIES["/agents/execute"], headers=api.as_(alice)) as response:
         next(text for text in response.iter_text() if "one" in text)
     run_id = response.headers["X-Run-Id"]

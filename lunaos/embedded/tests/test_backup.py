@@ -5,12 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lunaos.embedded.__main__ import REPLACED
+from lunaos.embedded.__main__ import REMOVED_VARIABLES
 from testing.servers import ROOT
 
 
 def embedded(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    variables = {name: value for name, value in os.environ.items() if name not in (*REPLACED, "DJANGO_SECRET_KEY")}
+    variables = {
+        name: value for name, value in os.environ.items() if name not in (*REMOVED_VARIABLES, "DJANGO_SECRET_KEY")
+    }
     command = [sys.executable, "-m", "lunaos.embedded", *words]
     environment = {**variables, "LUNAOS_HOME": str(home), "DJANGO_SETTINGS_MODULE": "lunaos.settings"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -1,4 +1,4 @@
-"""What goes wrong around the supervisor: kills at bad moments, remains of earlier lives, stubborn programs."""
+"""Failures around the supervisor: kills, remains of earlier runs, programs that do not stop."""
 
 import os
 import signal
@@ -25,7 +25,7 @@ STUBBORN = (
 
 
 def supervisor() -> Supervisor:
-    return Supervisor(dict(os.environ), say=lambda line: None)
+    return Supervisor(dict(os.environ), print_line=lambda line: None)
 
 
 def stubborn(folder: Path, name: str) -> Program:
@@ -52,7 +52,7 @@ def test_several_stubborn_programs_share_one_grace(tmp_path: Path, monkeypatch: 
     assert not any(running(int((tmp_path / name).read_text())) for name in "abc")
 
 
-def test_what_dies_at_its_first_start_gets_another(tmp_path: Path) -> None:
+def test_a_program_that_dies_at_its_first_start_is_restarted(tmp_path: Path) -> None:
     died, up = tmp_path / "died", tmp_path / "up"
     code = (
         f"from pathlib import Path; died = Path({str(died)!r}); (Path({str(up)!r}) if died.exists() else died).touch()"

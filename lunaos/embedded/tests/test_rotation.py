@@ -10,7 +10,7 @@ from lunaos.embedded import rotation
 from lunaos.embedded.process import Program
 from lunaos.embedded.rotation import rotate
 from lunaos.embedded.servers import until
-from lunaos.embedded.supervisor import Stopped, Supervisor
+from lunaos.embedded.supervisor import StopRequested, Supervisor
 
 
 @pytest.fixture(autouse=True)
@@ -39,11 +39,11 @@ def test_a_small_log_and_none_at_all_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A child that writes without end, watched as `make up` watches."""
-    monkeypatch.setattr("lunaos.embedded.supervisor.LOGS_LOOKED_AT_EVERY_S", 0.0)
+    """A child that writes continuously, supervised as by `make up`."""
+    monkeypatch.setattr("lunaos.embedded.supervisor.LOG_CHECK_INTERVAL_S", 0.0)
     log = tmp_path / "talker.log"
     code = "import time\nwhile True: print('a line of the log', flush=True); time.sleep(0.01)"
-    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+    supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     supervisor.start(Program("talker", [sys.executable, "-c", code], log))
 
     def rotated() -> bool:
@@ -52,8 +52,8 @@ def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypa
 
     try:
         assert until(rotated, 20)
-        supervisor._note_stop(2, None)
-        with pytest.raises(Stopped):
+        supervisor._on_signal(2, None)
+        with pytest.raises(StopRequested):
             supervisor._tick()
     finally:
         supervisor.stop()
@@ -61,13 +61,13 @@ def test_the_supervisor_rotates_what_its_children_write(tmp_path: Path, monkeypa
     assert set((tmp_path / "talker.log.3").read_text().splitlines()) == {"a line of the log"}
 
 
-def test_a_log_that_cannot_be_rotated_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_rotation_does_not_end_the_supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(log: Path) -> bool:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lunaos.embedded.supervisor.rotate", full)
-    monkeypatch.setattr("lunaos.embedded.supervisor.LOGS_LOOKED_AT_EVERY_S", 0.0)
-    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+    monkeypatch.setattr("lunaos.embedded.supervisor.LOG_CHECK_INTERVAL_S", 0.0)
+    supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     supervisor.launch(Program("sleeper", [sys.executable, "-c", "input()"], tmp_path / "log"))
     supervisor._tick()
     supervisor.stop()

@@ -14,7 +14,7 @@ import pytest
 from lunaos.embedded.home import Home, HomeInUse
 from lunaos.embedded.process import Program
 from lunaos.embedded.servers import free_port, until
-from lunaos.embedded.supervisor import NeverReady, Supervisor
+from lunaos.embedded.supervisor import StartFailed, Supervisor
 from testing.servers import ROOT
 
 SLEEPER = "import time; time.sleep(600)"
@@ -30,16 +30,16 @@ WATCH = """
 import os, sys
 from pathlib import Path
 from lunaos.embedded.process import Program
-from lunaos.embedded.supervisor import Stopped, Supervisor
+from lunaos.embedded.supervisor import StopRequested, Supervisor
 
 folder = Path(sys.argv[1])
 code = "import os, time; open(%r, 'a').write(str(os.getpid()) + '\\\\n'); time.sleep(600)" % str(folder / "pids")
-supervisor = Supervisor(dict(os.environ), say=lambda line: print(line, flush=True))
-supervisor.listen()
+supervisor = Supervisor(dict(os.environ), print_line=lambda line: print(line, flush=True))
+supervisor.install_signal_handlers()
 try:
     supervisor.start(Program("sleeper", [sys.executable, "-c", code], folder / "sleeper.log"))
     supervisor.watch()
-except Stopped:
+except StopRequested:
     pass
 supervisor.stop()
 print("stopped", flush=True)
@@ -67,14 +67,14 @@ def gone(pid: int) -> bool:
     return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_killed_child_is_started_again_and_it_is_said(watched: Watched) -> None:
+def test_a_killed_child_is_restarted_and_reported(watched: Watched) -> None:
     process, folder = watched
     os.kill(pids(folder)[0], signal.SIGKILL)
     assert until(lambda: len(pids(folder)) == 2, 10)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=15)[0]
 
-    assert "sleeper ended (SIGKILL); starting it again in 1 s" in said
+    assert "sleeper ended (SIGKILL); restarting it in 1 s" in said
     assert said.endswith("stopped\n")
     assert all(gone(pid) for pid in pids(folder))
 
@@ -86,7 +86,7 @@ def test_the_pause_doubles(watched: Watched) -> None:
         assert until(lambda n=n: len(pids(folder)) == n + 1, 10)  # type: ignore[misc]
     process.terminate()
     said = process.communicate(timeout=15)[0]
-    assert "again in 1 s" in said and "again in 2 s" in said
+    assert "restarting it in 1 s" in said and "restarting it in 2 s" in said
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -112,7 +112,7 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: 
         f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); open({str(tmp_path / 'up')!r}, 'w'); {SLEEPER}"
     )
     lines: list[str] = []
-    supervisor = Supervisor(dict(os.environ), say=lines.append)
+    supervisor = Supervisor(dict(os.environ), print_line=lines.append)
     supervisor.start(program(tmp_path, stubborn))
     assert until((tmp_path / "up").exists, 10)
     child = supervisor._children[0].process
@@ -122,15 +122,15 @@ def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path, monkeypatch: 
     assert any("was killed" in line for line in lines)
 
 
-def test_what_does_not_come_up_is_shown_with_its_log(tmp_path: Path) -> None:
-    supervisor = Supervisor(dict(os.environ), say=lambda line: None)
+def test_a_program_that_does_not_start_is_shown_with_its_log(tmp_path: Path) -> None:
+    supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)
     failing = Program("broken", [sys.executable, "-c", "exit('no luck')"], tmp_path / "log", ready=lambda: False)
-    with pytest.raises(NeverReady, match="no luck"):
+    with pytest.raises(StartFailed, match="no luck"):
         supervisor.start(failing)
     supervisor.stop()
 
 
-def test_a_home_belongs_to_one(tmp_path: Path) -> None:
+def test_a_home_has_one_supervisor(tmp_path: Path) -> None:
     first = Home(tmp_path)
     first.lock()
     code = f"from lunaos.embedded.home import Home; from pathlib import Path; Home(Path({str(tmp_path)!r})).lock()"
@@ -220,7 +220,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def manage(home: Path, *words: str) -> tuple[int, bool]:
-    """Of a management command beside the platform: how it ends, and whether it says that there is no such user."""
+    """Run a management command beside the platform; return its exit code and whether it reports an unknown user."""
     environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DJANGO_SECRET_KEY")}
     command = [sys.executable, "-m", "lunaos.embedded", "manage", *words]
     done = subprocess.run(command, cwd=ROOT, env={**environment, "LUNAOS_HOME": str(home)}, capture_output=True)
@@ -253,10 +253,10 @@ def test_up_kill_and_up_again(platform: Callable[[], subprocess.Popen[str]], tmp
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"PORT": "abc"}, "PORT is 'abc', an invalid literal for a whole number: set one such as 8000."),
+        ({"PORT": "abc"}, "PORT is 'abc', which is not a whole number: set a value such as 8000."),
         ({"PORT": "70000"}, "PORT is 70000: set 1 to 65535."),
         ({"STRIPE": "local", "STRIPE_PORT": "x"}, "STRIPE_PORT is 'x'"),
-        ({"STRIPE": "remote"}, "STRIPE=remote is not known"),
+        ({"STRIPE": "remote"}, "STRIPE is 'remote': set STRIPE=local"),
         ({"LUNAOS_HOME": "/dev/null/home"}, "Not a directory: '/dev/null/home'"),
     ],
 )
@@ -280,5 +280,5 @@ def test_a_taken_port_is_refused_before_anything_starts(tmp_path: Path) -> None:
         port = str(other.getsockname()[1])
         done = run("up", PORT=port, LUNAOS_HOME=str(tmp_path / "home"))
     assert done.returncode == 1
-    assert f"port {port} is in use; set PORT" in done.stdout
+    assert f"port {port} is in use: set PORT" in done.stdout
     assert not (tmp_path / "home" / "postgres").exists()

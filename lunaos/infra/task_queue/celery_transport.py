@@ -1,6 +1,6 @@
 """Celery's Redis transport for brokers that go away or refuse writes (docs/adr/0007).
 
-Remove when kombu survives both; 5.7 does not. When the broker goes away, Celery closes its channels, and these return
+When the broker goes away, Celery closes its channels, and these return
 unacknowledged messages over a connection that no longer exists: an AttributeError ends the worker. Here such messages
 stay with the broker, which delivers them again after the visibility timeout. A server that refuses writes (no memory or
 disk, a replica) counts as unreachable, so that the worker connects again.
@@ -12,13 +12,15 @@ from kombu.transport import TRANSPORT_ALIASES, redis
 from redis import exceptions
 from redis._parsers import BaseParser
 
+from lunaos.infra import patches
+
 
 class RefusesWrites(exceptions.ResponseError):
     """Raised when the server refuses writes: it cannot save, has too few replicas, or runs a script."""
 
 
 # Without these classes a refusal is a plain ResponseError, like a programming error.
-BaseParser.EXCEPTION_CLASSES |= dict.fromkeys(("MISCONF", "NOREPLICAS", "BUSY"), RefusesWrites)
+patches.add_redis_errors(BaseParser, RefusesWrites, ("MISCONF", "NOREPLICAS", "BUSY"))
 
 WRITTEN, WRITTEN_FOR_S = "lunaos:broker-takes-writes", 60
 REFUSALS = (
@@ -51,6 +53,8 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
+    """Channel with the QoS of this module."""
+
     QoS = QoS
 
 
@@ -73,4 +77,4 @@ class Transport(redis.Transport):
         return connection
 
 
-TRANSPORT_ALIASES["redis"] = TRANSPORT_ALIASES["rediss"] = f"{__name__}:Transport"
+patches.replace_redis_transport(TRANSPORT_ALIASES, f"{__name__}:Transport")

@@ -17,7 +17,8 @@ def on_commit(task: Task, *args: Any) -> None:
     A queue that is down loses the task and never fails the request.
 
     Args:
-        args: positional arguments of the task, JSON-serialisable.
+        task: to enqueue.
+        *args: positional arguments of the task, JSON-serialisable.
     """
     transaction.on_commit(partial(now, task, *args))
 
@@ -26,7 +27,8 @@ def now(task: Task, *args: Any) -> None:
     """Enqueue a task at once, even if the current transaction is rolled back later.
 
     Args:
-        args: positional arguments of the task, JSON-serialisable.
+        task: to enqueue.
+        *args: positional arguments of the task, JSON-serialisable.
     """
     try:
         task.apply_async(args, retry=False)

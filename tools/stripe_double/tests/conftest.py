@@ -6,7 +6,7 @@ import httpx
 import pytest
 import stripe
 
-from testing.client import NO_AUTHORITIES
+from testing.client import NO_TRUSTED_AUTHORITIES
 from tools.stripe_double import API_VERSION
 from tools.stripe_double.double import Double
 from tools.stripe_double.tests.plans import KEY, SECRET, Plans
@@ -36,7 +36,7 @@ def client(double: Double) -> stripe.StripeClient:
 
 @pytest.fixture
 def browser(double: Double) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=double.url, verify=NO_AUTHORITIES, timeout=30) as browser:
+    with httpx.Client(base_url=double.url, verify=NO_TRUSTED_AUTHORITIES, timeout=30) as browser:
         yield browser
 
 

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             raise CommandError("--keep is 1 at least")
         folder = options["folder"] or settings.LUNAOS_HOME / "backups"
         try:
-            with backup_store.new(folder) as unfinished:
+            with backup_store.create(folder) as unfinished:
                 if options["home"]:
                     home.save(settings.LUNAOS_HOME, unfinished)
                 database.save(unfinished)
@@ -38,4 +38,4 @@ class Command(BaseCommand):
         except (BackupError, OperationalError) as e:
             raise CommandError(str(e)) from e
         self.stderr.write(f"The backup is complete; {len(gone)} older ones were deleted.")
-        self.stdout.write(str(backup_store.complete(folder)[-1]))
+        self.stdout.write(str(backup_store.list_complete(folder)[-1]))
