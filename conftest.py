@@ -58,7 +58,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     from runs.models import Backlog, DailySpending, HourlyFigures, RunText
     from web import health_checks
 
-    health_checks.forget()
+    health_checks.clear_results()
     client_info.set_current(address="", user_agent="")
     with django_db_blocker.unblock():
         AuditRepeat.objects.all().delete()  # or a row would be taken for the repetition of another test's

@@ -266,7 +266,7 @@ class AuditEventAdmin(ExportedAdmin, ReadOnlyAdmin):
     @admin.display(description="details")
     def told(self, event: AuditEvent) -> SafeString:
         """Without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
-        return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
+        return format_html('<pre class="luna-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:

@@ -64,12 +64,12 @@ class AgentAdmin(VersionedAdmin):
         """Have a prompt answered that is not saved."""
         if not self.has_change_permission(request):
             raise PermissionDenied
-        return trial_admin.respond(request)
+        return trial_admin.stream_trial(request)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         agent = context.get("original")
         if self.has_change_permission(request, agent):
-            context["pane"] = trial_admin.pane(agent)
+            context["pane"] = trial_admin.trial_form(agent)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:

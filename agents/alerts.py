@@ -15,7 +15,7 @@ from lunaos.infra.redis import RedisError
 logger = logging.getLogger(__name__)
 
 
-async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
+async def alert_operators(attempts: Sequence[Attempt], cost: Cost) -> None:
     """Raise the alarms that an answer which has ended gives reason for; each at most once a day and subject.
 
     Args:
@@ -26,12 +26,12 @@ async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
     unpriced = [] if cost.known else [f"{attempts[-1].target.provider.name}/{attempts[-1].target.model}"]
     if exhausted or unpriced:
         try:
-            await database.call(_sound, exhausted, unpriced)
+            await database.call(_send_alerts, exhausted, unpriced)
         except (*database.OUTAGES, RedisError):  # what the answer was does not depend on it
             logger.exception("An alarm could not be raised")
 
 
-def _sound(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
+def _send_alerts(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
     for provider in exhausted:
         message = f"The account at {provider} has no credit or quota left; its runs fail or fall back."
         alerts.send_daily("provider_quota_exhausted", provider, message, provider=provider)

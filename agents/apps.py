@@ -8,4 +8,4 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         """Give the runs, which lie below, what they need of prompts and prices; models can be imported by now."""
-        import_module("runs.metering.estimates").register(import_module("agents.estimates").of)
+        import_module("runs.metering.estimates").register(import_module("agents.estimates").estimate_broken_run)

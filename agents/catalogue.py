@@ -19,7 +19,7 @@ class Catalogue:
     output_limits: dict[tuple[str, str], int | None]
 
 
-def _read() -> Catalogue:
+def _load() -> Catalogue:
     models: dict[str, list[str]] = {name: [] for name in settings.LLM_PROVIDERS}
     windows, output_limits = {}, {}
     for row in LanguageModel.objects.filter(enabled=True, provider__in=models):
@@ -30,10 +30,10 @@ def _read() -> Catalogue:
     return Catalogue(agents, models, windows, output_limits)
 
 
-current = TtlCache(_read)  # what staff see in the admin
+current = TtlCache(_load)  # what staff see in the admin
 
 
-def window(provider: str, model: str) -> int:
+def context_window(provider: str, model: str) -> int:
     """Tokens that a model's prompt and answer may have together."""
     return current().windows.get((provider, model)) or prices.context_window(provider, model)
 

@@ -7,7 +7,7 @@ from runs.metering.estimates import Broken, Estimate
 from runs.metering.tokens import TokenUsage
 
 
-def of(broken: Broken) -> Estimate:
+def estimate_broken_run(broken: Broken) -> Estimate:
     """Return an estimate; the agent's prompt as it is now counts as given."""
     agent = catalogue.current().agents.get(broken.agent)
     given = tokens.estimate(broken.given) + (tokens.estimate(agent.prompt) if agent else 0)

@@ -13,16 +13,16 @@ from rag.search import passages
 from rag.search.passages import BYTES_A_TOKEN, Grounding
 
 OVERHEAD_TOKENS = 64  # a chat template's own
-LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its end, where questions stand
+MAX_QUERY_CHARACTERS = 2_000  # characters; of a longer context its beginning and its end, where questions stand
 
 
-def require(user: User, repository: str | None) -> None:
+def require_repository(user: User, repository: str | None) -> None:
     """Raises UnknownRepository where a repository is named that the user does not have."""
     if repository is not None:
         rag_services.locate(user=user, repository=repository)
 
 
-def ground(
+def search_repository(
     *, user: User, repository: str | None, context: str, experts: Sequence[Agent], targets: Sequence[Target]
 ) -> Grounding | None:
     """Look for passages that bear on a context, as many as all agents and models have room for.
@@ -39,20 +39,20 @@ def ground(
     if repository is None:
         return None
     hits = rag_services.find(user=user, repository=repository, query=_query(context), limit=passages.MOST)
-    return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _room(context, experts, targets)))
+    return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _free_tokens(context, experts, targets)))
 
 
 def _query(context: str) -> str:
-    if len(context) <= LONGEST_QUERY:
+    if len(context) <= MAX_QUERY_CHARACTERS:
         return context
-    return f"{context[: LONGEST_QUERY // 2]}\n{context[-LONGEST_QUERY // 2 :]}"
+    return f"{context[: MAX_QUERY_CHARACTERS // 2]}\n{context[-MAX_QUERY_CHARACTERS // 2 :]}"
 
 
-def _room(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
+def _free_tokens(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
     """Tokens that are left beside context, agent's prompt and answer, in the smallest model's window."""
     return min(
-        catalogue.window(target.provider.name, target.model)
-        - target.longest_answer(expert.max_tokens)
+        catalogue.context_window(target.provider.name, target.model)
+        - target.output_limit(expert.max_tokens)
         - (len(expert.prompt.encode()) + len(context.encode())) // BYTES_A_TOKEN
         - OVERHEAD_TOKENS
         for expert in experts

@@ -19,7 +19,7 @@ from agents import versions
 from agents.models import Agent, LanguageModel
 from billing import tiers
 
-FOLDER = Path(__file__).parent / "experts"
+EXPERTS_FOLDER = Path(__file__).parent / "experts"
 # Of models that reason, whose reasoning counts as output; DeepSeek's own default is 32 768.
 MAX_OUTPUT_TOKENS = {"deepseek-reasoner": 32_768}
 ORDER = (
@@ -30,7 +30,7 @@ ORDER = (
 )
 
 
-class BrokenAgentFile(Exception):
+class InvalidAgentFile(Exception):
     """A file that cannot be an agent; says which, where and why."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
@@ -58,7 +58,7 @@ class AgentFile:
 FRONT_MATTER: dict[str, Any] = {field.name: field.type for field in fields(AgentFile) if field.name != "prompt"}
 
 
-def read(path: Path) -> AgentFile:
+def parse_file(path: Path) -> AgentFile:
     """Parse one file.
 
     Raises:
@@ -67,19 +67,19 @@ def read(path: Path) -> AgentFile:
     opening, _, rest = path.read_text(encoding="utf-8").partition("---\n")
     head, closing, prompt = rest.partition("\n---\n")
     if opening or not closing:
-        raise BrokenAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
+        raise InvalidAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
     lines, values = _front_matter(path, head)
     for key in lines.keys() ^ FRONT_MATTER.keys():
-        raise BrokenAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
+        raise InvalidAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
     for key, kind in FRONT_MATTER.items():
         if not isinstance(values[key], (int, float) if kind is float else kind) or values[key] == "":
-            raise BrokenAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
+            raise InvalidAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
     if values["slug"] != path.stem:
-        raise BrokenAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
+        raise InvalidAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
     if values["tier"] not in tiers.names():
-        raise BrokenAgentFile(path, lines["tier"], f"tier must be one of {', '.join(tiers.names())}")
+        raise InvalidAgentFile(path, lines["tier"], f"tier must be one of {', '.join(tiers.names())}")
     if not prompt.strip():
-        raise BrokenAgentFile(path, head.count("\n") + 4, "the prompt is empty")
+        raise InvalidAgentFile(path, head.count("\n") + 4, "the prompt is empty")
     return AgentFile(**values, prompt=prompt.strip())
 
 
@@ -90,9 +90,9 @@ def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]
         values = yaml.safe_load(head)
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line if e.problem_mark else 0
-        raise BrokenAgentFile(path, line + 2, str(e.problem)) from e
+        raise InvalidAgentFile(path, line + 2, str(e.problem)) from e
     if not isinstance(node, yaml.MappingNode):
-        raise BrokenAgentFile(path, 2, "the front matter must be `key: value` lines")
+        raise InvalidAgentFile(path, 2, "the front matter must be `key: value` lines")
     return {key.value: key.start_mark.line + 2 for key, _ in node.value}, values
 
 
@@ -106,7 +106,7 @@ def load(folder: Path | None = None) -> list[str]:
     Raises:
         BrokenAgentFile: nothing is changed then.
     """
-    files = [read(path) for path in sorted((folder or FOLDER).glob("*.md"))]
+    files = [parse_file(path) for path in sorted((folder or EXPERTS_FOLDER).glob("*.md"))]
     rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}
     lines = [line for file in files if (line := _load_one(file, rows.get(file.slug)))]
     for provider, config in settings.LLM_PROVIDERS.items():
@@ -126,7 +126,7 @@ def _load_one(file: AgentFile, row: Agent | None) -> str | None:
         return f"{file.slug}: new"
     if row.loaded_digest == file.digest:
         return None
-    if _of_row(row).digest != row.loaded_digest:
+    if _file_of_row(row).digest != row.loaded_digest:
         return f"{file.slug}: kept as staff edited it; its file has changed since"
     for name, value in {**asdict(file), "position": position, "loaded_digest": file.digest}.items():
         setattr(row, name, value)
@@ -134,5 +134,5 @@ def _load_one(file: AgentFile, row: Agent | None) -> str | None:
     return f"{file.slug}: updated"
 
 
-def _of_row(row: Agent) -> AgentFile:
+def _file_of_row(row: Agent) -> AgentFile:
     return AgentFile(**{field.name: getattr(row, field.name) for field in fields(AgentFile)})

@@ -9,7 +9,7 @@ from django.db import models
 
 from billing import tiers
 
-LONGEST_PROMPT = 200_000  # characters
+MAX_PROMPT_CHARACTERS = 200_000  # characters
 
 
 class Versioned(models.Model):
@@ -18,7 +18,7 @@ class Versioned(models.Model):
     `CONTENT` names the fields that make a state, `versions` are the rows of a `Version` that belongs to it.
     """
 
-    CONTENT: ClassVar[tuple[str, ...]] = ()
+    VERSIONED_FIELDS: ClassVar[tuple[str, ...]] = ()
     versions: Any
 
     version = models.PositiveIntegerField(
@@ -63,7 +63,7 @@ class Agent(Versioned):
     Comes from a file in `agents/experts`; what staff edited here is not overwritten (`agents.loader`).
     """
 
-    CONTENT = (
+    VERSIONED_FIELDS = (
         *("name", "role", "category", "position", "enabled", "tier"),
         *("default_model", "temperature", "max_tokens", "prompt"),
     )
@@ -75,7 +75,7 @@ class Agent(Versioned):
     enabled = models.BooleanField(default=True, db_default=True, help_text="Whether it is listed and can be run.")
     tier = models.CharField(max_length=16, help_text="The lowest tier that may use it.")
     prompt = models.TextField(
-        validators=(MaxLengthValidator(LONGEST_PROMPT),),
+        validators=(MaxLengthValidator(MAX_PROMPT_CHARACTERS),),
         help_text="The system prompt: what the model is told before the user's context.",
     )
     default_model = models.CharField(

@@ -34,7 +34,7 @@ class Keyring:
     def __contains__(self, provider: object) -> bool:
         return provider in self.sealed
 
-    def equip(self, provider: Provider) -> Provider:
+    def with_user_key(self, provider: Provider) -> Provider:
         """The provider as its user's own key opens it.
 
         Raises:
@@ -54,7 +54,7 @@ class Keyring:
 
 
 @dataclass(frozen=True, slots=True)
-class Rotation:
+class RotationResult:
     """What a rotation found.
 
     Args:
@@ -73,13 +73,13 @@ def keyring(user_id: UUID) -> Keyring:
         return Keyring(user_id, dict(cursor.fetchall()))
 
 
-def put(*, user: User, provider: str, key: str) -> None:
+def set_key(*, user: User, provider: str, key: str) -> None:
     """Keep a user's own key; it counts from the next run on, in the place of an earlier one.
 
     Raises:
         UnknownProvider, ProviderTakesNoKey: nothing is kept then.
     """
-    if not providers.get(provider).takes_own_keys:
+    if not providers.get(provider).accepts_user_keys:
         raise ProviderTakesNoKey()
     content = {
         "sealed": encryption.seal(key, context=_context(user.pk, provider)),
@@ -94,62 +94,65 @@ def put(*, user: User, provider: str, key: str) -> None:
 
 
 @transaction.atomic
-def remove(*, user: User, provider: str) -> None:
+def remove_key(*, user: User, provider: str) -> None:
     """Forget a user's own key; what is under way with it ends with it.
 
     Raises:
         UnknownProvider, ProviderKeyNotFound: there is nothing to forget.
     """
-    own = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
-    if own is None or not ProviderKey.objects.filter(pk=own.pk).delete()[0]:
+    own_key = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
+    if own_key is None or not ProviderKey.objects.filter(pk=own_key.pk).delete()[0]:
         raise ProviderKeyNotFound()
     trail.record(
-        trail.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own.last_four
+        trail.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own_key.last_four
     )
 
 
-def overview(user: User) -> list[dict[str, Any]]:
+def list_providers(user: User) -> list[dict[str, Any]]:
     """All providers, each with its models and what is known of the user's own key."""
-    own = {key.provider: key for key in ProviderKey.objects.filter(user=user)}
-    default = providers.default(own)
-    return [_described(provider, own.get(provider.name), provider == default) for provider in providers.everyone()]
+    keys_by_provider = {key.provider: key for key in ProviderKey.objects.filter(user=user)}
+    default = providers.default_provider(keys_by_provider)
+    return [
+        _provider_as_json(provider, keys_by_provider.get(provider.name), provider == default)
+        for provider in providers.all_providers()
+    ]
 
 
-def describe(user: User, provider: str) -> dict[str, Any]:
+def describe_provider(user: User, provider: str) -> dict[str, Any]:
     """One provider as in the overview."""
-    return next(each for each in overview(user) if each["name"] == provider)
+    return next(each for each in list_providers(user) if each["name"] == provider)
 
 
-def _described(provider: Provider, own: ProviderKey | None, default: bool) -> dict[str, Any]:
+def _provider_as_json(provider: Provider, own_key: ProviderKey | None, default: bool) -> dict[str, Any]:
     return {
         "name": provider.name,
         "configured": provider.configured,
         "default": default,
         "models": catalogue.current().models[provider.name],
-        "takesOwnKeys": provider.takes_own_keys,
-        "ownKey": {"lastFour": own.last_four, "since": own.set_at} if own else None,
+        "takesOwnKeys": provider.accepts_user_keys,
+        "ownKey": {"lastFour": own_key.last_four, "since": own_key.set_at} if own_key else None,
     }
 
 
-def rotate() -> Rotation:
+def rotate() -> RotationResult:
     """Encrypt with the first key whatever an older one has encrypted.
 
     Safe to repeat, and beside running traffic: a key that is replaced or removed meanwhile stays so.
     """
-    found = [_rotated(key) for key in _every_key()]
-    return Rotation(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
+    found = [_reencrypt(key) for key in _all_keys()]
+    return RotationResult(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
 
 
-def unreadable() -> int:
+def count_unreadable() -> int:
     """How many keys cannot be read with any of LUNAOS_ENCRYPTION_KEYS, nor what is derived from the secret key."""
-    return sum(not encryption.is_readable(key.sealed) for key in _every_key())
+    return sum(not encryption.is_readable(key.sealed) for key in _all_keys())
 
 
-def _every_key() -> Iterator[ProviderKey]:
+def _all_keys() -> Iterator[ProviderKey]:
     return ProviderKey.objects.order_by("pk").iterator(chunk_size=500)
 
 
-def _rotated(key: ProviderKey) -> str:
+def _reencrypt(key: ProviderKey) -> str:
     if encryption.is_current(key.sealed):
         return "current"
     try:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from agents import alerts, verdict
+from agents import alerts, answer_validation
 from agents.providers import LOCAL, Target, fallback, prices
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.openai_compatible import Prompt
@@ -36,30 +36,30 @@ LOCAL_NOTICE = (
 
 
 @dataclass(slots=True)
-class Answer:
+class Completion:
     """What a model says to one prompt, while it says it.
 
     Args:
         targets: the provider and model asked for, then those to fall back on.
         started: when it was asked for, on the `time.perf_counter` clock.
-        opening: what the stream says between its start and the answer.
-        accept: judges what has come to an end; raises ProviderFailed for what is no answer.
+        opening_events: what the stream says between its start and the answer.
+        validate: judges what has come to an end; raises ProviderFailed for what is no answer.
         attempts: the requests to providers so far; the last one is under way, or has answered.
-        named: the target that the client has been told of.
-        states: what the client has been told of the wait for the answer.
+        announced_target: the target that the client has been told of.
+        announced_states: what the client has been told of the wait for the answer.
     """
 
     targets: list[Target]
     prompt: Prompt
     started: float
-    opening: list[Event] = field(default_factory=list)
-    accept: fallback.Accept = verdict.require_text
+    opening_events: list[Event] = field(default_factory=list)
+    validate: fallback.Validator = answer_validation.require_text
     attempts: list[Attempt] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    named: Target | None = None
-    states: set[str] = field(default_factory=set)
+    announced_target: Target | None = None
+    announced_states: set[str] = field(default_factory=set)
     first_token_ms: int | None = None
-    came_at: float = 0.0
+    last_text_at: float = 0.0
 
     async def stream(self) -> AsyncGenerator[list[Event], None]:
         """Ask, and yield `chunk` and `progress` events as they come.
@@ -69,12 +69,12 @@ class Answer:
             ProviderTimeout: it took longer than LLM_RUN_TIMEOUT_S from its first piece on.
             OutputTooLong: a piece of it is longer than a run may be.
         """
-        blocks = fallback.answer(self.targets, self.prompt, self.attempts, self.accept)
+        blocks = fallback.stream_answer(self.targets, self.prompt, self.attempts, self.validate)
         await asyncio.sleep(0)  # a cancellation that came first is raised here, before a provider is asked
         try:
             async with asyncio.timeout(None) as limit, aclosing(blocks):
                 async for block in blocks:
-                    if block.reply.delta and limit.when() is None:
+                    if block.reply.has_delta and limit.when() is None:
                         limit.reschedule(asyncio.get_running_loop().time() + settings.LLM_RUN_TIMEOUT_S)
                     if events := self._events(block):
                         yield events
@@ -84,12 +84,12 @@ class Answer:
     def _events(self, block: Block) -> list[Event]:
         events = self._progress(block)
         if block.texts:
-            self._take(block.texts)
-        events += chunks(block.texts)
-        if events and self.named is not None and self.named is not self.answering:
+            self._add_texts(block.texts)
+        events += chunk_events(block.texts)
+        if events and self.announced_target is not None and self.announced_target is not self.answering:
             events.insert(0, _progress_event("fallback", self.answering))
         if events:
-            self.named = self.answering
+            self.announced_target = self.answering
         return events
 
     def _progress(self, block: Block) -> list[Event]:
@@ -97,25 +97,25 @@ class Answer:
         if self.texts:
             return []
         found = [state for state, is_so in (("queued", block.queued), ("thinking", block.thinking)) if is_so]
-        news = [state for state in found if state not in self.states]
-        self.states.update(news)
-        return [_progress_event(state) for state in news]
+        new_states = [state for state in found if state not in self.announced_states]
+        self.announced_states.update(new_states)
+        return [_progress_event(state) for state in new_states]
 
-    def _take(self, texts: list[str]) -> None:
+    def _add_texts(self, texts: list[str]) -> None:
         self.texts += texts
-        before, self.came_at = self.came_at, time.perf_counter()
+        before, self.last_text_at = self.last_text_at, time.perf_counter()
         if before:
-            metrics.CHUNK_GAP.labels(self.answering.provider.name).observe(self.came_at - before)
+            metrics.CHUNK_GAP.labels(self.answering.provider.name).observe(self.last_text_at - before)
         else:
             self.first_token_ms = max(1, self.elapsed_ms)
-            metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.came_at - self.started)
+            metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
-    async def account(self, agent: str) -> tuple[TokenUsage, Cost]:
+    async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
         """Return what it took, once it has ended; metrics are told, and operators where it is reason for an alarm."""
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
         metrics.count_answer(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
-        await alerts.check(self.attempts, cost)
+        await alerts.alert_operators(self.attempts, cost)
         return used, cost
 
     @property
@@ -127,9 +127,9 @@ class Answer:
         return "".join(self.texts)
 
     @property
-    def asked(self) -> bool:
+    def may_be_billed(self) -> bool:
         """Whether any provider was sent the request and may have worked on it."""
-        return any(attempt.worked for attempt in self.attempts)
+        return any(attempt.may_be_billed for attempt in self.attempts)
 
     @property
     def answering(self) -> Target:
@@ -175,19 +175,19 @@ def _progress_event(state: str, target: Target | None = None) -> Event:
     return {"type": "progress", "state": state, **who}
 
 
-def chunks(texts: list[str]) -> list[Event]:
+def chunk_events(texts: list[str]) -> list[Event]:
     """The `chunk` events of pieces of an answer."""
     return [{"type": "chunk", "content": text} for text in texts]
 
 
-def extras(answer: Answer) -> Event:
+def opening_fields(completion: Completion) -> Event:
     """What an event that opens an answer says beyond the contract: who stands in for whom, and what to know of it."""
-    asked, name = answer.targets[0], answer.answering.provider.name
-    stand_in = {"fallbackFrom": asked.provider.name} if answer.answering is not asked else {}
-    return stand_in | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
+    requested, name = completion.targets[0], completion.answering.provider.name
+    fallback_field = {"fallbackFrom": requested.provider.name} if completion.answering is not requested else {}
+    return fallback_field | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
 
 
-async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
+async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:
     """Answer, whoever may be listening; the run is finished once when this ends.
 
     Only what the answer raises makes it fail: what writing its end raises leaves it as it was.
@@ -197,9 +197,9 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
     """
     status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
-        async with aclosing(answer.stream()) as batches:
+        async with aclosing(completion.stream()) as batches:
             async for events in batches:
-                opening = [] if recorder.lines else [_start(run, answer), *answer.opening]
+                opening = [] if recorder.lines else [_start(run, completion), *completion.opening_events]
                 recorder.record(*opening, *events)
     except Overtaken:
         raise
@@ -211,50 +211,52 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
     except Exception as e:
         status, error = Status.FAILED, executors.as_error(e)
     recorder.finishing = True  # nothing may break it off from here on
-    await _finish(run, answer, recorder, status, error)
+    await _finish(run, completion, recorder, status, error)
 
 
-def _start(run: Run, answer: Answer) -> Event:
-    target = answer.answering
+def _start(run: Run, completion: Completion) -> Event:
+    target = completion.answering
     return {
         "type": "start",
         "agent": run.agent,
         "model": target.model,
         "provider": target.provider.name,
         "runId": str(run.pk),
-        **extras(answer),
+        **opening_fields(completion),
     }
 
 
-async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error: LunaError | None = None) -> None:
-    target = answer.answering
-    used, cost = await answer.account(run.agent)
+async def _finish(
+    run: Run, completion: Completion, recorder: Recorder, status: Status, error: LunaError | None = None
+) -> None:
+    target = completion.answering
+    used, cost = await completion.record_usage(run.agent)
     outcome = Outcome(
         status=status,
         provider=target.provider.name,
         model=target.model,
-        failure=failure_of(error, answer),
-        output=answer.output,
-        shown=bool(answer.output.strip()),
+        failure=failure_of(error, completion),
+        output=completion.output,
+        shown=bool(completion.output.strip()),
         counted=isinstance(error, ProviderFailed) and error.counted,
-        asked=answer.asked,
+        asked=completion.may_be_billed,
         tokens=used,
         cost_usd=cost.usd,
         cost_known=cost.known,
-        first_token_ms=answer.first_token_ms,
+        first_token_ms=completion.first_token_ms,
     )
-    await executors.finish(run, recorder, outcome, _last(run, answer, outcome, error))
+    await executors.finish(run, recorder, outcome, _final_event(run, completion, outcome, error))
 
 
-def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None:
+def failure_of(error: LunaError | None, completion: Completion | None) -> Failure | None:
     """Return what is written down of a failure: the client's sentence, and the last attempt at a provider."""
     if error is None:
         return None
     status = error.provider_status if isinstance(error, ProviderFailed) else None
-    return Failure(error.code, str(error), status, answer.last_attempt(error) if answer else None)
+    return Failure(error.code, str(error), status, completion.last_attempt(error) if completion else None)
 
 
-def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> Event:
+def _final_event(run: Run, completion: Completion, outcome: Outcome, error: LunaError | None) -> Event:
     if error:
         return failure(error)
     if outcome.status == Status.CANCELLED:
@@ -264,5 +266,5 @@ def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -
         "tokens": outcome.tokens.as_json(),
         **Cost(outcome.cost_usd, outcome.cost_known).as_json(),
         "duration": f"{outcome.duration_s(run):.1f}s",
-        "finishReason": answer.finish_reason,
+        "finishReason": completion.finish_reason,
     }

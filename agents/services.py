@@ -19,7 +19,7 @@ from agents.provider_keys import Keyring
 from agents.providers import Provider, Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
-from agents.runner import Answer
+from agents.runner import Completion
 from billing import tiers
 from billing.errors import ProRequired
 from runs import executors
@@ -57,33 +57,37 @@ def start_execution(
     if earlier := run_services.begun_before(user=user, idempotency_key=idempotency_key):
         return earlier
     own = provider_keys.keyring(user.pk)
-    asked = target(provider, model, own)
-    expert = find(agent)
+    requested = resolve_target(provider, model, own)
+    expert = get_agent(agent)
     if provider is None and model is None:
-        asked = preferred(expert, own) or asked
-    grounding.require(user, repository)
+        requested = agent_default_target(expert, own) or requested
+    grounding.require_repository(user, repository)
     require_access(user, [expert])
-    targets = reachable(user, asked, own)
-    grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
+    targets = targets_for_user(user, requested, own)
+    grounded = grounding.search_repository(
+        user=user, repository=repository, context=context, experts=[expert], targets=targets
+    )
     context = grounded.added_to(context) if grounded else context
-    begun = run_services.begin(
+    started_run = run_services.begin(
         user=user,
         text=context,
         idempotency_key=idempotency_key,
         agent=expert.slug,
-        provider=asked.provider.name,
-        model=asked.model,
+        provider=requested.provider.name,
+        model=requested.model,
         own_key=targets[0].provider.own_key,
         request_id=request_id,
         age_s=time.perf_counter() - started,
     )
-    if begun.replayed:
-        return begun
-    recorder = Recorder(begun.run.pk)
-    told = [grounded.event] if grounded else []
-    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started, opening=told)
-    executors.submit(recorder, partial(runner.execute, begun.run, answer))
-    return replace(begun, recorder=recorder)
+    if started_run.replayed:
+        return started_run
+    recorder = Recorder(started_run.run.pk)
+    opening_events = [grounded.event] if grounded else []
+    answer = Completion(
+        targets=targets, prompt=build_prompt(expert, context), started=started, opening_events=opening_events
+    )
+    executors.submit(recorder, partial(runner.execute, started_run.run, answer))
+    return replace(started_run, recorder=recorder)
 
 
 def list_agents() -> list[Agent]:
@@ -91,7 +95,7 @@ def list_agents() -> list[Agent]:
     return list(catalogue.current().agents.values())
 
 
-def find(slug: str) -> Agent:
+def get_agent(slug: str) -> Agent:
     """Look an agent up.
 
     Raises:
@@ -117,7 +121,7 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
             raise _pro_required(agent)
 
 
-def target(provider: str | None, model: str | None, own: Keyring) -> Target:
+def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Target:
     """The provider and model a request asks for; a model named alone is looked for at every provider.
 
     Args:
@@ -128,14 +132,14 @@ def target(provider: str | None, model: str | None, own: Keyring) -> Target:
     """
     if provider is None and model is not None:
         return _target_of_model(model, own)
-    chosen = providers.get(provider) if provider else providers.default(own)
+    chosen = providers.get(provider) if provider else providers.default_provider(own)
     names = catalogue.current().models.get(chosen.name, [])
     if not names or (model and model not in names):
         raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
     return catalogue.target(chosen, model or names[0])
 
 
-def preferred(agent: Agent, own: Keyring) -> Target | None:
+def agent_default_target(agent: Agent, own: Keyring) -> Target | None:
     """The model that staff have chosen for an agent; None where they have not, or it cannot be used at the moment."""
     name, _, model = agent.default_model.partition("/")
     if model not in catalogue.current().models.get(name, ()):
@@ -150,10 +154,10 @@ def _target_of_model(model: str, own: Keyring) -> Target:
     if not serving:
         available = [name for names in models.values() for name in names]
         raise UnknownModel(f"No provider has a model {model!r}.", available=available)
-    return catalogue.target(providers.first_usable(serving, own), model)
+    return catalogue.target(providers.first_configured(serving, own), model)
 
 
-def reachable(user: User, asked: Target, own: Keyring) -> list[Target]:
+def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
     """The target asked for, then those to fall back on.
 
     The user's own key comes before the server's, and nobody stands in for it: the user has chosen who is paid.
@@ -163,11 +167,11 @@ def reachable(user: User, asked: Target, own: Keyring) -> list[Target]:
         ProviderKeyUnreadable: the user's own cannot be decrypted.
         SpendLimitReached: the server would pay for the one asked for, and has paid enough for today.
     """
-    targets = _on_own_key(asked, own) if asked.provider.name in own else _on_servers_keys(asked)
-    return _affordable(user, targets)
+    targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
+    return _within_spend_limit(user, targets)
 
 
-def targets_of(run: Run) -> list[Target]:
+def targets_for_run(run: Run) -> list[Target]:
     """Who may answer a run that was begun earlier: on whose key that was, whatever its user has done since.
 
     A daily limit that has been reached since does not stop the run; it only takes away fallbacks of the embedded model.
@@ -178,53 +182,53 @@ def targets_of(run: Run) -> list[Target]:
         UnknownModel: staff have taken it away.
     """
     own = provider_keys.keyring(run.user_id)
-    asked = target(run.provider, run.model, own)
-    targets = _on_own_key(asked, own) if run.own_key else _on_servers_keys(asked)
-    if targets[0].provider.costs_server or not spending.limits():
+    requested = resolve_target(run.provider, run.model, own)
+    targets = _with_user_key(requested, own) if run.own_key else _with_server_keys(requested)
+    if targets[0].provider.billed_to_operator or not spending.limits():
         return targets
-    return _affordable(run.user, targets)
+    return _within_spend_limit(run.user, targets)
 
 
-def _on_own_key(asked: Target, own: Keyring) -> list[Target]:
-    return [replace(asked, provider=own.equip(asked.provider))]
+def _with_user_key(requested: Target, own: Keyring) -> list[Target]:
+    return [replace(requested, provider=own.with_user_key(requested.provider))]
 
 
-def _on_servers_keys(asked: Target) -> list[Target]:
-    targets = [each for each in (asked, *_fallbacks(asked)) if each.provider.configured]
-    if asked not in targets:
-        raise _not_configured(asked.provider)
+def _with_server_keys(requested: Target) -> list[Target]:
+    targets = [each for each in (requested, *_fallbacks(requested)) if each.provider.configured]
+    if requested not in targets:
+        raise _not_configured(requested.provider)
     return targets
 
 
-def _affordable(user: User, targets: list[Target]) -> list[Target]:
+def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
     """Return the targets that the daily limits leave a user: all, or those that cost the server nothing.
 
     Raises:
         SpendLimitReached: the one asked for, the first, is not among them.
     """
-    at_no_cost = [each for each in targets if not each.provider.costs_server]
-    if len(at_no_cost) == len(targets) or not spending.is_exhausted(user):
+    free_targets = [each for each in targets if not each.provider.billed_to_operator]
+    if len(free_targets) == len(targets) or not spending.is_exhausted(user):
         return targets
-    asked = targets[0]
-    if asked not in at_no_cost:
-        raise spending.refusal(user, asked.provider.name)
-    return at_no_cost
+    requested = targets[0]
+    if requested not in free_targets:
+        raise spending.refusal(user, requested.provider.name)
+    return free_targets
 
 
-def prompt(agent: Agent, context: str) -> Prompt:
+def build_prompt(agent: Agent, context: str) -> Prompt:
     """What an agent asks a model."""
     messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
     return Prompt(messages, agent.temperature, agent.max_tokens)
 
 
-def _fallbacks(asked: Target) -> list[Target]:
+def _fallbacks(requested: Target) -> list[Target]:
     models = catalogue.current().models
-    others = [name for name in settings.LLM_FALLBACK if name != asked.provider.name and models[name]]
+    others = [name for name in settings.LLM_FALLBACK if name != requested.provider.name and models[name]]
     return [catalogue.target(providers.get(name), models[name][0]) for name in others]
 
 
 def _not_configured(provider: Provider) -> ProviderNotConfigured:
-    bring = f" Bring your own: PUT /providers/{provider.name}/key." if provider.takes_own_keys else ""
+    bring = f" Bring your own: PUT /providers/{provider.name}/key." if provider.accepts_user_keys else ""
     return ProviderNotConfigured(f"The provider {provider.name} has no key on this server.{bring}")
 
 

@@ -17,11 +17,13 @@ from agents.models import Version, Versioned
 Row = TypeVar("Row", bound=Versioned)
 Content = dict[str, Any]
 CONTEXT_LINES = 3
-LINES_IN_FULL = 1000  # above, lines that come again and again are left out of the search, which is quadratic in them
+MAX_EXACT_DIFF_LINES = (
+    1000  # above, lines that come again and again are left out of the search, which is quadratic in them
+)
 GAP = "…"
 
 
-class ChangedMeanwhile(Exception):
+class VersionConflict(Exception):
     """Somebody else has saved it since it was read; for staff, no client of the API meets it.
 
     Args:
@@ -34,7 +36,7 @@ class ChangedMeanwhile(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DiffLine:
     """A line of a comparison.
 
     Args:
@@ -46,20 +48,20 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class FieldChange:
     """A field that differs, by its name, with the lines around what does."""
 
     field: str
-    lines: list[Line]
+    lines: list[DiffLine]
 
 
 def content_of(row: Versioned) -> Content:
     """What makes a state of a row."""
-    return {name: getattr(row, name) for name in row.CONTENT}
+    return {name: getattr(row, name) for name in row.VERSIONED_FIELDS}
 
 
 @transaction.atomic
-def save(row: Versioned, *, by: User | None, note: str = "", seen: int | None = None) -> bool:
+def save(row: Versioned, *, by: User | None, note: str = "", expected_version: int | None = None) -> bool:
     """Save a row, new or not, and keep what it is now as a version, both or neither.
 
     Args:
@@ -73,7 +75,7 @@ def save(row: Versioned, *, by: User | None, note: str = "", seen: int | None = 
     Raises:
         ChangedMeanwhile: somebody else has saved another version since `seen`.
     """
-    stored = newest(row, seen=seen)
+    stored = lock_current(row, expected_version=expected_version)
     changed = stored is None or stored.version == 0 or content_of(stored) != content_of(row)
     row.version = (stored.version if stored else 0) + changed
     row.save()
@@ -82,20 +84,20 @@ def save(row: Versioned, *, by: User | None, note: str = "", seen: int | None = 
     return changed
 
 
-def newest(row: Row, *, seen: int | None) -> Row | None:
+def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
     """The row as it is stored, locked until the transaction ends; None for one that is not stored yet.
 
     Raises:
         ChangedMeanwhile: it has another version than `seen`.
     """
     stored = type(row)._base_manager.select_for_update().filter(pk=row.pk).first() if row.pk else None
-    if stored and seen is not None and stored.version != seen:
-        raise ChangedMeanwhile(stored.version)
+    if stored and expected_version is not None and stored.version != expected_version:
+        raise VersionConflict(stored.version)
     return stored
 
 
 @transaction.atomic
-def back_to(row: Versioned, number: int, *, by: User, note: str = "", seen: int) -> bool:
+def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_version: int) -> bool:
     """Make a row what it was as of a version, which is a new version; fields that it had not yet stay as they are.
 
     Args:
@@ -109,46 +111,46 @@ def back_to(row: Versioned, number: int, *, by: User, note: str = "", seen: int)
         ValidationError: it breaks a rule by now.
         ObjectDoesNotExist: there is no such version.
     """
-    newest(row, seen=seen)
+    lock_current(row, expected_version=expected_version)
     version = row.versions.get(number=number)
-    for name in row.CONTENT:
+    for name in row.VERSIONED_FIELDS:
         setattr(row, name, version.content.get(name, getattr(row, name)))
     row.full_clean()
-    return save(row, by=by, note=f"Back to version {number}. {note}".strip(), seen=seen)
+    return save(row, by=by, note=f"Back to version {number}. {note}".strip(), expected_version=expected_version)
 
 
-def before(version: Version) -> Version | None:
+def previous_version(version: Version) -> Version | None:
     """The version before one; None before the first."""
     return version.of.versions.filter(number__lt=version.number).first()
 
 
-def changes(old: Content, new: Content) -> Iterator[Change]:
+def diff(old: Content, new: Content) -> Iterator[FieldChange]:
     """The fields in which two states differ, in the newer one's order; one that either has not is left out."""
     for name, value in new.items():
         if name in old and old[name] != value:
-            yield Change(name, list(_lines(_text(old[name]), _text(value))))
+            yield FieldChange(name, list(_diff_lines(_as_lines(old[name]), _as_lines(value))))
 
 
-def names_of_changes(old: Content, new: Content) -> list[str]:
+def changed_fields(old: Content, new: Content) -> list[str]:
     """The names of these fields only, which is quicker."""
     return [name for name, value in new.items() if name in old and old[name] != value]
 
 
-def _text(value: Any) -> list[str]:
+def _as_lines(value: Any) -> list[str]:
     if isinstance(value, bool):
         return ["yes" if value else "no"]
     return list(value) if isinstance(value, list) else str(value).splitlines() or [""]
 
 
-def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
-    quickly = max(len(old), len(new)) > LINES_IN_FULL
-    groups = difflib.SequenceMatcher(None, old, new, autojunk=quickly).get_grouped_opcodes(CONTEXT_LINES)
+def _diff_lines(old: list[str], new: list[str]) -> Iterator[DiffLine]:
+    is_large = max(len(old), len(new)) > MAX_EXACT_DIFF_LINES
+    groups = difflib.SequenceMatcher(None, old, new, autojunk=is_large).get_grouped_opcodes(CONTEXT_LINES)
     for index, group in enumerate(groups):
         if index:
-            yield Line(GAP, "")
+            yield DiffLine(GAP, "")
         for tag, old_start, old_end, new_start, new_end in group:
             if tag == "equal":
-                yield from (Line(" ", text) for text in old[old_start:old_end])
+                yield from (DiffLine(" ", text) for text in old[old_start:old_end])
             else:
-                yield from (Line("-", text) for text in old[old_start:old_end])
-                yield from (Line("+", text) for text in new[new_start:new_end])
+                yield from (DiffLine("-", text) for text in old[old_start:old_end])
+                yield from (DiffLine("+", text) for text in new[new_start:new_end])

@@ -60,7 +60,7 @@ class ProviderViewSet(ViewSet):
     @extend_schema(**PROVIDERS)
     def list(self, request: Request) -> Response:
         """List the providers with their models, and what is known of your own keys."""
-        return Response(ProvidersSerializer({"providers": provider_keys.overview(user_of(request))}).data)
+        return Response(ProvidersSerializer({"providers": provider_keys.list_providers(user_of(request))}).data)
 
     @extend_schema(**PUT_KEY)
     @action(detail=True, methods=["put"], scopes=(KEYS,))
@@ -72,12 +72,12 @@ class ProviderViewSet(ViewSet):
         """
         serializer = KeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        provider_keys.put(user=user_of(request), provider=name, **serializer.validated_data)
-        return Response(provider_keys.describe(user_of(request), name))
+        provider_keys.set_key(user=user_of(request), provider=name, **serializer.validated_data)
+        return Response(provider_keys.describe_provider(user_of(request), name))
 
     @extend_schema(**REMOVE_KEY)
     @key.mapping.delete
     def remove_key(self, request: Request, name: str) -> Response:
         """Forget your own key. What is under way with it fails at its next step."""
-        provider_keys.remove(user=user_of(request), provider=name)
+        provider_keys.remove_key(user=user_of(request), provider=name)
         return Response({"message": f"Your key for {name} is deleted."})

@@ -7,7 +7,7 @@ from itertools import takewhile
 import orjson
 
 from agents.providers.prices import Cost
-from agents.runner import chunks
+from agents.runner import chunk_events
 from chains.context import Cut
 from runs.eventlog.recorder import Event
 from runs.metering.tokens import TokenUsage
@@ -89,7 +89,7 @@ def untold(run: Run, succeeded: list[RunStep], told: list[bytes], kept: str = ""
         if step.position not in texts:
             yield {"type": "step_start", "step": step.position, "agent": step.agent}
         rest = step.output[len(storable(texts.get(step.position, ""))) :]
-        yield from chunks([rest] if rest else [])
+        yield from chunk_events([rest] if rest else [])
         if step.position not in done:
             yield step_done(step)
 

@@ -13,7 +13,7 @@ CUSTOM = "custom"  # what a run says of a chain whose steps the request named
 class ChainPreset(Versioned):
     """Agents in a row, by a name that requests give; its tier is that of its highest agent."""
 
-    CONTENT = ("name", "description", "position", "enabled", "steps")
+    VERSIONED_FIELDS = ("name", "description", "position", "enabled", "steps")
 
     slug = models.SlugField("id", max_length=64, unique=True, help_text="What requests call it.")
     name = models.CharField(max_length=100)

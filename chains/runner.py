@@ -18,7 +18,7 @@ from agents.models import Agent
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.prices import Cost
-from agents.runner import Answer, extras, failure_of
+from agents.runner import Completion, failure_of, opening_fields
 from chains import context, events, queue
 from lunaos.errors import LunaError
 from lunaos.infra import database, event_loop
@@ -54,7 +54,7 @@ class Chain:
     ended: dict[int, RunStep]
     first_token_ms: int | None
     asked: bool = False
-    answer: Answer | None = None
+    answer: Completion | None = None
 
     @property
     def under_way(self) -> int:
@@ -138,18 +138,20 @@ async def _steps(chain: Chain) -> None:
 async def _step(chain: Chain) -> None:
     position, recorder = chain.under_way, chain.recorder
     agent, targets, window = await _database(_equip, chain.run, position)
-    answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
+    answer_tokens = max(target.output_limit(agent.max_tokens) for target in targets)
     room = context.room(window=window, answer=answer_tokens, prompt=agent.prompt)
     text, cuts = context.compose(chain.text, _outputs(chain), room, context.mark(chain.run.pk, position))
     # `step_start` names nobody, so that the client expects the provider that the chain was begun with
-    chain.answer = Answer(targets, agent_services.prompt(agent, text), time.perf_counter(), named=targets[0])
+    chain.answer = Completion(
+        targets, agent_services.build_prompt(agent, text), time.perf_counter(), announced_target=targets[0]
+    )
     recorder.record(events.step_start(chain.run, position, cuts, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
         async for batch in batches:
             if chain.answer.texts:
                 chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
             recorder.record(*batch)
-    told = extras(chain.answer)
+    told = opening_fields(chain.answer)
     await recorder.flush()  # a step that is written down is not told again
     await _save(chain, Status.SUCCEEDED)
     recorder.record(events.step_done(chain.ended[position]) | told)
@@ -157,9 +159,9 @@ async def _step(chain: Chain) -> None:
 
 def _equip(run: Run, position: int) -> tuple[Agent, list[Target], int]:
     """The step's agent, who may answer, and the tokens that even the smallest of them holds."""
-    agent = agent_services.find(run.steps[position - 1])
-    targets = agent_services.targets_of(run)
-    return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
+    agent = agent_services.get_agent(run.steps[position - 1])
+    targets = agent_services.targets_for_run(run)
+    return agent, targets, min(catalogue.context_window(each.provider.name, each.model) for each in targets)
 
 
 def _outputs(chain: Chain) -> list[context.Output]:
@@ -193,8 +195,8 @@ async def _save(chain: Chain, status: Status, error_code: str = "") -> None:
         return
     used, cost = TokenUsage(), Cost()
     if chain.answer:
-        chain.asked = chain.asked or chain.answer.asked
-        used, cost = await chain.answer.account(chain.run.steps[position - 1])
+        chain.asked = chain.asked or chain.answer.may_be_billed
+        used, cost = await chain.answer.record_usage(chain.run.steps[position - 1])
     step = _row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
     ended = status in (Status.FAILED, Status.CANCELLED)
@@ -231,7 +233,7 @@ def _row(chain: Chain, position: int, used: TokenUsage, cost: Cost) -> RunStep:
 
 
 async def _finish(
-    chain: Chain, status: Status, last: Event, error: LunaError | None = None, answer: Answer | None = None
+    chain: Chain, status: Status, last: Event, error: LunaError | None = None, answer: Completion | None = None
 ) -> None:
     """End the chain.
 

@@ -80,12 +80,14 @@ def start(
     if steps and len(steps) > LONGEST:
         raise ChainTooLong()
     own = provider_keys.keyring(user.pk)
-    asked = agent_services.target(provider, model, own)
-    experts = [agent_services.find(slug) for slug in steps or _preset(chain).steps]
-    grounding.require(user, repository)
+    asked = agent_services.resolve_target(provider, model, own)
+    experts = [agent_services.get_agent(slug) for slug in steps or _preset(chain).steps]
+    grounding.require_repository(user, repository)
     agent_services.require_access(user, experts)
-    targets = agent_services.reachable(user, asked, own)
-    grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
+    targets = agent_services.targets_for_user(user, asked, own)
+    grounded = grounding.search_repository(
+        user=user, repository=repository, context=context, experts=experts, targets=targets
+    )
     opening = partial(events.opening, grounded=[grounded.event] if grounded else [])
     begun = run_services.begin(
         user=user,
@@ -127,9 +129,11 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.Begun, int]:
     text = texts.text_of(run)
     if text is None:
         raise EventsExpired()
-    agent_services.require_access(user, [agent_services.find(slug) for slug in run.steps])
+    agent_services.require_access(user, [agent_services.get_agent(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
-    [asked, *_] = agent_services.reachable(user, agent_services.target(run.provider, run.model, own), own)
+    [asked, *_] = agent_services.targets_for_user(
+        user, agent_services.resolve_target(run.provider, run.model, own), own
+    )
     capacity.require()
     run.own_key = asked.provider.own_key
     before = text.events.encode().splitlines()

@@ -164,7 +164,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
 
     def _text(self, run: Run, name: str) -> SafeString:
         text = self._text_of(run)
-        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else GONE)
+        return format_html('<pre class="luna-text">{}</pre>', getattr(text, name) if text else GONE)
 
     def _text_of(self, run: Run) -> RunText | None:
         """Read the run's texts, which may be megabytes, once a page."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640, 220
 LEFT, RIGHT, TOP, BOTTOM = 46, 4, 10, 24  # what is left free for the axes
-LABELS_AT_MOST = 8
-GAP = 0.25  # of a column's width
+MAX_LABELS = 8
+COLUMN_GAP_SHARE = 0.25  # of a column's width
 
 Series = Mapping[str, Sequence[float | None]]
 
@@ -32,7 +32,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LineSeries:
     """A series as strokes, one for each stretch without a gap, and its points."""
 
     name: str
@@ -54,11 +54,11 @@ class Chart:
     unit: str
     names: list[str]
     ticks: list[tuple[float, float]]
-    marks: list[tuple[float, str]]
+    x_labels: list[tuple[float, str]]
     rows: list[tuple[str, list[float | None]]]
     bar_width: float
     columns: list[Column]
-    lines: list[Line]
+    lines: list[LineSeries]
 
     @property
     def empty(self) -> bool:
@@ -73,21 +73,21 @@ def bars(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -
         unit: as the template's formats know it.
     """
     rows = _rows(labels, series)
-    top = _top(max((sum(value or 0 for value in values) for _, values in rows), default=0))
-    step, width = _step(len(labels)), _step(len(labels)) * (1 - GAP)
+    top = _scale_end(max((sum(value or 0 for value in values) for _, values in rows), default=0))
+    step, width = _step(len(labels)), _step(len(labels)) * (1 - COLUMN_GAP_SHARE)
     columns = [
-        Column(label, LEFT + step * (n + GAP / 2), _stack(list(series), values, top))
+        Column(label, LEFT + step * (n + COLUMN_GAP_SHARE / 2), _stack(list(series), values, top))
         for n, (label, values) in enumerate(rows)
     ]
-    return Chart(title, unit, list(series), _ticks(top), _marks(labels), rows, width, columns, [])
+    return Chart(title, unit, list(series), _ticks(top), _x_labels(labels), rows, width, columns, [])
 
 
 def lines(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
     """A line a series, broken where a value is None."""
-    top = _top(max((value or 0 for values in series.values() for value in values), default=0))
+    top = _scale_end(max((value or 0 for values in series.values() for value in values), default=0))
     drawn = [_line(name, labels, values, top) for name, values in series.items()]
     rows = _rows(labels, series)
-    return Chart(title, unit, list(series), _ticks(top), _marks(labels), rows, 0, [], drawn)
+    return Chart(title, unit, list(series), _ticks(top), _x_labels(labels), rows, 0, [], drawn)
 
 
 def _rows(labels: Sequence[str], series: Series) -> list[tuple[str, list[float | None]]]:
@@ -103,24 +103,24 @@ def _stack(names: list[str], values: Sequence[float | None], top: float) -> list
     return segments
 
 
-def _line(name: str, labels: Sequence[str], values: Sequence[float | None], top: float) -> Line:
+def _line(name: str, labels: Sequence[str], values: Sequence[float | None], top: float) -> LineSeries:
     points: list[tuple[float, float, str, float]] = []
     strokes: list[list[str]] = [[]]
     for n, value in enumerate(values):
         if value is None:
             strokes.append([])
             continue
-        x, y = round(_middle(n, len(labels)), 1), round(_y(value, top), 1)
+        x, y = round(_column_centre(n, len(labels)), 1), round(_y(value, top), 1)
         points.append((x, y, labels[n], value))
         strokes[-1].append(f"{x},{y}")
-    return Line(name, [" ".join(stroke) for stroke in strokes if len(stroke) > 1], points)
+    return LineSeries(name, [" ".join(stroke) for stroke in strokes if len(stroke) > 1], points)
 
 
 def _step(count: int) -> float:
     return (WIDTH - LEFT - RIGHT) / max(count, 1)
 
 
-def _middle(n: int, count: int) -> float:
+def _column_centre(n: int, count: int) -> float:
     return LEFT + _step(count) * (n + 0.5)
 
 
@@ -128,7 +128,7 @@ def _y(value: float, top: float) -> float:
     return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
 
 
-def _top(largest: float) -> float:
+def _scale_end(largest: float) -> float:
     """Return the next of 1, 2, 4, 5, 8 times a power of ten."""
     if largest <= 0:
         return 1
@@ -142,6 +142,6 @@ def _ticks(top: float) -> list[tuple[float, float]]:
     return [(round(_y(top * n / parts, top), 1), top * n / parts) for n in range(parts + 1)]
 
 
-def _marks(labels: Sequence[str]) -> list[tuple[float, str]]:
-    each = math.ceil(len(labels) / LABELS_AT_MOST) or 1
-    return [(round(_middle(n, len(labels)), 1), label) for n, label in enumerate(labels) if n % each == 0]
+def _x_labels(labels: Sequence[str]) -> list[tuple[float, str]]:
+    each = math.ceil(len(labels) / MAX_LABELS) or 1
+    return [(round(_column_centre(n, len(labels)), 1), label) for n, label in enumerate(labels) if n % each == 0]

@@ -12,9 +12,9 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
-LIMIT_S = 1.0
-KEPT_S = 1.0
-WAITING = """
+CHECK_TIMEOUT_S = 1.0
+RESULT_TTL_S = 1.0
+QUEUE_BACKLOGS = """
     SELECT 'chains', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
     FROM runs_run WHERE status = 'queued'
     UNION ALL
@@ -23,7 +23,7 @@ WAITING = """
 """
 # Of index jobs: all that have not ended, the bytes of their files, and for how long an owner waits of whose jobs no
 # worker has begun any. A job of an owner with a backlog may wait for an hour; an owner is due within seconds.
-INDEXING = """
+INDEXING_BACKLOG = """
     SELECT (SELECT count(*) FROM rag_indexjob WHERE status IN ('queued', 'running')),
         (SELECT COALESCE(sum(bytes), 0)::bigint FROM rag_upload),
         COALESCE(EXTRACT(EPOCH FROM now() - min(oldest)), 0)::float
@@ -45,7 +45,7 @@ class Degraded(Exception):
         self.figures = figures or {}
 
 
-class _Part:
+class _CheckRunner:
     """One check in a thread of its own; a check that hangs holds up itself alone."""
 
     def __init__(self, check: Check) -> None:
@@ -65,15 +65,15 @@ class _Part:
     def result(self) -> dict[str, Any]:
         """Return the answer, or that there was none within LIMIT_S of the check's start."""
         with self._lock:
-            answer, left_s = self._answer, self._began + LIMIT_S - time.monotonic()
+            answer, left_s = self._answer, self._began + CHECK_TIMEOUT_S - time.monotonic()
         try:
             return dict(answer.result(timeout=max(0.0, left_s))) if answer else {}
         except TimeoutError:
-            return {"status": "down", "latencyMs": LIMIT_S * 1000, "detail": "timeout"}
+            return {"status": "down", "latencyMs": CHECK_TIMEOUT_S * 1000, "detail": "timeout"}
 
     def _is_good(self) -> bool:
         """An answer that came too late was refused already: look again at once."""
-        return self._ended - self._began <= LIMIT_S and time.monotonic() - self._ended <= KEPT_S
+        return self._ended - self._began <= CHECK_TIMEOUT_S and time.monotonic() - self._ended <= RESULT_TTL_S
 
     def _measure(self) -> dict[str, Any]:
         try:
@@ -82,11 +82,11 @@ class _Part:
             self._ended = time.monotonic()
 
 
-_parts: dict[Check, _Part] = {}
-_making = threading.Lock()
+_runners: dict[Check, _CheckRunner] = {}
+_runners_lock = threading.Lock()
 
 
-def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
+def run_checks(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
     """Do checks at the same time, where no answer of the last KEPT_S is there.
 
     Args:
@@ -95,33 +95,33 @@ def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
     Returns:
         `status` (ok, degraded, down), `latencyMs`, perhaps `detail`, and the figures, for each check.
     """
-    found = {name: _part(check) for name, check in checks.items()}
+    found = {name: _runner(check) for name, check in checks.items()}
     for part in found.values():
         part.begin()
     return {name: part.result() for name, part in found.items()}
 
 
-def _part(check: Check) -> _Part:
-    with _making:
-        if check not in _parts:
-            _parts[check] = _Part(check)
-        return _parts[check]
+def _runner(check: Check) -> _CheckRunner:
+    with _runners_lock:
+        if check not in _runners:
+            _runners[check] = _CheckRunner(check)
+        return _runners[check]
 
 
-def forget() -> None:
+def clear_results() -> None:
     """Drop all answers, for tests that change what is checked."""
-    with _making:
-        _parts.clear()
+    with _runners_lock:
+        _runners.clear()
 
 
-def waiting() -> dict[str, tuple[int, float]]:
+def queue_backlogs() -> dict[str, tuple[int, float]]:
     """How many chains and index jobs no worker has taken yet, and how many seconds the oldest of them has waited."""
-    return {queue: (length, oldest_s) for queue, length, oldest_s in query(WAITING)}
+    return {queue: (length, oldest_s) for queue, length, oldest_s in query(QUEUE_BACKLOGS)}
 
 
-def indexing() -> tuple[int, int, float]:
+def indexing_backlog() -> tuple[int, int, float]:
     """Unfinished index jobs, the bytes of their files, and the seconds that an owner has waited for a first turn."""
-    [(unfinished, size, unserved_s)] = query(INDEXING)
+    [(unfinished, size, unserved_s)] = query(INDEXING_BACKLOG)
     return unfinished, size, unserved_s
 
 

@@ -12,10 +12,10 @@ from billing.models import Tier
 from chains import presets
 
 # The figures beside them say the same and are what is enforced.
-SAID_BY_FIGURES = ("agents", "executions a month", "requests a minute")
+FEATURES_SHOWN_AS_FIGURES = ("agents", "executions a month", "requests a minute")
 
 
-def content() -> dict[str, Any]:
+def page_context() -> dict[str, Any]:
     """Everything that changes on the page; costs no query while the snapshots are fresh."""
     agents = catalogue.current().agents
     return {
@@ -23,7 +23,7 @@ def content() -> dict[str, Any]:
         "upgrade_url": tiers.upgrade_url(),
         "total": len(agents),
         "categories": _by_category(agents.values()),
-        "presets": list(_offered(agents)),
+        "presets": list(_presets(agents)),
         "plans": [_plan(tier, list(agents.values())) for tier in tiers.everything()],
     }
 
@@ -35,7 +35,7 @@ def _by_category(agents: Any) -> dict[str, list[Agent]]:
     return found
 
 
-def _offered(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
+def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
     for preset in presets.offered():
         names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps if slug in agents]
         yield {"preset": preset, "steps": names, "tier": presets.tier(preset)}
@@ -52,13 +52,13 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
         "at_once": tier.executions_at_once,
         "starts": f"{tier.starts_per_hour:,}",
         "api_keys": tier.api_keys,
-        "stored": _size(tier.stored_bytes),
+        "stored": _format_size(tier.stored_bytes),
         "repositories": f"{tier.repositories:,} repositor{'y' if tier.repositories == 1 else 'ies'}",
-        "features": [feature for feature in tier.features if not feature.endswith(SAID_BY_FIGURES)],
+        "features": [feature for feature in tier.features if not feature.endswith(FEATURES_SHOWN_AS_FIGURES)],
     }
 
 
-def _size(count: int) -> str:
+def _format_size(count: int) -> str:
     """Bytes as people read them, in decimal units, as the figures of the tiers are."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 1_000 and len(units) > 1:

@@ -20,8 +20,8 @@ from lunaos.api.renderers import EnvelopeRenderer
 from lunaos.api.request import FramedRequest, framed
 from lunaos.errors import LunaError
 
-Words = tuple[str, str]
-WORDS: dict[int, Words] = {
+ErrorText = tuple[str, str]
+ERROR_TEXTS: dict[int, ErrorText] = {
     400: ("This request cannot be understood", "Check the address, or begin at the front page."),
     403: ("This page is not for you", "You are not allowed to see or do this. Another account may be."),
     404: ("There is nothing here", "The address may be mistyped, or what was here is gone."),
@@ -30,18 +30,18 @@ WORDS: dict[int, Words] = {
     500: ("Something went wrong on our side", "Try again. If it stays so, tell the operator the request id below."),
     503: ("A part of the platform is down", "Try again in a moment. The status page tells which part it is."),
 }
-FORM_EXPIRED: Words = (
+FORM_EXPIRED: ErrorText = (
     "This form is not valid any more",
     "Go back, load the page again and send it once more. Cookies have to be allowed for this site.",
 )
-LINK_EXPIRED: Words = (
+LINK_EXPIRED: ErrorText = (
     "This link is not valid any more",
     "Such links are good for two weeks. Sign in and ask for another with POST /billing/portal.",
 )
 
 
 @cache
-def _api() -> frozenset[str]:
+def _api_prefixes() -> frozenset[str]:
     """The first part of all paths whose views answer in the API's envelope and in nothing else."""
     found = set()
     for pattern in get_resolver().url_patterns:
@@ -51,27 +51,27 @@ def _api() -> frozenset[str]:
     return frozenset(found)
 
 
-def wants_page(request: HttpRequest) -> bool:
+def prefers_html(request: HttpRequest) -> bool:
     """Whether the client prefers HTML to JSON, on a path that is not the API's: the API never answers with a page."""
-    if request.path_info.lstrip("/").partition("/")[0] in _api():
+    if request.path_info.lstrip("/").partition("/")[0] in _api_prefixes():
         return False
     return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
 
 
-def page(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+def render_page(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
     """A page in the platform's design; rendered without the request, so that nothing asks for a session or a user."""
-    return HttpResponse(_rendered(template, context), status=status)
+    return HttpResponse(_render(template, context), status=status)
 
 
-def failure(request: HttpRequest, error: LunaError, words: Words | None = None) -> HttpResponse:
+def error_response(request: HttpRequest, error: LunaError, text: ErrorText | None = None) -> HttpResponse:
     """What Django's own error views answer: a page, or the contract's error, as the client prefers.
 
     Args:
         words: title and advice, where those of the status would not do.
     """
-    if wants_page(request):
-        context = _of_failure(cast(FramedRequest, request), error.status, words)
-        response = page("web/error.html", context, error.status)
+    if prefers_html(request):
+        context = _error_context(cast(FramedRequest, request), error.status, text)
+        response = render_page("web/error.html", context, error.status)
         response["Cache-Control"] = "no-store"
     else:
         response = plain_response(error)
@@ -89,7 +89,7 @@ class ErrorPageRenderer(BaseRenderer):
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
         response = renderer_context["response"]
         response["Cache-Control"] = "no-store"
-        return _rendered("web/error.html", _of_failure(framed(renderer_context["request"]), response.status_code))
+        return _render("web/error.html", _error_context(framed(renderer_context["request"]), response.status_code))
 
 
 class PageRenderer(TemplateHTMLRenderer):
@@ -101,13 +101,13 @@ class PageRenderer(TemplateHTMLRenderer):
         return super().render(data, accepted_media_type, renderer_context)
 
 
-class PageOrJson(OneRenderer):
+class HtmlOrJsonNegotiation(OneRenderer):
     """By `Accept`, and by whose path it is."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        kind = "html" if wants_page(request._request) else "json"
+        kind = "html" if prefers_html(request._request) else "json"
         renderer = next(each for each in renderers if each.format == kind)
         return renderer, renderer.media_type
 
@@ -118,15 +118,15 @@ class PageView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
     renderer_classes = (EnvelopeRenderer, ErrorPageRenderer)
-    content_negotiation_class: type[BaseContentNegotiation] = PageOrJson
+    content_negotiation_class: type[BaseContentNegotiation] = HtmlOrJsonNegotiation
     metadata_class = None  # of a page, OPTIONS has nothing to tell
     schema = None
 
 
-def _rendered(template: str, context: dict[str, Any]) -> str:
+def _render(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, {"version": __version__, **context})
 
 
-def _of_failure(request: FramedRequest, status: int, words: Words | None = None) -> dict[str, Any]:
-    title, advice = words or WORDS.get(status) or WORDS[500]
+def _error_context(request: FramedRequest, status: int, text: ErrorText | None = None) -> dict[str, Any]:
+    title, advice = text or ERROR_TEXTS.get(status) or ERROR_TEXTS[500]
     return {"status": status, "title": title, "advice": advice, "request_id": request.id}

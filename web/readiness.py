@@ -20,7 +20,7 @@ _migrated = False  # what is applied stays so, as long as this process lives
 
 
 @cache
-def _migrations() -> frozenset[tuple[str, str]]:
+def _known_migrations() -> frozenset[tuple[str, str]]:
     """All that this version has, by app and name; to load them, as Django does, takes more than a probe may."""
     found = set()
     for label in (config.label for config in apps.get_app_configs()):
@@ -36,7 +36,7 @@ def _database() -> None:
     global _migrated
     if _migrated:
         health_checks.query("SELECT 1")
-    elif missing := _migrations() - MigrationRecorder(connection).applied_migrations().keys():
+    elif missing := _known_migrations() - MigrationRecorder(connection).applied_migrations().keys():
         raise Degraded(f"migrations missing: {len(missing)}")
     else:
         _migrated = True
@@ -60,11 +60,11 @@ def check() -> tuple[dict[str, Any], bool]:
     Returns:
         A report without host names or secrets, and whether all is well.
     """
-    checks = {name: _word(part) for name, part in health_checks.examine(CHECKS).items()}
+    checks = {name: _check_status(part) for name, part in health_checks.run_checks(CHECKS).items()}
     checks["process"] = "stopping" if executors.is_leaving() else "ok"
     ready = set(checks.values()) == {"ok"}
     return {"ready": ready, "checks": checks}, ready
 
 
-def _word(part: dict[str, Any]) -> str:
+def _check_status(part: dict[str, Any]) -> str:
     return str(part.get("detail", part["status"])) if part["status"] == "degraded" else str(part["status"])

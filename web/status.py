@@ -14,7 +14,7 @@ PARTS = {
 STATES = {"ok": "Works", "degraded": "Impaired", "down": "Down"}
 
 
-def content(report: dict[str, Any], up: bool) -> dict[str, Any]:
+def page_context(report: dict[str, Any], up: bool) -> dict[str, Any]:
     """What the status page shows of a report.
 
     Args:
@@ -24,7 +24,7 @@ def content(report: dict[str, Any], up: bool) -> dict[str, Any]:
     troubled = [part["name"] for part in parts if part["status"] != "ok"]
     return {
         "state": "down" if not up else "degraded" if troubled else "ok",
-        "sentence": _sentence(troubled, up),
+        "sentence": _summary(troubled, up),
         "parts": parts,
         "checked_at": report["timestamp"],
     }
@@ -50,7 +50,7 @@ def _detail(service: dict[str, Any]) -> str:
     return f"{detail[0].upper()}{detail[1:]}." if detail else ""
 
 
-def _sentence(troubled: list[str], up: bool) -> str:
+def _summary(troubled: list[str], up: bool) -> str:
     if not troubled:
         return "All parts work."
     which = troubled[0].lower() if len(troubled) == 1 else f"{len(troubled)} of {len(PARTS)} parts"

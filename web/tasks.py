@@ -34,7 +34,7 @@ def worker_heartbeat() -> None:
 @shared_task(name="web.tasks.reach_providers")
 def reach_providers() -> None:
     """Note whether the model providers that /health tells of accept connections."""
-    provider_reachability.look([providers.default().base_url, settings.EMBEDDINGS_BASE_URL])
+    provider_reachability.probe([providers.default_provider().base_url, settings.EMBEDDINGS_BASE_URL])
 
 
 @worker_ready.connect
@@ -75,7 +75,7 @@ def finish_erasures() -> None:
 @shared_task(name="web.tasks.note_backlogs")
 def note_backlogs() -> None:
     """Write down how many chains and index jobs wait for a worker."""
-    for queue, (length, _) in health_checks.waiting().items():
+    for queue, (length, _) in health_checks.queue_backlogs().items():
         stats.note_backlog(queue, length)
 
 

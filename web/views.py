@@ -24,7 +24,7 @@ from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from lunaos.infra import metrics, thread_pools
 from web import health, landing, readiness, status
 from web import metrics as figures
-from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
+from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, error_response, render_page
 from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class LandingView(PageView):
     """The front page."""
 
     def get(self, request: Request) -> HttpResponse:
-        response = page("web/landing.html", landing.content())
+        response = render_page("web/landing.html", landing.page_context())
         response["Cache-Control"] = "private, max-age=60"  # private, since its headers tell this client's limits
         return response
 
@@ -107,7 +107,7 @@ class StatusView(PageView):
 
     def get(self, request: Request) -> HttpResponse:
         report, up = health.check()
-        response = page("web/status.html", status.content(report, up), 200 if up else 503)
+        response = render_page("web/status.html", status.page_context(report, up), 200 if up else 503)
         response["Cache-Control"] = "no-store"
         return response
 
@@ -131,14 +131,14 @@ class CheckoutDoneView(PageView):
             checkout.arrived(request.query_params.get("session_id", ""))
         except (LunaError, OperationalError) as e:  # the event will come all the same
             logger.info("After checkout Stripe could not be asked: %s", e)
-        return page("web/checkout_done.html", {})
+        return render_page("web/checkout_done.html", {})
 
 
 class CheckoutCancelledView(PageView):
     """Where Stripe sends people who have changed their mind."""
 
     def get(self, request: Request) -> HttpResponse:
-        return page("web/checkout_cancelled.html", {})
+        return render_page("web/checkout_cancelled.html", {})
 
 
 class PortalLinkView(PageView):
@@ -149,31 +149,31 @@ class PortalLinkView(PageView):
     def get(self, request: Request) -> HttpResponse:
         user = portal_links.read(request.query_params.get("token", ""))
         if user is None:
-            return failure(request._request, MailTokenInvalid(), LINK_EXPIRED)
+            return error_response(request._request, MailTokenInvalid(), LINK_EXPIRED)
         return HttpResponseRedirect(subscriptions.open_portal(user))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler400: a host it does not serve, a header it refuses."""
-    return failure(request, BadRequest())
+    return error_response(request, BadRequest())
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler403: what staff may not do in the admin."""
-    return failure(request, Forbidden())
+    return error_response(request, Forbidden())
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Django's handler404: what is not in the admin."""
-    return failure(request, NotFound())
+    return error_response(request, NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler500: what failed outside the API's own frame; 503 where a server is away."""
     error = sys.exc_info()[1]
-    return failure(request, translate(error) if isinstance(error, Exception) else LunaError())
+    return error_response(request, translate(error) if isinstance(error, Exception) else LunaError())
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """A form without its token, or with one of another session; the reason is for the log."""
-    return failure(request, Forbidden(), FORM_EXPIRED)
+    return error_response(request, Forbidden(), FORM_EXPIRED)

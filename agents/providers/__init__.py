@@ -40,12 +40,12 @@ class Provider:
         return bool(self.base_url and (self.api_key or self.name == LOCAL))
 
     @property
-    def costs_server(self) -> bool:
+    def billed_to_operator(self) -> bool:
         """Whether the operators pay for what it answers."""
         return not self.own_key and self.name != LOCAL
 
     @property
-    def takes_own_keys(self) -> bool:
+    def accepts_user_keys(self) -> bool:
         """Whether users may bring a key; not to the operator's own server, whose work nobody else pays for."""
         return bool(self.base_url) and self.name != LOCAL
 
@@ -62,7 +62,7 @@ class Target:
     model: str
     max_output_tokens: int | None = None
 
-    def longest_answer(self, agents_limit: int) -> int:
+    def output_limit(self, agents_limit: int) -> int:
         """Return the tokens that an answer may have: the model's limit, else the agent's, and not above the provider's.
 
         Args:
@@ -84,12 +84,12 @@ def get(name: str) -> Provider:
     return Provider(name, config["base_url"], config["api_key"], config["max_tokens"])
 
 
-def everyone() -> list[Provider]:
+def all_providers() -> list[Provider]:
     """All providers, in the settings' order, the embedded model last."""
     return [get(name) for name in settings.LLM_PROVIDERS]
 
 
-def first_usable(candidates: list[Provider], own: Container[str] = ()) -> Provider:
+def first_configured(candidates: list[Provider], own: Container[str] = ()) -> Provider:
     """The first that is set up, on the server or by the user; else simply the first.
 
     Args:
@@ -98,6 +98,6 @@ def first_usable(candidates: list[Provider], own: Container[str] = ()) -> Provid
     return next((each for each in candidates if each.configured or each.name in own), candidates[0])
 
 
-def default(own: Container[str] = ()) -> Provider:
+def default_provider(own: Container[str] = ()) -> Provider:
     """Who answers where a request names nobody; `own` as of `first_usable`."""
-    return first_usable(everyone(), own)
+    return first_configured(all_providers(), own)

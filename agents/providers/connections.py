@@ -32,8 +32,8 @@ else:
     transport = lazy_imports.LazyModule("agents.providers.transport")
 
 Response = httpx2.Response
-UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout)
-NO_KEY = "none"  # for servers that ask for none
+UNREACHABLE_ERRORS = (httpx2.ConnectError, httpx2.ConnectTimeout)
+PLACEHOLDER_KEY = "none"  # for servers that ask for none
 MAX_CONNECTIONS = 1_000  # to one provider, as `openai` has it
 MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # of a refusal, as far as it is read
 DRAIN_S = 1.0  # for the end of a response whose answer has ended, so that its connection can be used again
@@ -49,7 +49,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx2.AsyncCli
 _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
-class Refused(Exception):
+class ErrorResponse(Exception):
     """The provider answered with another status than 200.
 
     Args:
@@ -61,7 +61,7 @@ class Refused(Exception):
         self.status, self.body, self.headers = status, body, headers
 
 
-def failures() -> tuple[type[Exception], ...]:
+def connection_errors() -> tuple[type[Exception], ...]:
     """Return what a connection may raise; TimeoutError is an OSError, and an odd status line is a UnicodeError."""
     return (httpx2.HTTPError, aiohttp.ClientError, OSError, UnicodeError)
 
@@ -78,7 +78,7 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Resp
     """
     provider = attempt.target.provider
     client = _client(provider.base_url)
-    headers = {**HEADERS, "Authorization": f"Bearer {provider.api_key or NO_KEY}"}
+    headers = {**HEADERS, "Authorization": f"Bearer {provider.api_key or PLACEHOLDER_KEY}"}
     url = provider.base_url.rstrip("/") + path
     token = _attempt.set(attempt)
     try:
@@ -88,11 +88,11 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Resp
         _attempt.reset(token)
     attempt.sent = True
     if not response.is_success:
-        raise Refused(response.status_code, await _error_of(response), response.headers)
+        raise ErrorResponse(response.status_code, await _error_of(response), response.headers)
     return response
 
 
-async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
+async def close_response(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
     """Close a response.
 
     Args:
@@ -104,7 +104,7 @@ async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, comple
         await response.aclose()
 
 
-async def close() -> None:
+async def close_all() -> None:
     """Close this event loop's connections."""
     for client in _clients.pop(asyncio.get_running_loop(), {}).values():
         await client.aclose()
@@ -112,13 +112,13 @@ async def close() -> None:
 
 async def _error_of(response: httpx2.Response) -> object:
     raw = bytearray()
-    with suppress(*failures()):
+    with suppress(*connection_errors()):
         async with asyncio.timeout(ERROR_BODY_S):
             async for piece in response.aiter_bytes():
                 raw += piece[:MAX_ERROR_BYTES]
                 if len(raw) >= MAX_ERROR_BYTES:
                     break
-    with suppress(*failures()):
+    with suppress(*connection_errors()):
         await response.aclose()
     try:
         return parse(bytes(raw))
@@ -127,7 +127,7 @@ async def _error_of(response: httpx2.Response) -> object:
 
 
 async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
-    with suppress(*failures()):
+    with suppress(*connection_errors()):
         try:
             async with asyncio.timeout(DRAIN_S):
                 async for _ in pieces:
@@ -155,11 +155,11 @@ def _client(base_url: str) -> httpx2.AsyncClient:
 def _session() -> aiohttp.ClientSession:
     """Return a session that notes in `Attempt.sent` when a request has left."""
     trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_note_sent)
+    trace.on_request_headers_sent.append(_mark_sent)
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())
     return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar())
 
 
-async def _note_sent(*_: object) -> None:
+async def _mark_sent(*_: object) -> None:
     if attempt := _attempt.get():
         attempt.sent = True

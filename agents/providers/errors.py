@@ -48,7 +48,7 @@ class ProviderFailed(LunaError):
         retryable: the same request to the same provider may succeed a moment later.
         elsewhere: another provider may answer the request; False where the request itself was refused.
         provider_status: the HTTP status of the provider's answer, None where there was none.
-        said: the provider's own words, redacted; for staff, and for the user whose own key was used.
+        provider_message: the provider's own words, redacted; for staff, and for the user whose own key was used.
     """
 
     code, status, message = ("provider_error", 502, "The model provider answered with an error.")
@@ -64,13 +64,13 @@ class ProviderFailed(LunaError):
         retryable: bool | None = None,
         elsewhere: bool | None = None,
         provider_status: int | None = None,
-        said: str = "",
+        provider_message: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(message, **kwargs)
         self.retryable = type(self).retryable if retryable is None else retryable
         self.elsewhere = type(self).elsewhere if elsewhere is None else elsewhere
-        self.provider_status, self.said = provider_status, said
+        self.provider_status, self.provider_message = provider_status, provider_message
 
 
 class ProviderUnavailable(ProviderFailed):

@@ -11,16 +11,16 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from agents.providers import Target, connections, dialects, failures, marks
-from agents.providers.connections import Refused
+from agents.providers import Target, connections, failures, parameter_support, template_markers
+from agents.providers.answer_deadline import AnswerDeadline
+from agents.providers.connections import ErrorResponse
 from agents.providers.decoding import Decoder
 from agents.providers.errors import ProviderFailed, ProviderTimeout
-from agents.providers.patience import Patience
 from agents.providers.reply import Attempt, Block
 
 PATH = "/chat/completions"
 MAX_FEED_BYTES = 65_536  # decoded at once; what was compressed may come in much larger pieces
-TURN_S = 0.01  # after which other streams of the event loop have theirs
+MAX_TURN_S = 0.01  # after which other streams of the event loop have theirs
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
         ProviderFailed: it refuses otherwise, or the answer is cut off or none.
         OutputTooLong: a line is longer than a run may be.
     """
-    target, patience = attempt.target, Patience(queue_s)
+    target, patience = attempt.target, AnswerDeadline(queue_s)
     try:
         async with asyncio.timeout_at(patience.deadline):
             response = await _request(attempt, prompt)
@@ -60,37 +60,39 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
             async for block in _blocks(pieces, decoder, patience):
                 yield block
         finally:
-            await connections.end(response, pieces, complete=attempt.reply.nothing_to_follow)
+            await connections.close_response(response, pieces, complete=attempt.reply.at_end)
     except TimeoutError as e:
         raise ProviderTimeout(f"{target.provider.name} did not answer in time.") from e
-    except Refused as e:
-        said = failures.read(e.body, e.status)
-        raise failures.translate(target.provider, said, e.headers, model=target.model) from e
-    except connections.failures() as e:
+    except ErrorResponse as e:
+        details = failures.parse_error(e.body, e.status)
+        raise failures.translate_refusal(target.provider, details, e.headers, model=target.model) from e
+    except connections.connection_errors() as e:
         raise _broken(attempt, e) from e
     if decoder.error:
         raise decoder.error
     if not attempt.reply.complete:
-        raise failures.broken_off(target.provider)
+        raise failures.incomplete_answer(target.provider)
 
 
-async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Patience) -> AsyncGenerator[Block, None]:
+async def _blocks(
+    pieces: AsyncIterator[bytes], decoder: Decoder, patience: AnswerDeadline
+) -> AsyncGenerator[Block, None]:
     """Yield what comes until the answer ends; an answer that has said that it ends cannot fail any more."""
     failure: Exception | None = None
     clock = asyncio.get_running_loop().time
     turn = clock()
-    while not decoder.error and not decoder.reply.nothing_to_follow:
+    while not decoder.error and not decoder.reply.at_end:
         try:
             async with asyncio.timeout_at(patience.deadline):
                 raw = await anext(pieces, None)
-        except connections.failures() as e:
+        except connections.connection_errors() as e:
             failure = e
             break
         if raw is None:
             break
         for start in range(0, len(raw), MAX_FEED_BYTES):
             if (
-                clock() - turn > TURN_S
+                clock() - turn > MAX_TURN_S
             ):  # what is there already is read without a wait, in which others would have theirs
                 await asyncio.sleep(0)
                 turn = clock()
@@ -108,27 +110,31 @@ async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Pati
 async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
     """Ask, and ask again without a parameter that the model turns out not to support."""
     base_url, model = attempt.target.provider.base_url, attempt.target.model
-    names = dialects.unsupported(base_url, model)
+    names = parameter_support.unsupported_parameters(base_url, model)
     while True:
         try:
             response = await connections.post(attempt, PATH, _body(attempt.target, prompt, names))
-        except Refused as e:
-            said = failures.read(e.body, e.status)
-            fewer = dialects.without(names, said.parameter) if said.reason is failures.Reason.PARAMETER else None
+        except ErrorResponse as e:
+            details = failures.parse_error(e.body, e.status)
+            fewer = (
+                parameter_support.drop_parameter(names, details.parameter)
+                if details.reason is failures.Reason.PARAMETER
+                else None
+            )
             if fewer is None:
                 raise
             names = fewer
         else:
-            dialects.remember(base_url, model, names)
+            parameter_support.remember(base_url, model, names)
             return response
 
 
 def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, Any]:
     body = {
         "model": target.model,
-        "messages": marks.safe(target.provider, prompt.messages),
+        "messages": template_markers.escape_markers(target.provider, prompt.messages),
         "temperature": prompt.temperature,
-        dialects.limit_name(without): target.longest_answer(prompt.max_tokens),
+        parameter_support.output_limit_parameter(without): target.output_limit(prompt.max_tokens),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -138,6 +144,6 @@ def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, 
 def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
     """Translate what happened to the connection: before an answer began, or in the middle of one."""
     provider = attempt.target.provider
-    if isinstance(error, connections.UNREACHABLE) and not attempt.reply.objects:
+    if isinstance(error, connections.UNREACHABLE_ERRORS) and not attempt.reply.objects:
         return failures.unreachable(provider)
-    return failures.broken_off(provider)
+    return failures.incomplete_answer(provider)

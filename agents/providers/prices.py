@@ -19,8 +19,8 @@ else:
         lazy_imports.LazyModule("genai_prices.data_snapshot"),
     )
 
-LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
-UNKNOWN_WINDOW = 32_768  # what a model of today holds at least
+LOCAL_CONTEXT_TOKENS = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
+DEFAULT_CONTEXT_TOKENS = 32_768  # what a model of today holds at least
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Cost:
 
     def as_json(self) -> dict[str, str | bool]:
         """Return the members of an event that say what something cost."""
-        return {"cost": dollars(self.usd), **({} if self.known else {"costKnown": False})}
+        return {"cost": format_usd(self.usd), **({} if self.known else {"costKnown": False})}
 
 
 def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
@@ -61,14 +61,14 @@ def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
 def context_window(provider: str, model: str) -> int:
     """Tokens that prompt and answer may have together; a careful guess for a model the table does not know."""
     if provider == LOCAL:
-        return LOCAL_WINDOW
+        return LOCAL_CONTEXT_TOKENS
     try:
         found = data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)[1]
     except LookupError:
-        return UNKNOWN_WINDOW
-    return found.context_window or UNKNOWN_WINDOW
+        return DEFAULT_CONTEXT_TOKENS
+    return found.context_window or DEFAULT_CONTEXT_TOKENS
 
 
-def dollars(amount: Decimal) -> str:
+def format_usd(amount: Decimal) -> str:
     """`$0.0003`; six places where four would show nothing."""
     return f"${amount:.4f}" if amount == 0 or amount >= Decimal("0.0001") else f"${amount:.6f}"

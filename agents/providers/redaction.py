@@ -2,9 +2,9 @@
 
 import re
 
-READ_CHARACTERS = 2_048  # of the text; all patterns below are linear, and this bounds them once more
+MAX_READ_CHARACTERS = 2_048  # of the text; all patterns below are linear, and this bounds them once more
 MARGIN_CHARACTERS = 256  # cut off a shortened text again: a secret at the edge may be too short to be recognised
-SHOWN_CHARACTERS = 300
+MAX_SHOWN_CHARACTERS = 300
 
 LABEL = r"[a-z0-9](?:[a-z0-9\-]{0,62})"  # of a host's name
 TLDS = (  # with which two labels are a host rather than a file or a parameter
@@ -47,12 +47,12 @@ PATTERNS = tuple(
 )
 
 
-def redacted(text: str) -> str:
+def redact(text: str) -> str:
     """Return at most SHOWN_CHARACTERS of a text on one line, without keys, account ids, addresses, hosts and paths."""
-    read = text[:READ_CHARACTERS]
+    read = text[:MAX_READ_CHARACTERS]
     for pattern, replacement in PATTERNS:
         read = pattern.sub(replacement, read)
-    if len(text) > READ_CHARACTERS:
+    if len(text) > MAX_READ_CHARACTERS:
         read = read[:-MARGIN_CHARACTERS]
     line = " ".join("".join(c if c.isprintable() else " " for c in read).split())
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
+    return line if len(line) <= MAX_SHOWN_CHARACTERS else line[: MAX_SHOWN_CHARACTERS - 1] + "…"

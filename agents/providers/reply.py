@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
-from agents.providers.usage import Counts
+from agents.providers.usage import TokenCounts
 from lunaos.errors import LunaError
 from runs.metering import tokens
 from runs.metering.tokens import TokenUsage
@@ -18,8 +18,8 @@ class Reply:
     """The facts of one answer so far.
 
     Args:
-        text: whether any text has come.
-        delta: whether a choice with a message, or a piece of one, has come.
+        has_text: whether any text has come.
+        has_delta: whether a choice with a message, or a piece of one, has come.
         refusal: what the model said in place of an answer, where it refused.
         tool_calls: whether the model called a tool.
         thought_bytes: of reasoning, in UTF-8, for an estimate of its tokens.
@@ -31,17 +31,17 @@ class Reply:
         counted_after_end: whether the report came behind the finish reason, which makes it the answer's last event.
     """
 
-    text: bool = False
-    delta: bool = False
+    has_text: bool = False
+    has_delta: bool = False
     refusal: str = ""
     tool_calls: bool = False
-    thought_bytes: int = 0
+    reasoning_bytes: int = 0
     finish_reason: str | None = None
     done: bool = False
     objects: int = 0
     ignored: int = 0
-    counts: Counts = field(default_factory=Counts)
-    counted_after_end: bool = False
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    usage_after_finish: bool = False
 
     @property
     def complete(self) -> bool:
@@ -49,9 +49,9 @@ class Reply:
         return self.done or self.finish_reason is not None
 
     @property
-    def nothing_to_follow(self) -> bool:
+    def at_end(self) -> bool:
         """Whether it is known that nothing more comes."""
-        return self.done or self.counted_after_end
+        return self.done or self.usage_after_finish
 
 
 @dataclass(slots=True)
@@ -88,10 +88,10 @@ class Attempt:
     error: LunaError | None = None
 
     @property
-    def worked(self) -> bool:
+    def may_be_billed(self) -> bool:
         """Whether the provider may have worked on the request, and bill it: not where it refused at once."""
         reply, counts = self.reply, self.reply.counts
-        if reply.delta or reply.finish_reason or counts.input or counts.output:
+        if reply.has_delta or reply.finish_reason or counts.input or counts.output:
             return True
         is_silent = isinstance(self.error, ProviderTimeout) and self.error.provider_status is None
         return self.sent and (self.error is None or is_silent)
@@ -103,9 +103,9 @@ class Attempt:
             prompt_tokens: an estimate.
             text: the answer so far.
         """
-        if not self.worked:
+        if not self.may_be_billed:
             return TokenUsage()
-        output = tokens.estimate(text) + tokens.of_bytes(self.reply.thought_bytes)
+        output = tokens.estimate(text) + tokens.of_bytes(self.reply.reasoning_bytes)
         return self.reply.counts.completed(input=prompt_tokens, output=output)
 
     def as_json(self) -> dict[str, Any]:
@@ -116,5 +116,5 @@ class Attempt:
             "model": self.target.model,
             "code": self.error.code if self.error else "",
             "status": failed.provider_status if failed else None,
-            "said": failed.said if failed else "",
+            "said": failed.provider_message if failed else "",
         }

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import orjson
 
 BOM = b"\xef\xbb\xbf"
-COMMENT, ERROR, PING, BARE = b":", b"error", b"ping", b"{"
+COMMENT, ERROR, PING, BARE_JSON = b":", b"error", b"ping", b"{"
 ERRORS = (ERROR, b"exception")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class Event(NamedTuple):  # a dataclass would take three times as long to make
+class SseEvent(NamedTuple):  # a dataclass would take three times as long to make
     """One event, or a comment.
 
     Args:
@@ -100,16 +100,16 @@ class EventParser:
         """Whether a line or an event was too long."""
         return self._lines.overflowed or self._size > self._max_bytes
 
-    def feed(self, raw: bytes) -> list[Event]:
+    def feed(self, raw: bytes) -> list[SseEvent]:
         """Return the events that these bytes complete."""
         return self._events(self._lines.feed(raw))
 
-    def close(self) -> list[Event]:
+    def close(self) -> list[SseEvent]:
         """Return the event that the end of the connection completes, if any."""
         return [] if self.overflowed else self._events([*self._lines.close(), b""])
 
-    def _events(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _events(self, lines: list[bytes]) -> list[SseEvent]:
+        events: list[SseEvent] = []
         for line in lines:
             if not line:
                 self._complete(events)
@@ -119,33 +119,33 @@ class EventParser:
                 self._read_field(line, events)
         return events
 
-    def _add(self, value: bytes, events: list[Event]) -> None:
+    def _add(self, value: bytes, events: list[SseEvent]) -> None:
         if len(self._data) == 1 and _is_object(self._data[0]):
             self._complete(events)
         self._data.append(value)
         self._size += len(value) + 1
 
-    def _complete(self, events: list[Event]) -> None:
+    def _complete(self, events: list[SseEvent]) -> None:
         if self._data and self._size <= self._max_bytes:
-            events.append(Event(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
+            events.append(SseEvent(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
             self._data, self._size = [], 0
         elif self._name == ERROR:  # whose data is missing
-            events.append(Event(ERROR, b""))
+            events.append(SseEvent(ERROR, b""))
         self._name = b""
 
-    def _read_field(self, line: bytes, events: list[Event]) -> None:
+    def _read_field(self, line: bytes, events: list[SseEvent]) -> None:
         name, _, value = line.partition(b":")
         if not name:
-            events.append(Event(COMMENT, value))
+            events.append(SseEvent(COMMENT, value))
         elif name == b"event":
             name = value.strip().lower()
             self._name = ERROR if name in ERRORS else name
         elif name == b"data":  # without a colon
             self._add(b"", events)
         elif name == ERROR:
-            events.append(Event(ERROR, value))
+            events.append(SseEvent(ERROR, value))
         elif line.lstrip().startswith(b"{"):
-            events.append(Event(BARE, line))
+            events.append(SseEvent(BARE_JSON, line))
 
 
 def _is_object(line: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from runs.metering.tokens import TokenUsage
 
-MAX_TOKENS = 20_000_000  # of one answer, twice the largest window: a provider that counts more has miscounted
+MAX_REPORTED_TOKENS = 20_000_000  # of one answer, twice the largest window: a provider that counts more has miscounted
 MAX_DIGITS = 12
 
 INPUT = ("prompt_tokens", "input_tokens")
@@ -20,11 +20,11 @@ REASONING = ("reasoning_tokens",)
 INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
 # Anthropic's `input_tokens` leave these out; OpenAI's `prompt_tokens` hold the cached ones.
-BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+EXCLUDED_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 @dataclass(slots=True)
-class Counts:
+class TokenCounts:
     """What a provider has reported so far; None where it has reported nothing. The members are `TokenUsage`'s."""
 
     input: int | None = None
@@ -33,7 +33,7 @@ class Counts:
     cache_read: int | None = None
     cache_write: int | None = None
 
-    def update(self, later: Counts) -> None:
+    def update(self, later: TokenCounts) -> None:
         """Take over a later report; a zero does not replace a count."""
         for each in fields(self):
             count = getattr(later, each.name)
@@ -57,12 +57,12 @@ class Counts:
         )
 
 
-def read(usage: object) -> Counts:
+def parse_usage(usage: object) -> TokenCounts:
     """Read a `usage` object; what is no count, and what is no object at all, counts as not reported."""
     if not isinstance(usage, Mapping):
-        return Counts()
+        return TokenCounts()
     given_details, made_details = _details(usage, INPUT_DETAILS), _details(usage, OUTPUT_DETAILS)
-    counts = Counts(
+    counts = TokenCounts(
         input=_first(usage, INPUT),
         output=_first(usage, OUTPUT),
         reasoning=_first(made_details, REASONING, usage),
@@ -74,9 +74,9 @@ def read(usage: object) -> Counts:
     return counts
 
 
-def _add_cache(counts: Counts, usage: Mapping[str, Any]) -> None:
+def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
     """Have the input include the cache where it is reported in Anthropic's way."""
-    beside = sum(_count(usage.get(name)) or 0 for name in BESIDE_INPUT)
+    beside = sum(_count(usage.get(name)) or 0 for name in EXCLUDED_FROM_INPUT)
     if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
         counts.input += beside
     hit, missed = (_count(usage.get(f"prompt_cache_{name}_tokens")) for name in ("hit", "miss"))
@@ -84,7 +84,7 @@ def _add_cache(counts: Counts, usage: Mapping[str, Any]) -> None:
         counts.input = hit + missed
 
 
-def _reconcile(counts: Counts, total: int | None) -> None:
+def _reconcile(counts: TokenCounts, total: int | None) -> None:
     """Assign the tokens that only the total has: to the cache where the figures say so, else to the reasoning.
 
     xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
@@ -123,4 +123,4 @@ def _count(value: object) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= MAX_TOKENS else None
+    return value if 0 <= value <= MAX_REPORTED_TOKENS else None

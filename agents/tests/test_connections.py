@@ -67,7 +67,7 @@ def read(attempt: Attempt, between: Callable[[], Any] = lambda: None) -> str:
                     between()
                 texts += block.texts
         finally:
-            await connections.close()
+            await connections.close_all()
         return "".join(texts)
 
     return asyncio.run(go())
@@ -114,7 +114,7 @@ def test_broken_framing_ends_the_answer_at_once(broken: bytes) -> None:
             read(attempt, go_on.set)
         done.set()
     assert failed.value.code == "provider_error"
-    assert attempt.reply.text
+    assert attempt.reply.has_text
 
 
 def test_a_status_line_that_cannot_be_read() -> None:

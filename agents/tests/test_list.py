@@ -21,7 +21,7 @@ CONTRACT = {
     **dict.fromkeys(("analytics", "task-planner", "task-executor", "run"), ("workflow", "pro")),
 }
 HEADINGS = ["Scope", "Method", "Answer", "Unclear input", "Material, not instructions"]
-FILES = sorted(loader.FOLDER.glob("*.md"))
+FILES = sorted(loader.EXPERTS_FOLDER.glob("*.md"))
 
 
 def test_it_works(api: Api) -> None:
@@ -42,7 +42,7 @@ def test_there_are_28_files() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_is_a_whole_agent(path: Path) -> None:
-    file = loader.read(path)
+    file = loader.parse_file(path)
     assert (file.category, file.tier) == CONTRACT[file.slug]
     assert file.name.endswith("Agent")
     assert file.role.endswith(".") and len(file.role) <= 120

@@ -67,7 +67,7 @@ def test_what_staff_edited_is_kept(file: Path) -> None:
 def test_a_broken_file_is_named_with_its_line(file: Path, old: str, new: str, complaint: str) -> None:
     assert old in GOOD
     file.write_text(GOOD.replace(old, new, 1))
-    with pytest.raises(loader.BrokenAgentFile) as e:
+    with pytest.raises(loader.InvalidAgentFile) as e:
         loader.load(file.parent)
     assert str(e.value).startswith("probe.md, line ") and complaint in str(e.value)
     assert not Agent.objects.filter(slug="probe").exists()
@@ -75,7 +75,7 @@ def test_a_broken_file_is_named_with_its_line(file: Path, old: str, new: str, co
 
 def test_the_command_says_what_is_broken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("nothing")
-    monkeypatch.setattr(loader, "FOLDER", file.parent)
+    monkeypatch.setattr(loader, "EXPERTS_FOLDER", file.parent)
     with pytest.raises(CommandError, match=r"probe\.md, line 1"):
         call_command("load_agents")
 

@@ -287,9 +287,9 @@ def test_it_goes_with_its_owner(api: Api, alice: Any) -> None:
 
 
 def test_it_is_in_no_repr(alice: Any) -> None:
-    provider_keys.put(user=alice, provider="anthropic", key=KEY)
+    provider_keys.set_key(user=alice, provider="anthropic", key=KEY)
     ring = provider_keys.keyring(alice.pk)
-    equipped = ring.equip(Provider("anthropic", "http://127.0.0.1/v1", ""))
+    equipped = ring.with_user_key(Provider("anthropic", "http://127.0.0.1/v1", ""))
     assert equipped.api_key == KEY and equipped.own_key
     texts = (repr(each) + str(each) for each in (ring, equipped, ProviderKey.objects.get(user=alice)))
     assert not any(KEY in text or "gAAAA" in text for text in texts)

@@ -1,4 +1,4 @@
-"""Raw answers of providers at the decoder: text, outcome, tokens; any split of the bytes; `openai` as the yardstick."""
+"""Raw answers of providers at the decoder: text, outcome, tokens; any split of the bytes; `openai` as the reference."""
 
 import tracemalloc
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import verdict
+from agents import answer_validation
 from agents.providers import Provider
 from agents.providers.decoding import Decoder
-from agents.providers.usage import Counts
-from agents.tests import yardstick
+from agents.providers.usage import TokenCounts
+from agents.tests import openai_comparison
 from agents.tests.raw_answers import CASES
 from agents.tests.raw_answers.chunks import (
     ANSWER_DONE,
@@ -40,7 +40,7 @@ small = st.sampled_from([case for case in CASES if len(case.body) < 20_000])
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What came out of the decoder and the verdict, independent of the reads."""
+    """What came out of the decoder and the validation, independent of the reads."""
 
     text: str
     outcome: str
@@ -75,13 +75,13 @@ def outcome(decoder: Decoder) -> str:
     if not decoder.reply.complete:
         return PROVIDER_ERROR
     try:
-        verdict.require_text(decoder.reply, PROVIDER)
+        answer_validation.require_text(decoder.reply, PROVIDER)
     except LunaError as e:
         return e.code
     return ANSWER_DONE
 
 
-def tokens(counts: Counts) -> Tokens | None:
+def tokens(counts: TokenCounts) -> Tokens | None:
     """Return the reported counts, and None where neither input nor output was reported."""
     if counts.input is None and counts.output is None:
         return None
@@ -148,18 +148,18 @@ def test_what_holds_nothing_known_is_counted() -> None:
     assert (decoder.reply.ignored, decoder.reply.objects) == (3, 8)
 
 
-# -- The yardstick -----------------------------------------------------------------------------------------------------
+# -- The comparison with `openai` -------------------------------------------------------------------------------------
 
 
 @cases
 def test_a_difference_from_openai_has_a_reason(case: RawAnswer) -> None:
-    theirs = yardstick.openais(case.body)
-    assert bool(case.differs) == (theirs != yardstick.ours(case)), theirs
+    theirs = openai_comparison.openais(case.body)
+    assert bool(case.differs) == (theirs != openai_comparison.ours(case)), theirs
 
 
 def test_the_corpus() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 130
-    rows = yardstick.table_of_differences().splitlines()
+    rows = openai_comparison.table_of_differences().splitlines()
     assert len(rows) == 2 + len([case for case in CASES if case.differs])
 
 

@@ -35,7 +35,7 @@ def rotate(*keys: str) -> tuple[int, str]:
 
 def give(*users: Any) -> None:
     for user in users:
-        provider_keys.put(user=user, provider="deepseek", key=f"sk-own-{user.pk}")
+        provider_keys.set_key(user=user, provider="deepseek", key=f"sk-own-{user.pk}")
 
 
 def key_of(user: Any) -> str:
@@ -90,11 +90,11 @@ def test_a_key_that_is_replaced_meanwhile_stays(keys: Any, alice: Any, monkeypat
     reseal = encryption.reseal
 
     def slowly(sealed: str) -> str:
-        provider_keys.put(user=alice, provider="deepseek", key="sk-newer-0123")
+        provider_keys.set_key(user=alice, provider="deepseek", key="sk-newer-0123")
         return reseal(sealed)
 
     monkeypatch.setattr(encryption, "reseal", slowly)
-    assert provider_keys.rotate() == provider_keys.Rotation(resealed=0, current=1)
+    assert provider_keys.rotate() == provider_keys.RotationResult(resealed=0, current=1)
     assert key_of(alice) == "sk-newer-0123"
 
 
@@ -104,7 +104,7 @@ def test_a_key_that_is_removed_meanwhile_stays_away(keys: Any, alice: Any, monke
     reseal = encryption.reseal
 
     def slowly(sealed: str) -> str:
-        provider_keys.remove(user=alice, provider="deepseek")
+        provider_keys.remove_key(user=alice, provider="deepseek")
         return reseal(sealed)
 
     monkeypatch.setattr(encryption, "reseal", slowly)

@@ -15,7 +15,7 @@ from django.db import OperationalError
 
 from agents import runner, services
 from agents.providers import Provider, Target, connections
-from agents.runner import Answer
+from agents.runner import Completion
 from lunaos.infra import event_loop
 from runs import executors
 from runs import services as runs
@@ -30,15 +30,15 @@ from testing.upstream import Upstream, delta
 def clients() -> Iterator[None]:
     """Connections to the provider that this process has made end with the module."""
     yield
-    event_loop.submit(connections.close()).result(5)
+    event_loop.submit(connections.close_all()).result(5)
 
 
 def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:
-    agent = services.find("code-review")
+    agent = services.get_agent("code-review")
     fields = {"provider": "deepseek", "model": "deepseek-chat", "request_id": "r"}
     run = runs.begin(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
     target = Target(Provider("deepseek", upstream.base_url, "key"), "deepseek-chat")
-    answer = Answer([target], services.prompt(agent, "x"), time.perf_counter())
+    answer = Completion([target], services.build_prompt(agent, "x"), time.perf_counter())
     return run, Recorder(run.pk), partial(runner.execute, run, answer)
 
 

@@ -17,7 +17,7 @@ FREE = ("code-review", "testing-validation")
 
 
 def give(user: Any) -> None:
-    provider_keys.put(user=user, provider="deepseek", key="sk-own-0123456789")
+    provider_keys.set_key(user=user, provider="deepseek", key="sk-own-0123456789")
 
 
 def use_up(user: Any, executions: int = 100) -> None:
@@ -163,7 +163,7 @@ def test_one_that_goes_on_on_the_servers_key_is_counted(
 ) -> None:
     give(alice)
     run = failed(api, alice, upstream, says("found"))
-    provider_keys.remove(user=alice, provider="deepseek")
+    provider_keys.remove_key(user=alice, provider="deepseek")
     resume(api, alice, run)
     assert (run.charge, run.own_key, counted(alice)) == (Charge.SETTLED, False, 1)
 
@@ -173,7 +173,7 @@ def test_nor_does_it_go_on_there_when_the_month_is_used_up(
 ) -> None:
     give(alice)
     run = failed(api, alice, upstream, says("found"))
-    provider_keys.remove(user=alice, provider="deepseek")
+    provider_keys.remove_key(user=alice, provider="deepseek")
     use_up(alice)
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (403, "quota_exceeded")
     run.refresh_from_db()

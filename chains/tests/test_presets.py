@@ -149,7 +149,7 @@ def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: A
         assert said in client.post("/admin/agents/agent/", chosen).content.decode()
         page = client.get(f"/admin/agents/agent/{agent.pk}/change/").content.decode()
         assert said not in page
-        form = {name: getattr(agent, name) for name in Agent.CONTENT} | {"seen": agent.version}
+        form = {name: getattr(agent, name) for name in Agent.VERSIONED_FIELDS} | {"seen": agent.version}
         del form["enabled"]
         assert said in client.post(f"/admin/agents/agent/{agent.pk}/change/", form, follow=True).content.decode()
         off = Agent.objects.get(pk=agent.pk)

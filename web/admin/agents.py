@@ -26,16 +26,16 @@ class AgentInChainsAdmin(AgentAdmin):
         if not obj.enabled:
             self._warn(request, [obj.slug])
 
-    def _go_back(self, request: HttpRequest, row: Any, *version: Any) -> bool:
-        went = super()._go_back(request, row, *version)
-        if went and not row.enabled:
+    def _try_restore(self, request: HttpRequest, row: Any, *version: Any) -> bool:
+        restored = super()._try_restore(request, row, *version)
+        if restored and not row.enabled:
             self._warn(request, [row.slug])
-        return went
+        return restored
 
     def _warn(self, request: HttpRequest, slugs: list[str]) -> None:
         if names := ", ".join(str(preset) for preset in presets.needing(slugs)):
-            said = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."
-            self.message_user(request, said, messages.WARNING)
+            warning = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."
+            self.message_user(request, warning, messages.WARNING)
 
 
 admin.site.unregister(Agent)

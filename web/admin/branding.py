@@ -5,8 +5,8 @@ from django.templatetags.static import static
 
 
 def icon(request: HttpRequest) -> str:
-    return static("house/icon.svg")
+    return static("admin_ui/icon.svg")
 
 
 def stylesheet(request: HttpRequest) -> str:
-    return static("house/house.css")
+    return static("admin_ui/admin.css")

@@ -6,8 +6,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 # Title, icon (Material Symbols), page, and the permission that its page asks for.
-Entry = tuple[str, str, str, str]
-GROUPS: dict[str, tuple[Entry, ...]] = {
+MenuItem = tuple[str, str, str, str]
+MENU: dict[str, tuple[MenuItem, ...]] = {
     "Overview": (("Dashboard", "space_dashboard", "index", ""),),
     "People": (
         ("Users", "person", "accounts_user_changelist", "accounts.view_user"),
@@ -40,22 +40,26 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
 }
 
 
-def groups(request: HttpRequest) -> list[dict[str, Any]]:
+def sidebar_menu(request: HttpRequest) -> list[dict[str, Any]]:
     """For unfold: groups in which there is something to see."""
-    shown = {title: [entry for entry in entries if _may_see(request, entry)] for title, entries in GROUPS.items()}
+    shown = {title: [entry for entry in entries if _may_see(request, entry)] for title, entries in MENU.items()}
     return [
-        {"title": title, "separator": title != "Overview", "items": [_item(request, entry) for entry in entries]}
+        {
+            "title": title,
+            "separator": title != "Overview",
+            "items": [_as_unfold_item(request, entry) for entry in entries],
+        }
         for title, entries in shown.items()
         if entries
     ]
 
 
-def _may_see(request: HttpRequest, entry: Entry) -> bool:
+def _may_see(request: HttpRequest, entry: MenuItem) -> bool:
     permission = entry[3]
     return not permission or request.user.has_perm(permission)
 
 
-def _item(request: HttpRequest, entry: Entry) -> dict[str, Any]:
+def _as_unfold_item(request: HttpRequest, entry: MenuItem) -> dict[str, Any]:
     title, icon, page, _ = entry
     link = reverse(f"admin:{page}")
     return {"title": title, "icon": icon, "link": link, "active": _is_open(request.path, link, page)}

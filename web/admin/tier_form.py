@@ -10,7 +10,7 @@ from billing import tiers
 from billing.models import Grant
 
 
-class DayInput(UnfoldAdminTextInputWidget):
+class DateInput(UnfoldAdminTextInputWidget):
     """The browser's own calendar."""
 
     input_type = "date"
@@ -28,7 +28,7 @@ class TierForm(forms.Form):
     until = forms.DateField(
         required=False,
         label="Last day",
-        widget=DayInput,
+        widget=DateInput,
         help_text="It ends with this day, UTC. Empty: it stays until somebody changes it.",
     )
     reason = forms.CharField(

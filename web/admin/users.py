@@ -26,11 +26,11 @@ from billing import grants, tiers
 from runs.models import Run
 from web.admin import user_page
 from web.admin.tier_form import TierForm
-from web.templatetags.number_format import figure
+from web.templatetags.number_format import format_figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
-SAID = 5  # users
-LOWER_THAN_PAID = "A subscription pays for more: {} stays on {}."
+MAX_WARNINGS = 5  # users
+SUBSCRIPTION_PAYS_FOR_MORE = "A subscription pays for more: {} stays on {}."
 
 
 class TierFilter(admin.SimpleListFilter):
@@ -79,20 +79,22 @@ class UserAdmin(AccountAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """With what the columns show, by subqueries that are asked for the rows of one page only."""
-        mine = Run.objects.filter(user=OuterRef("pk")).order_by()
+        user_runs = Run.objects.filter(user=OuterRef("pk")).order_by()
         month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        this_month = mine.filter(created_at__gte=month).values("user")
+        this_month = user_runs.filter(created_at__gte=month).values("user")
         used = ApiKey.objects.filter(user=OuterRef("pk"), last_used_at__isnull=False).order_by("-last_used_at")
         return (
             super()
             .get_queryset(request)
             .annotate(
-                run_count=_of(this_month, Count("pk"), Value(0), IntegerField()),
-                spent_usd=_of(this_month, Sum("cost_usd", filter=Q(own_key=False)), Value(Decimal(0)), DecimalField()),
+                run_count=_aggregate(this_month, Count("pk"), Value(0), IntegerField()),
+                spent_usd=_aggregate(
+                    this_month, Sum("cost_usd", filter=Q(own_key=False)), Value(Decimal(0)), DecimalField()
+                ),
                 seen_at=Greatest(
                     "last_login",
                     Subquery(used.values("last_used_at")[:1]),
-                    Subquery(mine.order_by("-created_at").values("created_at")[:1]),
+                    Subquery(user_runs.order_by("-created_at").values("created_at")[:1]),
                 ),
             )
         )
@@ -118,7 +120,7 @@ class UserAdmin(AccountAdmin):
     @admin.display(description="spent this month", ordering="spent_usd")
     def spent_this_month(self, user: User) -> str:
         """Of the platform's money: runs on the user's own keys cost it nothing."""
-        return figure(user.__dict__.get("spent_usd", 0), "usd")
+        return format_figure(user.__dict__.get("spent_usd", 0), "usd")
 
     @admin.action(description="Set tier", permissions=["set_tier"])
     @confirmed(
@@ -132,11 +134,11 @@ class UserAdmin(AccountAdmin):
         for user in users:
             grants.set_tier(user=user, actor=staff_of(request), **cleaned)
         moved = [user for user in users if user.tier == cleaned["tier"]]
-        for user in [user for user in users if user not in moved][:SAID]:
-            self.message_user(request, LOWER_THAN_PAID.format(user.email, user.tier), messages.WARNING)
+        for user in [user for user in users if user not in moved][:MAX_WARNINGS]:
+            self.message_user(request, SUBSCRIPTION_PAYS_FOR_MORE.format(user.email, user.tier), messages.WARNING)
         if moved:
-            who = f"{len(moved)} users are" if len(moved) > 1 else f"{moved[0].email} is"
-            self.message_user(request, f"{who} on {cleaned['tier']} now.", messages.SUCCESS)
+            subject = f"{len(moved)} users are" if len(moved) > 1 else f"{moved[0].email} is"
+            self.message_user(request, f"{subject} on {cleaned['tier']} now.", messages.SUCCESS)
 
     def has_set_tier_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_grant")
@@ -167,13 +169,13 @@ class UserAdmin(AccountAdmin):
         """With the list's actions as buttons, for this one user, and what else is known of them."""
         user = context.get("original")
         if isinstance(user, User):
-            deeds = [(name, deed[2]) for name, deed in self.get_actions(request).items() if deed]
+            actions = [(name, action[2]) for name, action in self.get_actions(request).items() if action]
             context |= {
-                "deeds": [(name, text) for name, text in deeds if name != "delete_selected"],
+                "user_actions": [(name, text) for name, text in actions if name != "delete_selected"],
                 "back": BACK,
                 "facts": self._facts(user),
-                "panels": user_page.panels(request, user),
-                "payments": user_page.payments(request, user),
+                "recent_tables": user_page.recent_tables(request, user),
+                "payments": user_page.render_payments(request, user),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -187,8 +189,8 @@ class UserAdmin(AccountAdmin):
         ]
 
 
-def _of(runs: QuerySet[Any, Any], figure: Any, none: Value, kind: Any) -> Coalesce:
-    return Coalesce(Subquery(runs.annotate(figure=figure).values("figure"), output_field=kind), none)
+def _aggregate(runs: QuerySet[Any, Any], aggregate: Any, empty: Value, field_class: Any) -> Coalesce:
+    return Coalesce(Subquery(runs.annotate(value=aggregate).values("value"), output_field=field_class), empty)
 
 
 admin.site.unregister(User)

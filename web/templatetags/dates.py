@@ -16,18 +16,18 @@ PARTS = ("year", "month", "day")
 
 
 @register.inclusion_tag("admin/date_hierarchy.html")
-def known_dates(shown: ChangeList) -> dict[str, Any]:
+def date_drilldown(shown: ChangeList) -> dict[str, Any]:
     """Years, then months, then days between the table's oldest and newest row, whatever else is filtered."""
     chosen = _chosen(shown)
     span = _span(shown)
     if span is None:
         return {"show": False}
-    links = [(when, _link(shown, when)) for when in _worth_choosing(chosen, *span)]
+    links = [(when, _link(shown, when)) for when in _first_real_choice(chosen, *span)]
     choices = [{"title": _title(when), "link": "" if when == chosen else link} for when, link in links]
     return {"show": True, "back": _back(shown, chosen), "choices": choices}
 
 
-def below(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+def next_choices(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
     """What can be chosen next: `(2026,)` leads to its months, `(2026, 11)` to its days, a day to itself.
 
     Args:
@@ -41,11 +41,11 @@ def below(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, .
     return [each for each in next_ones if begin[: len(each)] <= each <= end[: len(each)]]
 
 
-def _worth_choosing(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+def _first_real_choice(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
     """Down to where there is more than one: a single year shows its months."""
-    found = below(chosen, first, last)
+    found = next_choices(chosen, first, last)
     while len(found) == 1 and len(found[0]) < len(PARTS):
-        found = below(found[0], first, last)
+        found = next_choices(found[0], first, last)
     return found
 
 

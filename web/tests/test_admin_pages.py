@@ -57,7 +57,7 @@ def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
 def test_the_dashboard(page: Page, some_runs: str) -> None:
     for span, columns in (("24 hours", 4), ("7 days", 7), ("30 days", 9)):
         page.get_by_role("link", name=span).click()
-        page.locator(f'.house-ranges [aria-current]:has-text("{span}")').wait_for()
+        page.locator(f'.luna-ranges [aria-current]:has-text("{span}")').wait_for()
         runs = page.locator("section", has=page.get_by_role("heading", name="Runs by"))
         assert runs.locator("g:has(rect)").count() >= columns
         box = runs.locator("rect.is-succeeded").last.bounding_box()
@@ -227,7 +227,7 @@ def test_a_failed_run(page: Page, alice: Any) -> None:
             page.get_by_text(text, exact=True).first.wait_for()
         page.get_by_role("cell", name="4812 + 1240 3584 from cache, 960 reasoning, estimated").wait_for()
         keep_both(page, name)
-    found = Axe().run(page, context=".house-facts").response["violations"]
+    found = Axe().run(page, context=".luna-facts").response["violations"]
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 

@@ -69,7 +69,7 @@ def test_it_works(ask: Ask, upstream: Upstream, before: int) -> None:
     assert done["cost"].startswith("$") and "costKnown" not in done
     [asked] = upstream.requests
     assert [each["content"] for each in asked["messages"]] == ["Say it in verse.", "<title>"]
-    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("gpt-4o-mini", 0.7, trial.MOST_TOKENS)
+    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("gpt-4o-mini", 0.7, trial.MAX_ANSWER_TOKENS)
     row = newest(before)
     assert float(row.pop("cost_usd")) > 0
     assert row == {

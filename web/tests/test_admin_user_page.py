@@ -14,7 +14,7 @@ from accounts.models import AuditEvent
 from billing.models import Grant, MonthlyUsage
 from runs.models import Status
 from runs.tests.test_figures import ran
-from web.admin.user_page import SHOWN
+from web.admin.user_page import ROWS_PER_TABLE
 from web.tests.test_admin_queries import FEW, key, queries, staff_client
 from web.tests.test_admin_users import LIST
 
@@ -64,11 +64,11 @@ def test_as_many_queries_for_much_as_for_little(staff_client: Client, alice: Any
     for n in range(FEW):
         busy(alice, n)
     before = queries(staff_client, page_of(alice))
-    for n in range(FEW, 2 + SHOWN):
+    for n in range(FEW, 2 + ROWS_PER_TABLE):
         busy(alice, n)
     assert queries(staff_client, page_of(alice)) == before <= 25
     page = staff_client.get(page_of(alice)).content.decode()
-    assert len(re.findall(r"failed \(code_\d+\)", page)) == SHOWN  # the newest, and a link
+    assert len(re.findall(r"failed \(code_\d+\)", page)) == ROWS_PER_TABLE  # the newest, and a link
 
 
 def test_setting_a_tier(staff_client: Client, alice: Any) -> None:

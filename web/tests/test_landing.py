@@ -104,9 +104,9 @@ def test_a_chain_that_lost_an_agent_is_not_offered(api: Api, kept: None) -> None
 
 
 def test_it_costs_no_query_while_the_catalogue_is_fresh(database: None) -> None:
-    landing.content()
+    landing.page_context()
     with CaptureQueriesContext(connection) as asked:
-        landing.content()
+        landing.page_context()
     assert list(asked) == []
 
 

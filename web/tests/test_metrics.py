@@ -166,24 +166,24 @@ def test_what_the_servers_keys_cost_today(database: None) -> None:
     for free, shard, cost_usd in ((True, 0, "0.25"), (True, 1, "0.5"), (False, 0, "4")):
         DailySpending.objects.create(day=day, free=free, shard=shard, cost_usd=cost_usd)
     DailySpending.objects.create(day=day - timedelta(days=1), free=True, shard=0, cost_usd=9)
-    figures.facts.forget()
-    health_checks.forget()
+    figures.shared_figures.forget()
+    health_checks.clear_results()
     found = parsed(figures.exposition().decode())
-    figures.facts.forget()
+    figures.shared_figures.forget()
     assert found['lunaos_spend_usd_today{tier="free"}'] == 0.75
     assert found['lunaos_spend_usd_today{tier="paying"}'] == 4
 
 
 def test_short_jobs_that_wait(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a queue whose messages nobody takes."""
-    monkeypatch.setattr("web.metrics.JOBS", "untaken")
+    monkeypatch.setattr("web.metrics.SHORT_JOBS_QUEUE", "untaken")
     tasks.send_welcome.apply_async(("7b0c1a52-0000-4000-8000-000000000000",), queue="untaken")
     sent = time.time()
-    figures.facts.forget()
-    health_checks.forget()
+    figures.shared_figures.forget()
+    health_checks.clear_results()
     assert until(lambda: time.time() > sent, 1)
-    length, oldest_s = figures.facts()["cache"]["waiting"]["untaken"]
-    figures.facts.forget()
+    length, oldest_s = figures.shared_figures()["cache"]["waiting"]["untaken"]
+    figures.shared_figures.forget()
     assert length == 1 and 0 < oldest_s < 20
 
 
@@ -210,11 +210,11 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("web.health_checks.query", hang)
     monkeypatch.setattr("lunaos.infra.redis.client", lambda: Redis(port=9))
-    monkeypatch.setattr("web.metrics.facts", lambda: health_checks.examine(figures.CHECKS))
+    monkeypatch.setattr("web.metrics.shared_figures", lambda: health_checks.run_checks(figures.CHECKS))
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()
-    health_checks.forget()
+    health_checks.clear_results()
     assert {name: value for name, value in found.items() if "dependency" in name} == {
         'lunaos_dependency_up{part="database"}': 0,
         'lunaos_dependency_up{part="cache"}': 0,

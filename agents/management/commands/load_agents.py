@@ -13,7 +13,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             lines = loader.load()
-        except loader.BrokenAgentFile as e:
+        except loader.InvalidAgentFile as e:
             raise CommandError(str(e)) from e
         if lines:
             self.stdout.write(f"Agents: {summary(lines)}")

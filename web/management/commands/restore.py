@@ -60,7 +60,7 @@ class Command(BaseCommand):
             self.stderr.write("Valkey cannot be reached: empty it before the platform starts (FLUSHDB).")
 
     def _try_keys(self) -> None:
-        if unreadable := provider_keys.unreadable():
+        if unreadable := provider_keys.count_unreadable():
             self.stderr.write(
                 f"{unreadable} of the users' provider keys cannot be read with LUNAOS_ENCRYPTION_KEYS and "
                 "DJANGO_SECRET_KEY as they are here: put back those of the time of the backup."

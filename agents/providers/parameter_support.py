@@ -2,14 +2,14 @@
 
 import time
 
-KEPT_S = 24 * 3600
-LIMIT, NEWER_LIMIT = "max_tokens", "max_completion_tokens"
+REMEMBERED_S = 24 * 3600
+MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 OPTIONAL = ("temperature", "stream_options")
 
 _known: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}  # by base URL and model, which the catalogue bounds
 
 
-def unsupported(base_url: str, model: str) -> frozenset[str]:
+def unsupported_parameters(base_url: str, model: str) -> frozenset[str]:
     """Return the parameters that are known not to be supported."""
     until, names = _known.get((base_url, model), (0.0, frozenset[str]()))
     return names if time.monotonic() < until else frozenset()
@@ -17,12 +17,12 @@ def unsupported(base_url: str, model: str) -> frozenset[str]:
 
 def remember(base_url: str, model: str, names: frozenset[str]) -> None:
     """Note that a request without these parameters was taken."""
-    names -= {NEWER_LIMIT}  # the other limit was tried, and is what is asked for by default
-    if names != unsupported(base_url, model):
-        _known[base_url, model] = time.monotonic() + KEPT_S, names
+    names -= {MAX_COMPLETION_TOKENS}  # the other limit was tried, and is what is asked for by default
+    if names != unsupported_parameters(base_url, model):
+        _known[base_url, model] = time.monotonic() + REMEMBERED_S, names
 
 
-def without(names: frozenset[str], refused: str) -> frozenset[str] | None:
+def drop_parameter(names: frozenset[str], refused: str) -> frozenset[str] | None:
     """Return what to leave out of the next request.
 
     Args:
@@ -32,17 +32,17 @@ def without(names: frozenset[str], refused: str) -> frozenset[str] | None:
     Returns:
         None where the request cannot do without: never without any limit of the output.
     """
-    if refused in names or refused not in (LIMIT, NEWER_LIMIT, *OPTIONAL):
+    if refused in names or refused not in (MAX_TOKENS, MAX_COMPLETION_TOKENS, *OPTIONAL):
         return None
-    if refused == LIMIT and NEWER_LIMIT in names:
+    if refused == MAX_TOKENS and MAX_COMPLETION_TOKENS in names:
         return None
-    return (names - {LIMIT} if refused == NEWER_LIMIT else names) | {refused}
+    return (names - {MAX_TOKENS} if refused == MAX_COMPLETION_TOKENS else names) | {refused}
 
 
-def limit_name(names: frozenset[str]) -> str:
+def output_limit_parameter(names: frozenset[str]) -> str:
     """Return the name of the parameter that limits the output.
 
     Args:
         names: parameters that are not supported.
     """
-    return NEWER_LIMIT if LIMIT in names else LIMIT
+    return MAX_COMPLETION_TOKENS if MAX_TOKENS in names else MAX_TOKENS

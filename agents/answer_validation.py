@@ -6,8 +6,10 @@ from agents.providers.reply import Reply
 
 MAX_REFUSAL_CHARACTERS = 1_000
 # Finish reasons by what they mean, in the words of OpenAI, Anthropic, Gemini, Mistral, Zhipu and Bedrock.
-LIMIT = frozenset(("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded"))
-FILTER = frozenset(
+LIMIT_REASONS = frozenset(
+    ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
+)
+FILTER_REASONS = frozenset(
     (
         *("content_filter", "content_filtered", "content-filter", "safety", "recitation", "blocklist", "blocked"),
         *(
@@ -21,7 +23,7 @@ FILTER = frozenset(
         ),
     )
 )
-REFUSAL = frozenset(("refusal", "refused"))
+REFUSAL_REASONS = frozenset(("refusal", "refused"))
 
 
 def require_text(reply: Reply, provider: Provider) -> None:
@@ -32,19 +34,21 @@ def require_text(reply: Reply, provider: Provider) -> None:
         EmptyAnswer: there is none, although the model has ended its answer.
         ProviderFailed: not even the beginning of an answer came.
     """
-    if reply.text:
+    if reply.has_text:
         return
     name = provider.name
     reason = (reply.finish_reason or "").partition(":")[0].strip().lower()  # Gemini: `content_filter: SAFETY`
     if refusal := reply.refusal.strip():
-        raise ProviderRefused(f"The model refused to answer: {refusal[:MAX_REFUSAL_CHARACTERS]}", said=reason)
-    if reason in REFUSAL:
-        raise ProviderRefused(said=reason)
-    if reason in LIMIT:
-        raise OutputLimitReached(said=reason)
-    if reason in FILTER:
-        raise ContentFiltered(said=reason)
-    if reply.objects and not reply.delta and not reason:
+        raise ProviderRefused(
+            f"The model refused to answer: {refusal[:MAX_REFUSAL_CHARACTERS]}", provider_message=reason
+        )
+    if reason in REFUSAL_REASONS:
+        raise ProviderRefused(provider_message=reason)
+    if reason in LIMIT_REASONS:
+        raise OutputLimitReached(provider_message=reason)
+    if reason in FILTER_REASONS:
+        raise ContentFiltered(provider_message=reason)
+    if reply.objects and not reply.has_delta and not reason:
         raise ProviderFailed(f"{name} sent something that is no answer.", retryable=True)
     tools = " It called a tool, which agents do not have." if reply.tool_calls else ""
-    raise EmptyAnswer(f"{EmptyAnswer.message}{tools}", said=reason)
+    raise EmptyAnswer(f"{EmptyAnswer.message}{tools}", provider_message=reason)

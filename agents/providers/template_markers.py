@@ -8,15 +8,15 @@ import re
 
 from agents.providers import LOCAL, Provider
 
-MARK = re.compile(r"<\|(?=[A-Za-z0-9_]{1,64}\|>)")  # bounded, and nothing before it repeats: linear
-BROKEN = "< |"
+MARKER = re.compile(r"<\|(?=[A-Za-z0-9_]{1,64}\|>)")  # bounded, and nothing before it repeats: linear
+ESCAPED = "< |"
 
 
-def safe(provider: Provider, messages: list[dict[str, str]]) -> list[dict[str, str]]:
+def escape_markers(provider: Provider, messages: list[dict[str, str]]) -> list[dict[str, str]]:
     """Return messages in which nothing that a user or a model has written is a mark of the provider's template."""
     if provider.name != LOCAL:
         return messages
     return [
-        message if message["role"] == "system" else {**message, "content": MARK.sub(BROKEN, message["content"])}
+        message if message["role"] == "system" else {**message, "content": MARKER.sub(ESCAPED, message["content"])}
         for message in messages
     ]

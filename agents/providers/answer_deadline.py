@@ -6,10 +6,10 @@ from django.conf import settings
 
 from agents.providers.reply import Block
 
-TAIL_S = 2.0  # behind the finish reason, for the usage and whatever else there is
+USAGE_WAIT_S = 2.0  # behind the finish reason, for the usage and whatever else there is
 
 
-class Patience:
+class AnswerDeadline:
     """The moment until which the next piece of an answer has to come, on the event loop's clock.
 
     Without a sign of life it is LLM_FIRST_TOKEN_TIMEOUT_S. A comment before the answer, as of a provider that queues,
@@ -29,10 +29,10 @@ class Patience:
         idle_end = now + settings.LLM_IDLE_TIMEOUT_S
         self._began = self._began or bool(block.texts) or block.thinking
         if reply.complete:
-            self.deadline = self.deadline if self._tail else now + TAIL_S
+            self.deadline = self.deadline if self._tail else now + USAGE_WAIT_S
             self._tail = True
         elif self._began and block.alive:
             self.deadline = idle_end
         elif block.alive:
             later = max(self.deadline, idle_end)
-            self.deadline = later if reply.delta else min(later, self._queue_end)
+            self.deadline = later if reply.has_delta else min(later, self._queue_end)
