@@ -3,7 +3,7 @@
 A row still counts as the file's while it is what the file last gave; back at that version, it is the file's again.
 
 How to add an agent: put a file into `agents/experts`, named after its slug, with the front matter of its neighbours
-and a system prompt below it, add the slug to ORDER, and run `manage.py load_agents`.
+and a system prompt below it, and run `manage.py load_agents`.
 """
 
 import hashlib
@@ -20,14 +20,9 @@ from agents.models import Agent, LanguageModel
 from billing import tiers
 
 EXPERTS_FOLDER = Path(__file__).parent / "experts"
+MAX_ORDER = 32_767  # as in the column `position`
 # Of models that reason, whose reasoning counts as output; DeepSeek's own default is 32 768.
 MAX_OUTPUT_TOKENS = {"deepseek-reasoner": 32_768}
-ORDER = (
-    *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
-    *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),
-    *("365-security", "monitoring-observability", "post-launch-review", "rag-enhanced", "glm-vision", "rag"),
-    *("seo", "hig", "ui-fix", "ui-test", "user-guide", "analytics", "task-planner", "task-executor", "run"),
-)
 
 
 class InvalidAgentFile(Exception):
@@ -49,10 +44,20 @@ class AgentFile:
     temperature: float
     max_tokens: int
     prompt: str
+    order: int
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
+        """Return the hash of the content that staff edit; `order` counts when the content is loaded."""
+        return hashlib.sha256(repr(self._content()).encode()).hexdigest()
+
+    def row_values(self) -> dict[str, Any]:
+        """Return the values of an Agent row's columns."""
+        return {**self._content(), "position": self.order, "loaded_digest": self.digest}
+
+    def _content(self) -> dict[str, Any]:
+        # Rows of earlier releases hold digests of exactly these members in this order.
+        return {name: value for name, value in asdict(self).items() if name != "order"}
 
 
 FRONT_MATTER: dict[str, Any] = {field.name: field.type for field in fields(AgentFile) if field.name != "prompt"}
@@ -74,6 +79,8 @@ def parse_file(path: Path) -> AgentFile:
     for key, kind in FRONT_MATTER.items():
         if not isinstance(values[key], (int, float) if kind is float else kind) or values[key] == "":
             raise InvalidAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
+    if not 0 <= values["order"] <= MAX_ORDER:
+        raise InvalidAgentFile(path, lines["order"], f"order must be between 0 and {MAX_ORDER}")
     if values["slug"] != path.stem:
         raise InvalidAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
     if values["tier"] not in tiers.names():
@@ -96,6 +103,22 @@ def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]
     return {key.value: key.start_mark.line + 2 for key, _ in node.value}, values
 
 
+def parse_folder(folder: Path) -> list[AgentFile]:
+    """Parse all files of a folder.
+
+    Raises:
+        InvalidAgentFile: a file is invalid, or two files have the same order.
+    """
+    files: dict[int, AgentFile] = {}
+    for path in sorted(folder.glob("*.md")):
+        file = parse_file(path)
+        if (other := files.setdefault(file.order, file)) is not file:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            line = next(n for n, text in enumerate(lines, 1) if text.startswith("order"))
+            raise InvalidAgentFile(path, line, f"order {file.order} is taken by {other.slug}.md")
+    return list(files.values())
+
+
 @transaction.atomic
 def load(folder: Path | None = None) -> list[str]:
     """Load all files, and the providers' models that the settings name.
@@ -106,7 +129,7 @@ def load(folder: Path | None = None) -> list[str]:
     Raises:
         BrokenAgentFile: nothing is changed then.
     """
-    files = [parse_file(path) for path in sorted((folder or EXPERTS_FOLDER).glob("*.md"))]
+    files = parse_folder(folder or EXPERTS_FOLDER)
     rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}
     lines = [line for file in files if (line := _load_one(file, rows.get(file.slug)))]
     for provider, config in settings.LLM_PROVIDERS.items():
@@ -119,20 +142,20 @@ def load(folder: Path | None = None) -> list[str]:
 
 
 def _load_one(file: AgentFile, row: Agent | None) -> str | None:
-    position = ORDER.index(file.slug) if file.slug in ORDER else len(ORDER)
     if row is None:
-        row = Agent(**asdict(file), position=position, loaded_digest=file.digest)
+        row = Agent(**file.row_values())
         versions.save(row, by=None, note="From its file.")
         return f"{file.slug}: new"
     if row.loaded_digest == file.digest:
         return None
     if _file_of_row(row).digest != row.loaded_digest:
         return f"{file.slug}: kept as staff edited it; its file has changed since"
-    for name, value in {**asdict(file), "position": position, "loaded_digest": file.digest}.items():
+    for name, value in file.row_values().items():
         setattr(row, name, value)
     versions.save(row, by=None, note="From its file, which had changed.")
     return f"{file.slug}: updated"
 
 
 def _file_of_row(row: Agent) -> AgentFile:
-    return AgentFile(**{field.name: getattr(row, field.name) for field in fields(AgentFile)})
+    columns = {field.name: "position" if field.name == "order" else field.name for field in fields(AgentFile)}
+    return AgentFile(**{name: getattr(row, column) for name, column in columns.items()})

@@ -31,7 +31,9 @@ def test_it_works(api: Api) -> None:
     assert response.status_code == 200
     assert (data["total"], data["tiers"]) == (28, {"free": 6, "pro": 22})
     assert {agent["slug"]: (agent["category"], agent["tier"]) for agent in data["agents"]} == CONTRACT
-    assert [agent["slug"] for agent in data["agents"]] == list(loader.ORDER)
+    files = loader.parse_folder(loader.EXPERTS_FOLDER)
+    slugs = [file.slug for file in sorted(files, key=lambda file: file.order)]
+    assert [agent["slug"] for agent in data["agents"]] == slugs
     assert set(data["agents"][0]) == {"slug", "name", "role", "category", "tier"}
     assert "prompt" not in response.text
 
