@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from lunaos import __version__
-from lunaos.api.exceptions import plain_response
+from lunaos.api.exceptions import plain_response, skip_request_log
 from lunaos.api.negotiation import OneRenderer
 from lunaos.api.renderers import EnvelopeRenderer
 from lunaos.api.request import FramedRequest, framed
@@ -73,6 +73,7 @@ def error_response(request: HttpRequest, error: LunaError, text: ErrorText | Non
         context = _error_context(cast(FramedRequest, request), error.status, text)
         response = render_page("web/error.html", context, error.status)
         response["Cache-Control"] = "no-store"
+        skip_request_log(response)
     else:
         response = plain_response(error)
     patch_vary_headers(response, ("Accept",))

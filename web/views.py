@@ -19,7 +19,7 @@ from accounts.errors import MailTokenInvalid
 from billing.payments import checkout, portal_links, subscriptions
 from billing.throttles import Unthrottled
 from lunaos.api import json
-from lunaos.api.exceptions import Forbidden, translate
+from lunaos.api.exceptions import Forbidden, skip_request_log, translate
 from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from lunaos.infra import metrics, thread_pools
 from web import health, landing, readiness, status
@@ -29,6 +29,13 @@ from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
 MAX_PATH_CHARACTERS = 200  # of the path that an error repeats
+
+
+def _report(report: dict[str, Any], is_good: bool) -> Response:
+    # A probe repeats every few seconds: while a part is down each answer would be an error in the log.
+    response = Response(report, status=200 if is_good else 503)
+    skip_request_log(response)
+    return response
 
 
 class HealthView(APIView):
@@ -41,7 +48,7 @@ class HealthView(APIView):
     def get(self, request: Request) -> Response:
         """Check each part of the platform. 503 when a required one is down."""
         report, up = health.check()
-        return Response(report, status=200 if up else 503)
+        return _report(report, up)
 
 
 class ReadyView(APIView):
@@ -54,7 +61,7 @@ class ReadyView(APIView):
     def get(self, request: Request) -> Response:
         """Tell whether this process may be sent requests now. 503 when it is stopping or lacks what it needs."""
         report, ready = readiness.check()
-        return Response(report, status=200 if ready else 503)
+        return _report(report, ready)
 
 
 class MetricsView(APIView):
@@ -108,6 +115,7 @@ class StatusView(PageView):
     def get(self, request: Request) -> HttpResponse:
         report, up = health.check()
         response = render_page("web/status.html", status.page_context(report, up), 200 if up else 503)
+        skip_request_log(response)
         response["Cache-Control"] = "no-store"
         return response
 
