@@ -29,6 +29,7 @@ from accounts.staff.confirm_action import confirmed
 from accounts.staff.exporting_admin import ExportedAdmin
 from accounts.staff.forms import AccountCreationForm, AccountForm
 from lunaos.infra import thread_pools
+from lunaos.infra.plurals import counted
 
 ROLES = ("actor", "subject")
 POWERS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -112,7 +113,9 @@ class AccountAdmin(ExportedAdmin, AuditedAdmin, UserAdmin):
     def _each(self, request: HttpRequest, users: QuerySet[User], do: Callable[[User], bool], done: str) -> None:
         """Do something to each account that the staff member may touch, and say to how many it was done."""
         count = sum(self._spared(request, do, user) for user in self.touchable(request, users, owner=""))
-        self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
+        self.message_user(
+            request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING
+        )
 
     def _spared(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
         """Do something to an account, and say so where that account is the last superuser's."""

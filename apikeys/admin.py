@@ -10,6 +10,7 @@ from accounts.staff.confirm_action import confirmed
 from accounts.staff.exporting_admin import ExportedAdmin
 from apikeys import services
 from apikeys.models import ApiKey
+from lunaos.infra.plurals import counted
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -49,7 +50,7 @@ class ApiKeyAdmin(ExportedAdmin, ReadOnlyAdmin):
     @confirmed("Revoke these API keys?", consequence="Programs that use them are refused at once, for good.")
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         revoked = services.revoke_all(self.touchable(request, queryset), actor=staff_of(request))
-        self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
+        self.message_user(request, f"{counted(revoked, 'key', 'are revoked')}.", messages.SUCCESS)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apikeys.revoke_apikey")

@@ -9,6 +9,7 @@ from django.db import connection
 from accounts.models import User
 from billing import limits, tiers
 from lunaos.errors import LunaError
+from lunaos.infra.plurals import counted
 from rag import sizes
 from rag.errors import BacklogFull, StorageLimitReached
 from rag.indexing import store
@@ -185,7 +186,7 @@ def _is_known(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> bool:
 
 def _limit_reached(owner: User, what: str, used: int, limit: int) -> LunaError:
     tier = limits.of(owner).name
-    allowed = f"{limit} repositories" if what == "repositories" else f"{limit} bytes of files"
+    allowed = counted(limit, "repository") if what == "repositories" else f"{limit} bytes of files"
     return StorageLimitReached(
         tier=tier,
         resource=what,

@@ -27,6 +27,7 @@ from accounts.models import User
 from accounts.staff.audited_admin import ReadOnlyAdmin
 from accounts.staff.confirm_action import BACK, confirmed
 from accounts.staff.exporting_admin import ExportedAdmin
+from lunaos.infra.plurals import counted
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, By, Figures, HourlyFigures, Run, RunStep, RunText
 
@@ -235,7 +236,7 @@ class RunAdmin(ExportedAdmin, ReadOnlyAdmin):
         for run in cancelled:
             services.cancel(run, by_staff=True)
             self.log_change(request, run, "Cancelled.")
-        self.message_user(request, f"{len(cancelled)} runs were told to end.", messages.SUCCESS)
+        self.message_user(request, f"{counted(len(cancelled), 'run', 'were told to end')}.", messages.SUCCESS)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("runs.cancel_run")

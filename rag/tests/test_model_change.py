@@ -91,7 +91,7 @@ def test_reindexing_in_the_background(
     }
     with worker(**changes):
         with newer.held(after=1):
-            assert "1 repositories are moving to larger-model." in reindex()
+            assert "1 repository is moving to larger-model." in reindex()
             assert all(newer.asked.acquire(timeout=30) for _ in range(2))
             assert "0 repositories are moving to larger-model; 1 were on their way already." in reindex()
             assert found(alice) == ["function_7"]  # half-way, by the old ones
@@ -165,7 +165,7 @@ def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: E
 def test_only_those_that_are_asked_for(alice: Any, indexed: Repository, newer: Embeddings) -> None:
     assert "0 repositories" in reindex("--user", "nobody@example.com")
     assert "0 repositories" in reindex("--repository", "other")
-    assert "1 repositories" in reindex("--user", alice.email, "--repository", "default")
+    assert "1 repository" in reindex("--user", alice.email, "--repository", "default")
 
 
 def test_without_a_model(indexed: Repository, settings: Any) -> None:

@@ -157,7 +157,7 @@ def test_cancelling_from_the_page(staff: httpx.Client, api: Api, alice: Any, ups
     asked = staff.post(f"{LIST}{run_id}/cancel/", data=form(page, _selected_action=run_id, back_to_page="yes")).text
     assert "Cancel these runs?" in asked and f'href="{LIST}{run_id}/change/"' in asked
     assert Run.objects.get(pk=run_id).cancel_requested_at is None
-    assert "1 runs were told to end" in staff.post(f"{LIST}{run_id}/cancel/", data=form(page, confirmed="yes")).text
+    assert "1 run was told to end" in staff.post(f"{LIST}{run_id}/cancel/", data=form(page, confirmed="yes")).text
     assert upstream.client_gone.wait(5)
     assert until(lambda: Run.objects.get(pk=run_id).status == "cancelled", 5)
 
@@ -167,7 +167,7 @@ def test_cancelling_from_the_list(staff: httpx.Client, api: Api, alice: Any, ups
     upstream.plays(says("all"))
     done = api.execute(alice).headers["X-Run-Id"]
     data = form(staff.get(LIST), action="cancel_all", confirmed="yes", _selected_action=[run_id, done])
-    assert "1 runs were told to end" in staff.post(LIST, data=data).text
+    assert "1 run was told to end" in staff.post(LIST, data=data).text
     assert until(lambda: Run.objects.get(pk=run_id).status == "cancelled", 5)
     assert Run.objects.get(pk=done).status == "succeeded"
 

@@ -23,6 +23,7 @@ from accounts.staff.confirm_action import BACK, confirmed, page_of
 from apikeys import services as keys
 from apikeys.models import ApiKey
 from billing import grants, tiers
+from lunaos.infra.plurals import counted
 from runs.models import Run
 from web.admin import user_page
 from web.admin.tier_form import TierForm
@@ -150,7 +151,7 @@ class UserAdmin(AccountAdmin):
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         users = self.touchable(request, queryset, owner="").values("pk")
         revoked = keys.revoke_all(ApiKey.objects.filter(user__in=users), actor=staff_of(request))
-        self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
+        self.message_user(request, f"{counted(revoked, 'key', 'are revoked')}.", messages.SUCCESS)
 
     def has_revoke_keys_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apikeys.revoke_apikey")

@@ -85,11 +85,11 @@ def test_what_takes_away_asks_first(staff: httpx.Client, alice: Any) -> None:
 
 def test_disabling_and_enabling(staff: httpx.Client, api: Api, alice: Any) -> None:
     token, key = api.as_(alice), api.with_key(alice)
-    assert "1 accounts are disabled" in act(staff, "disable", alice, confirmed="yes").text
+    assert "1 account is disabled" in act(staff, "disable", alice, confirmed="yes").text
     assert error(api.get("/auth/me", headers=token))[0] == error(api.get("/auth/me", headers=key))[0] == 401
     assert "0 accounts are disabled" in act(staff, "disable", alice, confirmed="yes").text
     written(Action.DISABLED, alice)
-    assert "1 accounts are enabled" in act(staff, "enable", alice).text
+    assert "1 account is enabled" in act(staff, "enable", alice).text
     assert api.get("/auth/me", headers=key).status_code == 200
     assert api.get("/auth/me", headers=token).status_code == 401
     written(Action.ENABLED, alice)
@@ -141,7 +141,7 @@ def test_a_name_is_one_line(client: Any, make_user: Any, settings: Any, alice: A
 
 def test_ending_sessions(staff: httpx.Client, api: Api, alice: Any) -> None:
     token, key = api.as_(alice), api.with_key(alice)
-    assert "1 accounts have to sign in again" in act(staff, "end_sessions", alice, confirmed="yes").text
+    assert "1 account has to sign in again" in act(staff, "end_sessions", alice, confirmed="yes").text
     assert api.get("/auth/me", headers=token).status_code == 401
     assert api.get("/auth/me", headers=key).status_code == 200
     written(Action.LOGGED_OUT_EVERYWHERE, alice)
@@ -149,7 +149,7 @@ def test_ending_sessions(staff: httpx.Client, api: Api, alice: Any) -> None:
 
 def test_revoking_keys(staff: httpx.Client, api: Api, alice: Any) -> None:
     key = api.with_key(alice)
-    assert "1 keys are revoked" in act(staff, "revoke_keys", alice, confirmed="yes").text
+    assert "1 key is revoked" in act(staff, "revoke_keys", alice, confirmed="yes").text
     assert error(api.get("/auth/me", headers=key)) == (401, "api_key_invalid")
     assert ApiKey.objects.get().revoked_at
     written(Action.KEY_REVOKED, alice)
@@ -157,7 +157,7 @@ def test_revoking_keys(staff: httpx.Client, api: Api, alice: Any) -> None:
 
 def test_sending_a_reset(staff: httpx.Client, mailbox: Mailbox, alice: Any, carol: Any) -> None:
     User.objects.filter(pk=carol.pk).update(is_active=False)
-    assert "1 accounts are sent a mail" in act(staff, "send_reset", alice, carol).text
+    assert "1 account is sent a mail" in act(staff, "send_reset", alice, carol).text
     written(Action.PASSWORD_RESET_REQUESTED, alice)
     assert len(mailbox.of(alice)) == 1 and not mailbox.of(carol)
 

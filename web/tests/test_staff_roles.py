@@ -203,11 +203,11 @@ def test_no_role_sets_the_tier_of_staff(signed_in: SIGNED_IN, alice: Any, chief:
 def test_no_role_takes_what_is_staffs(signed_in: SIGNED_IN, alice: Any, chief: User) -> None:
     client = signed_in("Admin")
     keys = [rows.key(alice, 1), rows.key(chief, 2)]
-    assert "1 keys are revoked" in act(client, "revoke", *keys, page="apikeys/apikey")
+    assert "1 key is revoked" in act(client, "revoke", *keys, page="apikeys/apikey")
     assert "0 keys are revoked" in act(client, "revoke_keys", chief)
     assert ApiKey.objects.get(revoked_at=None).user == chief
     runs = [ran(user, status=Status.QUEUED, chain="custom") for user in (alice, chief)]
-    assert "1 runs were told to end" in act(client, "cancel_all", *runs, page="runs/run")
+    assert "1 run was told to end" in act(client, "cancel_all", *runs, page="runs/run")
     assert "Cancel this run" not in client.get(f"/admin/runs/run/{runs[1].pk}/change/").content.decode()
     client.post(f"/admin/runs/run/{runs[1].pk}/cancel/", {"confirmed": "yes"})
     assert Run.objects.get(cancel_requested_at=None).user == chief
@@ -232,6 +232,6 @@ def test_superusers_act_upon_staff(signed_in: SIGNED_IN, make_user: Any, chief: 
     client, colleague = Client(), make_user("colleague", is_staff=True)
     signed_in("Admin")
     client.force_login(chief, backend="django.contrib.auth.backends.ModelBackend")
-    assert "1 keys are revoked" in act(client, "revoke", rows.key(colleague, 1), page="apikeys/apikey")
+    assert "1 key is revoked" in act(client, "revoke", rows.key(colleague, 1), page="apikeys/apikey")
     act(client, "delete_selected", colleague)
     assert not User.objects.filter(pk=colleague.pk).exists()
