@@ -13,7 +13,7 @@ MENU: dict[str, tuple[MenuItem, ...]] = {
         ("Users", "person", "accounts_user_changelist", "accounts.view_user"),
         ("API keys", "key", "apikeys_apikey_changelist", "apikeys.view_apikey"),
         ("Provider keys", "vpn_key", "agents_providerkey_changelist", "agents.view_providerkey"),
-        ("Staff roles", "badge", "auth_group_changelist", "auth.view_group"),
+        ("Groups", "badge", "auth_group_changelist", "auth.view_group"),
     ),
     "Agents": (
         ("Agents", "smart_toy", "agents_agent_changelist", "agents.view_agent"),

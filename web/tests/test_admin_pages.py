@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from billing.models import Grant
+from billing.models import Grant, WebhookEvent
 from runs import stats
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_figures import ran
@@ -20,6 +20,7 @@ from testing.browser import NewPage, keep
 from testing.client import PASSWORD, Api
 from testing.second_factor import code_of
 from testing.upstream import Upstream
+from web.tests.test_admin_queries import customer
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -144,6 +145,22 @@ def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str
         opened.goto(path)
         opened.locator(".opblock" if name == "reference" else "h1").first.wait_for(timeout=60_000)
         keep_both(opened, name, whole=name != "reference")
+
+
+def test_no_table_is_wider_than_its_page(page: Page, bob: Any) -> None:
+    """At 1280 pixels staff see all columns of the tiers, and a user's events of Stripe whole."""
+    payer = customer(bob)
+    payer.livemode = False
+    payer.save()
+    event = {"id": f"evt_{'0' * 24}", "kind": "customer.subscription.updated", "made_at": datetime.now(UTC)}
+    WebhookEvent.objects.create(customer_id=payer.id, **event)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for path, table in (("billing/tier/", "#result_list"), (f"accounts/user/{bob.pk}/change/", ".luna-table")):
+        page.goto(f"/admin/{path}")
+        page.locator(table).first.wait_for()
+        keep(page, path.replace("/", "-"))
+        wide = "(tables) => tables.filter((each) => each.scrollWidth > each.parentElement.clientWidth + 1).length"
+        assert page.locator(table).evaluate_all(wide) == 0, path
 
 
 def test_light_and_dark(page: Page) -> None:
