@@ -1,4 +1,4 @@
-"""What operators have to know of providers: an account without credit, a model without a price."""
+"""Alerts to operators: an account without credit, a model without a price."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 async def alert_operators(attempts: Sequence[Attempt], cost: Cost) -> None:
-    """Raise the alarms that an answer which has ended gives reason for; each at most once a day and subject.
+    """Send the alerts that a finished answer calls for, each once a day and subject.
 
     Args:
         attempts: the answer's, the last of which answered.
@@ -27,14 +27,14 @@ async def alert_operators(attempts: Sequence[Attempt], cost: Cost) -> None:
     if exhausted or unpriced:
         try:
             await database.call(_send_alerts, exhausted, unpriced)
-        except (*database.OUTAGES, RedisError):  # what the answer was does not depend on it
-            logger.exception("An alarm could not be raised")
+        except (*database.OUTAGES, RedisError):  # a failed alert must not fail the run
+            logger.exception("An alert could not be sent")
 
 
 def _send_alerts(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
     for provider in exhausted:
-        message = f"The account at {provider} has no credit or quota left; its runs fail or fall back."
+        message = f"The account at {provider} has no credit or quota left. Its runs fail or use a fallback."
         alerts.send_daily("provider_quota_exhausted", provider, message, provider=provider)
     for model in unpriced:
-        message = f"The price table does not have {model}: its runs are written down with a cost of 0."
+        message = f"The price table does not contain {model}. Its runs are recorded with a cost of 0."
         alerts.send_daily("model_without_price", model, message, model=model)

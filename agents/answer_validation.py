@@ -1,4 +1,4 @@
-"""Judges whether what came from a provider is an answer to an agent's question."""
+"""Check that a provider's reply is an answer with text."""
 
 from agents.providers import Provider
 from agents.providers.errors import ContentFiltered, EmptyAnswer, OutputLimitReached, ProviderFailed, ProviderRefused

@@ -1,4 +1,4 @@
-"""What an answer took that was broken off with its process: tokens by the length of the texts, and their price."""
+"""Estimated tokens and cost of a run that ended with its process."""
 
 from agents import catalogue
 from agents.providers import prices
@@ -8,7 +8,10 @@ from runs.metering.tokens import TokenUsage
 
 
 def estimate_broken_run(broken: Broken) -> Estimate:
-    """Return an estimate; the agent's prompt as it is now counts as given."""
+    """Estimate tokens from text lengths, and their price.
+
+    The prompt is the agent's current one: the prompt that the run used is not stored.
+    """
     agent = catalogue.current().agents.get(broken.agent)
     given = tokens.estimate(broken.given) + (tokens.estimate(agent.prompt) if agent else 0)
     used = TokenUsage(input=given, output=tokens.estimate(broken.said), estimated=True)

@@ -1,4 +1,4 @@
-"""What a repository has to say to a request, for the prompts of agents that are to answer it."""
+"""Passages of an indexed repository for the prompts of agents."""
 
 from collections.abc import Sequence
 
@@ -12,12 +12,12 @@ from rag import services as rag_services
 from rag.search import passages
 from rag.search.passages import BYTES_A_TOKEN, Grounding
 
-OVERHEAD_TOKENS = 64  # a chat template's own
-MAX_QUERY_CHARACTERS = 2_000  # characters; of a longer context its beginning and its end, where questions stand
+OVERHEAD_TOKENS = 64  # of a chat template
+MAX_QUERY_CHARACTERS = 2_000  # of a longer context beginning and end, where questions usually are
 
 
 def require_repository(user: User, repository: str | None) -> None:
-    """Raises UnknownRepository where a repository is named that the user does not have."""
+    """Raise UnknownRepository if a repository is named that the user does not have."""
     if repository is not None:
         rag_services.locate(user=user, repository=repository)
 
@@ -25,16 +25,20 @@ def require_repository(user: User, repository: str | None) -> None:
 def search_repository(
     *, user: User, repository: str | None, context: str, experts: Sequence[Agent], targets: Sequence[Target]
 ) -> Grounding | None:
-    """Look for passages that bear on a context, as many as all agents and models have room for.
+    """Find passages that match a context, as many as every agent and model has room for.
 
     Args:
-        repository: None for a request that wants none.
+        user: the owner of the repository.
+        repository: its name; None if the request names none.
+        context: the request's text, which is the query.
+        experts: the agents that get the passages.
+        targets: the models that may answer, fallbacks included.
 
     Returns:
-        None where the request wants none; one without sources where nothing was found.
+        None without a repository; a grounding without sources if nothing matches.
 
     Raises:
-        UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: it cannot be searched.
+        UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the search failed.
     """
     if repository is None:
         return None
@@ -49,7 +53,7 @@ def _query(context: str) -> str:
 
 
 def _free_tokens(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
-    """Tokens that are left beside context, agent's prompt and answer, in the smallest model's window."""
+    """Return the tokens left in the smallest window beside context, prompt and answer."""
     return min(
         catalogue.context_window(target.provider.name, target.model)
         - target.output_limit(expert.max_tokens)

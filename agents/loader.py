@@ -1,9 +1,12 @@
-"""Brings the agents' files into the database without overwriting what staff edited (docs/adr/0024).
+"""Load the agents' files into the database and keep edits of staff (docs/adr/0024).
+
+A row is overwritten on deploy only if staff have not edited it since the last load. A row that staff restored to
+the loaded content counts as not edited.
 
 A row still counts as the file's while it is what the file last gave; back at that version, it is the file's again.
 
-How to add an agent: put a file into `agents/experts`, named after its slug, with the front matter of its neighbours
-and a system prompt below it, and run `manage.py load_agents`.
+To add an agent, put a file named after its slug into `agents/experts`, with the front matter of the other files and a
+system prompt below it, and run `manage.py load_agents` (CONTRIBUTING.md).
 """
 
 import hashlib
@@ -26,7 +29,7 @@ MAX_OUTPUT_TOKENS = {"deepseek-reasoner": 32_768}
 
 
 class InvalidAgentFile(Exception):
-    """A file that cannot be an agent; says which, where and why."""
+    """A file that is no valid agent; the message names file, line and reason."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
         super().__init__(f"{path.name}, line {line}: {reason}")
@@ -34,7 +37,7 @@ class InvalidAgentFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """What a file says of an agent."""
+    """Content of an agent's file."""
 
     slug: str
     name: str
@@ -48,7 +51,7 @@ class AgentFile:
 
     @property
     def digest(self) -> str:
-        """Return the hash of the content that staff edit; `order` counts when the content is loaded."""
+        """Return the hash of the content, without `order`."""
         return hashlib.sha256(repr(self._content()).encode()).hexdigest()
 
     def row_values(self) -> dict[str, Any]:
@@ -91,7 +94,7 @@ def parse_file(path: Path) -> AgentFile:
 
 
 def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]]:
-    """The line of each key, and the values."""
+    """Return the line of each key, and the values."""
     try:
         node = yaml.compose(head, Loader=yaml.SafeLoader)
         values = yaml.safe_load(head)
@@ -121,10 +124,10 @@ def parse_folder(folder: Path) -> list[AgentFile]:
 
 @transaction.atomic
 def load(folder: Path | None = None) -> list[str]:
-    """Load all files, and the providers' models that the settings name.
+    """Load all files, and the providers' models of the settings.
 
     Returns:
-        A line for each agent that was made, updated, or kept because staff edited it.
+        A line for each agent that was created, updated, or kept because staff edited it.
 
     Raises:
         BrokenAgentFile: nothing is changed then.

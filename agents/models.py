@@ -1,4 +1,4 @@
-"""The catalogue: agents, and the language models they may run on."""
+"""Agents, their versions, language models, and users' provider keys."""
 
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ MAX_PROMPT_CHARACTERS = 200_000  # characters
 
 
 class Versioned(models.Model):
-    """Something of which each state is kept; written by `agents.versions.save` only.
+    """A model whose every state is stored as a version, by `agents.versions.save` only.
 
     `CONTENT` names the fields that make a state, `versions` are the rows of a `Version` that belongs to it.
     """
@@ -30,7 +30,7 @@ class Versioned(models.Model):
 
 
 class Version(models.Model):
-    """What something was from one change to the next, never changed itself; a child adds what it is `of`."""
+    """An immutable version of a row; the child class adds `of`, the row."""
 
     of: Any
 
@@ -58,7 +58,7 @@ class Version(models.Model):
 
 
 class Agent(Versioned):
-    """An expert: a system prompt and how to run it.
+    """A system prompt with the settings to run it.
 
     Comes from a file in `agents/experts`; what staff edited here is not overwritten (`agents.loader`).
     """
@@ -98,13 +98,13 @@ class Agent(Versioned):
         return self.name
 
     def clean(self) -> None:
-        """Raises ValidationError where a rule is broken that the fields do not know."""
+        """Raise ValidationError if the tier does not exist."""
         if self.tier not in tiers.names():
             raise ValidationError({"tier": f"There is no tier {self.tier!r}."})
 
 
 class AgentVersion(Version):
-    """An agent as it was."""
+    """A version of an agent."""
 
     of = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
 
@@ -113,7 +113,7 @@ class AgentVersion(Version):
 
 
 class LanguageModel(models.Model):
-    """A model that a provider serves; staff add more here."""
+    """A model that a provider serves; staff add models in the admin."""
 
     provider = models.CharField(max_length=32)
     name = models.CharField(max_length=64, help_text="As the provider's API calls it.")

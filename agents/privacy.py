@@ -1,4 +1,4 @@
-"""Own provider keys' part of what is known of a user."""
+"""Export and deletion of users' provider keys."""
 
 from collections.abc import Iterable, Iterator
 
@@ -16,13 +16,13 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare(user: User) -> None:
-    """Nothing goes on outside the database."""
+    """Do nothing: no job or stream holds a provider key."""
 
 
 def disown(user: User) -> None:
-    """Prompts do not go to somebody else's account with a provider."""
+    """Delete the keys at once, so that no prompt goes to the user's account with a provider."""
     ProviderKey.objects.filter(user=user).delete()
 
 
 def erase(user: User) -> None:
-    """The keys go with the user's own row."""
+    """Do nothing: the keys are deleted with the user's row."""

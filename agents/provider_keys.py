@@ -1,7 +1,7 @@
-"""Users' own keys for providers: kept encrypted, used for their owner's runs, never shown again.
+"""Users' own provider keys: stored encrypted, used for their owner's runs, never shown.
 
-A key is decrypted where a request to its provider begins, and nowhere else; runs, queue and events only know that the
-run is on an own key (`runs.Run.own_key`).
+A key is decrypted only when a request to its provider starts. Runs, queue and events hold no key but the flag
+`runs.Run.own_key`.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """One user's own keys by provider, encrypted until one is used."""
+    """One user's provider keys, each decrypted when a request needs it."""
 
     user_id: UUID
     sealed: dict[str, str] = field(repr=False)
@@ -35,30 +35,30 @@ class Keyring:
         return provider in self.sealed
 
     def with_user_key(self, provider: Provider) -> Provider:
-        """The provider as its user's own key opens it.
+        """Return the provider with the user's own key.
 
         Raises:
-            ProviderKeyNotFound: there is none.
-            ProviderKeyUnreadable: it was encrypted with a key that is gone; the server's own is no stand-in.
+            ProviderKeyNotFound: the user has no key for the provider.
+            ProviderKeyUnreadable: the encryption key is gone; there is no fallback to the server's key.
         """
         if provider.name not in self.sealed:
             raise ProviderKeyNotFound(f"Your own key for {provider.name} has been removed.")
         try:
             key = encryption.unseal(self.sealed[provider.name], context=_context(self.user_id, provider.name))
         except encryption.Unreadable as e:
-            logger.error("A provider key cannot be decrypted: is a key missing in LUNAOS_ENCRYPTION_KEYS?")  # noqa: TRY400 - its trace says nothing
+            logger.error("A provider key cannot be decrypted: is a key missing in LUNAOS_ENCRYPTION_KEYS?")  # noqa: TRY400 - the traceback adds nothing
             raise ProviderKeyUnreadable(
-                f"Your own key for {provider.name} cannot be read any more. Send it again, or remove it."
+                f"Your own key for {provider.name} cannot be decrypted. Send the key again, or remove it."
             ) from e
         return replace(provider, api_key=key, own_key=True)
 
 
 @dataclass(frozen=True, slots=True)
 class RotationResult:
-    """What a rotation found.
+    """Numbers of keys by the outcome of a rotation.
 
     Args:
-        unreadable: rows that no key opens; they are left as they are.
+        unreadable: keys that no encryption key decrypts; they stay as they are.
     """
 
     resealed: int = 0
@@ -67,17 +67,18 @@ class RotationResult:
 
 
 def keyring(user_id: UUID) -> Keyring:
-    """A user's own keys. Every execution asks, so the query is not built anew each time."""
+    """Return a user's keys."""
+    # Raw SQL: each execution runs this query, and the ORM would build it anew each time.
     with connection.cursor() as cursor:
         cursor.execute("SELECT provider, sealed FROM agents_providerkey WHERE user_id = %s", [user_id])
         return Keyring(user_id, dict(cursor.fetchall()))
 
 
 def set_key(*, user: User, provider: str, key: str) -> None:
-    """Keep a user's own key; it counts from the next run on, in the place of an earlier one.
+    """Store a user's key for a provider; the next run uses it.
 
     Raises:
-        UnknownProvider, ProviderTakesNoKey: nothing is kept then.
+        UnknownProvider, ProviderTakesNoKey: nothing is stored.
     """
     if not providers.get(provider).accepts_user_keys:
         raise ProviderTakesNoKey()
@@ -95,10 +96,10 @@ def set_key(*, user: User, provider: str, key: str) -> None:
 
 @transaction.atomic
 def remove_key(*, user: User, provider: str) -> None:
-    """Forget a user's own key; what is under way with it ends with it.
+    """Delete a user's key; a run that uses it fails at its next step.
 
     Raises:
-        UnknownProvider, ProviderKeyNotFound: there is nothing to forget.
+        UnknownProvider, ProviderKeyNotFound: there is no key to delete.
     """
     own_key = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
     if own_key is None or not ProviderKey.objects.filter(pk=own_key.pk).delete()[0]:
@@ -109,7 +110,7 @@ def remove_key(*, user: User, provider: str) -> None:
 
 
 def list_providers(user: User) -> list[dict[str, Any]]:
-    """All providers, each with its models and what is known of the user's own key."""
+    """Return all providers with their models and the last four characters of own keys."""
     keys_by_provider = {key.provider: key for key in ProviderKey.objects.filter(user=user)}
     default = providers.default_provider(keys_by_provider)
     return [
@@ -119,7 +120,7 @@ def list_providers(user: User) -> list[dict[str, Any]]:
 
 
 def describe_provider(user: User, provider: str) -> dict[str, Any]:
-    """One provider as in the overview."""
+    """Return one provider in the form of `list_providers`."""
     return next(each for each in list_providers(user) if each["name"] == provider)
 
 
@@ -135,16 +136,16 @@ def _provider_as_json(provider: Provider, own_key: ProviderKey | None, default: 
 
 
 def rotate() -> RotationResult:
-    """Encrypt with the first key whatever an older one has encrypted.
+    """Re-encrypt with the first encryption key all provider keys of older ones.
 
-    Safe to repeat, and beside running traffic: a key that is replaced or removed meanwhile stays so.
+    The rotation can be repeated and runs beside traffic: it does not undo a concurrent change of a key.
     """
     found = [_reencrypt(key) for key in _all_keys()]
     return RotationResult(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
 
 
 def count_unreadable() -> int:
-    """How many keys cannot be read with any of LUNAOS_ENCRYPTION_KEYS, nor what is derived from the secret key."""
+    """Count the provider keys that no configured encryption key decrypts."""
     return sum(not encryption.is_readable(key.sealed) for key in _all_keys())
 
 

@@ -1,4 +1,4 @@
-"""Does one execution: asks the model, turns what comes into the contract's events, writes how it ended."""
+"""Execution of one run: request to the model, events to the client, outcome to the log."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ LOCAL_NOTICE = (
 
 @dataclass(slots=True)
 class Completion:
-    """What a model says to one prompt, while it says it.
+    """A model's answer to one prompt while it streams.
 
     Args:
-        targets: the provider and model asked for, then those to fall back on.
-        started: when it was asked for, on the `time.perf_counter` clock.
-        opening_events: what the stream says between its start and the answer.
-        validate: judges what has come to an end; raises ProviderFailed for what is no answer.
-        attempts: the requests to providers so far; the last one is under way, or has answered.
-        announced_target: the target that the client has been told of.
-        announced_states: what the client has been told of the wait for the answer.
+        targets: the requested provider and model, then the fallbacks.
+        started: arrival of the request on the `time.perf_counter` clock.
+        opening_events: events between the stream's start and the answer.
+        validate: raises ProviderFailed if a complete reply is no answer.
+        attempts: the requests to providers so far; the last one is running or has answered.
+        announced_target: the target that the last event named.
+        announced_states: states of waiting that events have named.
     """
 
     targets: list[Target]
@@ -62,12 +62,12 @@ class Completion:
     last_text_at: float = 0.0
 
     async def stream(self) -> AsyncGenerator[list[Event], None]:
-        """Ask, and yield `chunk` and `progress` events as they come.
+        """Send the request and yield `chunk` and `progress` events as they arrive.
 
         Raises:
-            ProviderFailed: no target answers, the answer broke off or is none.
-            ProviderTimeout: it took longer than LLM_RUN_TIMEOUT_S from its first piece on.
-            OutputTooLong: a piece of it is longer than a run may be.
+            ProviderFailed: no target answers, or the answer broke off or is invalid.
+            ProviderTimeout: the answer took longer than LLM_RUN_TIMEOUT_S from its first text on.
+            OutputTooLong: a part of the answer exceeds the size limit of a run.
         """
         blocks = fallback.stream_answer(self.targets, self.prompt, self.attempts, self.validate)
         await asyncio.sleep(0)  # a cancellation that came first is raised here, before a provider is asked
@@ -93,7 +93,7 @@ class Completion:
         return events
 
     def _progress(self, block: Block) -> list[Event]:
-        """Return what the client has to know of its wait, each state once."""
+        """Return `progress` events, each state once."""
         if self.texts:
             return []
         found = [state for state, is_so in (("queued", block.queued), ("thinking", block.thinking)) if is_so]
@@ -111,7 +111,7 @@ class Completion:
             metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
     async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
-        """Return what it took, once it has ended; metrics are told, and operators where it is reason for an alarm."""
+        """Return tokens and cost of the finished answer; update metrics and alert operators."""
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
         metrics.count_answer(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
@@ -128,12 +128,12 @@ class Completion:
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether any provider was sent the request and may have worked on it."""
+        """Return whether a provider may have worked on the request."""
         return any(attempt.may_be_billed for attempt in self.attempts)
 
     @property
     def answering(self) -> Target:
-        """Return who answers, or was asked last."""
+        """Return the target that answers or was requested last."""
         return self.attempts[-1].target if self.attempts else self.targets[0]
 
     @property
@@ -141,10 +141,10 @@ class Completion:
         return self.attempts[-1].reply.finish_reason if self.attempts else None
 
     def last_attempt(self, error: LunaError) -> dict[str, Any] | None:
-        """Return the attempt that an error ended, as it is stored; None where it has nothing to do with a provider.
+        """Return the failed provider attempt as JSON; None if no provider caused the error.
 
         Args:
-            error: why the run fails; the attempt under way has none of its own where a limit of the run ended it.
+            error: why the run fails; a running attempt has no error of its own if a limit of the run ended it.
         """
         if not self.attempts or not isinstance(error, ProviderFailed | OutputTooLong):
             return None
@@ -154,7 +154,7 @@ class Completion:
 
     @property
     def tokens(self) -> TokenUsage:
-        """Return the tokens of all attempts, those included that were given up before their first text."""
+        """Return the tokens of all attempts, including those before a fallback."""
         return sum((usage for _, usage in self._usages()), TokenUsage())
 
     @property
@@ -176,24 +176,24 @@ def _progress_event(state: str, target: Target | None = None) -> Event:
 
 
 def chunk_events(texts: list[str]) -> list[Event]:
-    """The `chunk` events of pieces of an answer."""
+    """Return the `chunk` events of texts."""
     return [{"type": "chunk", "content": text} for text in texts]
 
 
 def opening_fields(completion: Completion) -> Event:
-    """What an event that opens an answer says beyond the contract: who stands in for whom, and what to know of it."""
+    """Return the fields `fallbackFrom` and `notice` of the event that opens an answer."""
     requested, name = completion.targets[0], completion.answering.provider.name
     fallback_field = {"fallbackFrom": requested.provider.name} if completion.answering is not requested else {}
     return fallback_field | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
 
 
 async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:
-    """Answer, whoever may be listening; the run is finished once when this ends.
+    """Run to the end, with or without a client; the run is finished once.
 
-    Only what the answer raises makes it fail: what writing its end raises leaves it as it was.
+    Errors of the answer fail the run; an error while its end is written does not change the outcome.
 
     Raises:
-        Overtaken: somebody else has ended the run.
+        Overtaken: another process has ended the run.
     """
     status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
@@ -210,7 +210,7 @@ async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:
         error = RunInterrupted() if recorder.stop is Stop.LEAVING else None
     except Exception as e:
         status, error = Status.FAILED, executors.as_error(e)
-    recorder.finishing = True  # nothing may break it off from here on
+    recorder.finishing = True  # from here on nothing may cancel the run
     await _finish(run, completion, recorder, status, error)
 
 
@@ -249,7 +249,7 @@ async def _finish(
 
 
 def failure_of(error: LunaError | None, completion: Completion | None) -> Failure | None:
-    """Return what is written down of a failure: the client's sentence, and the last attempt at a provider."""
+    """Return the stored failure: the client's message and the last provider attempt."""
     if error is None:
         return None
     status = error.provider_status if isinstance(error, ProviderFailed) else None

@@ -1,4 +1,4 @@
-"""An agent's execution, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
+"""OpenAPI description of executions and provider keys."""
 
 from typing import Any
 

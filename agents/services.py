@@ -1,4 +1,4 @@
-"""The catalogue, and the start of an execution."""
+"""Listing, lookup and start of agents."""
 
 import time
 from collections.abc import Sequence
@@ -41,12 +41,17 @@ def start_execution(
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
 ) -> run_services.Begun:
-    """Check everything that can be checked, reserve an execution, write the run and set it going.
+    """Validate the request, reserve an execution, store the run and start it.
 
     Args:
-        provider, model: as the request names them; None takes the defaults.
-        started: when the request came in, on the `time.perf_counter` clock.
-        repository: whose best passages are to go into the prompt; None for none.
+        user: the owner of the run.
+        agent: slug of the agent.
+        context: the text that the agent works on.
+        provider: as the request names it; None takes the default.
+        model: as the request names it; None takes the default.
+        request_id: for the log and the run.
+        started: arrival of the request on the `time.perf_counter` clock.
+        repository: whose best passages go into the prompt; None for no search.
         idempotency_key: from the request's Idempotency-Key header; None without one.
 
     Raises:
@@ -91,28 +96,28 @@ def start_execution(
 
 
 def list_agents() -> list[Agent]:
-    """All agents, in the catalogue's order."""
+    """Return all enabled agents in their order."""
     return list(catalogue.current().agents.values())
 
 
 def get_agent(slug: str) -> Agent:
-    """Look an agent up.
+    """Return an agent by its slug.
 
     Raises:
-        UnknownAgent: with the slugs there are.
+        UnknownAgent: with the available slugs.
     """
     agents = catalogue.current().agents
     if slug not in agents:
-        raise UnknownAgent(f"There is no agent {slug!r}.", available=list(agents))
+        raise UnknownAgent(f"Unknown agent: {slug!r}.", available=list(agents))
     return agents[slug]
 
 
 def require_access(user: User, experts: Sequence[Agent]) -> None:
-    """Whether a user may have these agents run; every run passes here.
+    """Raise an error unless the user may run these agents; every run passes here.
 
     Raises:
-        EmailNotVerified: the operators want confirmed addresses.
-        ProRequired: the user's tier does not hold one of the agents.
+        EmailNotVerified: the settings require a confirmed address.
+        ProRequired: the user's tier does not include one of the agents.
     """
     verification.require(user)
     for agent in experts:
@@ -122,13 +127,15 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
 
 
 def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Target:
-    """The provider and model a request asks for; a model named alone is looked for at every provider.
+    """Return the target of a request; a model alone is searched at every provider.
 
     Args:
-        own: the user's keys; a provider that the server has no key for is as good with one of them.
+        provider: as the request names it, or None.
+        model: as the request names it, or None.
+        own: the user's keys; a provider without a key of the server is usable with one of them.
 
     Raises:
-        UnknownProvider, UnknownModel: with the names there are.
+        UnknownProvider, UnknownModel: with the available names.
     """
     if provider is None and model is not None:
         return _target_of_model(model, own)
@@ -140,7 +147,7 @@ def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Tar
 
 
 def agent_default_target(agent: Agent, own: Keyring) -> Target | None:
-    """The model that staff have chosen for an agent; None where they have not, or it cannot be used at the moment."""
+    """Return the model that staff chose for an agent, if it can be used now."""
     name, _, model = agent.default_model.partition("/")
     if model not in catalogue.current().models.get(name, ()):
         return None
@@ -158,28 +165,30 @@ def _target_of_model(model: str, own: Keyring) -> Target:
 
 
 def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
-    """The target asked for, then those to fall back on.
+    """Return the requested target and its fallbacks.
+
+    The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
 
     The user's own key comes before the server's, and nobody stands in for it: the user has chosen who is paid.
 
     Raises:
-        ProviderNotConfigured: the one asked for has no key, neither the server's nor the user's.
-        ProviderKeyUnreadable: the user's own cannot be decrypted.
-        SpendLimitReached: the server would pay for the one asked for, and has paid enough for today.
+        ProviderNotConfigured: neither the server nor the user has a key for the requested provider.
+        ProviderKeyUnreadable: the user's own key cannot be decrypted.
+        SpendLimitReached: the server would pay for the requested provider, and a daily limit is reached.
     """
     targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
     return _within_spend_limit(user, targets)
 
 
 def targets_for_run(run: Run) -> list[Target]:
-    """Who may answer a run that was begun earlier: on whose key that was, whatever its user has done since.
+    """Return the targets of a run that started earlier, on the key it started with.
 
-    A daily limit that has been reached since does not stop the run; it only takes away fallbacks of the embedded model.
+    A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
 
     Raises:
-        ProviderKeyNotFound, ProviderKeyUnreadable: on the user's own, which is gone.
-        ProviderNotConfigured: on the server's, which is gone.
-        UnknownModel: staff have taken it away.
+        ProviderKeyNotFound, ProviderKeyUnreadable: the run's own key is gone.
+        ProviderNotConfigured: the server's key is gone.
+        UnknownModel: staff have disabled the model.
     """
     own = provider_keys.keyring(run.user_id)
     requested = resolve_target(run.provider, run.model, own)
@@ -201,10 +210,10 @@ def _with_server_keys(requested: Target) -> list[Target]:
 
 
 def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
-    """Return the targets that the daily limits leave a user: all, or those that cost the server nothing.
+    """Return the targets that the daily limits allow: all, or those without cost.
 
     Raises:
-        SpendLimitReached: the one asked for, the first, is not among them.
+        SpendLimitReached: the requested target, the first, is not among them.
     """
     free_targets = [each for each in targets if not each.provider.billed_to_operator]
     if len(free_targets) == len(targets) or not spending.is_exhausted(user):
@@ -216,7 +225,7 @@ def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
 
 
 def build_prompt(agent: Agent, context: str) -> Prompt:
-    """What an agent asks a model."""
+    """Return the messages and parameters that an agent sends to a model."""
     messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
     return Prompt(messages, agent.temperature, agent.max_tokens)
 

@@ -1,4 +1,4 @@
-"""Trying a prompt that nobody has saved yet: one answer, streamed to who asks, and forgotten but for its audit row."""
+"""Trial of an unsaved prompt: one streamed answer, stored only as an audit event."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ from agents.runner import Completion
 from lunaos.infra import database
 from runs import executors, outcomes
 
-MAX_ANSWER_TOKENS = 1024  # of an answer, whatever the agent may have; a model that reasons keeps its own limit
-TRIAL_RATE = "10/m"  # of one of the staff
+MAX_ANSWER_TOKENS = 1024  # of an answer; a model that reasons keeps its own limit
+TRIAL_RATE = "10/m"  # per staff member
 CODE_SAMPLE = '''def discount(price, percent):
     """Take so many percent off a price."""
     return price - percent / 100
@@ -46,16 +46,16 @@ SAMPLES_BY_CATEGORY = {
     "frontend": HTML_SAMPLE,
 }  # by category; code for all others
 
-_tasks: set["asyncio.Task[None]"] = set()  # the loop itself holds tasks weakly
+_tasks: set["asyncio.Task[None]"] = set()  # keeps references: the event loop holds tasks weakly
 
 
 def sample_context(category: str) -> str:
-    """Something to try an agent of a category on."""
+    """Return a sample context for agents of a category."""
     return SAMPLES_BY_CATEGORY.get(category, CODE_SAMPLE)
 
 
 def available_targets() -> dict[str, Target]:
-    """Who can be asked, by `provider/model`: what is enabled, at the providers that the server has keys for."""
+    """Return the enabled targets with a key of the server, by `provider/model`."""
     return {
         f"{provider.name}/{model}": catalogue.target(provider, model)
         for provider in providers.all_providers()
@@ -72,13 +72,16 @@ def _start_task(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 
 
 class Trial:
-    """One answer as events, in the words of `/agents/execute`; made on the event loop, where it begins at once.
+    """Answer of one trial as events in the form of `/agents/execute`.
 
-    Nobody stands in for the model that was chosen. Who stops reading stops the model; how it ended is an audit row.
+    There is no fallback to another model. A reader that leaves cancels the answer; the outcome is an audit event.
+    The trial is created on the event loop and starts at once.
 
     Args:
-        draft: with the prompt, temperature and longest answer as somebody typed them.
-        context: what the agent is to work on.
+        by: the staff member.
+        draft: the unsaved agent.
+        context: the text that the agent works on.
+        target: the chosen model.
     """
 
     def __init__(self, *, by: User, draft: Agent, context: str, target: Target) -> None:
@@ -90,7 +93,7 @@ class Trial:
         self._task = _start_task(self._run())
 
     async def read(self, within_s: float) -> list[tuple[int, bytes]] | None:
-        """The next events with their positions; none where nothing came within the time, None at the end."""
+        """Return the next events with their positions; [] after a timeout, None at the end."""
         if self._ended:
             return None
         try:
@@ -106,7 +109,7 @@ class Trial:
         return events_read or None
 
     def close(self) -> None:
-        """Break the answer off, where it has not ended."""
+        """Cancel the answer if it has not ended."""
         self._task.cancel()
 
     async def _run(self) -> None:
@@ -124,7 +127,7 @@ class Trial:
             self._send(outcomes.failure(error))
         finally:
             self._lines.put_nowait(None)
-            _start_task(database.call(self._record, outcome))  # apart: whoever closes this breaks it off
+            _start_task(database.call(self._record, outcome))  # as its own task: `close` cancels this one
 
     def _send(self, *events: dict[str, Any]) -> None:
         for event in events:

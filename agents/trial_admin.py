@@ -1,4 +1,4 @@
-"""The pane on an agent's page in which staff try its prompt before they save it."""
+"""Admin form in which staff try an agent's prompt before they save it."""
 
 from functools import partial
 from typing import Any, cast
@@ -20,7 +20,7 @@ from lunaos.errors import LunaError, RateLimited, ValidationFailed
 
 
 class TrialPaneForm(forms.Form):
-    """What the pane asks for beside the agent's own form."""
+    """Target and context of a trial."""
 
     target = forms.ChoiceField(label="Provider and model", widget=UnfoldAdminSelectWidget)
     context = forms.CharField(
@@ -36,7 +36,7 @@ class TrialPaneForm(forms.Form):
 
 
 class TrialForm(TrialPaneForm):
-    """What is sent: the pane, and the agent as it stands in its form."""
+    """Complete input of a trial, including the unsaved agent."""
 
     agent = forms.CharField(max_length=64, required=False)
     prompt = forms.CharField(max_length=MAX_PROMPT_CHARACTERS)
@@ -44,18 +44,18 @@ class TrialForm(TrialPaneForm):
     max_tokens = forms.IntegerField(min_value=1)
 
     def clean(self) -> dict[str, Any]:
-        """With lines as they are saved."""
+        """Normalise line ends as in saved agents."""
         return normalize_line_ends(super().clean() or {})
 
 
 def trial_form(agent: Agent | None) -> TrialPaneForm:
-    """The pane for an agent, or for a new one, with something to try it on."""
+    """Return the form for an agent or a new one, with a sample context."""
     chosen = agent.default_model if agent else ""
     return TrialPaneForm(initial={"target": chosen, "context": trial.sample_context(agent.category if agent else "")})
 
 
 def stream_trial(request: HttpRequest) -> HttpResponseBase:
-    """Stream an answer, or say as JSON what is wrong; to whom has the permission already."""
+    """Stream an answer, or return the errors as JSON; the caller checks the permission."""
     try:
         _check_rate(request)
         form = TrialForm(request.POST)
@@ -85,7 +85,7 @@ def _check_rate(request: HttpRequest) -> None:
     window = ratelimit.hit(request, scope="trial", subject=str(staff_of(request).pk), rate=trial.TRIAL_RATE)
     if window.exceeded:
         raise RateLimited(
-            "That was often enough for now; try again in a minute.",
+            f"Only {window.limit} trials per minute are allowed. Try again in {window.seconds_left} seconds.",
             retry_after=window.seconds_left,
             limit=window.limit,
         )

@@ -1,4 +1,4 @@
-"""Pages of the admin for what is `Versioned`: edited with a note, looked at version by version, and gone back."""
+"""Admin pages of `Versioned` models: edit with a note, compare and restore versions."""
 
 from functools import partial
 from typing import Any, cast
@@ -29,25 +29,25 @@ VERSIONS_PER_PAGE = 50
 
 
 def normalize_line_ends(cleaned: dict[str, Any]) -> dict[str, Any]:
-    """A form's values with line ends as files have them: browsers send others, and each line would count as changed."""
+    """Replace CRLF of browsers by LF, so that unchanged lines compare as equal."""
     return {name: value.replace("\r\n", "\n") if isinstance(value, str) else value for name, value in cleaned.items()}
 
 
 class NoteForm(forms.Form):
-    """What is asked before going back."""
+    """Note and expected version of a restore."""
 
     seen = forms.IntegerField(widget=forms.HiddenInput)
     note = forms.CharField(
         required=False,
         max_length=200,
-        label="Why",
-        help_text="Kept with the version.",
+        label="Note",
+        help_text="The reason of the change; stored with the version.",
         widget=UnfoldAdminTextInputWidget,
     )
 
 
 class VersionedForm(forms.ModelForm):
-    """Knows which version it was opened at: whoever comes second is told, and keeps what was typed."""
+    """Form with optimistic locking: on a conflict it keeps the input and explains it."""
 
     seen = forms.IntegerField(widget=forms.HiddenInput, required=False)
     note = NoteForm.base_fields["note"]
@@ -58,14 +58,14 @@ class VersionedForm(forms.ModelForm):
 
     @cached_property
     def changed_data(self) -> list[str]:
-        """What of the row has changed; why is no part of it."""
+        """Return the changed fields of the row, without the note."""
         return [name for name in super().changed_data if name not in NoteForm.base_fields]
 
     def clean(self) -> dict[str, Any]:
         cleaned = normalize_line_ends(super().clean() or {})
         row = cast(Versioned, self.instance)
         try:
-            versions.lock_current(row, expected_version=cleaned.get("seen"))  # locked now until it is saved
+            versions.lock_current(row, expected_version=cleaned.get("seen"))  # locks the row until the transaction ends
         except VersionConflict as e:
             self.data = {**self.data, self.add_prefix("seen"): str(e.latest)}
             raise ValidationError(_conflict_message(row, e.latest), "changed_meanwhile") from e
@@ -73,7 +73,7 @@ class VersionedForm(forms.ModelForm):
 
 
 class VersionedAdmin(AuditedAdmin):
-    """To be the base of the pages of what is `Versioned`; their fieldsets name `note`."""
+    """Base admin of `Versioned` models; subclasses list `note` in their fieldsets."""
 
     form = VersionedForm
     change_form_template = "admin/versions/change_form.html"
@@ -83,7 +83,7 @@ class VersionedAdmin(AuditedAdmin):
         versions.save(obj, by=staff_of(request), note=form.cleaned_data["note"], expected_version=seen)
 
     def get_urls(self) -> list[URLPattern]:
-        """The usual ones, and those of versions."""
+        """Add the pages of versions."""
         view, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         return [
             path("<int:pk>/versions/", view(self.version_list), name=f"{name}_versions"),
@@ -93,7 +93,7 @@ class VersionedAdmin(AuditedAdmin):
         ]
 
     def version_list(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Who changed what and when, the newest first."""
+        """Show all versions with author, time and changed fields, newest first."""
         row = self._row(request, pk)
         page = Paginator(row.versions.select_related("saved_by"), VERSIONS_PER_PAGE).get_page(request.GET.get("p"))
         shown: list[Version] = list(page)
@@ -108,7 +108,7 @@ class VersionedAdmin(AuditedAdmin):
         return self._page(request, "list", row, f"Versions of {row}", entries=entries, page=page)
 
     def version(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
-        """One version against the one before it or, with `?against=current`, what is there now against it."""
+        """Show a version's changes, or with `?against=current` the changes since then."""
         row = self._row(request, pk)
         version = get_object_or_404(row.versions.select_related("saved_by"), number=number)
         to_current = request.GET.get("against") == "current"
@@ -121,7 +121,7 @@ class VersionedAdmin(AuditedAdmin):
         return self._page(request, "version", row, f"Version {number} of {row}", **context_of_version)
 
     def restore(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
-        """Ask first, with what it would change; then go back."""
+        """Show what a restore would change, and restore after confirmation."""
         row = self._row(request, pk, changing=True)
         version = get_object_or_404(row.versions, number=number)
         form = NoteForm(request.POST or None, initial={"seen": row.version})
@@ -131,24 +131,26 @@ class VersionedAdmin(AuditedAdmin):
         changes = self._changes(versions.content_of(row), version.content)
         form = NoteForm(initial={"seen": row.version, "note": request.POST.get("note", "")})
         return self._page(
-            request, "restore", row, f"Back to version {number}?", version=version, changes=changes, form=form
+            request, "restore", row, f"Restore version {number}?", version=version, changes=changes, form=form
         )
 
     def _try_restore(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> bool:
         try:
             self._restore_and_record(request, row, number, form)
         except VersionConflict:
-            messages.error(request, "Somebody has changed it meanwhile. This is what going back would change now.")
+            messages.error(
+                request, "Another version was saved in the meantime. The page shows the changes of a restore now."
+            )
             return False
         except ValidationError as e:
-            messages.error(request, f"Version {number} cannot be had back: {' '.join(e.messages)}")
+            messages.error(request, f"Version {number} cannot be restored: {' '.join(e.messages)}")
             return False
-        self.message_user(request, f"{row} is what it was as of version {number}.", messages.SUCCESS)
+        self.message_user(request, f"{row} has the content of version {number} again.", messages.SUCCESS)
         return True
 
     @transaction.atomic
     def _restore_and_record(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> None:
-        """The change and what the audit trail says of it, both or neither."""
+        """Restore and record in the audit trail, in one transaction."""
         staff = staff_of(request)
         note, seen = form.cleaned_data["note"], form.cleaned_data["seen"]
         if versions.restore(row, number, by=staff, note=note, expected_version=seen):
@@ -183,14 +185,15 @@ class VersionedAdmin(AuditedAdmin):
 
 
 def _conflict_message(row: Versioned, latest: int) -> Any:
-    """What to tell whoever came second."""
+    """Return the message for staff whose edit conflicts with a newer version."""
     version = row.versions.select_related("saved_by").filter(number=latest).first()
     page = partial(reverse, f"admin:{row._meta.app_label}_{row._meta.model_name}_version", args=[row.pk, latest])
     return format_html(
-        "This was changed meanwhile: {} saved version {}. Nothing of yours is lost: it is still in the form. "
-        'Look at <a href="{}" target="_blank" rel="noopener" class="underline">what changed</a>, bring it into yours, '
-        "and save again to put yours in its place.",
-        version.saved_by if version and version.saved_by else "somebody",
+        "{} saved version {} in the meantime. Your input is still in the form. "
+        'Read <a href="{}" target="_blank" rel="noopener" class="underline">the changes</a>, '
+        "merge them into your input, "
+        "and save again.",
+        version.saved_by if version and version.saved_by else "Another user",
         latest,
         page(),
     )

@@ -1,4 +1,6 @@
-"""Each change of an agent, or of whatever else is `Versioned`, is a version: kept, compared, and gone back to.
+"""Versions of `Versioned` rows: store, compare, restore.
+
+Staff, the loader and restores all write through `save`. An unchanged row makes no version.
 
 All writing passes `save`, whoever writes: staff in the admin, the loader at a deployment, a way back. What is not
 changed makes no version.
@@ -17,17 +19,15 @@ from agents.models import Version, Versioned
 Row = TypeVar("Row", bound=Versioned)
 Content = dict[str, Any]
 CONTEXT_LINES = 3
-MAX_EXACT_DIFF_LINES = (
-    1000  # above, lines that come again and again are left out of the search, which is quadratic in them
-)
+MAX_EXACT_DIFF_LINES = 1000  # above, difflib ignores frequent lines, in which it is quadratic
 GAP = "…"
 
 
 class VersionConflict(Exception):
-    """Somebody else has saved it since it was read; for staff, no client of the API meets it.
+    """The row was saved by another request since it was read; only staff meet this error.
 
     Args:
-        latest: number of the version that is there now.
+        latest: number of the stored version.
     """
 
     def __init__(self, latest: int) -> None:
@@ -37,10 +37,10 @@ class VersionConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """A line of a comparison.
+    """A line of a diff.
 
     Args:
-        sign: `+` where it came, `-` where it went, a space where it stayed, GAP where lines are left out.
+        sign: `+` for an added line, `-` for a removed one, a space for an unchanged one, GAP for omitted lines.
     """
 
     sign: str
@@ -49,31 +49,32 @@ class DiffLine:
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field that differs, by its name, with the lines around what does."""
+    """A changed field with its diff."""
 
     field: str
     lines: list[DiffLine]
 
 
 def content_of(row: Versioned) -> Content:
-    """What makes a state of a row."""
+    """Return a row's versioned fields by name."""
     return {name: getattr(row, name) for name in row.VERSIONED_FIELDS}
 
 
 @transaction.atomic
 def save(row: Versioned, *, by: User | None, note: str = "", expected_version: int | None = None) -> bool:
-    """Save a row, new or not, and keep what it is now as a version, both or neither.
+    """Save a row and its new version in one transaction.
 
     Args:
-        by: who changed it; None where the platform did.
-        note: why.
-        seen: the version that was changed; None for whichever is the newest.
+        row: the changed row, new or stored.
+        by: the author; None for the platform.
+        note: the reason.
+        expected_version: the version that was edited; None for the newest.
 
     Returns:
-        Whether there is a new version: there is none where nothing of its content has changed.
+        Whether there is a new version; unchanged content makes none.
 
     Raises:
-        ChangedMeanwhile: somebody else has saved another version since `seen`.
+        VersionConflict: another version has been saved since `expected_version`.
     """
     stored = lock_current(row, expected_version=expected_version)
     changed = stored is None or stored.version == 0 or content_of(stored) != content_of(row)
@@ -85,10 +86,10 @@ def save(row: Versioned, *, by: User | None, note: str = "", expected_version: i
 
 
 def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
-    """The row as it is stored, locked until the transaction ends; None for one that is not stored yet.
+    """Return the stored row, locked until the transaction ends; None for a new row.
 
     Raises:
-        ChangedMeanwhile: it has another version than `seen`.
+        VersionConflict: the stored version is not `expected_version`.
     """
     stored = type(row)._base_manager.select_for_update().filter(pk=row.pk).first() if row.pk else None
     if stored and expected_version is not None and stored.version != expected_version:
@@ -98,18 +99,24 @@ def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
 
 @transaction.atomic
 def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_version: int) -> bool:
-    """Make a row what it was as of a version, which is a new version; fields that it had not yet stay as they are.
+    """Restore the content of a version as a new version.
+
+    Fields that the version does not have keep their value.
 
     Args:
-        note, seen: as of `save`.
+        row: the row to change.
+        number: of the version to restore.
+        by: the author.
+        note: the reason.
+        expected_version: as for `save`.
 
     Returns:
-        Whether that changed anything.
+        Whether the content changed.
 
     Raises:
-        ChangedMeanwhile: as of `save`.
-        ValidationError: it breaks a rule by now.
-        ObjectDoesNotExist: there is no such version.
+        VersionConflict: as for `save`.
+        ValidationError: the old content breaks a rule of today.
+        ObjectDoesNotExist: the version does not exist.
     """
     lock_current(row, expected_version=expected_version)
     version = row.versions.get(number=number)
@@ -120,19 +127,19 @@ def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_v
 
 
 def previous_version(version: Version) -> Version | None:
-    """The version before one; None before the first."""
+    """Return the version before this one; None for the first."""
     return version.of.versions.filter(number__lt=version.number).first()
 
 
 def diff(old: Content, new: Content) -> Iterator[FieldChange]:
-    """The fields in which two states differ, in the newer one's order; one that either has not is left out."""
+    """Yield the changed fields in the newer state's order; new or removed fields are left out."""
     for name, value in new.items():
         if name in old and old[name] != value:
             yield FieldChange(name, list(_diff_lines(_as_lines(old[name]), _as_lines(value))))
 
 
 def changed_fields(old: Content, new: Content) -> list[str]:
-    """The names of these fields only, which is quicker."""
+    """Return the names of changed fields, without the cost of a diff."""
     return [name for name, value in new.items() if name in old and old[name] != value]
 
 

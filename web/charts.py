@@ -1,11 +1,11 @@
-"""Charts as figures for an SVG: where bars and lines lie, and what stands beside them; templates draw them."""
+"""Geometry of the dashboard's SVG charts; templates draw them."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 4, 10, 24  # what is left free for the axes
+LEFT, RIGHT, TOP, BOTTOM = 46, 4, 10, 24  # margins for the axes
 MAX_LABELS = 8
 COLUMN_GAP_SHARE = 0.25  # of a column's width
 
@@ -14,7 +14,7 @@ Series = Mapping[str, Sequence[float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A series' part of a column."""
+    """Part of a column that belongs to one series."""
 
     name: str
     value: float
@@ -24,7 +24,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What stands above one label, from the bottom up."""
+    """Stacked segments above one label, from the bottom up."""
 
     label: str
     x: float
@@ -33,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class LineSeries:
-    """A series as strokes, one for each stretch without a gap, and its points."""
+    """A series as polylines, one for each stretch without a gap, and its points."""
 
     name: str
     strokes: list[str]
@@ -42,12 +42,12 @@ class LineSeries:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """All that a template needs.
+    """Data of a chart for its template.
 
     Args:
-        ticks: height and value of each line across.
-        marks: place and text of the labels that there is room for.
-        rows: the same figures as a table: a label and a value a series.
+        ticks: y and value of each grid line.
+        x_labels: x and text of at most MAX_LABELS labels.
+        rows: the same figures as a table: a label and one value per series.
     """
 
     title: str
@@ -66,11 +66,13 @@ class Chart:
 
 
 def bars(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
-    """Columns of stacked bars.
+    """Return a chart of stacked bars.
 
     Args:
-        series: a value a label each; None counts as nothing.
-        unit: as the template's formats know it.
+        title: of the chart.
+        labels: of the columns.
+        series: one value per label; None counts as 0.
+        unit: as in `format_figure`.
     """
     rows = _rows(labels, series)
     top = _scale_end(max((sum(value or 0 for value in values) for _, values in rows), default=0))
@@ -83,7 +85,7 @@ def bars(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -
 
 
 def lines(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
-    """A line a series, broken where a value is None."""
+    """Return a chart with one line per series, broken where a value is None."""
     top = _scale_end(max((value or 0 for values in series.values() for value in values), default=0))
     drawn = [_line(name, labels, values, top) for name, values in series.items()]
     rows = _rows(labels, series)
@@ -129,7 +131,7 @@ def _y(value: float, top: float) -> float:
 
 
 def _scale_end(largest: float) -> float:
-    """Return the next of 1, 2, 4, 5, 8 times a power of ten."""
+    """Return the next value of 1, 2, 4, 5, 8 times a power of ten."""
     if largest <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(largest))
@@ -137,7 +139,7 @@ def _scale_end(largest: float) -> float:
 
 
 def _ticks(top: float) -> list[tuple[float, float]]:
-    """Divide the scale so that each label is exact: by 4 up to 2, 4 and 8, else by 5; a scale up to 1 has its ends."""
+    """Return ticks with exact labels: 4 steps up to 2, 4 and 8, else 5; a scale up to 1 has 1."""
     parts = 1 if top == 1 else 4 if f"{top:e}"[0] in "248" else 5
     return [(round(_y(top * n / parts, top), 1), top * n / parts) for n in range(parts + 1)]
 

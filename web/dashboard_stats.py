@@ -1,4 +1,4 @@
-"""What the dashboard says of a span of time, read from figures that `runs.stats` has counted."""
+"""Queries of the dashboard over figures that `runs.stats` has counted."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ QUEUES = ("chains", "indexing")
 MAX_SHARES, MAX_FAILURES = 8, 5
 DAYS_BEFORE_TODAY = {"7d": 6, "30d": 29}  # days before it
 RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-# Whether a user was active from one hour to before another: of the first and the last day only some hours count.
+# A user was active within a range of hours: of the first and the last day only some hours count.
 ACTIVE_WITHIN = """
     day BETWEEN %(first_{0})s AND %(last_{0})s AND hours & (
         (1 << CASE WHEN day = %(last_{0})s THEN %(last_hour_{0})s ELSE 24 END)
@@ -37,12 +37,12 @@ ACTIVE_USERS = f"""
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """A span of time up to the end of this hour, and the one before it, which ended as far into its own last day.
+    """A time range up to the end of this hour, and the equally long range before it.
 
     Args:
         key: `24h`, `7d` or `30d`.
-        shift: how long before it the other one lies.
-        step: of its charts, an hour or a day.
+        shift: distance to the range before.
+        step: of the charts, an hour or a day.
     """
 
     key: str
@@ -53,7 +53,7 @@ class TimeRange:
 
     @classmethod
     def from_key(cls, key: str, now: datetime) -> "TimeRange":
-        """Of full hours, or of today and the full days before it (UTC)."""
+        """Return a range of full hours, or of today and the full days before (UTC)."""
         end = hour_of(now) + HOUR
         if key not in DAYS_BEFORE_TODAY:
             return cls("24h", end - DAY, end, DAY, HOUR)
@@ -66,7 +66,7 @@ class TimeRange:
 
     @property
     def step_starts(self) -> list[datetime]:
-        """When each of its steps begins."""
+        """Return the start of each step."""
         return [self.start + n * self.step for n in range(-((self.start - self.end) // self.step))]
 
     @property
@@ -78,13 +78,13 @@ class TimeRange:
         return HourlyFigures.objects.filter(by=by, hour__gte=self.start, hour__lt=self.end)
 
     def align(self, values: dict[datetime, Any], empty: Any) -> list[Any]:
-        """A value a step."""
+        """Return one value per step, or `empty` for a step without one."""
         return [values.get(moment, empty) for moment in self.step_starts]
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of one span."""
+    """Figures of one time range."""
 
     runs: int = 0
     succeeded: int = 0
@@ -95,12 +95,12 @@ class Totals:
 
     @property
     def success_rate(self) -> float | None:
-        """Share of the runs that ended by themselves: those that were cancelled say nothing."""
+        """Return the share of successful runs; cancelled runs do not count."""
         return self.succeeded / self.ended if self.ended else None
 
 
 def totals(time_range: TimeRange) -> tuple[Totals, Totals]:
-    """Of a span and of the one before."""
+    """Return the totals of a range and of the range before it."""
     users, users_before = _count_active_users(time_range)
     return _totals(time_range.start, time_range.end, users), _totals(
         time_range.start - time_range.shift, time_range.end - time_range.shift, users_before
@@ -108,7 +108,7 @@ def totals(time_range: TimeRange) -> tuple[Totals, Totals]:
 
 
 def by_status(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """Runs a step, by how they ended."""
+    """Return runs per step by status."""
     sums = {status: Sum(status) for status in STATUSES}
     rows = {row["step"]: row for row in _figures_by_step(time_range, By.ALL).values("step").annotate(**sums)}
     return {
@@ -117,7 +117,7 @@ def by_status(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def cost_by_provider(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """USD a step."""
+    """Return cost in USD per step by provider."""
     rows = (
         _figures_by_step(time_range, By.PROVIDER).values("step", "name").annotate(cost=Sum("cost_usd")).order_by("name")
     )
@@ -128,7 +128,7 @@ def cost_by_provider(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def first_token_ms(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """Median and 95th percentile a step, to the width of a bucket (12 %); None where no token came."""
+    """Return median and 95th percentile per step, to a bucket's width (12 %); None without tokens."""
     rows = _figures_by_step(time_range, By.FIRST_TOKEN).values_list("step", "name").annotate(runs=Sum(ALL_RUNS))
     buckets: dict[datetime, dict[int, int]] = defaultdict(dict)
     for step, name, runs in rows:
@@ -140,10 +140,11 @@ def first_token_ms(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def percentile(counts: dict[int, int], share: float) -> float | None:
-    """The time to the first token that a share of the runs did not exceed.
+    """Return the time to first token that a share of the runs did not exceed.
 
     Args:
         counts: runs by bucket.
+        share: between 0 and 1.
     """
     rank, seen = share * sum(counts.values()), 0
     for bucket in sorted(counts):
@@ -154,7 +155,7 @@ def percentile(counts: dict[int, int], share: float) -> float | None:
 
 
 def waiting(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """The most that waited for a worker in each step, by queue."""
+    """Return the peak of waiting jobs per step, by queue."""
     rows = Backlog.objects.filter(hour__gte=time_range.start, hour__lt=time_range.end).annotate(
         step=_step_start(time_range)
     )
@@ -165,7 +166,10 @@ def waiting(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def top_shares(time_range: TimeRange, by: By) -> list[tuple[str, int, float]]:
-    """Names with the most runs: name, runs, and share of the largest for agents, of all for the rest."""
+    """Return names with the most runs: name, runs, share.
+
+    The share is of the largest for agents, else of all.
+    """
     found = list(
         time_range.figures_by(by)
         .values_list("name")

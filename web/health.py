@@ -1,4 +1,4 @@
-"""Is each part up? Real checks, and whether this process may be sent requests."""
+"""Health of each part of the platform, by real checks."""
 
 import shutil
 import time
@@ -22,14 +22,14 @@ MAX_WORKER_SILENCE_S = 40
 MAX_BEAT_SILENCE_S = 30
 TEST_KEY_TTL_S = 60
 MAX_CHAIN_WAIT_S = 30
-MAX_INDEXING_WAIT_S = 60  # an owner of whose jobs none has been begun
+MAX_INDEXING_WAIT_S = 60  # of an owner without a started job
 TEST_KEY = "lunaos:health-written"
-REFUSED_WRITES_WINDOW_S = 30  # by a server that is full, of which nothing else can be seen
+REFUSED_WRITES_WINDOW_S = 30  # a full disk of the server shows in refused writes only
 REQUIRED_PARTS = ("database", "cache", "queue")
 
 
 class ReadOnly(Exception):
-    """PostgreSQL answers, and takes no writes: a standby, or one that its operators have set so."""
+    """PostgreSQL answers but accepts no writes: a standby, or set so by operators."""
 
 
 def _database() -> None:
@@ -49,7 +49,7 @@ def _vectors() -> dict[str, Any]:
 
 
 def _cache() -> None:
-    """Both servers take what is written, as a full one would not, and event logs have room for new runs."""
+    """Check that both servers accept writes and that event logs have room for new runs."""
     cache.set("health", 1, TEST_KEY_TTL_S)
     try:
         redis.event_log().set(TEST_KEY, 1, ex=TEST_KEY_TTL_S)
@@ -66,14 +66,14 @@ def _beat() -> None:
 
 
 def _disk() -> None:
-    """Of LUNAOS_HOME: the embedded servers' data, mails and logs."""
+    """Check the disk of LUNAOS_HOME: the embedded servers' data, mails and logs."""
     folder = next(each for each in (settings.LUNAOS_HOME, *settings.LUNAOS_HOME.parents) if each.exists())
     if shutil.disk_usage(folder).free < settings.MIN_FREE_BYTES:
         raise Degraded("the disk is almost full")
 
 
 def _queue() -> dict[str, Any]:
-    """With the chains and the index jobs that wait for a worker."""
+    """Check the worker, and return the waiting chains and index jobs."""
     backlog, oldest_s = health_checks.queue_backlogs()["chains"]
     unfinished, size, unserved_s = health_checks.indexing_backlog()
     waiting: dict[str, Any] = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
@@ -89,7 +89,7 @@ def _queue() -> dict[str, Any]:
 
 
 def _llm() -> dict[str, Any]:
-    """The default provider accepted beat's last connection."""
+    """Check that the default provider accepted beat's last connection."""
     provider = providers.default_provider()
     if not provider.configured:
         raise Degraded("no language model is set up")
@@ -111,7 +111,7 @@ def check() -> tuple[dict[str, Any], bool]:
     """Check all parts.
 
     Returns:
-        The report of the contract, and whether all required parts are up.
+        The report, and whether all required parts are up.
     """
     services = health_checks.run_checks(CHECKS)
     statuses = {name: service["status"] for name, service in services.items()}

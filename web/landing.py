@@ -1,4 +1,4 @@
-"""What the front page shows: the catalogue, the presets and the tiers as they are at this moment."""
+"""Content of the landing page: agents, presets and tiers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ FEATURES_SHOWN_AS_FIGURES = ("agents", "executions a month", "requests a minute"
 
 
 def page_context() -> dict[str, Any]:
-    """Everything that changes on the page; costs no query while the snapshots are fresh."""
+    """Return the template context; it costs no query while the caches are fresh."""
     agents = catalogue.current().agents
     return {
         "public_url": settings.PUBLIC_URL,
@@ -59,7 +59,7 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
 
 
 def _format_size(count: int) -> str:
-    """Bytes as people read them, in decimal units, as the figures of the tiers are."""
+    """Format bytes in decimal units."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 1_000 and len(units) > 1:
         size, units = size / 1_000, units[1:]

@@ -1,4 +1,4 @@
-"""Figures that all processes share, read when Prometheus asks: what waits, the event log, the last sign of life."""
+"""Prometheus metrics that all processes share: queues, event log, heartbeat."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,11 +17,11 @@ from runs.metering import spending
 from web import health_checks
 from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
 
-SHORT_JOBS_QUEUE = "celery"  # the queue of short jobs, which lie in Valkey alone; the others have rows
+SHORT_JOBS_QUEUE = "celery"  # the queue of short jobs, in Valkey alone; other jobs have rows
 
 
 def _database() -> dict[str, Any]:
-    waiting = health_checks.queue_backlogs()  # first, since it renews a connection that has gone stale
+    waiting = health_checks.queue_backlogs()  # first, since `query` renews a stale connection
     spent = spending.today()
     _, size, unserved_s = health_checks.indexing_backlog()
     indexing = {"bytes": size, "unserved_s": unserved_s}
@@ -48,7 +48,7 @@ def _cache() -> dict[str, Any]:
 
 
 def _message_age_s(message: bytes | None) -> float:
-    """Of a message in the queue, by the time that `lunaos.celery` writes on it."""
+    """Return a queued message's age by the header `sent_at` of `lunaos.celery`."""
     with suppress(ValueError, KeyError, TypeError):
         return max(0.0, time.time() - float(orjson.loads(message or b"")["headers"]["sent_at"]))
     return 0.0
@@ -59,10 +59,13 @@ shared_figures = TtlCache(lambda: health_checks.run_checks(CHECKS))
 
 
 class SharedMetrics(Collector):
-    """Every web process tells them, with the same values; a part that is down costs its own figures only."""
+    """Collector of the shared metrics; each web process reports the same values.
+
+    A part that is down costs its own metrics only.
+    """
 
     def collect(self) -> Iterator[Metric]:
-        """Two round trips at the most, a snapshot otherwise; within `parts.LIMIT_S` in any case."""
+        """Yield the metrics: at most two round trips, within `health_checks.CHECK_TIMEOUT_S`."""
         found = shared_figures()
         cache = found["cache"]
         up = {name: int(part["status"] == "ok") for name, part in found.items()}
@@ -115,5 +118,5 @@ _SHARED.register(SharedMetrics())
 
 
 def exposition() -> bytes:
-    """This process's own figures and those that all share, as Prometheus reads them."""
+    """Return this process's metrics and the shared ones in Prometheus' format."""
     return metrics.exposition() + generate_latest(_SHARED)

@@ -1,4 +1,4 @@
-"""Pages for people: who gets one, and how a failure reads on it."""
+"""HTML pages for people: content negotiation and error pages."""
 
 from functools import cache
 from typing import Any, cast
@@ -22,27 +22,30 @@ from lunaos.errors import LunaError
 
 ErrorText = tuple[str, str]
 ERROR_TEXTS: dict[int, ErrorText] = {
-    400: ("This request cannot be understood", "Check the address, or begin at the front page."),
-    403: ("This page is not for you", "You are not allowed to see or do this. Another account may be."),
-    404: ("There is nothing here", "The address may be mistyped, or what was here is gone."),
-    405: ("That does not work here", "This page can be read, but nothing can be sent to it."),
-    429: ("Too many requests", "Wait for a minute, then try again."),
-    500: ("Something went wrong on our side", "Try again. If it stays so, tell the operator the request id below."),
-    503: ("A part of the platform is down", "Try again in a moment. The status page tells which part it is."),
+    400: ("Bad request", "Check the address, or start at the front page."),
+    403: ("No permission", "Your account may not open this page. Sign in with another account."),
+    404: ("Page not found", "The address may be mistyped, or the page was removed."),
+    405: ("Method not allowed", "This page can be read, but accepts no data."),
+    429: ("Too many requests", "Wait a minute, then try again."),
+    500: (
+        "Something went wrong on our side",
+        "Try again. If the error stays, send the request id below to the operator.",
+    ),
+    503: ("A part of the platform is down", "Try again in a moment. The status page shows the part that is down."),
 }
 FORM_EXPIRED: ErrorText = (
-    "This form is not valid any more",
-    "Go back, load the page again and send it once more. Cookies have to be allowed for this site.",
+    "This form has expired",
+    "Reload the page and send the form again. Allow cookies for this site.",
 )
 LINK_EXPIRED: ErrorText = (
-    "This link is not valid any more",
-    "Such links are good for two weeks. Sign in and ask for another with POST /billing/portal.",
+    "This link has expired",
+    "Links in mails are valid for two weeks. Sign in and request a new one with POST /billing/portal.",
 )
 
 
 @cache
 def _api_prefixes() -> frozenset[str]:
-    """The first part of all paths whose views answer in the API's envelope and in nothing else."""
+    """Return the first path segment of all views that answer in the API's envelope alone."""
     found = set()
     for pattern in get_resolver().url_patterns:
         view = getattr(pattern.callback, "cls", None) if isinstance(pattern, URLPattern) else None
@@ -52,22 +55,24 @@ def _api_prefixes() -> frozenset[str]:
 
 
 def prefers_html(request: HttpRequest) -> bool:
-    """Whether the client prefers HTML to JSON, on a path that is not the API's: the API never answers with a page."""
+    """Return whether the client prefers HTML and the path is not the API's."""
     if request.path_info.lstrip("/").partition("/")[0] in _api_prefixes():
         return False
     return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
 
 
 def render_page(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    """A page in the platform's design; rendered without the request, so that nothing asks for a session or a user."""
+    """Render a page without the request, so that no session or user is loaded."""
     return HttpResponse(_render(template, context), status=status)
 
 
 def error_response(request: HttpRequest, error: LunaError, text: ErrorText | None = None) -> HttpResponse:
-    """What Django's own error views answer: a page, or the contract's error, as the client prefers.
+    """Return an error page or the API's error object, as the client prefers.
 
     Args:
-        words: title and advice, where those of the status would not do.
+        request: decides between page and JSON.
+        error: the error to report.
+        text: title and advice in place of those of the status.
     """
     if prefers_html(request):
         context = _error_context(cast(FramedRequest, request), error.status, text)
@@ -81,7 +86,7 @@ def error_response(request: HttpRequest, error: LunaError, text: ErrorText | Non
 
 
 class ErrorPageRenderer(BaseRenderer):
-    """An error of the frame as a page."""
+    """Renders an API error as a page."""
 
     media_type = "text/html"
     format = "html"
@@ -94,7 +99,7 @@ class ErrorPageRenderer(BaseRenderer):
 
 
 class PageRenderer(TemplateHTMLRenderer):
-    """A library's page, whose errors look like ours."""
+    """Renders a library's page, with this platform's error pages."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> Any:
         if renderer_context["response"].exception:
@@ -103,7 +108,7 @@ class PageRenderer(TemplateHTMLRenderer):
 
 
 class HtmlOrJsonNegotiation(OneRenderer):
-    """By `Accept`, and by whose path it is."""
+    """Content negotiation by `Accept` and path."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
@@ -114,7 +119,7 @@ class HtmlOrJsonNegotiation(OneRenderer):
 
 
 class PageView(APIView):
-    """A page that anybody may read, inside the API's frame: counted, and its failures are pages for browsers."""
+    """Public page inside the API's frame: counted, with error pages for browsers."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)

@@ -1,4 +1,4 @@
-"""Whether model providers accept connections: beat's job looks, and /health reads what the job noted."""
+"""Reachability of providers: beat's job connects, and /health reads the stored result."""
 
 import socket
 import threading
@@ -12,18 +12,18 @@ import orjson
 from lunaos.infra import redis
 from web.health_checks import CHECK_TIMEOUT_S, Degraded
 
-KEY_PREFIX = (
-    "lunaos:reachable:"  # and host:port, so that processes with other settings do not mistake the answer for theirs
-)
+KEY_PREFIX = "lunaos:reachable:"  # and host:port, as processes may have different settings
 RESULT_TTL_S = 60  # six times the schedule's interval
 
 _probe_lock = threading.Lock()
 
 
 def probe(base_urls: Iterable[str]) -> None:
-    """Connect to each and note what came of it; no request is sent, since that may cost money.
+    """Connect to each provider and store the result.
 
-    Name servers that do not answer hold up one job of a process at most: while one looks, others return at once.
+    No request is sent, since a request may cost money.
+
+    A slow name server delays at most one job per process: while one probes, others return at once.
     """
     if not _probe_lock.acquire(blocking=False):
         return
@@ -35,10 +35,10 @@ def probe(base_urls: Iterable[str]) -> None:
 
 
 def last_result(base_url: str) -> dict[str, Any]:
-    """Return a part's figures as the last job noted them: `status`, `latencyMs`, perhaps `detail`.
+    """Return the stored result of a provider: `status`, `latencyMs`, perhaps `detail`.
 
     Raises:
-        Degraded: no job has looked for GOOD_FOR_S, or its note cannot be read.
+        Degraded: there is no result of the last RESULT_TTL_S, or the cache is down.
     """
     try:
         noted = redis.client().get(_key(*_address(base_url)))
@@ -54,7 +54,7 @@ def _connect(host: str, port: int) -> dict[str, Any]:
     started, result = time.perf_counter(), {"status": "ok"}
     try:
         socket.create_connection((host, port), timeout=CHECK_TIMEOUT_S).close()
-    except OSError as e:  # only the kind is noted, its text may name hosts
+    except OSError as e:  # only the class is stored, since the text may name hosts
         result = {"status": "down", "detail": "timeout" if isinstance(e, TimeoutError) else type(e).__name__}
     return {**result, "latencyMs": round((time.perf_counter() - started) * 1000, 1)}
 

@@ -1,4 +1,4 @@
-"""The report of `web.health` in words for people."""
+"""Status page: the report of `web.health` in words."""
 
 from typing import Any
 
@@ -15,10 +15,11 @@ STATES = {"ok": "Works", "degraded": "Impaired", "down": "Down"}
 
 
 def page_context(report: dict[str, Any], up: bool) -> dict[str, Any]:
-    """What the status page shows of a report.
+    """Return the template context for a health report.
 
     Args:
-        up: whether all required parts are.
+        report: of `web.health.check`.
+        up: whether all required parts are up.
     """
     parts = [_part(name, service) for name, service in report["services"].items()]
     troubled = [part["name"] for part in parts if part["status"] != "ok"]
@@ -43,7 +44,7 @@ def _part(key: str, service: dict[str, Any]) -> dict[str, Any]:
 
 
 def _detail(service: dict[str, Any]) -> str:
-    """In words; what a driver raised says nothing to people."""
+    """Return the detail for people, without a driver's exception."""
     detail = str(service.get("detail", ""))
     if service["status"] == "down":
         return "No answer within a second." if detail == "timeout" else "Cannot be reached."

@@ -203,7 +203,7 @@ def test_operators_reset_it(browser: httpx.Client, newcomer: Any, capsys: pytest
 def test_a_superuser_resets_it(staff: httpx.Client, newcomer: Any) -> None:
     code_of(newcomer)
     form = {"action": "reset_second_factor", "_selected_action": str(newcomer.pk)}
-    assert "Yes, go on" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_set(newcomer)
+    assert "Yes, continue" in post(staff, "/admin/accounts/user/", **form).text and second_factor.is_set(newcomer)
     form["confirmed"] = "yes"
     assert "set another at the next sign-in" in post(staff, "/admin/accounts/user/", **form).text
     assert not second_factor.is_set(newcomer)

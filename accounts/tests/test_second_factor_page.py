@@ -23,7 +23,7 @@ def walk_through(page: Page, base_url: str, user: Any) -> list[str]:
     page.locator('input[name="code"]').fill(f"{totp(device.bin_key):06}")
     page.get_by_role("button", name="Confirm").click()
     codes = page.locator(".codes code").all_inner_texts()
-    page.get_by_role("link", name="I have kept them").click()
+    page.get_by_role("link", name="I have stored them").click()
     assert page.get_by_role("heading", name="Dashboard").is_visible()
     return codes
 

@@ -1,4 +1,6 @@
-"""Connections to providers: a pool for each, over the aiohttp transport that comes with `openai`.
+"""Connections to providers: one pool per base URL and event loop.
+
+The transport is the one over aiohttp that comes with `openai`.
 
 The client's own `post` would build, check and read back what is typed here already, and would read the whole body of
 an error, however long it is (docs/adr/0041).
@@ -33,10 +35,10 @@ else:
 
 Response = httpx2.Response
 UNREACHABLE_ERRORS = (httpx2.ConnectError, httpx2.ConnectTimeout)
-PLACEHOLDER_KEY = "none"  # for servers that ask for none
-MAX_CONNECTIONS = 1_000  # to one provider, as `openai` has it
-MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # of a refusal, as far as it is read
-DRAIN_S = 1.0  # for the end of a response whose answer has ended, so that its connection can be used again
+PLACEHOLDER_KEY = "none"  # for servers that require no key
+MAX_CONNECTIONS = 1_000  # to one provider, as in `openai`
+MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # limits of reading an error body
+DRAIN_S = 1.0  # to read the end of a complete answer, so that its connection can be used again
 HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream",
@@ -44,16 +46,16 @@ HEADERS = {
     "User-Agent": "LunaOS",
 }
 
-# By base URL, so that there are as many as providers, however many keys users bring: a key travels with its request.
+# By base URL: users' keys travel with their requests, so the number of clients is that of the providers.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx2.AsyncClient]] = WeakKeyDictionary()
 _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
 class ErrorResponse(Exception):
-    """The provider answered with another status than 200.
+    """A response of a provider with another status than 200.
 
     Args:
-        body: as parsed JSON or as text, what could be read of it.
+        body: as parsed JSON or as text, up to MAX_ERROR_BYTES.
     """
 
     def __init__(self, status: int, body: object, headers: httpx2.Headers) -> None:
@@ -62,18 +64,20 @@ class ErrorResponse(Exception):
 
 
 def connection_errors() -> tuple[type[Exception], ...]:
-    """Return what a connection may raise; TimeoutError is an OSError, and an odd status line is a UnicodeError."""
+    """Return the exceptions that a connection raises."""
     return (httpx2.HTTPError, aiohttp.ClientError, OSError, UnicodeError)
 
 
 async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Response:
-    """Send a request whose response is to be streamed, and note in `attempt.sent` when it has left.
+    """Send a request, note in `attempt.sent` that it left, and return the open response.
 
     Args:
+        attempt: the attempt, with the provider.
         path: below the provider's base URL.
+        body: the request as JSON.
 
     Raises:
-        Refused: the response is no success.
+        ErrorResponse: the response is no success.
         httpx2.HTTPError, aiohttp.ClientError, OSError: there is no response.
     """
     provider = attempt.target.provider
@@ -96,7 +100,10 @@ async def close_response(response: httpx2.Response, pieces: AsyncIterator[bytes]
     """Close a response.
 
     Args:
-        complete: whether nothing more is to follow: its end is read first, aside, and its connection can be used again.
+        response: the response to close.
+        pieces: the iterator over its body.
+        complete: whether the answer has ended. The rest is then read in the background, so that the connection can
+            be used again.
     """
     if complete:
         event_loop.create_background_task(_drain(response, pieces))
@@ -137,7 +144,7 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 
 
 def _client(base_url: str) -> httpx2.AsyncClient:
-    """Return one client, and so one connection pool, a base URL and event loop.
+    """Return the client, and thus the connection pool, of a base URL and event loop.
 
     The client follows no redirect, and carries nothing from one user's request to another's.
     """
@@ -153,7 +160,7 @@ def _client(base_url: str) -> httpx2.AsyncClient:
 
 
 def _session() -> aiohttp.ClientSession:
-    """Return a session that notes in `Attempt.sent` when a request has left."""
+    """Return a session that sets `Attempt.sent` when a request has been sent."""
     trace = aiohttp.TraceConfig()
     trace.on_request_headers_sent.append(_mark_sent)
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())

@@ -1,6 +1,6 @@
-"""Decodes a streamed chat completion, in all forms in which servers that speak OpenAI's protocol send one.
+"""Decoder of streamed chat completions, in all forms that OpenAI-compatible servers send.
 
-One odd value costs that value and not the answer. Where `openai`'s own client reads an answer, this decoder does.
+An invalid value loses that value, not the answer. This decoder reads every answer that `openai`'s client reads.
 """
 
 from __future__ import annotations
@@ -27,12 +27,11 @@ from lunaos.errors import LunaError
 from lunaos.infra import metrics
 from runs.errors import OutputTooLong
 
-MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer with all that surrounds its text
+MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer, framing included
 LEADING_BYTES = sse.BOM + b" \t\r\n"
 DONE = b"[DONE]"
 NO_FINISH_REASON = ("", "null", "none")
-# Finish reasons that say that the provider broke the answer off: `network_error` is Zhipu's, `abort` that of vLLM and
-# SGLang.
+# Finish reasons of an answer that the provider aborted: `network_error` is Zhipu's, `abort` that of vLLM and SGLang.
 ABORTED_REASONS = frozenset(
     (
         *("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout", failures.INSUFFICIENT_RESOURCES),
@@ -48,12 +47,12 @@ FIRST_CHOICE_INDEXES = (0, "0", None)  # of the choices: one is asked for
 
 
 class Decoder:
-    """Turns what is read into `Block`s; a line or a character that two reads have torn apart waits for its rest.
+    """Decodes bytes into `Block`s and buffers incomplete lines and characters.
 
     Args:
-        provider: who answers, for the sentences of errors.
-        reply: where to note the facts of the answer; a new one where None.
-        headers: of the response, which may say when to come again.
+        provider: for error messages.
+        reply: collects the facts of the answer; None makes a new one.
+        headers: of the response; they may state a waiting time.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Decoder:
         return block
 
     def _begin(self, raw: bytes) -> bytes:
-        """Find out by its first byte whether the answer is a stream, and return what is to be read of it."""
+        """Detect by its first byte whether the answer is a stream; return the bytes to decode."""
         start = b"" if self._is_body else raw.lstrip(LEADING_BYTES)[:1]
         self._is_body = self._is_body or (start != b"" and start in b"{[")
         self._body += b"" if self.error else raw
@@ -100,7 +99,7 @@ class Decoder:
         return b""
 
     def close(self) -> Block:
-        """Decode what is left when the connection has ended, or when nothing more is to be read."""
+        """Decode the rest after the connection has ended or reading has stopped."""
         block = Block(self.reply)
         if self._events is not None:
             self._read(self._events.close(), block)
@@ -152,7 +151,7 @@ class Decoder:
         block.queued = block.queued or (event.name == sse.PING and not self.reply.has_delta)
 
     def _read_bare(self, found: object) -> None:
-        """Read a line without a field's name: an error, from servers that forget the name, and nothing else."""
+        """Read a line without a field name: an error from servers that omit it, or nothing."""
         error = failures.find_error(found, []) if isinstance(found, dict) else None
         if error is None:
             self._ignore()
@@ -160,7 +159,7 @@ class Decoder:
             self._fail(failures.error_in_stream(self._provider, error, self._headers))
 
     def _read_body(self, block: Block) -> None:
-        """Read an answer that came as JSON although a stream was asked for: one object, or a list of chunks."""
+        """Read a JSON body sent in place of a stream: one object, or a list of chunks."""
         self.reply.objects += 1
         try:
             found = parse(bytes(self._body.strip(LEADING_BYTES)).partition(b"\ndata:")[0])
@@ -173,7 +172,7 @@ class Decoder:
             self.reply.finish_reason = "stop"
 
     def _fail(self, error: LunaError) -> None:
-        """End the answer; behind its finish reason an error changes nothing, since the answer is complete."""
+        """End the answer with an error; ignore an error after the finish reason."""
         if self.reply.finish_reason is None:
             self.error = error
         else:
@@ -205,7 +204,7 @@ class Decoder:
             self._ignore()
 
     def _read_choice(self, choice: Json, block: Block) -> str | None:
-        """Read what a choice says.
+        """Read a choice.
 
         Returns:
             Its finish reason, None where it has none.
@@ -218,7 +217,7 @@ class Decoder:
         return replace_lone_surrogates(reason.strip()[:MAX_REASON_CHARACTERS])
 
     def _delta_of(self, choice: Json) -> Json | None:
-        """Return the choice's delta, or what stands in its place: a message, or a bare text.
+        """Return the choice's delta, or in its place a message or a text.
 
         A message behind deltas repeats them, so that its text is left out.
         """
@@ -243,7 +242,7 @@ class Decoder:
         self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOL_FIELDS)
 
     def _add_text(self, text: str, block: Block) -> None:
-        """Hand out text; white space before the first other character waits for it, since alone it is no answer."""
+        """Append text to the block; leading white space waits for other text."""
         if not self.reply.has_text:
             text, self._blank = self._blank + text, ""
             if not text.strip():
@@ -254,7 +253,7 @@ class Decoder:
             block.texts.append(text)
 
     def _count(self, found: Json, choices: list[Json]) -> bool:
-        """Take over reported tokens; whether any count above zero was reported."""
+        """Add reported tokens; return whether a count above zero was reported."""
         groq = found.get("x_groq")
         places = (*choices, groq if isinstance(groq, dict) else {}, found)  # Moonshot reports them in the choice
         reports = [usage.parse_usage(place["usage"]) for place in places if place.get("usage")]
@@ -264,9 +263,9 @@ class Decoder:
 
 
 def _plain_chunk_text(found: Json) -> str:
-    """Return the text of a chunk that holds nothing else, as nearly all do; empty for any other object.
+    """Return the text of a chunk that holds text alone, as nearly all do; else "".
 
-    It spares them the search for what is rare, which costs four times as much.
+    The full decoding costs four times as much.
     """
     choices = found.get("choices")
     if type(choices) is not list or len(choices) != 1 or not UNCOMMON_FIELDS.isdisjoint(found):

@@ -1,4 +1,4 @@
-"""Translates how providers say no into the contract's errors: by HTTP status, or inside an answer."""
+"""Mapping of providers' errors to the API's errors: by HTTP status, or inside an answer."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ STATUS_BY_PHRASE = {
 
 
 class Reason(enum.Enum):
-    """Why a provider refuses a request, as far as its answer shows."""
+    """Reason of a refusal, as far as the provider's error shows it."""
 
     QUOTA = "the account has no credit left"
     POLICY = "the content is against its policy"
@@ -108,7 +108,7 @@ PARAMETER_IN_MESSAGE = re.compile(  # behind a colon or a quotation mark: other 
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """What a provider's error object says.
+    """Fields of a provider's error object.
 
     Args:
         status: the HTTP status, of the response or in the object; None where there is none.
@@ -124,7 +124,7 @@ class ErrorDetails:
 
     @property
     def reason(self) -> Reason:
-        """Return why the request was refused."""
+        """Return the reason of the refusal."""
         if self.status == 402:
             return Reason.QUOTA
         if self.status == 413:
@@ -136,7 +136,7 @@ class ErrorDetails:
 
     @property
     def parameter(self) -> str:
-        """Return the name of the parameter that the error is about; empty where none can be made out."""
+        """Return the name of the parameter that the error is about; "" if it is not found."""
         if PARAMETER_NAME.fullmatch(self.param) and redact(self.param) == self.param:
             return self.param
         known = next((name for name in KNOWN_PARAMETERS if re.search(rf"\b{name}\b", self.message)), "")
@@ -145,7 +145,7 @@ class ErrorDetails:
 
 
 def find_error(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> object | None:
-    """Return the error that an object of an answer holds, in any spelling; None where it holds none."""
+    """Return the error in an object of an answer, in any spelling; None without one."""
     pieces = [
         piece for each in choices for name in ("delta", "message") if isinstance(piece := each.get(name), Mapping)
     ]
@@ -163,7 +163,7 @@ def find_error(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -
 
 
 def _looks_like_error(found: Mapping[str, Any]) -> bool:
-    """Return whether an object without choices has a sentence, and a code, status or type that says that it fails."""
+    """Return whether an object has a message, and a code or type of an error."""
     if not any(found.get(name) for name in MESSAGE_FIELDS):
         return False
     codes = [found.get(name) for name in ("code", "error_code", "status_code", "status")]
@@ -172,10 +172,12 @@ def _looks_like_error(found: Mapping[str, Any]) -> bool:
 
 
 def error_in_stream(provider: Provider, error: object, headers: Mapping[str, str]) -> ProviderFailed:
-    """Translate an error that a provider sent inside an answer with status 200.
+    """Translate an error that arrived inside an answer with status 200.
 
     Args:
-        headers: of the response, which may say when to come again.
+        provider: the provider that sent the error.
+        error: the error in any form.
+        headers: of the response; they may state a waiting time.
     """
     details = parse_error(error)
     if details.status is None and details.reason is not Reason.OTHER:
@@ -192,8 +194,10 @@ def translate_refusal(
     """Translate a refusal with a status.
 
     Args:
-        headers: of the response, which may say when to come again.
-        model: for the sentence.
+        provider: the provider that refused.
+        details: its error.
+        headers: of the response; they may state a waiting time.
+        model: the model's name for the message.
     """
     error = _map_to_error(provider, details, headers, model)
     error.provider_status, error.provider_message = details.status, redact(details.words)
@@ -221,10 +225,11 @@ def _map_to_error(provider: Provider, details: ErrorDetails, headers: Mapping[st
 
 
 def incomplete_answer(provider: Provider, reason: str = "") -> ProviderFailed:
-    """Return the error for an answer that the provider did not bring to its end.
+    """Return the error for an answer that broke off.
 
     Args:
-        reason: the finish reason that says so, where there is one.
+        provider: the provider that answered.
+        reason: the finish reason of the abort, if there is one.
     """
     if reason.lower() == INSUFFICIENT_RESOURCES:
         sentence = f"{provider.name} is overloaded and broke its answer off."
@@ -233,12 +238,15 @@ def incomplete_answer(provider: Provider, reason: str = "") -> ProviderFailed:
 
 
 def unreachable(provider: Provider) -> ProviderUnavailable:
-    """Return the error for a provider to which no connection can be made."""
+    """Return the error for a provider that refuses connections."""
     return ProviderUnavailable(f"{provider.name} cannot be reached.", retry_after=DEFAULT_WAIT_S)
 
 
 def _quota_exhausted(provider: Provider, quoted: str) -> ProviderFailed:
-    """Return the error for an account without credit; of the server's own account clients learn nothing."""
+    """Return the error for an account without credit.
+
+    Clients learn nothing about the server's own account.
+    """
     if not provider.own_key:
         error = f"{provider.name} is not available at the moment."
         return ServerQuotaExhausted(error, retry_after=DEFAULT_WAIT_S, retryable=False)
@@ -253,7 +261,7 @@ def _key_rejected(provider: Provider, status: int, quoted: str) -> ProviderFaile
 
 
 class ServerQuotaExhausted(ProviderUnavailable):
-    """The account behind the server's own key has no credit left: operators are alarmed, clients see an outage."""
+    """The server's own account has no credit: operators get an alert, clients see an outage."""
 
 
 def _refused(provider: Provider, details: ErrorDetails, model: str, quoted: str) -> ProviderFailed:
@@ -271,13 +279,13 @@ def _refused(provider: Provider, details: ErrorDetails, model: str, quoted: str)
 
 
 def _quote(provider: Provider, details: ErrorDetails) -> str:
-    """Return the provider's own words where the user's own key was used; empty for the server's key."""
+    """Return the provider's own words for runs on a user's key; else ""."""
     words = redact(details.message or details.words) if provider.own_key else ""
     return f" It says: {words}" if words else ""
 
 
 def parse_error(error: object, status: int | None = None) -> ErrorDetails:
-    """Read an error object.
+    """Parse an error object.
 
     Args:
         error: what the provider sent: an object, a string, or the whole body that holds one.
@@ -301,7 +309,7 @@ def parse_error(error: object, status: int | None = None) -> ErrorDetails:
 
 
 def _unwrap(error: object) -> object:
-    """Return the innermost error of a body: `{"error": …}`, `{"detail": …}`, `[{"error": …}]`, `{"errors": […]}`."""
+    """Return the innermost error of a body such as `{"error": …}` or `[{"error": …}]`."""
     for _ in range(4):
         if isinstance(error, list) and error:
             error = error[0]

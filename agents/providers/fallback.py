@@ -1,4 +1,4 @@
-"""Trying again, and trying elsewhere: both before the first text of the answer only."""
+"""Retries and fallback to other providers, both only before the first text."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from lunaos.infra import metrics, tracing
 from runs.errors import OutputTooLong
 
 FIRST_PAUSE_S = 0.2
-MAX_PAUSE_S = 1.0  # a provider that asks for a longer wait is not asked a second time: its client decides
+MAX_PAUSE_S = 1.0  # a provider that asks for a longer wait is not retried: the client decides
 _jitter = random.SystemRandom()
 
 Validator = Callable[[Reply, Provider], None]
@@ -27,13 +27,14 @@ async def stream_answer(
     """Stream from the first target that answers.
 
     Args:
-        targets: the one asked for, then those to fall back on; at least one.
-        attempts: each request is appended here; the last one is under way, or has answered.
-        validate: raises ProviderFailed for what came to an end and is no answer.
+        targets: the requested target, then its fallbacks; at least one.
+        prompt: messages and parameters.
+        attempts: each request is appended here; the last one is running or has answered.
+        validate: raises ProviderFailed if a complete reply is no answer.
 
     Raises:
-        ProviderFailed: the last error before the first text, or whatever broke the answer off after it.
-        OutputTooLong: a line is longer than a run may be.
+        ProviderFailed: the last error before the first text, or the error that broke off the answer.
+        OutputTooLong: a line exceeds the size limit of a run.
     """
     for index, target in enumerate(targets):
         is_last = index + 1 == len(targets)
@@ -83,7 +84,7 @@ async def _stream_with_retries(
 
 
 async def _stream_in_span(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
-    """Have each request to a provider be a span of its own, with what was counted and nothing that was said."""
+    """Trace a request as its own span, with token counts and without any text."""
     target, counts = attempt.target, attempt.reply.counts
     asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
     asked["gen_ai.request.model"] = target.model

@@ -1,4 +1,4 @@
-"""A streamed chat completion from any server that speaks OpenAI's protocol.
+"""Streamed chat completions from servers that speak OpenAI's protocol.
 
 The response is read in raw blocks: what arrived together is decoded together and goes out together, which is worth a
 factor of two over the client's typed stream.
@@ -19,17 +19,18 @@ from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.reply import Attempt, Block
 
 PATH = "/chat/completions"
-MAX_FEED_BYTES = 65_536  # decoded at once; what was compressed may come in much larger pieces
-MAX_TURN_S = 0.01  # after which other streams of the event loop have theirs
+MAX_FEED_BYTES = 65_536  # decoded at once; decompressed data may arrive in much larger pieces
+MAX_TURN_S = 0.01  # after which other streams of the event loop get their turn
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to ask.
+    """Messages and parameters of a request.
 
     Args:
         messages: OpenAI chat messages, `{"role", "content"}`.
-        max_tokens: the longest answer, in the model's tokens.
+        temperature: between 0 and 2.
+        max_tokens: the longest answer in tokens.
     """
 
     messages: list[dict[str, str]]
@@ -38,17 +39,19 @@ class Prompt:
 
 
 async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGenerator[Block, None]:
-    """Ask, and yield what comes as it comes; `attempt` holds the facts.
+    """Send the request and yield blocks of the answer; `attempt` collects its facts.
 
     Args:
-        queue_s: for how long at most a provider is waited for that queues the request.
+        attempt: the request's target; its reply is filled in.
+        prompt: messages and parameters.
+        queue_s: the longest wait in seconds while the provider queues the request.
 
     Raises:
-        ProviderUnavailable: it cannot be reached, or says it is overloaded.
-        ProviderTimeout: no sign of life, or no further one, within the settings' limits.
-        ProviderKeyRejected, ProviderQuotaExhausted: the user's own key, or the account behind it, is refused.
-        ProviderFailed: it refuses otherwise, or the answer is cut off or none.
-        OutputTooLong: a line is longer than a run may be.
+        ProviderUnavailable: the provider refuses connections or is overloaded.
+        ProviderTimeout: no data arrives within the limits of the settings.
+        ProviderKeyRejected, ProviderQuotaExhausted: the user's own key, or the account behind it, is rejected.
+        ProviderFailed: the provider refuses for another reason, or the answer is incomplete or invalid.
+        OutputTooLong: a line exceeds the size limit of a run.
     """
     target, patience = attempt.target, AnswerDeadline(queue_s)
     try:
@@ -77,7 +80,7 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
 async def _blocks(
     pieces: AsyncIterator[bytes], decoder: Decoder, patience: AnswerDeadline
 ) -> AsyncGenerator[Block, None]:
-    """Yield what comes until the answer ends; an answer that has said that it ends cannot fail any more."""
+    """Yield blocks until the answer ends; a complete answer cannot fail any more."""
     failure: Exception | None = None
     clock = asyncio.get_running_loop().time
     turn = clock()
@@ -91,9 +94,8 @@ async def _blocks(
         if raw is None:
             break
         for start in range(0, len(raw), MAX_FEED_BYTES):
-            if (
-                clock() - turn > MAX_TURN_S
-            ):  # what is there already is read without a wait, in which others would have theirs
+            # Buffered data is read without a wait, so without this sleep no other stream would run.
+            if clock() - turn > MAX_TURN_S:
                 await asyncio.sleep(0)
                 turn = clock()
             block = decoder.feed(raw[start : start + MAX_FEED_BYTES])
@@ -108,7 +110,7 @@ async def _blocks(
 
 
 async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
-    """Ask, and ask again without a parameter that the model turns out not to support."""
+    """Send the request, and send it again without a parameter that the model rejects."""
     base_url, model = attempt.target.provider.base_url, attempt.target.model
     names = parameter_support.unsupported_parameters(base_url, model)
     while True:
@@ -142,7 +144,7 @@ def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, 
 
 
 def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
-    """Translate what happened to the connection: before an answer began, or in the middle of one."""
+    """Translate a connection error before or within an answer."""
     provider = attempt.target.provider
     if isinstance(error, connections.UNREACHABLE_ERRORS) and not attempt.reply.objects:
         return failures.unreachable(provider)

@@ -1,4 +1,4 @@
-"""Parameters that a model does not support, learnt from its refusals and remembered for a day by this process."""
+"""Parameters that models reject, remembered per process for a day."""
 
 import time
 
@@ -10,20 +10,20 @@ _known: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}  # by base URL 
 
 
 def unsupported_parameters(base_url: str, model: str) -> frozenset[str]:
-    """Return the parameters that are known not to be supported."""
+    """Return the parameters that the model is known to reject."""
     until, names = _known.get((base_url, model), (0.0, frozenset[str]()))
     return names if time.monotonic() < until else frozenset()
 
 
 def remember(base_url: str, model: str, names: frozenset[str]) -> None:
-    """Note that a request without these parameters was taken."""
+    """Store that the model accepted a request without these parameters."""
     names -= {MAX_COMPLETION_TOKENS}  # the other limit was tried, and is what is asked for by default
     if names != unsupported_parameters(base_url, model):
         _known[base_url, model] = time.monotonic() + REMEMBERED_S, names
 
 
 def drop_parameter(names: frozenset[str], refused: str) -> frozenset[str] | None:
-    """Return what to leave out of the next request.
+    """Return the parameters to omit from the next request.
 
     Args:
         names: parameters that are left out already.

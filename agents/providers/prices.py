@@ -1,4 +1,4 @@
-"""What a run costs and a model holds, by the table inside the genai-prices package."""
+"""Prices and context windows of models, from the package genai-prices."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Cost:
         return Cost(self.usd + other.usd, self.known and other.known)
 
     def as_json(self) -> dict[str, str | bool]:
-        """Return the members of an event that say what something cost."""
+        """Return the members `cost` and, if the price is unknown, `costKnown`."""
         return {"cost": format_usd(self.usd), **({} if self.known else {"costKnown": False})}
 
 
 def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
-    """Return the price of an answer; the embedded model costs nothing, and neither does what took no tokens."""
+    """Return the price of an answer; the embedded model and zero tokens cost nothing."""
     if provider == LOCAL or not (tokens.input or tokens.output):
         return Cost()
     counted = genai_prices.Usage(
@@ -59,7 +59,7 @@ def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
 
 
 def context_window(provider: str, model: str) -> int:
-    """Tokens that prompt and answer may have together; a careful guess for a model the table does not know."""
+    """Return the tokens of prompt and answer together, or DEFAULT_CONTEXT_TOKENS."""
     if provider == LOCAL:
         return LOCAL_CONTEXT_TOKENS
     try:
@@ -70,5 +70,5 @@ def context_window(provider: str, model: str) -> int:
 
 
 def format_usd(amount: Decimal) -> str:
-    """`$0.0003`; six places where four would show nothing."""
+    """Format dollars as `$0.0003`, with six places for smaller amounts."""
     return f"${amount:.4f}" if amount == 0 or amount >= Decimal("0.0001") else f"${amount:.6f}"

@@ -1,4 +1,4 @@
-"""Removes what identifies an account or a machine from a provider's error text."""
+"""Redaction of keys, account ids and hosts in providers' error texts."""
 
 import re
 
@@ -48,7 +48,10 @@ PATTERNS = tuple(
 
 
 def redact(text: str) -> str:
-    """Return at most SHOWN_CHARACTERS of a text on one line, without keys, account ids, addresses, hosts and paths."""
+    """Return a text on one line, without keys, account ids, addresses, hosts and paths.
+
+    The result has at most MAX_SHOWN_CHARACTERS.
+    """
     read = text[:MAX_READ_CHARACTERS]
     for pattern, replacement in PATTERNS:
         read = pattern.sub(replacement, read)

@@ -1,4 +1,4 @@
-"""What came from a provider: block by block, and all in all; the runner judges whether it is an answer."""
+"""Data of a provider's answer: per read, per answer and per request."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Reply:
         tool_calls: whether the model called a tool.
         thought_bytes: of reasoning, in UTF-8, for an estimate of its tokens.
         finish_reason: why the model stopped, in the provider's word; None where it has not said so.
-        done: whether `[DONE]` has come.
+        done: whether `[DONE]` has arrived.
         objects: data events, `[DONE]` not counted.
-        ignored: those of them that hold nothing known: pings, filter results, and what nobody has heard of.
-        counts: tokens, as far as the provider has reported them.
-        counted_after_end: whether the report came behind the finish reason, which makes it the answer's last event.
+        ignored: those of them without known content: pings, filter results, and unknown ones.
+        counts: tokens that the provider has reported.
+        usage_after_finish: whether token counts arrived after the finish reason, so that no event follows.
     """
 
     has_text: bool = False
@@ -45,18 +45,18 @@ class Reply:
 
     @property
     def complete(self) -> bool:
-        """Whether the answer has said that it ends."""
+        """Return whether the answer has signalled its end."""
         return self.done or self.finish_reason is not None
 
     @property
     def at_end(self) -> bool:
-        """Whether it is known that nothing more comes."""
+        """Return whether nothing more is expected."""
         return self.done or self.usage_after_finish
 
 
 @dataclass(slots=True)
 class Block:
-    """What one read of the response brought.
+    """Content of one read of the response.
 
     Args:
         reply: the facts of the answer so far, the same object in each block.
@@ -89,7 +89,7 @@ class Attempt:
 
     @property
     def may_be_billed(self) -> bool:
-        """Whether the provider may have worked on the request, and bill it: not where it refused at once."""
+        """Return whether the provider may have worked on the request and may bill it."""
         reply, counts = self.reply, self.reply.counts
         if reply.has_delta or reply.finish_reason or counts.input or counts.output:
             return True
@@ -97,7 +97,7 @@ class Attempt:
         return self.sent and (self.error is None or is_silent)
 
     def usage(self, *, prompt_tokens: int, text: str = "") -> TokenUsage:
-        """Return what the attempt took: as reported, else estimated.
+        """Return the attempt's tokens: reported, else estimated.
 
         Args:
             prompt_tokens: an estimate.
@@ -109,7 +109,7 @@ class Attempt:
         return self.reply.counts.completed(input=prompt_tokens, output=output)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the attempt as it is stored with a run that failed."""
+        """Return the attempt in the form stored with a failed run."""
         failed = self.error if isinstance(self.error, ProviderFailed) else None
         return {
             "provider": self.target.provider.name,

@@ -1,4 +1,4 @@
-"""Reads server-sent events (WHATWG HTML 9.2.6) from bytes that arrive in pieces, in linear time and bounded memory."""
+"""Parser of server-sent events (WHATWG HTML 9.2.6), in linear time and bounded memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LineSplitter:
         self._first = True
 
     def feed(self, raw: bytes) -> list[bytes]:
-        """Return the lines that these bytes complete, without their ends."""
+        """Return the lines that these bytes complete, without line ends."""
         if not raw or self.overflowed:
             return []
         if self._after_cr and raw.startswith(b"\n"):  # the LF of a CRLF that two reads have torn apart
@@ -56,7 +56,7 @@ class LineSplitter:
         return self._bounded(lines) if len(self._held) + len(raw) > self._max_line_bytes else lines
 
     def close(self) -> list[bytes]:
-        """Return the last line, which may lack its end."""
+        """Return the last line, which may lack its line end."""
         return [self._completed(b"")] if self._held else []
 
     def _completed(self, end: bytes) -> bytes:
@@ -78,7 +78,7 @@ class LineSplitter:
 
 
 class EventParser:
-    """Reads events, as leniently as the servers in the field need it.
+    """Parses events as leniently as servers in the field require.
 
     Beyond the standard: an event at the end of the connection counts without its blank line; a whole JSON object on a
     `data` line is an event where another `data` line follows (servers that send one newline for two); a field `error`
@@ -97,7 +97,7 @@ class EventParser:
 
     @property
     def overflowed(self) -> bool:
-        """Whether a line or an event was too long."""
+        """Return whether a line or an event exceeded `max_bytes`."""
         return self._lines.overflowed or self._size > self._max_bytes
 
     def feed(self, raw: bytes) -> list[SseEvent]:

@@ -1,4 +1,4 @@
-"""The aiohttp transport that comes with `openai`, with a body that is read as far as it came.
+"""The aiohttp transport of `openai`, which delivers a broken body as far as it arrived.
 
 Imported when a provider is asked first: `openai` takes a second (`lunaos.infra.lazy_imports`).
 """
@@ -29,10 +29,10 @@ class Transport(AiohttpTransport):
 
 
 class Body(AiohttpResponseStream):
-    """A response's body, which differs from aiohttp's where the connection breaks.
+    """Response body that differs from aiohttp's if the connection breaks.
 
-    What had arrived before is handed out first: aiohttp raises although its buffer holds the rest of an answer. And a
-    connection that is closed because of broken framing ends the body at once: aiohttp forgets to tell its reader.
+    Data that arrived before is delivered first: aiohttp raises although its buffer holds the rest of an answer. A
+    connection closed for broken framing ends the body at once: aiohttp does not notify its reader.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
@@ -55,7 +55,7 @@ class Body(AiohttpResponseStream):
             raise
 
     def fail(self) -> None:
-        """Tell the reader that nothing more comes."""
+        """Signal to the reader that no more data follows."""
         if not self._content.is_eof() and self._content.exception() is None:
             self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
 

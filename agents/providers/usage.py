@@ -1,4 +1,4 @@
-"""Reads the token counts that providers report, in the spellings of OpenAI, DeepSeek and Anthropic and their likes."""
+"""Parser of reported token counts, in the spellings of OpenAI, DeepSeek and Anthropic."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXCLUDED_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 @dataclass(slots=True)
 class TokenCounts:
-    """What a provider has reported so far; None where it has reported nothing. The members are `TokenUsage`'s."""
+    """Token counts reported so far; None for a count that was not reported."""
 
     input: int | None = None
     output: int | None = None
@@ -34,17 +34,18 @@ class TokenCounts:
     cache_write: int | None = None
 
     def update(self, later: TokenCounts) -> None:
-        """Take over a later report; a zero does not replace a count."""
+        """Merge a later report; a zero does not replace a count."""
         for each in fields(self):
             count = getattr(later, each.name)
             if count or getattr(self, each.name) is None:
                 setattr(self, each.name, count)
 
     def completed(self, *, input: int, output: int) -> TokenUsage:  # noqa: A002 - as the member is called
-        """Return the counts with estimates in place of what is missing.
+        """Return the counts, with estimates for missing ones.
 
         Args:
-            input, output: estimates. A reported zero beside an estimate above zero counts as missing.
+            input: estimated tokens. A reported zero beside an estimate above zero counts as missing.
+            output: estimated tokens, likewise.
         """
         given, made = self.input or input, self.output or output
         return TokenUsage(
@@ -58,7 +59,7 @@ class TokenCounts:
 
 
 def parse_usage(usage: object) -> TokenCounts:
-    """Read a `usage` object; what is no count, and what is no object at all, counts as not reported."""
+    """Parse a `usage` object; invalid values count as not reported."""
     if not isinstance(usage, Mapping):
         return TokenCounts()
     given_details, made_details = _details(usage, INPUT_DETAILS), _details(usage, OUTPUT_DETAILS)
@@ -75,7 +76,7 @@ def parse_usage(usage: object) -> TokenCounts:
 
 
 def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
-    """Have the input include the cache where it is reported in Anthropic's way."""
+    """Add cached tokens to the input if they are reported beside it, as Anthropic does."""
     beside = sum(_count(usage.get(name)) or 0 for name in EXCLUDED_FROM_INPUT)
     if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
         counts.input += beside
@@ -85,7 +86,7 @@ def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
 
 
 def _reconcile(counts: TokenCounts, total: int | None) -> None:
-    """Assign the tokens that only the total has: to the cache where the figures say so, else to the reasoning.
+    """Assign the tokens that only the total includes: to the cache, else to the reasoning.
 
     xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
     """
@@ -109,7 +110,7 @@ def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, A
 
 
 def _first(details: Mapping[str, Any], names: tuple[str, ...], usage: Mapping[str, Any] | None = None) -> int | None:
-    """Return the first count above zero in the details, else in the usage itself; else the first zero."""
+    """Return the first positive count of the details, else of the usage; else a zero."""
     found = [
         count for place in (details, usage or {}) for name in names if (count := _count(place.get(name))) is not None
     ]

@@ -172,9 +172,7 @@ def test_the_corpus() -> None:
     ids=["delta", "comment", "data", "html", "json_body"],
 )
 def test_a_long_line_costs_linear_work_and_bounded_memory(begin: bytes) -> None:
-    """Memory that is taken up for a moment shows what is copied: a copy of all that is held at each read is 500 times
-    the bound here.
-    """
+    """Peak memory shows copies: a copy of the buffer at each read would be 500 times the bound."""
     decoder, piece = Decoder(PROVIDER), b"x" * READ_BYTES
     decoder.feed(begin)
     copied = most_held = held = 0

@@ -79,7 +79,7 @@ def test_what_no_key_opens_is_told_and_left(keys: Any, alice: Any, bob: Any) -> 
     keys.ENCRYPTION_KEYS = [NEW]
     give(bob)
     code, output = rotate(NEW)
-    assert code == 1 and "1 cannot be read with any key" in output
+    assert code == 1 and "1 cannot be decrypted with any key" in output
     assert "gAAAA" not in output and OLD not in output and NEW not in output
     assert ProviderKey.objects.get(user=alice).sealed == lost
 

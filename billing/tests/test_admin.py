@@ -76,7 +76,7 @@ def test_nothing_can_be_changed_and_no_secret_read(
 
 
 def test_a_users_page_has_all_of_it(stripe: Stripe, staff: httpx.Client, alice: Any) -> None:
-    assert "Never paid, nothing granted." in staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
+    assert "No payments and no grants." in staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
     subscription_id = stripe.subscribe(alice)
     stripe.told()
     grants.grant(user=alice, tier="team", reason="For a talk.")

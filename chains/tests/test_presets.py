@@ -110,7 +110,7 @@ def test_the_form_says_what_is_wrong(staff: httpx.Client, preset: ChainPreset) -
     Agent.objects.filter(slug="seo").update(enabled=False)
     told = send(staff, page_of(preset), {**FORM, "seen": 1}, "auth", "seo")
     assert "is disabled: enable it first" in told and 'value="seo" selected' in told
-    assert "This was changed meanwhile" in send(staff, page_of(preset), {**FORM, "seen": 0}, "auth")
+    assert "in the meantime" in send(staff, page_of(preset), {**FORM, "seen": 0}, "auth")
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
 
@@ -120,7 +120,7 @@ def test_no_way_back_to_an_agent_that_is_gone(staff: httpx.Client, preset: Chain
     versions.save(preset, by=None)
     Agent.objects.filter(slug="seo").update(enabled=False)
     told = send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
-    assert "cannot be had back" in told and "is disabled" in told
+    assert "cannot be restored" in told and "is disabled" in told
 
 
 def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset: ChainPreset) -> None:
@@ -142,7 +142,7 @@ def test_staff_are_told_which_presets_need_an_agent(client: Client, make_user: A
     fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
     agent = Agent.objects.create(**fields, position=9, enabled=False)  # so that no other test is offered it
     preset = ChainPreset.objects.create(slug="needs-it", name="Needs it", description="x", steps=["lone"], position=9)
-    said = "Chain presets that are not offered without lone: Needs it."
+    said = "Chain presets that are hidden without lone: Needs it."
     try:
         assert said in client.get(f"/admin/agents/agent/{agent.pk}/delete/").content.decode()
         chosen = {"action": "delete_selected", "_selected_action": str(agent.pk)}

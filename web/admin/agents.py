@@ -1,4 +1,6 @@
-"""Agents as staff edit them, who are told which chain presets need one that goes.
+"""Agent pages with warnings about chain presets that need a disabled or deleted agent.
+
+The pages lie here and not in `agents`, which must not import `chains`; the same holds for `web.admin.users`.
 
 It lies here and not in `agents`, which knows of no chains; likewise `web.admin.users`.
 """
@@ -14,10 +16,10 @@ from chains import presets
 
 
 class AgentInChainsAdmin(AgentAdmin):
-    """The page of agents that staff see."""
+    """Agent pages that warn about affected chain presets."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Asked before the question and before the deed, so that it is said twice."""
+        """Warn before the confirmation and again before the deletion."""
         self._warn(request, [agent.slug for agent in objs])
         return super().get_deleted_objects(objs, request)
 
@@ -34,7 +36,7 @@ class AgentInChainsAdmin(AgentAdmin):
 
     def _warn(self, request: HttpRequest, slugs: list[str]) -> None:
         if names := ", ".join(str(preset) for preset in presets.needing(slugs)):
-            warning = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."
+            warning = f"Chain presets that are hidden without {', '.join(slugs)}: {names}."
             self.message_user(request, warning, messages.WARNING)
 
 

@@ -1,4 +1,7 @@
-"""Files of the admin's looks, for UNFOLD in the settings, where static files are not known yet."""
+"""Icon and stylesheet of the admin.
+
+UNFOLD names functions because static files have no URLs yet while the settings load.
+"""
 
 from django.http import HttpRequest
 from django.templatetags.static import static

@@ -1,4 +1,4 @@
-"""The admin's first page: how the platform fares, and the charts that show it."""
+"""Dashboard of the admin: figures and charts of a time range, and the platform's health."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ UP_IS_BETTER, UP_IS_WORSE, NEUTRAL = 1, -1, 0
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One figure of the span, and how it has changed against the span before.
+    """A figure of the time range with its change against the range before.
 
     Args:
-        unit: as the template's formats know it.
-        change: as a share of what it was before; of shares, the difference; None where there is nothing to compare.
-        verdict: 1 where the change is welcome, -1 where it is not, 0 where it is neither.
+        unit: as in `format_figure`.
+        change: relative to the value before; for shares, the difference; None without a value before.
+        trend: 1 for a welcome change, -1 for an unwelcome one, 0 for neither.
     """
 
     title: str
@@ -40,7 +40,10 @@ class Tile:
 
 
 def add_dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """For unfold's front page; whoever may not see figures sees the list of pages alone."""
+    """Add the dashboard's data to the context of unfold's front page.
+
+    Staff without permission for figures see the list of pages alone.
+    """
     if not request.user.has_perm(DASHBOARD_PERMISSION):
         return context
     now = datetime.now(UTC)
@@ -60,13 +63,13 @@ def add_dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict
 
 
 def failed_runs_url(day: datetime) -> str:
-    """The list of a day's failed runs."""
+    """Return the URL of a day's failed runs."""
     date = {f"created_at__{part}": getattr(day, part) for part in ("year", "month", "day")}
     return reverse("admin:runs_run_changelist", query={"status__exact": str(Status.FAILED), **date})
 
 
 def make_tiles(now: Totals, before: Totals) -> list[Tile]:
-    """The row of figures at the top."""
+    """Return the figures at the top of the page."""
     return [
         _make_tile("Runs", "count", UP_IS_BETTER, now.runs, before.runs),
         _make_tile("Success rate", "share", UP_IS_BETTER, now.success_rate, before.success_rate),
@@ -77,7 +80,7 @@ def make_tiles(now: Totals, before: Totals) -> list[Tile]:
 
 
 def make_charts(time_range: TimeRange) -> list[Chart]:
-    """The charts, in the order of the page."""
+    """Return the charts in the order of the page."""
     each: tuple[tuple[Callable[..., Chart], str, str, dict[str, list[float | None]]], ...] = (
         (charts.bars, f"Runs by {time_range.unit}", "count", dashboard_stats.by_status(time_range)),
         (charts.lines, "Time to first token", "ms", dashboard_stats.first_token_ms(time_range)),
@@ -88,7 +91,7 @@ def make_charts(time_range: TimeRange) -> list[Chart]:
 
 
 def health_view(request: HttpRequest) -> HttpResponse:
-    """How each part of the platform is, fetched after the page since a part that is down takes its time."""
+    """Show the health of each part; the dashboard loads it separately, as checks take time."""
     report, _ = health.check()
     context = {"parts": report["services"], "title": "Parts", **admin.site.each_context(request)}
     name = "health" if "HX-Request" in request.headers else "health_page"

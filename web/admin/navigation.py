@@ -1,4 +1,4 @@
-"""The admin's sidebar: its groups, and in each what the staff member may see."""
+"""Sidebar of the admin: groups of entries, by permission."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ MENU: dict[str, tuple[MenuItem, ...]] = {
 
 
 def sidebar_menu(request: HttpRequest) -> list[dict[str, Any]]:
-    """For unfold: groups in which there is something to see."""
+    """Return unfold's menu with the entries that the staff member may open."""
     shown = {title: [entry for entry in entries if _may_see(request, entry)] for title, entries in MENU.items()}
     return [
         {
@@ -66,7 +66,7 @@ def _as_unfold_item(request: HttpRequest, entry: MenuItem) -> dict[str, Any]:
 
 
 def _is_open(path: str, link: str, page: str) -> bool:
-    """Whether the page being shown lies under an entry; the storage of runs has an entry of its own."""
+    """Return whether the shown page belongs to an entry; storage has its own entry."""
     if page in ("index", "runs_run_storage") or path == reverse("admin:runs_run_storage"):
         return path == link
     return path.startswith(link)

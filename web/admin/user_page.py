@@ -1,4 +1,4 @@
-"""What a user's page shows beside its form: the newest of each kind, and the way to the rest."""
+"""Tables on a user's admin page: the newest rows of each kind, with links to the lists."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from billing.models import WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
 from web.templatetags.number_format import format_figure
 
-ROWS_PER_TABLE = 10  # of each kind; the lists have the rest
+ROWS_PER_TABLE = 10  # of each kind; the linked lists have all rows
 
 
 @dataclass(frozen=True, slots=True)
 class RecentTable:
-    """A small table.
+    """The newest rows of a list.
 
     Args:
-        more: the list that has all of them.
+        more: URL of the complete list.
     """
 
     title: str
@@ -36,12 +36,12 @@ class RecentTable:
 
 
 def recent_tables(request: HttpRequest, user: User) -> list[RecentTable]:
-    """Those whose lists the staff member may see; each costs one query."""
+    """Return the tables that the staff member may see; each costs one query."""
     return [make(user) for permission, make in TABLES.items() if request.user.has_perm(permission)]
 
 
 def render_payments(request: HttpRequest, user: User) -> str:
-    """A user's grants, subscriptions, invoices and Stripe's events, of which the staff member may see the lists."""
+    """Render grants, subscriptions, invoices and Stripe's events, by permission."""
     visible = {name for name, permission in PAYMENT_PERMISSIONS.items() if request.user.has_perm(permission)}
     context: dict[str, Any] = (
         {"grants": user.grants.select_related("tier")[:ROWS_PER_TABLE]} if "grants" in visible else {}
@@ -78,7 +78,7 @@ def _keys_table(user: User) -> RecentTable:
         for key in user.api_keys.defer("digest")[:ROWS_PER_TABLE]
     ]
     return RecentTable(
-        "API keys", ("Key", "Name", "Made", "Used last", "State"), rows, _list_url("apikeys_apikey", q=user.email)
+        "API keys", ("Key", "Name", "Created", "Last used", "State"), rows, _list_url("apikeys_apikey", q=user.email)
     )
 
 
@@ -93,7 +93,7 @@ def _runs_table(user: User) -> RecentTable:
         for run in user.runs.all()[:ROWS_PER_TABLE]
     ]
     return RecentTable(
-        "Runs", ("When", "Agent or chain", "Status", "Cost"), rows, _list_url("runs_run", user__id__exact=user.pk)
+        "Runs", ("Time", "Agent or chain", "Status", "Cost"), rows, _list_url("runs_run", user__id__exact=user.pk)
     )
 
 
@@ -112,7 +112,7 @@ def _audit_table(user: User) -> RecentTable:
         for event in user_events[:ROWS_PER_TABLE]
     ]
     return RecentTable(
-        "Audit trail", ("When", "What", "By", "Details"), rows, _list_url("accounts_auditevent", q=user.pk)
+        "Audit trail", ("Time", "Action", "By", "Details"), rows, _list_url("accounts_auditevent", q=user.pk)
     )
 
 

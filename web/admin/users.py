@@ -1,4 +1,7 @@
-"""Users as staff look for them: with their tier and state, when they were seen last, what they run and spend.
+"""User list and user pages of the admin, with tier, state, last activity, runs and spending.
+
+The pages lie here and not in `accounts`, which must not import runs and keys. They extend `accounts.admin` and
+replace it on the admin site.
 
 It lies here and not in `accounts`, since it knows of runs and keys, and imports go down only. `accounts.admin` has what
 can be done to an account by itself; this adds the rest, and takes its place at the admin's site.
@@ -30,12 +33,12 @@ from web.admin.tier_form import TierForm
 from web.templatetags.number_format import format_figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
-MAX_WARNINGS = 5  # users
-SUBSCRIPTION_PAYS_FOR_MORE = "A subscription pays for more: {} stays on {}."
+MAX_WARNINGS = 5  # about users
+SUBSCRIPTION_PAYS_FOR_MORE = "A subscription pays for a higher tier: {} stays on {}."
 
 
 class TierFilter(admin.SimpleListFilter):
-    """From the tiers: a distinct query would read every user."""
+    """Filter by tier; its choices come from the tiers, not from a query over all users."""
 
     title = parameter_name = "tier"
 
@@ -63,7 +66,7 @@ class StateFilter(admin.SimpleListFilter):
 
 
 class UserAdmin(AccountAdmin):
-    """The page of users that staff see."""
+    """User list and user pages."""
 
     list_display = ("email", "name", "tier", "state", "last_seen", "runs_this_month", "spent_this_month", "created_at")
     list_filter = (TierFilter, StateFilter, "is_staff")
@@ -79,7 +82,7 @@ class UserAdmin(AccountAdmin):
     actions = ("set_tier", *AccountAdmin.actions, "revoke_keys")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """With what the columns show, by subqueries that are asked for the rows of one page only."""
+        """Annotate the columns by subqueries, which run for the rows of one page only."""
         user_runs = Run.objects.filter(user=OuterRef("pk")).order_by()
         month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         this_month = user_runs.filter(created_at__gte=month).values("user")
@@ -110,7 +113,7 @@ class UserAdmin(AccountAdmin):
 
     @admin.display(description="last seen", ordering="seen_at")
     def last_seen(self, user: User) -> str:
-        """The last sign-in, use of a key, or run."""
+        """Return the time of the last sign-in, key use or run."""
         seen_at = user.__dict__.get("seen_at")
         return date_format(seen_at, "DATETIME_FORMAT") if seen_at else "-"
 
@@ -120,14 +123,14 @@ class UserAdmin(AccountAdmin):
 
     @admin.display(description="spent this month", ordering="spent_usd")
     def spent_this_month(self, user: User) -> str:
-        """Of the platform's money: runs on the user's own keys cost it nothing."""
+        """Return the cost of runs on the server's keys; own keys cost the platform nothing."""
         return format_figure(user.__dict__.get("spent_usd", 0), "usd")
 
     @admin.action(description="Set tier", permissions=["set_tier"])
     @confirmed(
         "Set the tier",
-        consequence="It takes the place of earlier grants and counts from the next request on. "
-        "What a subscription pays for stays: the higher of the two counts.",
+        consequence="The grant replaces earlier grants from the next request on. "
+        "A subscription stays: the higher of the two tiers counts.",
         form=TierForm,
     )
     def set_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
@@ -146,7 +149,7 @@ class UserAdmin(AccountAdmin):
 
     @admin.action(description="Revoke all keys", permissions=["revoke_keys"])
     @confirmed(
-        "Revoke all API keys?", consequence="Programs that use them are refused at once; a key never comes back."
+        "Revoke all API keys?", consequence="Requests with these keys fail at once. A revoked key cannot be restored."
     )
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         users = self.touchable(request, queryset, owner="").values("pk")
@@ -159,7 +162,7 @@ class UserAdmin(AccountAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[User], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Back to the user's page, where the action was chosen there."""
+        """Return to the user's page if the action was chosen there."""
         response = super().response_action(request, queryset, *args, **kwargs)
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if isinstance(response, HttpResponseRedirect) and BACK in request.POST and selected:
@@ -167,7 +170,7 @@ class UserAdmin(AccountAdmin):
         return response
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """With the list's actions as buttons, for this one user, and what else is known of them."""
+        """Add the list's actions as buttons, figures and tables of this user."""
         user = context.get("original")
         if isinstance(user, User):
             actions = [(name, action[2]) for name, action in self.get_actions(request).items() if action]

@@ -1,4 +1,4 @@
-"""How the admin's own pages write figures."""
+"""Number formats of the admin's pages."""
 
 from django import template
 
@@ -8,7 +8,7 @@ UNITS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # four digits are written out
 
 @register.filter
 def format_figure(value: float | None, unit: str = "count") -> str:
-    """A figure as a person reads it: 12.3k, 98.7 %, $0.42, 350 ms; a dash where there is none."""
+    """Format a figure such as 12.3k, 98.7 %, $0.42 or 350 ms; None as a dash."""
     if value is None:
         return "-"
     return {"share": _share, "usd": _usd, "ms": _duration}.get(unit, _count)(float(value))
@@ -16,7 +16,7 @@ def format_figure(value: float | None, unit: str = "count") -> str:
 
 @register.filter
 def format_change(value: float | None, unit: str = "count") -> str:
-    """A change against before, with its sign; of a share in points."""
+    """Format a change with its sign; a share's change in points."""
     if value is None:
         return "nothing before"
     if round(value, 3) == 0:
@@ -26,7 +26,7 @@ def format_change(value: float | None, unit: str = "count") -> str:
 
 @register.filter
 def series_class(name: str, names: list[str]) -> str:
-    """The class of a series: by its name where that has a colour of its own, else by its place."""
+    """Return the CSS class of a series: by its name, else by its position."""
     known = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
     return f"is-{name}" if name in known else f"series-{names.index(name) % 6}"
 

@@ -187,7 +187,7 @@ def test_an_action_asks_first(page: Page, alice: Any) -> None:
     page.locator('select[name="action"]').select_option("disable")
     page.get_by_role("button", name="Run").click()
     assert page.get_by_text(alice.email).is_visible()
-    page.get_by_role("button", name="Yes, go on").click()
+    page.get_by_role("button", name="Yes, continue").click()
     page.get_by_text("1 account is disabled.").wait_for()
     alice.refresh_from_db()
     assert not alice.is_active

@@ -57,7 +57,7 @@ def test_a_run_whose_cost_is_unknown(staff_client: Client, alice: Any) -> None:
 
 def test_a_newcomer(staff_client: Client, alice: Any) -> None:
     page = staff_client.get(page_of(alice)).content.decode()
-    assert page.count("None yet.") == 4 and "Never paid, nothing granted." in page
+    assert page.count("None yet.") == 4 and "No payments and no grants." in page
 
 
 def test_as_many_queries_for_much_as_for_little(staff_client: Client, alice: Any) -> None:
@@ -97,7 +97,7 @@ def test_taking_it_back(staff_client: Client, alice: Any) -> None:
     ("form", "said"),
     [
         ({"tier": "pro"}, "This field is required."),
-        ({"tier": "pro", "reason": "x", "until": "2020-01-01"}, "This day is past."),
+        ({"tier": "pro", "reason": "x", "until": "2020-01-01"}, "The day is in the past."),
         ({"tier": "free", "reason": "x", "until": str(TOMORROW)}, "The free tier has no end"),
         ({"tier": "gold", "reason": "x"}, "Select a valid choice."),
         ({"tier": "pro", "reason": "x" * 201}, "at most 200 characters"),

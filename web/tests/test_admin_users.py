@@ -78,7 +78,7 @@ def test_finding(staff: httpx.Client, alice: Any, bob: Any, carol: Any, query: s
 def test_what_takes_away_asks_first(staff: httpx.Client, alice: Any) -> None:
     for action in ("disable", "end_sessions", "revoke_keys"):
         page = act(staff, action, alice).text
-        assert "Yes, go on" in page and alice.email in page, action
+        assert "Yes, continue" in page and alice.email in page, action
     alice.refresh_from_db()
     assert alice.is_active and alice.session_epoch == 0
 

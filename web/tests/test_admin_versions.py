@@ -61,7 +61,7 @@ def test_it_works(staff: httpx.Client, agent: Agent) -> None:
     assert "<ins><span>+</span>Two</ins>" in asked
     agent.refresh_from_db()
     done = send(staff, page_of(agent, "versions/1/back/"), {"seen": 2, "note": "It was right."})
-    assert "is what it was as of version 1" in done.text
+    assert "has the content of version 1 again" in done.text
     agent.refresh_from_db()
     assert (agent.prompt, agent.tier, agent.version) == ("One\nTwo", "free", 3)
     row = AuditEvent.objects.filter(action="admin.went_back")[0]
@@ -79,7 +79,7 @@ def test_who_comes_second_loses_nothing(staff: httpx.Client, agent: Agent) -> No
     mine, theirs = form_of(agent, prompt="Mine, long thought about."), form_of(agent, prompt="Theirs.")
     send(staff, page_of(agent), theirs)
     told = send(staff, page_of(agent), mine).text
-    assert "This was changed meanwhile" in told and f'href="{page_of(agent, "versions/2/")}"' in told
+    assert "in the meantime" in told and f'href="{page_of(agent, "versions/2/")}"' in told
     assert "Mine, long thought about." in told
     assert Agent.objects.get(pk=agent.pk).prompt == "Theirs."
     seen = re.search(r'name="seen" value="(\d+)"', told)
@@ -90,7 +90,7 @@ def test_who_comes_second_loses_nothing(staff: httpx.Client, agent: Agent) -> No
 def test_nobody_goes_back_over_what_was_not_seen(staff: httpx.Client, agent: Agent) -> None:
     send(staff, page_of(agent), form_of(agent, prompt="Second"))
     told = send(staff, page_of(agent, "versions/1/back/"), {"seen": 1, "note": "Because."}).text
-    assert "Somebody has changed it meanwhile" in told and 'value="Because."' in told
+    assert "Another version was saved in the meantime" in told and 'value="Because."' in told
     assert Agent.objects.get(pk=agent.pk).prompt == "Second"
 
 
@@ -100,7 +100,7 @@ def test_a_version_that_breaks_a_rule_stays_where_it_is(staff: httpx.Client, age
     agent.tier = "free"
     versions.save(agent, by=None)
     told = send(staff, page_of(agent, "versions/2/back/"), {"seen": 3}).text
-    assert "cannot be had back" in told and "There is no tier" in told
+    assert "cannot be restored" in told and "There is no tier" in told
 
 
 def test_a_model_that_cannot_be_used_now_stays_chosen(staff: httpx.Client, agent: Agent) -> None:
@@ -130,7 +130,7 @@ def test_who_may(signed_in: SIGNED_IN, agent: Agent, role: str, sees: int, chang
     assert client.get(page_of(agent, "versions/1/back/")).status_code == changes
     if changes == 403:
         assert client.post(page_of(agent, "versions/1/back/"), {"seen": 2}).status_code == 403
-        assert b"Back to this version" not in client.get(page_of(agent, "versions/1/")).content
+        assert b"Restore this version" not in client.get(page_of(agent, "versions/1/")).content
         client.post(page_of(agent), form_of(agent, prompt="Never"))
         assert Agent.objects.get(pk=agent.pk).prompt == "Second"
 

@@ -1,4 +1,4 @@
-"""GET /health"""
+"""GET /health."""
 
 import re
 import time

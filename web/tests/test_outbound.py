@@ -178,7 +178,7 @@ def importers(name: str) -> set[str]:
 
 
 def test_a_model_is_asked_by_one_metered_path_only() -> None:
-    """client ← fallback ← Answer.stream ← what executes a run that `runs.services.begin` has reserved.
+    """The path is client, fallback, Completion.stream, execution of a run that `runs.services.begin` reserved.
 
     Beside it staff try a prompt in the admin, which is capped, limited and audited instead (docs/adr/0039).
     """

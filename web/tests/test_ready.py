@@ -1,4 +1,4 @@
-"""GET /ready"""
+"""GET /ready."""
 
 import signal
 from pathlib import Path
