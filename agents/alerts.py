@@ -19,8 +19,8 @@ async def alert_operators(attempts: Sequence[Attempt], cost: Cost) -> None:
     """Send the alerts that a finished answer calls for, each once a day and subject.
 
     Args:
-        attempts: the answer's, the last of which answered.
-        cost: of all of them.
+        attempts: the requests to providers; the last one answered.
+        cost: of all attempts.
     """
     exhausted = {each.target.provider.name for each in attempts if isinstance(each.error, ServerQuotaExhausted)}
     unpriced = [] if cost.known else [f"{attempts[-1].target.provider.name}/{attempts[-1].target.model}"]

@@ -5,7 +5,7 @@ from agents.providers.errors import ContentFiltered, EmptyAnswer, OutputLimitRea
 from agents.providers.reply import Reply
 
 MAX_REFUSAL_CHARACTERS = 1_000
-# Finish reasons by what they mean, in the words of OpenAI, Anthropic, Gemini, Mistral, Zhipu and Bedrock.
+# Finish reasons by meaning, as OpenAI, Anthropic, Gemini, Mistral, Zhipu and Bedrock send them.
 LIMIT_REASONS = frozenset(
     ("length", "max_tokens", "max_output_tokens", "model_length", "model_context_window_exceeded")
 )
@@ -30,9 +30,9 @@ def require_text(reply: Reply, provider: Provider) -> None:
     """Accept an answer that holds text.
 
     Raises:
-        ProviderRefused, ContentFiltered, OutputLimitReached: there is none because of what was asked.
-        EmptyAnswer: there is none, although the model has ended its answer.
-        ProviderFailed: not even the beginning of an answer came.
+        ProviderRefused, ContentFiltered, OutputLimitReached: there is no text because of the request's content.
+        EmptyAnswer: the model ended its answer without text.
+        ProviderFailed: no part of an answer arrived.
     """
     if reply.has_text:
         return

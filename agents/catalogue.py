@@ -36,7 +36,7 @@ def _load() -> Catalogue:
     return Catalogue(agents, models, windows, output_limits)
 
 
-current = TtlCache(_load)  # what staff see in the admin
+current = TtlCache(_load)  # edits in the admin take effect after its TTL
 
 
 def context_window(provider: str, model: str) -> int:

@@ -10,7 +10,7 @@ from runs.metering.tokens import TokenUsage
 def estimate_broken_run(broken: Broken) -> Estimate:
     """Estimate tokens from text lengths, and their price.
 
-    The prompt is the agent's current one: the prompt that the run used is not stored.
+    The agent's current prompt counts as input.
     """
     agent = catalogue.current().agents.get(broken.agent)
     given = tokens.estimate(broken.given) + (tokens.estimate(agent.prompt) if agent else 0)

@@ -3,8 +3,6 @@
 A row is overwritten on deploy only if staff have not edited it since the last load. A row that staff restored to
 the loaded content counts as not edited.
 
-A row still counts as the file's while it is what the file last gave; back at that version, it is the file's again.
-
 To add an agent, put a file named after its slug into `agents/experts`, with the front matter of the other files and a
 system prompt below it, and run `manage.py load_agents` (CONTRIBUTING.md).
 """
@@ -24,7 +22,7 @@ from billing import tiers
 
 EXPERTS_FOLDER = Path(__file__).parent / "experts"
 MAX_ORDER = 32_767  # as in the column `position`
-# Of models that reason, whose reasoning counts as output; DeepSeek's own default is 32 768.
+# For reasoning models: their reasoning counts as output. DeepSeek's own default is 32 768.
 MAX_OUTPUT_TOKENS = {"deepseek-reasoner": 32_768}
 
 
@@ -70,7 +68,7 @@ def parse_file(path: Path) -> AgentFile:
     """Parse one file.
 
     Raises:
-        BrokenAgentFile: the front matter is missing, no YAML, lacks a key, has one too many or a wrong value.
+        InvalidAgentFile: the front matter is missing, is no YAML, lacks a key, or has an unknown key or a wrong value.
     """
     opening, _, rest = path.read_text(encoding="utf-8").partition("---\n")
     head, closing, prompt = rest.partition("\n---\n")
@@ -130,7 +128,7 @@ def load(folder: Path | None = None) -> list[str]:
         A line for each agent that was created, updated, or kept because staff edited it.
 
     Raises:
-        BrokenAgentFile: nothing is changed then.
+        InvalidAgentFile: nothing is changed.
     """
     files = parse_folder(folder or EXPERTS_FOLDER)
     rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}

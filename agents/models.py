@@ -15,7 +15,7 @@ MAX_PROMPT_CHARACTERS = 200_000  # characters
 class Versioned(models.Model):
     """A model whose every state is stored as a version, by `agents.versions.save` only.
 
-    `CONTENT` names the fields that make a state, `versions` are the rows of a `Version` that belongs to it.
+    `VERSIONED_FIELDS` names the fields of a version; `versions` are the rows of its `Version` model.
     """
 
     VERSIONED_FIELDS: ClassVar[tuple[str, ...]] = ()
@@ -38,7 +38,7 @@ class Version(models.Model):
     content = models.JSONField(help_text="The fields by name.")
     note = models.CharField(max_length=300, blank=True, help_text="Why, or where it came from.")
     saved_at = models.DateTimeField(auto_now_add=True)
-    # As in the audit trail, the id stays when the account is deleted: not who, but that it was one person.
+    # As in the audit trail, the id stays after the account's deletion: versions of one person stay connected.
     saved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -60,7 +60,7 @@ class Version(models.Model):
 class Agent(Versioned):
     """A system prompt with the settings to run it.
 
-    Comes from a file in `agents/experts`; what staff edited here is not overwritten (`agents.loader`).
+    Loaded from a file in `agents/experts`; edits of staff are not overwritten (`agents.loader`).
     """
 
     VERSIONED_FIELDS = (

@@ -70,7 +70,7 @@ class Completion:
             OutputTooLong: a part of the answer exceeds the size limit of a run.
         """
         blocks = fallback.stream_answer(self.targets, self.prompt, self.attempts, self.validate)
-        await asyncio.sleep(0)  # a cancellation that came first is raised here, before a provider is asked
+        await asyncio.sleep(0)  # an earlier cancellation is raised here, before a provider gets the request
         try:
             async with asyncio.timeout(None) as limit, aclosing(blocks):
                 async for block in blocks:
@@ -166,7 +166,7 @@ class Completion:
     def _usages(self) -> Iterator[tuple[Target, TokenUsage]]:
         prompt_tokens = sum(tokens.estimate(message["content"]) for message in self.prompt.messages)
         for attempt in self.attempts:
-            text = self.output if attempt is self.attempts[-1] else ""  # only the last one has come to its first text
+            text = self.output if attempt is self.attempts[-1] else ""  # only the last attempt has text
             yield attempt.target, attempt.usage(prompt_tokens=prompt_tokens, text=text)
 
 

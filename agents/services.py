@@ -169,8 +169,6 @@ def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target
 
     The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
 
-    The user's own key comes before the server's, and nobody stands in for it: the user has chosen who is paid.
-
     Raises:
         ProviderNotConfigured: neither the server nor the user has a key for the requested provider.
         ProviderKeyUnreadable: the user's own key cannot be decrypted.

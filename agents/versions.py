@@ -1,9 +1,6 @@
 """Versions of `Versioned` rows: store, compare, restore.
 
 Staff, the loader and restores all write through `save`. An unchanged row makes no version.
-
-All writing passes `save`, whoever writes: staff in the admin, the loader at a deployment, a way back. What is not
-changed makes no version.
 """
 
 import difflib
@@ -31,7 +28,7 @@ class VersionConflict(Exception):
     """
 
     def __init__(self, latest: int) -> None:
-        super().__init__(f"version {latest} was saved meanwhile")
+        super().__init__(f"version {latest} was saved in the meantime")
         self.latest = latest
 
 

@@ -38,16 +38,16 @@ class AgentViewSet(ViewSet):
         """Send code to an agent and watch the answer stream."""
         serializer = ExecuteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted = dict(serializer.validated_data)
-        on_disconnect = wanted.pop("onDisconnect")
-        begun = services.start_execution(
+        options = dict(serializer.validated_data)
+        on_disconnect = options.pop("onDisconnect")
+        execution = services.start_execution(
             user=user_of(request),
             request_id=framed(request).id,
             started=framed(request).started,
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
-            **wanted,
+            **options,
         )
-        return execution_response(begun, on_disconnect=on_disconnect)
+        return execution_response(execution, on_disconnect=on_disconnect)
 
 
 class ProviderViewSet(ViewSet):

@@ -1,9 +1,6 @@
 """Runner of health checks: concurrent, each with a time limit.
 
 A part has at most one check running, in its own thread, and a result serves all requests for RESULT_TTL_S.
-
-However often a process is asked, a part has at most one check under way, in a thread of the part's own, and an answer
-serves all who ask within KEPT_S.
 """
 
 import threading

@@ -11,7 +11,7 @@ from billing import tiers
 from billing.models import Tier
 from chains import presets
 
-# The figures beside them say the same and are what is enforced.
+# The enforced figures are shown beside the features, so these features are hidden.
 FEATURES_SHOWN_AS_FIGURES = ("agents", "executions a month", "requests a minute")
 
 

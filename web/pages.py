@@ -125,7 +125,7 @@ class PageView(APIView):
     permission_classes = (AllowAny,)
     renderer_classes = (EnvelopeRenderer, ErrorPageRenderer)
     content_negotiation_class: type[BaseContentNegotiation] = HtmlOrJsonNegotiation
-    metadata_class = None  # of a page, OPTIONS has nothing to tell
+    metadata_class = None  # pages do not answer OPTIONS
     schema = None
 
 

@@ -1,7 +1,7 @@
 """Language-model providers, their configuration and lookup.
 
-How to add one: an entry in `LLM_PROVIDERS` (settings) with its OpenAI-compatible base URL and models, a line in
-`.env.example`, and a line in `prices.py` if its name there differs. One that speaks another protocol gets a module
+To add a provider: an entry in `LLM_PROVIDERS` (settings) with its OpenAI-compatible base URL and models, a line in
+`.env.example`, and a line in `prices.py` if its name there differs. A provider with another protocol gets a module
 beside `openai_compatible` with the same `stream` function.
 """
 
@@ -70,8 +70,8 @@ class Target:
         Args:
             agents_limit: the agent's limit in tokens, for models that do not reason.
         """
-        wanted = self.max_output_tokens or agents_limit
-        return min(wanted, self.provider.max_tokens or wanted)
+        limit = self.max_output_tokens or agents_limit
+        return min(limit, self.provider.max_tokens or limit)
 
 
 def get(name: str) -> Provider:

@@ -2,8 +2,8 @@
 
 The transport is the one over aiohttp that comes with `openai`.
 
-The client's own `post` would build, check and read back what is typed here already, and would read the whole body of
-an error, however long it is (docs/adr/0041).
+The client's own `post` is not used: it validates typed data again, and reads the body of an error without a bound
+(docs/adr/0041).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ DRAIN_S = 1.0  # to read the end of a complete answer, so that its connection ca
 HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream",
-    "Accept-Encoding": "identity",  # a compressed stream waits for more to compress, and may unpack to any size
+    "Accept-Encoding": "identity",  # compression delays a stream, and its decompressed size has no bound
     "User-Agent": "LunaOS",
 }
 
@@ -146,7 +146,7 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 def _client(base_url: str) -> httpx2.AsyncClient:
     """Return the client, and thus the connection pool, of a base URL and event loop.
 
-    The client follows no redirect, and carries nothing from one user's request to another's.
+    The client follows no redirects and stores no cookies, so nothing passes between users' requests.
     """
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:

@@ -7,18 +7,18 @@ from typing import Any
 
 import orjson
 
-Json = dict[str, Any]  # an object, as parsers give it
+Json = dict[str, Any]  # a parsed object
 
 MAX_NESTED_PARTS = 3
 REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")  # DeepSeek's, OpenRouter's, and others'
-REASONING_TYPES = ("thinking", "reasoning", "redacted_thinking")  # of parts; Mistral's among them
+REASONING_TYPES = ("thinking", "reasoning", "redacted_thinking")  # of parts, as in Mistral's answers
 
 
 def parse(data: bytes) -> Any:
     """Parse JSON leniently: NaN, lone surrogates, control characters, invalid UTF-8.
 
     Raises:
-        ValueError: it is no JSON.
+        ValueError: the data is no JSON.
     """
     try:
         return orjson.loads(data)

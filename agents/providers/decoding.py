@@ -38,12 +38,12 @@ ABORTED_REASONS = frozenset(
         *("network_error", "server_error", "engine_error", "internal_error"),
     )
 )
-JSON_START = re.compile(r"[\[{]\s*[\[{\"]")  # the beginning of JSON, which `[PING]` is not
+JSON_START = re.compile(r"[\[{]\s*[\[{\"]")  # the start of JSON, unlike `[PING]`
 MAX_REASON_CHARACTERS, MAX_REFUSAL_CHARACTERS = 64, 10_000
 TOOL_FIELDS = ("tool_calls", "function_call")
-UNCOMMON_FIELDS = frozenset(("base_resp", "x_groq", "type"))  # members of an object that may say more than its choices
+UNCOMMON_FIELDS = frozenset(("base_resp", "x_groq", "type"))  # members of an object that may hold an error
 PLAIN_DELTA_FIELDS = frozenset(("content", "role"))  # of a delta
-FIRST_CHOICE_INDEXES = (0, "0", None)  # of the choices: one is asked for
+FIRST_CHOICE_INDEXES = (0, "0", None)  # requests ask for one choice
 
 
 class Decoder:
@@ -60,11 +60,11 @@ class Decoder:
     ) -> None:
         self.reply = reply or Reply()
         self._headers = headers
-        self.error: LunaError | None = None  # what ended the answer; the text before it is in the blocks
+        self.error: LunaError | None = None  # the error that ended the answer; its text is in the blocks
         self._provider = provider
         self._max_bytes = settings.EVENT_LOG_MAX_BYTES
-        self._events: sse.EventParser | None = None  # None until it is known that the answer is a stream
-        self._body = bytearray()  # what came before that is known, or a JSON object in the place of a stream
+        self._events: sse.EventParser | None = None  # None until the first byte shows a stream
+        self._body = bytearray()  # bytes before the first relevant one, or a JSON body in place of a stream
         self._is_body = False
         self._text_from_deltas = False
         self._blank = ""
@@ -165,7 +165,7 @@ class Decoder:
             found = parse(bytes(self._body.strip(LEADING_BYTES)).partition(b"\ndata:")[0])
         except ValueError:
             found = None
-        for each in found if isinstance(found, list) else [found]:  # Gemini sends its errors in a list, too
+        for each in found if isinstance(found, list) else [found]:  # Gemini sends errors in a list
             if isinstance(each, dict):
                 self._read_object(each, block)
         if self.reply.has_delta and self.reply.finish_reason is None:
@@ -188,7 +188,7 @@ class Decoder:
         choices = found.get("choices")
         choices = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
         was_complete, pieces, reason = self.reply.finish_reason is not None, len(block.texts), None
-        if choices:  # one is asked for: the first, also where its index counts the deltas, as some servers have it
+        if choices:  # some servers count deltas in `index`, so the first choice is the fallback
             first = next((each for each in choices if each.get("index") in FIRST_CHOICE_INDEXES), choices[0])
             reason = self._read_choice(first, block)
         counted = self._count(found, choices)
@@ -207,7 +207,7 @@ class Decoder:
         """Read a choice.
 
         Returns:
-            Its finish reason, None where it has none.
+            The finish reason; None without one.
         """
         if (delta := self._delta_of(choice)) is not None:
             self._read_delta(delta, block)
@@ -219,7 +219,7 @@ class Decoder:
     def _delta_of(self, choice: Json) -> Json | None:
         """Return the choice's delta, or in its place a message or a text.
 
-        A message behind deltas repeats them, so that its text is left out.
+        A message after deltas repeats them, so its text is ignored.
         """
         if isinstance(delta := choice.get("delta"), dict):
             self._text_from_deltas = self._text_from_deltas or bool(delta.get("content"))

@@ -46,15 +46,15 @@ class ProviderFailed(LunaError):
 
     Args:
         retryable: the same request to the same provider may succeed a moment later.
-        elsewhere: another provider may answer the request; False where the request itself was refused.
-        provider_status: the HTTP status of the provider's answer, None where there was none.
-        provider_message: the provider's own words, redacted; for staff, and for the user whose own key was used.
+        elsewhere: another provider may answer the request; False if the request itself was refused.
+        provider_status: the HTTP status of the provider's answer, None without an answer.
+        provider_message: the provider's message, redacted; for staff, and for users of an own key.
     """
 
     code, status, message = ("provider_error", 502, "The model provider answered with an error.")
     retryable, elsewhere = False, True
-    stated_wait_s: float | None = None  # the wait that the provider asks for, where it does
-    counted = False  # whether the run counts although it showed no text, because the request caused the outcome
+    stated_wait_s: float | None = None  # the waiting time that the provider states
+    counted = False  # whether the run counts without text, because the request caused the outcome
 
     def __init__(
         self,

@@ -24,15 +24,11 @@ from agents.providers.retry_after import DEFAULT_WAIT_S, stated_s, wait_s
 MAX_ERROR_CHARACTERS = 2_048
 MESSAGE_FIELDS = ("message", "msg", "status_msg", "error_msg", "error_message", "detail")
 SUCCESS_CODES = (None, "", 0, "0", 200, "200", "ok", "success")
-OVERLOADED_STATUSES = frozenset(
-    (429, 502, 503, 504, *range(520, 528), 529)
-)  # 52x are Cloudflare's for a server that is away
-INSUFFICIENT_RESOURCES = (
-    "insufficient_system_resource"  # DeepSeek's finish reason for an answer that its load has broken off
-)
+OVERLOADED_STATUSES = frozenset((429, 502, 503, 504, *range(520, 528), 529))  # 52x: Cloudflare cannot reach the server
+INSUFFICIENT_RESOURCES = "insufficient_system_resource"  # DeepSeek's finish reason for an answer aborted by overload
 RETRYABLE_STATUSES = frozenset((408, 409, 425))
 KEY_REJECTED_STATUSES = frozenset((401, 403))
-# In-band errors have a type or a sentence rather than a status.
+# Errors inside an answer have a type or a message, and no status.
 SEPARATORS = re.compile(r"[\s\-]")
 OVERLOAD_STATUS_BY_PHRASE = {"rate_limit": 429, "ratelimit": 429, "too_many_requests": 429, "overloaded": 529}
 STATUS_BY_PHRASE = {
@@ -60,7 +56,7 @@ class Reason(enum.Enum):
     OTHER = "anything else"
 
 
-# Phrases of code, type and message, as regular expressions; the first reason of which one is found counts.
+# Regular expressions over code, type and message; the first matching reason counts.
 REASON_PHRASES: dict[Reason, tuple[str, ...]] = {
     Reason.QUOTA: (
         *("insufficient_quota", "insufficient[ _]?(balance|credit|funds)", "credit balance is too low"),
@@ -100,7 +96,7 @@ REASON_PHRASES: dict[Reason, tuple[str, ...]] = {
 REASON_PATTERNS = {reason: re.compile("|".join(phrases), re.IGNORECASE) for reason, phrases in REASON_PHRASES.items()}
 KNOWN_PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "stream_options", "stream")
 PARAMETER_NAME = re.compile(r"[A-Za-z_][\w.\[\]]{0,63}")
-PARAMETER_IN_MESSAGE = re.compile(  # behind a colon or a quotation mark: other words that follow are not a name
+PARAMETER_IN_MESSAGE = re.compile(  # after a colon or a quotation mark, since other following words are no name
     r"(?:argument|parameter|field|property|value)s?(?: supplied| name)?(?:: ?['\"`]?| ?['\"`])([A-Za-z_][\w.]{1,63})",
     re.IGNORECASE,
 )
@@ -111,9 +107,9 @@ class ErrorDetails:
     """Fields of a provider's error object.
 
     Args:
-        status: the HTTP status, of the response or in the object; None where there is none.
-        words: code, type and message, to be searched; never shown without `redacted`.
-        message: the provider's sentence alone; never shown without `redacted`.
+        status: the HTTP status, of the response or in the object; None without one.
+        words: code, type and message, for the search; never shown without `redact`.
+        message: the provider's message alone; never shown without `redact`.
         param: the parameter that the error is about, as the provider names it.
     """
 
@@ -130,7 +126,7 @@ class ErrorDetails:
         if self.status == 413:
             return Reason.TOO_LONG
         found = next((reason for reason, sign in REASON_PATTERNS.items() if sign.search(self.words)), Reason.OTHER)
-        is_page = self.message.lstrip().startswith("<")  # of a proxy that knows no such path
+        is_page = self.message.lstrip().startswith("<")  # an HTML page of a proxy
         is_model = self.param == "model" or (found is Reason.OTHER and self.status == 404 and not is_page)
         return Reason.UNKNOWN_MODEL if is_model else found
 
@@ -211,7 +207,7 @@ def _map_to_error(provider: Provider, details: ErrorDetails, headers: Mapping[st
         return _quota_exhausted(provider, quoted)
     if reason is Reason.POLICY and status < 500:
         return ContentFiltered(f"{name} refused the request under its content policy.{quoted}")
-    if reason is Reason.TOO_LONG and status < 500:  # some say so with a 429, which no wait cures
+    if reason is Reason.TOO_LONG and status < 500:  # some providers send 429, but waiting does not help
         return _refused(provider, details, model, quoted)
     if status in KEY_REJECTED_STATUSES:
         return _key_rejected(provider, status, quoted)
@@ -288,8 +284,8 @@ def parse_error(error: object, status: int | None = None) -> ErrorDetails:
     """Parse an error object.
 
     Args:
-        error: what the provider sent: an object, a string, or the whole body that holds one.
-        status: of the response; None for an error inside an answer, whose status is looked for in the object.
+        error: an error object, a string, or the body that holds one.
+        status: of the response; None for an error inside an answer: the object may hold a status.
     """
     found = _unwrap(error)
     if not isinstance(found, Mapping):

@@ -1,7 +1,7 @@
 """Streamed chat completions from servers that speak OpenAI's protocol.
 
-The response is read in raw blocks: what arrived together is decoded together and goes out together, which is worth a
-factor of two over the client's typed stream.
+The response is read in raw blocks: data that arrived together is decoded and forwarded together, which is twice as
+fast as the client's typed stream.
 """
 
 from __future__ import annotations

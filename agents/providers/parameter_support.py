@@ -6,7 +6,9 @@ REMEMBERED_S = 24 * 3600
 MAX_TOKENS, MAX_COMPLETION_TOKENS = "max_tokens", "max_completion_tokens"
 OPTIONAL = ("temperature", "stream_options")
 
-_known: dict[tuple[str, str], tuple[float, frozenset[str]]] = {}  # by base URL and model, which the catalogue bounds
+_known: dict[
+    tuple[str, str], tuple[float, frozenset[str]]
+] = {}  # by base URL and model, so the catalogue bounds its size
 
 
 def unsupported_parameters(base_url: str, model: str) -> frozenset[str]:
@@ -17,7 +19,7 @@ def unsupported_parameters(base_url: str, model: str) -> frozenset[str]:
 
 def remember(base_url: str, model: str, names: frozenset[str]) -> None:
     """Store that the model accepted a request without these parameters."""
-    names -= {MAX_COMPLETION_TOKENS}  # the other limit was tried, and is what is asked for by default
+    names -= {MAX_COMPLETION_TOKENS}  # max_tokens was rejected first and stays the default of requests
     if names != unsupported_parameters(base_url, model):
         _known[base_url, model] = time.monotonic() + REMEMBERED_S, names
 
@@ -26,11 +28,11 @@ def drop_parameter(names: frozenset[str], refused: str) -> frozenset[str] | None
     """Return the parameters to omit from the next request.
 
     Args:
-        names: parameters that are left out already.
-        refused: the one that the model turns out not to support.
+        names: parameters that were omitted already.
+        refused: the parameter that the model rejected.
 
     Returns:
-        None where the request cannot do without: never without any limit of the output.
+        None if the parameter cannot be omitted: each request keeps a limit of the output.
     """
     if refused in names or refused not in (MAX_TOKENS, MAX_COMPLETION_TOKENS, *OPTIONAL):
         return None

@@ -20,7 +20,7 @@ else:
     )
 
 LOCAL_CONTEXT_TOKENS = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
-DEFAULT_CONTEXT_TOKENS = 32_768  # what a model of today holds at least
+DEFAULT_CONTEXT_TOKENS = 32_768  # the smallest window of today's models
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cost:
     """A price in US dollars.
 
     Args:
-        known: False where the table does not have the model, so that `usd` is too low.
+        known: False if the table does not contain the model, so that `usd` is too low.
     """
 
     usd: Decimal = Decimal(0)

@@ -18,12 +18,12 @@ class Reply:
     """The facts of one answer so far.
 
     Args:
-        has_text: whether any text has come.
-        has_delta: whether a choice with a message, or a piece of one, has come.
-        refusal: what the model said in place of an answer, where it refused.
+        has_text: whether any text has arrived.
+        has_delta: whether a choice with a message or a delta has arrived.
+        refusal: the model's refusal in place of an answer.
         tool_calls: whether the model called a tool.
-        thought_bytes: of reasoning, in UTF-8, for an estimate of its tokens.
-        finish_reason: why the model stopped, in the provider's word; None where it has not said so.
+        reasoning_bytes: of reasoning in UTF-8, for an estimate of its tokens.
+        finish_reason: as the provider sends it; None before it arrives.
         done: whether `[DONE]` has arrived.
         objects: data events, `[DONE]` not counted.
         ignored: those of them without known content: pings, filter results, and unknown ones.
@@ -62,8 +62,8 @@ class Block:
         reply: the facts of the answer so far, the same object in each block.
         texts: pieces of the answer, in order.
         thinking: whether the model reasons before it answers.
-        queued: whether the provider showed life before it began, by a comment or a ping.
-        alive: whether any event or comment came, or a part of a JSON body.
+        queued: whether a comment or ping arrived before the answer.
+        alive: whether any event, comment or part of a JSON body arrived.
     """
 
     reply: Reply

@@ -8,13 +8,16 @@ from email.utils import parsedate_to_datetime
 
 DEFAULT_WAIT_S, MAX_WAIT_S = 5, 3_600
 MAX_HEADER_CHARACTERS = 64
-RESETS = ("x-ratelimit-reset", "anthropic-ratelimit")  # prefixes; OpenAI's have one header for requests, one for tokens
+RESETS = (
+    "x-ratelimit-reset",
+    "anthropic-ratelimit",
+)  # prefixes; OpenAI sends one header for requests and one for tokens
 # OpenAI writes `1m30s`, `6m0s`, `20ms`; Groq `7.66s`.
 DURATION = re.compile(
     r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
 )
 UNITS_S = (86_400, 3_600, 60, 1, 0.001)
-EPOCH_FROM_S = 1_000_000_000  # a number above is a moment in Unix seconds, above a thousand times that in milliseconds
+EPOCH_FROM_S = 1_000_000_000  # larger numbers are Unix seconds, above 1000 times that milliseconds
 
 
 def wait_s(headers: Mapping[str, str]) -> int:

@@ -14,12 +14,12 @@ ERRORS = (ERROR, b"exception")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class SseEvent(NamedTuple):  # a dataclass would take three times as long to make
+class SseEvent(NamedTuple):  # a dataclass takes three times as long to create
     """One event, or a comment.
 
     Args:
-        name: the `event` field in lower case, empty where there is none; COMMENT for a comment; BARE for a line that
-            is JSON without a field's name; ERROR for all that name an error.
+        name: the `event` field in lower case, empty without one; COMMENT for a comment; BARE_JSON for a line of
+            JSON without a field name; ERROR for all names of errors.
         data: the `data` lines joined by LF, or the comment's text.
     """
 
@@ -31,13 +31,13 @@ class LineSplitter:
     """Splits bytes into lines that end with LF, CRLF or CR.
 
     Args:
-        max_line_bytes: the longest line; at a longer one `overflowed` is set and splitting ends.
+        max_line_bytes: the longest line; a longer one sets `overflowed` and ends the splitting.
     """
 
     def __init__(self, max_line_bytes: int) -> None:
         self.overflowed = False
         self._max_line_bytes = max_line_bytes
-        self._held = bytearray()  # of the line that has not ended: grows in place, so that a long line costs no square
+        self._held = bytearray()  # the incomplete line; it grows in place, so a long line costs linear time
         self._after_cr = False
         self._first = True
 
@@ -45,7 +45,7 @@ class LineSplitter:
         """Return the lines that these bytes complete, without line ends."""
         if not raw or self.overflowed:
             return []
-        if self._after_cr and raw.startswith(b"\n"):  # the LF of a CRLF that two reads have torn apart
+        if self._after_cr and raw.startswith(b"\n"):  # the LF of a CRLF split over two reads
             raw = raw[1:]
         self._after_cr = raw.endswith(b"\r")
         lines = _LINE_END.split(raw) if b"\r" in raw else raw.split(b"\n")
@@ -85,7 +85,7 @@ class EventParser:
     (llama.cpp) is an event of that name, and so is a line of JSON without a field's name.
 
     Args:
-        max_bytes: of a line, and of an event's data; at more `overflowed` is set and reading ends.
+        max_bytes: of a line, and of an event's data; more bytes set `overflowed` and end the parsing.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -129,7 +129,7 @@ class EventParser:
         if self._data and self._size <= self._max_bytes:
             events.append(SseEvent(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
             self._data, self._size = [], 0
-        elif self._name == ERROR:  # whose data is missing
+        elif self._name == ERROR:  # without data
             events.append(SseEvent(ERROR, b""))
         self._name = b""
 

@@ -1,6 +1,6 @@
 """The aiohttp transport of `openai`, which delivers a broken body as far as it arrived.
 
-Imported when a provider is asked first: `openai` takes a second (`lunaos.infra.lazy_imports`).
+Imported at the first request to a provider: importing `openai` takes a second (`lunaos.infra.lazy_imports`).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import httpx2
 import openai  # noqa: F401 - whole, before a part of it: threads that import it from both ends wait for each other
 from openai._vendor.httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
 
-# By connection, the body that is read from it at the moment.
+# The body that is being read, by connection.
 _bodies: "WeakKeyDictionary[Any, Body]" = WeakKeyDictionary()
 
 
@@ -62,6 +62,6 @@ class Body(AiohttpResponseStream):
 
 def _on_closed(protocol: Any, closed: "asyncio.Future[None]") -> None:
     if not closed.cancelled():
-        closed.exception()  # it is known, and need not be logged as never retrieved
+        closed.exception()  # retrieves the exception, so that asyncio does not log it
     if body := _bodies.pop(protocol, None):
         body.fail()

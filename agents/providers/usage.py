@@ -9,7 +9,7 @@ from typing import Any
 
 from runs.metering.tokens import TokenUsage
 
-MAX_REPORTED_TOKENS = 20_000_000  # of one answer, twice the largest window: a provider that counts more has miscounted
+MAX_REPORTED_TOKENS = 20_000_000  # twice the largest window; higher counts are errors
 MAX_DIGITS = 12
 
 INPUT = ("prompt_tokens", "input_tokens")
@@ -19,7 +19,7 @@ CACHE_WRITE = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creat
 REASONING = ("reasoning_tokens",)
 INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
-# Anthropic's `input_tokens` leave these out; OpenAI's `prompt_tokens` hold the cached ones.
+# Anthropic's `input_tokens` exclude these; OpenAI's `prompt_tokens` include cached tokens.
 EXCLUDED_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 
@@ -81,7 +81,7 @@ def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
     if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
         counts.input += beside
     hit, missed = (_count(usage.get(f"prompt_cache_{name}_tokens")) for name in ("hit", "miss"))
-    if counts.input is None and hit is not None and missed is not None:  # DeepSeek's two parts of the input
+    if counts.input is None and hit is not None and missed is not None:  # DeepSeek reports the input in two parts
         counts.input = hit + missed
 
 

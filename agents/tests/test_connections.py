@@ -117,7 +117,7 @@ def test_broken_framing_ends_the_answer_at_once(broken: bytes) -> None:
     assert attempt.reply.has_text
 
 
-def test_a_status_line_that_cannot_be_read() -> None:
+def test_an_invalid_status_line_is_a_provider_error() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 400 B\x00d \xff\r\nContent-Length: 0\r\n\r\n")
 

@@ -40,7 +40,7 @@ def test_new_updated_and_unchanged(file: Path) -> None:
     assert Agent.objects.get(slug="probe").prompt == "You probe well."
 
 
-def test_what_staff_edited_is_kept(file: Path) -> None:
+def test_edits_of_staff_are_kept(file: Path) -> None:
     loader.load(file.parent)
     Agent.objects.filter(slug="probe").update(prompt="Staff know better.")
     assert loader.load(file.parent) == []

@@ -23,7 +23,9 @@ MODEL = ("http://127.0.0.1:1/v1", "model-of-a-test")
         (set(), "", None),
     ],
 )
-def test_what_is_left_out_next(names: set[str], refused: str, expected: set[str] | None) -> None:
+def test_the_next_request_omits_the_rejected_parameter(
+    names: set[str], refused: str, expected: set[str] | None
+) -> None:
     found = parameter_support.drop_parameter(frozenset(names), refused)
     assert found == (None if expected is None else frozenset(expected))
 

@@ -134,7 +134,7 @@ def split(body: bytes, cuts: list[float]) -> list[bytes]:
     return [body[begin:end] for begin, end in zip([0, *places], [*places, len(body)], strict=True)]
 
 
-def test_signs_of_life() -> None:
+def test_queueing_and_thinking_are_detected() -> None:
     decoder = Decoder(PROVIDER)
     queued, answering, waiting = (decoder.feed(raw) for raw in (b": keep-alive\n\n", MORNING, b": keep-alive\n\n"))
     assert queued.queued and queued.alive
@@ -142,7 +142,7 @@ def test_signs_of_life() -> None:
     assert waiting.alive and not waiting.queued
 
 
-def test_what_holds_nothing_known_is_counted() -> None:
+def test_unknown_events_are_counted() -> None:
     decoder = Decoder(PROVIDER)
     decoder.feed(data({"type": "ping"}) + b"data: ping\n\n" + MORNING + data({"sources": []}) + END)
     assert (decoder.reply.ignored, decoder.reply.objects) == (3, 8)
@@ -193,7 +193,7 @@ def test_a_long_line_costs_linear_work_and_bounded_memory(begin: bytes) -> None:
     assert held < 10 * READ_BYTES
 
 
-def test_what_came_before_a_long_line_is_delivered() -> None:
+def test_text_before_a_long_line_is_delivered() -> None:
     piece = b"x" * READ_BYTES
     found = decoded([MORNING + OPEN_STRING, *[piece] * (LONG_BYTES // READ_BYTES), b'"}}]}\n\n' + END])
     assert (found.text, found.outcome) == (TEXT, "output_too_long")

@@ -78,9 +78,7 @@ def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
         (Stop.OVERTAKEN, ("running", "reserved")),
     ],
 )
-def test_what_is_stopped_before_it_has_begun(
-    alice: Any, upstream: Upstream, why: Stop, expected: tuple[str, str]
-) -> None:
+def test_a_run_stopped_before_its_start(alice: Any, upstream: Upstream, why: Stop, expected: tuple[str, str]) -> None:
     run, recorder, execute = begin(alice, upstream)
     recorder.halt(why)
     executors.submit(recorder, execute).result(10)
@@ -109,7 +107,7 @@ def test_a_process_that_stops_gives_its_runs_a_grace(
     assert state(run) == expected
 
 
-def test_delivered_twice_it_is_done_once(alice: Any, upstream: Upstream) -> None:
+def test_a_run_delivered_twice_is_executed_once(alice: Any, upstream: Upstream) -> None:
     upstream.plays(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
     run, recorder, execute = begin(alice, upstream)
     first = executors.submit(recorder, execute)

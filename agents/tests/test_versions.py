@@ -49,7 +49,7 @@ def test_it_works(agent: Agent, alice: Any) -> None:
     assert versions.previous_version(newest) == first and versions.previous_version(first) is None
 
 
-def test_what_is_not_changed_makes_none(agent: Agent) -> None:
+def test_an_unchanged_row_makes_no_version(agent: Agent) -> None:
     assert not change(agent)
     assert notes(agent) == [(1, "New.")]
 
@@ -61,7 +61,7 @@ def test_lines_that_stayed_are_left_out() -> None:
     assert len(change.lines) < 20
 
 
-def test_who_comes_second_is_told(agent: Agent) -> None:
+def test_a_concurrent_edit_is_a_conflict(agent: Agent) -> None:
     assert change(agent, expected_version=1, prompt="By one.")
     with pytest.raises(VersionConflict) as e:
         change(agent, expected_version=1, prompt="By another.")
@@ -69,7 +69,7 @@ def test_who_comes_second_is_told(agent: Agent) -> None:
     assert Agent.objects.get(pk=agent.pk).prompt == "By one."
 
 
-def test_back(agent: Agent, alice: Any) -> None:
+def test_restoring_a_version(agent: Agent, alice: Any) -> None:
     change(agent, prompt="Worse", temperature=1.5)
     row = Agent.objects.get(pk=agent.pk)
     assert versions.restore(row, 1, by=alice, note="It was better.", expected_version=2)
@@ -79,7 +79,7 @@ def test_back(agent: Agent, alice: Any) -> None:
     assert not versions.restore(row, 1, by=alice, expected_version=3)
 
 
-def test_no_way_back_to_what_breaks_a_rule(agent: Agent, alice: Any) -> None:
+def test_a_version_that_breaks_a_rule_is_not_restored(agent: Agent, alice: Any) -> None:
     change(agent, tier="gone")
     change(agent, tier="pro")
     row = Agent.objects.get(pk=agent.pk)
@@ -124,7 +124,9 @@ def test_a_disabled_agent_is_gone_for_clients(api: Api, alice: Any, agent: Agent
     assert "probe" not in {each["slug"] for each in api.get("/agents/list").json()["data"]["agents"]}
 
 
-def test_its_own_model_answers_who_names_none(api: Api, carol: Any, agent: Agent, upstream: Upstream) -> None:
+def test_an_agents_default_model_answers_requests_without_a_model(
+    api: Api, carol: Any, agent: Agent, upstream: Upstream
+) -> None:
     change(agent, default_model="openai/gpt-4o-mini")
     assert in_effect(lambda: api.execute(carol, agent="probe").status_code == 200)
     assert answer(api.execute(carol, agent="probe")) == "Hello world"

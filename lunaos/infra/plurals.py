@@ -7,6 +7,7 @@ def counted(count: int, noun: str, predicate: str = "") -> str:
     """Return a count with its noun and, if given, a predicate that agrees with it.
 
     Args:
+        count: the number.
         noun: in the singular; `key` becomes `keys`, `repository` becomes `repositories`.
         predicate: in the plural, such as `are disabled`.
     """

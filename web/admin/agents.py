@@ -1,8 +1,6 @@
 """Agent pages with warnings about chain presets that need a disabled or deleted agent.
 
 The pages lie here and not in `agents`, which must not import `chains`; the same holds for `web.admin.users`.
-
-It lies here and not in `agents`, which knows of no chains; likewise `web.admin.users`.
 """
 
 from typing import Any

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.urls import reverse
 
-# Title, icon (Material Symbols), page, and the permission that its page asks for.
+# Title, icon (Material Symbols), URL name, and the permission that the page requires.
 MenuItem = tuple[str, str, str, str]
 MENU: dict[str, tuple[MenuItem, ...]] = {
     "Overview": (("Dashboard", "space_dashboard", "index", ""),),

@@ -2,9 +2,6 @@
 
 The pages lie here and not in `accounts`, which must not import runs and keys. They extend `accounts.admin` and
 replace it on the admin site.
-
-It lies here and not in `accounts`, since it knows of runs and keys, and imports go down only. `accounts.admin` has what
-can be done to an account by itself; this adds the rest, and takes its place at the admin's site.
 """
 
 from datetime import UTC, datetime

@@ -3,7 +3,7 @@
 from django import template
 
 register = template.Library()
-UNITS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # four digits are written out
+UNITS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # numbers of four digits are not abbreviated
 
 
 @register.filter

@@ -112,7 +112,7 @@ def test_a_tier_is_set(page: Page, alice: Any) -> None:
     assert Grant.objects.get(user=alice).tier_id == "pro"
 
 
-def test_a_list_is_taken_along(page: Page, alice: Any) -> None:
+def test_a_list_is_exported(page: Page, alice: Any) -> None:
     page.goto(f"/admin/accounts/user/?q={alice.email}")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export as CSV").click()
@@ -267,7 +267,7 @@ def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") == width, (path, width)
 
 
-def test_every_page_is_quiet(page: Page, some_runs: str, alice: Any) -> None:
+def test_no_page_logs_an_error_in_the_console(page: Page, some_runs: str, alice: Any) -> None:
     """Nothing in the console; the fixture looks."""
     paths = [
         *("accounts/user/", "accounts/user/add/", f"accounts/user/{alice.pk}/change/", "accounts/auditevent/"),

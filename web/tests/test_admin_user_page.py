@@ -85,7 +85,7 @@ def test_setting_a_tier(staff_client: Client, alice: Any) -> None:
     assert written.actor_id == grant.granted_by_id and written.details["reason"] == "a beta tester"
 
 
-def test_taking_it_back(staff_client: Client, alice: Any) -> None:
+def test_ending_a_grant(staff_client: Client, alice: Any) -> None:
     set_tier(staff_client, alice, confirmed="yes", tier="team", reason="by mistake")
     set_tier(staff_client, alice, confirmed="yes", tier="free", reason="it was one")
     alice.refresh_from_db()
@@ -103,14 +103,14 @@ def test_taking_it_back(staff_client: Client, alice: Any) -> None:
         ({"tier": "pro", "reason": "x" * 201}, "at most 200 characters"),
     ],
 )
-def test_what_is_refused(staff_client: Client, alice: Any, form: dict[str, str], said: str) -> None:
+def test_invalid_input_is_rejected(staff_client: Client, alice: Any, form: dict[str, str], said: str) -> None:
     answer = set_tier(staff_client, alice, confirmed="yes", **form).content.decode()
     assert said in answer and 'name="reason"' in answer
     alice.refresh_from_db()
     assert alice.tier == "free" and not alice.grants.exists()
 
 
-def test_what_is_paid_for_stays(stripe: Any, staff: httpx.Client, alice: Any) -> None:
+def test_a_paid_tier_stays(stripe: Any, staff: httpx.Client, alice: Any) -> None:
     stripe.subscribe(alice, "team")
     page = staff.get(page_of(alice)).text
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)

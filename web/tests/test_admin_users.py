@@ -75,7 +75,7 @@ def test_finding(staff: httpx.Client, alice: Any, bob: Any, carol: Any, query: s
     assert {name for name in ("alice", "bob", "carol", "staff") if f">{name}-" in result.replace("\n", "")} == found
 
 
-def test_what_takes_away_asks_first(staff: httpx.Client, alice: Any) -> None:
+def test_destructive_actions_ask_for_confirmation(staff: httpx.Client, alice: Any) -> None:
     for action in ("disable", "end_sessions", "revoke_keys"):
         page = act(staff, action, alice).text
         assert "Yes, continue" in page and alice.email in page, action
@@ -95,7 +95,7 @@ def test_disabling_and_enabling(staff: httpx.Client, api: Api, alice: Any) -> No
     written(Action.ENABLED, alice)
 
 
-def test_nobody_disables_themselves(staff: httpx.Client) -> None:
+def test_staff_cannot_disable_themselves(staff: httpx.Client) -> None:
     me = User.objects.get(is_superuser=True)
     assert "0 accounts are disabled" in act(staff, "disable", me, confirmed="yes").text
     assert User.objects.get(pk=me.pk).is_active
@@ -162,7 +162,7 @@ def test_sending_a_reset(staff: httpx.Client, mailbox: Mailbox, alice: Any, caro
     assert len(mailbox.of(alice)) == 1 and not mailbox.of(carol)
 
 
-def test_a_run_of_nobody_else_counts(staff: httpx.Client, alice: Any, bob: Any) -> None:
+def test_runs_of_other_users_are_not_counted(staff: httpx.Client, alice: Any, bob: Any) -> None:
     ran(bob)
     assert cells(staff.get(LIST), alice.email)["runs_this_month"] == "0"
     assert Run.objects.count() == 1

@@ -48,7 +48,7 @@ def test_it_works(staff: httpx.Client, api: Api, alice: Any, upstream: Upstream)
     assert "Runs by hour" in staff.get("/admin/?range=nonsense").text
 
 
-def test_the_parts(staff: httpx.Client) -> None:
+def test_the_health_of_each_part(staff: httpx.Client) -> None:
     assert "database" in staff.get("/admin/parts/").text
     fragment = staff.get("/admin/parts/", headers={"HX-Request": "true"}).text
     assert "database" in fragment and "<html" not in fragment
@@ -103,14 +103,14 @@ def test_names_with_the_most_runs(alice: Any, bob: Any) -> None:
     assert sum(share for *_, share in tiers) == pytest.approx(1)
 
 
-def test_what_waited() -> None:
+def test_waiting_jobs() -> None:
     counted.note_backlog("chains", 5)
     assert (
         dashboard_stats.waiting(TimeRange.from_key("24h", datetime.now(UTC)))["chains"][-1] == 5
     )  # the hour may be another than NOW's
 
 
-def test_tiles_tell_what_is_welcome() -> None:
+def test_tiles_mark_welcome_changes() -> None:
     now, before = Totals(runs=110, cost_usd=Decimal(20)), Totals(runs=100, cost_usd=Decimal(10))
     found = {tile.title: tile for tile in make_tiles(now, before)}
     assert found["Runs"].change == pytest.approx(0.1)

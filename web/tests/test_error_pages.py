@@ -71,7 +71,7 @@ def test_a_nul_in_the_api(api: Api, alice: Any) -> None:
 @pytest.mark.parametrize(
     "accept", ["*/*", "application/json", "application/json, text/html", "image/png", "", ";;q=x,,"]
 )
-def test_who_did_not_ask_for_html_gets_none(api: Api, accept: str) -> None:
+def test_clients_that_do_not_prefer_html_get_json(api: Api, accept: str) -> None:
     response = api.get("/nowhere", headers={"Accept": accept})
     assert error(response) == (404, "not_found")
     assert f"no endpoint at {response.request.method} " in response.json()["error"]

@@ -48,7 +48,7 @@ def test_it_works(check: Counted) -> None:
     assert (answer["status"], answer["call"]) == ("ok", 1) and answer["latencyMs"] >= 0
 
 
-def test_an_answer_serves_all_who_ask_within_a_second(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_result_serves_all_requests_within_a_second(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health_checks, "RESULT_TTL_S", 60.0)
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: health_checks.run_checks({"part": check})["part"]["call"], range(71)))
@@ -108,7 +108,7 @@ def test_a_provider_that_refuses_is_down(database: None) -> None:
     assert (found["status"], found["detail"]) == ("down", "ConnectionRefusedError")
 
 
-def test_one_look_at_a_time(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_probe_at_a_time(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name servers that hang must not take the threads of other jobs."""
     check = Counted()
     check.go_on.clear()

@@ -85,7 +85,7 @@ def test_without_the_token(api: Api, authorization: str | None) -> None:
     assert "lunaos_" not in response.text
 
 
-def test_where_no_token_is_set_nothing_is_there(database: None, settings: Any) -> None:
+def test_without_a_token_set_it_is_not_found(database: None, settings: Any) -> None:
     assert settings.METRICS_TOKEN == ""
     for authorization in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
         request = RequestFactory().get("/metrics", headers={"Authorization": authorization})
@@ -123,7 +123,7 @@ def test_a_stream_counts_as_long_as_it_is_sent(api: Api, server: str, alice: Any
     assert until(lambda: scraped(server)[name] == 0, 5)
 
 
-def test_what_fails_and_what_is_refused(api: Api, server: str, alice: Any, upstream: Upstream) -> None:
+def test_failures_and_refusals_are_counted(api: Api, server: str, alice: Any, upstream: Upstream) -> None:
     failed = 'lunaos_provider_failures_total{code="provider_unavailable",provider="deepseek"}'
     refused = 'lunaos_quota_refusals_total{tier="free"}'
     added = counted(server, [failed, refused])
@@ -144,7 +144,7 @@ def test_an_event_of_stripe(database: None) -> None:
     assert 90 <= parsed(metrics.exposition().decode())[name] - before < 100
 
 
-def test_what_waits(server: str, api: Api, alice: Any) -> None:
+def test_waiting_jobs(server: str, api: Api, alice: Any) -> None:
     run = run_services.begin(
         user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
         status="queued",

@@ -64,7 +64,7 @@ def test_without_a_part_it_needs(database: None, monkeypatch: pytest.MonkeyPatch
     assert readiness.check() == ({"ready": False, "checks": {**WELL, part: "down"}}, False)
 
 
-def test_a_process_that_stops_says_so_to_who_is_connected(
+def test_a_stopping_process_reports_it_on_open_connections(
     tmp_path: Path, database: None, alice: Any, upstream: Upstream, provider_environment: dict[str, str]
 ) -> None:
     upstream.plays(Answer(pieces=[delta("one"), "wait", delta("", "stop"), DONE]))
