@@ -38,7 +38,7 @@ class Body(AiohttpResponseStream):
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         super().__init__(response)
         self._content = response.content
-        protocol = response.connection.protocol if response.connection else None
+        self._protocol = protocol = response.connection.protocol if response.connection else None
         if protocol is None:
             return
         if protocol not in _bodies and (closed := protocol.closed) is not None:
@@ -53,6 +53,13 @@ class Body(AiohttpResponseStream):
             if rest := self._content._read_nowait(-1):
                 yield rest
             raise
+        except RuntimeError as e:
+            # aiohttp raises it where a connection is closed before its reader begins to wait.
+            if self._protocol is not None and self._protocol.connected:
+                raise
+            if rest := self._content._read_nowait(-1):
+                yield rest
+            raise aiohttp.ClientPayloadError("the connection was closed") from e
 
     def fail(self) -> None:
         """Signal to the reader that no more data follows."""

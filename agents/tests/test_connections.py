@@ -4,13 +4,15 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiohttp
 import pytest
 
-from agents.providers import Provider, Target, connections, openai_compatible
+from agents.providers import Provider, Target, connections, openai_compatible, transport
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Prompt
 from agents.providers.reply import Attempt
@@ -123,3 +125,22 @@ def test_an_invalid_status_line_is_a_provider_error() -> None:
 
     with server(play) as attempt, pytest.raises(ProviderFailed):
         read(attempt)
+
+
+def test_a_connection_closed_before_the_read_ends_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In that case aiohttp raises a RuntimeError, which would end the run as an unexpected error."""
+
+    async def closed(_: object) -> AsyncIterator[bytes]:
+        raise RuntimeError("Connection closed.")
+        yield b""  # makes it a generator
+
+    async def go() -> list[bytes]:
+        content = SimpleNamespace(_read_nowait=lambda _: b"the rest")
+        body: Any = transport.Body(cast(Any, SimpleNamespace(content=content, connection=None)))
+        pieces = [await anext(iterator := aiter(body))]
+        with pytest.raises(aiohttp.ClientPayloadError, match="closed"):
+            await anext(iterator)
+        return pieces
+
+    monkeypatch.setattr(transport.AiohttpResponseStream, "__aiter__", closed)
+    assert asyncio.run(go()) == [b"the rest"]
