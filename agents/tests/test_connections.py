@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -130,9 +130,12 @@ def test_an_invalid_status_line_is_a_provider_error() -> None:
 def test_a_connection_closed_before_the_read_ends_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
     """In that case aiohttp raises a RuntimeError, which would end the run as an unexpected error."""
 
-    async def closed(_: object) -> AsyncIterator[bytes]:
-        raise RuntimeError("Connection closed.")
-        yield b""  # makes it a generator
+    class Closed:
+        def __aiter__(self) -> "Closed":
+            return self
+
+        async def __anext__(self) -> bytes:
+            raise RuntimeError("Connection closed.")
 
     async def go() -> list[bytes]:
         content = SimpleNamespace(_read_nowait=lambda _: b"the rest")
@@ -142,5 +145,5 @@ def test_a_connection_closed_before_the_read_ends_the_body(monkeypatch: pytest.M
             await anext(iterator)
         return pieces
 
-    monkeypatch.setattr(transport.AiohttpResponseStream, "__aiter__", closed)
+    monkeypatch.setattr(transport.Body.__base__, "__aiter__", lambda self: Closed())
     assert asyncio.run(go()) == [b"the rest"]

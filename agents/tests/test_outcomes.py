@@ -238,4 +238,4 @@ def test_a_model_without_a_price_alerts_operators(api: Api, alice: Any, upstream
     assert (done["cost"], done["costKnown"]) == ("$0.0000", False)
     assert not Run.objects.filter(user=alice, status="succeeded", cost_known=True).exists()
     log = (folder / "web.log").read_text()
-    assert log.count(f"does not have openai/{name}") == 1
+    assert log.count(f"does not contain openai/{name}") == 1

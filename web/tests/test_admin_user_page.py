@@ -98,7 +98,7 @@ def test_ending_a_grant(staff_client: Client, alice: Any) -> None:
     [
         ({"tier": "pro"}, "This field is required."),
         ({"tier": "pro", "reason": "x", "until": "2020-01-01"}, "The day is in the past."),
-        ({"tier": "free", "reason": "x", "until": str(TOMORROW)}, "The free tier has no end"),
+        ({"tier": "free", "reason": "x", "until": str(TOMORROW)}, "The tier free has no end"),
         ({"tier": "gold", "reason": "x"}, "Select a valid choice."),
         ({"tier": "pro", "reason": "x" * 201}, "at most 200 characters"),
     ],

@@ -18,7 +18,7 @@ from web.dashboard_stats import TimeRange, Totals
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 NOW = datetime.now(UTC)
-TIER_OF = "By the tier that a user had when the hour was counted last"
+TIER_OF = "By the user's tier at the last count of the hour"
 
 
 @pytest.fixture(autouse=True)
