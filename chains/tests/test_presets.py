@@ -79,7 +79,7 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
     assert "was changed successfully" in changed
     assert AuditEvent.objects.filter(action="admin.changed")[0].details["fields"] == ["Steps"]
     assert "<ins><span>+</span>documentation</ins>" in staff.get(page_of(preset, "versions/2/")).text
-    assert "as of version 1" in send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
+    assert "content of version 1" in send(staff, page_of(preset, "versions/1/back/"), {"seen": 2})
     preset.refresh_from_db()
     assert (preset.steps, preset.version) == (["code-review", "seo"], 3)
 
