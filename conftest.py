@@ -68,7 +68,7 @@ def database(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     from lunaos.infra import client_info
     from web import health_checks
 
-    health_checks.forget()
+    health_checks.clear_results()
     client_info.set_current(address="", user_agent="")
     with django_db_blocker.unblock():
         testing.database.clear_valkey()  # not afterwards, when a test may have replaced the client

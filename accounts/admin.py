@@ -29,6 +29,7 @@ from accounts.staff.confirm_action import requires_confirmation
 from accounts.staff.exporting_admin import ExportableAdmin
 from accounts.staff.forms import AccountCreationForm, AccountForm
 from lunaos.infra import thread_pools
+from lunaos.infra.plurals import counted
 
 EVENT_PARTIES = ("actor", "subject")
 PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
@@ -76,7 +77,7 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     @admin.action(description="Send a password reset", permissions=["send_reset"])
     def send_reset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         actor = staff_of(request)
-        self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "get a mail")
+        self._apply_to_each(request, queryset, lambda user: passwords.send_reset(user, actor=actor), "are sent a mail")
 
     @admin.action(description="End all sessions", permissions=["end_sessions"])
     @requires_confirmation(
@@ -120,7 +121,9 @@ class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
     ) -> None:
         """Apply a function to each account that the staff member may change, and show the number of changes."""
         count = sum(self._apply_unless_last(request, do, user) for user in self.modifiable(request, users, owner=""))
-        self.message_user(request, f"{count} accounts {done}.", messages.SUCCESS if count else messages.WARNING)
+        self.message_user(
+            request, f"{counted(count, 'account', done)}.", messages.SUCCESS if count else messages.WARNING
+        )
 
     def _apply_unless_last(self, request: HttpRequest, do: Callable[[User], bool], user: User) -> bool:
         """Apply a function to an account, and show an error if the account is the last superuser's."""
@@ -278,7 +281,7 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
     def formatted_details(self, event: AuditEvent) -> SafeString:
         """Return the details as formatted JSON."""
         # Without unfold's colours: the Content-Security-Policy blocks their inline styles.
-        return format_html('<pre class="house-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
+        return format_html('<pre class="luna-text">{}</pre>', json.dumps(event.details, indent=2, ensure_ascii=False))
 
     @admin.display
     def user_agent(self, event: AuditEvent) -> str:

@@ -1,4 +1,7 @@
-"""The catalogue, for staff: edits count within seconds and are not overwritten by the files. And who has own keys."""
+"""Admin pages of agents, language models and users' provider keys.
+
+Edits of staff take effect within seconds, and `load_agents` does not overwrite them.
+"""
 
 from typing import Any, cast
 
@@ -19,14 +22,14 @@ from billing import tiers
 
 
 class AgentForm(VersionedForm):
-    """Keeps what an agent has among the choices, so that a save does not change what is not there any more."""
+    """Form of an agent that offers the stored tier and model even if they cannot be used now."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         for name in ("tier", "default_model"):
             field, value = cast(forms.ChoiceField | None, self.fields.get(name)), getattr(self.instance, name)
             if field and value and not field.valid_value(value):
-                field.choices = [*cast(list[tuple[str, str]], field.choices), (value, f"{value} (cannot be used now)")]
+                field.choices = [*cast(list[tuple[str, str]], field.choices), (value, f"{value} (not available)")]
 
 
 @admin.register(Agent)
@@ -47,33 +50,33 @@ class AgentAdmin(VersionedAdmin):
     search_fields = ("slug", "name", "role", "prompt")
     fieldsets = (
         (None, {"fields": ("slug", "name", "role", "category", "position")}),
-        ("Who may use it", {"fields": ("enabled", "tier")}),
+        ("Access", {"fields": ("enabled", "tier")}),
         ("Model", {"fields": ("default_model", "temperature", "max_tokens")}),
         ("Prompt", {"fields": ("prompt",)}),
-        ("This change", {"fields": ("note",)}),
+        ("Note", {"fields": ("note",)}),
     )
 
     change_form_template = "admin/agents/agent/change_form.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Those of versions, and the one that answers a trial."""
+        """Add the page that answers a trial."""
         answer = self.admin_site.admin_view(require_POST(self.try_out))
         return [path("try/", answer, name="agents_agent_try"), *super().get_urls()]
 
     def try_out(self, request: HttpRequest) -> HttpResponseBase:
-        """Have a prompt answered that is not saved."""
+        """Stream the answer to a prompt that is not saved."""
         if not self.has_change_permission(request):
             raise PermissionDenied
-        return trial_admin.respond(request)
+        return trial_admin.stream_trial(request)
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         agent = context.get("original")
         if self.has_change_permission(request, agent):
-            context["pane"] = trial_admin.pane(agent)
+            context["pane"] = trial_admin.trial_form(agent)
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Runs, chains and clients know an agent by its slug."""
+        """Lock the slug of an existing agent: runs, chains and clients refer to it."""
         return ("slug",) if obj else ()
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -110,7 +113,7 @@ class LanguageModelAdmin(AuditedAdmin):
 
 @admin.register(ProviderKey)
 class ProviderKeyAdmin(DeletableAdmin):
-    """Told apart by their last four; staff may take one away, as when it was leaked, and never read it."""
+    """Users' provider keys: staff see the last four characters and may delete a leaked key."""
 
     list_display = ("user", "provider", "last_four", "set_at")
     list_filter = ("provider",)

@@ -1,4 +1,4 @@
-"""What operators have to know of providers: an account without credit, a model without a price."""
+"""Alerts to operators: an account without credit, a model without a price."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from lunaos.infra.redis import RedisError
 logger = logging.getLogger(__name__)
 
 
-async def check(attempts: Sequence[Attempt], cost: Cost) -> None:
-    """Raise the alarms that an answer which has ended gives reason for; each at most once a day and subject.
+async def alert_operators(attempts: Sequence[Attempt], cost: Cost) -> None:
+    """Send the alerts that a finished answer calls for, each once a day and subject.
 
     Args:
-        attempts: the answer's, the last of which answered.
-        cost: of all of them.
+        attempts: the requests to providers; the last one answered.
+        cost: of all attempts.
     """
     exhausted = {each.target.provider.name for each in attempts if isinstance(each.error, ServerQuotaExhausted)}
     unpriced = [] if cost.known else [f"{attempts[-1].target.provider.name}/{attempts[-1].target.model}"]
     if exhausted or unpriced:
         try:
-            await database.call(_sound, exhausted, unpriced)
-        except (*database.OUTAGES, RedisError):  # what the answer was does not depend on it
-            logger.exception("An alarm could not be raised")
+            await database.call(_send_alerts, exhausted, unpriced)
+        except (*database.OUTAGES, RedisError):  # a failed alert must not fail the run
+            logger.exception("An alert could not be sent")
 
 
-def _sound(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
+def _send_alerts(exhausted: Iterable[str], unpriced: Iterable[str]) -> None:
     for provider in exhausted:
-        message = f"The account at {provider} has no credit or quota left; its runs fail or fall back."
+        message = f"The account at {provider} has no credit or quota left. Its runs fail or use a fallback."
         alerts.send_daily("provider_quota_exhausted", provider, message, provider=provider)
     for model in unpriced:
-        message = f"The price table does not have {model}: its runs are written down with a cost of 0."
+        message = f"The price table does not contain {model}. Its runs are recorded with a cost of 0."
         alerts.send_daily("model_without_price", model, message, model=model)

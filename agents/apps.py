@@ -7,5 +7,5 @@ class AgentsConfig(AppConfig):
     name = "agents"
 
     def ready(self) -> None:
-        """Give the runs, which lie below, what they need of prompts and prices; models can be imported by now."""
-        import_module("runs.metering.estimates").register(import_module("agents.estimates").of)
+        """Register the cost estimate with `runs`, which must not import this app."""
+        import_module("runs.metering.estimates").register(import_module("agents.estimates").estimate_broken_run)

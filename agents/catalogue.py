@@ -1,4 +1,7 @@
-"""The catalogue as this process knows it: every execution needs it, and it changes a few times a week."""
+"""Enabled agents and models, cached per process.
+
+Every execution needs them, and they change a few times a week.
+"""
 
 from dataclasses import dataclass
 
@@ -11,7 +14,10 @@ from lunaos.infra.ttl_cache import TtlCache
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """What is enabled: agents by slug in their order, models by provider, the default first; limits that staff set."""
+    """Enabled agents and models, and the limits that staff set.
+
+    Agents are in the order of their position, models by provider with the default first.
+    """
 
     agents: dict[str, Agent]
     models: dict[str, list[str]]
@@ -19,7 +25,7 @@ class Catalogue:
     output_limits: dict[tuple[str, str], int | None]
 
 
-def _read() -> Catalogue:
+def _load() -> Catalogue:
     models: dict[str, list[str]] = {name: [] for name in settings.LLM_PROVIDERS}
     windows, output_limits = {}, {}
     for row in LanguageModel.objects.filter(enabled=True, provider__in=models):
@@ -30,14 +36,14 @@ def _read() -> Catalogue:
     return Catalogue(agents, models, windows, output_limits)
 
 
-current = TtlCache(_read)  # what staff see in the admin
+current = TtlCache(_load)  # edits in the admin take effect after its TTL
 
 
-def window(provider: str, model: str) -> int:
-    """Tokens that a model's prompt and answer may have together."""
+def context_window(provider: str, model: str) -> int:
+    """Return the tokens that prompt and answer of a model may have together."""
     return current().windows.get((provider, model)) or prices.context_window(provider, model)
 
 
 def target(provider: Provider, model: str) -> Target:
-    """Return a provider's model as it may be asked."""
+    """Return a provider's model with its output limit."""
     return Target(provider, model, current().output_limits.get((provider.name, model)))

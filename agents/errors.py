@@ -1,4 +1,4 @@
-"""What can go wrong before an agent runs."""
+"""Errors that end a request before an agent runs."""
 
 from types import MappingProxyType
 
@@ -6,5 +6,5 @@ from lunaos.errors import LunaError
 
 
 class UnknownAgent(LunaError):
-    code, status, message = "unknown_agent", 404, "There is no such agent."
+    code, status, message = "unknown_agent", 404, "Unknown agent."
     members = MappingProxyType({"available": ["code-review", "testing-validation"]})

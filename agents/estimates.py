@@ -1,4 +1,4 @@
-"""What an answer took that was broken off with its process: tokens by the length of the texts, and their price."""
+"""Estimated tokens and cost of a run that ended with its process."""
 
 from agents import catalogue
 from agents.providers import prices
@@ -7,8 +7,11 @@ from runs.metering.estimates import Estimate, InterruptedAnswer
 from runs.metering.tokens import TokenUsage
 
 
-def of(interrupted: InterruptedAnswer) -> Estimate:
-    """Return an estimate; the agent's prompt as it is now counts as given."""
+def estimate_broken_run(interrupted: InterruptedAnswer) -> Estimate:
+    """Estimate tokens from text lengths, and their price.
+
+    The agent's current prompt counts as input.
+    """
     agent = catalogue.current().agents.get(interrupted.agent)
     given = tokens.estimate(interrupted.input) + (tokens.estimate(agent.prompt) if agent else 0)
     used = TokenUsage(input=given, output=tokens.estimate(interrupted.output), estimated=True)

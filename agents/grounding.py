@@ -1,4 +1,4 @@
-"""What a repository has to say to a request, for the prompts of agents that are to answer it."""
+"""Passages of an indexed repository for the prompts of agents."""
 
 from collections.abc import Sequence
 
@@ -12,49 +12,53 @@ from rag import services as rag_services
 from rag.search import passages
 from rag.search.passages import BYTES_PER_TOKEN, Grounding
 
-OVERHEAD_TOKENS = 64  # a chat template's own
-LONGEST_QUERY = 2_000  # characters; of a longer context its beginning and its end, where questions stand
+OVERHEAD_TOKENS = 64  # of a chat template
+MAX_QUERY_CHARACTERS = 2_000  # of a longer context beginning and end, where questions usually are
 
 
-def require(user: User, repository: str | None) -> None:
-    """Raises UnknownRepository where a repository is named that the user does not have."""
+def require_repository(user: User, repository: str | None) -> None:
+    """Raise UnknownRepository if a repository is named that the user does not have."""
     if repository is not None:
         rag_services.find_repository(user=user, repository=repository)
 
 
-def ground(
+def search_repository(
     *, user: User, repository: str | None, context: str, experts: Sequence[Agent], targets: Sequence[Target]
 ) -> Grounding | None:
-    """Look for passages that bear on a context, as many as all agents and models have room for.
+    """Find passages that match a context, as many as every agent and model has room for.
 
     Args:
-        repository: None for a request that wants none.
+        user: the owner of the repository.
+        repository: its name; None if the request names none.
+        context: the request's text, which is the query.
+        experts: the agents that get the passages.
+        targets: the models that may answer, fallbacks included.
 
     Returns:
-        None where the request wants none; one without sources where nothing was found.
+        None without a repository; a grounding without sources if nothing matches.
 
     Raises:
-        UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: it cannot be searched.
+        UnknownRepository, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed: the search failed.
     """
     if repository is None:
         return None
     hits = rag_services.search_code(
         user=user, repository=repository, query=_query(context), limit=passages.MAX_PASSAGES
     )
-    return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _room(context, experts, targets)))
+    return passages.quote(repository, hits, min(settings.RAG_PASSAGE_TOKENS, _free_tokens(context, experts, targets)))
 
 
 def _query(context: str) -> str:
-    if len(context) <= LONGEST_QUERY:
+    if len(context) <= MAX_QUERY_CHARACTERS:
         return context
-    return f"{context[: LONGEST_QUERY // 2]}\n{context[-LONGEST_QUERY // 2 :]}"
+    return f"{context[: MAX_QUERY_CHARACTERS // 2]}\n{context[-MAX_QUERY_CHARACTERS // 2 :]}"
 
 
-def _room(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
-    """Tokens that are left beside context, agent's prompt and answer, in the smallest model's window."""
+def _free_tokens(context: str, experts: Sequence[Agent], targets: Sequence[Target]) -> int:
+    """Return the tokens left in the smallest window beside context, prompt and answer."""
     return min(
-        catalogue.window(target.provider.name, target.model)
-        - target.longest_answer(expert.max_tokens)
+        catalogue.context_window(target.provider.name, target.model)
+        - target.output_limit(expert.max_tokens)
         - (len(expert.prompt.encode()) + len(context.encode())) // BYTES_PER_TOKEN
         - OVERHEAD_TOKENS
         for expert in experts

@@ -1,9 +1,10 @@
-"""Brings the agents' files into the database without overwriting what staff edited (docs/adr/0024).
+"""Load the agents' files into the database and keep edits of staff (docs/adr/0024).
 
-A row still counts as the file's while it is what the file last gave; back at that version, it is the file's again.
+A row is overwritten on deploy only if staff have not edited it since the last load. A row that staff restored to
+the loaded content counts as not edited.
 
-How to add an agent: put a file into `agents/experts`, named after its slug, with the front matter of its neighbours
-and a system prompt below it, add the slug to ORDER, and run `manage.py load_agents`.
+To add an agent, put a file named after its slug into `agents/experts`, with the front matter of the other files and a
+system prompt below it, and run `manage.py load_agents` (CONTRIBUTING.md).
 """
 
 import hashlib
@@ -19,19 +20,14 @@ from agents import versions
 from agents.models import Agent, LanguageModel
 from billing import tiers
 
-FOLDER = Path(__file__).parent / "experts"
-# Of models that reason, whose reasoning counts as output; DeepSeek's own default is 32 768.
+EXPERTS_FOLDER = Path(__file__).parent / "experts"
+MAX_ORDER = 32_767  # as in the column `position`
+# For reasoning models: their reasoning counts as output. DeepSeek's own default is 32 768.
 MAX_OUTPUT_TOKENS = {"deepseek-reasoner": 32_768}
-ORDER = (
-    *("code-review", "testing-validation", "documentation", "deployment", "requirements-analyzer", "design-architect"),
-    *("auth", "database", "api-generator", "cloudflare", "docker", "lemonsqueezy", "openai-app"),
-    *("365-security", "monitoring-observability", "post-launch-review", "rag-enhanced", "glm-vision", "rag"),
-    *("seo", "hig", "ui-fix", "ui-test", "user-guide", "analytics", "task-planner", "task-executor", "run"),
-)
 
 
-class BrokenAgentFile(Exception):
-    """A file that cannot be an agent; says which, where and why."""
+class InvalidAgentFile(Exception):
+    """A file that is no valid agent; the message names file, line and reason."""
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
         super().__init__(f"{path.name}, line {line}: {reason}")
@@ -39,7 +35,7 @@ class BrokenAgentFile(Exception):
 
 @dataclass(frozen=True, slots=True)
 class AgentFile:
-    """What a file says of an agent."""
+    """Content of an agent's file."""
 
     slug: str
     name: str
@@ -49,64 +45,92 @@ class AgentFile:
     temperature: float
     max_tokens: int
     prompt: str
+    order: int
 
     @property
     def digest(self) -> str:
-        return hashlib.sha256(repr(asdict(self)).encode()).hexdigest()
+        """Return the hash of the content, without `order`."""
+        return hashlib.sha256(repr(self._content()).encode()).hexdigest()
+
+    def row_values(self) -> dict[str, Any]:
+        """Return the values of an Agent row's columns."""
+        return {**self._content(), "position": self.order, "loaded_digest": self.digest}
+
+    def _content(self) -> dict[str, Any]:
+        # Rows of earlier releases hold digests of exactly these members in this order.
+        return {name: value for name, value in asdict(self).items() if name != "order"}
 
 
 FRONT_MATTER: dict[str, Any] = {field.name: field.type for field in fields(AgentFile) if field.name != "prompt"}
 
 
-def read(path: Path) -> AgentFile:
+def parse_file(path: Path) -> AgentFile:
     """Parse one file.
 
     Raises:
-        BrokenAgentFile: the front matter is missing, no YAML, lacks a key, has one too many or a wrong value.
+        InvalidAgentFile: the front matter is missing, is no YAML, lacks a key, or has an unknown key or a wrong value.
     """
     opening, _, rest = path.read_text(encoding="utf-8").partition("---\n")
     head, closing, prompt = rest.partition("\n---\n")
     if opening or not closing:
-        raise BrokenAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
+        raise InvalidAgentFile(path, 1, "the file must begin with front matter between two lines of ---")
     lines, values = _front_matter(path, head)
     for key in lines.keys() ^ FRONT_MATTER.keys():
-        raise BrokenAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
+        raise InvalidAgentFile(path, lines.get(key, 1), f"{'unknown' if key in lines else 'missing'} key {key!r}")
     for key, kind in FRONT_MATTER.items():
         if not isinstance(values[key], (int, float) if kind is float else kind) or values[key] == "":
-            raise BrokenAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
+            raise InvalidAgentFile(path, lines[key], f"{key} must be a {kind.__name__}")
+    if not 0 <= values["order"] <= MAX_ORDER:
+        raise InvalidAgentFile(path, lines["order"], f"order must be between 0 and {MAX_ORDER}")
     if values["slug"] != path.stem:
-        raise BrokenAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
+        raise InvalidAgentFile(path, lines["slug"], f"slug must be {path.stem!r}, as the file is called")
     if values["tier"] not in tiers.names():
-        raise BrokenAgentFile(path, lines["tier"], f"tier must be one of {', '.join(tiers.names())}")
+        raise InvalidAgentFile(path, lines["tier"], f"tier must be one of {', '.join(tiers.names())}")
     if not prompt.strip():
-        raise BrokenAgentFile(path, head.count("\n") + 4, "the prompt is empty")
+        raise InvalidAgentFile(path, head.count("\n") + 4, "the prompt is empty")
     return AgentFile(**values, prompt=prompt.strip())
 
 
 def _front_matter(path: Path, head: str) -> tuple[dict[str, int], dict[str, Any]]:
-    """The line of each key, and the values."""
+    """Return the line of each key, and the values."""
     try:
         node = yaml.compose(head, Loader=yaml.SafeLoader)
         values = yaml.safe_load(head)
     except yaml.MarkedYAMLError as e:
         line = e.problem_mark.line if e.problem_mark else 0
-        raise BrokenAgentFile(path, line + 2, str(e.problem)) from e
+        raise InvalidAgentFile(path, line + 2, str(e.problem)) from e
     if not isinstance(node, yaml.MappingNode):
-        raise BrokenAgentFile(path, 2, "the front matter must be `key: value` lines")
+        raise InvalidAgentFile(path, 2, "the front matter must be `key: value` lines")
     return {key.value: key.start_mark.line + 2 for key, _ in node.value}, values
+
+
+def parse_folder(folder: Path) -> list[AgentFile]:
+    """Parse all files of a folder.
+
+    Raises:
+        InvalidAgentFile: a file is invalid, or two files have the same order.
+    """
+    files: dict[int, AgentFile] = {}
+    for path in sorted(folder.glob("*.md")):
+        file = parse_file(path)
+        if (other := files.setdefault(file.order, file)) is not file:
+            lines = path.read_text(encoding="utf-8").splitlines()
+            line = next(n for n, text in enumerate(lines, 1) if text.startswith("order"))
+            raise InvalidAgentFile(path, line, f"order {file.order} is taken by {other.slug}.md")
+    return list(files.values())
 
 
 @transaction.atomic
 def load(folder: Path | None = None) -> list[str]:
-    """Load all files, and the providers' models that the settings name.
+    """Load all files, and the providers' models of the settings.
 
     Returns:
-        A line for each agent that was made, updated, or kept because staff edited it.
+        A line for each agent that was created, updated, or kept because staff edited it.
 
     Raises:
-        BrokenAgentFile: nothing is changed then.
+        InvalidAgentFile: nothing is changed.
     """
-    files = [read(path) for path in sorted((folder or FOLDER).glob("*.md"))]
+    files = parse_folder(folder or EXPERTS_FOLDER)
     rows = {agent.slug: agent for agent in Agent.objects.select_for_update()}
     lines = [line for file in files if (line := _load_one(file, rows.get(file.slug)))]
     for provider, config in settings.LLM_PROVIDERS.items():
@@ -119,20 +143,20 @@ def load(folder: Path | None = None) -> list[str]:
 
 
 def _load_one(file: AgentFile, row: Agent | None) -> str | None:
-    position = ORDER.index(file.slug) if file.slug in ORDER else len(ORDER)
     if row is None:
-        row = Agent(**asdict(file), position=position, loaded_digest=file.digest)
+        row = Agent(**file.row_values())
         versions.save(row, by=None, note="From its file.")
         return f"{file.slug}: new"
     if row.loaded_digest == file.digest:
         return None
-    if _of_row(row).digest != row.loaded_digest:
+    if _file_of_row(row).digest != row.loaded_digest:
         return f"{file.slug}: kept as staff edited it; its file has changed since"
-    for name, value in {**asdict(file), "position": position, "loaded_digest": file.digest}.items():
+    for name, value in file.row_values().items():
         setattr(row, name, value)
     versions.save(row, by=None, note="From its file, which had changed.")
     return f"{file.slug}: updated"
 
 
-def _of_row(row: Agent) -> AgentFile:
-    return AgentFile(**{field.name: getattr(row, field.name) for field in fields(AgentFile)})
+def _file_of_row(row: Agent) -> AgentFile:
+    columns = {field.name: "position" if field.name == "order" else field.name for field in fields(AgentFile)}
+    return AgentFile(**{name: getattr(row, column) for name, column in columns.items()})

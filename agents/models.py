@@ -1,4 +1,4 @@
-"""The catalogue: agents, and the language models they may run on."""
+"""Agents, their versions, language models, and users' provider keys."""
 
 from typing import Any, ClassVar
 
@@ -9,16 +9,16 @@ from django.db import models
 
 from billing import tiers
 
-LONGEST_PROMPT = 200_000  # characters
+MAX_PROMPT_CHARACTERS = 200_000  # characters
 
 
 class Versioned(models.Model):
-    """Something of which each state is kept; written by `agents.versions.save` only.
+    """A model whose every state is stored as a version, by `agents.versions.save` only.
 
-    `CONTENT` names the fields that make a state, `versions` are the rows of a `Version` that belongs to it.
+    `VERSIONED_FIELDS` names the fields of a version; `versions` are the rows of its `Version` model.
     """
 
-    CONTENT: ClassVar[tuple[str, ...]] = ()
+    VERSIONED_FIELDS: ClassVar[tuple[str, ...]] = ()
     versions: Any
 
     version = models.PositiveIntegerField(
@@ -30,7 +30,7 @@ class Versioned(models.Model):
 
 
 class Version(models.Model):
-    """What something was from one change to the next, never changed itself; a child adds what it is `of`."""
+    """An immutable version of a row; the child class adds `of`, the row."""
 
     of: Any
 
@@ -38,7 +38,7 @@ class Version(models.Model):
     content = models.JSONField(help_text="The fields by name.")
     note = models.CharField(max_length=300, blank=True, help_text="Why, or where it came from.")
     saved_at = models.DateTimeField(auto_now_add=True)
-    # As in the audit trail, the id stays when the account is deleted: not who, but that it was one person.
+    # As in the audit trail, the id stays after the account's deletion: versions of one person stay connected.
     saved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         null=True,
@@ -58,12 +58,12 @@ class Version(models.Model):
 
 
 class Agent(Versioned):
-    """An expert: a system prompt and how to run it.
+    """A system prompt with the settings to run it.
 
-    Comes from a file in `agents/experts`; what staff edited here is not overwritten (`agents.loader`).
+    Loaded from a file in `agents/experts`; edits of staff are not overwritten (`agents.loader`).
     """
 
-    CONTENT = (
+    VERSIONED_FIELDS = (
         *("name", "role", "category", "position", "enabled", "tier"),
         *("default_model", "temperature", "max_tokens", "prompt"),
     )
@@ -75,7 +75,7 @@ class Agent(Versioned):
     enabled = models.BooleanField(default=True, db_default=True, help_text="Whether it is listed and can be run.")
     tier = models.CharField(max_length=16, help_text="The lowest tier that may use it.")
     prompt = models.TextField(
-        validators=(MaxLengthValidator(LONGEST_PROMPT),),
+        validators=(MaxLengthValidator(MAX_PROMPT_CHARACTERS),),
         help_text="The system prompt: what the model is told before the user's context.",
     )
     default_model = models.CharField(
@@ -98,13 +98,13 @@ class Agent(Versioned):
         return self.name
 
     def clean(self) -> None:
-        """Raises ValidationError where a rule is broken that the fields do not know."""
+        """Raise ValidationError if the tier does not exist."""
         if self.tier not in tiers.names():
             raise ValidationError({"tier": f"There is no tier {self.tier!r}."})
 
 
 class AgentVersion(Version):
-    """An agent as it was."""
+    """A version of an agent."""
 
     of = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
 
@@ -113,7 +113,7 @@ class AgentVersion(Version):
 
 
 class LanguageModel(models.Model):
-    """A model that a provider serves; staff add more here."""
+    """A model that a provider serves; staff add models in the admin."""
 
     provider = models.CharField(max_length=32)
     name = models.CharField(max_length=64, help_text="As the provider's API calls it.")

@@ -1,7 +1,7 @@
-"""Users' own keys for providers: kept encrypted, used for their owner's runs, never shown again.
+"""Users' own provider keys: stored encrypted, used for their owner's runs, never shown.
 
-A key is decrypted where a request to its provider begins, and nowhere else; runs, queue and events only know that the
-run is on an own key (`runs.Run.own_key`).
+A key is decrypted only when a request to its provider starts. Runs, queue and events hold no key but the flag
+`runs.Run.own_key`.
 """
 
 import logging
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """One user's own keys by provider, encrypted until one is used."""
+    """One user's provider keys, each decrypted when a request needs it."""
 
     user_id: UUID
     sealed: dict[str, str] = field(repr=False)
@@ -34,31 +34,31 @@ class Keyring:
     def __contains__(self, provider: object) -> bool:
         return provider in self.sealed
 
-    def equip(self, provider: Provider) -> Provider:
-        """The provider as its user's own key opens it.
+    def with_user_key(self, provider: Provider) -> Provider:
+        """Return the provider with the user's own key.
 
         Raises:
-            ProviderKeyNotFound: there is none.
-            ProviderKeyUnreadable: it was encrypted with a key that is gone; the server's own is no stand-in.
+            ProviderKeyNotFound: the user has no key for the provider.
+            ProviderKeyUnreadable: the encryption key is gone; there is no fallback to the server's key.
         """
         if provider.name not in self.sealed:
             raise ProviderKeyNotFound(f"Your own key for {provider.name} has been removed.")
         try:
             key = encryption.unseal(self.sealed[provider.name], context=_context(self.user_id, provider.name))
         except encryption.Unreadable as e:
-            logger.error("A provider key cannot be decrypted: is a key missing in LUNAOS_ENCRYPTION_KEYS?")  # noqa: TRY400 - its trace says nothing
+            logger.error("A provider key cannot be decrypted: is a key missing in LUNAOS_ENCRYPTION_KEYS?")  # noqa: TRY400 - the traceback adds nothing
             raise ProviderKeyUnreadable(
-                f"Your own key for {provider.name} cannot be read any more. Send it again, or remove it."
+                f"Your own key for {provider.name} cannot be decrypted. Send the key again, or remove it."
             ) from e
         return replace(provider, api_key=key, own_key=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Rotation:
-    """What a rotation found.
+class RotationResult:
+    """Numbers of keys by the outcome of a rotation.
 
     Args:
-        unreadable: rows that no key opens; they are left as they are.
+        unreadable: keys that no encryption key decrypts; they stay as they are.
     """
 
     resealed: int = 0
@@ -67,19 +67,20 @@ class Rotation:
 
 
 def keyring(user_id: UUID) -> Keyring:
-    """A user's own keys. Every execution asks, so the query is not built anew each time."""
+    """Return a user's keys."""
+    # Raw SQL: each execution runs this query, and the ORM would build it anew each time.
     with connection.cursor() as cursor:
         cursor.execute("SELECT provider, sealed FROM agents_providerkey WHERE user_id = %s", [user_id])
         return Keyring(user_id, dict(cursor.fetchall()))
 
 
-def put(*, user: User, provider: str, key: str) -> None:
-    """Keep a user's own key; it counts from the next run on, in the place of an earlier one.
+def set_key(*, user: User, provider: str, key: str) -> None:
+    """Store a user's key for a provider; the next run uses it.
 
     Raises:
-        UnknownProvider, ProviderTakesNoKey: nothing is kept then.
+        UnknownProvider, ProviderTakesNoKey: nothing is stored.
     """
-    if not providers.get(provider).takes_own_keys:
+    if not providers.get(provider).accepts_user_keys:
         raise ProviderTakesNoKey()
     content = {
         "sealed": encryption.seal(key, context=_context(user.pk, provider)),
@@ -94,62 +95,65 @@ def put(*, user: User, provider: str, key: str) -> None:
 
 
 @transaction.atomic
-def remove(*, user: User, provider: str) -> None:
-    """Forget a user's own key; what is under way with it ends with it.
+def remove_key(*, user: User, provider: str) -> None:
+    """Delete a user's key; a run that uses it fails at its next step.
 
     Raises:
-        UnknownProvider, ProviderKeyNotFound: there is nothing to forget.
+        UnknownProvider, ProviderKeyNotFound: there is no key to delete.
     """
-    own = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
-    if own is None or not ProviderKey.objects.filter(pk=own.pk).delete()[0]:
+    own_key = ProviderKey.objects.filter(user=user, provider=providers.get(provider).name).first()
+    if own_key is None or not ProviderKey.objects.filter(pk=own_key.pk).delete()[0]:
         raise ProviderKeyNotFound()
     trail.record_on_commit(
-        trail.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own.last_four
+        trail.Action.PROVIDER_KEY_REMOVED, actor=user, subject=user, provider=provider, last_four=own_key.last_four
     )
 
 
-def overview(user: User) -> list[dict[str, Any]]:
-    """All providers, each with its models and what is known of the user's own key."""
-    own = {key.provider: key for key in ProviderKey.objects.filter(user=user)}
-    default = providers.default(own)
-    return [_described(provider, own.get(provider.name), provider == default) for provider in providers.everyone()]
+def list_providers(user: User) -> list[dict[str, Any]]:
+    """Return all providers with their models and the last four characters of own keys."""
+    keys_by_provider = {key.provider: key for key in ProviderKey.objects.filter(user=user)}
+    default = providers.default_provider(keys_by_provider)
+    return [
+        _provider_as_json(provider, keys_by_provider.get(provider.name), provider == default)
+        for provider in providers.all_providers()
+    ]
 
 
-def describe(user: User, provider: str) -> dict[str, Any]:
-    """One provider as in the overview."""
-    return next(each for each in overview(user) if each["name"] == provider)
+def describe_provider(user: User, provider: str) -> dict[str, Any]:
+    """Return one provider in the form of `list_providers`."""
+    return next(each for each in list_providers(user) if each["name"] == provider)
 
 
-def _described(provider: Provider, own: ProviderKey | None, default: bool) -> dict[str, Any]:
+def _provider_as_json(provider: Provider, own_key: ProviderKey | None, default: bool) -> dict[str, Any]:
     return {
         "name": provider.name,
         "configured": provider.configured,
         "default": default,
         "models": catalogue.current().models[provider.name],
-        "takesOwnKeys": provider.takes_own_keys,
-        "ownKey": {"lastFour": own.last_four, "since": own.set_at} if own else None,
+        "takesOwnKeys": provider.accepts_user_keys,
+        "ownKey": {"lastFour": own_key.last_four, "since": own_key.set_at} if own_key else None,
     }
 
 
-def rotate() -> Rotation:
-    """Encrypt with the first key whatever an older one has encrypted.
+def rotate() -> RotationResult:
+    """Re-encrypt with the first encryption key all provider keys of older ones.
 
-    Safe to repeat, and beside running traffic: a key that is replaced or removed meanwhile stays so.
+    The rotation can be repeated and runs beside traffic: it does not undo a concurrent change of a key.
     """
-    found = [_rotated(key) for key in _every_key()]
-    return Rotation(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
+    found = [_reencrypt(key) for key in _all_keys()]
+    return RotationResult(*(found.count(outcome) for outcome in ("resealed", "current", "unreadable")))
 
 
-def unreadable() -> int:
-    """How many keys cannot be read with any of LUNAOS_ENCRYPTION_KEYS, nor what is derived from the secret key."""
-    return sum(not encryption.is_readable(key.sealed) for key in _every_key())
+def count_unreadable() -> int:
+    """Count the provider keys that no configured encryption key decrypts."""
+    return sum(not encryption.is_readable(key.sealed) for key in _all_keys())
 
 
-def _every_key() -> Iterator[ProviderKey]:
+def _all_keys() -> Iterator[ProviderKey]:
     return ProviderKey.objects.order_by("pk").iterator(chunk_size=500)
 
 
-def _rotated(key: ProviderKey) -> str:
+def _reencrypt(key: ProviderKey) -> str:
     if encryption.is_current(key.sealed):
         return "current"
     try:

@@ -1,4 +1,4 @@
-"""Does one execution: asks the model, turns what comes into the contract's events, writes how it ended."""
+"""Execution of one run: request to the model, events to the client, outcome to the log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from django.conf import settings
 
-from agents import alerts, verdict
+from agents import alerts, answer_validation
 from agents.providers import LOCAL, Target, fallback, prices
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.openai_compatible import Prompt
@@ -36,45 +36,45 @@ LOCAL_NOTICE = (
 
 
 @dataclass(slots=True)
-class Answer:
-    """What a model says to one prompt, while it says it.
+class Completion:
+    """A model's answer to one prompt while it streams.
 
     Args:
-        targets: the provider and model asked for, then those to fall back on.
-        started: when it was asked for, on the `time.perf_counter` clock.
-        opening: what the stream says between its start and the answer.
-        accept: judges what has come to an end; raises ProviderFailed for what is no answer.
-        attempts: the requests to providers so far; the last one is under way, or has answered.
-        named: the target that the client has been told of.
-        states: what the client has been told of the wait for the answer.
+        targets: the requested provider and model, then the fallbacks.
+        started: arrival of the request on the `time.perf_counter` clock.
+        opening_events: events between the stream's start and the answer.
+        validate: raises ProviderFailed if a complete reply is no answer.
+        attempts: the requests to providers so far; the last one is running or has answered.
+        announced_target: the target that the last event named.
+        announced_states: states of waiting that events have named.
     """
 
     targets: list[Target]
     prompt: Prompt
     started: float
-    opening: list[RunEvent] = field(default_factory=list)
-    accept: fallback.Accept = verdict.require_text
+    opening_events: list[RunEvent] = field(default_factory=list)
+    validate: fallback.Validator = answer_validation.require_text
     attempts: list[Attempt] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)
-    named: Target | None = None
-    states: set[str] = field(default_factory=set)
+    announced_target: Target | None = None
+    announced_states: set[str] = field(default_factory=set)
     first_token_ms: int | None = None
-    came_at: float = 0.0
+    last_text_at: float = 0.0
 
     async def stream(self) -> AsyncGenerator[list[RunEvent], None]:
-        """Ask, and yield `chunk` and `progress` events as they come.
+        """Send the request and yield `chunk` and `progress` events as they arrive.
 
         Raises:
-            ProviderFailed: no target answers, the answer broke off or is none.
-            ProviderTimeout: it took longer than LLM_RUN_TIMEOUT_S from its first piece on.
-            OutputTooLong: a piece of it is longer than a run may be.
+            ProviderFailed: no target answers, or the answer broke off or is invalid.
+            ProviderTimeout: the answer took longer than LLM_RUN_TIMEOUT_S from its first text on.
+            OutputTooLong: a part of the answer exceeds the size limit of a run.
         """
-        blocks = fallback.answer(self.targets, self.prompt, self.attempts, self.accept)
-        await asyncio.sleep(0)  # a cancellation that came first is raised here, before a provider is asked
+        blocks = fallback.stream_answer(self.targets, self.prompt, self.attempts, self.validate)
+        await asyncio.sleep(0)  # an earlier cancellation is raised here, before a provider gets the request
         try:
             async with asyncio.timeout(None) as limit, aclosing(blocks):
                 async for block in blocks:
-                    if block.reply.delta and limit.when() is None:
+                    if block.reply.has_delta and limit.when() is None:
                         limit.reschedule(asyncio.get_running_loop().time() + settings.LLM_RUN_TIMEOUT_S)
                     if events := self._events(block):
                         yield events
@@ -84,38 +84,38 @@ class Answer:
     def _events(self, block: Block) -> list[RunEvent]:
         events = self._progress(block)
         if block.texts:
-            self._take(block.texts)
-        events += chunks(block.texts)
-        if events and self.named is not None and self.named is not self.answering:
+            self._add_texts(block.texts)
+        events += chunk_events(block.texts)
+        if events and self.announced_target is not None and self.announced_target is not self.answering:
             events.insert(0, _progress_event("fallback", self.answering))
         if events:
-            self.named = self.answering
+            self.announced_target = self.answering
         return events
 
     def _progress(self, block: Block) -> list[RunEvent]:
-        """Return what the client has to know of its wait, each state once."""
+        """Return `progress` events, each state once."""
         if self.texts:
             return []
         found = [state for state, is_so in (("queued", block.queued), ("thinking", block.thinking)) if is_so]
-        news = [state for state in found if state not in self.states]
-        self.states.update(news)
-        return [_progress_event(state) for state in news]
+        new_states = [state for state in found if state not in self.announced_states]
+        self.announced_states.update(new_states)
+        return [_progress_event(state) for state in new_states]
 
-    def _take(self, texts: list[str]) -> None:
+    def _add_texts(self, texts: list[str]) -> None:
         self.texts += texts
-        before, self.came_at = self.came_at, time.perf_counter()
+        before, self.last_text_at = self.last_text_at, time.perf_counter()
         if before:
-            metrics.CHUNK_GAP.labels(self.answering.provider.name).observe(self.came_at - before)
+            metrics.CHUNK_GAP.labels(self.answering.provider.name).observe(self.last_text_at - before)
         else:
             self.first_token_ms = max(1, self.elapsed_ms)
-            metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.came_at - self.started)
+            metrics.FIRST_CHUNK.labels(self.answering.provider.name).observe(self.last_text_at - self.started)
 
-    async def account(self, agent: str) -> tuple[TokenUsage, Cost]:
-        """Return what it took, once it has ended; metrics are told, and operators where it is reason for an alarm."""
+    async def record_usage(self, agent: str) -> tuple[TokenUsage, Cost]:
+        """Return tokens and cost of the finished answer; update metrics and alert operators."""
         provider, used, cost = self.answering.provider, self.tokens, self.cost
         cost_usd = Decimal(0) if provider.own_key else cost.usd
         metrics.count_answer(provider=provider.name, agent=agent, tokens=(used.input, used.output), cost_usd=cost_usd)
-        await alerts.check(self.attempts, cost)
+        await alerts.alert_operators(self.attempts, cost)
         return used, cost
 
     @property
@@ -127,13 +127,13 @@ class Answer:
         return "".join(self.texts)
 
     @property
-    def asked(self) -> bool:
-        """Whether any provider was sent the request and may have worked on it."""
-        return any(attempt.worked for attempt in self.attempts)
+    def may_be_billed(self) -> bool:
+        """Return whether a provider may have worked on the request."""
+        return any(attempt.may_be_billed for attempt in self.attempts)
 
     @property
     def answering(self) -> Target:
-        """Return who answers, or was asked last."""
+        """Return the target that answers or was requested last."""
         return self.attempts[-1].target if self.attempts else self.targets[0]
 
     @property
@@ -141,10 +141,10 @@ class Answer:
         return self.attempts[-1].reply.finish_reason if self.attempts else None
 
     def last_attempt(self, error: LunaError) -> dict[str, Any] | None:
-        """Return the attempt that an error ended, as it is stored; None where it has nothing to do with a provider.
+        """Return the failed provider attempt as JSON; None if no provider caused the error.
 
         Args:
-            error: why the run fails; the attempt under way has none of its own where a limit of the run ended it.
+            error: why the run fails; a running attempt has no error of its own if a limit of the run ended it.
         """
         if not self.attempts or not isinstance(error, ProviderFailed | OutputTooLong):
             return None
@@ -154,7 +154,7 @@ class Answer:
 
     @property
     def tokens(self) -> TokenUsage:
-        """Return the tokens of all attempts, those included that were given up before their first text."""
+        """Return the tokens of all attempts, including those before a fallback."""
         return sum((usage for _, usage in self._usages()), TokenUsage())
 
     @property
@@ -166,7 +166,7 @@ class Answer:
     def _usages(self) -> Iterator[tuple[Target, TokenUsage]]:
         prompt_tokens = sum(tokens.estimate(message["content"]) for message in self.prompt.messages)
         for attempt in self.attempts:
-            text = self.output if attempt is self.attempts[-1] else ""  # only the last one has come to its first text
+            text = self.output if attempt is self.attempts[-1] else ""  # only the last attempt has text
             yield attempt.target, attempt.usage(prompt_tokens=prompt_tokens, text=text)
 
 
@@ -175,31 +175,31 @@ def _progress_event(state: str, target: Target | None = None) -> RunEvent:
     return {"type": "progress", "state": state, **who}
 
 
-def chunks(texts: list[str]) -> list[RunEvent]:
-    """The `chunk` events of pieces of an answer."""
+def chunk_events(texts: list[str]) -> list[RunEvent]:
+    """Return the `chunk` events of texts."""
     return [{"type": "chunk", "content": text} for text in texts]
 
 
-def extras(answer: Answer) -> RunEvent:
-    """What an event that opens an answer says beyond the contract: who stands in for whom, and what to know of it."""
-    asked, name = answer.targets[0], answer.answering.provider.name
-    stand_in = {"fallbackFrom": asked.provider.name} if answer.answering is not asked else {}
-    return stand_in | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
+def opening_fields(completion: Completion) -> RunEvent:
+    """Return the fields `fallbackFrom` and `notice` of the event that opens an answer."""
+    requested, name = completion.targets[0], completion.answering.provider.name
+    fallback_field = {"fallbackFrom": requested.provider.name} if completion.answering is not requested else {}
+    return fallback_field | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
 
 
-async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
-    """Answer, whoever may be listening; the run is finished once when this ends.
+async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:
+    """Run to the end, with or without a client; the run is finished once.
 
-    Only what the answer raises makes it fail: what writing its end raises leaves it as it was.
+    Errors of the answer fail the run; an error while its end is written does not change the outcome.
 
     Raises:
-        LeaseLost: somebody else has ended the run.
+        LeaseLost: another process has ended the run.
     """
     status, error = Status.SUCCEEDED, cast(LunaError | None, None)
     try:
-        async with aclosing(answer.stream()) as batches:
+        async with aclosing(completion.stream()) as batches:
             async for events in batches:
-                opening = [] if recorder.lines else [_start(run, answer), *answer.opening]
+                opening = [] if recorder.lines else [_start(run, completion), *completion.opening_events]
                 recorder.record(*opening, *events)
     except LeaseLost:
         raise
@@ -210,51 +210,53 @@ async def execute(run: Run, answer: Answer, recorder: Recorder) -> None:
         error = RunInterrupted() if recorder.stop_reason is StopReason.SHUTTING_DOWN else None
     except Exception as e:
         status, error = Status.FAILED, executors.to_client_error(e)
-    recorder.finishing = True  # nothing may break it off from here on
-    await _finish(run, answer, recorder, status, error)
+    recorder.finishing = True  # from here on nothing may cancel the run
+    await _finish(run, completion, recorder, status, error)
 
 
-def _start(run: Run, answer: Answer) -> RunEvent:
-    target = answer.answering
+def _start(run: Run, completion: Completion) -> RunEvent:
+    target = completion.answering
     return {
         "type": "start",
         "agent": run.agent,
         "model": target.model,
         "provider": target.provider.name,
         "runId": str(run.pk),
-        **extras(answer),
+        **opening_fields(completion),
     }
 
 
-async def _finish(run: Run, answer: Answer, recorder: Recorder, status: Status, error: LunaError | None = None) -> None:
-    target = answer.answering
-    used, cost = await answer.account(run.agent)
+async def _finish(
+    run: Run, completion: Completion, recorder: Recorder, status: Status, error: LunaError | None = None
+) -> None:
+    target = completion.answering
+    used, cost = await completion.record_usage(run.agent)
     outcome = Outcome(
         status=status,
         provider=target.provider.name,
         model=target.model,
-        failure=failure_of(error, answer),
-        output=answer.output,
-        shown=bool(answer.output.strip()),
+        failure=failure_of(error, completion),
+        output=completion.output,
+        shown=bool(completion.output.strip()),
         counted=isinstance(error, ProviderFailed) and error.counted,
-        asked=answer.asked,
+        asked=completion.may_be_billed,
         tokens=used,
         cost_usd=cost.usd,
         cost_known=cost.known,
-        first_token_ms=answer.first_token_ms,
+        first_token_ms=completion.first_token_ms,
     )
-    await executors.finish(run, recorder, outcome, _last(run, answer, outcome, error))
+    await executors.finish(run, recorder, outcome, _final_event(run, completion, outcome, error))
 
 
-def failure_of(error: LunaError | None, answer: Answer | None) -> Failure | None:
-    """Return what is written down of a failure: the client's sentence, and the last attempt at a provider."""
+def failure_of(error: LunaError | None, completion: Completion | None) -> Failure | None:
+    """Return the stored failure: the client's message and the last provider attempt."""
     if error is None:
         return None
     status = error.provider_status if isinstance(error, ProviderFailed) else None
-    return Failure(error.code, str(error), status, answer.last_attempt(error) if answer else None)
+    return Failure(error.code, str(error), status, completion.last_attempt(error) if completion else None)
 
 
-def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -> RunEvent:
+def _final_event(run: Run, completion: Completion, outcome: Outcome, error: LunaError | None) -> RunEvent:
     if error:
         return error_event(error)
     if outcome.status == Status.CANCELLED:
@@ -264,5 +266,5 @@ def _last(run: Run, answer: Answer, outcome: Outcome, error: LunaError | None) -
         "tokens": outcome.tokens.as_json(),
         **Cost(outcome.cost_usd, outcome.cost_known).as_json(),
         "duration": f"{outcome.duration_s(run):.1f}s",
-        "finishReason": answer.finish_reason,
+        "finishReason": completion.finish_reason,
     }

@@ -1,4 +1,4 @@
-"""An agent's execution, for the OpenAPI document: drf-spectacular cannot see what a stream carries."""
+"""OpenAPI description of executions and provider keys."""
 
 from typing import Any
 
@@ -86,17 +86,17 @@ EXECUTE: dict[str, Any] = {
         **errors(*EXECUTION_ERRORS),
     },
 }
-NAME = OpenApiParameter("name", str, OpenApiParameter.PATH, description="As in the list of providers.")
+PROVIDER_NAME = OpenApiParameter("name", str, OpenApiParameter.PATH, description="As in the list of providers.")
 PROVIDERS: dict[str, Any] = {"operation_id": "listProviders", "responses": {200: ProvidersSerializer}}
 PUT_KEY: dict[str, Any] = {
     "operation_id": "setProviderKey",
     "request": KeySerializer,
-    "parameters": [NAME],
+    "parameters": [PROVIDER_NAME],
     "responses": {200: ProviderSerializer, **errors(UnknownProvider, ProviderTakesNoKey)},
 }
 REMOVE_KEY: dict[str, Any] = {
     "operation_id": "removeProviderKey",
     "request": None,
-    "parameters": [NAME],
+    "parameters": [PROVIDER_NAME],
     "responses": {200: MessageSerializer, **errors(UnknownProvider, ProviderKeyNotFound)},
 }

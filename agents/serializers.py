@@ -41,11 +41,11 @@ class OwnKeySerializer(serializers.Serializer[Any]):
 
 class ProviderSerializer(serializers.Serializer[Any]):
     name = serializers.CharField()
-    configured = serializers.BooleanField(help_text="Whether it can be used without a key of your own.")
-    default = serializers.BooleanField(help_text="Whether it answers you where a request names nobody.")
+    configured = serializers.BooleanField(help_text="Whether the provider can be used without a key of your own.")
+    default = serializers.BooleanField(help_text="Whether requests without `provider` and `model` go to this provider.")
     models = serializers.ListField(child=serializers.CharField(), help_text="The default first.")
     takesOwnKeys = serializers.BooleanField()
-    ownKey = OwnKeySerializer(allow_null=True, help_text="Yours, where you have sent one.")
+    ownKey = OwnKeySerializer(allow_null=True, help_text="Your own key; null without one.")
 
 
 @extend_schema_serializer(many=False)  # an object that holds the list
@@ -60,5 +60,5 @@ class KeySerializer(serializers.Serializer[Any]):
         max_length=256,
         trim_whitespace=False,
         error_messages={"invalid": "Send printable ASCII characters without spaces."},
-        help_text="As the provider issued it; kept encrypted and never shown again.",
+        help_text="As the provider issued it; stored encrypted and never shown again.",
     )

@@ -1,4 +1,4 @@
-"""The catalogue, and the start of an execution."""
+"""Listing, lookup and start of agents."""
 
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from agents.provider_keys import Keyring
 from agents.providers import Provider, Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
-from agents.runner import Answer
+from agents.runner import Completion
 from billing import tiers
 from billing.errors import ProRequired
 from runs import executors
@@ -41,12 +41,17 @@ def start_execution(
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
 ) -> run_services.StartedRun:
-    """Check everything that can be checked, reserve an execution, write the run and set it going.
+    """Validate the request, reserve an execution, store the run and start it.
 
     Args:
-        provider, model: as the request names them; None takes the defaults.
-        started: when the request came in, on the `time.perf_counter` clock.
-        repository: whose best passages are to go into the prompt; None for none.
+        user: the owner of the run.
+        agent: slug of the agent.
+        context: the text that the agent works on.
+        provider: as the request names it; None takes the default.
+        model: as the request names it; None takes the default.
+        request_id: for the log and the run.
+        started: arrival of the request on the `time.perf_counter` clock.
+        repository: whose best passages go into the prompt; None for no search.
         idempotency_key: from the request's Idempotency-Key header; None without one.
 
     Raises:
@@ -57,58 +62,62 @@ def start_execution(
     if earlier := run_services.find_replay(user=user, idempotency_key=idempotency_key):
         return earlier
     own = provider_keys.keyring(user.pk)
-    asked = target(provider, model, own)
-    expert = find(agent)
+    requested = resolve_target(provider, model, own)
+    expert = get_agent(agent)
     if provider is None and model is None:
-        asked = preferred(expert, own) or asked
-    grounding.require(user, repository)
+        requested = agent_default_target(expert, own) or requested
+    grounding.require_repository(user, repository)
     require_access(user, [expert])
-    targets = reachable(user, asked, own)
-    grounded = grounding.ground(user=user, repository=repository, context=context, experts=[expert], targets=targets)
+    targets = targets_for_user(user, requested, own)
+    grounded = grounding.search_repository(
+        user=user, repository=repository, context=context, experts=[expert], targets=targets
+    )
     context = grounded.append_to(context) if grounded else context
-    begun = run_services.create(
+    started_run = run_services.create(
         user=user,
         text=context,
         idempotency_key=idempotency_key,
         agent=expert.slug,
-        provider=asked.provider.name,
-        model=asked.model,
+        provider=requested.provider.name,
+        model=requested.model,
         own_key=targets[0].provider.own_key,
         request_id=request_id,
         age_s=time.perf_counter() - started,
     )
-    if begun.replayed:
-        return begun
-    recorder = Recorder(begun.run.pk)
-    told = [grounded.event] if grounded else []
-    answer = Answer(targets=targets, prompt=prompt(expert, context), started=started, opening=told)
-    executors.submit(recorder, partial(runner.execute, begun.run, answer))
-    return replace(begun, recorder=recorder)
+    if started_run.replayed:
+        return started_run
+    recorder = Recorder(started_run.run.pk)
+    opening_events = [grounded.event] if grounded else []
+    answer = Completion(
+        targets=targets, prompt=build_prompt(expert, context), started=started, opening_events=opening_events
+    )
+    executors.submit(recorder, partial(runner.execute, started_run.run, answer))
+    return replace(started_run, recorder=recorder)
 
 
 def list_agents() -> list[Agent]:
-    """All agents, in the catalogue's order."""
+    """Return all enabled agents in their order."""
     return list(catalogue.current().agents.values())
 
 
-def find(slug: str) -> Agent:
-    """Look an agent up.
+def get_agent(slug: str) -> Agent:
+    """Return an agent by its slug.
 
     Raises:
-        UnknownAgent: with the slugs there are.
+        UnknownAgent: with the available slugs.
     """
     agents = catalogue.current().agents
     if slug not in agents:
-        raise UnknownAgent(f"There is no agent {slug!r}.", available=list(agents))
+        raise UnknownAgent(f"Unknown agent: {slug!r}.", available=list(agents))
     return agents[slug]
 
 
 def require_access(user: User, experts: Sequence[Agent]) -> None:
-    """Whether a user may have these agents run; every run passes here.
+    """Raise an error unless the user may run these agents; every run passes here.
 
     Raises:
-        EmailNotVerified: the operators want confirmed addresses.
-        ProRequired: the user's tier does not hold one of the agents.
+        EmailNotVerified: the settings require a confirmed address.
+        ProRequired: the user's tier does not include one of the agents.
     """
     verification.require_verified_email(user)
     for agent in experts:
@@ -119,26 +128,28 @@ def require_access(user: User, experts: Sequence[Agent]) -> None:
             raise _pro_required(agent)
 
 
-def target(provider: str | None, model: str | None, own: Keyring) -> Target:
-    """The provider and model a request asks for; a model named alone is looked for at every provider.
+def resolve_target(provider: str | None, model: str | None, own: Keyring) -> Target:
+    """Return the target of a request; a model alone is searched at every provider.
 
     Args:
-        own: the user's keys; a provider that the server has no key for is as good with one of them.
+        provider: as the request names it, or None.
+        model: as the request names it, or None.
+        own: the user's keys; a provider without a key of the server is usable with one of them.
 
     Raises:
-        UnknownProvider, UnknownModel: with the names there are.
+        UnknownProvider, UnknownModel: with the available names.
     """
     if provider is None and model is not None:
         return _target_of_model(model, own)
-    chosen = providers.get(provider) if provider else providers.default(own)
+    chosen = providers.get(provider) if provider else providers.default_provider(own)
     names = catalogue.current().models.get(chosen.name, [])
     if not names or (model and model not in names):
         raise UnknownModel(f"The provider {chosen.name} has no model {model or 'enabled'!r}.", available=names)
     return catalogue.target(chosen, model or names[0])
 
 
-def preferred(agent: Agent, own: Keyring) -> Target | None:
-    """The model that staff have chosen for an agent; None where they have not, or it cannot be used at the moment."""
+def agent_default_target(agent: Agent, own: Keyring) -> Target | None:
+    """Return the model that staff chose for an agent, if it can be used now."""
     name, _, model = agent.default_model.partition("/")
     if model not in catalogue.current().models.get(name, ()):
         return None
@@ -152,81 +163,81 @@ def _target_of_model(model: str, own: Keyring) -> Target:
     if not serving:
         available = [name for names in models.values() for name in names]
         raise UnknownModel(f"No provider has a model {model!r}.", available=available)
-    return catalogue.target(providers.first_usable(serving, own), model)
+    return catalogue.target(providers.first_configured(serving, own), model)
 
 
-def reachable(user: User, asked: Target, own: Keyring) -> list[Target]:
-    """The target asked for, then those to fall back on.
+def targets_for_user(user: User, requested: Target, own: Keyring) -> list[Target]:
+    """Return the requested target and its fallbacks.
 
-    The user's own key comes before the server's, and nobody stands in for it: the user has chosen who is paid.
+    The user's own key precedes the server's. There is no fallback from an own key: the user has chosen who is paid.
 
     Raises:
-        ProviderNotConfigured: the one asked for has no key, neither the server's nor the user's.
-        ProviderKeyUnreadable: the user's own cannot be decrypted.
-        SpendLimitReached: the server would pay for the one asked for, and has paid enough for today.
+        ProviderNotConfigured: neither the server nor the user has a key for the requested provider.
+        ProviderKeyUnreadable: the user's own key cannot be decrypted.
+        SpendLimitReached: the server would pay for the requested provider, and a daily limit is reached.
     """
-    targets = _on_own_key(asked, own) if asked.provider.name in own else _on_servers_keys(asked)
-    return _affordable(user, targets)
+    targets = _with_user_key(requested, own) if requested.provider.name in own else _with_server_keys(requested)
+    return _within_spend_limit(user, targets)
 
 
-def targets_of(run: Run) -> list[Target]:
-    """Who may answer a run that was begun earlier: on whose key that was, whatever its user has done since.
+def targets_for_run(run: Run) -> list[Target]:
+    """Return the targets of a run that started earlier, on the key it started with.
 
-    A daily limit that has been reached since does not stop the run; it only takes away fallbacks of the embedded model.
+    A daily limit reached since then does not stop the run; it only removes fallbacks of the embedded model.
 
     Raises:
-        ProviderKeyNotFound, ProviderKeyUnreadable: on the user's own, which is gone.
-        ProviderNotConfigured: on the server's, which is gone.
-        UnknownModel: staff have taken it away.
+        ProviderKeyNotFound, ProviderKeyUnreadable: the run's own key is gone.
+        ProviderNotConfigured: the server's key is gone.
+        UnknownModel: staff have disabled the model.
     """
     own = provider_keys.keyring(run.user_id)
-    asked = target(run.provider, run.model, own)
-    targets = _on_own_key(asked, own) if run.own_key else _on_servers_keys(asked)
-    if targets[0].provider.costs_server or not spending.limits():
+    requested = resolve_target(run.provider, run.model, own)
+    targets = _with_user_key(requested, own) if run.own_key else _with_server_keys(requested)
+    if targets[0].provider.billed_to_operator or not spending.limits():
         return targets
-    return _affordable(run.user, targets)
+    return _within_spend_limit(run.user, targets)
 
 
-def _on_own_key(asked: Target, own: Keyring) -> list[Target]:
-    return [replace(asked, provider=own.equip(asked.provider))]
+def _with_user_key(requested: Target, own: Keyring) -> list[Target]:
+    return [replace(requested, provider=own.with_user_key(requested.provider))]
 
 
-def _on_servers_keys(asked: Target) -> list[Target]:
-    targets = [each for each in (asked, *_fallbacks(asked)) if each.provider.configured]
-    if asked not in targets:
-        raise _not_configured(asked.provider)
+def _with_server_keys(requested: Target) -> list[Target]:
+    targets = [each for each in (requested, *_fallbacks(requested)) if each.provider.configured]
+    if requested not in targets:
+        raise _not_configured(requested.provider)
     return targets
 
 
-def _affordable(user: User, targets: list[Target]) -> list[Target]:
-    """Return the targets that the daily limits leave a user: all, or those that cost the server nothing.
+def _within_spend_limit(user: User, targets: list[Target]) -> list[Target]:
+    """Return the targets that the daily limits allow: all, or those without cost.
 
     Raises:
-        SpendLimitReached: the one asked for, the first, is not among them.
+        SpendLimitReached: the requested target, the first, is not among them.
     """
-    at_no_cost = [each for each in targets if not each.provider.costs_server]
-    if len(at_no_cost) == len(targets) or not spending.is_exhausted(user):
+    free_targets = [each for each in targets if not each.provider.billed_to_operator]
+    if len(free_targets) == len(targets) or not spending.is_exhausted(user):
         return targets
-    asked = targets[0]
-    if asked not in at_no_cost:
-        raise spending.refusal(user, asked.provider.name)
-    return at_no_cost
+    requested = targets[0]
+    if requested not in free_targets:
+        raise spending.refusal(user, requested.provider.name)
+    return free_targets
 
 
-def prompt(agent: Agent, context: str) -> Prompt:
-    """What an agent asks a model."""
+def build_prompt(agent: Agent, context: str) -> Prompt:
+    """Return the messages and parameters that an agent sends to a model."""
     messages = [{"role": "system", "content": agent.prompt}, {"role": "user", "content": context}]
     return Prompt(messages, agent.temperature, agent.max_tokens)
 
 
-def _fallbacks(asked: Target) -> list[Target]:
+def _fallbacks(requested: Target) -> list[Target]:
     models = catalogue.current().models
-    others = [name for name in settings.LLM_FALLBACK if name != asked.provider.name and models[name]]
+    others = [name for name in settings.LLM_FALLBACK if name != requested.provider.name and models[name]]
     return [catalogue.target(providers.get(name), models[name][0]) for name in others]
 
 
 def _not_configured(provider: Provider) -> ProviderNotConfigured:
-    bring = f" Bring your own: PUT /providers/{provider.name}/key." if provider.takes_own_keys else ""
+    bring = f" Bring your own: PUT /providers/{provider.name}/key." if provider.accepts_user_keys else ""
     return ProviderNotConfigured(f"The provider {provider.name} has no key on this server.{bring}")
 
 

@@ -1,4 +1,4 @@
-"""Pages of the admin for what is `Versioned`: edited with a note, looked at version by version, and gone back."""
+"""Admin pages of `Versioned` models: edit with a note, compare and restore versions."""
 
 from functools import partial
 from typing import Any, cast
@@ -23,31 +23,31 @@ from accounts.identity import staff_of
 from accounts.staff.audited_admin import AuditedAdmin
 from agents import versions
 from agents.models import Version, Versioned
-from agents.versions import ChangedMeanwhile
+from agents.versions import VersionConflict
 
-A_PAGE = 50
+VERSIONS_PER_PAGE = 50
 
 
-def plain_lines(cleaned: dict[str, Any]) -> dict[str, Any]:
-    """A form's values with line ends as files have them: browsers send others, and each line would count as changed."""
+def normalize_line_ends(cleaned: dict[str, Any]) -> dict[str, Any]:
+    """Replace CRLF of browsers by LF, so that unchanged lines compare as equal."""
     return {name: value.replace("\r\n", "\n") if isinstance(value, str) else value for name, value in cleaned.items()}
 
 
 class NoteForm(forms.Form):
-    """What is asked before going back."""
+    """Note and expected version of a restore."""
 
     seen = forms.IntegerField(widget=forms.HiddenInput)
     note = forms.CharField(
         required=False,
         max_length=200,
-        label="Why",
-        help_text="Kept with the version.",
+        label="Note",
+        help_text="The reason of the change; stored with the version.",
         widget=UnfoldAdminTextInputWidget,
     )
 
 
 class VersionedForm(forms.ModelForm):
-    """Knows which version it was opened at: whoever comes second is told, and keeps what was typed."""
+    """Form with optimistic locking: on a conflict it keeps the input and explains it."""
 
     seen = forms.IntegerField(widget=forms.HiddenInput, required=False)
     note = NoteForm.base_fields["note"]
@@ -58,99 +58,102 @@ class VersionedForm(forms.ModelForm):
 
     @cached_property
     def changed_data(self) -> list[str]:
-        """What of the row has changed; why is no part of it."""
+        """Return the changed fields of the row, without the note."""
         return [name for name in super().changed_data if name not in NoteForm.base_fields]
 
     def clean(self) -> dict[str, Any]:
-        cleaned = plain_lines(super().clean() or {})
+        cleaned = normalize_line_ends(super().clean() or {})
         row = cast(Versioned, self.instance)
         try:
-            versions.newest(row, seen=cleaned.get("seen"))  # locked now until it is saved
-        except ChangedMeanwhile as e:
+            versions.lock_current(row, expected_version=cleaned.get("seen"))  # locks the row until the transaction ends
+        except VersionConflict as e:
             self.data = {**self.data, self.add_prefix("seen"): str(e.latest)}
-            raise ValidationError(_meanwhile(row, e.latest), "changed_meanwhile") from e
+            raise ValidationError(_conflict_message(row, e.latest), "changed_meanwhile") from e
         return cleaned
 
 
 class VersionedAdmin(AuditedAdmin):
-    """To be the base of the pages of what is `Versioned`; their fieldsets name `note`."""
+    """Base admin of `Versioned` models; subclasses list `note` in their fieldsets."""
 
     form = VersionedForm
     change_form_template = "admin/versions/change_form.html"
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         seen = form.cleaned_data["seen"] if change else None
-        versions.save(obj, by=staff_of(request), note=form.cleaned_data["note"], seen=seen)
+        versions.save(obj, by=staff_of(request), note=form.cleaned_data["note"], expected_version=seen)
 
     def get_urls(self) -> list[URLPattern]:
-        """The usual ones, and those of versions."""
+        """Add the pages of versions."""
         view, name = self.admin_site.admin_view, f"{self.opts.app_label}_{self.opts.model_name}"
         return [
             path("<int:pk>/versions/", view(self.version_list), name=f"{name}_versions"),
             path("<int:pk>/versions/<int:number>/", view(self.version), name=f"{name}_version"),
-            path("<int:pk>/versions/<int:number>/back/", view(self.back), name=f"{name}_back"),
+            path("<int:pk>/versions/<int:number>/back/", view(self.restore), name=f"{name}_back"),
             *super().get_urls(),
         ]
 
     def version_list(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Who changed what and when, the newest first."""
+        """Show all versions with author, time and changed fields, newest first."""
         row = self._row(request, pk)
-        page = Paginator(row.versions.select_related("saved_by"), A_PAGE).get_page(request.GET.get("p"))
+        page = Paginator(row.versions.select_related("saved_by"), VERSIONS_PER_PAGE).get_page(request.GET.get("p"))
         shown: list[Version] = list(page)
-        older = [*shown[1:], versions.before(shown[-1]) if shown else None]
+        older = [*shown[1:], versions.previous_version(shown[-1]) if shown else None]
         entries = [
             {
                 "version": each,
-                "fields": self._labels(versions.names_of_changes(old.content, each.content) if old else []),
+                "fields": self._labels(versions.changed_fields(old.content, each.content) if old else []),
             }
             for each, old in zip(shown, older, strict=True)
         ]
         return self._page(request, "list", row, f"Versions of {row}", entries=entries, page=page)
 
     def version(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
-        """One version against the one before it or, with `?against=current`, what is there now against it."""
+        """Show a version's changes, or with `?against=current` the changes since then."""
         row = self._row(request, pk)
         version = get_object_or_404(row.versions.select_related("saved_by"), number=number)
         to_current = request.GET.get("against") == "current"
-        before = None if to_current else versions.before(version)
+        before = None if to_current else versions.previous_version(version)
         if to_current:
             changes = self._changes(version.content, versions.content_of(row))
         else:
             changes = self._changes(before.content, version.content) if before else []
-        told = {"version": version, "before": before, "to_current": to_current, "changes": changes}
-        return self._page(request, "version", row, f"Version {number} of {row}", **told)
+        context_of_version = {"version": version, "before": before, "to_current": to_current, "changes": changes}
+        return self._page(request, "version", row, f"Version {number} of {row}", **context_of_version)
 
-    def back(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
-        """Ask first, with what it would change; then go back."""
+    def restore(self, request: HttpRequest, pk: int, number: int) -> HttpResponse:
+        """Show what a restore would change, and restore after confirmation."""
         row = self._row(request, pk, changing=True)
         version = get_object_or_404(row.versions, number=number)
         form = NoteForm(request.POST or None, initial={"seen": row.version})
-        if form.is_valid() and self._go_back(request, row, number, form):
+        if form.is_valid() and self._try_restore(request, row, number, form):
             return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", pk)
         row.refresh_from_db()
         changes = self._changes(versions.content_of(row), version.content)
         form = NoteForm(initial={"seen": row.version, "note": request.POST.get("note", "")})
         return self._page(
-            request, "back", row, f"Back to version {number}?", version=version, changes=changes, form=form
+            request, "restore", row, f"Restore version {number}?", version=version, changes=changes, form=form
         )
 
-    def _go_back(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> bool:
+    def _try_restore(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> bool:
         try:
-            self._write_back(request, row, number, form)
-        except ChangedMeanwhile:
-            messages.error(request, "Somebody has changed it meanwhile. This is what going back would change now.")
+            self._restore_and_record(request, row, number, form)
+        except VersionConflict:
+            messages.error(
+                request, "Another version was saved in the meantime. The page shows the changes of a restore now."
+            )
             return False
         except ValidationError as e:
-            messages.error(request, f"Version {number} cannot be had back: {' '.join(e.messages)}")
+            messages.error(request, f"Version {number} cannot be restored: {' '.join(e.messages)}")
             return False
-        self.message_user(request, f"{row} is what it was as of version {number}.", messages.SUCCESS)
+        self.message_user(request, f"{row} has the content of version {number} again.", messages.SUCCESS)
         return True
 
     @transaction.atomic
-    def _write_back(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> None:
-        """The change and what the audit trail says of it, both or neither."""
+    def _restore_and_record(self, request: HttpRequest, row: Any, number: int, form: NoteForm) -> None:
+        """Restore and record in the audit trail, in one transaction."""
         staff = staff_of(request)
-        if versions.back_to(row, number, by=staff, **form.cleaned_data):
+        note, seen = form.cleaned_data["note"], form.cleaned_data["seen"]
+        if versions.restore(row, number, by=staff, note=note, expected_version=seen):
             of = f"{row._meta.label_lower} {row.pk}"
             trail.record_on_commit(Action.ADMIN_WENT_BACK, actor=staff, object=of, back_to=number, version=row.version)
             ModelAdmin.log_change(self, request, row, f"Back to version {number}.")
@@ -174,22 +177,23 @@ class VersionedAdmin(AuditedAdmin):
         return TemplateResponse(request, f"admin/versions/{name}.html", context)
 
     def _changes(self, old: versions.Content, new: versions.Content) -> list[dict[str, Any]]:
-        return [{"label": self._labels([each.field])[0], "lines": each.lines} for each in versions.changes(old, new)]
+        return [{"label": self._labels([each.field])[0], "lines": each.lines} for each in versions.diff(old, new)]
 
     def _labels(self, names: list[str]) -> list[str]:
         known = {field.name: str(getattr(field, "verbose_name", field.name)) for field in self.opts.get_fields()}
         return [known.get(name, name) for name in names]
 
 
-def _meanwhile(row: Versioned, latest: int) -> Any:
-    """What to tell whoever came second."""
+def _conflict_message(row: Versioned, latest: int) -> Any:
+    """Return the message for staff whose edit conflicts with a newer version."""
     version = row.versions.select_related("saved_by").filter(number=latest).first()
     page = partial(reverse, f"admin:{row._meta.app_label}_{row._meta.model_name}_version", args=[row.pk, latest])
     return format_html(
-        "This was changed meanwhile: {} saved version {}. Nothing of yours is lost: it is still in the form. "
-        'Look at <a href="{}" target="_blank" rel="noopener" class="underline">what changed</a>, bring it into yours, '
-        "and save again to put yours in its place.",
-        version.saved_by if version and version.saved_by else "somebody",
+        "{} saved version {} in the meantime. Your input is still in the form. "
+        'Read <a href="{}" target="_blank" rel="noopener" class="underline">the changes</a>, '
+        "merge them into your input, "
+        "and save again.",
+        version.saved_by if version and version.saved_by else "Another user",
         latest,
         page(),
     )

@@ -1,7 +1,6 @@
-"""Each change of an agent, or of whatever else is `Versioned`, is a version: kept, compared, and gone back to.
+"""Versions of `Versioned` rows: store, compare, restore.
 
-All writing passes `save`, whoever writes: staff in the admin, the loader at a deployment, a way back. What is not
-changed makes no version.
+Staff, the loader and restores all write through `save`. An unchanged row makes no version.
 """
 
 import difflib
@@ -17,28 +16,28 @@ from agents.models import Version, Versioned
 Row = TypeVar("Row", bound=Versioned)
 Content = dict[str, Any]
 CONTEXT_LINES = 3
-LINES_IN_FULL = 1000  # above, lines that come again and again are left out of the search, which is quadratic in them
+MAX_EXACT_DIFF_LINES = 1000  # above, difflib ignores frequent lines, in which it is quadratic
 GAP = "…"
 
 
-class ChangedMeanwhile(Exception):
-    """Somebody else has saved it since it was read; for staff, no client of the API meets it.
+class VersionConflict(Exception):
+    """The row was saved by another request since it was read; only staff meet this error.
 
     Args:
-        latest: number of the version that is there now.
+        latest: number of the stored version.
     """
 
     def __init__(self, latest: int) -> None:
-        super().__init__(f"version {latest} was saved meanwhile")
+        super().__init__(f"version {latest} was saved in the meantime")
         self.latest = latest
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A line of a comparison.
+class DiffLine:
+    """A line of a diff.
 
     Args:
-        sign: `+` where it came, `-` where it went, a space where it stayed, GAP where lines are left out.
+        sign: `+` for an added line, `-` for a removed one, a space for an unchanged one, GAP for omitted lines.
     """
 
     sign: str
@@ -46,34 +45,35 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A field that differs, by its name, with the lines around what does."""
+class FieldChange:
+    """A changed field with its diff."""
 
     field: str
-    lines: list[Line]
+    lines: list[DiffLine]
 
 
 def content_of(row: Versioned) -> Content:
-    """What makes a state of a row."""
-    return {name: getattr(row, name) for name in row.CONTENT}
+    """Return a row's versioned fields by name."""
+    return {name: getattr(row, name) for name in row.VERSIONED_FIELDS}
 
 
 @transaction.atomic
-def save(row: Versioned, *, by: User | None, note: str = "", seen: int | None = None) -> bool:
-    """Save a row, new or not, and keep what it is now as a version, both or neither.
+def save(row: Versioned, *, by: User | None, note: str = "", expected_version: int | None = None) -> bool:
+    """Save a row and its new version in one transaction.
 
     Args:
-        by: who changed it; None where the platform did.
-        note: why.
-        seen: the version that was changed; None for whichever is the newest.
+        row: the changed row, new or stored.
+        by: the author; None for the platform.
+        note: the reason.
+        expected_version: the version that was edited; None for the newest.
 
     Returns:
-        Whether there is a new version: there is none where nothing of its content has changed.
+        Whether there is a new version; unchanged content makes none.
 
     Raises:
-        ChangedMeanwhile: somebody else has saved another version since `seen`.
+        VersionConflict: another version has been saved since `expected_version`.
     """
-    stored = newest(row, seen=seen)
+    stored = lock_current(row, expected_version=expected_version)
     changed = stored is None or stored.version == 0 or content_of(stored) != content_of(row)
     row.version = (stored.version if stored else 0) + changed
     row.save()
@@ -82,73 +82,79 @@ def save(row: Versioned, *, by: User | None, note: str = "", seen: int | None = 
     return changed
 
 
-def newest(row: Row, *, seen: int | None) -> Row | None:
-    """The row as it is stored, locked until the transaction ends; None for one that is not stored yet.
+def lock_current(row: Row, *, expected_version: int | None) -> Row | None:
+    """Return the stored row, locked until the transaction ends; None for a new row.
 
     Raises:
-        ChangedMeanwhile: it has another version than `seen`.
+        VersionConflict: the stored version is not `expected_version`.
     """
     stored = type(row)._base_manager.select_for_update().filter(pk=row.pk).first() if row.pk else None
-    if stored and seen is not None and stored.version != seen:
-        raise ChangedMeanwhile(stored.version)
+    if stored and expected_version is not None and stored.version != expected_version:
+        raise VersionConflict(stored.version)
     return stored
 
 
 @transaction.atomic
-def back_to(row: Versioned, number: int, *, by: User, note: str = "", seen: int) -> bool:
-    """Make a row what it was as of a version, which is a new version; fields that it had not yet stay as they are.
+def restore(row: Versioned, number: int, *, by: User, note: str = "", expected_version: int) -> bool:
+    """Restore the content of a version as a new version.
+
+    Fields that the version does not have keep their value.
 
     Args:
-        note, seen: as of `save`.
+        row: the row to change.
+        number: of the version to restore.
+        by: the author.
+        note: the reason.
+        expected_version: as for `save`.
 
     Returns:
-        Whether that changed anything.
+        Whether the content changed.
 
     Raises:
-        ChangedMeanwhile: as of `save`.
-        ValidationError: it breaks a rule by now.
-        ObjectDoesNotExist: there is no such version.
+        VersionConflict: as for `save`.
+        ValidationError: the old content breaks a rule of today.
+        ObjectDoesNotExist: the version does not exist.
     """
-    newest(row, seen=seen)
+    lock_current(row, expected_version=expected_version)
     version = row.versions.get(number=number)
-    for name in row.CONTENT:
+    for name in row.VERSIONED_FIELDS:
         setattr(row, name, version.content.get(name, getattr(row, name)))
     row.full_clean()
-    return save(row, by=by, note=f"Back to version {number}. {note}".strip(), seen=seen)
+    return save(row, by=by, note=f"Back to version {number}. {note}".strip(), expected_version=expected_version)
 
 
-def before(version: Version) -> Version | None:
-    """The version before one; None before the first."""
+def previous_version(version: Version) -> Version | None:
+    """Return the version before this one; None for the first."""
     return version.of.versions.filter(number__lt=version.number).first()
 
 
-def changes(old: Content, new: Content) -> Iterator[Change]:
-    """The fields in which two states differ, in the newer one's order; one that either has not is left out."""
+def diff(old: Content, new: Content) -> Iterator[FieldChange]:
+    """Yield the changed fields in the newer state's order; new or removed fields are left out."""
     for name, value in new.items():
         if name in old and old[name] != value:
-            yield Change(name, list(_lines(_text(old[name]), _text(value))))
+            yield FieldChange(name, list(_diff_lines(_as_lines(old[name]), _as_lines(value))))
 
 
-def names_of_changes(old: Content, new: Content) -> list[str]:
-    """The names of these fields only, which is quicker."""
+def changed_fields(old: Content, new: Content) -> list[str]:
+    """Return the names of changed fields, without the cost of a diff."""
     return [name for name, value in new.items() if name in old and old[name] != value]
 
 
-def _text(value: Any) -> list[str]:
+def _as_lines(value: Any) -> list[str]:
     if isinstance(value, bool):
         return ["yes" if value else "no"]
     return list(value) if isinstance(value, list) else str(value).splitlines() or [""]
 
 
-def _lines(old: list[str], new: list[str]) -> Iterator[Line]:
-    quickly = max(len(old), len(new)) > LINES_IN_FULL
-    groups = difflib.SequenceMatcher(None, old, new, autojunk=quickly).get_grouped_opcodes(CONTEXT_LINES)
+def _diff_lines(old: list[str], new: list[str]) -> Iterator[DiffLine]:
+    is_large = max(len(old), len(new)) > MAX_EXACT_DIFF_LINES
+    groups = difflib.SequenceMatcher(None, old, new, autojunk=is_large).get_grouped_opcodes(CONTEXT_LINES)
     for index, group in enumerate(groups):
         if index:
-            yield Line(GAP, "")
+            yield DiffLine(GAP, "")
         for tag, old_start, old_end, new_start, new_end in group:
             if tag == "equal":
-                yield from (Line(" ", text) for text in old[old_start:old_end])
+                yield from (DiffLine(" ", text) for text in old[old_start:old_end])
             else:
-                yield from (Line("-", text) for text in old[old_start:old_end])
-                yield from (Line("+", text) for text in new[new_start:new_end])
+                yield from (DiffLine("-", text) for text in old[old_start:old_end])
+                yield from (DiffLine("+", text) for text in new[new_start:new_end])

@@ -1,4 +1,4 @@
-"""The catalogue, one execution, and who may answer."""
+"""Endpoints of agents and providers."""
 
 from collections import Counter
 
@@ -20,7 +20,7 @@ from runs.responses import execution_response
 
 
 class AgentViewSet(ViewSet):
-    """The 28 experts."""
+    """Agents."""
 
     scopes = (AGENTS,)
 
@@ -38,20 +38,20 @@ class AgentViewSet(ViewSet):
         """Send code to an agent and watch the answer stream."""
         serializer = ExecuteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        wanted = dict(serializer.validated_data)
-        on_disconnect = wanted.pop("onDisconnect")
-        begun = services.start_execution(
+        options = dict(serializer.validated_data)
+        on_disconnect = options.pop("onDisconnect")
+        execution = services.start_execution(
             user=user_of(request),
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
             idempotency_key=idempotency_key_of(request, serializer.validated_data),
-            **wanted,
+            **options,
         )
-        return execution_response(begun, on_disconnect=on_disconnect)
+        return execution_response(execution, on_disconnect=on_disconnect)
 
 
 class ProviderViewSet(ViewSet):
-    """Providers of language models, and the keys that users bring."""
+    """Providers of language models, and users' keys for them."""
 
     scopes = (AGENTS, CHAINS)
     lookup_url_kwarg = "name"
@@ -59,25 +59,25 @@ class ProviderViewSet(ViewSet):
 
     @extend_schema(**PROVIDERS)
     def list(self, request: Request) -> Response:
-        """List the providers with their models, and what is known of your own keys."""
-        return Response(ProvidersSerializer({"providers": provider_keys.overview(user_of(request))}).data)
+        """List the providers with their models and your own keys."""
+        return Response(ProvidersSerializer({"providers": provider_keys.list_providers(user_of(request))}).data)
 
     @extend_schema(**PUT_KEY)
     @action(detail=True, methods=["put"], scopes=(KEYS,))
     def key(self, request: Request, name: str) -> Response:
-        """Use your own key for this provider from now on, in the place of the server's.
+        """Use your own key for this provider instead of the server's.
 
-        It is kept encrypted and shown by its last four characters only. On the free tier executions with it are not
-        counted.
+        The key is stored encrypted and shown by its last four characters only. On the free tier, executions on an own
+        key are not counted.
         """
         serializer = KeySerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        provider_keys.put(user=user_of(request), provider=name, **serializer.validated_data)
-        return Response(provider_keys.describe(user_of(request), name))
+        provider_keys.set_key(user=user_of(request), provider=name, **serializer.validated_data)
+        return Response(provider_keys.describe_provider(user_of(request), name))
 
     @extend_schema(**REMOVE_KEY)
     @key.mapping.delete
     def remove_key(self, request: Request, name: str) -> Response:
-        """Forget your own key. What is under way with it fails at its next step."""
-        provider_keys.remove(user=user_of(request), provider=name)
+        """Delete your own key. A run that uses the key fails at its next step."""
+        provider_keys.remove_key(user=user_of(request), provider=name)
         return Response({"message": f"Your key for {name} is deleted."})

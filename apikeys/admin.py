@@ -10,6 +10,7 @@ from accounts.staff.confirm_action import requires_confirmation
 from accounts.staff.exporting_admin import ExportableAdmin
 from apikeys import services
 from apikeys.models import ApiKey
+from lunaos.infra.plurals import counted
 
 
 class KeyStateFilter(admin.SimpleListFilter):
@@ -51,7 +52,7 @@ class ApiKeyAdmin(ExportableAdmin, ReadOnlyAdmin):
     )
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         revoked = services.revoke_all(self.modifiable(request, queryset), actor=staff_of(request))
-        self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
+        self.message_user(request, f"{counted(revoked, 'key', 'are revoked')}.", messages.SUCCESS)
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apikeys.revoke_apikey")

@@ -47,17 +47,12 @@ patches.replace_str(Subscription, _label_subscription)
 
 @admin.register(Tier)
 class TierAdmin(AuditedAdmin):
-    list_display = (
-        "name",
-        "rank",
-        "price_usd",
-        "executions",
-        "requests_per_minute",
-        "executions_at_once",
-        "starts_per_hour",
-        "api_keys",
-        "stored_bytes",
-        "repositories",
+    # More columns would scroll sideways at 1280 pixels; the form has all figures.
+    list_display = ("name", "rank", "price_usd", "executions", "requests_per_minute", "executions_at_once")
+    fieldsets = (
+        (None, {"fields": ("name", "rank", "price_usd", "lookup_key", "features")}),
+        ("Runs", {"fields": ("executions", "executions_at_once", "starts_per_hour", "requests_per_minute")}),
+        ("API keys and code search", {"fields": ("api_keys", "repositories", "stored_bytes")}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Tier | None = None) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ class PresetStepsWidget(forms.MultiWidget):
     def __init__(self) -> None:
         super().__init__(
             [
-                UnfoldAdminSelectWidget(attrs={"aria-label": f"Step {n}", "class": "house-step"})
+                UnfoldAdminSelectWidget(attrs={"aria-label": f"Step {n}", "class": "luna-step"})
                 for n in range(1, MAX_STEPS + 1)
             ]
         )

@@ -7,7 +7,7 @@ from itertools import takewhile
 import orjson
 
 from agents.providers.prices import Cost
-from agents.runner import chunks
+from agents.runner import chunk_events
 from chains.context import Truncation
 from lunaos.event_lines import type_of
 from runs.eventlog.recorder import RunEvent
@@ -85,7 +85,7 @@ def missing_events(run: Run, succeeded: list[RunStep], lines: list[bytes], store
         if step.position not in texts:
             yield {"type": "step_start", "step": step.position, "agent": step.agent}
         rest = step.output[len(strip_nul(texts.get(step.position, ""))) :]
-        yield from chunks([rest] if rest else [])
+        yield from chunk_events([rest] if rest else [])
         if step.position not in done:
             yield step_done(step)
 

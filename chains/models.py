@@ -13,7 +13,7 @@ CUSTOM_SLUG = "custom"  # `chain` of runs whose request named the steps
 class ChainPreset(Versioned):
     """A named sequence of agents; its tier is the highest tier of its agents."""
 
-    CONTENT = ("name", "description", "position", "enabled", "steps")
+    VERSIONED_FIELDS = ("name", "description", "position", "enabled", "steps")
 
     slug = models.SlugField("id", max_length=64, unique=True, help_text="What requests call it.")
     name = models.CharField(max_length=100)

@@ -21,7 +21,7 @@ from agents.models import Agent
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
 from agents.providers.prices import Cost
-from agents.runner import Answer, extras, failure_of
+from agents.runner import Completion, failure_of, opening_fields
 from chains import context, events, queue
 from lunaos.errors import LunaError
 from lunaos.event_lines import type_of
@@ -48,7 +48,7 @@ class ChainExecution:
     ended: dict[int, RunStep]  # steps that have ended, by position, including those of earlier executions
     first_token_ms: int | None  # from the request to the first text of any step; None before it
     provider_asked: bool = False  # whether any provider was sent a request, in this execution or an earlier one
-    answer: Answer | None = None  # the answer of the current step; None between steps
+    answer: Completion | None = None  # the answer of the current step; None between steps
 
     @property
     def next_position(self) -> int:
@@ -134,20 +134,22 @@ async def _run_steps(chain: ChainExecution) -> None:
 async def _run_step(chain: ChainExecution) -> None:
     position, recorder = chain.next_position, chain.recorder
     agent, targets, window = await _call_database(_prepare_step, chain.run, position)
-    answer_tokens = max(target.longest_answer(agent.max_tokens) for target in targets)
+    answer_tokens = max(target.output_limit(agent.max_tokens) for target in targets)
     max_bytes = context.max_context_bytes(window=window, answer=answer_tokens, prompt=agent.prompt)
     text, truncations = context.compose(
         chain.text, _outputs(chain), max_bytes, context.boundary(chain.run.pk, position)
     )
     # `step_start` names no provider, so the client expects the provider of the chain
-    chain.answer = Answer(targets, agent_services.prompt(agent, text), time.perf_counter(), named=targets[0])
+    chain.answer = Completion(
+        targets, agent_services.build_prompt(agent, text), time.perf_counter(), announced_target=targets[0]
+    )
     recorder.record(events.step_start(chain.run, position, truncations, recorder.lines))
     async with aclosing(chain.answer.stream()) as batches:
         async for batch in batches:
             if chain.answer.texts:
                 chain.first_token_ms = chain.first_token_ms or _age_ms(chain.run)
             recorder.record(*batch)
-    details = extras(chain.answer)
+    details = opening_fields(chain.answer)
     await recorder.flush()  # before the save: a saved step is not streamed again
     await _save_step(chain, Status.SUCCEEDED)
     recorder.record(events.step_done(chain.ended[position]) | details)
@@ -155,9 +157,9 @@ async def _run_step(chain: ChainExecution) -> None:
 
 def _prepare_step(run: Run, position: int) -> tuple[Agent, list[Target], int]:
     """Return the step's agent, targets, and smallest context window in tokens."""
-    agent = agent_services.find(run.steps[position - 1])
-    targets = agent_services.targets_of(run)
-    return agent, targets, min(catalogue.window(each.provider.name, each.model) for each in targets)
+    agent = agent_services.get_agent(run.steps[position - 1])
+    targets = agent_services.targets_for_run(run)
+    return agent, targets, min(catalogue.context_window(each.provider.name, each.model) for each in targets)
 
 
 def _outputs(chain: ChainExecution) -> list[context.StepOutput]:
@@ -191,8 +193,8 @@ async def _save_step(chain: ChainExecution, status: Status, error_code: str = ""
         return
     used, cost = TokenUsage(), Cost()
     if chain.answer:
-        chain.provider_asked = chain.provider_asked or chain.answer.asked
-        used, cost = await chain.answer.account(chain.run.steps[position - 1])
+        chain.provider_asked = chain.provider_asked or chain.answer.may_be_billed
+        used, cost = await chain.answer.record_usage(chain.run.steps[position - 1])
     step = _build_row(chain, position, used, cost)
     step.status, step.error_code = status, error_code
     ended = status in (Status.FAILED, Status.CANCELLED)
@@ -229,7 +231,11 @@ def _build_row(chain: ChainExecution, position: int, used: TokenUsage, cost: Cos
 
 
 async def _finish(
-    chain: ChainExecution, status: Status, last: RunEvent, error: LunaError | None = None, answer: Answer | None = None
+    chain: ChainExecution,
+    status: Status,
+    last: RunEvent,
+    error: LunaError | None = None,
+    answer: Completion | None = None,
 ) -> None:
     """End the chain."""
     outcome = outcomes.Outcome(

@@ -86,12 +86,14 @@ def start(
     if steps and len(steps) > MAX_STEPS:
         raise ChainTooLong()
     own = provider_keys.keyring(user.pk)
-    target = agent_services.target(provider, model, own)
-    experts = [agent_services.find(slug) for slug in steps or _find_preset(chain).steps]
-    grounding.require(user, repository)
+    target = agent_services.resolve_target(provider, model, own)
+    experts = [agent_services.get_agent(slug) for slug in steps or _find_preset(chain).steps]
+    grounding.require_repository(user, repository)
     agent_services.require_access(user, experts)
-    targets = agent_services.reachable(user, target, own)
-    grounded = grounding.ground(user=user, repository=repository, context=context, experts=experts, targets=targets)
+    targets = agent_services.targets_for_user(user, target, own)
+    grounded = grounding.search_repository(
+        user=user, repository=repository, context=context, experts=experts, targets=targets
+    )
     opening = partial(events.opening_events, grounded=[grounded.event] if grounded else [])
     started_run = run_services.create(
         user=user,
@@ -133,9 +135,11 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
     text = texts.load_text(run)
     if text is None:
         raise EventsExpired()
-    agent_services.require_access(user, [agent_services.find(slug) for slug in run.steps])
+    agent_services.require_access(user, [agent_services.get_agent(slug) for slug in run.steps])
     own = provider_keys.keyring(user.pk)
-    [target, *_] = agent_services.reachable(user, agent_services.target(run.provider, run.model, own), own)
+    [target, *_] = agent_services.targets_for_user(
+        user, agent_services.resolve_target(run.provider, run.model, own), own
+    )
     capacity.require()
     run.own_key = target.provider.own_key
     before = text.events.encode().splitlines()

@@ -264,8 +264,8 @@ UNFOLD = {
     "SITE_ICON": "web.admin.branding.icon",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "web.admin.branding.icon"}],
     "STYLES": ["web.admin.branding.stylesheet"],
-    "DASHBOARD_CALLBACK": "web.admin.dashboard.context",
-    "SIDEBAR": {"navigation": "web.admin.navigation.groups"},
+    "DASHBOARD_CALLBACK": "web.admin.dashboard.add_dashboard_context",
+    "SIDEBAR": {"navigation": "web.admin.navigation.sidebar_menu"},
 }
 
 # -- Language models -------------------------------------------------------------------------------------------------

@@ -48,7 +48,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[PageRenderer]), name="docs"),
-    path("admin/parts/", admin.site.admin_view(dashboard.parts), name="admin-parts"),
+    path("admin/parts/", admin.site.admin_view(dashboard.health_view), name="admin-parts"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]

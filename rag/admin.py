@@ -80,4 +80,4 @@ class IndexJobAdmin(ExportableAdmin, DeletableAdmin):
         """Show the skipped files without unfold's colours, whose inline styles the Content-Security-Policy refuses."""
         if not job.skipped:
             return "none"
-        return format_html('<pre class="house-text">{}</pre>', json.dumps(job.skipped, indent=2, ensure_ascii=False))
+        return format_html('<pre class="luna-text">{}</pre>', json.dumps(job.skipped, indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ from django.db import connection
 from accounts.models import User
 from billing import limits, tiers
 from lunaos.errors import LunaError
+from lunaos.infra.plurals import counted
 from rag.errors import BacklogFull, StorageLimitReached
 from rag.indexing import sizes, store
 from rag.indexing.indexer import SourceFile, digest
@@ -113,7 +114,7 @@ def _is_unchanged(file: SourceFile, known: Mapping[str, tuple[str, int]]) -> boo
 
 def _limit_reached(owner: User, what: str, used: int, limit: int) -> LunaError:
     tier = limits.for_owner(owner).name
-    allowed = f"{limit} repositories" if what == "repositories" else f"{limit} bytes of files"
+    allowed = counted(limit, "repository") if what == "repositories" else f"{limit} bytes of files"
     return StorageLimitReached(
         tier=tier,
         resource=what,

@@ -28,6 +28,7 @@ from accounts.staff.audited_admin import ReadOnlyAdmin
 from accounts.staff.confirm_action import RETURN_TO_OBJECT, requires_confirmation
 from accounts.staff.exporting_admin import ExportableAdmin
 from billing import tiers
+from lunaos.infra.plurals import counted
 from runs import partitions, services, texts
 from runs.models import UNFINISHED, Dimension, Figures, HourlyFigures, Run, RunStep, RunText
 
@@ -171,7 +172,7 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     def _text(self, run: Run, name: str) -> SafeString:
         text = self._text_of(run)
-        return format_html('<pre class="house-text">{}</pre>', getattr(text, name) if text else EXPIRED)
+        return format_html('<pre class="luna-text">{}</pre>', getattr(text, name) if text else EXPIRED)
 
     def _text_of(self, run: Run) -> RunText | None:
         """Load the run's texts, which may be megabytes, once per page."""
@@ -244,7 +245,7 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
         for run in cancelled:
             services.cancel(run, by_staff=True)
             self.log_change(request, run, "Cancelled.")
-        self.message_user(request, f"{len(cancelled)} runs are being cancelled.", messages.SUCCESS)
+        self.message_user(request, f"{counted(len(cancelled), 'run', 'are being cancelled')}.", messages.SUCCESS)
 
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("runs.cancel_run")

@@ -7,5 +7,5 @@ class WebConfig(AppConfig):
     name = "web"
 
     def ready(self) -> None:
-        """The last app, so the end of most imports."""
+        """Resume garbage collection: this is the last app, so most imports are done."""
         gc_tuning.resume()

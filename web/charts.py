@@ -1,20 +1,20 @@
-"""Charts as figures for an SVG: where bars and lines lie, and what stands beside them; templates draw them."""
+"""Geometry of the dashboard's SVG charts; templates draw them."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 640, 220
-LEFT, RIGHT, TOP, BOTTOM = 46, 4, 10, 24  # what is left free for the axes
-LABELS_AT_MOST = 8
-GAP = 0.25  # of a column's width
+LEFT, RIGHT, TOP, BOTTOM = 46, 4, 10, 24  # margins for the axes
+MAX_LABELS = 8
+COLUMN_GAP_SHARE = 0.25  # of a column's width
 
 Series = Mapping[str, Sequence[float | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A series' part of a column."""
+    """Part of a column that belongs to one series."""
 
     name: str
     value: float
@@ -24,7 +24,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """What stands above one label, from the bottom up."""
+    """Stacked segments above one label, from the bottom up."""
 
     label: str
     x: float
@@ -32,8 +32,8 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A series as strokes, one for each stretch without a gap, and its points."""
+class LineSeries:
+    """A series as polylines, one for each stretch without a gap, and its points."""
 
     name: str
     strokes: list[str]
@@ -42,23 +42,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """All that a template needs.
+    """Data of a chart for its template.
 
     Args:
-        ticks: height and value of each line across.
-        marks: place and text of the labels that there is room for.
-        rows: the same figures as a table: a label and a value a series.
+        ticks: y and value of each grid line.
+        x_labels: x and text of at most MAX_LABELS labels.
+        rows: the same figures as a table: a label and one value per series.
     """
 
     title: str
     unit: str
     names: list[str]
     ticks: list[tuple[float, float]]
-    marks: list[tuple[float, str]]
+    x_labels: list[tuple[float, str]]
     rows: list[tuple[str, list[float | None]]]
     bar_width: float
     columns: list[Column]
-    lines: list[Line]
+    lines: list[LineSeries]
 
     @property
     def empty(self) -> bool:
@@ -66,28 +66,30 @@ class Chart:
 
 
 def bars(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
-    """Columns of stacked bars.
+    """Return a chart of stacked bars.
 
     Args:
-        series: a value a label each; None counts as nothing.
-        unit: as the template's formats know it.
+        title: of the chart.
+        labels: of the columns.
+        series: one value per label; None counts as 0.
+        unit: as in `format_figure`.
     """
     rows = _rows(labels, series)
-    top = _top(max((sum(value or 0 for value in values) for _, values in rows), default=0))
-    step, width = _step(len(labels)), _step(len(labels)) * (1 - GAP)
+    top = _scale_end(max((sum(value or 0 for value in values) for _, values in rows), default=0))
+    step, width = _step(len(labels)), _step(len(labels)) * (1 - COLUMN_GAP_SHARE)
     columns = [
-        Column(label, LEFT + step * (n + GAP / 2), _stack(list(series), values, top))
+        Column(label, LEFT + step * (n + COLUMN_GAP_SHARE / 2), _stack(list(series), values, top))
         for n, (label, values) in enumerate(rows)
     ]
-    return Chart(title, unit, list(series), _ticks(top), _marks(labels), rows, width, columns, [])
+    return Chart(title, unit, list(series), _ticks(top), _x_labels(labels), rows, width, columns, [])
 
 
 def lines(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
-    """A line a series, broken where a value is None."""
-    top = _top(max((value or 0 for values in series.values() for value in values), default=0))
+    """Return a chart with one line per series, broken where a value is None."""
+    top = _scale_end(max((value or 0 for values in series.values() for value in values), default=0))
     drawn = [_line(name, labels, values, top) for name, values in series.items()]
     rows = _rows(labels, series)
-    return Chart(title, unit, list(series), _ticks(top), _marks(labels), rows, 0, [], drawn)
+    return Chart(title, unit, list(series), _ticks(top), _x_labels(labels), rows, 0, [], drawn)
 
 
 def _rows(labels: Sequence[str], series: Series) -> list[tuple[str, list[float | None]]]:
@@ -103,24 +105,24 @@ def _stack(names: list[str], values: Sequence[float | None], top: float) -> list
     return segments
 
 
-def _line(name: str, labels: Sequence[str], values: Sequence[float | None], top: float) -> Line:
+def _line(name: str, labels: Sequence[str], values: Sequence[float | None], top: float) -> LineSeries:
     points: list[tuple[float, float, str, float]] = []
     strokes: list[list[str]] = [[]]
     for n, value in enumerate(values):
         if value is None:
             strokes.append([])
             continue
-        x, y = round(_middle(n, len(labels)), 1), round(_y(value, top), 1)
+        x, y = round(_column_centre(n, len(labels)), 1), round(_y(value, top), 1)
         points.append((x, y, labels[n], value))
         strokes[-1].append(f"{x},{y}")
-    return Line(name, [" ".join(stroke) for stroke in strokes if len(stroke) > 1], points)
+    return LineSeries(name, [" ".join(stroke) for stroke in strokes if len(stroke) > 1], points)
 
 
 def _step(count: int) -> float:
     return (WIDTH - LEFT - RIGHT) / max(count, 1)
 
 
-def _middle(n: int, count: int) -> float:
+def _column_centre(n: int, count: int) -> float:
     return LEFT + _step(count) * (n + 0.5)
 
 
@@ -128,8 +130,8 @@ def _y(value: float, top: float) -> float:
     return HEIGHT - BOTTOM - value / top * (HEIGHT - TOP - BOTTOM)
 
 
-def _top(largest: float) -> float:
-    """Return the next of 1, 2, 4, 5, 8 times a power of ten."""
+def _scale_end(largest: float) -> float:
+    """Return the next value of 1, 2, 4, 5, 8 times a power of ten."""
     if largest <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(largest))
@@ -137,11 +139,11 @@ def _top(largest: float) -> float:
 
 
 def _ticks(top: float) -> list[tuple[float, float]]:
-    """Divide the scale so that each label is exact: by 4 up to 2, 4 and 8, else by 5; a scale up to 1 has its ends."""
+    """Return ticks with exact labels: 4 steps up to 2, 4 and 8, else 5; a scale up to 1 has 1."""
     parts = 1 if top == 1 else 4 if f"{top:e}"[0] in "248" else 5
     return [(round(_y(top * n / parts, top), 1), top * n / parts) for n in range(parts + 1)]
 
 
-def _marks(labels: Sequence[str]) -> list[tuple[float, str]]:
-    each = math.ceil(len(labels) / LABELS_AT_MOST) or 1
-    return [(round(_middle(n, len(labels)), 1), label) for n, label in enumerate(labels) if n % each == 0]
+def _x_labels(labels: Sequence[str]) -> list[tuple[float, str]]:
+    each = math.ceil(len(labels) / MAX_LABELS) or 1
+    return [(round(_column_centre(n, len(labels)), 1), label) for n, label in enumerate(labels) if n % each == 0]

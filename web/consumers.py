@@ -1,4 +1,4 @@
-"""The answer to sockets on unknown paths: refused in the handshake, and not an error in the log."""
+"""Refusal of WebSockets on unknown paths in the handshake, without an error in the log."""
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 

@@ -1,4 +1,4 @@
-"""What the dashboard says of a span of time, read from figures that `runs.stats` has counted."""
+"""Queries of the dashboard over figures that `runs.stats` has counted."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -15,34 +15,34 @@ from runs.models import Backlog, Dimension, HourlyFigures, Run, Status
 from runs.stats import DAY, HOUR, bucket_ms, start_of_hour
 
 STATUSES = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
-RUNS = F("succeeded") + F("failed") + F("interrupted") + F("cancelled") + F("unfinished")
+ALL_RUNS = F("succeeded") + F("failed") + F("interrupted") + F("cancelled") + F("unfinished")
 QUEUES = ("chains", "indexing")
-TOP, NEWEST = 8, 5
-TODAY_AND = {"7d": 6, "30d": 29}  # days before it
-NAMES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
-# Whether a user was active from one hour to before another: of the first and the last day only some hours count.
-WITHIN = """
+MAX_SHARES, MAX_FAILURES = 8, 5
+DAYS_BEFORE_TODAY = {"7d": 6, "30d": 29}  # days before it
+RANGE_NAMES = {"24h": "24 hours", "7d": "7 days", "30d": "30 days"}
+# A user was active within a range of hours: of the first and the last day only some hours count.
+ACTIVE_WITHIN = """
     day BETWEEN %(first_{0})s AND %(last_{0})s AND hours & (
         (1 << CASE WHEN day = %(last_{0})s THEN %(last_hour_{0})s ELSE 24 END)
         - (1 << CASE WHEN day = %(first_{0})s THEN %(first_hour_{0})s ELSE 0 END)
     ) <> 0
 """
-ACTIVE = f"""
+ACTIVE_USERS = f"""
     SELECT count(*) FILTER (WHERE now), count(*) FILTER (WHERE before) FROM (
-        SELECT bool_or({WITHIN.format("now")}) AS now, bool_or({WITHIN.format("before")}) AS before
+        SELECT bool_or({ACTIVE_WITHIN.format("now")}) AS now, bool_or({ACTIVE_WITHIN.format("before")}) AS before
         FROM runs_activeuser WHERE day BETWEEN %(first_before)s AND %(last_now)s GROUP BY user_id
     ) AS active
 """  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """A span of time up to the end of this hour, and the one before it, which ended as far into its own last day.
+class TimeRange:
+    """A time range up to the end of this hour, and the equally long range before it.
 
     Args:
         key: `24h`, `7d` or `30d`.
-        shift: how long before it the other one lies.
-        step: of its charts, an hour or a day.
+        shift: distance to the range before.
+        step: of the charts, an hour or a day.
     """
 
     key: str
@@ -52,92 +52,102 @@ class Span:
     step: timedelta
 
     @classmethod
-    def of(cls, key: str, now: datetime) -> "Span":
-        """Of full hours, or of today and the full days before it (UTC)."""
+    def from_key(cls, key: str, now: datetime) -> "TimeRange":
+        """Return a range of full hours, or of today and the full days before (UTC)."""
         end = start_of_hour(now) + HOUR
-        if key not in TODAY_AND:
+        if key not in DAYS_BEFORE_TODAY:
             return cls("24h", end - DAY, end, DAY, HOUR)
-        start = start_of_hour(now).replace(hour=0) - TODAY_AND[key] * DAY
-        return cls(key, start, end, (TODAY_AND[key] + 1) * DAY, DAY)
+        start = start_of_hour(now).replace(hour=0) - DAYS_BEFORE_TODAY[key] * DAY
+        return cls(key, start, end, (DAYS_BEFORE_TODAY[key] + 1) * DAY, DAY)
 
     @property
     def unit(self) -> str:
         return "hour" if self.step == HOUR else "day"
 
     @property
-    def moments(self) -> list[datetime]:
-        """When each of its steps begins."""
+    def step_starts(self) -> list[datetime]:
+        """Return the start of each step."""
         return [self.start + n * self.step for n in range(-((self.start - self.end) // self.step))]
 
     @property
     def labels(self) -> list[str]:
         form = "%H:%M" if self.step == HOUR else "%b %-d"
-        return [f"{moment:{form}}" for moment in self.moments]
+        return [f"{moment:{form}}" for moment in self.step_starts]
 
-    def within(self, by: Dimension) -> QuerySet[HourlyFigures]:
+    def figures_by(self, by: Dimension) -> QuerySet[HourlyFigures]:
         return HourlyFigures.objects.filter(by=by, hour__gte=self.start, hour__lt=self.end)
 
-    def spread(self, values: dict[datetime, Any], empty: Any) -> list[Any]:
-        """A value a step."""
-        return [values.get(moment, empty) for moment in self.moments]
+    def align(self, values: dict[datetime, Any], empty: Any) -> list[Any]:
+        """Return one value per step, or `empty` for a step without one."""
+        return [values.get(moment, empty) for moment in self.step_starts]
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Of one span."""
+    """Figures of one time range."""
 
     runs: int = 0
     succeeded: int = 0
-    ended_by_themselves: int = 0
+    ended: int = 0
     tokens: int = 0
     cost_usd: Decimal = Decimal(0)
     users: int = 0
 
     @property
-    def success(self) -> float | None:
-        """Share of the runs that ended by themselves: those that were cancelled say nothing."""
-        return self.succeeded / self.ended_by_themselves if self.ended_by_themselves else None
+    def success_rate(self) -> float | None:
+        """Return the share of successful runs; cancelled runs do not count."""
+        return self.succeeded / self.ended if self.ended else None
 
 
-def totals(span: Span) -> tuple[Totals, Totals]:
-    """Of a span and of the one before."""
-    users, users_before = _active(span)
-    return _totals(span.start, span.end, users), _totals(span.start - span.shift, span.end - span.shift, users_before)
+def totals(time_range: TimeRange) -> tuple[Totals, Totals]:
+    """Return the totals of a range and of the range before it."""
+    users, users_before = _count_active_users(time_range)
+    return _totals(time_range.start, time_range.end, users), _totals(
+        time_range.start - time_range.shift, time_range.end - time_range.shift, users_before
+    )
 
 
-def by_status(span: Span) -> dict[str, list[float | None]]:
-    """Runs a step, by how they ended."""
+def by_status(time_range: TimeRange) -> dict[str, list[float | None]]:
+    """Return runs per step by status."""
     sums = {status: Sum(status) for status in STATUSES}
-    rows = {row["step"]: row for row in _stepped(span, Dimension.ALL).values("step").annotate(**sums)}
-    return {status: [(rows.get(moment) or {}).get(status, 0) for moment in span.moments] for status in STATUSES}
+    rows = {row["step"]: row for row in _figures_by_step(time_range, Dimension.ALL).values("step").annotate(**sums)}
+    return {
+        status: [(rows.get(moment) or {}).get(status, 0) for moment in time_range.step_starts] for status in STATUSES
+    }
 
 
-def cost_by_provider(span: Span) -> dict[str, list[float | None]]:
-    """USD a step."""
-    rows = _stepped(span, Dimension.PROVIDER).values("step", "name").annotate(cost=Sum("cost_usd")).order_by("name")
+def cost_by_provider(time_range: TimeRange) -> dict[str, list[float | None]]:
+    """Return cost in USD per step by provider."""
+    rows = (
+        _figures_by_step(time_range, Dimension.PROVIDER)
+        .values("step", "name")
+        .annotate(cost=Sum("cost_usd"))
+        .order_by("name")
+    )
     costs: dict[str, dict[datetime, float]] = defaultdict(dict)
     for row in rows:
         costs[row["name"]][row["step"]] = float(row["cost"])
-    return {name: span.spread(values, 0) for name, values in costs.items()}
+    return {name: time_range.align(values, 0) for name, values in costs.items()}
 
 
-def first_token_ms(span: Span) -> dict[str, list[float | None]]:
-    """Median and 95th percentile a step, to the width of a bucket (12 %); None where no token came."""
-    rows = _stepped(span, Dimension.FIRST_TOKEN).values_list("step", "name").annotate(runs=Sum(RUNS))
+def first_token_ms(time_range: TimeRange) -> dict[str, list[float | None]]:
+    """Return median and 95th percentile per step, to a bucket's width (12 %); None without tokens."""
+    rows = _figures_by_step(time_range, Dimension.FIRST_TOKEN).values_list("step", "name").annotate(runs=Sum(ALL_RUNS))
     buckets: dict[datetime, dict[int, int]] = defaultdict(dict)
     for step, name, runs in rows:
         buckets[step][int(name)] = runs
     return {
-        title: span.spread({step: percentile(counts, share) for step, counts in buckets.items()}, None)
+        title: time_range.align({step: percentile(counts, share) for step, counts in buckets.items()}, None)
         for title, share in (("median", 0.5), ("95th percentile", 0.95))
     }
 
 
 def percentile(counts: dict[int, int], share: float) -> float | None:
-    """The time to the first token that a share of the runs did not exceed.
+    """Return the time to first token that a share of the runs did not exceed.
 
     Args:
         counts: runs by bucket.
+        share: between 0 and 1.
     """
     rank, seen = share * sum(counts.values()), 0
     for bucket in sorted(counts):
@@ -147,33 +157,43 @@ def percentile(counts: dict[int, int], share: float) -> float | None:
     return None
 
 
-def waiting(span: Span) -> dict[str, list[float | None]]:
-    """The most that waited for a worker in each step, by queue."""
-    rows = Backlog.objects.filter(hour__gte=span.start, hour__lt=span.end).annotate(step=_step_of(span))
+def waiting(time_range: TimeRange) -> dict[str, list[float | None]]:
+    """Return the peak of waiting jobs per step, by queue."""
+    rows = Backlog.objects.filter(hour__gte=time_range.start, hour__lt=time_range.end).annotate(
+        step=_step_start(time_range)
+    )
     most: dict[str, dict[datetime, int]] = {queue: {} for queue in QUEUES}
     for queue, step, peak in rows.values_list("queue", "step").annotate(peak=Max("waiting")):
         most[queue][step] = peak
-    return {queue: span.spread(peaks, 0) for queue, peaks in most.items()}
+    return {queue: time_range.align(peaks, 0) for queue, peaks in most.items()}
 
 
-def shares(span: Span, by: Dimension) -> list[tuple[str, int, float]]:
-    """Names with the most runs: name, runs, and share of the largest for agents, of all for the rest."""
-    found = list(span.within(by).values_list("name").annotate(runs=Sum(RUNS)).order_by("-runs", "name")[:TOP])
+def top_shares(time_range: TimeRange, by: Dimension) -> list[tuple[str, int, float]]:
+    """Return names with the most runs: name, runs, share.
+
+    The share is of the largest for agents, else of all.
+    """
+    found = list(
+        time_range.figures_by(by)
+        .values_list("name")
+        .annotate(runs=Sum(ALL_RUNS))
+        .order_by("-runs", "name")[:MAX_SHARES]
+    )
     whole = max((runs for _, runs in found), default=0) if by == Dimension.AGENT else sum(runs for _, runs in found)
     return [(name, runs, runs / whole) for name, runs in found if runs]
 
 
 def newest_failures() -> QuerySet[Run]:
     failed = Run.objects.filter(status__in=(Status.FAILED, Status.INTERRUPTED))
-    return failed.select_related("user").order_by("-created_at")[:NEWEST]
+    return failed.select_related("user").order_by("-created_at")[:MAX_FAILURES]
 
 
-def _step_of(span: Span) -> Trunc:
-    return Trunc("hour", span.unit, tzinfo=UTC)
+def _step_start(time_range: TimeRange) -> Trunc:
+    return Trunc("hour", time_range.unit, tzinfo=UTC)
 
 
-def _stepped(span: Span, by: Dimension) -> QuerySet[Any, Any]:
-    return span.within(by).annotate(step=_step_of(span)).order_by("step")
+def _figures_by_step(time_range: TimeRange, by: Dimension) -> QuerySet[Any, Any]:
+    return time_range.figures_by(by).annotate(step=_step_start(time_range)).order_by("step")
 
 
 def _totals(start: datetime, end: datetime, users: int) -> Totals:
@@ -181,27 +201,30 @@ def _totals(start: datetime, end: datetime, users: int) -> Totals:
     sums = rows.aggregate(*(Sum(name, default=0) for name in (*STATUSES, "tokens", "cost_usd")))
     sums = {name.removesuffix("__sum"): value for name, value in sums.items()}
     return Totals(
-        runs=_of(sums, STATUSES),
+        runs=_sum_of(sums, STATUSES),
         succeeded=sums["succeeded"],
-        ended_by_themselves=_of(sums, ("succeeded", "failed", "interrupted")),
+        ended=_sum_of(sums, ("succeeded", "failed", "interrupted")),
         tokens=int(sums["tokens"]),
         cost_usd=Decimal(sums["cost_usd"]),
         users=users,
     )
 
 
-def _of(sums: dict[str, Any], names: Iterable[str]) -> int:
+def _sum_of(sums: dict[str, Any], names: Iterable[str]) -> int:
     return sum(sums[name] for name in names)
 
 
-def _active(span: Span) -> tuple[int, int]:
-    before = (span.start - span.shift, span.end - span.shift)
+def _count_active_users(time_range: TimeRange) -> tuple[int, int]:
+    before = (time_range.start - time_range.shift, time_range.end - time_range.shift)
     with connection.cursor() as cursor:
-        cursor.execute(ACTIVE, _within("now", span.start, span.end) | _within("before", *before))
+        cursor.execute(
+            ACTIVE_USERS,
+            _range_parameters("now", time_range.start, time_range.end) | _range_parameters("before", *before),
+        )
         return cursor.fetchone()
 
 
-def _within(name: str, start: datetime, end: datetime) -> dict[str, Any]:
+def _range_parameters(name: str, start: datetime, end: datetime) -> dict[str, Any]:
     return {
         f"first_{name}": start.date(),
         f"first_hour_{name}": start.hour,

@@ -1,4 +1,4 @@
-"""Is each part up? Real checks, and whether this process may be sent requests."""
+"""Health of each part of the platform, by real checks."""
 
 import shutil
 import time
@@ -18,25 +18,25 @@ from web import health_checks, provider_reachability
 from web.health_checks import Check, Degraded
 from web.tasks import HEARTBEAT_KEY
 
-WORKER_SILENT_AFTER_S = 40
-BEAT_SILENT_AFTER_S = 30
-WRITTEN_FOR_S = 60
-CHAINS_MAY_WAIT_S = 30
-INDEXING_MAY_WAIT_S = 60  # an owner of whose jobs none has been begun
-WRITTEN_KEY = "lunaos:health-written"
-REFUSED_WITHIN_S = 30  # by a server that is full, of which nothing else can be seen
-REQUIRED = ("database", "cache", "queue")
+MAX_WORKER_SILENCE_S = 40
+MAX_BEAT_SILENCE_S = 30
+TEST_KEY_TTL_S = 60
+MAX_CHAIN_WAIT_S = 30
+MAX_INDEXING_WAIT_S = 60  # of an owner without a started job
+TEST_KEY = "lunaos:health-written"
+REFUSED_WRITES_WINDOW_S = 30  # a full disk of the server shows in refused writes only
+REQUIRED_PARTS = ("database", "cache", "queue")
 
 
 class ReadOnly(Exception):
-    """PostgreSQL answers, and takes no writes: a standby, or one that its operators have set so."""
+    """PostgreSQL answers but accepts no writes: a standby, or set so by operators."""
 
 
 def _database() -> None:
     [[read_only]] = health_checks.query("SELECT current_setting('transaction_read_only')")
     if read_only == "on":
         raise ReadOnly
-    if writes_refused_within(REFUSED_WITHIN_S):
+    if writes_refused_within(REFUSED_WRITES_WINDOW_S):
         raise Degraded("a write was refused a moment ago")
 
 
@@ -45,14 +45,14 @@ def _vectors() -> dict[str, Any]:
         raise Degraded("the vector extension is not installed")
     if not settings.EMBEDDINGS_BASE_URL:
         raise Degraded("no embedding model is set up")
-    return provider_reachability.of(settings.EMBEDDINGS_BASE_URL)
+    return provider_reachability.last_result(settings.EMBEDDINGS_BASE_URL)
 
 
 def _cache() -> None:
-    """Both servers take what is written, as a full one would not, and event logs have room for new runs."""
-    cache.set("health", 1, WRITTEN_FOR_S)
+    """Check that both servers accept writes and that event logs have room for new runs."""
+    cache.set("health", 1, TEST_KEY_TTL_S)
     try:
-        redis.event_log().set(WRITTEN_KEY, 1, ex=WRITTEN_FOR_S)
+        redis.event_log().set(TEST_KEY, 1, ex=TEST_KEY_TTL_S)
     except (redis.RedisError, OSError) as e:
         raise Degraded("event logs cannot be written: runs under way are shown by their own process alone") from e
     if (room := capacity.cached_usage()).refuses_runs:
@@ -64,39 +64,39 @@ def _beat() -> None:
         seen = redis.probe_client().get(beat_scheduler.HEARTBEAT_KEY)
     except (redis.RedisError, OSError) as e:  # a cache that hangs says nothing of beat
         raise Degraded("not known: the cache does not answer") from e
-    if seen is None or time.time() - float(seen) > BEAT_SILENT_AFTER_S:
+    if seen is None or time.time() - float(seen) > MAX_BEAT_SILENCE_S:
         raise Degraded("beat has not reported")
 
 
 def _disk() -> None:
-    """Of LUNAOS_HOME: the embedded servers' data, mails and logs."""
+    """Check the disk of LUNAOS_HOME: the embedded servers' data, mails and logs."""
     folder = next(each for each in (settings.LUNAOS_HOME, *settings.LUNAOS_HOME.parents) if each.exists())
     if shutil.disk_usage(folder).free < settings.MIN_FREE_BYTES:
         raise Degraded("the disk is almost full")
 
 
 def _queue() -> dict[str, Any]:
-    """With the chains and the index jobs that wait for a worker."""
-    backlog, oldest_s = health_checks.waiting()["chains"]
-    unfinished, size, unserved_s = health_checks.indexing()
+    """Check the worker, and return the waiting chains and index jobs."""
+    backlog, oldest_s = health_checks.queue_backlogs()["chains"]
+    unfinished, size, unserved_s = health_checks.indexing_backlog()
     waiting: dict[str, Any] = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
     waiting["indexing"] = {"backlog": unfinished, "bytes": size, "oldestWaitingS": round(unserved_s, 1)}
     seen = redis.client().get(HEARTBEAT_KEY)
-    if seen is None or time.time() - float(seen) > WORKER_SILENT_AFTER_S:
+    if seen is None or time.time() - float(seen) > MAX_WORKER_SILENCE_S:
         raise Degraded("no worker has reported", waiting)
-    if oldest_s > CHAINS_MAY_WAIT_S:
+    if oldest_s > MAX_CHAIN_WAIT_S:
         raise Degraded("chains wait for a worker", waiting)
-    if unserved_s > INDEXING_MAY_WAIT_S:
+    if unserved_s > MAX_INDEXING_WAIT_S:
         raise Degraded("index jobs wait for a worker", waiting)
     return waiting
 
 
 def _llm() -> dict[str, Any]:
-    """The default provider accepted beat's last connection."""
-    provider = providers.default()
+    """Check that the default provider accepted beat's last connection."""
+    provider = providers.default_provider()
     if not provider.configured:
         raise Degraded("no language model is set up")
-    return provider_reachability.of(provider.base_url)
+    return provider_reachability.last_result(provider.base_url)
 
 
 CHECKS: dict[str, Check] = {
@@ -114,9 +114,9 @@ def check() -> tuple[dict[str, Any], bool]:
     """Check all parts.
 
     Returns:
-        The report of the contract, and whether all required parts are up.
+        The report, and whether all required parts are up.
     """
-    services = health_checks.examine(CHECKS)
+    services = health_checks.run_checks(CHECKS)
     statuses = {name: service["status"] for name, service in services.items()}
     report = {
         "status": "ok" if set(statuses.values()) == {"ok"} else "degraded",
@@ -124,4 +124,4 @@ def check() -> tuple[dict[str, Any], bool]:
         "timestamp": datetime.now(UTC),
         "services": services,
     }
-    return report, all(statuses[name] != "down" for name in REQUIRED)
+    return report, all(statuses[name] != "down" for name in REQUIRED_PARTS)

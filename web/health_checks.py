@@ -1,7 +1,6 @@
-"""Real checks of the parts the platform stands on: side by side, each with a time limit.
+"""Runner of health checks: concurrent, each with a time limit.
 
-However often a process is asked, a part has at most one check under way, in a thread of the part's own, and an answer
-serves all who ask within KEPT_S.
+A part has at most one check running, in its own thread, and a result serves all requests for RESULT_TTL_S.
 """
 
 import threading
@@ -12,18 +11,18 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection
 
-LIMIT_S = 1.0
-KEPT_S = 1.0
-WAITING = """
+CHECK_TIMEOUT_S = 1.0
+RESULT_TTL_S = 1.0
+QUEUE_BACKLOGS = """
     SELECT 'chains', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(heartbeat_at)), 0)::float
     FROM runs_run WHERE status = 'queued'
     UNION ALL
     SELECT 'indexing', count(*), COALESCE(EXTRACT(EPOCH FROM now() - min(created_at)), 0)::float
     FROM rag_indexjob WHERE status = 'queued'
 """
-# Of index jobs: all that have not ended, the bytes of their files, and for how long an owner waits of whose jobs no
-# worker has begun any. A job of an owner with a backlog may wait for an hour; an owner is due within seconds.
-INDEXING = """
+# Unfinished index jobs, the bytes of their files, and the longest wait of an owner without a started job. A job of an
+# owner with a backlog may wait for an hour; an owner's first job starts within seconds.
+INDEXING_BACKLOG = """
     SELECT (SELECT count(*) FROM rag_indexjob WHERE status IN ('queued', 'running')),
         (SELECT COALESCE(sum(bytes), 0)::bigint FROM rag_upload),
         COALESCE(EXTRACT(EPOCH FROM now() - min(oldest)), 0)::float
@@ -38,15 +37,15 @@ Check = Callable[[], dict[str, Any] | None]
 
 
 class Degraded(Exception):
-    """The part answers, but not as it should; its text is shown, and what else there is to say."""
+    """The part answers, but not as expected; text and figures are shown."""
 
     def __init__(self, detail: str, figures: dict[str, Any] | None = None) -> None:
         super().__init__(detail)
         self.figures = figures or {}
 
 
-class _Part:
-    """One check in a thread of its own; a check that hangs holds up itself alone."""
+class _CheckRunner:
+    """Runs one check in its own thread, so that a hanging check delays no other."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -56,24 +55,27 @@ class _Part:
         self._began = self._ended = 0.0
 
     def begin(self) -> None:
-        """Start the check, unless it is under way or its answer is still good."""
+        """Start the check unless it runs or its result is fresh."""
         with self._lock:
             if self._answer is None or (self._answer.done() and not self._is_good()):
                 self._began = time.monotonic()
                 self._answer = self._thread.submit(self._measure)
 
     def result(self) -> dict[str, Any]:
-        """Return the answer, or that there was none within LIMIT_S of the check's start."""
+        """Return the result, or a timeout CHECK_TIMEOUT_S after the check's start."""
         with self._lock:
-            answer, left_s = self._answer, self._began + LIMIT_S - time.monotonic()
+            answer, left_s = self._answer, self._began + CHECK_TIMEOUT_S - time.monotonic()
         try:
             return dict(answer.result(timeout=max(0.0, left_s))) if answer else {}
         except TimeoutError:
-            return {"status": "down", "latencyMs": LIMIT_S * 1000, "detail": "timeout"}
+            return {"status": "down", "latencyMs": CHECK_TIMEOUT_S * 1000, "detail": "timeout"}
 
     def _is_good(self) -> bool:
-        """An answer that came too late was refused already: look again at once."""
-        return self._ended - self._began <= LIMIT_S and time.monotonic() - self._ended <= KEPT_S
+        """Return whether the result is fresh and came in time.
+
+        A late result was reported as a timeout already, so the part is checked again at once.
+        """
+        return self._ended - self._began <= CHECK_TIMEOUT_S and time.monotonic() - self._ended <= RESULT_TTL_S
 
     def _measure(self) -> dict[str, Any]:
         try:
@@ -82,51 +84,51 @@ class _Part:
             self._ended = time.monotonic()
 
 
-_parts: dict[Check, _Part] = {}
-_making = threading.Lock()
+_runners: dict[Check, _CheckRunner] = {}
+_runners_lock = threading.Lock()
 
 
-def examine(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
-    """Do checks at the same time, where no answer of the last KEPT_S is there.
+def run_checks(checks: Mapping[str, Check]) -> dict[str, dict[str, Any]]:
+    """Run checks concurrently, except those with a result younger than RESULT_TTL_S.
 
     Args:
-        checks: each returns further figures, or raises: `Degraded`, or whatever a driver does.
+        checks: each returns figures, or raises `Degraded` or an exception of a driver.
 
     Returns:
         `status` (ok, degraded, down), `latencyMs`, perhaps `detail`, and the figures, for each check.
     """
-    found = {name: _part(check) for name, check in checks.items()}
+    found = {name: _runner(check) for name, check in checks.items()}
     for part in found.values():
         part.begin()
     return {name: part.result() for name, part in found.items()}
 
 
-def _part(check: Check) -> _Part:
-    with _making:
-        if check not in _parts:
-            _parts[check] = _Part(check)
-        return _parts[check]
+def _runner(check: Check) -> _CheckRunner:
+    with _runners_lock:
+        if check not in _runners:
+            _runners[check] = _CheckRunner(check)
+        return _runners[check]
 
 
-def forget() -> None:
-    """Drop all answers, for tests that change what is checked."""
-    with _making:
-        _parts.clear()
+def clear_results() -> None:
+    """Drop all results, for tests that change what is checked."""
+    with _runners_lock:
+        _runners.clear()
 
 
-def waiting() -> dict[str, tuple[int, float]]:
-    """How many chains and index jobs no worker has taken yet, and how many seconds the oldest of them has waited."""
-    return {queue: (length, oldest_s) for queue, length, oldest_s in query(WAITING)}
+def queue_backlogs() -> dict[str, tuple[int, float]]:
+    """Return per queue the waiting jobs, and the seconds that the oldest has waited."""
+    return {queue: (length, oldest_s) for queue, length, oldest_s in query(QUEUE_BACKLOGS)}
 
 
-def indexing() -> tuple[int, int, float]:
-    """Unfinished index jobs, the bytes of their files, and the seconds that an owner has waited for a first turn."""
-    [(unfinished, size, unserved_s)] = query(INDEXING)
+def indexing_backlog() -> tuple[int, int, float]:
+    """Return unfinished index jobs, their bytes, and the longest wait of an owner in seconds."""
+    [(unfinished, size, unserved_s)] = query(INDEXING_BACKLOG)
     return unfinished, size, unserved_s
 
 
 def query(sql: str) -> Any:
-    """All rows, over the thread's kept connection; one gone stale with the server's restart gets a second chance."""
+    """Return all rows over the thread's connection; retry once if the server has restarted."""
     try:
         return _fetch(sql)
     except (OperationalError, InterfaceError):
@@ -145,6 +147,6 @@ def _measure(check: Check) -> dict[str, Any]:
         detail = check() or {}
     except Degraded as e:
         status, detail = "degraded", {"detail": str(e), **e.figures}
-    except Exception as e:  # whatever a driver raises; only the kind is shown, its text may name hosts
+    except Exception as e:  # of any driver; only the class is shown, since the text may name hosts
         status, detail = "down", {"detail": type(e).__name__}
     return {"status": status, "latencyMs": round((time.perf_counter() - started) * 1000, 1), **detail}

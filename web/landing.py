@@ -1,4 +1,4 @@
-"""What the front page shows: the catalogue, the presets and the tiers as they are at this moment."""
+"""Content of the landing page: agents, presets and tiers."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,19 +11,19 @@ from billing import tiers
 from billing.models import Tier
 from chains import presets
 
-# The figures beside them say the same and are what is enforced.
-SAID_BY_FIGURES = ("agents", "executions a month", "requests a minute")
+# The enforced figures are shown beside the features, so these features are hidden.
+FEATURES_SHOWN_AS_FIGURES = ("agents", "executions a month", "requests a minute")
 
 
-def content() -> dict[str, Any]:
-    """Everything that changes on the page; costs no query while the snapshots are fresh."""
+def page_context() -> dict[str, Any]:
+    """Return the template context; it costs no query while the caches are fresh."""
     agents = catalogue.current().agents
     return {
         "public_url": settings.PUBLIC_URL,
         "upgrade_url": tiers.upgrade_url(),
         "total": len(agents),
         "categories": _by_category(agents.values()),
-        "presets": list(_offered(agents)),
+        "presets": list(_presets(agents)),
         "plans": [_plan(tier, list(agents.values())) for tier in tiers.list_all()],
     }
 
@@ -35,7 +35,7 @@ def _by_category(agents: Any) -> dict[str, list[Agent]]:
     return found
 
 
-def _offered(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
+def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
     for preset in presets.list_offered():
         names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps if slug in agents]
         yield {"preset": preset, "steps": names, "tier": presets.required_tier(preset)}
@@ -52,14 +52,14 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
         "at_once": tier.executions_at_once,
         "starts": f"{tier.starts_per_hour:,}",
         "api_keys": tier.api_keys,
-        "stored": _size(tier.stored_bytes),
+        "stored": _format_size(tier.stored_bytes),
         "repositories": f"{tier.repositories:,} repositor{'y' if tier.repositories == 1 else 'ies'}",
-        "features": [feature for feature in tier.features if not feature.endswith(SAID_BY_FIGURES)],
+        "features": [feature for feature in tier.features if not feature.endswith(FEATURES_SHOWN_AS_FIGURES)],
     }
 
 
-def _size(count: int) -> str:
-    """Bytes as people read them, in decimal units, as the figures of the tiers are."""
+def _format_size(count: int) -> str:
+    """Format bytes in decimal units."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 1_000 and len(units) > 1:
         size, units = size / 1_000, units[1:]

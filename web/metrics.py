@@ -1,4 +1,4 @@
-"""Figures that all processes share, read when Prometheus asks: what waits, the event log, the last sign of life."""
+"""Prometheus metrics that all processes share: queues, event log, heartbeat."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -17,13 +17,13 @@ from runs.metering import spending
 from web import health_checks
 from web.tasks import EVENT_LOG_KEY, HEARTBEAT_KEY
 
-JOBS = "celery"  # the queue of short jobs, which lie in Valkey alone; the others have rows
+SHORT_JOBS_QUEUE = "celery"  # the queue of short jobs, in Valkey alone; other jobs have rows
 
 
 def _database() -> dict[str, Any]:
-    waiting = health_checks.waiting()  # first, since it renews a connection that has gone stale
+    waiting = health_checks.queue_backlogs()  # first, since `query` renews a stale connection
     spent = spending.cost_today()
-    _, size, unserved_s = health_checks.indexing()
+    _, size, unserved_s = health_checks.indexing_backlog()
     indexing = {"bytes": size, "unserved_s": unserved_s}
     return {
         "waiting": waiting,
@@ -34,36 +34,39 @@ def _database() -> dict[str, Any]:
 
 def _cache() -> dict[str, Any]:
     with redis.client().pipeline(transaction=False) as pipeline:
-        pipeline.llen(JOBS)
-        pipeline.lindex(JOBS, -1)
+        pipeline.llen(SHORT_JOBS_QUEUE)
+        pipeline.lindex(SHORT_JOBS_QUEUE, -1)
         pipeline.mget(HEARTBEAT_KEY, EVENT_LOG_KEY)
         pipeline.info("memory")
         length, oldest, (heartbeat, event_log), memory = pipeline.execute()
     return {
-        "waiting": {JOBS: (length, _age_s(oldest))},
+        "waiting": {SHORT_JOBS_QUEUE: (length, _message_age_s(oldest))},
         "heartbeat": heartbeat and float(heartbeat),
         "event_log": event_log and orjson.loads(event_log),
         "memory": {"used": memory["used_memory"], "limit": memory["maxmemory"]},
     }
 
 
-def _age_s(message: bytes | None) -> float:
-    """Of a message in the queue, by the time that `lunaos.celery` writes on it."""
+def _message_age_s(message: bytes | None) -> float:
+    """Return a queued message's age by the header `sent_at` of `lunaos.celery`."""
     with suppress(ValueError, KeyError, TypeError):
         return max(0.0, time.time() - float(orjson.loads(message or b"")["headers"]["sent_at"]))
     return 0.0
 
 
 CHECKS: dict[str, health_checks.Check] = {"database": _database, "cache": _cache}
-facts = TtlCache(lambda: health_checks.examine(CHECKS))
+shared_figures = TtlCache(lambda: health_checks.run_checks(CHECKS))
 
 
-class SharedFacts(Collector):
-    """Every web process tells them, with the same values; a part that is down costs its own figures only."""
+class SharedMetrics(Collector):
+    """Collector of the shared metrics; each web process reports the same values.
+
+    A part that is down costs its own metrics only.
+    """
 
     def collect(self) -> Iterator[Metric]:
-        """Two round trips at the most, a snapshot otherwise; within `parts.LIMIT_S` in any case."""
-        found = facts()
+        """Yield the metrics: at most two round trips, within `health_checks.CHECK_TIMEOUT_S`."""
+        found = shared_figures()
         cache = found["cache"]
         up = {name: int(part["status"] == "ok") for name, part in found.items()}
         waiting = found["database"].get("waiting", {}) | cache.get("waiting", {})
@@ -71,35 +74,39 @@ class SharedFacts(Collector):
         log = cache.get("event_log") or {}
         spent = found["database"].get("spent", {})
         indexing = found["database"].get("indexing", {})
-        yield _by("version", "lunaos_build_info", "The version that answers.", {__version__: 1})
-        yield _by("part", "lunaos_dependency_up", "Whether PostgreSQL and Valkey answer.", up)
-        yield _by("queue", "lunaos_queue_length", "Jobs that no worker has taken yet.", lengths)
-        yield _by("queue", "lunaos_queue_oldest_seconds", "How long the oldest of them has waited.", ages)
-        yield _one("lunaos_index_backlog_bytes", "Files that wait for indexing.", indexing.get("bytes"))
-        yield _one(
+        yield _labelled_gauge("version", "lunaos_build_info", "The version that answers.", {__version__: 1})
+        yield _labelled_gauge("part", "lunaos_dependency_up", "Whether PostgreSQL and Valkey answer.", up)
+        yield _labelled_gauge("queue", "lunaos_queue_length", "Jobs that no worker has taken yet.", lengths)
+        yield _labelled_gauge("queue", "lunaos_queue_oldest_seconds", "How long the oldest of them has waited.", ages)
+        yield _gauge("lunaos_index_backlog_bytes", "Files that wait for indexing.", indexing.get("bytes"))
+        yield _gauge(
             "lunaos_index_unserved_seconds",
             "How long the owner has waited of whose index jobs none has been begun.",
             indexing.get("unserved_s"),
         )
-        yield _by("tier", "lunaos_spend_usd_today", "What the server's provider keys cost since midnight UTC.", spent)
-        yield _by("kind", "lunaos_valkey_memory_bytes", "Used, and the limit (0: none).", cache.get("memory", {}))
-        yield _one(
+        yield _labelled_gauge(
+            "tier", "lunaos_spend_usd_today", "What the server's provider keys cost since midnight UTC.", spent
+        )
+        yield _labelled_gauge(
+            "kind", "lunaos_valkey_memory_bytes", "Used, and the limit (0: none).", cache.get("memory", {})
+        )
+        yield _gauge(
             "lunaos_worker_heartbeat_timestamp_seconds", "When beat's last job was done.", cache.get("heartbeat")
         )
-        yield _one("lunaos_event_log_runs", "Runs whose events Valkey holds.", log.get("runs"))
+        yield _gauge("lunaos_event_log_runs", "Runs whose events Valkey holds.", log.get("runs"))
         full = {kind: log[kind] for kind in ("accounted", "bound") if kind in log}
-        yield _by("kind", "lunaos_event_log_room_bytes", "Accounted for event logs, and their bound.", full)
-        yield _one("lunaos_event_log_bytes", "What they take there, by a sample.", log.get("bytes"))
+        yield _labelled_gauge("kind", "lunaos_event_log_room_bytes", "Accounted for event logs, and their bound.", full)
+        yield _gauge("lunaos_event_log_bytes", "What they take there, by a sample.", log.get("bytes"))
 
 
-def _by(label: str, name: str, documentation: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+def _labelled_gauge(label: str, name: str, documentation: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, documentation, labels=[label])
     for key, value in values.items():
         family.add_metric([key], value)
     return family
 
 
-def _one(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
+def _gauge(name: str, documentation: str, value: float | None) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, documentation)
     if value is not None:
         family.add_metric([], value)
@@ -107,9 +114,9 @@ def _one(name: str, documentation: str, value: float | None) -> GaugeMetricFamil
 
 
 _SHARED = CollectorRegistry()
-_SHARED.register(SharedFacts())
+_SHARED.register(SharedMetrics())
 
 
 def exposition() -> bytes:
-    """This process's own figures and those that all share, as Prometheus reads them."""
+    """Return this process's metrics and the shared ones in Prometheus' format."""
     return metrics.exposition() + generate_latest(_SHARED)

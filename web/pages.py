@@ -1,4 +1,4 @@
-"""Pages for people: who gets one, and how a failure reads on it."""
+"""HTML pages for people: content negotiation and error pages."""
 
 from functools import cache
 from typing import Any, cast
@@ -14,35 +14,38 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from lunaos import __version__
-from lunaos.api.exceptions import plain_response
+from lunaos.api.exceptions import plain_response, skip_request_log
 from lunaos.api.negotiation import IgnoreAccept
 from lunaos.api.renderers import EnvelopeRenderer
 from lunaos.api.request import ApiRequest, get_api_request
 from lunaos.errors import LunaError
 
-Words = tuple[str, str]
-WORDS: dict[int, Words] = {
-    400: ("This request cannot be understood", "Check the address, or begin at the front page."),
-    403: ("This page is not for you", "You are not allowed to see or do this. Another account may be."),
-    404: ("There is nothing here", "The address may be mistyped, or what was here is gone."),
-    405: ("That does not work here", "This page can be read, but nothing can be sent to it."),
-    429: ("Too many requests", "Wait for a minute, then try again."),
-    500: ("Something went wrong on our side", "Try again. If it stays so, tell the operator the request id below."),
-    503: ("A part of the platform is down", "Try again in a moment. The status page tells which part it is."),
+ErrorText = tuple[str, str]
+ERROR_TEXTS: dict[int, ErrorText] = {
+    400: ("Bad request", "Check the address, or start at the front page."),
+    403: ("No permission", "Your account may not open this page. Sign in with another account."),
+    404: ("Page not found", "The address may be mistyped, or the page was removed."),
+    405: ("Method not allowed", "This page can be read, but accepts no data."),
+    429: ("Too many requests", "Wait a minute, then try again."),
+    500: (
+        "Something went wrong on our side",
+        "Try again. If the error stays, send the request id below to the operator.",
+    ),
+    503: ("A part of the platform is down", "Try again in a moment. The status page shows the part that is down."),
 }
-FORM_EXPIRED: Words = (
-    "This form is not valid any more",
-    "Go back, load the page again and send it once more. Cookies have to be allowed for this site.",
+FORM_EXPIRED: ErrorText = (
+    "This form has expired",
+    "Reload the page and send the form again. Allow cookies for this site.",
 )
-LINK_EXPIRED: Words = (
-    "This link is not valid any more",
-    "Such links are good for two weeks. Sign in and ask for another with POST /billing/portal.",
+LINK_EXPIRED: ErrorText = (
+    "This link has expired",
+    "Links in mails are valid for two weeks. Sign in and request a new one with POST /billing/portal.",
 )
 
 
 @cache
-def _api() -> frozenset[str]:
-    """The first part of all paths whose views answer in the API's envelope and in nothing else."""
+def _api_prefixes() -> frozenset[str]:
+    """Return the first path segment of all views that answer in the API's envelope alone."""
     found = set()
     for pattern in get_resolver().url_patterns:
         view = getattr(pattern.callback, "cls", None) if isinstance(pattern, URLPattern) else None
@@ -51,28 +54,31 @@ def _api() -> frozenset[str]:
     return frozenset(found)
 
 
-def wants_page(request: HttpRequest) -> bool:
-    """Whether the client prefers HTML to JSON, on a path that is not the API's: the API never answers with a page."""
-    if request.path_info.lstrip("/").partition("/")[0] in _api():
+def prefers_html(request: HttpRequest) -> bool:
+    """Return whether the client prefers HTML and the path is not the API's."""
+    if request.path_info.lstrip("/").partition("/")[0] in _api_prefixes():
         return False
     return request.get_preferred_type(["application/json", "text/html"]) == "text/html"
 
 
-def page(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
-    """A page in the platform's design; rendered without the request, so that nothing asks for a session or a user."""
-    return HttpResponse(_rendered(template, context), status=status)
+def render_page(template: str, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    """Render a page without the request, so that no session or user is loaded."""
+    return HttpResponse(_render(template, context), status=status)
 
 
-def failure(request: HttpRequest, error: LunaError, words: Words | None = None) -> HttpResponse:
-    """What Django's own error views answer: a page, or the contract's error, as the client prefers.
+def error_response(request: HttpRequest, error: LunaError, text: ErrorText | None = None) -> HttpResponse:
+    """Return an error page or the API's error object, as the client prefers.
 
     Args:
-        words: title and advice, where those of the status would not do.
+        request: decides between page and JSON.
+        error: the error to report.
+        text: title and advice in place of those of the status.
     """
-    if wants_page(request):
-        context = _of_failure(cast(ApiRequest, request), error.status, words)
-        response = page("web/error.html", context, error.status)
+    if prefers_html(request):
+        context = _error_context(cast(ApiRequest, request), error.status, text)
+        response = render_page("web/error.html", context, error.status)
         response["Cache-Control"] = "no-store"
+        skip_request_log(response)
     else:
         response = plain_response(error)
     patch_vary_headers(response, ("Accept",))
@@ -80,7 +86,7 @@ def failure(request: HttpRequest, error: LunaError, words: Words | None = None) 
 
 
 class ErrorPageRenderer(BaseRenderer):
-    """An error of the frame as a page."""
+    """Renders an API error as a page."""
 
     media_type = "text/html"
     format = "html"
@@ -89,13 +95,13 @@ class ErrorPageRenderer(BaseRenderer):
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
         response = renderer_context["response"]
         response["Cache-Control"] = "no-store"
-        return _rendered(
-            "web/error.html", _of_failure(get_api_request(renderer_context["request"]), response.status_code)
+        return _render(
+            "web/error.html", _error_context(get_api_request(renderer_context["request"]), response.status_code)
         )
 
 
 class PageRenderer(TemplateHTMLRenderer):
-    """A library's page, whose errors look like ours."""
+    """Renders a library's page, with this platform's error pages."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> Any:
         if renderer_context["response"].exception:
@@ -103,32 +109,32 @@ class PageRenderer(TemplateHTMLRenderer):
         return super().render(data, accepted_media_type, renderer_context)
 
 
-class PageOrJson(IgnoreAccept):
-    """By `Accept`, and by whose path it is."""
+class HtmlOrJsonNegotiation(IgnoreAccept):
+    """Content negotiation by `Accept` and path."""
 
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        kind = "html" if wants_page(request._request) else "json"
+        kind = "html" if prefers_html(request._request) else "json"
         renderer = next(each for each in renderers if each.format == kind)
         return renderer, renderer.media_type
 
 
 class PageView(APIView):
-    """A page that anybody may read, inside the API's frame: counted, and its failures are pages for browsers."""
+    """Public page inside the API's frame: counted, with error pages for browsers."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
     renderer_classes = (EnvelopeRenderer, ErrorPageRenderer)
-    content_negotiation_class: type[BaseContentNegotiation] = PageOrJson
-    metadata_class = None  # of a page, OPTIONS has nothing to tell
+    content_negotiation_class: type[BaseContentNegotiation] = HtmlOrJsonNegotiation
+    metadata_class = None  # pages do not answer OPTIONS
     schema = None
 
 
-def _rendered(template: str, context: dict[str, Any]) -> str:
+def _render(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, {"version": __version__, **context})
 
 
-def _of_failure(request: ApiRequest, status: int, words: Words | None = None) -> dict[str, Any]:
-    title, advice = words or WORDS.get(status) or WORDS[500]
+def _error_context(request: ApiRequest, status: int, text: ErrorText | None = None) -> dict[str, Any]:
+    title, advice = text or ERROR_TEXTS.get(status) or ERROR_TEXTS[500]
     return {"status": status, "title": title, "advice": advice, "request_id": request.id}

@@ -1,4 +1,4 @@
-"""Whether model providers accept connections: beat's job looks, and /health reads what the job noted."""
+"""Reachability of providers: beat's job connects, and /health reads the stored result."""
 
 import socket
 import threading
@@ -10,36 +10,38 @@ from urllib.parse import urlsplit
 import orjson
 
 from lunaos.infra import redis
-from web.health_checks import LIMIT_S, Degraded
+from web.health_checks import CHECK_TIMEOUT_S, Degraded
 
-KEY = "lunaos:reachable:"  # and host:port, so that processes with other settings do not mistake the answer for theirs
-GOOD_FOR_S = 60  # six times the schedule's interval
+KEY_PREFIX = "lunaos:reachable:"  # and host:port, as processes may have different settings
+RESULT_TTL_S = 60  # six times the schedule's interval
 
-_looking = threading.Lock()
+_probe_lock = threading.Lock()
 
 
-def look(base_urls: Iterable[str]) -> None:
-    """Connect to each and note what came of it; no request is sent, since that may cost money.
+def probe(base_urls: Iterable[str]) -> None:
+    """Connect to each provider and store the result.
 
-    Name servers that do not answer hold up one job of a process at most: while one looks, others return at once.
+    No request is sent, since a request may cost money.
+
+    A slow name server delays at most one job per process: while one probes, others return at once.
     """
-    if not _looking.acquire(blocking=False):
+    if not _probe_lock.acquire(blocking=False):
         return
     try:
-        for host, port in {_place(url) for url in base_urls if url}:
-            redis.client().set(_key(host, port), orjson.dumps(_connect(host, port)), ex=GOOD_FOR_S)
+        for host, port in {_address(url) for url in base_urls if url}:
+            redis.client().set(_key(host, port), orjson.dumps(_connect(host, port)), ex=RESULT_TTL_S)
     finally:
-        _looking.release()
+        _probe_lock.release()
 
 
-def of(base_url: str) -> dict[str, Any]:
-    """Return a part's figures as the last job noted them: `status`, `latencyMs`, perhaps `detail`.
+def last_result(base_url: str) -> dict[str, Any]:
+    """Return the stored result of a provider: `status`, `latencyMs`, perhaps `detail`.
 
     Raises:
-        Degraded: no job has looked for GOOD_FOR_S, or its note cannot be read.
+        Degraded: there is no result of the last RESULT_TTL_S, or the cache is down.
     """
     try:
-        noted = redis.probe_client().get(_key(*_place(base_url)))
+        noted = redis.probe_client().get(_key(*_address(base_url)))
     except (redis.RedisError, OSError) as e:  # a cache that hangs says nothing of the provider
         raise Degraded("not known: the cache does not answer") from e
     if noted is None:
@@ -51,16 +53,16 @@ def of(base_url: str) -> dict[str, Any]:
 def _connect(host: str, port: int) -> dict[str, Any]:
     started, result = time.perf_counter(), {"status": "ok"}
     try:
-        socket.create_connection((host, port), timeout=LIMIT_S).close()
-    except OSError as e:  # only the kind is noted, its text may name hosts
+        socket.create_connection((host, port), timeout=CHECK_TIMEOUT_S).close()
+    except OSError as e:  # only the class is stored, since the text may name hosts
         result = {"status": "down", "detail": "timeout" if isinstance(e, TimeoutError) else type(e).__name__}
     return {**result, "latencyMs": round((time.perf_counter() - started) * 1000, 1)}
 
 
-def _place(base_url: str) -> tuple[str, int]:
+def _address(base_url: str) -> tuple[str, int]:
     url = urlsplit(base_url)
     return url.hostname or "", url.port or (80 if url.scheme == "http" else 443)
 
 
 def _key(host: str, port: int) -> str:
-    return f"{KEY}{host}:{port}"
+    return f"{KEY_PREFIX}{host}:{port}"

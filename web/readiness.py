@@ -1,4 +1,7 @@
-"""May this process be sent requests now? Less than health: nothing of models and workers, which replicas share."""
+"""Readiness of this process for requests.
+
+Models and workers do not count: replicas share them.
+"""
 
 from functools import cache
 from importlib.util import find_spec
@@ -16,12 +19,15 @@ from runs import executors
 from web import health_checks
 from web.health_checks import Check, Degraded
 
-_migrated = False  # what is applied stays so, as long as this process lives
+_migrated = False  # migrations are not reverted while this process lives
 
 
 @cache
-def _migrations() -> frozenset[tuple[str, str]]:
-    """All that this version has, by app and name; to load them, as Django does, takes more than a probe may."""
+def _known_migrations() -> frozenset[tuple[str, str]]:
+    """Return this version's migrations by app and name.
+
+    Loading them, as Django does, takes longer than a probe may.
+    """
     found = set()
     for label in (config.label for config in apps.get_app_configs()):
         module, _ = MigrationLoader.migrations_module(label)
@@ -32,11 +38,11 @@ def _migrations() -> frozenset[tuple[str, str]]:
 
 
 def _database() -> None:
-    """Reached, and no migration missing: a newer version's may be there already, and do no harm."""
+    """Check the connection and that no migration is missing; newer ones do no harm."""
     global _migrated
     if _migrated:
         health_checks.query("SELECT 1")
-    elif missing := _migrations() - MigrationRecorder(connection).applied_migrations().keys():
+    elif missing := _known_migrations() - MigrationRecorder(connection).applied_migrations().keys():
         raise Degraded(f"migrations missing: {len(missing)}")
     else:
         _migrated = True
@@ -47,7 +53,7 @@ def _cache() -> None:
 
 
 def _modules() -> None:
-    """Nobody's first answer is to wait for an import."""
+    """Import the lazy modules, so that no client waits for an import."""
     lazy_imports.import_all()
 
 
@@ -55,16 +61,16 @@ CHECKS: dict[str, Check] = {"database": _database, "cache": _cache, "modules": _
 
 
 def check() -> tuple[dict[str, Any], bool]:
-    """Look, within `parts.LIMIT_S`.
+    """Check, within `health_checks.CHECK_TIMEOUT_S`.
 
     Returns:
-        A report without host names or secrets, and whether all is well.
+        A report without host names or secrets, and whether the process is ready.
     """
-    checks = {name: _word(part) for name, part in health_checks.examine(CHECKS).items()}
+    checks = {name: _check_status(part) for name, part in health_checks.run_checks(CHECKS).items()}
     checks["process"] = "stopping" if executors.is_shutting_down() else "ok"
     ready = set(checks.values()) == {"ok"}
     return {"ready": ready, "checks": checks}, ready
 
 
-def _word(part: dict[str, Any]) -> str:
+def _check_status(part: dict[str, Any]) -> str:
     return str(part.get("detail", part["status"])) if part["status"] == "degraded" else str(part["status"])

@@ -1,4 +1,4 @@
-"""The reports of health and readiness, for the schema."""
+"""Reports of health and readiness."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ class PartSerializer(serializers.Serializer[Any]):
 
 class IndexingSerializer(serializers.Serializer[Any]):
     backlog = serializers.IntegerField(help_text="Index jobs that have not ended.")
-    bytes = serializers.IntegerField(help_text="Of their files that are still to be done.")
+    bytes = serializers.IntegerField(help_text="Size of their files that are not indexed yet.")
     oldestWaitingS = serializers.FloatField(
-        help_text="Seconds that the owner has waited of whose jobs no worker has begun any; 0 where there is none."
+        help_text="Longest wait in seconds of an owner without a started job; 0 without such an owner."
     )
 
 
@@ -31,8 +31,8 @@ class PartsSerializer(serializers.Serializer[Any]):
     database = PartSerializer()
     cache = PartSerializer()
     queue = QueueSerializer()
-    beat = PartSerializer(help_text="The clock of periodic tasks, which end runs that nobody executes any more.")
-    disk = PartSerializer(help_text="Of the platform's own files; `degraded` where little is left.")
+    beat = PartSerializer(help_text="Scheduler of periodic tasks, which end abandoned runs.")
+    disk = PartSerializer(help_text="Disk of the platform's files; `degraded` if it is almost full.")
     vectors = PartSerializer()
     llm = PartSerializer()
 
@@ -45,9 +45,9 @@ class HealthSerializer(serializers.Serializer[Any]):
 
 
 class ChecksSerializer(serializers.Serializer[Any]):
-    database = serializers.CharField(help_text="`ok`, `down`, or how many migrations are missing.")
+    database = serializers.CharField(help_text="`ok`, `down`, or the number of missing migrations.")
     cache = serializers.CharField()
-    modules = serializers.CharField(help_text="Whether all that a run needs is loaded.")
+    modules = serializers.CharField(help_text="Whether all modules for runs are loaded.")
     process = serializers.ChoiceField(("ok", "stopping"))
 
 

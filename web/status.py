@@ -1,4 +1,4 @@
-"""The report of `web.health` in words for people."""
+"""Status page: the report of `web.health` in words."""
 
 from typing import Any
 
@@ -14,17 +14,18 @@ PARTS = {
 STATES = {"ok": "Works", "degraded": "Impaired", "down": "Down"}
 
 
-def content(report: dict[str, Any], up: bool) -> dict[str, Any]:
-    """What the status page shows of a report.
+def page_context(report: dict[str, Any], up: bool) -> dict[str, Any]:
+    """Return the template context for a health report.
 
     Args:
-        up: whether all required parts are.
+        report: of `web.health.check`.
+        up: whether all required parts are up.
     """
     parts = [_part(name, service) for name, service in report["services"].items()]
     troubled = [part["name"] for part in parts if part["status"] != "ok"]
     return {
         "state": "down" if not up else "degraded" if troubled else "ok",
-        "sentence": _sentence(troubled, up),
+        "sentence": _summary(troubled, up),
         "parts": parts,
         "checked_at": report["timestamp"],
     }
@@ -43,14 +44,14 @@ def _part(key: str, service: dict[str, Any]) -> dict[str, Any]:
 
 
 def _detail(service: dict[str, Any]) -> str:
-    """In words; what a driver raised says nothing to people."""
+    """Return the detail for people, without a driver's exception."""
     detail = str(service.get("detail", ""))
     if service["status"] == "down":
         return "No answer within a second." if detail == "timeout" else "Cannot be reached."
     return f"{detail[0].upper()}{detail[1:]}." if detail else ""
 
 
-def _sentence(troubled: list[str], up: bool) -> str:
+def _summary(troubled: list[str], up: bool) -> str:
     if not troubled:
         return "All parts work."
     which = troubled[0].lower() if len(troubled) == 1 else f"{len(troubled)} of {len(PARTS)} parts"

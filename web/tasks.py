@@ -1,4 +1,4 @@
-"""What beat has done for the platform as a whole: a sign of life, and notes of what will be looked at later."""
+"""Periodic tasks of the platform as a whole."""
 
 import logging
 import threading
@@ -33,20 +33,20 @@ def worker_heartbeat() -> None:
 
 @shared_task(name="web.tasks.reach_providers")
 def reach_providers() -> None:
-    """Note whether the model providers that /health tells of accept connections."""
-    provider_reachability.look([providers.default().base_url, settings.EMBEDDINGS_BASE_URL])
+    """Store whether the providers that /health reports accept connections."""
+    provider_reachability.probe([providers.default_provider().base_url, settings.EMBEDDINGS_BASE_URL])
 
 
 @worker_ready.connect
 def first_heartbeat(**_: object) -> None:
-    """Do not wait for beat: a worker that has just started is there, and can look at providers beside its work."""
+    """Report a heartbeat and probe providers when a worker starts, before beat's first run."""
     worker_heartbeat()
     threading.Thread(target=reach_providers, name="reach-providers", daemon=True).start()
 
 
 @shared_task(name="web.tasks.note_audit_head")
 def note_audit_head() -> None:
-    """Log where the audit trail ends: proof, for `verify_audit --head`, should rows be cut off its end later."""
+    """Log the audit trail's end, as a proof for `verify_audit --head` if rows are cut off later."""
     if head := trail.head():
         logger.info("The audit trail ends at %s", head)
 
@@ -58,7 +58,7 @@ def summarise_audit() -> None:
 
 @shared_task(name="web.tasks.forget_expired")
 def forget_expired() -> None:
-    """Drop what has had its time: counters of failed sign-ins, addresses, ended tokens, sessions, spending, usage."""
+    """Delete expired sign-in counters, addresses, tokens, sessions, spending and usage."""
     lockout.delete_expired()
     jwt.delete_expired()
     SessionStore.clear_expired()
@@ -68,20 +68,20 @@ def forget_expired() -> None:
 
 @shared_task(name="web.tasks.finish_erasures")
 def finish_erasures() -> None:
-    """Delete accounts that could not be deleted when it was asked for."""
+    """Delete accounts whose deletion could not be completed at once."""
     deletion.retry_pending()
 
 
 @shared_task(name="web.tasks.note_backlogs")
 def note_backlogs() -> None:
-    """Write down how many chains and index jobs wait for a worker."""
-    for queue, (length, _) in health_checks.waiting().items():
+    """Record how many chains and index jobs wait for a worker."""
+    for queue, (length, _) in health_checks.queue_backlogs().items():
         stats.record_backlog(queue, length)
 
 
 @shared_task(name="web.tasks.measure_event_log")
 def measure_event_log() -> None:
-    """Shorten the logs of runs that have ended, write down what all take, and sound alarms where that is much."""
+    """Shorten the logs of finished runs, record the total size, and alert if it is large."""
     runs, size = log.size()
     room = capacity.sweep()
     found = {"runs": runs, "bytes": size, "accounted": room.used_bytes, "bound": room.max_bytes}

@@ -1,4 +1,4 @@
-"""What belongs to no domain: the pages for people, health, and the answer to unknown paths."""
+"""Pages for people, health and readiness, and the answer to unknown paths."""
 
 import logging
 import sys
@@ -19,16 +19,23 @@ from accounts.errors import MailTokenInvalid
 from billing.payments import checkout, portal_links, subscriptions
 from billing.throttles import Unthrottled
 from lunaos.api import json
-from lunaos.api.exceptions import Forbidden, translate
+from lunaos.api.exceptions import Forbidden, skip_request_log, translate
 from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from lunaos.infra import metrics, thread_pools
 from web import health, landing, readiness, status
 from web import metrics as figures
-from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, failure, page
+from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, error_response, render_page
 from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
-MAX_PATH_CHARACTERS = 200  # of the path that an error repeats
+MAX_PATH_CHARACTERS = 200  # of the path in an error
+
+
+def _report(report: dict[str, Any], is_good: bool) -> Response:
+    # A probe repeats every few seconds: while a part is down each answer would be an error in the log.
+    response = Response(report, status=200 if is_good else 503)
+    skip_request_log(response)
+    return response
 
 
 class HealthView(APIView):
@@ -39,9 +46,9 @@ class HealthView(APIView):
 
     @extend_schema(operation_id="getHealth", responses={200: HealthSerializer, 503: HealthSerializer}, auth=[])
     def get(self, request: Request) -> Response:
-        """Check each part of the platform. 503 when a required one is down."""
+        """Check each part of the platform. 503 if a required part is down."""
         report, up = health.check()
-        return Response(report, status=200 if up else 503)
+        return _report(report, up)
 
 
 class ReadyView(APIView):
@@ -52,13 +59,13 @@ class ReadyView(APIView):
 
     @extend_schema(operation_id="getReady", responses={200: ReadinessSerializer, 503: ReadinessSerializer}, auth=[])
     def get(self, request: Request) -> Response:
-        """Tell whether this process may be sent requests now. 503 when it is stopping or lacks what it needs."""
+        """Report whether this process accepts requests. 503 while it stops or lacks a dependency."""
         report, ready = readiness.check()
-        return Response(report, status=200 if ready else 503)
+        return _report(report, ready)
 
 
 class MetricsView(APIView):
-    """For Prometheus, which shows the token of the settings; where there is none, there is nothing here."""
+    """Prometheus metrics for clients with the token of the settings; 404 without a token set."""
 
     pool = thread_pools.METRICS
     authentication_classes = ()
@@ -70,12 +77,12 @@ class MetricsView(APIView):
         if not settings.METRICS_TOKEN:
             raise NotFound()
         if not metrics.is_authorized(request.headers.get("Authorization", ""), settings.METRICS_TOKEN):
-            raise NotAuthenticated("Show the token: Authorization: Bearer <LUNAOS_METRICS_TOKEN>.")
+            raise NotAuthenticated("Send the header Authorization: Bearer <LUNAOS_METRICS_TOKEN>.")
         return HttpResponse(figures.exposition(), content_type=metrics.CONTENT_TYPE_LATEST)
 
 
 class SchemaView(APIView):
-    """The OpenAPI document itself, without the envelope."""
+    """OpenAPI document, without the envelope."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -91,29 +98,30 @@ def _schema() -> bytes:
 
 
 class LandingView(PageView):
-    """The front page."""
+    """Landing page."""
 
     def get(self, request: Request) -> HttpResponse:
-        response = page("web/landing.html", landing.content())
-        response["Cache-Control"] = "private, max-age=60"  # private, since its headers tell this client's limits
+        response = render_page("web/landing.html", landing.page_context())
+        response["Cache-Control"] = "private, max-age=60"  # private: its headers state this client's limits
         return response
 
 
 class StatusView(PageView):
-    """`/health` for people; 503 when a required part is down."""
+    """Health report as a page; 503 if a required part is down."""
 
     pool = thread_pools.STATUS
     throttle_classes = (Unthrottled,)
 
     def get(self, request: Request) -> HttpResponse:
         report, up = health.check()
-        response = page("web/status.html", status.content(report, up), 200 if up else 503)
+        response = render_page("web/status.html", status.page_context(report, up), 200 if up else 503)
+        skip_request_log(response)
         response["Cache-Control"] = "no-store"
         return response
 
 
 class UnknownPathView(PageView):
-    """404 whatever the method, counted like any request: a page for a browser, else in the contract's form."""
+    """404 for unknown paths: a page for a browser, else the API's error object."""
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
@@ -122,58 +130,58 @@ class UnknownPathView(PageView):
 
 
 class CheckoutDoneView(PageView):
-    """Where Stripe sends people who have paid. Coming here gives nothing; it has Stripe asked at once."""
+    """Page after a payment at Stripe; it fetches the checkout at once and grants nothing itself."""
 
     pool = thread_pools.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
         try:
             checkout.sync_session(request.query_params.get("session_id", ""))
-        except (LunaError, OperationalError) as e:  # the event will come all the same
-            logger.info("After checkout Stripe could not be asked: %s", e)
-        return page("web/checkout_done.html", {})
+        except (LunaError, OperationalError) as e:  # the webhook will bring the event
+            logger.info("Stripe could not be reached after a checkout: %s", e)
+        return render_page("web/checkout_done.html", {})
 
 
 class CheckoutCancelledView(PageView):
-    """Where Stripe sends people who have changed their mind."""
+    """Page after a checkout that was cancelled at Stripe."""
 
     def get(self, request: Request) -> HttpResponse:
-        return page("web/checkout_cancelled.html", {})
+        return render_page("web/checkout_cancelled.html", {})
 
 
 class PortalLinkView(PageView):
-    """Where the links of mails about payments lead: to Stripe's page for the one they were written for."""
+    """Redirect from links in payment mails to the owner's page at Stripe."""
 
     pool = thread_pools.STRIPE
 
     def get(self, request: Request) -> HttpResponse:
         user = portal_links.verify(request.query_params.get("token", ""))
         if user is None:
-            return failure(request._request, MailTokenInvalid(), LINK_EXPIRED)
+            return error_response(request._request, MailTokenInvalid(), LINK_EXPIRED)
         return HttpResponseRedirect(subscriptions.open_portal(user))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler400: a host it does not serve, a header it refuses."""
-    return failure(request, BadRequest())
+    """Answer Django's handler400, such as an unknown host."""
+    return error_response(request, BadRequest())
 
 
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler403: what staff may not do in the admin."""
-    return failure(request, Forbidden())
+    """Answer Django's handler403 in the admin."""
+    return error_response(request, Forbidden())
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Django's handler404: what is not in the admin."""
-    return failure(request, NotFound())
+    """Answer Django's handler404 in the admin."""
+    return error_response(request, NotFound())
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500: what failed outside the API's own frame; 503 where a server is away."""
+    """Answer Django's handler500: failures outside the API's frame; 503 if a server is down."""
     error = sys.exc_info()[1]
-    return failure(request, translate(error) if isinstance(error, Exception) else LunaError())
+    return error_response(request, translate(error) if isinstance(error, Exception) else LunaError())
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """A form without its token, or with one of another session; the reason is for the log."""
-    return failure(request, Forbidden(), FORM_EXPIRED)
+    """Answer a form with a missing or expired CSRF token."""
+    return error_response(request, Forbidden(), FORM_EXPIRED)

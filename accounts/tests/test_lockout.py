@@ -230,7 +230,7 @@ def test_staff_can_unlock(urls: list[str], alice: Any, staff: httpx.Client) -> N
         "_selected_action": str(alice.pk),
         "csrfmiddlewaretoken": staff.cookies["csrftoken"],
     }
-    assert "1 accounts can sign in again" in staff.post("/admin/accounts/user/", data=form).text
+    assert "1 account can sign in again" in staff.post("/admin/accounts/user/", data=form).text
     assert log_in(urls[0], alice, PASSWORD).status_code == 200
     assert len(events(alice, Action.UNLOCKED)) == 1
 

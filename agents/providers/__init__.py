@@ -1,7 +1,7 @@
-"""Language-model providers: who they are and whether they can be used.
+"""Language-model providers, their configuration and lookup.
 
-How to add one: an entry in `LLM_PROVIDERS` (settings) with its OpenAI-compatible base URL and models, a line in
-`.env.example`, and a line in `prices.py` if its name there differs. One that speaks another protocol gets a module
+To add a provider: an entry in `LLM_PROVIDERS` (settings) with its OpenAI-compatible base URL and models, a line in
+`.env.example`, and a line in `prices.py` if its name there differs. A provider with another protocol gets a module
 beside `openai_compatible` with the same `stream` function.
 """
 
@@ -17,13 +17,13 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Where a provider is reached.
+    """URL, key and limits of a provider.
 
     Args:
-        base_url: of its OpenAI-compatible API, `…/v1`; empty where it is not set up.
+        base_url: of the OpenAI-compatible API, `…/v1`; empty if the provider is not configured.
         api_key: never printed; the embedded server has one too.
-        max_tokens: the longest answer it may give, 0 where only the agent limits it.
-        own_key: the key is the user's own, who pays for what is asked with it.
+        max_tokens: the longest answer in tokens; 0 if only the agent limits it.
+        own_key: whether the key is the user's own, so that the user pays.
     """
 
     name: str
@@ -40,13 +40,13 @@ class Provider:
         return bool(self.base_url and (self.api_key or self.name == LOCAL))
 
     @property
-    def costs_server(self) -> bool:
-        """Whether the operators pay for what it answers."""
+    def billed_to_operator(self) -> bool:
+        """Return whether the operators pay for this provider's answers."""
         return not self.own_key and self.name != LOCAL
 
     @property
-    def takes_own_keys(self) -> bool:
-        """Whether users may bring a key; not to the operator's own server, whose work nobody else pays for."""
+    def accepts_user_keys(self) -> bool:
+        """Return whether users may set a key: not for the operator's own server."""
         return bool(self.base_url) and self.name != LOCAL
 
 
@@ -55,28 +55,30 @@ class Target:
     """A provider and one of its models.
 
     Args:
-        max_output_tokens: of one answer, the model's reasoning included; None leaves it to the agent.
+        max_output_tokens: of one answer, reasoning included; None leaves the limit to the agent.
     """
 
     provider: Provider
     model: str
     max_output_tokens: int | None = None
 
-    def longest_answer(self, agents_limit: int) -> int:
-        """Return the tokens that an answer may have: the model's limit, else the agent's, and not above the provider's.
+    def output_limit(self, agents_limit: int) -> int:
+        """Return the tokens that an answer may have.
+
+        The model's limit counts, else the agent's; the provider's is the upper bound.
 
         Args:
-            agents_limit: of the agent, for models that do not reason.
+            agents_limit: the agent's limit in tokens, for models that do not reason.
         """
-        wanted = self.max_output_tokens or agents_limit
-        return min(wanted, self.provider.max_tokens or wanted)
+        limit = self.max_output_tokens or agents_limit
+        return min(limit, self.provider.max_tokens or limit)
 
 
 def get(name: str) -> Provider:
-    """Look a provider up.
+    """Return a provider by its name.
 
     Raises:
-        UnknownProvider: with the names there are.
+        UnknownProvider: with the available names.
     """
     if name not in settings.LLM_PROVIDERS:
         raise UnknownProvider(available=list(settings.LLM_PROVIDERS))
@@ -84,20 +86,21 @@ def get(name: str) -> Provider:
     return Provider(name, config["base_url"], config["api_key"], config["max_tokens"])
 
 
-def everyone() -> list[Provider]:
-    """All providers, in the settings' order, the embedded model last."""
+def all_providers() -> list[Provider]:
+    """Return all providers in the order of the settings; the embedded model is last."""
     return [get(name) for name in settings.LLM_PROVIDERS]
 
 
-def first_usable(candidates: list[Provider], own: Container[str] = ()) -> Provider:
-    """The first that is set up, on the server or by the user; else simply the first.
+def first_configured(candidates: list[Provider], own: Container[str] = ()) -> Provider:
+    """Return the first provider with a key of the server or the user, else the first.
 
     Args:
-        own: names of providers for which the user has a key.
+        candidates: at least one provider.
+        own: names of the providers for which the user has a key.
     """
     return next((each for each in candidates if each.configured or each.name in own), candidates[0])
 
 
-def default(own: Container[str] = ()) -> Provider:
-    """Who answers where a request names nobody; `own` as of `first_usable`."""
-    return first_usable(everyone(), own)
+def default_provider(own: Container[str] = ()) -> Provider:
+    """Return the provider for requests that name none; `own` as for `first_configured`."""
+    return first_configured(all_providers(), own)

@@ -1,7 +1,9 @@
-"""Connections to providers: a pool for each, over the aiohttp transport that comes with `openai`.
+"""Connections to providers: one pool per base URL and event loop.
 
-The client's own `post` would build, check and read back what is typed here already, and would read the whole body of
-an error, however long it is (docs/adr/0041).
+The transport is the one over aiohttp that comes with `openai`.
+
+The client's own `post` is not used: it validates typed data again, and reads the body of an error without a bound
+(docs/adr/0041).
 """
 
 from __future__ import annotations
@@ -32,28 +34,28 @@ else:
     transport = lazy_imports.LazyModule("agents.providers.transport")
 
 Response = httpx2.Response
-UNREACHABLE = (httpx2.ConnectError, httpx2.ConnectTimeout)
-NO_KEY = "none"  # for servers that ask for none
-MAX_CONNECTIONS = 1_000  # to one provider, as `openai` has it
-MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # of a refusal, as far as it is read
-DRAIN_S = 1.0  # for the end of a response whose answer has ended, so that its connection can be used again
+UNREACHABLE_ERRORS = (httpx2.ConnectError, httpx2.ConnectTimeout)
+PLACEHOLDER_KEY = "none"  # for servers that require no key
+MAX_CONNECTIONS = 1_000  # to one provider, as in `openai`
+MAX_ERROR_BYTES, ERROR_BODY_S = 65_536, 2.0  # limits of reading an error body
+DRAIN_S = 1.0  # to read the end of a complete answer, so that its connection can be used again
 HEADERS = {
     "Content-Type": "application/json",
     "Accept": "text/event-stream",
-    "Accept-Encoding": "identity",  # a compressed stream waits for more to compress, and may unpack to any size
+    "Accept-Encoding": "identity",  # compression delays a stream, and its decompressed size has no bound
     "User-Agent": "LunaOS",
 }
 
-# By base URL, so that there are as many as providers, however many keys users bring: a key travels with its request.
+# By base URL: users' keys travel with their requests, so the number of clients is that of the providers.
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, httpx2.AsyncClient]] = WeakKeyDictionary()
 _attempt: ContextVar[Attempt | None] = ContextVar("attempt", default=None)
 
 
-class Refused(Exception):
-    """The provider answered with another status than 200.
+class ErrorResponse(Exception):
+    """A response of a provider with another status than 200.
 
     Args:
-        body: as parsed JSON or as text, what could be read of it.
+        body: as parsed JSON or as text, up to MAX_ERROR_BYTES.
     """
 
     def __init__(self, status: int, body: object, headers: httpx2.Headers) -> None:
@@ -61,24 +63,26 @@ class Refused(Exception):
         self.status, self.body, self.headers = status, body, headers
 
 
-def failures() -> tuple[type[Exception], ...]:
-    """Return what a connection may raise; TimeoutError is an OSError, and an odd status line is a UnicodeError."""
+def connection_errors() -> tuple[type[Exception], ...]:
+    """Return the exceptions that a connection raises."""
     return (httpx2.HTTPError, aiohttp.ClientError, OSError, UnicodeError)
 
 
 async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Response:
-    """Send a request whose response is to be streamed, and note in `attempt.sent` when it has left.
+    """Send a request, note in `attempt.sent` that it left, and return the open response.
 
     Args:
+        attempt: the attempt, with the provider.
         path: below the provider's base URL.
+        body: the request as JSON.
 
     Raises:
-        Refused: the response is no success.
+        ErrorResponse: the response is no success.
         httpx2.HTTPError, aiohttp.ClientError, OSError: there is no response.
     """
     provider = attempt.target.provider
     client = _client(provider.base_url)
-    headers = {**HEADERS, "Authorization": f"Bearer {provider.api_key or NO_KEY}"}
+    headers = {**HEADERS, "Authorization": f"Bearer {provider.api_key or PLACEHOLDER_KEY}"}
     url = provider.base_url.rstrip("/") + path
     token = _attempt.set(attempt)
     try:
@@ -88,15 +92,18 @@ async def post(attempt: Attempt, path: str, body: dict[str, Any]) -> httpx2.Resp
         _attempt.reset(token)
     attempt.sent = True
     if not response.is_success:
-        raise Refused(response.status_code, await _error_of(response), response.headers)
+        raise ErrorResponse(response.status_code, await _error_of(response), response.headers)
     return response
 
 
-async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
+async def close_response(response: httpx2.Response, pieces: AsyncIterator[bytes], *, complete: bool) -> None:
     """Close a response.
 
     Args:
-        complete: whether nothing more is to follow: its end is read first, aside, and its connection can be used again.
+        response: the response to close.
+        pieces: the iterator over its body.
+        complete: whether the answer has ended. The rest is then read in the background, so that the connection can
+            be used again.
     """
     if complete:
         event_loop.create_background_task(_drain(response, pieces))
@@ -104,7 +111,7 @@ async def end(response: httpx2.Response, pieces: AsyncIterator[bytes], *, comple
         await response.aclose()
 
 
-async def close() -> None:
+async def close_all() -> None:
     """Close this event loop's connections."""
     for client in _clients.pop(asyncio.get_running_loop(), {}).values():
         await client.aclose()
@@ -112,13 +119,13 @@ async def close() -> None:
 
 async def _error_of(response: httpx2.Response) -> object:
     raw = bytearray()
-    with suppress(*failures()):
+    with suppress(*connection_errors()):
         async with asyncio.timeout(ERROR_BODY_S):
             async for piece in response.aiter_bytes():
                 raw += piece[:MAX_ERROR_BYTES]
                 if len(raw) >= MAX_ERROR_BYTES:
                     break
-    with suppress(*failures()):
+    with suppress(*connection_errors()):
         await response.aclose()
     try:
         return parse(bytes(raw))
@@ -127,7 +134,7 @@ async def _error_of(response: httpx2.Response) -> object:
 
 
 async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> None:
-    with suppress(*failures()):
+    with suppress(*connection_errors()):
         try:
             async with asyncio.timeout(DRAIN_S):
                 async for _ in pieces:
@@ -137,9 +144,9 @@ async def _drain(response: httpx2.Response, pieces: AsyncIterator[bytes]) -> Non
 
 
 def _client(base_url: str) -> httpx2.AsyncClient:
-    """Return one client, and so one connection pool, a base URL and event loop.
+    """Return the client, and thus the connection pool, of a base URL and event loop.
 
-    The client follows no redirect, and carries nothing from one user's request to another's.
+    The client follows no redirects and stores no cookies, so nothing passes between users' requests.
     """
     clients = _clients.setdefault(asyncio.get_running_loop(), {})
     if base_url not in clients:
@@ -153,13 +160,13 @@ def _client(base_url: str) -> httpx2.AsyncClient:
 
 
 def _session() -> aiohttp.ClientSession:
-    """Return a session that notes in `Attempt.sent` when a request has left."""
+    """Return a session that sets `Attempt.sent` when a request has been sent."""
     trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_note_sent)
+    trace.on_request_headers_sent.append(_mark_sent)
     connector = aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=httpx2.create_ssl_context())
     return aiohttp.ClientSession(connector=connector, trace_configs=[trace], cookie_jar=aiohttp.DummyCookieJar())
 
 
-async def _note_sent(*_: object) -> None:
+async def _mark_sent(*_: object) -> None:
     if attempt := _attempt.get():
         attempt.sent = True

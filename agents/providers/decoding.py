@@ -1,6 +1,6 @@
-"""Decodes a streamed chat completion, in all forms in which servers that speak OpenAI's protocol send one.
+"""Decoder of streamed chat completions, in all forms that OpenAI-compatible servers send.
 
-One odd value costs that value and not the answer. Where `openai`'s own client reads an answer, this decoder does.
+An invalid value loses that value, not the answer. This decoder reads every answer that `openai`'s client reads.
 """
 
 from __future__ import annotations
@@ -12,40 +12,47 @@ from types import MappingProxyType
 from django.conf import settings
 
 from agents.providers import Provider, failures, sse, usage
-from agents.providers.contents import Json, Surrogates, parse, refusal_of, text_of, thought_of, whole
+from agents.providers.contents import (
+    Json,
+    SurrogateJoiner,
+    parse,
+    reasoning_of,
+    refusal_of,
+    replace_lone_surrogates,
+    text_of,
+)
 from agents.providers.errors import ProviderFailed
 from agents.providers.reply import Block, Reply
 from lunaos.errors import LunaError
 from lunaos.infra import metrics
 from runs.errors import OutputTooLong
 
-MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer with all that surrounds its text
-BEFORE_CONTENT = sse.BOM + b" \t\r\n"
+MAX_ANSWER_BYTES = 256 * 2**20  # of a whole answer, framing included
+LEADING_BYTES = sse.BOM + b" \t\r\n"
 DONE = b"[DONE]"
-NO_REASON = ("", "null", "none")
-# Finish reasons that say that the provider broke the answer off: `network_error` is Zhipu's, `abort` that of vLLM and
-# SGLang.
-BROKEN_OFF = frozenset(
+NO_FINISH_REASON = ("", "null", "none")
+# Finish reasons of an answer that the provider aborted: `network_error` is Zhipu's, `abort` that of vLLM and SGLang.
+ABORTED_REASONS = frozenset(
     (
-        *("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout", failures.NO_RESOURCES),
+        *("error", "failed", "abort", "aborted", "cancelled", "canceled", "timeout", failures.INSUFFICIENT_RESOURCES),
         *("network_error", "server_error", "engine_error", "internal_error"),
     )
 )
-BROKEN_JSON = re.compile(r"[\[{]\s*[\[{\"]")  # the beginning of JSON, which `[PING]` is not
+JSON_START = re.compile(r"[\[{]\s*[\[{\"]")  # the start of JSON, unlike `[PING]`
 MAX_REASON_CHARACTERS, MAX_REFUSAL_CHARACTERS = 64, 10_000
-TOOLS = ("tool_calls", "function_call")
-RARE = frozenset(("base_resp", "x_groq", "type"))  # members of an object that may say more than its choices
-USUAL = frozenset(("content", "role"))  # of a delta
-FIRST = (0, "0", None)  # of the choices: one is asked for
+TOOL_FIELDS = ("tool_calls", "function_call")
+UNCOMMON_FIELDS = frozenset(("base_resp", "x_groq", "type"))  # members of an object that may hold an error
+PLAIN_DELTA_FIELDS = frozenset(("content", "role"))  # of a delta
+FIRST_CHOICE_INDEXES = (0, "0", None)  # requests ask for one choice
 
 
 class Decoder:
-    """Turns what is read into `Block`s; a line or a character that two reads have torn apart waits for its rest.
+    """Decodes bytes into `Block`s and buffers incomplete lines and characters.
 
     Args:
-        provider: who answers, for the sentences of errors.
-        reply: where to note the facts of the answer; a new one where None.
-        headers: of the response, which may say when to come again.
+        provider: for error messages.
+        reply: collects the facts of the answer; None makes a new one.
+        headers: of the response; they may state a waiting time.
     """
 
     def __init__(
@@ -53,16 +60,16 @@ class Decoder:
     ) -> None:
         self.reply = reply or Reply()
         self._headers = headers
-        self.error: LunaError | None = None  # what ended the answer; the text before it is in the blocks
+        self.error: LunaError | None = None  # the error that ended the answer; its text is in the blocks
         self._provider = provider
         self._max_bytes = settings.EVENT_LOG_MAX_BYTES
-        self._events: sse.EventParser | None = None  # None until it is known that the answer is a stream
-        self._body = bytearray()  # what came before that is known, or a JSON object in the place of a stream
+        self._events: sse.EventParser | None = None  # None until the first byte shows a stream
+        self._body = bytearray()  # bytes before the first relevant one, or a JSON body in place of a stream
         self._is_body = False
         self._text_from_deltas = False
         self._blank = ""
         self._read_bytes = 0
-        self._surrogates, self._refusal = Surrogates(), Surrogates()
+        self._surrogates, self._refusal = SurrogateJoiner(), SurrogateJoiner()
 
     def feed(self, raw: bytes) -> Block:
         """Decode what these bytes complete; never raises."""
@@ -78,8 +85,8 @@ class Decoder:
         return block
 
     def _begin(self, raw: bytes) -> bytes:
-        """Find out by its first byte whether the answer is a stream, and return what is to be read of it."""
-        start = b"" if self._is_body else raw.lstrip(BEFORE_CONTENT)[:1]
+        """Detect by its first byte whether the answer is a stream; return the bytes to decode."""
+        start = b"" if self._is_body else raw.lstrip(LEADING_BYTES)[:1]
         self._is_body = self._is_body or (start != b"" and start in b"{[")
         self._body += b"" if self.error else raw
         if start and not self._is_body:
@@ -92,11 +99,11 @@ class Decoder:
         return b""
 
     def close(self) -> Block:
-        """Decode what is left when the connection has ended, or when nothing more is to be read."""
+        """Decode the rest after the connection has ended or reading has stopped."""
         block = Block(self.reply)
         if self._events is not None:
             self._read(self._events.close(), block)
-        elif not self.error and self._body.strip(BEFORE_CONTENT):
+        elif not self.error and self._body.strip(LEADING_BYTES):
             self._read_body(block)
         if rest := self._surrogates.close():
             self._add_text(rest, block)
@@ -105,67 +112,67 @@ class Decoder:
 
     # -- Events --------------------------------------------------------------------------------------------------------
 
-    def _read(self, events: list[sse.Event], block: Block) -> None:
+    def _read(self, events: list[sse.SseEvent], block: Block) -> None:
         for event in events:
             if self.error or self.reply.done:
                 return
             block.alive = True
             if event.name == sse.COMMENT:
-                block.queued = block.queued or not self.reply.delta
+                block.queued = block.queued or not self.reply.has_delta
             elif event.data.lstrip().startswith(DONE):
                 self.reply.done = True
             else:
                 self._read_event(event, block)
 
-    def _read_event(self, event: sse.Event, block: Block) -> None:
+    def _read_event(self, event: sse.SseEvent, block: Block) -> None:
         self.reply.objects += 1
         try:
             found = parse(event.data)
         except ValueError:
             found = event.data.decode(errors="replace").strip()
-            if BROKEN_JSON.match(found) and event.name not in (sse.ERROR, sse.BARE):
+            if JSON_START.match(found) and event.name not in (sse.ERROR, sse.BARE_JSON):
                 error = f"{self._provider.name} sent something that is no chat completion."
                 self._fail(ProviderFailed(error, retryable=True))
                 return
         if isinstance(found, list) and len(found) == 1:
             [found] = found
         if event.name == sse.ERROR:
-            self._fail(failures.in_answer(self._provider, found, self._headers))
-        elif event.name == sse.BARE:
+            self._fail(failures.error_in_stream(self._provider, found, self._headers))
+        elif event.name == sse.BARE_JSON:
             self._read_bare(found)
         elif isinstance(found, dict):
-            if text := _usual_text(found):
-                self.reply.delta = self._text_from_deltas = True
+            if text := _plain_chunk_text(found):
+                self.reply.has_delta = self._text_from_deltas = True
                 self._add_text(self._surrogates.joined(text), block)
             else:
                 self._read_object(found, block)
         else:
             self._ignore()
-        block.queued = block.queued or (event.name == sse.PING and not self.reply.delta)
+        block.queued = block.queued or (event.name == sse.PING and not self.reply.has_delta)
 
     def _read_bare(self, found: object) -> None:
-        """Read a line without a field's name: an error, from servers that forget the name, and nothing else."""
-        error = failures.find(found, []) if isinstance(found, dict) else None
+        """Read a line without a field name: an error from servers that omit it, or nothing."""
+        error = failures.find_error(found, []) if isinstance(found, dict) else None
         if error is None:
             self._ignore()
         else:
-            self._fail(failures.in_answer(self._provider, error, self._headers))
+            self._fail(failures.error_in_stream(self._provider, error, self._headers))
 
     def _read_body(self, block: Block) -> None:
-        """Read an answer that came as JSON although a stream was asked for: one object, or a list of chunks."""
+        """Read a JSON body sent in place of a stream: one object, or a list of chunks."""
         self.reply.objects += 1
         try:
-            found = parse(bytes(self._body.strip(BEFORE_CONTENT)).partition(b"\ndata:")[0])
+            found = parse(bytes(self._body.strip(LEADING_BYTES)).partition(b"\ndata:")[0])
         except ValueError:
             found = None
-        for each in found if isinstance(found, list) else [found]:  # Gemini sends its errors in a list, too
+        for each in found if isinstance(found, list) else [found]:  # Gemini sends errors in a list
             if isinstance(each, dict):
                 self._read_object(each, block)
-        if self.reply.delta and self.reply.finish_reason is None:
+        if self.reply.has_delta and self.reply.finish_reason is None:
             self.reply.finish_reason = "stop"
 
     def _fail(self, error: LunaError) -> None:
-        """End the answer; behind its finish reason an error changes nothing, since the answer is complete."""
+        """End the answer with an error; ignore an error after the finish reason."""
         if self.reply.finish_reason is None:
             self.error = error
         else:
@@ -181,38 +188,38 @@ class Decoder:
         choices = found.get("choices")
         choices = [each for each in choices if isinstance(each, dict)] if isinstance(choices, list) else []
         was_complete, pieces, reason = self.reply.finish_reason is not None, len(block.texts), None
-        if choices:  # one is asked for: the first, also where its index counts the deltas, as some servers have it
-            first = next((each for each in choices if each.get("index") in FIRST), choices[0])
+        if choices:  # some servers count deltas in `index`, so the first choice is the fallback
+            first = next((each for each in choices if each.get("index") in FIRST_CHOICE_INDEXES), choices[0])
             reason = self._read_choice(first, block)
         counted = self._count(found, choices)
-        if error := failures.find(found, choices):
-            self._fail(failures.in_answer(self._provider, error, self._headers))
-        elif reason and reason.partition(":")[0].strip().lower() in BROKEN_OFF:
-            self._fail(failures.broken_off(self._provider, reason))
+        if error := failures.find_error(found, choices):
+            self._fail(failures.error_in_stream(self._provider, error, self._headers))
+        elif reason and reason.partition(":")[0].strip().lower() in ABORTED_REASONS:
+            self._fail(failures.incomplete_answer(self._provider, reason))
         elif reason:
             self.reply.finish_reason = self.reply.finish_reason or reason
         elif counted:
-            self.reply.counted_after_end = was_complete and len(block.texts) == pieces
+            self.reply.usage_after_finish = was_complete and len(block.texts) == pieces
         elif not choices or not any(_has_message(choice) for choice in choices):
             self._ignore()
 
     def _read_choice(self, choice: Json, block: Block) -> str | None:
-        """Read what a choice says.
+        """Read a choice.
 
         Returns:
-            Its finish reason, None where it has none.
+            The finish reason; None without one.
         """
         if (delta := self._delta_of(choice)) is not None:
             self._read_delta(delta, block)
         reason = choice.get("finish_reason")
-        if not isinstance(reason, str) or reason.strip().lower() in NO_REASON:
+        if not isinstance(reason, str) or reason.strip().lower() in NO_FINISH_REASON:
             return None
-        return whole(reason.strip()[:MAX_REASON_CHARACTERS])
+        return replace_lone_surrogates(reason.strip()[:MAX_REASON_CHARACTERS])
 
     def _delta_of(self, choice: Json) -> Json | None:
-        """Return the choice's delta, or what stands in its place: a message, or a bare text.
+        """Return the choice's delta, or in its place a message or a text.
 
-        A message behind deltas repeats them, so that its text is left out.
+        A message after deltas repeats them, so its text is ignored.
         """
         if isinstance(delta := choice.get("delta"), dict):
             self._text_from_deltas = self._text_from_deltas or bool(delta.get("content"))
@@ -222,46 +229,46 @@ class Decoder:
         return {"content": choice["text"]} if isinstance(choice.get("text"), str) else None
 
     def _read_delta(self, delta: Json, block: Block) -> None:
-        self.reply.delta = True
+        self.reply.has_delta = True
         if content := delta.get("content"):
             self._add_text(self._surrogates.joined(text_of(content)), block)
         if len(delta) == 1 and isinstance(content, str):
             return
-        if thought := thought_of(delta):
+        if thought := reasoning_of(delta):
             block.thinking = True
-            self.reply.thought_bytes += len(thought.encode("utf-8", "replace"))
+            self.reply.reasoning_bytes += len(thought.encode("utf-8", "replace"))
         if (refusal := refusal_of(delta)) and len(self.reply.refusal) < MAX_REFUSAL_CHARACTERS:
             self.reply.refusal += self._refusal.joined(refusal)
-        self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOLS)
+        self.reply.tool_calls = self.reply.tool_calls or any(delta.get(name) for name in TOOL_FIELDS)
 
     def _add_text(self, text: str, block: Block) -> None:
-        """Hand out text; white space before the first other character waits for it, since alone it is no answer."""
-        if not self.reply.text:
+        """Append text to the block; leading white space waits for other text."""
+        if not self.reply.has_text:
             text, self._blank = self._blank + text, ""
             if not text.strip():
                 self._blank = text
                 return
         if text:
-            self.reply.text = True
+            self.reply.has_text = True
             block.texts.append(text)
 
     def _count(self, found: Json, choices: list[Json]) -> bool:
-        """Take over reported tokens; whether any count above zero was reported."""
+        """Add reported tokens; return whether a count above zero was reported."""
         groq = found.get("x_groq")
         places = (*choices, groq if isinstance(groq, dict) else {}, found)  # Moonshot reports them in the choice
-        reports = [usage.read(place["usage"]) for place in places if place.get("usage")]
+        reports = [usage.parse_usage(place["usage"]) for place in places if place.get("usage")]
         for report in reports:
             self.reply.counts.update(report)
         return any(report.input or report.output for report in reports)
 
 
-def _usual_text(found: Json) -> str:
-    """Return the text of a chunk that holds nothing else, as nearly all do; empty for any other object.
+def _plain_chunk_text(found: Json) -> str:
+    """Return the text of a chunk that holds text alone, as nearly all do; else "".
 
-    It spares them the search for what is rare, which costs four times as much.
+    The full decoding costs four times as much.
     """
     choices = found.get("choices")
-    if type(choices) is not list or len(choices) != 1 or not RARE.isdisjoint(found):
+    if type(choices) is not list or len(choices) != 1 or not UNCOMMON_FIELDS.isdisjoint(found):
         return ""
     choice = choices[0]
     if type(choice) is not dict or found.get("usage") or found.get("error") or found.get("object") == "error":
@@ -269,7 +276,7 @@ def _usual_text(found: Json) -> str:
     if choice.get("finish_reason") or choice.get("error") or choice.get("usage"):
         return ""
     delta = choice.get("delta")
-    if type(delta) is not dict or not delta.keys() <= USUAL:
+    if type(delta) is not dict or not delta.keys() <= PLAIN_DELTA_FIELDS:
         return ""
     return text if type(text := delta.get("content")) is str else ""
 

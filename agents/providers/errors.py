@@ -1,4 +1,4 @@
-"""What can go wrong with a provider, in the contract's words.
+"""Errors of providers, as the API reports them.
 
 A provider's own text reaches a client only for a run on the user's own key, and redacted (`redaction`).
 """
@@ -10,12 +10,12 @@ from lunaos.errors import LunaError
 
 
 class UnknownProvider(LunaError):
-    code, status, message = "unknown_provider", 400, "There is no such provider."
+    code, status, message = "unknown_provider", 400, "Unknown provider."
     members = MappingProxyType({"available": ["deepseek", "local"]})
 
 
 class UnknownModel(LunaError):
-    code, status, message = "unknown_model", 400, "The provider has no such model."
+    code, status, message = "unknown_model", 400, "Unknown model."
     members = MappingProxyType({"available": ["deepseek-chat", "deepseek-reasoner"]})
 
 
@@ -24,7 +24,7 @@ class ProviderNotConfigured(LunaError):
 
 
 class ProviderTakesNoKey(LunaError):
-    code, status, message = ("provider_takes_no_key", 400, "This provider takes no keys of users.")
+    code, status, message = ("provider_takes_no_key", 400, "This provider accepts no keys of users.")
 
 
 class ProviderKeyNotFound(LunaError):
@@ -32,29 +32,29 @@ class ProviderKeyNotFound(LunaError):
 
 
 class ProviderKeyUnreadable(LunaError):
-    """Kept, but encrypted with a key that the server does not have any more."""
+    """The stored key was encrypted with a key that the server no longer has."""
 
     code, status, message = (
         "provider_key_unreadable",
         409,
-        "Your own key for this provider cannot be read any more. Send it again, or remove it.",
+        "Your own key for this provider cannot be decrypted. Send the key again, or remove it.",
     )
 
 
 class ProviderFailed(LunaError):
-    """The provider refused, or its answer is no answer.
+    """The provider refused the request or sent no valid answer.
 
     Args:
         retryable: the same request to the same provider may succeed a moment later.
-        elsewhere: another provider may answer the request; False where the request itself was refused.
-        provider_status: the HTTP status of the provider's answer, None where there was none.
-        said: the provider's own words, redacted; for staff, and for the user whose own key was used.
+        elsewhere: another provider may answer the request; False if the request itself was refused.
+        provider_status: the HTTP status of the provider's answer, None without an answer.
+        provider_message: the provider's message, redacted; for staff, and for users of an own key.
     """
 
     code, status, message = ("provider_error", 502, "The model provider answered with an error.")
     retryable, elsewhere = False, True
-    stated_wait_s: float | None = None  # the wait that the provider asks for, where it does
-    counted = False  # whether the run counts although it showed no text, because the request caused the outcome
+    stated_wait_s: float | None = None  # the waiting time that the provider states
+    counted = False  # whether the run counts without text, because the request caused the outcome
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class ProviderFailed(LunaError):
         retryable: bool | None = None,
         elsewhere: bool | None = None,
         provider_status: int | None = None,
-        said: str = "",
+        provider_message: str = "",
         **kwargs: Any,
     ) -> None:
         super().__init__(message, **kwargs)
         self.retryable = type(self).retryable if retryable is None else retryable
         self.elsewhere = type(self).elsewhere if elsewhere is None else elsewhere
-        self.provider_status, self.said = provider_status, said
+        self.provider_status, self.provider_message = provider_status, provider_message
 
 
 class ProviderUnavailable(ProviderFailed):
@@ -83,7 +83,7 @@ class ProviderTimeout(ProviderFailed):
 
 
 class ProviderKeyRejected(ProviderFailed):
-    """The provider refuses the user's own key; no other key may pay for the user's run, so nothing else is asked."""
+    """The provider rejects the user's own key; there is no fallback to another key."""
 
     code, status, message = (
         "provider_key_rejected",
@@ -113,7 +113,7 @@ class EmptyAnswer(ProviderFailed):
 
 
 class CausedByRequest(ProviderFailed):
-    """The provider worked on the request and ended without text because of what was asked: the run counts."""
+    """The request's content made the provider end without text: the run counts."""
 
     elsewhere, counted = False, True
 

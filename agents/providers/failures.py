@@ -1,4 +1,4 @@
-"""Translates how providers say no into the contract's errors: by HTTP status, or inside an answer."""
+"""Mapping of providers' errors to the API's errors: by HTTP status, or inside an answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.providers import Provider
-from agents.providers.contents import whole
+from agents.providers.contents import replace_lone_surrogates
 from agents.providers.errors import (
     ContentFiltered,
     ProviderFailed,
@@ -18,21 +18,21 @@ from agents.providers.errors import (
     ProviderTimeout,
     ProviderUnavailable,
 )
-from agents.providers.redaction import redacted
+from agents.providers.redaction import redact
 from agents.providers.retry_after import DEFAULT_WAIT_S, stated_s, wait_s
 
-MAX_SAID_CHARACTERS = 2_048
-MESSAGES = ("message", "msg", "status_msg", "error_msg", "error_message", "detail")
-NO_ERROR = (None, "", 0, "0", 200, "200", "ok", "success")
-OVERLOADED = frozenset((429, 502, 503, 504, *range(520, 528), 529))  # 52x are Cloudflare's for a server that is away
-NO_RESOURCES = "insufficient_system_resource"  # DeepSeek's finish reason for an answer that its load has broken off
-TRY_AGAIN = frozenset((408, 409, 425))
-KEY_REFUSED = frozenset((401, 403))
-# In-band errors have a type or a sentence rather than a status.
+MAX_ERROR_CHARACTERS = 2_048
+MESSAGE_FIELDS = ("message", "msg", "status_msg", "error_msg", "error_message", "detail")
+SUCCESS_CODES = (None, "", 0, "0", 200, "200", "ok", "success")
+OVERLOADED_STATUSES = frozenset((429, 502, 503, 504, *range(520, 528), 529))  # 52x: Cloudflare cannot reach the server
+INSUFFICIENT_RESOURCES = "insufficient_system_resource"  # DeepSeek's finish reason for an answer aborted by overload
+RETRYABLE_STATUSES = frozenset((408, 409, 425))
+KEY_REJECTED_STATUSES = frozenset((401, 403))
+# Errors inside an answer have a type or a message, and no status.
 SEPARATORS = re.compile(r"[\s\-]")
-OVERLOAD = {"rate_limit": 429, "ratelimit": 429, "too_many_requests": 429, "overloaded": 529}
-STATUS_OF_SIGN = {
-    **OVERLOAD,
+OVERLOAD_STATUS_BY_PHRASE = {"rate_limit": 429, "ratelimit": 429, "too_many_requests": 429, "overloaded": 529}
+STATUS_BY_PHRASE = {
+    **OVERLOAD_STATUS_BY_PHRASE,
     "unavailable": 503,
     "capacity": 503,
     "insufficient_quota": 429,
@@ -46,7 +46,7 @@ STATUS_OF_SIGN = {
 
 
 class Reason(enum.Enum):
-    """Why a provider refuses a request, as far as its answer shows."""
+    """Reason of a refusal, as far as the provider's error shows it."""
 
     QUOTA = "the account has no credit left"
     POLICY = "the content is against its policy"
@@ -56,8 +56,8 @@ class Reason(enum.Enum):
     OTHER = "anything else"
 
 
-# Phrases of code, type and message, as regular expressions; the first reason of which one is found counts.
-PHRASES: dict[Reason, tuple[str, ...]] = {
+# Regular expressions over code, type and message; the first matching reason counts.
+REASON_PHRASES: dict[Reason, tuple[str, ...]] = {
     Reason.QUOTA: (
         *("insufficient_quota", "insufficient[ _]?(balance|credit|funds)", "credit balance is too low"),
         *("exceeded your current quota", "billing_(hard_limit|not_active)", "quota_exceeded", "arrearage"),
@@ -93,23 +93,23 @@ PHRASES: dict[Reason, tuple[str, ...]] = {
         r"model[^.]{0,100}(does not exist|not found|is not supported|not available|decommissioned|deprecated)",
     ),
 }
-SIGNS = {reason: re.compile("|".join(phrases), re.IGNORECASE) for reason, phrases in PHRASES.items()}
+REASON_PATTERNS = {reason: re.compile("|".join(phrases), re.IGNORECASE) for reason, phrases in REASON_PHRASES.items()}
 KNOWN_PARAMETERS = ("max_tokens", "max_completion_tokens", "temperature", "stream_options", "stream")
 PARAMETER_NAME = re.compile(r"[A-Za-z_][\w.\[\]]{0,63}")
-NAMED = re.compile(  # behind a colon or a quotation mark: other words that follow are not a name
+PARAMETER_IN_MESSAGE = re.compile(  # after a colon or a quotation mark, since other following words are no name
     r"(?:argument|parameter|field|property|value)s?(?: supplied| name)?(?:: ?['\"`]?| ?['\"`])([A-Za-z_][\w.]{1,63})",
     re.IGNORECASE,
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """What a provider's error object says.
+class ErrorDetails:
+    """Fields of a provider's error object.
 
     Args:
-        status: the HTTP status, of the response or in the object; None where there is none.
-        words: code, type and message, to be searched; never shown without `redacted`.
-        message: the provider's sentence alone; never shown without `redacted`.
+        status: the HTTP status, of the response or in the object; None without one.
+        words: code, type and message, for the search; never shown without `redact`.
+        message: the provider's message alone; never shown without `redact`.
         param: the parameter that the error is about, as the provider names it.
     """
 
@@ -120,28 +120,28 @@ class Said:
 
     @property
     def reason(self) -> Reason:
-        """Return why the request was refused."""
+        """Return the reason of the refusal."""
         if self.status == 402:
             return Reason.QUOTA
         if self.status == 413:
             return Reason.TOO_LONG
-        found = next((reason for reason, sign in SIGNS.items() if sign.search(self.words)), Reason.OTHER)
-        is_page = self.message.lstrip().startswith("<")  # of a proxy that knows no such path
+        found = next((reason for reason, sign in REASON_PATTERNS.items() if sign.search(self.words)), Reason.OTHER)
+        is_page = self.message.lstrip().startswith("<")  # an HTML page of a proxy
         is_model = self.param == "model" or (found is Reason.OTHER and self.status == 404 and not is_page)
         return Reason.UNKNOWN_MODEL if is_model else found
 
     @property
     def parameter(self) -> str:
-        """Return the name of the parameter that the error is about; empty where none can be made out."""
-        if PARAMETER_NAME.fullmatch(self.param) and redacted(self.param) == self.param:
+        """Return the name of the parameter that the error is about; "" if it is not found."""
+        if PARAMETER_NAME.fullmatch(self.param) and redact(self.param) == self.param:
             return self.param
         known = next((name for name in KNOWN_PARAMETERS if re.search(rf"\b{name}\b", self.message)), "")
-        named = NAMED.search(self.message)
+        named = PARAMETER_IN_MESSAGE.search(self.message)
         return known or (named[1] if named else "")
 
 
-def find(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> object | None:
-    """Return the error that an object of an answer holds, in any spelling; None where it holds none."""
+def find_error(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> object | None:
+    """Return the error in an object of an answer, in any spelling; None without one."""
     pieces = [
         piece for each in choices for name in ("delta", "message") if isinstance(piece := each.get(name), Mapping)
     ]
@@ -155,86 +155,94 @@ def find(found: Mapping[str, Any], choices: Sequence[Mapping[str, Any]]) -> obje
         return base
     if choices:
         return None
-    return found.get("detail") or found.get("errors") or (found if _reads_like_an_error(found) else None)
+    return found.get("detail") or found.get("errors") or (found if _looks_like_error(found) else None)
 
 
-def _reads_like_an_error(found: Mapping[str, Any]) -> bool:
-    """Return whether an object without choices has a sentence, and a code, status or type that says that it fails."""
-    if not any(found.get(name) for name in MESSAGES):
+def _looks_like_error(found: Mapping[str, Any]) -> bool:
+    """Return whether an object has a message, and a code or type of an error."""
+    if not any(found.get(name) for name in MESSAGE_FIELDS):
         return False
     codes = [found.get(name) for name in ("code", "error_code", "status_code", "status")]
-    fails = any(code not in NO_ERROR and not isinstance(code, bool) for code in codes)
+    fails = any(code not in SUCCESS_CODES and not isinstance(code, bool) for code in codes)
     return fails or "error" in str(found.get("type", "")).lower()
 
 
-def in_answer(provider: Provider, error: object, headers: Mapping[str, str]) -> ProviderFailed:
-    """Translate an error that a provider sent inside an answer with status 200.
+def error_in_stream(provider: Provider, error: object, headers: Mapping[str, str]) -> ProviderFailed:
+    """Translate an error that arrived inside an answer with status 200.
 
     Args:
-        headers: of the response, which may say when to come again.
+        provider: the provider that sent the error.
+        error: the error in any form.
+        headers: of the response; they may state a waiting time.
     """
-    said = read(error)
-    if said.status is None and said.reason is not Reason.OTHER:
-        said = replace(said, status=400)
-    if said.status is not None:
-        return translate(provider, said, headers)
-    sentence = f"{provider.name} reported an error in its answer.{_quoted(provider, said)}"
-    return ProviderFailed(sentence, retryable=True, said=redacted(said.words))
+    details = parse_error(error)
+    if details.status is None and details.reason is not Reason.OTHER:
+        details = replace(details, status=400)
+    if details.status is not None:
+        return translate_refusal(provider, details, headers)
+    sentence = f"{provider.name} reported an error in its answer.{_quote(provider, details)}"
+    return ProviderFailed(sentence, retryable=True, provider_message=redact(details.words))
 
 
-def translate(
-    provider: Provider, said: Said, headers: Mapping[str, str], *, model: str = "the model"
+def translate_refusal(
+    provider: Provider, details: ErrorDetails, headers: Mapping[str, str], *, model: str = "the model"
 ) -> ProviderFailed:
     """Translate a refusal with a status.
 
     Args:
-        headers: of the response, which may say when to come again.
-        model: for the sentence.
+        provider: the provider that refused.
+        details: its error.
+        headers: of the response; they may state a waiting time.
+        model: the model's name for the message.
     """
-    error = _translated(provider, said, headers, model)
-    error.provider_status, error.said = said.status, redacted(said.words)
+    error = _map_to_error(provider, details, headers, model)
+    error.provider_status, error.provider_message = details.status, redact(details.words)
     error.stated_wait_s = stated_s(headers)
     return error
 
 
-def _translated(provider: Provider, said: Said, headers: Mapping[str, str], model: str) -> ProviderFailed:
-    name, status, reason, quoted = provider.name, said.status or 0, said.reason, _quoted(provider, said)
+def _map_to_error(provider: Provider, details: ErrorDetails, headers: Mapping[str, str], model: str) -> ProviderFailed:
+    name, status, reason, quoted = provider.name, details.status or 0, details.reason, _quote(provider, details)
     if reason is Reason.QUOTA and status < 500:
-        return _no_credit(provider, quoted)
+        return _quota_exhausted(provider, quoted)
     if reason is Reason.POLICY and status < 500:
         return ContentFiltered(f"{name} refused the request under its content policy.{quoted}")
-    if reason is Reason.TOO_LONG and status < 500:  # some say so with a 429, which no wait cures
-        return _refused(provider, said, model, quoted)
-    if status in KEY_REFUSED:
-        return _key_refused(provider, status, quoted)
-    if status in OVERLOADED:
+    if reason is Reason.TOO_LONG and status < 500:  # some providers send 429, but waiting does not help
+        return _refused(provider, details, model, quoted)
+    if status in KEY_REJECTED_STATUSES:
+        return _key_rejected(provider, status, quoted)
+    if status in OVERLOADED_STATUSES:
         return ProviderUnavailable(f"{name} is overloaded or down.{quoted}", retry_after=wait_s(headers))
     if status == 408:
         return ProviderTimeout(f"{name} did not answer in time.{quoted}", retryable=True)
-    if status in TRY_AGAIN or not 400 <= status < 500:
+    if status in RETRYABLE_STATUSES or not 400 <= status < 500:
         return ProviderFailed(f"{name} answered with status {status}.{quoted}", retryable=status >= 400)
-    return _refused(provider, said, model, quoted)
+    return _refused(provider, details, model, quoted)
 
 
-def broken_off(provider: Provider, reason: str = "") -> ProviderFailed:
-    """Return the error for an answer that the provider did not bring to its end.
+def incomplete_answer(provider: Provider, reason: str = "") -> ProviderFailed:
+    """Return the error for an answer that broke off.
 
     Args:
-        reason: the finish reason that says so, where there is one.
+        provider: the provider that answered.
+        reason: the finish reason of the abort, if there is one.
     """
-    if reason.lower() == NO_RESOURCES:
+    if reason.lower() == INSUFFICIENT_RESOURCES:
         sentence = f"{provider.name} is overloaded and broke its answer off."
-        return ProviderUnavailable(sentence, retry_after=DEFAULT_WAIT_S, said=reason)
-    return ProviderFailed(f"{provider.name} broke its answer off.", retryable=True, said=reason)
+        return ProviderUnavailable(sentence, retry_after=DEFAULT_WAIT_S, provider_message=reason)
+    return ProviderFailed(f"{provider.name} broke its answer off.", retryable=True, provider_message=reason)
 
 
 def unreachable(provider: Provider) -> ProviderUnavailable:
-    """Return the error for a provider to which no connection can be made."""
+    """Return the error for a provider that refuses connections."""
     return ProviderUnavailable(f"{provider.name} cannot be reached.", retry_after=DEFAULT_WAIT_S)
 
 
-def _no_credit(provider: Provider, quoted: str) -> ProviderFailed:
-    """Return the error for an account without credit; of the server's own account clients learn nothing."""
+def _quota_exhausted(provider: Provider, quoted: str) -> ProviderFailed:
+    """Return the error for an account without credit.
+
+    Clients learn nothing about the server's own account.
+    """
     if not provider.own_key:
         error = f"{provider.name} is not available at the moment."
         return ServerQuotaExhausted(error, retry_after=DEFAULT_WAIT_S, retryable=False)
@@ -242,60 +250,62 @@ def _no_credit(provider: Provider, quoted: str) -> ProviderFailed:
     return ProviderQuotaExhausted(f"Your account at {provider.name} has no credit or quota left. {cure}{quoted}")
 
 
-def _key_refused(provider: Provider, status: int, quoted: str) -> ProviderFailed:
+def _key_rejected(provider: Provider, status: int, quoted: str) -> ProviderFailed:
     if not provider.own_key:
         return ProviderFailed(f"{provider.name} answered with status {status}.")
     return ProviderKeyRejected(f"{provider.name} refuses your own key. Send another one, or remove it.{quoted}")
 
 
 class ServerQuotaExhausted(ProviderUnavailable):
-    """The account behind the server's own key has no credit left: operators are alarmed, clients see an outage."""
+    """The server's own account has no credit: operators get an alert, clients see an outage."""
 
 
-def _refused(provider: Provider, said: Said, model: str, quoted: str) -> ProviderFailed:
-    begin = f"{provider.name} refused the request with status {said.status}"
-    match said.reason:
+def _refused(provider: Provider, details: ErrorDetails, model: str, quoted: str) -> ProviderFailed:
+    begin = f"{provider.name} refused the request with status {details.status}"
+    match details.reason:
         case Reason.TOO_LONG:
             cure = "Shorten it, or choose another model."
             return ProviderFailed(f"{begin}: the context is too long for {model}. {cure}{quoted}", elsewhere=False)
         case Reason.UNKNOWN_MODEL:
             return ProviderFailed(f"{begin}: it has no model {model}.{quoted}")
         case Reason.PARAMETER:
-            parameter = f" {said.parameter!r}" if said.parameter else ""
+            parameter = f" {details.parameter!r}" if details.parameter else ""
             return ProviderFailed(f"{begin}: {model} does not support the parameter{parameter}.{quoted}")
     return ProviderFailed(f"{begin}.{quoted}", elsewhere=False)
 
 
-def _quoted(provider: Provider, said: Said) -> str:
-    """Return the provider's own words where the user's own key was used; empty for the server's key."""
-    words = redacted(said.message or said.words) if provider.own_key else ""
+def _quote(provider: Provider, details: ErrorDetails) -> str:
+    """Return the provider's own words for runs on a user's key; else ""."""
+    words = redact(details.message or details.words) if provider.own_key else ""
     return f" It says: {words}" if words else ""
 
 
-def read(error: object, status: int | None = None) -> Said:
-    """Read an error object.
+def parse_error(error: object, status: int | None = None) -> ErrorDetails:
+    """Parse an error object.
 
     Args:
-        error: what the provider sent: an object, a string, or the whole body that holds one.
-        status: of the response; None for an error inside an answer, whose status is looked for in the object.
+        error: an error object, a string, or the body that holds one.
+        status: of the response; None for an error inside an answer: the object may hold a status.
     """
-    found = _unwrapped(error)
+    found = _unwrap(error)
     if not isinstance(found, Mapping):
-        words = whole(found[:MAX_SAID_CHARACTERS]) if isinstance(found, str) else ""
-        return Said(status or _status_of(words), words, words)
+        words = replace_lone_surrogates(found[:MAX_ERROR_CHARACTERS]) if isinstance(found, str) else ""
+        return ErrorDetails(status or _status_of(words), words, words)
     parts = [str(found[name]) for name in ("code", "type", "status_code") if found.get(name)]
-    message = whole(str(next((found[name] for name in MESSAGES if found.get(name)), ""))[:MAX_SAID_CHARACTERS])
-    words = whole(" ".join([*parts, message])[:MAX_SAID_CHARACTERS])
+    message = replace_lone_surrogates(
+        str(next((found[name] for name in MESSAGE_FIELDS if found.get(name)), ""))[:MAX_ERROR_CHARACTERS]
+    )
+    words = replace_lone_surrogates(" ".join([*parts, message])[:MAX_ERROR_CHARACTERS])
     inside = next((number for name in ("code", "status", "status_code") if (number := _http(found.get(name)))), None)
     param, place = found.get("param"), found.get("loc")  # pydantic's, as in FastAPI: ["body", "temperature"]
     param = place[-1] if param is None and isinstance(place, list) and place else param
     param = param if isinstance(param, str) else ""
-    inferred = _status_of(" ".join(parts)) or _status_of(message, OVERLOAD)
-    return Said(status or inside or inferred, words, message, param)
+    inferred = _status_of(" ".join(parts)) or _status_of(message, OVERLOAD_STATUS_BY_PHRASE)
+    return ErrorDetails(status or inside or inferred, words, message, param)
 
 
-def _unwrapped(error: object) -> object:
-    """Return the innermost error of a body: `{"error": …}`, `{"detail": …}`, `[{"error": …}]`, `{"errors": […]}`."""
+def _unwrap(error: object) -> object:
+    """Return the innermost error of a body such as `{"error": …}` or `[{"error": …}]`."""
     for _ in range(4):
         if isinstance(error, list) and error:
             error = error[0]
@@ -313,6 +323,6 @@ def _http(value: object) -> int | None:
     return number if isinstance(number, int) and 400 <= number < 600 else None
 
 
-def _status_of(words: str, signs: Mapping[str, int] = STATUS_OF_SIGN) -> int | None:
+def _status_of(words: str, signs: Mapping[str, int] = STATUS_BY_PHRASE) -> int | None:
     lowered = SEPARATORS.sub("_", words.lower())
     return next((status for sign, status in signs.items() if sign in lowered), None)

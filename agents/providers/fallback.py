@@ -1,4 +1,4 @@
-"""Trying again, and trying elsewhere: both before the first text of the answer only."""
+"""Retries and fallback to other providers, both only before the first text."""
 
 import asyncio
 import random
@@ -15,40 +15,41 @@ from lunaos.infra import metrics, tracing
 from runs.errors import OutputTooLong
 
 FIRST_PAUSE_S = 0.2
-MAX_PAUSE_S = 1.0  # a provider that asks for a longer wait is not asked a second time: its client decides
+MAX_PAUSE_S = 1.0  # a provider that asks for a longer wait is not retried: the client decides
 _jitter = random.SystemRandom()
 
-Accept = Callable[[Reply, Provider], None]
+Validator = Callable[[Reply, Provider], None]
 
 
-async def answer(
-    targets: list[Target], prompt: Prompt, attempts: list[Attempt], accept: Accept
+async def stream_answer(
+    targets: list[Target], prompt: Prompt, attempts: list[Attempt], validate: Validator
 ) -> AsyncGenerator[Block, None]:
     """Stream from the first target that answers.
 
     Args:
-        targets: the one asked for, then those to fall back on; at least one.
-        attempts: each request is appended here; the last one is under way, or has answered.
-        accept: raises ProviderFailed for what came to an end and is no answer.
+        targets: the requested target, then its fallbacks; at least one.
+        prompt: messages and parameters.
+        attempts: each request is appended here; the last one is running or has answered.
+        validate: raises ProviderFailed if a complete reply is no answer.
 
     Raises:
-        ProviderFailed: the last error before the first text, or whatever broke the answer off after it.
-        OutputTooLong: a line is longer than a run may be.
+        ProviderFailed: the last error before the first text, or the error that broke off the answer.
+        OutputTooLong: a line exceeds the size limit of a run.
     """
     for index, target in enumerate(targets):
         is_last = index + 1 == len(targets)
         queue_s = settings.LLM_QUEUE_TIMEOUT_S if is_last else settings.LLM_QUEUE_TIMEOUT_WITH_FALLBACK_S
         try:
-            async with aclosing(_persistently(target, prompt, attempts, accept, queue_s)) as blocks:
+            async with aclosing(_stream_with_retries(target, prompt, attempts, validate, queue_s)) as blocks:
                 async for block in blocks:
                     yield block
             return
-        except NothingCame as e:
+        except TargetFailed as e:
             if is_last or not e.error.elsewhere:
                 raise e.error from e
 
 
-class NothingCame(Exception):
+class TargetFailed(Exception):
     """All attempts at one target failed before the first text."""
 
     def __init__(self, error: ProviderFailed) -> None:
@@ -56,17 +57,17 @@ class NothingCame(Exception):
         self.error = error
 
 
-async def _persistently(
-    target: Target, prompt: Prompt, attempts: list[Attempt], accept: Accept, queue_s: float
+async def _stream_with_retries(
+    target: Target, prompt: Prompt, attempts: list[Attempt], validate: Validator, queue_s: float
 ) -> AsyncGenerator[Block, None]:
     for count in range(settings.LLM_RETRIES + 1):
         attempt = Attempt(target)
         attempts.append(attempt)
         try:
-            async with aclosing(_traced(attempt, prompt, queue_s)) as blocks:
+            async with aclosing(_stream_in_span(attempt, prompt, queue_s)) as blocks:
                 async for block in blocks:
                     yield block
-            accept(attempt.reply, target.provider)
+            validate(attempt.reply, target.provider)
             return
         except OutputTooLong as e:
             attempt.error = e
@@ -74,16 +75,16 @@ async def _persistently(
         except ProviderFailed as e:
             attempt.error = e
             metrics.PROVIDER_FAILURES.labels(target.provider.name, e.code).inc()
-            if attempt.reply.text:
+            if attempt.reply.has_text:
                 raise
             pause_s = max(FIRST_PAUSE_S * 2**count * _jitter.uniform(0.5, 1.5), e.stated_wait_s or 0)
             if not e.retryable or count == settings.LLM_RETRIES or pause_s > MAX_PAUSE_S:
-                raise NothingCame(e) from e
+                raise TargetFailed(e) from e
             await asyncio.sleep(pause_s)
 
 
-async def _traced(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
-    """Have each request to a provider be a span of its own, with what was counted and nothing that was said."""
+async def _stream_in_span(attempt: Attempt, prompt: Prompt, queue_s: float) -> AsyncGenerator[Block, None]:
+    """Trace a request as its own span, with token counts and without any text."""
     target, counts = attempt.target, attempt.reply.counts
     asked = {"gen_ai.operation.name": "chat", "gen_ai.provider.name": target.provider.name}
     asked["gen_ai.request.model"] = target.model

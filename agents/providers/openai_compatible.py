@@ -1,7 +1,7 @@
-"""A streamed chat completion from any server that speaks OpenAI's protocol.
+"""Streamed chat completions from servers that speak OpenAI's protocol.
 
-The response is read in raw blocks: what arrived together is decoded together and goes out together, which is worth a
-factor of two over the client's typed stream.
+The response is read in raw blocks: data that arrived together is decoded and forwarded together, which is twice as
+fast as the client's typed stream.
 """
 
 from __future__ import annotations
@@ -11,25 +11,26 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from agents.providers import Target, connections, dialects, failures, marks
-from agents.providers.connections import Refused
+from agents.providers import Target, connections, failures, parameter_support, template_markers
+from agents.providers.answer_deadline import AnswerDeadline
+from agents.providers.connections import ErrorResponse
 from agents.providers.decoding import Decoder
 from agents.providers.errors import ProviderFailed, ProviderTimeout
-from agents.providers.patience import Patience
 from agents.providers.reply import Attempt, Block
 
 PATH = "/chat/completions"
-MAX_FEED_BYTES = 65_536  # decoded at once; what was compressed may come in much larger pieces
-TURN_S = 0.01  # after which other streams of the event loop have theirs
+MAX_FEED_BYTES = 65_536  # decoded at once; decompressed data may arrive in much larger pieces
+MAX_TURN_S = 0.01  # after which other streams of the event loop get their turn
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What to ask.
+    """Messages and parameters of a request.
 
     Args:
         messages: OpenAI chat messages, `{"role", "content"}`.
-        max_tokens: the longest answer, in the model's tokens.
+        temperature: between 0 and 2.
+        max_tokens: the longest answer in tokens.
     """
 
     messages: list[dict[str, str]]
@@ -38,19 +39,21 @@ class Prompt:
 
 
 async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGenerator[Block, None]:
-    """Ask, and yield what comes as it comes; `attempt` holds the facts.
+    """Send the request and yield blocks of the answer; `attempt` collects its facts.
 
     Args:
-        queue_s: for how long at most a provider is waited for that queues the request.
+        attempt: the request's target; its reply is filled in.
+        prompt: messages and parameters.
+        queue_s: the longest wait in seconds while the provider queues the request.
 
     Raises:
-        ProviderUnavailable: it cannot be reached, or says it is overloaded.
-        ProviderTimeout: no sign of life, or no further one, within the settings' limits.
-        ProviderKeyRejected, ProviderQuotaExhausted: the user's own key, or the account behind it, is refused.
-        ProviderFailed: it refuses otherwise, or the answer is cut off or none.
-        OutputTooLong: a line is longer than a run may be.
+        ProviderUnavailable: the provider refuses connections or is overloaded.
+        ProviderTimeout: no data arrives within the limits of the settings.
+        ProviderKeyRejected, ProviderQuotaExhausted: the user's own key, or the account behind it, is rejected.
+        ProviderFailed: the provider refuses for another reason, or the answer is incomplete or invalid.
+        OutputTooLong: a line exceeds the size limit of a run.
     """
-    target, patience = attempt.target, Patience(queue_s)
+    target, patience = attempt.target, AnswerDeadline(queue_s)
     try:
         async with asyncio.timeout_at(patience.deadline):
             response = await _request(attempt, prompt)
@@ -60,38 +63,39 @@ async def stream(attempt: Attempt, prompt: Prompt, *, queue_s: float) -> AsyncGe
             async for block in _blocks(pieces, decoder, patience):
                 yield block
         finally:
-            await connections.end(response, pieces, complete=attempt.reply.nothing_to_follow)
+            await connections.close_response(response, pieces, complete=attempt.reply.at_end)
     except TimeoutError as e:
         raise ProviderTimeout(f"{target.provider.name} did not answer in time.") from e
-    except Refused as e:
-        said = failures.read(e.body, e.status)
-        raise failures.translate(target.provider, said, e.headers, model=target.model) from e
-    except connections.failures() as e:
+    except ErrorResponse as e:
+        details = failures.parse_error(e.body, e.status)
+        raise failures.translate_refusal(target.provider, details, e.headers, model=target.model) from e
+    except connections.connection_errors() as e:
         raise _broken(attempt, e) from e
     if decoder.error:
         raise decoder.error
     if not attempt.reply.complete:
-        raise failures.broken_off(target.provider)
+        raise failures.incomplete_answer(target.provider)
 
 
-async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Patience) -> AsyncGenerator[Block, None]:
-    """Yield what comes until the answer ends; an answer that has said that it ends cannot fail any more."""
+async def _blocks(
+    pieces: AsyncIterator[bytes], decoder: Decoder, patience: AnswerDeadline
+) -> AsyncGenerator[Block, None]:
+    """Yield blocks until the answer ends; a complete answer cannot fail any more."""
     failure: Exception | None = None
     clock = asyncio.get_running_loop().time
     turn = clock()
-    while not decoder.error and not decoder.reply.nothing_to_follow:
+    while not decoder.error and not decoder.reply.at_end:
         try:
             async with asyncio.timeout_at(patience.deadline):
                 raw = await anext(pieces, None)
-        except connections.failures() as e:
+        except connections.connection_errors() as e:
             failure = e
             break
         if raw is None:
             break
         for start in range(0, len(raw), MAX_FEED_BYTES):
-            if (
-                clock() - turn > TURN_S
-            ):  # what is there already is read without a wait, in which others would have theirs
+            # Buffered data is read without a wait, so without this sleep no other stream would run.
+            if clock() - turn > MAX_TURN_S:
                 await asyncio.sleep(0)
                 turn = clock()
             block = decoder.feed(raw[start : start + MAX_FEED_BYTES])
@@ -106,29 +110,33 @@ async def _blocks(pieces: AsyncIterator[bytes], decoder: Decoder, patience: Pati
 
 
 async def _request(attempt: Attempt, prompt: Prompt) -> connections.Response:
-    """Ask, and ask again without a parameter that the model turns out not to support."""
+    """Send the request, and send it again without a parameter that the model rejects."""
     base_url, model = attempt.target.provider.base_url, attempt.target.model
-    names = dialects.unsupported(base_url, model)
+    names = parameter_support.unsupported_parameters(base_url, model)
     while True:
         try:
             response = await connections.post(attempt, PATH, _body(attempt.target, prompt, names))
-        except Refused as e:
-            said = failures.read(e.body, e.status)
-            fewer = dialects.without(names, said.parameter) if said.reason is failures.Reason.PARAMETER else None
+        except ErrorResponse as e:
+            details = failures.parse_error(e.body, e.status)
+            fewer = (
+                parameter_support.drop_parameter(names, details.parameter)
+                if details.reason is failures.Reason.PARAMETER
+                else None
+            )
             if fewer is None:
                 raise
             names = fewer
         else:
-            dialects.remember(base_url, model, names)
+            parameter_support.remember(base_url, model, names)
             return response
 
 
 def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, Any]:
     body = {
         "model": target.model,
-        "messages": marks.safe(target.provider, prompt.messages),
+        "messages": template_markers.escape_markers(target.provider, prompt.messages),
         "temperature": prompt.temperature,
-        dialects.limit_name(without): target.longest_answer(prompt.max_tokens),
+        parameter_support.output_limit_parameter(without): target.output_limit(prompt.max_tokens),
         "stream": True,
         "stream_options": {"include_usage": True},
     }
@@ -136,8 +144,8 @@ def _body(target: Target, prompt: Prompt, without: frozenset[str]) -> dict[str, 
 
 
 def _broken(attempt: Attempt, error: Exception) -> ProviderFailed:
-    """Translate what happened to the connection: before an answer began, or in the middle of one."""
+    """Translate a connection error before or within an answer."""
     provider = attempt.target.provider
-    if isinstance(error, connections.UNREACHABLE) and not attempt.reply.objects:
+    if isinstance(error, connections.UNREACHABLE_ERRORS) and not attempt.reply.objects:
         return failures.unreachable(provider)
-    return failures.broken_off(provider)
+    return failures.incomplete_answer(provider)

@@ -1,4 +1,4 @@
-"""What a run costs and a model holds, by the table inside the genai-prices package."""
+"""Prices and context windows of models, from the package genai-prices."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ else:
         lazy_imports.LazyModule("genai_prices.data_snapshot"),
     )
 
-LOCAL_WINDOW = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
-UNKNOWN_WINDOW = 32_768  # what a model of today holds at least
+LOCAL_CONTEXT_TOKENS = 8_192  # of the embedded model; `lunaos.embedded.llama` serves no more
+DEFAULT_CONTEXT_TOKENS = 32_768  # the smallest window of today's models
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Cost:
     """A price in US dollars.
 
     Args:
-        known: False where the table does not have the model, so that `usd` is too low.
+        known: False if the table does not contain the model, so that `usd` is too low.
     """
 
     usd: Decimal = Decimal(0)
@@ -38,12 +38,12 @@ class Cost:
         return Cost(self.usd + other.usd, self.known and other.known)
 
     def as_json(self) -> dict[str, str | bool]:
-        """Return the members of an event that say what something cost."""
-        return {"cost": dollars(self.usd), **({} if self.known else {"costKnown": False})}
+        """Return the members `cost` and, if the price is unknown, `costKnown`."""
+        return {"cost": format_usd(self.usd), **({} if self.known else {"costKnown": False})}
 
 
 def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
-    """Return the price of an answer; the embedded model costs nothing, and neither does what took no tokens."""
+    """Return the price of an answer; the embedded model and zero tokens cost nothing."""
     if provider == LOCAL or not (tokens.input or tokens.output):
         return Cost()
     counted = genai_prices.Usage(
@@ -59,16 +59,16 @@ def cost(provider: str, model: str, tokens: TokenUsage) -> Cost:
 
 
 def context_window(provider: str, model: str) -> int:
-    """Tokens that prompt and answer may have together; a careful guess for a model the table does not know."""
+    """Return the tokens of prompt and answer together, or DEFAULT_CONTEXT_TOKENS."""
     if provider == LOCAL:
-        return LOCAL_WINDOW
+        return LOCAL_CONTEXT_TOKENS
     try:
         found = data_snapshot.get_snapshot().find_provider_model(model, None, provider, None)[1]
     except LookupError:
-        return UNKNOWN_WINDOW
-    return found.context_window or UNKNOWN_WINDOW
+        return DEFAULT_CONTEXT_TOKENS
+    return found.context_window or DEFAULT_CONTEXT_TOKENS
 
 
-def dollars(amount: Decimal) -> str:
-    """`$0.0003`; six places where four would show nothing."""
+def format_usd(amount: Decimal) -> str:
+    """Format dollars as `$0.0003`, with six places for smaller amounts."""
     return f"${amount:.4f}" if amount == 0 or amount >= Decimal("0.0001") else f"${amount:.6f}"

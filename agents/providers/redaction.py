@@ -1,18 +1,18 @@
-"""Removes what identifies an account or a machine from a provider's error text."""
+"""Redaction of keys, account ids and hosts in providers' error texts."""
 
 import re
 
-READ_CHARACTERS = 2_048  # of the text; all patterns below are linear, and this bounds them once more
-MARGIN_CHARACTERS = 256  # cut off a shortened text again: a secret at the edge may be too short to be recognised
-SHOWN_CHARACTERS = 300
+MAX_READ_CHARACTERS = 2_048  # all patterns below are linear; this is a second bound
+MARGIN_CHARACTERS = 256  # removed from a shortened text: a secret cut at the edge may not be recognised
+MAX_SHOWN_CHARACTERS = 300
 
-LABEL = r"[a-z0-9](?:[a-z0-9\-]{0,62})"  # of a host's name
-TLDS = (  # with which two labels are a host rather than a file or a parameter
+LABEL = r"[a-z0-9](?:[a-z0-9\-]{0,62})"  # of a host name
+TLDS = (  # two labels with one of these are a host, not a file or a parameter
     "com|net|org|io|ai|dev|app|cloud|internal|local|localdomain|lan|corp|svc|cluster|example|test|invalid|arpa"
     "|cn|eu|de|uk|us|co|fr|jp|info|biz|xyz|tech|run|site"
 )
 
-# In this order: an address contains a host, a host may contain an account's id.
+# The order matters: an address contains a host, a host may contain an account id.
 PATTERNS = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -26,7 +26,7 @@ PATTERNS = tuple(
         (r"(?i)\b(?:sk|pk|rk|gsk|xai|hf|nvapi|pplx|lnos)[-_][\w*.\-]{2,512}[\w*]", "[key]"),
         (r"(?i)\b(?:key|api|token)[-_](?=[\w*.\-]{0,512}\d)[\w*.\-]{2,512}[\w*]", "[key]"),
         (r"\b(?:AIza|AKIA|ASIA)[\w\-]{3,512}", "[key]"),
-        (r"[\w*]{1,64}\*{3,}[\w*]{0,64}", "[key]"),  # as providers print keys: sk-ab***wxyz
+        (r"[\w*]{1,64}\*{3,}[\w*]{0,64}", "[key]"),  # masked keys such as sk-ab***wxyz
         (r"(?i)\borg[-_](?!wide\b|level\b|specific\b)[\w\-]{2,128}", "[account]"),
         (r"\b(?i:acct|user|usr|cus|team|ws)[-_](?=\w{0,64}[\dA-Z])[\w\-]{2,128}", "[account]"),
         (r"\bproj(?:ect)?_[\w\-]{2,128}", "[account]"),
@@ -47,12 +47,15 @@ PATTERNS = tuple(
 )
 
 
-def redacted(text: str) -> str:
-    """Return at most SHOWN_CHARACTERS of a text on one line, without keys, account ids, addresses, hosts and paths."""
-    read = text[:READ_CHARACTERS]
+def redact(text: str) -> str:
+    """Return a text on one line, without keys, account ids, addresses, hosts and paths.
+
+    The result has at most MAX_SHOWN_CHARACTERS.
+    """
+    read = text[:MAX_READ_CHARACTERS]
     for pattern, replacement in PATTERNS:
         read = pattern.sub(replacement, read)
-    if len(text) > READ_CHARACTERS:
+    if len(text) > MAX_READ_CHARACTERS:
         read = read[:-MARGIN_CHARACTERS]
     line = " ".join("".join(c if c.isprintable() else " " for c in read).split())
-    return line if len(line) <= SHOWN_CHARACTERS else line[: SHOWN_CHARACTERS - 1] + "…"
+    return line if len(line) <= MAX_SHOWN_CHARACTERS else line[: MAX_SHOWN_CHARACTERS - 1] + "…"

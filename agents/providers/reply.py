@@ -1,4 +1,4 @@
-"""What came from a provider: block by block, and all in all; the runner judges whether it is an answer."""
+"""Data of a provider's answer: per read, per answer and per request."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.providers import Target
 from agents.providers.errors import ProviderFailed, ProviderTimeout
-from agents.providers.usage import Counts
+from agents.providers.usage import TokenCounts
 from lunaos.errors import LunaError
 from runs.metering import tokens
 from runs.metering.tokens import TokenUsage
@@ -18,52 +18,52 @@ class Reply:
     """The facts of one answer so far.
 
     Args:
-        text: whether any text has come.
-        delta: whether a choice with a message, or a piece of one, has come.
-        refusal: what the model said in place of an answer, where it refused.
+        has_text: whether any text has arrived.
+        has_delta: whether a choice with a message or a delta has arrived.
+        refusal: the model's refusal in place of an answer.
         tool_calls: whether the model called a tool.
-        thought_bytes: of reasoning, in UTF-8, for an estimate of its tokens.
-        finish_reason: why the model stopped, in the provider's word; None where it has not said so.
-        done: whether `[DONE]` has come.
+        reasoning_bytes: of reasoning in UTF-8, for an estimate of its tokens.
+        finish_reason: as the provider sends it; None before it arrives.
+        done: whether `[DONE]` has arrived.
         objects: data events, `[DONE]` not counted.
-        ignored: those of them that hold nothing known: pings, filter results, and what nobody has heard of.
-        counts: tokens, as far as the provider has reported them.
-        counted_after_end: whether the report came behind the finish reason, which makes it the answer's last event.
+        ignored: those of them without known content: pings, filter results, and unknown ones.
+        counts: tokens that the provider has reported.
+        usage_after_finish: whether token counts arrived after the finish reason, so that no event follows.
     """
 
-    text: bool = False
-    delta: bool = False
+    has_text: bool = False
+    has_delta: bool = False
     refusal: str = ""
     tool_calls: bool = False
-    thought_bytes: int = 0
+    reasoning_bytes: int = 0
     finish_reason: str | None = None
     done: bool = False
     objects: int = 0
     ignored: int = 0
-    counts: Counts = field(default_factory=Counts)
-    counted_after_end: bool = False
+    counts: TokenCounts = field(default_factory=TokenCounts)
+    usage_after_finish: bool = False
 
     @property
     def complete(self) -> bool:
-        """Whether the answer has said that it ends."""
+        """Return whether the answer has signalled its end."""
         return self.done or self.finish_reason is not None
 
     @property
-    def nothing_to_follow(self) -> bool:
-        """Whether it is known that nothing more comes."""
-        return self.done or self.counted_after_end
+    def at_end(self) -> bool:
+        """Return whether nothing more is expected."""
+        return self.done or self.usage_after_finish
 
 
 @dataclass(slots=True)
 class Block:
-    """What one read of the response brought.
+    """Content of one read of the response.
 
     Args:
         reply: the facts of the answer so far, the same object in each block.
         texts: pieces of the answer, in order.
         thinking: whether the model reasons before it answers.
-        queued: whether the provider showed life before it began, by a comment or a ping.
-        alive: whether any event or comment came, or a part of a JSON body.
+        queued: whether a comment or ping arrived before the answer.
+        alive: whether any event, comment or part of a JSON body arrived.
     """
 
     reply: Reply
@@ -88,33 +88,33 @@ class Attempt:
     error: LunaError | None = None
 
     @property
-    def worked(self) -> bool:
-        """Whether the provider may have worked on the request, and bill it: not where it refused at once."""
+    def may_be_billed(self) -> bool:
+        """Return whether the provider may have worked on the request and may bill it."""
         reply, counts = self.reply, self.reply.counts
-        if reply.delta or reply.finish_reason or counts.input or counts.output:
+        if reply.has_delta or reply.finish_reason or counts.input or counts.output:
             return True
         is_silent = isinstance(self.error, ProviderTimeout) and self.error.provider_status is None
         return self.sent and (self.error is None or is_silent)
 
     def usage(self, *, prompt_tokens: int, text: str = "") -> TokenUsage:
-        """Return what the attempt took: as reported, else estimated.
+        """Return the attempt's tokens: reported, else estimated.
 
         Args:
             prompt_tokens: an estimate.
             text: the answer so far.
         """
-        if not self.worked:
+        if not self.may_be_billed:
             return TokenUsage()
-        output = tokens.estimate(text) + tokens.estimate_from_bytes(self.reply.thought_bytes)
+        output = tokens.estimate(text) + tokens.estimate_from_bytes(self.reply.reasoning_bytes)
         return self.reply.counts.completed(input=prompt_tokens, output=output)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the attempt as it is stored with a run that failed."""
+        """Return the attempt in the form stored with a failed run."""
         failed = self.error if isinstance(self.error, ProviderFailed) else None
         return {
             "provider": self.target.provider.name,
             "model": self.target.model,
             "code": self.error.code if self.error else "",
             "status": failed.provider_status if failed else None,
-            "said": failed.said if failed else "",
+            "said": failed.provider_message if failed else "",
         }

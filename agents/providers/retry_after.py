@@ -1,4 +1,4 @@
-"""How long a provider asks its client to wait, in every spelling that providers use."""
+"""Waiting times that providers ask for, in every spelling in use."""
 
 import math
 import re
@@ -8,17 +8,22 @@ from email.utils import parsedate_to_datetime
 
 DEFAULT_WAIT_S, MAX_WAIT_S = 5, 3_600
 MAX_HEADER_CHARACTERS = 64
-RESETS = ("x-ratelimit-reset", "anthropic-ratelimit")  # prefixes; OpenAI's have one header for requests, one for tokens
+RESETS = (
+    "x-ratelimit-reset",
+    "anthropic-ratelimit",
+)  # prefixes; OpenAI sends one header for requests and one for tokens
 # OpenAI writes `1m30s`, `6m0s`, `20ms`; Groq `7.66s`.
 DURATION = re.compile(
     r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m(?!s))?(?:(\d{1,9}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?"
 )
 UNITS_S = (86_400, 3_600, 60, 1, 0.001)
-EPOCH_FROM_S = 1_000_000_000  # a number above is a moment in Unix seconds, above a thousand times that in milliseconds
+EPOCH_FROM_S = 1_000_000_000  # larger numbers are Unix seconds, above 1000 times that milliseconds
 
 
 def wait_s(headers: Mapping[str, str]) -> int:
-    """Return the seconds to wait: whole, at least 1, at most MAX_WAIT_S; DEFAULT_WAIT_S where no header can be read.
+    """Return the whole seconds to wait, between 1 and MAX_WAIT_S.
+
+    DEFAULT_WAIT_S counts if no header can be read.
 
     Args:
         headers: of the response, with lower-case names or case-insensitive.
@@ -28,7 +33,7 @@ def wait_s(headers: Mapping[str, str]) -> int:
 
 
 def stated_s(headers: Mapping[str, str]) -> float | None:
-    """Return the wait that the headers state; None where they state none."""
+    """Return the seconds to wait that the headers state; None without such a header."""
     if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
         return milliseconds / 1000
     stated = _seconds(headers.get("retry-after", ""))
@@ -36,7 +41,7 @@ def stated_s(headers: Mapping[str, str]) -> float | None:
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """Return the wait until the limit that is used up is reset; of all where none says how much is left."""
+    """Return the seconds until the exhausted limit resets; else until the latest reset."""
     resets = {name: value for name, value in headers.items() if name.lower().startswith(RESETS) and "reset" in name}
     used_up = {name: value for name, value in resets.items() if headers.get(name.replace("reset", "remaining")) == "0"}
     waits = [wait for value in (used_up or resets).values() if (wait := _seconds(value)) is not None]
@@ -44,7 +49,7 @@ def _until_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(value: str) -> float | None:
-    """Read seconds, a duration, a moment in Unix time, an HTTP date (RFC 9110, 10.2.3) or an ISO date."""
+    """Parse seconds, a duration, Unix time, an HTTP date (RFC 9110, 10.2.3) or an ISO date."""
     value = value.strip()[:MAX_HEADER_CHARACTERS]
     if (number := _number(value)) is not None:
         return _from_epoch(number)

@@ -1,4 +1,4 @@
-"""Reads server-sent events (WHATWG HTML 9.2.6) from bytes that arrive in pieces, in linear time and bounded memory."""
+"""Parser of server-sent events (WHATWG HTML 9.2.6), in linear time and bounded memory."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 import orjson
 
 BOM = b"\xef\xbb\xbf"
-COMMENT, ERROR, PING, BARE = b":", b"error", b"ping", b"{"
+COMMENT, ERROR, PING, BARE_JSON = b":", b"error", b"ping", b"{"
 ERRORS = (ERROR, b"exception")
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 
 
-class Event(NamedTuple):  # a dataclass would take three times as long to make
+class SseEvent(NamedTuple):  # a dataclass takes three times as long to create
     """One event, or a comment.
 
     Args:
-        name: the `event` field in lower case, empty where there is none; COMMENT for a comment; BARE for a line that
-            is JSON without a field's name; ERROR for all that name an error.
+        name: the `event` field in lower case, empty without one; COMMENT for a comment; BARE_JSON for a line of
+            JSON without a field name; ERROR for all names of errors.
         data: the `data` lines joined by LF, or the comment's text.
     """
 
@@ -31,21 +31,21 @@ class LineSplitter:
     """Splits bytes into lines that end with LF, CRLF or CR.
 
     Args:
-        max_line_bytes: the longest line; at a longer one `overflowed` is set and splitting ends.
+        max_line_bytes: the longest line; a longer one sets `overflowed` and ends the splitting.
     """
 
     def __init__(self, max_line_bytes: int) -> None:
         self.overflowed = False
         self._max_line_bytes = max_line_bytes
-        self._held = bytearray()  # of the line that has not ended: grows in place, so that a long line costs no square
+        self._held = bytearray()  # the incomplete line; it grows in place, so a long line costs linear time
         self._after_cr = False
         self._first = True
 
     def feed(self, raw: bytes) -> list[bytes]:
-        """Return the lines that these bytes complete, without their ends."""
+        """Return the lines that these bytes complete, without line ends."""
         if not raw or self.overflowed:
             return []
-        if self._after_cr and raw.startswith(b"\n"):  # the LF of a CRLF that two reads have torn apart
+        if self._after_cr and raw.startswith(b"\n"):  # the LF of a CRLF split over two reads
             raw = raw[1:]
         self._after_cr = raw.endswith(b"\r")
         lines = _LINE_END.split(raw) if b"\r" in raw else raw.split(b"\n")
@@ -56,7 +56,7 @@ class LineSplitter:
         return self._bounded(lines) if len(self._held) + len(raw) > self._max_line_bytes else lines
 
     def close(self) -> list[bytes]:
-        """Return the last line, which may lack its end."""
+        """Return the last line, which may lack its line end."""
         return [self._completed(b"")] if self._held else []
 
     def _completed(self, end: bytes) -> bytes:
@@ -78,14 +78,14 @@ class LineSplitter:
 
 
 class EventParser:
-    """Reads events, as leniently as the servers in the field need it.
+    """Parses events as leniently as servers in the field require.
 
     Beyond the standard: an event at the end of the connection counts without its blank line; a whole JSON object on a
     `data` line is an event where another `data` line follows (servers that send one newline for two); a field `error`
     (llama.cpp) is an event of that name, and so is a line of JSON without a field's name.
 
     Args:
-        max_bytes: of a line, and of an event's data; at more `overflowed` is set and reading ends.
+        max_bytes: of a line, and of an event's data; more bytes set `overflowed` and end the parsing.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -97,19 +97,19 @@ class EventParser:
 
     @property
     def overflowed(self) -> bool:
-        """Whether a line or an event was too long."""
+        """Return whether a line or an event exceeded `max_bytes`."""
         return self._lines.overflowed or self._size > self._max_bytes
 
-    def feed(self, raw: bytes) -> list[Event]:
+    def feed(self, raw: bytes) -> list[SseEvent]:
         """Return the events that these bytes complete."""
         return self._events(self._lines.feed(raw))
 
-    def close(self) -> list[Event]:
+    def close(self) -> list[SseEvent]:
         """Return the event that the end of the connection completes, if any."""
         return [] if self.overflowed else self._events([*self._lines.close(), b""])
 
-    def _events(self, lines: list[bytes]) -> list[Event]:
-        events: list[Event] = []
+    def _events(self, lines: list[bytes]) -> list[SseEvent]:
+        events: list[SseEvent] = []
         for line in lines:
             if not line:
                 self._complete(events)
@@ -119,33 +119,33 @@ class EventParser:
                 self._read_field(line, events)
         return events
 
-    def _add(self, value: bytes, events: list[Event]) -> None:
+    def _add(self, value: bytes, events: list[SseEvent]) -> None:
         if len(self._data) == 1 and _is_object(self._data[0]):
             self._complete(events)
         self._data.append(value)
         self._size += len(value) + 1
 
-    def _complete(self, events: list[Event]) -> None:
+    def _complete(self, events: list[SseEvent]) -> None:
         if self._data and self._size <= self._max_bytes:
-            events.append(Event(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
+            events.append(SseEvent(self._name, b"\n".join(self._data) if len(self._data) > 1 else self._data[0]))
             self._data, self._size = [], 0
-        elif self._name == ERROR:  # whose data is missing
-            events.append(Event(ERROR, b""))
+        elif self._name == ERROR:  # without data
+            events.append(SseEvent(ERROR, b""))
         self._name = b""
 
-    def _read_field(self, line: bytes, events: list[Event]) -> None:
+    def _read_field(self, line: bytes, events: list[SseEvent]) -> None:
         name, _, value = line.partition(b":")
         if not name:
-            events.append(Event(COMMENT, value))
+            events.append(SseEvent(COMMENT, value))
         elif name == b"event":
             name = value.strip().lower()
             self._name = ERROR if name in ERRORS else name
         elif name == b"data":  # without a colon
             self._add(b"", events)
         elif name == ERROR:
-            events.append(Event(ERROR, value))
+            events.append(SseEvent(ERROR, value))
         elif line.lstrip().startswith(b"{"):
-            events.append(Event(BARE, line))
+            events.append(SseEvent(BARE_JSON, line))
 
 
 def _is_object(line: bytes) -> bool:

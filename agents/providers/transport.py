@@ -1,6 +1,6 @@
-"""The aiohttp transport that comes with `openai`, with a body that is read as far as it came.
+"""The aiohttp transport of `openai`, which delivers a broken body as far as it arrived.
 
-Imported when a provider is asked first: `openai` takes a second (`lunaos.infra.lazy_imports`).
+Imported at the first request to a provider: importing `openai` takes a second (`lunaos.infra.lazy_imports`).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ import httpx2
 import openai  # noqa: F401 - whole, before a part of it: threads that import it from both ends wait for each other
 from openai._vendor.httpx_aiohttp.transport import AiohttpResponseStream, AiohttpTransport
 
-# By connection, the body that is read from it at the moment.
+# The body that is being read, by connection.
 _bodies: "WeakKeyDictionary[Any, Body]" = WeakKeyDictionary()
 
 
@@ -29,16 +29,16 @@ class Transport(AiohttpTransport):
 
 
 class Body(AiohttpResponseStream):
-    """A response's body, which differs from aiohttp's where the connection breaks.
+    """Response body that differs from aiohttp's if the connection breaks.
 
-    What had arrived before is handed out first: aiohttp raises although its buffer holds the rest of an answer. And a
-    connection that is closed because of broken framing ends the body at once: aiohttp forgets to tell its reader.
+    Data that arrived before is delivered first: aiohttp raises although its buffer holds the rest of an answer. A
+    connection closed for broken framing ends the body at once: aiohttp does not notify its reader.
     """
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         super().__init__(response)
         self._content = response.content
-        protocol = response.connection.protocol if response.connection else None
+        self._protocol = protocol = response.connection.protocol if response.connection else None
         if protocol is None:
             return
         if protocol not in _bodies and (closed := protocol.closed) is not None:
@@ -53,15 +53,22 @@ class Body(AiohttpResponseStream):
             if rest := self._content._read_nowait(-1):
                 yield rest
             raise
+        except RuntimeError as e:
+            # aiohttp raises it where a connection is closed before its reader begins to wait.
+            if self._protocol is not None and self._protocol.connected:
+                raise
+            if rest := self._content._read_nowait(-1):
+                yield rest
+            raise aiohttp.ClientPayloadError("the connection was closed") from e
 
     def fail(self) -> None:
-        """Tell the reader that nothing more comes."""
+        """Signal to the reader that no more data follows."""
         if not self._content.is_eof() and self._content.exception() is None:
             self._content.set_exception(aiohttp.ClientPayloadError("the connection was closed"))
 
 
 def _on_closed(protocol: Any, closed: "asyncio.Future[None]") -> None:
     if not closed.cancelled():
-        closed.exception()  # it is known, and need not be logged as never retrieved
+        closed.exception()  # retrieves the exception, so that asyncio does not log it
     if body := _bodies.pop(protocol, None):
         body.fail()

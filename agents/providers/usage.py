@@ -1,4 +1,4 @@
-"""Reads the token counts that providers report, in the spellings of OpenAI, DeepSeek and Anthropic and their likes."""
+"""Parser of reported token counts, in the spellings of OpenAI, DeepSeek and Anthropic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from runs.metering.tokens import TokenUsage
 
-MAX_TOKENS = 20_000_000  # of one answer, twice the largest window: a provider that counts more has miscounted
+MAX_REPORTED_TOKENS = 20_000_000  # twice the largest window; higher counts are errors
 MAX_DIGITS = 12
 
 INPUT = ("prompt_tokens", "input_tokens")
@@ -19,13 +19,13 @@ CACHE_WRITE = ("cache_creation_input_tokens", "cache_write_tokens", "cache_creat
 REASONING = ("reasoning_tokens",)
 INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details")
 OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
-# Anthropic's `input_tokens` leave these out; OpenAI's `prompt_tokens` hold the cached ones.
-BESIDE_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
+# Anthropic's `input_tokens` exclude these; OpenAI's `prompt_tokens` include cached tokens.
+EXCLUDED_FROM_INPUT = ("cache_read_input_tokens", "cache_creation_input_tokens")
 
 
 @dataclass(slots=True)
-class Counts:
-    """What a provider has reported so far; None where it has reported nothing. The members are `TokenUsage`'s."""
+class TokenCounts:
+    """Token counts reported so far; None for a count that was not reported."""
 
     input: int | None = None
     output: int | None = None
@@ -33,18 +33,19 @@ class Counts:
     cache_read: int | None = None
     cache_write: int | None = None
 
-    def update(self, later: Counts) -> None:
-        """Take over a later report; a zero does not replace a count."""
+    def update(self, later: TokenCounts) -> None:
+        """Merge a later report; a zero does not replace a count."""
         for each in fields(self):
             count = getattr(later, each.name)
             if count or getattr(self, each.name) is None:
                 setattr(self, each.name, count)
 
     def completed(self, *, input: int, output: int) -> TokenUsage:  # noqa: A002 - as the member is called
-        """Return the counts with estimates in place of what is missing.
+        """Return the counts, with estimates for missing ones.
 
         Args:
-            input, output: estimates. A reported zero beside an estimate above zero counts as missing.
+            input: estimated tokens. A reported zero beside an estimate above zero counts as missing.
+            output: estimated tokens, likewise.
         """
         given, made = self.input or input, self.output or output
         return TokenUsage(
@@ -57,12 +58,12 @@ class Counts:
         )
 
 
-def read(usage: object) -> Counts:
-    """Read a `usage` object; what is no count, and what is no object at all, counts as not reported."""
+def parse_usage(usage: object) -> TokenCounts:
+    """Parse a `usage` object; invalid values count as not reported."""
     if not isinstance(usage, Mapping):
-        return Counts()
+        return TokenCounts()
     given_details, made_details = _details(usage, INPUT_DETAILS), _details(usage, OUTPUT_DETAILS)
-    counts = Counts(
+    counts = TokenCounts(
         input=_first(usage, INPUT),
         output=_first(usage, OUTPUT),
         reasoning=_first(made_details, REASONING, usage),
@@ -74,18 +75,18 @@ def read(usage: object) -> Counts:
     return counts
 
 
-def _add_cache(counts: Counts, usage: Mapping[str, Any]) -> None:
-    """Have the input include the cache where it is reported in Anthropic's way."""
-    beside = sum(_count(usage.get(name)) or 0 for name in BESIDE_INPUT)
+def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
+    """Add cached tokens to the input if they are reported beside it, as Anthropic does."""
+    beside = sum(_count(usage.get(name)) or 0 for name in EXCLUDED_FROM_INPUT)
     if counts.input is not None and _count(usage.get("prompt_tokens")) is None:
         counts.input += beside
     hit, missed = (_count(usage.get(f"prompt_cache_{name}_tokens")) for name in ("hit", "miss"))
-    if counts.input is None and hit is not None and missed is not None:  # DeepSeek's two parts of the input
+    if counts.input is None and hit is not None and missed is not None:  # DeepSeek reports the input in two parts
         counts.input = hit + missed
 
 
-def _reconcile(counts: Counts, total: int | None) -> None:
-    """Assign the tokens that only the total has: to the cache where the figures say so, else to the reasoning.
+def _reconcile(counts: TokenCounts, total: int | None) -> None:
+    """Assign the tokens that only the total includes: to the cache, else to the reasoning.
 
     xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
     """
@@ -109,7 +110,7 @@ def _details(usage: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, A
 
 
 def _first(details: Mapping[str, Any], names: tuple[str, ...], usage: Mapping[str, Any] | None = None) -> int | None:
-    """Return the first count above zero in the details, else in the usage itself; else the first zero."""
+    """Return the first positive count of the details, else of the usage; else a zero."""
     found = [
         count for place in (details, usage or {}) for name in names if (count := _count(place.get(name))) is not None
     ]
@@ -123,4 +124,4 @@ def _count(value: object) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= MAX_TOKENS else None
+    return value if 0 <= value <= MAX_REPORTED_TOKENS else None

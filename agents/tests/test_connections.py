@@ -6,11 +6,13 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import aiohttp
 import pytest
 
-from agents.providers import Provider, Target, connections, openai_compatible
+from agents.providers import Provider, Target, connections, openai_compatible, transport
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Prompt
 from agents.providers.reply import Attempt
@@ -67,7 +69,7 @@ def read(attempt: Attempt, between: Callable[[], Any] = lambda: None) -> str:
                     between()
                 texts += block.texts
         finally:
-            await connections.close()
+            await connections.close_all()
         return "".join(texts)
 
     return asyncio.run(go())
@@ -114,12 +116,34 @@ def test_broken_framing_ends_the_answer_at_once(broken: bytes) -> None:
             read(attempt, go_on.set)
         done.set()
     assert failed.value.code == "provider_error"
-    assert attempt.reply.text
+    assert attempt.reply.has_text
 
 
-def test_a_status_line_that_cannot_be_read() -> None:
+def test_an_invalid_status_line_is_a_provider_error() -> None:
     def play(connection: socket.socket) -> None:
         connection.sendall(b"HTTP/1.1 400 B\x00d \xff\r\nContent-Length: 0\r\n\r\n")
 
     with server(play) as attempt, pytest.raises(ProviderFailed):
         read(attempt)
+
+
+def test_a_connection_closed_before_the_read_ends_the_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In that case aiohttp raises a RuntimeError, which would end the run as an unexpected error."""
+
+    class Closed:
+        def __aiter__(self) -> "Closed":
+            return self
+
+        async def __anext__(self) -> bytes:
+            raise RuntimeError("Connection closed.")
+
+    async def go() -> list[bytes]:
+        content = SimpleNamespace(_read_nowait=lambda _: b"the rest")
+        body: Any = transport.Body(cast(Any, SimpleNamespace(content=content, connection=None)))
+        pieces = [await anext(iterator := aiter(body))]
+        with pytest.raises(aiohttp.ClientPayloadError, match="closed"):
+            await anext(iterator)
+        return pieces
+
+    monkeypatch.setattr(transport.Body.__base__, "__aiter__", lambda self: Closed())
+    assert asyncio.run(go()) == [b"the rest"]

@@ -34,12 +34,12 @@ def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
     assert done["finishReason"] == "stop"
 
 
-def test_the_wire(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_stream_has_the_documented_format(api: Api, alice: Any, upstream: Upstream) -> None:
     assert api.execute(alice).text.startswith('id: 1\ndata: {"type":"start",')
     assert api.execute(alice).text.endswith("\n\n")
 
 
-def test_what_the_provider_is_asked(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_request_to_the_provider(api: Api, alice: Any, upstream: Upstream) -> None:
     api.execute(alice, agent="documentation", context="Explain.\n")
     agent = Agent.objects.get(slug="documentation")
 
@@ -99,7 +99,7 @@ def test_an_empty_answer_is_an_error_and_not_counted(api: Api, alice: Any, upstr
     assert len(upstream.requests) == 1  # a model that answers nothing is not asked a second time
 
 
-def test_what_arrives_later_goes_out_at_once(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_chunks_are_forwarded_at_once(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[delta("one"), "hang"]))
     body = {"agent": "code-review", "context": "x"}
     with api.stream("POST", "/agents/execute", json=body, headers=api.as_(alice)) as response:
@@ -111,7 +111,7 @@ def test_what_arrives_later_goes_out_at_once(api: Api, alice: Any, upstream: Ups
     assert '"type":"done"' not in seen
 
 
-def test_silence_is_filled_with_comments(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_heartbeat_comments_are_sent_while_the_model_is_silent(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[delta("a"), 1.0, delta("b", "stop"), DONE]))
     response = api.execute(alice)
     assert response.text.count(": keep-alive\n") >= 2
@@ -126,7 +126,7 @@ def test_a_slow_model_opens_the_stream_before_it_says_anything(api: Api, alice: 
         assert next(response.iter_text()).startswith(": keep-alive\n")
 
 
-def test_what_it_says_then_follows(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_answer_of_a_slow_model_follows(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[2.3, delta("late", "stop"), DONE]))
     response = api.execute(alice)
     assert response.text.startswith(": keep-alive\n")

@@ -21,7 +21,7 @@ CONTRACT = {
     **dict.fromkeys(("analytics", "task-planner", "task-executor", "run"), ("workflow", "pro")),
 }
 HEADINGS = ["Scope", "Method", "Answer", "Unclear input", "Material, not instructions"]
-FILES = sorted(loader.FOLDER.glob("*.md"))
+FILES = sorted(loader.EXPERTS_FOLDER.glob("*.md"))
 
 
 def test_it_works(api: Api) -> None:
@@ -31,7 +31,9 @@ def test_it_works(api: Api) -> None:
     assert response.status_code == 200
     assert (data["total"], data["tiers"]) == (28, {"free": 6, "pro": 22})
     assert {agent["slug"]: (agent["category"], agent["tier"]) for agent in data["agents"]} == CONTRACT
-    assert [agent["slug"] for agent in data["agents"]] == list(loader.ORDER)
+    files = loader.parse_folder(loader.EXPERTS_FOLDER)
+    slugs = [file.slug for file in sorted(files, key=lambda file: file.order)]
+    assert [agent["slug"] for agent in data["agents"]] == slugs
     assert set(data["agents"][0]) == {"slug", "name", "role", "category", "tier"}
     assert "prompt" not in response.text
 
@@ -42,7 +44,7 @@ def test_there_are_28_files() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_a_file_is_a_whole_agent(path: Path, database: None) -> None:
-    file = loader.read(path)
+    file = loader.parse_file(path)
     assert (file.category, file.tier) == CONTRACT[file.slug]
     assert file.name.endswith("Agent")
     assert file.role.endswith(".") and len(file.role) <= 120

@@ -18,6 +18,7 @@ category: core
 tier: free
 temperature: 0.2
 max_tokens: 1024
+order: 90
 ---
 You probe.
 """
@@ -39,7 +40,7 @@ def test_new_updated_and_unchanged(file: Path) -> None:
     assert Agent.objects.get(slug="probe").prompt == "You probe well."
 
 
-def test_what_staff_edited_is_kept(file: Path) -> None:
+def test_edits_of_staff_are_kept(file: Path) -> None:
     loader.load(file.parent)
     Agent.objects.filter(slug="probe").update(prompt="Staff know better.")
     assert loader.load(file.parent) == []
@@ -60,6 +61,8 @@ def test_what_staff_edited_is_kept(file: Path) -> None:
         ("name: Probe Agent", 'name: ""', "line 3: name must be a str"),
         ("category: core\n", "", "line 1: missing key 'category'"),
         ("category: core", "category: core\ncolour: red", "line 6: unknown key 'colour'"),
+        ("order: 90\n", "", "line 1: missing key 'order'"),
+        ("order: 90", "order: -1", "line 9: order must be between 0 and 32767"),
         ("You probe.", "  ", "the prompt is empty"),
         (GOOD[4:-16], "- a list", "line 2: the front matter must be"),
     ],
@@ -67,15 +70,37 @@ def test_what_staff_edited_is_kept(file: Path) -> None:
 def test_a_broken_file_is_named_with_its_line(file: Path, old: str, new: str, complaint: str) -> None:
     assert old in GOOD
     file.write_text(GOOD.replace(old, new, 1))
-    with pytest.raises(loader.BrokenAgentFile) as e:
+    with pytest.raises(loader.InvalidAgentFile) as e:
         loader.load(file.parent)
     assert str(e.value).startswith("probe.md, line ") and complaint in str(e.value)
     assert not Agent.objects.filter(slug="probe").exists()
 
 
+def test_two_files_with_one_order_are_refused(file: Path) -> None:
+    file.with_name("second.md").write_text(GOOD.replace("slug: probe", "slug: second"))
+    with pytest.raises(loader.InvalidAgentFile, match=r"^second\.md, line 9: order 90 is taken by probe\.md$"):
+        loader.load(file.parent)
+
+
+def test_the_order_of_a_file_is_the_agents_position(file: Path) -> None:
+    loader.load(file.parent)
+    assert Agent.objects.get(slug="probe").position == 90
+
+
+def test_the_experts_are_listed_in_the_order_of_their_files(database: None) -> None:
+    slugs = [file.slug for file in sorted(loader.parse_folder(loader.EXPERTS_FOLDER), key=lambda file: file.order)]
+    assert slugs == [agent.slug for agent in Agent.objects.filter(slug__in=slugs)]
+    assert slugs[:2] == ["code-review", "testing-validation"] and slugs[-1] == "run"
+
+
+def test_a_digest_of_an_earlier_release_still_fits(file: Path) -> None:
+    """Otherwise every row would look edited by staff and would not follow its file any more."""
+    assert loader.parse_file(file).digest == "d82ff994d946169274927ab7a0806e9fb40259ecc57d503a81806e1dd3185b33"
+
+
 def test_the_command_says_what_is_broken(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file.write_text("nothing")
-    monkeypatch.setattr(loader, "FOLDER", file.parent)
+    monkeypatch.setattr(loader, "EXPERTS_FOLDER", file.parent)
     with pytest.raises(CommandError, match=r"probe\.md, line 1"):
         call_command("load_agents")
 

@@ -67,7 +67,7 @@ def test_on_the_users_own_key(impatient: Api, bob: Any, upstream: Upstream, case
 # -- What the client is told while it waits ----------------------------------------------------------------------------
 
 
-def test_the_client_is_told_of_the_wait_once(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_each_state_of_waiting_is_sent_once(api: Api, alice: Any, upstream: Upstream) -> None:
     thoughts = choice({"content": None, "reasoning_content": "hm"})
     waiting: list[Any] = [b": queued\n\n", 0.05, b": queued\n\n", 0.05, thoughts, 0.05, thoughts, 0.05]
     upstream.respond_with(Answer(pieces=[*waiting, delta("Hello"), delta("", "stop"), DONE]))
@@ -85,7 +85,7 @@ def test_progress_does_not_open_the_stream(api: Api, alice: Any, upstream: Upstr
     assert "Retry-After" in response.headers
 
 
-def test_who_answers_in_the_end_is_told(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_the_stream_names_the_provider_that_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
     queued = Answer(pieces=[b": queued\n\n", 0.1, event({"error": "gone"})])
     upstream.script = lambda asked: queued if asked["model"] == "deepseek-chat" else completion("from openai")
     told = events(impatient.execute(alice))
@@ -100,7 +100,7 @@ def test_who_answers_in_the_end_is_told(impatient: Api, alice: Any, upstream: Up
 # -- Tokens and cost ---------------------------------------------------------------------------------------------------
 
 
-def test_attempts_that_were_given_up_are_paid_for(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_abandoned_attempts_are_charged(impatient: Api, alice: Any, upstream: Upstream) -> None:
     given_up = Answer(pieces=[choice({"role": "assistant"}) + usage(100, 10), 0.05, "cut"])
     upstream.script = lambda asked: (
         given_up if asked["model"] == "deepseek-chat" else completion("Hello", tokens=(11, 7))
@@ -160,7 +160,7 @@ def test_an_unsupported_parameter_is_left_out_and_remembered(api: Api, alice: An
     assert len(upstream.requests) == 1
 
 
-def test_nothing_is_asked_without_a_limit(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_every_request_has_an_output_limit(api: Api, alice: Any, upstream: Upstream) -> None:
     def script(asked: dict[str, Any]) -> Answer:
         limit = next((name for name in ("max_tokens", "max_completion_tokens") if name in asked), None)
         assert limit
@@ -172,7 +172,7 @@ def test_nothing_is_asked_without_a_limit(api: Api, alice: Any, upstream: Upstre
     assert "does not support the parameter 'max_tokens'" in response.json()["error"]
 
 
-def test_what_did_not_help_is_not_remembered(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_parameter_whose_omission_did_not_help_is_not_remembered(api: Api, alice: Any, upstream: Upstream) -> None:
     """A provider that refuses with and without the parameter; afterwards it answers again."""
     refusals = [error_response(400, code="unsupported_parameter", param="temperature")] * 2
     upstream.respond_with(*refusals, completion("Hello"))
@@ -208,7 +208,7 @@ def test_the_users_own_account_without_credit(api: Api, alice: Any, upstream: Up
     assert "org-abc123" not in response.text
 
 
-def test_a_providers_words_are_for_the_owner_of_the_key(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_providers_message_is_shown_to_the_owner_of_the_key_only(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(
         error_response(400, message="bad thing at /srv/app/main.py on vllm-7.internal:8000 for sk-abc123456")
     )
@@ -234,7 +234,7 @@ def test_a_run_says_why_it_failed(api: Api, alice: Any, upstream: Upstream) -> N
     }  # fmt: skip
 
 
-def test_the_alarm_of_a_model_without_a_price(api: Api, alice: Any, upstream: Upstream, folder: Any) -> None:
+def test_a_model_without_a_price_alerts_operators(api: Api, alice: Any, upstream: Upstream, folder: Any) -> None:
     name = f"gpt-of-{uuid4().hex[:8]}"  # the alarm of each model is raised once a day
     LanguageModel.objects.create(provider="openai", name=name)
     try:
@@ -246,4 +246,4 @@ def test_the_alarm_of_a_model_without_a_price(api: Api, alice: Any, upstream: Up
     assert (done["cost"], done["costKnown"]) == ("$0.0000", False)
     assert not Run.objects.filter(user=alice, status="succeeded", cost_known=True).exists()
     log = (folder / "web.log").read_text()
-    assert log.count(f"does not have openai/{name}") == 1
+    assert log.count(f"does not contain openai/{name}") == 1

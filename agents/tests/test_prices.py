@@ -50,4 +50,4 @@ def test_the_cost_of_a_model_without_a_price_is_not_known() -> None:
     ("amount", "text"), [("0", "$0.0000"), ("0.0003", "$0.0003"), ("1.23456", "$1.2346"), ("0.00002", "$0.000020")]
 )
 def test_dollars(amount: str, text: str) -> None:
-    assert prices.dollars(Decimal(amount)) == text
+    assert prices.format_usd(Decimal(amount)) == text

@@ -44,7 +44,7 @@ def test_the_providers_own_waiting_time_is_passed_on(api: Api, alice: Any, upstr
     assert api.execute(alice).headers["Retry-After"] == "17"
 
 
-def test_a_waiting_time_beyond_all_reason_is_not(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_waiting_time_above_the_maximum_is_not_passed_on(api: Api, alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Answer(status=429, headers={"Retry-After": "9" * 30}))
     assert api.execute(alice).headers["Retry-After"] == "3600"
 
@@ -81,7 +81,7 @@ def test_a_second_attempt_may_succeed(api: Api, alice: Any, upstream: Upstream) 
         [],
     ],
 )
-def test_nonsense_before_the_first_byte_is_an_http_error(
+def test_an_invalid_response_before_the_first_chunk_is_an_http_error(
     api: Api, alice: Any, upstream: Upstream, pieces: list[Any]
 ) -> None:
     upstream.respond_with(Answer(pieces=pieces))
@@ -90,7 +90,9 @@ def test_nonsense_before_the_first_byte_is_an_http_error(
 
 
 @pytest.mark.parametrize("broken", [["cut"], [b'data: {"error": {"message": "boom"}}\n\n'], [b"data: {\n\n"], []])
-def test_what_breaks_later_is_an_error_event(api: Api, alice: Any, upstream: Upstream, broken: list[Any]) -> None:
+def test_a_failure_after_the_first_chunk_is_an_error_event(
+    api: Api, alice: Any, upstream: Upstream, broken: list[Any]
+) -> None:
     upstream.respond_with(Answer(pieces=[delta("half"), 0.05, *broken]))
     response = api.execute(alice)
 
@@ -103,7 +105,7 @@ def test_what_breaks_later_is_an_error_event(api: Api, alice: Any, upstream: Ups
     assert len(upstream.requests) == 1  # never asked again once something was said
 
 
-def test_nobody_there(database: None, alice: Any, tmp_path: Any) -> None:
+def test_a_provider_that_refuses_connections(database: None, alice: Any, tmp_path: Any) -> None:
     nowhere = f"http://127.0.0.1:{free_port()}/v1"
     changes = {"DEEPSEEK_BASE_URL": nowhere, "DEEPSEEK_API_KEY": "x", "LLM_RETRIES": "1"}
     with daphne(tmp_path / "web.log", "/ready", **changes) as url, Api(base_url=url, timeout=30) as api:
@@ -166,7 +168,7 @@ def test_a_run_has_a_longest_time(impatient: Api, alice: Any, upstream: Upstream
     assert last and (last["provider"], last["code"]) == ("deepseek", "provider_timeout")
 
 
-def test_another_provider_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_fallback_provider_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
     upstream.script = lambda asked: (
         Answer(status=503) if asked["model"] == "deepseek-chat" else completion("from openai")
     )

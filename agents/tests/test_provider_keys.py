@@ -89,7 +89,7 @@ def test_without_a_key_the_servers_is_used(api: Api, alice: Any, upstream: Upstr
     assert not Run.objects.get(user=alice).own_key
 
 
-def test_it_is_the_owners_alone(api: Api, alice: Any, bob: Any, charlie: Any, upstream: Upstream) -> None:
+def test_a_key_is_used_for_its_owner_only(api: Api, alice: Any, bob: Any, charlie: Any, upstream: Upstream) -> None:
     put(api, alice)
     put(api, bob, key=OTHER)
     for user in (alice, bob, charlie, alice):
@@ -100,7 +100,7 @@ def test_it_is_the_owners_alone(api: Api, alice: Any, bob: Any, charlie: Any, up
     assert shown(api, alice)["deepseek"]["ownKey"]["lastFour"] == "wxyz"
 
 
-def test_it_is_used_for_its_provider_alone(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_key_is_used_for_its_provider_only(api: Api, alice: Any, upstream: Upstream) -> None:
     put(api, alice, "openai")
     api.execute(alice, provider="deepseek")
     api.execute(alice, provider="openai")
@@ -122,7 +122,7 @@ def test_a_model_named_alone_finds_it_too(api: Api, alice: Any, upstream: Upstre
     assert events(api.execute(alice, model="claude-sonnet-4-20250514"))[0]["provider"] == "anthropic"
 
 
-def test_another_one_takes_its_place(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_new_key_replaces_the_old_one(api: Api, alice: Any, upstream: Upstream) -> None:
     put(api, alice)
     put(api, alice, key=OTHER)
     assert ProviderKey.objects.filter(user=alice).count() == 1
@@ -131,7 +131,7 @@ def test_another_one_takes_its_place(api: Api, alice: Any, upstream: Upstream) -
     assert keys_seen(upstream) == [OTHER]
 
 
-def test_a_removed_one_is_used_no_more(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_removed_key_is_not_used(api: Api, alice: Any, upstream: Upstream) -> None:
     put(api, alice)
     response = api.delete("/providers/deepseek/key", headers=api.as_(alice))
     assert response.status_code == 200 and response.json()["data"]["message"]
@@ -148,7 +148,7 @@ NO_KEYS: list[Any] = [
 
 
 @pytest.mark.parametrize("key", NO_KEYS)
-def test_what_looks_like_no_key(api: Api, alice: Any, key: Any) -> None:
+def test_invalid_keys_are_rejected(api: Api, alice: Any, key: Any) -> None:
     response = put(api, alice, key=key)
     if isinstance(key, float):  # taken for its text, as everywhere in DRF
         assert response.status_code == 200
@@ -173,13 +173,13 @@ def test_the_host_is_never_the_users_choice(api: Api, alice: Any, upstream: Upst
     assert answer(api.execute(alice, base_url="http://127.0.0.1:9/v1")) == "Hello world"
 
 
-def test_a_provider_that_there_is_not(api: Api, alice: Any) -> None:
+def test_an_unknown_provider_is_an_error(api: Api, alice: Any) -> None:
     for response in (put(api, alice, "acme"), api.delete("/providers/acme/key", headers=api.as_(alice))):
         assert error(response) == (400, "unknown_provider")
         assert response.json()["available"] == ["deepseek", "anthropic", "openai", "local"]
 
 
-def test_the_operators_own_model_takes_none(api: Api, alice: Any) -> None:
+def test_the_embedded_provider_accepts_no_keys(api: Api, alice: Any) -> None:
     """Any key would open a server that asks for none, and free executions with it."""
     assert error(put(api, alice, "local")) == (400, "provider_takes_no_key")
     assert not ProviderKey.objects.exists()
@@ -195,7 +195,7 @@ def test_without_credentials(api: Api) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_rejected_key_is_said_so_and_not_charged(api: Api, alice: Any, upstream: Upstream, status: int) -> None:
+def test_a_rejected_key_is_reported_and_not_charged(api: Api, alice: Any, upstream: Upstream, status: int) -> None:
     put(api, alice)
     upstream.respond_with(
         Answer(status=status, body=json.dumps({"error": {"message": f"Incorrect key: {KEY}"}}).encode())
@@ -228,7 +228,7 @@ def test_other_faults_are_as_with_the_servers(
     assert set(keys_seen(upstream)) == {KEY}
 
 
-def test_nobody_stands_in_for_an_own_key(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_there_is_no_fallback_from_an_own_key(impatient: Api, alice: Any, upstream: Upstream) -> None:
     """This server falls back from deepseek to openai, on its own key."""
     put(impatient, alice)
     upstream.script = lambda asked: (
@@ -238,7 +238,7 @@ def test_nobody_stands_in_for_an_own_key(impatient: Api, alice: Any, upstream: U
     assert set(keys_seen(upstream)) == {KEY}
 
 
-def test_an_own_key_is_no_stand_in_for_the_servers(impatient: Api, alice: Any, upstream: Upstream) -> None:
+def test_there_is_no_fallback_to_an_own_key(impatient: Api, alice: Any, upstream: Upstream) -> None:
     put(impatient, alice, "openai")
     upstream.script = lambda asked: (
         Answer(status=503) if asked["model"] == "deepseek-chat" else completion("from openai")
@@ -258,7 +258,7 @@ def test_it_is_kept_encrypted(api: Api, alice: Any) -> None:
     assert row["sealed"].startswith("gAAAA")
 
 
-def test_a_key_that_cannot_be_read_is_said_so(api: Api, alice: Any, upstream: Upstream) -> None:
+def test_a_key_that_cannot_be_decrypted_is_reported(api: Api, alice: Any, upstream: Upstream) -> None:
     put(api, alice)
     ProviderKey.objects.filter(user=alice).update(sealed="gAAAAA" + "x" * 100)
     response = api.execute(alice)
@@ -286,16 +286,16 @@ def test_a_key_that_was_moved_to_another_provider_opens_nothing(api: Api, alice:
     assert error(api.execute(alice, provider="openai")) == (409, "provider_key_unreadable")
 
 
-def test_it_goes_with_its_owner(api: Api, alice: Any) -> None:
+def test_a_key_is_deleted_with_its_owner(api: Api, alice: Any) -> None:
     put(api, alice)
     alice.delete()
     assert not ProviderKey.objects.exists()
 
 
 def test_it_is_in_no_repr(alice: Any) -> None:
-    provider_keys.put(user=alice, provider="anthropic", key=KEY)
+    provider_keys.set_key(user=alice, provider="anthropic", key=KEY)
     ring = provider_keys.keyring(alice.pk)
-    equipped = ring.equip(Provider("anthropic", "http://127.0.0.1/v1", ""))
+    equipped = ring.with_user_key(Provider("anthropic", "http://127.0.0.1/v1", ""))
     assert equipped.api_key == KEY and equipped.own_key
     texts = (repr(each) + str(each) for each in (ring, equipped, ProviderKey.objects.get(user=alice)))
     assert not any(KEY in text or "gAAAA" in text for text in texts)
@@ -312,7 +312,7 @@ def test_the_trail(api: Api, alice: Any) -> None:
     ]
 
 
-def test_staff_see_whose_it_is_and_take_it_away(staff: httpx.Client, api: Api, alice: Any) -> None:
+def test_staff_see_the_owner_and_delete_the_key(staff: httpx.Client, api: Api, alice: Any) -> None:
     put(api, alice)
     own = ProviderKey.objects.get(user=alice)
     for path in ("/admin/agents/providerkey/", f"/admin/agents/providerkey/{own.pk}/change/"):

@@ -1,4 +1,4 @@
-"""Raw answers of providers at the decoder: text, outcome, tokens; any split of the bytes; `openai` as the yardstick."""
+"""Raw answers of providers at the decoder: text, outcome, tokens; any split of the bytes; `openai` as the reference."""
 
 import tracemalloc
 from collections.abc import Iterable
@@ -9,11 +9,11 @@ from django.conf import settings as django_settings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents import verdict
+from agents import answer_validation
 from agents.providers import Provider
 from agents.providers.decoding import Decoder
-from agents.providers.usage import Counts
-from agents.tests import yardstick
+from agents.providers.usage import TokenCounts
+from agents.tests import openai_comparison
 from agents.tests.raw_answers import CASES
 from agents.tests.raw_answers.chunks import (
     ANSWER_DONE,
@@ -40,7 +40,7 @@ small = st.sampled_from([case for case in CASES if len(case.body) < 20_000])
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """What came out of the decoder and the verdict, independent of the reads."""
+    """What came out of the decoder and the validation, independent of the reads."""
 
     text: str
     outcome: str
@@ -75,13 +75,13 @@ def outcome(decoder: Decoder) -> str:
     if not decoder.reply.complete:
         return PROVIDER_ERROR
     try:
-        verdict.require_text(decoder.reply, PROVIDER)
+        answer_validation.require_text(decoder.reply, PROVIDER)
     except LunaError as e:
         return e.code
     return ANSWER_DONE
 
 
-def tokens(counts: Counts) -> Tokens | None:
+def tokens(counts: TokenCounts) -> Tokens | None:
     """Return the reported counts, and None where neither input nor output was reported."""
     if counts.input is None and counts.output is None:
         return None
@@ -134,7 +134,7 @@ def split(body: bytes, cuts: list[float]) -> list[bytes]:
     return [body[begin:end] for begin, end in zip([0, *places], [*places, len(body)], strict=True)]
 
 
-def test_signs_of_life() -> None:
+def test_queueing_and_thinking_are_detected() -> None:
     decoder = Decoder(PROVIDER)
     queued, answering, waiting = (decoder.feed(raw) for raw in (b": keep-alive\n\n", MORNING, b": keep-alive\n\n"))
     assert queued.queued and queued.alive
@@ -142,24 +142,24 @@ def test_signs_of_life() -> None:
     assert waiting.alive and not waiting.queued
 
 
-def test_what_holds_nothing_known_is_counted() -> None:
+def test_unknown_events_are_counted() -> None:
     decoder = Decoder(PROVIDER)
     decoder.feed(data({"type": "ping"}) + b"data: ping\n\n" + MORNING + data({"sources": []}) + END)
     assert (decoder.reply.ignored, decoder.reply.objects) == (3, 8)
 
 
-# -- The yardstick -----------------------------------------------------------------------------------------------------
+# -- The comparison with `openai` -------------------------------------------------------------------------------------
 
 
 @cases
 def test_a_difference_from_openai_has_a_reason(case: RawAnswer) -> None:
-    theirs = yardstick.openais(case.body)
-    assert bool(case.differs) == (theirs != yardstick.ours(case)), theirs
+    theirs = openai_comparison.openais(case.body)
+    assert bool(case.differs) == (theirs != openai_comparison.ours(case)), theirs
 
 
 def test_the_corpus() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 130
-    rows = yardstick.table_of_differences().splitlines()
+    rows = openai_comparison.table_of_differences().splitlines()
     assert len(rows) == 2 + len([case for case in CASES if case.differs])
 
 
@@ -172,9 +172,7 @@ def test_the_corpus() -> None:
     ids=["delta", "comment", "data", "html", "json_body"],
 )
 def test_a_long_line_costs_linear_work_and_bounded_memory(begin: bytes) -> None:
-    """Memory that is taken up for a moment shows what is copied: a copy of all that is held at each read is 500 times
-    the bound here.
-    """
+    """Peak memory shows copies: a copy of the buffer at each read would be 500 times the bound."""
     decoder, piece = Decoder(PROVIDER), b"x" * READ_BYTES
     decoder.feed(begin)
     copied = most_held = held = 0
@@ -195,7 +193,7 @@ def test_a_long_line_costs_linear_work_and_bounded_memory(begin: bytes) -> None:
     assert held < 10 * READ_BYTES
 
 
-def test_what_came_before_a_long_line_is_delivered() -> None:
+def test_text_before_a_long_line_is_delivered() -> None:
     piece = b"x" * READ_BYTES
     found = decoded([MORNING + OPEN_STRING, *[piece] * (LONG_BYTES // READ_BYTES), b'"}}]}\n\n' + END])
     assert (found.text, found.outcome) == (TEXT, "output_too_long")

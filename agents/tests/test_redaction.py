@@ -2,7 +2,7 @@
 
 import pytest
 
-from agents.providers.redaction import READ_CHARACTERS, SHOWN_CHARACTERS, redacted
+from agents.providers.redaction import MAX_READ_CHARACTERS, MAX_SHOWN_CHARACTERS, redact
 
 
 @pytest.mark.parametrize(
@@ -42,16 +42,16 @@ from agents.providers.redaction import READ_CHARACTERS, SHOWN_CHARACTERS, redact
     ],
 )  # fmt: skip
 def test_it_works(text: str, shown: str | None) -> None:
-    assert redacted(text) == (text if shown is None else shown)
+    assert redact(text) == (text if shown is None else shown)
 
 
 def test_a_long_text_is_cut() -> None:
-    assert len(redacted("word " * 1_000)) == SHOWN_CHARACTERS
+    assert len(redact("word " * 1_000)) == MAX_SHOWN_CHARACTERS
 
 
 def test_a_secret_at_the_edge_of_what_is_read_is_not_shown() -> None:
-    text = "x " * (READ_CHARACTERS // 2 - 4) + "sk-0123456789"
-    assert "sk-" not in redacted(text)
+    text = "x " * (MAX_READ_CHARACTERS // 2 - 4) + "sk-0123456789"
+    assert "sk-" not in redact(text)
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_a_secret_at_the_edge_of_what_is_read_is_not_shown() -> None:
 )
 def test_a_hostile_text_costs_no_more_than_its_length(piece: str) -> None:
     """The patterns get no more than READ_CHARACTERS, whatever comes; a quadratic one would take seconds at this."""
-    assert len(redacted(piece * 1_000_000)) <= SHOWN_CHARACTERS
+    assert len(redact(piece * 1_000_000)) <= MAX_SHOWN_CHARACTERS

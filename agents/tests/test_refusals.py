@@ -13,7 +13,7 @@ OWN = Provider("openai", "http://127.0.0.1:1/v1", "sk-own", own_key=True)
 
 def refusal(status: int, body: object, provider: Provider = SERVERS, wait: str = "") -> ProviderFailed:
     headers = {"retry-after": wait} if wait else {}
-    return failures.translate(provider, failures.read(body, status), headers, model="gpt-x")
+    return failures.translate_refusal(provider, failures.parse_error(body, status), headers, model="gpt-x")
 
 
 def of(**error: Any) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def of(**error: Any) -> dict[str, Any]:
 def test_of_the_servers_key(status: int, body: object, code: str, elsewhere: bool) -> None:
     error = refusal(status, body)
     assert (error.code, error.elsewhere, error.provider_status) == (code, elsewhere, status)
-    said = str(error.said)
+    said = str(error.provider_message)
     assert not said or said not in str(error)  # the provider's words are not for those who use the server's key
 
 
@@ -108,7 +108,7 @@ def test_no_credit_is_not_worth_a_second_attempt() -> None:
 
 
 def test_the_stated_wait_of_an_answer_that_is_none() -> None:
-    error = failures.in_answer(SERVERS, {"code": 429, "message": "slow down"}, {"retry-after": "40"})
+    error = failures.error_in_stream(SERVERS, {"code": 429, "message": "slow down"}, {"retry-after": "40"})
     assert error.retry_after == 40
 
 
@@ -136,4 +136,4 @@ def test_the_stated_wait_is_passed_on() -> None:
     ],
 )
 def test_inside_an_answer(error: object, code: str) -> None:
-    assert failures.in_answer(SERVERS, error, {}).code == code
+    assert failures.error_in_stream(SERVERS, error, {}).code == code

@@ -35,7 +35,7 @@ def rotate(*keys: str) -> tuple[int, str]:
 
 def give(*users: Any) -> None:
     for user in users:
-        provider_keys.put(user=user, provider="deepseek", key=f"sk-own-{user.pk}")
+        provider_keys.set_key(user=user, provider="deepseek", key=f"sk-own-{user.pk}")
 
 
 def key_of(user: Any) -> str:
@@ -53,7 +53,7 @@ def test_it_works(keys: Any, alice: Any, bob: Any) -> None:
     assert [key_of(alice), key_of(bob)] == [f"sk-own-{alice.pk}", f"sk-own-{bob.pk}"]
 
 
-def test_again(keys: Any, alice: Any) -> None:
+def test_a_second_rotation_changes_nothing(keys: Any, alice: Any) -> None:
     give(alice)
     rotate(NEW, OLD)
     before = ProviderKey.objects.get().sealed
@@ -73,38 +73,38 @@ def test_from_derived_keys_to_ones_own(keys: Any, alice: Any) -> None:
     assert key_of(alice) == f"sk-own-{alice.pk}"
 
 
-def test_what_no_key_opens_is_told_and_left(keys: Any, alice: Any, bob: Any) -> None:
+def test_undecryptable_keys_are_reported_and_unchanged(keys: Any, alice: Any, bob: Any) -> None:
     give(alice)
     lost = ProviderKey.objects.get().sealed
     keys.ENCRYPTION_KEYS = [NEW]
     give(bob)
     code, output = rotate(NEW)
-    assert code == 1 and "1 cannot be read with any key" in output
+    assert code == 1 and "1 cannot be decrypted with any key" in output
     assert "gAAAA" not in output and OLD not in output and NEW not in output
     assert ProviderKey.objects.get(user=alice).sealed == lost
 
 
-def test_a_key_that_is_replaced_meanwhile_stays(keys: Any, alice: Any, monkeypatch: Any) -> None:
+def test_a_key_replaced_during_the_rotation_stays(keys: Any, alice: Any, monkeypatch: Any) -> None:
     give(alice)
     keys.ENCRYPTION_KEYS = [NEW, OLD]
     reseal = encryption.reseal
 
     def slowly(sealed: str) -> str:
-        provider_keys.put(user=alice, provider="deepseek", key="sk-newer-0123")
+        provider_keys.set_key(user=alice, provider="deepseek", key="sk-newer-0123")
         return reseal(sealed)
 
     monkeypatch.setattr(encryption, "reseal", slowly)
-    assert provider_keys.rotate() == provider_keys.Rotation(resealed=0, current=1)
+    assert provider_keys.rotate() == provider_keys.RotationResult(resealed=0, current=1)
     assert key_of(alice) == "sk-newer-0123"
 
 
-def test_a_key_that_is_removed_meanwhile_stays_away(keys: Any, alice: Any, monkeypatch: Any) -> None:
+def test_a_key_removed_during_the_rotation_stays_removed(keys: Any, alice: Any, monkeypatch: Any) -> None:
     give(alice)
     keys.ENCRYPTION_KEYS = [NEW, OLD]
     reseal = encryption.reseal
 
     def slowly(sealed: str) -> str:
-        provider_keys.remove(user=alice, provider="deepseek")
+        provider_keys.remove_key(user=alice, provider="deepseek")
         return reseal(sealed)
 
     monkeypatch.setattr(encryption, "reseal", slowly)

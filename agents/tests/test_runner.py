@@ -15,7 +15,7 @@ from django.db import OperationalError
 
 from agents import runner, services
 from agents.providers import Provider, Target, connections
-from agents.runner import Answer
+from agents.runner import Completion
 from lunaos.infra import event_loop
 from runs import executors
 from runs import services as runs
@@ -30,15 +30,15 @@ from testing.upstream import Upstream, delta
 def clients() -> Iterator[None]:
     """Connections to the provider that this process has made end with the module."""
     yield
-    event_loop.submit(connections.close()).result(5)
+    event_loop.submit(connections.close_all()).result(5)
 
 
 def begin(user: Any, upstream: Any) -> tuple[Run, Recorder, executors.Execute]:
-    agent = services.find("code-review")
+    agent = services.get_agent("code-review")
     fields = {"provider": "deepseek", "model": "deepseek-chat", "request_id": "r"}
     run = runs.create(user=user, text="x", agent=agent.slug, **fields).run  # type: ignore[arg-type]
     target = Target(Provider("deepseek", upstream.base_url, "key"), "deepseek-chat")
-    answer = Answer([target], services.prompt(agent, "x"), time.perf_counter())
+    answer = Completion([target], services.build_prompt(agent, "x"), time.perf_counter())
     return run, Recorder(run.pk), partial(runner.execute, run, answer)
 
 
@@ -78,7 +78,7 @@ def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
         (StopReason.LEASE_LOST, ("running", "reserved")),
     ],
 )
-def test_what_is_stopped_before_it_has_begun(
+def test_a_run_stopped_before_its_start(
     alice: Any, upstream: Upstream, why: StopReason, expected: tuple[str, str]
 ) -> None:
     run, recorder, execute = begin(alice, upstream)
@@ -109,7 +109,7 @@ def test_a_process_that_stops_gives_its_runs_a_grace(
     assert state(run) == expected
 
 
-def test_delivered_twice_it_is_done_once(alice: Any, upstream: Upstream) -> None:
+def test_a_run_delivered_twice_is_executed_once(alice: Any, upstream: Upstream) -> None:
     upstream.respond_with(Scripted(pieces=[delta("half "), "wait", delta("done", "stop")]))
     run, recorder, execute = begin(alice, upstream)
     first = executors.submit(recorder, execute)

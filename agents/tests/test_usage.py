@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agents.providers import usage
-from agents.providers.usage import Counts
+from agents.providers.usage import TokenCounts
 from runs.metering import tokens
 from runs.metering.tokens import TokenUsage
 
@@ -66,27 +66,27 @@ from runs.metering.tokens import TokenUsage
     ],
 )
 def test_spellings(reported: Any, expected: tuple[int | None, ...]) -> None:
-    counts = usage.read(reported)
+    counts = usage.parse_usage(reported)
     assert (counts.input, counts.output, counts.reasoning, counts.cache_read, counts.cache_write) == expected
 
 
 def test_a_zero_does_not_replace_a_count() -> None:
-    counts = Counts()
-    for report in (Counts(0, 0), Counts(20, 5), Counts(0, 0), Counts(None, 6)):
+    counts = TokenCounts()
+    for report in (TokenCounts(0, 0), TokenCounts(20, 5), TokenCounts(0, 0), TokenCounts(None, 6)):
         counts.update(report)
     assert (counts.input, counts.output) == (20, 6)
 
 
 def test_what_is_missing_is_estimated_and_marked() -> None:
-    assert Counts(20, 5).completed(input=30, output=9) == TokenUsage(20, 5)
-    assert Counts(20).completed(input=30, output=9) == TokenUsage(20, 9, estimated=True)
-    assert Counts(20, 0).completed(input=30, output=9) == TokenUsage(20, 9, estimated=True)
-    assert Counts(20, 0).completed(input=30, output=0) == TokenUsage(20, 0)
-    assert Counts().completed(input=30, output=9) == TokenUsage(30, 9, estimated=True)
+    assert TokenCounts(20, 5).completed(input=30, output=9) == TokenUsage(20, 5)
+    assert TokenCounts(20).completed(input=30, output=9) == TokenUsage(20, 9, estimated=True)
+    assert TokenCounts(20, 0).completed(input=30, output=9) == TokenUsage(20, 9, estimated=True)
+    assert TokenCounts(20, 0).completed(input=30, output=0) == TokenUsage(20, 0)
+    assert TokenCounts().completed(input=30, output=9) == TokenUsage(30, 9, estimated=True)
 
 
 def test_a_part_is_never_more_than_the_whole() -> None:
-    assert Counts(10, 5, reasoning=9, cache_read=90).completed(input=0, output=0) == TokenUsage(10, 5, 5, 10)
+    assert TokenCounts(10, 5, reasoning=9, cache_read=90).completed(input=0, output=0) == TokenUsage(10, 5, 5, 10)
 
 
 def test_adding_up() -> None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from agents import loader, versions
 from agents.models import Agent
 from agents.tests.test_loader import GOOD
-from agents.versions import ChangedMeanwhile, Line
+from agents.versions import DiffLine, VersionConflict
 from lunaos.embedded.servers import until
 from testing.client import Api, answer, error, takes_effect
 from testing.upstream import Upstream
@@ -26,11 +26,11 @@ def agent(database: None) -> Iterator[Agent]:
     Agent.objects.filter(slug="probe").delete()
 
 
-def change(agent: Agent, by: Any = None, seen: int | None = None, **fields: Any) -> bool:
+def change(agent: Agent, by: Any = None, expected_version: int | None = None, **fields: Any) -> bool:
     row = Agent.objects.get(pk=agent.pk)
     for name, value in fields.items():
         setattr(row, name, value)
-    return versions.save(row, by=by, seen=seen)
+    return versions.save(row, by=by, expected_version=expected_version)
 
 
 def notes(agent: Agent) -> list[tuple[int, str]]:
@@ -41,50 +41,50 @@ def test_it_works(agent: Agent, alice: Any) -> None:
     assert change(agent, alice, prompt="One\nThree", enabled=False)
     newest, first = agent.versions.all()
     assert (newest.number, newest.saved_by, first.number, first.saved_by) == (2, alice, 1, None)
-    found = {each.field: each.lines for each in versions.changes(first.content, newest.content)}
+    found = {each.field: each.lines for each in versions.diff(first.content, newest.content)}
     assert found == {
-        "enabled": [Line("-", "yes"), Line("+", "no")],
-        "prompt": [Line(" ", "One"), Line("-", "Two"), Line("+", "Three")],
+        "enabled": [DiffLine("-", "yes"), DiffLine("+", "no")],
+        "prompt": [DiffLine(" ", "One"), DiffLine("-", "Two"), DiffLine("+", "Three")],
     }
-    assert versions.before(newest) == first and versions.before(first) is None
+    assert versions.previous_version(newest) == first and versions.previous_version(first) is None
 
 
-def test_what_is_not_changed_makes_none(agent: Agent) -> None:
+def test_an_unchanged_row_makes_no_version(agent: Agent) -> None:
     assert not change(agent)
     assert notes(agent) == [(1, "New.")]
 
 
 def test_lines_that_stayed_are_left_out() -> None:
     old = "\n".join(map(str, range(30)))
-    [change] = versions.changes({"prompt": old}, {"prompt": old.replace("2\n", "x\n", 1).replace("29", "y")})
+    [change] = versions.diff({"prompt": old}, {"prompt": old.replace("2\n", "x\n", 1).replace("29", "y")})
     assert [line.sign for line in change.lines].count(versions.GAP) == 1
     assert len(change.lines) < 20
 
 
-def test_who_comes_second_is_told(agent: Agent) -> None:
-    assert change(agent, seen=1, prompt="By one.")
-    with pytest.raises(ChangedMeanwhile) as e:
-        change(agent, seen=1, prompt="By another.")
+def test_a_concurrent_edit_is_a_conflict(agent: Agent) -> None:
+    assert change(agent, expected_version=1, prompt="By one.")
+    with pytest.raises(VersionConflict) as e:
+        change(agent, expected_version=1, prompt="By another.")
     assert e.value.latest == 2
     assert Agent.objects.get(pk=agent.pk).prompt == "By one."
 
 
-def test_back(agent: Agent, alice: Any) -> None:
+def test_restoring_a_version(agent: Agent, alice: Any) -> None:
     change(agent, prompt="Worse", temperature=1.5)
     row = Agent.objects.get(pk=agent.pk)
-    assert versions.back_to(row, 1, by=alice, note="It was better.", seen=2)
+    assert versions.restore(row, 1, by=alice, note="It was better.", expected_version=2)
     row.refresh_from_db()
     assert (row.prompt, row.temperature, row.version) == ("One\nTwo", 0.2, 3)
     assert notes(agent)[0] == (3, "Back to version 1. It was better.")
-    assert not versions.back_to(row, 1, by=alice, seen=3)
+    assert not versions.restore(row, 1, by=alice, expected_version=3)
 
 
-def test_no_way_back_to_what_breaks_a_rule(agent: Agent, alice: Any) -> None:
+def test_a_version_that_breaks_a_rule_is_not_restored(agent: Agent, alice: Any) -> None:
     change(agent, tier="gone")
     change(agent, tier="pro")
     row = Agent.objects.get(pk=agent.pk)
     with pytest.raises(ValidationError, match="no tier 'gone'"):
-        versions.back_to(row, 2, by=alice, seen=3)
+        versions.restore(row, 2, by=alice, expected_version=3)
     assert Agent.objects.get(pk=agent.pk).tier == "pro"
 
 
@@ -109,7 +109,7 @@ def test_a_deployment_makes_versions_and_respects_those_of_staff(database: None,
         change(agent, alice, prompt="Staff know better.")
         file.write_text(GOOD.replace("You probe.", "You probe best."))
         assert "kept as staff edited it" in loader.load(tmp_path)[0]
-        versions.back_to(Agent.objects.get(slug="probe"), 2, by=alice, seen=3)
+        versions.restore(Agent.objects.get(slug="probe"), 2, by=alice, expected_version=3)
         assert loader.load(tmp_path) == ["probe: updated"]
         assert [number for number, _ in notes(agent)] == [5, 4, 3, 2, 1]
     finally:
@@ -124,7 +124,9 @@ def test_a_disabled_agent_is_gone_for_clients(api: Api, alice: Any, agent: Agent
     assert "probe" not in {each["slug"] for each in api.get("/agents/list").json()["data"]["agents"]}
 
 
-def test_its_own_model_answers_who_names_none(api: Api, carol: Any, agent: Agent, upstream: Upstream) -> None:
+def test_an_agents_default_model_answers_requests_without_a_model(
+    api: Api, carol: Any, agent: Agent, upstream: Upstream
+) -> None:
     change(agent, default_model="openai/gpt-4o-mini")
     assert takes_effect(lambda: api.execute(carol, agent="probe").status_code == 200)
     assert answer(api.execute(carol, agent="probe")) == "Hello world"

@@ -24,7 +24,7 @@ def test_staff_can_find_and_revoke(staff: httpx.Client, api: Api, alice: Any) ->
     asked = staff.post("/admin/apikeys/apikey/", data=form).text
     assert "Revoke these API keys?" in asked and key.prefix in asked
     assert api.get("/auth/me", headers=headers).status_code == 200
-    assert "1 keys are revoked" in staff.post("/admin/apikeys/apikey/", data=form | {"confirmed": "yes"}).text
+    assert "1 key is revoked" in staff.post("/admin/apikeys/apikey/", data=form | {"confirmed": "yes"}).text
     assert error(api.get("/auth/me", headers=headers)) == (401, "api_key_invalid")
     event = AuditEvent.objects.get(subject_id=alice.pk, action="key.revoked")
     assert event.actor_id not in (None, alice.pk)

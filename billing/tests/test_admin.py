@@ -76,7 +76,7 @@ def test_nothing_can_be_changed_and_no_secret_read(
 
 
 def test_a_users_page_shows_subscriptions_and_payments(stripe: Stripe, staff: httpx.Client, alice: Any) -> None:
-    assert "Never paid, nothing granted." in staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
+    assert "No payments and no grants." in staff.get(f"/admin/accounts/user/{alice.pk}/change/").text
     subscription_id = stripe.subscribe(alice)
     stripe.wait_for_deliveries()
     grants.grant(user=alice, tier="team", reason="For a talk.")

@@ -17,7 +17,7 @@ FREE = ("code-review", "testing-validation")
 
 
 def add_key(user: Any) -> None:
-    provider_keys.put(user=user, provider="deepseek", key="sk-own-0123456789")
+    provider_keys.set_key(user=user, provider="deepseek", key="sk-own-0123456789")
 
 
 def exhaust_quota(user: Any, executions: int = 100) -> None:
@@ -161,7 +161,7 @@ def test_a_chain_that_stays_on_the_own_key_stays_exempt(
 def test_a_resume_on_the_servers_key_is_counted(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     add_key(alice)
     run = failed_run(api, alice, upstream, completion("found"))
-    provider_keys.remove(user=alice, provider="deepseek")
+    provider_keys.remove_key(user=alice, provider="deepseek")
     resume(api, alice, run)
     assert (run.charge, run.own_key, count_executions(alice)) == (Charge.SETTLED, False, 1)
 
@@ -169,7 +169,7 @@ def test_a_resume_on_the_servers_key_is_counted(api: Api, alice: Any, upstream: 
 def test_a_resume_on_the_servers_key_needs_quota(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
     add_key(alice)
     run = failed_run(api, alice, upstream, completion("found"))
-    provider_keys.remove(user=alice, provider="deepseek")
+    provider_keys.remove_key(user=alice, provider="deepseek")
     exhaust_quota(alice)
     assert error(api.post(f"/runs/{run.pk}/resume", headers=api.as_(alice))) == (403, "quota_exceeded")
     run.refresh_from_db()

@@ -48,7 +48,7 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: None, 
 
 @pytest.mark.parametrize("case", FAILING, ids=str)
 def test_on_the_users_own_key(api: Api, bob: Any, upstream: Upstream, chains_worker: None, case: Case) -> None:
-    provider_keys.put(user=bob, provider="deepseek", key="sk-bobs-own-0123456789")
+    provider_keys.set_key(user=bob, provider="deepseek", key="sk-bobs-own-0123456789")
     upstream.respond_with(case.answer)
     assert read_outcome(api.execute_chain(bob, *STEPS)) == case.outcome
     assert Run.objects.get(user=bob).charge == ("settled" if case.counted else "released")
@@ -68,7 +68,7 @@ def test_with_a_provider_to_fall_back_on(alice: Any, upstream: Upstream, setting
     try:
         runner.run(run.pk)
     finally:
-        event_loop.submit(connections.close()).result(5)
+        event_loop.submit(connections.close_all()).result(5)
     run.refresh_from_db()
     assert (run.error_code or "done") == ("done" if case.falls_back else case.outcome)
     if case.falls_back:

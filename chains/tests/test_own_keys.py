@@ -19,7 +19,7 @@ SERVERS = "sk-planted-deepseek-secret"
 
 
 def add_key(user: Any, key: str = KEY, provider: str = "deepseek") -> None:
-    provider_keys.put(user=user, provider=provider, key=key)
+    provider_keys.set_key(user=user, provider=provider, key=key)
 
 
 def keys_seen(upstream: Upstream) -> list[str]:
@@ -78,7 +78,7 @@ def changed_during_step_1(api: Api, user: Any, upstream: Upstream, change: Any) 
 
 def test_a_key_that_is_replaced_counts_from_the_next_step_on(api: Api, alice: Any, upstream: Upstream) -> None:
     add_key(alice)
-    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.put, alice, key=OTHER))
+    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.set_key, alice, key=OTHER))
     assert told[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [KEY, OTHER, OTHER]
 
@@ -87,13 +87,13 @@ def test_a_removed_key_ends_the_chain_without_fallback_to_the_servers_key(
     api: Api, alice: Any, upstream: Upstream
 ) -> None:
     add_key(alice)
-    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.remove, alice))
+    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.remove_key, alice))
     assert (told[-1]["type"], told[-1]["code"]) == ("error", "provider_key_not_found")
     assert keys_seen(upstream) == [KEY]
 
 
 def test_a_key_added_later_is_not_used_for_chains_under_way(api: Api, alice: Any, upstream: Upstream) -> None:
-    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.put, alice, key=KEY))
+    told = changed_during_step_1(api, alice, upstream, lambda: change_later(provider_keys.set_key, alice, key=KEY))
     assert told[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [SERVERS] * 3
 
@@ -142,7 +142,7 @@ def test_a_resumed_chain_uses_the_current_key(api: Api, alice: Any, upstream: Up
 def test_a_chain_whose_key_was_removed_resumes_on_the_servers_key(api: Api, alice: Any, upstream: Upstream) -> None:
     add_key(alice)
     run = failed_in_step_2(api, alice, upstream)
-    provider_keys.remove(user=alice, provider="deepseek")
+    provider_keys.remove_key(user=alice, provider="deepseek")
     assert resume(api, alice, run)[-1]["type"] == "chain_done"
     assert keys_seen(upstream) == [SERVERS] * 2 and not run.own_key
 
@@ -158,6 +158,6 @@ def test_without_any_key_the_chain_stays_failed(api: Api, alice: Any, upstream: 
     add_key(alice, provider="anthropic")
     upstream.respond_with(Answer(status=401))
     run_id = api.execute_chain(alice, *FREE, provider="anthropic").headers["X-Run-Id"]
-    provider_keys.remove(user=alice, provider="anthropic")
+    provider_keys.remove_key(user=alice, provider="anthropic")
     assert error(api.post(f"/runs/{run_id}/resume", headers=api.as_(alice))) == (503, "provider_not_configured")
     assert Run.objects.get(pk=run_id).status == "failed"

@@ -81,7 +81,7 @@ def test_it_works(staff: httpx.Client, api: Api, carol: Any) -> None:
     assert "was changed successfully" in changed
     assert AuditEvent.objects.filter(action="admin.changed")[0].details["fields"] == ["Steps"]
     assert "<ins><span>+</span>documentation</ins>" in staff.get(page_url(preset, "versions/2/")).text
-    assert "as of version 1" in send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
+    assert "content of version 1" in send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
     preset.refresh_from_db()
     assert (preset.steps, preset.version) == (["code-review", "seo"], 3)
 
@@ -112,7 +112,7 @@ def test_the_form_shows_each_error(staff: httpx.Client, preset: ChainPreset) -> 
     Agent.objects.filter(slug="seo").update(enabled=False)
     told = send(staff, page_url(preset), {**FORM, "seen": 1}, "auth", "seo")
     assert "is disabled. Enable it first" in told and 'value="seo" selected' in told
-    assert "This was changed meanwhile" in send(staff, page_url(preset), {**FORM, "seen": 0}, "auth")
+    assert "in the meantime" in send(staff, page_url(preset), {**FORM, "seen": 0}, "auth")
     preset.refresh_from_db()
     assert preset.steps == ["seo", "auth"]
 
@@ -122,7 +122,7 @@ def test_no_way_back_to_an_agent_that_is_gone(staff: httpx.Client, preset: Chain
     versions.save(preset, by=None)
     Agent.objects.filter(slug="seo").update(enabled=False)
     told = send(staff, page_url(preset, "versions/1/back/"), {"seen": 2})
-    assert "cannot be had back" in told and "is disabled" in told
+    assert "cannot be restored" in told and "is disabled" in told
 
 
 def test_support_reads_and_changes_nothing(make_user: Any, settings: Any, preset: ChainPreset) -> None:
@@ -144,14 +144,14 @@ def test_staff_see_which_presets_need_an_agent(client: Client, make_user: Any, s
     fields = {"slug": "lone", "name": "Lone", "role": "x", "prompt": "x", "tier": "free", "category": "x"}
     agent = Agent.objects.create(**fields, position=9, enabled=False)  # disabled, so that no other test sees it
     preset = ChainPreset.objects.create(slug="needs-it", name="Needs it", description="x", steps=["lone"], position=9)
-    said = "Chain presets that are not offered without lone: Needs it."
+    said = "Chain presets that are hidden without lone: Needs it."
     try:
         assert said in client.get(f"/admin/agents/agent/{agent.pk}/delete/").content.decode()
         chosen = {"action": "delete_selected", "_selected_action": str(agent.pk)}
         assert said in client.post("/admin/agents/agent/", chosen).content.decode()
         page = client.get(f"/admin/agents/agent/{agent.pk}/change/").content.decode()
         assert said not in page
-        form = {name: getattr(agent, name) for name in Agent.CONTENT} | {"seen": agent.version}
+        form = {name: getattr(agent, name) for name in Agent.VERSIONED_FIELDS} | {"seen": agent.version}
         del form["enabled"]
         assert said in client.post(f"/admin/agents/agent/{agent.pk}/change/", form, follow=True).content.decode()
         off = Agent.objects.get(pk=agent.pk)

@@ -102,7 +102,7 @@ def test_a_chain_is_resumed_on_another_day(limited: Api, alice: Any, upstream: U
 def test_own_keys_paying_tiers_and_the_embedded_model_go_on(
     limited: Api, alice: Any, bob: Any, charlie: Any, used_up: None, upstream: Upstream, chains_worker: Any
 ) -> None:
-    provider_keys.put(user=charlie, provider="deepseek", key="sk-own-0123456789")
+    provider_keys.set_key(user=charlie, provider="deepseek", key="sk-own-0123456789")
     for response in (limited.execute(bob), limited.execute(charlie), limited.execute(alice, provider="local")):
         assert answer(response) == "Hello world"
     for user in (bob, charlie):

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from lunaos.infra import metrics
 from testing.servers import ROOT
-from web.metrics import SharedFacts
+from web.metrics import SharedMetrics
 from web.metrics import exposition as everything
 
 FOLDER = ROOT / "deploy" / "monitoring"
@@ -38,7 +38,7 @@ def families(registry: CollectorRegistry) -> set[str]:
 @pytest.fixture
 def exported(database: None) -> set[str]:
     shared = CollectorRegistry()
-    shared.register(SharedFacts())
+    shared.register(SharedMetrics())
     return families(metrics.REGISTRY) | families(shared)
 
 

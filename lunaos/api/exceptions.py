@@ -22,6 +22,7 @@ DATABASE_RETRY_S = 5
 MAX_MESSAGE_CHARACTERS, MAX_FIELD_CHARACTERS = 300, 200  # of one fault: both may hold text of the client
 MAX_DETAIL_CHARACTERS = 4_096
 ELLIPSIS = "…"
+CONTEXT_EXITED = "ThreadSensitiveContext has exited"  # asgiref raises a RuntimeError with this text
 
 
 class Forbidden(errors.LunaError):
@@ -56,6 +57,9 @@ def translate(exc: Exception) -> errors.LunaError:
     if isinstance(exc, OperationalError | InterfaceError | PoolTimeout | RedisError):
         logger.error("A part of the service is down", exc_info=exc)
         return errors.ServiceUnavailable(retry_after=DATABASE_RETRY_S)
+    if isinstance(exc, RuntimeError) and str(exc).startswith(CONTEXT_EXITED):
+        logger.info("A client closed the connection before the answer began")
+        return errors.LunaError()
     logger.error("Unexpected error", exc_info=exc)
     return errors.LunaError()
 
@@ -81,13 +85,24 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response:
         body["error"] = f"Method not allowed: use {' or '.join(name for name in allowed if name != 'OPTIONS')}."
     response = Response(body, status=status, headers=headers)
     response.exception = True
+    skip_request_log(response)
     return response
 
 
 def plain_response(exc: Exception) -> HttpResponse:
     """Answer an exception outside DRF: before a stream opens, or in Django's error views."""
     status, body, headers = body_and_headers(exc)
-    return HttpResponse(json.dumps(body), status=status, content_type="application/json", headers=headers)
+    response = HttpResponse(json.dumps(body), status=status, content_type="application/json", headers=headers)
+    skip_request_log(response)
+    return response
+
+
+def skip_request_log(response: HttpResponse) -> None:
+    """Keep `django.request` from logging a response: it logs each status from 500 on as an error.
+
+    `translate` has logged what is unexpected. What is left are expected refusals such as `spend_limit_reached`.
+    """
+    response._has_been_logged = True  # type: ignore[attr-defined]
 
 
 def _field_errors(detail: Any, path: str = "") -> Iterator[dict[str, str]]:

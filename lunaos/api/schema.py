@@ -1,5 +1,6 @@
 """OpenAPI: the parts of the contract that all operations share."""
 
+import re
 from collections import defaultdict
 from typing import Any
 
@@ -12,6 +13,7 @@ from lunaos import errors as luna_errors
 from lunaos.errors import LunaError
 
 JSON = "application/json"
+SENTENCE_END = re.compile(r"(?<=[.;:!?]) |; |: ")
 EVENT_STREAM = "text/event-stream"
 ERROR_REF = {"$ref": "#/components/schemas/Error"}
 ERROR_SCHEMA = {
@@ -103,6 +105,11 @@ def _example(kind: type[LunaError]) -> dict[str, Any]:
 
 class EnvelopeSchema(AutoSchema):
     """Schema of operations, with successes inside `{"data": …}` as the renderer sends them."""
+
+    def get_summary(self) -> str | None:
+        """Return the first sentence of the description, which tools show in their lists of operations."""
+        first, *_ = self.get_description().split("\n\n")
+        return SENTENCE_END.split(" ".join(first.split()))[0].removesuffix(".") or None
 
     def _get_response_for_code(self, serializer: Any, status_code: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         response = super()._get_response_for_code(  # type: ignore[no-untyped-call]

@@ -101,7 +101,7 @@ def test_reindex_lists_the_started_jobs(alice: Any, bob: Any, embeddings: Embedd
     assert (code, complaint) == (0, "")
     job = IndexJob.objects.get(kind="reindex")
     assert job.repository.user == alice
-    assert output == f"shop: job {job.pk}\n1 repositories are moving to larger-model.\n"
+    assert output == f"shop: job {job.pk}\n1 repository is moving to larger-model.\n"
     assert Repository.objects.filter(model="larger-model").count() == 0  # workers do that
 
 

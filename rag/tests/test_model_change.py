@@ -93,7 +93,7 @@ def test_reindexing_in_the_background(
     }
     with worker(**changes):
         with newer.blocked(after=1):
-            assert "1 repositories are moving to larger-model." in reindex()
+            assert "1 repository is moving to larger-model." in reindex()
             assert all(newer.received.acquire(timeout=30) for _ in range(2))
             assert "0 repositories are moving to larger-model; 1 have a running job already." in reindex()
             assert found(alice) == ["function_7"]  # by the old vectors during the reindex
@@ -167,7 +167,7 @@ def test_two_models_have_an_index_each(alice: Any, indexed: Repository, newer: E
 def test_reindex_options_filter_repositories(alice: Any, indexed: Repository, newer: EmbeddingsServer) -> None:
     assert "0 repositories" in reindex("--user", "nobody@example.com")
     assert "0 repositories" in reindex("--repository", "other")
-    assert "1 repositories" in reindex("--user", alice.email, "--repository", "default")
+    assert "1 repository" in reindex("--user", alice.email, "--repository", "default")
 
 
 def test_reindex_without_a_server_fails(indexed: Repository, settings: Any) -> None:

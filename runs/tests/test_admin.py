@@ -160,8 +160,7 @@ def test_cancelling_from_the_page(staff: httpx.Client, api: Api, alice: Any, ups
     assert "Cancel these runs?" in asked and f'href="{LIST}{run_id}/change/"' in asked
     assert Run.objects.get(pk=run_id).cancel_requested_at is None
     assert (
-        "1 runs are being cancelled"
-        in staff.post(f"{LIST}{run_id}/cancel/", data=fill_form(page, confirmed="yes")).text
+        "1 run is being cancelled" in staff.post(f"{LIST}{run_id}/cancel/", data=fill_form(page, confirmed="yes")).text
     )
     assert upstream.client_gone.wait(5)
     assert until(lambda: Run.objects.get(pk=run_id).status == "cancelled", 5)
@@ -172,7 +171,7 @@ def test_cancelling_from_the_list(staff: httpx.Client, api: Api, alice: Any, ups
     upstream.respond_with(completion("all"))
     done = api.execute(alice).headers["X-Run-Id"]
     data = fill_form(staff.get(LIST), action="cancel_all", confirmed="yes", _selected_action=[run_id, done])
-    assert "1 runs are being cancelled" in staff.post(LIST, data=data).text
+    assert "1 run is being cancelled" in staff.post(LIST, data=data).text
     assert until(lambda: Run.objects.get(pk=run_id).status == "cancelled", 5)
     assert Run.objects.get(pk=done).status == "succeeded"
 

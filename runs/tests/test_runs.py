@@ -256,7 +256,7 @@ def test_times_of_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worke
 def test_a_chain_is_created_when_its_request_came_in(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The search for passages before the start may take seconds."""
     monkeypatch.setattr(chains.services, "_publish_and_enqueue", lambda run, opening: None)
-    monkeypatch.setattr(agents.services, "reachable", lambda user, asked, own: [asked])
+    monkeypatch.setattr(agents.services, "targets_for_user", lambda user, asked, own: [asked])
     request = {"steps": ["code-review"], "context": "x", "provider": None, "model": None, "chain": None}
     began = chains.services.start(user=alice, **request, request_id="r", started=time.perf_counter() - 60)  # type: ignore[arg-type]
     run = Run.objects.get(pk=began.run.pk)

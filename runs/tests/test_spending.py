@@ -73,7 +73,7 @@ def read_today() -> tuple[Decimal, Decimal]:
 
 def is_refused(user: Any, targets: list[Target]) -> bool:
     try:
-        agent_services._affordable(user, targets)
+        agent_services._within_spend_limit(user, targets)
     except SpendLimitReached:
         return True
     return False
@@ -254,8 +254,8 @@ def test_the_embedded_model_has_no_fallback_with_a_price(alice: Any, bob: Any, l
     limit("1")
     write_cost(paying="1")
     targets = [target(LOCAL), target()]
-    assert agent_services._affordable(alice, targets) == targets[:1]
-    assert agent_services._affordable(bob, targets) == targets
+    assert agent_services._within_spend_limit(alice, targets) == targets[:1]
+    assert agent_services._within_spend_limit(bob, targets) == targets
 
 
 @pytest.mark.parametrize(("asked", "left"), [(LOCAL, [LOCAL]), ("deepseek", ["deepseek", LOCAL])])
@@ -268,9 +268,9 @@ def test_a_chain_under_way_goes_on(alice: Any, limit: Limit, settings: Any, aske
     model = "smollm2-135m-instruct" if asked == LOCAL else "deepseek-chat"
     run = create_run(alice, agent="", chain="custom", steps=["run"], provider=asked, model=model)
     limit("1")
-    assert len(agent_services.targets_of(run)) == 2
+    assert len(agent_services.targets_for_run(run)) == 2
     write_cost(paying="1")
-    assert [each.provider.name for each in agent_services.targets_of(run)] == left
+    assert [each.provider.name for each in agent_services.targets_for_run(run)] == left
 
 
 def test_another_day_is_another_budget(alice: Any, limit: Limit) -> None:
@@ -304,7 +304,7 @@ def test_the_refusal(alice: Any, limit: Limit) -> None:
     limit("7.77")
     write_cost(paying="8.88")
     with pytest.raises(SpendLimitReached) as refused:
-        agent_services._affordable(alice, [target("openai")])
+        agent_services._within_spend_limit(alice, [target("openai")])
     error = refused.value
     assert (error.code, error.status) == ("spend_limit_reached", 503)
     assert "PUT /providers/openai/key" in str(error) and "upgrade" in str(error) and "tomorrow" in str(error)

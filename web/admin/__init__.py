@@ -1,4 +1,4 @@
-"""The house for staff: what the admin shows that more than one app knows of; Django's admin imports it at the start."""
+"""Admin pages that combine several apps; Django's admin imports them at the start."""
 
 from web.admin import agents, users
 

@@ -1,6 +1,6 @@
-"""Agents as staff edit them, who are told which chain presets need one that goes.
+"""Agent pages with warnings about chain presets that need a disabled or deleted agent.
 
-It lies here and not in `agents`, which knows of no chains; likewise `web.admin.users`.
+The pages lie here and not in `agents`, which must not import `chains`; the same holds for `web.admin.users`.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from chains import presets
 
 
 class AgentInChainsAdmin(AgentAdmin):
-    """The page of agents that staff see."""
+    """Agent pages that warn about affected chain presets."""
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Asked before the question and before the deed, so that it is said twice."""
+        """Warn before the confirmation and again before the deletion."""
         self._warn(request, [agent.slug for agent in objs])
         return super().get_deleted_objects(objs, request)
 
@@ -26,16 +26,16 @@ class AgentInChainsAdmin(AgentAdmin):
         if not obj.enabled:
             self._warn(request, [obj.slug])
 
-    def _go_back(self, request: HttpRequest, row: Any, *version: Any) -> bool:
-        went = super()._go_back(request, row, *version)
-        if went and not row.enabled:
+    def _try_restore(self, request: HttpRequest, row: Any, *version: Any) -> bool:
+        restored = super()._try_restore(request, row, *version)
+        if restored and not row.enabled:
             self._warn(request, [row.slug])
-        return went
+        return restored
 
     def _warn(self, request: HttpRequest, slugs: list[str]) -> None:
         if names := ", ".join(str(preset) for preset in presets.using_agents(slugs)):
-            said = f"Chain presets that are not offered without {', '.join(slugs)}: {names}."
-            self.message_user(request, said, messages.WARNING)
+            warning = f"Chain presets that are hidden without {', '.join(slugs)}: {names}."
+            self.message_user(request, warning, messages.WARNING)
 
 
 admin.site.unregister(Agent)

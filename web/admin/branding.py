@@ -1,12 +1,15 @@
-"""Files of the admin's looks, for UNFOLD in the settings, where static files are not known yet."""
+"""Icon and stylesheet of the admin.
+
+UNFOLD names functions because static files have no URLs yet while the settings load.
+"""
 
 from django.http import HttpRequest
 from django.templatetags.static import static
 
 
 def icon(request: HttpRequest) -> str:
-    return static("house/icon.svg")
+    return static("admin_ui/icon.svg")
 
 
 def stylesheet(request: HttpRequest) -> str:
-    return static("house/house.css")
+    return static("admin_ui/admin.css")

@@ -1,19 +1,19 @@
-"""The admin's sidebar: its groups, and in each what the staff member may see."""
+"""Sidebar of the admin: groups of entries, by permission."""
 
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
 
-# Title, icon (Material Symbols), page, and the permission that its page asks for.
-Entry = tuple[str, str, str, str]
-GROUPS: dict[str, tuple[Entry, ...]] = {
+# Title, icon (Material Symbols), URL name, and the permission that the page requires.
+MenuItem = tuple[str, str, str, str]
+MENU: dict[str, tuple[MenuItem, ...]] = {
     "Overview": (("Dashboard", "space_dashboard", "index", ""),),
     "People": (
         ("Users", "person", "accounts_user_changelist", "accounts.view_user"),
         ("API keys", "key", "apikeys_apikey_changelist", "apikeys.view_apikey"),
         ("Provider keys", "vpn_key", "agents_providerkey_changelist", "agents.view_providerkey"),
-        ("Staff roles", "badge", "auth_group_changelist", "auth.view_group"),
+        ("Groups", "badge", "auth_group_changelist", "auth.view_group"),
     ),
     "Agents": (
         ("Agents", "smart_toy", "agents_agent_changelist", "agents.view_agent"),
@@ -40,29 +40,33 @@ GROUPS: dict[str, tuple[Entry, ...]] = {
 }
 
 
-def groups(request: HttpRequest) -> list[dict[str, Any]]:
-    """For unfold: groups in which there is something to see."""
-    shown = {title: [entry for entry in entries if _may_see(request, entry)] for title, entries in GROUPS.items()}
+def sidebar_menu(request: HttpRequest) -> list[dict[str, Any]]:
+    """Return unfold's menu with the entries that the staff member may open."""
+    shown = {title: [entry for entry in entries if _may_see(request, entry)] for title, entries in MENU.items()}
     return [
-        {"title": title, "separator": title != "Overview", "items": [_item(request, entry) for entry in entries]}
+        {
+            "title": title,
+            "separator": title != "Overview",
+            "items": [_as_unfold_item(request, entry) for entry in entries],
+        }
         for title, entries in shown.items()
         if entries
     ]
 
 
-def _may_see(request: HttpRequest, entry: Entry) -> bool:
+def _may_see(request: HttpRequest, entry: MenuItem) -> bool:
     permission = entry[3]
     return not permission or request.user.has_perm(permission)
 
 
-def _item(request: HttpRequest, entry: Entry) -> dict[str, Any]:
+def _as_unfold_item(request: HttpRequest, entry: MenuItem) -> dict[str, Any]:
     title, icon, page, _ = entry
     link = reverse(f"admin:{page}")
     return {"title": title, "icon": icon, "link": link, "active": _is_open(request.path, link, page)}
 
 
 def _is_open(path: str, link: str, page: str) -> bool:
-    """Whether the page being shown lies under an entry; the storage of runs has an entry of its own."""
+    """Return whether the shown page belongs to an entry; storage has its own entry."""
     if page in ("index", "runs_run_storage") or path == reverse("admin:runs_run_storage"):
         return path == link
     return path.startswith(link)

@@ -1,4 +1,4 @@
-"""What is asked before a user's tier is set by hand."""
+"""Form for granting a tier to users."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -10,42 +10,42 @@ from billing import tiers
 from billing.models import Grant
 
 
-class DayInput(UnfoldAdminTextInputWidget):
-    """The browser's own calendar."""
+class DateInput(UnfoldAdminTextInputWidget):
+    """Date field of the browser."""
 
     input_type = "date"
 
 
 class TierForm(forms.Form):
-    """A tier, for how long, and why."""
+    """Tier, last day and reason of a grant."""
 
     button = "Set tier"
     tier = forms.ChoiceField(
-        choices=lambda: [("", "Choose one"), *((name, name) for name in tiers.names())],
+        choices=lambda: [("", "Choose a tier"), *((name, name) for name in tiers.names())],
         widget=UnfoldAdminSelectWidget,
-        help_text=f"The {tiers.FREE} one takes back all that was granted.",
+        help_text=f"The tier {tiers.FREE} ends all grants.",
     )
     until = forms.DateField(
         required=False,
         label="Last day",
-        widget=DayInput,
-        help_text="It ends with this day, UTC. Empty: it stays until somebody changes it.",
+        widget=DateInput,
+        help_text="The grant ends with this day (UTC). Empty: it does not end.",
     )
     reason = forms.CharField(
         max_length=Grant._meta.get_field("reason").max_length,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Kept with the grant and in the audit trail, which the user can read too.",
+        help_text="Stored with the grant and in the audit trail, which the user can read too.",
     )
 
     def clean_until(self) -> datetime | None:
-        """The moment at which the day is over."""
+        """Return the end of the chosen day in UTC."""
         day = self.cleaned_data["until"]
         if day and day < datetime.now(UTC).date():
-            raise forms.ValidationError("This day is past.")
+            raise forms.ValidationError("The day is in the past.")
         return datetime.combine(day + timedelta(days=1), time(), UTC) if day else None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("tier") == tiers.FREE and cleaned.get("until"):
-            self.add_error("until", f"The {tiers.FREE} tier has no end: leave this empty.")
+            self.add_error("until", f"The tier {tiers.FREE} has no end. Leave the day empty.")
         return cleaned

@@ -1,4 +1,4 @@
-"""What a user's page shows beside its form: the newest of each kind, and the way to the rest."""
+"""Tables on a user's admin page: the newest rows of each kind, with links to the lists."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from accounts.models import AuditEvent, User
 from billing import tiers
 from billing.models import WebhookEvent
 from billing.payments import stripe_mirror, subscription_state
-from web.templatetags.number_format import figure
+from web.templatetags.number_format import format_figure
 
-SHOWN = 10  # of each kind; the lists have the rest
+ROWS_PER_TABLE = 10  # of each kind; the linked lists have all rows
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
-    """A small table.
+class RecentTable:
+    """The newest rows of a list.
 
     Args:
-        more: the list that has all of them.
+        more: URL of the complete list.
     """
 
     title: str
@@ -35,36 +35,38 @@ class Panel:
     more: str
 
 
-def panels(request: HttpRequest, user: User) -> list[Panel]:
-    """Those whose lists the staff member may see; each costs one query."""
-    return [make(user) for permission, make in PANELS.items() if request.user.has_perm(permission)]
+def recent_tables(request: HttpRequest, user: User) -> list[RecentTable]:
+    """Return the tables that the staff member may see; each costs one query."""
+    return [make(user) for permission, make in TABLES.items() if request.user.has_perm(permission)]
 
 
-def payments(request: HttpRequest, user: User) -> str:
-    """A user's grants, subscriptions, invoices and Stripe's events, of which the staff member may see the lists."""
-    may = {name for name, permission in MONEY.items() if request.user.has_perm(permission)}
-    context: dict[str, Any] = {"grants": user.grants.select_related("tier")[:SHOWN]} if "grants" in may else {}
+def render_payments(request: HttpRequest, user: User) -> str:
+    """Render grants, subscriptions, invoices and Stripe's events, by permission."""
+    visible = {name for name, permission in PAYMENT_PERMISSIONS.items() if request.user.has_perm(permission)}
+    context: dict[str, Any] = (
+        {"grants": user.grants.select_related("tier")[:ROWS_PER_TABLE]} if "grants" in visible else {}
+    )
     if customer := stripe_mirror.get_customer(user):
-        context |= {name: make(customer)[:SHOWN] for name, make in OF_CUSTOMER.items() if name in may}
-    context |= {"may": may, "customer": customer}
-    return render_to_string("admin/accounts/payments.html", context) if may else ""
+        context |= {name: make(customer)[:ROWS_PER_TABLE] for name, make in CUSTOMER_QUERIES.items() if name in visible}
+    context |= {"visible": visible, "customer": customer}
+    return render_to_string("admin/accounts/payments.html", context) if visible else ""
 
 
-def _usage(user: User) -> Panel:
+def _usage_table(user: User) -> RecentTable:
     limit = tiers.get(user.tier).executions
     rows = [
         (f"{usage.month:%B %Y}", f"{usage.executions:,} of {limit:,}", f"{usage.chains:,}")
-        for usage in user.monthly_usage.order_by("-month")[:SHOWN]
+        for usage in user.monthly_usage.order_by("-month")[:ROWS_PER_TABLE]
     ]
-    return Panel(
+    return RecentTable(
         "Usage by month",
         ("Month", "Executions", "Chains among them"),
         rows,
-        _list("billing_monthlyusage", q=user.email),
+        _list_url("billing_monthlyusage", q=user.email),
     )
 
 
-def _keys(user: User) -> Panel:
+def _keys_table(user: User) -> RecentTable:
     rows = [
         (
             _link("apikeys_apikey", key.pk, f"{key.prefix}…"),
@@ -73,43 +75,51 @@ def _keys(user: User) -> Panel:
             _time(key.last_used_at),
             "active" if key.active else "revoked" if key.revoked_at else "expired",
         )
-        for key in user.api_keys.defer("digest")[:SHOWN]
+        for key in user.api_keys.defer("digest")[:ROWS_PER_TABLE]
     ]
-    return Panel("API keys", ("Key", "Name", "Made", "Used last", "State"), rows, _list("apikeys_apikey", q=user.email))
+    return RecentTable(
+        "API keys", ("Key", "Name", "Created", "Last used", "State"), rows, _list_url("apikeys_apikey", q=user.email)
+    )
 
 
-def _runs(user: User) -> Panel:
+def _runs_table(user: User) -> RecentTable:
     rows = [
         (
             _link("runs_run", run.pk, _time(run.created_at)),
             run.chain or run.agent,
             f"{run.status} ({run.error_code})" if run.error_code else run.status,
-            figure(float(run.cost_usd), "usd") if run.cost_known else "unknown",
+            format_figure(float(run.cost_usd), "usd") if run.cost_known else "unknown",
         )
-        for run in user.runs.all()[:SHOWN]
+        for run in user.runs.all()[:ROWS_PER_TABLE]
     ]
-    return Panel("Runs", ("When", "Agent or chain", "Status", "Cost"), rows, _list("runs_run", user__id__exact=user.pk))
+    return RecentTable(
+        "Runs", ("Time", "Agent or chain", "Status", "Cost"), rows, _list_url("runs_run", user__id__exact=user.pk)
+    )
 
 
-def _trail(user: User) -> Panel:
-    by = Subquery(User.objects.filter(pk=OuterRef("actor_id")).values("email"))
-    mine = AuditEvent.objects.filter(Q(actor_id=user.pk) | Q(subject_id=user.pk)).annotate(by=by)
+def _audit_table(user: User) -> RecentTable:
+    actor_email = Subquery(User.objects.filter(pk=OuterRef("actor_id")).values("email"))
+    user_events = AuditEvent.objects.filter(Q(actor_id=user.pk) | Q(subject_id=user.pk)).annotate(
+        actor_email=actor_email
+    )
     rows = [
         (
             _link("accounts_auditevent", event.pk, _time(event.at)),
             event.action,
-            _by(user, event),
+            _actor_label(user, event),
             ", ".join(f"{name}: {value}" for name, value in event.details.items() if value not in (None, "")),
         )
-        for event in mine[:SHOWN]
+        for event in user_events[:ROWS_PER_TABLE]
     ]
-    return Panel("Audit trail", ("When", "What", "By", "Details"), rows, _list("accounts_auditevent", q=user.pk))
+    return RecentTable(
+        "Audit trail", ("Time", "Action", "By", "Details"), rows, _list_url("accounts_auditevent", q=user.pk)
+    )
 
 
-def _by(user: User, event: AuditEvent) -> str:
+def _actor_label(user: User, event: AuditEvent) -> str:
     if event.actor_id == user.pk:
         return "themselves"
-    return getattr(event, "by", None) or str(event.actor_id or "the platform")
+    return getattr(event, "actor_email", None) or str(event.actor_id or "the platform")
 
 
 def _time(moment: Any) -> str:
@@ -120,24 +130,24 @@ def _link(page: str, pk: Any, text: str) -> SafeString:
     return format_html('<a href="{}">{}</a>', reverse(f"admin:{page}_change", args=[pk]), text)
 
 
-def _list(page: str, **filters: Any) -> str:
+def _list_url(page: str, **filters: Any) -> str:
     return reverse(f"admin:{page}_changelist", query=filters)
 
 
-MONEY = {
+PAYMENT_PERMISSIONS = {
     "grants": "billing.view_grant",
     "subscriptions": "djstripe.view_subscription",
     "invoices": "djstripe.view_invoice",
     "events": "billing.view_webhookevent",
 }
-OF_CUSTOMER: dict[str, Callable[[Any], Any]] = {  # of a customer in dj-stripe's tables
+CUSTOMER_QUERIES: dict[str, Callable[[Any], Any]] = {  # of a customer in dj-stripe's tables
     "subscriptions": subscription_state.list_for_customer,
     "invoices": lambda customer: customer.invoices.order_by("-created"),
     "events": lambda customer: WebhookEvent.objects.filter(customer_id=customer.id),
 }
-PANELS: dict[str, Callable[[User], Panel]] = {
-    "billing.view_monthlyusage": _usage,
-    "apikeys.view_apikey": _keys,
-    "runs.view_run": _runs,
-    "accounts.view_auditevent": _trail,
+TABLES: dict[str, Callable[[User], RecentTable]] = {
+    "billing.view_monthlyusage": _usage_table,
+    "apikeys.view_apikey": _keys_table,
+    "runs.view_run": _runs_table,
+    "accounts.view_auditevent": _audit_table,
 }

@@ -1,7 +1,7 @@
-"""Users as staff look for them: with their tier and state, when they were seen last, what they run and spend.
+"""User list and user pages of the admin, with tier, state, last activity, runs and spending.
 
-The page lies here and not in `accounts`, because it reads runs and keys, and imports go down only. Its base in
-`accounts.admin` has the forms and the actions that concern an account alone.
+The pages lie here and not in `accounts`, which must not import runs and keys. Their base in `accounts.admin` has the
+forms and the actions that concern an account alone.
 """
 
 from datetime import UTC, datetime
@@ -23,18 +23,19 @@ from accounts.staff.confirm_action import RETURN_TO_OBJECT, change_page_url, req
 from apikeys import services as keys
 from apikeys.models import ApiKey
 from billing import grants, tiers
+from lunaos.infra.plurals import counted
 from runs.models import Run
 from web.admin import user_page
 from web.admin.tier_form import TierForm
-from web.templatetags.number_format import figure
+from web.templatetags.number_format import format_figure
 
 STATES = {"active": "success", "unconfirmed": "info", "disabled": "danger", "being deleted": "warning"}
-SAID = 5  # users
-LOWER_THAN_PAID = "A subscription pays for more: {} stays on {}."
+MAX_WARNINGS = 5  # about users
+SUBSCRIPTION_PAYS_FOR_MORE = "A subscription pays for a higher tier: {} stays on {}."
 
 
 class TierFilter(admin.SimpleListFilter):
-    """From the tiers: a distinct query would read every user."""
+    """Filter by tier; its choices come from the tiers, not from a query over all users."""
 
     title = parameter_name = "tier"
 
@@ -63,7 +64,7 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(AccountAdmin):
-    """The page of users that staff see."""
+    """User list and user pages."""
 
     list_display = ("email", "name", "tier", "state", "last_seen", "runs_this_month", "spent_this_month", "created_at")
     list_filter = (TierFilter, StateFilter, "is_staff")
@@ -79,21 +80,23 @@ class UserAdmin(AccountAdmin):
     actions = ("set_tier", *AccountAdmin.actions, "revoke_keys")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """With what the columns show, by subqueries that are asked for the rows of one page only."""
-        mine = Run.objects.filter(user=OuterRef("pk")).order_by()
+        """Annotate the columns by subqueries, which run for the rows of one page only."""
+        user_runs = Run.objects.filter(user=OuterRef("pk")).order_by()
         month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        this_month = mine.filter(created_at__gte=month).values("user")
+        this_month = user_runs.filter(created_at__gte=month).values("user")
         used = ApiKey.objects.filter(user=OuterRef("pk"), last_used_at__isnull=False).order_by("-last_used_at")
         return (
             super()
             .get_queryset(request)
             .annotate(
-                run_count=_of(this_month, Count("pk"), Value(0), IntegerField()),
-                spent_usd=_of(this_month, Sum("cost_usd", filter=Q(own_key=False)), Value(Decimal(0)), DecimalField()),
+                run_count=_aggregate(this_month, Count("pk"), Value(0), IntegerField()),
+                spent_usd=_aggregate(
+                    this_month, Sum("cost_usd", filter=Q(own_key=False)), Value(Decimal(0)), DecimalField()
+                ),
                 seen_at=Greatest(
                     "last_login",
                     Subquery(used.values("last_used_at")[:1]),
-                    Subquery(mine.order_by("-created_at").values("created_at")[:1]),
+                    Subquery(user_runs.order_by("-created_at").values("created_at")[:1]),
                 ),
             )
         )
@@ -108,7 +111,7 @@ class UserAdmin(AccountAdmin):
 
     @admin.display(description="last seen", ordering="seen_at")
     def last_seen(self, user: User) -> str:
-        """The last sign-in, use of a key, or run."""
+        """Return the time of the last sign-in, key use or run."""
         seen_at = user.__dict__.get("seen_at")
         return date_format(seen_at, "DATETIME_FORMAT") if seen_at else "-"
 
@@ -118,14 +121,14 @@ class UserAdmin(AccountAdmin):
 
     @admin.display(description="spent this month", ordering="spent_usd")
     def spent_this_month(self, user: User) -> str:
-        """Of the platform's money: runs on the user's own keys cost it nothing."""
-        return figure(user.__dict__.get("spent_usd", 0), "usd")
+        """Return the cost of runs on the server's keys; own keys cost the platform nothing."""
+        return format_figure(user.__dict__.get("spent_usd", 0), "usd")
 
     @admin.action(description="Set tier", permissions=["set_tier"])
     @requires_confirmation(
         "Set the tier",
-        consequence="It takes the place of earlier grants and counts from the next request on. "
-        "What a subscription pays for stays: the higher of the two counts.",
+        consequence="The grant replaces earlier grants from the next request on. "
+        "A subscription stays: the higher of the two tiers counts.",
         form=TierForm,
     )
     def set_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
@@ -133,23 +136,23 @@ class UserAdmin(AccountAdmin):
         for user in users:
             grants.set_tier(user=user, actor=staff_of(request), **cleaned)
         moved = [user for user in users if user.tier == cleaned["tier"]]
-        for user in [user for user in users if user not in moved][:SAID]:
-            self.message_user(request, LOWER_THAN_PAID.format(user.email, user.tier), messages.WARNING)
+        for user in [user for user in users if user not in moved][:MAX_WARNINGS]:
+            self.message_user(request, SUBSCRIPTION_PAYS_FOR_MORE.format(user.email, user.tier), messages.WARNING)
         if moved:
-            who = f"{len(moved)} users are" if len(moved) > 1 else f"{moved[0].email} is"
-            self.message_user(request, f"{who} on {cleaned['tier']} now.", messages.SUCCESS)
+            subject = f"{len(moved)} users are" if len(moved) > 1 else f"{moved[0].email} is"
+            self.message_user(request, f"{subject} on {cleaned['tier']} now.", messages.SUCCESS)
 
     def has_set_tier_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_grant")
 
     @admin.action(description="Revoke all keys", permissions=["revoke_keys"])
     @requires_confirmation(
-        "Revoke all API keys?", consequence="Programs that use them are refused at once; a key never comes back."
+        "Revoke all API keys?", consequence="Requests with these keys fail at once. A revoked key cannot be restored."
     )
     def revoke_keys(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         users = self.modifiable(request, queryset, owner="").values("pk")
         revoked = keys.revoke_all(ApiKey.objects.filter(user__in=users), actor=staff_of(request))
-        self.message_user(request, f"{revoked} keys are revoked.", messages.SUCCESS)
+        self.message_user(request, f"{counted(revoked, 'key', 'are revoked')}.", messages.SUCCESS)
 
     def has_revoke_keys_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("apikeys.revoke_apikey")
@@ -157,7 +160,7 @@ class UserAdmin(AccountAdmin):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[User], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Back to the user's page, where the action was chosen there."""
+        """Return to the user's page if the action was chosen there."""
         response = super().response_action(request, queryset, *args, **kwargs)
         selected = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if isinstance(response, HttpResponseRedirect) and RETURN_TO_OBJECT in request.POST and selected:
@@ -165,16 +168,16 @@ class UserAdmin(AccountAdmin):
         return response
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """With the list's actions as buttons, for this one user, and what else is known of them."""
+        """Add the list's actions as buttons, figures and tables of this user."""
         user = context.get("original")
         if isinstance(user, User):
-            deeds = [(name, deed[2]) for name, deed in self.get_actions(request).items() if deed]
+            actions = [(name, action[2]) for name, action in self.get_actions(request).items() if action]
             context |= {
-                "deeds": [(name, text) for name, text in deeds if name != "delete_selected"],
+                "user_actions": [(name, text) for name, text in actions if name != "delete_selected"],
                 "back": RETURN_TO_OBJECT,
                 "facts": self._facts(user),
-                "panels": user_page.panels(request, user),
-                "payments": user_page.payments(request, user),
+                "recent_tables": user_page.recent_tables(request, user),
+                "payments": user_page.render_payments(request, user),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -188,5 +191,5 @@ class UserAdmin(AccountAdmin):
         ]
 
 
-def _of(runs: QuerySet[Any, Any], figure: Any, none: Value, kind: Any) -> Coalesce:
-    return Coalesce(Subquery(runs.annotate(figure=figure).values("figure"), output_field=kind), none)
+def _aggregate(runs: QuerySet[Any, Any], aggregate: Any, empty: Value, field_class: Any) -> Coalesce:
+    return Coalesce(Subquery(runs.annotate(value=aggregate).values("value"), output_field=field_class), empty)

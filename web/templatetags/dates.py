@@ -1,4 +1,7 @@
-"""A list's drill-down by date, from the calendar: Django's own asks every row for its day (docs/performance.md)."""
+"""Date drill-down of lists without a query over all rows (docs/performance.md).
+
+Django's own reads the day of every row.
+"""
 
 from calendar import monthrange
 from datetime import date, datetime
@@ -16,22 +19,27 @@ PARTS = ("year", "month", "day")
 
 
 @register.inclusion_tag("admin/date_hierarchy.html")
-def known_dates(shown: ChangeList) -> dict[str, Any]:
-    """Years, then months, then days between the table's oldest and newest row, whatever else is filtered."""
+def date_drilldown(shown: ChangeList) -> dict[str, Any]:
+    """Offer years, then months, then days between the oldest and the newest row.
+
+    Other filters do not matter.
+    """
     chosen = _chosen(shown)
     span = _span(shown)
     if span is None:
         return {"show": False}
-    links = [(when, _link(shown, when)) for when in _worth_choosing(chosen, *span)]
+    links = [(when, _link(shown, when)) for when in _first_real_choice(chosen, *span)]
     choices = [{"title": _title(when), "link": "" if when == chosen else link} for when, link in links]
     return {"show": True, "back": _back(shown, chosen), "choices": choices}
 
 
-def below(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
-    """What can be chosen next: `(2026,)` leads to its months, `(2026, 11)` to its days, a day to itself.
+def next_choices(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+    """Return the next choices: `(2026,)` leads to months, `(2026, 11)` to days, a day to itself.
 
     Args:
-        first, last: the span to stay in.
+        chosen: year, month and day so far.
+        first: the oldest row's day.
+        last: the newest row's day.
     """
     begin, end = _numbers(first), _numbers(last)
     if len(chosen) == len(PARTS):
@@ -41,11 +49,11 @@ def below(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, .
     return [each for each in next_ones if begin[: len(each)] <= each <= end[: len(each)]]
 
 
-def _worth_choosing(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
-    """Down to where there is more than one: a single year shows its months."""
-    found = below(chosen, first, last)
+def _first_real_choice(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
+    """Descend to the first level with more than one choice."""
+    found = next_choices(chosen, first, last)
     while len(found) == 1 and len(found[0]) < len(PARTS):
-        found = below(found[0], first, last)
+        found = next_choices(found[0], first, last)
     return found
 
 
@@ -56,7 +64,10 @@ def _chosen(shown: ChangeList) -> tuple[int, ...]:
 
 
 def _span(shown: ChangeList) -> tuple[date, date] | None:
-    """From the index of the column, where the filtered rows would have to be read."""
+    """Return the first and the last day.
+
+    They come from the index of the column: the filtered rows would have to be read.
+    """
     field = str(shown.date_hierarchy)
     ends = shown.model._default_manager.aggregate(first=Min(field), last=Max(field))
     return (_day(ends["first"]), _day(ends["last"])) if ends["first"] else None

@@ -1,22 +1,22 @@
-"""How the admin's own pages write figures."""
+"""Number formats of the admin's pages."""
 
 from django import template
 
 register = template.Library()
-STEPS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # four digits are written out
+UNITS = ((1e9, "B"), (1e6, "M"), (1e4, "k"))  # numbers of four digits are not abbreviated
 
 
 @register.filter
-def figure(value: float | None, unit: str = "count") -> str:
-    """A figure as a person reads it: 12.3k, 98.7 %, $0.42, 350 ms; a dash where there is none."""
+def format_figure(value: float | None, unit: str = "count") -> str:
+    """Format a figure such as 12.3k, 98.7 %, $0.42 or 350 ms; None as a dash."""
     if value is None:
         return "-"
     return {"share": _share, "usd": _usd, "ms": _duration}.get(unit, _count)(float(value))
 
 
 @register.filter
-def change(value: float | None, unit: str = "count") -> str:
-    """A change against before, with its sign; of a share in points."""
+def format_change(value: float | None, unit: str = "count") -> str:
+    """Format a change with its sign; a share's change in points."""
     if value is None:
         return "nothing before"
     if round(value, 3) == 0:
@@ -25,14 +25,14 @@ def change(value: float | None, unit: str = "count") -> str:
 
 
 @register.filter
-def slug_of(name: str, names: list[str]) -> str:
-    """The class of a series: by its name where that has a colour of its own, else by its place."""
+def series_class(name: str, names: list[str]) -> str:
+    """Return the CSS class of a series: by its name, else by its position."""
     known = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
     return f"is-{name}" if name in known else f"series-{names.index(name) % 6}"
 
 
 def _count(value: float) -> str:
-    for step, letter in STEPS:
+    for step, letter in UNITS:
         if abs(value) >= step:
             return f"{value / (1e3 if letter == 'k' else step):.1f}{letter}"
     return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"

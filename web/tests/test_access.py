@@ -210,7 +210,7 @@ def test_infrastructure_down_is_no_401(api: Api, carol: Any, without_database: A
         assert int(response.headers["Retry-After"]) > 0
 
 
-def test_an_expired_key_is_told_apart_by_nothing(api: Api, alice: Any) -> None:
+def test_an_expired_key_gets_the_same_error_as_an_unknown_one(api: Api, alice: Any) -> None:
     """Whether a key ever was one is not for strangers to know."""
     moment = datetime.now(UTC) - timedelta(days=1)
     answers: list[httpx.Response] = [

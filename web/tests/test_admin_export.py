@@ -80,7 +80,7 @@ def test_every_list(staff_client: Client, alice: Any, page: str) -> None:
     assert [name for name in EXPORTED[page].export_columns if NEVER.search(name)] == []
 
 
-def test_why_runs_failed_and_what_they_took(staff_client: Client, alice: Any) -> None:
+def test_exported_runs_have_error_and_usage(staff_client: Client, alice: Any) -> None:
     """Behind the columns of earlier releases, which keep their places."""
     stored: dict[str, Any] = {"reasoning_tokens": 96, "cache_read_tokens": 640, "cache_write_tokens": 32}
     stored |= {"tokens_estimated": True, "cost_known": False, "provider_status": 429, "cancelled_by_staff": True}
@@ -110,7 +110,7 @@ def test_a_date_is_a_filter(staff_client: Client, alice: Any) -> None:
     assert written()["filter"] == {"created_at__month": "2", "created_at__year": "2026"}
 
 
-def test_the_trail_tells_nobodys_name(staff_client: Client, alice: Any) -> None:
+def test_the_exported_audit_trail_holds_no_names(staff_client: Client, alice: Any) -> None:
     export(staff_client, "accounts/user", f"q={alice.email}")
     assert written()["filter"] == {"q": "…"}
     export(staff_client, "accounts/user", f"email={alice.email}&tier=free")
@@ -147,7 +147,7 @@ def test_one_list_at_once(staff_client: Client, alice: Any) -> None:
     assert export(staff_client, "accounts/user")
 
 
-def test_an_export_that_fails_keeps_no_place(staff_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_export_frees_its_slot(staff_client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(ExportableAdmin, "rows_to_export", Mock(side_effect=RuntimeError))
         with pytest.raises(RuntimeError):
@@ -159,7 +159,7 @@ def test_a_link_alone_exports_nothing(staff_client: Client) -> None:
     assert staff_client.get("/admin/runs/run/export/").status_code == 405
 
 
-def test_seeing_is_not_taking_along(make_user: Any, settings: Any) -> None:
+def test_viewing_does_not_permit_exporting(make_user: Any, settings: Any) -> None:
     settings.STAFF_SECOND_FACTOR = False
     clerk, client = make_user("clerk", is_staff=True), Client()
     client.force_login(clerk, backend="django.contrib.auth.backends.ModelBackend")

@@ -12,7 +12,7 @@ from playwright.sync_api import Page
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import AuditEvent
-from billing.models import Grant
+from billing.models import Grant, WebhookEvent
 from runs import stats
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_stats import add_run
@@ -20,6 +20,7 @@ from testing.browser import NewPage, save_screenshot
 from testing.client import PASSWORD, Api
 from testing.second_factor import current_code
 from testing.upstream import Upstream
+from web.tests.test_admin_queries import customer
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
@@ -59,7 +60,7 @@ def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
 def test_the_dashboard(page: Page, some_runs: str) -> None:
     for span, columns in (("24 hours", 4), ("7 days", 7), ("30 days", 9)):
         page.get_by_role("link", name=span).click()
-        page.locator(f'.house-ranges [aria-current]:has-text("{span}")').wait_for()
+        page.locator(f'.luna-ranges [aria-current]:has-text("{span}")').wait_for()
         runs = page.locator("section", has=page.get_by_role("heading", name="Runs by"))
         assert runs.locator("g:has(rect)").count() >= columns
         box = runs.locator("rect.is-succeeded").last.bounding_box()
@@ -113,7 +114,7 @@ def test_a_tier_is_set(page: Page, alice: Any) -> None:
     assert Grant.objects.get(user=alice).tier_id == "pro"
 
 
-def test_a_list_is_taken_along(page: Page, alice: Any) -> None:
+def test_a_list_is_exported(page: Page, alice: Any) -> None:
     page.goto(f"/admin/accounts/user/?q={alice.email}")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export as CSV").click()
@@ -149,6 +150,22 @@ def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str
         keep_both(opened, name, whole=name != "reference")
 
 
+def test_no_table_is_wider_than_its_page(page: Page, bob: Any) -> None:
+    """At 1280 pixels staff see all columns of the tiers, and a user's events of Stripe whole."""
+    payer = customer(bob)
+    payer.livemode = False
+    payer.save()
+    event = {"id": f"evt_{'0' * 24}", "kind": "customer.subscription.updated", "made_at": datetime.now(UTC)}
+    WebhookEvent.objects.create(customer_id=payer.id, **event)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    for path, table in (("billing/tier/", "#result_list"), (f"accounts/user/{bob.pk}/change/", ".luna-table")):
+        page.goto(f"/admin/{path}")
+        page.locator(table).first.wait_for()
+        save_screenshot(page, path.replace("/", "-"))
+        wide = "(tables) => tables.filter((each) => each.scrollWidth > each.parentElement.clientWidth + 1).length"
+        assert page.locator(table).evaluate_all(wide) == 0, path
+
+
 def test_light_and_dark(page: Page) -> None:
     page.goto("/admin/")
     for theme in ("Dark", "Light"):
@@ -174,7 +191,7 @@ def test_an_action_asks_first(page: Page, alice: Any) -> None:
     page.get_by_role("button", name="Run").click()
     assert page.get_by_text(alice.email).is_visible()
     page.get_by_role("button", name="Yes, continue").click()
-    page.get_by_text("1 accounts are disabled.").wait_for()
+    page.get_by_text("1 account is disabled.").wait_for()
     alice.refresh_from_db()
     assert not alice.is_active
 
@@ -230,7 +247,7 @@ def test_a_failed_run(page: Page, alice: Any) -> None:
             page.get_by_text(text, exact=True).first.wait_for()
         page.get_by_role("cell", name="4812 + 1240 3584 from cache, 960 reasoning, estimated").wait_for()
         keep_both(page, name)
-    found = Axe().run(page, context=".house-facts").response["violations"]
+    found = Axe().run(page, context=".luna-facts").response["violations"]
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
 
 
@@ -254,7 +271,7 @@ def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
             assert page.evaluate("document.documentElement.scrollWidth") == width, (path, width)
 
 
-def test_every_page_is_quiet(page: Page, some_runs: str, alice: Any) -> None:
+def test_no_page_logs_an_error_in_the_console(page: Page, some_runs: str, alice: Any) -> None:
     """Nothing in the console; the fixture looks."""
     paths = [
         *("accounts/user/", "accounts/user/add/", f"accounts/user/{alice.pk}/change/", "accounts/auditevent/"),

@@ -69,7 +69,7 @@ def test_it_works(ask: Ask, upstream: Upstream, before: int) -> None:
     assert done["cost"].startswith("$") and "costKnown" not in done
     [asked] = upstream.requests
     assert [each["content"] for each in asked["messages"]] == ["Say it in verse.", "<title>"]
-    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("gpt-4o-mini", 0.7, trial.MOST_TOKENS)
+    assert (asked["model"], asked["temperature"], asked["max_tokens"]) == ("gpt-4o-mini", 0.7, trial.MAX_ANSWER_TOKENS)
     row = newest(before)
     assert float(row.pop("cost_usd")) > 0
     assert row == {
@@ -80,7 +80,7 @@ def test_it_works(ask: Ask, upstream: Upstream, before: int) -> None:
     assert Agent.objects.get(slug="seo").prompt != "Say it in verse."
 
 
-def test_it_comes_as_it_is_said(staff: httpx.Client, token: str, upstream: Upstream) -> None:
+def test_the_answer_streams(staff: httpx.Client, token: str, upstream: Upstream) -> None:
     upstream.respond_with(Answer(pieces=[delta("First"), "wait", delta(" second", "stop"), DONE]))
     with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
         text = response.iter_text()
@@ -93,7 +93,7 @@ def test_it_comes_as_it_is_said(staff: httpx.Client, token: str, upstream: Upstr
     assert [each["type"] for each in parse(seen)[1]] == ["start", "chunk", "chunk", "done"]
 
 
-def test_who_leaves_stops_it(staff: httpx.Client, token: str, upstream: Upstream, before: int) -> None:
+def test_leaving_the_page_cancels_the_answer(staff: httpx.Client, token: str, upstream: Upstream, before: int) -> None:
     upstream.respond_with(Answer(pieces=[delta("First"), "hang"]))
     with staff.stream("POST", PATH, data={**FORM, "csrfmiddlewaretoken": token}) as response:
         next(response.iter_text())
@@ -165,7 +165,7 @@ def test_an_answer_that_breaks_off(ask: Ask, upstream: Upstream) -> None:
         ("max_tokens", "none"),
     ],
 )
-def test_what_cannot_be_asked(ask: Ask, upstream: Upstream, field: str, value: str) -> None:
+def test_invalid_input_is_rejected(ask: Ask, upstream: Upstream, field: str, value: str) -> None:
     response = ask(**{field: value})
     assert error(response) == (400, "validation_error")
     assert [each["field"] for each in response.json()["fields"]] == [field]

@@ -14,7 +14,7 @@ from accounts.models import AuditEvent
 from billing.models import Grant, MonthlyUsage
 from runs.models import Status
 from runs.tests.test_stats import add_run
-from web.admin.user_page import SHOWN
+from web.admin.user_page import ROWS_PER_TABLE
 from web.tests.test_admin_queries import FEW, key, queries, staff_client
 from web.tests.test_admin_users import LIST
 
@@ -57,18 +57,18 @@ def test_a_run_whose_cost_is_unknown(staff_client: Client, alice: Any) -> None:
 
 def test_a_newcomer(staff_client: Client, alice: Any) -> None:
     page = staff_client.get(page_of(alice)).content.decode()
-    assert page.count("None yet.") == 4 and "Never paid, nothing granted." in page
+    assert page.count("None yet.") == 4 and "No payments and no grants." in page
 
 
 def test_as_many_queries_for_much_as_for_little(staff_client: Client, alice: Any) -> None:
     for n in range(FEW):
         busy(alice, n)
     before = queries(staff_client, page_of(alice))
-    for n in range(FEW, 2 + SHOWN):
+    for n in range(FEW, 2 + ROWS_PER_TABLE):
         busy(alice, n)
     assert queries(staff_client, page_of(alice)) == before <= 25
     page = staff_client.get(page_of(alice)).content.decode()
-    assert len(re.findall(r"failed \(code_\d+\)", page)) == SHOWN  # the newest, and a link
+    assert len(re.findall(r"failed \(code_\d+\)", page)) == ROWS_PER_TABLE  # the newest, and a link
 
 
 def test_setting_a_tier(staff_client: Client, alice: Any) -> None:
@@ -85,7 +85,7 @@ def test_setting_a_tier(staff_client: Client, alice: Any) -> None:
     assert written.actor_id == grant.granted_by_id and written.details["reason"] == "a beta tester"
 
 
-def test_taking_it_back(staff_client: Client, alice: Any) -> None:
+def test_ending_a_grant(staff_client: Client, alice: Any) -> None:
     set_tier(staff_client, alice, confirmed="yes", tier="team", reason="by mistake")
     set_tier(staff_client, alice, confirmed="yes", tier="free", reason="it was one")
     alice.refresh_from_db()
@@ -97,20 +97,20 @@ def test_taking_it_back(staff_client: Client, alice: Any) -> None:
     ("form", "said"),
     [
         ({"tier": "pro"}, "This field is required."),
-        ({"tier": "pro", "reason": "x", "until": "2020-01-01"}, "This day is past."),
-        ({"tier": "free", "reason": "x", "until": str(TOMORROW)}, "The free tier has no end"),
+        ({"tier": "pro", "reason": "x", "until": "2020-01-01"}, "The day is in the past."),
+        ({"tier": "free", "reason": "x", "until": str(TOMORROW)}, "The tier free has no end"),
         ({"tier": "gold", "reason": "x"}, "Select a valid choice."),
         ({"tier": "pro", "reason": "x" * 201}, "at most 200 characters"),
     ],
 )
-def test_what_is_refused(staff_client: Client, alice: Any, form: dict[str, str], said: str) -> None:
+def test_invalid_input_is_rejected(staff_client: Client, alice: Any, form: dict[str, str], said: str) -> None:
     answer = set_tier(staff_client, alice, confirmed="yes", **form).content.decode()
     assert said in answer and 'name="reason"' in answer
     alice.refresh_from_db()
     assert alice.tier == "free" and not alice.grants.exists()
 
 
-def test_what_is_paid_for_stays(stripe: Any, staff: httpx.Client, alice: Any) -> None:
+def test_a_paid_tier_stays(stripe: Any, staff: httpx.Client, alice: Any) -> None:
     stripe.subscribe(alice, "team")
     page = staff.get(page_of(alice)).text
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)

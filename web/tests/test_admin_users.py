@@ -75,7 +75,7 @@ def test_finding(staff: httpx.Client, alice: Any, bob: Any, carol: Any, query: s
     assert {name for name in ("alice", "bob", "carol", "staff") if f">{name}-" in result.replace("\n", "")} == found
 
 
-def test_what_takes_away_asks_first(staff: httpx.Client, alice: Any) -> None:
+def test_destructive_actions_ask_for_confirmation(staff: httpx.Client, alice: Any) -> None:
     for action in ("disable", "end_sessions", "revoke_keys"):
         page = act(staff, action, alice).text
         assert "Yes, continue" in page and alice.email in page, action
@@ -85,17 +85,17 @@ def test_what_takes_away_asks_first(staff: httpx.Client, alice: Any) -> None:
 
 def test_disabling_and_enabling(staff: httpx.Client, api: Api, alice: Any) -> None:
     token, key = api.as_(alice), api.with_key(alice)
-    assert "1 accounts are disabled" in act(staff, "disable", alice, confirmed="yes").text
+    assert "1 account is disabled" in act(staff, "disable", alice, confirmed="yes").text
     assert error(api.get("/auth/me", headers=token))[0] == error(api.get("/auth/me", headers=key))[0] == 401
     assert "0 accounts are disabled" in act(staff, "disable", alice, confirmed="yes").text
     written(Action.DISABLED, alice)
-    assert "1 accounts are enabled" in act(staff, "enable", alice).text
+    assert "1 account is enabled" in act(staff, "enable", alice).text
     assert api.get("/auth/me", headers=key).status_code == 200
     assert api.get("/auth/me", headers=token).status_code == 401
     written(Action.ENABLED, alice)
 
 
-def test_nobody_disables_themselves(staff: httpx.Client) -> None:
+def test_staff_cannot_disable_themselves(staff: httpx.Client) -> None:
     me = User.objects.get(is_superuser=True)
     assert "0 accounts are disabled" in act(staff, "disable", me, confirmed="yes").text
     assert User.objects.get(pk=me.pk).is_active
@@ -141,7 +141,7 @@ def test_a_name_is_one_line(client: Any, make_user: Any, settings: Any, alice: A
 
 def test_ending_sessions(staff: httpx.Client, api: Api, alice: Any) -> None:
     token, key = api.as_(alice), api.with_key(alice)
-    assert "1 accounts have to sign in again" in act(staff, "end_sessions", alice, confirmed="yes").text
+    assert "1 account has to sign in again" in act(staff, "end_sessions", alice, confirmed="yes").text
     assert api.get("/auth/me", headers=token).status_code == 401
     assert api.get("/auth/me", headers=key).status_code == 200
     written(Action.LOGGED_OUT_EVERYWHERE, alice)
@@ -149,7 +149,7 @@ def test_ending_sessions(staff: httpx.Client, api: Api, alice: Any) -> None:
 
 def test_revoking_keys(staff: httpx.Client, api: Api, alice: Any) -> None:
     key = api.with_key(alice)
-    assert "1 keys are revoked" in act(staff, "revoke_keys", alice, confirmed="yes").text
+    assert "1 key is revoked" in act(staff, "revoke_keys", alice, confirmed="yes").text
     assert error(api.get("/auth/me", headers=key)) == (401, "api_key_invalid")
     assert ApiKey.objects.get().revoked_at
     written(Action.KEY_REVOKED, alice)
@@ -157,12 +157,12 @@ def test_revoking_keys(staff: httpx.Client, api: Api, alice: Any) -> None:
 
 def test_sending_a_reset(staff: httpx.Client, mailbox: Mailbox, alice: Any, carol: Any) -> None:
     User.objects.filter(pk=carol.pk).update(is_active=False)
-    assert "1 accounts get a mail" in act(staff, "send_reset", alice, carol).text
+    assert "1 account is sent a mail" in act(staff, "send_reset", alice, carol).text
     written(Action.PASSWORD_RESET_REQUESTED, alice)
     assert len(mailbox.of(alice)) == 1 and not mailbox.of(carol)
 
 
-def test_a_run_of_nobody_else_counts(staff: httpx.Client, alice: Any, bob: Any) -> None:
+def test_runs_of_other_users_are_not_counted(staff: httpx.Client, alice: Any, bob: Any) -> None:
     add_run(bob)
     assert cells(staff.get(LIST), alice.email)["runs_this_month"] == "0"
     assert Run.objects.count() == 1

@@ -61,25 +61,25 @@ def test_it_works(staff: httpx.Client, agent: Agent) -> None:
     assert "<ins><span>+</span>Two</ins>" in asked
     agent.refresh_from_db()
     done = send(staff, page_of(agent, "versions/1/back/"), {"seen": 2, "note": "It was right."})
-    assert "is what it was as of version 1" in done.text
+    assert "has the content of version 1 again" in done.text
     agent.refresh_from_db()
     assert (agent.prompt, agent.tier, agent.version) == ("One\nTwo", "free", 3)
     row = AuditEvent.objects.filter(action="admin.went_back")[0]
     assert row.details == {"object": f"agents.agent {agent.pk}", "back_to": 1, "version": 3}
 
 
-def test_what_is_saved_unchanged_is_no_version(staff: httpx.Client, agent: Agent) -> None:
+def test_an_unchanged_save_makes_no_version(staff: httpx.Client, agent: Agent) -> None:
     form = form_of(agent, prompt="One\r\nTwo")  # as browsers send lines
     assert "was changed successfully" in send(staff, page_of(agent), form).text
     agent.refresh_from_db()
     assert agent.version == 1
 
 
-def test_who_comes_second_loses_nothing(staff: httpx.Client, agent: Agent) -> None:
+def test_a_conflict_keeps_the_input(staff: httpx.Client, agent: Agent) -> None:
     mine, theirs = form_of(agent, prompt="Mine, long thought about."), form_of(agent, prompt="Theirs.")
     send(staff, page_of(agent), theirs)
     told = send(staff, page_of(agent), mine).text
-    assert "This was changed meanwhile" in told and f'href="{page_of(agent, "versions/2/")}"' in told
+    assert "in the meantime" in told and f'href="{page_of(agent, "versions/2/")}"' in told
     assert "Mine, long thought about." in told
     assert Agent.objects.get(pk=agent.pk).prompt == "Theirs."
     seen = re.search(r'name="seen" value="(\d+)"', told)
@@ -87,10 +87,10 @@ def test_who_comes_second_loses_nothing(staff: httpx.Client, agent: Agent) -> No
     assert Agent.objects.get(pk=agent.pk).prompt == "Mine, long thought about."
 
 
-def test_nobody_goes_back_over_what_was_not_seen(staff: httpx.Client, agent: Agent) -> None:
+def test_a_restore_over_an_unseen_version_is_a_conflict(staff: httpx.Client, agent: Agent) -> None:
     send(staff, page_of(agent), form_of(agent, prompt="Second"))
     told = send(staff, page_of(agent, "versions/1/back/"), {"seen": 1, "note": "Because."}).text
-    assert "Somebody has changed it meanwhile" in told and 'value="Because."' in told
+    assert "Another version was saved in the meantime" in told and 'value="Because."' in told
     assert Agent.objects.get(pk=agent.pk).prompt == "Second"
 
 
@@ -100,7 +100,7 @@ def test_a_version_that_breaks_a_rule_stays_where_it_is(staff: httpx.Client, age
     agent.tier = "free"
     versions.save(agent, by=None)
     told = send(staff, page_of(agent, "versions/2/back/"), {"seen": 3}).text
-    assert "cannot be had back" in told and "There is no tier" in told
+    assert "cannot be restored" in told and "There is no tier" in told
 
 
 def test_a_model_that_cannot_be_used_now_stays_chosen(staff: httpx.Client, agent: Agent) -> None:
@@ -113,7 +113,7 @@ def test_a_model_that_cannot_be_used_now_stays_chosen(staff: httpx.Client, agent
     assert "Select a valid choice" in send(staff, page_of(agent), form_of(agent, default_model="nobody/nothing")).text
 
 
-def test_there_is_no_such_version(staff: httpx.Client, agent: Agent) -> None:
+def test_an_unknown_version_is_not_found(staff: httpx.Client, agent: Agent) -> None:
     for rest in ("versions/7/", "versions/7/back/"):
         assert staff.get(page_of(agent, rest)).status_code == 404
 
@@ -121,7 +121,7 @@ def test_there_is_no_such_version(staff: httpx.Client, agent: Agent) -> None:
 @pytest.mark.parametrize(
     ("role", "sees", "changes"), [("Catalogue editor", 200, 200), ("Support", 200, 403), ("Billing", 403, 403)]
 )
-def test_who_may(signed_in: SIGNED_IN, agent: Agent, role: str, sees: int, changes: int) -> None:
+def test_permissions(signed_in: SIGNED_IN, agent: Agent, role: str, sees: int, changes: int) -> None:
     client = signed_in(role)
     agent.prompt = "Second"
     versions.save(agent, by=None)
@@ -130,7 +130,7 @@ def test_who_may(signed_in: SIGNED_IN, agent: Agent, role: str, sees: int, chang
     assert client.get(page_of(agent, "versions/1/back/")).status_code == changes
     if changes == 403:
         assert client.post(page_of(agent, "versions/1/back/"), {"seen": 2}).status_code == 403
-        assert b"Back to this version" not in client.get(page_of(agent, "versions/1/")).content
+        assert b"Restore this version" not in client.get(page_of(agent, "versions/1/")).content
         client.post(page_of(agent), form_of(agent, prompt="Never"))
         assert Agent.objects.get(pk=agent.pk).prompt == "Second"
 

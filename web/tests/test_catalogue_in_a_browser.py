@@ -83,11 +83,11 @@ def test_it_works(api: Api, browser_page: NewPage, agent: Agent, editor: Any, up
 
     page.get_by_role("link", name="All versions").click()
     page.get_by_role("link", name="Version 1").click()
-    page.get_by_role("link", name="Back to this version").click()
+    page.get_by_role("link", name="Restore this version").click()
     page.locator("del", has_text="Say it in verse.").wait_for()
     assert faults(page, "#content") == []
-    page.get_by_role("button", name="Yes, go back").click()
-    page.get_by_text("is what it was as of version 1").wait_for()
+    page.get_by_role("button", name="Yes, restore").click()
+    page.get_by_text("has the content of version 1 again").wait_for()
     assert page.get_by_label("Prompt").input_value() == "One\nTwo"
 
 

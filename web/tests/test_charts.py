@@ -50,12 +50,12 @@ def test_the_scale_ends_at_a_round_number(largest: float, top: float) -> None:
 )
 def test_labels_of_the_scale_are_exact(largest: float, unit: str, labels: list[str]) -> None:
     ticks = charts.bars("x", ["a"], {"x": [largest]}, unit=unit).ticks
-    assert [number_format.figure(value, unit) for _, value in ticks] == labels
+    assert [number_format.format_figure(value, unit) for _, value in ticks] == labels
 
 
 def test_there_is_room_for_the_labels() -> None:
     labels = [str(n) for n in range(30)]
-    assert len(charts.bars("x", labels, {"x": [1] * 30}).marks) <= charts.LABELS_AT_MOST
+    assert len(charts.bars("x", labels, {"x": [1] * 30}).x_labels) <= charts.MAX_LABELS
 
 
 def test_percentiles() -> None:
@@ -86,7 +86,7 @@ def test_percentiles() -> None:
     ],
 )
 def test_figures_are_written(value: float | None, unit: str, text: str) -> None:
-    assert number_format.figure(value, unit) == text
+    assert number_format.format_figure(value, unit) == text
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_figures_are_written(value: float | None, unit: str, text: str) -> None:
     ],
 )
 def test_changes_are_written(value: float | None, unit: str, text: str) -> None:
-    assert number_format.change(value, unit) == text
+    assert number_format.format_change(value, unit) == text

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from runs.tests.test_stats import add_run
-from web.templatetags.dates import below
+from web.templatetags.dates import next_choices
 from web.tests.test_admin_queries import staff_client
 
 __all__ = ["staff_client"]
@@ -29,7 +29,7 @@ FIRST, LAST = date(2025, 11, 29), date(2026, 2, 2)
     ],
 )
 def test_what_can_be_chosen(chosen: tuple[int, ...], expected: list[tuple[int, ...]]) -> None:
-    assert below(chosen, FIRST, LAST) == expected
+    assert next_choices(chosen, FIRST, LAST) == expected
 
 
 def links(client: Client, query: str = "") -> dict[str, str]:

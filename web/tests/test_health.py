@@ -1,4 +1,4 @@
-"""GET /health"""
+"""GET /health."""
 
 import re
 import socket
@@ -35,7 +35,7 @@ PARTS = {"database", "cache", "queue", "beat", "disk", "vectors", "llm"}
 @pytest.fixture
 def looked(api: Api, upstream: Upstream) -> None:
     """Beat's job has looked at the providers, as it does every ten seconds."""
-    provider_reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    provider_reachability.probe([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["services"]["llm"]["status"] == "ok", 5)
 
 
@@ -122,7 +122,7 @@ def test_index_jobs_are_counted_and_an_owner_without_a_turn_degrades_it(api: Api
 
 def test_an_unreachable_model_degrades_and_is_no_503(database: None, tmp_path: Path) -> None:
     changes = {"DEEPSEEK_BASE_URL": "http://127.0.0.1:9/v1", "DEEPSEEK_API_KEY": "sk-planted"}
-    provider_reachability.look([changes["DEEPSEEK_BASE_URL"]])
+    provider_reachability.probe([changes["DEEPSEEK_BASE_URL"]])
     with daphne(tmp_path / "web.log", **changes) as url:
         response = httpx.get(f"{url}/health")
         assert response.status_code == 200
@@ -159,7 +159,7 @@ def test_a_cache_that_takes_no_writes_is_down(database: None, monkeypatch: pytes
         raise redis.ResponseError("NOREPLICAS Not enough good replicas to write.")
 
     monkeypatch.setattr(health, "cache", SimpleNamespace(set=refuse))
-    assert health_checks.examine({"cache": health.CHECKS["cache"]})["cache"]["status"] == "down"
+    assert health_checks.run_checks({"cache": health.CHECKS["cache"]})["cache"]["status"] == "down"
 
 
 def test_a_disk_that_is_almost_full_degrades_it(settings: Any) -> None:
@@ -198,7 +198,7 @@ def test_a_cache_that_hangs_says_nothing_of_other_parts(database: None, settings
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         redis.probe_client.cache_clear()
         try:
-            for check in (health._beat, lambda: provider_reachability.of("http://127.0.0.1:9/v1")):
+            for check in (health._beat, lambda: provider_reachability.last_result("http://127.0.0.1:9/v1")):
                 with pytest.raises(Degraded, match="not known: the cache does not answer"):
                     check()
         finally:

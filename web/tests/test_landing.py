@@ -104,9 +104,9 @@ def test_a_chain_that_lost_an_agent_is_not_offered(api: Api, kept: None) -> None
 
 
 def test_it_costs_no_query_while_the_catalogue_is_fresh(database: None) -> None:
-    landing.content()
+    landing.page_context()
     with CaptureQueriesContext(connection) as asked:
-        landing.content()
+        landing.page_context()
     assert list(asked) == []
 
 
@@ -123,7 +123,7 @@ def test_it_is_only_read(api: Api) -> None:
     assert api.post("/").status_code == 405
     refusal = api.post("/").json()
     assert (refusal["code"], refusal["error"]) == ("method_not_allowed", "Method not allowed: use GET or HEAD.")
-    assert "That does not work here" in api.post("/", headers={"Accept": "text/html"}).text
+    assert "Method not allowed" in api.post("/", headers={"Accept": "text/html"}).text
     assert api.options("/", headers={"Accept": "text/html"}).status_code == 405
     assert api.head("/").text == ""
 

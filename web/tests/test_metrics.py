@@ -85,7 +85,7 @@ def test_without_the_token(api: Api, authorization: str | None) -> None:
     assert "lunaos_" not in response.text
 
 
-def test_where_no_token_is_set_nothing_is_there(database: None, settings: Any) -> None:
+def test_without_a_token_set_it_is_not_found(database: None, settings: Any) -> None:
     assert settings.METRICS_TOKEN == ""
     for authorization in ("", "Bearer", "Bearer ", f"Bearer {TOKEN}"):
         request = RequestFactory().get("/metrics", headers={"Authorization": authorization})
@@ -123,7 +123,7 @@ def test_a_stream_counts_as_long_as_it_is_sent(api: Api, server: str, alice: Any
     assert until(lambda: scraped(server)[name] == 0, 5)
 
 
-def test_what_fails_and_what_is_refused(api: Api, server: str, alice: Any, upstream: Upstream) -> None:
+def test_failures_and_refusals_are_counted(api: Api, server: str, alice: Any, upstream: Upstream) -> None:
     failed = 'lunaos_provider_failures_total{code="provider_unavailable",provider="deepseek"}'
     refused = 'lunaos_quota_refusals_total{tier="free"}'
     added = counted(server, [failed, refused])
@@ -144,7 +144,7 @@ def test_an_event_of_stripe(database: None) -> None:
     assert 90 <= parsed(metrics.exposition().decode())[name] - before < 100
 
 
-def test_what_waits(server: str, api: Api, alice: Any) -> None:
+def test_waiting_jobs(server: str, api: Api, alice: Any) -> None:
     run = run_services.create(
         user=alice, chain="custom", steps=["run"], provider="deepseek", model="m", text="x", request_id="r",
         status="queued",
@@ -166,24 +166,24 @@ def test_what_the_servers_keys_cost_today(database: None) -> None:
     for free, shard, cost_usd in ((True, 0, "0.25"), (True, 1, "0.5"), (False, 0, "4")):
         DailySpending.objects.create(day=day, free=free, shard=shard, cost_usd=cost_usd)
     DailySpending.objects.create(day=day - timedelta(days=1), free=True, shard=0, cost_usd=9)
-    figures.facts.forget()
-    health_checks.forget()
+    figures.shared_figures.forget()
+    health_checks.clear_results()
     found = parsed(figures.exposition().decode())
-    figures.facts.forget()
+    figures.shared_figures.forget()
     assert found['lunaos_spend_usd_today{tier="free"}'] == 0.75
     assert found['lunaos_spend_usd_today{tier="paying"}'] == 4
 
 
 def test_short_jobs_that_wait(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a queue whose messages nobody takes."""
-    monkeypatch.setattr("web.metrics.JOBS", "untaken")
+    monkeypatch.setattr("web.metrics.SHORT_JOBS_QUEUE", "untaken")
     tasks.send_welcome.apply_async(("7b0c1a52-0000-4000-8000-000000000000",), queue="untaken")
     sent = time.time()
-    figures.facts.forget()
-    health_checks.forget()
+    figures.shared_figures.forget()
+    health_checks.clear_results()
     assert until(lambda: time.time() > sent, 1)
-    length, oldest_s = figures.facts()["cache"]["waiting"]["untaken"]
-    figures.facts.forget()
+    length, oldest_s = figures.shared_figures()["cache"]["waiting"]["untaken"]
+    figures.shared_figures.forget()
     assert length == 1 and 0 < oldest_s < 20
 
 
@@ -210,12 +210,12 @@ def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("web.health_checks.query", hang)
     monkeypatch.setattr("lunaos.infra.redis.client", lambda: Redis(port=9))
-    monkeypatch.setattr("web.metrics.facts", lambda: health_checks.examine(figures.CHECKS))
-    health_checks.forget()
+    monkeypatch.setattr("web.metrics.shared_figures", lambda: health_checks.run_checks(figures.CHECKS))
+    health_checks.clear_results()
     found = parsed(figures.exposition().decode())
     assert not came_back.is_set()
     go_on.set()
-    health_checks.forget()
+    health_checks.clear_results()
     assert {name: value for name, value in found.items() if "dependency" in name} == {
         'lunaos_dependency_up{part="database"}': 0,
         'lunaos_dependency_up{part="cache"}': 0,

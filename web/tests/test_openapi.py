@@ -77,6 +77,12 @@ def test_it_is_valid_and_names_every_path(document: dict[str, Any]) -> None:
     assert {path: set(operations) for path, operations in document["paths"].items()} == PATHS
 
 
+def test_every_operation_has_a_short_summary(document: dict[str, Any]) -> None:
+    operations = {(method, path): each for path, all_ in document["paths"].items() for method, each in all_.items()}
+    assert {key for key, each in operations.items() if not 0 < len(each.get("summary", "")) <= 100} == set()
+    assert operations["get", "/agents/list"]["summary"] == "List the agents"
+
+
 def test_successes_are_in_the_envelope(document: dict[str, Any]) -> None:
     me = document["paths"]["/auth/me"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     assert me["required"] == ["data"]

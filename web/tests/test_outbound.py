@@ -137,7 +137,7 @@ def test_every_client_of_a_model_refuses_to_be_led_away() -> None:
 
 
 def test_a_language_model_that_redirects(database: None, alice: Any, tmp_path: Path) -> None:
-    provider_keys.put(user=alice, provider="deepseek", key="sk-own-0123456789")
+    provider_keys.set_key(user=alice, provider="deepseek", key="sk-own-0123456789")
     with (
         RedirectingServer() as elsewhere,
         daphne(
@@ -178,14 +178,14 @@ def importers(name: str) -> set[str]:
 
 
 def test_a_model_is_asked_by_one_metered_path_only() -> None:
-    """client ← fallback ← Answer.stream ← what executes a run that `runs.services.create` has reserved.
+    """The path is client, fallback, Completion.stream, execution of a run that `runs.services.create` reserved.
 
     Beside it staff try a prompt in the admin, which is capped, limited and audited instead (docs/adr/0039).
     """
     assert importers("agents.providers.connections") == {"agents/providers/openai_compatible.py"}
     assert importers("agents.providers.openai_compatible.stream") == {"agents/providers/fallback.py"}
     assert importers("agents.providers.fallback") == {"agents/runner.py"}
-    assert importers("agents.runner.Answer") == {"agents/services.py", "chains/runner.py", "agents/trial.py"}
+    assert importers("agents.runner.Completion") == {"agents/services.py", "chains/runner.py", "agents/trial.py"}
     assert importers("agents.trial") == {"agents/trial_admin.py"}
     assert importers("agents.trial_admin") == {"agents/admin.py"}
     assert importers("agents.providers.openai_compatible") <= {

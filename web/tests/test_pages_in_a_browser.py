@@ -118,7 +118,7 @@ def test_the_status_renews_itself_and_can_be_paused(base: str, browser_page: New
         pause.click()
 
 
-def test_a_platform_that_does_not_answer_is_said(base: str, browser_page: NewPage) -> None:
+def test_an_unreachable_platform_is_reported(base: str, browser_page: NewPage) -> None:
     page = browser_page(expected=["ERR_FAILED"])
     page.clock.install()
     page.goto(base + "/status")

@@ -1,4 +1,4 @@
-"""GET /ready"""
+"""GET /ready."""
 
 import signal
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_with_a_migration_missing(database: None, monkeypatch: pytest.MonkeyPatc
         finally:
             cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES (%s, %s, %s)", row)
     assert (report, ready) == ({"ready": False, "checks": {**WELL, "database": "migrations missing: 1"}}, False)
-    health_checks.forget()
+    health_checks.clear_results()
     assert readiness.check() == ({"ready": True, "checks": WELL}, True)
 
 
@@ -64,7 +64,7 @@ def test_without_a_part_it_needs(database: None, monkeypatch: pytest.MonkeyPatch
     assert readiness.check() == ({"ready": False, "checks": {**WELL, part: "down"}}, False)
 
 
-def test_a_process_that_stops_says_so_to_who_is_connected(
+def test_a_stopping_process_reports_it_on_open_connections(
     tmp_path: Path, database: None, alice: Any, upstream: Upstream, provider_environment: dict[str, str]
 ) -> None:
     upstream.respond_with(Answer(pieces=[delta("one"), "wait", delta("", "stop"), DONE]))

@@ -150,14 +150,14 @@ def test_the_catalogue_editor_changes_agents(signed_in: SIGNED_IN) -> None:
     assert client.get("/admin/accounts/user/").status_code == 403
 
 
-def test_no_role_raises_anybody(signed_in: SIGNED_IN, make_user: Any, alice: Any) -> None:
+def test_no_role_grants_permissions(signed_in: SIGNED_IN, make_user: Any, alice: Any) -> None:
     """Neither by a group, nor by the powers of an account, nor by another of the staff."""
     client, colleague = signed_in("Admin"), make_user("colleague", is_staff=True)
     group = Group.objects.get(name="Admin")
     assert 'name="_save"' not in client.get(f"/admin/auth/group/{group.pk}/change/").content.decode()
     assert 'name="is_superuser"' not in client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
     assert "0 accounts are disabled" in act(client, "disable", colleague)
-    assert "0 accounts get a mail" in act(client, "send_reset", colleague)
+    assert "0 accounts are sent a mail" in act(client, "send_reset", colleague)
     colleague.refresh_from_db()
     assert colleague.is_active
 
@@ -174,7 +174,7 @@ def test_no_role_deletes_staff(signed_in: SIGNED_IN, make_user: Any, alice: Any,
     assert not User.objects.filter(pk__in=(alice.pk, bob.pk)).exists()
 
 
-def test_staff_are_left_out_should_nobody_have_asked(
+def test_staff_are_skipped_in_bulk_actions(
     signed_in: SIGNED_IN, alice: Any, chief: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = RequestFactory().get("/admin/")
@@ -200,14 +200,14 @@ def test_no_role_sets_the_tier_of_staff(signed_in: SIGNED_IN, alice: Any, chief:
     assert Grant.objects.get(user=chief).ended_at is None
 
 
-def test_no_role_takes_what_is_staffs(signed_in: SIGNED_IN, alice: Any, chief: User) -> None:
+def test_no_role_revokes_keys_of_staff(signed_in: SIGNED_IN, alice: Any, chief: User) -> None:
     client = signed_in("Admin")
     keys = [rows.key(alice, 1), rows.key(chief, 2)]
-    assert "1 keys are revoked" in act(client, "revoke", *keys, page="apikeys/apikey")
+    assert "1 key is revoked" in act(client, "revoke", *keys, page="apikeys/apikey")
     assert "0 keys are revoked" in act(client, "revoke_keys", chief)
     assert ApiKey.objects.get(revoked_at=None).user == chief
     runs = [add_run(user, status=Status.QUEUED, chain="custom") for user in (alice, chief)]
-    assert "1 runs are being cancelled" in act(client, "cancel_all", *runs, page="runs/run")
+    assert "1 run is being cancelled" in act(client, "cancel_all", *runs, page="runs/run")
     assert "Cancel this run" not in client.get(f"/admin/runs/run/{runs[1].pk}/change/").content.decode()
     client.post(f"/admin/runs/run/{runs[1].pk}/cancel/", {"confirmed": "yes"})
     assert Run.objects.get(cancel_requested_at=None).user == chief
@@ -217,7 +217,7 @@ def test_no_role_takes_what_is_staffs(signed_in: SIGNED_IN, alice: Any, chief: U
     ("page", "make"),
     [("agents/providerkey", rows.provider_key), ("rag/repository", rows.repository), ("rag/indexjob", rows.job)],
 )
-def test_no_role_deletes_what_is_staffs(
+def test_no_role_deletes_objects_of_staff(
     signed_in: SIGNED_IN, alice: Any, chief: User, page: str, make: Callable[[Any, int], Any]
 ) -> None:
     client, of_alice, of_chief = signed_in("Admin"), make(alice, 1), make(chief, 2)
@@ -232,6 +232,6 @@ def test_superusers_act_upon_staff(signed_in: SIGNED_IN, make_user: Any, chief: 
     client, colleague = Client(), make_user("colleague", is_staff=True)
     signed_in("Admin")
     client.force_login(chief, backend="django.contrib.auth.backends.ModelBackend")
-    assert "1 keys are revoked" in act(client, "revoke", rows.key(colleague, 1), page="apikeys/apikey")
+    assert "1 key is revoked" in act(client, "revoke", rows.key(colleague, 1), page="apikeys/apikey")
     act(client, "delete_selected", colleague)
     assert not User.objects.filter(pk=colleague.pk).exists()

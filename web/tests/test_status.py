@@ -23,7 +23,7 @@ from web.tests.test_landing import words
 def test_it_works(api: Api, upstream: Upstream) -> None:
     for key in (HEARTBEAT_KEY, beat_scheduler.HEARTBEAT_KEY):
         redis.client().set(key, time.time())
-    provider_reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    provider_reachability.probe([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["status"] == "ok", 5)
     response = api.get("/status")
     shown = words(response)
@@ -40,7 +40,7 @@ def test_it_works(api: Api, upstream: Upstream) -> None:
 
 def test_a_part_that_may_be_missed(api: Api, upstream: Upstream) -> None:
     redis.client().set(beat_scheduler.HEARTBEAT_KEY, time.time())
-    provider_reachability.look([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
+    provider_reachability.probe([upstream.base_url, settings.EMBEDDINGS_BASE_URL])
     assert until(lambda: api.get("/health").json()["data"]["services"]["queue"]["status"] == "degraded", 5)
     response = api.get("/status")
     assert response.status_code == 200

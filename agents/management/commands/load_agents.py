@@ -1,4 +1,4 @@
-"""`manage.py load_agents`"""
+"""Load the agents' files: `manage.py load_agents`."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from agents import loader
 
 
 class Command(BaseCommand):
-    help = "Bring the agents' files into the database; what staff edited is kept."
+    help = "Load the agents' files into the database; edits of staff are kept."
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             lines = loader.load()
-        except loader.BrokenAgentFile as e:
+        except loader.InvalidAgentFile as e:
             raise CommandError(str(e)) from e
         if lines:
             self.stdout.write(f"Agents: {summary(lines)}")
 
 
 def summary(lines: list[str]) -> str:
-    """One line of what became of all files; new ones are counted, the others named."""
+    """Summarise the outcomes in one line: new agents are counted, others named."""
     slugs: dict[str, list[str]] = {}
     for line in lines:
         slug, _, outcome = line.partition(": ")

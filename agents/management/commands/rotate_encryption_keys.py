@@ -1,4 +1,4 @@
-"""`manage.py rotate_encryption_keys`: after a new key was put in front of LUNAOS_ENCRYPTION_KEYS."""
+"""Re-encrypt provider keys after a key rotation: `manage.py rotate_encryption_keys`."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ from agents import provider_keys
 
 class Command(BaseCommand):
     help = (
-        "Encrypt users' provider keys with the first of LUNAOS_ENCRYPTION_KEYS. Safe to repeat and while the platform "
-        "runs; when all processes know the new key and this has been through, the old one can go."
+        "Encrypt users' provider keys with the first of LUNAOS_ENCRYPTION_KEYS. Safe to repeat, and while the platform "
+        "runs. The old key can be removed when all processes know the new one and this command has succeeded."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -18,5 +18,6 @@ class Command(BaseCommand):
         self.stdout.write(f"{done.resealed} re-encrypted, {done.current} were up to date.")
         if done.unreadable:
             raise CommandError(
-                f"{done.unreadable} cannot be read with any key; is one missing? They are left as they are."
+                f"{done.unreadable} cannot be decrypted with any key and are unchanged. "
+                "Is a key missing in LUNAOS_ENCRYPTION_KEYS?"
             )

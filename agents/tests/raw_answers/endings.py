@@ -80,7 +80,7 @@ WITHOUT_TEXT = {
 }
 
 # Finish reasons that say that the provider broke the answer off.
-BROKEN_OFF = {
+ABORTED_REASONS = {
     "error": PROVIDER_ERROR,  # OpenRouter, vLLM
     "abort": PROVIDER_ERROR,  # vLLM and SGLang, when the engine ends a request
     "network_error": PROVIDER_ERROR,  # Zhipu
@@ -103,11 +103,11 @@ FINISH_REASONS = [
     ),
     *(
         failing(f"text_and_{reason}", MORNING + delta(finish=reason) + DONE, outcome, text=TEXT, differs=ERROR_UNSEEN)
-        for reason, outcome in BROKEN_OFF.items()
+        for reason, outcome in ABORTED_REASONS.items()
     ),
     *(
         failing(f"no_text_and_{reason}", delta(content="", finish=reason) + DONE, outcome, differs=NO_TEXT)
-        for reason, outcome in BROKEN_OFF.items()
+        for reason, outcome in ABORTED_REASONS.items()
     ),
     *(
         RawAnswer(

@@ -8,12 +8,14 @@ import httpx
 import pytest
 from django.db import OperationalError
 from django.http import Http404
+from django.utils.log import log_response
 from psycopg_pool import PoolTimeout
 from redis.exceptions import ConnectionError as RedisConnectionError
 from rest_framework import exceptions as drf
 
 from lunaos import errors
 from lunaos.api.exceptions import body_and_headers, plain_response
+from runs.errors import SpendLimitReached
 from testing.servers import daphne
 
 
@@ -69,3 +71,15 @@ def test_debug_over_http(database: None, tmp_path: Path) -> None:
         assert (unknown.status_code, unknown.json()["code"]) == (404, "not_found")
         assert "detail" in unknown.json()
         assert httpx.get(f"{url}/static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui.css").status_code == 200
+
+
+def test_an_expected_503_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    response = plain_response(SpendLimitReached())
+    assert response.status_code == 503
+    log_response("%s", response.reason_phrase, response=response)
+    assert caplog.records == []
+
+
+def test_a_client_that_leaves_early_is_no_error_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    plain_response(RuntimeError("ThreadSensitiveContext has exited. Tasks created inside a context …"))
+    assert [record.levelname for record in caplog.records if record.levelname in ("ERROR", "WARNING")] == []

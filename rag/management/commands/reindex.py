@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from lunaos.errors import LunaError
+from lunaos.infra.plurals import counted
 from rag import services
 from rag.models import Repository
 
@@ -29,4 +30,4 @@ class Command(BaseCommand):
         for job in jobs:
             self.stdout.write(f"{job.repository.name}: job {job.pk}")
         waiting = f"; {len(stale) - len(jobs)} have a running job already" if len(stale) > len(jobs) else ""
-        self.stdout.write(f"{len(jobs)} repositories are moving to {settings.EMBEDDINGS_MODEL}{waiting}.")
+        self.stdout.write(f"{counted(len(jobs), 'repository', 'are moving to')} {settings.EMBEDDINGS_MODEL}{waiting}.")

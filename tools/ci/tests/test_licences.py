@@ -34,4 +34,4 @@ def test_every_file_in_notice_exists() -> None:
 def test_a_package_or_file_that_notice_does_not_name_is_found() -> None:
     assert list(licences.not_in_notice()) == []
     missing = set(licences.not_in_notice(""))
-    assert missing >= {"psycopg", "web/static/house/alpine-csp.js", "web/static/web/hanken-grotesk.woff2"}
+    assert missing >= {"psycopg", "web/static/admin_ui/alpine-csp.js", "web/static/web/hanken-grotesk.woff2"}

@@ -1,4 +1,4 @@
-"""`manage.py backup`: the database into a folder, from which `manage.py restore` brings it back."""
+"""Back up the database into a folder: `manage.py backup`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,19 +15,21 @@ KEPT = 14
 
 class Command(BaseCommand):
     help = (
-        "Back up the database while the platform runs. The keys of the environment are not in it: keep "
+        "Back up the database while the platform runs. A backup holds no keys of the environment: store "
         "DJANGO_SECRET_KEY, LUNAOS_ENCRYPTION_KEYS and LUNAOS_JWT_KEYS elsewhere."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--folder", type=Path, help="where backups are kept; LUNAOS_HOME/backups")
-        parser.add_argument("--keep", type=int, default=KEPT, help=f"how many stay; {KEPT}, and 1 at least")
-        parser.add_argument("--home", action="store_true", help="also LUNAOS_HOME's secrets and mails, of `make up`")
+        parser.add_argument("--folder", type=Path, help="folder of the backups; default LUNAOS_HOME/backups")
+        parser.add_argument(
+            "--keep", type=int, default=KEPT, help=f"number of backups to keep, at least 1; default {KEPT}"
+        )
+        parser.add_argument("--home", action="store_true", help="include LUNAOS_HOME's secrets and mails, of `make up`")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["keep"] < 1:
-            raise CommandError("--keep is 1 at least")
+            raise CommandError("--keep must be at least 1.")
         folder = options["folder"] or settings.LUNAOS_HOME / "backups"
         try:
             with backup_store.create(folder) as unfinished:

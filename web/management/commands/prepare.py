@@ -1,4 +1,4 @@
-"""`manage.py prepare`: all that stands between a new release and its first request."""
+"""Prepare a release for its first request: `manage.py prepare`."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from runs import partitions
 
 
 class Command(BaseCommand):
-    help = "Migrate, make partitions, load the agents' catalogue, make the staff account. Safe to repeat."
+    help = "Migrate, create partitions, load the agents, create the staff account. Safe to repeat."
 
     def handle(self, *args: Any, **options: Any) -> None:
         with wait_messages.repeat_while_waiting(self.stdout.write, lambda: "the database's migrations"):

@@ -1,4 +1,4 @@
-"""`manage.py restore BACKUP`: what `manage.py backup` wrote, back into the database."""
+"""Restore a backup of `manage.py backup`: `manage.py restore BACKUP`."""
 
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from lunaos.backup import database, home, manifest
 from lunaos.backup.errors import BackupError
 from lunaos.infra import redis
 
-FORGOTTEN = (
-    "All sessions are ended. What was taken back after {} is valid again: keys, disabled and deleted accounts, "
-    "passwords, second factors. docs/operations.md says how to find it."
+UNDONE_CHANGES = (
+    "All sessions are ended. Changes after {} are undone: revoked keys, disabled and deleted accounts, old passwords "
+    "and old second factors are valid again. docs/operations.md describes how to find them."
 )
 
 
@@ -26,10 +26,10 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("backup", type=Path, help="its folder")
-        parser.add_argument("--replace", action="store_true", help="what the database holds now is lost")
-        parser.add_argument("--verify", action="store_true", help="only look whether it is whole")
-        parser.add_argument("--home", action="store_true", help="also LUNAOS_HOME's secrets and mails, of `make up`")
+        parser.add_argument("backup", type=Path, help="folder of the backup")
+        parser.add_argument("--replace", action="store_true", help="overwrite the present content of the database")
+        parser.add_argument("--verify", action="store_true", help="only verify the backup")
+        parser.add_argument("--home", action="store_true", help="include LUNAOS_HOME's secrets and mails, of `make up`")
 
     def handle(self, *args: Any, **options: Any) -> None:
         backup: Path = options["backup"]
@@ -41,27 +41,27 @@ class Command(BaseCommand):
             database.load(backup, found, replace=options["replace"])
         except (BackupError, OperationalError) as e:
             raise CommandError(str(e)) from e
-        self._forget_the_moment()
+        self._flush_valkey()
         if options["home"]:
             home.load(backup, settings.LUNAOS_HOME)
         call_command("migrate", verbosity=0, interactive=False)
         sessions.end_all_of_all_users()
         if not options["home"]:
             self._try_keys()
-        self.stderr.write(FORGOTTEN.format(found.made_at))
+        self.stderr.write(UNDONE_CHANGES.format(found.made_at))
         self.stdout.write("Restored.")
 
-    def _forget_the_moment(self) -> None:
-        """Valkey's jobs, events and counters are of another time than the rows are now."""
+    def _flush_valkey(self) -> None:
+        """Flush Valkey: its jobs, events and counters do not match the restored rows."""
         try:
             redis.client().flushdb()
             redis.event_log().flushdb()
         except RedisError:
-            self.stderr.write("Valkey cannot be reached: empty it before the platform starts (FLUSHDB).")
+            self.stderr.write("Valkey cannot be reached. Run FLUSHDB on it before the platform starts.")
 
     def _try_keys(self) -> None:
-        if unreadable := provider_keys.unreadable():
+        if unreadable := provider_keys.count_unreadable():
             self.stderr.write(
-                f"{unreadable} of the users' provider keys cannot be read with LUNAOS_ENCRYPTION_KEYS and "
-                "DJANGO_SECRET_KEY as they are here: put back those of the time of the backup."
+                f"{unreadable} of the users' provider keys cannot be decrypted with the present "
+                "LUNAOS_ENCRYPTION_KEYS and DJANGO_SECRET_KEY. Set the keys of the time of the backup."
             )

@@ -7,7 +7,7 @@ const { runInThisContext } = require("node:vm");
 const follow = require("./follow.cjs");
 
 globalThis.document = { getElementById: () => null }; // the script finds no pane and only defines its functions
-runInThisContext(readFileSync(join(__dirname, "../../../../web/static/house/try.js"), "utf8"));
+runInThisContext(readFileSync(join(__dirname, "../../../../web/static/admin_ui/trial.js"), "utf8"));
 
 let id = 0; // the pane needs no ids and does not read them
 

@@ -1,6 +1,6 @@
 """The yardstick: what the installed `openai` client makes of the bytes that our decoder is given.
 
-`python -m agents.tests.yardstick` prints where the two differ, and why.
+`python -m agents.tests.openai_comparison` prints where the two differ, and why.
 """
 
 import sys

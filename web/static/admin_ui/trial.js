@@ -1,4 +1,4 @@
-// Trying an agent's prompt as it stands in the form: asks, and writes the answer as it comes. Leaving the page stops it.
+// Trial of the prompt in the form: sends it and appends the streamed answer. Leaving the page cancels the trial.
 "use strict";
 
 async function* eventsOf(response) {
@@ -16,10 +16,10 @@ async function* eventsOf(response) {
   }
 }
 
-// What to say of an answer that is no stream: the error's sentence and code, and of a form that is not right, where.
+// Returns the message of an error response: sentence and code, and for an invalid form the fields.
 async function refusalOf(response) {
   const error = await response.json().catch(() => null);
-  if (!error || !error.code) return "This page has no session any more: sign in again in another tab, then try again.";
+  if (!error || !error.code) return "Your session has ended. Sign in again in another tab, then try again.";
   const fields = (error.fields || []).map((each) => ` ${each.field}: ${each.message}`);
   return `${error.error}${fields.join("")} (${error.code})`;
 }
@@ -38,7 +38,7 @@ function tryOut(pane, form) {
   function busy(is) {
     go.disabled = is;
     stop.disabled = !is;
-    answer.setAttribute("aria-busy", String(is)); // is read out when it is whole
+    answer.setAttribute("aria-busy", String(is)); // screen readers wait until the answer is complete
     if (document.activeElement === document.body) (is ? stop : go).focus();
   }
 
@@ -69,7 +69,7 @@ function tryOut(pane, form) {
     asking = new AbortController();
     answer.textContent = "";
     busy(true);
-    say("Asking…");
+    say("Sending…");
     try {
       await ask();
     } catch (error) {

@@ -37,46 +37,46 @@ def check() -> Iterator[Counted]:
     made = Counted()
     yield made
     made.go_on.set()
-    health_checks.forget()
+    health_checks.clear_results()
 
 
 PROBED = ("/health", "/ready", "/status", "/metrics")
 
 
 def test_it_works(check: Counted) -> None:
-    answer = health_checks.examine({"part": check})["part"]
+    answer = health_checks.run_checks({"part": check})["part"]
     assert (answer["status"], answer["call"]) == ("ok", 1) and answer["latencyMs"] >= 0
 
 
-def test_an_answer_serves_all_who_ask_within_a_second(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health_checks, "KEPT_S", 60.0)
+def test_a_result_serves_all_requests_within_a_second(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health_checks, "RESULT_TTL_S", 60.0)
     with ThreadPoolExecutor(20) as pool:
-        answers = list(pool.map(lambda _: health_checks.examine({"part": check})["part"]["call"], range(71)))
+        answers = list(pool.map(lambda _: health_checks.run_checks({"part": check})["part"]["call"], range(71)))
     assert (answers, check.calls) == ([1] * 71, 1)
-    monkeypatch.setattr(health_checks, "KEPT_S", -1.0)
-    assert health_checks.examine({"part": check})["part"]["call"] == 2
+    monkeypatch.setattr(health_checks, "RESULT_TTL_S", -1.0)
+    assert health_checks.run_checks({"part": check})["part"]["call"] == 2
 
 
 def test_a_check_that_hangs_is_made_once_and_holds_up_no_other(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     other = Counted()
     check.go_on.clear()
-    monkeypatch.setattr(health_checks, "LIMIT_S", 0.1)
+    monkeypatch.setattr(health_checks, "CHECK_TIMEOUT_S", 0.1)
     for _ in range(30):
-        found = health_checks.examine({"part": check, "other": other})
+        found = health_checks.run_checks({"part": check, "other": other})
         assert (found["part"]["status"], found["part"]["detail"], found["other"]["status"]) == ("down", "timeout", "ok")
     assert check.calls == 1
 
 
 def test_an_answer_that_came_too_late_is_not_kept(check: Counted, monkeypatch: pytest.MonkeyPatch) -> None:
     check.go_on.clear()
-    monkeypatch.setattr(health_checks, "LIMIT_S", 0.05)
-    monkeypatch.setattr(health_checks, "KEPT_S", 60.0)
-    assert health_checks.examine({"part": check})["part"]["detail"] == "timeout"
+    monkeypatch.setattr(health_checks, "CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(health_checks, "RESULT_TTL_S", 60.0)
+    assert health_checks.run_checks({"part": check})["part"]["detail"] == "timeout"
     check.go_on.set()
-    health_checks._part(check)._thread.submit(int).result(60)  # the late one is over
-    monkeypatch.setattr(health_checks, "LIMIT_S", 60.0)
-    health_checks._part(check)._began -= 100
-    assert health_checks.examine({"part": check})["part"]["call"] == 2
+    health_checks._runner(check)._thread.submit(int).result(60)  # the late one is over
+    monkeypatch.setattr(health_checks, "CHECK_TIMEOUT_S", 60.0)
+    health_checks._runner(check)._began -= 100
+    assert health_checks.run_checks({"part": check})["part"]["call"] == 2
 
 
 def test_each_route_that_probes_ask_has_threads_of_its_own() -> None:
@@ -96,7 +96,7 @@ def test_no_request_for_health_reaches_a_provider(api: Api, upstream: Upstream, 
         for check in (health._llm, health._vectors):
             with pytest.raises(Degraded, match="no worker has looked"):
                 check()
-        provider_reachability.look([url])
+        provider_reachability.probe([url])
         provider.accept()[0].close()
         assert [health._llm()["status"] for _ in range(20)] == ["ok"] * 20
         provider.setblocking(False)
@@ -105,20 +105,20 @@ def test_no_request_for_health_reaches_a_provider(api: Api, upstream: Upstream, 
 
 
 def test_a_provider_that_refuses_is_down(database: None) -> None:
-    provider_reachability.look(["http://127.0.0.1:9/v1", ""])
-    found = provider_reachability.of("http://127.0.0.1:9/v1")
+    provider_reachability.probe(["http://127.0.0.1:9/v1", ""])
+    found = provider_reachability.last_result("http://127.0.0.1:9/v1")
     assert (found["status"], found["detail"]) == ("down", "ConnectionRefusedError")
 
 
-def test_one_look_at_a_time(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_probe_at_a_time(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Name servers that hang must not take the threads of other jobs."""
     check = Counted()
     check.go_on.clear()
     monkeypatch.setattr(provider_reachability, "_connect", lambda host, port: check())
     with ThreadPoolExecutor(1) as pool:
-        first = pool.submit(provider_reachability.look, ["http://127.0.0.1:9/v1"])
+        first = pool.submit(provider_reachability.probe, ["http://127.0.0.1:9/v1"])
         assert check.begun.wait(10)
-        provider_reachability.look(["http://127.0.0.1:9/v1"])
+        provider_reachability.probe(["http://127.0.0.1:9/v1"])
         check.go_on.set()
         first.result(10)
     assert check.calls == 1
@@ -130,4 +130,4 @@ def test_without_valkey_reachability_is_not_known(database: None, monkeypatch: p
 
     monkeypatch.setattr(redis, "client", down)
     with pytest.raises(Degraded, match="the cache is down"):
-        provider_reachability.of(settings.EMBEDDINGS_BASE_URL or "http://127.0.0.1:9/v1")
+        provider_reachability.last_result(settings.EMBEDDINGS_BASE_URL or "http://127.0.0.1:9/v1")

@@ -1,4 +1,4 @@
-"""How long a provider is waited for: longer while it shows life, and not for ever."""
+"""Deadline for the next bytes of a provider's answer."""
 
 import asyncio
 
@@ -6,15 +6,15 @@ from django.conf import settings
 
 from agents.providers.reply import Block
 
-TAIL_S = 2.0  # behind the finish reason, for the usage and whatever else there is
+USAGE_WAIT_S = 2.0  # after the finish reason, for the usage
 
 
-class Patience:
-    """The moment until which the next piece of an answer has to come, on the event loop's clock.
+class AnswerDeadline:
+    """Moment by which the next bytes must arrive, on the event loop's clock.
 
-    Without a sign of life it is LLM_FIRST_TOKEN_TIMEOUT_S. A comment before the answer, as of a provider that queues,
-    renews it by LLM_IDLE_TIMEOUT_S, up to `queue_s` in all. From the first text or reasoning on, LLM_IDLE_TIMEOUT_S may
-    pass without a sign of life.
+    The first deadline is LLM_FIRST_TOKEN_TIMEOUT_S. A comment before the answer, as from a provider that queues,
+    extends it by LLM_IDLE_TIMEOUT_S, up to `queue_s` in total. From the first text or reasoning on, each event
+    extends it by LLM_IDLE_TIMEOUT_S.
     """
 
     def __init__(self, queue_s: float) -> None:
@@ -24,15 +24,15 @@ class Patience:
         self._began = self._tail = False
 
     def renew(self, block: Block) -> None:
-        """Take note of what came."""
+        """Extend the deadline by what arrived."""
         now, reply = self._clock(), block.reply
         idle_end = now + settings.LLM_IDLE_TIMEOUT_S
         self._began = self._began or bool(block.texts) or block.thinking
         if reply.complete:
-            self.deadline = self.deadline if self._tail else now + TAIL_S
+            self.deadline = self.deadline if self._tail else now + USAGE_WAIT_S
             self._tail = True
         elif self._began and block.alive:
             self.deadline = idle_end
         elif block.alive:
             later = max(self.deadline, idle_end)
-            self.deadline = later if reply.delta else min(later, self._queue_end)
+            self.deadline = later if reply.has_delta else min(later, self._queue_end)

@@ -1,4 +1,4 @@
-// What the admin's pages evaluate in their markup, said here in full: the Content-Security-Policy allows no code made of text.
+// Data and functions for Alpine in the admin's pages: the Content-Security-Policy forbids code in the markup.
 document.addEventListener("alpine:init", () => {
   Alpine.data("theme", theme);
   Alpine.data("searchForm", searchForm);
@@ -12,7 +12,7 @@ document.addEventListener("alpine:init", () => {
       this.activeTab = getCurrentTab() || firstTab;
       this.$watch("sidebarDesktopOpen", (open) => localStorage.setItem("sidebarDesktopOpen", open ? "1" : "0"));
     },
-    // Of a form: it comes back to the tab it was sent from.
+    // A submitted form returns to its tab.
     formAction() {
       const tab = this.activeTab && this.activeTab !== "general" ? `#${this.activeTab}` : "";
       return window.location.pathname + window.location.search + tab;

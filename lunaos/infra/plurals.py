@@ -1,0 +1,23 @@
+"""Number and noun in sentences for people: `1 account is`, `2 accounts are`."""
+
+SINGULAR_VERBS = {"are": "is", "have": "has", "were": "was"}
+
+
+def counted(count: int, noun: str, predicate: str = "") -> str:
+    """Return a count with its noun and, if given, a predicate that agrees with it.
+
+    Args:
+        count: the number.
+        noun: in the singular; `key` becomes `keys`, `repository` becomes `repositories`.
+        predicate: in the plural, such as `are disabled`.
+    """
+    words = [f"{count:,}", noun if count == 1 else _plural(noun)]
+    verb, _, rest = predicate.partition(" ")
+    if predicate:
+        words += [SINGULAR_VERBS.get(verb, verb) if count == 1 else verb, rest]
+    return " ".join(filter(None, words))
+
+
+def _plural(noun: str) -> str:
+    is_ies = noun.endswith("y") and noun[-2] not in "aeiou"
+    return f"{noun[:-1]}ies" if is_ies else f"{noun}s"
