@@ -52,7 +52,7 @@ def pytest_sessionfinish() -> None:
 def django_db_setup(
     django_test_environment: None, django_db_modify_db_settings: None, django_db_blocker: Any
 ) -> Iterator[None]:
-    """A database for each test process, with catalogue and partitions; tests see committed data."""
+    """Make a database for each test process, with catalogue and partitions; tests see committed data."""
     before = connection.settings_dict["NAME"]
     name = str(connection.settings_dict["TEST"]["NAME"] or f"test_{before}")  # pytest-django tells workers apart
     with django_db_blocker.unblock():
@@ -113,7 +113,7 @@ def carol(make_user: Cast) -> Any:
 
 @pytest.fixture
 def charlie(make_user: Cast) -> Any:
-    """A user who must see no data of the others."""
+    """Return a user who must see no data of the others."""
     return make_user("charlie")
 
 
@@ -143,14 +143,14 @@ def upstream_server() -> Iterator[Upstream]:
 
 @pytest.fixture
 def upstream(upstream_server: Upstream) -> Upstream:
-    """The model provider; answers "Hello world" unless the test scripts another answer."""
+    """Return the model provider, which answers "Hello world" unless the test scripts another answer."""
     upstream_server.reset()
     return upstream_server
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Logs and mails of this test process's servers."""
+    """Return the folder of logs and mails of this test process's servers."""
     return tmp_path_factory.mktemp("servers")
 
 
@@ -186,7 +186,7 @@ def provider_environment(upstream_server: Upstream, stripe_environment: dict[str
 def server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process with the scripted provider."""
+    """Return a web process with the scripted provider."""
     changes = {"LUNAOS_STREAM_HEARTBEAT_S": "0.3", "LUNAOS_MAIL_FOLDER": str(folder / "mail"), **provider_environment}
     changes["LUNAOS_METRICS_TOKEN"] = METRICS_TOKEN
     with django_db_blocker.unblock(), daphne(folder / "web.log", "/ready", **changes) as url:
@@ -197,7 +197,7 @@ def server(
 def impatient_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process with short timeouts, which falls back from deepseek to openai."""
+    """Return a web process with short timeouts, which falls back from deepseek to openai."""
     changes = {
         "LLM_FIRST_TOKEN_TIMEOUT_S": "0.6",
         "LLM_IDLE_TIMEOUT_S": "0.5",
@@ -220,13 +220,13 @@ def worker_process(
 
 @pytest.fixture
 def chains_worker(database: None, worker_process: "Popen[bytes]") -> "Popen[bytes]":
-    """A worker of chains, with the scripted provider."""
+    """Return a worker of chains, with the scripted provider."""
     return worker_process
 
 
 @pytest.fixture(scope="session")
 def jobs_process(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator["Popen[bytes]"]:
-    """A worker of short jobs, one at a time."""
+    """Return a worker of short jobs, one at a time."""
     changes = {"LUNAOS_MAIL_FOLDER": str(folder / "mail")}
     with (
         django_db_blocker.unblock(),
@@ -256,7 +256,7 @@ def api(database: None, server: str) -> Iterator[Api]:
 
 @pytest.fixture
 def staff(api: Api, make_user: Any) -> Iterator[httpx.Client]:
-    """A browser session of a superuser with a second factor."""
+    """Return a browser session of a superuser with a second factor."""
     from testing.second_factor import current_code
 
     user = make_user("staff", is_staff=True, is_superuser=True)

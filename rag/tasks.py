@@ -21,5 +21,5 @@ def recover_jobs() -> None:
 
 @worker_shutting_down.connect
 def hand_jobs_back(**_: object) -> None:
-    """A worker that stops waits for its threads, and they for their jobs."""
+    """Have the jobs of a stopping worker go back to the queue, for which its exit would wait."""
     stopping.request()

@@ -75,7 +75,7 @@ def clear_valkey() -> None:
 
 @contextmanager
 def _server() -> Iterator[Any]:
-    """A cursor outside the database, for statements about databases."""
+    """Return a cursor outside the database, for statements about databases."""
     connection.close()
     with connection._nodb_cursor() as cursor:
         yield cursor
@@ -165,7 +165,7 @@ def _connect_to(name: str) -> None:
 
 @cache
 def _clearing() -> list[tuple[str, str]]:
-    """What to look for, and the statement that clears it: rows that refer to others before those."""
+    """Return the tables to check, and the statements that clear them in the order of references."""
     found: dict[str, tuple[str, str]] = {}
     with connection.cursor() as cursor:
         cursor.execute(REFERENCES)
@@ -187,6 +187,6 @@ def _clearing() -> list[tuple[str, str]]:
 
 @cache
 def _looking() -> str:
-    """SQL that names the numbers of the statements that have something to clear."""
+    """Return SQL that names the numbers of the statements with rows to clear."""
     looks = [f"SELECT {n} WHERE EXISTS (SELECT FROM {left})" for n, (left, _) in enumerate(_clearing())]
     return " UNION ALL ".join(looks)

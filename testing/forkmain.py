@@ -55,7 +55,7 @@ def _import_all() -> None:
 
 
 def _read_settings() -> dict[str, Any]:
-    """The settings as this environment has them now, in objects that nothing else changes."""
+    """Return the settings as this environment has them now, in objects that nothing else changes."""
     for name in SETTINGS:
         module = importlib.reload(importlib.import_module(name))
     return {name: getattr(module, name) for name in dir(module) if name.isupper()}

@@ -82,7 +82,7 @@ _server: ForkServer | None = None
 
 
 def get(environment: dict[str, str]) -> ForkServer:
-    """This test process's fork server, started for the first who asks."""
+    """Return this test process's fork server; start it at the first call."""
     global _server
     if _server is None:
         _server = ForkServer(environment)

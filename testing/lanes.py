@@ -46,7 +46,7 @@ def starts_processes(function: Callable[..., Any]) -> bool:
 
 
 def _used(function: Any, seen: set[Any]) -> Iterator[Any]:
-    """The modules, functions and classes that a function names, and those that these name."""
+    """Return the modules, functions and classes that a function names, and those that these name."""
     function = inspect.unwrap(function)
     if not isinstance(function, FunctionType) or function in seen:
         return

@@ -80,7 +80,7 @@ class Stack:
         return self.api_of("web")
 
     def api_of(self, name: str) -> Api:
-        """A client of a web process, or of the proxy."""
+        """Return a client of a web process, or of the proxy."""
         return Api(base_url=self._url(name), timeout=60)
 
     def start(self, *names: str) -> None:
@@ -145,7 +145,7 @@ class Stack:
         )
 
     def sign_up(self, number: int) -> dict[str, str]:
-        """The headers of a new user, who comes from an address of their own: there is a limit to signing up."""
+        """Return the headers of a new user, who comes from an address of their own: there is a limit to signing up."""
         form = {"email": f"user-{number}@example.com", "password": PASSWORD}
         response = self.api.from_address(f"127.0.1.{number}").post("/auth/signup", json=form)
         return {"Authorization": f"Bearer {response.json()['data']['token']}"}

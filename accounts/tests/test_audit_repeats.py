@@ -18,7 +18,7 @@ from testing.client import Api
 
 @pytest.fixture
 def before(database: None) -> int:
-    """The number of the last row that other tests have left."""
+    """Return the number of the last row that other tests have left."""
     return int(trail.head().partition(":")[0] or 0)
 
 

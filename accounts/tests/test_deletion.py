@@ -40,7 +40,7 @@ def delete(api: Api, user: Any, password: str = PASSWORD, headers: dict[str, str
 
 
 def rows_of(user: Any) -> dict[str, int]:
-    """What there is of a user, wherever it lies."""
+    """Return everything that is stored about a user."""
     runs = [run.pk for run in Run.objects.filter(user_id=user.pk)]
     mine = Repository.objects.filter(user_id=user.pk)
     return {

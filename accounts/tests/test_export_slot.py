@@ -20,13 +20,13 @@ PIECE = "x" * 200_000
 
 @pytest.fixture
 def library(alice: Any) -> Any:
-    """A user whose export does not fit into the buffers of a connection."""
+    """Return a user whose export does not fit into the buffers of a connection."""
     add_file(alice, "a.py", *[PIECE] * 50)
     return alice
 
 
 def slow(api: Api) -> httpx.Client:
-    """A client with little room, which holds up what it does not read."""
+    """Return a client with little room, which holds up what it does not read."""
     options = [(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)]
     transport = httpx.HTTPTransport(NO_TRUSTED_AUTHORITIES, socket_options=options)
     return httpx.Client(base_url=api.base_url, timeout=30, transport=transport)

@@ -18,7 +18,7 @@ from testing.client import PASSWORD, Api, error
 
 @pytest.fixture
 def root(make_user: Any) -> Any:
-    """The only superuser; another one is disabled, and a third is no staff."""
+    """Return the only superuser; another one is disabled, and a third is no staff."""
     make_user("former", is_staff=True, is_superuser=True, is_active=False)
     make_user("half", is_staff=False, is_superuser=True)
     return make_user("root", is_staff=True, is_superuser=True)

@@ -19,7 +19,7 @@ MB = 2**20
 
 
 def peak_bytes(pieces: Iterator[bytes]) -> int:
-    """The most that Python held while pieces were made and thrown away."""
+    """Return the most that Python held while pieces were made and thrown away."""
     tracemalloc.start()
     try:
         assert sum(map(len, pieces)) > 40 * MB

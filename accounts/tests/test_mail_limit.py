@@ -28,7 +28,7 @@ def sign_up(api: Api) -> None:
 
 @pytest.fixture
 def sent(monkeypatch: Any) -> list[str]:
-    """The mails that are put into the queue, by their tasks."""
+    """Return the mails that are put into the queue, by their tasks."""
     found: list[str] = []
     monkeypatch.setattr(
         "lunaos.infra.task_queue.enqueue.now", lambda task, *args: found.append(task.name.rpartition(".")[2])

@@ -27,7 +27,7 @@ ENTER_THE_CODE = "Enter the code that your authenticator app shows now"
 
 @pytest.fixture
 def newcomer(make_user: Any) -> Any:
-    """A superuser who has never signed in to the admin."""
+    """Return a superuser who has never signed in to the admin."""
     return make_user("newcomer", is_staff=True, is_superuser=True)
 
 

@@ -22,7 +22,7 @@ Call = Callable[..., httpx.Response]
 
 @pytest.fixture
 def olga(make_user: Any) -> Any:
-    """An operator with a second factor, who is not the only superuser."""
+    """Return an operator with a second factor, who is not the only superuser."""
     make_user("other", is_staff=True, is_superuser=True)
     user = make_user("olga", is_staff=True, is_superuser=True)
     current_code(user)

@@ -24,7 +24,7 @@ from testing.upstream import Upstream
 def strict_url(
     django_db_setup: None, django_db_blocker: Any, folder: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process that runs nothing for unconfirmed addresses."""
+    """Return a web process that runs nothing for unconfirmed addresses."""
     changes = {"LUNAOS_REQUIRE_VERIFIED_EMAIL": "true", **provider_environment}
     with django_db_blocker.unblock(), daphne(folder / "strict.log", **changes) as url:
         yield url

@@ -37,7 +37,7 @@ def reset(connection: socket.socket) -> None:
 
 @contextmanager
 def server(play: Play) -> Iterator[Attempt]:
-    """An attempt at a server that plays this to each connection."""
+    """Return an attempt at a server that plays this to each connection."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def serve() -> None:
@@ -59,7 +59,7 @@ def server(play: Play) -> Iterator[Attempt]:
 
 
 def read(attempt: Attempt, between: Callable[[], Any] = lambda: None) -> str:
-    """The text of an answer; `between` is called once, when the first of it is there."""
+    """Return the text of an answer; `between` is called once, when the first of it is there."""
 
     async def go() -> str:
         texts: list[str] = []

@@ -14,7 +14,7 @@ from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 
 def outcome_of(response: Any) -> str:
-    """The code with which a run ended, before or after its stream opened."""
+    """Return the code with which a run ended, before or after its stream opened."""
     if response.headers["Content-Type"] != "text/event-stream":
         return str(error(response)[1])
     last = events(response)[-1]

@@ -21,7 +21,7 @@ OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
 @pytest.fixture
 def keys(settings: Any) -> Any:
-    """This process's keys: the old one."""
+    """Give this process the old key alone."""
     settings.ENCRYPTION_KEYS = [OLD]
     return settings
 

@@ -28,7 +28,7 @@ from testing.upstream import Upstream, delta
 
 @pytest.fixture(autouse=True, scope="module")
 def clients() -> Iterator[None]:
-    """Connections to the provider that this process has made end with the module."""
+    """Close this process's connections to the provider at the end of the module."""
     yield
     event_loop.submit(connections.close_all()).result(5)
 

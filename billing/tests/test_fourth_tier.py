@@ -37,7 +37,7 @@ FORM = {
 
 @pytest.fixture
 def enterprise(client: Client, make_user: Any, settings: Any) -> Iterator[Tier]:
-    """A fourth tier, added by staff in the admin."""
+    """Return a fourth tier, added by staff in the admin."""
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("staff", is_staff=True, is_superuser=True))
     page = client.post("/admin/billing/tier/add/", FORM)
@@ -51,7 +51,7 @@ def enterprise(client: Client, make_user: Any, settings: Any) -> Iterator[Tier]:
 
 @pytest.fixture
 def enterprise_agent(enterprise: Tier) -> Iterator[str]:
-    """An agent that only the fourth tier may use."""
+    """Return an agent that only the fourth tier may use."""
     agent = Agent.objects.exclude(slug="code-review").filter(tier="pro").order_by("slug").first()
     assert agent
     Agent.objects.filter(pk=agent.pk).update(tier=NAME)

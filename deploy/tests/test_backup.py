@@ -30,7 +30,7 @@ FILES = [{"path": "auth.py", "content": "def verify(user, secret):\n    return c
 
 @pytest.fixture
 def copy(database: None) -> Iterator[dict[str, str]]:
-    """The environment of processes on a second database, which is empty."""
+    """Return the environment of processes on a second database, which is empty."""
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {COPY} TEMPLATE template0")
     server = os.environ["DATABASE_URL"].rpartition("/")[0]

@@ -182,7 +182,7 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
-    """The double of Stripe, and the platform led to it."""
+    """Return the double of Stripe, and the platform led to it."""
     require_free_port(stripe_double.port(), "STRIPE_PORT")
     program, found = stripe_double.create_program(home, port)
     supervisor.environment |= found

@@ -234,7 +234,7 @@ class Server:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch, settings: Any) -> SimpleNamespace:
-    """A connection whose time the test makes pass."""
+    """Return a connection whose time the test makes pass."""
     settings.READ_TIMEOUT_S = 10.0
     clock, server, channel = Clock(), Server(), request_limits.BoundedHTTPChannel()
     monkeypatch.setattr(channel, "_now", clock.seconds)

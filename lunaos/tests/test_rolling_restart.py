@@ -51,7 +51,7 @@ def moved_to_now(row: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def alice(database: None) -> User:
-    """The owner of what the release before has left."""
+    """Return the owner of what the release before has left."""
     for table, rows in RECORDED["rows"].items():
         for row in rows:
             insert(table, moved_to_now(row))

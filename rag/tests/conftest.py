@@ -38,7 +38,7 @@ def embeddings(embedding_server: EmbeddingsServer, settings: Any) -> EmbeddingsS
 def patient_server(
     django_db_setup: None, django_db_blocker: Any, folder: Path, embedding_server: EmbeddingsServer
 ) -> Iterator[str]:
-    """A web process that runs only the smallest requests inline and waits one second."""
+    """Return a web process that runs only the smallest requests inline and waits one second."""
     changes = {
         "EMBEDDINGS_BASE_URL": embedding_server.base_url,
         "LUNAOS_RAG_INLINE_CHARACTERS": "500",

@@ -19,7 +19,7 @@ LONGEST = (LINE * (skip_rules.MAX_CHARACTERS // len(LINE) + 1))[: skip_rules.MAX
 
 @pytest.fixture(scope="module")
 def hurried_server(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator[str]:
-    """A web process with the default limits that does not wait for a worker."""
+    """Return a web process with the default limits that does not wait for a worker."""
     with django_db_blocker.unblock(), daphne(folder / "hurried.log", "/ready", LUNAOS_RAG_WAIT_S="0.1") as url:
         yield url
 

@@ -167,7 +167,7 @@ def test_a_search_sees_the_old_file_until_the_new_one_is_complete(
         return {hit.symbol for hit in services.search_code(user=alice, repository="default", query="one two", limit=20)}
 
     def written(*arguments: Any) -> dict[str, Any]:
-        """Called when the old chunks are deleted and before the new ones are there."""
+        """Run after the old chunks are deleted and before the new ones are written."""
         assert not Chunk.objects.exists()
         with concurrently(look) as found:
             pass

@@ -18,7 +18,7 @@ DONE_LINE, ERROR_LINE = b'{"type":"done"}', b'{"type":"error","code":"x"}'
 
 
 def ended(user: Any, *lines: bytes) -> Run:
-    """A run that has ended with these events, which are in the database only."""
+    """Return a run that has ended with these events, which are in the database only."""
     run = run_services.create(user=user, text="x", agent="a", provider="deepseek", model="m", request_id="r").run
     outcome = outcomes.Outcome(Status.SUCCEEDED, "deepseek", "m", events=b"\n".join(lines).decode())
     assert outcomes.finish(run, outcome)
@@ -28,7 +28,7 @@ def ended(user: Any, *lines: bytes) -> Run:
 
 
 def batches(run: Run, after: int = 0) -> list[list[tuple[int, bytes]]]:
-    """What a reader is given, read by read."""
+    """Return what a reader receives, one item a read."""
 
     async def read() -> list[list[tuple[int, bytes]]]:
         follower, found = RunFollower(run, after), []

@@ -87,7 +87,7 @@ def test_a_killed_pytest_leaves_nothing_behind(database: None, tmp_path: Path) -
 
 
 def marked(mark: str) -> list[psutil.Process]:
-    """The processes that have the mark in their environment."""
+    """Return the processes that have the mark in their environment."""
     found = []
     for each in psutil.process_iter():
         try:

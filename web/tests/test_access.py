@@ -47,7 +47,7 @@ def bearer(value: str) -> Headers:
 
 
 def forged(user: Any, **changes: Any) -> Headers:
-    """A token of the user with other claims or another signature."""
+    """Return a token of the user with other claims or another signature."""
     secret = changes.pop("secret", next(iter(tokens._keys().values())))
     algorithm = changes.pop("algorithm", "HS256")
     claims = jwt.decode(tokens.issue(user), options={"verify_signature": False}) | changes
@@ -55,7 +55,7 @@ def forged(user: Any, **changes: Any) -> Headers:
 
 
 def assert_framed(response: httpx.Response) -> None:
-    """The contract's headers are on every response, whatever went wrong."""
+    """Require the contract's headers on every response, also of errors."""
     headers = response.headers
     assert headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
     assert {name: headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS

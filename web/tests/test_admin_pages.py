@@ -27,7 +27,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 
 @pytest.fixture
 def page(browser_page: NewPage, api: Api, make_user: Any) -> Page:
-    """A superuser's, who has come in with the second factor."""
+    """Return a superuser's, who has come in with the second factor."""
     user = make_user("staff", is_staff=True, is_superuser=True)
     opened = browser_page(
         base_url=str(api.base_url), viewport={"width": 1440, "height": 900}, expected=["404 (Not Found)"]
@@ -214,7 +214,7 @@ def test_filters_open(page: Page, alice: Any, bob: Any) -> None:
 
 
 def failed_chain(user: Any, *, said: str, **text: str) -> Run:
-    """A chain whose second step failed, with all that is known of such a run."""
+    """Return a chain whose second step failed, with all that is known of such a run."""
     took: dict[str, Any] = {
         "input_tokens": 4812,
         "output_tokens": 1240,

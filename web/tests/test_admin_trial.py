@@ -49,7 +49,7 @@ def ask(staff: httpx.Client, token: str) -> Ask:
 
 @pytest.fixture
 def before(database: None) -> int:
-    """The audit trail is never cleared: what is looked at are rows of this test."""
+    """Skip the audit rows of other tests, since the trail is never cleared."""
     return AuditEvent.objects.count()  # they are numbered without gaps
 
 
@@ -106,7 +106,7 @@ def sign_out(staff: httpx.Client, token: str) -> None:
 
 
 def change(**fields: Any) -> Callable[[httpx.Client, str], None]:
-    """What a colleague does to the account of the staff member."""
+    """Apply a colleague's change to the account of the staff member."""
 
     def apply(staff: httpx.Client, token: str) -> None:
         user = User.objects.get(name="Staff")

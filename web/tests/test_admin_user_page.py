@@ -28,7 +28,7 @@ def page_of(user: Any) -> str:
 
 
 def busy(user: Any, n: int) -> None:
-    """A row of each kind."""
+    """Return a row of each kind."""
     key(user, n)
     add_run(user, status=Status.FAILED, error_code=f"code_{n}")
     trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")

@@ -30,7 +30,7 @@ def act(staff: httpx.Client, action: str, *users: Any, **form: Any) -> httpx.Res
 
 
 def cells(page: httpx.Response, email: str) -> dict[str, str]:
-    """A user's row, by column."""
+    """Return a user's row, by column."""
     row = next(row for row in re.findall(r"<tr.*?</tr>", page.text, re.DOTALL) if email in row)
     found = re.findall(r'<t[dh][^>]*class="[^"]*field-(\w+)[^>]*>(.*?)</t[dh]>', row, re.DOTALL)
     return {name: " ".join(re.sub(r"<[^>]+>", " ", cell).split()) for name, cell in found}

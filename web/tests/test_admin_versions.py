@@ -33,7 +33,7 @@ def page_of(agent: Agent, rest: str = "change/") -> str:
 
 
 def form_of(agent: Agent, **changes: Any) -> dict[str, Any]:
-    """The change form of an agent as it is stored, with changes."""
+    """Return the change form of an agent as it is stored, with changes."""
     names = ("name", "role", "category", "position", "tier", "default_model", "temperature", "max_tokens", "prompt")
     form = {name: getattr(agent, name) for name in names}
     return {**form, "enabled": "on", "seen": agent.version, "note": "", **changes}

@@ -45,7 +45,7 @@ def editor(make_user: Any) -> Any:
 
 
 def faults(page: Page, within: str) -> list[tuple[str, str]]:
-    """What axe finds in our part of a page; the rest of it is the theme's."""
+    """Return axe's findings in our part of a page; the rest belongs to the theme."""
     found = Axe().run(page, context=within).response["violations"]
     return [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")]
 

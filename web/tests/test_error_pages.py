@@ -21,7 +21,7 @@ JSON = {"Accept": "application/json"}
 
 
 def assert_page(response: httpx.Response, status: int, title: str) -> None:
-    """A page in the design, in the frame of all responses."""
+    """Return a page in the design, in the frame of all responses."""
     assert response.status_code == status
     assert response.headers["Content-Type"] == "text/html; charset=utf-8"
     assert f"Error {status} {title}" in words(response)

@@ -74,7 +74,7 @@ def input_serializers() -> Iterator[type[serializers.BaseSerializer[Any]]]:
 
 
 def fields_of(field: Any) -> Iterator[serializers.Field]:
-    """A field and all below it."""
+    """Return a field and all below it."""
     yield field
     children = [*getattr(field, "fields", {}).values(), *filter(None, [getattr(field, "child", None)])]
     for child in children:

@@ -22,7 +22,7 @@ from web import landing
 
 
 def words(response: httpx.Response) -> str:
-    """The text of a page, its spaces made one."""
+    """Return the text of a page, its spaces made one."""
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", "", response.text)))
 
 

@@ -35,7 +35,7 @@ Figures = dict[str, float]
 
 
 def parsed(text: str) -> Figures:
-    """Samples by name and labels, `name{a="b"}`; a label's values in the order of their names."""
+    """Return samples by name and labels, as in `name{a="b"}`, with labels sorted by name."""
     found: Figures = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -52,7 +52,7 @@ def scraped(url: str, token: str = TOKEN) -> Figures:
 
 
 def counted(url: str, names: list[str]) -> Any:
-    """What is added to figures from now on, as a function."""
+    """Return a function that tells by how much figures grow from now on."""
     before = scraped(url)
     return lambda: {name: scraped(url).get(name, 0) - before.get(name, 0) for name in names}
 

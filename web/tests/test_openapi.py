@@ -112,7 +112,7 @@ def test_execute_names_all_its_errors_and_events(document: dict[str, Any]) -> No
 
 
 def events_of(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
-    """The schema of an operation's events."""
+    """Return the schema of an operation's events."""
     stream = operation["responses"]["200"]["content"]["text/event-stream"]["schema"]
     reference = stream["properties"]["data"]["contentSchema"]["$ref"]
     return dict(document["components"]["schemas"][reference.rsplit("/", 1)[1]])
@@ -159,7 +159,7 @@ def test_a_run_says_what_its_figures_measure(document: dict[str, Any]) -> None:
 
 
 def error_codes_of_the_source() -> set[str]:
-    """The first string of every `code, status, message = …` in a class."""
+    """Return the first string of every `code, status, message = …` in a class."""
     found = set()
     for path in ROOT.glob("*/**/*.py"):
         if ".venv" in path.parts or "tests" in path.parts:

@@ -60,7 +60,7 @@ OUR_APPS = ("lunaos", "accounts", "billing", "apikeys", "runs", "rag", "agents",
 
 @cache
 def sources() -> dict[str, ast.Module]:
-    """What is deployed, by path."""
+    """Return the modules that are deployed, by path."""
     paths = (path for app in OUR_APPS for path in sorted((ROOT / app).rglob("*.py")))
     ours = (path for path in paths if "tests" not in path.parts and "migrations" not in path.parts)
     return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in ours}
@@ -82,7 +82,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
 
 @cache
 def names() -> dict[str, set[str]]:
-    """What each module of `sources` imports."""
+    """Return the imports of each module of `sources`."""
     return {path: set(imported(tree)) for path, tree in sources().items()}
 
 
@@ -208,7 +208,7 @@ REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]
 
 
 def knock(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
-    """The status of a well-formed request."""
+    """Return the status of a well-formed request."""
     body = {
         name: value for name, value in BODY.items() if not path.startswith("/chains") or name in ("chain", "context")
     }

@@ -64,7 +64,7 @@ def test_a_narrow_screen_needs_no_sideways_scrolling(base: str, browser_page: Ne
 
 
 def steps(page: Page) -> Iterator[dict[str, Any]]:
-    """What Tab leads to, to the end of the page."""
+    """Return the elements that Tab reaches, to the end of the page."""
     for _ in range(100):
         page.keyboard.press("Tab")
         step: dict[str, Any] = page.evaluate(STEP_INTO)

@@ -35,7 +35,7 @@ TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'publi
 
 
 def made_up(prefix: str = "") -> str:
-    """A secret that is nowhere else; without a prefix, one that nothing could tell by its form."""
+    """Return a secret that is nowhere else; without a prefix, one that nothing could tell by its form."""
     return prefix + secrets.token_urlsafe(30).replace("-", "x").replace("_", "y")
 
 
@@ -62,7 +62,7 @@ class Planted:
 
 
 def unfolded(text: str) -> str:
-    """A text, and behind it what parts of it say in base64, as bodies of queued messages do."""
+    """Return a text, and behind it what parts of it say in base64, as bodies of queued messages do."""
     return text + " ".join(base64.b64decode(part).decode(errors="replace") for part in BASE64.findall(text))
 
 
@@ -118,7 +118,7 @@ def logs(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def valkey(database: None) -> Iterator[Any]:
-    """A Valkey database of its own, whose queues no other test's workers serve."""
+    """Return a Valkey database of its own, whose queues no other test's workers serve."""
     base, _, number = settings.REDIS_URL.partition("?db=")
     client = redis.Redis.from_url(f"{base}?db={int(number) + 8}")
     client.flushdb()
@@ -129,7 +129,7 @@ def valkey(database: None) -> Iterator[Any]:
 
 @pytest.fixture
 def api(valkey: Any, planted: Planted, upstream: Upstream, stripe: Stripe, logs: Path) -> Iterator[Api]:
-    """A platform with planted settings: web process and workers."""
+    """Return a platform with planted settings: web process and workers."""
     number = valkey.get_connection_kwargs()["db"]
     changes = environment_of(planted, upstream, stripe.double, logs)
     changes["REDIS_URL"] = f"{settings.REDIS_URL.partition('?db=')[0]}?db={number}"
@@ -279,7 +279,7 @@ def run_on_keys(api: Api, planted: Planted, upstream: Upstream, token: str) -> N
 
 
 def echoes(status: int) -> Any:
-    """A refusal that repeats the key in its body and headers."""
+    """Return a refusal that repeats the key in its body and headers."""
 
     def answer(upstream: Upstream) -> Answer:
         key = upstream.headers[-1]["Authorization"]
@@ -328,7 +328,7 @@ def knock_with_garbage(api: Api, planted: Planted, token: str) -> None:
 
 
 def visit_the_admin(api: Api, planted: Planted, staff: Any) -> None:
-    """The admin's login form, and the pages that show keys, runs and users."""
+    """Return the admin's login form, and the pages that show keys, runs and users."""
     with httpx.Client(base_url=api.base_url, follow_redirects=True) as client:
         for password in (planted.secrets["wrong password"], PASSWORD):
             page = client.get("/admin/login/")

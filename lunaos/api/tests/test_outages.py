@@ -49,7 +49,7 @@ def test_without_postgresql_it_is_503(api: Api, alice: Any, tmp_path: Path) -> N
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Any:
-    """A PostgreSQL of this test's own, which may be stopped."""
+    """Return a PostgreSQL of this test's own, which may be stopped."""
     home = Home(tmp_path / "home")
     program, url = servers.postgres(home, durable=False)
     supervisor = Supervisor(dict(os.environ), print_line=lambda line: None)

@@ -74,7 +74,7 @@ def test_without_credentials_the_address_counts(api: Api, second_server: str) ->
 
 
 def exhausted(api: Api, user: Any, limit: int) -> httpx.Response:
-    """The response to the request after the limit."""
+    """Return the response to the request after the limit."""
     for _ in range(limit):
         api.get("/auth/me", headers=api.as_(user))
     return api.get("/auth/me", headers=api.as_(user))

@@ -48,7 +48,7 @@ print("stopped", flush=True)
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
-    """A supervisor in a process of its own, watching one child."""
+    """Return a supervisor in a process of its own, watching one child."""
     command = [sys.executable, "-c", WATCH, str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert until(lambda: len(pids(tmp_path)) == 1, 10)

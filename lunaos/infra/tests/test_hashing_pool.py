@@ -16,7 +16,7 @@ LOGINS = 24
 
 @pytest.fixture(scope="module")
 def narrow_url(django_db_setup: None, django_db_blocker: Any, folder: Path) -> Iterator[str]:
-    """A web process with one hashing thread and one other thread."""
+    """Return a web process with one hashing thread and one other thread."""
     changes = {"LUNAOS_HASHING_THREADS": "1", "LUNAOS_THREADS": "1"}
     with django_db_blocker.unblock(), daphne(folder / "narrow.log", **changes) as url:
         yield url

@@ -21,7 +21,7 @@ Use = Callable[[Limits], None]
 
 @pytest.fixture
 def use(database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Use]:
-    """This process's limits for the test."""
+    """Set this process's limits for the test."""
     monkeypatch.setattr(limits, "MARGIN_S", 0.2)
 
     def use(wanted: Limits) -> None:

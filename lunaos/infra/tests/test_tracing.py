@@ -37,7 +37,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def traced_server(
     django_db_setup: None, django_db_blocker: Any, collector: Receiver, logs: Path, provider_environment: dict[str, str]
 ) -> Iterator[str]:
-    """A web process and a worker of chains, with tracing."""
+    """Return a web process and a worker of chains, with tracing."""
     changes = {
         **provider_environment,
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{collector.address}",
@@ -81,7 +81,7 @@ def attributes(span: Any) -> dict[str, Any]:
 
 
 def parents(trace: list[Any]) -> dict[str, str]:
-    """The name of each span's parent, by its own."""
+    """Return the name of each span's parent, by its own."""
     names = {span.span_id: span.name for span in trace}
     return {span.name: names.get(span.parent_span_id, "") for span in trace}
 

@@ -22,7 +22,7 @@ RECORDED = names.read(names.SNAPSHOT.read_text())
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, list[str]]:
-    """The names of this checkout."""
+    """Return the names of this checkout."""
     return names.collect()
 
 
