@@ -29,7 +29,7 @@ types: $(VENV)/dev
 quick-tests: $(VENV)/dev
 	@$(RUN) -- $(BIN)/python -m pytest -m "$(QUICK)" $(ARGS)
 
-test: $(VENV)/dev  ## run the tests on servers of their own, except test-clients and image-test (5 minutes); ARGS go to pytest
+test: $(VENV)/dev  ## run the tests on servers of their own, except test-clients and image-test (8 minutes); ARGS go to pytest
 	@$(RUN) --llm -- $(BIN)/python -m pytest -m "not clients and not image" $(ARGS)
 
 test-clients: $(VENV)/dev  ## run foreign clients on the streams, generated requests on the API, and browsers in further themes and sizes

@@ -96,7 +96,7 @@ def _become(request: Request, before: dict[str, str], baseline: dict[str, Any]) 
     os.dup2(log, 2)
     os.environ.clear()
     os.environ.update(request["environment"])
-    if not _can_take_over_settings(before, baseline):
+    if request["arguments"][0] != "-m" or not _can_take_over_settings(before, baseline):
         os.execv(sys.executable, [sys.executable, *request["arguments"]])
     for name in PER_PROCESS:
         importlib.reload(importlib.import_module(name))

@@ -37,10 +37,6 @@ def test_each_has_its_own_settings(database: None, tmp_path: Path) -> None:
     assert found == [7, 8]
 
 
-def test_settings_that_libraries_add_stay(database: None, tmp_path: Path) -> None:
-    assert report(tmp_path, "AXES_ENABLED", LLM_RETRIES="7")["setting"] is True
-
-
 def test_each_has_its_own_environment(database: None, tmp_path: Path) -> None:
     assert [report(tmp_path, PLANTED="yes")["planted"], report(tmp_path)["planted"]] == ["yes", None]
 

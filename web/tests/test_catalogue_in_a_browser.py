@@ -70,7 +70,7 @@ def test_it_works(api: Api, browser_page: NewPage, agent: Agent, editor: Any, up
     assert faults(page, "#trial") == []
     assert Agent.objects.get(pk=agent.pk).prompt == "One\nTwo"
 
-    page.get_by_label("Why").fill("Verse is liked.")
+    page.get_by_label("Note").fill("Verse is liked.")
     page.get_by_role("button", name="Save and continue editing").click()
     page.get_by_text("was changed successfully").wait_for()
     page.get_by_role("link", name="Versions").click()

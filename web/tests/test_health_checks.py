@@ -128,6 +128,6 @@ def test_without_valkey_reachability_is_not_known(database: None, monkeypatch: p
     def down() -> Any:
         raise redis.RedisError
 
-    monkeypatch.setattr(redis, "client", down)
-    with pytest.raises(Degraded, match="the cache is down"):
+    monkeypatch.setattr(redis, "probe_client", down)
+    with pytest.raises(Degraded, match="the cache does not answer"):
         provider_reachability.last_result(settings.EMBEDDINGS_BASE_URL or "http://127.0.0.1:9/v1")
