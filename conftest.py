@@ -18,9 +18,9 @@ from lunaos.embedded.servers import until
 from testing import forkserver, lanes
 from testing.browser import browser_page, chromium
 from testing.client import METRICS_TOKEN, NO_TRUSTED_AUTHORITIES, PASSWORD, Api
+from testing.loopback.upstream import Upstream
 from testing.mailbox import Mailbox
 from testing.servers import daphne, worker
-from testing.upstream import Upstream
 from tools.stripe_double.double import Double
 
 Cast = Callable[..., Any]

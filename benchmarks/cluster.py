@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 
 from benchmarks import processes
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 from testing.stack import CommandStack, Stack
 
 NODES = ("web", "web-2")

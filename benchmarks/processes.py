@@ -76,7 +76,7 @@ def worker(queue: str) -> Iterator[None]:
 @contextmanager
 def embeddings() -> Iterator[None]:
     """Start a scripted embedding model and set its variables for the block."""
-    from testing.embeddings import EmbeddingsServer
+    from testing.loopback.embeddings import EmbeddingsServer
 
     with EmbeddingsServer() as model:
         os.environ |= {"EMBEDDINGS_BASE_URL": model.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from testing.upstream import DONE, Answer, completion, delta, usage
+from testing.loopback.upstream import DONE, Answer, completion, delta, usage
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from rag.models import Chunk, File, Repository
 from runs.eventlog import log
 from runs.models import Run, RunStep, RunText, Status
 from testing.client import PASSWORD, Api, error
-from testing.upstream import Answer, Upstream, delta
+from testing.loopback.upstream import Answer, Upstream, delta
 
 
 def delete(api: Api, user: Any, password: str = PASSWORD, headers: dict[str, str] | None = None) -> httpx.Response:

@@ -16,7 +16,7 @@ from lunaos.scopes import ALL
 from rag.models import Chunk, File, Repository
 from runs.models import Run
 from testing.client import PASSWORD, Api, error
-from testing.upstream import Answer, Upstream
+from testing.loopback.upstream import Answer, Upstream
 from testing.windows import address_with_time_left
 
 

@@ -15,9 +15,9 @@ from accounts.errors import MailTokenInvalid
 from accounts.models import AuditEvent, User
 from accounts.signin import signed_tokens
 from testing.client import PASSWORD, Api, answer, error
+from testing.loopback.upstream import Upstream
 from testing.mailbox import Mailbox, get_text
 from testing.servers import daphne
-from testing.upstream import Upstream
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from agents.providers import Provider, Target, connections, openai_compatible, t
 from agents.providers.errors import ProviderFailed
 from agents.providers.openai_compatible import Prompt
 from agents.providers.reply import Attempt
-from testing.upstream import DONE, delta, usage
+from testing.loopback.upstream import DONE, delta, usage
 
 HEADERS = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 PROMPT = Prompt([{"role": "user", "content": "x"}], 0.2, 100)

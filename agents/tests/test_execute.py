@@ -10,7 +10,7 @@ from accounts.models import AuditEvent
 from agents.models import Agent
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
-from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:

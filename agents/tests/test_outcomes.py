@@ -9,8 +9,8 @@ from agents.models import Agent, LanguageModel
 from billing.models import MonthlyUsage
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events, takes_effect
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta, usage
 from testing.odd_answers import CASES, NO_CREDIT, Case, choice, error_response, event
-from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 
 def outcome_of(response: Any) -> str:

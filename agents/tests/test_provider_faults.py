@@ -7,8 +7,8 @@ import pytest
 from lunaos.embedded.servers import free_port
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 from testing.servers import daphne
-from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 
 @pytest.mark.parametrize(

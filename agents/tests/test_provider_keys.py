@@ -13,7 +13,7 @@ from agents.models import ProviderKey
 from agents.providers import Provider
 from runs.models import Run
 from testing.client import Api, answer, error, events
-from testing.upstream import Answer, Upstream, completion, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 KEY = "sk-alices-own-0123456789-wxyz"
 OTHER = "sk-bobs-own-9876543210-abcd"

@@ -13,8 +13,8 @@ from agents.models import ProviderKey
 from lunaos.infra import encryption
 from testing.client import Api, answer
 from testing.commands import run_command
+from testing.loopback.upstream import Upstream
 from testing.servers import ROOT, daphne, environment
-from testing.upstream import Upstream
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 

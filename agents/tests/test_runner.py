@@ -22,8 +22,8 @@ from runs import services as runs
 from runs.eventlog.recorder import Recorder, RunEvent, StopReason
 from runs.models import Run
 from runs.outcomes import Outcome
-from testing.upstream import Answer as Scripted
-from testing.upstream import Upstream, delta
+from testing.loopback.upstream import Answer as Scripted
+from testing.loopback.upstream import Upstream, delta
 
 
 @pytest.fixture(autouse=True, scope="module")

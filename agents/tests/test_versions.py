@@ -13,7 +13,7 @@ from agents.tests.test_loader import GOOD
 from agents.versions import DiffLine, VersionConflict
 from lunaos.embedded.servers import until
 from testing.client import Api, answer, error, takes_effect
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from apikeys import key_lookup
 from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.infra import client_info
 from testing.client import Api, answer, error
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from apikeys.models import ApiKey
 from lunaos.scopes import ALL
 from testing.client import Api, error
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from testing.windows import user_with_time_left
 
 ANYTHING = "00000000-0000-4000-8000-000000000000"

@@ -16,8 +16,8 @@ from runs.models import Run, RunText, Status
 from runs.outcomes import Failure
 from testing import trail
 from testing.client import Api, error, events
+from testing.loopback.upstream import Answer, Upstream, delta
 from testing.mailbox import Mailbox, get_text
-from testing.upstream import Answer, Upstream, delta
 
 
 def begin(user: Any) -> run_services.StartedRun:

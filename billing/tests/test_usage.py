@@ -7,7 +7,7 @@ import pytest
 
 from billing.models import MonthlyUsage
 from testing.client import Api, error
-from testing.upstream import Answer, Upstream
+from testing.loopback.upstream import Answer, Upstream
 
 
 def use(user: Any, executions: int, chains: int = 0) -> None:

@@ -11,7 +11,7 @@ from accounts.privacy import deletion
 from billing import usage_carryover
 from billing.models import MonthlyUsage, UsageOfAddress
 from testing.client import PASSWORD, Api, error
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from web.tasks import forget_expired
 
 MONTH = datetime.now(UTC).date().replace(day=1)

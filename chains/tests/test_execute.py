@@ -11,7 +11,7 @@ from chains.context import StepOutput
 from lunaos.embedded.servers import until
 from runs.models import Run, RunStep
 from testing.client import Api, error, events
-from testing.upstream import Answer, Upstream, completion, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 pytestmark = pytest.mark.usefixtures("chains_worker")
 FREE = ("code-review", "testing-validation", "documentation")

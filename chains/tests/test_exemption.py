@@ -11,7 +11,7 @@ from billing.models import MonthlyUsage
 from runs import ledger
 from runs.models import Charge, Run
 from testing.client import Api, answer, error, events, parse
-from testing.upstream import Answer, Upstream, completion
+from testing.loopback.upstream import Answer, Upstream, completion
 
 FREE = ("code-review", "testing-validation")
 

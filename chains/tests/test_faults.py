@@ -10,9 +10,9 @@ import pytest
 
 from lunaos.embedded.servers import until
 from testing.client import Event, error, parse
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 from testing.reader import ReconnectingReader, start_run
 from testing.stack import Stack
-from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}, {"agent": "deployment"}], "context": "x"}
 AGENT = {"agent": "code-review", "context": "x"}

@@ -12,8 +12,8 @@ from lunaos.infra import event_loop
 from runs import services as run_services
 from runs.models import Run, RunStep, RunText
 from testing.client import Api, answer, error, events
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta, usage
 from testing.odd_answers import CASES, Case, choice, event
-from testing.upstream import DONE, Answer, Upstream, completion, delta, usage
 
 STEPS = ("code-review", "documentation")
 FAILING = [case for case in CASES if case.outcome != "done"]

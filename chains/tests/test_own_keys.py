@@ -10,7 +10,7 @@ from agents import provider_keys
 from lunaos.infra import redis
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events, parse
-from testing.upstream import Answer, Upstream, completion
+from testing.loopback.upstream import Answer, Upstream, completion
 
 pytestmark = pytest.mark.usefixtures("chains_worker")
 FREE = ("code-review", "testing-validation", "documentation")

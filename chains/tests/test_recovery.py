@@ -18,7 +18,7 @@ from runs import outages, services
 from runs.eventlog import log
 from runs.models import Run
 from testing.client import Api
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from billing.models import MonthlyUsage
 from runs.models import Run, RunText
 from testing import logs
 from testing.client import Api, Event, error, parse
-from testing.upstream import Answer, Upstream, completion, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 pytestmark = pytest.mark.usefixtures("chains_worker")
 FREE = ("code-review", "testing-validation", "documentation")

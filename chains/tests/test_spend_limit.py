@@ -13,8 +13,8 @@ from billing.models import MonthlyUsage
 from runs.metering import spending
 from runs.models import DailySpending, Run
 from testing.client import Api, answer, error, events, parse
+from testing.loopback.upstream import Answer, Upstream, completion
 from testing.servers import daphne
-from testing.upstream import Answer, Upstream, completion
 
 FREE = ("code-review", "testing-validation")
 

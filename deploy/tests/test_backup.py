@@ -18,9 +18,9 @@ from lunaos.backup import backup_store, manifest
 from lunaos.backup.errors import BackupDamaged, BackupError
 from lunaos.backup.programs import find_program
 from testing.client import PASSWORD, Api
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
+from testing.loopback.upstream import Upstream
 from testing.servers import ROOT, daphne, environment
-from testing.upstream import Upstream
 
 COPY = f"restored_{os.getpid()}"
 VALKEY_DATABASE = 10  # emptied by a restore; parallel test processes have those from 0 on

@@ -21,8 +21,8 @@ from redis import Redis
 from lunaos.embedded.servers import free_port, responds_ok, until
 from testing.client import PASSWORD, Api, parse
 from testing.container import HEALTH, START, Container, Running, bubblewrap
+from testing.loopback.upstream import Answer, Upstream, completion, delta, usage
 from testing.servers import ROOT
-from testing.upstream import Answer, Upstream, completion, delta, usage
 
 pytestmark = pytest.mark.image
 

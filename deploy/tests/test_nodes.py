@@ -13,9 +13,9 @@ import pytest
 
 from lunaos.embedded.servers import until
 from testing.client import Api, error, parse
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 from testing.reader import ReconnectingReader, start_run
 from testing.stack import CommandStack, Stack
-from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 AGENT = {"agent": "code-review", "context": "x = 1"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}

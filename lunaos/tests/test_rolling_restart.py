@@ -20,8 +20,8 @@ from lunaos.embedded.servers import until
 from lunaos.infra import redis
 from runs.models import Run
 from testing.client import Api, parse
+from testing.loopback.upstream import Upstream, completion
 from testing.mailbox import Mailbox
-from testing.upstream import Upstream, completion
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parent / "recorded" / "release_before.json").read_text())
 FINISHED_WITHIN_S = 60

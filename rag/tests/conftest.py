@@ -10,7 +10,7 @@ import pytest
 
 from rag.indexing.indexer import SourceFile
 from testing.client import Api
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 from testing.servers import daphne, process
 
 StartWorker = Callable[..., AbstractContextManager["Popen[bytes]"]]

@@ -10,7 +10,7 @@ from rag import services
 from rag.models import Chunk, File, IndexJob, Repository, Upload
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from rag.indexing import runner
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
 from testing.commands import run_command
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 from testing.servers import ROOT, environment, process
 
 

@@ -12,7 +12,7 @@ from redis import Redis
 
 from lunaos.embedded.servers import until
 from rag.tests.conftest import source
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 from testing.stack import Stack
 
 MANY = [source(n) for n in range(90)]

@@ -12,7 +12,7 @@ from rag.chunking import tokens
 from rag.errors import EmbeddingsFailed, EmbeddingsUnavailable
 from rag.search import embeddings as embedding_clients
 from rag.search.embeddings import Embedder
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 
 def cosine(one: list[float], other: list[float]) -> float:

@@ -16,7 +16,7 @@ from rag.models import IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import follow, waiting_job
 from testing.client import Api, Event
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 
 class Reader:

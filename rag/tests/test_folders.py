@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from lunaos.infra import locks
 from rag.indexing import folders
 from rag.models import Chunk, File, IndexJob, Repository
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 
 @pytest.fixture

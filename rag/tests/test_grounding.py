@@ -22,8 +22,8 @@ from runs.eventlog import log
 from runs.models import Run
 from testing import servers
 from testing.client import Api, Event, error, events, parse
-from testing.embeddings import EmbeddingsServer
-from testing.upstream import Answer, Upstream, completion
+from testing.loopback.embeddings import EmbeddingsServer
+from testing.loopback.upstream import Answer, Upstream, completion
 
 PASSWORDS = "def verify(user, secret):\n    return hasher.check(secret, user.password_hash)\n"
 INJECTION = (

@@ -12,7 +12,7 @@ from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Upload, Vector
 from rag.tests.conftest import source
 from testing.client import Api, error
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 ADD = "def add(a, b):\n    return a + b\n"
 MULTIPLY = "def multiply(a, b):\n    return a * b\n"

@@ -14,7 +14,7 @@ from rag.indexing import runner
 from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, IndexJob
 from rag.responses import JobResponse
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 FUNCTIONS = "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in range(20))  # many chunks of few characters
 

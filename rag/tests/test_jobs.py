@@ -22,7 +22,7 @@ from rag.models import Chunk, File, IndexJob, JobKind, Repository, Upload
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, Event, error, parse
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 from testing.servers import daphne
 
 MANY = [source(n) for n in range(90)]

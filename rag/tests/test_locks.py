@@ -13,7 +13,7 @@ from rag.indexing import jobs, runner
 from rag.models import Chunk, File, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 
 def run_in_thread(work: Callable[[], Any]) -> Any:

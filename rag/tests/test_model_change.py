@@ -16,7 +16,7 @@ from rag.search import search, vectors
 from rag.tests.conftest import StartWorker, source
 from rag.tests.test_index import send
 from testing.client import Api, error
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 OLD = "all-minilm-l6-v2"
 NEW = "larger-model"

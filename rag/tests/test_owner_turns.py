@@ -13,7 +13,7 @@ from rag.indexing.indexer import SourceFile
 from rag.models import Chunk, File, IndexJob, Repository, Vector
 from rag.tests.conftest import source
 from rag.tests.test_jobs import waiting_job
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 # Each function is a chunk: those of a file are written together, long after the first has been embedded.
 LARGE = SourceFile("Large.java", "".join(f"class A{n} {{ int b() {{ return {n}; }} }}\n" for n in range(70)))

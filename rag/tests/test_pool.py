@@ -21,7 +21,7 @@ from rag.models import Chunk, IndexJob
 from rag.tests.conftest import source
 from rag.tests.test_chunker import PYTHON
 from testing.client import Api
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 from testing.servers import ROOT
 
 WINDOW = 60

@@ -22,7 +22,7 @@ from rag.tests.conftest import source
 from rag.tests.test_index import send
 from rag.tests.test_jobs import waiting_job
 from testing.client import Api, error
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 FILES = [source(n) for n in range(5)]
 LOCK_WAITS = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"

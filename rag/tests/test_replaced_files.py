@@ -11,7 +11,7 @@ from rag.indexing.indexer import SourceFile
 from rag.models import File, Repository
 from rag.tests.test_storage import counted_usage, file, index
 from testing.commands import run_command
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 
 def replace_by_old_code(user: Any, *contents: SourceFile) -> None:

@@ -10,7 +10,7 @@ from rag.models import Repository, Vector
 from rag.search import search, vectors
 from rag.tests.test_index import fields, index
 from testing.client import Api, error
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 FILES = (
     ("src/auth/passwords.py", "def verify(user, secret):\n    return hasher.check(secret, user.password_hash)\n"),

@@ -25,7 +25,7 @@ from rag.tests.test_jobs import waiting_job
 from rag.tests.test_races import concurrently, waiting_sessions
 from testing.client import Api, error, takes_effect
 from testing.commands import run_command
-from testing.embeddings import EmbeddingsServer
+from testing.loopback.embeddings import EmbeddingsServer
 
 LINE = "value = 1  # one of many lines\n"
 Allow = Callable[..., None]

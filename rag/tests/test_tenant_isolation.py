@@ -15,8 +15,8 @@ from rag.tests.test_grounding import sent_prompt
 from rag.tests.test_index import index
 from rag.tests.test_jobs import follow, waiting_job
 from testing.client import Api, error, events
-from testing.embeddings import EmbeddingsServer
-from testing.upstream import Upstream
+from testing.loopback.embeddings import EmbeddingsServer
+from testing.loopback.upstream import Upstream
 
 NAME = "acme/api"
 PATH = "src/keys.py"

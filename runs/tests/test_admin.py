@@ -12,7 +12,7 @@ from lunaos.embedded.servers import until
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_stats import add_run
 from testing.client import Api
-from testing.upstream import Answer, Upstream, completion, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 LIST = "/admin/runs/run/"
 

@@ -20,7 +20,7 @@ from lunaos.embedded.servers import until
 from runs import services
 from runs.models import Run, RunStep, RunText
 from testing.client import Api, Event, error, parse
-from testing.upstream import Answer, Upstream, completion, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 AGENT = {"agent": "code-review", "context": "x"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"}

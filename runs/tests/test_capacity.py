@@ -18,7 +18,7 @@ from runs.eventlog.log import AppendRequest
 from runs.eventlog.recorder import Recorder
 from runs.models import Run, Status
 from testing.client import Api, answer, error, takes_effect
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from web.tasks import measure_event_log
 
 CHUNK = orjson.dumps({"type": "chunk", "content": "word "})

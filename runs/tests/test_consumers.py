@@ -10,7 +10,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from testing.client import Api, Event, error, events
-from testing.upstream import DONE, Answer, Upstream, delta
+from testing.loopback.upstream import DONE, Answer, Upstream, delta
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 

@@ -14,9 +14,9 @@ from lunaos.api.middleware import SECURITY_HEADERS
 from lunaos.embedded.servers import until
 from runs import liveness
 from testing.client import error
+from testing.loopback.upstream import DONE, Answer, Upstream, delta, usage
 from testing.reader import ReconnectingReader, start_run
 from testing.stack import Stack
-from testing.upstream import DONE, Answer, Upstream, delta, usage
 
 AGENT = {"agent": "code-review", "context": "x"}
 CHAIN = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"}

@@ -15,8 +15,8 @@ from runs.eventlog import log
 from runs.models import Run, RunText
 from testing import logs
 from testing.client import Api, Event, error, parse
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 from testing.servers import daphne
-from testing.upstream import DONE, Answer, Upstream, completion, delta
 
 STEPS = [{"agent": "code-review"}, {"agent": "documentation"}]
 

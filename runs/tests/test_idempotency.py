@@ -13,7 +13,7 @@ from accounts.models import IdempotencyKey
 from billing.models import MonthlyUsage
 from runs.models import Run
 from testing.client import Api, error, events
-from testing.upstream import Answer, Upstream, completion, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 AGENT = ("/agents/execute", {"agent": "code-review", "context": "x"})
 CHAIN = ("/chains/execute", {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x"})

@@ -10,7 +10,7 @@ from runs import services as run_services
 from runs.models import Run, RunText, Status
 from testing import logs
 from testing.client import Api, error, parse
-from testing.upstream import Answer, Upstream
+from testing.loopback.upstream import Answer, Upstream
 
 LONG = {"ascii": "x" * 50_000, "umlauts": "aü" * 25_000, "faces": "🙂" * 50_000}
 IN_VAIN = (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)

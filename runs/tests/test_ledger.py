@@ -10,7 +10,7 @@ from billing.models import MonthlyUsage
 from runs import ledger
 from runs.models import Run
 from testing.client import Api
-from testing.upstream import Answer, Upstream
+from testing.loopback.upstream import Answer, Upstream
 
 
 def test_counters_agree_after_all_kinds_of_runs(

@@ -8,7 +8,7 @@ from django.contrib import admin
 from accounts.models import User
 from runs.models import Run
 from testing.client import Api
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 
 
 def test_it_works(api: Api, alice: Any, upstream: Upstream, staff: httpx.Client) -> None:

@@ -18,8 +18,8 @@ from runs.models import Run, Status
 from runs.tests.test_consumers import read, socket
 from runs.tests.test_events import under_way
 from testing.client import COMMENT, PASSWORD, Api, parse
+from testing.loopback.upstream import DONE, Answer, Upstream, delta
 from testing.servers import daphne
-from testing.upstream import DONE, Answer, Upstream, delta
 
 Act = Callable[[Api, Any, dict[str, str]], object]
 

@@ -14,7 +14,7 @@ import chains.services
 from agents.models import LanguageModel
 from runs.models import Run, RunText
 from testing.client import Api, error, events, takes_effect
-from testing.upstream import DONE, Answer, Upstream, completion, delta, reasoning_delta, usage
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta, reasoning_delta, usage
 
 MILLISECOND = timedelta(milliseconds=1)
 KINDS = {

@@ -12,8 +12,8 @@ from websockets.sync.client import connect
 from lunaos.embedded.servers import until
 from runs.models import Run, Status
 from testing.client import Api
+from testing.loopback.upstream import DONE, Answer, Upstream, delta
 from testing.servers import daphne
-from testing.upstream import DONE, Answer, Upstream, delta
 
 BIG = 48 * 65_536  # more than the socket buffers of both sides, less than a run's log
 PIECES = [delta("x" * 65_536)] * (BIG // 65_536)

@@ -25,7 +25,7 @@ from runs.errors import SpendLimitReached
 from runs.metering import spending
 from runs.models import DailySpending, Run, Status
 from testing.client import Api
-from testing.upstream import Answer, Upstream, completion
+from testing.loopback.upstream import Answer, Upstream, completion
 from web.tasks import forget_expired
 
 OWN = Keyring(user_id=None, sealed={})  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from runs import services as run_services
 from runs.errors import ConcurrencyLimitReached
 from runs.models import HourlyStarts, Run, Status
 from testing.client import Api, error
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 
 ENDS = (Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
 

@@ -23,9 +23,9 @@ from lunaos.scopes import ALL
 from rag.models import IndexJob
 from testing import routes
 from testing.client import Api, error
+from testing.loopback.upstream import Upstream
 from testing.routes import Route
 from testing.servers import daphne
-from testing.upstream import Upstream
 
 Headers = dict[str, str]
 PUBLIC = {

@@ -11,7 +11,7 @@ from django.test import RequestFactory
 from accounts.models import User
 from agents.models import Agent, LanguageModel
 from testing.client import Api, answer, takes_effect
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 
 
 def test_pages(staff: httpx.Client, alice: Any, api: Api, upstream: Upstream) -> None:

@@ -18,8 +18,8 @@ from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_stats import add_run
 from testing.browser import NewPage, save_screenshot
 from testing.client import PASSWORD, Api
+from testing.loopback.upstream import Upstream
 from testing.second_factor import current_code
-from testing.upstream import Upstream
 from web.tests.test_admin_queries import customer
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")

@@ -17,7 +17,7 @@ from agents.models import Agent
 from lunaos.embedded.servers import until
 from runs.models import Run
 from testing.client import error, events, parse
-from testing.upstream import DONE, Answer, Upstream, completion, delta
+from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta
 
 PATH = "/admin/agents/agent/try/"
 FORM = {

@@ -12,8 +12,8 @@ from agents import versions
 from agents.models import Agent, LanguageModel
 from testing.browser import NewPage
 from testing.client import PASSWORD, Api, takes_effect
+from testing.loopback.upstream import DONE, Answer, Upstream, delta, usage
 from testing.second_factor import current_code
-from testing.upstream import DONE, Answer, Upstream, delta, usage
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from runs import stats as counted
 from runs.models import ActiveUser, Backlog, Dimension, HourlyFigures, Status
 from runs.tests.test_stats import add_run
 from testing.client import Api
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from web import dashboard_stats
 from web.admin.dashboard import make_tiles
 from web.dashboard_stats import TimeRange, Totals

@@ -23,8 +23,8 @@ from rag.models import IndexJob, Repository, Upload
 from runs import services as run_services
 from runs.models import Run
 from testing.client import Api
+from testing.loopback.upstream import Upstream
 from testing.servers import daphne, process
-from testing.upstream import Upstream
 from web import health, health_checks, provider_reachability
 from web.health_checks import Degraded
 from web.tasks import HEARTBEAT_KEY

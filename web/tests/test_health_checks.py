@@ -13,7 +13,7 @@ from django.urls import get_resolver
 from lunaos.infra import redis
 from lunaos.infra.thread_pools import FILES, PROBES, get_middleware_pool, get_pool
 from testing.client import Api
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from web import health, health_checks, provider_reachability
 from web.health_checks import Degraded
 

@@ -17,7 +17,7 @@ from agents.models import Agent
 from billing.models import Tier
 from chains.models import ChainPreset
 from testing.client import Api, takes_effect
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from web import landing
 
 

@@ -25,7 +25,7 @@ from runs.metering import spending
 from runs.models import DailySpending, Run
 from testing.client import METRICS_TOKEN as TOKEN
 from testing.client import Api, events
-from testing.upstream import DONE, Answer, Upstream, delta
+from testing.loopback.upstream import DONE, Answer, Upstream, delta
 from web import health_checks
 from web import metrics as figures
 from web.tasks import EVENT_LOG_KEY, measure_event_log, worker_heartbeat

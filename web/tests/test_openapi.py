@@ -13,9 +13,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from billing.models import MonthlyUsage
 from testing.client import Api
+from testing.loopback.upstream import Upstream
 from testing.servers import ROOT
 from testing.stripe import Stripe
-from testing.upstream import Upstream
 
 PATHS = {
     "/health": {"get"},

@@ -19,9 +19,9 @@ from rag.search.embeddings import Embedder
 from runs.models import Run
 from testing import routes
 from testing.client import Api, error
-from testing.redirects import RedirectingServer
+from testing.loopback.redirects import RedirectingServer
+from testing.loopback.upstream import Upstream
 from testing.servers import ROOT, daphne
-from testing.upstream import Upstream
 
 # Packages that can open a connection to somewhere. A module that needs one is to be named below, with what for.
 CLIENTS = {

@@ -24,9 +24,9 @@ from django.db import connection
 from accounts.models import User
 from agents.models import ProviderKey
 from testing.client import PASSWORD, Api
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 from testing.servers import daphne, worker
 from testing.stripe import Stripe
-from testing.upstream import Answer, Upstream, completion, delta
 from tools.stripe_double.double import Double
 
 STEPS = {"steps": [{"agent": "code-review"}, {"agent": "documentation"}], "context": "x = 1"}

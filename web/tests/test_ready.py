@@ -11,8 +11,8 @@ from django.db import OperationalError, connection
 from lunaos.embedded.servers import free_port, responds_ok, until
 from lunaos.infra import lazy_imports
 from testing.client import Api
+from testing.loopback.upstream import DONE, Answer, Upstream, delta
 from testing.servers import process
-from testing.upstream import DONE, Answer, Upstream, delta
 from web import health_checks, readiness
 
 WELL = {"database": "ok", "cache": "ok", "modules": "ok", "process": "ok"}

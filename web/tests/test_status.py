@@ -12,8 +12,8 @@ from lunaos.embedded.servers import until
 from lunaos.infra import redis
 from lunaos.infra.task_queue import beat_scheduler
 from testing.client import Api
+from testing.loopback.upstream import Upstream
 from testing.servers import daphne
-from testing.upstream import Upstream
 from web import provider_reachability
 from web.status import PARTS
 from web.tasks import HEARTBEAT_KEY

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from testing.client import Api
-from testing.upstream import Answer, Upstream
+from testing.loopback.upstream import Answer, Upstream
 
 SECURITY = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",

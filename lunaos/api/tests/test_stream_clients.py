@@ -14,8 +14,8 @@ from httpx_sse import connect_sse
 
 from testing import node
 from testing.client import NO_TRUSTED_AUTHORITIES, Api, Event, parse
-from testing.tap import recording_proxy
-from testing.upstream import DONE, Answer, Upstream, delta
+from testing.loopback.tap import recording_proxy
+from testing.loopback.upstream import DONE, Answer, Upstream, delta
 
 pytestmark = pytest.mark.clients
 

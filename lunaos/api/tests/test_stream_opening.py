@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from testing.client import Api, parse
-from testing.upstream import Answer, Upstream, delta
+from testing.loopback.upstream import Answer, Upstream, delta
 
 BODIES: dict[str, dict[str, Any]] = {
     "/agents/execute": {"agent": "code-review", "context": "x"},

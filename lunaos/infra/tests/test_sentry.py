@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from lunaos.embedded.servers import until
-from testing.receiver import Receiver
+from testing.loopback.receiver import Receiver
 from testing.servers import ROOT, environment
 
 CODE = """

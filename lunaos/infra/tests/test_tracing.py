@@ -14,9 +14,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from lunaos.embedded.servers import until
 from testing.client import Api, events
-from testing.receiver import Receiver
+from testing.loopback.receiver import Receiver
+from testing.loopback.upstream import Answer, Upstream
 from testing.servers import ROOT, daphne, environment, worker
-from testing.upstream import Answer, Upstream
 
 VALKEY_DATABASE = 11  # where no worker of other tests, which knows no collector, takes the chains
 PLANTED = "planted-0123456789"

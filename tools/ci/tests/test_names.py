@@ -12,7 +12,7 @@ from accounts.auditlog import alerts
 from lunaos.celery import app
 from lunaos.infra import redis
 from testing.client import PASSWORD, Api
-from testing.upstream import Upstream
+from testing.loopback.upstream import Upstream
 from tools.ci import names
 from web import tasks as web_tasks
 

@@ -1,0 +1,1 @@
+"""Servers on the loopback that stand for what tests cannot reach: model providers, collectors, other hosts."""
