@@ -25,7 +25,8 @@ class Download(StreamingHttpResponse):
             they are sent.
         access: the client's credential; the document breaks off when the credential ends.
         on_piece: called in a thread after each piece.
-        on_close: called in a thread at the end, also if the client left early.
+        on_close: called in a thread before the client sees the end, and again when the response is closed, also if the
+            client left early.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Download(StreamingHttpResponse):
     ) -> None:
         self._on_close = on_close
         headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
-        super().__init__(_body(sections, access, on_piece), content_type="application/json", headers=headers)
+        super().__init__(_body(sections, access, on_piece, on_close), content_type="application/json", headers=headers)
 
     def close(self) -> None:
         super().close()
@@ -63,7 +64,10 @@ class _PieceReader:
 
 
 async def _body(
-    sections: Iterator[Section], access: Access | None = None, on_piece: Callable[[], None] = lambda: None
+    sections: Iterator[Section],
+    access: Access | None = None,
+    on_piece: Callable[[], None] = lambda: None,
+    on_end: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[bytes]:
     reader = _PieceReader(_pieces(sections), on_piece)
     guard = Guard(access, on_refusal=backpressure.get_timeout_shortener()) if access else None
@@ -72,6 +76,7 @@ async def _body(
     try:
         while piece := await (guard.read(reader, 0) if guard else reader.read(0)):
             yield piece
+        await database.call(on_end)  # a client that asks again right after the end must not be refused
     except Exception:  # the status was sent already; the client notices that the document is not JSON
         logger.exception("A download broke off")
     finally:

@@ -74,9 +74,11 @@ def reader(api: Api, run_id: str, own: dict[str, str]) -> Iterator[Iterator[str]
 
 
 def refusal(texts: Iterator[str]) -> dict[str, Any]:
-    """Return the stream's last event, which has no id, since it is none of the run's."""
-    blocks = COMMENT.sub("", "".join(texts)).split("\n\n")
-    _, events = parse("id: 0\n" + blocks[-2] + "\n\n")
+    """Return the stream's last event, which has an id only if it is one of the run's."""
+    last = COMMENT.sub("", "".join(texts)).split("\n\n")[-2]
+    if not last.startswith("id:"):
+        last = f"id: 0\n{last}"
+    _, events = parse(f"{last}\n\n")
     return events[-1]
 
 
