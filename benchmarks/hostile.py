@@ -35,7 +35,7 @@ COLUMNS = ("#", "attack", "quiet p50 / p99 ms", "attacked p50 / p99 ms", "ratio 
 COLUMNS += ("web, MB", "what the attacker got", "beside it")
 VALKEY_ROOM_BYTES = 24 * 2**20  # for point 5: what is left to Valkey, of which event logs may take 16
 CODE = "def add(a, b):\n    return a - b\n"
-NEEDS = {"3": ("indexing", "celery"), "9": ("celery",), "11": ("chains",)}  # queues that somebody works on
+NEEDS = {"3": ("indexing", "celery"), "9": ("celery",), "11": ("chains",)}  # queues that need a worker
 TIERS = {"3": "free"}  # of the attacker's accounts; else pro
 
 

@@ -49,8 +49,8 @@ def _recover(run: Run) -> None:
 
 def _resend_lost_messages() -> None:
     """Resend messages of waiting chains that the broker or a worker has lost."""
-    # If the queue is empty, the messages of all waiting chains are lost. If not, a lost message cannot be told from a
-    # waiting one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
+    # If the queue is empty, the messages of all waiting chains are lost. If not, a lost message looks like a waiting
+    # one, so every RESEND_INTERVAL_S all messages that have waited that long are sent again; the claim ignores
     # duplicates.
     waiting = _waiting(LOST_AFTER_S)
     if not waiting.exists():

@@ -71,9 +71,9 @@ def test_each_state_of_waiting_is_sent_once(api: Api, alice: Any, upstream: Upst
     thoughts = choice({"content": None, "reasoning_content": "hm"})
     waiting: list[Any] = [b": queued\n\n", 0.05, b": queued\n\n", 0.05, thoughts, 0.05, thoughts, 0.05]
     upstream.respond_with(Answer(pieces=[*waiting, delta("Hello"), delta("", "stop"), DONE]))
-    told = events(api.execute(alice))
-    assert [event["type"] for event in told] == ["start", "progress", "progress", "chunk", "done"]
-    assert [event["state"] for event in told[1:3]] == ["queued", "thinking"]
+    received = events(api.execute(alice))
+    assert [event["type"] for event in received] == ["start", "progress", "progress", "chunk", "done"]
+    assert [event["state"] for event in received[1:3]] == ["queued", "thinking"]
 
 
 def test_progress_does_not_open_the_stream(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -88,11 +88,11 @@ def test_progress_does_not_open_the_stream(api: Api, alice: Any, upstream: Upstr
 def test_the_stream_names_the_provider_that_answers(impatient: Api, alice: Any, upstream: Upstream) -> None:
     queued = Answer(pieces=[b": queued\n\n", 0.1, event({"error": "gone"})])
     upstream.script = lambda asked: queued if asked["model"] == "deepseek-chat" else completion("from openai")
-    told = events(impatient.execute(alice))
-    assert (told[0]["type"], told[0]["provider"]) == ("start", "deepseek")
-    assert told[1] == {"type": "progress", "state": "queued"}
-    assert told[2] == {"type": "progress", "state": "fallback", "provider": "openai", "model": "gpt-4o"}
-    assert [event["type"] for event in told[3:]] == ["chunk", "done"]
+    received = events(impatient.execute(alice))
+    assert (received[0]["type"], received[0]["provider"]) == ("start", "deepseek")
+    assert received[1] == {"type": "progress", "state": "queued"}
+    assert received[2] == {"type": "progress", "state": "fallback", "provider": "openai", "model": "gpt-4o"}
+    assert [event["type"] for event in received[3:]] == ["chunk", "done"]
     run = Run.objects.get(user=alice)
     assert (run.provider, run.model) == ("openai", "gpt-4o")
 

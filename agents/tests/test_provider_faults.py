@@ -143,9 +143,9 @@ def test_a_provider_that_queues_is_waited_for(impatient: Api, alice: Any, upstre
     waiting: list[Any] = [b": queued\n\n", 0.2] * 5
     upstream.respond_with(Answer(pieces=[*waiting, delta("at last"), delta("", "stop"), DONE]))
     response = impatient.execute(alice, provider="openai")
-    told = events(response)
-    assert [event.get("state") for event in told if event["type"] == "progress"] == ["queued"]
-    assert [event["type"] for event in told] == ["start", "progress", "chunk", "done"]
+    received = events(response)
+    assert [event.get("state") for event in received if event["type"] == "progress"] == ["queued"]
+    assert [event["type"] for event in received] == ["start", "progress", "chunk", "done"]
     assert answer(response) == "at last"
 
 

@@ -1,4 +1,4 @@
-"""How a provider's refusal is told, by what it says."""
+"""Refusals of providers, translated by what they say."""
 
 from typing import Any
 

@@ -58,16 +58,16 @@ def test_a_database_that_refuses_an_answers_end_makes_it_no_failure(
     alice: Any, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, recorder, execute = begin(alice, upstream)
-    told: list[str] = []
+    statuses: list[str] = []
 
     async def refuse(run: Run, recorder: Recorder, outcome: Outcome, last: RunEvent) -> None:
-        told.append(outcome.status)
+        statuses.append(outcome.status)
         raise OperationalError("cannot execute UPDATE in a read-only transaction")
 
     monkeypatch.setattr(executors, "finish", refuse)
     with pytest.raises(OperationalError):
         executors.submit(recorder, execute).result(10)
-    assert told == ["succeeded"]
+    assert statuses == ["succeeded"]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ def lines(*events: dict[str, Any]) -> list[bytes]:
     return [orjson.dumps(event) for event in events]
 
 
-def missing(succeeded: list[RunStep], *told: dict[str, Any]) -> list[tuple[str, Any]]:
-    events = list(missing_events(RUN, succeeded, lines(*told)))
+def missing(succeeded: list[RunStep], *stored: dict[str, Any]) -> list[tuple[str, Any]]:
+    events = list(missing_events(RUN, succeeded, lines(*stored)))
     return [(event["type"], event.get("content", event.get("step"))) for event in events]
 
 
@@ -60,8 +60,8 @@ def test_the_log_has_lost_everything() -> None:
 
 
 def test_only_the_last_start_of_a_step_counts() -> None:
-    told = (START, STEP_1, chunk_event("first try"), STEP_1, chunk_event("found"))
-    assert missing([step(1, "found")], *told) == [("step_done", 1)]
+    stored = (START, STEP_1, chunk_event("first try"), STEP_1, chunk_event("found"))
+    assert missing([step(1, "found")], *stored) == [("step_done", 1)]
 
 
 def test_a_nul_is_not_stored_and_not_missed() -> None:
