@@ -28,9 +28,10 @@ from runs.metering.tokens import TokenUsage
 from runs.models import Run, Status
 from runs.outcomes import CANCELLED_EVENT, Failure, Outcome, error_event
 
+EMBEDDED_MODEL = "smollm2-135m-instruct"  # what `make up` starts; operators may serve others as `local`
 LOCAL_NOTICE = (
-    "Answered by the small embedded model, which reviews poorly. "
-    "For a capable one set DEEPSEEK_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY on the server, "
+    "The small embedded model answers. It demonstrates the stream and cannot review. "
+    "For real answers set DEEPSEEK_API_KEY, ANTHROPIC_API_KEY or OPENAI_API_KEY on the server, "
     "or bring your own key: PUT /providers/{name}/key."
 )
 
@@ -182,9 +183,10 @@ def chunk_events(texts: list[str]) -> list[RunEvent]:
 
 def opening_fields(completion: Completion) -> RunEvent:
     """Return the fields `fallbackFrom` and `notice` of the event that opens an answer."""
-    requested, name = completion.targets[0], completion.answering.provider.name
-    fallback_field = {"fallbackFrom": requested.provider.name} if completion.answering is not requested else {}
-    return fallback_field | ({"notice": LOCAL_NOTICE} if name == LOCAL else {})
+    requested, answering = completion.targets[0], completion.answering
+    fallback_field = {"fallbackFrom": requested.provider.name} if answering is not requested else {}
+    is_embedded = answering.provider.name == LOCAL and answering.model == EMBEDDED_MODEL
+    return fallback_field | ({"notice": LOCAL_NOTICE} if is_embedded else {})
 
 
 async def execute(run: Run, completion: Completion, recorder: Recorder) -> None:

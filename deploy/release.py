@@ -2,7 +2,7 @@
 
 Writes each digest beside its tag in compose.yaml, the Dockerfile and the Kubernetes example, and fails while an image
 lacks one. The platform's own image is named with its registry, as `registry.example.com/lunaos:0.2.0@sha256:…`.
-`--list` prints the images that lack a digest, for a look-up: docs/operations.md, "Release it".
+`--list` prints the images that lack a digest, for a look-up: docs/operate/upgrade.md, "Release it".
 """
 
 import re

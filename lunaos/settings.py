@@ -37,7 +37,7 @@ safety.require_safe_settings(
 )
 SILENCED_SYSTEM_CHECKS = [
     "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
-    "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (docs/operations.md)
+    "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (docs/operate/configure.md)
     "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
 ]
 

@@ -3,7 +3,6 @@
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
-from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
@@ -17,7 +16,7 @@ from runs.views import RunViewSet
 from web import views as web
 from web.admin import dashboard
 from web.consumers import UnknownSocket
-from web.pages import PageRenderer
+from web.documentation import views as documentation
 
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)
 router.register("auth", AuthViewSet, basename="auth")
@@ -47,7 +46,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("billing/webhook", WebhookView.as_view()),
     *router.urls,
     path("openapi.json", web.SchemaView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema", renderer_classes=[PageRenderer]), name="docs"),
+    path("docs", documentation.PageView.as_view(), {"name": "index"}, name="docs"),
+    path("docs/api", documentation.ReferenceView.as_view(url_name="schema"), name="reference"),
+    path("docs/search", documentation.SearchView.as_view(), name="docs-search"),
+    path("docs/<path:name>", documentation.PageView.as_view(), name="docs-page"),
+    path("llms.txt", documentation.LlmsView.as_view(), name="llms"),
     path("admin/parts/", admin.site.admin_view(dashboard.health_view), name="admin-parts"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),

@@ -43,6 +43,9 @@ EXECUTION_HEADERS = [
 ]
 
 
+NOTICE_HELP = "A remark on the model: the embedded one demonstrates the stream and cannot review."
+
+
 class StartEventSerializer(serializers.Serializer[Any]):
     type = serializers.ChoiceField(["start"])
     agent = serializers.CharField()
@@ -52,7 +55,7 @@ class StartEventSerializer(serializers.Serializer[Any]):
     provider = serializers.CharField()
     runId = serializers.UUIDField()
     fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answers.")
-    notice = serializers.CharField(required=False, help_text="A remark on the model.")
+    notice = serializers.CharField(required=False, help_text=NOTICE_HELP)
 
 
 class SourceSerializer(serializers.Serializer[Any]):
@@ -131,7 +134,7 @@ class StepDoneEventSerializer(serializers.Serializer[Any]):
     model = serializers.CharField()
     provider = serializers.CharField()
     fallbackFrom = serializers.CharField(required=False, help_text="The requested provider, if another one answered.")
-    notice = serializers.CharField(required=False, help_text="A remark on the model.")
+    notice = serializers.CharField(required=False, help_text=NOTICE_HELP)
 
 
 class ChainDoneEventSerializer(serializers.Serializer[Any]):

@@ -55,15 +55,15 @@ def test_our_metrics_are_shown_and_documented(exported: set[str]) -> None:
     ours = {name for name in exported if name.startswith("lunaos_")}
     shown = {name for panel in PANELS for target in panel["targets"] for name in METRIC.findall(target["expr"])}
     assert ours - shown - {SUFFIXES.sub("", name) for name in shown} == set()
-    explained = set(METRIC.findall((ROOT / "docs" / "operations.md").read_text()))
+    explained = set(METRIC.findall((ROOT / "docs" / "operate" / "monitoring.md").read_text()))
     assert ours - explained == set()
 
 
 def test_each_alert_has_its_lines_in_the_runbook() -> None:
-    headings = re.findall(r"^### Alert: (\w+)$", (ROOT / "docs" / "operations.md").read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (\w+)$", (ROOT / "docs" / "operate" / "alerts.md").read_text(), re.MULTILINE)
     assert sorted(headings) == sorted(rule["alert"] for rule in RULES)
     for rule in RULES:
-        assert rule["annotations"]["runbook"] == f"docs/operations.md#alert-{rule['alert'].lower()}"
+        assert rule["annotations"]["runbook"] == f"docs/operate/alerts.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("info", "warning", "critical") and rule["annotations"]["summary"]
 
 

@@ -1,4 +1,4 @@
-"""The retention table in docs/operations.md names tasks that beat starts."""
+"""The retention table in docs/operate/retention.md names tasks that beat starts."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -10,7 +10,7 @@ from lunaos.celery import app
 from testing.servers import ROOT
 from web import tasks
 
-SECTION = (ROOT / "docs/operations.md").read_text().split("## What is kept, and for how long")[1].split("\n## ")[0]
+SECTION = (ROOT / "docs/operate/retention.md").read_text()
 NAMED = set(re.findall(r"`((?:accounts|billing|rag|runs|web)\.[a-z_.]+)`", SECTION))
 
 

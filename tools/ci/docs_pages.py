@@ -1,4 +1,4 @@
-"""Hook of mkdocs.yml: the pages above docs/."""
+"""Hook of mkdocs.yml: the pages above docs/, and the marks of snippets that tests run."""
 
 import re
 from typing import Any
@@ -7,7 +7,8 @@ from mkdocs.structure.files import File, Files
 
 from testing.servers import ROOT
 
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {"README.md": "readme.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+RUN = re.compile(r"^(```[a-z]+) run$", re.MULTILINE)
 LINK = re.compile(r"\[([^\]]+)\]\(([^)#]+)(#[^)]*)?\)")
 
 
@@ -17,6 +18,11 @@ def on_files(files: Files, config: Any) -> Files:
         content = LINK.sub(_within_docs, (ROOT / source).read_text())
         files.append(File.generated(config, page, content=content))
     return files
+
+
+def on_page_markdown(markdown: str, **others: Any) -> str:
+    """Return a page without the word `run` behind a fence's language, which MkDocs does not read."""
+    return RUN.sub(r"\1", markdown)
 
 
 def _within_docs(link: re.Match[str]) -> str:

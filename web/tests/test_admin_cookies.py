@@ -61,5 +61,5 @@ def test_a_session_ends_with_the_browser_and_after_a_working_day(api: Api, admin
 
 
 def test_the_api_sets_none(api: Api, alice: Any) -> None:
-    for path in ("/", "/status", "/health", "/auth/me", "/docs", "/openapi.json", "/nowhere"):
+    for path in ("/", "/status", "/health", "/auth/me", "/docs", "/docs/api", "/llms.txt", "/openapi.json", "/nowhere"):
         assert "Set-Cookie" not in api.get(path, headers=api.as_(alice)).headers

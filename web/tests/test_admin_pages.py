@@ -139,7 +139,7 @@ def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str
     pages += [
         (name, page, path)
         for name, path in {
-            **{"landing": "/", "status": "/status", "reference": "/docs", "error": "/nowhere"},
+            **{"landing": "/", "status": "/status", "reference": "/docs/api", "docs": "/docs", "error": "/nowhere"},
             **{"dashboard": "/admin/", "users": "/admin/accounts/user/", "runs": "/admin/runs/run/"},
             **{"user": f"/admin/accounts/user/{bob.pk}/change/"},
         }.items()

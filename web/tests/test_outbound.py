@@ -202,7 +202,20 @@ ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key
 CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/portal", "/billing/webhook")
 PAGES = [
     ("GET", path)
-    for path in ("/", "/status", "/health", "/ready", "/metrics", "/openapi.json", "/docs", "/nowhere", *CHECKOUT_PAGES)
+    for path in (
+        "/",
+        "/status",
+        "/health",
+        "/ready",
+        "/metrics",
+        "/openapi.json",
+        "/docs",
+        "/docs/errors",
+        "/docs/api",
+        "/llms.txt",
+        "/nowhere",
+        *CHECKOUT_PAGES,
+    )
 ]
 REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]
 

@@ -38,7 +38,7 @@ def test_accessible_and_without_complaint(base: str, browser_page: NewPage, path
 
 def test_the_reference_shows_itself_without_complaint(base: str, browser_page: NewPage) -> None:
     page = browser_page()
-    page.goto(f"{base}/docs#/billing")
+    page.goto(f"{base}/docs/api#/billing")
     page.get_by_role("heading", name="LunaOS API").wait_for()
 
 

@@ -41,6 +41,8 @@ RESPONSES: dict[str, tuple[int, Request]] = {
     "unknown path": (404, lambda api, user: api.get("/no/such/path")),
     "openapi": (200, lambda api, user: api.get("/openapi.json")),
     "docs": (200, lambda api, user: api.get("/docs")),
+    "reference": (200, lambda api, user: api.get("/docs/api")),
+    "llms": (200, lambda api, user: api.get("/llms.txt")),
     "static": (200, lambda api, user: api.get("/static/admin/css/base.css")),
     "admin": (302, lambda api, user: api.get("/admin/")),
     "admin login": (200, lambda api, user: api.get("/admin/login/")),

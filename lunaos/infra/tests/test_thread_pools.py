@@ -11,7 +11,7 @@ from lunaos.infra.thread_pools import Pool, get_middleware_pool, get_pool
 
 SHARED = """
     GET / · GET /checkout/cancelled
-    GET /openapi.json · GET /docs
+    GET /openapi.json · GET /docs · GET /docs/api · GET /docs/search · GET /docs/<path:name> · GET /llms.txt
     GET /auth/me · GET /auth/export · GET /auth/activity · POST /auth/logout · POST /auth/logout-all
     POST /auth/verify · POST /auth/verify/resend · POST /auth/password/forgot
     GET /api-keys · POST /api-keys · POST /api-keys/revoke-leaked · DELETE /api-keys/<uuid:pk>

@@ -25,7 +25,15 @@ def test_it_works(tmp_path: Path, link: str, code: int) -> None:
     assert (done.returncode, "nowhere" in done.stderr) == (code, code == 1), done.stderr
     if code == 0:
         pages = {path.relative_to(tmp_path / "site").as_posix() for path in tmp_path.glob("site/**/*.html")}
-        assert {"index.html", "operations.html", "adr/index.html", "changelog.html", "contributing.html"} <= pages
+        assert {
+            "index.html",
+            "readme.html",
+            "start.html",
+            "operate/index.html",
+            "adr/index.html",
+            "changelog.html",
+            "contributing.html",
+        } <= pages
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])

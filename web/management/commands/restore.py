@@ -17,7 +17,7 @@ from lunaos.infra import redis
 
 UNDONE_CHANGES = (
     "All sessions are ended. Changes after {} are undone: revoked keys, disabled and deleted accounts, old passwords "
-    "and old second factors are valid again. docs/operations.md describes how to find them."
+    "and old second factors are valid again. docs/operate/backup.md describes how to find them."
 )
 
 

@@ -1,0 +1,1 @@
+"""The documentation at /docs, made from the folder `docs` and from the catalogue."""
