@@ -14,7 +14,7 @@ AGENT_PAGE = """# {agent.name}
 
 {agent.role}
 
-| | |
+| Property | Value |
 |---|---|
 | slug | `{agent.slug}` |
 | category | {agent.category} |
@@ -45,7 +45,7 @@ CHAIN_PAGE = """# {preset.name}
 
 {preset.description}
 
-| | |
+| Property | Value |
 |---|---|
 | id | `{preset.slug}` |
 | steps | {steps} |

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.cache import get_conditional_response
 from django.utils.http import quote_etag
+from drf_spectacular.utils import extend_schema
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -61,10 +62,11 @@ class LlmsView(pages.PageView):
 class ReferenceView(SpectacularSwaggerSplitView):
     """Swagger UI, below a box that runs an agent and shows the stream."""
 
-    renderer_classes = (pages.PageRenderer,)
+    renderer_classes = (pages.PageRenderer,)  # type: ignore[assignment]
 
+    @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        response: Response = super().get(request, *args, **kwargs)
+        response: Response = super().get(request, *args, **kwargs)  # type: ignore[no-untyped-call]
         if isinstance(response.data, dict):
             response.data["agents"] = list(catalogue.current().agents.values())
         return response

@@ -107,7 +107,7 @@ def test_too_many_requests(api: Api) -> None:
         assert_page(response, 429, "Too many requests")
         assert int(response.headers["Retry-After"]) > 0
         assert error(client.get("/")) == (429, "rate_limited")
-        assert_page(client.get("/docs"), 429, "Too many requests")
+        assert_page(client.get("/docs/api"), 429, "Too many requests")
 
 
 def test_in_the_admin(staff: httpx.Client) -> None:

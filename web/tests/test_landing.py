@@ -67,7 +67,7 @@ def test_it_works(api: Api) -> None:
         "50 GB of code in 1,000 repositories",
     ):
         assert figure in shown
-    for path in ("/docs", "/openapi.json", "/admin/", "/status"):
+    for path in ("/docs", "/docs/api", "/openapi.json", "/admin/", "/status"):
         assert f'href="{path}"' in response.text
 
 

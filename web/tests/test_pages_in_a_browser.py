@@ -11,6 +11,7 @@ from testing.browser import NewPage
 from testing.client import Api
 
 PATHS = ("/", "/status", "/nowhere")
+DOCS = ("/docs/start", "/docs/agents/seo", "/docs/search?q=resume")
 NOT_FOUND = ["404 (Not Found)"]  # the browser's own remark on a page with that status
 STEP_INTO = """() => {
   const element = document.activeElement, style = getComputedStyle(element), box = element.getBoundingClientRect();
@@ -27,7 +28,7 @@ def base(api: Api) -> str:
     return str(api.base_url).rstrip("/")
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PATHS + DOCS)
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.clients)])
 def test_accessible_and_without_complaint(base: str, browser_page: NewPage, path: str, scheme: str) -> None:
     page = browser_page(color_scheme=scheme, expected=NOT_FOUND)
@@ -56,7 +57,7 @@ def test_light_and_dark_differ(base: str, browser_page: NewPage) -> None:
 
 
 @pytest.mark.clients
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", PATHS + DOCS)
 def test_a_narrow_screen_needs_no_sideways_scrolling(base: str, browser_page: NewPage, path: str) -> None:
     page = browser_page(viewport={"width": 320, "height": 640}, expected=NOT_FOUND)
     page.goto(base + path)

@@ -8,6 +8,7 @@ from agents import catalogue
 from chains import presets
 from testing.client import Api
 from web.documentation import site
+from web.documentation.rendering import page_url
 
 IN_THE_PLATFORM = {"/docs/api", "/openapi.json", "/llms.txt", "/status", "/pricing"}
 FILES = {"/docs/load.svg"}
@@ -63,7 +64,7 @@ def test_prompts_are_not_published(database: None) -> None:
 
 def test_each_link_leads_somewhere(database: None) -> None:
     pages = {name: page for name in site.names() if (page := site.page(name))}
-    anchors = {site.page_url(name): {heading.anchor for heading in page.headings} for name, page in pages.items()}
+    anchors = {page_url(name): {heading.anchor for heading in page.headings} for name, page in pages.items()}
     broken = [
         (name, link)
         for name, page in pages.items()
