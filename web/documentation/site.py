@@ -12,6 +12,7 @@ from web.documentation.rendering import Heading, Rendered, page_url, render
 FOLDER = settings.BASE_DIR / "docs"
 NAME = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\Z")
 EXAMPLE_URL = "http://localhost:8000"  # in the files; served with the address of this platform
+MARKS = re.compile(r"[`*#|]+|-{2,}|\]\([^)]*\)?|\[")  # Markdown's own, in the excerpts of a search
 MAX_RESULTS = 20
 EXCERPT_CHARACTERS = 160
 # The navigation: sections with the names of their pages. Pages that are not in it are reached by links and the search.
@@ -126,4 +127,4 @@ def _llms_lines(base: str) -> Iterator[str]:
 
 def _excerpt(text: str, word: str) -> str:
     at = max(text.lower().find(word) - EXCERPT_CHARACTERS // 2, 0)
-    return " ".join(text[at : at + EXCERPT_CHARACTERS].split())
+    return " ".join(MARKS.sub(" ", text[at : at + EXCERPT_CHARACTERS]).split())
