@@ -15,6 +15,7 @@ from lunaos.infra import client_info
 
 LAST_USED_PRECISION = timedelta(minutes=1)
 MAX_SEEN_NETWORKS = 10_000  # pairs of key and network in this process's memory
+MAX_NETWORKS_PER_KEY = 500  # stored; beyond them the oldest are deleted and would be new again
 
 _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
@@ -58,6 +59,7 @@ def _record_network(key: ApiKey, network: str) -> None:
     _, is_new = ApiKeyAddress.objects.get_or_create(key=key, network=network)
     if is_new:
         trail.record_on_commit(Action.KEY_USED_FROM_NEW_ADDRESS, actor=key.user, subject=key.user, key=key.prefix)
+        ApiKeyAddress.objects.delete_all_but_newest(key, MAX_NETWORKS_PER_KEY)
     _seen_networks[key.pk, network] = None
     while len(_seen_networks) > MAX_SEEN_NETWORKS:
         _seen_networks.popitem(last=False)

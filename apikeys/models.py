@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
-from django.db.models import Q
+from django.db.models import Q, Subquery
 
 from accounts.models import User
 
@@ -77,12 +77,20 @@ class ApiKey(models.Model):
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > datetime.now(UTC))
 
 
+class ApiKeyAddressManager(models.Manager["ApiKeyAddress"]):
+    def delete_all_but_newest(self, key: ApiKey, number: int) -> None:
+        newest = self.filter(key=key).order_by("-pk").values("pk")
+        self.filter(key=key, pk__lte=Subquery(newest[number : number + 1])).delete()
+
+
 class ApiKeyAddress(models.Model):
     """A network from which a key was used."""
 
     key = models.ForeignKey(ApiKey, on_delete=models.CASCADE, related_name="addresses")
     network = models.CharField(max_length=64)
     first_used_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[ApiKeyAddressManager] = ApiKeyAddressManager()
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("key", "network"), name="one_row_a_network"),)

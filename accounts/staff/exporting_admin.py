@@ -56,6 +56,7 @@ async def _renew_slot(lines: AsyncIterator[str], slot: account_export.ExportSlot
     async for line in lines:
         await database.call(slot.renew)
         yield line
+    await database.call(slot.release)  # a client that asks again right after the end must not be refused
 
 
 class ExportableAdmin(ModelAdmin):

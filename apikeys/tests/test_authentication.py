@@ -1,5 +1,6 @@
 """Authentication with API keys, and records of their use."""
 
+from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import AuditEvent, User
-from apikeys import key_lookup
+from apikeys import key_lookup, services
 from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.infra import client_info
 from testing.client import Api, answer, error
@@ -119,6 +120,19 @@ def test_each_new_network_is_audited_once(api: Api, alice: Any) -> None:
     assert sorted(ApiKeyAddress.objects.values_list("network", flat=True)) == ["127.0.0.1", "127.0.0.7"]
     events = AuditEvent.objects.filter(subject_id=alice.pk, action="key.used_from_new_address")
     assert sorted(event.origin.address for event in events) == ["127.0.0.1", "127.0.0.7"]
+
+
+def test_the_oldest_networks_of_a_key_are_deleted(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(key_lookup, "MAX_NETWORKS_PER_KEY", 2)
+    monkeypatch.setattr(key_lookup, "_seen_networks", OrderedDict())
+    keys = [services.create(user=alice, name="CI") for _ in range(2)]
+    for network in ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"):
+        client_info.set_current(address=network, user_agent="")
+        for key in keys:
+            key_lookup.authenticate(key.secret)
+    stored = ApiKeyAddress.objects.order_by("pk").values_list("network", flat=True)
+    for key in keys:
+        assert list(stored.filter(key=key.key)) == ["10.0.0.3", "10.0.0.4"]
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,7 @@ def set_current(*, address: str | None, user_agent: str) -> None:
 
 
 def strip_port(address: str) -> str:
-    """Return an address without port, brackets and quotes, as proxies write them into X-Forwarded-For.
-
-    Args:
-        address: such as `192.0.2.1:5678`, `[2001:db8::1]:80` or a plain address.
-    """
+    """Return an address without the port, brackets and quotes that proxies write into X-Forwarded-For."""
     address = address.strip().strip('"')
     if address.startswith("["):
         return address[1:].partition("]")[0]
@@ -56,10 +52,7 @@ def strip_port(address: str) -> str:
 
 
 def customer_network(address: str) -> str:
-    """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut.
-
-    An IPv4 address in the form of IPv6 (RFC 4291, 2.5.5.2), which a dual-stack server sees, is the IPv4 address.
-    """
+    """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

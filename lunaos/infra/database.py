@@ -23,14 +23,8 @@ _threads = ThreadPoolExecutor(settings.THREADS, thread_name_prefix="database")
 async def call(function: Callable[..., Result], *args: Any, patience_s: float = 0.0, **kwargs: Any) -> Result:
     """Call a function that uses the database in a thread, which may outlive the request.
 
-    Args:
-        function: called in a thread.
-        *args: of the function.
-        patience_s: how long to retry while the database cannot be reached; the function must be safe to repeat.
-        **kwargs: of the function.
-
-    Raises:
-        OperationalError, InterfaceError: the database stayed unreachable.
+    A function that is safe to repeat is retried for `patience_s` seconds while the database cannot be reached; then the
+    database's error is raised.
     """
     in_thread = database_sync_to_async(function, thread_sensitive=False, executor=_threads)
     deadline, pause_s = time.monotonic() + patience_s, FIRST_PAUSE_S

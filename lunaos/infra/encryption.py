@@ -20,21 +20,12 @@ class Unreadable(Exception):
 
 
 def seal(text: str, *, context: str) -> str:
-    """Encrypt with the first key.
-
-    Args:
-        text: to encrypt.
-        context: the same value must be passed to `unseal`; without NUL.
-    """
+    """Encrypt with the first key; `unseal` needs the same context, which holds no NUL."""
     return _ring(_keys()).encrypt(f"{context}{SEPARATOR}{text}".encode()).decode()
 
 
 def unseal(sealed: str, *, context: str) -> str:
-    """Decrypt with any of the keys.
-
-    Raises:
-        Unreadable: no key fits, or the text was sealed for another context.
-    """
+    """Decrypt with any key; raise `Unreadable` if none fits or the context differs."""
     try:
         bound_to, _, text = _ring(_keys()).decrypt(sealed.encode()).decode().partition(SEPARATOR)
     except InvalidToken as e:
@@ -63,11 +54,7 @@ def is_readable(sealed: str) -> bool:
 
 
 def reseal(sealed: str) -> str:
-    """Decrypt, and encrypt with the first key under the same context.
-
-    Raises:
-        Unreadable: no key fits.
-    """
+    """Decrypt, and encrypt with the first key; raise `Unreadable` if no key fits."""
     try:
         return _ring(_keys()).rotate(sealed.encode()).decode()
     except InvalidToken as e:

@@ -1,7 +1,4 @@
-"""The event loop of a process.
-
-A web process uses Daphne's loop; a worker or a command starts one in a thread.
-"""
+"""The event loop of a process: Daphne's in a web process, otherwise one in a thread."""
 
 import asyncio
 import threading

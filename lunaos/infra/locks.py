@@ -24,16 +24,9 @@ TRY_LOCK = """
 
 @contextmanager
 def try_lock(subject: str, number: int) -> Iterator[bool]:
-    """Try to take a lock and hold it for the block; yield True if the lock was free.
+    """Hold an advisory lock for the block if it is free; yield whether it was.
 
-    If the connection is lost, the lock is lost, and further statements of the block are refused.
-
-    Args:
-        subject: kind of the lock, such as `rag.repository`.
-        number: id within the kind.
-
-    Raises:
-        OperationalError: the lock was lost with its connection.
+    If the connection is lost, so is the lock: further statements of the block raise OperationalError.
     """
     key: Key = {"subject": subject, "number": number % 2**31}
     with connection.cursor() as cursor:

@@ -122,12 +122,7 @@ PROCESSORS: list[Any] = [
 
 
 def configuration(*, debug: bool, level: str) -> dict[str, Any]:
-    """Return the logging configuration for the settings.
-
-    Args:
-        debug: coloured text instead of JSON.
-        level: of every logger except QUIETED_LOGGERS.
-    """
+    """Return the logging configuration; `debug` means coloured text instead of JSON."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -140,11 +135,7 @@ def configuration(*, debug: bool, level: str) -> dict[str, Any]:
 
 
 def formatter(*, debug: bool) -> logging.Formatter:
-    """Make the formatter that the settings name, and point structlog's own loggers at it.
-
-    Args:
-        debug: coloured text for a terminal instead of JSON.
-    """
+    """Make the formatter that the settings name, and point structlog's own loggers at it."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

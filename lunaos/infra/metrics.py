@@ -91,27 +91,13 @@ WEBHOOK_LAG = Histogram(
 
 
 def count_request(*, method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request.
-
-    Args:
-        method: of HTTP; unknown methods count as `other`.
-        route: the template of the path, never the path itself.
-        status: of the response.
-        seconds: until the response started.
-    """
+    """Count a request by its route's template (never the path itself); unknown methods count as `other`."""
     _REQUESTS.labels(method if method in METHODS else "other", route, str(status)).inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
 
 
 def count_answer(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd: Decimal) -> None:
-    """Count the tokens and the cost of an answer that has ended.
-
-    Args:
-        provider: name of the provider.
-        agent: slug of the agent.
-        tokens: input and output tokens.
-        cost_usd: cost to the operator; 0 on a user's own key.
-    """
+    """Count input and output tokens of an ended answer, and its cost to the operator (0 on a user's key)."""
     for kind, count in zip(("input", "output"), tokens, strict=True):
         _TOKENS.labels(provider, agent, kind).inc(count)
     _COST.labels(provider, agent).inc(float(cost_usd))

@@ -22,28 +22,19 @@ def block_opentelemetry_metrics() -> None:
 
 
 def add_redis_errors(parser: Any, error: type[Exception], codes: tuple[str, ...]) -> None:
-    """Have redis' parser raise an error class of its own for some error codes.
+    """Have redis' parser raise an error class of its own for the server's error replies that begin with these codes.
 
     Reason: redis 8.1 raises a plain ResponseError for them, the same as for a programming error.
     Remove when redis has classes for MISCONF, NOREPLICAS and BUSY.
-
-    Args:
-        parser: `redis._parsers.BaseParser`.
-        error: the class to raise.
-        codes: the first words of the server's error replies.
     """
     parser.EXCEPTION_CLASSES |= dict.fromkeys(codes, error)
 
 
 def replace_redis_transport(aliases: dict[str, str], transport: str) -> None:
-    """Have kombu use another transport for `redis://` and `rediss://`.
+    """Have kombu use another transport (`module:Class`) for `redis://` and `rediss://`.
 
     Reason: a worker on kombu 5.7 ends when the broker goes away or refuses writes (docs/adr/0007).
     Remove when kombu survives both.
-
-    Args:
-        aliases: `kombu.transport.TRANSPORT_ALIASES`.
-        transport: the class as `module:Class`.
     """
     aliases["redis"] = aliases["rediss"] = transport
 
@@ -55,13 +46,6 @@ def bound_daphne(
 
     Reason: Daphne 4.2 has no limits on headers, bodies and frames, and no setting for its classes (docs/adr/0031).
     Remove when Daphne takes these classes or these limits as options.
-
-    Args:
-        http_protocol: the module `daphne.http_protocol`.
-        websocket_factory: `daphne.ws_protocol.WebSocketFactory`.
-        request: replaces `WebRequest`.
-        channel: makes the protocol of one connection.
-        websocket: replaces `WebSocketProtocol`.
     """
     http_protocol.WebRequest = request
     http_protocol.HTTPFactory.protocol = lambda _: channel()
@@ -69,14 +53,10 @@ def bound_daphne(
 
 
 def replace_daphne_kill(server: Any, kill: Callable[[Any], Any]) -> None:
-    """Replace how Daphne cancels all applications at its end.
+    """Replace how Daphne's server cancels all applications at its end.
 
     Reason: Daphne 4.2 forgets an application that has ended while its connection is open, and then raises KeyError.
     Remove when `test_daphne_needs_its_kill_replaced` fails.
-
-    Args:
-        server: `daphne.server.Server`.
-        kill: replaces `kill_all_applications`.
     """
     server.kill_all_applications = kill
 

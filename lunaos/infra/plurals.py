@@ -4,13 +4,7 @@ SINGULAR_VERBS = {"are": "is", "have": "has", "were": "was"}
 
 
 def counted(count: int, noun: str, predicate: str = "") -> str:
-    """Return a count with its noun and, if given, a predicate that agrees with it.
-
-    Args:
-        count: the number.
-        noun: in the singular; `key` becomes `keys`, `repository` becomes `repositories`.
-        predicate: in the plural, such as `are disabled`.
-    """
+    """Return a count with its singular noun and its plural predicate, which agree: "1 key is disabled"."""
     words = [f"{count:,}", noun if count == 1 else _plural(noun)]
     verb, _, rest = predicate.partition(" ")
     if predicate:

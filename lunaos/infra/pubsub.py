@@ -25,11 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Hub:
-    """All subscriptions of an event loop at one server, over one connection.
-
-    Args:
-        connect: returns the running loop's client of that server.
-    """
+    """All subscriptions of an event loop at one server, over one connection."""
 
     def __init__(self, connect: Callable[[], AsyncRedis] = async_client) -> None:
         self._connect = connect
@@ -39,11 +35,7 @@ class Hub:
         self._spawn(self._receive())
 
     def subscribe(self, channel: str, callback: Callback) -> Callable[[], None]:
-        """Call `callback` with each message, and with `b""` when messages may have been missed.
-
-        Returns:
-            A function that ends the subscription.
-        """
+        """Call `callback` with each message, and with `b""` when some may be missing; return how to unsubscribe."""
         if channel not in self._callbacks and self._pubsub:
             self._spawn(self._subscribe(self._pubsub, channel))
         self._callbacks[channel].append(callback)
@@ -116,13 +108,7 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDic
 
 
 def subscribe(channel: str, callback: Callback, *, event_log: bool = False) -> Callable[[], None]:
-    """Subscribe on the running loop's hub, as `Hub.subscribe` does.
-
-    Args:
-        channel: name of the channel.
-        callback: called with each message.
-        event_log: True if the channel is at the server of event logs.
-    """
+    """Subscribe on the running loop's hub to a channel, at the server of event logs if `event_log`."""
     url, connect = settings.REDIS_URL, async_client
     if event_log and url != settings.EVENT_LOG_REDIS_URL:
         url, connect = settings.EVENT_LOG_REDIS_URL, async_event_log

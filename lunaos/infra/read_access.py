@@ -74,12 +74,10 @@ def _publish(message: str) -> None:
 
 
 class Guard:
-    """Reads from a reader until the access ends; for the event loop only.
+    """Reads from a reader until the access ends, which calls `on_refusal` once; for the event loop only.
 
-    Args:
-        on_refusal: called once, when the access has ended.
-        is_limited: count the reader among the user's MAX_READERS_PER_USER. Streams of new runs are not limited here:
-            the tier bounds how many runs a user has at once.
+    With `is_limited` the reader counts among the user's MAX_READERS_PER_USER. Streams of new runs do not count: the
+    tier bounds how many runs a user has at once.
     """
 
     def __init__(
@@ -91,11 +89,7 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Start watching the access.
-
-        Raises:
-            TooManyReaders: the user has MAX_READERS_PER_USER limited readers in this process.
-        """
+        """Start watching the access; raise `TooManyReaders` beyond MAX_READERS_PER_USER in this process."""
         watch = _watch()
         watch.add(self)
         if self.access.expires_at:
@@ -109,11 +103,7 @@ class Guard:
             self._timer.cancel()
 
     async def read(self, reader: Reader[Read], within_s: float) -> Read:
-        """Read from a reader, or stop as soon as the access has ended.
-
-        Raises:
-            LunaError: the access has ended; errors of the reader pass through.
-        """
+        """Read from a reader, or raise the access's LunaError as soon as the access has ended."""
         if self._refusal:
             raise self._refusal
         try:
@@ -144,11 +134,7 @@ class Watch:
         pubsub.subscribe(CHANNEL, self._on_notice)
 
     def add(self, guard: Guard) -> None:
-        """Add a guard; check it at once if a notice came after the request's own check.
-
-        Raises:
-            TooManyReaders: the guard is one too many of its user's.
-        """
+        """Add a guard, or raise `TooManyReaders`; check it at once if a notice came after the request's own check."""
         user = str(guard.access.user_id)
         if guard.is_limited and sum(each.is_limited for each in self._guards.get(user, ())) >= MAX_READERS_PER_USER:
             raise TooManyReaders(retry_after=RETRY_TOO_MANY_S, limit=MAX_READERS_PER_USER)

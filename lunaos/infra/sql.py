@@ -7,11 +7,7 @@ from typing import Any
 def merge_parameters(*parts: Mapping[str, Any]) -> dict[str, Any]:
     """Merge the parameters that several modules give to one statement.
 
-    Args:
-        *parts: one mapping per module, by parameter name.
-
-    Raises:
-        ValueError: two modules use the same name, so one value would silently replace the other.
+    Raise ValueError where two modules use the same name: one value would silently replace the other.
     """
     merged: dict[str, Any] = {}
     for part in parts:

@@ -1,6 +1,6 @@
-"""Thread pools of a web process.
+"""Thread pools of a web process; a full pool delays no other pool.
 
-A view names its pool, as in `pool = HASHING`, or runs in the shared one. A full pool delays no other pool.
+A view names its pool, as in `pool = HASHING`, or runs in the shared one.
 """
 
 import enum

@@ -27,16 +27,9 @@ def _ignore(attributes: Attributes, name: str | None = None) -> None:
 def span(
     name: str, attributes: Attributes, *, kind: str = "internal", current: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Measure a block as a span of the current trace, or start a trace.
+    """Measure a block as a span, or start a trace; yield a function that adds attributes or a new name.
 
-    Args:
-        name: of the span.
-        attributes: of the span.
-        kind: internal, server, client or consumer, as OpenTelemetry names them.
-        current: make spans inside the block its children; pass False in a generator, whose caller would be a child too.
-
-    Returns:
-        A function that adds attributes, and optionally a new name, to the span.
+    In a generator pass `current=False`: its caller's spans would become children of this one too.
     """
     if ON:
         with spans.span(name, kind, current, attributes) as note:

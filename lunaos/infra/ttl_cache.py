@@ -10,11 +10,7 @@ TTL_S = 3.0
 
 
 class TtlCache(Generic[Content]):
-    """Rows as this process read them at most TTL_S seconds ago.
-
-    Args:
-        read: reads the rows from the database.
-    """
+    """Rows as this process read them with `read` at most TTL_S seconds ago."""
 
     def __init__(self, read: Callable[[], Content]) -> None:
         self._read = read

@@ -5,14 +5,10 @@ from typing import Any
 
 
 def read(view: Callable[..., Any], name: str, method: str, default: Any) -> Any:
-    """Return the value of an option that a view declares.
+    """Return the value of an option that a view declares, or the default.
 
-    Args:
-        view: from the URL configuration. A viewset declares with `@action(name=value)`; another view declares with an
-            attribute of its class or function.
-        name: of the option.
-        method: of the request; a declared value may be a mapping from lower-case methods.
-        default: returned if the view declares nothing.
+    A viewset declares with `@action(name=value)`, another view with an attribute of its class or function. A declared
+    value may be a mapping from lower-case methods.
     """
     options: Mapping[str, Any] = getattr(view, "initkwargs", {})
     declared = options[name] if name in options else getattr(getattr(view, "cls", view), name, default)

@@ -11,12 +11,7 @@ PREFIX = "  waiting for "
 
 @contextmanager
 def repeat_while_waiting(say: Callable[[str], None], what: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, print every EVERY_S what is waited for.
-
-    Args:
-        say: prints one line; called from another thread.
-        what: returns the name of what the block waits for; called for each line.
-    """
+    """While the block runs, print every EVERY_S seconds what is waited for; `say` is called from another thread."""
     done, started = threading.Event(), time.monotonic()
 
     def repeat() -> None:

@@ -52,10 +52,7 @@ class ErrorWrapper(DatabaseErrorWrapper):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Reconnects when a restarted server has closed a kept connection.
-
-    Django's own health check costs a round trip per request, and may run in another thread than the view.
-    """
+    """Reconnects when a restarted server has closed a kept connection."""
 
     Database = connections.DRIVER  # type: ignore[assignment]
 

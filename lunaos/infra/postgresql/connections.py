@@ -17,20 +17,12 @@ _silent = threading.Event()  # set while the server does not answer; then one co
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that closes itself when a statement gets no answer in time.
-
-    Attributes:
-        limit_s: limit of one statement in seconds; None for no limit.
-    """
+    """A connection that closes itself when a statement gets no answer within `limit_s` seconds."""
 
     limit_s: float | None = None
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server.
-
-        Raises:
-            OperationalError: the server did not answer within `limit_s`; the connection is closed.
-        """
+        """Wait for the server; after `limit_s` seconds close the connection and raise OperationalError."""
         if timeout is not None or self.limit_s is None:
             return super().wait(gen, interval, timeout)
         try:
@@ -42,11 +34,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 def connect(*args: Any, **kwargs: Any) -> Connection:
-    """Connect; while the server does not answer, one thread at a time tries and the others fail at once.
-
-    Raises:
-        OperationalError: the server cannot be reached.
-    """
+    """Connect; while the server does not answer, one thread at a time tries and the others fail at once."""
     if not _silent.is_set():
         return _connect(*args, **kwargs)
     if not _probe.acquire(blocking=False):

@@ -18,12 +18,7 @@ SET = "SELECT set_config('lock_timeout', %s, %s), set_config('statement_timeout'
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Time limits in seconds; 0 for no limit.
-
-    Args:
-        lock_s: limit of waiting for one lock.
-        statement_s: limit of a statement, including its locks.
-    """
+    """Limits in seconds of waiting for one lock, and of a statement with its locks; 0 for none."""
 
     lock_s: float = 0.0
     statement_s: float = 0.0
@@ -34,11 +29,7 @@ class Limits:
         return self.statement_s + MARGIN_S if self.statement_s else None
 
     def parameters(self, *, local: bool) -> list[Any]:
-        """Return the parameters of SET.
-
-        Args:
-            local: True to set the limits for the current transaction only.
-        """
+        """Return the parameters of SET, for the session or the current transaction only."""
         return [f"{1000 * self.lock_s:.0f}ms", local, f"{1000 * self.statement_s:.0f}ms", local]
 
 

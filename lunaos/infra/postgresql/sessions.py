@@ -9,15 +9,7 @@ from django.db import Error, OperationalError, connection
 
 @contextmanager
 def bound_to(session: object, *, release: Callable[[], None]) -> Iterator[None]:
-    """Refuse statements of the block when the connection has changed: the lock is lost then.
-
-    Args:
-        session: `connection.connection` of the statement that took the lock.
-        release: releases the lock; not called if the lock was lost.
-
-    Raises:
-        OperationalError: the lock was lost with its connection.
-    """
+    """Raise OperationalError in the block when the connection has changed; `release` is not called then."""
     try:
         with connection.execute_wrapper(_guard(session)):
             yield

@@ -45,11 +45,7 @@ class Scheduler(beat.Scheduler):
         self.sync()
 
     def tick(self, *args: Any, **options: Any) -> float:
-        """Enqueue the tasks that are due.
-
-        Returns:
-            Seconds until the next round.
-        """
+        """Enqueue the tasks that are due, and return the seconds until the next round."""
         self._send_heartbeat()
         try:
             return float(super().tick(*args, **options))

@@ -63,11 +63,7 @@ class Transport(redis.Transport):
     connection_errors = (*redis.Transport.connection_errors, *REFUSALS)
 
     def establish_connection(self) -> Any:
-        """Connect, and test that the server accepts writes; if not, callers wait as for an unreachable server.
-
-        Raises:
-            RedisError: the server refuses writes.
-        """
+        """Connect; raise RedisError if the server refuses writes, so that callers wait as for an unreachable server."""
         connection = super().establish_connection()  # type: ignore[no-untyped-call]
         try:
             connection._avail_channels[-1].client.set(WRITTEN, 1, ex=WRITTEN_FOR_S)

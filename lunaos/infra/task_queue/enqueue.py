@@ -15,21 +15,12 @@ def on_commit(task: Task, *args: Any) -> None:
     """Enqueue a task when the current transaction commits; at once outside a transaction.
 
     A queue that is down loses the task and never fails the request.
-
-    Args:
-        task: to enqueue.
-        *args: positional arguments of the task, JSON-serialisable.
     """
     transaction.on_commit(partial(now, task, *args))
 
 
 def now(task: Task, *args: Any) -> None:
-    """Enqueue a task at once, even if the current transaction is rolled back later.
-
-    Args:
-        task: to enqueue.
-        *args: positional arguments of the task, JSON-serialisable.
-    """
+    """Enqueue a task at once, even if the current transaction is rolled back later."""
     try:
         task.apply_async(args, retry=False)
     except OperationalError:
