@@ -8,13 +8,13 @@ from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from accounts.identity import idempotency_key_of, user_of
 from agents import provider_keys, services
 from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
 from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
 from lunaos.api.request import get_api_request
+from lunaos.api.views import ViewSet
 from lunaos.scopes import AGENTS, CHAINS, KEYS
 from runs.responses import execution_response
 
@@ -53,6 +53,7 @@ class AgentViewSet(ViewSet):
 class ProviderViewSet(ViewSet):
     """Providers of language models, and users' keys for them."""
 
+    bodiless = ("remove_key",)
     scopes = (AGENTS, CHAINS)
     lookup_url_kwarg = "name"
     lookup_value_converter = "str"

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from chains.errors import ChainTooLong
 from chains.models import MAX_STEPS
 from lunaos.api.fields import BoundedListField
+from lunaos.api.serializers import RequestSerializer
 from runs.responses import ExecutionSerializer
 
 
@@ -24,7 +25,7 @@ class ChainsSerializer(serializers.Serializer[Any]):
     chains = ChainSerializer(many=True)
 
 
-class StepInputSerializer(serializers.Serializer[Any]):
+class StepInputSerializer(RequestSerializer):
     agent = serializers.CharField(max_length=64)
 
 

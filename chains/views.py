@@ -7,13 +7,13 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from accounts.identity import idempotency_key_of, user_of
 from chains import services
 from chains.schema import EXECUTE, RESUME
 from chains.serializers import ChainsSerializer, ExecuteChainSerializer
 from lunaos.api.request import get_api_request
+from lunaos.api.views import ViewSet
 from lunaos.scopes import CHAINS
 from runs.responses import execution_response
 
@@ -53,6 +53,7 @@ class ChainViewSet(ViewSet):
 class ChainRunViewSet(ViewSet):
     """Runs of chains."""
 
+    bodiless = ("resume",)
     scopes = (CHAINS,)
 
     lookup_value_converter = "uuid"

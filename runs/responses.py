@@ -6,13 +6,14 @@ from typing import Any
 from rest_framework import serializers
 
 from lunaos.api.fields import NamedChoiceField
+from lunaos.api.serializers import RequestSerializer
 from lunaos.api.sse import EventStreamResponse
 from runs import executors
 from runs.eventlog import follower
 from runs.services import StartedRun
 
 
-class ExecutionSerializer(serializers.Serializer[Any]):
+class ExecutionSerializer(RequestSerializer):
     """Members that executions of agents and chains have in common."""
 
     context = serializers.CharField(  # type: ignore[assignment]
@@ -32,6 +33,11 @@ class ExecutionSerializer(serializers.Serializer[Any]):
         default="continue",
         help_text="What happens to the run if this connection breaks.",
     )
+
+    def validate_context(self, context: str) -> str:
+        if not context.strip():
+            raise serializers.ValidationError("This field may not be blank.", "blank")
+        return context
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Set `repository` to None unless the request uses RAG."""
