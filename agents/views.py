@@ -16,7 +16,7 @@ from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerial
 from lunaos.api.request import get_api_request
 from lunaos.api.views import ViewSet
 from lunaos.scopes import AGENTS, CHAINS, KEYS
-from runs.responses import execution_response
+from runs.responses import execution_response, without_stream
 
 
 class AgentViewSet(ViewSet):
@@ -39,15 +39,15 @@ class AgentViewSet(ViewSet):
         serializer = ExecuteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         options = dict(serializer.validated_data)
-        on_disconnect = options.pop("onDisconnect")
+        on_disconnect, stream = options.pop("onDisconnect"), options.pop("stream")
         execution = services.start_execution(
             user=user_of(request),
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
-            idempotency_key=idempotency_key_of(request, serializer.validated_data),
+            idempotency_key=idempotency_key_of(request, without_stream(serializer.validated_data)),
             **options,
         )
-        return execution_response(execution, on_disconnect=on_disconnect)
+        return execution_response(execution, on_disconnect=on_disconnect, stream=stream)
 
 
 class ProviderViewSet(ViewSet):

@@ -28,6 +28,10 @@ class ChainsSerializer(serializers.Serializer[Any]):
 class StepInputSerializer(RequestSerializer):
     agent = serializers.CharField(max_length=64)
 
+    def to_internal_value(self, data: Any) -> Any:
+        """Take a slug alone for a step of that agent."""
+        return super().to_internal_value({"agent": data} if isinstance(data, str) else data)
+
 
 class StepsField(BoundedListField):
     """The steps of a chain; too many of them are an error with its own code."""

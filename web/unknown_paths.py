@@ -13,6 +13,7 @@ from lunaos.errors import LunaError, NotFound
 MAX_SHOWN_CHARACTERS = 200  # of the path
 MAX_SUGGESTED_CHARACTERS = 64  # longer paths get no suggestion: comparing takes quadratic time
 MAX_ID_CHARACTERS = 64
+MAX_METHOD_CHARACTERS = 20
 SIMILARITY = 0.75  # of 1, as difflib counts it
 # The collections whose members have UUIDs; other values of this segment reach no view.
 COLLECTIONS: Mapping[tuple[str, ...], tuple[str, type[LunaError]]] = MappingProxyType(
@@ -26,8 +27,9 @@ COLLECTIONS: Mapping[tuple[str, ...], tuple[str, type[LunaError]]] = MappingProx
 
 def error_for(method: str, path: str) -> LunaError:
     """Return the error for a path that no view has."""
+    shown = f"{_cut(method, MAX_METHOD_CHARACTERS)} {_cut(path, MAX_SHOWN_CHARACTERS)}"
     return _malformed_id(method, path) or NotFound(
-        f"Not found: no endpoint at {method} {_cut(path, MAX_SHOWN_CHARACTERS)}{_suggestion(method, path) or '.'}"
+        f"Not found: no endpoint at {shown}{_suggestion(method, path) or '.'}"
     )
 
 

@@ -32,7 +32,9 @@ class StrictInput:
         action = getattr(self, "action", None)
         faults = unknown_members(request.query_params, self._query_names(action))
         if not faults and action in self.bodiless and request.content_type.startswith("application/json"):
-            faults = unknown_members(request.data, ()) if isinstance(request.data, Mapping) else {}
+            if not isinstance(request.data, Mapping):
+                raise ValidationFailed.for_field("", "Send no body, or an empty object.")
+            faults = unknown_members(request.data, ())
         if faults:
             raise ValidationFailed(
                 fields=[{"field": name, "message": str(fault), "code": fault.code} for name, fault in faults.items()]
