@@ -41,7 +41,7 @@ class StrictInput:
             )
 
     def _query_names(self, action: str | None) -> tuple[str, ...]:
-        if action in self.query_serializers:
+        if action and action in self.query_serializers:
             return tuple(self.query_serializers[action]().fields)
         return PAGE_PARAMETERS if action == "list" and getattr(self, "pagination_class", None) else ()
 

@@ -78,7 +78,7 @@ def test_a_cancelled_run(api: Api, alice: Any, upstream: Upstream) -> None:
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(execute, api, alice)
         assert until(lambda: Run.objects.filter(user=alice).exists(), 10)
-        assert until(lambda: upstream.requests, 10)
+        assert until(lambda: bool(upstream.requests), 10)
         run = Run.objects.get(user=alice)
         api.post(f"/runs/{run.pk}/cancel", headers=api.as_(alice))
         response = waiting.result()
