@@ -156,9 +156,9 @@ def test_spans_hold_no_text_of_users(traced: Api, collector: Receiver, alice: An
     headers = {**traced.as_(alice), "User-Agent": PLANTED, "traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
     traced.post("/agents/execute", json={"agent": PLANTED, "context": PLANTED}, headers=headers)
     traced.get(f"/runs/{PLANTED}?key={PLANTED}", headers=headers)
-    response = traced.post(
-        f"/agents/execute?key={PLANTED}", json={"agent": "code-review", "context": PLANTED}, headers=headers
-    )
+    body = {"agent": "code-review", "context": PLANTED}
+    traced.post(f"/agents/execute?key={PLANTED}", json=body, headers=headers)  # refused: an unknown parameter
+    response = traced.post("/agents/execute", json=body, headers=headers)
     run_id = events(response)[0]["runId"]
     assert until(lambda: len(trace_of(collector, run_id)) == 3, 10)
     told = b"".join(collector.bodies)
