@@ -141,7 +141,7 @@ def test_the_owner_is_mailed_once_at_each_mark(
 
     (mail,) = mailbox.of(alice)
     assert mail["Subject"] == f"{percent}% of your LunaOS executions are used"
-    assert "of the 100 executions" in get_text(mail) or "all 100 executions" in get_text(mail)
+    assert f"Used: {percent}\n" in get_text(mail) and "Limit: 100\n" in get_text(mail)
 
 
 def test_both_marks_in_one_month_are_two_mails(api: Api, alice: Any, upstream: Upstream, mailbox: Mailbox) -> None:
