@@ -31,6 +31,7 @@ SECRETS = re.compile(
         | \b(?:argon2\w{0,16}|pbkdf2\w{0,32})\$            # password hashes
     )[\w.$,=/+\-]{8,}+
     | (?<=://)[^/\s:@]*+:[^/\s@]++(?=@)                  # a password in a URL
+    | (?<![\w\-])[\w\-]{8,}+(?::|%3A)[0-9A-Za-z]{5,8}(?::|%3A)[\w\-]{43}  # a signed token of a mail
     """,
     re.VERBOSE,
 )
