@@ -144,7 +144,7 @@ class PageView(APIView):
 
 
 class FormPage(PageView):
-    """Page with a form, without a session and cookies (docs/adr/0046).
+    """Page with a form, without a session and cookies (docs/adr/0047).
 
     A POST counts against the same limit per client address as the API's endpoint with the name `action`.
     """

@@ -21,7 +21,8 @@ MAX_ITEMS, MAX_DEPTH = 100, 8  # of lists and objects in a record
 # repeat is bounded or possessive, and no two matches start in the same stretch of text: the time is linear in the text.
 SECRETS = re.compile(
     r"""
-    (?P<kept>
+    (?<![\w\-])[\w\-]{8,}+(?::|%3A)[0-9A-Za-z]{5,8}(?::|%3A)[\w\-]{43}  # a signed token of a mail
+    | (?P<kept>
         lnos_live_                                      # our API keys
         | \bsk- | \bgsk_ | \bxai- | \bpplx- | \bhf_ | \bAIza # DeepSeek, OpenAI, Anthropic; Groq, xAI, Perplexity, …
         | \b[rsp]k_(?:live|test)_ | \bwhsec_ | \bre_(?=\w{0,64}\d)  # Stripe's keys and webhook secrets, Resend's keys
@@ -31,7 +32,6 @@ SECRETS = re.compile(
         | \b(?:argon2\w{0,16}|pbkdf2\w{0,32})\$            # password hashes
     )[\w.$,=/+\-]{8,}+
     | (?<=://)[^/\s:@]*+:[^/\s@]++(?=@)                  # a password in a URL
-    | (?<![\w\-])[\w\-]{8,}+(?::|%3A)[0-9A-Za-z]{5,8}(?::|%3A)[\w\-]{43}  # a signed token of a mail
     """,
     re.VERBOSE,
 )

@@ -67,6 +67,17 @@ def test_accessible_in_each_look(base: str, alice: Any, browser_page: NewPage, n
     check_looks(page, f"page-{name}")
 
 
+def test_a_form_with_faults_is_accessible(base: str, browser_page: NewPage) -> None:
+    page = browser_page(expected=OLD_LINK)
+    page.goto(f"{base}/pricing")
+    page.evaluate("document.querySelector('form').noValidate = true")
+    page.get_by_label("Email address").fill("no address")
+    page.get_by_role("button", name="Continue to Stripe").click()
+    page.get_by_text("Enter a valid email address.").wait_for()
+    assert page.evaluate("document.activeElement.textContent").startswith("Correct the marked fields")
+    check_looks(page, "page-pricing-faults")
+
+
 @pytest.mark.parametrize("name", ["welcome", "usage_warning"])  # without and with figures; the layout is one
 def test_mails_are_accessible_in_each_look(make_user: Any, browser_page: NewPage, name: str) -> None:
     mail.outbox.clear()
