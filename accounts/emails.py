@@ -1,47 +1,62 @@
 """E-mails about accounts."""
 
+from typing import Any
+
 from django.conf import settings
-from django.core.mail import send_mail
-from django.template.loader import render_to_string
 
 from accounts.models import User
 from accounts.signin import signed_tokens
+from lunaos.infra import mails
+from lunaos.infra.mails import Button, page_url
 
 
 def welcome(user: User) -> None:
-    """Send a new user the first request to try and the token that confirms the address."""
-    _send("Welcome to LunaOS", "welcome", user, token=signed_tokens.sign(signed_tokens.VERIFICATION, user))
+    """Send a new user the link that confirms the address."""
+    _send(user, "welcome", "Welcome to LunaOS", _confirm_button(user))
 
 
 def verification(user: User) -> None:
-    """Send the token that confirms the address."""
-    token = signed_tokens.sign(signed_tokens.VERIFICATION, user)
-    _send("Confirm your email address", "verification", user, token=token)
+    """Send the link that confirms the address."""
+    _send(user, "verification", "Confirm your email address", _confirm_button(user))
 
 
 def password_reset(user: User) -> None:
-    """Send the token that sets a new password."""
+    """Send the link that sets a new password."""
     token = signed_tokens.sign(signed_tokens.PASSWORD_RESET, user)
-    _send("Set a new LunaOS password", "password_reset", user, token=token)
+    button = Button("Set a new password", page_url("/reset-password", token=token))
+    _send(user, "password_reset", "Set a new LunaOS password", button)
 
 
 def password_changed(user: User) -> None:
     """Notify the owner of a changed password, in case another person changed it."""
-    _send("Your LunaOS password was changed", "password_changed", user)
+    _send(user, "password_changed", "Your LunaOS password was changed", _forgot_button())
 
 
 def locked_out(user: User) -> None:
     """Notify the owner that failed sign-ins locked the account."""
-    _send("Sign-in to your LunaOS account is locked", "locked_out", user, minutes=settings.LOCKOUT_MINUTES)
+    minutes = settings.LOCKOUT_MINUTES
+    _send(user, "locked_out", "Sign-in to your LunaOS account is locked", _forgot_button(), minutes=minutes)
 
 
 def alarm(kind: str, message: str) -> None:
     """Send an alert to the operators; the log has the details."""
-    send_mail(
-        f"LunaOS alarm: {kind}", f"{message}\n\nThe log has more, under alarm={kind}.\n", None, settings.ALARM_EMAILS
+    button = Button("Open the admin", page_url("/admin/"))
+    subject = f"LunaOS alarm: {kind}"
+    mails.send(
+        "accounts/alarm.txt", subject=subject, to=settings.ALARM_EMAILS, button=button, kind=kind, message=message
     )
 
 
-def _send(subject: str, template: str, user: User, **context: object) -> None:
-    text = render_to_string(f"accounts/{template}.txt", {"user": user, "url": settings.PUBLIC_URL, **context})
-    send_mail(subject, text, None, [user.email])
+def _confirm_button(user: User) -> Button:
+    token = signed_tokens.sign(signed_tokens.VERIFICATION, user)
+    return Button("Confirm your address", page_url("/confirm-email", token=token))
+
+
+def _forgot_button() -> Button:
+    return Button("Set a new password", page_url("/forgot-password"))
+
+
+def _send(user: User, template: str, subject: str, button: Button, **context: Any) -> None:
+    mails.send(
+        f"accounts/{template}.txt", subject=subject, to=[user.email], button=button, greeting=user.greeting, **context
+    )

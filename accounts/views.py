@@ -145,7 +145,7 @@ class PasswordViewSet(ThrottledViewSet):
     @extend_schema(**schema.FORGOT)
     @action(detail=False, methods=["post"], authentication_classes=[], permission_classes=[AllowAny])
     def forgot(self, request: Request) -> Response:
-        """Mail a token that sets a new password, valid for 30 minutes and one use. All addresses get one answer."""
+        """Mail a token that sets a new password, valid for 24 hours and one use. All addresses get one answer."""
         serializer = EmailSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         passwords.request_reset(**serializer.validated_data)

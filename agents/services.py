@@ -247,7 +247,7 @@ def _pro_required(agent: Agent) -> ProRequired:
         f"{plan} subscription required",
         agent=agent.slug,
         agentName=agent.name,
-        upgradeUrl=tiers.upgrade_url(),
-        checkoutUrl=f"{settings.PUBLIC_URL}/billing/checkout",
+        upgradeUrl=tiers.pricing_url(agent.tier),
+        checkoutUrl=f"{tiers.pricing_url(agent.tier)}#subscribe",
         message=f"{agent.name} is part of the {plan} plan. Upgrade to {plan} or a higher plan to use it.",
     )

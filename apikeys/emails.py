@@ -1,13 +1,17 @@
 """E-mails about API keys."""
 
-from django.conf import settings
-from django.core.mail import send_mail
-from django.template.loader import render_to_string
-
 from apikeys.models import ApiKey
+from lunaos.infra import mails
+from lunaos.infra.mails import Button, page_url
 
 
 def key_leaked(key: ApiKey) -> None:
     """Notify the owner that a leaked key was reported and revoked."""
-    text = render_to_string("apikeys/key_leaked.txt", {"key": key, "user": key.user, "url": settings.PUBLIC_URL})
-    send_mail("A LunaOS API key of yours was found and revoked", text, None, [key.user.email])
+    mails.send(
+        "apikeys/key_leaked.txt",
+        subject="A LunaOS API key of yours was found and revoked",
+        to=[key.user.email],
+        button=Button("Replace the key", page_url("/docs/guides/authentication")),
+        facts=[("Name of the key", key.name), ("Begins with", key.prefix)],
+        greeting=key.user.greeting,
+    )

@@ -12,8 +12,8 @@ class ProRequired(LunaError):
         {
             "agent": "docker",
             "agentName": "Docker Agent",
-            "upgradeUrl": "https://lunaos.example/#plans",
-            "checkoutUrl": "https://lunaos.example/billing/checkout",
+            "upgradeUrl": "https://lunaos.example/pricing?tier=pro",
+            "checkoutUrl": "https://lunaos.example/pricing?tier=pro#subscribe",
             "message": "Docker Agent is part of the Pro plan.",
         }
     )
@@ -27,7 +27,7 @@ class QuotaExceeded(LunaError):
             "used": 100,
             "limit": 100,
             "periodEnd": "2026-12-01T00:00:00.000Z",
-            "upgradeUrl": "https://lunaos.example/#plans",
+            "upgradeUrl": "https://lunaos.example/pricing?tier=pro",
             "message": "All 100 executions of the free tier are used. The next month starts on 2026-12-01.",
         }
     )

@@ -191,7 +191,7 @@ def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
         used=usage.used,
         limit=usage.limit,
         periodEnd=usage.end,
-        upgradeUrl=tiers.upgrade_url(),
+        upgradeUrl=tiers.upgrade_url(tier.name),
         message=(
             f"All {usage.limit} executions of the {tier.name} tier are used. "
             f"The next month starts on {usage.end:%Y-%m-%d}."

@@ -51,7 +51,7 @@ class Unthrottled(BaseThrottle):
 
 def _rate_limited(window: ratelimit.Window, tier: str | None) -> RateLimited:
     # CONTRACT, section 1, promises `upgradeUrl` in a 429 to the free tier only.
-    upgrade = {"upgradeUrl": tiers.upgrade_url()} if tier == tiers.FREE else {}
+    upgrade = {"upgradeUrl": tiers.upgrade_url(tier)} if tier == tiers.FREE else {}
     return RateLimited(
         f"The limit of {window.limit} requests a minute is reached. Try again in {window.seconds_left} seconds.",
         retry_after=window.seconds_left,

@@ -11,9 +11,11 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from billing.models import Tier
+from lunaos.infra.mails import page_url
 from lunaos.infra.ttl_cache import TtlCache
 
 FREE = Tier.FREE
+PRICING_PATH = "/pricing"
 
 
 def _load() -> dict[str, Tier]:
@@ -73,9 +75,15 @@ def check_settings() -> None:
         )
 
 
-def upgrade_url() -> str:
-    """Return the address at which a user can get a higher tier."""
-    return f"{settings.PUBLIC_URL}/docs#/billing"
+def upgrade_url(current: str) -> str:
+    """Return the address of the page on which a user of a tier can get the next higher one."""
+    higher = (tier.name for tier in list_all() if tier.rank > get(current).rank)
+    return pricing_url(next(higher, ""))
+
+
+def pricing_url(tier: str) -> str:
+    """Return the address of the page of the plans, with a tier chosen in its form."""
+    return page_url(PRICING_PATH, tier=tier) if tier else page_url(PRICING_PATH)
 
 
 def clear_cache() -> None:

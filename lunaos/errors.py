@@ -95,7 +95,7 @@ class UnsupportedMediaType(LunaError):
 
 class RateLimited(LunaError):
     code, status, message = ("rate_limited", 429, "Too many requests. Try again when the window has passed.")
-    members = MappingProxyType({"limit": 60, "tier": "free", "upgradeUrl": "https://lunaos.example/#plans"})
+    members = MappingProxyType({"limit": 60, "tier": "free", "upgradeUrl": "https://lunaos.example/pricing?tier=pro"})
 
 
 class NotFound(LunaError):

@@ -15,7 +15,9 @@ from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
 from runs.views import RunViewSet
 from web import views as web
+from web.account_pages import views as account_pages
 from web.admin import dashboard
+from web.billing_pages import views as billing_pages
 from web.consumers import UnknownSocket
 from web.documentation import views as documentation
 
@@ -40,7 +42,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("status", web.StatusView.as_view(), name="status"),
     path("checkout/done", web.CheckoutDoneView.as_view(), name="checkout-done"),
     path("checkout/cancelled", web.CheckoutCancelledView.as_view(), name="checkout-cancelled"),
-    path("portal", web.PortalLinkView.as_view(), name="portal"),
+    path("pricing", billing_pages.PricingView.as_view(), name="pricing"),
+    path("portal", billing_pages.PortalView.as_view(), name="portal"),
+    path("pay", billing_pages.PayView.as_view(), name="pay"),
+    path("confirm-email", account_pages.ConfirmEmailView.as_view(), name="confirm-email"),
+    path("confirm-email/again", account_pages.ConfirmEmailAgainView.as_view(), name="confirm-email-again"),
+    path("forgot-password", account_pages.ForgotPasswordView.as_view(), name="forgot-password"),
+    path("reset-password", account_pages.ResetPasswordView.as_view(), name="reset-password"),
     path("health", web.HealthView.as_view()),
     path("ready", web.ReadyView.as_view()),
     path("metrics", web.MetricsView.as_view()),

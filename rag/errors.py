@@ -18,7 +18,7 @@ class StorageLimitReached(LunaError):
             "resource": "bytes",
             "used": 99_000_000,
             "limit": 100_000_000,
-            "upgradeUrl": "https://lunaos.example/#plans",
+            "upgradeUrl": "https://lunaos.example/pricing?tier=pro",
             "message": "The free tier holds 100000000 bytes of files in code search, and you have 99000000. Delete "
             "some, or upgrade.",
         }

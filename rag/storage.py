@@ -120,7 +120,7 @@ def _limit_reached(owner: User, what: str, used: int, limit: int) -> LunaError:
         resource=what,
         used=used,
         limit=limit,
-        upgradeUrl=tiers.upgrade_url(),
+        upgradeUrl=tiers.upgrade_url(tier),
         message=f"The {tier} tier holds {allowed} in code search, and you have {used}. Delete some, or upgrade.",
     )
 

@@ -40,7 +40,7 @@ class ConcurrencyLimitReached(LunaError):
             "limit": 2,
             "running": ["0b1f4e0a-5b0e-4d7c-9a3e-2f6f0c1d8e55", "7c9d1c52-1f0b-4a53-8e1c-6a3c0b7f9d10"],
             "tier": "free",
-            "upgradeUrl": "https://lunaos.example/#plans",
+            "upgradeUrl": "https://lunaos.example/pricing?tier=pro",
         }
     )
 
@@ -61,4 +61,4 @@ class SpendLimitReached(LunaError):
         "This server's budget for free runs is used up for today. Use your own provider key "
         "(PUT /providers/{name}/key), upgrade your plan, or come back tomorrow (UTC).",
     )
-    members = MappingProxyType({"upgradeUrl": "https://lunaos.example/#plans"})
+    members = MappingProxyType({"upgradeUrl": "https://lunaos.example/pricing?tier=pro"})

@@ -1,10 +1,12 @@
 """Mails that a worker has sent, as files in LUNAOS_MAIL_FOLDER."""
 
+import re
 from collections.abc import Callable
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from lunaos.embedded.servers import until
 
@@ -43,3 +45,23 @@ def get_text(mail: EmailMessage) -> str:
     body = mail.get_body(("plain",))
     assert body
     return str(body.get_content())
+
+
+def get_html(mail: EmailMessage) -> str:
+    """Return the HTML of a mail."""
+    body = mail.get_body(("html",))
+    assert body
+    return str(body.get_content())
+
+
+def get_button(mail: EmailMessage) -> str:
+    """Return the address behind the button, which both parts of a mail have."""
+    (address,) = re.findall(r'<a [^>]*href="([^"]+)"', get_html(mail))
+    assert get_text(mail).count(address) == 1
+    return str(address)
+
+
+def get_token(mail: EmailMessage) -> str:
+    """Return the token in the address behind the button."""
+    (token,) = parse_qs(urlsplit(get_button(mail)).query)["token"]
+    return token

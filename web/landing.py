@@ -20,11 +20,10 @@ def page_context() -> dict[str, Any]:
     agents = catalogue.current().agents
     return {
         "public_url": settings.PUBLIC_URL,
-        "upgrade_url": tiers.upgrade_url(),
         "total": len(agents),
         "categories": _by_category(agents.values()),
         "presets": list(_presets(agents)),
-        "plans": [_plan(tier, list(agents.values())) for tier in tiers.list_all()],
+        "plans": list_plans(),
     }
 
 
@@ -39,6 +38,12 @@ def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
     for preset in presets.list_offered():
         names = [agents[slug].name.removesuffix(" Agent") for slug in preset.steps if slug in agents]
         yield {"preset": preset, "steps": names, "tier": presets.required_tier(preset)}
+
+
+def list_plans() -> list[dict[str, Any]]:
+    """Return what pages show of each tier, the lowest first."""
+    agents = list(catalogue.current().agents.values())
+    return [_plan(tier, agents) for tier in tiers.list_all()]
 
 
 def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""HTML pages for people: content negotiation and error pages."""
+"""HTML pages for people: content negotiation, forms, and error pages."""
 
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, get_resolver
 from django.utils.cache import patch_vary_headers
@@ -11,14 +13,20 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.permissions import AllowAny
 from rest_framework.renderers import BaseRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
+from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
+from accounts.signin.throttles import SignInThrottle
 from lunaos import __version__
-from lunaos.api.exceptions import plain_response, skip_request_log
+from lunaos.api.exceptions import Forbidden, plain_response, skip_request_log, translate
+from lunaos.api.middleware import NO_REFERRER
 from lunaos.api.negotiation import IgnoreAccept
+from lunaos.api.parsers import FormParser
 from lunaos.api.renderers import EnvelopeRenderer
 from lunaos.api.request import ApiRequest, get_api_request
 from lunaos.errors import LunaError
+from lunaos.infra.plurals import counted
 
 ErrorText = tuple[str, str]
 ERROR_TEXTS: dict[int, ErrorText] = {
@@ -37,10 +45,13 @@ FORM_EXPIRED: ErrorText = (
     "This form has expired",
     "Reload the page and send the form again. Allow cookies for this site.",
 )
-LINK_EXPIRED: ErrorText = (
-    "This link has expired",
-    "Links in mails are valid for two weeks. Sign in and request a new one with POST /billing/portal.",
-)
+# Of a field in a form, by the code of the broken rule; other rules say themselves what is wrong.
+FIELD_ERRORS = {
+    "blank": "Fill in this field.",
+    "required": "Fill in this field.",
+    "min_length": "This is too short. Use at least 8 characters.",
+    "max_length": "This is too long.",
+}
 
 
 @cache
@@ -95,9 +106,10 @@ class ErrorPageRenderer(BaseRenderer):
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> str:
         response = renderer_context["response"]
         response["Cache-Control"] = "no-store"
-        return _render(
-            "web/error.html", _error_context(get_api_request(renderer_context["request"]), response.status_code)
-        )
+        context = _error_context(get_api_request(renderer_context["request"]), response.status_code)
+        if response.status_code == 429 and (wait_s := response.get("Retry-After")):
+            context["advice"] = f"Wait {counted(math.ceil(int(wait_s) / 60), 'minute')}, then try again."
+        return _render("web/error.html", context)
 
 
 class PageRenderer(TemplateHTMLRenderer):
@@ -131,10 +143,73 @@ class PageView(APIView):
     schema = None
 
 
+class FormPage(PageView):
+    """Page with a form, without a session and cookies (docs/adr/0047).
+
+    A POST counts against the same limit per client address as the API's endpoint with the name `action`.
+    """
+
+    parser_classes = (FormParser,)
+    action = ""
+
+    def get_throttles(self) -> list[BaseThrottle]:
+        extra = [SignInThrottle()] if self.request.method == "POST" else []
+        return [*super().get_throttles(), *extra]
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        # A form of another site could sign this browser in to the account of that site's owner, who would be paid for.
+        if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+            raise Forbidden()
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response["Cache-Control"] = "no-store"
+        response["Referrer-Policy"] = NO_REFERRER  # the address may hold a token
+        return super().finalize_response(request, response, *args, **kwargs)
+
+
+class SeeOther(HttpResponseRedirect):
+    """Redirect after a form."""
+
+    status_code = 303
+
+
+def render_message(title: str, *sentences: str, link: tuple[str, str], status: int = 200) -> HttpResponse:
+    """Render a page that reports a result; `link` is the label and the address of its button."""
+    label, url = link
+    shown = {"title": title, "sentences": sentences, "label": label, "url": url}
+    return render_page("web/message.html", shown, status)
+
+
+def get_field(request: Request, name: str) -> str:
+    """Return a field of a form as it was sent; empty if the form has none."""
+    return cast(dict[str, str], request.data).get(name, "")
+
+
+def read_form(request: Request, *serializers: type[Serializer[Any]]) -> dict[str, Any]:
+    """Return the valid fields of a form, or raise ValidationError."""
+    found: dict[str, Any] = {}
+    for each in serializers:
+        serializer = each(data={name: get_field(request, name) for name in each().get_fields()})
+        serializer.is_valid(raise_exception=True)
+        found |= serializer.validated_data
+    return found
+
+
+def field_errors(error: Exception) -> dict[str, str]:
+    """Return what is wrong with each field of a form, in sentences."""
+    found: dict[str, str] = {}
+    fields: Sequence[dict[str, str]] = translate(error).extra.get("fields", ())
+    for each in fields:
+        sentence = FIELD_ERRORS.get(each["code"], each["message"])
+        found[each["field"]] = f"{found.get(each['field'], '')} {sentence}".strip()
+    return found
+
+
 def _render(template: str, context: dict[str, Any]) -> str:
     return render_to_string(template, {"version": __version__, **context})
 
 
 def _error_context(request: ApiRequest, status: int, text: ErrorText | None = None) -> dict[str, Any]:
-    title, advice = text or ERROR_TEXTS.get(status) or ERROR_TEXTS[500]
+    title, advice = text or ERROR_TEXTS.get(status) or ERROR_TEXTS[400 if status < 500 else 500]
     return {"status": status, "title": title, "advice": advice, "request_id": request.id}

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import extend_schema
 from rest_framework.permissions import AllowAny
@@ -15,8 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.errors import MailTokenInvalid
-from billing.payments import checkout, portal_links, subscriptions
+from billing.payments import checkout
 from billing.throttles import Unthrottled
 from lunaos.api import json
 from lunaos.api.exceptions import Forbidden, skip_request_log, translate
@@ -24,7 +23,7 @@ from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from lunaos.infra import metrics, thread_pools
 from web import health, landing, readiness, status, unknown_paths
 from web import metrics as figures
-from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, error_response, render_page
+from web.pages import FORM_EXPIRED, PageView, error_response, render_page
 from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
@@ -145,18 +144,6 @@ class CheckoutCancelledView(PageView):
 
     def get(self, request: Request) -> HttpResponse:
         return render_page("web/checkout_cancelled.html", {})
-
-
-class PortalLinkView(PageView):
-    """Redirect from links in payment mails to the owner's page at Stripe."""
-
-    pool = thread_pools.STRIPE
-
-    def get(self, request: Request) -> HttpResponse:
-        user = portal_links.verify(request.query_params.get("token", ""))
-        if user is None:
-            return error_response(request._request, MailTokenInvalid(), LINK_EXPIRED)
-        return HttpResponseRedirect(subscriptions.open_portal(user))
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

@@ -101,8 +101,11 @@ def send_reset(user: User, *, actor: User) -> bool:
 
 
 @transaction.atomic
-def reset(*, token: str, password: str) -> None:
+def reset(*, token: str, password: str) -> bool:
     """Set a new password with a mailed token; all sessions and a lockout end.
+
+    Returns:
+        Whether keys were revoked, because the address was not confirmed before.
 
     Raises:
         MailTokenInvalid: the token was used, has expired, or the password has changed since.
@@ -112,13 +115,15 @@ def reset(*, token: str, password: str) -> None:
     validate(password, user)
     if not _replace(user, password, Action.PASSWORD_RESET):
         raise MailTokenInvalid()
-    if user.email_verified_at is None:  # a stranger may have created the account
+    was_unconfirmed = user.email_verified_at is None
+    if was_unconfirmed:  # a stranger may have created the account
         for source in registry.data_sources():
             source.revoke_access(user)
     # The token came by mail, so the user owns the address.
     User.objects.filter(pk=user.pk).update(email_verified_at=Coalesce("email_verified_at", Now()))
     lockout.unlock(user.email)
     lockout.remember_address(user)
+    return was_unconfirmed
 
 
 def _replace(user: User, password: str, action: Action) -> bool:

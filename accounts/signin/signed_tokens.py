@@ -39,9 +39,9 @@ class Purpose:
 
 
 PASSWORD_RESET = Purpose(
-    "password_reset", timedelta(minutes=30), lambda user: f"{user.email} {user.credentials_fingerprint}"
+    "password_reset", timedelta(hours=24), lambda user: f"{user.email} {user.credentials_fingerprint}"
 )
-VERIFICATION = Purpose("verification", timedelta(days=3), lambda user: f"{user.email} {user.email_verified_at}")
+VERIFICATION = Purpose("verification", timedelta(days=7), lambda user: f"{user.email} {user.email_verified_at}")
 
 
 def sign(purpose: Purpose, user: User) -> str:

@@ -32,6 +32,13 @@ def resend(user: User) -> None:
         enqueue.on_commit(tasks.send_verification, str(user.pk))
 
 
+def request(email: str) -> None:
+    """Mail another token to an address whose account is not confirmed, with the same steps for any address."""
+    user = User.objects.filter(email=email, email_verified_at=None, is_active=True).first()
+    if mail_limits.allow("verification", email):
+        enqueue.on_commit(tasks.send_verification, *tasks.recipient_args(user))
+
+
 def require_verified_email(user: User) -> None:
     """Raise EmailNotVerified if runs need a confirmed address and this one is not confirmed.
 

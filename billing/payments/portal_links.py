@@ -1,25 +1,16 @@
-"""Signed links in e-mails, which open Stripe's portal.
+"""Signed links in e-mails of releases before 2026-12, which open Stripe's portal without a sign-in.
 
-A link is valid for two weeks, as long as Stripe retries a payment.
+Today's mails lead to the page with the sign-in. The old links work until they expire, two weeks after the mail.
 """
 
 from datetime import timedelta
 
-from django.conf import settings
 from django.core import signing
 
 from accounts.models import User
 
 SALT = "billing.portal"
 MAX_AGE = timedelta(days=14)
-
-
-def create(user: User) -> str:
-    """Return a link for an e-mail to a user; empty for an unverified address."""
-    if user.email_verified_at is None:
-        return ""
-    token = signing.dumps([str(user.pk), user.email], salt=SALT)
-    return f"{settings.PUBLIC_URL}/portal?token={token}"
 
 
 def verify(token: str) -> User | None:

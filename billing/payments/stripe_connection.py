@@ -15,6 +15,8 @@ from billing.errors import BillingConflict, BillingNotConfigured, BillingUnavail
 logger = logging.getLogger(__name__)
 LONG_TIMEOUT_S = 10.0  # of a request that no user waits for, or that moves money; then one retry follows
 SHORT_TIMEOUT_S = (0.8, 1.0)  # to connect and to read, where a user waits; a slower Stripe counts as unreachable
+LIVE_HOST = "https://api.stripe.com"
+PAGE_ORIGINS = ("https://checkout.stripe.com", "https://billing.stripe.com")
 RETRY_AFTER_S = 30  # of an answer while Stripe cannot be reached
 
 _short_timeout: ContextVar[bool] = ContextVar("short_timeout", default=False)
@@ -27,6 +29,11 @@ class StripeObjectMissing(BillingConflict):
 def is_configured() -> bool:
     """Return whether STRIPE_SECRET_KEY is set."""
     return bool(settings.STRIPE_KEY)
+
+
+def page_origins() -> list[str]:
+    """Return the origins of Stripe's pages, to which a form of ours may lead."""
+    return [*PAGE_ORIGINS] if settings.STRIPE_HOST == LIVE_HOST else [settings.STRIPE_HOST]
 
 
 @contextmanager

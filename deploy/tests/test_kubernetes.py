@@ -59,7 +59,7 @@ def test_kustomize_makes_the_example() -> None:
     done = subprocess.run([kubectl, "kustomize", FOLDER / "example"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     made = list(yaml.safe_load_all(done.stdout))
-    assert len(made) == len(OBJECTS) + 3  # the settings, and an ingress for each length of bodies
+    assert len(made) == len(OBJECTS) + 4  # the settings, an ingress for each length of bodies, one without a log
     for document in made:
         kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
     text = done.stdout

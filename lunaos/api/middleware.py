@@ -26,6 +26,7 @@ Handler = Callable[[ApiRequest], Awaitable[HttpResponseBase]]
 logger = structlog.get_logger("lunaos.request")
 
 VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}\Z")
+NO_REFERRER = "no-referrer"
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 SECURITY_HEADERS = {
     "Strict-Transport-Security": "max-age=31536000; includeSubDomains; preload",
@@ -44,12 +45,15 @@ SECURITY_HEADERS = {
 
 @async_only_middleware
 def security_headers(get_response: Handler) -> Handler:
-    """Put the contract's security headers on every response."""
+    """Put the contract's security headers on every response; a page may set a stricter Referrer-Policy."""
 
     async def middleware(request: ApiRequest) -> HttpResponseBase:
         response = await get_response(request)
+        referrer_policy = response.get("Referrer-Policy")
         for name, value in SECURITY_HEADERS.items():
             response[name] = value
+        if referrer_policy == NO_REFERRER:
+            response["Referrer-Policy"] = NO_REFERRER
         return response
 
     return middleware

@@ -21,7 +21,8 @@ MAX_ITEMS, MAX_DEPTH = 100, 8  # of lists and objects in a record
 # repeat is bounded or possessive, and no two matches start in the same stretch of text: the time is linear in the text.
 SECRETS = re.compile(
     r"""
-    (?P<kept>
+    (?<![\w\-])[\w\-]{8,}+(?::|%3A)[0-9A-Za-z]{5,8}(?::|%3A)[\w\-]{43}  # a signed token of a mail
+    | (?P<kept>
         lnos_live_                                      # our API keys
         | \bsk- | \bgsk_ | \bxai- | \bpplx- | \bhf_ | \bAIza # DeepSeek, OpenAI, Anthropic; Groq, xAI, Perplexity, …
         | \b[rsp]k_(?:live|test)_ | \bwhsec_ | \bre_(?=\w{0,64}\d)  # Stripe's keys and webhook secrets, Resend's keys

@@ -91,7 +91,7 @@ def refusal(user: User, provider: str) -> SpendLimitReached:
         "This server's budget for free runs is used up for today. Use your own provider key "
         f"(PUT /providers/{provider}/key), upgrade your plan, or come back tomorrow (UTC).",
         retry_after=_retry_after_s(datetime.now(UTC)),
-        upgradeUrl=tiers.upgrade_url(),
+        upgradeUrl=tiers.upgrade_url(user.tier),
     )
 
 

@@ -112,7 +112,7 @@ def _too_many_at_once(tier: Tier, limit: int, activity: OwnerActivity) -> Concur
 
 def _upgrade(tier: Tier) -> dict[str, str]:
     # CONTRACT, section 1, promises `upgradeUrl` in a 429 to the free tier only.
-    return {"upgradeUrl": tiers.upgrade_url()} if tier.name == tiers.FREE else {}
+    return {"upgradeUrl": tiers.upgrade_url(tier.name)} if tier.name == tiers.FREE else {}
 
 
 def _seconds_to_next_hour(now: datetime) -> int:

@@ -309,7 +309,7 @@ def test_the_refusal(alice: Any, limit: Limit) -> None:
     assert (error.code, error.status) == ("spend_limit_reached", 503)
     assert "PUT /providers/openai/key" in str(error) and "upgrade" in str(error) and "tomorrow" in str(error)
     assert error.retry_after and 1 <= error.retry_after <= 3600
-    assert error.extra == {"upgradeUrl": tiers.upgrade_url()}
+    assert error.extra == {"upgradeUrl": tiers.upgrade_url("free")}
     assert "7.77" not in str(error.body) and "8.88" not in str(error.body)
 
 

@@ -200,7 +200,8 @@ BODY = {
     **{"email": "nobody@example.com", "password": "wrong horse 42 battery"},
 }
 ROUTES = sorted((route.method, route.path.replace("/nothing/key", "/deepseek/key")) for route in routes.all_routes())
-CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/portal", "/billing/webhook")
+CHECKOUT_PAGES = ("/checkout/done", "/checkout/cancelled", "/pricing", "/portal", "/pay", "/billing/webhook")
+ACCOUNT_PAGES = ("/confirm-email", "/confirm-email/again", "/forgot-password", "/reset-password")
 PAGES = [
     ("GET", path)
     for path in (
@@ -218,6 +219,7 @@ PAGES = [
         "/llms.txt",
         "/nowhere",
         *CHECKOUT_PAGES,
+        *ACCOUNT_PAGES,
     )
 ]
 REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]

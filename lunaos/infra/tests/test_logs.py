@@ -38,6 +38,9 @@ from testing.servers import ROOT, environment
         "hf_0123456789abcdef",
         "AIzaSy0123456789abcdef",
         "pk_live_0123456789abcdef",
+        # signed tokens of mails, in a path and in a query
+        "eyJwNyMENwCAIBdBdODdN:1xYFMe:AnNErlWCeXKEMyPUeUIH7RYzPbCCeBEjVZ5EHol11HBc",
+        ".eJwNyMENwCAIBdBdODdN%3A1xYFMe%3AnNErlWCeXKEMyPUeUIH7RYzPbCCeBEjVZ5EHol11HBc",
         "gAAAAABk0123456789abcdef==",
         "argon2$argon2id$v=19$m=19456,t=2,p=1$c29tZTAxMjM0NTY3ODk$0123456789",
         'password="hunter2"',

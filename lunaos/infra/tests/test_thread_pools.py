@@ -10,7 +10,9 @@ from lunaos.asgi import SharedThreadsHandler
 from lunaos.infra.thread_pools import Pool, get_middleware_pool, get_pool
 
 SHARED = """
-    GET / · GET /checkout/cancelled
+    GET / · GET /checkout/cancelled · GET /pricing
+    GET /confirm-email · POST /confirm-email · GET /confirm-email/again · POST /confirm-email/again
+    GET /forgot-password · POST /forgot-password · GET /reset-password
     GET /openapi.json · GET /docs · GET /docs/api · GET /docs/search · GET /docs/<path:name> · GET /llms.txt
     GET /auth/me · GET /auth/export · GET /auth/activity · POST /auth/logout · POST /auth/logout-all
     POST /auth/verify · POST /auth/verify/resend · POST /auth/password/forgot
@@ -26,9 +28,10 @@ SHARED = """
 """
 HASHING = """
     POST /auth/signup · POST /auth/login · DELETE /auth/me · POST /auth/password/change · POST /auth/password/reset
+    POST /reset-password
 """
 STRIPE = """
-    GET /checkout/done · GET /portal
+    GET /checkout/done · GET /portal · POST /portal · GET /pay · POST /pricing
     POST /billing/checkout · POST /billing/change · POST /billing/cancel · POST /billing/resume · POST /billing/portal
 """
 WEBHOOK = "POST /billing/webhook"

@@ -1,0 +1,1 @@
+"""Pages on which people confirm an address and set a new password."""

@@ -1,0 +1,1 @@
+"""Pages on which people subscribe, pay, and open their subscription at Stripe."""
