@@ -1,13 +1,14 @@
 """Register tiers, usage, grants, subscriptions and invoices in the admin."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import DecimalField, F, QuerySet, Sum
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, TruncMonth
+from django.db.models.functions import Cast, Coalesce, TruncMonth
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from djstripe import models as stripe_tables
@@ -232,16 +233,24 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 
 
 def revenue(months: int = 12) -> list[dict[str, Any]]:
-    """Return the USD paid in the last calendar months, the newest first, by tier."""
-    cents = Cast(KT("stripe_data__amount_paid"), DecimalField(max_digits=14, decimal_places=2))
-    paid = Invoice.objects.filter(
+    """Return what the invoices of the last calendar months brought in USD, the newest first, by tier.
+
+    Refunds and lost disputes are deducted in the month of their invoice.
+    """
+    invoices = Invoice.objects.filter(
         stripe_mirror.in_current_mode(),
         created__gte=_start_of_month(months - 1),
         stripe_data__status="paid",
         stripe_data__currency="usd",
     )
-    by_month = paid.values(month=TruncMonth("created"), tier=KT("stripe_data__tier"))
-    return list(by_month.annotate(usd=Sum(cents) / CENTS_PER_USD).order_by(F("month").desc(), "tier"))
+    by_month = invoices.values(month=TruncMonth("created"), tier=KT("stripe_data__tier"))
+    sums = by_month.annotate(paid=_usd("amount_paid"), refunded=_usd("amount_refunded"), lost=_usd("amount_lost"))
+    return list(sums.annotate(net=F("paid") - F("refunded") - F("lost")).order_by(F("month").desc(), "tier"))
+
+
+def _usd(name: str) -> Any:
+    cents = Cast(KT(f"stripe_data__{name}"), DecimalField(max_digits=14, decimal_places=2))
+    return Coalesce(Sum(cents), Decimal(0)) / CENTS_PER_USD
 
 
 def _start_of_month(months_ago: int) -> datetime:

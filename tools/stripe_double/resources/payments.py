@@ -64,7 +64,7 @@ def decline(store: ObjectStore, invoice: Object) -> None:
 
 def charge_without_invoice(store: ObjectStore, customer: str | None, amount: int) -> Object:
     """Charge a customer, or a stranger, as staff may do in Stripe's dashboard."""
-    order = {"amount_due": amount, "created": store.now(), "currency": "usd", "customer": customer}
+    order: Object = {"amount_due": amount, "created": store.now(), "currency": "usd", "customer": customer}
     intent = store.add(_intent(store, order), "payment_intent.created")
     return _succeed(store, intent, order["created"])
 
