@@ -193,6 +193,7 @@ class WebhookEvent(models.Model):
 
     class Meta:
         ordering = ("-handled_at",)
+        verbose_name, verbose_name_plural = "event of Stripe", "events of Stripe"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"

@@ -13,6 +13,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name='webhookevent',
+            options={'ordering': ('-handled_at',), 'verbose_name': 'event of Stripe', 'verbose_name_plural': 'events of Stripe'},
+        ),
         migrations.CreateModel(
             name='DisputeWaiver',
             fields=[

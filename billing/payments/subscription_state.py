@@ -36,6 +36,7 @@ class Subscription:
         created_at: at Stripe.
         cancels: whether the subscription ends with the period.
         unpaid_since: when the oldest open invoice was created; None if all are paid.
+        ended_at: when the subscription ended; None for a live one.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Subscription:
     created_at: datetime
     cancels: bool = False
     unpaid_since: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def is_live(self) -> bool:
@@ -155,6 +157,7 @@ def from_row(row: Row, unpaid_since: datetime | None = None) -> Subscription:
         created_at=_to_utc(data["created"]),
         cancels=bool(data["cancel_at_period_end"] or data["cancel_at"]),
         unpaid_since=unpaid_since,
+        ended_at=_to_utc(data["ended_at"]) if data.get("ended_at") else None,
     )
 
 
