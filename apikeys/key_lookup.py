@@ -39,9 +39,16 @@ def find(value: str) -> ApiKey:
     Raises:
         ApiKeyInvalid: as for `authenticate`.
     """
-    key = ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
-    if key is None or not key.active or not key.user.is_active:
-        raise ApiKeyInvalid()
+    if not secret.KEY_PATTERN.match(value):
+        raise ApiKeyInvalid("This is not an API key: a key is `lnos_live_` and 32 hexadecimal digits.")
+    key = ApiKey.objects.load(secret.hash_key(value))
+    # The key of a disabled account is unknown, like the account itself.
+    if key is None or not key.user.is_active:
+        raise ApiKeyInvalid("The API key is unknown. Check that it was copied whole.", reason="unknown")
+    if key.revoked_at:
+        raise ApiKeyInvalid("The API key was revoked. Create a new one with POST /api-keys.", reason="revoked")
+    if not key.active:
+        raise ApiKeyInvalid("The API key has expired. Create a new one with POST /api-keys.", reason="expired")
     return key
 
 

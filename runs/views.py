@@ -1,6 +1,7 @@
 """Endpoints of a user's own runs."""
 
 from functools import partial
+from typing import ClassVar
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -8,12 +9,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet
 
 from accounts.identity import user_of
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
 from lunaos.api.sse import EventStreamResponse
+from lunaos.api.views import GenericViewSet
 from lunaos.errors import NotFound
 from lunaos.scopes import AGENTS, CHAINS
 from runs import services, texts
@@ -31,6 +32,8 @@ class RunPagination(NamedCursorPagination):
 class RunViewSet(GenericViewSet[Run]):
     """Runs of the authenticated user; another user's run is 404."""
 
+    bodiless = ("cancel",)
+    query_serializers: ClassVar = {"list": RunFilterSerializer}
     scopes = (AGENTS, CHAINS)
 
     serializer_class = RunSerializer
