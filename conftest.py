@@ -293,6 +293,20 @@ def stripe(api: Api, server: str, stripe_server: Double, configured: None) -> It
 
 
 @pytest.fixture
+def local_stripe(stripe_server: Double, configured: None, database: None) -> Iterator[Any]:
+    """Stripe's double with the platform in this process, which starts no server."""
+    from billing.payments import plans
+    from testing.stripe import WITHIN_S, LocalStripe, clear_stripe
+
+    stripe_server.webhook_url = None
+    stripe_server.reset()
+    plans.sync_plans()
+    yield LocalStripe(stripe_server)
+    stripe_server.reset()
+    assert until(clear_stripe, WITHIN_S)
+
+
+@pytest.fixture
 def impatient(database: None, impatient_server: str) -> Iterator[Api]:
     with Api(base_url=impatient_server, timeout=30) as client:
         yield client

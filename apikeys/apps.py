@@ -3,3 +3,4 @@ from django.apps import AppConfig
 
 class ApikeysConfig(AppConfig):
     name = "apikeys"
+    verbose_name = "API keys"

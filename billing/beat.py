@@ -23,12 +23,14 @@ def recalculate_due_tiers() -> None:
 
 @shared_task(name="billing.beat.reconcile")
 def reconcile() -> None:
-    """Compare subscriptions with Stripe, if Stripe is configured."""
+    """Compare subscriptions, refunds and disputes with Stripe, if Stripe is configured."""
     if not stripe_connection.is_configured():
         return
     try:
         for mismatch in reconciliation.reconcile():
             logger.warning("A customer differed from Stripe: %s", mismatch)
+        for payment in reconciliation.reconcile_payments():
+            logger.warning("A payment differed from Stripe: %s", payment)
     except BillingUnavailable:
         logger.warning("Stripe cannot be reached; the next comparison is in an hour.")
 

@@ -73,6 +73,14 @@ class AlreadySubscribed(LunaError):
     )
 
 
+class CheckoutBlocked(LunaError):
+    code, status, message = (
+        "checkout_blocked",
+        403,
+        "A payment of yours is disputed, so no subscription can be started or upgraded. Contact support to settle it.",
+    )
+
+
 class WebhookRefused(LunaError):
     code, status, message = (
         "webhook_refused",

@@ -1,4 +1,4 @@
-"""Recalculate users' tiers, and manage the tiers that staff grant.
+"""Recalculate users' tiers, and manage the tiers that staff grant or restore.
 
 No other module writes `User.tier`.
 """
@@ -13,8 +13,8 @@ from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import quota, tiers
-from billing.models import Grant
-from billing.payments import stripe_connection, stripe_mirror, subscription_state
+from billing.models import DisputeWaiver, Grant
+from billing.payments import disputes, stripe_connection, stripe_mirror, subscription_state
 from billing.payments.subscription_state import Subscription
 from lunaos.errors import ValidationFailed
 
@@ -32,7 +32,8 @@ def recalculate_tier(user: User, *, actor: User | None = None) -> str:
         return tiers.FREE
     if Grant.objects.due().filter(user=locked).update(ended_at=F("until")):
         trail.record_on_commit(Action.TIER_GRANT_ENDED, subject=locked)
-    tier = _highest_tier(subscription_state.list_for_user(locked), Grant.objects.active(locked), now)
+    subscriptions = [] if disputes.ends_paid_tier(locked) else subscription_state.list_for_user(locked)
+    tier = _highest_tier(subscriptions, Grant.objects.active(locked), now)
     if tier != locked.tier:
         User.objects.filter(pk=locked.pk).update(tier=tier)
         quota.reset_warnings(locked, now)
@@ -106,6 +107,23 @@ def set_tier(
         recalculate_tier(user, actor=actor)
     else:
         grant(user=user, tier=tier, until=until, reason=reason, actor=actor)
+
+
+@transaction.atomic
+def waive_lost_disputes(*, user: User, reason: str, actor: User | None = None) -> int:
+    """Let a user's subscription count again although disputes were lost, and return how many there were.
+
+    Checkouts are open again, too. A dispute that is lost later blocks them anew.
+    """
+    _lock_user(user)
+    lost = list(disputes.list_lost(user).values_list("id", flat=True))
+    DisputeWaiver.objects.bulk_create(
+        DisputeWaiver(dispute_id=id_, user=user, reason=reason, waived_by=actor) for id_ in lost
+    )
+    if lost:
+        trail.record_on_commit(Action.DISPUTE_WAIVED, actor=actor, subject=user, disputes=lost, reason=reason)
+    recalculate_tier(user, actor=actor)
+    return len(lost)
 
 
 def _end_active_grants(user: User, actor: User | None, **details: str) -> int:

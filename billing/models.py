@@ -157,6 +157,23 @@ class Grant(models.Model):
         return self.ended_at is None and (self.until is None or self.until > now)
 
 
+class DisputeWaiver(models.Model):
+    """A lost dispute that staff have waived: the user's subscription counts again, and checkouts are open."""
+
+    dispute_id = models.CharField(primary_key=True, max_length=255, help_text="At Stripe.")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="dispute_waivers")
+    reason = models.CharField(max_length=200)
+    waived_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    waived_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("-waived_at",)
+        default_permissions = ("add",)
+
+    def __str__(self) -> str:
+        return f"{self.dispute_id}: {self.reason}"
+
+
 class WebhookEventManager(models.Manager["WebhookEvent"]):
     def expired(self) -> models.QuerySet["WebhookEvent"]:
         """Return the events that Stripe no longer repeats; Stripe gives up after 3 days."""
@@ -176,6 +193,7 @@ class WebhookEvent(models.Model):
 
     class Meta:
         ordering = ("-handled_at",)
+        verbose_name, verbose_name_plural = "event of Stripe", "events of Stripe"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"

@@ -11,7 +11,7 @@ from accounts.privacy import registry
 from accounts.privacy.registry import Row
 from billing import usage_carryover
 from billing.models import Grant, MonthlyUsage
-from billing.payments import stripe_client, stripe_connection, stripe_mirror, subscription_state
+from billing.payments import disputes, stripe_client, stripe_connection, stripe_mirror, subscription_state
 
 
 def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
@@ -23,6 +23,10 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
         yield "customer", {"id": customer.id, "email": customer.email, "created": customer.created}
         yield "subscriptions", [row.stripe_data for row in customer.subscriptions.order_by("created")]
         yield "invoices", [row.stripe_data for row in customer.invoices.order_by("created")]
+        yield "payments", [row.stripe_data for row in customer.charges.order_by("created")]
+        yield "disputes", [row.stripe_data for row in disputes.list_for_user(user)]
+    waivers = user.dispute_waivers.order_by("waived_at")
+    yield "disputeWaivers", [registry.to_row(waiver, "user_id", "waived_by_id") for waiver in waivers]
 
 
 def prepare_deletion(user: User) -> None:

@@ -11,6 +11,7 @@ from billing.errors import (
     BillingConflict,
     BillingNotConfigured,
     BillingUnavailable,
+    CheckoutBlocked,
     NoSubscription,
     PaymentRefused,
     WebhookRefused,
@@ -39,14 +40,14 @@ CHECKOUT: dict[str, Any] = {
     "operation_id": "startCheckout",
     "request": TierSerializer,
     "parameters": [IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED],
-    "responses": {200: CheckoutSerializer, **errors(AlreadySubscribed, *STRIPE, IdempotencyConflict)},
+    "responses": {200: CheckoutSerializer, **errors(AlreadySubscribed, CheckoutBlocked, *STRIPE, IdempotencyConflict)},
 }
 CHANGE: dict[str, Any] = {
     "operation_id": "changeSubscription",
     "request": TierSerializer,
     "responses": {
         200: ChangedSerializer,
-        **errors(AlreadySubscribed, NoSubscription, PaymentRefused, *STRIPE),
+        **errors(AlreadySubscribed, CheckoutBlocked, NoSubscription, PaymentRefused, *STRIPE),
     },
 }
 CANCEL: dict[str, Any] = {

@@ -51,6 +51,11 @@ class StandingSerializer(serializers.Serializer[SubscriptionState]):
     tier = serializers.CharField()
     status = serializers.CharField(help_text=f"Stripe's status, or `{NO_SUBSCRIPTION}`.")
     subscription = SubscriptionSerializer(allow_null=True)
+    checkoutBlocked = serializers.BooleanField(
+        source="checkout_blocked",
+        help_text="Whether POST /billing/checkout and upgrades are refused (`checkout_blocked`), since a payment is "
+        "disputed. Contact support.",
+    )
 
 
 class PlanSerializer(serializers.ModelSerializer[Tier]):

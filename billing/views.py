@@ -86,9 +86,11 @@ class BillingViewSet(ViewSet):
     @extend_schema(**schema.CANCEL)
     @action(detail=False, methods=["post"], pool=STRIPE)
     def cancel(self, request: Request) -> Response:
-        """Cancel the subscription at the end of the paid period."""
-        end = subscriptions.cancel(user_of(request))
-        return Response({"message": f"The subscription ends on {end:%Y-%m-%d}, when the paid period ends."})
+        """Cancel the subscription at the end of its period.
+
+        The tier stays until then if the period is paid.
+        """
+        return Response({"message": subscriptions.cancel(user_of(request)).message})
 
     @extend_schema(**schema.RESUME)
     @action(detail=False, methods=["post"], pool=STRIPE)

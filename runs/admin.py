@@ -30,6 +30,7 @@ from accounts.staff.exporting_admin import ExportableAdmin
 from billing import tiers
 from lunaos.infra.plurals import counted
 from runs import partitions, services, texts
+from runs.metering import charge_reasons
 from runs.models import UNFINISHED, Dimension, Figures, HourlyFigures, Run, RunStep, RunText
 
 MAX_OWNERS_SEARCHED = 500  # owners whose runs one search lists
@@ -94,7 +95,7 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
         *("tokens_estimated", "cost_known", "provider_status", "cancelled_by_staff"),
     )
     fieldsets = (
-        (None, {"fields": ("id", "user", "what", "status", "request_id")}),
+        (None, {"fields": ("id", "user", "what", "status", "why_charged", "request_id")}),
         FAILURE_FIELDSET,
         ("Model", {"fields": ("provider", "model", "own_key")}),
         ("Steps", {"fields": ("timeline",)}),
@@ -105,7 +106,17 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
         ("Executor", {"fields": ("heartbeat_at", "attempt", "losses")}),
         ("Texts", {"fields": ("input", "output")}),
     )
-    readonly_fields = ("what", "error", "last_attempt", "timeline", "counted", "price", "input", "output")
+    readonly_fields = (
+        "what",
+        "why_charged",
+        "error",
+        "last_attempt",
+        "timeline",
+        "counted",
+        "price",
+        "input",
+        "output",
+    )
 
     # -- Columns and fields --------------------------------------------------------------------------------------------
 
@@ -121,6 +132,10 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
     @admin.display(description="agent or chain")
     def what(self, run: Run) -> str:
         return run.chain or run.agent
+
+    @admin.display(description="quota")
+    def why_charged(self, run: Run) -> str:
+        return charge_reasons.explain(run)
 
     @admin.display(description="cost, USD", ordering="cost_usd")
     def cost(self, run: Run) -> str:

@@ -2,16 +2,21 @@
 
 from typing import Any
 
+import pytest
 from django.db import IntegrityError, OperationalError, transaction
+from django.test import Client
 from djstripe.models import Customer
 
+from accounts.auditlog import alerts
 from billing.models import WebhookEvent
-from billing.payments import customer_locks, plans, webhooks
+from billing.payments import checkout, customer_locks, plans, stripe_connection, webhooks
 from lunaos.embedded.servers import until
 from testing.client import Api
+from tools.stripe_double.deliveries import body_of
 from tools.stripe_double.double import Double
 
 WITHIN_S = 15
+NO_SUBSCRIPTION = {"tier": "free", "status": "none", "subscription": None, "checkoutBlocked": False}
 
 
 class Stripe:
@@ -75,6 +80,54 @@ class Stripe:
         return plans.get_price_id(tier)
 
 
+class LocalStripe:
+    """The double with the platform in the test's own process; a test delivers the events itself.
+
+    Args:
+        double: stores its events, and delivers none.
+    """
+
+    def __init__(self, double: Double) -> None:
+        self.double = double
+        self.client = Client()
+        self._delivered: set[str] = set()
+
+    def subscribe(self, user: Any, tier: str = "pro") -> dict[str, Any]:
+        """Go through checkout, deliver the events, and return the subscription's charge."""
+        session = self.double.pay(checkout.start(user=user, tier=tier).session_id)
+        self.deliver()
+        user.refresh_from_db(fields=["tier"])
+        return self.charges(str(session["customer"]))[0]
+
+    def stranger(self) -> str:
+        """Return the id of a customer of another shop at the same account of Stripe."""
+        return stripe_connection.client().v1.customers.create({"email": "stranger@example.com"}).id
+
+    def charges(self, customer_id: str) -> list[dict[str, Any]]:
+        """Return a customer's charges at Stripe, the newest first."""
+        found = stripe_connection.client().v1.charges.list({"customer": customer_id})
+        return [charge.to_dict() for charge in found.data]
+
+    def deliver(self) -> None:
+        """Deliver all events since the last call, in the order of their creation."""
+        for event in self.new_events():
+            assert self.send(event) == 200, event["type"]
+
+    def new_events(self) -> list[dict[str, Any]]:
+        """Return the events that the platform subscribes to and `deliver` has not delivered yet."""
+        created = [each for each in self.double.events() if each["type"] in webhooks.HANDLED_EVENT_TYPES]
+        found = [each for each in created if each["id"] not in self._delivered]
+        self._delivered |= {each["id"] for each in found}
+        return found
+
+    def send(self, event: dict[str, Any]) -> int:
+        """Post one signed event to the platform's webhook, and return the status."""
+        body = body_of(event)
+        headers = {"Stripe-Signature": self.double.sign(body)}
+        answer = self.client.post("/billing/webhook", body, content_type="application/json", headers=headers)
+        return int(answer.status_code)
+
+
 def clear_stripe() -> bool:
     """Delete all rows of Stripe's, customer by customer, after open requests.
 
@@ -90,3 +143,12 @@ def clear_stripe() -> bool:
     except (IntegrityError, OperationalError):
         return False
     return not Customer.objects.exists()
+
+
+@pytest.fixture
+def alarms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the kinds of the alarms that the test raises."""
+    kinds: list[str] = []
+    monkeypatch.setattr(alerts, "send", lambda kind, message, **facts: kinds.append(kind))
+    monkeypatch.setattr(alerts, "send_daily", lambda kind, subject, message, **facts: kinds.append(kind))
+    return kinds

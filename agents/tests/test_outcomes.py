@@ -6,7 +6,9 @@ from uuid import uuid4
 import pytest
 
 from agents.models import Agent, LanguageModel
+from agents.providers.errors import CausedByRequest
 from billing.models import MonthlyUsage
+from runs.metering import charge_reasons
 from runs.models import Run, RunText
 from testing.client import Api, answer, error, events, takes_effect
 from testing.loopback.upstream import DONE, Answer, Upstream, completion, delta, usage
@@ -247,3 +249,7 @@ def test_a_model_without_a_price_alerts_operators(api: Api, alice: Any, upstream
     assert not Run.objects.filter(user=alice, status="succeeded", cost_known=True).exists()
     log = (folder / "web.log").read_text()
     assert log.count(f"does not contain openai/{name}") == 1
+
+
+def test_the_admin_knows_which_codes_count() -> None:
+    assert {error.code for error in CausedByRequest.__subclasses__()} == charge_reasons.CAUSED_BY_REQUEST

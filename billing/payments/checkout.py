@@ -16,8 +16,8 @@ from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.idempotency import RequestKey
 from accounts.models import User
-from billing.errors import AlreadySubscribed, NoSubscription
-from billing.payments import customers, plans, stripe_client, stripe_connection, subscription_state, sync
+from billing.errors import AlreadySubscribed, CheckoutBlocked, NoSubscription
+from billing.payments import customers, disputes, plans, stripe_client, stripe_connection, subscription_state, sync
 from lunaos.errors import TokenInvalid
 
 SESSION_ID = re.compile(r"cs_(test|live)_[A-Za-z0-9]{1,200}")
@@ -44,6 +44,7 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
 
     Raises:
         AlreadySubscribed: the user has a subscription, which can be changed instead.
+        CheckoutBlocked: a payment of the user is disputed.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
         IdempotencyConflict: the key was used for another request.
         TokenInvalid: the account was deleted meanwhile.
@@ -51,6 +52,8 @@ def start(*, user: User, tier: str, idempotency_key: RequestKey | None = None) -
     with stripe_connection.short_timeout(), _reject_deleted_account(user):
         customers.get_or_create(user)
         with customers.locked(user) as customer:
+            if disputes.blocks_checkout(user):
+                raise CheckoutBlocked()
             if idempotency_key and (earlier := idempotency.find(user=user, key=idempotency_key)):
                 session_id, url = earlier.split(" ", 1)
                 return Checkout(session_id, url, replayed=True)

@@ -1,23 +1,27 @@
-"""Compare the stored subscriptions with Stripe's, and repair what differs.
+"""Compare stored subscriptions, refunds and disputes with Stripe's, and repair what differs.
 
-This is the fallback for lost events. Stripe is asked for all subscriptions, 100 a page, and not customer by customer.
+This is the fallback for lost events. Stripe is asked for all objects, 100 a page, and not customer by customer.
 Only customers that differ are then synchronised, under the customer's lock, as after an event.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import OperationalError, transaction
-from djstripe.models import Customer
+from djstripe.models import Charge, Customer, Dispute, Invoice
 
 from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
-from billing.payments import stripe_client, stripe_mirror, subscription_state, sync
+from billing.payments import charges, stripe_client, stripe_mirror, subscription_state, sync
 from lunaos.errors import LunaError
 
 SubscriptionData = dict[str, Any]  # the stored fields of a subscription
+REFUND_WINDOW = timedelta(days=30)  # a lost event is found within hours; a refund fails within this time
+DISPUTE_WINDOW = timedelta(days=365)  # a bank decides within months
+MAX_INVOICES = 100  # whose payments are fetched at once, where no event has brought them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,65 @@ def reconcile() -> Iterator[CustomerMismatch]:
     for customer_id, found in listed.items():  # customers that no event has reported
         if _any_live(found):
             yield _repair(customer_id)
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMismatch:
+    """An invoice or a charge whose stored payments, refunds or disputes differed from Stripe's.
+
+    `error` says why the repair failed, if it did.
+    """
+
+    id: str
+    error: str = ""
+
+
+def reconcile_payments() -> Iterator[PaymentMismatch]:
+    """Compare refunds and disputes with Stripe, repair the charges that differ, and yield them.
+
+    Invoices whose payments were never fetched, as those of an earlier release, follow, at most MAX_INVOICES.
+
+    Raises:
+        BillingNotConfigured, BillingUnavailable: Stripe cannot list refunds or disputes.
+    """
+    now = datetime.now(UTC)
+    for charge_id in sorted(_list_changed_refunds(now) | _list_changed_disputes(now)):
+        customer_id = charges.find_customer_id(charge_id)
+        if Customer.objects.filter(id=customer_id).exists():
+            yield _repair_payment(charge_id, customer_id, charge_id=charge_id)
+        else:
+            charges.alert_unknown(charge_id)
+    unread = Invoice.objects.filter(stripe_mirror.in_current_mode(), stripe_data__amount_paid__gt=0)
+    for invoice in unread.exclude(stripe_data__has_key="payments").exclude(customer__subscriber=None)[:MAX_INVOICES]:
+        yield _repair_payment(invoice.id, invoice.customer_id, invoice_id=invoice.id)
+
+
+def _list_changed_refunds(now: datetime) -> set[str]:
+    """Return the charges of refunds that are not stored, or with another status."""
+    found: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for refund in stripe_client.list_refunds_since(now - REFUND_WINDOW):
+        if refund.charge:
+            found[stripe_client.id_of(refund.charge)].add((refund.id, refund.status or ""))
+    stored = Charge.objects.filter(id__in=found).values_list("id", "stripe_data__refunds")
+    known = {id_: {(each["id"], each["status"]) for each in refunds or ()} for id_, refunds in stored}
+    return {id_ for id_, refunds in found.items() if not refunds <= known.get(id_, set())}
+
+
+def _list_changed_disputes(now: datetime) -> set[str]:
+    """Return the charges of disputes that are not stored, or with another status."""
+    found = {each.id: each for each in stripe_client.list_disputes_since(now - DISPUTE_WINDOW)}
+    known = dict(Dispute.objects.filter(id__in=found).values_list("id", "stripe_data__status"))
+    return {stripe_client.id_of(each.charge) for id_, each in found.items() if known.get(id_) != each.status}
+
+
+def _repair_payment(id_: str, customer_id: str, **about: str) -> PaymentMismatch:
+    try:
+        with transaction.atomic():
+            if user := sync.sync_customer(customer_id, **about):
+                trail.record_on_commit(Action.BILLING_RECONCILED, subject=user, payment=id_)
+    except (LunaError, OperationalError) as e:
+        return PaymentMismatch(id_, str(e))
+    return PaymentMismatch(id_)
 
 
 def _differs(customer: Customer, found: list[SubscriptionData]) -> bool:

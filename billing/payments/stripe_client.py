@@ -96,9 +96,56 @@ def list_open_invoices(subscription_id: str) -> list[stripe.Invoice]:
 
 
 def retrieve_invoice(invoice_id: str) -> stripe.Invoice:
-    """Fetch an invoice, or raise StripeObjectMissing."""
+    """Fetch an invoice with its payments, or raise StripeObjectMissing."""
     with translate_errors():
-        return client().v1.invoices.retrieve(invoice_id)
+        return client().v1.invoices.retrieve(invoice_id, {"expand": ["payments"]})
+
+
+# -- Payments, refunds and disputes ----------------------------------------------------------------------------------
+
+
+def retrieve_charge(charge_id: str) -> stripe.Charge:
+    """Fetch a charge, or raise StripeObjectMissing."""
+    with translate_errors():
+        return client().v1.charges.retrieve(charge_id)
+
+
+def list_charges(payment_intent_id: str) -> list[stripe.Charge]:
+    """List the charges of a payment with their refunds: the failed attempts, and the one that succeeded."""
+    with translate_errors():
+        found = client().v1.charges.list(
+            {"payment_intent": payment_intent_id, "limit": MAX_PAGE_SIZE, "expand": ["data.refunds"]}
+        )
+        return list(found.auto_paging_iter())
+
+
+def list_disputes(charge_id: str) -> list[stripe.Dispute]:
+    """List the disputes of a charge, closed ones included."""
+    with translate_errors():
+        return list(client().v1.disputes.list({"charge": charge_id, "limit": MAX_PAGE_SIZE}).auto_paging_iter())
+
+
+def list_invoice_ids(payment_intent_id: str) -> list[str]:
+    """List the ids of the invoices that a payment pays; a charge itself does not name them."""
+    with translate_errors():
+        found = client().v1.invoice_payments.list(
+            {"payment": {"type": "payment_intent", "payment_intent": payment_intent_id}, "limit": MAX_PAGE_SIZE}
+        )
+        return [id_of(payment.invoice) for payment in found.auto_paging_iter()]
+
+
+def list_refunds_since(moment: datetime) -> Iterator[stripe.Refund]:
+    """List the refunds of all charges that were created since a moment, page by page."""
+    created: stripe.params.RefundListParamsCreated = {"gte": int(moment.timestamp())}
+    with translate_errors():
+        yield from client().v1.refunds.list({"created": created, "limit": MAX_PAGE_SIZE}).auto_paging_iter()
+
+
+def list_disputes_since(moment: datetime) -> Iterator[stripe.Dispute]:
+    """List the disputes of all charges that were opened since a moment, page by page."""
+    created: stripe.params.DisputeListParamsCreated = {"gte": int(moment.timestamp())}
+    with translate_errors():
+        yield from client().v1.disputes.list({"created": created, "limit": MAX_PAGE_SIZE}).auto_paging_iter()
 
 
 # -- What customers do -----------------------------------------------------------------------------------------------

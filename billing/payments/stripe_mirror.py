@@ -7,14 +7,16 @@ objects without our time-outs, and stores the secret key. Callers hold the custo
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import stripe
 from django.conf import settings
 from django.db.models import Q, QuerySet
-from djstripe.models import Customer, Invoice, Subscription
+from djstripe.models import Charge, Customer, Dispute, Invoice, Subscription
 
 from accounts.models import User
+from billing.payments.stripe_client import id_of
 
 SUBSCRIPTION_FIELDS = (
     *("id", "object", "customer", "status", "created", "start_date", "trial_end", "schedule", "latest_invoice"),
@@ -26,6 +28,17 @@ INVOICE_FIELDS = (
     *("id", "object", "customer", "status", "number", "created", "currency", "billing_reason", "attempt_count"),
     *("amount_due", "amount_paid", "period_start", "period_end"),
 )
+LINE_FIELDS = ("description", "amount", "period")
+CHARGE_FIELDS = (
+    *("id", "object", "status", "created", "currency", "amount", "amount_refunded"),
+    *("failure_code", "failure_message"),
+)
+REFUND_FIELDS = ("id", "status", "amount", "reason", "created")
+DISPUTE_FIELDS = ("id", "object", "status", "reason", "amount", "currency", "created")
+# Of an invoice's payments: their number, and the cents that were refunded and lost in disputes.
+PAYMENT_SUMS = ("payments", "amount_refunded", "amount_lost")
+REFUND_FAILURES = ("failed", "canceled")
+LOST = "lost"  # status of a dispute
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +95,44 @@ def store_invoice(customer: Customer, found: stripe.Invoice, tier: str | None) -
     before: dict[str, Any] = row.stripe_data if row else {}
     now = _pick(found.to_dict(), INVOICE_FIELDS)
     now |= {"tier": before.get("tier") or tier, "subscription": invoice_subscription_id(found)}
+    now |= {"lines": [_pick(line.to_dict(), LINE_FIELDS) for line in found.lines.data]}
+    now |= _pick(before, PAYMENT_SUMS)
     fields = {"customer": customer, "stripe_data": now, **_common_fields(found)}
     Invoice.objects.update_or_create(id=found.id, defaults=fields)
     return MirrorChange(found.id, before, now)
+
+
+def store_charge(customer: Customer, invoice_id: str, found: stripe.Charge) -> MirrorChange:
+    """Store a charge of an invoice, with its card and refunds; no card of a deleted user."""
+    before = _stored_data(Charge, found.id)
+    now = _pick(found.to_dict(), CHARGE_FIELDS)
+    now |= {"payment_intent": id_of(found.payment_intent) if found.payment_intent else None}
+    now |= {"card": _card(found) if customer.subscriber_id else None, "refunds": _refunds(found)}
+    columns = {"amount": Decimal(found.amount) / 100, "currency": found.currency, "status": found.status}
+    fields = {"customer": customer, "invoice_id": invoice_id, "stripe_data": now, **columns, **_common_fields(found)}
+    Charge.objects.update_or_create(id=found.id, defaults=fields)
+    return MirrorChange(found.id, before, now)
+
+
+def store_dispute(found: stripe.Dispute) -> MirrorChange:
+    """Store a dispute of a stored charge."""
+    before, now = _stored_data(Dispute, found.id), _pick(found.to_dict(), DISPUTE_FIELDS)
+    fields = {"charge_id": id_of(found.charge), "stripe_data": now, **_common_fields(found)}
+    Dispute.objects.update_or_create(id=found.id, defaults=fields)
+    return MirrorChange(found.id, before, now)
+
+
+def sum_payments(invoice_id: str) -> None:
+    """Store in an invoice's row what of its payments was refunded, and what was lost in disputes."""
+    charges = list(Charge.objects.filter(invoice_id=invoice_id).prefetch_related("disputes"))
+    disputes = [dispute.stripe_data for charge in charges for dispute in charge.disputes.all()]
+    row = Invoice.objects.get(id=invoice_id)
+    row.stripe_data |= {
+        "payments": len(charges),
+        "amount_refunded": sum(charge.stripe_data["amount_refunded"] for charge in charges),
+        "amount_lost": sum(dispute["amount"] for dispute in disputes if dispute["status"] == LOST),
+    }
+    row.save(update_fields=["stripe_data"])
 
 
 def delete_invoice(invoice_id: str) -> None:
@@ -103,6 +151,10 @@ def anonymize_customers(user: User) -> None:
     """Remove what identifies a user from the customer's rows."""
     # Amounts stay for accounting, under Stripe's ids.
     fields: dict[str, Any] = {"subscriber": None, "email": "", "stripe_data": {}, "metadata": None}
+    charges = list(Charge.objects.filter(customer__subscriber=user))
+    for charge in charges:
+        charge.stripe_data["card"] = None
+    Charge.objects.bulk_update(charges, ["stripe_data"])
     Customer.objects.filter(subscriber=user).update(date_purged=datetime.now(UTC), **fields)
 
 
@@ -124,7 +176,27 @@ def reduce_subscription(found: stripe.Subscription) -> dict[str, Any]:
     return _pick(data, SUBSCRIPTION_FIELDS) | {"items": {"data": items}}
 
 
-def _common_fields(found: "stripe.Customer | stripe.Subscription | stripe.Invoice") -> dict[str, Any]:
+def _stored_data(model: type[Charge] | type[Dispute], id_: str) -> dict[str, Any]:
+    data: dict[str, Any] | None = model.objects.filter(id=id_).values_list("stripe_data", flat=True).first()
+    return data or {}
+
+
+def _card(charge: stripe.Charge) -> dict[str, Any] | None:
+    """Return brand and last four digits of a charge's card; for another method its kind."""
+    details = (charge.payment_method_details or stripe.StripeObject()).to_dict()
+    if card := details.get("card"):
+        return _pick(card, ("brand", "last4"))
+    return {"brand": details["type"], "last4": ""} if details else None
+
+
+def _refunds(charge: stripe.Charge) -> list[dict[str, Any]]:
+    return [_pick(refund.to_dict(), REFUND_FIELDS) for refund in (charge.refunds.data if charge.refunds else ())]
+
+
+_Mirrored = stripe.Customer | stripe.Subscription | stripe.Invoice | stripe.Charge | stripe.Dispute
+
+
+def _common_fields(found: _Mirrored) -> dict[str, Any]:
     return {"livemode": found.livemode, "created": datetime.fromtimestamp(found.created or 0, UTC)}
 
 

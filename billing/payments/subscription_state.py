@@ -14,7 +14,7 @@ from djstripe.models import Subscription as Row
 
 from accounts.models import User
 from billing import tiers
-from billing.payments import stripe_mirror
+from billing.payments import disputes, stripe_mirror
 from billing.payments.stripe_client import TIER_KEY
 
 PAID_STATUSES = ("active", "trialing")
@@ -36,6 +36,7 @@ class Subscription:
         created_at: at Stripe.
         cancels: whether the subscription ends with the period.
         unpaid_since: when the oldest open invoice was created; None if all are paid.
+        ended_at: when the subscription ended; None for a live one.
     """
 
     id: str
@@ -46,15 +47,21 @@ class Subscription:
     created_at: datetime
     cancels: bool = False
     unpaid_since: datetime | None = None
+    ended_at: datetime | None = None
 
     @property
     def is_live(self) -> bool:
         """Return whether Stripe may still charge for the subscription."""
         return self.status not in ENDED_STATUSES
 
+    @property
+    def is_paid(self) -> bool:
+        """Return whether the current period is paid, or is a trial."""
+        return self.status in PAID_STATUSES
+
     def gives_tier(self, now: datetime) -> bool:
         """Return whether the subscription gives its tier at this moment."""
-        if self.status in PAID_STATUSES:
+        if self.is_paid:
             return True
         since = self.unpaid_since or self.period_start
         return self.status == "past_due" and now - since < settings.PAYMENT_GRACE
@@ -64,18 +71,20 @@ class Subscription:
 class SubscriptionState:
     """A user's tier and current subscription, as the API returns them.
 
-    `status` is Stripe's, or NO_SUBSCRIPTION.
+    `status` is Stripe's, or NO_SUBSCRIPTION. `checkout_blocked` is set while a payment is disputed, or was lost.
     """
 
     tier: str
     status: str
     subscription: Subscription | None
+    checkout_blocked: bool
 
 
 def get_state(user: User) -> SubscriptionState:
     """Return a user's tier and current subscription."""
     current = select_current(list_for_user(user))
-    return SubscriptionState(user.tier, current.status if current else NO_SUBSCRIPTION, current)
+    status = current.status if current else NO_SUBSCRIPTION
+    return SubscriptionState(user.tier, status, current, disputes.blocks_checkout(user))
 
 
 def list_for_user(user: User) -> list[Subscription]:
@@ -103,7 +112,7 @@ def select_current(subscriptions: list[Subscription]) -> Subscription | None:
     Among the live ones a paid one comes first, then the one with the highest tier, then the newest.
     """
     live = [subscription for subscription in subscriptions if subscription.is_live]
-    return max(live, key=lambda each: (each.status in PAID_STATUSES, _rank(each), each.created_at), default=None)
+    return max(live, key=lambda each: (each.is_paid, _rank(each), each.created_at), default=None)
 
 
 def tier_of_price(price: dict[str, Any]) -> str | None:
@@ -148,6 +157,7 @@ def from_row(row: Row, unpaid_since: datetime | None = None) -> Subscription:
         created_at=_to_utc(data["created"]),
         cancels=bool(data["cancel_at_period_end"] or data["cancel_at"]),
         unpaid_since=unpaid_since,
+        ended_at=_to_utc(data["ended_at"]) if data.get("ended_at") else None,
     )
 
 

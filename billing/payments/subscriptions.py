@@ -12,8 +12,8 @@ from accounts.auditlog import alerts, trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import tiers
-from billing.errors import AlreadySubscribed, BillingConflict, BillingUnavailable, NoSubscription
-from billing.payments import customers, plans, stripe_client, stripe_connection, subscription_state, sync
+from billing.errors import AlreadySubscribed, BillingConflict, BillingUnavailable, CheckoutBlocked, NoSubscription
+from billing.payments import customers, disputes, plans, stripe_client, stripe_connection, subscription_state, sync
 from billing.payments.subscription_state import Subscription
 from lunaos.errors import LunaError
 
@@ -33,8 +33,16 @@ class TierChange:
     message: str
 
 
-def cancel(user: User) -> datetime:
-    """Cancel all subscriptions of a user, and return the end of the last paid period.
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """The result of a cancellation: when the last subscription ends, and what to say about it."""
+
+    ends_at: datetime
+    message: str
+
+
+def cancel(user: User) -> Cancellation:
+    """Cancel all subscriptions of a user at the end of their period.
 
     Raises:
         NoSubscription: the user has none.
@@ -45,8 +53,8 @@ def cancel(user: User) -> datetime:
             _cancel_at_period_end(subscription)
         sync.refresh(customer)
         trail.record_on_commit(Action.SUBSCRIPTION_CANCEL_REQUESTED, actor=user, subject=user)
-        ends = (each.period_end for each in subscription_state.list_for_customer(customer) if each.is_live)
-        return max(ends, default=datetime.now(UTC))
+        live = [each for each in subscription_state.list_for_customer(customer) if each.is_live]
+        return _describe_cancellation(max(live, key=lambda each: each.period_end, default=None))
 
 
 def resume(user: User) -> None:
@@ -74,6 +82,7 @@ def change(*, user: User, tier: str) -> TierChange:
     Raises:
         NoSubscription: the user has no subscription to change.
         AlreadySubscribed: the subscription is of this tier, and no other change is scheduled.
+        CheckoutBlocked: the tier is higher, and a payment of the user is disputed.
         PaymentRefused: the difference could not be charged.
         BillingNotConfigured, BillingUnavailable: Stripe cannot be reached.
     """
@@ -82,6 +91,8 @@ def change(*, user: User, tier: str) -> TierChange:
         current = subscription_state.select_current(subscription_state.list_for_customer(customer))
         if current is None:
             raise NoSubscription()
+        if _is_upgrade(current, tier) and disputes.blocks_checkout(user):
+            raise CheckoutBlocked()
         with stripe_connection.long_timeout():
             effective_at = _apply_change(current, found[current.id], tier)
         trail.record_on_commit(
@@ -120,11 +131,15 @@ def _apply_change(current: Subscription, at_stripe: stripe.Subscription, tier: s
         if current.cancels:
             stripe_client.resume_subscription(at_stripe)
         return None
-    if current.tier is None or tiers.get(tier).rank > tiers.get(current.tier).rank:
+    if _is_upgrade(current, tier):
         _upgrade(current, at_stripe, tier)
         return None
     _downgrade(current, at_stripe, plans.get_price_id(tier))
     return current.period_end
+
+
+def _is_upgrade(current: Subscription, tier: str) -> bool:
+    return current.tier is None or tiers.get(tier).rank > tiers.get(current.tier).rank
 
 
 def _downgrade(current: Subscription, at_stripe: stripe.Subscription, price_id: str) -> None:
@@ -168,12 +183,28 @@ def _find_tier_item(subscription: stripe.Subscription) -> str:
     return str(next((item.id for item in items if subscription_state.tier_of_price(item.price.to_dict())), items[0].id))
 
 
+def _describe_cancellation(last: Subscription | None) -> Cancellation:
+    """Describe the end of the last subscription; None if all have ended at once, since none was ever paid."""
+    if last is None:
+        return Cancellation(datetime.now(UTC), "The subscription has ended. It was never paid.")
+    if last.is_paid:
+        message = f"The subscription ends on {last.period_end:%Y-%m-%d}, when the paid period ends."
+    else:
+        message = (
+            f"The subscription ends on {last.period_end:%Y-%m-%d}. Its last invoice is not paid: pay it or see it in "
+            "the portal, POST /billing/portal."
+        )
+    return Cancellation(last.period_end, message)
+
+
 def _describe_change(customer: Customer, tier: str, effective_at: datetime | None) -> str:
     now = subscription_state.select_current(subscription_state.list_for_customer(customer))
     if now and not now.gives_tier(datetime.now(UTC)):
         return f"The change to {tier} is stored, but a payment is due first. Pay in the portal: POST /billing/portal."
     if effective_at:
-        return f"Your subscription changes to {tier} when the paid period ends."
+        return (
+            f"Your subscription changes to {tier} when the {'paid' if now and now.is_paid else 'current'} period ends."
+        )
     if now and now.tier == tier:
         return f"Your subscription is {tier}."
     return f"Your subscription changes to {tier} as soon as the difference is paid."

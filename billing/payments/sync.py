@@ -15,13 +15,20 @@ from accounts.auditlog import alerts, trail
 from accounts.auditlog.trail import Action
 from accounts.models import User
 from billing import grants, tasks
-from billing.payments import customer_locks, stripe_client, stripe_connection, stripe_mirror, subscription_state
+from billing.payments import (
+    charges,
+    customer_locks,
+    stripe_client,
+    stripe_connection,
+    stripe_mirror,
+    subscription_state,
+)
 from billing.payments.stripe_mirror import MirrorChange
 from lunaos.infra.task_queue import enqueue
 
 
-def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | None:
-    """Synchronise a customer, and perhaps one invoice, in the current transaction.
+def sync_customer(customer_id: str, *, invoice_id: str | None = None, charge_id: str | None = None) -> User | None:
+    """Synchronise a customer, and perhaps one invoice or the invoices of a charge, in the current transaction.
 
     The transaction holds the customer's lock until it ends.
 
@@ -48,8 +55,9 @@ def sync_customer(customer_id: str, *, invoice_id: str | None = None) -> User | 
         return None
     if known.subscriber is None:
         _cancel_subscriptions_of_deleted_user(found)
+        _store_invoices(known, found, _retrieve_invoices(None, charge_id))  # refunds and disputes count for the books
         return None
-    store_and_apply(known, found, invoice_id=invoice_id)
+    store_and_apply(known, found, invoices=_retrieve_invoices(invoice_id, charge_id))
     return known.subscriber
 
 
@@ -61,16 +69,19 @@ def refresh(customer: Customer) -> list[stripe.Subscription]:
     return found
 
 
-def store_and_apply(customer: Customer, found: list[stripe.Subscription], *, invoice_id: str | None = None) -> None:
-    """Store what Stripe returned, recalculate the tier, then audit and notify."""
+def store_and_apply(
+    customer: Customer, found: list[stripe.Subscription], *, invoices: Iterable[stripe.Invoice] = ()
+) -> None:
+    """Store what Stripe returned, recalculate the tier, then audit and notify.
+
+    `invoices` are stored with their payments.
+    """
     user = customer.subscriber
     changes = stripe_mirror.store_subscriptions(customer, found)
-    invoices = [
-        *_list_unpaid_invoices(customer, found),
-        *([stripe_client.retrieve_invoice(invoice_id)] if invoice_id else []),
-    ]
+    unpaid = _list_unpaid_invoices(customer, found)
     paid_for = [
-        stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)) for invoice in invoices
+        *(stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)) for invoice in unpaid),
+        *_store_invoices(customer, found, invoices),
     ]
     grants.recalculate_tier(user)
     _alert_anomalies(customer)
@@ -78,6 +89,22 @@ def store_and_apply(customer: Customer, found: list[stripe.Subscription], *, inv
         _record_subscription_change(user, change)
     for change in paid_for:
         _record_invoice_change(user, change)
+
+
+def _retrieve_invoices(invoice_id: str | None, charge_id: str | None) -> list[stripe.Invoice]:
+    ids = [*([invoice_id] if invoice_id else ()), *(charges.find_invoice_ids(charge_id) if charge_id else ())]
+    return [stripe_client.retrieve_invoice(id_) for id_ in ids]
+
+
+def _store_invoices(
+    customer: Customer, found: list[stripe.Subscription], invoices: Iterable[stripe.Invoice]
+) -> list[MirrorChange]:
+    """Store invoices and their payments, and return the changes of the invoices."""
+    changes = []
+    for invoice in invoices:
+        changes.append(stripe_mirror.store_invoice(customer, invoice, _find_invoice_tier(found, invoice)))
+        charges.store_payments(customer, invoice)
+    return changes
 
 
 def _get_or_store_customer(customer_id: str) -> Customer | None:

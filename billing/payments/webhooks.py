@@ -5,7 +5,7 @@ dj-stripe's own view is not used: with DEBUG on, that view lets a header replace
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from django.db import transaction
 
 from billing.errors import BillingNotConfigured, WebhookRefused
 from billing.models import WebhookEvent
-from billing.payments import customer_locks, sync
+from billing.payments import charges, customer_locks, sync
 from lunaos.infra import metrics
 
 MAX_BODY_BYTES = 262_144  # Stripe's events have a few thousand bytes
@@ -29,6 +29,13 @@ HANDLED_EVENT_TYPES = frozenset(
         "customer.subscription.deleted",
         "invoice.paid",
         "invoice.payment_failed",
+        "charge.refunded",
+        "refund.created",
+        "refund.updated",
+        "refund.failed",
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
     }
 )
 
@@ -38,6 +45,7 @@ class StripeEvent:
     """The fields of an event that billing trusts: which customer may have changed.
 
     `customer_id` is empty for an object without a customer; `invoice_id` is set for an event about an invoice.
+    `charge_id` is set for an event about a charge, a refund or a dispute; Stripe is then asked for the customer.
     """
 
     id: str
@@ -45,6 +53,7 @@ class StripeEvent:
     made_at: datetime
     customer_id: str
     invoice_id: str | None
+    charge_id: str | None = None
 
 
 def parse(payload: bytes, signature: str) -> StripeEvent:
@@ -76,12 +85,16 @@ def handle(event: StripeEvent) -> None:
     """
     if event.kind not in HANDLED_EVENT_TYPES or WebhookEvent.objects.filter(pk=event.id).exists():
         return
+    if event.charge_id is not None:
+        event = replace(event, customer_id=charges.find_customer_id(event.charge_id) if event.charge_id else "")
     with transaction.atomic():
         if event.customer_id:
             customer_locks.lock_until_commit(event.customer_id)
         claimed = _claim(event)
         if claimed and event.customer_id:
-            sync.sync_customer(event.customer_id, invoice_id=event.invoice_id)
+            sync.sync_customer(event.customer_id, invoice_id=event.invoice_id, charge_id=event.charge_id)
+        elif claimed and event.charge_id is not None:
+            charges.alert_unknown(event.charge_id)
     if claimed:
         lag = datetime.now(UTC) - event.made_at
         metrics.WEBHOOK_LAG.labels(event.kind).observe(max(0.0, lag.total_seconds()))
@@ -112,7 +125,15 @@ def _build_event(event: Mapping[str, Any], about: Mapping[str, Any]) -> StripeEv
         made_at=datetime.fromtimestamp(event["created"], UTC),
         customer_id=str(about.get("customer") or ""),
         invoice_id=str(about["id"]) if about["object"] == "invoice" else None,
+        charge_id=_charge_id(about),
     )
+
+
+def _charge_id(about: Mapping[str, Any]) -> str | None:
+    """Return the id of the charge that an object is or refers to; empty for a refund without a charge."""
+    if about["object"] == "charge":
+        return str(about["id"])
+    return str(about.get("charge") or "") if about["object"] in ("refund", "dispute") else None
 
 
 def _claim(event: StripeEvent) -> bool:

@@ -7,4 +7,5 @@ class StripeTablesConfig(AppConfig):
     """Replaces dj-stripe's own, whose checks query the database and call Stripe."""
 
     name = "djstripe"
+    verbose_name = "Payments"  # in the admin's breadcrumbs
     default_auto_field = "django.db.models.AutoField"

@@ -14,7 +14,7 @@ from accounts.models import AuditEvent, User
 from billing.payments import portal_links, stripe_client, stripe_connection
 from lunaos.embedded.servers import until
 from testing.client import error
-from testing.stripe import Stripe
+from testing.stripe import NO_SUBSCRIPTION, Stripe
 
 ACTIONS = ("cancel", "resume", "portal")
 
@@ -37,12 +37,12 @@ def test_it_works(stripe: Stripe, alice: Any) -> None:
 
     stripe.double.end_period(subscription_id)
     assert stripe.reaches_tier(alice, "free")
-    assert stripe.subscription_state(alice) == {"tier": "free", "status": "none", "subscription": None}
+    assert stripe.subscription_state(alice) == NO_SUBSCRIPTION
     assert events(alice, Action.SUBSCRIPTION_CANCEL_REQUESTED) == 1
 
 
 def test_a_new_user_has_no_subscription(stripe: Stripe, alice: Any) -> None:
-    assert stripe.subscription_state(alice) == {"tier": "free", "status": "none", "subscription": None}
+    assert stripe.subscription_state(alice) == NO_SUBSCRIPTION
     for action in ACTIONS:
         assert error(stripe.post(alice, action)) == (404, "no_subscription")
     assert error(stripe.post(alice, "change", tier="team")) == (404, "no_subscription")

@@ -5,7 +5,7 @@ from typing import Any
 from playwright.sync_api import expect
 
 from testing.browser import NewPage
-from testing.stripe import Stripe
+from testing.stripe import NO_SUBSCRIPTION, Stripe
 
 
 def test_it_works(stripe: Stripe, alice: Any, browser_page: NewPage) -> None:
@@ -30,7 +30,7 @@ def test_it_works(stripe: Stripe, alice: Any, browser_page: NewPage) -> None:
     assert stripe.reaches_tier(alice, "free")
     for event in stripe.double.events():  # every event once more
         stripe.double.deliver(event["id"])
-    assert stripe.subscription_state(alice) == {"tier": "free", "status": "none", "subscription": None}
+    assert stripe.subscription_state(alice) == NO_SUBSCRIPTION
 
 
 def test_a_card_that_is_declined(stripe: Stripe, alice: Any, browser_page: NewPage) -> None:

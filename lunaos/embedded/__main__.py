@@ -89,6 +89,8 @@ def up() -> int:
         print_line("Starting the platform")
         supervisor.await_ready(model + supervisor.launch(*platform_programs(home, port)))
         print_line(WELCOME.format(url=f"http://localhost:{port}"))
+        if stripe_double.is_requested():
+            print_line(f"Failed payments, refunds and disputes of Stripe's double: {stripe_double.url()}/")
         supervisor.watch()
     except StopRequested:
         pass

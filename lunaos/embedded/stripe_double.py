@@ -39,13 +39,18 @@ def port() -> int:
     return environment.read_int("STRIPE_PORT", PORT)
 
 
+def url() -> str:
+    """Return the address of the double, whose page has buttons for what happens at Stripe."""
+    return f"http://127.0.0.1:{port()}"
+
+
 def create_program(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
     """Return the double, which stores its state in LUNAOS_HOME.
 
     Returns:
         The program, and the variables that configure the platform to use it.
     """
-    host = f"http://127.0.0.1:{port()}"
+    host = url()
     secret = hashlib.sha256(home.secret("stripe-secret").encode()).hexdigest()
     webhook = f"http://127.0.0.1:{platform_port}/billing/webhook"
     argv = [sys.executable, "manage.py", "fake_stripe", "--port", str(port()), "--webhook-url", webhook]

@@ -81,6 +81,14 @@ RUN_REFUSALS = Counter(
     ("reason", "tier"),
     registry=REGISTRY,
 )
+PAYMENT_REVERSALS = Counter(
+    "lunaos_payment_reversals_total",
+    "Payments that were taken back, by kind: payment_refunded, refund_failed, dispute_opened, dispute_lost.",
+    ("kind",),
+    registry=REGISTRY,
+)
+for _kind in ("payment_refunded", "refund_failed", "dispute_opened", "dispute_lost"):
+    PAYMENT_REVERSALS.labels(_kind)  # Prometheus sees the first one as an increase only if it has seen a zero
 WEBHOOK_LAG = Histogram(
     "lunaos_webhook_lag_seconds",
     "From the making of Stripe's event until it was handled.",

@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import Any
 
 import httpx
+import pytest
 from django.contrib.auth.models import Permission
 
 from accounts.models import User
 from lunaos.embedded.servers import until
+from runs.metering import charge_reasons
 from runs.models import Run, RunStep, RunText, Status
 from runs.tests.test_stats import add_run
 from testing.client import Api
@@ -201,3 +203,34 @@ def test_storage(staff: httpx.Client) -> None:
 def test_strangers_are_sent_to_the_login(api: Api, alice: Any) -> None:
     for path in (LIST, f"{LIST}storage/"):
         assert api.get(path, headers=api.as_(alice)).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("said", "fields"),
+    [
+        ("Counts: it succeeded.", {"charge": "settled"}),
+        ("Counts while it is under way", {"charge": "reserved", "status": Status.RUNNING}),
+        ("own provider key", {"charge": "exempt"}),
+        (
+            "failed before it showed any text (provider_timeout)",
+            {"charge": "released", "error_code": "provider_timeout"},
+        ),
+        ("its process ended", {"charge": "released", "status": Status.INTERRUPTED}),
+        ("before a provider had been asked", {"charge": "released", "status": Status.CANCELLED}),
+        ("staff cancelled it", {"charge": "released", "status": Status.CANCELLED, "cancelled_by_staff": True}),
+        ("showed text before it failed", {"charge": "settled", "status": Status.FAILED, "first_token_ms": 1}),
+        ("showed text before it was cancelled", {"charge": "settled", "status": Status.CANCELLED, "first_token_ms": 1}),
+        ("the request itself", {"charge": "settled", "status": Status.FAILED, "error_code": "output_limit_reached"}),
+        ("after a provider had been asked", {"charge": "settled", "status": Status.CANCELLED}),
+        ("before it was interrupted", {"charge": "settled", "status": Status.INTERRUPTED, "first_token_ms": 1}),
+    ],
+)
+def test_why_a_run_counts(said: str, fields: dict[str, Any]) -> None:
+    status = {"status": Status.FAILED} if fields["charge"] == "released" else {"status": Status.SUCCEEDED}
+    assert said in charge_reasons.explain(Run(**{**status, **fields}))
+
+
+def test_the_page_says_why_a_run_counts(staff: httpx.Client, alice: Any) -> None:
+    run = add_run(alice, status=Status.FAILED, error_code="provider_error", charge="released")
+    page = staff.get(f"{LIST}{run.pk}/change/").text
+    assert read_field(page, "Quota").startswith("Does not count: the provider or the platform failed")

@@ -11,9 +11,10 @@ from aiohttp import web
 from tools.stripe_double import deliveries, fault_injection, params
 from tools.stripe_double.api import STORE
 from tools.stripe_double.params import Nested
+from tools.stripe_double.params_payments import DisputeStatus, RefundCreate, RefundReason
 from tools.stripe_double.params_subscriptions import Status
 from tools.stripe_double.request_log import REQUESTS
-from tools.stripe_double.resources import checkout, renewals
+from tools.stripe_double.resources import checkout, disputes, payments, refunds, renewals
 from tools.stripe_double.state import Object, ObjectStore
 
 DELIVERIES = web.AppKey("deliveries", deliveries.Deliveries)
@@ -37,6 +38,26 @@ class ItemsRequest(Nested):
 
 class CardRequest(Nested):
     declined: bool
+
+
+class ChargeRequest(Nested):
+    customer: str | None = None
+    amount: int = 2900
+
+
+class RefundRequest(Nested):
+    amount: int | None = None
+    reason: RefundReason | None = None
+
+
+class DisputeRequest(Nested):
+    amount: int | None = None
+    reason: str = "fraudulent"
+    inquiry: bool = False
+
+
+class DisputeStatusRequest(Nested):
+    status: DisputeStatus
 
 
 class DeliveryRequest(Nested):
@@ -94,6 +115,36 @@ async def card(request: web.Request) -> web.Response:
     identifier = store.get("customer", request.match_info["id"])["id"]
     store.declined = [each for each in store.declined if each != identifier] + [identifier] * order.declined
     return _answer(store, {"customer": identifier, "declined": order.declined})
+
+
+async def charge(request: web.Request) -> web.Response:
+    """Charge without an invoice, with or without a customer."""
+    store, order = _world(request), await _read(request, ChargeRequest)
+    return _answer(store, payments.charge_without_invoice(store, order.customer, order.amount))
+
+
+async def refund(request: web.Request) -> web.Response:
+    """Refund a charge, all that is left by default, as staff do in Stripe's dashboard."""
+    store, order = _world(request), await _read(request, RefundRequest)
+    sent = RefundCreate(charge=request.match_info["id"], amount=order.amount, reason=order.reason)
+    return _answer(store, refunds.create(store, sent))
+
+
+async def fail_refund(request: web.Request) -> web.Response:
+    store = _world(request)
+    return _answer(store, refunds.fail(store, store.get("refund", request.match_info["id"])))
+
+
+async def dispute(request: web.Request) -> web.Response:
+    """Open a dispute or an inquiry about a charge, as a customer's bank does."""
+    store, order = _world(request), await _read(request, DisputeRequest)
+    opened = disputes.open_for(store, store.get("charge", request.match_info["id"]), **order.sent_fields())
+    return _answer(store, opened)
+
+
+async def set_dispute(request: web.Request) -> web.Response:
+    store, order = _world(request), await _read(request, DisputeStatusRequest)
+    return _answer(store, disputes.set_status(store, store.get("dispute", request.match_info["id"]), order.status))
 
 
 async def events(request: web.Request) -> web.Response:
@@ -185,6 +236,11 @@ ROUTES: list[tuple[str, str, Callable[[web.Request], Awaitable[web.Response]]]] 
     ("POST", f"{SUBSCRIPTION}/items", _subscription_route(ItemsRequest, _items)),
     ("POST", "/_test/pay/{id}", pay),
     ("POST", "/_test/customers/{id}/card", card),
+    ("POST", "/_test/charges", charge),
+    ("POST", "/_test/charges/{id}/refund", refund),
+    ("POST", "/_test/charges/{id}/dispute", dispute),
+    ("POST", "/_test/refunds/{id}/fail", fail_refund),
+    ("POST", "/_test/disputes/{id}/status", set_dispute),
     ("GET", "/_test/events", events),
     ("POST", "/_test/events/{id}/deliver", deliver),
     ("POST", "/_test/sign", sign),

@@ -20,6 +20,13 @@ DEFAULT_EVENT_TYPES = (
     "customer.subscription.deleted",
     "invoice.paid",
     "invoice.payment_failed",
+    "charge.refunded",
+    "refund.created",
+    "refund.updated",
+    "refund.failed",
+    "charge.dispute.created",
+    "charge.dispute.updated",
+    "charge.dispute.closed",
 )
 RETRY_DELAYS_S = (0.0, 0.2, 1.0, 3.0, 10.0)
 TIMEOUT_S = 30

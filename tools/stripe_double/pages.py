@@ -33,7 +33,7 @@ def format_day(moment: int | None) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%-d %B %Y") if moment else ""
 
 
-def _page(name: str, *, leads_to: str | None = None, status: int = 200, **shown: Any) -> web.Response:
+def render(name: str, *, leads_to: str | None = None, status: int = 200, **shown: Any) -> web.Response:
     """Render a page with a strict content security policy.
 
     Args:
@@ -67,7 +67,7 @@ def _describe_line(store: ObjectStore, line: Object) -> Object:
 
 
 def _pay_page(store: ObjectStore, session: Object, *, message: str = "") -> web.Response:
-    return _page(
+    return render(
         "pay.html",
         session=session,
         lines=[_describe_line(store, line) for line in store.line_items[session["id"]]],
@@ -143,7 +143,7 @@ async def show_portal(request: web.Request) -> web.Response:
     session = store.get("billing_portal.session", request.match_info["id"])
     customer = session["customer"]
     created = store.all("invoice", customer=customer)
-    return _page(
+    return render(
         "portal.html",
         session=session,
         email=store.objects[customer].get("email"),
@@ -189,7 +189,7 @@ def _portal_action(act: Callable[[ObjectStore, Object, Object, str], None]) -> A
 async def show_invoice(request: web.Request) -> web.Response:
     store = _world(request)
     invoice = store.get("invoice", request.match_info["id"])
-    return _page("invoice.html", invoice=_describe_invoice(invoice), payable=invoice["status"] == "open")
+    return render("invoice.html", invoice=_describe_invoice(invoice), payable=invoice["status"] == "open")
 
 
 async def pay_invoice(request: web.Request) -> web.Response:

@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from tools.stripe_double import params, params_portal
+from tools.stripe_double import params, params_payments, params_portal
 from tools.stripe_double import params_subscriptions as more
 from tools.stripe_double.resources import (
     account,
     catalogue,
     checkout,
     customers,
+    disputes,
     listing,
     portal,
+    refunds,
     schedules,
     subscriptions,
     webhook_endpoints,
@@ -71,6 +73,12 @@ def _invoices(stored: list[Object], sent: params.InvoiceList) -> list[Object]:
 
 def _subscription_of(invoice: Object) -> str:
     return str(invoice["parent"]["subscription_details"]["subscription"])
+
+
+def _invoice_payments(stored: list[Object], sent: params_payments.InvoicePaymentList) -> list[Object]:
+    stored = listing.filter_objects(stored, _without(sent, "payment"))
+    wanted = sent.payment and sent.payment.payment_intent
+    return [each for each in stored if wanted in (None, each["payment"]["payment_intent"])]
 
 
 def _events(stored: list[Object], sent: params.EventList) -> list[Object]:
@@ -162,6 +170,22 @@ ROUTES: list[Route] = [
     ("GET", "/v1/invoices", params.InvoiceList, _list_route("invoice", "/v1/invoices", _invoices)),
     ("GET", "/v1/invoices/{id}", ONE, _retrieve_route("invoice")),
     ("GET", "/v1/invoices/{id}/lines", LIST, _lines),
+    (
+        "GET",
+        "/v1/invoice_payments",
+        params_payments.InvoicePaymentList,
+        _list_route("invoice_payment", "/v1/invoice_payments", _invoice_payments),
+    ),
+    ("GET", "/v1/invoice_payments/{id}", ONE, _retrieve_route("invoice_payment")),
+    ("GET", "/v1/payment_intents/{id}", ONE, _retrieve_route("payment_intent")),
+    ("GET", "/v1/charges", params_payments.ChargeList, _list_route("charge", "/v1/charges")),
+    ("GET", "/v1/charges/{id}", ONE, _retrieve_route("charge")),
+    ("POST", "/v1/refunds", params_payments.RefundCreate, refunds.create),
+    ("GET", "/v1/refunds", params_payments.RefundList, _list_route("refund", "/v1/refunds")),
+    ("GET", "/v1/refunds/{id}", ONE, _retrieve_route("refund")),
+    ("GET", "/v1/disputes", params_payments.DisputeList, _list_route("dispute", "/v1/disputes")),
+    ("GET", "/v1/disputes/{id}", ONE, _retrieve_route("dispute")),
+    ("POST", "/v1/disputes/{id}/close", ONE, disputes.close),
     ("GET", "/v1/events", params.EventList, _list_route("event", "/v1/events", _events)),
     ("GET", "/v1/events/{id}", ONE, _retrieve_route("event")),
     ("POST", "/v1/webhook_endpoints", params.WebhookEndpointCreate, webhook_endpoints.create),

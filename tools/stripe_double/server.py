@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tools.stripe_double import api, control_api, deliveries, errors, pages, request_log
+from tools.stripe_double import api, control_api, control_page, deliveries, errors, pages, request_log
 from tools.stripe_double.control_api import DELIVERIES, FAULTS
 from tools.stripe_double.fault_injection import FaultInjector, Handler
 from tools.stripe_double.request_log import REQUESTS
@@ -67,6 +67,6 @@ def application(
     app[REQUESTS] = deque(maxlen=request_log.MAX_REQUESTS)
     app.cleanup_ctx.append(_deliver)
     app.on_shutdown.append(_release)
-    for part in (control_api, pages, api):
+    for part in (control_api, control_page, pages, api):
         part.add_to(app)
     return app

@@ -92,6 +92,31 @@ class DoubleClient:
         """Set whether a customer's card is declined from now on."""
         self.call("POST", f"/_test/customers/{customer_id}/card", declined=declined)
 
+    def charge(self, customer_id: str | None = None, *, amount: int = 2900) -> dict[str, Any]:
+        """Charge a customer, or a stranger, without an invoice."""
+        charged: dict[str, Any] = self.call("POST", "/_test/charges", customer=customer_id, amount=amount)
+        return charged
+
+    def refund(self, charge_id: str, **order: Any) -> dict[str, Any]:
+        """Refund a charge: all that is left, or `amount` in cents."""
+        refunded: dict[str, Any] = self.call("POST", f"/_test/charges/{charge_id}/refund", **order)
+        return refunded
+
+    def fail_refund(self, refund_id: str) -> dict[str, Any]:
+        """Let a refund fail after all."""
+        failed: dict[str, Any] = self.call("POST", f"/_test/refunds/{refund_id}/fail")
+        return failed
+
+    def dispute(self, charge_id: str, **order: Any) -> dict[str, Any]:
+        """Open a dispute; `amount`, `reason` and `inquiry` are optional."""
+        opened: dict[str, Any] = self.call("POST", f"/_test/charges/{charge_id}/dispute", **order)
+        return opened
+
+    def set_dispute(self, dispute_id: str, status: str) -> dict[str, Any]:
+        """Move a dispute to a status of Stripe's, such as `won` or `lost`."""
+        moved: dict[str, Any] = self.call("POST", f"/_test/disputes/{dispute_id}/status", status=status)
+        return moved
+
     def events(self, event_type: str | None = None) -> list[dict[str, Any]]:
         """List the events in creation order, all or of one type."""
         created: list[dict[str, Any]] = self.call("GET", "/_test/events")["events"]

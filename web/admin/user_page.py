@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db.models import OuterRef, Q, Subquery
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -14,8 +13,6 @@ from django.utils.safestring import SafeString
 
 from accounts.models import AuditEvent, User
 from billing import tiers
-from billing.models import WebhookEvent
-from billing.payments import stripe_mirror, subscription_state
 from web.templatetags.number_format import format_figure
 
 ROWS_PER_TABLE = 10  # of each kind; the linked lists have all rows
@@ -38,18 +35,6 @@ class RecentTable:
 def recent_tables(request: HttpRequest, user: User) -> list[RecentTable]:
     """Return the tables that the staff member may see; each costs one query."""
     return [make(user) for permission, make in TABLES.items() if request.user.has_perm(permission)]
-
-
-def render_payments(request: HttpRequest, user: User) -> str:
-    """Render grants, subscriptions, invoices and Stripe's events, by permission."""
-    visible = {name for name, permission in PAYMENT_PERMISSIONS.items() if request.user.has_perm(permission)}
-    context: dict[str, Any] = (
-        {"grants": user.grants.select_related("tier")[:ROWS_PER_TABLE]} if "grants" in visible else {}
-    )
-    if customer := stripe_mirror.get_customer(user):
-        context |= {name: make(customer)[:ROWS_PER_TABLE] for name, make in CUSTOMER_QUERIES.items() if name in visible}
-    context |= {"visible": visible, "customer": customer}
-    return render_to_string("admin/accounts/payments.html", context) if visible else ""
 
 
 def _usage_table(user: User) -> RecentTable:
@@ -134,17 +119,6 @@ def _list_url(page: str, **filters: Any) -> str:
     return reverse(f"admin:{page}_changelist", query=filters)
 
 
-PAYMENT_PERMISSIONS = {
-    "grants": "billing.view_grant",
-    "subscriptions": "djstripe.view_subscription",
-    "invoices": "djstripe.view_invoice",
-    "events": "billing.view_webhookevent",
-}
-CUSTOMER_QUERIES: dict[str, Callable[[Any], Any]] = {  # of a customer in dj-stripe's tables
-    "subscriptions": subscription_state.list_for_customer,
-    "invoices": lambda customer: customer.invoices.order_by("-created"),
-    "events": lambda customer: WebhookEvent.objects.filter(customer_id=customer.id),
-}
 TABLES: dict[str, Callable[[User], RecentTable]] = {
     "billing.view_monthlyusage": _usage_table,
     "apikeys.view_apikey": _keys_table,

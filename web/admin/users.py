@@ -23,9 +23,11 @@ from accounts.staff.confirm_action import RETURN_TO_OBJECT, change_page_url, req
 from apikeys import services as keys
 from apikeys.models import ApiKey
 from billing import grants, tiers
+from billing.payments import disputes
 from lunaos.infra.plurals import counted
 from runs.models import Run
-from web.admin import user_page
+from web.admin import user_page, user_payments
+from web.admin.reason_form import ReasonForm
 from web.admin.tier_form import TierForm
 from web.templatetags.number_format import format_figure
 
@@ -77,7 +79,7 @@ class UserAdmin(AccountAdmin):
         *("id", "email", "email_verified_at", "name", "tier", "is_active", "is_staff", "created_at", "last_login"),
         *("seen_at", "run_count", "spent_usd"),
     )
-    actions = ("set_tier", *AccountAdmin.actions, "revoke_keys")
+    actions = ("set_tier", "restore_tier", *AccountAdmin.actions, "revoke_keys")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """Annotate the columns by subqueries, which run for the rows of one page only."""
@@ -145,6 +147,24 @@ class UserAdmin(AccountAdmin):
     def has_set_tier_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.add_grant")
 
+    @admin.action(description="Restore the paid tier", permissions=["restore_tier"])
+    @requires_confirmation(
+        "Restore the paid tier?",
+        consequence="Disputes that were lost no longer count: the subscription gives its tier, and the users can "
+        "subscribe again. A dispute that is lost later counts anew.",
+        form=ReasonForm,
+    )
+    def restore_tier(self, request: HttpRequest, queryset: QuerySet[User], cleaned: dict[str, Any]) -> None:
+        users = self.modifiable(request, queryset, owner="")
+        waived = sum(
+            grants.waive_lost_disputes(user=user, reason=cleaned["reason"], actor=staff_of(request)) for user in users
+        )
+        said = f"{counted(waived, 'lost dispute', 'are waived')}." if waived else "No dispute was lost."
+        self.message_user(request, said, messages.SUCCESS if waived else messages.WARNING)
+
+    def has_restore_tier_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("billing.add_disputewaiver")
+
     @admin.action(description="Revoke all keys", permissions=["revoke_keys"])
     @requires_confirmation(
         "Revoke all API keys?", consequence="Requests with these keys fail at once. A revoked key cannot be restored."
@@ -173,11 +193,11 @@ class UserAdmin(AccountAdmin):
         if isinstance(user, User):
             actions = [(name, action[2]) for name, action in self.get_actions(request).items() if action]
             context |= {
-                "user_actions": [(name, text) for name, text in actions if name != "delete_selected"],
+                "user_actions": [(name, text) for name, text in actions if name not in _hidden_actions(user)],
                 "back": RETURN_TO_OBJECT,
-                "facts": self._facts(user),
+                "facts": [*self._facts(user), *user_payments.facts(request, user)],
                 "recent_tables": user_page.recent_tables(request, user),
-                "payments": user_page.render_payments(request, user),
+                "payments": user_payments.render(request, user),
             }
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -189,6 +209,11 @@ class UserAdmin(AccountAdmin):
             ("Runs this month", f"{self.runs_this_month(user):,}"),
             ("Spent this month", self.spent_this_month(user)),
         ]
+
+
+def _hidden_actions(user: User) -> set[str]:
+    """Return the list's actions that make no sense on this user's page."""
+    return {"delete_selected", *(() if disputes.ends_paid_tier(user) else ("restore_tier",))}
 
 
 def _aggregate(runs: QuerySet[Any, Any], aggregate: Any, empty: Value, field_class: Any) -> Coalesce:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.contrib.auth.models import Group
+from djstripe.models import Invoice, Subscription
 from playwright.sync_api import Page
 
 from accounts.auditlog import trail
@@ -20,6 +21,7 @@ from testing.browser import NewPage, save_screenshot
 from testing.client import PASSWORD, Api
 from testing.loopback.upstream import Upstream
 from testing.second_factor import current_code
+from testing.stripe import Stripe
 from web.tests.test_admin_queries import customer
 
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -249,6 +251,43 @@ def test_a_failed_run(page: Page, alice: Any) -> None:
         keep_both(page, name)
     found = Axe().run(page, context=".luna-facts").response["violations"]
     assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_billing_pages(page: Page, stripe: Stripe, alice: Any) -> None:
+    """The answer comes first, on a desk and on a phone, and axe finds nothing."""
+    stripe.subscribe(alice)
+    stripe.wait_for_deliveries()
+    invoice = Invoice.objects.get()
+    charge = invoice.charges.get()
+    stripe.double.refund(charge.id, amount=1000, reason="requested_by_customer")
+    stripe.double.set_dispute(stripe.double.dispute(charge.id)["id"], "lost")
+    stripe.wait_for_deliveries()
+    subscription = Subscription.objects.get()
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        for name, path in {
+            "invoice": f"djstripe/invoice/{invoice.pk}/change/",
+            "invoices": "djstripe/invoice/",
+            "subscription": f"djstripe/subscription/{subscription.pk}/change/",
+            "subscriptions": "djstripe/subscription/",
+            "events": "billing/webhookevent/",
+            "payer": f"accounts/user/{alice.pk}/change/",
+        }.items():
+            page.goto(f"/admin/{path}")
+            page.locator("#content-main, #changelist").first.wait_for()
+            save_screenshot(page, f"billing-{name}-{width}", whole=True)
+            assert page.evaluate("document.documentElement.scrollWidth") == width, (path, width)
+            ours = ".luna-tiles, .luna-grid" if name == "payer" else "main, #content"
+            found = Axe().run(page, context=ours).response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], path
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto(f"/admin/djstripe/invoice/{invoice.pk}/change/")
+    answer = page.get_by_text("29.00 USD were charged on").bounding_box()
+    assert answer and answer["y"] < 300
+    wide = "(tables) => tables.filter((each) => each.scrollWidth > each.parentElement.clientWidth + 1).length"
+    for path in ("djstripe/invoice/", "djstripe/subscription/", "billing/webhookevent/"):
+        page.goto(f"/admin/{path}")
+        assert page.locator("#result_list").evaluate_all(wide) == 0, path
 
 
 @pytest.mark.clients

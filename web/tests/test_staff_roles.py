@@ -85,10 +85,22 @@ def test_what_each_sees(signed_in: SIGNED_IN, role: str, seen: set[str]) -> None
     ("role", "may"),
     [
         ("Support", {"unlock", "send_reset"}),
-        ("Billing", {"set_tier"}),
+        ("Billing", {"set_tier", "restore_tier"}),
         (
             "Admin",
-            {"set_tier", "unlock", "send_reset", "end_sessions", "disable", "enable", "revoke_keys", "delete_selected"},
+            {
+                *(
+                    "set_tier",
+                    "restore_tier",
+                    "unlock",
+                    "send_reset",
+                    "end_sessions",
+                    "disable",
+                    "enable",
+                    "revoke_keys",
+                ),
+                "delete_selected",
+            },
         ),
     ],
 )
@@ -120,8 +132,8 @@ def test_support_changes_nothing(signed_in: SIGNED_IN, alice: Any) -> None:
 @pytest.mark.parametrize(
     ("role", "seen"),
     [
-        ("Support", {"Grants", "Subscriptions", "Invoices"}),
-        ("Billing", {"Grants", "Subscriptions", "Invoices", "Stripe's events"}),
+        ("Support", {"Grants", "Subscriptions", "Last charges"}),
+        ("Billing", {"Grants", "Subscriptions", "Last charges", "Stripe's events"}),
     ],
 )
 def test_what_each_sees_of_payments(signed_in: SIGNED_IN, alice: Any, role: str, seen: set[str]) -> None:
@@ -129,7 +141,7 @@ def test_what_each_sees_of_payments(signed_in: SIGNED_IN, alice: Any, role: str,
     Grant.objects.create(user=alice, tier_id="pro", reason="x")
     client = signed_in(role)
     page = client.get(f"/admin/accounts/user/{alice.pk}/change/").content.decode()
-    lists = {"Grants": "billing/grant", "Subscriptions": "djstripe/subscription", "Invoices": "djstripe/invoice"}
+    lists = {"Grants": "billing/grant", "Subscriptions": "djstripe/subscription", "Last charges": "djstripe/invoice"}
     lists["Stripe's events"] = "billing/webhookevent"
     assert {title for title in lists if f"<caption>{title}</caption>" in page} == seen
     assert {title for title, path in lists.items() if client.get(f"/admin/{path}/").status_code == 200} == seen

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tools.stripe_double.resources import payments
 from tools.stripe_double.state import Object, ObjectStore, new_id
 
 RETRY_AFTER_S = 3 * 24 * 3600
@@ -86,6 +87,7 @@ def create(
     created.update(status="open", number=f"{prefix}-{number:04}", effective_at=at)
     created["status_transitions"]["finalized_at"] = at
     created["hosted_invoice_url"] = f"{store.url}/invoice/{created['id']}"
+    payments.open_for(store, created)
     store.emit("invoice.finalized", created)
     return created
 
@@ -198,6 +200,7 @@ def list_for_subscription(store: ObjectStore, identifier: str, **filters: Any) -
 def pay(store: ObjectStore, invoice: Object) -> None:
     """Pay an invoice, with the events of a payment."""
     at = max(store.now(), invoice["created"])
+    payments.settle(store, invoice, at=at)
     with store.changing(invoice, "invoice.updated"):
         _count_attempt(invoice)
         invoice.update(status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, auto_advance=False)
@@ -209,6 +212,7 @@ def pay(store: ObjectStore, invoice: Object) -> None:
 
 def fail(store: ObjectStore, invoice: Object) -> None:
     """Let the payment of an invoice fail; Stripe would retry in three days."""
+    payments.decline(store, invoice)
     with store.changing(invoice, "invoice.updated"):
         _count_attempt(invoice)
         invoice["next_payment_attempt"] = invoice["created"] + RETRY_AFTER_S * invoice["attempt_count"]

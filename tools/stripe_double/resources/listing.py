@@ -8,6 +8,11 @@ from tools.stripe_double.params import CreatedRange, ListParams
 from tools.stripe_double.state import Object, ObjectStore
 
 LIST_PARAMETERS = {"limit", "starting_after", "ending_before", "created", "expand"}
+# Lists that an object has only on request: the kind of their objects, and the URL of the whole list
+INCLUDED_LISTS = {
+    ("invoice", "payments"): ("invoice_payment", "/v1/invoice_payments?invoice={id}"),
+    ("charge", "refunds"): ("refund", "/v1/charges/{id}/refunds"),
+}
 
 
 def page(store: ObjectStore, stored: list[Object], sent: ListParams, url: str) -> Object:
@@ -102,6 +107,8 @@ def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Ob
     """
     if at.get("object") == "checkout.session" and name == "line_items":
         return line_items(store, at["id"])
+    if (at.get("object"), name) in INCLUDED_LISTS:
+        return _included_list(store, at, name)
     if at.get("object") == "customer" and name in ("sources", "subscriptions", "tax_ids"):
         stored = store.all("subscription", customer=at["id"]) if name == "subscriptions" else []
         living = [copy.deepcopy(each) for each in stored if each["status"] != "canceled"]
@@ -109,6 +116,12 @@ def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Ob
     if "object" not in at or name in schema_check.fields_of(at):
         return None
     raise errors.StripeError(f"This property cannot be expanded ({whole}).", param="expand[0]")
+
+
+def _included_list(store: ObjectStore, at: Object, name: str) -> Object:
+    kind, url = INCLUDED_LISTS[at["object"], name]
+    found = copy.deepcopy(store.all(kind, **{at["object"]: at["id"]}))
+    return {"object": "list", "data": found[:10], "has_more": len(found) > 10, "url": url.format(id=at["id"])}
 
 
 def line_items(store: ObjectStore, session: str) -> Object:

@@ -111,7 +111,7 @@ def test_an_unknown_object(browser: httpx.Client, path: str) -> None:
 
 
 def test_an_unknown_path(browser: httpx.Client) -> None:
-    assert "Unrecognized request URL" in error(browser.get("/v1/charges", headers=BEARER), 404)["message"]
+    assert "Unrecognized request URL" in error(browser.get("/v1/payouts", headers=BEARER), 404)["message"]
 
 
 def test_an_idempotency_key_gives_the_same_answer(double: Double, browser: httpx.Client) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ForwardRef, get_args, get_type_hints
 import pytest
 import stripe
 
-from tools.stripe_double import params, params_portal, params_subscriptions
+from tools.stripe_double import params, params_payments, params_portal, params_subscriptions
 from tools.stripe_double.params import Nested, Params
 from tools.stripe_double.routes import ROUTES
 
@@ -63,7 +63,7 @@ def test_an_unknown_parameter_is_found() -> None:
 
 
 def test_every_class_of_parameters_has_a_route() -> None:
-    modules: tuple[types.ModuleType, ...] = (params, params_portal, params_subscriptions)
+    modules: tuple[types.ModuleType, ...] = (params, params_payments, params_portal, params_subscriptions)
     named = {
         each
         for module in modules

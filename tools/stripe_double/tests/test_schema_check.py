@@ -15,13 +15,18 @@ KINDS = {
     "account",
     "billing_portal.configuration",
     "billing_portal.session",
+    "charge",
     "checkout.session",
     "customer",
+    "dispute",
     "event",
     "invoice",
+    "invoice_payment",
+    "payment_intent",
     "plan",
     "price",
     "product",
+    "refund",
     "subscription",
     "subscription_item",
     "subscription_schedule",
@@ -63,6 +68,7 @@ def walk(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     double.fail_payment(subscription.id)
     double.fail_payment(subscription.id)
     double.recover(subscription.id)
+    reverse(double, client, customer)
     v1.subscriptions.update(
         subscription.id, {"cancel_at_period_end": True, "cancellation_details": {"feedback": "unused"}}
     )
@@ -78,6 +84,18 @@ def walk(double: Double, client: stripe.StripeClient, plans: Plans) -> None:
     v1.customers.delete(plans.subscribed(double).customer)  # type: ignore[arg-type]
 
 
+def reverse(double: Double, client: stripe.StripeClient, customer: str) -> None:
+    """Refund and dispute the customer's newest payments."""
+    paid = [each.id for each in client.v1.charges.list({"customer": customer}) if each.paid]
+    double.fail_refund(double.refund(paid[0], amount=100)["id"])
+    client.v1.refunds.create({"charge": paid[0], "reason": "requested_by_customer"})
+    double.set_dispute(double.dispute(paid[1])["id"], "won")
+    inquiry = double.dispute(paid[1], inquiry=True)
+    double.set_dispute(inquiry["id"], "needs_response")
+    client.v1.disputes.close(inquiry["id"])
+    double.charge()
+
+
 LISTS = [
     "customers",
     "products",
@@ -86,7 +104,11 @@ LISTS = [
     "billing_portal/configurations",
     "subscriptions?status=all",
     "subscription_schedules",
-    "invoices",
+    "invoices?expand[]=data.payments",
+    "invoice_payments",
+    "charges?expand[]=data.refunds",
+    "refunds",
+    "disputes",
     "events",
     "webhook_endpoints",
 ]
