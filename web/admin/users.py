@@ -23,10 +23,11 @@ from accounts.staff.confirm_action import RETURN_TO_OBJECT, change_page_url, req
 from apikeys import services as keys
 from apikeys.models import ApiKey
 from billing import grants, tiers
+from billing.admin import user_payments
 from billing.payments import disputes
 from lunaos.infra.plurals import counted
 from runs.models import Run
-from web.admin import user_page, user_payments
+from web.admin import user_page
 from web.admin.reason_form import ReasonForm
 from web.admin.tier_form import TierForm
 from web.templatetags.number_format import format_figure
