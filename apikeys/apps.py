@@ -1,5 +1,11 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
 class ApikeysConfig(AppConfig):
     name = "apikeys"
+
+    def ready(self) -> None:
+        """Connect the receivers of signals."""
+        import_module("apikeys.receivers")

@@ -12,6 +12,7 @@ from apikeys import secret
 from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.errors import ApiKeyInvalid
 from lunaos.infra import client_info
+from refusals import recorder
 
 LAST_USED_PRECISION = timedelta(minutes=1)
 MAX_SEEN_NETWORKS = 10_000  # pairs of key and network in this process's memory
@@ -21,12 +22,17 @@ _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
 
 def authenticate(value: str) -> ApiKey:
-    """Return the key with its owner, and record its use.
+    """Return the key with its owner, and record its use, or that it was refused.
 
     Raises:
         ApiKeyInvalid: there is no such key, it was revoked or has expired, or its owner is disabled.
     """
-    key = find(value)
+    key = _load(value)
+    if key and (reason := _reason_of_refusal(key)):
+        recorder.count(
+            user_id=key.user_id, key_id=key.pk, key_prefix=key.prefix, code=ApiKeyInvalid.code, message=reason
+        )
+    key = _require_valid(key)
     _update_last_used(key)
     if address := client_info.current().address:
         _record_network(key, client_info.customer_network(address))
@@ -39,10 +45,27 @@ def find(value: str) -> ApiKey:
     Raises:
         ApiKeyInvalid: as for `authenticate`.
     """
-    key = ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
-    if key is None or not key.active or not key.user.is_active:
+    return _require_valid(_load(value))
+
+
+def _load(value: str) -> ApiKey | None:
+    """Return the key with its owner, whether it may be used or not; None if there is no such key."""
+    return ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
+
+
+def _require_valid(key: ApiKey | None) -> ApiKey:
+    if key is None or _reason_of_refusal(key):
         raise ApiKeyInvalid()
     return key
+
+
+def _reason_of_refusal(key: ApiKey) -> str:
+    """Return why a key may not be used; empty if it may."""
+    if key.revoked_at is not None:
+        return "The key is revoked."
+    if not key.active:
+        return "The key has expired."
+    return "" if key.user.is_active else "The account of the key is disabled."
 
 
 def _update_last_used(key: ApiKey) -> None:

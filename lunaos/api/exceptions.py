@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from lunaos import errors
 from lunaos.api import json
 from lunaos.infra.redis import RedisError
+from lunaos.infra.signals import request_refused
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_S = 5
@@ -78,6 +79,9 @@ def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response:
     """Answer an exception, as the exception handler of DRF."""
+    if isinstance(exc, errors.LunaError) and exc.is_refusal:
+        request = context["request"]
+        request_refused.send_robust(sender=None, user=request.user, credential=request.auth, error=exc)
     status, body, headers = body_and_headers(exc)
     if isinstance(exc, drf.MethodNotAllowed):
         allowed = context["view"].allowed_methods

@@ -81,6 +81,12 @@ RUN_REFUSALS = Counter(
     ("reason", "tier"),
     registry=REGISTRY,
 )
+REFUSALS_DROPPED = Counter(
+    "lunaos_refusals_dropped_total",
+    "Refused requests that no row counts: too many kinds of them a minute, or no database.",
+    ("reason",),
+    registry=REGISTRY,
+)
 WEBHOOK_LAG = Histogram(
     "lunaos_webhook_lag_seconds",
     "From the making of Stripe's event until it was handled.",

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class RefusalsConfig(AppConfig):
+    name = "refusals"
