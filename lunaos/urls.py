@@ -12,7 +12,7 @@ from billing.views import BillingViewSet, WebhookView
 from chains.views import ChainRunViewSet, ChainViewSet
 from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
-from runs.views import RunViewSet
+from runs.views import KeyUsageViewSet, RunViewSet
 from web import views as web
 from web.admin import dashboard
 from web.consumers import UnknownSocket
@@ -24,6 +24,7 @@ router.register("auth", VerificationViewSet, basename="verification")
 router.register("auth/password", PasswordViewSet, basename="password")
 router.register("auth/activity", ActivityViewSet, basename="activity")
 router.register("api-keys", ApiKeyViewSet, basename="api-keys")
+router.register("api-keys", KeyUsageViewSet, basename="key-usage")
 router.register("billing", BillingViewSet, basename="billing")
 router.register("agents", AgentViewSet, basename="agents")
 router.register("providers", ProviderViewSet, basename="providers")

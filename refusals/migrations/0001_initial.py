@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
 
-CREATE = """
+TABLE = """
     CREATE TABLE refusals_refusal (
         id uuid NOT NULL,
         minute timestamptz NOT NULL,
@@ -19,14 +19,17 @@ CREATE = """
         last_request_id varchar(128) NOT NULL,
         message varchar(300) NOT NULL,
         PRIMARY KEY (id, minute)
-    ) PARTITION BY RANGE (minute);
-    CREATE INDEX refusals_of_user ON refusals_refusal (user_id, minute DESC);
-    CREATE INDEX refusals_of_key ON refusals_refusal (key_id, minute DESC);
-    CREATE INDEX refusals_by_time ON refusals_refusal (minute DESC, id DESC);
-    CREATE INDEX refusals_by_first ON refusals_refusal (first_request_id);
-    CREATE INDEX refusals_by_last ON refusals_refusal (last_request_id);
-    CREATE TABLE refusals_refusal_default PARTITION OF refusals_refusal DEFAULT;
+    ) PARTITION BY RANGE (minute)
 """
+CREATE = (
+    " ".join(TABLE.split()),  # one line, by which `tools.ci.migrations` knows a new table
+    "CREATE INDEX refusals_of_user ON refusals_refusal (user_id, minute DESC)",
+    "CREATE INDEX refusals_of_key ON refusals_refusal (key_id, minute DESC)",
+    "CREATE INDEX refusals_by_time ON refusals_refusal (minute DESC, id DESC)",
+    "CREATE INDEX refusals_by_first ON refusals_refusal (first_request_id)",
+    "CREATE INDEX refusals_by_last ON refusals_refusal (last_request_id)",
+    "CREATE TABLE refusals_refusal_default PARTITION OF refusals_refusal DEFAULT",
+)
 
 
 class Migration(migrations.Migration):
