@@ -5,6 +5,7 @@ from django.apps import AppConfig
 
 class ApikeysConfig(AppConfig):
     name = "apikeys"
+    verbose_name = "API keys"
 
     def ready(self) -> None:
         """Connect the receivers of signals."""

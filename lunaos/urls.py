@@ -14,7 +14,7 @@ from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
 from runs.views import KeyUsageViewSet, RunViewSet
 from web import views as web
-from web.admin import dashboard
+from web.admin import dashboard, search
 from web.consumers import UnknownSocket
 from web.documentation import views as documentation
 
@@ -53,6 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/<path:name>", documentation.PageView.as_view(), name="docs-page"),
     path("llms.txt", documentation.LlmsView.as_view(), name="llms"),
     path("admin/parts/", admin.site.admin_view(dashboard.health_view), name="admin-parts"),
+    path("admin/find/", admin.site.admin_view(search.search_view), name="admin-search"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]

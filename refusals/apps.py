@@ -3,3 +3,4 @@ from django.apps import AppConfig
 
 class RefusalsConfig(AppConfig):
     name = "refusals"
+    verbose_name = "Refused requests"

@@ -16,7 +16,11 @@ class RefusalManager(models.Manager["Refusal"]):
 
     def kept(self) -> models.QuerySet["Refusal"]:
         """Return the refusals of the last 30 days; older ones wait for their partition's end."""
-        return self.filter(minute__gt=datetime.now(UTC) - RETENTION)
+        return self.filter(minute__gt=self.oldest_kept())
+
+    def oldest_kept(self) -> datetime:
+        """Return the time 30 days ago."""
+        return datetime.now(UTC) - RETENTION
 
 
 class Refusal(models.Model):
@@ -41,6 +45,7 @@ class Refusal(models.Model):
 
     class Meta:
         ordering = ("-minute", "-id")
+        verbose_name = "refused request"
         default_permissions = ("view",)
         indexes = (
             models.Index(fields=("user", "-minute"), name="refusals_of_user"),

@@ -64,6 +64,7 @@ class Migration(migrations.Migration):
                         ),
                     ],
                     options={
+                        "verbose_name": "refused request",
                         "ordering": ("-minute", "-id"),
                         "default_permissions": ("view",),
                         "indexes": [
