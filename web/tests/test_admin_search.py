@@ -141,6 +141,12 @@ def test_a_search_takes_a_fixed_number_of_queries(staff_client: Client, make_use
     assert queries(staff_client, "/admin/find/?q=many") == before <= 10
 
 
+def test_the_box_is_for_those_who_are_in(staff_client: Client, settings: Any) -> None:
+    settings.STAFF_SECOND_FACTOR = True
+    assert "/admin/find/" not in staff_client.get("/admin/second-factor/").content.decode()
+    assert staff_client.get("/admin/find/?q=shared").status_code == 302
+
+
 def test_the_box_is_on_each_page(staff_client: Client, alice: Any) -> None:
     for path in ("/admin/", "/admin/accounts/user/", f"/admin/accounts/user/{alice.pk}/change/"):
         assert 'action="/admin/find/"' in staff_client.get(path).content.decode(), path
