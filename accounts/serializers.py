@@ -7,6 +7,7 @@ from rest_framework import serializers
 from accounts.auditlog import trail
 from accounts.models import AuditEvent, User
 from accounts.validators import validate_single_line
+from lunaos.api.serializers import RequestSerializer
 
 
 class LowerCaseEmailField(serializers.EmailField):
@@ -46,7 +47,7 @@ class OtpField(serializers.CharField):
         )
 
 
-class SignUpSerializer(serializers.Serializer[Any]):
+class SignUpSerializer(RequestSerializer):
     email = LowerCaseEmailField(max_length=255)
     password = NewPasswordField()
     name = serializers.CharField(
@@ -59,7 +60,7 @@ class SignUpSerializer(serializers.Serializer[Any]):
     )
 
 
-class LogInSerializer(serializers.Serializer[Any]):
+class LogInSerializer(RequestSerializer):
     email = LowerCaseEmailField(max_length=255)
     password = PasswordField()
     otp = OtpField()
@@ -112,11 +113,11 @@ class SessionSerializer(serializers.Serializer[Any]):
     user = UserSerializer()
 
 
-class EmailSerializer(serializers.Serializer[Any]):
+class EmailSerializer(RequestSerializer):
     email = LowerCaseEmailField(max_length=255)
 
 
-class MailTokenSerializer(serializers.Serializer[Any]):
+class MailTokenSerializer(RequestSerializer):
     token = serializers.CharField(max_length=512, help_text="The token from the mail; valid once.")
 
 
@@ -124,12 +125,12 @@ class ResetPasswordSerializer(MailTokenSerializer):
     password = NewPasswordField()
 
 
-class ChangePasswordSerializer(serializers.Serializer[Any]):
+class ChangePasswordSerializer(RequestSerializer):
     currentPassword = PasswordField()
     newPassword = NewPasswordField()
     otp = OtpField()
 
 
-class PasswordSerializer(serializers.Serializer[Any]):
+class PasswordSerializer(RequestSerializer):
     password = PasswordField()
     otp = OtpField()

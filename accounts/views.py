@@ -10,7 +10,6 @@ from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from accounts import schema, services
 from accounts.auditlog import trail
@@ -37,6 +36,7 @@ from lunaos.api import download
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.request import get_api_request
 from lunaos.api.serializers import MessageSerializer
+from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.infra import thread_pools
 from lunaos.infra.thread_pools import HASHING
 from lunaos.scopes import ANY, SESSION_ONLY
@@ -57,6 +57,7 @@ class ThrottledViewSet(ViewSet):
 class AuthViewSet(ThrottledViewSet):
     """Accounts and their tokens."""
 
+    bodiless = ("logout", "logout_all")
     throttled_actions = ("signup", "login", "delete_me", "export")
     deletes_with_body = True
 
@@ -179,6 +180,7 @@ class PasswordViewSet(ThrottledViewSet):
 class VerificationViewSet(ThrottledViewSet):
     """Confirmation of addresses."""
 
+    bodiless = ("resend",)
     throttled_actions = ("verify", "resend")
 
     @extend_schema(**schema.VERIFY)

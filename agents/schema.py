@@ -40,15 +40,22 @@ from rag.errors import (
     ReindexRequired,
     UnknownRepository,
 )
-from runs.errors import ConcurrencyLimitReached, OutputTooLong, SpendLimitReached
-from runs.schema import AGENT_EVENT, EXECUTION_HEADERS, QUOTA_DESCRIPTION, STREAM_DESCRIPTION
+from runs.errors import ConcurrencyLimitReached, OutputTooLong, RunCancelled, SpendLimitReached
+from runs.schema import (
+    AGENT_EVENT,
+    EXECUTION_HEADERS,
+    QUOTA_DESCRIPTION,
+    STREAM_DESCRIPTION,
+    PendingRunSerializer,
+    RunResultSerializer,
+)
 
 EXECUTION_ERRORS: tuple[type[LunaError], ...] = (
     *(UnknownRepository, ReindexRequired, EmbeddingsNotConfigured, EmbeddingsUnavailable, EmbeddingsFailed),
     *(UnknownProvider, UnknownModel, UnknownAgent, EmailNotVerified, ProRequired, QuotaExceeded, IdempotencyConflict),
     *(ProviderFailed, ProviderNotConfigured, ProviderUnavailable, ProviderTimeout, OutputTooLong, SpendLimitReached),
     *(ProviderKeyNotFound, ProviderKeyRejected, ProviderKeyUnreadable, ProviderQuotaExhausted),
-    *(OutputLimitReached, ContentFiltered, ProviderRefused, EmptyAnswer, ConcurrencyLimitReached),
+    *(OutputLimitReached, ContentFiltered, ProviderRefused, EmptyAnswer, ConcurrencyLimitReached, RunCancelled),
 )
 EXAMPLE = """id: 1
 data: {"type":"start","agent":"code-review","model":"deepseek-chat","provider":"deepseek","runId":"…"}
@@ -83,6 +90,8 @@ EXECUTE: dict[str, Any] = {
             description=f"{STREAM_DESCRIPTION} {QUOTA_DESCRIPTION}",
             examples=[OpenApiExample("stream", value=EXAMPLE)],
         ),
+        (200, "application/json"): RunResultSerializer,
+        202: PendingRunSerializer,
         **errors(*EXECUTION_ERRORS),
     },
 }

@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_serializer
 from rest_framework import serializers
 
 from agents.models import Agent
+from lunaos.api.serializers import RequestSerializer
 from runs.responses import ExecutionSerializer
 
 
@@ -53,7 +54,7 @@ class ProvidersSerializer(serializers.Serializer[Any]):
     providers = ProviderSerializer(many=True)
 
 
-class KeySerializer(serializers.Serializer[Any]):
+class KeySerializer(RequestSerializer):
     key = serializers.RegexField(
         r"^[!-~]*\Z",
         min_length=8,

@@ -8,7 +8,6 @@ from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from accounts.identity import idempotency_key_of, user_of
 from agents import provider_keys, services
@@ -16,8 +15,9 @@ from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
 from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
 from apikeys.authentication import key_of
 from lunaos.api.request import get_api_request
+from lunaos.api.views import ViewSet
 from lunaos.scopes import AGENTS, CHAINS, KEYS
-from runs.responses import execution_response
+from runs.responses import execution_response, without_stream
 
 
 class AgentViewSet(ViewSet):
@@ -40,21 +40,22 @@ class AgentViewSet(ViewSet):
         serializer = ExecuteSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         options = dict(serializer.validated_data)
-        on_disconnect = options.pop("onDisconnect")
+        on_disconnect, stream = options.pop("onDisconnect"), options.pop("stream")
         execution = services.start_execution(
             user=user_of(request),
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
-            idempotency_key=idempotency_key_of(request, serializer.validated_data),
+            idempotency_key=idempotency_key_of(request, without_stream(serializer.validated_data)),
             api_key=key_of(request),
             **options,
         )
-        return execution_response(execution, on_disconnect=on_disconnect)
+        return execution_response(execution, on_disconnect=on_disconnect, stream=stream)
 
 
 class ProviderViewSet(ViewSet):
     """Providers of language models, and users' keys for them."""
 
+    bodiless = ("remove_key",)
     scopes = (AGENTS, CHAINS)
     lookup_url_kwarg = "name"
     lookup_value_converter = "str"

@@ -17,6 +17,8 @@ from refusals import recorder
 LAST_USED_PRECISION = timedelta(minutes=1)
 MAX_SEEN_NETWORKS = 10_000  # pairs of key and network in this process's memory
 MAX_NETWORKS_PER_KEY = 500  # stored; beyond them the oldest are deleted and would be new again
+UNKNOWN = "The API key is unknown. Check that it was copied whole."
+ACCOUNT_DISABLED = "The account of the key is disabled. The client reads that the key is unknown."  # for staff
 
 _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
@@ -28,11 +30,11 @@ def authenticate(value: str) -> ApiKey:
         ApiKeyInvalid: there is no such key, it was revoked or has expired, or its owner is disabled.
     """
     key = _load(value)
-    if key and (reason := _reason_of_refusal(key)):
-        recorder.count(
-            user_id=key.user_id, key_id=key.pk, key_prefix=key.prefix, code=ApiKeyInvalid.code, message=reason
-        )
-    key = _require_valid(key)
+    try:
+        _require_valid(key)
+    except ApiKeyInvalid as e:
+        _count_refusal(key, str(e) if key.user.is_active else ACCOUNT_DISABLED)
+        raise
     _update_last_used(key)
     if address := client_info.current().address:
         _record_network(key, client_info.customer_network(address))
@@ -48,24 +50,32 @@ def find(value: str) -> ApiKey:
     return _require_valid(_load(value))
 
 
-def _load(value: str) -> ApiKey | None:
-    """Return the key with its owner, whether it may be used or not; None if there is no such key."""
-    return ApiKey.objects.load(secret.hash_key(value)) if secret.KEY_PATTERN.match(value) else None
+def _load(value: str) -> ApiKey:
+    """Return the key with its owner, whether it may be used or not.
 
-
-def _require_valid(key: ApiKey | None) -> ApiKey:
-    if key is None or _reason_of_refusal(key):
-        raise ApiKeyInvalid()
+    Raises:
+        ApiKeyInvalid: there is no such key.
+    """
+    if not secret.KEY_PATTERN.match(value):
+        raise ApiKeyInvalid("This is not an API key: a key is `lnos_live_` and 32 hexadecimal digits.")
+    key = ApiKey.objects.load(secret.hash_key(value))
+    if key is None:
+        raise ApiKeyInvalid(UNKNOWN, reason="unknown")
     return key
 
 
-def _reason_of_refusal(key: ApiKey) -> str:
-    """Return why a key may not be used; empty if it may."""
-    if key.revoked_at is not None:
-        return "The key is revoked."
+def _require_valid(key: ApiKey) -> ApiKey:
+    if not key.user.is_active:  # the key of a disabled account is unknown, like the account itself
+        raise ApiKeyInvalid(UNKNOWN, reason="unknown")
+    if key.revoked_at:
+        raise ApiKeyInvalid("The API key was revoked. Create a new one with POST /api-keys.", reason="revoked")
     if not key.active:
-        return "The key has expired."
-    return "" if key.user.is_active else "The account of the key is disabled."
+        raise ApiKeyInvalid("The API key has expired. Create a new one with POST /api-keys.", reason="expired")
+    return key
+
+
+def _count_refusal(key: ApiKey, message: str) -> None:
+    recorder.count(user_id=key.user_id, key_id=key.pk, key_prefix=key.prefix, code=ApiKeyInvalid.code, message=message)
 
 
 def _update_last_used(key: ApiKey) -> None:

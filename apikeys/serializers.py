@@ -10,9 +10,10 @@ from accounts.serializers import OtpField
 from apikeys.models import ApiKey
 from lunaos import scopes
 from lunaos.api.fields import BoundedListField, NamedChoiceField
+from lunaos.api.serializers import RequestSerializer
 
 
-class NewKeySerializer(serializers.Serializer[Any]):
+class NewKeySerializer(RequestSerializer):
     name = serializers.CharField(max_length=64, required=False, default="Default")
     scopes = BoundedListField(
         child=NamedChoiceField(scopes.ALL),
@@ -67,5 +68,5 @@ class KeysSerializer(serializers.Serializer[Any]):
     keys = KeySerializer(many=True)
 
 
-class LeakedKeySerializer(serializers.Serializer[Any]):
+class LeakedKeySerializer(RequestSerializer):
     key = serializers.CharField(max_length=128, write_only=True)

@@ -9,7 +9,6 @@ from rest_framework.decorators import action
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from accounts.errors import IdempotencyConflict, OtpInvalid, OtpRequired
 from accounts.identity import idempotency_key_of, otp_of, user_of
@@ -26,12 +25,14 @@ from apikeys.serializers import (
 )
 from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, OTP, errors
 from lunaos.api.serializers import MessageSerializer
+from lunaos.api.views import ViewSet
 from lunaos.scopes import KEYS
 
 
 class ApiKeyViewSet(ViewSet):
     """API keys for programs, with scopes; valid until they are revoked or expire."""
 
+    bodiless = ("destroy",)
     scopes = (KEYS,)
     lookup_value_converter = "uuid"
 

@@ -27,6 +27,7 @@ class QuotaExceeded(LunaError):
             "tier": "free",
             "used": 100,
             "limit": 100,
+            "periodEnd": "2026-12-01T00:00:00.000Z",
             "upgradeUrl": "https://lunaos.example/#plans",
             "message": "All 100 executions of the free tier are used. The next month starts on 2026-12-01.",
         }

@@ -186,9 +186,11 @@ def _quota_exceeded(user: User, now: datetime) -> QuotaExceeded:
     tier, usage = tiers.get(user.tier), current_usage(user, now)
     metrics.QUOTA_REFUSALS.labels(tier.name).inc()
     return QuotaExceeded(
+        f"All executions of this month are used. The next month starts on {usage.end:%Y-%m-%d}.",
         tier=tier.name,
         used=usage.used,
         limit=usage.limit,
+        periodEnd=usage.end,
         upgradeUrl=tiers.upgrade_url(),
         message=(
             f"All {usage.limit} executions of the {tier.name} tier are used. "

@@ -9,9 +9,10 @@ from billing.payments import plans
 from billing.payments.checkout import Checkout
 from billing.payments.subscription_state import NO_SUBSCRIPTION, Subscription, SubscriptionState
 from billing.quota import Usage
+from lunaos.api.serializers import RequestSerializer
 
 
-class TierSerializer(serializers.Serializer[Any]):
+class TierSerializer(RequestSerializer):
     tier = serializers.CharField(max_length=16, help_text="A tier with `onSale` in GET /billing/plans, such as `pro`.")
 
     def validate_tier(self, tier: str) -> str:

@@ -8,7 +8,6 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
-from rest_framework.viewsets import ViewSet
 
 from accounts.identity import idempotency_key_of, user_of
 from billing import quota, schema, tiers
@@ -23,6 +22,7 @@ from billing.serializers import (
 )
 from billing.throttles import Unthrottled
 from lunaos.api.bodies import STRIPE_SIGNATURE
+from lunaos.api.views import ViewSet
 from lunaos.errors import PayloadTooLarge
 from lunaos.infra import thread_pools
 from lunaos.infra.thread_pools import STRIPE
@@ -32,6 +32,7 @@ from lunaos.scopes import BILLING_READ, SESSION_ONLY
 class BillingViewSet(ViewSet):
     """Plans, usage and the subscription. API keys may only read."""
 
+    bodiless = ("cancel", "resume", "portal")
     scopes = SESSION_ONLY
     pool = thread_pools.SHARED
 

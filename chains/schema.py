@@ -10,7 +10,14 @@ from chains.serializers import ExecuteChainSerializer
 from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
-from runs.schema import CHAIN_EVENT, EXECUTION_HEADERS, QUOTA_DESCRIPTION, STREAM_DESCRIPTION
+from runs.schema import (
+    CHAIN_EVENT,
+    EXECUTION_HEADERS,
+    QUOTA_DESCRIPTION,
+    STREAM_DESCRIPTION,
+    PendingRunSerializer,
+    RunResultSerializer,
+)
 
 EXAMPLE = """id: 1
 data: {"type":"chain_start","steps":2,"runId":"…"}
@@ -61,6 +68,8 @@ EXECUTE: dict[str, Any] = {
     ],
     "responses": {
         (200, "text/event-stream"): STREAM,
+        (200, "application/json"): RunResultSerializer,
+        202: PendingRunSerializer,
         **errors(*EXECUTION_ERRORS, ChainTooLong, UnknownChain, RunInterrupted),
     },
 }

@@ -8,6 +8,7 @@ from rest_framework import serializers
 from chains.errors import ChainTooLong
 from chains.models import MAX_STEPS
 from lunaos.api.fields import BoundedListField
+from lunaos.api.serializers import RequestSerializer
 from runs.responses import ExecutionSerializer
 
 
@@ -24,8 +25,12 @@ class ChainsSerializer(serializers.Serializer[Any]):
     chains = ChainSerializer(many=True)
 
 
-class StepInputSerializer(serializers.Serializer[Any]):
+class StepInputSerializer(RequestSerializer):
     agent = serializers.CharField(max_length=64)
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Take a slug alone for a step of that agent."""
+        return super().to_internal_value({"agent": data} if isinstance(data, str) else data)
 
 
 class StepsField(BoundedListField):

@@ -7,7 +7,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import ViewSet
 
 from accounts.identity import idempotency_key_of, user_of
 from apikeys.authentication import key_of
@@ -15,8 +14,9 @@ from chains import services
 from chains.schema import EXECUTE, RESUME
 from chains.serializers import ChainsSerializer, ExecuteChainSerializer
 from lunaos.api.request import get_api_request
+from lunaos.api.views import ViewSet
 from lunaos.scopes import CHAINS
-from runs.responses import execution_response
+from runs.responses import execution_response, without_stream
 
 
 class ChainViewSet(ViewSet):
@@ -39,22 +39,23 @@ class ChainViewSet(ViewSet):
         serializer = ExecuteChainSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = dict(serializer.validated_data)
-        on_disconnect, steps = values.pop("onDisconnect"), values.pop("steps")
+        on_disconnect, steps, stream = values.pop("onDisconnect"), values.pop("steps"), values.pop("stream")
         started_run = services.start(
             user=user_of(request),
             steps=[step["agent"] for step in steps] if steps else None,
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
-            idempotency_key=idempotency_key_of(request, serializer.validated_data),
+            idempotency_key=idempotency_key_of(request, without_stream(serializer.validated_data)),
             api_key=key_of(request),
             **values,
         )
-        return execution_response(started_run, on_disconnect=on_disconnect)
+        return execution_response(started_run, on_disconnect=on_disconnect, stream=stream)
 
 
 class ChainRunViewSet(ViewSet):
     """Runs of chains."""
 
+    bodiless = ("resume",)
     scopes = (CHAINS,)
 
     lookup_value_converter = "uuid"

@@ -23,7 +23,7 @@ from twisted.internet.defer import Deferred  # noqa: E402
 from twisted.internet.tcp import Port  # noqa: E402
 
 from lunaos import request_limits  # noqa: E402
-from lunaos.api import backpressure, fallback_response  # noqa: E402
+from lunaos.api import backpressure, fallback_response, paths  # noqa: E402
 from lunaos.errors import BadRequest, PayloadTooLarge  # noqa: E402
 from lunaos.infra import event_loop, thread_pools  # noqa: E402
 from lunaos.infra.postgresql import limits  # noqa: E402
@@ -44,7 +44,6 @@ class SharedThreadsHandler(ASGIHandler):
     """
 
     # Django itself makes a thread for each request, and loses the thread's database connection with it.
-    # Django itself makes a thread for each request, and loses the thread's database connection with it.
     open_requests: ClassVar[set["asyncio.Task[None]"]] = set()
 
     pools: ClassVar = {
@@ -61,6 +60,7 @@ class SharedThreadsHandler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer a request; one that Daphne cancels at shutdown continues for STOP_GRACE_S."""
         event_loop.adopt()
+        scope = {**scope, "path": paths.normalize(scope["path"])}
         task = asyncio.ensure_future(self._answer(scope, receive, send))
         self.open_requests.add(task)
         task.add_done_callback(self.open_requests.discard)
@@ -103,7 +103,6 @@ class SharedThreadsHandler(ASGIHandler):
         """Find the view and bind it to its thread pool."""
         match = super().resolve_request(request)
         # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
-        # Middleware and signals run in another pool (`get_middleware_pool`): a finished answer must not wait for views.
         pool = thread_pools.get_pool(match.func, str(request.method))
         if pool is not thread_pools.SHARED:
             match.func = sync_to_async(match.func, thread_sensitive=False, executor=self.pools[pool])
@@ -129,7 +128,7 @@ def with_backpressure(send: Any) -> backpressure.BackpressureSend:
 
 async def websockets_with_backpressure(scope: Any, receive: Any, send: Any) -> None:
     """Serve WebSockets, whose messages wait for their client."""
-    await sockets(scope, receive, with_backpressure(send))
+    await sockets({**scope, "path": paths.normalize(scope["path"])}, receive, with_backpressure(send))
 
 
 def shut_down() -> "Deferred[None]":

@@ -113,7 +113,7 @@ class NotAuthenticated(LunaError):
 
 
 class TokenInvalid(LunaError):
-    code, status, message = ("token_invalid", 401, "The token is not valid any more. Sign in again.")
+    code, status, message = ("token_invalid", 401, "The token is not valid. Sign in again.")
 
 
 class TokenExpired(LunaError):
@@ -121,7 +121,10 @@ class TokenExpired(LunaError):
 
 
 class ApiKeyInvalid(LunaError):
+    """Raised for a key that does not work; `reason` tells the owner of a well-formed key why."""
+
     code, status, message = "api_key_invalid", 401, "The API key is unknown, expired or revoked."
+    members = MappingProxyType({"reason": "revoked"})
 
 
 class ScopeMissing(LunaError):

@@ -19,7 +19,7 @@ from twisted.web import http
 
 from accounts.signin import jwt
 from apikeys import secret
-from lunaos.api import bodies
+from lunaos.api import bodies, paths
 from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarge, RequestTimeout, UriTooLong
 from lunaos.infra import patches
 from lunaos.websockets import BoundedWebSocket
@@ -110,7 +110,9 @@ class BoundedRequest(http_protocol.WebRequest):
         """Return the bytes that the route accepts from this sender."""
         if self._max_body_bytes is None:
             path = unquote_to_bytes(self.channel._path.partition(b"?")[0]).decode(errors="replace")
-            limit, header = bodies.get_body_limit(path, self.channel._command.decode("ascii", "replace"))
+            limit, header = bodies.get_body_limit(
+                paths.normalize(path), self.channel._command.decode("ascii", "replace")
+            )
             credentials = self.requestHeaders.getRawHeaders(header.encode(), [])
             is_known = any(CREDENTIAL_FORMATS[header].search(value) for value in credentials)
             self._max_body_bytes = limit if is_known else min(limit, bodies.MAX_ANONYMOUS_BODY_BYTES)

@@ -3,6 +3,7 @@
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path
+from django.views.generic import RedirectView
 from rest_framework.routers import SimpleRouter
 
 from accounts.views import ActivityViewSet, AuthViewSet, PasswordViewSet, VerificationViewSet
@@ -52,6 +53,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs/search", documentation.SearchView.as_view(), name="docs-search"),
     path("docs/<path:name>", documentation.PageView.as_view(), name="docs-page"),
     path("llms.txt", documentation.LlmsView.as_view(), name="llms"),
+    path("admin", RedirectView.as_view(url="/admin/"), name="admin-entry"),
     path("admin/parts/", admin.site.admin_view(dashboard.health_view), name="admin-parts"),
     path("admin/find/", admin.site.admin_view(search.search_view), name="admin-search"),
     path("admin/", admin.site.urls),

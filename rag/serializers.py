@@ -8,6 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from lunaos.api.fields import BoundedListField
+from lunaos.api.serializers import QuerySerializer, RequestSerializer
 from rag.indexing import paths, progress, skip_rules
 from rag.indexing.indexer import SourceFile
 from rag.models import IndexJob
@@ -54,12 +55,12 @@ class ContentField(StringField):
         self.validators = [each for each in self.validators if not isinstance(each, ProhibitNullCharactersValidator)]
 
 
-class SourceFileSerializer(serializers.Serializer[Any]):
+class SourceFileSerializer(RequestSerializer):
     path = PathField(max_length=MAX_PATH_LENGTH, trim_whitespace=False)
     content = ContentField(max_length=skip_rules.MAX_CHARACTERS)
 
 
-class IndexSerializer(serializers.Serializer[Any]):
+class IndexSerializer(RequestSerializer):
     files = BoundedListField(child=SourceFileSerializer(), min_length=1, max_length=MAX_FILES)
     repository = RepositoryNameField()
 
@@ -127,7 +128,7 @@ class LastChangeSerializer(serializers.Serializer[Any]):
         return {"Last-Event-ID": serializers.IntegerField(min_value=-1, max_value=2**31)}
 
 
-class SearchSerializer(serializers.Serializer[Any]):
+class SearchSerializer(RequestSerializer):
     query = StringField(max_length=2_000)
     repository = RepositoryNameField()
     limit = serializers.IntegerField(min_value=1, max_value=20, required=False, default=5)
@@ -174,8 +175,8 @@ class StorageSerializer(serializers.Serializer[Any]):
     repositoriesLimit = serializers.IntegerField(source="repositories_limit")
 
 
-class PageSerializer(serializers.Serializer[Any]):
-    """The list's query parameters; unknown names are refused instead of ignored."""
+class PageSerializer(QuerySerializer):
+    """The list's query parameters."""
 
     limit = serializers.IntegerField(
         min_value=1,
@@ -184,11 +185,6 @@ class PageSerializer(serializers.Serializer[Any]):
         help_text="Repositories per page, 1 000 by default.",
     )
     cursor = serializers.CharField(required=False, help_text="`nextCursor` of the previous page.")
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if unknown := data.keys() - self.fields.keys():
-            raise serializers.ValidationError({name: [f"Unknown parameter: {name}."] for name in unknown}, "unknown")
-        return super().to_internal_value(data)
 
 
 class RepositoriesSerializer(serializers.Serializer[Any]):

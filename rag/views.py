@@ -1,6 +1,7 @@
 """Endpoints of code search: indexing, search, repositories and jobs."""
 
 from functools import partial
+from typing import ClassVar
 from uuid import UUID
 
 from django.conf import settings
@@ -9,12 +10,12 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from accounts.identity import user_of
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.serializers import MessageSerializer
 from lunaos.api.sse import EventStreamResponse
+from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.scopes import RAG
 from rag import schema, services
 from rag.indexing.progress import JobEventReader
@@ -70,6 +71,8 @@ class RepositoryPagination(NamedCursorPagination):
 class RepositoryViewSet(GenericViewSet[Repository]):
     """The user's repositories."""
 
+    bodiless = ("destroy",)
+    query_serializers: ClassVar = {"list": PageSerializer}
     scopes = (RAG,)
 
     serializer_class = RepositorySerializer

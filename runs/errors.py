@@ -13,6 +13,10 @@ class RunInterrupted(LunaError):
     )
 
 
+class RunCancelled(LunaError):
+    code, status, message = "run_cancelled", 409, "The run was cancelled. Its output so far is kept."
+
+
 class OutputTooLong(LunaError):
     code, status, message = (
         "output_too_long",

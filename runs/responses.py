@@ -1,18 +1,33 @@
-"""The stream that answers an execution of an agent or a chain."""
+"""The answers to an execution of an agent or a chain: a stream, or one JSON object."""
 
+import asyncio
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
+from django.http import HttpResponse
+from django.http.response import HttpResponseBase
 from rest_framework import serializers
 
+from lunaos.api import backpressure, json
+from lunaos.api.deferred import DeferredResponse
 from lunaos.api.fields import NamedChoiceField
-from lunaos.api.sse import EventStreamResponse
+from lunaos.api.serializers import RequestSerializer
+from lunaos.api.sse import EventReader, EventStreamResponse, PositionedEvent
+from lunaos.infra.read_access import Guard
 from runs import executors
 from runs.eventlog import follower
+from runs.models import Status
+from runs.results import ResultBuilder
 from runs.services import StartedRun
 
+RESULT_WAIT_S = 120.0  # below the time-outs of common proxies; then the client follows the events
 
-class ExecutionSerializer(serializers.Serializer[Any]):
+
+class ExecutionSerializer(RequestSerializer):
     """Members that executions of agents and chains have in common."""
 
     context = serializers.CharField(  # type: ignore[assignment]
@@ -26,12 +41,20 @@ class ExecutionSerializer(serializers.Serializer[Any]):
     repository = serializers.CharField(
         max_length=256, required=False, default="default", help_text="The repository to search, with useRag."
     )
+    stream = serializers.BooleanField(
+        required=False, default=True, help_text="`false` answers one JSON object when the run has ended."
+    )
     onDisconnect = NamedChoiceField(
         ["continue", "cancel"],
         required=False,
         default="continue",
         help_text="What happens to the run if this connection breaks.",
     )
+
+    def validate_context(self, context: str) -> str:
+        if not context.strip():
+            raise serializers.ValidationError("This field may not be blank.", "blank")
+        return context
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         """Set `repository` to None unless the request uses RAG."""
@@ -40,18 +63,97 @@ class ExecutionSerializer(serializers.Serializer[Any]):
         return {**values, "repository": values["repository"] if use_rag else None}
 
 
+def without_stream(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request for its idempotency: the same run answers with and without a stream."""
+    return {name: value for name, value in values.items() if name != "stream"}
+
+
 def execution_response(
-    started_run: StartedRun, *, on_disconnect: str = "continue", after: int = 0
-) -> EventStreamResponse:
-    """Return the stream of a new run; it opens with the first text of a provider.
+    started_run: StartedRun, *, on_disconnect: str = "continue", after: int = 0, stream: bool = True
+) -> DeferredResponse:
+    """Return the stream of a new run, which opens with the first text of a provider, or the run's result.
 
     Args:
         started_run: the new run, or the replayed one.
         on_disconnect: "cancel" cancels the run if the client disconnects before its end.
         after: position of the last event to leave out.
+        stream: False for one JSON object at the run's end.
     """
     on_leave = partial(executors.schedule_cancel, started_run.run) if on_disconnect == "cancel" else None
     reader = partial(follower.RunFollower, started_run.run, after, started_run.recorder)
+    if not stream:
+        return RunResult(reader, started_run.run.pk, started_run.headers, on_leave)
     return EventStreamResponse(
         reader, started_run.headers, is_opening_event=follower.opens_stream, on_disconnect=on_leave
     )
+
+
+class RunResult(DeferredResponse):
+    """A run's outcome as one JSON object; 202 with the address of its events after RESULT_WAIT_S.
+
+    The wait holds no thread. The run is executed elsewhere and goes on when the client leaves.
+
+    Args:
+        make_reader: makes the reader of the run's events, on the event loop.
+        run_id: of the run.
+        headers: of the response, as a stream has them.
+        on_disconnect: called when the client has disconnected before the end.
+    """
+
+    def __init__(
+        self,
+        make_reader: Callable[[], EventReader],
+        run_id: UUID,
+        headers: Mapping[str, str],
+        on_disconnect: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(headers=headers)
+        self._make_reader, self._on_disconnect = make_reader, on_disconnect
+        self._result = ResultBuilder(str(run_id))
+
+    async def open(self, within_s: float) -> HttpResponseBase:
+        """Wait for the end of the run; raise its error, or RunCancelled."""
+        reader = self._make_reader()
+        guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener()) if self.access else None
+        try:
+            if guard:
+                guard.open()
+            ended = await self._wait(guard.read if guard else None, reader)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+        finally:
+            if guard:
+                guard.close()
+            reader.close()
+        return self._answer(ended)
+
+    def abandon(self) -> None:
+        if self._on_disconnect:
+            self._on_disconnect()
+
+    async def _wait(self, guarded_read: Any, reader: EventReader) -> bool:
+        deadline = time.monotonic() + RESULT_WAIT_S
+        while (left_s := deadline - time.monotonic()) > 0:
+            batch: list[PositionedEvent] | None
+            batch = await (guarded_read(reader, left_s) if guarded_read else reader.read(left_s))
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise asyncio.CancelledError  # a time-out inside may have swallowed it
+            if batch is None:
+                return True
+            for _, line in batch:
+                self._result.add(json.loads(line))
+        return self._result.last is not None
+
+    def _answer(self, ended: bool) -> HttpResponse:
+        if ended:
+            return self._respond(HTTPStatus.OK, self._result.build())
+        run_id = self._result.run_id
+        data = {"runId": run_id, "status": Status.RUNNING, "eventsUrl": f"/runs/{run_id}/events"}
+        response = self._respond(HTTPStatus.ACCEPTED, data)
+        response["Location"] = f"/runs/{run_id}"
+        return response
+
+    def _respond(self, status: int, data: dict[str, Any]) -> HttpResponse:
+        headers = {**self.headers, "Content-Type": "application/json"}
+        return HttpResponse(json.dumps({"data": data}), status=status, headers=headers)

@@ -201,3 +201,30 @@ FOLLOW_RUN: dict[str, Any] = {
         **errors(NotFound, EventsExpired, RunInterrupted),
     },
 }
+
+
+class ResultStepSerializer(serializers.Serializer[Any]):
+    step = serializers.IntegerField(help_text="From 1.")
+    agent = serializers.CharField()
+    output = serializers.CharField()
+    durationMs = serializers.IntegerField()
+
+
+class RunResultSerializer(serializers.Serializer[Any]):
+    """The answer to `stream: false`, when the run has ended."""
+
+    runId = serializers.UUIDField()
+    output = serializers.CharField(help_text="For a chain, of the last step.")
+    tokens = TokensSerializer()
+    cost = serializers.CharField(help_text="US dollars, `$0.0003`.")
+    durationMs = serializers.IntegerField(help_text="To a tenth of a second.")
+    finishReason = serializers.CharField(allow_null=True, help_text="As in `done`; null for a chain.")
+    steps = ResultStepSerializer(many=True, required=False, help_text="Of a chain.")
+
+
+class PendingRunSerializer(serializers.Serializer[Any]):
+    """The answer to `stream: false` after 120 seconds."""
+
+    runId = serializers.UUIDField()
+    status = serializers.CharField()
+    eventsUrl = serializers.CharField(help_text="Follow the run here.")

@@ -7,6 +7,7 @@ from rest_framework import serializers
 
 from billing.serializers import PeriodSerializer
 from lunaos.api.fields import NamedChoiceField
+from lunaos.api.serializers import QuerySerializer
 from runs import texts
 from runs.metering.key_usage import KeyUsage
 from runs.metering.tokens import TokenColumns, TokenUsage
@@ -15,8 +16,8 @@ from runs.models import Run, RunStep, Status
 Row = TypeVar("Row", Run, RunStep)
 
 
-class RunFilterSerializer(serializers.Serializer[Any]):
-    """The query of the list; an unknown parameter is refused, not ignored."""
+class RunFilterSerializer(QuerySerializer):
+    """The list's query parameters."""
 
     agent = serializers.CharField(max_length=64, required=False)
     chain = serializers.CharField(max_length=64, required=False, help_text="A preset's id, or `custom`.")
@@ -26,11 +27,6 @@ class RunFilterSerializer(serializers.Serializer[Any]):
         min_value=1, max_value=100, required=False, help_text="Runs per page, 20 by default."
     )
     cursor = serializers.CharField(required=False, help_text="`nextCursor` of the previous page.")
-
-    def to_internal_value(self, data: Any) -> dict[str, Any]:
-        if unknown := data.keys() - self.fields.keys():
-            raise serializers.ValidationError({name: ["There is no such parameter."] for name in unknown}, "unknown")
-        return super().to_internal_value(data)
 
 
 class LastEventSerializer(serializers.Serializer[Any]):

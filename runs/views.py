@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import partial
+from typing import ClassVar
 from uuid import UUID
 
 from django.http.response import HttpResponseBase
@@ -9,7 +10,6 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.viewsets import GenericViewSet, ViewSet
 
 from accounts.identity import user_of
 from apikeys import services as key_services
@@ -17,6 +17,7 @@ from apikeys.errors import KeyNotFound
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
 from lunaos.api.sse import EventStreamResponse
+from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.errors import NotFound
 from lunaos.scopes import AGENTS, BILLING_READ, CHAINS, KEYS
 from runs import services, texts
@@ -43,6 +44,8 @@ class RunPagination(NamedCursorPagination):
 class RunViewSet(GenericViewSet[Run]):
     """Runs of the authenticated user; another user's run is 404."""
 
+    bodiless = ("cancel",)
+    query_serializers: ClassVar = {"list": RunFilterSerializer}
     scopes = (AGENTS, CHAINS)
 
     serializer_class = RunSerializer

@@ -22,13 +22,12 @@ from lunaos.api import json
 from lunaos.api.exceptions import Forbidden, skip_request_log, translate
 from lunaos.errors import BadRequest, LunaError, NotAuthenticated, NotFound
 from lunaos.infra import metrics, thread_pools
-from web import health, landing, readiness, status
+from web import health, landing, readiness, status, unknown_paths
 from web import metrics as figures
 from web.pages import FORM_EXPIRED, LINK_EXPIRED, PageView, error_response, render_page
 from web.serializers import HealthSerializer, ReadinessSerializer
 
 logger = logging.getLogger(__name__)
-MAX_PATH_CHARACTERS = 200  # of the path in an error
 
 
 def _report(report: dict[str, Any], is_good: bool) -> Response:
@@ -125,8 +124,7 @@ class UnknownPathView(PageView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        path = request.path if len(request.path) <= MAX_PATH_CHARACTERS else f"{request.path[:MAX_PATH_CHARACTERS]}…"
-        raise NotFound(f"Not found: no endpoint at {request.method} {path}.")
+        raise unknown_paths.error_for(str(request.method), request.path)
 
 
 class CheckoutDoneView(PageView):

@@ -112,6 +112,22 @@ def test_that_query_uses_the_index(alice: Any, api: Api) -> None:
     assert "apikeys_apikey_digest" in str(plan)
 
 
+def test_a_dead_key_says_why(api: Api, alice: Any) -> None:
+    made = [services.create(user=alice, name="CI") for _ in range(2)]
+    now = datetime.now(UTC)
+    ApiKey.objects.filter(pk=made[0].key.pk).update(revoked_at=now)
+    ApiKey.objects.filter(pk=made[1].key.pk).update(expires_at=now - timedelta(seconds=1))
+    reasons = {made[0].secret: "revoked", made[1].secret: "expired", "lnos_live_" + "0" * 32: "unknown"}
+    for value, reason in reasons.items():
+        refused = api.get("/auth/me", headers={"Authorization": f"Bearer {value}"})
+        assert error(refused) == (401, "api_key_invalid")
+        assert refused.json()["reason"] == reason
+    malformed = api.get("/auth/me", headers={"Authorization": "Bearer lnos_live_abc"})
+    assert error(malformed) == (401, "api_key_invalid") and "reason" not in malformed.json()
+    User.objects.filter(pk=alice.pk).update(is_active=False)
+    assert api.get("/auth/me", headers={"Authorization": f"Bearer {made[0].secret}"}).json()["reason"] == "unknown"
+
+
 def test_each_new_network_is_audited_once(api: Api, alice: Any) -> None:
     headers = api.with_key(alice)
     for address in ("127.0.0.1", "127.0.0.7", "127.0.0.1", "127.0.0.7"):

@@ -44,14 +44,14 @@ def test_a_scope(api: Api, alice: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ended", "reason"), [("revoked_at", "The key is revoked."), ("expires_at", "The key has expired.")]
+    ("ended", "reason"), [("revoked_at", "The API key was revoked."), ("expires_at", "The API key has expired.")]
 )
 def test_a_dead_key(api: Api, alice: Any, ended: str, reason: str) -> None:
     headers = api.with_key(alice, **{ended: datetime.now(UTC)})
     assert error(api.get("/auth/me", headers={**headers, "X-Request-Id": "late"})) == (401, "api_key_invalid")
     [row] = written(1)
     assert (row.user, row.key_id, row.code) == (alice, ApiKey.objects.get().pk, "api_key_invalid")
-    assert (row.message, row.first_request_id) == (reason, "late")
+    assert row.message.startswith(reason) and row.first_request_id == "late"
 
 
 def test_a_key_of_a_disabled_account(api: Api, alice: Any) -> None:
@@ -59,7 +59,7 @@ def test_a_key_of_a_disabled_account(api: Api, alice: Any) -> None:
     User.objects.filter(pk=alice.pk).update(is_active=False)
     api.get("/auth/me", headers=headers)
     [row] = written(1)
-    assert (row.code, row.message) == ("api_key_invalid", "The account of the key is disabled.")
+    assert row.code == "api_key_invalid" and row.message.startswith("The account of the key is disabled.")
 
 
 def test_the_month_is_used_up(api: Api, alice: Any, bounds: Any, upstream: Upstream) -> None:

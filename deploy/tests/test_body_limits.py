@@ -70,6 +70,7 @@ def nginx_takes(path: str) -> int:
 def test_caddy() -> None:
     config = adapted()
     assert {path: caddy_takes(config, path) for path in LIMITS} == LIMITS
+    assert {path: caddy_takes(config, f"{path.rstrip('/')}/") for path in LIMITS} == LIMITS
     assert len(set(LIMITS.values())) > 1
 
 
@@ -80,7 +81,14 @@ def test_caddy_follows_the_settings_of_the_platform() -> None:
 
 @pytest.mark.parametrize("path", LIMITS)
 def test_the_ingress(path: str) -> None:
-    assert nginx_takes(path) == LIMITS[path]
+    assert nginx_takes(path) == nginx_takes(f"{path.rstrip('/')}/") == LIMITS[path]
+
+
+def test_caddy_hides_the_metrics_in_both_forms_of_the_path() -> None:
+    (hidden,) = [
+        match[0]["path"] for match, handler in handlers(adapted()) if handler.get("status_code") == 404 and match
+    ]
+    assert hidden == ["/metrics", "/metrics/"]
 
 
 def test_caddy_drops_the_header_by_which_a_client_moves_the_application() -> None:

@@ -15,6 +15,7 @@ from rest_framework.response import Response
 
 from lunaos import errors
 from lunaos.api import json
+from lunaos.infra import client_info
 from lunaos.infra.redis import RedisError
 from lunaos.infra.signals import request_refused
 
@@ -68,13 +69,18 @@ def translate(exc: Exception) -> errors.LunaError:
 def body_and_headers(exc: Exception) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Return status, error object and headers for an exception."""
     error = translate(exc)
-    body = _limit_size(error.body)
+    body = _limit_size(error.body) | {"requestId": client_info.request_id(), "docs": docs_url(error.code)}
     if settings.DEBUG:
         body["detail"] = _truncate(repr(exc), MAX_DETAIL_CHARACTERS)
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
     if error.retry_after is not None:
         headers["Retry-After"] = str(error.retry_after)
     return error.status, body, headers
+
+
+def docs_url(code: str) -> str:
+    """Return the address of a code's entry in the error catalogue."""
+    return f"{settings.PUBLIC_URL}/docs/errors#{code}"
 
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response:

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import structlog
 from django.conf import settings
 from django.http import HttpResponse
 
@@ -23,11 +24,13 @@ def create(scope: Mapping[str, Any], error: Exception, seconds: float) -> HttpRe
         error: any exception.
         seconds: since the request arrived.
     """
-    response = plain_response(error)
+    request_id = _request_id(scope)
+    with structlog.contextvars.bound_contextvars(request_id=request_id):
+        response = plain_response(error)
     window = Window(settings.ANONYMOUS_REQUESTS_PER_MINUTE, 0, int(time.time()) + WINDOW_S)  # it was not counted
     headers = SECURITY_HEADERS | window.headers
     headers["Content-Security-Policy"] = API_POLICY
-    headers["X-Request-Id"] = _request_id(scope)
+    headers["X-Request-Id"] = request_id
     headers["Server-Timing"] = f"total;dur={1000 * seconds:.1f}"
     for name, value in headers.items():
         response[name] = value

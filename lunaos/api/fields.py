@@ -4,8 +4,29 @@ from collections.abc import Sized
 from typing import Any, cast
 
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 from lunaos.errors import MAX_FIELD_ERRORS
+
+STRINGS = (
+    serializers.CharField,
+    serializers.DateTimeField,
+    serializers.UUIDField,
+    serializers.ChoiceField,
+)
+
+
+def json_type_fault(field: serializers.Field[Any, Any, Any, Any], value: Any) -> ErrorDetail | None:
+    """Return the fault of a value whose JSON type is not the field's; DRF takes 5 for "5", and "5" for 5."""
+    if value is None or value is serializers.empty:
+        return None
+    if isinstance(field, STRINGS) and not isinstance(value, str):
+        return ErrorDetail("Not a valid string: send text in quotes.", "invalid")
+    if isinstance(field, serializers.IntegerField) and type(value) not in {int, float}:
+        return ErrorDetail("A valid integer is required: send a number without quotes.", "invalid")
+    if isinstance(field, serializers.BooleanField) and type(value) is not bool:
+        return ErrorDetail("Must be true or false, without quotes.", "invalid")
+    return None
 
 
 class BoundedListField(serializers.ListField):
@@ -42,8 +63,10 @@ class BoundedListField(serializers.ListField):
                 found.append(self.child.run_validation(item))
             except serializers.ValidationError as e:
                 faults[index] = e.detail
-                if len(faults) == MAX_FIELD_ERRORS:
-                    break
+            if fault := json_type_fault(self.child, item):
+                faults[index] = [fault]
+            if len(faults) == MAX_FIELD_ERRORS:
+                break
         if faults:
             raise serializers.ValidationError(faults)
         return found

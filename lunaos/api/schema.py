@@ -16,12 +16,17 @@ JSON = "application/json"
 SENTENCE_END = re.compile(r"(?<=[.;:!?]) |; |: ")
 EVENT_STREAM = "text/event-stream"
 ERROR_REF = {"$ref": "#/components/schemas/Error"}
+EXAMPLE_REQUEST_ID = "3f2b8c1e-7d44-4f0a-9a55-0d1c2f6b7e90"
 ERROR_SCHEMA = {
     "type": "object",
-    "required": ["error", "code"],
+    "required": ["error", "code", "requestId", "docs"],
     "properties": {
         "error": {"type": "string", "description": "A sentence for a person."},
         "code": {"type": "string", "description": "For a program; never changes its meaning."},
+        "requestId": {"type": "string", "description": "The header `X-Request-Id`; send it to support."},
+        "docs": {"type": "string", "description": "Address of the code's entry in the error catalogue."},
+        "reason": {"type": "string", "description": "With `api_key_invalid`: `revoked`, `expired` or `unknown`."},
+        "periodEnd": {"type": "string", "description": "With `quota_exceeded`: when the next month starts."},
         "detail": {"description": "More for developers; only when the server runs with DEBUG."},
         "available": {"type": "array", "items": {"type": "string"}, "description": "Names that there are."},
         "agent": {"type": "string"},
@@ -100,7 +105,8 @@ def _error_response(kinds: list[type[LunaError]]) -> OpenApiResponse:
 
 
 def _example(kind: type[LunaError]) -> dict[str, Any]:
-    return {"error": kind.message, "code": kind.code, **kind.members}
+    shared = {"requestId": EXAMPLE_REQUEST_ID, "docs": f"https://lunaos.example/docs/errors#{kind.code}"}
+    return {"error": kind.message, "code": kind.code, **kind.members, **shared}
 
 
 class EnvelopeSchema(AutoSchema):

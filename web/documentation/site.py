@@ -10,7 +10,7 @@ from web.documentation import catalogue_pages
 from web.documentation.rendering import Heading, Rendered, page_url, render
 
 FOLDER = settings.BASE_DIR / "docs"
-NAME = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*\Z")
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}(/[A-Za-z0-9_-]{1,64}){0,3}\Z")
 EXAMPLE_URL = "http://localhost:8000"  # in the files; served with the address of this platform
 MARKS = re.compile(r"[`*#|]+|-{2,}|\]\([^)]*\)?|\[")  # Markdown's own, in the excerpts of a search
 MAX_RESULTS = 20

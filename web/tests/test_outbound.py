@@ -22,6 +22,7 @@ from testing.client import Api, error
 from testing.loopback.redirects import RedirectingServer
 from testing.loopback.upstream import Upstream
 from testing.servers import ROOT, daphne
+from web.tests.test_strict_input import body_schema, operations
 
 # Packages that can open a connection to somewhere. A module that needs one is to be named below, with what for.
 CLIENTS = {
@@ -213,6 +214,7 @@ PAGES = [
         "/docs/errors",
         "/docs/api",
         "/docs/search",
+        "/admin",
         "/llms.txt",
         "/nowhere",
         *CHECKOUT_PAGES,
@@ -221,11 +223,16 @@ PAGES = [
 REACHING = [("POST", "/agents/execute"), ("POST", "/chains/execute")]
 
 
+MEMBERS = {
+    (method, path.replace("/nothing/key", "/deepseek/key")): body_schema(operation)["properties"].keys()
+    for method, path, operation in operations()
+}
+MEMBERS["POST", "/chains/execute"] = {"chain", "context"}  # steps and a preset exclude each other
+
+
 def knock(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
     """Return the status of a well-formed request."""
-    body = {
-        name: value for name, value in BODY.items() if not path.startswith("/chains") or name in ("chain", "context")
-    }
+    body = {name: value for name, value in BODY.items() if name in MEMBERS.get((method, path), ())}
     return api.request(method, path, json=None if method == "GET" else body, headers=headers).status_code
 
 

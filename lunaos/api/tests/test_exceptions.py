@@ -22,7 +22,10 @@ from testing.servers import daphne
 def test_an_unexpected_exception_hides_its_text() -> None:
     response = plain_response(RuntimeError("the password is swordfish"))
     assert response.status_code == 500
-    assert json.loads(response.content) == {"error": "Something went wrong on our side.", "code": "internal_error"}
+    body = json.loads(response.content)
+    assert (body["error"], body["code"]) == ("Something went wrong on our side.", "internal_error")
+    assert body.keys() == {"error", "code", "requestId", "docs"}
+    assert body["docs"].endswith("/docs/errors#internal_error")
 
 
 def test_with_debug_it_shows_its_text(settings: Any) -> None:

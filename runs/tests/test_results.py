@@ -1,0 +1,145 @@
+"""`stream: false`: one JSON object when a run has ended."""
+
+import asyncio
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from lunaos.embedded.servers import until
+from runs import responses
+from runs.errors import RunCancelled
+from runs.models import Run
+from runs.results import ResultBuilder
+from testing.client import Api, error
+from testing.loopback.upstream import Answer, Upstream, delta
+
+BODY = {"agent": "code-review", "context": "def add(a, b): return a - b", "stream": False}
+
+
+def execute(api: Api, user: Any, /, *, key: str | None = None, **changes: Any) -> httpx.Response:
+    headers = api.as_(user) | ({"Idempotency-Key": key} if key else {})
+    return api.post("/agents/execute", json={**BODY, **changes}, headers=headers)
+
+
+def test_it_works(api: Api, alice: Any, upstream: Upstream) -> None:
+    response = execute(api, alice)
+    assert (response.status_code, response.headers["Content-Type"]) == (200, "application/json")
+    data = response.json()["data"]
+    assert data.keys() == {"runId", "output", "tokens", "cost", "durationMs", "finishReason"}
+    assert (data["output"], data["finishReason"]) == ("Hello world", "stop")
+    assert data["runId"] == response.headers["X-Run-Id"]
+    assert response.headers["X-Usage-Used"] == "1"
+    run = api.get(f"/runs/{data['runId']}", headers=api.as_(alice)).json()["data"]
+    assert run["tokens"] == data["tokens"] and run["output"] == data["output"]
+
+
+def test_the_same_key_is_the_same_run(api: Api, alice: Any, upstream: Upstream) -> None:
+    first = execute(api, alice, key="one")
+    streamed = execute(api, alice, key="one", stream=True)
+    again = execute(api, alice, key="one")
+    assert first.json() == again.json()
+    assert streamed.headers["Content-Type"] == "text/event-stream"
+    assert len({response.headers["X-Run-Id"] for response in (first, streamed, again)}) == 1
+    assert Run.objects.filter(user=alice).count() == len(upstream.requests) == 1
+
+
+def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
+    body = {"steps": ["code-review", {"agent": "documentation"}], "context": "x", "stream": False}
+    response = api.post("/chains/execute", json=body, headers=api.as_(alice))
+    data = response.json()["data"]
+    assert [(step["step"], step["agent"], step["output"]) for step in data["steps"]] == [
+        (1, "code-review", "Hello world"),
+        (2, "documentation", "Hello world"),
+    ]
+    assert data["output"] == "Hello world" and data["finishReason"] is None
+
+
+def test_many_waits_at_once(api: Api, carol: Any, upstream: Upstream) -> None:
+    """More than the process has threads: a wait holds none."""
+    with ThreadPoolExecutor(40) as pool:
+        found = list(pool.map(lambda _: execute(api, carol).status_code, range(40)))
+    assert found == [200] * 40
+
+
+def test_a_failure_keeps_its_status(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.script = lambda asked: Answer(status=400, body=b'{"error": {"message": "no"}}')
+    response = execute(api, alice)
+    assert error(response) == (502, "provider_error")
+    assert response.json()["output"] == ""
+    assert response.json()["runId"] == response.headers["X-Run-Id"]
+
+
+def test_a_cancelled_run(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.script = lambda asked: Answer(pieces=[delta("Hel"), "hang"])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(execute, api, alice)
+        assert until(lambda: Run.objects.filter(user=alice).exists(), 10)
+        assert until(lambda: bool(upstream.requests), 10)
+        run = Run.objects.get(user=alice)
+        api.post(f"/runs/{run.pk}/cancel", headers=api.as_(alice))
+        response = waiting.result()
+    assert error(response) == (409, "run_cancelled")
+    assert response.json()["runId"] == str(run.pk)
+
+
+class SilentReader:
+    """A reader of a run that does not end; `closed` after the response has left it."""
+
+    closed = False
+
+    async def read(self, within_s: float) -> list[tuple[int, bytes]]:
+        return []
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_long_run_is_followed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(responses, "RESULT_WAIT_S", 0.0)
+    run_id, reader = uuid.uuid4(), SilentReader()
+    result = responses.RunResult(lambda: reader, run_id, {"X-Run-Id": str(run_id)})
+    response: Any = asyncio.run(result.open(2.0))
+    assert (response.status_code, response["Location"]) == (202, f"/runs/{run_id}")
+    data = json.loads(response.content)["data"]
+    assert data == {"runId": str(run_id), "status": "running", "eventsUrl": f"/runs/{run_id}/events"}
+    assert response["X-Run-Id"] == str(run_id) and reader.closed
+
+
+def test_a_client_that_leaves() -> None:
+    """The run goes on, unless the client asked for the opposite."""
+    left: list[str] = []
+
+    class Hanging(SilentReader):
+        async def read(self, within_s: float) -> list[tuple[int, bytes]]:
+            started.set()
+            await asyncio.sleep(within_s)
+            return []
+
+    async def leave() -> None:
+        waiting = asyncio.ensure_future(
+            responses.RunResult(Hanging, uuid.uuid4(), {}, lambda: left.append("cancel")).open(2.0)
+        )
+        await started.wait()
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    started = asyncio.Event()
+    asyncio.run(leave())
+    assert left == ["cancel"]
+
+
+def test_a_restarted_step_drops_its_text() -> None:
+    result = ResultBuilder("r")
+    result.add({"type": "step_start", "step": 1, "agent": "a"})
+    result.add({"type": "chunk", "content": "lost"})
+    result.add({"type": "step_start", "step": 1, "agent": "a", "restarted": True})
+    result.add({"type": "chunk", "content": "kept"})
+    result.add({"type": "cancelled"})
+    with pytest.raises(RunCancelled) as caught:
+        result.build()
+    assert caught.value.body["output"] == "kept"
