@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEPLOYED := lunaos accounts billing apikeys runs rag agents chains web manage.py deploy/image/health.py
+DEPLOYED := lunaos accounts refusals billing apikeys runs rag agents chains web manage.py deploy/image/health.py
 MANIFESTS := $(filter-out %/kustomization.yaml,$(wildcard deploy/kubernetes/*/*.yaml))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-header --annotation-style=line --python-version 3.11

@@ -23,7 +23,7 @@ from accounts.identity import may_modify, staff_of
 from accounts.models import AuditEvent, User
 from accounts.privacy import deletion
 from accounts.signin import lockout, passwords, second_factor, sessions
-from accounts.staff import superusers, suspension
+from accounts.staff import links, superusers, suspension
 from accounts.staff.audited_admin import AuditedAdmin, ReadOnlyAdmin
 from accounts.staff.confirm_action import requires_confirmation
 from accounts.staff.exporting_admin import ExportableAdmin
@@ -250,7 +250,7 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
         *("details", "hash"),
     )
     fields = readonly_fields = (
-        *("id", "at", "action", "actor", "subject", "request_id", "address", "user_agent", "formatted_details"),
+        *("id", "at", "action", "actor", "subject", "request_link", "address", "user_agent", "formatted_details"),
         *("previous_hash", "hash"),
     )
 
@@ -272,6 +272,10 @@ class AuditEventAdmin(ExportableAdmin, ReadOnlyAdmin):
     @admin.display
     def subject(self, event: AuditEvent) -> str:
         return getattr(event, "subject_email", None) or str(event.subject_id or "")
+
+    @admin.display(description="request id")
+    def request_link(self, event: AuditEvent) -> SafeString | str:
+        return links.to_request(event.request_id)
 
     @admin.display
     def address(self, event: AuditEvent) -> str:

@@ -56,6 +56,7 @@ class EmailNotVerified(LunaError):
         403,
         "Confirm your email address first. POST /auth/verify/resend sends the mail again.",
     )
+    is_refusal = True
 
 
 class ExportUnderWay(LunaError):

@@ -20,6 +20,7 @@ from agents.providers import Provider, Target
 from agents.providers.errors import ProviderNotConfigured, UnknownModel
 from agents.providers.openai_compatible import Prompt
 from agents.runner import Completion
+from apikeys.models import ApiKey
 from billing import tiers
 from billing.errors import ProRequired
 from runs import executors
@@ -40,6 +41,7 @@ def start_execution(
     started: float,
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
+    api_key: ApiKey | None = None,
 ) -> run_services.StartedRun:
     """Validate the request, reserve an execution, store the run and start it.
 
@@ -53,6 +55,7 @@ def start_execution(
         started: arrival of the request on the `time.perf_counter` clock.
         repository: whose best passages go into the prompt; None for no search.
         idempotency_key: from the request's Idempotency-Key header; None without one.
+        api_key: the key of the request; None for a token.
 
     Raises:
         UnknownProvider, UnknownModel, UnknownAgent, UnknownRepository, EmailNotVerified, ProRequired,
@@ -83,6 +86,7 @@ def start_execution(
         own_key=targets[0].provider.own_key,
         request_id=request_id,
         age_s=time.perf_counter() - started,
+        api_key=api_key,
     )
     if started_run.replayed:
         return started_run

@@ -13,6 +13,7 @@ from accounts.identity import idempotency_key_of, user_of
 from agents import provider_keys, services
 from agents.schema import EXECUTE, PROVIDERS, PUT_KEY, REMOVE_KEY
 from agents.serializers import CatalogueSerializer, ExecuteSerializer, KeySerializer, ProvidersSerializer
+from apikeys.authentication import key_of
 from lunaos.api.request import get_api_request
 from lunaos.api.views import ViewSet
 from lunaos.scopes import AGENTS, CHAINS, KEYS
@@ -45,6 +46,7 @@ class AgentViewSet(ViewSet):
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
             idempotency_key=idempotency_key_of(request, without_stream(serializer.validated_data)),
+            api_key=key_of(request),
             **options,
         )
         return execution_response(execution, on_disconnect=on_disconnect, stream=stream)

@@ -17,6 +17,11 @@ from lunaos.infra.read_access import Access
 TOKEN = "token"  # noqa: S105 - a kind of credential
 
 
+def key_of(request: Request) -> ApiKey | None:
+    """Return the API key of an authenticated request; None for a token."""
+    return request.auth if isinstance(request.auth, ApiKey) else None
+
+
 class BearerAuthentication(BaseAuthentication):
     """Authenticates API keys by their prefix, and all other credentials as session tokens."""
 

@@ -9,6 +9,7 @@ class KeyLimitReached(LunaError):
         400,
         "You have as many active keys as your tier allows. Revoke one first.",
     )
+    is_refusal = True
 
 
 class KeyNotFound(LunaError):

@@ -12,21 +12,29 @@ from apikeys import secret
 from apikeys.models import ApiKey, ApiKeyAddress
 from lunaos.errors import ApiKeyInvalid
 from lunaos.infra import client_info
+from refusals import recorder
 
 LAST_USED_PRECISION = timedelta(minutes=1)
 MAX_SEEN_NETWORKS = 10_000  # pairs of key and network in this process's memory
 MAX_NETWORKS_PER_KEY = 500  # stored; beyond them the oldest are deleted and would be new again
+UNKNOWN = "The API key is unknown. Check that it was copied whole."
+ACCOUNT_DISABLED = "The account of the key is disabled. The client reads that the key is unknown."  # for staff
 
 _seen_networks: OrderedDict[tuple[UUID, str], None] = OrderedDict()
 
 
 def authenticate(value: str) -> ApiKey:
-    """Return the key with its owner, and record its use.
+    """Return the key with its owner, and record its use, or that it was refused.
 
     Raises:
         ApiKeyInvalid: there is no such key, it was revoked or has expired, or its owner is disabled.
     """
-    key = find(value)
+    key = _load(value)
+    try:
+        _require_valid(key)
+    except ApiKeyInvalid as e:
+        _count_refusal(key, str(e) if key.user.is_active else ACCOUNT_DISABLED)
+        raise
     _update_last_used(key)
     if address := client_info.current().address:
         _record_network(key, client_info.customer_network(address))
@@ -39,17 +47,35 @@ def find(value: str) -> ApiKey:
     Raises:
         ApiKeyInvalid: as for `authenticate`.
     """
+    return _require_valid(_load(value))
+
+
+def _load(value: str) -> ApiKey:
+    """Return the key with its owner, whether it may be used or not.
+
+    Raises:
+        ApiKeyInvalid: there is no such key.
+    """
     if not secret.KEY_PATTERN.match(value):
         raise ApiKeyInvalid("This is not an API key: a key is `lnos_live_` and 32 hexadecimal digits.")
     key = ApiKey.objects.load(secret.hash_key(value))
-    # The key of a disabled account is unknown, like the account itself.
-    if key is None or not key.user.is_active:
-        raise ApiKeyInvalid("The API key is unknown. Check that it was copied whole.", reason="unknown")
+    if key is None:
+        raise ApiKeyInvalid(UNKNOWN, reason="unknown")
+    return key
+
+
+def _require_valid(key: ApiKey) -> ApiKey:
+    if not key.user.is_active:  # the key of a disabled account is unknown, like the account itself
+        raise ApiKeyInvalid(UNKNOWN, reason="unknown")
     if key.revoked_at:
         raise ApiKeyInvalid("The API key was revoked. Create a new one with POST /api-keys.", reason="revoked")
     if not key.active:
         raise ApiKeyInvalid("The API key has expired. Create a new one with POST /api-keys.", reason="expired")
     return key
+
+
+def _count_refusal(key: ApiKey, message: str) -> None:
+    recorder.count(user_id=key.user_id, key_id=key.pk, key_prefix=key.prefix, code=ApiKeyInvalid.code, message=message)
 
 
 def _update_last_used(key: ApiKey) -> None:

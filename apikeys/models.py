@@ -54,9 +54,9 @@ class ApiKey(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=64)
-    prefix = models.CharField(max_length=32, help_text="The key's beginning, by which a person knows it again.")
+    prefix = models.CharField(max_length=32, help_text="The beginning of the key.")
     digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of the key.")
-    scopes = ArrayField(models.CharField(max_length=32), help_text="What it may be used for (`lunaos.scopes`).")
+    scopes = ArrayField(models.CharField(max_length=32), help_text="What the key may be used for.")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True, help_text="To the minute.")
@@ -66,11 +66,21 @@ class ApiKey(models.Model):
 
     class Meta:
         ordering = ("-created_at",)
+        verbose_name = "API key"
         permissions = (("revoke_apikey", "Can revoke API key"),)
-        indexes = (models.Index(fields=("user", "-created_at"), name="keys_of_user"),)
+        indexes = (
+            models.Index(fields=("user", "-created_at"), name="keys_of_user"),
+            # also for the beginning of a prefix, as staff search for it
+            models.Index(fields=("prefix",), name="keys_by_prefix", opclasses=("varchar_pattern_ops",)),
+        )
 
     def __str__(self) -> str:
-        return f"{self.prefix}… {self.name}"
+        return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def state(self) -> str:
+        """Return `active`, `revoked` or `expired`."""
+        return "active" if self.active else "revoked" if self.revoked_at else "expired"
 
     @property
     def active(self) -> bool:

@@ -125,6 +125,18 @@ def active_keys(user: User) -> QuerySet[ApiKey]:
     return ApiKey.objects.active().filter(user=user)
 
 
+def get(*, user: User, key_id: UUID) -> ApiKey:
+    """Return a key of a user, also one that is revoked or expired.
+
+    Raises:
+        KeyNotFound: there is no such key of this user.
+    """
+    key = ApiKey.objects.filter(pk=key_id, user=user).first()
+    if key is None:
+        raise KeyNotFound("There is no such key.")
+    return key
+
+
 def revoke(*, user: User, key_id: UUID) -> None:
     """Revoke a key of its owner; no process accepts the key after this returns.
 

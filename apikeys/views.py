@@ -15,8 +15,8 @@ from accounts.identity import idempotency_key_of, otp_of, user_of
 from accounts.signin import second_factor
 from accounts.signin.throttles import SignInThrottle
 from apikeys import services
+from apikeys.authentication import key_of
 from apikeys.errors import KeyLimitReached, KeyNotFound
-from apikeys.models import ApiKey
 from apikeys.serializers import (
     CreatedKeySerializer,
     KeysSerializer,
@@ -59,7 +59,7 @@ class ApiKeyViewSet(ViewSet):
         serializer.is_valid(raise_exception=True)
         fields: dict[str, Any] = dict(serializer.validated_data)
         otp = otp_of(request, {"otp": fields.pop("otp")})
-        parent = request.auth if isinstance(request.auth, ApiKey) else None
+        parent = key_of(request)
         # With the maker in the digest, one key cannot read the secret that another key made.
         idempotency_key = idempotency_key_of(request, {**fields, "maker": parent and str(parent.pk)})
         expires_at = fields.pop("expiresAt")

@@ -8,6 +8,7 @@ from lunaos.errors import LunaError
 class ProRequired(LunaError):
     # Clients rely on this code for agents of every tier; the message names the tier (agents.services).
     code, status, message = "pro_required", 403, "Pro subscription required"
+    is_refusal = True
     members = MappingProxyType(
         {
             "agent": "docker",
@@ -31,6 +32,7 @@ class QuotaExceeded(LunaError):
             "message": "All 100 executions of the free tier are used. The next month starts on 2026-12-01.",
         }
     )
+    is_refusal = True
 
 
 class BillingNotConfigured(LunaError):

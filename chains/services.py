@@ -14,6 +14,7 @@ from accounts.idempotency import RequestKey
 from accounts.models import User
 from agents import grounding, provider_keys
 from agents import services as agent_services
+from apikeys.models import ApiKey
 from billing import quota
 from chains import events, presets, queue
 from chains.errors import ChainTooLong, UnknownChain
@@ -60,6 +61,7 @@ def start(
     started: float,
     repository: str | None = None,
     idempotency_key: RequestKey | None = None,
+    api_key: ApiKey | None = None,
 ) -> run_services.StartedRun:
     """Check the request, reserve one execution, write the run, and enqueue it.
 
@@ -74,6 +76,7 @@ def start(
         started: when the request arrived, on the `time.perf_counter` clock.
         repository: whose best passages every step gets; None for none.
         idempotency_key: from the request's Idempotency-Key header; None without one.
+        api_key: the key of the request; None for a token.
 
     Raises:
         ChainTooLong, UnknownProvider, UnknownModel, UnknownChain, UnknownAgent, UnknownRepository, EmailNotVerified,
@@ -107,6 +110,7 @@ def start(
         own_key=targets[0].provider.own_key,
         request_id=request_id,
         age_s=time.perf_counter() - started,
+        api_key=api_key,
         status=Status.QUEUED,
         attempt=0,
     )

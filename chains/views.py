@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.identity import idempotency_key_of, user_of
+from apikeys.authentication import key_of
 from chains import services
 from chains.schema import EXECUTE, RESUME
 from chains.serializers import ChainsSerializer, ExecuteChainSerializer
@@ -45,6 +46,7 @@ class ChainViewSet(ViewSet):
             request_id=get_api_request(request).id,
             started=get_api_request(request).started,
             idempotency_key=idempotency_key_of(request, without_stream(serializer.validated_data)),
+            api_key=key_of(request),
             **values,
         )
         return execution_response(started_run, on_disconnect=on_disconnect, stream=stream)

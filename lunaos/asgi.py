@@ -28,6 +28,7 @@ from lunaos.errors import BadRequest, PayloadTooLarge  # noqa: E402
 from lunaos.infra import event_loop, thread_pools  # noqa: E402
 from lunaos.infra.postgresql import limits  # noqa: E402
 from lunaos.urls import sockets  # noqa: E402
+from refusals import recorder  # noqa: E402
 from runs import executors  # noqa: E402
 
 limits.use(limits.web())
@@ -150,6 +151,7 @@ async def _wait_for_requests_and_runs(grace_s: float) -> None:
     while SharedThreadsHandler.open_requests and time.monotonic() < deadline:
         await asyncio.wait(set(SharedThreadsHandler.open_requests), timeout=deadline - time.monotonic())
     await executors.shut_down(max(0.0, deadline - time.monotonic()))
+    await recorder.write_at_exit()
 
 
 request_limits.install()

@@ -16,6 +16,7 @@ SCHEDULE: dict[str, dict[str, Any]] = {
     "measure-event-log": {"task": "web.tasks.measure_event_log", "schedule": 60.0, "options": {"expires": 60}},
     "note-backlogs": {"task": "web.tasks.note_backlogs", "schedule": 60.0, "options": {"expires": 60}},
     "keep-partitions": {"task": "runs.tasks.keep_partitions", "schedule": crontab(hour=3, minute=7)},
+    "keep-refusal-partitions": {"task": "refusals.tasks.keep_partitions", "schedule": crontab(hour=3, minute=17)},
     "delete-expired-idempotency-keys": {
         "task": "accounts.tasks.delete_expired_idempotency_keys",
         "schedule": crontab(minute=17),

@@ -21,6 +21,7 @@ class LunaError(Exception):
     status: int = 500
     message: str = "Something went wrong on our side."
     members: Mapping[str, Any] = MappingProxyType({})
+    is_refusal: bool = False  # whether support sees the answer in the table of refusals
 
     def __init__(self, message: str | None = None, /, *, retry_after: int | None = None, **extra: Any) -> None:
         super().__init__(message or self.message)
@@ -95,6 +96,7 @@ class UnsupportedMediaType(LunaError):
 
 class RateLimited(LunaError):
     code, status, message = ("rate_limited", 429, "Too many requests. Try again when the window has passed.")
+    is_refusal = True
     members = MappingProxyType({"limit": 60, "tier": "free", "upgradeUrl": "https://lunaos.example/pricing?tier=pro"})
 
 
@@ -127,3 +129,4 @@ class ApiKeyInvalid(LunaError):
 
 class ScopeMissing(LunaError):
     code, status, message = "scope_missing", 403, "The API key may not be used for this."
+    is_refusal = True

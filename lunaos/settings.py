@@ -64,6 +64,7 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
     "billing.stripe_tables.apps.StripeTablesConfig",
     "accounts",
+    "refusals",
     "billing",
     "apikeys",
     "runs",
@@ -196,6 +197,7 @@ PRIVACY_DATA_SOURCES = [
     "agents.privacy",
     "runs.privacy",
     "rag.privacy",
+    "refusals.privacy",
     "accounts.privacy.account_data",
 ]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")

@@ -13,10 +13,10 @@ from billing.views import BillingViewSet, WebhookView
 from chains.views import ChainRunViewSet, ChainViewSet
 from rag.views import IndexJobViewSet, RagViewSet, RepositoryViewSet
 from runs.consumers import RunConsumer
-from runs.views import RunViewSet
+from runs.views import KeyUsageViewSet, RunViewSet
 from web import views as web
 from web.account_pages import views as account_pages
-from web.admin import dashboard
+from web.admin import dashboard, search
 from web.billing_pages import views as billing_pages
 from web.consumers import UnknownSocket
 from web.documentation import views as documentation
@@ -27,6 +27,7 @@ router.register("auth", VerificationViewSet, basename="verification")
 router.register("auth/password", PasswordViewSet, basename="password")
 router.register("auth/activity", ActivityViewSet, basename="activity")
 router.register("api-keys", ApiKeyViewSet, basename="api-keys")
+router.register("api-keys", KeyUsageViewSet, basename="key-usage")
 router.register("billing", BillingViewSet, basename="billing")
 router.register("agents", AgentViewSet, basename="agents")
 router.register("providers", ProviderViewSet, basename="providers")
@@ -62,6 +63,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("llms.txt", documentation.LlmsView.as_view(), name="llms"),
     path("admin", RedirectView.as_view(url="/admin/"), name="admin-entry"),
     path("admin/parts/", admin.site.admin_view(dashboard.health_view), name="admin-parts"),
+    path("admin/find/", admin.site.admin_view(search.search_view), name="admin-search"),
     path("admin/", admin.site.urls),
     re_path("", web.UnknownPathView.as_view()),
 ]

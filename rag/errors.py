@@ -12,6 +12,7 @@ class UnknownRepository(LunaError):
 
 class StorageLimitReached(LunaError):
     code, status, message = "storage_limit_reached", 403, "The files exceed your tier's storage in code search."
+    is_refusal = True
     members = MappingProxyType(
         {
             "tier": "free",
@@ -31,6 +32,7 @@ class BacklogFull(LunaError):
         429,
         "Too many of your files wait for indexing. Send more after some are indexed.",
     )
+    is_refusal = True
     members = MappingProxyType({"waitingBytes": 67_108_864, "limit": 67_108_864})
 
 

@@ -24,6 +24,7 @@ from accounts.auditlog import trail
 from accounts.auditlog.trail import Action
 from accounts.identity import may_modify, staff_of
 from accounts.models import User
+from accounts.staff import links
 from accounts.staff.audited_admin import ReadOnlyAdmin
 from accounts.staff.confirm_action import RETURN_TO_OBJECT, requires_confirmation
 from accounts.staff.exporting_admin import ExportableAdmin
@@ -93,9 +94,10 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
         *("provider", "model", "own_key", "input_tokens", "output_tokens", "cost_usd", "duration_ms"),
         *("first_token_ms", "request_id", "reasoning_tokens", "cache_read_tokens", "cache_write_tokens"),
         *("tokens_estimated", "cost_known", "provider_status", "cancelled_by_staff"),
+        *("api_key_id", "api_key_prefix"),
     )
     fieldsets = (
-        (None, {"fields": ("id", "user", "what", "status", "why_charged", "request_id")}),
+        (None, {"fields": ("id", "user", "what", "status", "why_charged", "key", "request_link")}),
         FAILURE_FIELDSET,
         ("Model", {"fields": ("provider", "model", "own_key")}),
         ("Steps", {"fields": ("timeline",)}),
@@ -109,6 +111,8 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
     readonly_fields = (
         "what",
         "why_charged",
+        "key",
+        "request_link",
         "error",
         "last_attempt",
         "timeline",
@@ -136,6 +140,17 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
     @admin.display(description="quota")
     def why_charged(self, run: Run) -> str:
         return charge_reasons.explain(run)
+
+    @admin.display(description="API key")
+    def key(self, run: Run) -> SafeString | str:
+        """Link the key that started the run; its page may be gone."""
+        if run.api_key_id is None:
+            return "none: a token, or a run of an earlier release"
+        return links.to_object("apikeys_apikey", run.api_key_id, f"{run.api_key_prefix}…")
+
+    @admin.display(description="request id")
+    def request_link(self, run: Run) -> SafeString | str:
+        return links.to_request(run.request_id)
 
     @admin.display(description="cost, USD", ordering="cost_usd")
     def cost(self, run: Run) -> str:

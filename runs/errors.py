@@ -35,6 +35,7 @@ class ConcurrencyLimitReached(LunaError):
         429,
         "Your tier's limit of runs at once is reached. Wait for a run to end, or cancel one.",
     )
+    is_refusal = True
     members = MappingProxyType(
         {
             "limit": 2,
@@ -61,4 +62,5 @@ class SpendLimitReached(LunaError):
         "This server's budget for free runs is used up for today. Use your own provider key "
         "(PUT /providers/{name}/key), upgrade your plan, or come back tomorrow (UTC).",
     )
+    is_refusal = True
     members = MappingProxyType({"upgradeUrl": "https://lunaos.example/pricing?tier=pro"})

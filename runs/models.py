@@ -79,6 +79,11 @@ class Run(Figures):
     charge = models.CharField(max_length=16, choices=Charge.choices, default=Charge.RESERVED)
     charged_month = models.DateField(help_text="The month whose quota the execution was taken from.")
     request_id = models.CharField(max_length=128)
+    # No foreign key: the run keeps both when the key is deleted.
+    api_key_id = models.UUIDField("API key", null=True, help_text="The key that started the run; null for a token.")
+    api_key_prefix = models.CharField(
+        "API key", max_length=32, blank=True, default="", db_default="", help_text="The beginning of that key."
+    )
     created_at = models.DateTimeField()
     finished_at = models.DateTimeField(null=True)
     heartbeat_at = models.DateTimeField(help_text="The executor's last sign of life; while queued, when it was queued.")
@@ -107,6 +112,12 @@ class Run(Figures):
                 condition=models.Q(status__in=("queued", "running")),
             ),
             models.Index(fields=("-created_at", "-id"), name="runs_by_time"),  # for the admin and the figures
+            models.Index(
+                fields=("api_key_id", "-created_at", "-id"),
+                name="runs_of_key",
+                condition=models.Q(api_key_id__isnull=False),
+            ),
+            models.Index(fields=("request_id",), name="runs_by_request"),  # for support
             models.Index(
                 fields=("-created_at",),
                 name="runs_failed",

@@ -5,9 +5,11 @@ from typing import Any, TypeVar
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from billing.serializers import PeriodSerializer
 from lunaos.api.fields import NamedChoiceField
 from lunaos.api.serializers import QuerySerializer
 from runs import texts
+from runs.metering.key_usage import KeyUsage
 from runs.metering.tokens import TokenColumns, TokenUsage
 from runs.models import Run, RunStep, Status
 
@@ -20,6 +22,7 @@ class RunFilterSerializer(QuerySerializer):
     agent = serializers.CharField(max_length=64, required=False)
     chain = serializers.CharField(max_length=64, required=False, help_text="A preset's id, or `custom`.")
     status = NamedChoiceField(Status.choices, required=False)
+    apiKey = serializers.UUIDField(required=False, help_text="The id of the API key that started the runs.")
     limit = serializers.IntegerField(
         min_value=1, max_value=100, required=False, help_text="Runs per page, 20 by default."
     )
@@ -77,6 +80,13 @@ class FiguresSerializer(serializers.ModelSerializer[Row]):
 FIGURE_FIELDS = ("inputTokens", "outputTokens", "tokens", "costUsd", "costKnown")
 
 
+class RunKeySerializer(serializers.Serializer[Any]):
+    """The API key that started a run."""
+
+    id = serializers.UUIDField()
+    prefix = serializers.CharField(help_text="The beginning of the key.")
+
+
 class RunSerializer(FiguresSerializer[Run]):
     """One execution."""
 
@@ -103,14 +113,36 @@ class RunSerializer(FiguresSerializer[Run]):
         source="finished_at", allow_null=True, help_text="When the run ended; null until then."
     )
     cancelRequestedAt = serializers.DateTimeField(source="cancel_requested_at", allow_null=True)
+    apiKey = serializers.SerializerMethodField(
+        help_text="The API key that started the run, also after the key was revoked; null for a token."
+    )
 
     class Meta:
         model = Run
         fields = (
             *("id", "agent", "chain", "provider", "model", "ownKey", "status", "errorCode", "providerStatus"),
             *FIGURE_FIELDS,
-            *("durationMs", "firstTokenMs", "createdAt", "finishedAt", "cancelRequestedAt"),
+            *("durationMs", "firstTokenMs", "createdAt", "finishedAt", "cancelRequestedAt", "apiKey"),
         )
+
+    @extend_schema_field(RunKeySerializer(allow_null=True))
+    def get_apiKey(self, run: Run) -> dict[str, Any] | None:  # noqa: N802 - the member's name
+        return {"id": run.api_key_id, "prefix": run.api_key_prefix} if run.api_key_id else None
+
+
+class KeyUsageSerializer(serializers.Serializer[KeyUsage]):
+    """What an API key has used in this calendar month (UTC)."""
+
+    period = PeriodSerializer(source="*")
+    runs = serializers.IntegerField(help_text="Runs that the key started, those that failed included.")
+    inputTokens = serializers.IntegerField(source="input_tokens")
+    outputTokens = serializers.IntegerField(source="output_tokens")
+    costUsd = serializers.DecimalField(
+        source="total_usd", max_digits=14, decimal_places=6, help_text="Sum of `costUsd` of the runs."
+    )
+    costKnown = serializers.BooleanField(
+        source="cost_known", help_text="False if the price list lacks a model that was used: `costUsd` is too low then."
+    )
 
 
 class StepSerializer(FiguresSerializer[RunStep]):

@@ -13,6 +13,7 @@ from django.db.models.functions import Coalesce, Now
 
 from accounts import idempotency
 from accounts.models import User
+from apikeys.models import ApiKey
 from billing import quota, tiers
 from lunaos.errors import NotFound
 from lunaos.event_lines import encode
@@ -83,6 +84,7 @@ def create(
     idempotency_key: idempotency.RequestKey | None = None,
     opening: Callable[[Run], Sequence[RunEvent]] = lambda run: (),
     age_s: float = 0.0,
+    api_key: ApiKey | None = None,
     **fields: Any,
 ) -> StartedRun:
     """Reserve an execution and write its run, in one statement.
@@ -93,6 +95,7 @@ def create(
         idempotency_key: from the request's Idempotency-Key header; None without one.
         opening: returns the events before the execution; they are stored in case the log is lost.
         age_s: seconds since the request arrived, which is the run's time of creation.
+        api_key: the key of the request; None for a token.
         fields: of the run: agent or chain and steps, provider, model, own_key, request_id, status.
 
     Raises:
@@ -111,6 +114,8 @@ def create(
         heartbeat_at=now,
         executor=None if "chain" in fields else liveness.PROCESS_NUMBER,
         expires_at=now + timedelta(days=tiers.retention_days(user.tier)),
+        api_key_id=api_key.pk if api_key else None,
+        api_key_prefix=api_key.prefix if api_key else "",
         **fields,
     )
     if quota.is_exempt(user, own_key=run.own_key):

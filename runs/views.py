@@ -1,5 +1,6 @@
 """Endpoints of a user's own runs."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import ClassVar
 from uuid import UUID
@@ -11,17 +12,28 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.identity import user_of
+from apikeys import services as key_services
+from apikeys.errors import KeyNotFound
 from lunaos.api.pagination import NamedCursorPagination
 from lunaos.api.schema import errors
 from lunaos.api.sse import EventStreamResponse
-from lunaos.api.views import GenericViewSet
+from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.errors import NotFound
-from lunaos.scopes import AGENTS, CHAINS
+from lunaos.scopes import AGENTS, BILLING_READ, CHAINS, KEYS
 from runs import services, texts
 from runs.eventlog import follower
+from runs.metering import key_usage
 from runs.models import Run
 from runs.schema import FOLLOW_RUN
-from runs.serializers import LastEventSerializer, RunDetailSerializer, RunFilterSerializer, RunSerializer
+from runs.serializers import (
+    KeyUsageSerializer,
+    LastEventSerializer,
+    RunDetailSerializer,
+    RunFilterSerializer,
+    RunSerializer,
+)
+
+RUN_FILTERS = {"agent": "agent", "chain": "chain", "status": "status", "apiKey": "api_key_id"}  # to columns
 
 
 class RunPagination(NamedCursorPagination):
@@ -47,7 +59,9 @@ class RunViewSet(GenericViewSet[Run]):
         filters = RunFilterSerializer(data=request.query_params.dict())
         filters.is_valid(raise_exception=True)
         criteria = {
-            name: value for name, value in filters.validated_data.items() if name in ("agent", "chain", "status")
+            column: filters.validated_data[name]
+            for name, column in RUN_FILTERS.items()
+            if name in filters.validated_data
         }
         page = self.paginate_queryset(Run.objects.filter(user=user_of(request), **criteria))
         return self.get_paginated_response(RunSerializer(page, many=True).data)
@@ -81,3 +95,17 @@ class RunViewSet(GenericViewSet[Run]):
         """
         run = services.get(user=user_of(request), run_id=pk)
         return Response(RunSerializer(services.cancel(run)).data)
+
+
+class KeyUsageViewSet(ViewSet):
+    """What the runs of an API key have used."""
+
+    scopes = (KEYS, BILLING_READ)
+    lookup_value_converter = "uuid"
+
+    @extend_schema(operation_id="getKeyUsage", responses={200: KeyUsageSerializer, **errors(KeyNotFound)})
+    @action(detail=True)
+    def usage(self, request: Request, pk: UUID) -> Response:
+        """Return runs, tokens and cost of one key in this month, also of a key that was revoked."""
+        key = key_services.get(user=user_of(request), key_id=pk)
+        return Response(KeyUsageSerializer(key_usage.of_month(key.pk, datetime.now(UTC))).data)

@@ -26,7 +26,7 @@ TEMPLATE_LOCK = 0x7465_7374  # the key of PostgreSQL's advisory lock
 # Rows that tests leave behind, with all rows that refer to them by a foreign key.
 CLEARED = (
     *("accounts_user", "accounts_auditrepeat", "runs_text", "runs_step", "runs_hourlyfigures", "runs_backlog"),
-    *("runs_dailyspending", "rag_file", "rag_chunk", "rag_vector", "rag_term"),
+    *("refusals_refusal", "runs_dailyspending", "rag_file", "rag_chunk", "rag_vector", "rag_term"),
 )
 REFERENCES = """
     SELECT conrelid::regclass::text, confrelid::regclass::text, attname, attnotnull FROM pg_constraint
@@ -133,10 +133,12 @@ def _kept() -> Path:
 def _fill() -> None:
     from agents import loader
     from billing.models import Tier
+    from refusals import partitions as refusal_partitions
     from runs import partitions
 
     Tier.objects.filter(name=Tier.FREE).update(executions_at_once=50)  # tests leave runs under way as alice
     partitions.ensure()
+    refusal_partitions.ensure()
     loader.load()
 
 

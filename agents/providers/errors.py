@@ -21,6 +21,7 @@ class UnknownModel(LunaError):
 
 class ProviderNotConfigured(LunaError):
     code, status, message = ("provider_not_configured", 503, "The provider has no key on this server.")
+    is_refusal = True
 
 
 class ProviderTakesNoKey(LunaError):
@@ -39,6 +40,7 @@ class ProviderKeyUnreadable(LunaError):
         409,
         "Your own key for this provider cannot be decrypted. Send the key again, or remove it.",
     )
+    is_refusal = True
 
 
 class ProviderFailed(LunaError):

@@ -175,7 +175,7 @@ def test_the_image_holds_nothing_to_build_or_to_test_with(image: Path) -> None:
     assert not [path for path in image.rglob("tests") if "site-packages" not in path.parts]
     assert {path.name for path in (image / "app").iterdir()} == {
         *("accounts", "agents", "apikeys", "billing", "chains", "deploy", "lunaos", "manage.py"),
-        *("rag", "runs", "templates", "web", "docs", "LICENSE", "NOTICE"),
+        *("rag", "refusals", "runs", "templates", "web", "docs", "LICENSE", "NOTICE"),
     }
     assert not (image / "app" / "lunaos" / "embedded").exists()
 

@@ -17,6 +17,7 @@ from lunaos import errors
 from lunaos.api import json
 from lunaos.infra import client_info
 from lunaos.infra.redis import RedisError
+from lunaos.infra.signals import request_refused
 
 logger = logging.getLogger(__name__)
 DATABASE_RETRY_S = 5
@@ -84,6 +85,9 @@ def docs_url(code: str) -> str:
 
 def handle(exc: Exception, context: dict[str, Any]) -> Response:
     """Answer an exception, as the exception handler of DRF."""
+    if isinstance(exc, errors.LunaError) and exc.is_refusal:
+        request = context["request"]
+        request_refused.send_robust(sender=None, user=request.user, credential=request.auth, error=exc)
     status, body, headers = body_and_headers(exc)
     if isinstance(exc, drf.MethodNotAllowed):
         allowed = context["view"].allowed_methods

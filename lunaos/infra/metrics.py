@@ -89,6 +89,14 @@ PAYMENT_REVERSALS = Counter(
 )
 for _kind in ("payment_refunded", "refund_failed", "dispute_opened", "dispute_lost"):
     PAYMENT_REVERSALS.labels(_kind)  # Prometheus sees the first one as an increase only if it has seen a zero
+
+REFUSALS_DROPPED = Counter(
+    "lunaos_refusals_dropped_total",
+    "Refused requests that no row counts: too many kinds of them a minute, or no database.",
+    ("reason",),
+    registry=REGISTRY,
+)
+
 WEBHOOK_LAG = Histogram(
     "lunaos_webhook_lag_seconds",
     "From the making of Stripe's event until it was handled.",

@@ -59,7 +59,7 @@ def test_a_line_takes_no_more_memory_than_its_length() -> None:
 
 def test_no_other_module_compares_prefixes_of_lines() -> None:
     """A prefix breaks silently with the order of the members."""
-    apps = ("accounts", "agents", "billing", "chains", "lunaos", "rag", "runs", "testing", "web")
+    apps = ("accounts", "agents", "billing", "chains", "lunaos", "rag", "refusals", "runs", "testing", "web")
     modules = (path for app in apps for path in (Path(settings.BASE_DIR) / app).rglob("*.py"))
     found = [path for path in modules if "tests" not in path.parts and PREFIX.search(path.read_bytes())]
     assert [path.name for path in found] == ["event_lines.py"]

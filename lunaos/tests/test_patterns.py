@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-APPS = ("lunaos", "accounts", "agents", "apikeys", "billing", "chains", "rag", "runs", "web")
+APPS = ("lunaos", "accounts", "agents", "apikeys", "billing", "chains", "rag", "refusals", "runs", "web")
 LEFT_OUT = ("tests", "migrations", "management", "__main__", "spans", "settings", "stripe_tables")
 TOO_MANY = 99
 

@@ -11,7 +11,7 @@ from testing.servers import ROOT
 from web import tasks
 
 SECTION = (ROOT / "docs/operate/retention.md").read_text()
-NAMED = set(re.findall(r"`((?:accounts|billing|rag|runs|web)\.[a-z_.]+)`", SECTION))
+NAMED = set(re.findall(r"`((?:accounts|billing|rag|refusals|runs|web)\.[a-z_.]+)`", SECTION))
 
 
 def test_it_works() -> None:

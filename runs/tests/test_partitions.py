@@ -1,6 +1,6 @@
 """Texts lie in the partition of the month of their expiry, and are dropped with it."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,11 +46,6 @@ def change_expiry(run: Run, expires_at: datetime) -> None:
     Run.objects.filter(pk=run.pk).update(expires_at=expires_at)
     RunText.objects.create(run_id=run.pk, expires_at=expires_at, input="in")
     run.refresh_from_db()
-
-
-def test_the_month_after() -> None:
-    assert partitions.next_month(date(2026, 12, 1)) == date(2027, 1, 1)
-    assert partitions.next_month(date(2026, 1, 1)) == date(2026, 2, 1)
 
 
 def test_every_writable_row_has_a_partition(far_partitions: list[str]) -> None:

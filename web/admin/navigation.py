@@ -12,6 +12,7 @@ MENU: dict[str, tuple[MenuItem, ...]] = {
     "People": (
         ("Users", "person", "accounts_user_changelist", "accounts.view_user"),
         ("API keys", "key", "apikeys_apikey_changelist", "apikeys.view_apikey"),
+        ("Refused requests", "block", "refusals_refusal_changelist", "refusals.view_refusal"),
         ("Provider keys", "vpn_key", "agents_providerkey_changelist", "agents.view_providerkey"),
         ("Groups", "badge", "auth_group_changelist", "auth.view_group"),
     ),

@@ -1,35 +1,20 @@
 """Tables on a user's admin page: the newest rows of each kind, with links to the lists."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime, timedelta
 
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import Max, OuterRef, Q, Subquery, Sum
 from django.http import HttpRequest
-from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html
-from django.utils.safestring import SafeString
 
 from accounts.models import AuditEvent, User
+from accounts.staff import links
 from billing import tiers
+from refusals.models import Refusal
+from web.admin.recent_table import ROWS_PER_TABLE, RecentTable, list_url, short_time
 from web.templatetags.number_format import format_figure
 
-ROWS_PER_TABLE = 10  # of each kind; the linked lists have all rows
-
-
-@dataclass(frozen=True, slots=True)
-class RecentTable:
-    """The newest rows of a list.
-
-    Args:
-        more: URL of the complete list.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    more: str
+REFUSAL_DAYS = 7  # that a user's page sums up; the list has 30
 
 
 def recent_tables(request: HttpRequest, user: User) -> list[RecentTable]:
@@ -47,30 +32,45 @@ def _usage_table(user: User) -> RecentTable:
         "Usage by month",
         ("Month", "Executions", "Chains among them"),
         rows,
-        _list_url("billing_monthlyusage", q=user.email),
+        list_url("billing_monthlyusage", q=user.email),
     )
+
+
+def _refusals_table(user: User) -> RecentTable:
+    since = datetime.now(UTC) - timedelta(days=REFUSAL_DAYS)
+    by_code = Refusal.objects.filter(user=user, minute__gt=since).order_by().values("code")
+    url = list_url("refusals_refusal", user__id__exact=user.pk)
+    rows = [
+        (
+            format_html('<a href="{}&code={}">{}</a>', url, row["code"], row["code"]),
+            f"{row['requests']:,}",
+            short_time(row["last_at"]),
+        )
+        for row in by_code.annotate(requests=Sum("count"), last_at=Max("minute")).order_by("-last_at")
+    ]
+    return RecentTable(f"Refused requests of the last {REFUSAL_DAYS} days", ("Code", "Requests", "Last at"), rows, url)
 
 
 def _keys_table(user: User) -> RecentTable:
     rows = [
         (
-            _link("apikeys_apikey", key.pk, f"{key.prefix}…"),
+            links.to_object("apikeys_apikey", key.pk, f"{key.prefix}…"),
             key.name,
-            _time(key.created_at),
-            _time(key.last_used_at),
-            "active" if key.active else "revoked" if key.revoked_at else "expired",
+            short_time(key.created_at),
+            short_time(key.last_used_at),
+            key.state,
         )
         for key in user.api_keys.defer("digest")[:ROWS_PER_TABLE]
     ]
     return RecentTable(
-        "API keys", ("Key", "Name", "Created", "Last used", "State"), rows, _list_url("apikeys_apikey", q=user.email)
+        "API keys", ("Key", "Name", "Created", "Last used", "State"), rows, list_url("apikeys_apikey", q=user.email)
     )
 
 
 def _runs_table(user: User) -> RecentTable:
     rows = [
         (
-            _link("runs_run", run.pk, _time(run.created_at)),
+            links.to_object("runs_run", run.pk, short_time(run.created_at)),
             run.chain or run.agent,
             f"{run.status} ({run.error_code})" if run.error_code else run.status,
             format_figure(float(run.cost_usd), "usd") if run.cost_known else "unknown",
@@ -78,7 +78,7 @@ def _runs_table(user: User) -> RecentTable:
         for run in user.runs.all()[:ROWS_PER_TABLE]
     ]
     return RecentTable(
-        "Runs", ("Time", "Agent or chain", "Status", "Cost"), rows, _list_url("runs_run", user__id__exact=user.pk)
+        "Runs", ("Time", "Agent or chain", "Status", "Cost"), rows, list_url("runs_run", user__id__exact=user.pk)
     )
 
 
@@ -89,7 +89,7 @@ def _audit_table(user: User) -> RecentTable:
     )
     rows = [
         (
-            _link("accounts_auditevent", event.pk, _time(event.at)),
+            links.to_object("accounts_auditevent", event.pk, short_time(event.at)),
             event.action,
             _actor_label(user, event),
             ", ".join(f"{name}: {value}" for name, value in event.details.items() if value not in (None, "")),
@@ -97,7 +97,7 @@ def _audit_table(user: User) -> RecentTable:
         for event in user_events[:ROWS_PER_TABLE]
     ]
     return RecentTable(
-        "Audit trail", ("Time", "Action", "By", "Details"), rows, _list_url("accounts_auditevent", q=user.pk)
+        "Audit trail", ("Time", "Action", "By", "Details"), rows, list_url("accounts_auditevent", q=user.pk)
     )
 
 
@@ -107,20 +107,9 @@ def _actor_label(user: User, event: AuditEvent) -> str:
     return getattr(event, "actor_email", None) or str(event.actor_id or "the platform")
 
 
-def _time(moment: Any) -> str:
-    return date_format(moment, "M j, H:i") if moment else "never"
-
-
-def _link(page: str, pk: Any, text: str) -> SafeString:
-    return format_html('<a href="{}">{}</a>', reverse(f"admin:{page}_change", args=[pk]), text)
-
-
-def _list_url(page: str, **filters: Any) -> str:
-    return reverse(f"admin:{page}_changelist", query=filters)
-
-
 TABLES: dict[str, Callable[[User], RecentTable]] = {
     "billing.view_monthlyusage": _usage_table,
+    "refusals.view_refusal": _refusals_table,
     "apikeys.view_apikey": _keys_table,
     "runs.view_run": _runs_table,
     "accounts.view_auditevent": _audit_table,

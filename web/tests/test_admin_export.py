@@ -67,7 +67,15 @@ def test_it_works(staff: httpx.Client, alice: Any, bob: Any) -> None:
 
 def test_the_lists_are_these() -> None:
     assert set(EXPORTED) == {
-        *("accounts/user", "accounts/auditevent", "apikeys/apikey", "runs/run", "rag/repository", "rag/indexjob"),
+        *(
+            "accounts/user",
+            "accounts/auditevent",
+            "apikeys/apikey",
+            "runs/run",
+            "rag/repository",
+            "rag/indexjob",
+            "refusals/refusal",
+        ),
         *("billing/grant", "billing/monthlyusage", "djstripe/subscription", "djstripe/invoice"),
     }
 
@@ -86,10 +94,11 @@ def test_exported_runs_have_error_and_usage(staff_client: Client, alice: Any) ->
     stored |= {"tokens_estimated": True, "cost_known": False, "provider_status": 429, "cancelled_by_staff": True}
     add_run(alice, **stored)
     [row] = export(staff_client, "runs/run")
-    assert list(row.items())[-7:] == [
+    assert list(row.items())[-9:] == [
         *(("reasoning_tokens", "96"), ("cache_read_tokens", "640"), ("cache_write_tokens", "32")),
         *(("tokens_estimated", "true"), ("cost_known", "false")),
         *(("provider_status", "429"), ("cancelled_by_staff", "true")),
+        *(("api_key_id", ""), ("api_key_prefix", "")),
     ]
 
 

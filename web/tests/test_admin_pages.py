@@ -319,7 +319,7 @@ def test_no_page_logs_an_error_in_the_console(page: Page, some_runs: str, alice:
         *("chains/chainpreset/", "chains/chainpreset/add/"),
         *("apikeys/apikey/", "auth/group/", "auth/group/add/", "billing/tier/pro/change/", "billing/monthlyusage/"),
         *("rag/repository/", "rag/indexjob/", "runs/run/", f"runs/run/{some_runs}/change/", "runs/run/storage/"),
-        *("parts/", "password_change/"),
+        *("parts/", "password_change/", "find/", "refusals/refusal/"),
     ]
     for path in paths:
         response = page.goto(f"/admin/{path}")

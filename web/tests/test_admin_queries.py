@@ -22,6 +22,7 @@ from billing.models import Grant, MonthlyUsage, Tier, WebhookEvent
 from chains.models import ChainPreset
 from lunaos.infra import ttl_cache
 from rag.models import IndexJob, Repository
+from refusals.models import Refusal
 from runs import stats
 from runs.models import Status
 from runs.tests.test_stats import add_run
@@ -67,6 +68,15 @@ def invoice(user: Any, n: int) -> Invoice:
     return Invoice.objects.create(id=f"in_{user.pk}", customer=customer(user), stripe_data=data)
 
 
+def refusal(user: Any, n: int) -> Refusal:
+    """Return a refusal of this minute, by a key where `n` is odd."""
+    key_id = uuid4() if n % 2 else None
+    minute = datetime.now(UTC).replace(second=0, microsecond=0)
+    return Refusal.objects.create(
+        user=user, minute=minute, key_id=key_id, code="pro_required", count=n + 1, last_request_id=f"request-{n}"
+    )
+
+
 def provider_key(user: Any, n: int) -> ProviderKey:
     return ProviderKey.objects.create(
         user=user, provider=f"p{n}", sealed="", last_four="1234", set_at=datetime.now(UTC)
@@ -98,6 +108,7 @@ MAKE: dict[str, Make] = {
     ),
     "rag/repository": repository,
     "rag/indexjob": job,
+    "refusals/refusal": refusal,
     "runs/run": run,
 }
 

@@ -14,8 +14,8 @@ from accounts.models import AuditEvent
 from billing.models import Grant, MonthlyUsage
 from runs.models import Status
 from runs.tests.test_stats import add_run
-from web.admin.user_page import ROWS_PER_TABLE
-from web.tests.test_admin_queries import FEW, key, queries, staff_client
+from web.admin.recent_table import ROWS_PER_TABLE
+from web.tests.test_admin_queries import FEW, key, queries, refusal, staff_client
 from web.tests.test_admin_users import LIST
 
 __all__ = ["staff_client"]
@@ -30,6 +30,7 @@ def page_of(user: Any) -> str:
 def busy(user: Any, n: int) -> None:
     """Return a row of each kind."""
     key(user, n)
+    refusal(user, n)
     add_run(user, status=Status.FAILED, error_code=f"code_{n}")
     trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=f"reason {n}")
     MonthlyUsage.objects.create(user=user, month=date(2020 + n // 12, 1 + n % 12, 1), executions=n)
@@ -44,9 +45,23 @@ def set_tier(client: Client, user: Any, path: str = LIST, **form: Any) -> Any:
 def test_it_works(staff_client: Client, alice: Any) -> None:
     busy(alice, 1)
     page = staff_client.get(page_of(alice)).content.decode()
-    for text in ("1 of 100", "lnos_1…", "failed (code_1)", "reason: reason 1", "themselves", "February 2020", "active"):
+    for text in (
+        "1 of 100",
+        "lnos_1…",
+        "failed (code_1)",
+        "reason: reason 1",
+        "themselves",
+        "February 2020",
+        "active",
+        "pro_required",
+    ):
         assert text in page, text
-    for link in (f"runs/run/?user__id__exact={alice.pk}", f"auditevent/?q={alice.pk}", "apikey/?q=alice-"):
+    for link in (
+        f"runs/run/?user__id__exact={alice.pk}",
+        f"auditevent/?q={alice.pk}",
+        "apikey/?q=alice-",
+        "&code=pro_required",
+    ):
         assert link in page, link
 
 
@@ -57,7 +72,7 @@ def test_a_run_whose_cost_is_unknown(staff_client: Client, alice: Any) -> None:
 
 def test_a_newcomer(staff_client: Client, alice: Any) -> None:
     page = staff_client.get(page_of(alice)).content.decode()
-    assert page.count("None yet.") == 4 and "No payments and no grants." in page
+    assert page.count("None yet.") == 5 and "No payments and no grants." in page
 
 
 def test_as_many_queries_for_much_as_for_little(staff_client: Client, alice: Any) -> None:

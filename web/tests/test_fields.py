@@ -17,7 +17,7 @@ from lunaos.errors import MAX_ERROR_BYTES, MAX_FIELD_ERRORS, LunaError
 from testing.client import Api, error
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("accounts", "agents", "apikeys", "billing", "chains", "rag", "runs", "web")
+APPS = ("accounts", "agents", "apikeys", "billing", "chains", "rag", "refusals", "runs", "web")
 ZEROS = [0] * 300_000  # of a body that the default limit lets through
 PATHS = {"files": "/rag/index", "scopes": "/api-keys", "steps": "/chains/execute"}
 

@@ -34,6 +34,7 @@ PATHS = {
     "/auth/activity": {"get"},
     "/api-keys": {"get", "post"},
     "/api-keys/{id}": {"delete"},
+    "/api-keys/{id}/usage": {"get"},
     "/api-keys/revoke-leaked": {"post"},
     "/billing/plans": {"get"},
     "/billing/usage": {"get"},

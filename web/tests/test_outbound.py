@@ -56,7 +56,7 @@ MEANT_TO = {
     "lunaos/infra/sentry.py": {"sentry_sdk"},  # the Sentry that SENTRY_DSN names
     "billing/*": {"djstripe", "requests", "stripe"},  # payments
 }
-OUR_APPS = ("lunaos", "accounts", "billing", "apikeys", "runs", "rag", "agents", "chains", "web")
+OUR_APPS = ("lunaos", "accounts", "refusals", "billing", "apikeys", "runs", "rag", "agents", "chains", "web")
 
 
 @cache
@@ -241,7 +241,7 @@ def knock(api: Api, method: str, path: str, headers: dict[str, str]) -> int:
 def test_the_routes_are_all_there() -> None:
     assert {*REACHING, ("PUT", "/providers/deepseek/key"), ("POST", "/rag/search")} <= set(ROUTES)
     others = [pattern for pattern in get_resolver().url_patterns if not hasattr(pattern.callback, "actions")]
-    assert len(others) == len(PAGES) + 2  # the admin, and its page of parts
+    assert len(others) == len(PAGES) + 3  # the admin, its page of parts, and its search
 
 
 def test_no_route_reaches_a_model_without_credentials(api: Api, upstream: Upstream) -> None:

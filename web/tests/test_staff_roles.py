@@ -28,6 +28,7 @@ LISTS = {
     "/admin/runs/run/storage/",
     "/admin/rag/repository/",
     "/admin/rag/indexjob/",
+    "/admin/refusals/refusal/",
     "/admin/billing/tier/",
     "/admin/billing/monthlyusage/",
     "/admin/auth/group/",

@@ -9,7 +9,7 @@ from pathlib import Path
 from lunaos.infra import patches
 from testing.servers import ROOT
 
-PRODUCT = ("lunaos", "accounts", "agents", "apikeys", "billing", "chains", "rag", "runs", "web")
+PRODUCT = ("lunaos", "accounts", "agents", "apikeys", "billing", "chains", "rag", "refusals", "runs", "web")
 # An unpatched process: redis alone.
 UNPATCHED = """
 import sys, redis

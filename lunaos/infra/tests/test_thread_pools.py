@@ -17,6 +17,7 @@ SHARED = """
     GET /auth/me · GET /auth/export · GET /auth/activity · POST /auth/logout · POST /auth/logout-all
     POST /auth/verify · POST /auth/verify/resend · POST /auth/password/forgot
     GET /api-keys · POST /api-keys · POST /api-keys/revoke-leaked · DELETE /api-keys/<uuid:pk>
+    GET /api-keys/<uuid:pk>/usage
     GET /billing/plans · GET /billing/subscription · GET /billing/usage
     GET /agents/list · POST /agents/execute · GET /providers
     PUT /providers/<str:name>/key · DELETE /providers/<str:name>/key

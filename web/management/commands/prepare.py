@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand
 
 from billing import tiers
 from lunaos.infra import wait_messages
+from refusals import partitions as refusal_partitions
 from runs import partitions
 
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
         with wait_messages.repeat_while_waiting(self.stdout.write, lambda: "the database's migrations"):
             call_command("migrate", verbosity=options["verbosity"] - 1, interactive=False)
             partitions.ensure()
+            refusal_partitions.ensure()
         tiers.check_settings()
         call_command("load_agents", stdout=self.stdout)
         call_command("ensure_staff", stdout=self.stdout)
