@@ -26,6 +26,7 @@ TEMPLATE_LOCK = 0x7465_7374  # the key of PostgreSQL's advisory lock
 # Rows that tests leave behind, with all rows that refer to them by a foreign key.
 CLEARED = (
     *("accounts_user", "accounts_auditrepeat", "runs_text", "runs_step", "runs_hourlyfigures", "runs_backlog"),
+    *("djstripe_customer", "djstripe_subscription", "djstripe_invoice", "djstripe_charge", "djstripe_dispute"),
     *("refusals_refusal", "runs_dailyspending", "rag_file", "rag_chunk", "rag_vector", "rag_term"),
 )
 REFERENCES = """
