@@ -17,7 +17,7 @@ from billing.payments.subscription_state import Subscription
 Data = dict[str, Any]  # the stored fields of an object of Stripe
 NO_CARD = "not known"
 REASONS = {  # Stripe's reasons of a dispute
-    "fraudulent": "the cardholder says that somebody else paid",
+    "fraudulent": "the cardholder says that another person paid",
     "unrecognized": "the cardholder does not recognise the payment",
     "subscription_canceled": "the cardholder says that the subscription was canceled",
     "duplicate": "the cardholder says that this was charged twice",

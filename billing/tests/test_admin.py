@@ -86,7 +86,7 @@ def test_disputes_on_an_invoices_page(local_stripe: LocalStripe, signed_in: Clie
     local_stripe.deliver()
     page = invoice_page(signed_in)
     assert "29.00 USD are disputed (open, and waits for evidence); checkouts are blocked." in page
-    assert "the cardholder says that somebody else paid" in page and "needs_response" not in page
+    assert "the cardholder says that another person paid" in page and "needs_response" not in page
     local_stripe.double.set_dispute(opened["id"], "lost")
     local_stripe.deliver()
     assert "lost; the paid tier has ended" in invoice_page(signed_in)
