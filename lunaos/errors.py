@@ -1,6 +1,6 @@
 """Errors that clients see: the base class and the errors of several apps."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -31,14 +31,17 @@ class LunaError(Exception):
     @classmethod
     def with_code(cls, code: str, message: str, *, retry_after: int | None = None) -> "LunaError":
         """Return the error of a code that another process raised."""
-        kinds = [cls]
-        for kind in kinds:  # grows during the loop
-            if kind.code == code:
-                break
-            kinds += kind.__subclasses__()
+        kind = next((each for each in cls.kinds() if each.code == code), cls)
         error = LunaError(message, retry_after=retry_after)
-        error.code, error.status = code, kind.status if kind.code == code else cls.status
+        error.code, error.status = code, kind.status
         return error
+
+    @classmethod
+    def kinds(cls) -> "Iterator[type[LunaError]]":
+        """Yield this class and all classes below it that are imported."""
+        yield cls
+        for kind in cls.__subclasses__():
+            yield from kind.kinds()
 
     @property
     def body(self) -> dict[str, Any]:

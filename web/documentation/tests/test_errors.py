@@ -1,7 +1,6 @@
 """docs/errors.md has an entry for each code that the API answers, and no other."""
 
 import re
-from collections.abc import Iterator
 
 from django.urls import get_resolver
 
@@ -16,17 +15,11 @@ TEXT = (ROOT / "docs" / "errors.md").read_text()
 DOCUMENTED = {code: int(status) for code, status in ENTRY.findall(TEXT)}
 
 
-def kinds(parent: type[LunaError] = LunaError) -> Iterator[type[LunaError]]:
-    yield parent
-    for kind in parent.__subclasses__():
-        yield from kinds(kind)
-
-
 def answered() -> dict[str, set[int]]:
     """Return the statuses of each code, once the URLs have imported all modules that answer."""
     get_resolver().url_patterns  # noqa: B018
     found: dict[str, set[int]] = {}
-    for kind in kinds():
+    for kind in LunaError.kinds():
         if ".tests." not in kind.__module__:
             found.setdefault(kind.code, set()).add(kind.status)
     return found
