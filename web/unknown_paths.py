@@ -1,7 +1,6 @@
 """Errors for unknown paths: the id that is none, or the endpoint that the client may have meant."""
 
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from functools import cache
 from types import MappingProxyType
 
@@ -9,12 +8,12 @@ from drf_spectacular.generators import SchemaGenerator
 
 from apikeys.errors import KeyNotFound
 from lunaos.errors import LunaError, NotFound
+from lunaos.suggestions import find_nearest
 
 MAX_SHOWN_CHARACTERS = 200  # of the path
-MAX_SUGGESTED_CHARACTERS = 64  # longer paths get no suggestion: comparing takes quadratic time
 MAX_ID_CHARACTERS = 64
 MAX_METHOD_CHARACTERS = 20
-SIMILARITY = 0.75  # of 1, as difflib counts it
+SIMILARITY = 0.75  # paths have much in common
 # The collections whose members have UUIDs; other values of this segment reach no view.
 COLLECTIONS: Mapping[tuple[str, ...], tuple[str, type[LunaError]]] = MappingProxyType(
     {
@@ -45,12 +44,10 @@ def _malformed_id(method: str, path: str) -> LunaError | None:
 
 
 def _suggestion(method: str, path: str) -> str:
-    if len(path) > MAX_SUGGESTED_CHARACTERS:
-        return ""
     endpoints = _endpoints()
     same_method = [known for known, methods in endpoints.items() if method in methods]
     for candidates in (same_method, [*endpoints]):
-        for known in get_close_matches(path, candidates, n=1, cutoff=SIMILARITY):
+        if known := find_nearest(path, candidates, SIMILARITY):
             chosen = method if method in endpoints[known] else endpoints[known][0]
             return f"; did you mean {chosen} {known}?"
     return ""

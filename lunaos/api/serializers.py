@@ -1,7 +1,6 @@
 """Serializers of several apps."""
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from itertools import islice
 from typing import Any
 
@@ -10,8 +9,7 @@ from rest_framework.exceptions import ErrorDetail
 
 from lunaos.api.fields import json_type_fault
 from lunaos.errors import MAX_FIELD_ERRORS
-
-MAX_SUGGESTED_CHARACTERS = 64  # longer names get no suggestion: comparing takes quadratic time
+from lunaos.suggestions import MAX_SUGGESTED_CHARACTERS, find_nearest
 
 
 class RequestSerializer(serializers.Serializer[Any]):
@@ -58,7 +56,6 @@ def unknown_members(data: Iterable[str], known: Collection[str]) -> dict[str, Er
 
 
 def _unknown(name: str, known: Iterable[str]) -> ErrorDetail:
-    if len(name) > MAX_SUGGESTED_CHARACTERS:
-        return ErrorDetail(f"Unknown field `{name[:MAX_SUGGESTED_CHARACTERS]}…`.", "unknown")
-    nearest = [f"; did you mean `{each}`?" for each in get_close_matches(name, list(known), n=1)]
-    return ErrorDetail(f"Unknown field `{name}`{''.join(nearest) or '.'}", "unknown")
+    nearest = find_nearest(name, known)
+    shown = name if len(name) <= MAX_SUGGESTED_CHARACTERS else f"{name[:MAX_SUGGESTED_CHARACTERS]}…"
+    return ErrorDetail(f"Unknown field `{shown}`" + (f"; did you mean `{nearest}`?" if nearest else "."), "unknown")
