@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerFieldExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 
 from agents.schema import EXECUTION_ERRORS
 from chains.errors import ChainTooLong, UnknownChain
-from chains.serializers import ExecuteChainSerializer
+from chains.models import MAX_STEPS
+from chains.serializers import ExecuteChainSerializer, StepInputSerializer
 from lunaos.api.schema import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, errors
 from lunaos.errors import NotFound
 from runs.errors import EventsExpired, RunInterrupted, RunNotResumable
@@ -18,6 +20,22 @@ from runs.schema import (
     PendingRunSerializer,
     RunResultSerializer,
 )
+
+
+class StepsFieldSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """A step is a slug, or an object with the slug."""
+
+    target_class = "chains.serializers.StepsField"
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        step = auto_schema.resolve_serializer(StepInputSerializer(), direction).ref
+        return {
+            "type": "array",
+            "items": {"oneOf": [{"type": "string", "maxLength": 64}, step]},
+            "minItems": 1,
+            "maxItems": MAX_STEPS,
+        }
+
 
 EXAMPLE = """id: 1
 data: {"type":"chain_start","steps":2,"runId":"…"}

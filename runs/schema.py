@@ -29,7 +29,7 @@ COST_KNOWN = "Only present if false: the price list lacks a model that was used,
 
 
 def _response_header(name: str, kind: type, description: str) -> OpenApiParameter:
-    return OpenApiParameter(name, kind, OpenApiParameter.HEADER, response=[200], description=description)
+    return OpenApiParameter(name, kind, OpenApiParameter.HEADER, response=[200, 202], description=description)
 
 
 EXECUTION_HEADERS = [
