@@ -15,6 +15,7 @@ class RunInterrupted(LunaError):
 
 class RunCancelled(LunaError):
     code, status, message = "run_cancelled", 409, "The run was cancelled. Its output so far is kept."
+    members = MappingProxyType({"runId": "0b1f4e0a-5b0e-4d7c-9a3e-2f6f0c1d8e55", "output": "The first lines"})
 
 
 class OutputTooLong(LunaError):

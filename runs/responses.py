@@ -12,12 +12,12 @@ from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from rest_framework import serializers
 
-from lunaos.api import backpressure, json
+from lunaos.api import json
 from lunaos.api.deferred import DeferredResponse
 from lunaos.api.fields import NamedChoiceField
+from lunaos.api.guarded_reader import GuardedReader
 from lunaos.api.serializers import RequestSerializer
 from lunaos.api.sse import EventReader, EventStreamResponse, PositionedEvent
-from lunaos.infra.read_access import Guard
 from runs import executors
 from runs.eventlog import follower
 from runs.models import Status
@@ -113,43 +113,34 @@ class RunResult(DeferredResponse):
 
     async def open(self, within_s: float) -> HttpResponseBase:
         """Wait for the end of the run; raise its error, or RunCancelled."""
-        reader = self._make_reader()
-        guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener()) if self.access else None
+        source = self._make_reader()
+        reader = GuardedReader(source, self.access)
         try:
-            if guard:
-                guard.open()
-            ended = await self._wait(guard.read if guard else None, reader)
+            reader.open()
+            await self._collect(reader)
         except asyncio.CancelledError:
             self.abandon()
             raise
         finally:
-            if guard:
-                guard.close()
             reader.close()
-        return self._answer(ended)
+            source.close()
+        return self._answer()
 
     def abandon(self) -> None:
         if self._on_disconnect:
             self._on_disconnect()
 
-    async def _wait(self, guarded_read: Any, reader: EventReader) -> bool:
+    async def _collect(self, reader: GuardedReader[list[PositionedEvent] | None]) -> None:
         deadline = time.monotonic() + RESULT_WAIT_S
-        while (left_s := deadline - time.monotonic()) > 0:
-            batch: list[PositionedEvent] | None
-            batch = await (guarded_read(reader, left_s) if guarded_read else reader.read(left_s))
-            if (task := asyncio.current_task()) and task.cancelling():
-                raise asyncio.CancelledError  # a time-out inside may have swallowed it
-            if batch is None:
-                return True
-            for _, line in batch:
+        while (left_s := deadline - time.monotonic()) > 0 and self._result.last is None:
+            for _, line in await reader.read(left_s) or ():
                 self._result.add(json.loads(line))
-        return self._result.last is not None
 
-    def _answer(self, ended: bool) -> HttpResponse:
-        if ended:
-            return self._respond(HTTPStatus.OK, self._result.build())
-        run_id = self._result.run_id
-        data = {"runId": run_id, "status": Status.RUNNING, "eventsUrl": f"/runs/{run_id}/events"}
+    def _answer(self) -> HttpResponse:
+        if self._result.last:
+            return self._respond(HTTPStatus.OK, self._result.build(self._result.last))
+        run_id, status = self._result.run_id, Status.RUNNING if self._result.has_started else Status.QUEUED
+        data = {"runId": run_id, "status": status, "eventsUrl": f"/runs/{run_id}/events"}
         response = self._respond(HTTPStatus.ACCEPTED, data)
         response["Location"] = f"/runs/{run_id}"
         return response

@@ -12,17 +12,20 @@ class ResultBuilder:
     """A result that grows with the run's events.
 
     Attributes:
+        has_started: True once the run has an event.
         last: the event that ended the run; None before.
     """
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
+        self.has_started = False
         self.last: dict[str, Any] | None = None
         self._chunks: list[str] = []
         self._steps: list[dict[str, Any]] = []
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in the next event of the run."""
+        self.has_started = True
         match event["type"]:
             case "chunk":
                 self._chunks.append(event["content"])
@@ -34,14 +37,13 @@ class ResultBuilder:
             case "done" | "chain_done" | "error" | "cancelled":
                 self.last = event
 
-    def build(self) -> dict[str, Any]:
-        """Return the result of a run that has succeeded.
+    def build(self, last: dict[str, Any]) -> dict[str, Any]:
+        """Return the result of a run that has succeeded, whose last event this is.
 
         Raises:
             LunaError: the run failed or was cancelled; the error has `runId` and the text so far as `output`.
         """
-        last = self.last or {}
-        if last.get("type") in {"error", "cancelled"}:
+        if last["type"] in {"error", "cancelled"}:
             raise self._failure(last)
         steps = {"steps": self._steps} if last["type"] == "chain_done" else {}
         return {

@@ -6,10 +6,11 @@ from typing import Any
 
 from django.http import StreamingHttpResponse
 
-from lunaos.api import backpressure, json
+from lunaos.api import json
+from lunaos.api.guarded_reader import GuardedReader
 from lunaos.infra import database
 from lunaos.infra.postgresql import limits
-from lunaos.infra.read_access import Access, Guard
+from lunaos.infra.read_access import Access
 
 MAX_PIECE_BYTES = 65_536
 logger = logging.getLogger(__name__)
@@ -69,19 +70,16 @@ async def _body(
     on_piece: Callable[[], None] = lambda: None,
     on_end: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[bytes]:
-    reader = _PieceReader(_pieces(sections), on_piece)
-    guard = Guard(access, on_refusal=backpressure.get_timeout_shortener()) if access else None
-    if guard:
-        guard.open()
+    reader = GuardedReader(_PieceReader(_pieces(sections), on_piece), access)
+    reader.open()
     try:
-        while piece := await (guard.read(reader, 0) if guard else reader.read(0)):
+        while piece := await reader.read(0):
             yield piece
         await database.call(on_end)  # a client that asks again right after the end must not be refused
     except Exception:  # the status was sent already; the client notices that the document is not JSON
         logger.exception("A download broke off")
     finally:
-        if guard:
-            guard.close()
+        reader.close()
 
 
 def _pieces(sections: Iterator[Section]) -> Iterator[bytes]:

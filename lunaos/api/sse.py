@@ -12,10 +12,10 @@ from django.http.response import HttpResponseBase
 from lunaos.api import backpressure, json
 from lunaos.api.deferred import DeferredResponse
 from lunaos.api.exceptions import translate
+from lunaos.api.guarded_reader import GuardedReader
 from lunaos.errors import LunaError
 from lunaos.event_lines import encode, type_of
 from lunaos.infra import metrics
-from lunaos.infra.read_access import Guard
 
 HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
 # One line, without a blank line behind it: several clients deliver an empty event at a blank line once they know an id.
@@ -61,7 +61,6 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
     ) -> None:
         self._make_reader, self._is_opening_event, self._on_disconnect = reader, is_opening_event, on_disconnect
         self._batch: list[PositionedEvent] | None = []
-        self._guard: Guard | None = None
         super().__init__(self._body(), content_type="text/event-stream", headers={**HEADERS, **headers})
 
     async def open(self, within_s: float) -> HttpResponseBase:
@@ -76,14 +75,11 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
         Raises:
             LunaError: the run has failed, or the access has ended, before the stream opened.
         """
-        self._reader = self._make_reader()
-        if self.access:
-            # A stream that waits for an opening event belongs to a new run, which the tier bounds.
-            is_limited = self._is_opening_event is None
-            self._guard = Guard(self.access, on_refusal=backpressure.get_timeout_shortener(), is_limited=is_limited)
+        self._source = self._make_reader()
+        # A stream that waits for an opening event belongs to a new run, which the tier bounds.
+        self._reader = GuardedReader(self._source, self.access, is_limited=self._is_opening_event is None)
         try:
-            if self._guard:
-                self._guard.open()
+            self._reader.open()
             await self._await_opening(within_s if self._is_opening_event else 0)
         except BaseException as e:
             self._close()
@@ -102,7 +98,7 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
 
     async def _await_opening(self, within_s: float) -> None:
         deadline, entries = time.monotonic() + within_s, list[PositionedEvent]()
-        while (batch := await self._read(max(0, deadline - time.monotonic()))) is not None:
+        while (batch := await self._reader.read(max(0, deadline - time.monotonic()))) is not None:
             entries += batch
             if opening := next(
                 (line for _, line in entries if self._is_opening_event and self._is_opening_event(line)), None
@@ -112,18 +108,9 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
                 break
         self._batch = entries if entries or batch is not None else None
 
-    async def _read(self, within_s: float) -> list[PositionedEvent] | None:
-        """Read on, unless the task is cancelled: on Python 3.11 `asyncio.wait_for` may swallow a cancellation."""
-        reading = self._guard.read(self._reader, within_s) if self._guard else self._reader.read(within_s)
-        batch = await reading
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise asyncio.CancelledError
-        return batch
-
     def _close(self) -> None:
-        if self._guard:
-            self._guard.close()
         self._reader.close()
+        self._source.close()
 
     async def _body(self) -> AsyncIterator[bytes]:
         ended = False
@@ -134,7 +121,7 @@ class EventStreamResponse(DeferredResponse, StreamingHttpResponse):
                 # The server sends the headers with the first bytes only, so silence begins with a comment.
                 for piece in _pieces(self._batch):
                     yield piece
-                self._batch = await self._read(settings.STREAM_HEARTBEAT_S)
+                self._batch = await self._reader.read(settings.STREAM_HEARTBEAT_S)
             ended = True
         except Exception as e:
             ended = True

@@ -9,13 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from accounts.signin import sessions
 from lunaos.embedded.servers import until
 from runs import responses
 from runs.errors import RunCancelled
 from runs.models import Run
 from runs.results import ResultBuilder
 from testing.client import Api, error
-from testing.loopback.upstream import Answer, Upstream, delta
+from testing.loopback.upstream import Answer, Upstream, completion, delta
 
 BODY = {"agent": "code-review", "context": "def add(a, b): return a - b", "stream": False}
 
@@ -59,10 +60,15 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -
 
 
 def test_many_waits_at_once(api: Api, carol: Any, upstream: Upstream) -> None:
-    """More than the process has threads: a wait holds none."""
+    """More than the process has threads: a wait holds none, or the last runs would not start."""
+    upstream.script = lambda asked: Answer(pieces=[delta("Hel"), "wait", delta("lo", "stop")])
     with ThreadPoolExecutor(40) as pool:
-        found = list(pool.map(lambda _: execute(api, carol).status_code, range(40)))
-    assert found == [200] * 40
+        waiting = [pool.submit(execute, api, carol) for _ in range(40)]
+        assert until(lambda: len(upstream.requests) == 40, 20)
+        upstream.resume.set()
+        found = [each.result() for each in waiting]
+    assert [response.status_code for response in found] == [200] * 40
+    assert {response.json()["data"]["output"] for response in found} == {"Hello"}
 
 
 def test_a_failure_keeps_its_status(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -71,6 +77,33 @@ def test_a_failure_keeps_its_status(api: Api, alice: Any, upstream: Upstream) ->
     assert error(response) == (502, "provider_error")
     assert response.json()["output"] == ""
     assert response.json()["runId"] == response.headers["X-Run-Id"]
+
+
+def test_a_failure_keeps_its_text(api: Api, alice: Any, upstream: Upstream) -> None:
+    upstream.script = lambda asked: Answer(pieces=[delta("Hel"), "cut"])
+    first, again = (execute(api, alice, key="one") for _ in range(2))
+    assert error(first) == error(again) and first.status_code == 502
+    assert first.json()["output"] == again.json()["output"] == "Hel"
+    assert first.json()["runId"] == again.json()["runId"]
+
+
+def test_a_chain_that_fails(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
+    upstream.respond_with(completion("one"), Answer(pieces=[delta("two"), "cut"]))
+    body = {"steps": ["code-review", "documentation"], "context": "x", "stream": False}
+    response = api.post("/chains/execute", json=body, headers=api.as_(alice))
+    assert response.status_code == 502 and response.json()["output"] == "two"
+
+
+def test_a_credential_that_ends(api: Api, alice: Any, upstream: Upstream) -> None:
+    """The wait ends with it; the run goes on."""
+    upstream.script = lambda asked: Answer(pieces=[delta("Hel"), "wait", delta("lo", "stop")])
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(execute, api, alice)
+        assert until(lambda: bool(upstream.requests), 10)
+        sessions.end_all(alice)
+        assert error(waiting.result()) == (401, "token_invalid")
+    upstream.resume.set()
+    assert until(lambda: Run.objects.get(user=alice).status == "succeeded", 10)
 
 
 def test_a_cancelled_run(api: Api, alice: Any, upstream: Upstream) -> None:
@@ -91,21 +124,26 @@ class SilentReader:
 
     closed = False
 
+    def __init__(self, *events: bytes) -> None:
+        self.events = list(enumerate(events, 1))
+
     async def read(self, within_s: float) -> list[tuple[int, bytes]]:
-        return []
+        events, self.events = self.events, []
+        return events
 
     def close(self) -> None:
         self.closed = True
 
 
-def test_a_long_run_is_followed_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(responses, "RESULT_WAIT_S", 0.0)
-    run_id, reader = uuid.uuid4(), SilentReader()
+@pytest.mark.parametrize(("events", "status"), [([b'{"type":"start"}'], "running"), ([], "queued")])
+def test_a_long_run_is_followed_elsewhere(monkeypatch: pytest.MonkeyPatch, events: list[bytes], status: str) -> None:
+    monkeypatch.setattr(responses, "RESULT_WAIT_S", 0.01)
+    run_id, reader = uuid.uuid4(), SilentReader(*events)
     result = responses.RunResult(lambda: reader, run_id, {"X-Run-Id": str(run_id)})
     response: Any = asyncio.run(result.open(2.0))
     assert (response.status_code, response["Location"]) == (202, f"/runs/{run_id}")
     data = json.loads(response.content)["data"]
-    assert data == {"runId": str(run_id), "status": "running", "eventsUrl": f"/runs/{run_id}/events"}
+    assert data == {"runId": str(run_id), "status": status, "eventsUrl": f"/runs/{run_id}/events"}
     assert response["X-Run-Id"] == str(run_id) and reader.closed
 
 
@@ -139,7 +177,6 @@ def test_a_restarted_step_drops_its_text() -> None:
     result.add({"type": "chunk", "content": "lost"})
     result.add({"type": "step_start", "step": 1, "agent": "a", "restarted": True})
     result.add({"type": "chunk", "content": "kept"})
-    result.add({"type": "cancelled"})
     with pytest.raises(RunCancelled) as caught:
-        result.build()
+        result.build({"type": "cancelled"})
     assert caught.value.body["output"] == "kept"
