@@ -45,11 +45,10 @@ COLOURS = {"succeeded": "success", "failed": "danger", "interrupted": "warning",
 
 
 class ProviderFilter(admin.SimpleListFilter):
-    """Filter by a provider of the settings; a distinct query reads every run."""
-
     title = parameter_name = "provider"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # Of the settings: a distinct query would read every run.
         return [(name, name) for name in settings.LLM_PROVIDERS]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
@@ -57,18 +56,17 @@ class ProviderFilter(admin.SimpleListFilter):
 
 
 class AgentFilter(admin.SimpleListFilter):
-    """Filter by agent or chain, from the names in the hourly figures."""
-
     title, parameter_name = "agent or chain", "agent"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # The hourly figures have few rows, and all names.
         names = (
             HourlyFigures.objects.filter(by=Dimension.AGENT).order_by("name").values_list("name", flat=True).distinct()
         )
         return [(name, name) for name in names]
 
     def has_output(self) -> bool:
-        """Show the filter also before the first count: links from other pages use it."""
+        # Links from other pages use the filter also before the first count.
         return True
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
@@ -126,7 +124,6 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="user", ordering="user__email")
     def owner(self, run: Run) -> SafeString:
-        """Link the owner to the list of the owner's runs."""
         return format_html('<a href="?user__id__exact={}">{}</a>', run.user_id, run.user.email)
 
     @display(label=COLOURS, ordering="status", description="status")
@@ -143,7 +140,6 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="API key")
     def key(self, run: Run) -> SafeString | str:
-        """Link the key that started the run; its page may be gone."""
         if run.api_key_id is None:
             return "none: a token, or a run of an earlier release"
         return links.to_object("apikeys_apikey", run.api_key_id, f"{run.api_key_prefix}…")
@@ -158,7 +154,6 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="cost, USD")
     def price(self, run: Run) -> str:
-        """Return the cost as it is stored."""
         return _format_cost(run, places=6)
 
     @admin.display(description="token count")
@@ -212,7 +207,6 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
         return cast(RunText | None, known["text_read"])
 
     def get_fieldsets(self, request: HttpRequest, obj: Run | None = None) -> Any:
-        """Leave out the failure of a run that has not failed."""
         sets = super().get_fieldsets(request, obj)
         return [each for each in sets if each is not FAILURE_FIELDSET or (obj and obj.error_code)]
 
@@ -221,11 +215,11 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Run], search_term: str
     ) -> tuple[QuerySet[Run], bool]:
-        """Look for owners first: a join would look up the owner of each of a million runs."""
         if not (term := search_term.strip()):
             return queryset, False
         if _is_run_id(term):
             return queryset.filter(pk=term), False
+        # Owners first: a join would look up the owner of each of a million runs.
         people = list(
             User.objects.filter(email__icontains=term).values_list("pk", flat=True)[: MAX_OWNERS_SEARCHED + 1]
         )
@@ -246,7 +240,6 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
         ]
 
     def storage(self, request: HttpRequest) -> HttpResponse:
-        """Show the size of texts, steps and events on disk, month by month."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         sizes = partitions.sizes()
@@ -302,17 +295,15 @@ def _describe_tokens(step: RunStep) -> str:
 
 
 def _format_cost(row: Figures, *, places: int) -> str:
-    """Return a cost in US dollars."""
-    # If a model has no price, the known part and `unknown`.
     known = f"{row.cost_usd:.{places}f}"
+    # A model without a price: the known part and `unknown`.
     if row.cost_known:
         return known
     return f"{known} + unknown" if row.cost_usd else "unknown"
 
 
 def _is_run_id(term: str) -> bool:
-    """Return whether a search term is a run's id."""
-    # Generated request ids are UUIDs, too.
+    # A UUID may also be a generated request id.
     with suppress(ValueError):
         return Run.objects.filter(pk=UUID(term)).exists()
     return False

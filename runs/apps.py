@@ -7,5 +7,4 @@ class RunsConfig(AppConfig):
     name = "runs"
 
     def ready(self) -> None:
-        """Connect the signal receivers."""
         import_module("runs.receivers")

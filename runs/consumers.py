@@ -1,8 +1,7 @@
-"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer a socket to SSE.
+"""A run's events over a WebSocket, `ws/runs/{id}`, for pages that prefer sockets.
 
-The credential comes in the Authorization header or, since browsers cannot set that header, as a subprotocol:
-`new WebSocket(url, ["bearer", token])`. `?after=` takes the id of the last event received. Each message is an event
-with its `id`; `{"type": "ping"}` fills silence.
+`?after=` takes the id of the last event received. Each message is an event with its `id`; `{"type": "ping"}` fills
+silence. A failure is an `error` message and a close code.
 """
 
 import asyncio
@@ -31,17 +30,13 @@ from runs import services
 from runs.eventlog.follower import RunFollower
 from runs.models import Run
 
+# Browsers cannot set the Authorization header: `new WebSocket(url, ["bearer", token])`.
 SUBPROTOCOL = "bearer"
 NORMAL_CLOSURE = 1000
 APPLICATION_CLOSE_BASE = 4000  # RFC 6455, 7.4.2: the first code for applications; ours add the HTTP status
 
 
 class RunConsumer(AsyncWebsocketConsumer):
-    """Send a run's events, and close after the last one.
-
-    A failure is an `error` message and a close code.
-    """
-
     scopes = (AGENTS, CHAINS)
     _sending: "asyncio.Task[None] | None" = None
 
@@ -106,8 +101,8 @@ def _authorize(scope: dict[str, Any]) -> tuple[Run, Access]:
 
 
 def _build_request(scope: dict[str, Any]) -> Request:
-    """Return the handshake in the form that authentication and throttles read."""
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    # In the form that authentication and throttles read.
     request = HttpRequest()
     request.META["REMOTE_ADDR"] = (scope.get("client") or [""])[0]
     for name, value in headers.items():

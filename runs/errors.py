@@ -1,5 +1,3 @@
-"""Errors of runs."""
-
 from types import MappingProxyType
 
 from lunaos.errors import LunaError
@@ -52,11 +50,7 @@ class EventsExpired(LunaError):
 
 
 class SpendLimitReached(LunaError):
-    """The daily budget of the server's provider keys is used up.
-
-    Clients do not see the amount.
-    """
-
+    # No amount: clients do not see the budget.
     code, status, message = (
         "spend_limit_reached",
         503,

@@ -1,4 +1,4 @@
-"""Execute this process's runs: heartbeats, their end, and stops."""
+"""Execute this process's runs: start, heartbeats, stop, end."""
 
 import asyncio
 import logging
@@ -41,19 +41,15 @@ def submit(recorder: Recorder, execute: Execute) -> "Future[None]":
 
 
 def find_recorder(run_id: UUID) -> Recorder | None:
-    """Return the recorder of a run that this process executes; None for any other run."""
+    """Return the recorder of a run that this process executes."""
     return _recorders.get(run_id)
 
 
 async def shut_down(grace_s: float) -> None:
-    """Wait for this process's runs, and stop those that do not end in time.
-
-    Args:
-        grace_s: seconds that runs have to end by themselves.
-    """
-    # An agent's run then ends as interrupted; a chain goes on in another worker.
+    """Wait `grace_s` for this process's runs to end by themselves, then stop the rest."""
     mark_shutting_down()
     await _wait_for_runs(grace_s)
+    # A stopped run of an agent ends as interrupted; a stopped chain goes on in another worker.
     for recorder in list(_recorders.values()):
         recorder.request_stop(StopReason.SHUTTING_DOWN)
     await _wait_for_runs(INTERRUPT_TIMEOUT_S)
@@ -65,26 +61,20 @@ def mark_shutting_down() -> None:
 
 
 def is_shutting_down() -> bool:
-    """Return whether this process is about to stop."""
     return _shutting_down.is_set()
 
 
 def schedule_cancel(run: Run) -> None:
-    """Cancel a run whose client has disconnected, without waiting."""
-    # Call it on the event loop only.
+    """Cancel a run whose client has disconnected; call it on the event loop only."""
     task = asyncio.ensure_future(database.call(services.cancel, run))
+    # The event loop holds only weak references to tasks.
     _cancellations.add(task)
     task.add_done_callback(_cancellations.discard)
 
 
 async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: RunEvent) -> None:
-    """Write a run's end to the database, then its last event to the log.
-
-    Raises:
-        OperationalError, InterfaceError: neither the database nor Valkey takes the outcome.
-    """
-    # Nothing is written if another execution has ended the run. While the database is away the outcome is stored in
-    # Valkey; a sweep writes it later (`runs.pending_outcomes`).
+    """Write a run's end; raise OUTAGES if neither database nor Valkey takes it."""
+    # A run that is finishing is not stopped any more (`Recorder.request_stop`).
     recorder.finishing = True
     line = encode(last)
     outcome = replace(outcome, events=texts.join_events([*recorder.lines, line]), attempt=recorder.attempt)
@@ -92,13 +82,13 @@ async def finish(run: Run, recorder: Recorder, outcome: outcomes.Outcome, last: 
         written = await database.call(outcomes.finish, run, outcome)
     except database.OUTAGES:
         written = await _finish_after_outage(run, outcome, line)
+    # False if another execution has ended the run: readers then get that execution's last event.
     if written:
         recorder.append_terminal(line)
 
 
 async def _finish_after_outage(run: Run, outcome: outcomes.Outcome, line: bytes) -> bool:
-    """Store the outcome in Valkey, wait for the database, and return success."""
-    # Success: this execution ended the run, now or through the stored outcome.
+    # Stored first: this process may be killed while it waits for the database; then a sweep writes the outcome.
     kept = await _store_pending(run, outcome, line)
     try:
         written = await database.call(outcomes.finish, run, outcome, patience_s=settings.DATABASE_PATIENCE_S)
@@ -106,6 +96,7 @@ async def _finish_after_outage(run: Run, outcome: outcomes.Outcome, line: bytes)
         if not (kept or await _store_pending(run, outcome, line)):
             raise
         logger.exception("The database is away; a sweep writes the end of run %s later", run.pk)
+        # The run counts as ended by this execution, since the stored outcome will end it.
         return True
     with suppress(RedisError, OSError):
         await pending_outcomes.delete(run.pk)
@@ -122,8 +113,7 @@ async def _store_pending(run: Run, outcome: outcomes.Outcome, line: bytes) -> bo
 
 
 def to_client_error(failure: Exception) -> LunaError:
-    """Return the error that clients see of a failed execution."""
-    # Unexpected exceptions are logged and hidden.
+    """Return the error that clients see; log an unexpected failure and hide it."""
     if isinstance(failure, LunaError):
         return failure
     logger.error("An execution failed", exc_info=failure)
@@ -135,9 +125,8 @@ async def _run(recorder: Recorder, execute: Execute) -> None:
         return
     recorder.task = task = asyncio.current_task()
     _ensure_watcher()
-    if (
-        recorder.stop_reason and recorder.attempt and task
-    ):  # stopped before its task existed: cancelled at its first wait
+    # Stopped before its task existed: cancelled at its first wait.
+    if recorder.stop_reason and recorder.attempt and task:
         task.cancel()
     structlog.contextvars.bind_contextvars(run_id=str(recorder.run_id))  # of this task alone
     try:
@@ -164,15 +153,13 @@ async def _wait_for_runs(within_s: float) -> None:
 
 
 def _ensure_watcher() -> None:
-    """Start the watcher of this loop's runs if none runs."""
     current = asyncio.get_running_loop()
     if current not in _watchers or _watchers[current].done():
         _watchers[current] = event_loop.create_background_task(_watch_runs())
 
 
 async def _watch_runs() -> None:
-    """Renew the leases of all runs, and stop cancelled runs."""
-    # They stop at once on a notice, else at the next heartbeat.
+    # A cancelled run stops on this notice; if the notice is lost, at the next heartbeat.
     end = pubsub.subscribe(services.CANCEL_CHANNEL, _on_cancel)
     try:
         while True:

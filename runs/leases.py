@@ -1,7 +1,4 @@
-"""Leases on runs: renewed by the executor, free for others once expired.
-
-All times are the database's, since the clocks of several machines differ.
-"""
+"""Leases on runs: renewed by the executor, free for others once expired."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,6 +14,7 @@ from runs import liveness
 from runs.models import Run, Status
 
 # Rows that another transaction has locked are skipped, so that they do not delay the heartbeats of the other runs.
+# All times are the database's, since the clocks of several machines differ.
 RENEW = """
     WITH owned AS (
         SELECT runs_run.id, cancel_requested_at FROM runs_run
@@ -55,13 +53,12 @@ CLAIM_NEXT = """
 
 
 def expired(seconds: float) -> QuerySet[Run]:
-    """Return runs in status running without a heartbeat for so many seconds."""
+    """Return runs in status running whose last heartbeat is older than `seconds`."""
     return Run.objects.filter(_expired(seconds))
 
 
 def abandoned(seconds: float) -> QuerySet[Run]:
-    """Return running runs without a heartbeat for so many seconds."""
-    # DEAD_EXECUTOR_AFTER_S seconds suffice if the executor's process has died.
+    """Return expired runs, those of a dead process after DEAD_EXECUTOR_AFTER_S."""
     dead = RawSQL(liveness.EXECUTOR_IS_DEAD, [], output_field=BooleanField())  # noqa: S611 - a constant  # nosec B611 - likewise
     return Run.objects.filter(_expired(seconds) | (_expired(settings.DEAD_EXECUTOR_AFTER_S) & Q(dead)))
 
@@ -71,13 +68,10 @@ def _expired(seconds: float) -> Q:
 
 
 def renew(attempts: dict[UUID, int]) -> dict[UUID, bool]:
-    """Renew the leases of runs.
-
-    Args:
-        attempts: by run id, the number of this process's execution.
+    """Renew the leases of runs, given the attempt of each; skip those that are lost.
 
     Returns:
-        By run id, whether the owner has cancelled the run; a run whose lease is lost is missing.
+        By run id, whether the run's cancellation was requested.
     """
     parameters: dict[str, Any] = {"ids": list(attempts), "attempts": list(attempts.values())}
     with connection.cursor() as cursor:
@@ -102,7 +96,7 @@ def claim_next(run_id: UUID) -> Run | None:
 
 
 def release(run: Run, first_token_ms: int | None) -> bool:
-    """Requeue a chain of this process; return False if its lease was lost."""
+    # No row matches if another worker has claimed the chain meanwhile.
     owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
     return bool(owned.update(status=Status.QUEUED, heartbeat_at=Now(), first_token_ms=first_token_ms))
 

@@ -23,8 +23,6 @@ MISMATCHES = """
 
 @dataclass(frozen=True, slots=True)
 class QuotaMismatch:
-    """A user's month whose counter differs from the runs."""
-
     user_id: UUID
     month: date
     counted: int  # executions by the counter, chains included

@@ -1,8 +1,6 @@
-"""Show that this process lives, by an advisory lock of its own session.
+"""An advisory lock that each process holds in a session of its own.
 
-PostgreSQL releases the lock at the end of the session. A run's row names the process that executes it (`Run.executor`).
-If heartbeats stop and the lock is free, the process has died, and its runs end sooner than those of a process that is
-only silent.
+PostgreSQL frees the lock with the session, so a run whose executor has died ends sooner than that of a silent one.
 """
 
 import secrets

@@ -1,7 +1,4 @@
-"""Runs: one small row per execution; texts and steps in partitions.
-
-Partitions are by the month of expiry.
-"""
+"""Runs: one small row per execution; texts and steps in partitions."""
 
 import uuid
 
@@ -11,8 +8,6 @@ from django.db import models
 
 
 class Status(models.TextChoices):
-    """State of a run; steps of a chain are never queued."""
-
     QUEUED = "queued"
     RUNNING = "running"
     SUCCEEDED = "succeeded"
@@ -34,11 +29,9 @@ class Charge(models.TextChoices):
 
 
 class Figures(models.Model):
-    """Tokens and cost of an execution; runs and steps have the same columns.
+    """Tokens and cost of an execution; runs and steps have the same columns."""
 
-    Every column has a database default, since processes of an older release insert rows without it.
-    """
-
+    # Every column has a database default, since processes of an older release insert rows without it.
     input_tokens = models.PositiveIntegerField(default=0)
     output_tokens = models.PositiveIntegerField(default=0, help_text="Reasoning included.")
     reasoning_tokens = models.PositiveIntegerField(default=0, db_default=0)
@@ -130,8 +123,6 @@ class Run(Figures):
 
 
 class RunText(models.Model):
-    """Input, output and events of a run."""
-
     pk = models.CompositePrimaryKey("run_id", "expires_at")
     run_id = models.UUIDField()
     expires_at = models.DateTimeField(help_text="The run's own, which says in which partition the row lies.")
@@ -151,10 +142,7 @@ class RunText(models.Model):
 
 
 class RunStep(Figures):
-    """One step of a chain, written at its end.
-
-    A later execution of the chain skips the step.
-    """
+    """One step of a chain, written at its end; later executions skip the step."""
 
     pk = models.CompositePrimaryKey("run_id", "expires_at", "position")
     run_id = models.UUIDField()
@@ -177,8 +165,6 @@ class RunStep(Figures):
 
 
 class Dimension(models.TextChoices):
-    """What the runs of a row of figures are grouped by."""
-
     ALL = "all"
     PROVIDER = "provider"
     AGENT = "agent"  # or a chain
@@ -187,10 +173,7 @@ class Dimension(models.TextChoices):
 
 
 class HourlyFigures(models.Model):
-    """Runs that started in one UTC hour.
-
-    `runs.stats` recalculates the hour until all of them have ended.
-    """
+    """Runs that started in one UTC hour, recalculated until all of them have ended."""
 
     pk = models.CompositePrimaryKey("hour", "by", "name")
     hour = models.DateTimeField()
@@ -214,11 +197,9 @@ class HourlyFigures(models.Model):
 
 
 class ActiveUser(models.Model):
-    """A user who started runs on a UTC day, with the hours.
+    """A user who started runs on a UTC day, with the hours."""
 
-    Counts of users cannot be added up over hours.
-    """
-
+    # Users, not numbers: counts of users cannot be added up over hours.
     pk = models.CompositePrimaryKey("day", "user")
     day = models.DateField()
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -263,10 +244,7 @@ class DailySpending(models.Model):
 
 
 class HourlyStarts(models.Model):
-    """Number of an owner's starts in the latest hour with a start.
-
-    See `runs.metering.start_limits`.
-    """
+    """Number of an owner's starts in the latest hour with a start."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="+")
     hour = models.DateTimeField(help_text="When it began, by the database's clock.")

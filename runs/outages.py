@@ -1,7 +1,4 @@
-"""Outages of the database, recorded for those who take runs from silent executors.
-
-During an outage no executor can renew a lease. For some heartbeats after it, all executors count as alive.
-"""
+"""Outages of the database, recorded for the processes that take over silent runs."""
 
 import time
 from collections.abc import Callable
@@ -12,18 +9,14 @@ from django.conf import settings
 from lunaos.infra import redis
 from lunaos.infra.database import OUTAGES
 
+# During an outage no executor can renew a lease. For some heartbeats after it, all executors count as alive.
 OUTAGE_KEY = "lunaos:chains-database-away"
 SLOW_QUERY_S = 2.0  # a slower query means that the database hung, for example on a lock
 Result = TypeVar("Result")
 
 
 def run_query(query: Callable[[], Result]) -> Result:
-    """Run a query, and record an outage if the database fails or hangs.
-
-    Raises:
-        OperationalError, InterfaceError: the database is away.
-        RedisError: the outage cannot be recorded.
-    """
+    """Run a query, and record an outage if the database fails or hangs."""
     started = time.monotonic()
     try:
         result = query()

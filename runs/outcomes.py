@@ -28,6 +28,7 @@ from runs.metering.tokens import TokenUsage
 from runs.models import UNFINISHED, Charge, Run, RunStep, Status
 
 CANCELLED_EVENT: RunEvent = {"type": "cancelled"}
+# The input of a run that produced nothing serves only to find the fault, so little of it is kept, for few days.
 MAX_FAILED_INPUT_BYTES, MAX_FAILED_INPUT_DAYS = 4096, 7  # of the input of a run that produced nothing
 MAX_DURATION_MS = 2**31 - 1  # the column's limit, 24 days; a chain that is resumed late may exceed it
 logger = logging.getLogger(__name__)
@@ -81,11 +82,7 @@ FINISH = f"""
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed.
-
-    `runs.pending_outcomes` stores the names: a renamed field breaks a rolling restart.
-    """
-
+    # `runs.pending_outcomes` stores the names of these fields: renaming one breaks a rolling restart.
     code: str  # error code of the contract
     sentence: str  # the error message that the client got
     provider_status: int | None = None  # HTTP status of the provider's response; None without one
@@ -95,12 +92,9 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended, and whether its execution counts.
+    """How a run ended, and whether its execution counts (CONTRACT, section 4)."""
 
-    CONTRACT, section 4, has the rules. `runs.pending_outcomes` stores these names: a renamed field breaks a rolling
-    restart.
-    """
-
+    # `runs.pending_outcomes` stores the names of these fields: renaming one breaks a rolling restart.
     status: Status
     provider: str
     model: str
@@ -127,19 +121,17 @@ class Outcome:
         return self.shown or self.counted
 
     def duration_s(self, run: Run) -> float:
-        """Return the seconds from the run's creation to its end."""
+        # The clocks of the creating and the ending process may differ.
         return max(0.0, (self.ended_at - run.created_at).total_seconds())
 
 
 def error_event(error: LunaError) -> RunEvent:
-    """Return the `error` event of an error."""
     retry = {"retryAfter": error.retry_after} if error.retry_after is not None else {}
     return {"type": "error", "error": str(error), "code": error.code, **retry}
 
 
 def finish(run: Run, outcome: Outcome) -> bool:
     """Write a run's end, settle or release its execution; return False if ended."""
-    # The first end counts, and the quota changes once.
     written = _write(run, outcome) if outcome.billable else _write_and_release(run, outcome)
     if written:
         metrics.RUNS.labels("chain" if run.chain else "agent", str(outcome.status)).inc()
@@ -148,9 +140,8 @@ def finish(run: Run, outcome: Outcome) -> bool:
 
 @transaction.atomic
 def _write_and_release(run: Run, outcome: Outcome) -> tuple[str, date] | None:
-    """Write the end, and release the execution if it does not count."""
-    # Both happen in one transaction.
     written = _write(run, outcome)
+    # In the same transaction as the end: a crash in between would lose the user's execution.
     if written and written[0] == Charge.RELEASED:
         quota.release(user_id=run.user_id, month=written[1], chain=bool(run.chain))
     return written
@@ -183,17 +174,16 @@ def _write(run: Run, outcome: Outcome) -> tuple[str, date] | None:
 
 
 def _produced_nothing(run: Run, outcome: Outcome) -> bool:
-    """Return whether a run has shown no text and never will."""
-    # Its input then serves only to find the fault. A failed chain may be resumed, and keeps its input for that.
+    # A failed chain may be resumed, and needs its input for that.
     ended = (Status.CANCELLED,) if run.chain else (Status.FAILED, Status.CANCELLED, Status.INTERRUPTED)
     return outcome.status in ended and not outcome.shown
 
 
 def _time_columns(run: Run, outcome: Outcome) -> dict[str, Any]:
-    """Return time columns that agree even if the clocks of nodes differ."""
     duration_ms = min(round(outcome.duration_s(run) * 1000), MAX_DURATION_MS)
     first_ms = outcome.first_token_ms
     return {
+        # The clocks of nodes differ: no run may end before it began, nor show text after its end.
         "finished_at": max(run.created_at, outcome.ended_at),
         "duration_ms": duration_ms,
         "first_token_ms": None if first_ms is None else min(first_ms, duration_ms),
@@ -218,12 +208,11 @@ def end_from_log(
     """End a run from outside, with the content of its log and steps.
 
     Returns:
-        False if the run had ended already, or its executor is alive.
+        False if the run had ended already, or if its executor is alive.
 
     Raises:
         RedisError, OSError: the log cannot be read, so the run's output is unknown.
     """
-    # The last event is appended to the log.
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     last = encode(error_event(error) if error else CANCELLED_EVENT)
     provider, model = estimates.find_answering_model(run, lines)
@@ -261,7 +250,6 @@ def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
 
 
 def _add_estimate(sums: dict[str, Any], estimate: Estimate | None) -> dict[str, Any]:
-    """Add the estimated tokens and cost of the open answer to sums."""
     if estimate is None:
         return sums
     return {
@@ -283,18 +271,9 @@ def sum_steps(steps: Sequence[RunStep]) -> dict[str, Any]:
 
 
 def interrupt(run: Run, silent_s: float) -> bool:
-    """End a run without heartbeats for so many seconds.
-
-    If the log of an agent's run has a terminal event, the run ends as that event says: only the write to the database
-    was missing.
-
-    Returns:
-        False if the run had ended already, or its executor is alive.
-
-    Raises:
-        RedisError, OSError: the log cannot be read.
-    """
+    """End a run without heartbeats for so many seconds; see `end_from_log`."""
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
+    # The executor had appended the run's end, and died before it wrote that end to the database.
     if lines and type_of(lines[-1]) in TERMINAL and not run.chain:
         return finish(run, replace(_outcome_from_log(run, lines), silent_s=silent_s))
     if run.cancel_requested_at:
@@ -303,7 +282,6 @@ def interrupt(run: Run, silent_s: float) -> bool:
 
 
 def _outcome_from_log(run: Run, lines: list[bytes]) -> Outcome:
-    """Return the outcome of an agent's run by the terminal event of its log."""
     last, before = orjson.loads(lines[-1]), lines[:-1]
     provider, model = estimates.find_answering_model(run, lines)
     known = {**summarize_log(run, before), "events": texts.join_events(lines), "attempt": run.attempt}
@@ -320,9 +298,8 @@ def _outcome_from_log(run: Run, lines: list[bytes]) -> Outcome:
 
 def end_abandoned(silent_s: float) -> int:
     """End agents' runs whose executor has died; return how many."""
-    # Executions that produced nothing are released. A run that cannot be ended is left for the next call. Chains are
-    # not ended but requeued (`chains.recovery`).
     ended = 0
+    # Chains are not ended but requeued (`chains.recovery`).
     runs = outages.run_query(lambda: list(leases.abandoned(silent_s).filter(chain="")))
     if not runs or outages.is_recent():
         return 0

@@ -1,8 +1,4 @@
-"""Monthly partitions of `runs_text` and `runs_step`, by month of expiry.
-
-Expired texts are dropped as whole tables, at once and for all tiers. Rows that expire within the month are hidden from
-then on (`runs.texts`).
-"""
+"""Monthly partitions of `runs_text` and `runs_step`, by month of expiry."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +7,8 @@ from django.conf import settings
 from lunaos.infra.postgresql import partitions
 from lunaos.infra.postgresql.partitions import MonthlyTable, Partition
 
+# Expired texts are dropped as whole tables, at once and for all tiers. Until the drop, `runs.texts` hides rows that
+# have expired within the month.
 PARTITIONED_TABLES = (MonthlyTable("runs_text", "expires_at"), MonthlyTable("runs_step", "expires_at"))
 MONTHS_AHEAD = 2  # beyond the longest retention, so that a task that fails for weeks does no harm
 
@@ -34,5 +32,4 @@ def drop_expired(now: datetime | None = None) -> list[str]:
 
 
 def sizes() -> list[Partition]:
-    """Return all partitions, the newest first."""
     return partitions.sizes(PARTITIONED_TABLES)

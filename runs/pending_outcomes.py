@@ -33,8 +33,7 @@ async def store(run_id: UUID, outcome: Outcome, last: bytes) -> None:
 
 
 async def delete(run_id: UUID) -> None:
-    """Delete a stored outcome once PostgreSQL has it."""
-    # If Valkey fails the outcome stays, and the sweep finds that the run has ended.
+    # If this fails the outcome stays; the sweep then finds that the run has ended.
     await redis.async_client().hdel(KEY, str(run_id))
 
 
@@ -42,8 +41,7 @@ def write_all() -> int:
     """Write all stored outcomes to the database; return how many runs ended.
 
     Raises:
-        OperationalError, InterfaceError: the database is still away.
-        RedisError: the stored outcomes cannot be read.
+        OperationalError, InterfaceError, RedisError: a server is away; the outcomes stay stored.
     """
     written = 0
     stored = cast(dict[bytes, bytes], redis.client().hgetall(KEY))
@@ -54,6 +52,7 @@ def write_all() -> int:
         except OUTAGES:
             raise
         except Exception:
+            # One that cannot be read must not keep the others from their end.
             logger.exception("The stored end of run %s cannot be written", name)
     return written
 

@@ -33,7 +33,6 @@ def export(user: User) -> Iterator[tuple[str, Row | Iterable[Row]]]:
 
 
 def prepare_deletion(user: User) -> None:
-    """Cancel the user's runs that are under way."""
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
         services.cancel(run)
 
@@ -43,12 +42,8 @@ def revoke_access(user: User) -> None:
 
 
 def delete(user: User) -> None:
-    """Delete the user's runs.
-
-    Raises:
-        RedisError: nothing is deleted then.
-    """
-    # Executors can write neither rows nor logs of the runs from then on.
+    """Delete the user's runs; if the logs cannot be deleted, nothing is."""
+    # Logs first: this also keeps executors from writing to them. Without a row they cannot write texts either.
     for page in registry.in_pages(Run.objects.filter(user=user).only("pk")):
         event_loop.submit(log.delete([run.pk for run in page])).result()
     with connection.cursor() as cursor:
@@ -69,7 +64,7 @@ def _rows_of_page(runs: list[Run]) -> Iterator[Row]:
 
 
 def _sizes(runs: list[Run]) -> dict[UUID, int]:
-    """Return the bytes of each run's events, which bound those of its output and steps, too."""
+    # The bytes of the events bound those of output and steps, too.
     sized = _load_texts(runs).annotate(events_bytes=Func("events", function="octet_length"))
     return dict(sized.values_list("run_id", "events_bytes"))
 
@@ -83,8 +78,7 @@ def _keys(runs: list[Run]) -> dict[str, Any]:
 
 
 def _with_texts(runs: list[Run]) -> Iterator[Row]:
-    """Yield the rows of a batch with their texts and steps."""
-    # a run that is alone in its batch may be long: its events are read while they are sent
+    # A run that is alone in its batch may be long: its events are read while they are sent.
     rows = _load_texts(runs).defer("events") if len(runs) == 1 else _load_texts(runs)
     found = {text.run_id: text for text in rows}
     steps = list(RunStep.objects.filter(**_keys(runs), expires_at__gt=Now()).order_by("position"))

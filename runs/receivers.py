@@ -1,5 +1,3 @@
-"""Receivers of signals about accounts."""
-
 from typing import Any
 
 from django.dispatch import receiver
@@ -12,7 +10,6 @@ from runs.models import UNFINISHED, Run
 
 @receiver(account_closed)
 def cancel_runs(user: User, **_: Any) -> None:
-    """Cancel the runs of a closed account."""
-    # They count only if they showed text, since the owner did not cancel them.
     for run in Run.objects.filter(user=user, status__in=UNFINISHED):
+        # By staff: the execution then counts only if text was shown, since the owner did not cancel it.
         services.cancel(run, by_staff=True)

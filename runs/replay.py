@@ -1,8 +1,4 @@
-"""The events of runs that have ended, read out of PostgreSQL piece by piece.
-
-A reader holds one piece, however long the run was and however little the client takes. PostgreSQL decompresses the
-whole text for each piece, so a piece is as large as most runs, which are read in one statement.
-"""
+"""The events of runs that have ended, read out of PostgreSQL piece by piece."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +7,8 @@ from django.db import connection
 
 from runs.models import UNFINISHED, Run
 
+# Bounds a reader's memory, however little its client takes. PostgreSQL decompresses the whole text for each piece, so a
+# piece holds all of most runs.
 PIECE_BYTES = 262_144
 READ = """
     SELECT substr(convert_to(events, 'UTF8'), %s, %s), octet_length(events) FROM runs_text
@@ -22,47 +20,35 @@ NumberedEvent = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a run's stored events.
-
-    Args:
-        status: of the run at this moment; empty where the run is gone.
-        content: in UTF-8, cut at any byte; None where no events are kept.
-        total: bytes of all stored events.
-    """
-
+    # Empty if the run is gone.
     status: str
+    # UTF-8, cut at any byte; None if no events are kept.
     content: bytes | None
+    # Bytes of all stored events.
     total: int
 
 
 class Replay:
-    """Goes through a run's stored events in order.
-
-    Attributes:
-        position: of the last event that was returned.
-        ended: whether that event was the last one of all.
-    """
+    """Goes through a run's stored events in order."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
         self._offset = 0
         self._rest = b""
+        # The position of the last event that `split` returned, and whether it was the run's last.
         self.position = 0
         self.ended = False
 
     def fetch(self) -> Piece:
-        """Read the next piece and change nothing: the caller may have given this thread up."""
+        """Read the next piece, and change nothing: the caller may have timed out."""
+        # The run's end may have changed both columns.
         now = Run.objects.filter(pk=self._run.pk).only("status", "expires_at").first()  # the end may change both
         if now is None:
             return Piece("", None, 0)
         return Piece(now.status, b"", 0) if now.status in UNFINISHED else self.fetch_stored(now)
 
     def fetch_stored(self, run: Run | None = None) -> Piece:
-        """Read the next piece of what is stored, also of a run that has not ended.
-
-        Args:
-            run: with its present status and retention; as when this was made by default.
-        """
+        """Read the next piece of the stored events, also of a run that has not ended."""
         run = run or self._run
         with connection.cursor() as cursor:
             cursor.execute(READ, [self._offset + 1, PIECE_BYTES, run.pk, run.expires_at])
@@ -82,7 +68,7 @@ class Replay:
 
 
 def read_lines(run: Run) -> Iterator[bytes]:
-    """Yield a run's stored events, one piece of them in memory at a time; none where they are not kept."""
+    """Yield a run's stored events, one piece of them in memory at a time."""
     replay = Replay(run)
     while not replay.ended:
         piece = replay.fetch_stored()

@@ -64,14 +64,14 @@ class ExecutionSerializer(RequestSerializer):
 
 
 def without_stream(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a request for its idempotency: the same run answers with and without a stream."""
+    """Return a request without `stream`, for idempotency: the run is the same."""
     return {name: value for name, value in values.items() if name != "stream"}
 
 
 def execution_response(
     started_run: StartedRun, *, on_disconnect: str = "continue", after: int = 0, stream: bool = True
 ) -> DeferredResponse:
-    """Return the stream of a new run, which opens with the first text of a provider, or the run's result.
+    """Return the stream of a new or replayed run, or its result as one JSON object.
 
     Args:
         started_run: the new run, or the replayed one.
@@ -89,16 +89,7 @@ def execution_response(
 
 
 class RunResult(DeferredResponse):
-    """A run's outcome as one JSON object; 202 with the address of its events after RESULT_WAIT_S.
-
-    The wait holds no thread. The run is executed elsewhere and goes on when the client leaves.
-
-    Args:
-        make_reader: makes the reader of the run's events, on the event loop.
-        run_id: of the run.
-        headers: of the response, as a stream has them.
-        on_disconnect: called when the client has disconnected before the end.
-    """
+    """A run's outcome as one JSON object, awaited without a thread."""
 
     def __init__(
         self,

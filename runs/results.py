@@ -9,27 +9,23 @@ MAX_ERROR_OUTPUT_CHARACTERS = 10_000  # of the text in an error, which may not e
 
 
 class ResultBuilder:
-    """A result that grows with the run's events.
-
-    Attributes:
-        has_started: True once the run has an event.
-        last: the event that ended the run; None before.
-    """
+    """A result that grows with the run's events."""
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
         self.has_started = False
+        # The event that ended the run.
         self.last: dict[str, Any] | None = None
         self._chunks: list[str] = []
         self._steps: list[dict[str, Any]] = []
 
     def add(self, event: dict[str, Any]) -> None:
-        """Take in the next event of the run."""
         self.has_started = True
         match event["type"]:
             case "chunk":
                 self._chunks.append(event["content"])
             case "step_start":
+                # Each step answers anew; a resumed step begins again.
                 self._chunks = []
             case "step_done":
                 facts = {"step": event["step"], "agent": event["agent"], "output": self._output}
@@ -38,11 +34,7 @@ class ResultBuilder:
                 self.last = event
 
     def build(self, last: dict[str, Any]) -> dict[str, Any]:
-        """Return the result of a run that has succeeded, whose last event this is.
-
-        Raises:
-            LunaError: the run failed or was cancelled; the error has `runId` and the text so far as `output`.
-        """
+        """Return a run's result by its last event, or raise the run's error."""
         if last["type"] in {"error", "cancelled"}:
             raise self._failure(last)
         steps = {"steps": self._steps} if last["type"] == "chain_done" else {}
@@ -72,5 +64,4 @@ class ResultBuilder:
 
 
 def _milliseconds(duration: str) -> int:
-    """Return an event's duration, such as `1.2s`, in milliseconds."""
     return round(float(duration.removesuffix("s")) * 1000)

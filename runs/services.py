@@ -50,8 +50,6 @@ CREATE_EXEMPT_RUN = f"{_LOCK_OWNER}, reserved AS ({quota.usage_sql(start_limits.
 
 @dataclass(frozen=True, slots=True)
 class StartedRun:
-    """A run started now, or earlier with the same idempotency key."""
-
     run: Run
     usage: quota.Usage
     replayed: bool = False
@@ -59,16 +57,12 @@ class StartedRun:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Return the response headers: run, usage, and whether it is a replay."""
         replay = {"Idempotency-Replayed": "true"} if self.replayed else {}
         return {"X-Run-Id": str(self.run.pk), **self.usage.headers, **replay}
 
 
 def find_replay(*, user: User, idempotency_key: idempotency.RequestKey | None) -> StartedRun | None:
     """Return the run of an earlier request with the same idempotency key.
-
-    The catalogue and the user's tier may have changed since. A run that failed without text and charge does not count,
-    so that the same key can retry it.
 
     Raises:
         IdempotencyConflict: the key was used for another request.
@@ -90,9 +84,6 @@ def create(
     """Reserve an execution and write its run, in one statement.
 
     Args:
-        user: owner of the run.
-        text: the run's input.
-        idempotency_key: from the request's Idempotency-Key header; None without one.
         opening: returns the events before the execution; they are stored in case the log is lost.
         age_s: seconds since the request arrived, which is the run's time of creation.
         api_key: the key of the request; None for a token.
@@ -100,8 +91,7 @@ def create(
 
     Raises:
         ServiceUnavailable: the event logs have no room for a new run.
-        QuotaExceeded, RateLimited, ConcurrencyLimitReached: nothing is written then.
-        IdempotencyConflict: the key was used for another request.
+        QuotaExceeded, RateLimited, ConcurrencyLimitReached, IdempotencyConflict: nothing is written then.
     """
     # An exempt run reserves nothing.
     capacity.require()
@@ -142,6 +132,7 @@ def _create(
 
 def _replay(user: User, run_id: str) -> StartedRun | None:
     run = Run.objects.filter(pk=run_id).first()
+    # A run that failed without text and charge does not count, so that the same key can retry it.
     if run is None or (run.status in (Status.FAILED, Status.INTERRUPTED) and _was_not_charged(run)):
         return None
     return StartedRun(run, quota.current_usage(user, datetime.now(UTC)), replayed=True)
@@ -163,17 +154,12 @@ def _insert(run: Run, allowance: dict[str, Any], content: dict[str, str]) -> quo
     refusal = start_limits.refusal(run.user, start_limits.OwnerActivity(under_way, started), limits)
     if refusal and (exempt or quota.current_usage(run.user, datetime.now(UTC)).remaining):
         raise refusal
-    return quota.usage_after_reservation(
-        run.user, allowance, None
-    )  # raises; if both limits apply, the month is the longer wait
+    # Raises QuotaExceeded. If both limits apply, the month is the longer wait.
+    return quota.usage_after_reservation(run.user, allowance, None)
 
 
 def get(*, user: User, run_id: UUID) -> Run:
-    """Return a run of a user.
-
-    Raises:
-        NotFound: no such run, or another user's.
-    """
+    """Return a run of a user; another user's run is NotFound, too."""
     run = Run.objects.filter(pk=run_id, user=user).first()
     if run is None:
         raise NotFound("There is no such run.")
@@ -181,17 +167,10 @@ def get(*, user: User, run_id: UUID) -> Run:
 
 
 def cancel(run: Run, *, by_staff: bool = False) -> Run:
-    """Request a run's end; a run that has ended stays as it is.
-
-    A queued chain ends immediately. The executor of any other run gets a notice within milliseconds, or sees the
-    request at its next heartbeat while Valkey is down.
+    """Request a run's end; return the run with its new state, ended or not.
 
     Args:
-        run: the run to cancel.
         by_staff: True if not the owner cancels; the execution then counts only if text was shown.
-
-    Returns:
-        The run with its new state.
     """
     unfinished = Run.objects.filter(pk=run.pk, status__in=UNFINISHED)
     if unfinished.update(
@@ -199,7 +178,8 @@ def cancel(run: Run, *, by_staff: bool = False) -> Run:
         cancel_requested_at=Coalesce("cancel_requested_at", Now()),
     ):
         run.refresh_from_db()
-        with suppress(redis.RedisError, OSError):  # the executor reads the column at its next heartbeat
+        # The executor gets this notice within milliseconds, else it reads the column at its next heartbeat.
+        with suppress(redis.RedisError, OSError):
             redis.client().publish(CANCEL_CHANNEL, str(run.pk))
             if run.status == Status.QUEUED:
                 outcomes.end_from_log(run, Status.CANCELLED, unfinished=(Status.QUEUED,))

@@ -1,8 +1,4 @@
-"""Hourly figures of runs, so that the dashboard does not count runs itself.
-
-An hour is recounted as long as it may change: the latest hours, hours with unfinished runs, and all hours since the
-last count. A recount gives the same result.
-"""
+"""Hourly figures of runs, so that the dashboard does not count runs itself."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -63,7 +59,6 @@ RECORD_BACKLOG = """
 
 
 def start_of_hour(moment: datetime) -> datetime:
-    """Return the start of a moment's UTC hour."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
@@ -84,7 +79,6 @@ def count_changed_hours() -> int:
 
 
 def last_counted_at() -> datetime | None:
-    """Return the time of the last count; None if unknown."""
     with suppress(redis.RedisError, OSError):
         if (timestamp := redis.client().get(COUNTED_AT_KEY)) is not None:
             return datetime.fromtimestamp(float(timestamp), UTC)
@@ -92,12 +86,7 @@ def last_counted_at() -> datetime | None:
 
 
 def count_since(start: datetime | None = None) -> int:
-    """Count all hours since a moment; return how many.
-
-    Args:
-        start: any moment in the first hour; None for the hour of the oldest run.
-    """
-    # For runs that are older than the figures.
+    """Count all hours since a moment, else since the oldest run; return how many."""
     first = start or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
     hours = _hours(start_of_hour(first), datetime.now(UTC)) if first else []
     return sum(count_hours(*span) for span in _group_hours(hours))
@@ -110,6 +99,7 @@ def count_hours(start: datetime, end: datetime) -> int:
         if not cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [ADVISORY_LOCK]).fetchone()[0]:
             return 0
         HourlyFigures.objects.filter(hour__gte=start, hour__lt=end).delete()
+        # The figures of an hour are replaced, never added to: a recount gives the same result.
         cursor.execute(COUNT, {"start": start, "end": end})
         cursor.execute(COUNT_USERS, {"start": start, "end": end})
     return (end - start) // HOUR
@@ -122,7 +112,7 @@ def record_backlog(queue: str, waiting: int) -> None:
 
 
 def _changed_hours(now: datetime) -> list[datetime]:
-    """Return the full hours whose figures may have changed, in order."""
+    # The latest hours, hours with unfinished runs, and all hours since the last count.
     rows = HourlyFigures.objects.filter(by=Dimension.ALL)
     last = rows.aggregate(last=Max("hour"))["last"] or Run.objects.aggregate(oldest=Min("created_at"))["oldest"]
     start = start_of_hour(min(last or now, now - RECOUNT_WINDOW))

@@ -23,32 +23,23 @@ def load_steps(run: Run) -> list[RunStep]:
 
 
 def error_message(run: Run, text: RunText | None) -> str:
-    """Return a failed run's error sentence, as the client got it."""
-    # Empty for other runs, or once the texts have expired. A chain that is resumed keeps the sentence of its failure
-    # until it ends again, so the run's error code decides.
+    """Return a failed run's error sentence, as the client got it; empty without one."""
+    # A resumed chain keeps the sentence of its failure until it ends again, so the run's error code decides.
     return text.error if text and run.error_code else ""
 
 
 def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
-    """Return a failed run's last request to a provider.
-
-    Returns:
-        `provider`, `model`, `code`, `status` and `said`, the provider's own text, which is empty for a run on the
-        server's key; None if no request failed, or the texts have expired.
-    """
+    """Return a failed run's last failed request: provider, model, code, status, said."""
     if text is None or not run.error_code or text.last_attempt is None:
         return None
+    # `said` is the provider's own text, about the account of the key: not for users of the server's key.
     return text.last_attempt if run.own_key else {**text.last_attempt, "said": ""}
 
 
 @transaction.atomic
 def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> bool:
-    """Write a finished step, in place of an earlier execution's row.
-
-    Returns:
-        False if this execution has lost the run; nothing is written then.
-    """
-    # The run's first_token_ms is saved now, since a worker that dies later loses it.
+    """Write a finished step; return False if this execution has lost the run."""
+    # The run's first_token_ms is saved now, since a worker that dies later loses it. The update also locks the row.
     owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
     if not owned.update(first_token_ms=first_token_ms):  # also locks the row
         return False
@@ -69,10 +60,9 @@ def join_events(lines: Iterable[bytes]) -> str:
 
 
 def join_chunks(lines: Iterable[bytes]) -> str:
-    """Return the answer's text from its events."""
     return "".join(orjson.loads(line)["content"] for line in lines if type_of(line) == "chunk")
 
 
 def has_text(lines: Iterable[bytes]) -> bool:
-    """Return whether events carry text of an answer; white space alone does not count."""
+    # White space alone does not count as text.
     return any(orjson.loads(line)["content"].strip() for line in lines if type_of(line) == "chunk")

@@ -1,9 +1,4 @@
-"""Account for the bytes of all event logs, and keep them below their limit.
-
-Valkey never evicts a log. Each append adds its bytes (`runs.eventlog.log`). Once a minute `sweep` subtracts logs that
-are gone, and shortens the lifetime of logs whose runs have ended but whose last append failed. `measure` and `sweep`
-raise RedisError or OSError if the server cannot be reached.
-"""
+"""Account for the bytes of all event logs, and keep them below their limit."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -20,6 +15,7 @@ from lunaos.infra.ttl_cache import TtlCache
 from runs.eventlog import log
 from runs.models import UNFINISHED, Run
 
+# Valkey never evicts a log. Each append adds its bytes (`runs.eventlog.log`); `sweep` subtracts the logs that are gone.
 REFUSE_RUNS_FROM_PERCENT = 80
 ALERT_FROM_PERCENT = 80  # of the event logs' limit, and of the memory of the Valkey server that counts limits
 RETRY_AFTER_S = 30  # logs are shortened two minutes after their run's end
@@ -44,8 +40,6 @@ _COUNT_UNKNOWN_SCRIPT = """
 
 @dataclass(frozen=True, slots=True)
 class EventLogUsage:
-    """Bytes of all event logs."""
-
     used_bytes: int  # by our accounting
     max_bytes: int  # limit on their sum
 
@@ -55,12 +49,10 @@ class EventLogUsage:
 
     @property
     def refuses_runs(self) -> bool:
-        """Return whether no new run may begin."""
         return self.percent >= REFUSE_RUNS_FROM_PERCENT
 
 
 def measure() -> EventLogUsage:
-    """Return the current usage."""
     return EventLogUsage(int(redis.event_log().get(log.TOTAL_KEY) or 0), settings.ALL_EVENT_LOGS_MAX_BYTES)
 
 
@@ -75,12 +67,7 @@ cached_usage = TtlCache(_measure_or_zero)
 
 
 def require() -> None:
-    """Refuse a new run if the event logs are nearly full.
-
-    Raises:
-        ServiceUnavailable: event logs take REFUSE_RUNS_FROM_PERCENT of their limit.
-    """
-    # The usage is a few seconds old at most.
+    """Refuse a new run with ServiceUnavailable if the event logs are nearly full."""
     if cached_usage().refuses_runs:
         raise ServiceUnavailable(
             f"The event logs of this server are full. Try again in {RETRY_AFTER_S} seconds.", retry_after=RETRY_AFTER_S
@@ -90,6 +77,7 @@ def require() -> None:
 def sweep() -> EventLogUsage:
     """Correct the accounting, shorten the logs of ended runs, and return the usage."""
     for names in _batches(_log_keys()):
+        # Logs of an older release, which did not account.
         _count_unknown(names)
     for run_ids in _batches(_counted_run_ids()):
         _expire_ended(run_ids)
@@ -100,10 +88,10 @@ def sweep() -> EventLogUsage:
 
 def send_alerts(found: EventLogUsage) -> None:
     """Alert the operators if the event logs or Valkey are nearly full."""
-    # Valkey is the server that counts limits.
     if found.percent >= ALERT_FROM_PERCENT:
         message = f"Event logs take {found.percent} % of LUNAOS_EVENT_LOG_MB. From 80 % on no run begins."
         alerts.send("event_logs_full", message, bytes=found.used_bytes, bound=found.max_bytes)
+    # The server that counts limits, which may be another one than that of the event logs.
     memory = redis.client().info("memory")
     used, limit = memory["used_memory"], memory["maxmemory"]
     if limit and 100 * used >= ALERT_FROM_PERCENT * limit:
@@ -139,7 +127,7 @@ def _run_id(name: str) -> str:
 
 
 def _expire_ended(run_ids: tuple[UUID, ...]) -> None:
-    """Shorten only logs whose run has ended in PostgreSQL, or is gone from it."""
+    # The last append of an ended run may have failed, and left the long lifetime of a run under way.
     under_way = set(Run.objects.filter(pk__in=run_ids, status__in=UNFINISHED).values_list("pk", flat=True))
     with redis.event_log().pipeline(transaction=False) as pipeline:
         for run_id in set(run_ids) - under_way:

@@ -1,7 +1,4 @@
-"""Follow a run's events from its recorder, the log, or the database.
-
-The recorder serves readers in the executing process.
-"""
+"""Follow a run's events from its recorder, the log, or the database."""
 
 import asyncio
 import time
@@ -21,6 +18,7 @@ from runs.eventlog.recorder import Recorder
 from runs.models import UNFINISHED, Run
 from runs.replay import Replay
 
+# Until the first text or the end, a failure of the run keeps its HTTP status.
 OPENING = TERMINAL | {"chunk"}
 MAX_OUTAGE_S = 10.0  # of the log and the database together; then the reader fails
 DATABASE_TIMEOUT_S = 2.0  # a later response is dropped, and the query repeated
@@ -29,8 +27,6 @@ POLL_INTERVAL_S = 2.0  # the log wakes its followers; polling makes up for notic
 
 class RunFollower:
     """A reader of a run's events, in order, each once, across changes of the source.
-
-    The `error` event that a resumed chain has left behind is skipped: it is the last event of a failed run only.
 
     Args:
         after: position of the last event that the reader has already.
@@ -50,10 +46,10 @@ class RunFollower:
         self._ended = False
 
     async def read(self, within_s: float) -> list[NumberedEvent] | None:
-        """Return the next events with their positions.
+        """Return the next events with their positions; None after the last.
 
         Returns:
-            An empty list if no event came within the time; None once the run has ended and all events are read.
+            An empty list if no event came within the time.
 
         Raises:
             EventsExpired: the events are no longer kept.
@@ -74,7 +70,6 @@ class RunFollower:
             await self._wait(left_s if self._recorder else min(left_s, POLL_INTERVAL_S))
 
     def close(self) -> None:
-        """Stop listening."""
         if self._recorder:
             self._recorder.readers.discard(self._wake_up)
         if self._stop_listening:
@@ -132,8 +127,8 @@ class RunFollower:
         return entries
 
     async def _next_stored(self) -> list[NumberedEvent] | None:
-        """Read one piece; an empty list if the reader has all of it, or the run has not ended."""
         async with asyncio.timeout(DATABASE_TIMEOUT_S):  # a reader must get heartbeats meanwhile
+            # Only `split` below advances: a read that was given up goes on in its thread.
             piece = await database.call(self._replay.fetch)
         if piece.status in UNFINISHED:
             self._replaying = False
@@ -152,7 +147,7 @@ class RunFollower:
         return unread or None
 
     async def _end_if_complete(self) -> list[NumberedEvent] | None:
-        """Return None if the reader has the run's end, which the database lacks."""
+        # The log may have an end that the database lacks while it is away.
         if self._position == 0 or self._log_down_since:
             return []
         with suppress(RedisError, OSError):
@@ -173,6 +168,5 @@ class RunFollower:
 
 
 def opens_stream(line: bytes) -> bool:
-    """Return whether an event opens a stream."""
-    # Until the first text or end, a failure keeps its HTTP status.
+    """Return whether a stream's response may begin with this event."""
     return type_of(line) in OPENING

@@ -1,8 +1,6 @@
 """The durable log of a run's events: one Redis Stream per run.
 
-Its executor writes it, any process reads it. The id of a stream entry is `<position>-0`. The position is that of the
-entry's last event in the run and equals the event's SSE id. Events that are appended together lie in one entry of at
-most MAX_ENTRY_BYTES, one JSON object a line. All functions but `channel` and `choose_ttl_s` raise RedisError if the
+Its executor writes it, any process reads it. All functions but `channel` and `choose_ttl_s` raise RedisError if the
 server cannot be reached.
 """
 
@@ -20,6 +18,8 @@ SIZES_KEY, TOTAL_KEY = "lunaos:event-logs", "lunaos:event-log-bytes"
 # Measured: what an entry takes beside its lines, and a log beside its entries.
 ENTRY_OVERHEAD_BYTES, LOG_OVERHEAD_BYTES = 64, 4400
 
+# The id of a stream entry is `<position>-0`, the position and SSE id of its last event. Events that are appended
+# together lie in one entry, one JSON object a line.
 MAX_ENTRY_BYTES = 65_536  # unless a single event is longer
 PIECE_BYTES = 262_144  # bounds the memory of a reader whose client does not read
 ENTRIES_PER_READ = 16
@@ -69,8 +69,6 @@ NumberedEvent = tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class AppendRequest:
-    """Events to append to a run's log."""
-
     run_id: UUID
     after: int  # position of the event before the first line; 0 for an empty log
     lines: Sequence[bytes]  # one JSON object each; at least one
@@ -80,14 +78,11 @@ class AppendRequest:
 
     @property
     def last_position(self) -> int:
-        """Return the position of the last line."""
         return self.after + len(self.lines)
 
 
 @dataclass(frozen=True, slots=True)
 class AppendResult:
-    """The result of an append."""
-
     appended: bool
     last_position: int  # position of the last event in the log; FENCED if another execution has taken the run over
 
@@ -98,7 +93,6 @@ def channel(run_id: UUID | str) -> str:
 
 
 def choose_ttl_s(*, ended: bool) -> int:
-    """Return the seconds until a log expires."""
     # An ended run has its outcome and events in PostgreSQL, where readers find them once the log is gone.
     return settings.ENDED_EVENT_LOG_TTL_S if ended else settings.EVENT_LOG_TTL_S
 
@@ -126,11 +120,11 @@ async def append(*appends: AppendRequest) -> list[AppendResult | None]:
 
 
 def _entries(request: AppendRequest) -> Iterator[int | bytes]:
-    """Yield the position and the text of each entry in turn."""
     lines, size = list[bytes](), 0
     for position, line in enumerate(request.lines, request.after + 1):
         lines.append(line)
         size += len(line)
+        # A reader takes whole entries, so their size bounds its memory.
         if size >= MAX_ENTRY_BYTES or position == request.last_position:
             yield position
             yield b"\n".join(lines)
@@ -164,7 +158,6 @@ async def read_piece(run_id: UUID, *, after: int = 0) -> list[NumberedEvent]:
 
 
 def _after(after: int, entries: Any) -> list[NumberedEvent]:
-    """Return the events of entries, without those up to a position."""
     # the fields of an entry are a dictionary, or a flat list from a script
     found: list[NumberedEvent] = []
     for entry_id, fields in entries:
@@ -175,8 +168,7 @@ def _after(after: int, entries: Any) -> list[NumberedEvent]:
 
 
 def size() -> tuple[int, int]:
-    """Return the number of logs and their bytes."""
-    # Above MAX_SAMPLED_LOGS logs the bytes are an estimate.
+    """Return the number of logs and their bytes, above MAX_SAMPLED_LOGS estimated."""
     names = list(event_log().scan_iter(match="lunaos:events:*", count=1000, _type="stream"))
     with event_log().pipeline(transaction=False) as pipeline:
         for name in names[:MAX_SAMPLED_LOGS]:

@@ -1,7 +1,4 @@
-"""Record a run's events, in memory and in the event log.
-
-Memory serves readers in this process, the log all others.
-"""
+"""Record a run's events, in memory for its readers here, and in the event log."""
 
 import asyncio
 import enum
@@ -19,8 +16,6 @@ RunEvent = dict[str, Any]
 
 
 class StopReason(enum.Enum):
-    """Why an execution has to stop before its end."""
-
     CANCELLED = "the owner or staff cancelled the run"
     LEASE_LOST = "another process ended the run or took it over"
     SHUTTING_DOWN = "this process is about to stop"
@@ -33,17 +28,15 @@ class LeaseLost(Exception):
 class Recorder:
     """The only writer of a run's events; used on the event loop only.
 
-    Readers see an event once it is in the log, so that no event is seen by one reader and lost for the next. While
-    Valkey is down events are shown from memory, and appended when it is back. At the run's end all of them are stored
-    in the database as well.
-
-    Args:
-        attempt: number of this execution of the run, raised by each takeover; 0 until the run is claimed.
+    Readers see an event once it is in the log, or while Valkey is down.
     """
 
     def __init__(self, run_id: UUID, attempt: int = 1) -> None:
+        # Raised by each takeover; 0 until the run is claimed.
         self.run_id, self.attempt = run_id, attempt
         self.lines: list[bytes] = []
+        # Counts of events: in the log, and visible to readers. An event that only memory has might be seen by one
+        # reader and lost for the next.
         self.shown = self.logged = self._size = 0
         self.finishing = self.closed = self._append_unconfirmed = self._has_terminal = False
         self.stop_reason: StopReason | None = None
@@ -59,11 +52,7 @@ class Recorder:
         self._size = sum(map(len, lines))
 
     def record(self, *events: RunEvent) -> None:
-        """Append events.
-
-        Raises:
-            OutputTooLong: the run's events exceed EVENT_LOG_MAX_BYTES.
-        """
+        """Append events; raise OutputTooLong above EVENT_LOG_MAX_BYTES."""
         lines = [encode(event) for event in events]
         self._size += sum(map(len, lines))
         if self._size > settings.EVENT_LOG_MAX_BYTES:
@@ -73,8 +62,7 @@ class Recorder:
             writer.add(self)
 
     async def flush(self) -> None:
-        """Wait until all events are in the log."""
-        # Returns at once if Valkey is down or refuses them.
+        """Wait until all events are in the log; return at once if Valkey takes none."""
         while self.logged < len(self.lines) and await writer.wait_for_round_trip(self.run_id):
             pass
 
@@ -93,12 +81,10 @@ class Recorder:
     # -- For the watcher of this process's runs ------------------------------------------------------------------------
 
     def request_stop(self, reason: StopReason) -> None:
-        """Cancel the execution, unless it is finishing already.
-
-        An execution that has not claimed its run yet is not cancelled; it reads `stop_reason` after the claim.
-        """
+        """Cancel the execution, unless it is finishing already."""
         if self.stop_reason is None and not self.finishing:
             self.stop_reason = reason
+            # An execution that has not claimed its run yet is not cancelled; it reads `stop_reason` after the claim.
             if self.task and self.attempt:
                 self.task.cancel()
 
@@ -133,7 +119,6 @@ class Recorder:
         self.show()
 
     def show(self) -> None:
-        """Let readers see all events."""
         self.shown = len(self.lines)
         self._wake_readers()
 

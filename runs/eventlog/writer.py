@@ -1,7 +1,4 @@
-"""Append the events of all runs of an event loop in one round trip.
-
-Later events go with the next one. A round trip per event would cost more than the rest of its processing.
-"""
+"""Append the events of all runs of an event loop in one round trip."""
 
 import asyncio
 import logging
@@ -15,6 +12,7 @@ from lunaos.infra import event_loop
 from lunaos.infra.redis import RedisError
 from runs.eventlog import log
 
+# A round trip per event would cost more than the rest of its processing.
 # Between two round trips, unless a run waits for its first event; longer the more runs append.
 MIN_INTERVAL_S, INTERVAL_PER_RUN_S, MAX_INTERVAL_S = 0.005, 0.001, 0.025
 RETRY_DELAY_S = 2.0  # after a failure of Valkey, or an append that it refused
@@ -130,5 +128,4 @@ def add(producer: EventProducer) -> None:
 
 async def wait_for_round_trip(run_id: UUID) -> bool:
     """Wait for the end of a round trip; return False at once without one."""
-    # There is none while Valkey is down, or the log is backing off.
     return await _writers.setdefault(asyncio.get_running_loop(), _Writer()).wait_for_round_trip(run_id)

@@ -1,4 +1,4 @@
-"""Why a run counts against its owner's quota, or why it does not, in words (docs/adr/0029)."""
+"""Reasons why a run counts against the quota or not, in words (docs/adr/0029)."""
 
 from runs.models import Charge, Run, Status
 
@@ -7,7 +7,6 @@ CAUSED_BY_REQUEST = frozenset({"output_limit_reached", "content_filtered", "prov
 
 
 def explain(run: Run) -> str:
-    """Say whether a run counts, and by which rule."""
     match run.charge:
         case Charge.EXEMPT:
             return "Does not count: it ran on the user's own provider key, which the free tier does not charge."

@@ -14,8 +14,6 @@ from runs.models import Run, RunStep, Status
 
 @dataclass(frozen=True, slots=True)
 class InterruptedAnswer:
-    """An answer that was interrupted."""
-
     agent: str  # slug of the agent
     # provider and model: the ones that answered
     provider: str
@@ -26,8 +24,6 @@ class InterruptedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Estimated tokens of an answer, and their price."""
-
     tokens: TokenUsage
     cost_usd: Decimal
     cost_known: bool
@@ -45,15 +41,13 @@ _estimator: Estimator = _estimate_without_prices
 
 
 def register(estimator: Estimator) -> None:
-    """Set the estimator."""
-    # The app that knows prompts and prices lies above this one, so it registers itself.
+    """Set the estimator; the app above that knows prompts and prices calls this."""
     global _estimator
     _estimator = estimator
 
 
 def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) -> Estimate | None:
-    """Return the tokens and cost of a run's open answer."""
-    # No sum contains them yet. None if no event shows such an answer.
+    """Return the tokens and cost of a run's open answer, which no sum contains."""
     agent, answer_lines = _find_open_step(run, lines, steps) if run.chain else (run.agent, lines)
     if not answer_lines:
         return None
@@ -65,8 +59,7 @@ def estimate_open_answer(run: Run, lines: Sequence[bytes], steps: Sequence[RunSt
 
 
 def find_answering_model(run: Run, lines: Sequence[bytes]) -> tuple[str, str]:
-    """Return the provider and model that answer an agent's run."""
-    # They come from the log, else from the request.
+    """Return the provider and model that answer, by the log, else by the request."""
     start: dict[str, str] = next((orjson.loads(line) for line in lines if type_of(line) == "start"), {})
     return start.get("provider", run.provider), start.get("model", run.model)
 
@@ -75,6 +68,7 @@ def _find_open_step(run: Run, lines: Sequence[bytes], steps: Sequence[RunStep]) 
     """Return the agent and the events of a step that has started and is not stored."""
     starts = [number for number, line in enumerate(lines) if type_of(line) == "step_start"]
     position = orjson.loads(lines[starts[-1]])["step"] if starts else 0
+    # An interrupted step is executed again, so its row is of an earlier execution.
     stored = {step.position for step in steps if step.status != Status.INTERRUPTED}
     if not starts or position in stored:
         return "", ()

@@ -1,5 +1,3 @@
-"""What the runs of an API key have used in a calendar month."""
-
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -15,23 +13,16 @@ ZERO_USD = Value(Decimal(0), output_field=DecimalField(max_digits=14, decimal_pl
 
 @dataclass(frozen=True, slots=True)
 class KeyUsage:
-    """Runs of one key that were started in a month, with their tokens and cost.
-
-    Args:
-        start: first moment of the month (UTC).
-        end: first moment of the next month.
-        total_usd: cost of all runs.
-        billed_usd: cost of those on the server's provider keys, which the platform pays.
-        unpriced: runs whose cost is not known completely.
-    """
-
+    # The first moments of the month and of the next one (UTC).
     start: datetime
     end: datetime
     runs: int
     input_tokens: int
     output_tokens: int
+    # Of all runs, and of those on the server's provider keys, which the platform pays.
     total_usd: Decimal
     billed_usd: Decimal
+    # Runs whose cost is not known completely.
     unpriced: int
 
     @property

@@ -1,8 +1,4 @@
-"""The daily cost (UTC) on the server's provider keys, and its limits.
-
-The statement that ends a run adds the run's cost (`runs.outcomes.FINISH`). Runs under way have no cost yet, so a day
-may end above its limit by their cost. `Try it` in the admin is not a run and not counted.
-"""
+"""The daily cost (UTC) on the server's provider keys, and its limits."""
 
 import math
 from dataclasses import dataclass
@@ -33,6 +29,8 @@ TODAY = "(now() AT TIME ZONE 'UTC')::date"  # by the database's clock, since the
 # Parts of FINISH. A resumed chain adds only its cost since its previous end. The previous cost is read under a lock:
 # without the lock, a statement that waited for another transaction would subtract an outdated cost.
 LOCK_RUN = "SELECT id, cost_usd, expires_at FROM runs_run WHERE id = %(id)s FOR NO KEY UPDATE"
+# Runs under way have no cost yet, so a day may end above its limit by their cost. `Try it` in the admin is not a run
+# and not counted.
 ADD_COST = f"""
     INSERT INTO runs_dailyspending AS spending (day, free, shard, cost_usd)
     SELECT {TODAY}, owner.tier = '{tiers.FREE}', %(shard)s, added_usd
@@ -48,8 +46,6 @@ TODAYS_SUMS = f"""
 
 @dataclass(frozen=True, slots=True)
 class DayCost:
-    """The cost of a day so far, in US dollars."""
-
     day: date
     total: Decimal  # of all runs on the server's keys
     free: Decimal  # of the free tier's runs among them
@@ -67,14 +63,14 @@ def limits() -> dict[str, Decimal]:
 
 
 def cost_today() -> DayCost:
-    """Return today's cost; one statement over at most 2 * SHARDS rows."""
+    # At most 2 * SHARDS rows.
     with connection.cursor() as cursor:
         return DayCost(*cursor.execute(TODAYS_SUMS).fetchone())
 
 
 def is_exhausted(user: User) -> bool:
     """Return whether a daily limit bars a user from the server's keys."""
-    # Limits apply to the free tier only. The database is asked only if a limit is set.
+    # Limits apply to the free tier only, and the database is asked only if a limit is set.
     set_limits = limits()
     if not set_limits or tiers.get(user.tier).name != tiers.FREE:
         return False
@@ -84,7 +80,7 @@ def is_exhausted(user: User) -> bool:
 
 def refusal(user: User, provider: str) -> SpendLimitReached:
     """Return the error for a refused run, and record the refusal."""
-    # The audit trail gets one row per user and hour.
+    # One row per user and hour, so that a client's retries do not fill the audit trail.
     if _is_first_refusal(user):
         trail.record_on_commit(Action.RUN_REFUSED, actor=user, subject=user, reason=SpendLimitReached.code)
     return SpendLimitReached(
@@ -97,7 +93,6 @@ def refusal(user: User, provider: str) -> SpendLimitReached:
 
 def send_alerts() -> None:
     """Alert the operators when today's cost reaches 80 % or 100 % of a limit."""
-    # Each mark is sent once a day.
     set_limits = limits()
     if not set_limits:
         return
@@ -109,7 +104,6 @@ def send_alerts() -> None:
 
 
 def delete_expired() -> None:
-    """Delete the sums older than MAX_AGE_DAYS."""
     oldest = datetime.now(UTC).date() - timedelta(days=MAX_AGE_DAYS)
     DailySpending.objects.filter(day__lt=oldest).delete()
 
@@ -128,6 +122,7 @@ def _is_first_refusal(user: User) -> bool:
     try:
         return bool(cache.add(f"spend-refused:{user.pk}", 1, AUDIT_INTERVAL_S))
     except (RedisError, OSError):
+        # Without the cache a row too many is better than none.
         return True
 
 

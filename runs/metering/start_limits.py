@@ -1,10 +1,4 @@
-"""Limits on starts: runs at once per owner, and starts per hour.
-
-Runs under way are counted from their rows, so any end of a run frees its place exactly once. Starts are counted in one
-row per owner, by the hour of the database's clock; a refused start does not count. Both are read under a lock of the
-owner (`runs_standing`, migration 0009), in the statement that reserves the execution and writes the run
-(docs/adr/0004), so the limits are exact for parallel starts.
-"""
+"""Limits on starts: runs at once per owner, and starts per hour."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +17,9 @@ from runs.errors import ConcurrencyLimitReached
 
 RETRY_AFTER_S = 5  # most runs end within seconds
 
-# Parts of `runs.services.CREATE_RUN`. The first locks the owner until the transaction ends.
+# Parts of `runs.services.CREATE_RUN`. The first locks the owner (migration 0009) until the transaction ends, in the
+# statement that also reserves and writes (docs/adr/0004), so the limits are exact for parallel starts. Runs under way
+# are counted from their rows, so any end of a run frees its place exactly once.
 LOCK_OWNER = "SELECT under_way, starts FROM runs_standing(%(user_id)s)"
 WITHIN_LIMITS = """
     EXISTS (SELECT FROM standing WHERE cardinality(under_way) < %(at_once)s AND starts < %(starts_per_hour)s)
@@ -40,8 +36,6 @@ COUNT_SINGLE_START = _COUNT_START.format(where="")
 
 @dataclass(frozen=True, slots=True)
 class OwnerActivity:
-    """An owner's runs under way and starts."""
-
     under_way: Sequence[UUID]  # ids of unfinished runs, the oldest first
     starts: int  # number of starts in this hour
 
@@ -53,20 +47,14 @@ def sql_parameters(user: User) -> dict[str, Any]:
 
 
 def lock_owner(user: User) -> OwnerActivity:
-    """Read an owner's activity, and block the owner's other starts."""
-    # The lock lasts until the transaction ends.
+    """Read an owner's activity; block other starts until the transaction ends."""
     parameters: dict[str, Any] = {"user_id": user.pk}
     with connection.cursor() as cursor:
         return OwnerActivity(*cursor.execute(LOCK_OWNER, parameters).fetchone())
 
 
 def count_start(user: User, activity: OwnerActivity) -> None:
-    """Count a start that writes no run, such as that of a resumed chain.
-
-    Raises:
-        RateLimited, ConcurrencyLimitReached: nothing is counted then.
-    """
-    # `activity` is the result of `lock_owner` in the same transaction.
+    """Count a start without a new run, given `lock_owner`'s result; raise if refused."""
     if refused := refusal(user, activity, sql_parameters(user)):
         raise refused
     parameters: dict[str, Any] = {"user_id": user.pk}
@@ -76,8 +64,8 @@ def count_start(user: User, activity: OwnerActivity) -> None:
 
 def refusal(user: User, activity: OwnerActivity, allowed: dict[str, Any]) -> LunaError | None:
     """Return the error if an owner may not start a run, else None."""
-    # If both limits are reached, the error has the longer wait.
     tier = tiers.get(user.tier)
+    # first, because this limit has the longer wait
     if activity.starts >= allowed["starts_per_hour"]:
         return _too_many_starts(tier, allowed["starts_per_hour"])
     if len(activity.under_way) >= allowed["at_once"]:

@@ -12,7 +12,7 @@ UTF8_BYTES_PER_TOKEN = 4
 
 
 class TokenColumns(Protocol):
-    """A row with the six columns of `TokenUsage`; `runs.models.Run` and `RunStep`."""
+    """A row with the six columns of `TokenUsage`."""
 
     input_tokens: int
     output_tokens: int
@@ -39,7 +39,6 @@ class TokenUsage:
 
     @classmethod
     def from_row(cls, row: TokenColumns) -> TokenUsage:
-        """Read the columns of a row."""
         return cls(
             input=row.input_tokens,
             output=row.output_tokens,
@@ -51,7 +50,7 @@ class TokenUsage:
 
     @property
     def columns(self) -> dict[str, int | bool]:
-        """Return the values of a row's columns, by column name."""
+        # Keys are columns of `Run` and `RunStep`.
         return {
             "input_tokens": self.input,
             "output_tokens": self.output,
@@ -91,5 +90,4 @@ def estimate(text: str) -> int:
 
 
 def estimate_from_bytes(count: int) -> int:
-    """Return the estimated tokens of a text of so many bytes of UTF-8, rounded up."""
     return math.ceil(count / UTF8_BYTES_PER_TOKEN)

@@ -1,5 +1,3 @@
-"""`manage.py check_quotas`: compare the quota counters with the runs."""
-
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError

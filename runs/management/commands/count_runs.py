@@ -1,5 +1,3 @@
-"""`manage.py count_runs`: recalculate the dashboard's hourly figures."""
-
 from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
