@@ -1,4 +1,4 @@
-"""The answers to an execution of an agent or a chain: a stream, or one JSON object."""
+"""The answers to an execution of an agent or a chain: a stream or a JSON object."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The embedded servers, and the supervisor behind `make up`: real PostgreSQL, Valkey and llama.cpp from wheels.
+"""The embedded servers, and the supervisor behind `make up`; not for production.
 
-The package imports neither Django nor an app. Production runs without it.
+Imports neither Django nor an app, since the platform starts after the servers.
 """

@@ -62,12 +62,12 @@ def main() -> int:
 
 
 def up() -> int:
-    """Start the servers that no variable replaces, prepare the database, and run the platform until a signal."""
     supervisor = Supervisor(dict(os.environ), print_line=print_line)
     supervisor.install_signal_handlers()
     try:
         port = env_variables.read_int("PORT", 8000)
         supervisor.environment["PORT"] = str(port)
+        # Refuse a wrong setting before any server starts.
         stripe_double.is_requested()
         home = Home(home_folder())
         home.lock()
@@ -80,6 +80,7 @@ def up() -> int:
         home.save_environment({name: value for name, value in supervisor.environment.items() if name not in os.environ})
         if supervisor.run([sys.executable, "manage.py", "prepare"]):
             return 1
+        # Stripe's answer may take long, and the platform serves without it.
         with wait_messages.repeat_while_waiting(print_line, lambda: "the prices at Stripe"):
             unknown = supervisor.environment.get("STRIPE_SECRET_KEY") and supervisor.run(SYNC_PLANS)
         if unknown:
@@ -104,7 +105,7 @@ def up() -> int:
 
 
 def manage(words: list[str]) -> int:
-    """Run a management command on the home's servers; start them unless `up` is running."""
+    """Run a management command on the home's servers; start them unless `up` runs."""
     supervisor = Supervisor(dict(os.environ), print_line=print_wait_message)
     supervisor.install_signal_handlers()
     try:
@@ -156,12 +157,10 @@ def run_command(command: list[str], *, llm: bool) -> int:
 
 
 def home_folder() -> Path:
-    """Return LUNAOS_HOME."""
     return Path(os.environ.get("LUNAOS_HOME") or ".lunaos")
 
 
 def base_environment(home: Home) -> dict[str, str]:
-    """Return the variables of all children; DJANGO_SECRET_KEY of the environment wins."""
     secret = os.environ.get("DJANGO_SECRET_KEY") or home.secret("secret-key")
     return {"LUNAOS_HOME": str(home.path), "DJANGO_SECRET_KEY": secret, "PYTHONUNBUFFERED": "1"}
 
@@ -184,7 +183,6 @@ def start_servers(supervisor: Supervisor, home: Home) -> None:
 
 
 def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
-    """Return the double of Stripe, and the platform led to it."""
     require_free_port(stripe_double.port(), "STRIPE_PORT")
     program, found = stripe_double.create_program(home, port)
     supervisor.environment |= found
@@ -192,7 +190,6 @@ def start_stripe(supervisor: Supervisor, home: Home, port: int) -> None:
 
 
 def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
-    """Launch the embedded models, unless variables name others; they load while the database is prepared."""
     replaced = {name for name in ("LOCAL", "EMBEDDINGS") if os.environ.get(f"{name}_BASE_URL")}
     if len(replaced) == 2:
         return []
@@ -200,11 +197,11 @@ def launch_model(supervisor: Supervisor, home: Home) -> list[Child]:
         program, found = servers.llama(home)
     own = {name: value for name, value in found.items() if name.partition("_")[0] not in replaced}
     supervisor.environment |= own
+    # Not awaited: the models load while the database is prepared.
     return supervisor.launch(program)
 
 
 def platform_programs(home: Home, port: int) -> list[Program]:
-    """Return the platform's processes: web, workers and beat."""
     commands = {role: processes.worker_command(role) for role in processes.QUEUES} | {
         "beat": processes.beat_command(home.path)
     }
@@ -222,13 +219,13 @@ def platform_programs(home: Home, port: int) -> list[Program]:
 
 def require_free_port(port: int, variable: str = "PORT") -> None:
     """Raise OSError if the port is in use or not permitted."""
+    # A process that has just stopped may hold the port for a moment.
     if not servers.until(lambda: get_bind_error(port) is None, PORT_RELEASE_TIMEOUT_S):
         reason = "is in use" if get_bind_error(port) == errno.EADDRINUSE else "may not be used"
         raise OSError(f"port {port} {reason}: set {variable} to another port")
 
 
 def get_bind_error(port: int) -> int | None:
-    """Return the errno of binding the port; None if it is free."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -239,15 +236,15 @@ def get_bind_error(port: int) -> int | None:
 
 
 def print_line(line: str) -> None:
-    """Print a line; ignore a closed terminal, which must not prevent the shutdown."""
     try:
         print(line, flush=True)
+    # A closed terminal must not prevent the shutdown.
     except OSError:
         pass
 
 
 def print_wait_message(line: str) -> None:
-    """Print lines about waiting only, beside a command with output of its own."""
+    # Nothing else, since the command beside has output of its own.
     if line.startswith(wait_messages.PREFIX):
         print(line, file=sys.stderr, flush=True)
 

@@ -22,8 +22,6 @@ class HomeInUse(Exception):
 
 
 class Home:
-    """Paths below LUNAOS_HOME, created on first use."""
-
     def __init__(self, path: Path) -> None:
         self.path = path.resolve()
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -32,11 +30,7 @@ class Home:
         self._lock: IO[str] | None = None
 
     def lock(self) -> None:
-        """Lock the folder until this process ends.
-
-        Raises:
-            HomeInUse: another process holds the lock.
-        """
+        """Lock the folder until this process ends, or raise HomeInUse."""
         self._lock = open(self.path / "lock", "a")  # noqa: SIM115 - open until the process ends
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -63,7 +57,7 @@ class Home:
         return found
 
     def _write(self, name: str, text: str) -> None:
-        """Write a file for the owner only; rename it when complete, so that a kill leaves no partial file."""
+        # Renamed when complete, so that a kill leaves no partial file.
         new = self.path / f"{name}.new"
         with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
             handle.write(text)
@@ -71,11 +65,12 @@ class Home:
 
     @property
     def sockets(self) -> Path:
-        """Return the folder of the servers' sockets: below the home, or in a temporary folder if that path is unfit."""
+        """Return the folder of the servers' sockets, which may lie outside the home."""
         name = f"lunaos-{os.getuid()}-{hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]}"
         candidates = (self.path / "run", Path(tempfile.gettempdir()) / name, Path("/tmp") / name)  # noqa: S108 - checked
         folder = next(filter(_fits_a_socket, candidates))
         folder.mkdir(mode=0o700, exist_ok=True)
+        # A folder in /tmp may have been made by another user.
         state = folder.lstat()
         if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o077:
             raise PermissionError(f"{folder} is not a private folder of this user")
@@ -83,6 +78,6 @@ class Home:
 
 
 def _fits_a_socket(folder: Path) -> bool:
-    """Return whether a path is short enough, and free of characters special to URLs and PostgreSQL."""
     short = len(os.fsencode(folder)) + len(LONGEST_SOCKET_NAME) <= SOCKET_PATH_BYTES
+    # No characters that are special to URLs or PostgreSQL.
     return short and re.fullmatch(r"[A-Za-z0-9_./+-]+", str(folder)) is not None

@@ -1,7 +1,4 @@
-"""The process of the embedded models: llama.cpp's HTTP server twice, to chat and to embed.
-
-Variables LLAMA_* and EMBEDDING_* configure it, so that no process list shows the key.
-"""
+"""The process of the embedded models: two HTTP servers, to chat and to embed."""
 
 import os
 import signal
@@ -17,7 +14,6 @@ EMBEDDING_TOKENS, EMBEDDING_SLOTS = 512, 8
 
 
 def chat_params() -> CommonParams:
-    """Return the parameters of the language model."""
     params = _parameters("LLAMA", "smollm2-135m-instruct")
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT_TOKENS
@@ -27,7 +23,6 @@ def chat_params() -> CommonParams:
 
 
 def embedding_params() -> CommonParams:
-    """Return the parameters of the embedding model."""
     params = _parameters("EMBEDDING", "all-minilm-l6-v2")
     params.embedding = True
     params.n_parallel = EMBEDDING_SLOTS
@@ -39,6 +34,7 @@ def embedding_params() -> CommonParams:
 def _parameters(prefix: str, name: str) -> CommonParams:
     params = CommonParams()
     params.model.path = os.environ[f"{prefix}_WEIGHTS"]
+    # From variables, so that no process list shows the key.
     params.model_alias = {name}
     params.port = int(os.environ[f"{prefix}_PORT"])
     params.api_keys = [os.environ["LLAMA_KEY"]]

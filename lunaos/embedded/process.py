@@ -19,29 +19,24 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run, and a check that it is ready.
-
-    Args:
-        ready: called repeatedly until it returns True.
-        stop_signal: ends the program orderly.
-        death_signal: ends the program if the supervisor is killed.
-        drop_root: run as an ordinary user if the supervisor is root; PostgreSQL refuses to serve as root.
-        stopped_first: stop the program before the others, which it uses.
-    """
+    """A program to run, and how to tell that it is ready."""
 
     name: str
     argv: list[str]
     log: Path
+    # Called repeatedly until it returns True.
     ready: Callable[[], bool] = lambda: True
     env: dict[str, str] = field(default_factory=dict)
+    # Ends the program orderly; `death_signal` ends it if the supervisor is killed.
     stop_signal: int = signal.SIGTERM
     death_signal: int = signal.SIGKILL
+    # Run as an ordinary user if the supervisor is root: PostgreSQL refuses to serve as root.
     drop_root: bool = False
+    # Stop the program before the others, which it uses.
     stopped_first: bool = False
 
 
 def spawn(program: Program, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a program in a session of its own, so that Ctrl-C in the terminal reaches the supervisor only."""
     with open(program.log, "ab") as log:
         return subprocess.Popen(
             program.argv,
@@ -49,13 +44,14 @@ def spawn(program: Program, environment: dict[str, str]) -> subprocess.Popen[byt
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
+            # Ctrl-C in the terminal reaches the supervisor only, which stops the programs in order.
             start_new_session=True,
             preexec_fn=before_exec(program.death_signal, drop_root=program.drop_root),
         )
 
 
 def before_exec(death_signal: int = signal.SIGKILL, *, drop_root: bool = False) -> Callable[[], None]:
-    """Return what a child runs before exec: drop root if asked, and die with the parent (Linux)."""
+    """Return a function for a child, before exec: drop root, die with the parent."""
     parent = os.getpid()
 
     def prepare() -> None:
@@ -70,9 +66,9 @@ def before_exec(death_signal: int = signal.SIGKILL, *, drop_root: bool = False) 
 
 
 def _leave_root() -> None:
-    """Drop root; write a failure to the program's log, since an exception would not reach the parent."""
     try:
         leave_root()
     except OSError as e:
+        # To the program's log: an exception would not reach the parent.
         os.write(2, f"root cannot become an ordinary user here ({e}): start LunaOS as an ordinary user\n".encode())
         os._exit(EXIT_CANNOT_START)

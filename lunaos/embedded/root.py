@@ -1,5 +1,3 @@
-"""Drop root in a child process: PostgreSQL refuses to serve as root."""
-
 import ctypes
 import os
 from pathlib import Path
@@ -11,16 +9,11 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def leave_root() -> None:
-    """Enter a user namespace in which root is an ordinary user (user_namespaces(7)).
-
-    To the kernel the files still belong to root, so that no folder needs another owner or mode.
-
-    Raises:
-        OSError: user namespaces are not permitted.
-    """
+    """Enter a user namespace in which root is an ordinary user (user_namespaces(7))."""
     if _libc.unshare(CLONE_NEWUSER) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+    # To the kernel the files still belong to root, so that no folder needs another owner or mode.
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"{UNPRIVILEGED_ID} 0 1")
     Path("/proc/self/gid_map").write_text(f"{UNPRIVILEGED_ID} 0 1")

