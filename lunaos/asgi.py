@@ -37,13 +37,10 @@ KEEP_ALIVE_GRACE_S = 1.0  # a proxy may still send a request on a connection tha
 
 
 class SharedThreadsHandler(ASGIHandler):
-    """Django's handler, which runs views in the thread pools of the process.
-
-    Attributes:
-        open_requests: requests whose response is not complete.
-    """
+    """Django's handler, which runs views in the thread pools of the process."""
 
     # Django itself makes a thread for each request, and loses the thread's database connection with it.
+    # Requests whose response is not complete.
     open_requests: ClassVar[set["asyncio.Task[None]"]] = set()
 
     pools: ClassVar = {
@@ -58,13 +55,13 @@ class SharedThreadsHandler(ASGIHandler):
     }
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer a request; one that Daphne cancels at shutdown continues for STOP_GRACE_S."""
         event_loop.adopt()
         scope = {**scope, "path": paths.normalize(scope["path"])}
         task = asyncio.ensure_future(self._answer(scope, receive, send))
         self.open_requests.add(task)
         task.add_done_callback(self.open_requests.discard)
         try:
+            # Daphne cancels the request at shutdown; it may continue for STOP_GRACE_S.
             await asyncio.shield(task)
         except asyncio.CancelledError:
             if not executors.is_shutting_down():
@@ -72,7 +69,6 @@ class SharedThreadsHandler(ASGIHandler):
             raise
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer in the contract's form, also if Django fails outside its error handling, as in a signal."""
         started_at, has_started, sender = time.perf_counter(), False, with_backpressure(send)
         pool = thread_pools.get_middleware_pool(scope["path"], scope["method"])
 
@@ -85,6 +81,7 @@ class SharedThreadsHandler(ASGIHandler):
             async with ThreadSensitiveContext(executor=self.pools[pool]):
                 await self.handle(scope, receive, track_start)
         except Exception as e:
+            # Django failed outside its error handling, as in a signal.
             if has_started:
                 raise
             await self.send_response(
@@ -92,8 +89,8 @@ class SharedThreadsHandler(ASGIHandler):
             )
 
     def create_request(self, scope: Any, body_file: Any) -> tuple[Any, Any]:
-        """Create Django's request; return a refusal in the contract's form if that fails."""
         request, refusal = super().create_request(scope, body_file)
+        # Django's refusal is HTML; clients get the contract's form.
         if refusal is not None:
             error = PayloadTooLarge() if refusal.status_code == PayloadTooLarge.status else BadRequest()
             refusal = fallback_response.create(scope, error, 0.0)
@@ -109,9 +106,8 @@ class SharedThreadsHandler(ASGIHandler):
         return match
 
     def _close_connections(self, send: Any) -> Any:
-        """Wrap `send` to close connections at shutdown, so that clients connect to another process."""
-
         async def send_with_close(message: Any) -> None:
+            # Clients then connect to another process.
             if executors.is_shutting_down() and message["type"] == "http.response.start":
                 message = {**message, "headers": [*message["headers"], (b"Connection", b"close")]}
             await send(message)
@@ -120,22 +116,18 @@ class SharedThreadsHandler(ASGIHandler):
 
 
 def with_backpressure(send: Any) -> backpressure.BackpressureSend:
-    """Return a `send` that waits for its client; the code of the request finds it as `backpressure.current`."""
+    """Return a `send` that waits for its client, and set it as `backpressure.current`."""
     waiting = backpressure.BackpressureSend(send, settings.STREAM_STALL_S)
     backpressure.current.set(waiting)
     return waiting
 
 
 async def websockets_with_backpressure(scope: Any, receive: Any, send: Any) -> None:
-    """Serve WebSockets, whose messages wait for their client."""
     await sockets({**scope, "path": paths.normalize(scope["path"])}, receive, with_backpressure(send))
 
 
 def shut_down() -> "Deferred[None]":
-    """Stop accepting connections; return what Daphne waits for before it stops.
-
-    On SIGTERM a process stops accepting connections and waits up to STOP_GRACE_S for open requests and runs.
-    """
+    """Stop accepting connections; wait up to STOP_GRACE_S for open requests and runs."""
     executors.mark_shutting_down()
     for port in cast(Any, reactor).getReaders():
         if isinstance(port, Port):
@@ -145,7 +137,6 @@ def shut_down() -> "Deferred[None]":
 
 
 async def _wait_for_requests_and_runs(grace_s: float) -> None:
-    """Wait up to `grace_s` seconds for open requests, then for this process's runs."""
     deadline = time.monotonic() + grace_s
     await asyncio.sleep(min(KEEP_ALIVE_GRACE_S, grace_s))
     while SharedThreadsHandler.open_requests and time.monotonic() < deadline:

@@ -1,12 +1,10 @@
-"""The schedule of periodic tasks; part of the settings.
-
-To add a job, add an entry with the task's name. `expires` drops messages that a worker did not take in time.
-"""
+"""The schedule of periodic tasks. To add a job, add an entry with the task's name."""
 
 from typing import Any
 
 from celery.schedules import crontab
 
+# `expires` drops messages that a worker did not take in time.
 SCHEDULE: dict[str, dict[str, Any]] = {
     "recover-chains": {"task": "chains.tasks.recover_chains", "schedule": 5.0, "options": {"expires": 60}},
     "recover-index-jobs": {"task": "rag.tasks.recover_jobs", "schedule": 10.0, "options": {"expires": 60}},

@@ -20,7 +20,7 @@ HEARTBEAT_INTERVAL_S = 10.0
 
 
 class HeartbeatFile(StartStopStep):
-    """Touches a file while a worker takes messages, for health checks of containers (deploy/image/health.py)."""
+    """Touches a file while a worker takes messages, for health checks of containers."""
 
     # `celery inspect ping` costs a message, and fails too when only the broker is down.
     requires: ClassVar = {"celery.worker.consumer.tasks:Tasks"}
@@ -32,7 +32,7 @@ class HeartbeatFile(StartStopStep):
         self._touching: Any = None
 
     def start(self, parent: Any) -> None:
-        """Start the timer, after each connection to the broker: the end of a connection removes its entries."""
+        # After each connection to the broker: the end of a connection removes the timer's entries.
         self._file.touch()
         self._touching = parent.timer.call_repeatedly(HEARTBEAT_INTERVAL_S, self._file.touch)
 
@@ -51,13 +51,13 @@ app.autodiscover_tasks()
 
 @worker_init.connect
 def set_statement_limits(**_: object) -> None:
-    """Set the limits of workers before the first statement; beat makes none."""
+    # Before the first statement; beat makes none.
     limits.use(limits.long())
 
 
 @worker_ready.connect
 def import_lazy_modules(**_: object) -> None:
-    """Import slow modules in workers that need them, so that the first run does not wait."""
+    # In workers that need them, so that the first run does not wait.
     if not {"chains", "indexing"}.isdisjoint(app.amqp.queues.consume_from):
         lazy_imports.import_all()
 
@@ -69,12 +69,11 @@ def keep_django_logging(**_: object) -> None:
 
 @before_task_publish.connect
 def add_sent_at(headers: dict[str, Any], **_: object) -> None:
-    """Add the time to each message: `web.metrics` shows the age of a queue's oldest message."""
+    # `web.metrics` shows the age of a queue's oldest message.
     headers["sent_at"] = time.time()
 
 
 @worker_ready.connect
 def serve_metrics(**_: object) -> None:
-    """Serve metrics on METRICS_PORT, if set."""
     if settings.METRICS_PORT and settings.METRICS_TOKEN:
         metrics.serve(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", settings.METRICS_PORT, settings.METRICS_TOKEN)  # noqa: S104 - in a container

@@ -1,7 +1,6 @@
-"""Strict readers of environment variables.
+"""Strict readers of environment variables; imports nothing of the project.
 
-A reader refuses a wrong value with an ImproperlyConfigured that names the variable, the value and an example. Values
-that may be secrets are never shown. The module imports nothing of the project.
+A reader refuses a wrong value with an ImproperlyConfigured that names the variable, the value and an example.
 """
 
 import builtins
@@ -39,26 +38,14 @@ REMOVED: dict[str, str] = {}
 
 
 def refuse_removed() -> None:
-    """Refuse variables that are set and no longer read, so that no setting is lost unnoticed.
-
-    Raises:
-        ImproperlyConfigured: with a line for each of them, which says what to set instead.
-    """
+    """Refuse variables that are set and no longer read: no setting is lost unnoticed."""
     lines = [f"{name} is not read any more: {instead}" for name, instead in REMOVED.items() if os.environ.get(name)]
     if lines:
         raise ImproperlyConfigured("\n".join(lines))
 
 
 def read_int(name: str, default: int) -> int:
-    """Read a whole number; an empty variable counts as not set.
-
-    Args:
-        name: of the variable.
-        default: used where the variable is not set.
-
-    Raises:
-        ImproperlyConfigured: the value is not a whole number, or is out of the variable's bounds.
-    """
+    """Read a whole number within its bounds; an empty variable counts as not set."""
     text = os.environ.get(name, "").strip()
     try:
         return int(_require_within_bounds(name, int(text), text)) if text else default
@@ -67,7 +54,7 @@ def read_int(name: str, default: int) -> int:
 
 
 def read_float(name: str, default: float) -> float:
-    """Read a number, as `read_int` does; refuse infinity and NaN."""
+    """Read a number as `read_int` does; refuse infinity and NaN."""
     text = os.environ.get(name, "").strip()
     try:
         value = float(text) if text else default
@@ -79,31 +66,27 @@ def read_float(name: str, default: float) -> float:
 
 
 def read_bool(name: str, default: bool) -> bool:
-    """Read true or false, as `read_int` does; refuse any other word instead of reading it as false."""
+    """Read true or false as `read_int` does."""
     text = os.environ.get(name, "").strip()
     if not text:
         return default
+    # Any other word is refused: read as false, a misspelt `ture` would switch something off.
     if text.lower() not in (*TRUE, *FALSE):
         raise ImproperlyConfigured(f"{name} is {text!r}: set true or false.")
     return text.lower() in TRUE
 
 
 def read_pairs(name: str) -> dict[str, str]:
-    """Read `name=value,name=value`; an error does not show the values, which may be secrets."""
+    """Read `name=value,name=value`."""
     items = [item.split("=", 1) for item in os.environ.get(name, "").split(",") if item]
     if not all(len(item) == 2 and all(item) for item in items):
+        # The error does not show the values, which may be secrets.
         raise ImproperlyConfigured(f"{name} is not a list of pairs: set name=value, separated by commas.")
     return dict(items)
 
 
 def read_url(name: str, schemes: tuple[str, ...], default: str | None = None) -> str:
-    """Read a URL; an error does not show it, since it may hold a password.
-
-    Args:
-        name: of the variable.
-        schemes: that the URL may have.
-        default: None where the variable must be set; an empty default makes the URL optional.
-    """
+    """Read a URL of one of the schemes; without a default the variable must be set."""
     text = os.environ.get(name, default or "").strip()
     if not text and default is None:
         raise ImproperlyConfigured(f"Set the {name} environment variable to a URL, as {schemes[0]}://… .")
@@ -114,12 +97,13 @@ def read_url(name: str, schemes: tuple[str, ...], default: str | None = None) ->
     except ValueError:
         good = False
     if text and not good:
+        # The error does not show the URL, which may hold a password.
         raise ImproperlyConfigured(f"{name} is not a valid URL: set {'://… or '.join(schemes)}://… .")
     return text
 
 
 def read_origins(name: str) -> list[str]:
-    """Read origins of browsers (RFC 6454): scheme and host without a path, separated by commas."""
+    """Read origins of browsers (RFC 6454): scheme and host without a path."""
     found = [origin.strip() for origin in os.environ.get(name, "").split(",") if origin.strip()]
     for origin in found:
         if not re.fullmatch(r"null|file://|[a-z][a-z0-9+.-]*://[^\s/?#@]+", origin):
@@ -128,7 +112,6 @@ def read_origins(name: str) -> list[str]:
 
 
 def read_file_path(name: str) -> str:
-    """Read the path of an existing file; empty if the variable is not set."""
     path = os.environ.get(name, "").strip()
     if path and not Path(path).is_file():
         raise ImproperlyConfigured(
@@ -138,7 +121,6 @@ def read_file_path(name: str) -> str:
 
 
 def read_log_level(name: str, default: str) -> str:
-    """Read the name of a log level."""
     level = (os.environ.get(name, "").strip() or default).upper()
     if level not in logging.getLevelNamesMapping():
         raise ImproperlyConfigured(f"{name} is {level!r}: set DEBUG, INFO, WARNING, ERROR or CRITICAL.")

@@ -9,12 +9,11 @@ MAX_ERROR_BYTES = 65_536  # of an error answer
 
 
 class LunaError(Exception):
-    """An error of the contract; domain code raises it, `lunaos.api.exceptions` renders it.
+    """An error of the contract; domains raise it, `lunaos.api.exceptions` renders it.
 
     Args:
-        message: sentence for people; None for the message of the class.
         retry_after: seconds until another try makes sense; sent as `Retry-After`.
-        extra: further members of the error object, named as in the contract; `members` holds examples.
+        extra: further members of the error object; `members` holds examples for the OpenAPI document.
     """
 
     code: str = "internal_error"
@@ -38,7 +37,6 @@ class LunaError(Exception):
 
     @classmethod
     def kinds(cls) -> "Iterator[type[LunaError]]":
-        """Yield this class and all classes below it that are imported."""
         yield cls
         for kind in cls.__subclasses__():
             yield from kind.kinds()
@@ -50,8 +48,6 @@ class LunaError(Exception):
 
 
 class ValidationFailed(LunaError):
-    """Raised for invalid input; carries one entry for each broken rule."""
-
     code, status, message = "validation_error", 400, "The request has invalid fields."
     members = MappingProxyType(
         {"fields": [{"field": "context", "message": "This field is required.", "code": "required"}]}
@@ -59,13 +55,7 @@ class ValidationFailed(LunaError):
 
     @classmethod
     def for_field(cls, field: str, message: str, code: str = "invalid") -> "ValidationFailed":
-        """Return the error of one broken rule.
-
-        Args:
-            field: dotted path of the field, such as `files.0.path`.
-            message: sentence for people.
-            code: of the rule.
-        """
+        """Return the error of one field, a dotted path such as `files.0.path`."""
         return cls(fields=[{"field": field, "message": message, "code": code}])
 
 
@@ -124,9 +114,8 @@ class TokenExpired(LunaError):
 
 
 class ApiKeyInvalid(LunaError):
-    """Raised for a key that does not work; `reason` tells the owner of a well-formed key why."""
-
     code, status, message = "api_key_invalid", 401, "The API key is unknown, expired or revoked."
+    # `reason` tells the owner of a well-formed key why it does not work.
     members = MappingProxyType({"reason": "revoked"})
 
 

@@ -1,13 +1,10 @@
-"""Events of a stream as JSON lines: how a line is written, and how its type is read.
-
-The types of its lines decide whether a run has ended and whether it is billed, so every module writes and reads lines
-through this one.
-"""
+"""Events of a stream as JSON lines: writing a line, and reading its type."""
 
 from typing import Any
 
 import orjson
 
+# The types decide whether a run has ended and whether it is billed, so every module writes and reads lines here.
 TERMINAL = frozenset({"done", "chain_done", "cancelled", "error"})  # no event follows one of these types
 
 _HEAD = b'{"type":"'
@@ -15,11 +12,7 @@ _HEAD_LENGTH = len(_HEAD)
 
 
 def encode(event: dict[str, Any]) -> bytes:
-    """Return an event as one JSON line.
-
-    Raises:
-        ValueError: the first member of the event is not `type`.
-    """
+    """Return an event as one JSON line; its first member has to be `type`."""
     encoded = orjson.dumps(event)
     if encoded[:_HEAD_LENGTH] != _HEAD:  # `type_of` would have to parse each of these lines
         raise ValueError(f"The first member of an event has to be its type, as a string: {list(event)}.")
@@ -28,14 +21,9 @@ def encode(event: dict[str, Any]) -> bytes:
 
 
 def type_of(line: bytes) -> str:
-    """Return the type of an event line; empty for JSON without a type.
-
-    A line of `encode` is not parsed. A line with another order of members is, so that a run never ends unnoticed.
-
-    Raises:
-        ValueError: the line is no JSON.
-    """
+    """Return the type of an event line; empty for JSON without a type."""
     if line[:_HEAD_LENGTH] == _HEAD:
         return line[_HEAD_LENGTH : line.index(b'"', _HEAD_LENGTH)].decode()
+    # Another order of members, as of a foreign writer: parsed, so that a run never ends unnoticed.
     event = orjson.loads(line)
     return str(event.get("type", "")) if isinstance(event, dict) else ""

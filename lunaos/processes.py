@@ -1,6 +1,6 @@
-"""The commands of the platform's processes, for `make up`, the image, compose and Kubernetes.
+"""The commands of the platform's processes: `python -m lunaos.processes ROLE`.
 
-`python -m lunaos.processes ROLE` executes that role; `… manage WORDS` executes `manage.py WORDS`.
+`make up`, the image, compose and Kubernetes use them. `… manage WORDS` executes `manage.py WORDS`.
 """
 
 import os
@@ -27,13 +27,11 @@ USAGE = f"usage: python -m lunaos.processes {{{','.join(ROLES)}}} | manage WORDS
 
 
 def web_command(address: str, port: int) -> list[str]:
-    """Return the command of Daphne."""
     daphne = [sys.executable, "-m", "daphne", "-b", address, "-p", str(port), "-v", "0", "--no-server-name"]
     return [*daphne, "lunaos.asgi:application"]
 
 
 def worker_command(role: str) -> list[str]:
-    """Return the command of a Celery worker."""
     queue, concurrency, name = QUEUES[role]
     if role == "chains":  # its threads only wait: all chains of a process run on one event loop
         concurrency = str(environment.read_int("LUNAOS_CHAIN_CONCURRENCY", int(concurrency)))
@@ -41,12 +39,12 @@ def worker_command(role: str) -> list[str]:
 
 
 def beat_command(home: Path) -> list[str]:
-    """Return the command of beat; run one beat only. `home` holds when each task was last due."""
+    """Return the command of beat, which keeps in `home` when each task was last due."""
+    # Run one beat only: each beat sends every task.
     return [*CELERY, "beat", "--schedule", str(home / "beat-schedule"), "--pidfile", ""]
 
 
 def role_command(role: str) -> list[str]:
-    """Return the command of a role, by this process's environment variables."""
     if role == "web":
         return web_command(os.environ.get("LUNAOS_LISTEN") or "0.0.0.0", environment.read_int("PORT", 8000))  # noqa: S104 - in a container
     if role == "beat":
@@ -55,7 +53,7 @@ def role_command(role: str) -> list[str]:
 
 
 def main(words: Sequence[str]) -> None:
-    """Replace this process by the command of a role, which then gets this process's signals."""
+    """Replace this process by the command of a role, which then gets its signals."""
     if words[:1] == ["manage"]:
         argv = [*MANAGE, *words[1:]]
     elif len(words) == 1 and words[0] in ROLES:
@@ -70,7 +68,7 @@ def main(words: Sequence[str]) -> None:
 
 
 def _write_heartbeat_file(role: str) -> None:
-    """Write the role to the heartbeat file, if set; health checks read it."""
+    # Health checks of containers read the role (deploy/image/health.py).
     if file := os.environ.get("LUNAOS_SIGN_OF_LIFE"):
         Path(file).write_text(role)
 

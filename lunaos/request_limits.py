@@ -1,7 +1,6 @@
-"""Limits of a web process on the request line, headers, body and time of a request.
+"""Limits of a web process on request line, headers, body and time of a request.
 
-Daphne reads a whole request before it calls the application, so the limits lie in front of Daphne, in Twisted's HTTP
-channel. A request that exceeds a limit is not read further; the application answers it like any other request.
+A request that exceeds a limit is not read further; the application answers it like any other request.
 """
 
 import asyncio
@@ -24,6 +23,8 @@ from lunaos.errors import BadRequest, HeadersTooLarge, LunaError, PayloadTooLarg
 from lunaos.infra import patches
 from lunaos.websockets import BoundedWebSocket
 
+# Daphne reads a whole request before it calls the application, so the limits lie in front of Daphne, in Twisted's HTTP
+# channel.
 MAX_REQUEST_LINE_BYTES = 4_096
 MAX_HEADERS_BYTES = 16_384
 MIN_BYTES_PER_S = 32_768  # required of a request that takes longer than READ_TIMEOUT_S
@@ -46,7 +47,6 @@ BODY_HEADERS = (b"Content-Length", b"Content-Type", b"Transfer-Encoding", b"Upgr
 
 
 def install() -> None:
-    """Install the limits in the Daphne of this process."""
     patches.bound_daphne(
         http_protocol,
         ws_protocol.WebSocketFactory,
@@ -58,7 +58,6 @@ def install() -> None:
 
 
 def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
-    """Cancel all applications at the end of the process, also beside connections that have none."""
     # Daphne 4.2 forgets an application that has ended while its connection is open: a WebSocket whose client does not
     # answer the close. At such a connection Daphne raises KeyError, and cancels no further application.
     for details in daphne.connections.values():
@@ -69,12 +68,9 @@ def _kill_all_applications(daphne: Any) -> "Deferred[Any]":
 
 
 class BoundedRequest(http_protocol.WebRequest):
-    """Daphne's request, which reads no more than its route allows its sender.
+    """Daphne's request, which reads no more than its route allows its sender."""
 
-    Attributes:
-        refusal: the error for which reading has stopped.
-    """
-
+    # The error for which reading has stopped.
     refusal: LunaError | None = None
     _received_bytes = 0
     _received_chunks = 0
@@ -85,7 +81,7 @@ class BoundedRequest(http_protocol.WebRequest):
         self._parsePOSTFormSubmission = False  # unused, and Twisted takes quadratic time on the event loop
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - of Twisted
-        """Refuse a body by its Content-Length; a body without one is counted while it arrives."""
+        # By its Content-Length; a body without one is counted while it arrives.
         if (length or 0) > bodies.MAX_ANONYMOUS_BODY_BYTES and cast(int, length) > self.max_body_bytes:
             self.content = BytesIO()
             self._refuse_body()
@@ -93,7 +89,6 @@ class BoundedRequest(http_protocol.WebRequest):
             super().gotLength(length)
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Store a piece of the body, unless the body exceeds its limit."""
         if self.refusal:
             return
         self._received_bytes += len(data)
@@ -148,8 +143,6 @@ class BoundedRequest(http_protocol.WebRequest):
 
 
 class BoundedHTTPChannel(HTTPChannel):
-    """Twisted's HTTP channel with limits on lines, headers and time."""
-
     MAX_LENGTH = MAX_HEADERS_BYTES
     totalHeadersSize = MAX_REQUEST_LINE_BYTES + MAX_HEADERS_BYTES + 1
     requests: list[Any]
@@ -162,8 +155,8 @@ class BoundedHTTPChannel(HTTPChannel):
     _abort_timer: Any = None
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read on; watch the time until the request is complete."""
         super().dataReceived(data)
+        # Between two requests, or while one is answered, the client may take its time.
         if self._handlingRequest or not (self._buffer or self._in_request):
             self._cancel_read_timer()
         elif self._read_timer is None:
@@ -173,7 +166,6 @@ class BoundedHTTPChannel(HTTPChannel):
             self._read_bytes += len(data)
 
     def lineReceived(self, line: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read the request line or a header line."""
         if self._refused:
             return
         self._header_bytes = self._header_bytes + len(line) + len(self.delimiter) if self._in_request else 0
@@ -224,6 +216,7 @@ class BoundedHTTPChannel(HTTPChannel):
             super().requestDone(request)
             return
         self.requests.remove(request)
+        # Only this side is closed: the client may still send, and is to read the answer.
         self.transport.loseWriteConnection()
         self._abort_timer = self.callLater(LINGER_S, self.transport.abortConnection)
 
@@ -242,7 +235,7 @@ class BoundedHTTPChannel(HTTPChannel):
 
     @property
     def _in_request(self) -> bool:
-        """Return whether a request has begun and its body has not ended."""
+        # Twisted sets `_command` at the request line, and deletes it when the body has ended.
         return hasattr(self, "_command")
 
     def _check_read_rate(self) -> None:

@@ -1,4 +1,4 @@
-"""Checks of settings that refuse an unsafe start. The module imports nothing of the project."""
+"""Checks that refuse an unsafe start; imports nothing of the project."""
 
 import ipaddress
 import re
@@ -23,11 +23,7 @@ ENCRYPTION_KEY_HINT = (
 def require_safe_settings(
     *, debug: bool, secret_key: str, hosts: Sequence[str], public_url: str, encryption_keys: Sequence[str]
 ) -> None:
-    """Refuse settings that are unsafe in production; the error shows no secret.
-
-    Raises:
-        ImproperlyConfigured: with one line for each problem.
-    """
+    """Refuse settings that are unsafe in production, one line for each problem."""
     problems = [
         *_check_secret_key(secret_key, debug=debug),
         *_check_public_url(public_url, hosts, debug=debug),
@@ -38,32 +34,20 @@ def require_safe_settings(
 
 
 def is_live_key(stripe_key: str) -> bool:
-    """Return whether a Stripe key moves real money, by its second word (docs.stripe.com/keys)."""
+    """Return whether a Stripe key moves real money (docs.stripe.com/keys)."""
     return stripe_key.split("_")[1:2] == ["live"]
 
 
 def require_safe_stripe_settings(
     *, debug: bool, secret_key: str, webhook_secrets: Sequence[str], api_host: str
 ) -> None:
-    """Refuse an incomplete configuration of billing, and one that mixes test and live mode; show no secret.
-
-    Raises:
-        ImproperlyConfigured: with one line for each problem.
-    """
+    """Refuse billing that is configured in part, or mixes test and live mode."""
     if problems := list(_check_stripe(secret_key, webhook_secrets, api_host, debug=debug)):
         raise ImproperlyConfigured("\n".join(problems))
 
 
 def read_usd(name: str, text: str) -> Decimal:
-    """Parse an amount of US dollars; empty text is 0.
-
-    Args:
-        name: of the setting, for the error.
-        text: such as `25` or `2.50`.
-
-    Raises:
-        ImproperlyConfigured: the text is not an amount, or is negative.
-    """
+    """Parse an amount of US dollars such as `2.50`; empty text is 0."""
     try:
         amount = Decimal(text or 0)
     except InvalidOperation:
@@ -78,6 +62,7 @@ def _check_stripe(secret_key: str, webhook_secrets: Sequence[str], api_host: str
         missing = "STRIPE_WEBHOOK_SECRETS" if secret_key else "STRIPE_SECRET_KEY"
         yield f"The configuration of billing is incomplete: set {missing} too, or neither."
     if secret_key and not STRIPE_KEY.fullmatch(secret_key):
+        # No line shows a key or a secret: they go to logs.
         yield "STRIPE_SECRET_KEY is not a secret or restricted key of Stripe: set one such as sk_test_… or rk_live_…."
     if not all(secret.startswith("whsec_") for secret in webhook_secrets):
         yield "STRIPE_WEBHOOK_SECRETS must be signing secrets of webhook endpoints, whsec_…."

@@ -1,7 +1,6 @@
-"""All settings, read strictly from the environment; `.env.example` lists every variable.
+"""All settings, read strictly from the environment; see `.env.example`.
 
-Nothing here has a default that would be unsafe in production, and what `lunaos.safety` finds unsafe keeps the process
-from starting.
+No default is unsafe in production; `lunaos.safety` refuses to start with unsafe values.
 """
 
 import sys
@@ -20,7 +19,7 @@ env = environment.Env()
 BASE_DIR = Path(__file__).resolve().parent.parent
 LUNAOS_HOME = Path(env.str("LUNAOS_HOME", default="") or BASE_DIR / ".lunaos")
 
-# -- Safety ----------------------------------------------------------------------------------------------------------
+# -- Safety ------------------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DJANGO_DEBUG", default=False)
 SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
@@ -41,7 +40,7 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
 ]
 
-# -- Applications ----------------------------------------------------------------------------------------------------
+# -- Applications ------------------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
     "unfold.apps.BasicAppConfig",  # before the admin, whose templates it replaces; our own site stays
     "accounts.admin_app.StaffAdminConfig",
@@ -121,14 +120,14 @@ SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # what clients ask for at the root
 # `/health` warns where LUNAOS_HOME's disk has less left.
 MIN_FREE_BYTES = env.int("LUNAOS_MIN_FREE_MB", default=1024) * 2**20
 
-# -- PostgreSQL ------------------------------------------------------------------------------------------------------
+# -- PostgreSQL --------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["ENGINE"] = "lunaos.infra.postgresql"
 # A thread keeps its connection; there are as many as threads (docs/adr/0003).
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# -- Valkey or Redis: cache, rate limits, queue -----------------------------------------------------------------------
+# -- Valkey or Redis: cache, rate limits, queue ------------------------------------------------------------------------
 REDIS_URL = environment.read_url("REDIS_URL", environment.VALKEY_SCHEMES)
 EVENT_LOG_REDIS_URL = (
     environment.read_url("EVENT_LOG_REDIS_URL", environment.VALKEY_SCHEMES, default="") or REDIS_URL
@@ -139,7 +138,7 @@ CACHES = {
 }
 RATELIMIT_USE_CACHE = "counters"
 
-# -- Celery ----------------------------------------------------------------------------------------------------------
+# -- Celery ------------------------------------------------------------------------------------------------------------
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://").replace("?db=", "?virtual_host=")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -158,7 +157,7 @@ CELERY_BEAT_SCHEDULE = beat_schedule.SCHEDULE
 CELERY_IMPORTS = ["billing.beat"]  # above the services that enqueue tasks
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 
-# -- Accounts and tokens ---------------------------------------------------------------------------------------------
+# -- Accounts and tokens -----------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
 PASSWORD_HASHERS = ["accounts.signin.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -183,7 +182,7 @@ if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set
     STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")
 OTP_TOTP_ISSUER = "LunaOS"
 RESEND_API_KEY = env.str("RESEND_API_KEY", default="")
-# For runs. Where nothing is said, new accounts need a confirmed address if there is a mail provider to confirm it by.
+# For runs. Not set: new accounts need a confirmed address if there is a mail provider to confirm it by.
 REQUIRE_VERIFIED_EMAIL, REQUIRE_VERIFIED_EMAIL_OF_ALL = bool(RESEND_API_KEY), False
 if env.str("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=""):  # an empty one is not set, and must not read as false
     REQUIRE_VERIFIED_EMAIL = REQUIRE_VERIFIED_EMAIL_OF_ALL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL")
@@ -208,7 +207,7 @@ if any(len(secret) < 32 for secret in JWT_KEYS.values()):
     raise ImproperlyConfigured("A secret in LUNAOS_JWT_KEYS is shorter than 32 characters (RFC 7518, 3.2, for HS256).")
 SIMPLE_JWT = {"ACCESS_TOKEN_LIFETIME": timedelta(days=7), "USER_ID_CLAIM": "sub", "ALGORITHM": "HS256"}
 
-# -- API -------------------------------------------------------------------------------------------------------------
+# -- API ---------------------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["apikeys.authentication.BearerAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated", "apikeys.permissions.HasScope"],
@@ -257,7 +256,7 @@ CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "web.views.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if REST_FRAMEWORK["NUM_PROXIES"] else None
 
-# -- The admin's looks; its pages are `web.admin` ---------------------------------------------------------------------
+# -- Appearance of the admin; its pages are `web.admin` ----------------------------------------------------------------
 UNFOLD = {
     "SITE_TITLE": "LunaOS",
     "SITE_HEADER": "LunaOS",
@@ -270,7 +269,7 @@ UNFOLD = {
     "SIDEBAR": {"navigation": "web.admin.navigation.sidebar_menu"},
 }
 
-# -- Language models -------------------------------------------------------------------------------------------------
+# -- Language models ---------------------------------------------------------------------------------------------------
 LLM_PROVIDERS = {
     name: {
         "base_url": environment.read_url(f"{name.upper()}_BASE_URL", environment.HTTP_SCHEMES, default=base_url),
@@ -297,12 +296,12 @@ CHAIN_TIMEOUT_S = 5 * (LLM_QUEUE_TIMEOUT_S * (1 + len(LLM_FALLBACK)) + LLM_RUN_T
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Above the longest run, or the broker would deliver a chain again while it is executed.
     "visibility_timeout": CHAIN_TIMEOUT_S + 600,
-    # A queue that is down must not hold up who only wants to put something into it.
+    # A queue that is down must not hold up a request that only puts a message into it.
     **{"socket_timeout": 5, "socket_connect_timeout": 1},
     **{"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
 }
 
-# -- Runs ------------------------------------------------------------------------------------------------------------
+# -- Runs --------------------------------------------------------------------------------------------------------------
 EVENT_LOG_TTL_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
 ENDED_EVENT_LOG_TTL_S = 120  # after a run's end, which PostgreSQL has confirmed: readers find its events there
 EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
@@ -324,7 +323,7 @@ ABANDONED_AFTER_S = 60.0  # an agent's run without one for so long is ended as i
 MAX_CHAIN_CRASHES = 4  # a chain that has cost so many workers their life is ended with the next one
 STREAM_OPEN_WITHIN_S = 2.0
 
-# -- Code search -----------------------------------------------------------------------------------------------------
+# -- Code search -------------------------------------------------------------------------------------------------------
 EMBEDDINGS_BASE_URL = environment.read_url("EMBEDDINGS_BASE_URL", environment.HTTP_SCHEMES, default="")
 EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
@@ -346,7 +345,7 @@ RAG_MAX_BODY_BYTES = env.int("LUNAOS_RAG_MAX_BODY_BYTES", default=64 * 2**20)
 RAG_BACKLOG_BYTES = env.int("LUNAOS_RAG_BACKLOG_BYTES", default=64 * 2**20)  # of one owner's waiting files; more is 429
 RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
 
-# -- Billing: Stripe -------------------------------------------------------------------------------------------------
+# -- Billing: Stripe ---------------------------------------------------------------------------------------------------
 STRIPE_KEY = env.str("STRIPE_SECRET_KEY", default="")  # by another name than dj-stripe reads: it would store it
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # all are good: to rotate, add the new one
 STRIPE_HOST = env.str("STRIPE_API_HOST", default="https://api.stripe.com").rstrip("/")
@@ -361,7 +360,7 @@ PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for s
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # what its own come to, quicker (docs/adr/0020)
 
-# -- Mail ------------------------------------------------------------------------------------------------------------
+# -- Mail --------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")
 if RESEND_API_KEY:
     EMAIL_BACKEND = "accounts.resend.EmailBackend"
@@ -370,16 +369,16 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = env.str("LUNAOS_MAIL_FOLDER", default="") or str(LUNAOS_HOME / "mail")
 
-# Who hears of alarms, besides the log.
+# Addresses that get alerts, besides the log.
 ALARM_EMAILS = env.list("LUNAOS_ALARM_EMAILS", default=[])
 
-# -- Metrics ---------------------------------------------------------------------------------------------------------
+# -- Metrics -----------------------------------------------------------------------------------------------------------
 METRICS_TOKEN = env.str("LUNAOS_METRICS_TOKEN", default="")  # without one nobody is shown any
 METRICS_PORT = env.int("LUNAOS_METRICS_PORT", default=0)  # of a worker's own; web processes have /metrics
 if 0 < len(METRICS_TOKEN) < 32:
     raise ImproperlyConfigured("LUNAOS_METRICS_TOKEN is shorter than 32 characters.")
 
-# -- Errors, for who uses Sentry -------------------------------------------------------------------------------------
+# -- Errors at Sentry --------------------------------------------------------------------------------------------------
 if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
     from lunaos.infra import sentry
 
@@ -388,12 +387,12 @@ if SENTRY_DSN := env.str("SENTRY_DSN", default=""):
     except ValueError as e:
         raise ImproperlyConfigured("SENTRY_DSN is no DSN, as https://key@sentry.example.com/1.") from e
 
-# -- Time and language -----------------------------------------------------------------------------------------------
+# -- Time and language -------------------------------------------------------------------------------------------------
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "lunaos.formats"
 
-# -- Logs: JSON lines, or coloured text with DEBUG -------------------------------------------------------------------
+# -- Logs: JSON lines, or coloured text with DEBUG ---------------------------------------------------------------------
 LOGGING = logs.configuration(debug=DEBUG, level=environment.read_log_level("LUNAOS_LOG_LEVEL", default="INFO"))

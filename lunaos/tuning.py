@@ -1,7 +1,4 @@
-"""Tuning: settings with defaults that few operators change; `.env.example` lists them last.
-
-Times are in seconds and named `_S`. Lower a limit only for a reason that you measured.
-"""
+"""Tuning: settings with defaults that few operators change; times are in seconds."""
 
 import os
 
@@ -10,6 +7,7 @@ from lunaos import environment
 environment.print_configuration_errors()
 env = environment.Env()
 
+# Lower a limit only for a reason that you measured.
 # -- Threads of a web process; each thread keeps one database connection (docs/adr/0003) --
 THREADS = env.int("LUNAOS_THREADS", default=8)
 # Argon2 keeps a core busy, so hashing has as many threads as cores, and nothing else waits behind it.

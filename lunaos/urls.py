@@ -1,5 +1,3 @@
-"""All paths of the platform and their views."""
-
 from channels.routing import URLRouter
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path, re_path

@@ -1,4 +1,4 @@
-"""WebSocket connections of a web process: a bound on what clients send, and the contract's answer to bad handshakes."""
+"""WebSockets: a bound on clients' messages, and answers to bad handshakes."""
 
 import time
 from collections.abc import Iterable
@@ -15,17 +15,15 @@ from lunaos.errors import BadRequest, LunaError, RateLimited, ServiceUnavailable
 from lunaos.infra import event_loop, metrics
 
 ROUTE = "websocket"  # of refused handshakes, in the metrics
-# Clients only answer pings; the handshake counts too.
+# Clients only answer pings; the handshake counts too. A frame of six bytes costs the event loop as much as an event
+# that is sent.
 MAX_RECEIVED_BYTES, WINDOW_S = 32_768, 60.0
 MAX_REASON_CHARACTERS = 200
 Headers = Iterable[tuple[str, object]]
 
 
 class BoundedWebSocket(ws_protocol.WebSocketProtocol):
-    """Daphne's WebSocket, closed when the client sends more than MAX_RECEIVED_BYTES in WINDOW_S.
-
-    A frame of six bytes would cost the event loop as much as an event that is sent.
-    """
+    """Daphne's WebSocket, closed above MAX_RECEIVED_BYTES from the client in WINDOW_S."""
 
     _received, _received_since = 0, 0.0
     _connected_at = 0.0
@@ -37,7 +35,6 @@ class BoundedWebSocket(ws_protocol.WebSocketProtocol):
         super().connectionMade()
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 - of Twisted
-        """Read on, unless the client has sent too much within a window."""
         now = float(cast(Any, reactor).seconds())
         if now - self._received_since >= WINDOW_S:
             self._received, self._received_since = 0, now
@@ -51,7 +48,7 @@ class BoundedWebSocket(ws_protocol.WebSocketProtocol):
         """Drop a message: no WebSocket of this platform takes any."""
 
     def failHandshake(self, reason: str, code: int = 400, responseHeaders: Headers | None = None) -> None:  # noqa: N802, N803 - of Autobahn
-        """Answer in the contract's form, with the headers of all answers; count the handshake as a request."""
+        """Answer in the contract's form, with the headers of all answers."""
         if not self._is_refused:
             self._is_refused = True
             self._refusing = event_loop.create_background_task(
@@ -60,6 +57,7 @@ class BoundedWebSocket(ws_protocol.WebSocketProtocol):
 
     async def _refuse(self, error: LunaError, headers: Headers) -> None:
         try:
+            # Failed handshakes are requests, too: otherwise guessing of credentials would be free.
             window = await sync_to_async(ratelimit.get_address_window, thread_sensitive=False)(
                 self._request(), count=True
             )
@@ -77,12 +75,12 @@ class BoundedWebSocket(ws_protocol.WebSocketProtocol):
             self.transport.loseConnection()
 
     def _sent_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the client's headers as ASGI has them; none where they could not be read."""
+        # Missing if they could not be read.
         headers: dict[str, str] = getattr(self, "http_headers", None) or {}
         return [(name.encode("utf-8"), value.encode("utf-8")) for name, value in headers.items()]
 
     def _request(self) -> HttpRequest:
-        """Return what the rate limit reads of a request."""
+        # Only what the rate limit reads.
         request = HttpRequest()
         request.META["REMOTE_ADDR"] = str(getattr(self.transport.getPeer(), "host", ""))
         if forwarded := dict(self._sent_headers()).get(b"x-forwarded-for"):
@@ -91,7 +89,7 @@ class BoundedWebSocket(ws_protocol.WebSocketProtocol):
 
 
 def _error(reason: str, code: int) -> LunaError:
-    """Return the contract's error for a refusal of Autobahn's, or of the application (403)."""
+    # Autobahn's own refusals, and the application's (403).
     if code == Forbidden.status:
         return Forbidden("There is no WebSocket at this path: connect to /ws/runs/{id}.")
     if code == MethodNotAllowed.status:
@@ -102,7 +100,6 @@ def _error(reason: str, code: int) -> LunaError:
 
 
 def _serialize(response: HttpResponse) -> bytes:
-    """Return a response as HTTP/1.1."""
     response["Content-Length"] = str(len(response.content))
     lines = [f"HTTP/1.1 {response.status_code} {response.reason_phrase}"]
     lines += [f"{name}: {value}" for name, value in response.items()]

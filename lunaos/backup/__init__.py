@@ -1,4 +1,4 @@
-"""Backups of the database and of LUNAOS_HOME; `manage.py backup` and `restore` use this package.
+"""Backups of database and LUNAOS_HOME, for `manage.py backup` and `restore`.
 
-A backup is a folder with `manifest.json`, `database.dump` and `home`. The folder gets its name when it is complete.
+A backup is a folder with `manifest.json`, `database.dump` and `home`.
 """

@@ -1,5 +1,3 @@
-"""The directory of backups: create, list and rotate them."""
-
 import fcntl
 import os
 import shutil
@@ -16,14 +14,7 @@ PREFIX, UNFINISHED = "lunaos-", ".unfinished-"
 
 @contextmanager
 def create(directory: Path) -> Iterator[Path]:
-    """Create a folder to fill; it gets its name at the end of the block, and is deleted if the block fails.
-
-    Args:
-        directory: created if missing, for this user alone.
-
-    Raises:
-        BackupError: the directory cannot be written, or another backup is running.
-    """
+    """Create a folder to fill, which gets its name at the end of the block."""
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with open(directory / ".lock", "a") as lock:
@@ -37,7 +28,7 @@ def create(directory: Path) -> Iterator[Path]:
 
 
 def _delete_unfinished(directory: Path) -> None:
-    """Delete the folders of killed backups."""
+    # Only killed backups have left such a folder: the lock admits one backup at a time.
     for unfinished in directory.glob(f"{UNFINISHED}*"):
         shutil.rmtree(unfinished)
 
@@ -56,7 +47,7 @@ def _create_and_rename(directory: Path) -> Iterator[Path]:
 
 
 def _fsync_tree(folder: Path) -> None:
-    """Write all files to the disk: a power cut must not leave an incomplete backup with a name."""
+    # A power cut must not leave an incomplete backup with a name.
     for path in (*folder.rglob("*"), folder):
         _fsync(path)
 
@@ -70,20 +61,11 @@ def _fsync(path: Path) -> None:
 
 
 def list_complete(directory: Path) -> list[Path]:
-    """Return all complete backups, oldest first."""
     return sorted(path for path in directory.glob(f"{PREFIX}*") if (path / manifest.NAME).is_file())
 
 
 def rotate(directory: Path, keep: int) -> list[Path]:
-    """Delete the oldest backups.
-
-    Args:
-        directory: of the backups.
-        keep: number of backups to keep, at least 1.
-
-    Returns:
-        The deleted backups.
-    """
+    """Delete all but the newest `keep` backups, at least one; return the deleted ones."""
     deleted = list_complete(directory)[:-keep]
     for backup in deleted:
         shutil.rmtree(backup)

@@ -36,12 +36,9 @@ END $check$;"""
 
 
 def save(folder: Path) -> None:
-    """Dump the database into a backup, and write the manifest as the last file.
-
-    Raises:
-        BackupError: the dump failed.
-    """
+    """Dump the database into a backup, and write the manifest as the last file."""
     with transaction.atomic(), connection.cursor() as cursor:
+        # The snapshot makes pg_dump and the row counts see the same moment.
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SELECT pg_export_snapshot(), current_setting('server_version')")
         snapshot, server = cursor.fetchone()
@@ -60,12 +57,7 @@ def load(folder: Path, found: Manifest, *, replace: bool = False) -> None:
     """Restore the database from a verified backup, completely or not at all.
 
     Args:
-        folder: of the backup.
-        found: its manifest.
-        replace: delete what the database holds.
-
-    Raises:
-        BackupError: the backup is of a newer release, the database is in use or not empty, or PostgreSQL refused.
+        replace: delete what the database holds; otherwise it must be empty.
     """
     if unknown := sorted(set(found.migrations) - _known_migrations()):
         raise BackupError(f"the backup is of a newer release: this one does not know {', '.join(unknown)}")
@@ -80,6 +72,7 @@ def load(folder: Path, found: Manifest, *, replace: bool = False) -> None:
     rows = sql.Literal(json.dumps(found.rows)).as_string()
     programs.restore(folder / DUMP, replace=replace, check=ROW_COUNT_CHECK.replace("{rows}", rows))
     with connection.cursor() as cursor:
+        # A restored database has no statistics, and would choose slow plans.
         cursor.execute("ANALYZE")
 
 

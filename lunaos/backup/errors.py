@@ -1,8 +1,5 @@
-"""Errors of backups. After each of them nothing has changed."""
-
-
 class BackupError(Exception):
-    """Raised when a backup cannot be created or restored; the message is for the operator."""
+    """Raised when a backup cannot be created or restored; nothing has changed then."""
 
 
 class BackupDamaged(BackupError):

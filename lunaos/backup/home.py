@@ -1,11 +1,9 @@
-"""Backup and restore of the files in LUNAOS_HOME, the folder of `make up`.
-
-Valkey's data is left out, because it is of another moment than the database; so are logs and weights.
-"""
+"""Backup and restore of the files in LUNAOS_HOME, the folder of `make up`."""
 
 import shutil
 from pathlib import Path
 
+# Valkey's data is left out, because it is of another moment than the database; so are logs and weights.
 FOLDER = "home"
 SECRET_FILES = ("secret-key", "stripe-secret")  # without the first, the users' provider keys are unreadable
 FILES = (*SECRET_FILES, "stripe.json")
@@ -13,11 +11,11 @@ MAIL_FOLDER = "mail"
 
 
 def save(home: Path, folder: Path) -> None:
-    """Copy the files into a backup; a file may grow meanwhile."""
     copy = folder / FOLDER
     copy.mkdir(mode=0o700)
     for name in FILES:
         if (home / name).is_file():
+            # A mail file may grow meanwhile.
             shutil.copy2(home / name, copy / name)
     if (home / MAIL_FOLDER).is_dir():
         shutil.copytree(home / MAIL_FOLDER, copy / MAIL_FOLDER)

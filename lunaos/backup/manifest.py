@@ -1,4 +1,4 @@
-"""The manifest of a backup: its files with their checksums, and the row counts of the database."""
+"""The manifest of a backup: checksums of its files, row counts of the database."""
 
 import hashlib
 import json
@@ -13,22 +13,16 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Manifest:
-    """The content of `manifest.json`.
-
-    Args:
-        made_at: in UTC, as in 2026-11-26T01:30:00Z.
-        version: of the platform that created the backup.
-        server: PostgreSQL's version.
-        migrations: applied ones, as `app.name`.
-        rows: row counts by table, at the moment of the dump.
-        files: SHA-256 by path in the backup.
-    """
+    """The content of `manifest.json`."""
 
     made_at: str
     version: str
     server: str
+    # Applied ones, as `app.name`.
     migrations: list[str]
+    # By table, at the moment of the dump.
     rows: dict[str, int]
+    # SHA-256 by path in the backup.
     files: dict[str, str]
     format: int = FORMAT
 
@@ -38,11 +32,6 @@ class Manifest:
 
 
 def read(folder: Path) -> Manifest:
-    """Read the manifest of a backup.
-
-    Raises:
-        BackupDamaged: the manifest is missing, unreadable or of another format.
-    """
     try:
         found = Manifest(**json.loads((folder / NAME).read_text()))
     except (OSError, ValueError, TypeError) as e:
@@ -53,14 +42,9 @@ def read(folder: Path) -> Manifest:
 
 
 def verify(folder: Path) -> Manifest:
-    """Verify a backup's checksums and return its manifest.
-
-    This finds damage, not forgery: an attacker can replace the manifest too.
-
-    Raises:
-        BackupDamaged: a file is missing, changed or unknown.
-    """
+    """Verify a backup's checksums and return its manifest, or raise BackupDamaged."""
     manifest = read(folder)
+    # This finds damage, not forgery: an attacker can replace the manifest too.
     found = compute_digests(folder)
     if strange := set(found) ^ set(manifest.files):
         raise BackupDamaged(f"{folder}: {', '.join(sorted(strange))} is missing or unknown")
@@ -76,6 +60,7 @@ def compute_digests(folder: Path) -> dict[str, str]:
     for file in sorted(path for path in folder.rglob("*") if path.is_file() or path.is_symlink()):
         name = file.relative_to(folder).as_posix()
         if name != NAME:
+            # A link is never part of a backup: its empty digest does not match.
             found[name] = "" if file.is_symlink() else _digest(file)
     return found
 

@@ -20,15 +20,7 @@ MAX_ERROR_CHARACTERS = 600
 
 
 def dump(file: Path, snapshot: str) -> None:
-    """Dump the database in the custom format of `pg_restore`.
-
-    Args:
-        file: to write.
-        snapshot: an exported snapshot of an open transaction.
-
-    Raises:
-        BackupError: with the message of pg_dump, such as a full disk or a server newer than pg_dump.
-    """
+    """Dump the database, as an exported snapshot of an open transaction sees it."""
     argv, environment = _command("pg_dump", "--format", "custom", "--snapshot", snapshot, "--file", str(file))
     done = subprocess.run(argv, env=environment, capture_output=True, text=True)
     if done.returncode:
@@ -36,15 +28,11 @@ def dump(file: Path, snapshot: str) -> None:
 
 
 def restore(file: Path, *, replace: bool, check: str) -> None:
-    """Restore the database from a dump, in one transaction.
+    """Restore the database from a dump in one transaction, or raise BackupError.
 
     Args:
-        file: the dump.
         replace: delete the content first; otherwise the database must be empty.
         check: SQL that fails if the restored rows are wrong.
-
-    Raises:
-        BackupError: the database is unchanged.
     """
     reader = [find_program("pg_restore"), "--file", "-", "--no-owner", "--no-privileges", "--no-comments", str(file)]
     writer, environment = _command("psql", "--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", "-")
@@ -63,12 +51,12 @@ def restore(file: Path, *, replace: bool, check: str) -> None:
 
 
 def _pipe(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]", *, first: str, last: str) -> bool:
-    """Copy the dump to psql and return whether it is complete; psql rolls back without `last`."""
     source, sink = cast(IO[bytes], reading.stdout), cast(IO[bytes], writing.stdin)
     try:
         sink.write(first.encode())
         shutil.copyfileobj(source, sink, 1 << 20)
         is_complete = reading.wait() == 0
+        # Without `last`, which commits, psql rolls back.
         sink.write(last.encode() if is_complete else b"")
         sink.close()
     except BrokenPipeError:
@@ -81,20 +69,13 @@ def _pipe(reading: "subprocess.Popen[bytes]", writing: "subprocess.Popen[bytes]"
 
 
 def _command(program: str, *words: str) -> tuple[list[str], dict[str, str]]:
-    """Return a program's command, which ends with the database's name, and its environment with the password."""
     argv, variables = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
+    # The first word is psql. The environment carries the password, which a process list must not show.
     return [find_program(program), *words, *argv[1:]], {**os.environ, **(variables or {})}
 
 
 def find_program(program: str) -> str:
-    """Return the path of a program of PostgreSQL, from the package or the PATH.
-
-    Args:
-        program: such as `pg_dump`.
-
-    Raises:
-        BackupError: the program is not installed.
-    """
+    """Return the path of a program of PostgreSQL, from the package or the PATH."""
     spec = find_spec(PACKAGE)
     for folder in spec.submodule_search_locations or () if spec else ():
         if (Path(folder) / FOLDER / program).is_file():
