@@ -15,9 +15,9 @@ def save(home: Path, folder: Path) -> None:
     copy.mkdir(mode=0o700)
     for name in FILES:
         if (home / name).is_file():
-            # A mail file may grow meanwhile.
             shutil.copy2(home / name, copy / name)
     if (home / MAIL_FOLDER).is_dir():
+        # A mail file may grow meanwhile.
         shutil.copytree(home / MAIL_FOLDER, copy / MAIL_FOLDER)
 
 

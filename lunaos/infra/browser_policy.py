@@ -1,5 +1,3 @@
-"""Settings for browsers: Content-Security-Policy of pages, and headers of CORS."""
-
 from csp.constants import NONCE, NONE, SELF
 
 CORS_ALLOW_HEADERS = ["authorization", "content-type", "idempotency-key", "last-event-id", "x-otp", "x-request-id"]

@@ -1,4 +1,4 @@
-"""Address and user agent of the client whose request is being answered, in a context variable."""
+"""The client whose request is being answered, in a context variable."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -11,14 +11,9 @@ import structlog
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """A client, as its request describes it.
-
-    Args:
-        address: behind LUNAOS_TRUSTED_PROXIES proxies; empty outside a request.
-        user_agent: printable characters only, at most USER_AGENT_CHARACTERS of them.
-    """
-
+    # Behind LUNAOS_TRUSTED_PROXIES proxies; empty outside a request.
     address: str = ""
+    # Printable characters only, at most USER_AGENT_CHARACTERS.
     user_agent: str = ""
 
 
@@ -35,7 +30,6 @@ def current() -> ClientInfo:
 
 
 def set_current(*, address: str | None, user_agent: str) -> None:
-    """Set the client of the current context."""
     _current.set(
         ClientInfo(
             (address or "")[:ADDRESS_CHARACTERS], "".join(filter(str.isprintable, user_agent))[:USER_AGENT_CHARACTERS]
@@ -44,7 +38,7 @@ def set_current(*, address: str | None, user_agent: str) -> None:
 
 
 def strip_port(address: str) -> str:
-    """Return an address without the port, brackets and quotes that proxies write into X-Forwarded-For."""
+    """Return an address of X-Forwarded-For without port, brackets and quotes."""
     address = address.strip().strip('"')
     if address.startswith("["):
         return address[1:].partition("]")[0]
@@ -52,10 +46,11 @@ def strip_port(address: str) -> str:
 
 
 def customer_network(address: str) -> str:
-    """Return an IPv4 address itself and the /64 network of an IPv6 address; other text is returned cut."""
+    """Return an IPv4 address itself, or the /64 network of an IPv6 address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
+        # Not an address: kept, since rows show what a proxy sent.
         return address[:ADDRESS_CHARACTERS]
     if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
         return str(parsed.ipv4_mapped)
@@ -75,5 +70,5 @@ def without_client() -> Iterator[None]:
 
 
 def request_id() -> str:
-    """Return the id of the current request, or of the request that enqueued the current task."""
+    """Return the id of the current request, or of the request that enqueued the task."""
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))

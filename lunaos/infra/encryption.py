@@ -1,8 +1,4 @@
-"""Encryption at rest with Fernet (AES-128-CBC, HMAC-SHA256) and rotating keys.
-
-The first key encrypts, every key decrypts. A sealed text is bound to a context, such as its owner: a row whose content
-was replaced by another row's cannot be decrypted, like a forged one.
-"""
+"""Encryption at rest with Fernet (AES-128-CBC, HMAC-SHA256) and rotating keys."""
 
 import base64
 import hashlib
@@ -16,7 +12,7 @@ SEPARATOR = "\0"
 
 
 class Unreadable(Exception):
-    """Raised for text sealed with a removed key, for another context, or not by LunaOS."""
+    """Raised for text sealed with a removed key, for another context, or forged."""
 
 
 def seal(text: str, *, context: str) -> str:
@@ -25,11 +21,13 @@ def seal(text: str, *, context: str) -> str:
 
 
 def unseal(sealed: str, *, context: str) -> str:
-    """Decrypt with any key; raise `Unreadable` if none fits or the context differs."""
+    """Decrypt with any key; raise Unreadable if none fits or the context differs."""
     try:
         bound_to, _, text = _ring(_keys()).decrypt(sealed.encode()).decode().partition(SEPARATOR)
     except InvalidToken as e:
         raise Unreadable from e
+    # The context, such as the owner, binds the text to its row: another row's text copied here is refused like a forged
+    # one.
     if bound_to != context:
         raise Unreadable
     return text
@@ -54,7 +52,7 @@ def is_readable(sealed: str) -> bool:
 
 
 def reseal(sealed: str) -> str:
-    """Decrypt, and encrypt with the first key; raise `Unreadable` if no key fits."""
+    """Decrypt, and encrypt with the first key; raise Unreadable if no key fits."""
     try:
         return _ring(_keys()).rotate(sealed.encode()).decode()
     except InvalidToken as e:

@@ -1,4 +1,4 @@
-"""The event loop of a process: Daphne's in a web process, otherwise one in a thread."""
+"""The event loop of a process: Daphne's in a web process, else one in a thread."""
 
 import asyncio
 import threading
@@ -36,5 +36,6 @@ def create_background_task(coroutine: Coroutine[Any, Any, None]) -> "asyncio.Tas
 
 
 def submit(coroutine: Coroutine[Any, Any, Result]) -> "Future[Result]":
-    """Run a coroutine on the loop of the process, from another thread; it continues if the caller stops waiting."""
+    """Run a coroutine on the loop of the process, from another thread."""
+    # The coroutine goes on if the caller stops waiting for the result.
     return asyncio.run_coroutine_threadsafe(coroutine, get())

@@ -1,20 +1,17 @@
-"""Garbage collection during a process's start.
-
-Collecting while modules are imported takes a quarter of a start. Freezing the imported objects afterwards keeps a full
-collection from pausing the process.
-"""
+"""Garbage collection during a process's start."""
 
 import gc
 
+# Collecting while modules are imported takes a quarter of a start.
 _usual_threshold = gc.get_threshold()
 
 
 def pause() -> None:
-    """Collect seldom until `resume`; a process that never calls it still collects, late."""
+    """Collect seldom until `resume`; a process that never resumes collects late."""
     gc.set_threshold(1_000_000, 10, 10)
 
 
 def resume() -> None:
-    """Collect as usual, among objects that are created from now on."""
+    # A full collection of the imported objects would pause the process.
     gc.freeze()
     gc.set_threshold(*_usual_threshold)

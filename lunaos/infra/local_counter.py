@@ -1,4 +1,4 @@
-"""Fixed-window counters of one process, for limits that must hold while Valkey cannot count."""
+"""Fixed-window counters of one process, while Valkey cannot count."""
 
 import threading
 import time
@@ -9,12 +9,6 @@ MAX_KEYS = 10_000
 
 @dataclass(slots=True)
 class LocalCounter:
-    """Counters by key, at most MAX_KEYS of them.
-
-    At MAX_KEYS, counters whose window has ended are dropped, or all where none has ended: that takes a client with
-    MAX_KEYS addresses, and is better than growing without a bound.
-    """
-
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -32,5 +26,7 @@ class LocalCounter:
     def _make_room(self, now: float) -> None:
         if len(self._windows) >= MAX_KEYS:
             self._windows = {key: window for key, window in self._windows.items() if window[0] > now}
+        # No window has ended: that takes a client with MAX_KEYS addresses. Starting anew is better than growing without
+        # a bound.
         if len(self._windows) >= MAX_KEYS:
             self._windows.clear()

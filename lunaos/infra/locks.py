@@ -1,8 +1,4 @@
-"""PostgreSQL's advisory locks.
-
-A lock belongs to a database session, so a worker that dies loses its locks with its connection. A pooler in front of
-PostgreSQL must pool sessions, not transactions.
-"""
+"""PostgreSQL's advisory locks, which a worker that dies loses with its connection."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +8,7 @@ from django.db import connection
 
 from lunaos.infra.postgresql import sessions
 
+# A lock belongs to a database session: a pooler in front of PostgreSQL must pool sessions, not transactions.
 Key = dict[str, str | int]
 
 # Without keepalives PostgreSQL notices a holder whose machine vanished after two hours; with these, after 30 s.
@@ -24,10 +21,7 @@ TRY_LOCK = """
 
 @contextmanager
 def try_lock(subject: str, number: int) -> Iterator[bool]:
-    """Hold an advisory lock for the block if it is free; yield whether it was.
-
-    If the connection is lost, so is the lock: further statements of the block raise OperationalError.
-    """
+    """Hold an advisory lock for the block if it is free; yield whether it was."""
     key: Key = {"subject": subject, "number": number % 2**31}
     with connection.cursor() as cursor:
         cursor.execute(TRY_LOCK, key)
@@ -35,6 +29,7 @@ def try_lock(subject: str, number: int) -> Iterator[bool]:
     if not acquired:
         yield False
         return
+    # If the connection is lost, so is the lock: further statements of the block raise OperationalError.
     with sessions.bound_to(connection.connection, release=partial(_release, key)):
         yield True
 

@@ -1,4 +1,4 @@
-"""Logging: one JSON line per record in production, with the request's id and without secrets."""
+"""Logging: one JSON line per record, with the request's id and without secrets."""
 
 import logging
 import re
@@ -55,7 +55,7 @@ TRACEBACKS = ("exception", "stack")
 
 
 def redact_text(text: str) -> str:
-    """Return at most MAX_VALUE_CHARACTERS of a text, without keys, tokens and passwords."""
+    """Return at most MAX_VALUE_CHARACTERS of a text, without its secrets."""
     read = text[:MAX_VALUE_CHARACTERS]
     read = SECRETS.sub(lambda match: f"{match['kept'] or ''}{REDACTED}", read)
     read = NAMED.sub(lambda match: f"{match['kept']}{REDACTED}", read)
@@ -96,7 +96,7 @@ def _name(key: Any) -> Any:
 
 
 def _redacted_traceback(text: str) -> str:
-    """Redact the last lines of a traceback in blocks; cut like other values, it would lose the error's name."""
+    # The last lines in blocks: cut like other values, a traceback would lose the error's name.
     blocks, kept = [""], 0
     for line in reversed(text.split("\n")):
         if kept > MAX_TRACEBACK_CHARACTERS:
@@ -123,7 +123,6 @@ PROCESSORS: list[Any] = [
 
 
 def configuration(*, debug: bool, level: str) -> dict[str, Any]:
-    """Return the logging configuration; `debug` means coloured text instead of JSON."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -136,7 +135,7 @@ def configuration(*, debug: bool, level: str) -> dict[str, Any]:
 
 
 def formatter(*, debug: bool) -> logging.Formatter:
-    """Make the formatter that the settings name, and point structlog's own loggers at it."""
+    """Make the formatter that the settings name, and point structlog's loggers at it."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

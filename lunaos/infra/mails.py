@@ -1,4 +1,4 @@
-"""Mails in one layout: text and HTML from one template, with one button to a page of the platform."""
+"""Mails in one layout: text and HTML from one template, with a button to a page."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,11 +18,11 @@ class Button:
     """The button of a mail; `url` comes from `page_url`."""
 
     label: str
+    # From `page_url`.
     url: str
 
 
 def page_url(path: str, **query: str) -> str:
-    """Return the address of a page of the platform for a mail."""
     # From the setting: a request's Host header is the client's to choose.
     return f"{settings.PUBLIC_URL}{path}{'?' if query else ''}{urlencode(query)}"
 
@@ -40,9 +40,6 @@ def send(
 
     Args:
         template: extends `layout` and fills the blocks `before` and `after` the button; a paragraph is one line.
-        subject: one line.
-        to: the recipients.
-        button: leads to a page.
         facts: figures, shown between the first block and the button.
         context: further variables of the template; with `greeting` the mail addresses its reader.
     """

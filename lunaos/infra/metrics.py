@@ -1,8 +1,4 @@
-"""Metrics of this process for Prometheus.
-
-Labels take few values, none chosen by clients. A web process serves its metrics at /metrics, where `web.metrics`
-adds those that all processes share; a worker serves them at METRICS_PORT.
-"""
+"""Metrics of this process for Prometheus, at /metrics or at METRICS_PORT."""
 
 import hmac
 import logging
@@ -26,6 +22,7 @@ LAG_BUCKETS_S = (1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 21600)
 
 logger = logging.getLogger(__name__)
 
+# Labels take few values, none chosen by clients: each value is a time series.
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
 _REQUESTS = Counter(
@@ -107,25 +104,24 @@ WEBHOOK_LAG = Histogram(
 
 
 def count_request(*, method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request by its route's template (never the path itself); unknown methods count as `other`."""
+    # The route's template, never the path itself.
     _REQUESTS.labels(method if method in METHODS else "other", route, str(status)).inc()
     _REQUEST_SECONDS.labels(route).observe(seconds)
 
 
 def count_answer(*, provider: str, agent: str, tokens: tuple[int, int], cost_usd: Decimal) -> None:
-    """Count input and output tokens of an ended answer, and its cost to the operator (0 on a user's key)."""
+    """Count input and output tokens of an ended answer, and its cost to the operator."""
     for kind, count in zip(("input", "output"), tokens, strict=True):
         _TOKENS.labels(provider, agent, kind).inc(count)
     _COST.labels(provider, agent).inc(float(cost_usd))
 
 
 def exposition() -> bytes:
-    """Return all metrics in the format of CONTENT_TYPE_LATEST."""
     return generate_latest(REGISTRY)
 
 
 def is_authorized(authorization: str, token: str) -> bool:
-    """Return True if an Authorization header holds the token; an empty token authorizes no request."""
+    """Return whether an Authorization header holds the token; an empty one fits none."""
     return bool(token) and hmac.compare_digest(authorization.encode(), f"Bearer {token}".encode())
 
 
@@ -141,7 +137,7 @@ class _Quiet(WSGIRequestHandler):
 
 
 def serve(address: str, port: int, token: str) -> None:
-    """Serve this process's metrics in a thread; if the port is taken, log an error and go on without."""
+    """Serve this process's metrics in a thread; go on without if the port is taken."""
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/metrics":

@@ -22,7 +22,7 @@ def block_opentelemetry_metrics() -> None:
 
 
 def add_redis_errors(parser: Any, error: type[Exception], codes: tuple[str, ...]) -> None:
-    """Have redis' parser raise an error class of its own for the server's error replies that begin with these codes.
+    """Have redis' parser raise an error class of its own for these error replies.
 
     Reason: redis 8.1 raises a plain ResponseError for them, the same as for a programming error.
     Remove when redis has classes for MISCONF, NOREPLICAS and BUSY.
@@ -31,7 +31,7 @@ def add_redis_errors(parser: Any, error: type[Exception], codes: tuple[str, ...]
 
 
 def replace_redis_transport(aliases: dict[str, str], transport: str) -> None:
-    """Have kombu use another transport (`module:Class`) for `redis://` and `rediss://`.
+    """Have kombu use another transport (`module:Class`) for `redis://`, `rediss://`.
 
     Reason: a worker on kombu 5.7 ends when the broker goes away or refuses writes (docs/adr/0007).
     Remove when kombu survives both.

@@ -1,10 +1,8 @@
-"""Number and noun in sentences for people: `1 account is`, `2 accounts are`."""
-
 SINGULAR_VERBS = {"are": "is", "have": "has", "were": "was"}
 
 
 def counted(count: int, noun: str, predicate: str = "") -> str:
-    """Return a count with its singular noun and its plural predicate, which agree: "1 key is disabled"."""
+    """Return a count with its singular noun and its plural predicate, made to agree."""
     words = [f"{count:,}", noun if count == 1 else _plural(noun)]
     verb, _, rest = predicate.partition(" ")
     if predicate:

@@ -35,7 +35,7 @@ class Hub:
         self._spawn(self._receive())
 
     def subscribe(self, channel: str, callback: Callback) -> Callable[[], None]:
-        """Call `callback` with each message, and with `b""` when some may be missing; return how to unsubscribe."""
+        """Call `callback` with each message, with `b""` after a gap; return how to stop."""
         if channel not in self._callbacks and self._pubsub:
             self._spawn(self._subscribe(self._pubsub, channel))
         self._callbacks[channel].append(callback)
@@ -84,7 +84,7 @@ class Hub:
             await asyncio.sleep(RECONNECT_AFTER_S)
 
     async def _dispatch_all(self, pubsub: PubSub) -> None:
-        """Dispatch messages until the connection breaks; a ping finds one that broke without an error."""
+        # A ping finds a connection that broke without an error.
         asked = False
         while True:
             message = await pubsub.get_message(timeout=PING_AFTER_S)
@@ -108,7 +108,7 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Hub]] = WeakKeyDic
 
 
 def subscribe(channel: str, callback: Callback, *, event_log: bool = False) -> Callable[[], None]:
-    """Subscribe on the running loop's hub to a channel, at the server of event logs if `event_log`."""
+    """Subscribe on the running loop to a channel; `event_log` names another server."""
     url, connect = settings.REDIS_URL, async_client
     if event_log and url != settings.EVENT_LOG_REDIS_URL:
         url, connect = settings.EVENT_LOG_REDIS_URL, async_event_log

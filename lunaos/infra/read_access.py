@@ -1,7 +1,7 @@
 """Close streams and sockets when the credential that opened them ends.
 
 Every process subscribes to one channel. A notice names a user; the process then checks in the database each credential
-with which that user's readers came. A lost connection counts as a notice about all users.
+with which that user's readers came.
 """
 
 import asyncio
@@ -33,8 +33,6 @@ logger = logging.getLogger(__name__)
 
 
 class TooManyReaders(LunaError):
-    """Raised when a user opens more than MAX_READERS_PER_USER streams and sockets in one process."""
-
     code, status = "concurrency_limit_reached", 429
     message = f"You have {MAX_READERS_PER_USER} streams and sockets open. Close one, then try again."
 
@@ -46,20 +44,14 @@ class Reader(Protocol[Read]):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The credential of a request.
-
-    Args:
-        user_id: the user of the credential.
-        credential: identifies the credential among the user's; need not be secret.
-        check: asks the database; raises the LunaError of a credential that has ended.
-        expires_at: Unix time in seconds at which the credential expires.
-        checked_at: start of the request's own check, on the `time.monotonic` clock.
-    """
-
     user_id: UUID
+    # Identifies the credential among the user's; need not be secret.
     credential: str
+    # Asks the database; raises the LunaError of a credential that has ended.
     check: Callable[[], object] = field(compare=False)
+    # Start of the request's own check, on the `time.monotonic` clock.
     checked_at: float = field(compare=False)
+    # Unix time in seconds.
     expires_at: float | None = field(default=None, compare=False)
 
 
@@ -74,10 +66,11 @@ def _publish(message: str) -> None:
 
 
 class Guard:
-    """Reads from a reader until the access ends, which calls `on_refusal` once; for the event loop only.
+    """Reads from a reader until the access ends; for the event loop only.
 
-    With `is_limited` the reader counts among the user's MAX_READERS_PER_USER. Streams of new runs do not count: the
-    tier bounds how many runs a user has at once.
+    Args:
+        on_refusal: called once when the access ends.
+        is_limited: count among the user's MAX_READERS_PER_USER; the tier bounds streams of new runs.
     """
 
     def __init__(
@@ -89,7 +82,7 @@ class Guard:
         self._timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Start watching the access; raise `TooManyReaders` beyond MAX_READERS_PER_USER in this process."""
+        """Start watching the access; raise TooManyReaders above MAX_READERS_PER_USER."""
         watch = _watch()
         watch.add(self)
         if self.access.expires_at:
@@ -97,13 +90,12 @@ class Guard:
             self._timer = asyncio.get_running_loop().call_later(left_s, watch.check, [self])
 
     def close(self) -> None:
-        """Stop watching the access."""
         _watch().discard(self)
         if self._timer:
             self._timer.cancel()
 
     async def read(self, reader: Reader[Read], within_s: float) -> Read:
-        """Read from a reader, or raise the access's LunaError as soon as the access has ended."""
+        """Read from a reader, or raise the access's LunaError once the access has ended."""
         if self._refusal:
             raise self._refusal
         try:
@@ -124,8 +116,6 @@ class Guard:
 
 
 class Watch:
-    """The guards of an event loop, by user."""
-
     def __init__(self) -> None:
         self._guards: defaultdict[str, set[Guard]] = defaultdict(set)
         self._noticed_at: dict[str, float] = {}
@@ -134,16 +124,15 @@ class Watch:
         pubsub.subscribe(CHANNEL, self._on_notice)
 
     def add(self, guard: Guard) -> None:
-        """Add a guard, or raise `TooManyReaders`; check it at once if a notice came after the request's own check."""
         user = str(guard.access.user_id)
         if guard.is_limited and sum(each.is_limited for each in self._guards.get(user, ())) >= MAX_READERS_PER_USER:
             raise TooManyReaders(retry_after=RETRY_TOO_MANY_S, limit=MAX_READERS_PER_USER)
         self._guards[user].add(guard)
+        # A notice may have come after the request's own check, and before this reader.
         if guard.access.checked_at <= max(self._missed_until, self._noticed_at.get(user, -math.inf)):
             self.check([guard])
 
     def discard(self, guard: Guard) -> None:
-        """Remove a guard."""
         user = str(guard.access.user_id)
         guards = self._guards.get(user, set())
         guards.discard(guard)
@@ -162,6 +151,7 @@ class Watch:
 
     def _on_notice(self, message: bytes) -> None:
         user = message.decode()
+        # A lost connection counts as a notice about all users.
         if user in ("", ALL_USERS) or len(self._noticed_at) >= MAX_NOTICES:
             self._missed_until = time.monotonic()
             self._noticed_at.clear()
@@ -179,9 +169,9 @@ async def _check_all(by_access: dict[Access, list[Guard]]) -> None:
 
 
 async def _refusal_of(access: Access) -> LunaError | None:
-    """Check an access until the database answers, so that an outage closes no reader."""
     while True:
         try:
+            # Tried until the database answers: an outage closes no reader.
             await database.call(access.check, patience_s=math.inf)
             return None
         except LunaError as e:

@@ -1,8 +1,4 @@
-"""Clients of Valkey or Redis.
-
-REDIS_URL holds counters and the queue, EVENT_LOG_REDIS_URL the event logs of runs. Both may be one server; with two,
-event logs that fill their server cannot stop the counters of limits.
-"""
+"""Clients of Valkey or Redis, for counters and queue, and for runs' events."""
 
 import asyncio
 from functools import cache, cached_property
@@ -49,7 +45,7 @@ def client() -> Redis:
 
 @cache
 def probe_client() -> Redis:
-    """Return the process's client for health checks, which answers or fails within 2 * PROBE_TIMEOUT_S."""
+    """Return the client for health checks; it fails within 2 * PROBE_TIMEOUT_S."""
     return Redis.from_url(
         settings.REDIS_URL,
         socket_timeout=PROBE_TIMEOUT_S,
@@ -60,6 +56,7 @@ def probe_client() -> Redis:
 
 def event_log() -> Redis:
     """Return the process's client for event logs."""
+    # With two servers, event logs that fill theirs cannot stop the counters of limits.
     return client() if settings.EVENT_LOG_REDIS_URL == settings.REDIS_URL else _event_log()
 
 
@@ -70,11 +67,12 @@ def _event_log() -> Redis:
 
 def async_client() -> AsyncRedis:
     """Return the running loop's client, which never repeats a command by itself."""
+    # A repeated INCR or XADD would count or append twice.
     return _async_client(settings.REDIS_URL)
 
 
 def async_event_log() -> AsyncRedis:
-    """Return the running loop's client for event logs, which never repeats a command by itself."""
+    """Return the running loop's client for event logs; it never repeats a command."""
     return _async_client(settings.EVENT_LOG_REDIS_URL)
 
 
@@ -98,11 +96,9 @@ class _SharedClient(RedisCacheClient):
 
 
 class SharedPoolCache(RedisCache):
-    """Django's Redis cache with one connection pool per process.
+    """Django's Redis cache with one connection pool per process."""
 
-    Django keeps a cache object, and so a pool, per thread and task: under ASGI a new connection per request.
-    """
-
+    # Django keeps a cache object, and so a pool, per thread and task: under ASGI a new connection per request.
     _client_class: type[_SharedClient] = _SharedClient
 
     @cached_property
@@ -130,12 +126,10 @@ class _CountingClient(_SharedClient):
 
 
 class CounterCache(SharedPoolCache):
-    """Cache whose counters cost one round trip instead of Django's three.
+    """Cache whose counters cost one round trip; keys must name their own time window."""
 
-    Keys must name their own time window. `add` asks the server once per key and process; `incr` does not check that
-    the key exists. If the server is emptied within a window, its counters start again and remain as a few bytes.
-    """
-
+    # Django's take three. `add` asks the server once per key and process; `incr` does not check that the key exists. If
+    # the server is emptied within a window, its counters start again and remain as a few bytes.
     _client_class = _CountingClient
 
 

@@ -1,4 +1,4 @@
-"""Error reports to Sentry; settings import this module only with SENTRY_DSN, as the import takes 0.5 s."""
+"""Error reports to Sentry, imported only with SENTRY_DSN: the import takes 0.5 s."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from lunaos.infra import logs
 
 
 def start(dsn: str, *, environment: str) -> None:
-    """Report logged errors from now on, without secrets, bodies or values of variables."""
+    """Report logged errors from now on, without secrets, bodies or variables."""
     sentry_sdk.init(
         dsn,
         environment=environment,

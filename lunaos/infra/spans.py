@@ -1,7 +1,4 @@
-"""Spans of OpenTelemetry for `lunaos.infra.tracing`, imported only with a collector: the import takes 0.5 s.
-
-OpenTelemetry's SDK reads its own variables: OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, ….
-"""
+"""Spans of OpenTelemetry, imported only with a collector: the import takes 0.5 s."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -19,6 +16,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 TRACEPARENT = "traceparent"  # in the headers of a task (W3C Trace Context, 3.2)
 
+# The SDK reads its own variables: OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER, OTEL_SERVICE_NAME, ….
 _service = {SERVICE_NAME: os.environ.get("OTEL_SERVICE_NAME") or "lunaos"}
 _provider = TracerProvider(resource=Resource.create(_service))
 _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
@@ -28,8 +26,6 @@ _tasks: dict[str, tuple[Span, Any]] = {}  # of running tasks, with the token tha
 
 
 class Note:
-    """Adds attributes to a running span."""
-
     def __init__(self, span: Span) -> None:
         self._span = span
 
@@ -41,13 +37,14 @@ class Note:
 
 @contextmanager
 def span(name: str, kind: str, current: bool, attributes: Mapping[str, str | int]) -> Iterator[Note]:
-    """Implement `tracing.span`. A span records the code or class of an error, never its message."""
+    """Implement `tracing.span`."""
     made = _tracer.start_span(name, kind=SpanKind[kind.upper()], attributes=attributes)
     token = context.attach(trace.set_span_in_context(made)) if current else None
     try:
         yield Note(made)
     except Exception as e:
         made.set_status(StatusCode.ERROR)
+        # The code or class of an error, never its message, which may quote a prompt.
         made.set_attribute("error.type", str(getattr(e, "code", type(e).__name__)))
         raise
     finally:
@@ -57,20 +54,17 @@ def span(name: str, kind: str, current: bool, attributes: Mapping[str, str | int
 
 
 def trace_id() -> str | None:
-    """Return the id of the current trace."""
     found = trace.get_current_span().get_span_context()
     return f"{found.trace_id:032x}" if found.is_valid else None
 
 
 @before_task_publish.connect
 def carry(headers: dict[str, Any], **_: object) -> None:
-    """Carry the current trace into the headers of a task."""
     _propagator.inject(headers)
 
 
 @task_prerun.connect
 def begin(task_id: str, task: Any, **_: object) -> None:
-    """Start the span of a task."""
     parent = _propagator.extract({TRACEPARENT: getattr(task.request, TRACEPARENT, None) or ""})
     made = _tracer.start_span(task.name, parent, kind=SpanKind.CONSUMER, attributes={"lunaos.task_id": task_id})
     _tasks[task_id] = (made, context.attach(trace.set_span_in_context(made)))
@@ -78,7 +72,6 @@ def begin(task_id: str, task: Any, **_: object) -> None:
 
 @task_postrun.connect
 def end(task_id: str, state: str | None = None, **_: object) -> None:
-    """End the span of a task with the status of the task."""
     if task_id in _tasks:
         made, token = _tasks.pop(task_id)
         made.set_status(StatusCode.ERROR if state == "FAILURE" else StatusCode.UNSET)

@@ -1,7 +1,4 @@
-"""Thread pools of a web process; a full pool delays no other pool.
-
-A view names its pool, as in `pool = HASHING`, or runs in the shared one.
-"""
+"""Thread pools of a web process; a full pool delays no other pool."""
 
 import enum
 from collections.abc import Callable
@@ -14,7 +11,7 @@ from lunaos.infra import view_options
 
 
 class Pool(enum.Enum):
-    """A thread pool; the value is the prefix of its threads' names."""
+    """A thread pool, which a view names: `pool = HASHING`."""
 
     SHARED = "django"
     HASHING = "hashing"  # password hashes keep a core busy
@@ -36,7 +33,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def run_posts_in(pool: Pool) -> Callable[[View], View]:
-    """Name the pool for POST requests to a page of the admin, whose views are functions."""
+    """Name the pool for POST requests to a page of the admin; its view is a function."""
 
     def named(view: View) -> View:
         view.pool = {"post": pool}  # type: ignore[attr-defined]
@@ -46,20 +43,17 @@ def run_posts_in(pool: Pool) -> Callable[[View], View]:
 
 
 def get_pool(view: Callable[..., Any], method: str) -> Pool:
-    """Return the pool that runs a view for a method of HTTP."""
     pool: Pool = view_options.read(view, "pool", method, SHARED)
     return pool
 
 
 def get_middleware_pool(path: str, method: str) -> Pool:
-    """Return the pool of the work in threads around the view of a path.
-
-    Probes use their own pool here too: Django's signals would wait for a thread that a hung database holds.
-    """
+    """Return the pool of the work in threads around the view of a path."""
     if path.startswith(settings.STATIC_URL):
         return FILES
     try:
         pool = get_pool(resolve(path).func, method)
     except Resolver404:
         return SHARED
+    # Probes use their own pool here too: Django's signals would wait for a thread that a hung database holds.
     return pool if pool in PROBES else SHARED

@@ -1,7 +1,4 @@
-"""Traces from a request through Celery to the provider, if an OpenTelemetry collector is set.
-
-Spans hold names, ids, codes and counts of LunaOS: no text of a request or an answer, no address and no key.
-"""
+"""Traces from a request through Celery to the provider, if a collector is set."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +13,7 @@ if ON:
 else:
     patches.block_opentelemetry_metrics()
 
+# Names, ids, codes and counts of LunaOS: no text of a request or an answer, no address and no key.
 Attributes = Mapping[str, str | int]
 
 
@@ -27,9 +25,10 @@ def _ignore(attributes: Attributes, name: str | None = None) -> None:
 def span(
     name: str, attributes: Attributes, *, kind: str = "internal", current: bool = True
 ) -> Iterator[Callable[..., None]]:
-    """Measure a block as a span, or start a trace; yield a function that adds attributes or a new name.
+    """Measure a block as a span; yield a function that adds attributes or a new name.
 
-    In a generator pass `current=False`: its caller's spans would become children of this one too.
+    Args:
+        current: False in a generator, whose caller's spans would become children of this one.
     """
     if ON:
         with spans.span(name, kind, current, attributes) as note:

@@ -1,5 +1,3 @@
-"""A cache in the process for rows that every request reads and staff seldom change."""
-
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -10,14 +8,13 @@ TTL_S = 3.0
 
 
 class TtlCache(Generic[Content]):
-    """Rows as this process read them with `read` at most TTL_S seconds ago."""
+    """Rows that staff seldom change, read with `read` at most TTL_S seconds ago."""
 
     def __init__(self, read: Callable[[], Content]) -> None:
         self._read = read
         self._kept: tuple[Content, float] | None = None
 
     def __call__(self) -> Content:
-        """Return the rows, at most TTL_S seconds old."""
         kept = self._kept
         if kept is None or time.monotonic() - kept[1] > TTL_S:
             self._kept = kept = (self._read(), time.monotonic())

@@ -1,15 +1,10 @@
-"""Options that a view declares, such as its thread pool or its longest body."""
-
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
 def read(view: Callable[..., Any], name: str, method: str, default: Any) -> Any:
-    """Return the value of an option that a view declares, or the default.
-
-    A viewset declares with `@action(name=value)`, another view with an attribute of its class or function. A declared
-    value may be a mapping from lower-case methods.
-    """
+    """Return an option that a view declares, such as its pool, or the default."""
+    # A viewset declares with `@action(name=value)`, another view with an attribute of its class or function.
     options: Mapping[str, Any] = getattr(view, "initkwargs", {})
     declared = options[name] if name in options else getattr(getattr(view, "cls", view), name, default)
     if isinstance(declared, Mapping):

@@ -1,5 +1,3 @@
-"""Repeated messages for a person who waits for a slow step."""
-
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +9,7 @@ PREFIX = "  waiting for "
 
 @contextmanager
 def repeat_while_waiting(say: Callable[[str], None], what: Callable[[], str]) -> Iterator[None]:
-    """While the block runs, print every EVERY_S seconds what is waited for; `say` is called from another thread."""
+    """While the block runs, say every INTERVAL_S what it waits for; in a thread."""
     done, started = threading.Event(), time.monotonic()
 
     def repeat() -> None:

@@ -1,7 +1,6 @@
-"""Django's PostgreSQL backend for servers that restart, hang, fill up or refuse writes.
+"""Django's backend for servers that restart, hang, fill up or refuse writes.
 
-The backend replaces a kept connection that the server has closed, limits statements (`limits`, beside this module), and
-raises OperationalError for every outage, on which callers wait or answer 503.
+Every outage raises OperationalError, on which callers wait or answer 503.
 """
 
 import select
@@ -32,7 +31,7 @@ _write_refused_at = float("-inf")
 
 
 def writes_refused_within(seconds: float) -> bool:
-    """Return True if the server refused a write of this process within the last seconds."""
+    """Return whether the server refused a write of this process so recently."""
     return time.monotonic() - _write_refused_at < seconds
 
 
@@ -61,8 +60,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return ErrorWrapper(self)
 
     def get_connection_params(self) -> dict[str, Any]:
-        """Return the driver's parameters; those in DATABASE_URL take precedence."""
         ours = {"connect_timeout": settings.DATABASE_CONNECT_TIMEOUT_S, **KEEPALIVES}
+        # Parameters in DATABASE_URL take precedence.
         return ours | super().get_connection_params()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
@@ -82,7 +81,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        """Close a failed connection; Django's version would connect, outside its own error handling."""
+        # Django's version would connect to find out, outside its own error handling.
         if self.connection is not None and not self.in_atomic_block and self._hung_up():
             self.close()
         super().close_if_unusable_or_obsolete()

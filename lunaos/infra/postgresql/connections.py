@@ -1,8 +1,4 @@
-"""Database connections with a time limit on the client's side.
-
-A stopped server sends nothing, not even an error, and its kernel still acknowledges packets, so TCP's time-outs do not
-help.
-"""
+"""Database connections with a time limit on the client's side."""
 
 import threading
 from types import SimpleNamespace
@@ -12,17 +8,18 @@ import psycopg
 from psycopg.abc import PQGen
 from psycopg.errors import ConnectionTimeout, _WaitTimeout
 
+# A stopped server sends nothing, not even an error, and its kernel still acknowledges packets, so TCP's time-outs do
+# not help.
 _probe = threading.Lock()
 _silent = threading.Event()  # set while the server does not answer; then one connection at a time tests it
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection that closes itself when a statement gets no answer within `limit_s` seconds."""
+    """A connection that closes itself without an answer within `limit_s` seconds."""
 
     limit_s: float | None = None
 
     def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
-        """Wait for the server; after `limit_s` seconds close the connection and raise OperationalError."""
         if timeout is not None or self.limit_s is None:
             return super().wait(gen, interval, timeout)
         try:
@@ -34,7 +31,7 @@ class Connection(psycopg.Connection[Any]):
 
 
 def connect(*args: Any, **kwargs: Any) -> Connection:
-    """Connect; while the server does not answer, one thread at a time tries and the others fail at once."""
+    """Connect; fail at once while the server does not answer and another thread tries."""
     if not _silent.is_set():
         return _connect(*args, **kwargs)
     if not _probe.acquire(blocking=False):

@@ -1,8 +1,4 @@
-"""Time limits of locks and statements, by the kind of process and for single blocks.
-
-PostgreSQL enforces these limits. A stopped server enforces nothing, so the client has a slightly longer limit
-(`lunaos.infra.postgresql.connections`).
-"""
+"""Time limits of locks and statements, by process and for single blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +8,14 @@ from typing import Any
 from django.conf import settings
 from django.db import Error, connection
 
+# PostgreSQL enforces these limits. A stopped server enforces nothing, so the client has a slightly longer limit.
 MARGIN_S = 2.0  # the client's limit is longer than the server's by this
 SET = "SELECT set_config('lock_timeout', %s, %s), set_config('statement_timeout', %s, %s)"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits in seconds of waiting for one lock, and of a statement with its locks; 0 for none."""
-
+    # Seconds of waiting for one lock, and of a statement with its locks; 0 for no limit.
     lock_s: float = 0.0
     statement_s: float = 0.0
 
@@ -38,7 +34,6 @@ _of_process = NONE
 
 
 def web() -> Limits:
-    """Return the limits of a process that answers requests."""
     return Limits(settings.DATABASE_LOCK_TIMEOUT_S, settings.DATABASE_STATEMENT_TIMEOUT_S)
 
 
@@ -54,13 +49,12 @@ def use(limits: Limits) -> None:
 
 
 def of_process() -> Limits:
-    """Return the limits of this process."""
     return _of_process
 
 
 @contextmanager
 def waiting(lock_s: float) -> Iterator[None]:
-    """Let the block wait `lock_s` seconds for each lock, even beyond the process's limit of statements."""
+    """Let the block wait `lock_s` for each lock, even beyond the limit of statements."""
     statement_s = _of_process.statement_s
     with within(Limits(lock_s, max(statement_s, lock_s + MARGIN_S) if statement_s else 0.0)):
         yield
@@ -68,15 +62,13 @@ def waiting(lock_s: float) -> Iterator[None]:
 
 @contextmanager
 def within(limits: Limits) -> Iterator[None]:
-    """Apply other limits to the statements of a block; costs two statements.
-
-    If the transaction fails, PostgreSQL itself restores the limits.
-    """
+    """Apply other limits to the statements of a block; costs two statements."""
     local = connection.in_atomic_block
     _set(limits, local=local)
     session = connection.connection
     try:
         yield
+    # In a failed transaction PostgreSQL itself restores the limits.
     except BaseException:
         if not local:
             _restore(session)
@@ -95,7 +87,6 @@ def _set(limits: Limits, *, local: bool) -> None:
 
 
 def _restore(session: object, *, local: bool = False) -> None:
-    """Restore the limits of the process, or close the connection; the next one starts with these limits."""
     if connection.connection is not session:
         return
     try:
@@ -104,4 +95,5 @@ def _restore(session: object, *, local: bool = False) -> None:
     except Error:
         if local:
             raise
+        # The next connection starts with the limits of the process.
         connection.close()

@@ -1,4 +1,4 @@
-"""Monthly partitions of a table: created ahead, and dropped as whole tables, which frees the disk at once."""
+"""Monthly partitions of a table; dropping a whole table frees the disk at once."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,6 @@ from django.db.backends.utils import CursorWrapper
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """One month of a partitioned table."""
-
     name: str
     bytes: int  # on disk, with indexes and TOAST
     rows: int | None  # PostgreSQL's latest estimate; None before the first
@@ -19,14 +17,13 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class MonthlyTable:
-    """A table that is partitioned by the UTC month of a column, with a default partition."""
+    """A table in partitions by the UTC month of a column, with a default partition."""
 
     name: str
     column: str
 
 
 def next_month(month: date) -> date:
-    """Return the first day of the following month."""
     return date(month.year + month.month // 12, month.month % 12 + 1, 1)
 
 
@@ -39,7 +36,7 @@ def months(first: datetime, last: datetime) -> Iterator[date]:
 
 
 def end_of_month(name: str) -> date:
-    """Return the first day after a partition's month; for a default partition a date that never comes."""
+    """Return the first day after a partition's month; never for a default partition."""
     *_, year, month = name.split("_")
     return next_month(date(int(year), int(month), 1)) if month.isdecimal() else date.max
 
@@ -56,7 +53,7 @@ def sizes(tables: Sequence[MonthlyTable]) -> list[Partition]:
 
 
 def ensure(table: MonthlyTable, month: date) -> str:
-    """Create a month's partition, and move its early rows over from the default partition; return its name."""
+    """Create a month's partition with the rows of the default one; return its name."""
     name, following = f"{table.name}_{month:%Y_%m}", next_month(month)
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('runs.partitions')), to_regclass(%s)", [name])
@@ -68,7 +65,6 @@ def ensure(table: MonthlyTable, month: date) -> str:
 
 
 def drop(name: str) -> None:
-    """Drop a partition with its rows."""
     with transaction.atomic(), connection.cursor() as cursor:
         _limit_lock_wait(cursor)
         cursor.execute(f"DROP TABLE IF EXISTS {name}")
@@ -81,8 +77,7 @@ def delete_from_default(table: MonthlyTable, before: datetime) -> None:
 
 
 def _limit_lock_wait(cursor: CursorWrapper) -> None:
-    """Fail after 3 s without the table lock."""
-    # Writers queue behind the lock, and the task runs again tomorrow.
+    # Writers queue behind the table lock, and the task runs again tomorrow.
     cursor.execute("SET LOCAL lock_timeout = '3s'")
 
 

@@ -1,4 +1,4 @@
-"""Blocks that depend on one PostgreSQL session, because an advisory lock ends with its session."""
+"""Blocks that depend on one PostgreSQL session, since advisory locks end with it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from django.db import Error, OperationalError, connection
 
 @contextmanager
 def bound_to(session: object, *, release: Callable[[], None]) -> Iterator[None]:
-    """Raise OperationalError in the block when the connection has changed; `release` is not called then."""
+    """Raise OperationalError in the block once the connection has changed."""
     try:
         with connection.execute_wrapper(_guard(session)):
             yield

@@ -1,8 +1,4 @@
-"""Celery beat's scheduler, which continues with a damaged file, a full disk or an unreachable broker.
-
-Celery's own scheduler keeps a shelf of pickles and exits if the shelf cannot be read or written. This one works in
-memory and regularly writes down when each entry last ran.
-"""
+"""Beat's scheduler, which survives a damaged file, a full disk, a lost broker."""
 
 import json
 import logging
@@ -24,15 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 class Scheduler(beat.Scheduler):
-    """Scheduler that stores the last run of each entry in a JSON file and a heartbeat in Valkey."""
+    """Stores the last run of each entry in a JSON file, and a heartbeat in Valkey."""
 
+    # Celery's own scheduler keeps a shelf of pickles, and exits if the shelf cannot be read or written.
     def __init__(self, *args: Any, schedule_filename: str, **options: Any) -> None:
         self._file = Path(schedule_filename)
         self._heartbeat_due_at = 0.0
         super().__init__(*args, **options)
 
     def setup_schedule(self) -> None:
-        """Load the entries of the settings and their times from the file; drop a file that cannot be read."""
+        """Load the entries of the settings, and their times from the file."""
         super().setup_schedule()
         try:
             self._read()
@@ -54,9 +51,9 @@ class Scheduler(beat.Scheduler):
             return PAUSE_S
 
     def sync(self) -> None:
-        """Write the file under another name and rename it, so that a kill leaves a complete file."""
         times = {name: entry.last_run_at.isoformat() for name, entry in self.schedule.items() if entry.last_run_at}
         new = self._file.with_name(f"{self._file.name}.new")
+        # Renamed when complete, so that a kill leaves a complete file.
         try:
             new.write_text(json.dumps(times))
             new.replace(self._file)
@@ -65,7 +62,6 @@ class Scheduler(beat.Scheduler):
 
     @property
     def info(self) -> str:
-        """Return the line that beat prints at its start."""
         return f"    . file -> {self._file}"
 
     def _read(self) -> None:

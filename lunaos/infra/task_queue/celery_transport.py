@@ -1,10 +1,4 @@
-"""Celery's Redis transport for brokers that go away or refuse writes (docs/adr/0007).
-
-When the broker goes away, Celery closes its channels, and these return
-unacknowledged messages over a connection that no longer exists: an AttributeError ends the worker. Here such messages
-stay with the broker, which delivers them again after the visibility timeout. A server that refuses writes (no memory or
-disk, a replica) counts as unreachable, so that the worker connects again.
-"""
+"""Celery's transport for brokers that go away or refuse writes (docs/adr/0007)."""
 
 from typing import Any
 
@@ -16,7 +10,7 @@ from lunaos.infra import patches
 
 
 class RefusesWrites(exceptions.ResponseError):
-    """Raised when the server refuses writes: it cannot save, has too few replicas, or runs a script."""
+    """Raised when the server refuses writes: it cannot save, or has too few replicas."""
 
 
 # Without these classes a refusal is a plain ResponseError, like a programming error.
@@ -38,6 +32,9 @@ class QoS(redis.QoS):
     """Acknowledges and restores messages only over a live connection."""
 
     def restore_unacked(self, client: Any = None) -> None:
+        # Celery closes its channels when the broker goes away. Over a connection that no longer exists, an
+        # AttributeError would end the worker. The messages stay with the broker, which delivers them again after the
+        # visibility timeout.
         if self._connected:
             super().restore_unacked(client)  # type: ignore[no-untyped-call]
         self._delivered.clear()
@@ -53,8 +50,6 @@ class QoS(redis.QoS):
 
 
 class Channel(redis.Channel):
-    """Channel with the QoS of this module."""
-
     QoS = QoS
 
 
@@ -63,8 +58,8 @@ class Transport(redis.Transport):
     connection_errors = (*redis.Transport.connection_errors, *REFUSALS)
 
     def establish_connection(self) -> Any:
-        """Connect; raise RedisError if the server refuses writes, so that callers wait as for an unreachable server."""
         connection = super().establish_connection()  # type: ignore[no-untyped-call]
+        # A server that refuses writes counts as unreachable, so that the worker connects again.
         try:
             connection._avail_channels[-1].client.set(WRITTEN, 1, ex=WRITTEN_FOR_S)
         except Exception:

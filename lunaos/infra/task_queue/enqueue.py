@@ -12,10 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def on_commit(task: Task, *args: Any) -> None:
-    """Enqueue a task when the current transaction commits; at once outside a transaction.
-
-    A queue that is down loses the task and never fails the request.
-    """
+    """Enqueue a task when the current transaction commits; at once outside one."""
     transaction.on_commit(partial(now, task, *args))
 
 
@@ -23,5 +20,6 @@ def now(task: Task, *args: Any) -> None:
     """Enqueue a task at once, even if the current transaction is rolled back later."""
     try:
         task.apply_async(args, retry=False)
+    # A queue that is down loses the task, and never fails the request.
     except OperationalError:
         logger.warning("%s was not queued", task.name, exc_info=True)
