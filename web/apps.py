@@ -7,5 +7,5 @@ class WebConfig(AppConfig):
     name = "web"
 
     def ready(self) -> None:
-        """Resume garbage collection: this is the last app, so most imports are done."""
+        # This is the last app, so most imports are done.
         gc_tuning.resume()

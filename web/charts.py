@@ -14,8 +14,6 @@ Series = Mapping[str, Sequence[float | None]]
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Part of a column that belongs to one series."""
-
     name: str
     value: float
     y: float
@@ -42,19 +40,13 @@ class LineSeries:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Data of a chart for its template.
-
-    Args:
-        ticks: y and value of each grid line.
-        x_labels: x and text of at most MAX_LABELS labels.
-        rows: the same figures as a table: a label and one value per series.
-    """
-
     title: str
     unit: str
     names: list[str]
+    # The y and the value of each grid line; the x and the text of at most MAX_LABELS labels.
     ticks: list[tuple[float, float]]
     x_labels: list[tuple[float, str]]
+    # The same figures as a table, for readers without the picture: a label and one value per series.
     rows: list[tuple[str, list[float | None]]]
     bar_width: float
     columns: list[Column]
@@ -66,14 +58,7 @@ class Chart:
 
 
 def bars(title: str, labels: Sequence[str], series: Series, *, unit: str = "") -> Chart:
-    """Return a chart of stacked bars.
-
-    Args:
-        title: of the chart.
-        labels: of the columns.
-        series: one value per label; None counts as 0.
-        unit: as in `format_figure`.
-    """
+    """Return a chart of stacked bars; a value of None counts as 0."""
     rows = _rows(labels, series)
     top = _scale_end(max((sum(value or 0 for value in values) for _, values in rows), default=0))
     step, width = _step(len(labels)), _step(len(labels)) * (1 - COLUMN_GAP_SHARE)
@@ -131,15 +116,15 @@ def _y(value: float, top: float) -> float:
 
 
 def _scale_end(largest: float) -> float:
-    """Return the next value of 1, 2, 4, 5, 8 times a power of ten."""
     if largest <= 0:
         return 1
     power = 10.0 ** math.floor(math.log10(largest))
+    # Ends with which a scale divides into round steps.
     return next(factor * power for factor in (1, 2, 4, 5, 8, 10) if factor * power >= largest)
 
 
 def _ticks(top: float) -> list[tuple[float, float]]:
-    """Return ticks with exact labels: 4 steps up to 2, 4 and 8, else 5; a scale up to 1 has 1."""
+    # Only these steps have exact labels.
     parts = 1 if top == 1 else 4 if f"{top:e}"[0] in "248" else 5
     return [(round(_y(top * n / parts, top), 1), top * n / parts) for n in range(parts + 1)]
 

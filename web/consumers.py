@@ -1,8 +1,7 @@
-"""Refusal of WebSockets on unknown paths in the handshake, without an error in the log."""
-
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 
 class UnknownSocket(AsyncWebsocketConsumer):
     async def connect(self) -> None:
+        # In the handshake: without a consumer, an unknown path would be an error in the log.
         await self.close()

@@ -37,18 +37,15 @@ ACTIVE_USERS = f"""
 
 @dataclass(frozen=True, slots=True)
 class TimeRange:
-    """A time range up to the end of this hour, and the equally long range before it.
+    """A time range up to the end of this hour, and the equally long range before it."""
 
-    Args:
-        key: `24h`, `7d` or `30d`.
-        shift: distance to the range before.
-        step: of the charts, an hour or a day.
-    """
-
+    # `24h`, `7d` or `30d`.
     key: str
     start: datetime
     end: datetime
+    # Distance to the range before.
     shift: timedelta
+    # Of the charts, an hour or a day.
     step: timedelta
 
     @classmethod
@@ -66,7 +63,6 @@ class TimeRange:
 
     @property
     def step_starts(self) -> list[datetime]:
-        """Return the start of each step."""
         return [self.start + n * self.step for n in range(-((self.start - self.end) // self.step))]
 
     @property
@@ -84,8 +80,6 @@ class TimeRange:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Figures of one time range."""
-
     runs: int = 0
     succeeded: int = 0
     ended: int = 0
@@ -95,7 +89,7 @@ class Totals:
 
     @property
     def success_rate(self) -> float | None:
-        """Return the share of successful runs; cancelled runs do not count."""
+        # Cancelled runs are neither success nor failure.
         return self.succeeded / self.ended if self.ended else None
 
 
@@ -108,7 +102,6 @@ def totals(time_range: TimeRange) -> tuple[Totals, Totals]:
 
 
 def by_status(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """Return runs per step by status."""
     sums = {status: Sum(status) for status in STATUSES}
     rows = {row["step"]: row for row in _figures_by_step(time_range, Dimension.ALL).values("step").annotate(**sums)}
     return {
@@ -117,7 +110,6 @@ def by_status(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def cost_by_provider(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """Return cost in USD per step by provider."""
     rows = (
         _figures_by_step(time_range, Dimension.PROVIDER)
         .values("step", "name")
@@ -131,7 +123,7 @@ def cost_by_provider(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def first_token_ms(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """Return median and 95th percentile per step, to a bucket's width (12 %); None without tokens."""
+    """Return median and 95th percentile per step, to a bucket's width (12 %)."""
     rows = _figures_by_step(time_range, Dimension.FIRST_TOKEN).values_list("step", "name").annotate(runs=Sum(ALL_RUNS))
     buckets: dict[datetime, dict[int, int]] = defaultdict(dict)
     for step, name, runs in rows:
@@ -143,12 +135,7 @@ def first_token_ms(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def percentile(counts: dict[int, int], share: float) -> float | None:
-    """Return the time to first token that a share of the runs did not exceed.
-
-    Args:
-        counts: runs by bucket.
-        share: between 0 and 1.
-    """
+    """Return the time to first token that a share of the runs did not exceed."""
     rank, seen = share * sum(counts.values()), 0
     for bucket in sorted(counts):
         seen += counts[bucket]
@@ -158,7 +145,6 @@ def percentile(counts: dict[int, int], share: float) -> float | None:
 
 
 def waiting(time_range: TimeRange) -> dict[str, list[float | None]]:
-    """Return the peak of waiting jobs per step, by queue."""
     rows = Backlog.objects.filter(hour__gte=time_range.start, hour__lt=time_range.end).annotate(
         step=_step_start(time_range)
     )
@@ -169,16 +155,14 @@ def waiting(time_range: TimeRange) -> dict[str, list[float | None]]:
 
 
 def top_shares(time_range: TimeRange, by: Dimension) -> list[tuple[str, int, float]]:
-    """Return names with the most runs: name, runs, share.
-
-    The share is of the largest for agents, else of all.
-    """
+    """Return name, runs and share of those with the most runs."""
     found = list(
         time_range.figures_by(by)
         .values_list("name")
         .annotate(runs=Sum(ALL_RUNS))
         .order_by("-runs", "name")[:MAX_SHARES]
     )
+    # Agents are compared with each other; tiers are parts of a whole.
     whole = max((runs for _, runs in found), default=0) if by == Dimension.AGENT else sum(runs for _, runs in found)
     return [(name, runs, runs / whole) for name, runs in found if runs]
 

@@ -49,12 +49,12 @@ def _vectors() -> dict[str, Any]:
 
 
 def _cache() -> None:
-    """Check that both servers accept writes and that event logs have room for new runs."""
     cache.set("health", 1, TEST_KEY_TTL_S)
     try:
         redis.event_log().set(TEST_KEY, 1, ex=TEST_KEY_TTL_S)
     except (redis.RedisError, OSError) as e:
         raise Degraded("event logs cannot be written: runs under way are shown by their own process alone") from e
+    # The log accepts writes, but new runs are refused.
     if (room := capacity.cached_usage()).refuses_runs:
         raise Degraded(f"event logs take {room.percent} % of their bound: no run begins")
 
@@ -69,14 +69,13 @@ def _beat() -> None:
 
 
 def _disk() -> None:
-    """Check the disk of LUNAOS_HOME: the embedded servers' data, mails and logs."""
+    # The disk of the embedded servers' data, mails and logs.
     folder = next(each for each in (settings.LUNAOS_HOME, *settings.LUNAOS_HOME.parents) if each.exists())
     if shutil.disk_usage(folder).free < settings.MIN_FREE_BYTES:
         raise Degraded("the disk is almost full")
 
 
 def _queue() -> dict[str, Any]:
-    """Check the worker, and return the waiting chains and index jobs."""
     backlog, oldest_s = health_checks.queue_backlogs()["chains"]
     unfinished, size, unserved_s = health_checks.indexing_backlog()
     waiting: dict[str, Any] = {"backlog": backlog, "oldestWaitingS": round(oldest_s, 1)}
@@ -92,10 +91,10 @@ def _queue() -> dict[str, Any]:
 
 
 def _llm() -> dict[str, Any]:
-    """Check that the default provider accepted beat's last connection."""
     provider = providers.default_provider()
     if not provider.configured:
         raise Degraded("no language model is set up")
+    # Of beat's last connection: a check of its own could not be repeated for each request.
     return provider_reachability.last_result(provider.base_url)
 
 
@@ -111,11 +110,7 @@ CHECKS: dict[str, Check] = {
 
 
 def check() -> tuple[dict[str, Any], bool]:
-    """Check all parts.
-
-    Returns:
-        The report, and whether all required parts are up.
-    """
+    """Return the report, and whether all required parts are up."""
     services = health_checks.run_checks(CHECKS)
     statuses = {name: service["status"] for name, service in services.items()}
     report = {

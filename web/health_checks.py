@@ -45,10 +45,9 @@ class Degraded(Exception):
 
 
 class _CheckRunner:
-    """Runs one check in its own thread, so that a hanging check delays no other."""
-
     def __init__(self, check: Check) -> None:
         self._check = check
+        # In its own thread, so that a hanging check delays no other.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="part")
         self._lock = threading.Lock()
         self._answer: Future[dict[str, Any]] | None = None
@@ -71,10 +70,7 @@ class _CheckRunner:
             return {"status": "down", "latencyMs": CHECK_TIMEOUT_S * 1000, "detail": "timeout"}
 
     def _is_good(self) -> bool:
-        """Return whether the result is fresh and came in time.
-
-        A late result was reported as a timeout already, so the part is checked again at once.
-        """
+        # A late result was reported as a timeout already, so the part is checked again at once.
         return self._ended - self._began <= CHECK_TIMEOUT_S and time.monotonic() - self._ended <= RESULT_TTL_S
 
     def _measure(self) -> dict[str, Any]:
@@ -122,16 +118,17 @@ def queue_backlogs() -> dict[str, tuple[int, float]]:
 
 
 def indexing_backlog() -> tuple[int, int, float]:
-    """Return unfinished index jobs, their bytes, and the longest wait of an owner in seconds."""
+    """Return unfinished index jobs, their bytes, an owner's longest wait in seconds."""
     [(unfinished, size, unserved_s)] = query(INDEXING_BACKLOG)
     return unfinished, size, unserved_s
 
 
 def query(sql: str) -> Any:
-    """Return all rows over the thread's connection; retry once if the server has restarted."""
+    """Return all rows over the thread's connection."""
     try:
         return _fetch(sql)
     except (OperationalError, InterfaceError):
+        # A restarted server has closed the connection that the thread kept.
         connection.close()
         return _fetch(sql)
 

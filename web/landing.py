@@ -41,7 +41,6 @@ def _presets(agents: dict[str, Agent]) -> Iterator[dict[str, Any]]:
 
 
 def list_plans() -> list[dict[str, Any]]:
-    """Return what pages show of each tier, the lowest first."""
     agents = list(catalogue.current().agents.values())
     return [_plan(tier, agents) for tier in tiers.list_all()]
 
@@ -64,7 +63,6 @@ def _plan(tier: Tier, agents: list[Agent]) -> dict[str, Any]:
 
 
 def _format_size(count: int) -> str:
-    """Format bytes in decimal units."""
     size, units = float(count), ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 1_000 and len(units) > 1:
         size, units = size / 1_000, units[1:]

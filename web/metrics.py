@@ -48,8 +48,8 @@ def _cache() -> dict[str, Any]:
 
 
 def _message_age_s(message: bytes | None) -> float:
-    """Return a queued message's age by the header `sent_at` of `lunaos.celery`."""
     with suppress(ValueError, KeyError, TypeError):
+        # The header that `lunaos.celery` adds; a message of another program has none.
         return max(0.0, time.time() - float(orjson.loads(message or b"")["headers"]["sent_at"]))
     return 0.0
 
@@ -59,13 +59,10 @@ shared_figures = TtlCache(lambda: health_checks.run_checks(CHECKS))
 
 
 class SharedMetrics(Collector):
-    """Collector of the shared metrics; each web process reports the same values.
-
-    A part that is down costs its own metrics only.
-    """
+    """Collector of the shared metrics; each web process reports the same values."""
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics: at most two round trips, within `health_checks.CHECK_TIMEOUT_S`."""
+        # A part that is down costs its own metrics only.
         found = shared_figures()
         cache = found["cache"]
         up = {name: int(part["status"] == "ok") for name, part in found.items()}

@@ -56,10 +56,10 @@ FIELD_ERRORS = {
 
 @cache
 def _api_prefixes() -> frozenset[str]:
-    """Return the first path segment of all views that answer in the API's envelope alone."""
     found = set()
     for pattern in get_resolver().url_patterns:
         view = getattr(pattern.callback, "cls", None) if isinstance(pattern, URLPattern) else None
+        # Views that answer in the API's envelope alone.
         if view is not None and set(view.renderer_classes) == {EnvelopeRenderer}:
             found.add(str(pattern.pattern).partition("/")[0])
     return frozenset(found)
@@ -81,8 +81,6 @@ def error_response(request: HttpRequest, error: LunaError, text: ErrorText | Non
     """Return an error page or the API's error object, as the client prefers.
 
     Args:
-        request: decides between page and JSON.
-        error: the error to report.
         text: title and advice in place of those of the status.
     """
     if prefers_html(request):
@@ -97,8 +95,6 @@ def error_response(request: HttpRequest, error: LunaError, text: ErrorText | Non
 
 
 class ErrorPageRenderer(BaseRenderer):
-    """Renders an API error as a page."""
-
     media_type = "text/html"
     format = "html"
     charset = "utf-8"
@@ -122,8 +118,6 @@ class PageRenderer(TemplateHTMLRenderer):
 
 
 class HtmlOrJsonNegotiation(IgnoreAccept):
-    """Content negotiation by `Accept` and path."""
-
     def select_renderer(
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
@@ -144,12 +138,10 @@ class PageView(APIView):
 
 
 class FormPage(PageView):
-    """Page with a form, without a session and cookies (docs/adr/0047).
-
-    A POST counts against the same limit per client address as the API's endpoint with the name `action`.
-    """
+    """Page with a form, without a session and cookies (docs/adr/0047)."""
 
     parser_classes = (FormParser,)
+    # A POST counts against the same limit per client address as the API's endpoint of this name.
     action = ""
 
     def get_throttles(self) -> list[BaseThrottle]:
@@ -169,20 +161,18 @@ class FormPage(PageView):
 
 
 class SeeOther(HttpResponseRedirect):
-    """Redirect after a form."""
-
+    # 303 makes the browser GET the next page, whatever the form's method was.
     status_code = 303
 
 
 def render_message(title: str, *sentences: str, link: tuple[str, str], status: int = 200) -> HttpResponse:
-    """Render a page that reports a result; `link` is the label and the address of its button."""
+    """Render a page that reports a result, with a button `link`: label and address."""
     label, url = link
     shown = {"title": title, "sentences": sentences, "label": label, "url": url}
     return render_page("web/message.html", shown, status)
 
 
 def get_field(request: Request, name: str) -> str:
-    """Return a field of a form as it was sent; empty if the form has none."""
     return cast(dict[str, str], request.data).get(name, "")
 
 
@@ -197,7 +187,7 @@ def read_form(request: Request, *serializers: type[Serializer[Any]]) -> dict[str
 
 
 def field_errors(error: Exception) -> dict[str, str]:
-    """Return what is wrong with each field of a form, in sentences."""
+    """Return sentences about the wrong fields of a form, by field."""
     found: dict[str, str] = {}
     fields: Sequence[dict[str, str]] = translate(error).extra.get("fields", ())
     for each in fields:

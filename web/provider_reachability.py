@@ -1,4 +1,4 @@
-"""Reachability of providers: beat's job connects, and /health reads the stored result."""
+"""Reachability of providers: beat's job connects, /health reads the stored result."""
 
 import socket
 import threading
@@ -19,12 +19,8 @@ _probe_lock = threading.Lock()
 
 
 def probe(base_urls: Iterable[str]) -> None:
-    """Connect to each provider and store the result.
-
-    No request is sent, since a request may cost money.
-
-    A slow name server delays at most one job per process: while one probes, others return at once.
-    """
+    """Connect to each provider and store the result; send no request, which may cost."""
+    # A slow name server delays at most one job per process: while one probes, others return at once.
     if not _probe_lock.acquire(blocking=False):
         return
     try:
@@ -35,11 +31,7 @@ def probe(base_urls: Iterable[str]) -> None:
 
 
 def last_result(base_url: str) -> dict[str, Any]:
-    """Return the stored result of a provider: `status`, `latencyMs`, perhaps `detail`.
-
-    Raises:
-        Degraded: there is no result of the last RESULT_TTL_S, or the cache is down.
-    """
+    """Return the stored `status`, `latencyMs` and perhaps `detail`, or raise Degraded."""
     try:
         noted = redis.probe_client().get(_key(*_address(base_url)))
     except (redis.RedisError, OSError) as e:  # a cache that hangs says nothing of the provider

@@ -1,6 +1,6 @@
-"""Readiness of this process for requests.
+"""Readiness of this process for requests; models and workers do not count.
 
-Models and workers do not count: replicas share them.
+Replicas share them: if they did count, an outage would take all replicas out of the load balancer.
 """
 
 from functools import cache
@@ -24,10 +24,7 @@ _migrated = False  # migrations are not reverted while this process lives
 
 @cache
 def _known_migrations() -> frozenset[tuple[str, str]]:
-    """Return this version's migrations by app and name.
-
-    Loading them, as Django does, takes longer than a probe may.
-    """
+    # By the names of files: loading them, as Django does, takes longer than a probe may.
     found = set()
     for label in (config.label for config in apps.get_app_configs()):
         module, _ = MigrationLoader.migrations_module(label)
@@ -38,10 +35,10 @@ def _known_migrations() -> frozenset[tuple[str, str]]:
 
 
 def _database() -> None:
-    """Check the connection and that no migration is missing; newer ones do no harm."""
     global _migrated
     if _migrated:
         health_checks.query("SELECT 1")
+    # Migrations of a newer release do no harm.
     elif missing := _known_migrations() - MigrationRecorder(connection).applied_migrations().keys():
         raise Degraded(f"migrations missing: {len(missing)}")
     else:
@@ -53,7 +50,7 @@ def _cache() -> None:
 
 
 def _modules() -> None:
-    """Import the lazy modules, so that no client waits for an import."""
+    # Before the first request, so that no client waits for an import.
     lazy_imports.import_all()
 
 
@@ -61,11 +58,7 @@ CHECKS: dict[str, Check] = {"database": _database, "cache": _cache, "modules": _
 
 
 def check() -> tuple[dict[str, Any], bool]:
-    """Check, within `health_checks.CHECK_TIMEOUT_S`.
-
-    Returns:
-        A report without host names or secrets, and whether the process is ready.
-    """
+    """Return a report without host names or secrets, and whether the process is ready."""
     checks = {name: _check_status(part) for name, part in health_checks.run_checks(CHECKS).items()}
     checks["process"] = "stopping" if executors.is_shutting_down() else "ok"
     ready = set(checks.values()) == {"ok"}

@@ -15,12 +15,7 @@ STATES = {"ok": "Works", "degraded": "Impaired", "down": "Down"}
 
 
 def page_context(report: dict[str, Any], up: bool) -> dict[str, Any]:
-    """Return the template context for a health report.
-
-    Args:
-        report: of `web.health.check`.
-        up: whether all required parts are up.
-    """
+    """Return the template context for a health report; `up` if all required parts are."""
     parts = [_part(name, service) for name, service in report["services"].items()]
     troubled = [part["name"] for part in parts if part["status"] != "ok"]
     return {
@@ -44,8 +39,8 @@ def _part(key: str, service: dict[str, Any]) -> dict[str, Any]:
 
 
 def _detail(service: dict[str, Any]) -> str:
-    """Return the detail for people, without a driver's exception."""
     detail = str(service.get("detail", ""))
+    # A driver's exception says nothing to people.
     if service["status"] == "down":
         return "No answer within a second." if detail == "timeout" else "Cannot be reached."
     return f"{detail[0].upper()}{detail[1:]}." if detail else ""

@@ -33,21 +33,20 @@ def worker_heartbeat() -> None:
 
 @shared_task(name="web.tasks.reach_providers")
 def reach_providers() -> None:
-    """Store whether the providers that /health reports accept connections."""
     provider_reachability.probe([providers.default_provider().base_url, settings.EMBEDDINGS_BASE_URL])
 
 
 @worker_ready.connect
 def first_heartbeat(**_: object) -> None:
-    """Report a heartbeat and probe providers when a worker starts, before beat's first run."""
+    # Before beat's first run, so that /health is right at once.
     worker_heartbeat()
     threading.Thread(target=reach_providers, name="reach-providers", daemon=True).start()
 
 
 @shared_task(name="web.tasks.note_audit_head")
 def note_audit_head() -> None:
-    """Log the audit trail's end, as a proof for `verify_audit --head` if rows are cut off later."""
     if head := trail.head():
+        # A proof for `verify_audit --head`, if rows are cut off later.
         logger.info("The audit trail ends at %s", head)
 
 
@@ -58,7 +57,6 @@ def summarise_audit() -> None:
 
 @shared_task(name="web.tasks.forget_expired")
 def forget_expired() -> None:
-    """Delete expired sign-in counters, addresses, tokens, sessions, spending and usage."""
     lockout.delete_expired()
     jwt.delete_expired()
     SessionStore.clear_expired()
@@ -68,20 +66,18 @@ def forget_expired() -> None:
 
 @shared_task(name="web.tasks.finish_erasures")
 def finish_erasures() -> None:
-    """Delete accounts whose deletion could not be completed at once."""
+    # Deletions that could not be completed at once.
     deletion.retry_pending()
 
 
 @shared_task(name="web.tasks.note_backlogs")
 def note_backlogs() -> None:
-    """Record how many chains and index jobs wait for a worker."""
     for queue, (length, _) in health_checks.queue_backlogs().items():
         stats.record_backlog(queue, length)
 
 
 @shared_task(name="web.tasks.measure_event_log")
 def measure_event_log() -> None:
-    """Shorten the logs of finished runs, record the total size, and alert if it is large."""
     runs, size = log.size()
     room = capacity.sweep()
     found = {"runs": runs, "bytes": size, "accounted": room.used_bytes, "bound": room.max_bytes}

@@ -1,4 +1,4 @@
-"""Errors for unknown paths: the id that is none, or the endpoint that the client may have meant."""
+"""Errors for unknown paths: a malformed id, or the endpoint that was meant."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -25,7 +25,6 @@ COLLECTIONS: Mapping[tuple[str, ...], tuple[str, type[LunaError]]] = MappingProx
 
 
 def error_for(method: str, path: str) -> LunaError:
-    """Return the error for a path that no view has."""
     shown = f"{_cut(method, MAX_METHOD_CHARACTERS)} {_cut(path, MAX_SHOWN_CHARACTERS)}"
     return _malformed_id(method, path) or NotFound(
         f"Not found: no endpoint at {shown}{_suggestion(method, path) or '.'}"
@@ -55,7 +54,7 @@ def _suggestion(method: str, path: str) -> str:
 
 @cache
 def _endpoints() -> dict[str, Sequence[str]]:
-    """Return the methods of each path in the OpenAPI document, with `{id}` for the first parameter."""
+    """Return the methods of each path in the OpenAPI document."""
     generator = SchemaGenerator()  # type: ignore[no-untyped-call]
     generator._initialise_endpoints()  # type: ignore[no-untyped-call]
     found: dict[str, list[str]] = {}

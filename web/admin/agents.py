@@ -1,6 +1,6 @@
-"""Agent pages with warnings about chain presets that need a disabled or deleted agent.
+"""Agent pages with warnings about chain presets that need a disabled agent.
 
-The pages lie here and not in `agents`, which must not import `chains`; the same holds for `web.admin.users`.
+They lie here and not in `agents`, which must not import `chains`.
 """
 
 from typing import Any
@@ -14,10 +14,8 @@ from chains import presets
 
 
 class AgentInChainsAdmin(AgentAdmin):
-    """Agent pages that warn about affected chain presets."""
-
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Warn before the confirmation and again before the deletion."""
+        # Before the confirmation, and again before the deletion.
         self._warn(request, [agent.slug for agent in objs])
         return super().get_deleted_objects(objs, request)
 

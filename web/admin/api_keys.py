@@ -1,6 +1,6 @@
-"""Pages of API keys that answer why a key stopped: its state, uses, refusals and runs.
+"""Pages of API keys that answer why a key stopped.
 
-The pages lie here and not in `apikeys`, which must not import `runs`.
+They lie here and not in `apikeys`, which must not import `runs`.
 """
 
 from datetime import UTC, datetime
@@ -31,10 +31,7 @@ DISABLED = "The account of the key is disabled: all its keys are refused until s
 
 
 class ApiKeyPageAdmin(ApiKeyAdmin):
-    """List and pages of keys."""
-
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Add the answer, figures and tables of this key, by permission."""
         key = context.get("original")
         if isinstance(key, ApiKey):
             context |= {
@@ -59,7 +56,6 @@ class ApiKeyPageAdmin(ApiKeyAdmin):
 
 
 def describe_state(key: ApiKey) -> SafeString | str:
-    """Return why a key does not work, with time and person; or that it works."""
     if key.revoked_at:
         return _describe_revocation(key, key.revoked_at)
     if key.expires_at and not key.active:
@@ -87,9 +83,9 @@ def _by_whom(key: ApiKey, event: AuditEvent) -> str:
 
 
 def _find_revocation(key: ApiKey) -> AuditEvent | None:
-    """Return the audit row of a key's revocation; None if it was not written."""
     email = Subquery(User.objects.filter(pk=OuterRef("actor_id")).values("email"))
     found = AuditEvent.objects.filter(subject_id=key.user_id, action__in=REVOCATIONS, details__key=key.prefix)
+    # None: the audit row of the revocation was not written.
     return found.annotate(actor_email=email).first()
 
 

@@ -1,4 +1,4 @@
-"""Dashboard of the admin: figures and charts of a time range, and the platform's health."""
+"""Dashboard of the admin: figures and charts of a time range, and health."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,28 +23,23 @@ UP_IS_BETTER, UP_IS_WORSE, NEUTRAL = 1, -1, 0
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A figure of the time range with its change against the range before.
-
-    Args:
-        unit: as in `format_figure`.
-        change: relative to the value before; for shares, the difference; None without a value before.
-        trend: 1 for a welcome change, -1 for an unwelcome one, 0 for neither.
-    """
+    """A figure of the time range with its change against the range before."""
 
     title: str
     value: float | None
     before: float | None
+    # As in `format_figure`.
     unit: str
+    # Relative to the value before; for shares, the difference.
     change: float | None
+    # 1 for a welcome change, -1 for an unwelcome one, 0 for neither.
     trend: int
 
 
 def add_dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Add the dashboard's data to the context of unfold's front page.
-
-    Staff without permission for figures see the list of pages alone.
-    """
+    """Add the dashboard's data to the context of unfold's front page."""
     if not request.user.has_perm(DASHBOARD_PERMISSION):
+        # Staff without permission for figures see the list of pages alone.
         return context
     now = datetime.now(UTC)
     time_range = TimeRange.from_key(request.GET.get("range", DEFAULT_RANGE), now)
@@ -63,13 +58,11 @@ def add_dashboard_context(request: HttpRequest, context: dict[str, Any]) -> dict
 
 
 def failed_runs_url(day: datetime) -> str:
-    """Return the URL of a day's failed runs."""
     date = {f"created_at__{part}": getattr(day, part) for part in ("year", "month", "day")}
     return reverse("admin:runs_run_changelist", query={"status__exact": str(Status.FAILED), **date})
 
 
 def make_tiles(now: Totals, before: Totals) -> list[Tile]:
-    """Return the figures at the top of the page."""
     return [
         _make_tile("Runs", "count", UP_IS_BETTER, now.runs, before.runs),
         _make_tile("Success rate", "share", UP_IS_BETTER, now.success_rate, before.success_rate),
@@ -80,7 +73,6 @@ def make_tiles(now: Totals, before: Totals) -> list[Tile]:
 
 
 def make_charts(time_range: TimeRange) -> list[Chart]:
-    """Return the charts in the order of the page."""
     each: tuple[tuple[Callable[..., Chart], str, str, dict[str, list[float | None]]], ...] = (
         (charts.bars, f"Runs by {time_range.unit}", "count", dashboard_stats.by_status(time_range)),
         (charts.lines, "Time to first token", "ms", dashboard_stats.first_token_ms(time_range)),
@@ -91,7 +83,8 @@ def make_charts(time_range: TimeRange) -> list[Chart]:
 
 
 def health_view(request: HttpRequest) -> HttpResponse:
-    """Show the health of each part; the dashboard loads it separately, as checks take time."""
+    """Show the health of each part, for a separate request of the dashboard."""
+    # Checks take up to a second, which the dashboard does not wait for.
     report, _ = health.check()
     context = {"parts": report["services"], "title": "Parts", **admin.site.each_context(request)}
     name = "health" if "HX-Request" in request.headers else "health_page"

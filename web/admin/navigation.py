@@ -67,7 +67,7 @@ def _as_unfold_item(request: HttpRequest, entry: MenuItem) -> dict[str, Any]:
 
 
 def _is_open(path: str, link: str, page: str) -> bool:
-    """Return whether the shown page belongs to an entry; storage has its own entry."""
+    # Storage has its own entry, and lies below the list of runs.
     if page in ("index", "runs_run_storage") or path == reverse("admin:runs_run_storage"):
         return path == link
     return path.startswith(link)

@@ -1,5 +1,3 @@
-"""Form for the reason of an action, which the audit trail keeps."""
-
 from django import forms
 from unfold.widgets import UnfoldAdminTextInputWidget
 

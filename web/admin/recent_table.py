@@ -11,17 +11,12 @@ ROWS_PER_TABLE = 10  # of each kind; the linked lists have all rows
 
 @dataclass(frozen=True, slots=True)
 class RecentTable:
-    """The newest rows of a list.
-
-    Args:
-        more: URL of the complete list; empty if there is none.
-        is_wide: whether the table takes the page's width; on a phone its second cell has a line of its own.
-    """
-
     title: str
     columns: tuple[str, ...]
     rows: list[tuple[Any, ...]]
+    # URL of the complete list.
     more: str = ""
+    # Whether the table takes the page's width; on a phone its second cell has a line of its own.
     is_wide: bool = False
 
 

@@ -1,7 +1,4 @@
-"""The search box of the admin: people, keys, runs, refusals, audit rows and invoices by what a customer can name.
-
-A text is sent by POST and cut before it becomes a part of a URL, so that a whole key stays out of logs and histories.
-"""
+"""The search box of the admin: objects by what a customer can name."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -37,8 +34,6 @@ NOT_SEARCHABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An object that a search has found."""
-
     title: str
     details: str
     url: str
@@ -46,8 +41,6 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What a search text may be."""
-
     text: str
     uuid: UUID | None
 
@@ -60,10 +53,8 @@ class Term:
 
 
 def cut(text: str) -> str:
-    """Return a search text that may be a part of a URL; empty if the text is not searched for.
-
-    Of a key only its beginning is kept, also where the key stands in a longer text.
-    """
+    """Return a search text that may be part of a URL; empty if it is not searched for."""
+    # Only the beginning of a key, also within a longer text: a whole key must stay out of logs and histories.
     if found := KEY_PREFIX.search(text):
         return found[0]
     term = text.strip()
@@ -72,10 +63,10 @@ def cut(text: str) -> str:
 
 @require_http_methods(["GET", "POST"])
 def search_view(request: HttpRequest) -> HttpResponse:
-    """Show what a text finds; a text that was sent by a form is cut and becomes a part of the URL."""
     sent = request.POST.get("q", "") if request.method == "POST" else request.GET.get("q", "")
     text = cut(sent)
     if text and (request.method == "POST" or text != sent):
+        # Sent by POST, so that an uncut text is never part of a URL.
         return redirect(reverse("admin-search", query={"q": text}))
     context = {
         **admin.site.each_context(request),
@@ -89,7 +80,7 @@ def search_view(request: HttpRequest) -> HttpResponse:
 
 
 def find(staff: Any, text: str) -> list[tuple[str, list[Result]]]:
-    """Return what a text finds, by kind; a kind that the staff member may not view is not searched."""
+    """Return the results by kind, without kinds that the staff member may not view."""
     term = Term.parse(text)
     found = [(kind.title, list(kind.find(term))) for kind in KINDS if staff.has_perm(kind.permission)]
     return [(title, results) for title, results in found if results]
@@ -145,8 +136,6 @@ def _result(page: str, pk: Any, title: str, details: str, at: Any) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of objects, the permission to find them, and how."""
-
     title: str
     permission: str
     find: Callable[[Term], Iterable[Result]]

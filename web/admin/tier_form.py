@@ -1,5 +1,3 @@
-"""Form for granting a tier to users."""
-
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
@@ -11,14 +9,10 @@ from billing.models import Grant
 
 
 class DateInput(UnfoldAdminTextInputWidget):
-    """Date field of the browser."""
-
     input_type = "date"
 
 
 class TierForm(forms.Form):
-    """Tier, last day and reason of a grant."""
-
     button = "Set tier"
     tier = forms.ChoiceField(
         choices=lambda: [("", "Choose a tier"), *((name, name) for name in tiers.names())],
@@ -38,10 +32,10 @@ class TierForm(forms.Form):
     )
 
     def clean_until(self) -> datetime | None:
-        """Return the end of the chosen day in UTC."""
         day = self.cleaned_data["until"]
         if day and day < datetime.now(UTC).date():
             raise forms.ValidationError("The day is in the past.")
+        # The last day belongs to the grant, so it ends with the next day (UTC).
         return datetime.combine(day + timedelta(days=1), time(), UTC) if day else None
 
     def clean(self) -> dict[str, Any]:

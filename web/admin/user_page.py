@@ -1,4 +1,4 @@
-"""Tables on a user's admin page: the newest rows of each kind, with links to the lists."""
+"""Tables on a user's admin page, with the newest rows of each kind."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,6 @@
-"""User list and user pages of the admin, with tier, state, last activity, runs and spending.
+"""User list and user pages of the admin, with last activity, runs and spending.
 
-The pages lie here and not in `accounts`, which must not import runs and keys. Their base in `accounts.admin` has the
-forms and the actions that concern an account alone.
+They lie here and not in `accounts`, which must not import runs and keys.
 """
 
 from datetime import UTC, datetime
@@ -38,11 +37,10 @@ SUBSCRIPTION_PAYS_FOR_MORE = "A subscription pays for a higher tier: {} stays on
 
 
 class TierFilter(admin.SimpleListFilter):
-    """Filter by tier; its choices come from the tiers, not from a query over all users."""
-
     title = parameter_name = "tier"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        # From the tiers, not from a query over all users.
         return [(name, name) for name in tiers.names()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
@@ -67,8 +65,6 @@ class StateFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(AccountAdmin):
-    """User list and user pages."""
-
     list_display = ("email", "name", "tier", "state", "last_seen", "runs_this_month", "spent_this_month", "created_at")
     list_filter = (TierFilter, StateFilter, "is_staff")
     date_hierarchy = "created_at"
@@ -83,7 +79,7 @@ class UserAdmin(AccountAdmin):
     actions = ("set_tier", "restore_tier", *AccountAdmin.actions, "revoke_keys")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        """Annotate the columns by subqueries, which run for the rows of one page only."""
+        # As subqueries, the columns are computed for the rows of one page only.
         user_runs = Run.objects.filter(user=OuterRef("pk")).order_by()
         month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
         this_month = user_runs.filter(created_at__gte=month).values("user")
@@ -114,7 +110,6 @@ class UserAdmin(AccountAdmin):
 
     @admin.display(description="last seen", ordering="seen_at")
     def last_seen(self, user: User) -> str:
-        """Return the time of the last sign-in, key use or run."""
         seen_at = user.__dict__.get("seen_at")
         return date_format(seen_at, "DATETIME_FORMAT") if seen_at else "-"
 
@@ -124,7 +119,7 @@ class UserAdmin(AccountAdmin):
 
     @admin.display(description="spent this month", ordering="spent_usd")
     def spent_this_month(self, user: User) -> str:
-        """Return the cost of runs on the server's keys; own keys cost the platform nothing."""
+        # Without runs on the users' own keys, which cost the platform nothing.
         return format_figure(user.__dict__.get("spent_usd", 0), "usd")
 
     @admin.action(description="Set tier", permissions=["set_tier"])
@@ -189,7 +184,6 @@ class UserAdmin(AccountAdmin):
         return response
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Add the list's actions as buttons, figures and tables of this user."""
         user = context.get("original")
         if isinstance(user, User):
             actions = [(name, action[2]) for name, action in self.get_actions(request).items() if action]
@@ -213,7 +207,6 @@ class UserAdmin(AccountAdmin):
 
 
 def _hidden_actions(user: User) -> set[str]:
-    """Return the list's actions that make no sense on this user's page."""
     return {"delete_selected", *(() if disputes.ends_paid_tier(user) else ("restore_tier",))}
 
 

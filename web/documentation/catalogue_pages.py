@@ -72,7 +72,6 @@ See [chains](../guides/chains.md) for the events, and for how to resume a chain 
 
 
 def names() -> list[str]:
-    """Return the names of all generated pages."""
     agents = [f"{AGENTS}/{slug}" for slug in catalogue.current().agents]
     return agents + [f"{CHAINS}/{preset.slug}" for preset in presets.list_offered()]
 
@@ -137,4 +136,5 @@ def _bullets(links: list[tuple[str, str]]) -> str:
 
 
 def _cell(text: str) -> str:
+    # A bar would end the cell of the table.
     return text.replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""Markdown to HTML for a policy without inline script or style, by markdown-it and Pygments."""
+"""Markdown to HTML by markdown-it and Pygments, without inline script or style."""
 
 import itertools
 import posixpath
@@ -19,6 +19,7 @@ from pygments.util import ClassNotFound
 ROOT_URL = "/docs"
 NOT_IN_A_SLUG = re.compile(r"[^\w\s-]")
 ABSOLUTE = re.compile(r"[a-z][a-z0-9+.-]*:|/|#", re.IGNORECASE)
+# The content security policy forbids both.
 MAX_CACHED_PAGES = 512
 FORMATTER = HtmlFormatter(nowrap=True)
 
@@ -32,7 +33,7 @@ class Heading:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A page: its title, its HTML with the title, its headings, and the targets of its links."""
+    """A page: title, HTML with the title, headings, and the targets of its links."""
 
     title: str
     html: str
@@ -42,7 +43,7 @@ class Rendered:
 
 @lru_cache(maxsize=MAX_CACHED_PAGES)
 def render(text: str, name: str) -> Rendered:
-    """Render a page's Markdown; `name` is its path below docs/, which relative links start from."""
+    """Render a page's Markdown; `name` is its path below docs/, the base of its links."""
     parser = _parser()
     tokens = parser.parse(text)
     headings = tuple(_anchor_headings(tokens))
@@ -52,7 +53,6 @@ def render(text: str, name: str) -> Rendered:
 
 
 def page_url(name: str) -> str:
-    """Return the address of a page."""
     return ROOT_URL if name == "index" else f"{ROOT_URL}/{name}"
 
 
@@ -89,7 +89,7 @@ def _plain_text(token: Token) -> str:
 
 
 def _resolve_links(tokens: list[Token], name: str) -> Iterator[str]:
-    """Replace links to .md files by the addresses of their pages, and yield every target."""
+    """Replace links to .md files by the addresses of their pages; yield every target."""
     for token in tokens:
         for child in token.children or []:
             attribute = {"link_open": "href", "image": "src"}.get(child.type)

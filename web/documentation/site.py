@@ -1,4 +1,4 @@
-"""The pages of the documentation: their Markdown, their order, and the search in them."""
+"""The pages of the documentation: their Markdown, their order, their search."""
 
 import re
 from collections.abc import Iterator
@@ -43,8 +43,6 @@ SECTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A page that holds all words of a search."""
-
     title: str
     url: str
     excerpt: str
@@ -60,21 +58,20 @@ def markdown(name: str) -> str | None:
 
 
 def read(name: str, suffix: str = ".md") -> str | None:
-    """Return the text of a file below docs/; None if there is none."""
     path = FOLDER / f"{name}{suffix}"
+    # The name comes from the path of a request: NAME admits no `..`.
     if not NAME.match(name) or not path.is_file():
         return None
     return path.read_text()
 
 
 def page(name: str) -> Rendered | None:
-    """Return a rendered page; None if there is no such page."""
     text = markdown(name)
     return None if text is None else render(text, name)
 
 
 def names() -> list[str]:
-    """Return all pages: those of the navigation in its order, the catalogue's, then the others."""
+    """Return all pages: the navigation's in order, the catalogue's, the others."""
     listed = [name for section in SECTIONS.values() for name in section]
     files = sorted(path.relative_to(FOLDER).with_suffix("").as_posix() for path in FOLDER.rglob("*.md"))
     return list(dict.fromkeys([*listed, *catalogue_pages.names(), *files]))
@@ -90,18 +87,16 @@ def navigation(name: str) -> list[tuple[str, list[dict[str, object]]]]:
 
 
 def title(name: str) -> str:
-    """Return the title of a page that exists."""
     found = page(name)
     return found.title if found else name
 
 
 def outline(found: Rendered) -> list[Heading]:
-    """Return the headings to list beside a page."""
     return [heading for heading in found.headings if heading.level == 2]
 
 
 def search(query: str) -> list[Result]:
-    """Return the pages that hold all words of a query, those with a word in the title first."""
+    """Return the pages that hold all words of a query, the best title first."""
     words = query.lower().split()
     found = [(name, text) for name in names() if words and (text := markdown(name)) is not None]
     hits = [(name, text) for name, text in found if all(word in text.lower() for word in words)]
@@ -110,7 +105,7 @@ def search(query: str) -> list[Result]:
 
 
 def llms_txt(base: str) -> str:
-    """Return the index for language models in the form of llmstxt.org; links lead to Markdown."""
+    """Return the index for language models (llmstxt.org); its links lead to Markdown."""
     return "\n".join(_llms_lines(base)) + "\n"
 
 

@@ -1,7 +1,4 @@
-"""Date drill-down of lists without a query over all rows (docs/performance.md).
-
-Django's own reads the day of every row.
-"""
+"""Date drill-down of lists without a query over all rows (docs/performance.md)."""
 
 from calendar import monthrange
 from datetime import date, datetime
@@ -20,11 +17,9 @@ PARTS = ("year", "month", "day")
 
 @register.inclusion_tag("admin/date_hierarchy.html")
 def date_drilldown(shown: ChangeList) -> dict[str, Any]:
-    """Offer years, then months, then days between the oldest and the newest row.
-
-    Other filters do not matter.
-    """
+    """Offer years, then months, then days between the oldest and the newest row."""
     chosen = _chosen(shown)
+    # Django's own reads the day of every row that passes the other filters.
     span = _span(shown)
     if span is None:
         return {"show": False}
@@ -34,13 +29,7 @@ def date_drilldown(shown: ChangeList) -> dict[str, Any]:
 
 
 def next_choices(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
-    """Return the next choices: `(2026,)` leads to months, `(2026, 11)` to days, a day to itself.
-
-    Args:
-        chosen: year, month and day so far.
-        first: the oldest row's day.
-        last: the newest row's day.
-    """
+    """Return the next choices: `(2026,)` leads to months, `(2026, 11)` to days."""
     begin, end = _numbers(first), _numbers(last)
     if len(chosen) == len(PARTS):
         return [chosen]
@@ -50,8 +39,8 @@ def next_choices(chosen: tuple[int, ...], first: date, last: date) -> list[tuple
 
 
 def _first_real_choice(chosen: tuple[int, ...], first: date, last: date) -> list[tuple[int, ...]]:
-    """Descend to the first level with more than one choice."""
     found = next_choices(chosen, first, last)
+    # A level with one choice would cost a click.
     while len(found) == 1 and len(found[0]) < len(PARTS):
         found = next_choices(found[0], first, last)
     return found
@@ -64,11 +53,8 @@ def _chosen(shown: ChangeList) -> tuple[int, ...]:
 
 
 def _span(shown: ChangeList) -> tuple[date, date] | None:
-    """Return the first and the last day.
-
-    They come from the index of the column: the filtered rows would have to be read.
-    """
     field = str(shown.date_hierarchy)
+    # From the index of the column: the filtered rows would have to be read.
     ends = shown.model._default_manager.aggregate(first=Min(field), last=Max(field))
     return (_day(ends["first"]), _day(ends["last"])) if ends["first"] else None
 

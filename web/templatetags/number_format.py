@@ -28,6 +28,7 @@ def format_change(value: float | None, unit: str = "count") -> str:
 def series_class(name: str, names: list[str]) -> str:
     """Return the CSS class of a series: by its name, else by its position."""
     known = ("succeeded", "failed", "interrupted", "cancelled", "unfinished")
+    # A status keeps its colour in every chart; providers take colours in order.
     return f"is-{name}" if name in known else f"series-{names.index(name) % 6}"
 
 

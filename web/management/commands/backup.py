@@ -1,5 +1,3 @@
-"""Back up the database into a folder: `manage.py backup`."""
-
 from pathlib import Path
 from typing import Any
 

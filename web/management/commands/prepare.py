@@ -1,5 +1,3 @@
-"""Prepare a release for its first request: `manage.py prepare`."""
-
 from typing import Any
 
 from django.core.management import call_command

@@ -1,5 +1,3 @@
-"""Restore a backup of `manage.py backup`: `manage.py restore BACKUP`."""
-
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +43,7 @@ class Command(BaseCommand):
         if options["home"]:
             home.load(backup, settings.LUNAOS_HOME)
         call_command("migrate", verbosity=0, interactive=False)
+        # The restored rows may hold sessions that were ended since.
         sessions.end_all_of_all_users()
         if not options["home"]:
             self._try_keys()
@@ -52,7 +51,7 @@ class Command(BaseCommand):
         self.stdout.write("Restored.")
 
     def _flush_valkey(self) -> None:
-        """Flush Valkey: its jobs, events and counters do not match the restored rows."""
+        # Its jobs, events and counters do not match the restored rows.
         try:
             redis.client().flushdb()
             redis.event_log().flushdb()
