@@ -1,6 +1,6 @@
-"""`python -m tools.ci.audit [options of pip-audit]`: find known vulnerabilities of the pinned packages.
+"""`python -m tools.ci.audit [options of pip-audit]`: find known vulnerabilities.
 
-Part of `make lint`. A finding fails it. An unreachable database does not fail, but prints NOT AUDITED.
+A finding fails `make lint`. An unreachable database does not fail, but prints NOT AUDITED.
 """
 
 import json
@@ -25,7 +25,7 @@ UNREACHABLE = ("ConnectionError", "ServiceError", "Timeout")
 
 
 def main(options: Sequence[str]) -> int:
-    """Audit, print the findings, and return the exit code: 1 if a package is vulnerable or a file unreadable."""
+    """Print the findings; return 1 if a package is vulnerable or a file unreadable."""
     dependencies: dict[str, dict[str, Any]] = {}
     for file in FILES:
         command = [sys.executable, "-m", "pip_audit", "-r", file, "--disable-pip", "--no-deps", "-f", "json"]
@@ -48,6 +48,7 @@ def judge(dependencies: list[dict[str, Any]]) -> int:
         ignored = f" (ignored: {IGNORED[fault['id']]})" if fault["id"] in IGNORED else ""
         fixed = ", ".join(fault["fix_versions"]) or "no version yet"
         _say(f"{each['name']} {each['version']}: {fault['id']}, fixed in {fixed}{ignored}")
+    # The database may answer for no package at all: that is no proof of safety.
     if skipped and len(skipped) == len(dependencies):
         _say(f"NOT AUDITED: the database of vulnerabilities returned nothing; {len(skipped)} packages are unchecked.")
     elif skipped:

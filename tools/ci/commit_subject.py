@@ -1,7 +1,4 @@
-"""`python -m tools.ci.commit_subject FILE`: check the subject of a commit message; a commit-msg hook.
-
-A subject is at most 72 characters long and imperative, as in "Close streams whose credential ends".
-"""
+"""`python -m tools.ci.commit_subject FILE`: check a commit's subject, as a hook."""
 
 import re
 import sys
@@ -46,7 +43,7 @@ def _rules(subject: str) -> list[tuple[str, bool]]:
 
 
 def main(file: Path) -> int:
-    """Print the faults of a message's subject, and return the exit code."""
+    # Git's own hints, which it removes later.
     lines = [line for line in file.read_text().splitlines() if not line.startswith("#")]
     subject = next((line for line in lines if line.strip()), "")
     found = faults(subject)

@@ -1,4 +1,4 @@
-"""Hook of mkdocs.yml: the pages above docs/, and the marks of snippets that tests run."""
+"""Hook of mkdocs.yml: the pages above docs/, and the marks of tested snippets."""
 
 import re
 from typing import Any
@@ -21,12 +21,11 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, **others: Any) -> str:
-    """Return a page without the word `run` behind a fence's language, which MkDocs does not read."""
+    # MkDocs does not read a word behind a fence's language.
     return RUN.sub(r"\1", markdown)
 
 
 def _within_docs(link: re.Match[str]) -> str:
-    """Return a link relative to docs/; for a file that is not a page, return its name."""
     text, target, anchor = link[1], link[2], link[3] or ""
     if "://" in target:
         return link[0]
@@ -34,4 +33,5 @@ def _within_docs(link: re.Match[str]) -> str:
         return f"[{text}]({PAGES[target]}{anchor})"
     if target.startswith("docs/"):
         return f"[{text}]({target.removeprefix('docs/')}{anchor})"
+    # A file that is not a page: a link would be broken.
     return f"`{target}`"

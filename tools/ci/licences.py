@@ -1,7 +1,6 @@
-"""`python -m tools.ci.licences`: check that the licences of what is shipped allow it. Part of CI, with pip-licenses.
+"""`python -m tools.ci.licences`: check the licences of shipped packages.
 
-The check covers the packages of requirements.txt, and the package with PostgreSQL's clients. A licence is read as its
-package states it; an unknown or missing licence fails. NOTICE lists every exception, and every file by other authors.
+NOTICE lists every exception, and every file by other authors.
 """
 
 import json
@@ -40,10 +39,11 @@ SPELLED = {"BSD 3-Clause": "BSD-3-Clause", "3-Clause BSD License": "BSD-3-Clause
 
 
 def main() -> int:
-    """Print packages and files that are not allowed or not listed, and return the exit code."""
+    """Print packages and files that are not allowed; return the exit code."""
     unlisted = list(not_in_notice())
     for name in unlisted:
         _say(f"{name} is not in NOTICE: add it there with its licence")
+    # A licence is read as its package states it; an unknown or missing licence fails.
     pinned = {*re.findall(r"^([A-Za-z0-9_.-]+)==", (ROOT / "requirements.txt").read_text(), re.MULTILINE), CLIENTS}
     program = str(Path(sys.executable).with_name("pip-licenses"))
     command = [program, "--from", "mixed", "--format", "json", "--with-system", "--packages", *sorted(pinned)]
@@ -56,11 +56,7 @@ def main() -> int:
 
 
 def not_in_notice(notice: str | None = None) -> Iterator[str]:
-    """Find packages of `REVIEWED` and files by other authors that NOTICE does not name.
-
-    Args:
-        notice: its text; None to read the file.
-    """
+    """Find packages of REVIEWED and files by other authors that NOTICE does not name."""
     text = (ROOT / "NOTICE").read_text() if notice is None else notice
     named = set(re.findall(r"[\w./-]+", text))
     files = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()

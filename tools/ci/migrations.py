@@ -1,7 +1,6 @@
-"""`python -m tools.ci.migrations`: check that the release before works during and after each migration.
+"""`python -m tools.ci.migrations`: check that the release before works meanwhile.
 
-Part of `make lint`, with django-migration-linter. Old and new processes serve at once during an upgrade. Drop, rename
-or make a column NOT NULL in two releases: first the code stops using the column, then the migration follows.
+Drop, rename or make a column NOT NULL in two releases: first the code stops using it, then the migration follows.
 """
 
 import logging
@@ -37,11 +36,11 @@ OTHERS = (
 )  # not written by us
 
 
+# Old and new processes serve at once during an upgrade.
 class Linter(MigrationLinter):
-    """Linter without CREATE TABLE, whose columns it would take for columns of existing tables."""
-
     def get_sql(self, app_label: str, migration_name: str) -> list[str]:
         lines: list[str] = super().get_sql(app_label, migration_name)
+        # Its columns would count as new columns of existing tables.
         return [line for line in lines if not line.startswith("CREATE TABLE")]
 
 

@@ -1,8 +1,6 @@
 """`make names`: write the names that releases share to `lunaos/tests/names.txt`.
 
-A queued message, a stored row, a dashboard, an alert or a client of the release before this one refers to these names.
-`tools/ci/tests/test_names.py` compares them with the file. A variable may go only if `lunaos.environment.REMOVED` names
-its replacement. Modules of Django and of the product are imported in functions, after `main` has set Django up.
+A variable may go only if `lunaos.environment.REMOVED` names its replacement.
 """
 
 import ast
@@ -20,6 +18,8 @@ import django
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAPSHOT = ROOT / "lunaos" / "tests" / "names.txt"
+# A queued message, a stored row, a dashboard or a client of the release before this one refers to these names. Modules
+# of Django and of the product are imported in functions, after `main` has set Django up.
 NOT_PRODUCT = {"tests", "testing", "benchmarks", "tools"}
 EMBEDDED_HELP = [sys.executable, "-m", "lunaos.embedded", "--help"]
 # Modules that only the platform itself starts; they may move.
@@ -89,7 +89,7 @@ def _permissions() -> Iterator[str]:
 
 
 def _metrics() -> Iterator[str]:
-    """Find the names that are passed to a call, as in `Counter("lunaos_runs_total", …)`."""
+    # Passed to a call, as in `Counter("lunaos_runs_total", …)`.
     for call in _nodes(ast.Call):
         yield from (name for arg in call.args for name in _strings(arg) if METRIC.fullmatch(name))
 
@@ -101,17 +101,17 @@ def _alarms() -> Iterator[str]:
 
 
 def _loggers() -> Iterator[str]:
-    """Find the loggers that do not carry a module's name."""
+    # Only those that do not carry a module's name.
     for call in _nodes(ast.Call):
         if _name(call.func).endswith(("get_logger", "getLogger")) and call.args:
             yield from _strings(call.args[0])
 
 
 def _management_commands() -> Iterator[str]:
-    """Find the commands of our own apps, wherever their packages lie."""
     from django.apps import apps
     from django.core.management import get_commands
 
+    # Our own apps, wherever their packages lie.
     own = {config.name for config in apps.get_app_configs() if "site-packages" not in Path(config.path).parts}
     return (name for name, app in get_commands().items() if app in own)
 
@@ -151,7 +151,6 @@ def _document() -> Any:
 
 
 def _programs() -> Iterator[str]:
-    """Find what `python -m` starts, with the words that it takes."""
     from lunaos import processes
 
     for path in _trees():
@@ -173,7 +172,7 @@ def _columns() -> Iterator[str]:
 
 
 def _valkey_keys() -> Iterator[str]:
-    """Find the texts that begin as keys and channels do, and the cache's keys; `{}` stands for what varies."""
+    # Texts that begin as keys and channels do; `{}` stands for a part that varies.
     for node in (*_nodes(ast.JoinedStr), *_nodes(ast.Constant)):
         yield from (text for text in _strings(node) if text.startswith(KEY_PREFIXES))
     for call in _nodes(ast.Call):
@@ -182,14 +181,14 @@ def _valkey_keys() -> Iterator[str]:
 
 
 def _rate_limits() -> Iterator[str]:
-    """Find the scopes of rate limits, which are part of their keys."""
+    # Scopes are part of the keys of counters.
     for call in _nodes(ast.Call):
         if _name(call.func).endswith("hit"):
             yield from (text for word in call.keywords if word.arg == "scope" for text in _strings(word.value))
 
 
 def _salts() -> Iterator[str]:
-    """Find the labels of derived keys and signatures: with another one, signed links and tokens are refused."""
+    # With another label, signed links and tokens would be refused.
     for call in _nodes(ast.Call):
         if _name(call.func).rpartition(".")[2] == "salted_hmac":
             yield from _strings(call.args[0])
@@ -207,10 +206,10 @@ def _salts() -> Iterator[str]:
 
 
 def _stored_paths() -> Iterator[str]:
-    """Return the dotted names that sessions and password hashes hold."""
     from django.conf import settings
     from django.contrib.auth.hashers import get_hashers
 
+    # Sessions and password hashes hold them.
     yield from settings.AUTHENTICATION_BACKENDS
     yield from (f"algorithm {hasher.algorithm}" for hasher in get_hashers())
 
@@ -228,16 +227,16 @@ def _strings(node: ast.AST) -> Iterator[str]:
 
 
 def _name(node: ast.AST) -> str:
-    """Return a dotted name such as `os.environ.get`; only its last part where it begins with something else."""
     if isinstance(node, ast.Attribute):
         return f"{_name(node.value)}.{node.attr}"
+    # Only the last part of a name that begins with an expression.
     return node.id if isinstance(node, ast.Name) else ""
 
 
 @cache
 def _nodes(kind: type[Node]) -> list[Node]:
-    """Return all nodes of a kind in the product's code; the parts of an f-string are not its own constants."""
     nodes = [node for tree in _trees().values() for node in ast.walk(tree)]
+    # The parts of an f-string are not constants of their own.
     parts = {id(part) for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
     return [node for node in nodes if isinstance(node, kind) and id(node) not in parts]
 

@@ -1,8 +1,4 @@
-"""A double of Stripe on the loopback: a server that plays Stripe's API where Stripe cannot be reached. No money moves.
-
-The double is no part of the product and imports none of it. The product reaches the double as it reaches Stripe, over
-HTTP with Stripe's SDK. `manage.py fake_stripe` starts it beside `make up`; tests start
-`tools.stripe_double.double.Double`.
+"""A double of Stripe on the loopback; it plays Stripe's API, and imports no app.
 
 To add a route of Stripe's: a class of parameters in `params.py`, a function that makes or changes the object in the
 module of its kind in `resources/`, and a line in `routes.py`. `tests/test_schema_check.py` then checks the objects that

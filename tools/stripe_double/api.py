@@ -24,11 +24,7 @@ STATUSES_NOT_REPLAYED = {400, 401, 404, 409}
 
 
 def key_of(headers: Any) -> str:
-    """Return a request's API key, sent as Bearer or as the user of Basic.
-
-    Returns:
-        The key; empty if there is none.
-    """
+    """Return a request's API key, sent as Bearer or as the user of Basic."""
     scheme, _, value = headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "basic":
         return str(value.strip())
@@ -51,8 +47,6 @@ def _check_headers(request: web.Request) -> None:
 
 
 def handler(route: Route) -> Any:
-    """Return the request handler of a route."""
-
     async def handle(request: web.Request) -> web.Response:
         text = request.query_string
         if request.body_exists:
@@ -109,7 +103,6 @@ def _replay(stored: Object, signature: Object, key: str) -> web.Response:
 
 
 async def unknown_path(request: web.Request) -> web.Response:
-    """Answer 404 to any other path below /v1."""
     refusal = errors.StripeError(f"Unrecognized request URL ({request.method}: {request.path}).", status=404)
     return web.json_response(refusal.body(), status=404)
 

@@ -1,7 +1,4 @@
-"""Routes below /_test, which control the double.
-
-They do what Stripe's dashboard and test clocks do, and inject faults.
-"""
+"""Routes below /_test: the work of Stripe's dashboard and test clocks, and faults."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -110,7 +107,6 @@ async def pay(request: web.Request) -> web.Response:
 
 
 async def card(request: web.Request) -> web.Response:
-    """Set whether a customer's card is declined from now on."""
     store, order = _world(request), await _read(request, CardRequest)
     identifier = store.get("customer", request.match_info["id"])["id"]
     store.declined = [each for each in store.declined if each != identifier] + [identifier] * order.declined
@@ -118,14 +114,13 @@ async def card(request: web.Request) -> web.Response:
 
 
 async def charge(request: web.Request) -> web.Response:
-    """Charge without an invoice, with or without a customer."""
     store, order = _world(request), await _read(request, ChargeRequest)
     return _answer(store, payments.charge_without_invoice(store, order.customer, order.amount))
 
 
 async def refund(request: web.Request) -> web.Response:
-    """Refund a charge, all that is left by default, as staff do in Stripe's dashboard."""
     store, order = _world(request), await _read(request, RefundRequest)
+    # All that is left by default, as in Stripe's dashboard.
     sent = RefundCreate(charge=request.match_info["id"], amount=order.amount, reason=order.reason)
     return _answer(store, refunds.create(store, sent))
 
@@ -136,7 +131,6 @@ async def fail_refund(request: web.Request) -> web.Response:
 
 
 async def dispute(request: web.Request) -> web.Response:
-    """Open a dispute or an inquiry about a charge, as a customer's bank does."""
     store, order = _world(request), await _read(request, DisputeRequest)
     opened = disputes.open_for(store, store.get("charge", request.match_info["id"]), **order.sent_fields())
     return _answer(store, opened)
@@ -148,7 +142,6 @@ async def set_dispute(request: web.Request) -> web.Response:
 
 
 async def events(request: web.Request) -> web.Response:
-    """List all events in creation order, with the receiver's last status of each."""
     store = _world(request)
     created = store.all("event")[::-1]
     return web.json_response({"events": created, "delivered": store.delivered})
@@ -202,7 +195,6 @@ async def requests(request: web.Request) -> web.Response:
 
 
 async def reset(request: web.Request) -> web.Response:
-    """Delete all objects, faults, requests and pending deliveries."""
     app = request.app
     await app[DELIVERIES].stop()
     app[FAULTS].clear()

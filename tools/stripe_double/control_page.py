@@ -1,4 +1,4 @@
-"""The page at `/`: the double's customers with their payments, and buttons for what Stripe's dashboard does."""
+"""The page at `/`: customers with their payments, and buttons of the dashboard."""
 
 from collections.abc import Callable
 from typing import Any
@@ -53,7 +53,6 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def press(request: web.Request) -> web.Response:
-    """Do what a button says, and show the page again."""
     store = request.app[STORE]
     store.url = f"{request.scheme}://{request.host}"
     kind, act = BUTTONS[request.match_info["button"]]

@@ -1,7 +1,4 @@
-"""Deliver events to the product's webhook.
-
-The SDK's own signer signs them. A delivery is retried until the receiver answers 2xx.
-"""
+"""Deliver events to the product's webhook until the receiver answers 2xx."""
 
 import asyncio
 import json
@@ -34,18 +31,12 @@ NO_ANSWER = 0
 
 
 def body_of(event: Object) -> str:
-    """Return an event's body; the signature covers these exact characters."""
+    # The signature covers these exact characters.
     return json.dumps(event, indent=2)
 
 
 def sign(body: str, secret: str, timestamp: int | None = None) -> str:
-    """Return a `Stripe-Signature` header for a body.
-
-    Args:
-        body: the body.
-        secret: of the webhook's endpoint.
-        timestamp: Unix seconds; the current time if None.
-    """
+    """Return a `Stripe-Signature` header for a body, as the SDK's own signer makes it."""
     header = stripe.WebhookSignature.generate_signature_header(body, secret, timestamp)
     return str(header)
 
@@ -54,9 +45,7 @@ class Deliveries:
     """Delivers events in the background, so that no request waits for a delivery.
 
     Args:
-        store: holds the events and the receiver's last status of each.
         url: of the webhook; None delivers nothing.
-        secret: of the webhook's endpoint.
         event_types: the types that are delivered; other events are only stored.
         retry_delays_s: seconds before each attempt, the first included.
     """
@@ -86,7 +75,7 @@ class Deliveries:
             task.add_done_callback(self._tasks.discard)
 
     def schedule_undelivered(self) -> None:
-        """Schedule the events again that were not accepted when the double stopped."""
+        # Those that were not accepted when the double stopped.
         for event in reversed(self.store.all("event")):
             if not _is_accepted(self.store.delivered.get(event["id"], NO_ANSWER)):
                 self.schedule(event)
@@ -98,15 +87,11 @@ class Deliveries:
                 return
 
     async def post(self, event: Object, *, url: str | None = None, timestamp: int | None = None) -> int:
-        """Send an event once.
+        """Send an event once; return the receiver's status, 0 without an answer.
 
         Args:
-            event: the event.
             url: in place of the webhook's.
             timestamp: of the signature, in Unix seconds; the current time if None.
-
-        Returns:
-            The status that the receiver answered; 0 if there was no answer.
         """
         body = body_of(event)
         status = await _post(url or self.url or "", body, sign(body, self.secret, timestamp))
@@ -115,7 +100,6 @@ class Deliveries:
         return status
 
     async def stop(self) -> None:
-        """Cancel all pending deliveries."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

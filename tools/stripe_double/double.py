@@ -1,11 +1,4 @@
-"""The double in a thread of a test process, with its client.
-
-with Double(webhook_secret="whsec_test") as double:
-    client = stripe.StripeClient("sk_test_…", base_addresses={"api": double.url})
-    …
-    double.pay(session.id)
-    double.end_period(subscription.id)
-"""
+"""The double in a thread of a test process, with its client."""
 
 import asyncio
 import threading
@@ -26,11 +19,8 @@ class Double(DoubleClient):
     """Runs the application of `manage.py fake_stripe` on a free loopback port.
 
     Args:
-        webhook_secret: signs the events.
         webhook_url: receives the events; None stores them until a test delivers them.
         state: the file that keeps the objects.
-        event_types: the types of events that are delivered.
-        retry_delays_s: seconds before each attempt of a delivery.
     """
 
     def __init__(

@@ -1,14 +1,10 @@
-"""Errors in Stripe's format."""
-
 from typing import Any
 
 
 class StripeError(Exception):
-    """An error answer.
+    """An error answer in Stripe's format.
 
     Args:
-        message: the sentence in the answer.
-        status: of the HTTP answer.
         code: Stripe's code, such as `resource_missing`.
         param: the wrong parameter, in brackets as it was sent.
         kind: Stripe's type of error.
@@ -32,10 +28,8 @@ class StripeError(Exception):
 
 
 def resource_missing(kind: str, identifier: str, *, param: str = "id") -> StripeError:
-    """Return the error for an id that no object of the kind has.
-
-    Its status is 404 for an id in the path, else 400.
-    """
+    """Return the error for an id that no object of the kind has."""
     name = kind.removeprefix("billing_portal.").replace("_", " ").replace("checkout.", "checkout.")
+    # As Stripe does: 404 for an id in the path, 400 for one in a parameter.
     status = 404 if param == "id" else 400
     return StripeError(f"No such {name}: '{identifier}'", status=status, code="resource_missing", param=param)

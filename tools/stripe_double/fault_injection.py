@@ -16,32 +16,23 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Fault(Nested):
-    """A fault of the next requests below a path.
-
-    Args:
-        path: how the request's path starts.
-        method: of the request; None for any.
-        times: how many requests the fault applies to.
-        delay_s: how long the answer waits, in seconds.
-        hold: whether the answer waits until it is released.
-        status: the status of an error answer.
-        cut: whether the connection breaks without an answer.
-        after_read: whether the request is executed first, so that only its answer is late, an error or lost.
-    """
+    """A fault of the next `times` requests whose path starts with `path`."""
 
     path: str
     method: str | None = None
     times: int = Field(default=1, ge=1)
+    # How long the answer waits; `hold` waits until it is released.
     delay_s: float = Field(default=0.0, ge=0)
     hold: bool = False
+    # The status of an error answer.
     status: int | None = None
+    # Break the connection without an answer.
     cut: bool = False
+    # Execute the request first, so that only its answer is late, an error or lost.
     after_read: bool = False
 
 
 class ActiveFault:
-    """A fault and its progress."""
-
     def __init__(self, number: int, fault: Fault) -> None:
         self.number = number
         self.fault = fault
@@ -98,7 +89,6 @@ class FaultInjector:
         return found
 
     def clear(self) -> None:
-        """End all faults and release the held requests."""
         for each in self.active.values():
             each.released.set()
         self.active.clear()

@@ -1,7 +1,4 @@
-"""Parameters as Stripe's SDK encodes them.
-
-`items[0][price]=price_1` becomes nested dictionaries and lists.
-"""
+"""Parameters as Stripe's SDK encodes them: `items[0][price]=price_1` is nested."""
 
 import re
 from typing import Any
@@ -17,10 +14,7 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def bracketed(keys: tuple[int | str, ...]) -> str:
-    """Return a parameter's name for an error.
-
-    `("items", 0, "price")` is `items[0][price]`.
-    """
+    """Return a parameter's name for an error, such as `items[0][price]`."""
     first, *rest = map(str, keys)
     return first + "".join(f"[{key}]" for key in rest)
 

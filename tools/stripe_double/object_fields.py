@@ -6,10 +6,7 @@ from tools.stripe_double.params import Nested
 
 
 def merge_metadata(stored: dict[str, str] | None, sent: dict[str, str] | None) -> dict[str, str]:
-    """Merge metadata as Stripe does.
-
-    An empty value removes its key; None removes all.
-    """
+    """Merge metadata as Stripe does: an empty value removes its key, None removes all."""
     if sent is None:
         return {}
     return {key: value for key, value in {**(stored or {}), **sent}.items() if value != ""}

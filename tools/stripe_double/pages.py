@@ -37,10 +37,7 @@ def render(name: str, *, leads_to: str | None = None, status: int = 200, **shown
     """Render a page with a strict content security policy.
 
     Args:
-        name: the template's file name.
         leads_to: where the forms may redirect to, since browsers apply `form-action` to redirects too.
-        status: of the HTTP answer.
-        shown: the template's variables.
     """
     text = ENGINE.get_template(name).render(Context(shown))
     policy = f"default-src 'none'; style-src 'self'; form-action 'self' {_origin(leads_to)}; base-uri 'none'"
@@ -86,7 +83,6 @@ async def show_pay(request: web.Request) -> web.Response:
 
 
 async def pay(request: web.Request) -> web.Response:
-    """Pay, unless the form's card is the declined one."""
     store = _world(request)
     session = store.get("checkout.session", request.match_info["id"])
     if (await request.post()).get("card") == "declined":
@@ -178,6 +174,7 @@ def _portal_action(act: Callable[[ObjectStore, Object, Object, str], None]) -> A
         session = store.get("billing_portal.session", request.match_info["id"])
         subscription = store.get("subscription", str(form.get("subscription")))
         if subscription["customer"] != session["customer"]:
+            # Another customer's subscription does not exist for this session.
             raise errors.resource_missing("subscription", subscription["id"])
         act(store, session, subscription, str(form.get("price")))
         store.save()

@@ -1,7 +1,6 @@
-"""The parameters that the double accepts, a class per request.
+"""The parameters that the double accepts, a class per request; others are refused.
 
-Stripe accepts more parameters; the double refuses those that it does not implement. `SDK_NAME` is the name of the SDK's
-class, against which `tests/test_params.py` checks every field.
+`SDK_NAME` is the name of the SDK's class, against which `tests/test_params.py` checks every field.
 """
 
 from typing import Annotated, Any, ClassVar, Literal
@@ -187,11 +186,7 @@ class WebhookEndpointList(ListParams):
 
 
 def read(shape: type[Nested], sent: dict[str, Any]) -> Any:
-    """Parse the parameters of a request.
-
-    Raises:
-        StripeError: `parameter_unknown`, `parameter_missing` or `parameter_invalid`, with the parameter's name.
-    """
+    """Parse the parameters of a request; a StripeError names the wrong one."""
     try:
         return shape.model_validate(sent)
     except ValidationError as e:

@@ -1,5 +1,3 @@
-"""The parameters of payments, refunds and disputes that the double accepts."""
-
 from typing import Literal
 
 from tools.stripe_double.params import CreatedRange, ListParams, Metadata, Nested, Params

@@ -1,5 +1,3 @@
-"""Parameters of the billing portal."""
-
 from typing import Literal
 
 from pydantic import Field

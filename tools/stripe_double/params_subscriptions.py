@@ -1,5 +1,3 @@
-"""Parameters of subscriptions, checkout sessions and schedules."""
-
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field

@@ -1,5 +1,3 @@
-"""The log of API requests, without their keys."""
-
 from collections import deque
 from typing import Any
 
@@ -14,7 +12,6 @@ REQUESTS = web.AppKey("requests", deque[dict[str, Any]])
 
 
 async def record(request: web.Request) -> None:
-    """Append a request of Stripe's API; the oldest are dropped."""
     text = await request.text() if request.body_exists else request.query_string
     request.app[REQUESTS].append(
         {
@@ -23,6 +20,7 @@ async def record(request: web.Request) -> None:
             "params": forms.parse(text),
             "idempotency_key": request.headers.get("Idempotency-Key"),
             "version": request.headers.get("Stripe-Version"),
+            # Without the key itself.
             "authorization": key_of(request.headers)[:KEY_PREFIX],
         }
     )

@@ -55,10 +55,10 @@ def _subscriptions(stored: list[Object], sent: more.SubscriptionList) -> list[Ob
 
 
 def _has_status(subscription: Object, status_filter: str | None) -> bool:
-    """Return whether a subscription matches; None lists all but the canceled ones."""
     status = str(subscription["status"])
     if status_filter == "ended":
         return status in subscriptions.ENDED_STATUSES
+    # As Stripe does: without a filter, all but the canceled ones.
     return status_filter in ("all", status) or (status_filter is None and status != "canceled")
 
 
@@ -110,7 +110,7 @@ def _session_lines(store: ObjectStore, sent: params.ListParams, identifier: str)
 
 
 def _features(store: ObjectStore, sent: params.ListParams, identifier: str) -> Object:
-    """List the entitlement features of a product, of which the double has none."""
+    # The double has no entitlement features.
     store.get("product", identifier)
     return listing.page(store, [], sent, f"/v1/products/{identifier}/features")
 

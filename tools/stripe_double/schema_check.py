@@ -1,8 +1,4 @@
-"""Check the double's objects against the annotations of Stripe's SDK.
-
-The SDK's classes are generated from Stripe's OpenAPI description: a field that is not `Optional` is always present, and
-a `Literal` lists a field's values. The SDK adds `str` for future values; here only the list counts.
-"""
+"""Check the double's objects against the annotations of Stripe's SDK."""
 
 import importlib
 import types
@@ -16,14 +12,15 @@ import stripe
 from stripe._object_classes import OBJECT_CLASSES
 from stripe._stripe_object import UntypedStripeObject
 
+# The SDK's classes are generated from Stripe's OpenAPI description: a field that is not `Optional` is always present,
+# and a `Literal` lists a field's values. The SDK adds `str` for future values; here only the list counts.
 DELETED_OBJECT_FIELDS = {"id", "object", "deleted"}
 LIST_FIELDS = {"object", "data", "has_more", "url"}
 OPTIONAL_LIST_FIELDS = {"total_count"}  # Stripe sends it with an invoice's lines; the SDK's one class of lists lacks it
 
 
 class _SdkNames(dict[str, Any]):
-    """Resolves names that the SDK imports for type checkers only."""
-
+    # The SDK imports these names for type checkers only.
     def __missing__(self, name: str) -> Any:
         if isinstance(found := getattr(stripe, name, None), type):
             return found
@@ -46,16 +43,12 @@ def class_of(value: dict[str, Any]) -> type | None:
 
 
 def fields_of(value: dict[str, Any]) -> frozenset[str]:
-    """Return the names of the fields that an object of this kind can have."""
     shape = class_of(value)
     return frozenset(_field_types(shape)) if shape else frozenset()
 
 
 def schema_errors(value: dict[str, Any]) -> list[str]:
-    """Return the errors of an object, one per line.
-
-    These are unknown or missing fields, wrong types, and values that are not listed.
-    """
+    """Return the errors of an object: fields, types, and values that are not listed."""
     shape = class_of(value)
     if shape is None:
         return [f"the SDK has no class for {value.get('object')!r}"]
@@ -103,13 +96,10 @@ def _value_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
 
 
 def _union_errors(value: Any, kinds: tuple[Any, ...], at: str) -> Iterator[str]:
-    """Check a value against several types, of which one must match.
-
-    Where some of them list literals, a string must be one of the literals.
-    """
     if value is None and type(None) in kinds:
         return
     rest = [kind for kind in kinds if kind is not type(None)]
+    # Where some types list literals, a string must be one of the literals.
     if isinstance(value, str) and any(get_origin(kind) is Literal for kind in rest):
         rest = [kind for kind in rest if kind is not str]
     found = [list(_value_errors(value, kind, at)) for kind in rest]
@@ -135,10 +125,10 @@ def _page_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
 
 
 def _untyped_object_errors(value: Any, kind: Any, at: str) -> Iterator[str]:
-    """Check an object with arbitrary field names, such as metadata."""
     if not isinstance(value, dict):
         yield f"{at}: {value!r} is no object"
         return
+    # Any field names, as in metadata.
     for name, each in value.items():
         yield from _value_errors(each, kind, f"{at}.{name}")
 

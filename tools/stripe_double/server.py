@@ -15,7 +15,6 @@ from tools.stripe_double.state import ObjectStore
 
 @web.middleware
 async def _api_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Log the API's requests and apply the injected faults."""
     if not request.path.startswith("/v1/"):
         return await handler(request)
     await request_log.record(request)
@@ -48,15 +47,7 @@ def application(
     event_types: Iterable[str] = deliveries.DEFAULT_EVENT_TYPES,
     retry_delays_s: Iterable[float] = deliveries.RETRY_DELAYS_S,
 ) -> web.Application:
-    """Return the application, to be served on the loopback.
-
-    Args:
-        webhook_url: receives the events; None only stores them.
-        webhook_secret: signs the events.
-        state: the file that keeps the objects across restarts.
-        event_types: the types of events that are delivered.
-        retry_delays_s: seconds before each attempt of a delivery.
-    """
+    """Return the application, to be served on the loopback; see `Deliveries`."""
     app = web.Application(middlewares=[_refusals, _api_middleware])
     store = ObjectStore(file=state)
     app[api.STORE] = store

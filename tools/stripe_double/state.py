@@ -27,31 +27,24 @@ def new_id(prefix: str) -> str:
 
 @dataclass
 class ObjectStore:
-    """All state that the double keeps between requests.
+    """All state that the double keeps between requests."""
 
-    Args:
-        file: the file that is written after each change; None keeps the state in memory only.
-
-    Attributes:
-        objects: all objects with an id, events included.
-        line_items: of checkout sessions, which Stripe returns on request only.
-        promised: the parameters of the subscription of an open checkout session.
-        answers: by idempotency key.
-        declined: ids of customers whose card is declined.
-        delivered: the receiver's last status, by event.
-        request: the cause of the current events, for their `request` field.
-        url: the double's address, as the current client reaches it.
-        on_event: called with each new event.
-    """
-
+    # Written after each change; None keeps the state in memory only.
     file: Path | None = None
     objects: dict[str, Object] = field(default_factory=dict)
+    # Of checkout sessions, which Stripe returns on request only.
     line_items: dict[str, list[Object]] = field(default_factory=dict)
+    # The parameters of the subscription of an open checkout session.
     promised: dict[str, Object] = field(default_factory=dict)
+    # Answers by idempotency key.
     answers: dict[str, Object] = field(default_factory=dict)
+    # Customers whose card is declined.
     declined: list[str] = field(default_factory=list)
+    # The receiver's last status, by event.
     delivered: dict[str, int] = field(default_factory=dict)
+    # The cause of the current events, for their `request` field.
     request: Object = field(default_factory=lambda: {"id": None, "idempotency_key": None})
+    # The double's address, as the current client reaches it.
     url: str = ""
     on_event: Callable[[Object], None] = lambda event: None
 
@@ -64,7 +57,6 @@ class ObjectStore:
         self._begin()
 
     def reset(self) -> None:
-        """Delete everything and create the first objects."""
         for name in self.KEPT:
             getattr(self, name).clear()
         self._begin()
@@ -88,11 +80,7 @@ class ObjectStore:
         return int(time.time())
 
     def get(self, kind: str, identifier: str, *, param: str = "id") -> Object:
-        """Return the stored object; a deleted customer is a stub.
-
-        Raises:
-            StripeError: `resource_missing`.
-        """
+        """Return the stored object, or raise StripeError; a deleted customer is a stub."""
         found = self.objects.get(identifier)
         if found is None or found["object"] != kind:
             raise errors.resource_missing(kind, identifier, param=param)

@@ -12,14 +12,11 @@ TIMEOUT_S = 40
 
 
 class HeldRequest:
-    """A request that the double holds until `release`."""
-
     def __init__(self, client: "DoubleClient", number: int) -> None:
         self._client = client
         self._path = f"/_test/faults/{number}"
 
     def wait(self) -> None:
-        """Wait until a request is held."""
         self._client.call("GET", f"{self._path}?wait=1")
 
     def release(self) -> None:
@@ -27,10 +24,7 @@ class HeldRequest:
 
 
 class DoubleClient:
-    """Controls a double of Stripe over HTTP.
-
-    Every method raises `httpx.HTTPStatusError` where the double refuses; the response has the reason.
-    """
+    """Controls a double of Stripe over HTTP; a refusal raises `httpx.HTTPStatusError`."""
 
     url: str
     webhook_secret: str
@@ -45,7 +39,6 @@ class DoubleClient:
         self._client.close()
 
     def call(self, method: str, route: str, /, **order: Any) -> Any:
-        """Call a control route and return its answer."""
         response = self._client.request(method, route, json=order if method == "POST" else None)
         response.raise_for_status()
         return response.json()
@@ -55,10 +48,7 @@ class DoubleClient:
         return changed
 
     def end_period(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
-        """End the period, at its end or at a time in Unix seconds.
-
-        The subscription renews, or ends if it is canceled.
-        """
+        """End the period, at its end or at a time in Unix seconds: renew or end."""
         return self._subscription(subscription_id, "end_period", at=at)
 
     def fail_payment(self, subscription_id: str, *, at: int | None = None) -> dict[str, Any]:
@@ -66,7 +56,6 @@ class DoubleClient:
         return self._subscription(subscription_id, "fail_payment", at=at)
 
     def recover(self, subscription_id: str) -> dict[str, Any]:
-        """Pay the open invoices."""
         return self._subscription(subscription_id, "pay")
 
     def set_status(
@@ -80,20 +69,14 @@ class DoubleClient:
         return self._subscription(subscription_id, "items", price=price, quantity=quantity)
 
     def pay(self, checkout_session_id: str) -> dict[str, Any]:
-        """Pay a checkout session, as the page's button does.
-
-        Returns:
-            The session, which now names its subscription.
-        """
+        """Pay a checkout session, as the page's button does, and return it."""
         session: dict[str, Any] = self.call("POST", f"/_test/pay/{checkout_session_id}")
         return session
 
     def set_card(self, customer_id: str, *, declined: bool) -> None:
-        """Set whether a customer's card is declined from now on."""
         self.call("POST", f"/_test/customers/{customer_id}/card", declined=declined)
 
     def charge(self, customer_id: str | None = None, *, amount: int = 2900) -> dict[str, Any]:
-        """Charge a customer, or a stranger, without an invoice."""
         charged: dict[str, Any] = self.call("POST", "/_test/charges", customer=customer_id, amount=amount)
         return charged
 
@@ -103,7 +86,6 @@ class DoubleClient:
         return refunded
 
     def fail_refund(self, refund_id: str) -> dict[str, Any]:
-        """Let a refund fail after all."""
         failed: dict[str, Any] = self.call("POST", f"/_test/refunds/{refund_id}/fail")
         return failed
 
@@ -118,7 +100,6 @@ class DoubleClient:
         return moved
 
     def events(self, event_type: str | None = None) -> list[dict[str, Any]]:
-        """List the events in creation order, all or of one type."""
         created: list[dict[str, Any]] = self.call("GET", "/_test/events")["events"]
         return [event for event in created if event_type in (None, event["type"])]
 
@@ -128,11 +109,7 @@ class DoubleClient:
         return statuses
 
     def deliver(self, event_id: str, *, url: str | None = None, timestamp: int | None = None) -> int:
-        """Send an event once, signed at a time in Unix seconds.
-
-        Returns:
-            The receiver's status; 0 if there was no answer.
-        """
+        """Send an event once, signed at a time; return the status, 0 without an answer."""
         return int(self.call("POST", f"/_test/events/{event_id}/deliver", url=url, timestamp=timestamp)["status"])
 
     def sign(self, body: str, *, secret: str | None = None, timestamp: int | None = None) -> str:
@@ -140,31 +117,16 @@ class DoubleClient:
         return deliveries.sign(body, secret or self.webhook_secret, timestamp)
 
     def deliveries(self, **order: Any) -> None:
-        """Change the deliveries.
-
-        Args:
-            order: any of `automatic` (bool), `url` (or None) and `event_types` (types of events).
-        """
+        """Change the deliveries: `automatic`, `url` and `event_types`, each optional."""
         self.call("POST", "/_test/deliveries", **order)
 
     def fault(self, path: str, **order: Any) -> HeldRequest:
-        """Inject a fault.
-
-        Args:
-            path: how the paths of the affected requests start.
-            order: further fields of `tools.stripe_double.fault_injection.Fault`.
-        """
+        """Inject a `fault_injection.Fault` with these fields."""
         return HeldRequest(self, self.call("POST", "/_test/faults", path=path, **order)["id"])
 
     @contextmanager
     def hold(self, path: str, *, after_read: bool = False, **order: Any) -> Iterator[HeldRequest]:
-        """Hold the next request below a path for the block.
-
-        Args:
-            path: how the request's path starts.
-            after_read: whether the request is executed before it is held.
-            order: further fields of `tools.stripe_double.fault_injection.Fault`.
-        """
+        """Hold the next request below a path for the block; `order` as of `fault`."""
         held = self.fault(path, hold=True, after_read=after_read, **order)
         try:
             yield held

@@ -1,5 +1,3 @@
-"""Products and prices."""
-
 from tools.stripe_double import errors
 from tools.stripe_double.object_fields import merge_metadata, to_object_fields
 from tools.stripe_double.params import Params, PriceCreate, PriceUpdate, ProductCreate, ProductUpdate
@@ -103,7 +101,7 @@ def update_price(store: ObjectStore, sent: PriceUpdate, identifier: str) -> Obje
 
 
 def _refresh_items(store: ObjectStore, price: Object) -> None:
-    """Update a price in the items of subscriptions; Stripe sends no event for this."""
+    # Stripe sends no event for this.
     for subscription in store.all("subscription"):
         for item in subscription["items"]["data"]:
             if item["price"]["id"] == price["id"]:
@@ -140,11 +138,7 @@ def retrieve_plan(store: ObjectStore, sent: Params, identifier: str) -> Object:
 
 
 def recurring_price(store: ObjectStore, identifier: str, *, param: str) -> Object:
-    """Return a price that a subscription can have.
-
-    Raises:
-        StripeError: the price does not exist or is not recurring.
-    """
+    """Return a recurring price, or raise StripeError."""
     price = store.get("price", identifier, param=param)
     if not price["recurring"]:
         raise errors.StripeError("The price specified is set to `type=one_time`.", param=param)

@@ -144,11 +144,7 @@ def expire(store: ObjectStore, sent: Params, identifier: str) -> Object:
 
 
 def pay(store: ObjectStore, identifier: str) -> Object:
-    """Pay a session: create its paid subscription and complete the session.
-
-    Raises:
-        StripeError: the session is complete or expired.
-    """
+    """Pay an open session: create its paid subscription and complete the session."""
     session = store.get("checkout.session", identifier)
     if session["status"] != "open":
         raise errors.StripeError(f"This Checkout Session is {session['status']}.")
@@ -168,5 +164,4 @@ def _new_customer(store: ObjectStore, session: Object) -> str:
 
 
 def return_url(session: Object) -> str:
-    """Return the address to which a customer returns after the payment."""
     return str(session["success_url"]).replace("{CHECKOUT_SESSION_ID}", session["id"])

@@ -1,5 +1,3 @@
-"""Customers."""
-
 from tools.stripe_double import errors
 from tools.stripe_double.object_fields import to_object_fields
 from tools.stripe_double.params import CustomerCreate, CustomerUpdate, Params
@@ -48,11 +46,7 @@ def update(store: ObjectStore, sent: CustomerUpdate, identifier: str) -> Object:
 
 
 def get_existing(store: ObjectStore, identifier: str, *, param: str = "customer") -> Object:
-    """Return a customer that is not deleted.
-
-    Raises:
-        StripeError: `resource_missing`, also for a deleted customer.
-    """
+    """Return a customer that is not deleted, or raise StripeError."""
     found = store.get("customer", identifier, param=param)
     if found.get("deleted"):
         raise errors.resource_missing("customer", identifier, param=param)

@@ -1,4 +1,4 @@
-"""Disputes of charges: opened by a customer's bank, closed as won or lost; inquiries come before a dispute."""
+"""Disputes of charges: opened by a customer's bank, closed as won or lost."""
 
 from typing import Any
 
@@ -22,11 +22,7 @@ EVIDENCE = (
 def open_for(
     store: ObjectStore, charge: Object, *, amount: int | None = None, reason: str = "fraudulent", inquiry: bool = False
 ) -> Object:
-    """Open a dispute of a charge, or an inquiry, which withdraws no money.
-
-    Raises:
-        StripeError: the charge was not paid.
-    """
+    """Open a dispute of a paid charge, or an inquiry, which withdraws no money."""
     if not charge["paid"]:
         raise errors.StripeError(f"Charge {charge['id']} has not succeeded and cannot be disputed.")
     created = _blank(store, charge, amount or charge["amount"], reason, inquiry)
@@ -40,10 +36,8 @@ def open_for(
 
 
 def set_status(store: ObjectStore, dispute: Object, status: str) -> Object:
-    """Move a dispute to a status, with the events of that status.
-
-    Also from a closed one: a bank may decide again.
-    """
+    """Move a dispute to a status, with the events of that status."""
+    # Also from a closed one: a bank may decide again.
     was = dispute["status"]
     with store.changing(dispute, "charge.dispute.updated"):
         dispute["status"] = status
@@ -59,7 +53,6 @@ def set_status(store: ObjectStore, dispute: Object, status: str) -> Object:
 
 
 def close(store: ObjectStore, sent: Params, identifier: str) -> Object:
-    """Accept a dispute, which is lost then."""
     dispute = store.get("dispute", identifier)
     if dispute["status"] in CLOSED_STATUSES:
         raise errors.StripeError("This dispute is already closed")

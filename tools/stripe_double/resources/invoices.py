@@ -13,10 +13,8 @@ def line(item: Object, *, amount: int | None = None, period: tuple[int, int] | N
     """Return an invoice line for one item of a subscription.
 
     Args:
-        item: the item.
         amount: in cents, for a part of a period (a proration); None for the full price.
         period: start and end in Unix seconds; the item's current period if None.
-        what: the line's description.
     """
     price, proration = item["price"], amount is not None
     full = (price["unit_amount"] or 0) * (item["quantity"] or 0)
@@ -66,13 +64,8 @@ def create(
 ) -> Object:
     """Create an open invoice, with the events of a draft that was finalized.
 
-    The invoice becomes the subscription's latest.
-
     Args:
-        store: the objects.
-        subscription: the subscription.
         reason: Stripe's `billing_reason`.
-        lines: the invoice's lines.
         at: Unix seconds; the current time if None.
     """
     at = at or store.now()
@@ -192,13 +185,11 @@ def parent(subscription: Object) -> Object:
 
 
 def list_for_subscription(store: ObjectStore, identifier: str, **filters: Any) -> list[Object]:
-    """List a subscription's invoices, the newest first."""
     invoices = store.all("invoice", **filters)
     return [each for each in invoices if each["parent"]["subscription_details"]["subscription"] == identifier]
 
 
 def pay(store: ObjectStore, invoice: Object) -> None:
-    """Pay an invoice, with the events of a payment."""
     at = max(store.now(), invoice["created"])
     payments.settle(store, invoice, at=at)
     with store.changing(invoice, "invoice.updated"):
@@ -211,10 +202,10 @@ def pay(store: ObjectStore, invoice: Object) -> None:
 
 
 def fail(store: ObjectStore, invoice: Object) -> None:
-    """Let the payment of an invoice fail; Stripe would retry in three days."""
     payments.decline(store, invoice)
     with store.changing(invoice, "invoice.updated"):
         _count_attempt(invoice)
+        # Stripe would retry then; the double waits for the control page.
         invoice["next_payment_attempt"] = invoice["created"] + RETRY_AFTER_S * invoice["attempt_count"]
     store.emit("invoice.payment_failed", invoice)
 

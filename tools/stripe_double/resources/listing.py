@@ -16,11 +16,7 @@ INCLUDED_LISTS = {
 
 
 def page(store: ObjectStore, stored: list[Object], sent: ListParams, url: str) -> Object:
-    """Return one page of a list, the newest first, as Stripe's SDK reads it.
-
-    Raises:
-        StripeError: the cursor is not in the list.
-    """
+    """Return one page of a list, the newest first, as Stripe's SDK reads it."""
     ids = [each["id"] for each in stored]
     if sent.starting_after:
         stored = stored[_cursor_index(ids, sent.starting_after, "starting_after") + 1 :]
@@ -38,10 +34,7 @@ def _cursor_index(ids: list[str], cursor: str, param: str) -> int:
 
 
 def filter_objects(stored: list[Object], sent: ListParams) -> list[Object]:
-    """Return the objects with the fields and the creation time of the parameters.
-
-    Each route applies further filters itself.
-    """
+    """Return the objects with the fields and the creation time of the parameters."""
     filters = {
         name: value for name, value in sent.sent_fields().items() if name not in LIST_PARAMETERS and value is not None
     }
@@ -62,16 +55,8 @@ def _within(moment: int, created: CreatedRange | None) -> bool:
 
 
 def expand(store: ObjectStore, shown: Object, paths: list[str]) -> Object:
-    """Return a copy of an answer with the ids at the paths replaced by objects.
-
-    Args:
-        store: the objects.
-        shown: the answer.
-        paths: such as `data.product`.
-
-    Raises:
-        StripeError: a path leads to no field that can be expanded.
-    """
+    """Return a copy of an answer with ids at paths such as `data.product` replaced."""
+    # The stored objects keep their ids.
     shown = copy.deepcopy(shown)
     for path in paths:
         _expand(store, shown, path.split("."), path)
@@ -100,11 +85,6 @@ def _object_of(store: ObjectStore, value: Any) -> Any:
 
 
 def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Object | None:
-    """Return a field that an object has only on request.
-
-    Returns:
-        None for a field that Stripe has and the double leaves out.
-    """
     if at.get("object") == "checkout.session" and name == "line_items":
         return line_items(store, at["id"])
     if (at.get("object"), name) in INCLUDED_LISTS:
@@ -114,6 +94,7 @@ def _included_field(store: ObjectStore, at: Object, name: str, whole: str) -> Ob
         living = [copy.deepcopy(each) for each in stored if each["status"] != "canceled"]
         return {"object": "list", "data": living, "has_more": False, "url": f"/v1/customers/{at['id']}/{name}"}
     if "object" not in at or name in schema_check.fields_of(at):
+        # A field that Stripe has and the double leaves out.
         return None
     raise errors.StripeError(f"This property cannot be expanded ({whole}).", param="expand[0]")
 

@@ -1,18 +1,16 @@
-"""Payments of invoices: payment intents, charges, and the invoice payments that map them.
-
-Since the API version 2025-03-31 neither an invoice nor a charge names the other: the invoice payment does.
-"""
+"""Payments of invoices: payment intents, charges, and the payments between."""
 
 from typing import Any
 
 from tools.stripe_double.state import Object, ObjectStore, new_id
 
+# Since the API version 2025-03-31 neither an invoice nor a charge names the other: the invoice payment does.
 GOOD_CARD, DECLINED_CARD = "4242", "0341"  # the last four digits of two of Stripe's test cards
 DECLINED = {"code": "card_declined", "message": "Your card was declined."}
 
 
 def open_for(store: ObjectStore, invoice: Object) -> Object | None:
-    """Create the payment intent and the invoice payment of a finalized invoice; None if nothing is due."""
+    """Create the payment of a finalized invoice; None if nothing is due."""
     if not invoice["amount_due"]:
         return None
     intent = store.add(_intent(store, invoice), "payment_intent.created")
@@ -34,7 +32,7 @@ def open_for(store: ObjectStore, invoice: Object) -> Object | None:
 
 
 def settle(store: ObjectStore, invoice: Object, *, at: int) -> None:
-    """Charge what is due with success, at a time in Unix seconds."""
+    """Charge the sum due with success, at a time in Unix seconds."""
     payment = _open_payment(store, invoice)
     if payment is None:
         return
@@ -46,7 +44,7 @@ def settle(store: ObjectStore, invoice: Object, *, at: int) -> None:
 
 
 def decline(store: ObjectStore, invoice: Object) -> None:
-    """Charge what is due with a card that is declined."""
+    """Charge the sum due with a card that is declined."""
     payment = _open_payment(store, invoice)
     if payment is None:
         return
@@ -70,7 +68,6 @@ def charge_without_invoice(store: ObjectStore, customer: str | None, amount: int
 
 
 def charges_of_invoice(store: ObjectStore, invoice_id: str) -> list[Object]:
-    """List the charges of an invoice, the newest first."""
     intents = [each["payment"]["payment_intent"] for each in store.all("invoice_payment", invoice=invoice_id)]
     return [each for each in store.all("charge") if each["payment_intent"] in intents]
 
@@ -86,8 +83,8 @@ def _succeed(store: ObjectStore, intent: Object, at: int) -> Object:
 
 
 def _open_payment(store: ObjectStore, invoice: Object) -> Object | None:
-    """Return the payment that is due; created for an invoice of an older state file."""
     waiting = store.all("invoice_payment", invoice=invoice["id"], status="open")
+    # The state file of an older double has invoices without payments.
     return waiting[0] if waiting else open_for(store, invoice)
 
 

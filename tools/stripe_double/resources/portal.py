@@ -76,24 +76,19 @@ def _fill(stored: Object, sent: dict[str, Any]) -> None:
 
 
 def allowed_prices(store: ObjectStore, session: Object) -> list[Object]:
-    """Return the prices that the portal's customer may change to.
-
-    These are the configuration's prices, or else all with a lookup key.
-    """
+    """Return the prices that the portal's customer may change to."""
     update = store.objects[session["configuration"]]["features"]["subscription_update"]
     if not update["enabled"]:
         return []
     listed = [price for product in update["products"] or [] for price in product["prices"]]
     prices = [price for price in store.all("price", active=True) if price["recurring"]]
+    # The configuration's prices; without any, all with a lookup key.
     chosen = [price for price in prices if (price["id"] in listed if listed else price["lookup_key"])]
     return sorted(chosen, key=lambda price: price["unit_amount"])
 
 
 def switch(store: ObjectStore, session: Object, subscription: Object, price: str) -> None:
-    """Change the price at once, or a cheaper one at the period's end.
-
-    The portal's configuration decides whether a cheaper price waits.
-    """
+    """Change the price at once, or a cheaper one at the period's end if so configured."""
     allowed = {each["id"]: each for each in allowed_prices(store, session)}
     item = subscription["items"]["data"][0]
     if price not in allowed:
@@ -122,10 +117,7 @@ def _schedule(store: ObjectStore, subscription: Object, item: Object, price: str
 
 
 def cancel(store: ObjectStore, session: Object, subscription: Object) -> None:
-    """Cancel at the period's end, and release a schedule.
-
-    On flexible billing the portal sets `cancel_at`.
-    """
+    """Cancel at the period's end, and release a schedule."""
     feature = store.objects[session["configuration"]]["features"]["subscription_cancel"]
     if not feature["enabled"]:
         raise errors.StripeError("The portal's configuration does not let customers cancel.")
@@ -134,11 +126,11 @@ def cancel(store: ObjectStore, session: Object, subscription: Object) -> None:
         return
     _without_schedule(store, subscription)
     with store.changing(subscription, subscriptions.UPDATED_EVENT):
+        # On flexible billing the portal sets `cancel_at`.
         subscriptions.set_cancel(store, subscription, periods.current_period(subscription)[1], at_period_end=False)
 
 
 def resume(store: ObjectStore, session: Object, subscription: Object) -> None:
-    """Undo a cancellation and release a schedule."""
     _without_schedule(store, subscription)
     with store.changing(subscription, subscriptions.UPDATED_EVENT):
         subscriptions.set_cancel(store, subscription, None, at_period_end=False)

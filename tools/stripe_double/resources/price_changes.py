@@ -11,18 +11,13 @@ PENDING_UPDATE_LIFETIME_S = 23 * 3600
 
 
 def switch(store: ObjectStore, subscription: Object, sent: SubscriptionUpdate) -> None:
-    """Change the price or quantity of items, as the payment behaviour says.
-
-    With `always_invoice` the difference is charged at once. A declined card leaves the change pending
-    (`pending_if_incomplete`), refuses the change (`error_if_incomplete`) or makes the subscription past due.
-
-    Raises:
-        StripeError: an unknown item or price, or a declined card.
-    """
+    """Change price or quantity of items, as the payment behaviour says."""
     old, new = subscription["items"]["data"], _changed_items(store, subscription, sent.items)
     if sent.proration_behavior != "always_invoice" or new == old:
         _apply(store, subscription, new)
         return
+    # With `always_invoice` the difference is charged at once. A declined card leaves the change pending, refuses the
+    # change, or makes the subscription past due.
     declined = subscription["customer"] in store.declined
     if declined and sent.payment_behavior == "error_if_incomplete":
         raise errors.StripeError("Your card was declined.", status=402, code="card_declined", kind="card_error")
@@ -52,7 +47,6 @@ def _handle_declined(store: ObjectStore, subscription: Object, new: list[Object]
 
 
 def _changed_items(store: ObjectStore, subscription: Object, updates: list[ItemUpdate]) -> list[Object]:
-    """Return the items after the change; an item without an id is added."""
     items = {item["id"]: item for item in copy.deepcopy(subscription["items"]["data"])}
     for position, update in enumerate(updates):
         if update.id and update.id not in items:
@@ -60,6 +54,7 @@ def _changed_items(store: ObjectStore, subscription: Object, updates: list[ItemU
         if update.deleted:
             items.pop(update.id or "")
             continue
+        # An item without an id is added.
         old = items[update.id] if update.id else _new_item(subscription)
         param = f"items[{position}][price]"
         price = catalogue.recurring_price(store, update.price or old["price"]["id"], param=param)
@@ -93,7 +88,6 @@ def _apply(store: ObjectStore, subscription: Object, items: list[Object]) -> Non
 
 
 def apply_pending(store: ObjectStore, subscription: Object) -> None:
-    """Apply the change that waited for its payment."""
     _apply(store, subscription, subscription["pending_update"]["subscription_items"])
 
 

@@ -1,5 +1,3 @@
-"""Refunds of charges, in whole or in part."""
-
 from tools.stripe_double import errors
 from tools.stripe_double.object_fields import merge_metadata
 from tools.stripe_double.params_payments import RefundCreate
@@ -37,11 +35,12 @@ def create(store: ObjectStore, sent: RefundCreate) -> Object:
 
 
 def fail(store: ObjectStore, refund: Object, reason: str = "expired_or_canceled_card") -> Object:
-    """Let a refund fail, as the customer's bank may days later: the charge is not refunded then."""
+    """Let a refund fail, as the customer's bank may days later."""
     if refund["status"] in FAILURES:
         raise errors.StripeError(f"The refund is {refund['status']} already.")
     with store.changing(refund, "refund.updated"):
         refund.update(status="failed", failure_reason=reason)
+    # The charge is not refunded then.
     _count(store, store.objects[refund["charge"]], "charge.updated")
     store.emit("refund.failed", refund)
     return refund

@@ -8,14 +8,9 @@ UPDATED = subscriptions.UPDATED_EVENT
 
 
 def end_period(store: ObjectStore, subscription: Object, at: int | None = None) -> None:
-    """End the period: renew and pay the subscription, or end a canceled one.
-
-    Args:
-        store: the objects.
-        subscription: the subscription.
-        at: Unix seconds; the period's end if None, so that each call advances one period.
-    """
+    """End the period: renew and pay the subscription, or end a canceled one."""
     _refuse_ended(subscription)
+    # By default the period's end, so that each call advances one period.
     at = at or periods.current_period(subscription)[1]
     if _ends(store, subscription, at):
         subscriptions.end(store, subscription)
@@ -52,16 +47,9 @@ def _renew(store: ObjectStore, subscription: Object, at: int) -> Object:
 
 
 def fail_payment(store: ObjectStore, subscription: Object, at: int | None = None) -> None:
-    """Let a renewal's payment fail, so that the subscription is past due.
-
-    If an invoice is already open, its next attempt fails.
-
-    Args:
-        store: the objects.
-        subscription: the subscription.
-        at: Unix seconds; the current time if None.
-    """
+    """Let a renewal's payment fail, so that the subscription is past due."""
     _refuse_ended(subscription)
+    # An open invoice fails at its next attempt.
     opened = invoices.list_for_subscription(store, subscription["id"], status="open")
     _fail(store, subscription, opened[0] if opened else _renew(store, subscription, at or store.now()))
 
@@ -101,7 +89,6 @@ def set_status(store: ObjectStore, subscription: Object, status: str, start: int
 
 
 def set_price(store: ObjectStore, subscription: Object, price: str, quantity: int = 1) -> None:
-    """Set the first item's price without an invoice."""
     found = catalogue.recurring_price(store, price, param="price")
     with store.changing(subscription, UPDATED):
         item = subscription["items"]["data"][0]

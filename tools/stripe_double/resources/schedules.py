@@ -190,11 +190,7 @@ def release_subscription(store: ObjectStore, schedule: Object) -> None:
 
 
 def advance(store: ObjectStore, subscription: Object, at: int) -> bool:
-    """Enter the phase that starts at a period's end, or end the schedule.
-
-    Returns:
-        Whether the subscription continues.
-    """
+    """Enter the phase that starts at a period's end; return whether to go on."""
     schedule = store.objects.get(subscription["schedule"] or "")
     if not schedule:
         return True

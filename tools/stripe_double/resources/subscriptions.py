@@ -1,5 +1,3 @@
-"""Subscriptions: creation, changes and end."""
-
 from typing import Any
 
 from tools.stripe_double import errors
@@ -44,15 +42,7 @@ UNUSED_FIELDS: dict[str, Any] = dict.fromkeys(
 def create(
     store: ObjectStore, *, customer: str, lines: list[Object], metadata: dict[str, str], description: str | None = None
 ) -> Object:
-    """Create a paid subscription with its first invoice and their events.
-
-    Args:
-        store: the objects.
-        customer: the customer's id.
-        lines: `price` (an id) and `quantity` each.
-        metadata: of the subscription.
-        description: of the subscription.
-    """
+    """Create a paid subscription with its first invoice."""
     created = _blank(store, customer, metadata, description)
     created["items"]["data"] = [_item(store, created, each) for each in lines]
     created["currency"] = created["items"]["data"][0]["price"]["currency"]
@@ -166,12 +156,9 @@ def _change(store: ObjectStore, subscription: Object, sent: SubscriptionUpdate) 
 
 
 def _set_cancel_at_period_end(store: ObjectStore, subscription: Object, enabled: bool) -> None:
-    """Set or unset `cancel_at_period_end`.
-
-    Unsetting it leaves a `cancel_at` that was set by itself, as by the portal.
-    """
     if enabled:
         set_cancel(store, subscription, periods.current_period(subscription)[1], at_period_end=True)
+    # A `cancel_at` that was set by itself, as by the portal, stays.
     elif subscription["cancel_at_period_end"]:
         set_cancel(store, subscription, None, at_period_end=False)
 
@@ -206,7 +193,6 @@ def cancel(store: ObjectStore, sent: SubscriptionCancel, identifier: str) -> Obj
 def end(
     store: ObjectStore, subscription: Object, *, reason: str = "cancellation_requested", at: int | None = None
 ) -> None:
-    """End a subscription and its schedule now."""
     now = at or store.now()
     subscription.update(status="canceled", ended_at=now, canceled_at=subscription["canceled_at"] or now)
     subscription["cancellation_details"]["reason"] = reason

@@ -6,7 +6,7 @@ from tools.stripe_double.state import Object, ObjectStore, new_id
 
 
 def create(store: ObjectStore, sent: WebhookEndpointCreate) -> Object:
-    """Store a webhook endpoint; the double delivers to its own address only."""
+    # Stored only: the double delivers to its own address.
     created = {
         "id": new_id("we"),
         "object": "webhook_endpoint",

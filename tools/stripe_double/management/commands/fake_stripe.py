@@ -1,5 +1,3 @@
-"""Start the double of Stripe."""
-
 import asyncio
 import os
 import signal
