@@ -30,10 +30,9 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser_page(chromium: Browser) -> Iterator[NewPage]:
-    """Open isolated pages; fail at the end if a page logged an error or threw an exception.
+    """Open isolated pages; fail at the end if a page logged an error.
 
-    The pages take the options of Playwright's `new_page` (`color_scheme`, `viewport`, `java_script_enabled`, …), and
-    `expected`: parts of errors that are permitted.
+    `new_page`'s options apply, and `expected`: parts of errors that are permitted.
     """
     opened: list[Page] = []
     errors: list[str] = []
@@ -56,12 +55,6 @@ def browser_page(chromium: Browser) -> Iterator[NewPage]:
 
 
 def save_screenshot(page: Page, name: str, whole: bool = True) -> None:
-    """Save a screenshot for people to look at, in SCREENSHOTS.
-
-    Args:
-        page: to save.
-        name: of the file, without suffix.
-        whole: save the full page instead of the viewport.
-    """
+    """Save a screenshot in SCREENSHOTS, of the full page by default."""
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole, timeout=60_000)

@@ -31,13 +31,7 @@ class Api(httpx.Client):
         return {"Authorization": f"Bearer {jwt.issue(user)}"}
 
     def with_key(self, user: Any, *scopes: str, **fields: Any) -> dict[str, str]:
-        """Return the header of a new API key.
-
-        Args:
-            user: owner of the key.
-            scopes: of the key; empty for the default scopes.
-            fields: further columns of the key.
-        """
+        """Return the header of a new API key with these scopes and columns."""
         from apikeys import services
         from apikeys.models import ApiKey
 
@@ -54,7 +48,7 @@ class Api(httpx.Client):
         )
 
     def execute_chain(self, user: Any, *agents: str, **body: Any) -> httpx.Response:
-        """Run a chain of these agents, or of the preset in `body`, and read its stream to the end."""
+        """Run a chain of these agents, or of the preset in `body`; read its stream."""
         steps = {"steps": [{"agent": agent} for agent in agents]} if agents else {}
         body = {"context": "def add(a, b): return a - b", **steps, **body}
         return self.post("/chains/execute", json=body, headers=self.as_(user))
@@ -66,19 +60,15 @@ class Api(httpx.Client):
 
 
 def takes_effect(condition: Callable[[], bool]) -> bool:
-    """Return whether a condition comes true within 12 s, as changes of staff do (`lunaos.infra.ttl_cache`).
-
-    The condition is called twice a second, which no rate limit refuses.
-    """
+    """Return whether a condition comes true within 12 s, as changes of staff do."""
+    # The caches of staff's rows last 3 s (`lunaos.infra.ttl_cache`). No rate limit refuses two requests a second.
     return until(condition, 12, every=0.5)
 
 
 def parse(text: str) -> tuple[list[int], list[Event]]:
-    """Return ids and events of a stream, or of its beginning.
-
-    Fail on a line that the contract does not allow, and on a blank line after a comment.
-    """
+    """Return ids and events of a stream, or of its beginning."""
     positions, found = [], []
+    # The unpacking below fails on a line that the contract does not allow, and on a blank line after a comment.
     for block in COMMENT.sub("", text).split("\n\n")[:-1]:
         identifier, data = block.split("\n")
         assert identifier.startswith("id: ") and data.startswith("data: ")
@@ -95,7 +85,6 @@ def events(response: httpx.Response) -> list[Event]:
 
 
 def answer(response: httpx.Response) -> str:
-    """Return the joined chunks."""
     return "".join(event["content"] for event in events(response) if event["type"] == "chunk")
 
 

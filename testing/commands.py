@@ -1,5 +1,3 @@
-"""Management commands in the test's own process."""
-
 from io import StringIO
 from typing import Any
 
@@ -7,7 +5,7 @@ from django.core.management import CommandError, call_command
 
 
 def run_command(*words: Any) -> tuple[int, str, str]:
-    """Run a command and return exit code, output and error output, as of `manage.py`."""
+    """Run a command in this process; return exit code, output and error output."""
     out, err = StringIO(), StringIO()
     try:
         call_command(*map(str, words), stdout=out, stderr=err)

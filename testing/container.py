@@ -1,8 +1,4 @@
-"""Containers without an engine, by bubblewrap.
-
-A process gets a read-only file system without this checkout, an unprivileged user, process number 1 and an environment
-of its own; the network is this machine's.
-"""
+"""Containers without an engine, by bubblewrap; the network is this machine's."""
 
 import json
 import os
@@ -29,7 +25,7 @@ IMAGE_ENVIRONMENT = {
 
 
 def bubblewrap() -> str | None:
-    """Return the path of bubblewrap; None if it is not installed or may not create namespaces."""
+    """Return the path of bubblewrap, if it is installed and may create namespaces."""
     program = shutil.which("bwrap")
     command = [program or "", "--ro-bind", "/", "/", "--unshare-user", "--unshare-pid", "--proc", "/proc", "true"]
     return program if program and subprocess.run(command, capture_output=True).returncode == 0 else None
@@ -37,19 +33,12 @@ def bubblewrap() -> str | None:
 
 @dataclass
 class Container:
-    """A container that can be started.
-
-    Args:
-        image: the folder that is /opt/lunaos in the image.
-        folder: for the log and the writable folders.
-        variables: added to the image's environment.
-        shared: folders mounted at their own paths, such as that of a server's socket.
-        hosts: addresses and their names.
-    """
-
+    # The folder that is /opt/lunaos in the image.
     image: Path
     folder: Path
+    # Added to the image's environment.
     variables: Mapping[str, str] = field(default_factory=dict)
+    # Mounted at their own paths, such as the folder of a server's socket.
     shared: Sequence[Path] = ()
     hosts: Sequence[tuple[str, str]] = ()
 
@@ -68,7 +57,6 @@ class Container:
         return self.folder / "home"
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
-        """Run a program in the container to its end."""
         return subprocess.run(self._command(words), capture_output=True, text=True, timeout=120)
 
     def start(self, *words: str) -> "Running":
@@ -132,6 +120,5 @@ class Running:
             raise
 
     def memory_mb(self) -> float:
-        """Return the resident memory in MiB."""
         status = Path(f"/proc/{self.number}/status").read_text()
         return int(status.split("VmRSS:")[1].split()[0]) / 1024

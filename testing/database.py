@@ -1,8 +1,4 @@
-"""The database of a test process: copied from a template that is migrated once a run, and cleared between tests.
-
-What the migrations make is kept in `build/test-database` as a dump, named by a hash of the migrations, so that later
-runs need not migrate. A clean checkout, as CI has it, runs the migrations.
-"""
+"""The database of a test process: copied from a template, cleared between tests."""
 
 import hashlib
 import os
@@ -21,6 +17,8 @@ from lunaos.backup import programs
 from lunaos.infra import redis
 from testing.servers import ROOT
 
+# What the migrations make, as a dump named by their hash, so that later runs need not migrate. A clean checkout, as CI
+# has it, runs the migrations.
 KEPT = ROOT / "build" / "test-database"
 TEMPLATE_LOCK = 0x7465_7374  # the key of PostgreSQL's advisory lock
 # Rows that tests leave behind, with all rows that refer to them by a foreign key.
@@ -36,7 +34,7 @@ REFERENCES = """
 
 
 def create(name: str) -> None:
-    """Make a database with tables, catalogue and partitions, and connect this process to it."""
+    """Make a database with tables, catalogue and partitions, and connect to it."""
     template = f"{connection.settings_dict['NAME']}_template_{_hash()}"
     with _server() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [TEMPLATE_LOCK])  # of the test processes the first makes it
@@ -50,14 +48,14 @@ def create(name: str) -> None:
 
 
 def drop(name: str, before: str) -> None:
-    """Drop this process's database, whatever is connected to it, and connect to the one before."""
+    """Drop this process's database, and connect to the one before."""
     _connect_to(before)
     with _server() as cursor:
         _drop(cursor, name)
 
 
 def clear() -> None:
-    """Delete the rows that tests have left; the catalogue, the tiers and the audit trail stay."""
+    """Delete the rows that tests have left; catalogue, tiers and audit trail stay."""
     with connection.cursor() as cursor:
         statements = _clearing()
         cursor.execute(_looking())
@@ -67,7 +65,6 @@ def clear() -> None:
 
 
 def clear_valkey() -> None:
-    """Delete the keys that tests have left."""
     keys = (bytes(key) for key in redis.client().scan_iter(count=1000))
     # Without its bindings a queue that is in use would lose messages.
     if left := [key for key in keys if not key.startswith(b"_kombu")]:
@@ -76,14 +73,14 @@ def clear_valkey() -> None:
 
 @contextmanager
 def _server() -> Iterator[Any]:
-    """Return a cursor outside the database, for statements about databases."""
+    # Outside the database, for statements about databases.
     connection.close()
     with connection._nodb_cursor() as cursor:
         yield cursor
 
 
 def _make_template(cursor: Any, name: str) -> None:
-    """Under another name until it is complete: a killed test process leaves nothing that looks usable."""
+    # Under another name until it is complete: a killed test process leaves nothing that looks usable.
     before, new = connection.settings_dict["NAME"], f"{name}_new"
     _drop(cursor, new)
     cursor.execute(f'CREATE DATABASE "{new}" TEMPLATE template0')
@@ -98,7 +95,7 @@ def _make_template(cursor: Any, name: str) -> None:
 
 
 def migrate() -> None:
-    """Bring the empty database that this process is connected to where the migrations bring it."""
+    """Migrate this process's empty database, or fill it from a dump."""
     reach, variables = DatabaseClient.settings_to_cmd_args_env(connection.settings_dict, [])
     if not restore(*reach[1:], **(variables or {})):
         call_command("migrate", verbosity=0, interactive=False)
@@ -106,11 +103,11 @@ def migrate() -> None:
 
 
 def restore(*reach: str, **variables: str) -> bool:
-    """Fill an empty database from the dump; False where there is none of these migrations.
+    """Fill an empty database from the dump; return False if there is none.
 
     Args:
         reach: words that lead PostgreSQL's programs to the database.
-        variables: as well, such as its password.
+        variables: for these programs, such as the password.
     """
     if kept := _kept().exists():
         words = ["--no-psqlrc", "--quiet", "--set", "ON_ERROR_STOP=1", "--output", os.devnull, "--file", str(_kept())]
@@ -145,7 +142,7 @@ def _fill() -> None:
 
 @cache
 def _hash() -> str:
-    """Of all that decides what the migrations make: our own, and the versions of everybody else's."""
+    # All that decides what the migrations make: our own, and the versions of the packages.
     files = sorted([*ROOT.glob("*/migrations/*.py"), *ROOT.glob("*/*/migrations/*.py"), ROOT / "requirements.txt"])
     content = b"".join(str(file.relative_to(ROOT)).encode() + file.read_bytes() for file in files)
     return hashlib.sha256(content).hexdigest()[:16]
@@ -168,7 +165,7 @@ def _connect_to(name: str) -> None:
 
 @cache
 def _clearing() -> list[tuple[str, str]]:
-    """Return the tables to check, and the statements that clear them in the order of references."""
+    """Return the tables to check, and the statements that clear them, children first."""
     found: dict[str, tuple[str, str]] = {}
     with connection.cursor() as cursor:
         cursor.execute(REFERENCES)
@@ -190,6 +187,6 @@ def _clearing() -> list[tuple[str, str]]:
 
 @cache
 def _looking() -> str:
-    """Return SQL that names the numbers of the statements with rows to clear."""
+    # One statement that names the numbers of the others that have rows to delete.
     looks = [f"SELECT {n} WHERE EXISTS (SELECT FROM {left})" for n, (left, _) in enumerate(_clearing())]
     return " UNION ALL ".join(looks)

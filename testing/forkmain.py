@@ -1,7 +1,7 @@
-"""The process from which a test process forks its web processes and workers: `python -m testing.forkmain SOCKET`.
+"""The process from which tests fork web processes and workers.
 
-All modules are imported once, here. A child takes over the environment that it is given, settings included; where a
-setting differs that some module has read while it was imported, the child becomes a new Python process instead.
+All modules are imported once, here. A child takes over the environment that it is given. If it differs in a setting
+that a module has read at its import, the child becomes a new Python process instead.
 """
 
 import asyncio
@@ -55,14 +55,14 @@ def _import_all() -> None:
 
 
 def _read_settings() -> dict[str, Any]:
-    """Return the settings as this environment has them now, in objects that nothing else changes."""
+    """Return the settings as this environment has them, in objects of their own."""
     for name in SETTINGS:
         module = importlib.reload(importlib.import_module(name))
     return {name: getattr(module, name) for name in dir(module) if name.isupper()}
 
 
 def _serve(channel: socket.socket) -> Request | None:
-    """Fork a child for each request; returns the request in the child, and None here when the test process ends."""
+    """Fork a child for each request; return the request in the child, else None."""
     tests = os.getppid()
     for line in channel.makefile("r"):
         between = os.fork()
@@ -78,7 +78,7 @@ def _serve(channel: socket.socket) -> Request | None:
 
 
 def _be_inherited(tests: int) -> None:
-    """Wait until this process is the test process's child, and die with it from then on."""
+    """Wait until this process is the test process's child; die with it from then on."""
     while os.getppid() != tests:
         if os.getppid() == 1:
             os._exit(1)
@@ -136,9 +136,9 @@ def _renew_connections() -> None:
 
 
 def _renew_reactor() -> None:
-    """Give Twisted's reactor an event loop of this process: epoll and pipes would be shared with the siblings."""
     from twisted.internet import reactor
 
+    # With an event loop of its own: epoll and pipes would be shared with the siblings.
     renewed: Any = reactor
     renewed.__init__(asyncio.new_event_loop())
 

@@ -1,7 +1,7 @@
-"""Web processes and workers for tests in milliseconds: forked from a process that has imported everything.
+"""Web processes and workers for tests, forked from a process with all imports.
 
-What a test observes is the same process as `python -m daphne` or `python -m celery` makes, but for its command line.
-Where that is what a test is about, `Stack` and `subprocess` start real ones.
+They are what `python -m daphne` or `python -m celery` makes, but for the command line. Where a test is about that,
+`Stack` and `subprocess` start real ones.
 """
 
 import ctypes
@@ -38,8 +38,7 @@ class ForkServer:
     """The process to fork from; it ends with this one.
 
     Args:
-        environment: of the processes to come, as far as they have it in common: what differs may cost a child a start
-            from nothing.
+        environment: common to the processes to come: a difference may cost a child a full start.
     """
 
     def __init__(self, environment: dict[str, str]) -> None:
@@ -74,7 +73,6 @@ class ForkServer:
 
 
 def die_with_parent() -> None:
-    """Have the system kill this process when its parent has ended, however that ends."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -82,7 +80,6 @@ _server: ForkServer | None = None
 
 
 def get(environment: dict[str, str]) -> ForkServer:
-    """Return this test process's fork server; start it at the first call."""
     global _server
     if _server is None:
         _server = ForkServer(environment)

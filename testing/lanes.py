@@ -1,4 +1,4 @@
-"""The marks that decide in which lane a test runs, found from what it and its fixtures use."""
+"""The marks that decide in which lane a test runs, found from what its code uses."""
 
 import inspect
 import multiprocessing
@@ -19,7 +19,6 @@ OURS = ("testing.", "conftest", "tools.")  # modules that are searched, besides 
 
 
 def mark(items: list[pytest.Item]) -> None:
-    """Mark tests that start processes or browsers."""
     for item in items:
         if not isinstance(item, pytest.Function):
             continue
@@ -41,12 +40,12 @@ def require_model(item: pytest.Item) -> None:
 
 @cache
 def starts_processes(function: Callable[..., Any]) -> bool:
-    """Whether the function, or one of the tests' own that it names, starts a process."""
+    # By itself, or by one of the tests' own functions that it names.
     return any(used in STARTS_PROCESSES for used in _used(function, set()))
 
 
 def _used(function: Any, seen: set[Any]) -> Iterator[Any]:
-    """Return the modules, functions and classes that a function names, and those that these name."""
+    """Yield the modules, functions and classes that a function names, and so on."""
     function = inspect.unwrap(function)
     if not isinstance(function, FunctionType) or function in seen:
         return

@@ -1,5 +1,3 @@
-"""Expiry of a run's event log."""
-
 from typing import Any
 
 from lunaos.embedded.servers import until

@@ -15,18 +15,15 @@ MAIL_SEPARATOR = b"\n" + b"-" * 79 + b"\n"  # Django's backend writes it after e
 
 
 class Mailbox:
-    """The mails of all users.
-
-    Args:
-        folder: of the worker's mails.
-        mark: sends one more mail through the same queue, and returns its address.
-    """
+    """The mails of all users."""
 
     def __init__(self, folder: Path, mark: Callable[[], str]) -> None:
+        # `mark` sends one more mail through the same queue, and returns its address: once that mail has arrived, so
+        # have all before it.
         self._folder, self._mark = folder, mark
 
     def of(self, user: Any) -> list[EmailMessage]:
-        """Return all mails to a user, oldest first, after the queue's present messages were sent."""
+        """Return all mails to a user that are sent or queued by now, oldest first."""
         address = self._mark()
         assert until(lambda: bool(self._to(address)), MAIL_TIMEOUT_S), "the worker sent no mail"
         return self._to(user.email)
@@ -41,14 +38,12 @@ class Mailbox:
 
 
 def get_text(mail: EmailMessage) -> str:
-    """Return the plain text of a mail."""
     body = mail.get_body(("plain",))
     assert body
     return str(body.get_content())
 
 
 def get_html(mail: EmailMessage) -> str:
-    """Return the HTML of a mail."""
     body = mail.get_body(("html",))
     assert body
     return str(body.get_content())
@@ -62,6 +57,5 @@ def get_button(mail: EmailMessage) -> str:
 
 
 def get_token(mail: EmailMessage) -> str:
-    """Return the token in the address behind the button."""
     (token,) = parse_qs(urlsplit(get_button(mail)).query)["token"]
     return token

@@ -1,4 +1,4 @@
-"""JavaScript for tests: packages from npm, and Node.js to run scripts that use them."""
+"""JavaScript for tests: packages from npm, and Node.js to run scripts."""
 
 import hashlib
 import os
@@ -22,13 +22,8 @@ MAX_RUN_S = 60
 
 
 def install(package_json: Path) -> Path:
-    """Install the packages that a `package.json` names, by the hashes in the lock file, unless they are cached.
-
-    Skips the test where Node.js or npm is missing; in CI the test fails.
-
-    Returns:
-        The folder of the packages, for NODE_PATH.
-    """
+    """Install the packages of a `package.json`, by its lock file; return their folder."""
+    # Skips the test where Node.js or npm is missing; in CI the test fails.
     _require("node", "npm")
     named = package_json.read_bytes() + _lock(package_json).read_bytes()
     kept = PACKAGE_CACHE / hashlib.sha256(named).hexdigest()[:16]
@@ -42,7 +37,7 @@ def _lock(package_json: Path) -> Path:
 
 
 def run(script: Path, *arguments: str, packages: Path) -> str:
-    """Run a script and return its standard output; fails with what it wrote on standard error."""
+    """Run a script and return its standard output; fail with its error output."""
     done = subprocess.run(
         ["node", str(script), *arguments],
         env={**os.environ, "NODE_PATH": str(packages)},

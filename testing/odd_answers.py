@@ -10,21 +10,15 @@ from testing.loopback.upstream import DONE, Answer, completion, delta, usage
 
 @dataclass(frozen=True)
 class Case:
-    """One answer and the expected outcome.
-
-    Args:
-        name: of the case.
-        answer: of the provider.
-        outcome: "done", or the code of the error.
-        text: shown to the client.
-        counted: whether the execution counts.
-        falls_back: whether a fallback provider is asked.
-    """
+    """One answer and the expected outcome of a run."""
 
     name: str
     answer: Answer
+    # "done", or the code of the error.
     outcome: str = "done"
+    # The text that the client sees.
     text: str = ""
+    # Whether the execution counts, and whether a fallback provider is asked.
     counted: bool = True
     falls_back: bool = False
 
@@ -33,7 +27,6 @@ class Case:
 
 
 def event(found: Any) -> bytes:
-    """Encode a `data` event."""
     return b"data: " + orjson.dumps(found) + b"\n\n"
 
 
@@ -43,7 +36,6 @@ def choice(piece: dict[str, Any], finish: str | None = None) -> bytes:
 
 
 def error_response(status: int, **error: Any) -> Answer:
-    """Return an error response in OpenAI's form."""
     return Answer(status=status, body=orjson.dumps({"error": {"message": "no", **error}}))
 
 

@@ -1,7 +1,4 @@
-"""The product's settings for tools that need no server: mypy, the list of names.
-
-Variables that are already set win.
-"""
+"""The product's settings for tools that need no server: mypy, the list of names."""
 
 import os
 

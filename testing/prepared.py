@@ -1,8 +1,4 @@
-"""A template of a PostgreSQL folder with all tables and the catalogue, shared by all test processes.
-
-Creating such a folder takes ten seconds. The template lies in the home of the tests' servers (`python -m
-lunaos.embedded run`), which deletes it at the end.
-"""
+"""A template of a PostgreSQL folder with all tables and the catalogue."""
 
 import os
 import shutil
@@ -12,6 +8,8 @@ from pathlib import Path
 from lunaos.embedded.home import Home
 
 
+# Creating such a folder takes ten seconds. The template lies in the home of `python -m lunaos.embedded run`, which
+# deletes it at the end.
 def bring_to(home: Home) -> bool:
     """Copy the template to a new home; return False if there is no template."""
     kept = _folder()
@@ -21,12 +19,13 @@ def bring_to(home: Home) -> bool:
 
 
 def keep(home: Home) -> None:
-    """Create the template from a home with a stopped PostgreSQL, unless another process was faster."""
+    """Create the template from a home with a stopped PostgreSQL."""
     kept, new = _folder(), _folder().with_suffix(f".{os.getpid()}")
     _copy(home.path / "postgres", new)
     try:
         new.rename(kept)
     except OSError:
+        # Another test process was faster.
         shutil.rmtree(new)
 
 
@@ -35,5 +34,5 @@ def _folder() -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy with owners, since PostgreSQL does not run as root."""
+    # With owners, since PostgreSQL does not run as root.
     subprocess.run(["cp", "-a", str(source), str(target)], check=True)

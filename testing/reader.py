@@ -13,7 +13,7 @@ RECOVERY_TIMEOUT_S = 30
 
 
 class ReconnectingReader:
-    """Reader of a run in a thread; reconnects after each break, as a browser's EventSource does."""
+    """Reader of a run in a thread; reconnects as a browser's EventSource does."""
 
     def __init__(self, api: Api, user: dict[str, str], run_id: str) -> None:
         self._url, self._api, self._user = f"/runs/{run_id}/events", api, user
@@ -51,7 +51,7 @@ class ReconnectingReader:
         return False
 
     def end(self) -> list[Event]:
-        """Wait for the run's end and return its events; check that each came once, in order."""
+        """Wait for the run's end; return its events, each once and in order."""
         self.thread.join(RECOVERY_TIMEOUT_S + 10)
         assert not self.thread.is_alive(), self.events
         assert self.positions == list(range(1, len(self.events) + 1))

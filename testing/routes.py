@@ -1,4 +1,4 @@
-"""All routes of the API, from the URL configuration, so that tests cover new routes."""
+"""All routes of the API by the URL configuration, so that tests cover new ones."""
 
 import re
 from collections.abc import Iterator
@@ -15,18 +15,12 @@ SAMPLES = {"uuid": UNKNOWN_ID}  # of path parameters, by converter
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A method of a path.
-
-    Args:
-        method: of HTTP.
-        template: as in the URL configuration, `runs/<uuid:pk>`.
-        public: True if no credential is needed.
-        scopes: of which a key needs one; empty if the route accepts no key.
-    """
-
     method: str
+    # As in the URL configuration, `runs/<uuid:pk>`.
     template: str
+    # True if no credential is needed.
     public: bool
+    # Scopes of which a key needs one; empty if the route accepts no key.
     scopes: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -34,20 +28,17 @@ class Route:
 
     @property
     def path(self) -> str:
-        """Return the path with sample parameters."""
         sample = re.sub(r"<(\w+):\w+>", lambda match: SAMPLES.get(match[1], "nothing"), self.template)
         return f"/{sample}"
 
 
 def all_routes() -> Iterator[Route]:
-    """Yield all routes of viewsets."""
     for pattern in get_resolver().url_patterns:
         if isinstance(pattern, URLPattern) and issubclass(getattr(pattern.callback, "cls", object), ViewSetMixin):
             yield from _routes_of_pattern(pattern)
 
 
 def protected_routes() -> list[Route]:
-    """Return the routes that need credentials."""
     return [route for route in all_routes() if not route.public]
 
 

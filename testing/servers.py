@@ -1,5 +1,3 @@
-"""Real processes of the platform for tests."""
-
 import os
 import subprocess
 import sys
@@ -34,13 +32,10 @@ def environment(**changes: str) -> dict[str, str]:
 
 @contextmanager
 def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
-    """Start a web process; yield its base URL.
+    """Start a web process; yield its base URL once `up` answers 200.
 
     Args:
-        log: file of the process's output.
-        up: the path that must answer 200 first: `/ready` if the first run must not wait for an import, `/openapi.json`
-            if the server is not healthy.
-        changes: variables of the process.
+        up: `/ready` if the first run must not wait for an import, `/openapi.json` if the server is not healthy.
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
@@ -80,7 +75,7 @@ def process(arguments: list[str], log: Path, **changes: str) -> Iterator[subproc
 
 
 def start(arguments: list[str], log: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start `python -m MODULE WORDS`, which dies with this process: by fork where this system can do that."""
+    """Start `python -m MODULE WORDS`, which dies with this process."""
     log.touch()  # readers look for signs of readiness before the child has opened it
     if forkserver.IS_POSSIBLE:
         return forkserver.get(environment()).start(arguments, variables, log)

@@ -1,4 +1,4 @@
-"""The whole platform with servers of its own, which a test may kill and start again."""
+"""The whole platform with servers of its own, which a test may kill and restart."""
 
 import os
 import re
@@ -26,13 +26,9 @@ CADDY = Path(sys.executable).with_name("caddy")
 
 
 class Stack:
-    """PostgreSQL, Valkey, and what runs on them: `web`, `web-2`, `worker` (short jobs), `chains-1`, `beat`, ….
+    """PostgreSQL, Valkey and programs on them: `web`, `worker`, `chains-1`, ….
 
     `proxy` is Caddy in front of `web` and `web-2`, with the Caddyfile that is deployed.
-
-    Args:
-        programs: what is started at once; a test may start more.
-        environment: what its processes get beside the test process's own.
     """
 
     by_command = False
@@ -84,7 +80,7 @@ class Stack:
         return Api(base_url=self._url(name), timeout=60)
 
     def start(self, *names: str) -> None:
-        """Start programs and wait until they are up; `chains-2` is one more of the kind `chains`."""
+        """Start programs and wait until they are up; `chains-2` is another `chains`."""
         for name in names:
             self._program(name).log.unlink(missing_ok=True)  # readiness is read from some
             self._processes[name] = self._spawn(self._program(name))
@@ -98,7 +94,6 @@ class Stack:
         return start(program.argv[1:], program.log, {**self.environment, **program.env})
 
     def end(self, name: str, with_signal: int = signal.SIGKILL) -> None:
-        """Send a signal and wait for the end."""
         process = self._processes.pop(name)
         process.send_signal(with_signal)
         process.wait(STOPS_WITHIN_S)
@@ -129,7 +124,7 @@ class Stack:
         return replace(self._programs[kind], argv=argv, log=log, ready=lambda: b" ready." in log.read_bytes())
 
     def _proxy(self) -> Program:
-        """In the place of a service's name, which is looked up, the Caddyfile gets this machine's two web processes."""
+        # In place of a service's name, the Caddyfile gets this machine's two web processes.
         nodes = " ".join(self._url(name).removeprefix("http://") for name in ("web", "web-2"))
         text = re.sub(
             r"dynamic a \{.*?\n\t\t\}", f"to {nodes}", (ROOT / "deploy" / "Caddyfile").read_text(), flags=re.DOTALL
@@ -145,19 +140,20 @@ class Stack:
         )
 
     def sign_up(self, number: int) -> dict[str, str]:
-        """Return the headers of a new user, who comes from an address of their own: there is a limit to signing up."""
+        """Return the headers of a new user."""
+        # From an address of its own: there is a limit to signing up.
         form = {"email": f"user-{number}@example.com", "password": PASSWORD}
         response = self.api.from_address(f"127.0.1.{number}").post("/auth/signup", json=form)
         return {"Authorization": f"Bearer {response.json()['data']['token']}"}
 
     def sql(self, statement: str, *values: Any) -> list[Any]:
-        """Ask or change the database behind the platform's back."""
+        """Query or change the database behind the platform's back."""
         with psycopg.connect(self._database, autocommit=True) as connection:
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
 
 class CommandStack(Stack):
-    """A stack whose processes are started by their command lines, as `make up` starts them, and not by a fork."""
+    """A stack of processes by command line, as `make up` starts them, not by a fork."""
 
     by_command = True

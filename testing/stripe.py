@@ -20,23 +20,14 @@ NO_SUBSCRIPTION = {"tier": "free", "status": "none", "subscription": None, "chec
 
 
 class Stripe:
-    """The double with the platform's prices, and the actions of tests.
-
-    Args:
-        double: delivers its events to the platform until `stop_deliveries`.
-        api: a client of the platform.
-    """
+    """The double, which delivers its events to the platform, and the actions of tests."""
 
     def __init__(self, double: Double, api: Api) -> None:
         self.double = double
         self.api = api
 
     def subscribe(self, user: Any, tier: str = "pro") -> str:
-        """Go through checkout and wait for the tier.
-
-        Returns:
-            The subscription's id.
-        """
+        """Go through checkout and wait for the tier; return the subscription's id."""
         session_id = self.checkout(user, tier)
         subscription_id = str(self.double.pay(session_id)["subscription"])
         assert until(lambda: self.tier(user) == tier, WITHIN_S), self.double.delivered()
@@ -68,12 +59,10 @@ class Stripe:
         assert until(lambda: all(self.double.delivered().get(id_) == 200 for id_ in made), WITHIN_S)
 
     def subscription_state(self, user: Any) -> dict[str, Any]:
-        """Return the user's answer of `GET /billing/subscription`."""
         data: dict[str, Any] = self.api.get("/billing/subscription", headers=self.api.as_(user)).json()["data"]
         return data
 
     def stop_deliveries(self) -> None:
-        """Deliver events only where a test does so."""
         self.double.deliveries(automatic=False)
 
     def price(self, tier: str) -> str:
@@ -81,11 +70,7 @@ class Stripe:
 
 
 class LocalStripe:
-    """The double with the platform in the test's own process; a test delivers the events itself.
-
-    Args:
-        double: stores its events, and delivers none.
-    """
+    """The double with the platform in this process; a test delivers the events itself."""
 
     def __init__(self, double: Double) -> None:
         self.double = double
@@ -104,7 +89,6 @@ class LocalStripe:
         return stripe_connection.client().v1.customers.create({"email": "stranger@example.com"}).id
 
     def charges(self, customer_id: str) -> list[dict[str, Any]]:
-        """Return a customer's charges at Stripe, the newest first."""
         found = stripe_connection.client().v1.charges.list({"customer": customer_id})
         return [charge.to_dict() for charge in found.data]
 
@@ -114,7 +98,7 @@ class LocalStripe:
             assert self.send(event) == 200, event["type"]
 
     def new_events(self) -> list[dict[str, Any]]:
-        """Return the events that the platform subscribes to and `deliver` has not delivered yet."""
+        """Return the events for the platform that `deliver` has not delivered yet."""
         created = [each for each in self.double.events() if each["type"] in webhooks.HANDLED_EVENT_TYPES]
         found = [each for each in created if each["id"] not in self._delivered]
         self._delivered |= {each["id"] for each in found}
@@ -129,12 +113,9 @@ class LocalStripe:
 
 
 def clear_stripe() -> bool:
-    """Delete all rows of Stripe's, customer by customer, after open requests.
-
-    Returns:
-        Whether no request wrote another row meanwhile.
-    """
+    """Delete all rows of Stripe's; return False if a request wrote another row."""
     try:
+        # Customer by customer, each after its open requests.
         for customer in Customer.objects.all():
             with transaction.atomic():
                 customer_locks.lock_until_commit(customer.id)
@@ -147,7 +128,7 @@ def clear_stripe() -> bool:
 
 @pytest.fixture
 def alarms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the kinds of the alarms that the test raises."""
+    """Return the kinds of the alerts that the test raises."""
     kinds: list[str] = []
     monkeypatch.setattr(alerts, "send", lambda kind, message, **facts: kinds.append(kind))
     monkeypatch.setattr(alerts, "send_daily", lambda kind, subject, message, **facts: kinds.append(kind))

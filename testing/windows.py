@@ -1,4 +1,4 @@
-"""Subjects whose fixed window has time left, for tests that count inside one window."""
+"""Subjects whose fixed window has time left, for tests that count in one window."""
 
 import time
 import zlib
@@ -7,20 +7,19 @@ from typing import Any
 
 
 def seconds_left(subject: str, period: int) -> int:
-    """Return the seconds until a subject's window ends; django-ratelimit staggers windows by subject."""
+    """Return the seconds until a subject's window ends."""
     now = int(time.time())
+    # django-ratelimit staggers windows by subject.
     end = now - now % period + zlib.crc32(subject.encode()) % period
     return (end if end >= now else end + period) - now
 
 
 def address_with_time_left(period: int, need_s: int = 15) -> str:
-    """Return a loopback address whose window has time left."""
     addresses = (f"127.0.0.{n}" for n in range(2, 255))
     return next(address for address in addresses if seconds_left(address, period) > need_s)
 
 
 def user_with_time_left(make_user: Callable[[], Any], period: int = 60, need_s: int = 15) -> Any:
-    """Create a user whose window has time left."""
     user = make_user()
     while seconds_left(str(user.pk), period) < need_s:
         user = make_user()

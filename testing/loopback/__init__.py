@@ -1,1 +1,1 @@
-"""Servers on the loopback that stand for what tests cannot reach: model providers, collectors, other hosts."""
+"""Servers on the loopback in place of model providers, collectors, other hosts."""

@@ -1,6 +1,6 @@
-"""A scripted `/v1/embeddings` on the loopback that changes models, fails or waits as tests ask.
+"""A scripted `/v1/embeddings` that changes models, fails or waits as tests ask.
 
-Its vectors are bags of words: texts with words in common are near each other, so that tests can check search results.
+Its vectors are bags of words: texts with words in common are near each other.
 """
 
 import threading
@@ -16,11 +16,7 @@ from rag.search import words
 
 
 class EmbeddingsServer:
-    """The server, in threads of its own; use it as context manager.
-
-    Args:
-        dimension: of the vectors.
-    """
+    """The server, in threads of its own; use it as context manager."""
 
     def __init__(self, dimension: int = 384) -> None:
         self.dimension = dimension
@@ -43,11 +39,9 @@ class EmbeddingsServer:
 
     @property
     def texts(self) -> list[str]:
-        """Return all embedded texts, in order."""
         return [text for request in self.requests for text in request["input"]]
 
     def respond_with(self, status: int, body: bytes = b"{}") -> None:
-        """Answer all following requests with a status and body."""
         self.status, self.body = status, body
 
     @contextmanager

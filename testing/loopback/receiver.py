@@ -1,4 +1,4 @@
-"""A server on the loopback that stores posted bodies, as a collector of traces or Sentry would."""
+"""A server that stores posted bodies, as a collector of traces or Sentry would."""
 
 import gzip
 import threading

@@ -1,4 +1,4 @@
-"""A server on the loopback that redirects to another one, which records the requests."""
+"""A server that redirects to another one, which records the requests."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -6,11 +6,7 @@ from typing import Any
 
 
 class RedirectingServer:
-    """Two servers in threads of their own; use it as context manager.
-
-    Args:
-        status: of the redirect; can be changed later.
-    """
+    """Two servers in threads of their own; `status` of the redirect may be changed."""
 
     def __init__(self, status: int = 307) -> None:
         self.status = status

@@ -16,7 +16,6 @@ def recording_proxy(server: str, watch: BreakCondition) -> Iterator[str]:
     """Forward bytes between clients and a server; yield the base URL for clients.
 
     Args:
-        server: base URL of the server.
         watch: called with the number of a connection, from 1, and all bytes its client has received; True breaks the
             connection.
     """
@@ -43,7 +42,7 @@ def recording_proxy(server: str, watch: BreakCondition) -> Iterator[str]:
 
 
 def _copy(source: socket.socket, target: socket.socket, is_enough: Callable[[bytes], bool]) -> None:
-    """Copy until a side closes or `is_enough` returns True; then close both connections."""
+    """Copy until a side closes or `is_enough` returns True; then close both."""
     copied = b""
     with suppress(OSError):
         while data := source.recv(2**16):

@@ -1,6 +1,6 @@
-"""A scripted OpenAI-compatible server on the loopback, in place of a model provider.
+"""A scripted OpenAI-compatible server, in place of a model provider.
 
-A test scripts the answers; the server records the requests. The script selects the answer, not the model's name.
+The script selects the answer, not the model's name.
 """
 
 import asyncio
@@ -15,41 +15,29 @@ from aiohttp import web
 
 @dataclass
 class Answer:
-    """The answer to one request.
+    """The answer to one request."""
 
-    Args:
-        status: of the response; any but 200 sends `body` and no stream.
-        pieces: executed in turn: bytes are written, a float is slept, "wait" waits for `resume`, "pause" waits for
-            `resume` and clears it, "hang" waits until the client disconnects, "cut" aborts the connection.
-        headers: further response headers.
-    """
-
+    # Executed in turn: bytes are written, a float is slept, "wait" waits for `resume`, "pause" waits for `resume` and
+    # clears it, "hang" waits until the client disconnects, "cut" aborts the connection.
     pieces: list[bytes | float | str] = field(default_factory=list)
+    # Any status but 200 sends `body` and no stream.
     status: int = 200
     body: bytes = b"{}"
     headers: dict[str, str] = field(default_factory=dict)
 
 
 def delta(text: str, finish: str | None = None) -> bytes:
-    """Encode a chunk of a chat completion as a `data` line."""
     choice = {"index": 0, "delta": {"content": text} if text else {}, "finish_reason": finish}
     return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
 
 
 def reasoning_delta(text: str) -> bytes:
-    """Encode a chunk of the model's reasoning."""
     choice = {"index": 0, "delta": {"reasoning_content": text}, "finish_reason": None}
     return b"data: " + orjson.dumps({"id": "c", "object": "chat.completion.chunk", "choices": [choice]}) + b"\n\n"
 
 
 def usage(input_tokens: int, output_tokens: int, **details: Any) -> bytes:
-    """Encode the last chunk, with the provider's token counts.
-
-    Args:
-        input_tokens: of the prompt.
-        output_tokens: of the answer.
-        details: further counts, such as `prompt_tokens_details`.
-    """
+    """Encode the last chunk, with the provider's token counts and further details."""
     counts = {"prompt_tokens": input_tokens, "completion_tokens": output_tokens, **details}
     return b"data: " + orjson.dumps({"choices": [], "usage": counts}) + b"\n\n"
 
@@ -101,7 +89,7 @@ class Upstream:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close everything: the garbage collector would warn in the middle of other tests."""
+        # Explicitly: the garbage collector would warn in the middle of other tests.
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

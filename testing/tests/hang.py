@@ -1,4 +1,4 @@
-"""A test that never ends, to be killed by `test_forkserver`: pytest collects it only where it is named."""
+"""A test that never ends, to be killed by `test_forkserver`."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""What a process knows of itself, as JSON: `python -m testing.tests.report FILE SETTING`."""
+"""A process's knowledge of itself: `python -m testing.tests.report FILE SETTING`."""
 
 import json
 import os

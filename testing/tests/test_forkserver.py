@@ -1,4 +1,4 @@
-"""Servers of tests are forked: each has its own settings and identity, and none outlives the test process."""
+"""Forked servers of tests: own settings and identity, and no longer life."""
 
 import json
 import os

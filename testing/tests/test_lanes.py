@@ -1,4 +1,4 @@
-"""Tests are marked by what they use, and those of the embedded model are skipped or fail without it."""
+"""Marks of tests by what they use, and tests of the embedded model without it."""
 
 import subprocess
 import sys
