@@ -1,4 +1,4 @@
-"""Attacks of hostile clients: one attack per process, limited in count and time, on the loopback, at low priority.
+"""Attacks of hostile clients on the loopback: one per process, at low priority.
 
 `benchmarks/hostile.py` starts `python benchmarks/attacks.py` with a job on its standard input, and reads the answers
 that the attacker got from its standard output.
@@ -65,7 +65,7 @@ class Attacker:
         return body
 
     async def at_rate(self, per_second: float, most: int, one: Callable[[int], Awaitable[object]]) -> None:
-        """Start requests at an even rate until the time is over, without waiting for answers."""
+        """Start requests at an even rate until the time is over; await no answers."""
         tasks = []
         for number in range(most):
             if not self.in_time:
@@ -75,13 +75,9 @@ class Attacker:
         await asyncio.gather(*tasks)
 
     async def connect(self, head: str, *, receive_bytes: int = 0) -> asyncio.StreamWriter:
-        """Open a connection and send the beginning of a request on it.
-
-        Args:
-            head: the first bytes of the request.
-            receive_bytes: of the socket's buffer, small for a client that will not read.
-        """
+        """Open a connection and send the beginning of a request on it."""
         plain = socket.socket()
+        # Small for a client that will not read.
         if receive_bytes:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
         plain.setblocking(False)
@@ -96,15 +92,15 @@ class Attacker:
 
 
 def is_gone(writer: asyncio.StreamWriter) -> bool:
-    """Return whether the server has closed a connection, without reading it (tcp_info's state, tcp(7))."""
+    """Return whether the server has closed a connection, without reading it."""
     if writer.transport.is_closing():
         return True
     info: bytes = writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+    # The state in tcp_info (tcp(7)).
     return info[0] != TCP_ESTABLISHED
 
 
 def code(body: bytes) -> str:
-    """Return the error code of an answer, if any."""
     try:
         return str(json.loads(body[: 100 * MB])["code"])
     except (ValueError, KeyError, TypeError):
@@ -112,7 +108,8 @@ def code(body: bytes) -> str:
 
 
 async def long_paths(attacker: Attacker) -> None:
-    """Point 1: anonymous paths of 15 000 characters, over which the log's redaction was quadratic."""
+    """Point 1: anonymous paths of 15 000 characters."""
+    # The log's redaction took quadratic time over them.
     await attacker.at_rate(1.4, 40, lambda number: attacker.ask("GET", f"/{number}{'secret' * 2_500}"))
 
 
@@ -137,7 +134,7 @@ async def much_code(attacker: Attacker) -> None:
 
 
 async def long_logs(attacker: Attacker) -> None:
-    """Point 5: answers of 6 MB, whose events stay in a Valkey to which the caller has left little memory."""
+    """Point 5: answers of 6 MB, with little room left in Valkey."""
 
     async def one(number: int) -> None:
         token = attacker.job["tokens"][number % len(attacker.job["tokens"])]
@@ -166,7 +163,7 @@ async def unread(attacker: Attacker) -> None:
 
 
 async def health(attacker: Attacker) -> None:
-    """Point 9: 71 /health a second, and beside them a probe of /ready as Kubernetes' is, of two seconds' patience."""
+    """Point 9: 71 /health a second, beside a patient probe of /ready."""
 
     async def probe() -> None:
         while attacker.in_time:
@@ -182,7 +179,7 @@ async def health(attacker: Attacker) -> None:
 
 
 async def repositories(attacker: Attacker) -> None:
-    """Point 10: the list of an account that has 1 000 repositories, which the caller has made."""
+    """Point 10: the list of an account that has 1 000 repositories."""
     await attacker.at_rate(2, 60, lambda _: attacker.ask("GET", "/rag/repositories", attacker.job["tokens"][0]))
 
 
@@ -201,7 +198,7 @@ async def chains(attacker: Attacker) -> None:
 
 
 async def large_bodies(attacker: Attacker) -> None:
-    """Point 12: anonymous bodies of 80 MB in chunks, and 20 clients that send a byte a second."""
+    """Point 12: anonymous bodies of 80 MB, and 20 clients that send a byte a second."""
     block = b"x" * 65_536
 
     async def chunks() -> AsyncIterator[bytes]:

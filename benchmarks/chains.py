@@ -1,4 +1,4 @@
-"""Benchmark of chains: time to start, resume a stream and cancel; number of chains in one worker.
+"""Benchmark of chains: time to start, resume and cancel; chains in one worker.
 
 usage: make bench            (or: python -m lunaos.embedded run -- python benchmarks/chains.py)
 """
@@ -34,7 +34,7 @@ async def one_after_the_other(port: int, tokens: list[str]) -> list[Stream]:
 
 
 async def together(port: int, tokens: list[str], count: int) -> tuple[list[Stream], float]:
-    """Start chains at the same moment; return the seconds until the last one has ended."""
+    """Start chains together; return them with the seconds until the last end."""
     started = time.perf_counter()
     streams = await asyncio.gather(*(chain(port, tokens[n % len(tokens)], STEADY) for n in range(count)))
     return streams, time.perf_counter() - started
@@ -66,7 +66,6 @@ async def _cancellation(port: int, token: str) -> float:
 
 
 async def call(port: int, token: str, method: str, path: str) -> Any:
-    """Return the data of any other endpoint."""
     request = Request(f"http://127.0.0.1:{port}{path}", method=method, headers={"Authorization": f"Bearer {token}"})
     return json.loads(await asyncio.to_thread(lambda: urlopen(request, timeout=10).read()))["data"]
 

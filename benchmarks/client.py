@@ -1,16 +1,17 @@
-"""A lean HTTP/1.1 client for streams: on two cores the load must not cost more than what it measures."""
+"""A lean HTTP/1.1 client for streams."""
 
 import asyncio
 import time
 from dataclasses import dataclass
 
+# On two cores the load must not cost more than the platform that it measures.
 FIRST = b'"type":"chunk"'
 LAST = b"0\r\n\r\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream of a client: seconds to the first chunk and to the end, and the bytes."""
+    """One stream of a client: seconds to the first chunk and to the end, and bytes."""
 
     first_s: float
     total_s: float
@@ -22,8 +23,6 @@ class Stream:
 
 
 class Connection:
-    """One keep-alive connection."""
-
     def __init__(self, port: int) -> None:
         self._port = port
 
@@ -40,7 +39,6 @@ class Connection:
         return await self._send(head, token, body, first)
 
     async def resume(self, run_id: str, token: str, after: int) -> Stream:
-        """Follow a run after an event."""
         head = b"GET /runs/%b/events HTTP/1.1\r\nLast-Event-ID: %d" % (run_id.encode(), after)
         return await self._send(head, token, b"", b"data: ")
 

@@ -1,4 +1,4 @@
-"""Two web processes and workers of each kind behind the proxy, with model servers on the loopback."""
+"""Two web processes and workers of each kind behind the proxy, with model servers."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,7 +17,6 @@ WORKERS = ("worker", "indexing", "chains-1", "chains-2")
 
 @contextmanager
 def cluster() -> Iterator[Stack]:
-    """Start the cluster for the block."""
     with tempfile.TemporaryDirectory() as folder, processes.provider(), EmbeddingsServer() as embeddings:
         variables = {"EMBEDDINGS_BASE_URL": embeddings.base_url, "EMBEDDINGS_MODEL": "bag-of-words"}
         variables |= {"LLM_RUN_TIMEOUT_S": "3600", "LUNAOS_TRUSTED_PROXIES": "1", "LUNAOS_LOG_LEVEL": "WARNING"}

@@ -1,4 +1,4 @@
-"""Benchmark of the admin's dashboard and lists with a million runs, and of the task that counts for them.
+"""Benchmark of the admin's dashboard and lists with a million runs.
 
 Fills the database with users and sixty days of runs, counts all of them as a new release would, then what falls due
 each minute, and asks for the pages over HTTP, signed in as staff, each several times.
@@ -74,11 +74,11 @@ MAKE_RUNS = """
 
 
 def fill(runs: int, users: int) -> None:
-    """Insert users and runs, in order of time."""
     from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(MAKE_USERS, {"users": users})
+        # In order of time, as a table grows.
         cursor.execute(MAKE_RUNS, {"runs": runs, "users": users, "days": DAYS})
         cursor.execute("VACUUM ANALYZE")
 
@@ -91,13 +91,13 @@ def timed(name: str, job: Callable[[], Any]) -> Any:
 
 
 def session_of_staff() -> str:
-    """Create a session of a superuser without the sign-in forms."""
     from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
     from django.contrib.sessions.backends.db import SessionStore
 
     from accounts.models import User
 
     user = User.objects.create_superuser("benchmark-staff@example.com", "unused and long enough 42")
+    # Without the sign-in forms, whose time is not measured.
     session = SessionStore()
     session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"

@@ -1,4 +1,4 @@
-"""Benchmark of honest clients beside hostile ones: 300 requests without and with each attack, on one web process.
+"""Benchmark of 300 requests of honest clients, without and with each attack.
 
 usage: python -m lunaos.embedded run -- python benchmarks/hostile.py [--points 1,2,9] [--requests 300] [--rate 15]
 
@@ -60,7 +60,7 @@ class Honest:
         self._url, self._tokens, self._random = f"http://127.0.0.1:{port}", tokens, random.Random(seed)
 
     async def run(self, count: int, rate: float) -> Outcome:
-        """Send requests at random moments; each is timed from when it was due to the last byte of its answer."""
+        """Send requests at random moments; time each from when it was due to its end."""
         outcome, started, due = Outcome(), time.perf_counter(), 0.0
         timeout = aiohttp.ClientTimeout(PATIENCE_S)
         async with aiohttp.ClientSession(timeout=timeout, connector=aiohttp.TCPConnector(limit=0)) as session:
@@ -124,7 +124,6 @@ def stage(point: str) -> Iterator[Stage]:
 
 
 def _thousand_repositories(user: Any) -> None:
-    """Return files of 20 languages."""
     from rag.models import File, Repository
 
     made = Repository.objects.bulk_create(
@@ -159,7 +158,7 @@ async def attack(on: Stage, seconds: float) -> dict[str, Any]:
 
 
 async def peak_rss(process: psutil.Process, over: "asyncio.Future[Any]") -> int:
-    """Return the peak memory of the web process and its children until a future is done."""
+    """Return the web process's peak memory, with children, until a future is done."""
     peak = 0
     while not over.done():
         peak = max(peak, rss(process))
@@ -172,7 +171,6 @@ def rss(process: psutil.Process) -> int:
 
 
 async def _index(session: aiohttp.ClientSession) -> str:
-    """Index 26 kB as another user."""
     await asyncio.sleep(2)
     started = time.perf_counter()
     body = {"repository": "mine", "files": [{"path": "a.py", "content": CODE * 800}]}
@@ -188,7 +186,6 @@ async def _index(session: aiohttp.ClientSession) -> str:
 
 
 async def _chain(session: aiohttp.ClientSession) -> str:
-    """Start a chain as another user."""
     await asyncio.sleep(8)
     started = time.perf_counter()
     try:
@@ -219,7 +216,7 @@ NEIGHBOURS = {"3": _index, "5": _limits, "11": _chain}
 
 
 async def neighbour(on: Stage) -> str:
-    """Return the result of another user's work of the same kind; empty if the honest mix covers it."""
+    """Return the result of another user's work of the same kind, if it is measured."""
     if on.point not in NEIGHBOURS:
         return ""
     headers = {"Authorization": f"Bearer {on.honest[-1]}"}
@@ -232,7 +229,7 @@ async def neighbour(on: Stage) -> str:
 
 
 async def measure(on: Stage, count: int, rate: float) -> tuple[Outcome, Outcome, int, dict[str, Any], str]:
-    """Return both outcomes, the growth in bytes, and the reports of the attacker and the neighbour."""
+    """Return both outcomes, the growth in bytes, and the reports of the others."""
     clients = Honest(on.port, on.honest)
     await clients.run(60, rate)  # imports, connections, and what is read once
     quiet = await clients.run(count, rate)
@@ -245,7 +242,6 @@ async def measure(on: Stage, count: int, rate: float) -> tuple[Outcome, Outcome,
 
 
 def row(point: str, quiet: Outcome, attacked: Outcome, growth: int, report: dict[str, Any], other: str) -> str:
-    """Format a line of the table."""
     p99, ratio = attacked.percentile(99), attacked.percentile(99) / quiet.percentile(99)
     met = "yes" if (p99 <= GOOD_P99_MS or ratio <= GOOD_RATIO) and not attacked.bad else "**no**"
     bad = ", ".join(f"{count} x {what}" for what, count in attacked.bad.most_common(3)) or "0"

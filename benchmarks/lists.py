@@ -1,4 +1,4 @@
-"""Benchmark of the API's lists with 10 000 rows of one user: time and size over HTTP.
+"""Benchmark of the API's lists with 10 000 rows of a user: time and size.
 
 Repositories have three files each; of the keys five are active, and all others revoked. Each list is asked for as a
 client does that sends no parameters; the last page of those that have pages is asked for too.
@@ -45,7 +45,6 @@ LANGUAGES = ("python", "rust", "markdown")
 
 
 def fill(user: User, rows: int) -> None:
-    """Insert rows of each kind for a user."""
     repositories = Repository.objects.bulk_create(
         Repository(user=user, name=f"repository-{n:05}", model="m", bytes=3_000) for n in range(rows)
     )

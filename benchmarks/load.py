@@ -1,4 +1,4 @@
-"""Benchmark of a mix of requests at rising rates, on two nodes behind the deployed proxy.
+"""Benchmark of a mix of requests at rising rates, on two nodes behind the proxy.
 
 usage: python -m lunaos.embedded run -- python benchmarks/load.py [--rates 5,10,20] [--seconds 20] [--plot FILE.svg]
 """

@@ -23,7 +23,7 @@ addresses = (f"127.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in itertools.
 
 
 async def send(port: int, method: str, path: str, body: bytes = b"") -> tuple[float, int]:
-    """Send a request over a new connection; return the seconds to the complete answer, and the status."""
+    """Send a request over a new connection; return seconds to the end, and status."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(next(addresses), 0))
     head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\n"
     started = time.perf_counter()
@@ -35,7 +35,6 @@ async def send(port: int, method: str, path: str, body: bytes = b"") -> tuple[fl
 
 
 async def log_in(port: int, email: str, until: float, password: str) -> list[tuple[float, int]]:
-    """Sign in repeatedly."""
     body, done = json.dumps({"email": email, "password": password}).encode(), []
     while time.perf_counter() < until:
         done.append(await send(port, "POST", "/auth/login", body))
@@ -43,7 +42,6 @@ async def log_in(port: int, email: str, until: float, password: str) -> list[tup
 
 
 async def probe(port: int, until: float) -> list[tuple[float, int]]:
-    """Request /health repeatedly."""
     done = []
     while time.perf_counter() < until:
         done.append(await send(port, "GET", "/health"))
@@ -70,7 +68,6 @@ def row(name: str, requests: list[tuple[float, int]], seconds: float) -> None:
 
 
 def make_people(count: int) -> list[str]:
-    """Insert users with a password."""
     processes.make_tokens()
     from accounts.models import User
 

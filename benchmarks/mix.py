@@ -1,4 +1,4 @@
-"""A mix of requests in the proportions of a busy day: sign in, read, run, chain, search, index."""
+"""A mix of requests in the proportions of a busy day."""
 
 import asyncio
 import random
@@ -22,25 +22,17 @@ WEIGHTS |= {"search": 8, "index": 2}
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request as the client saw it.
-
-    Args:
-        seconds: from when it was due, so that waiting for a late client counts too, to its end; for a stream to its
-            first chunk.
-        status: the response's; 0 where the connection broke or the stream had no good end.
-    """
+    """One request as the client saw it."""
 
     act: str
+    # From when it was due, so that waiting for a late client counts too, to its end; for a stream to its first chunk.
     seconds: float
+    # The response's; 0 where the connection broke or the stream had no good end.
     status: int
 
 
 class Mix:
-    """Users with tokens, and the acts. Use as a context manager.
-
-    Args:
-        url: where to send requests.
-    """
+    """Users with tokens, and the acts. Use as a context manager."""
 
     def __init__(self, stack: Stack, url: str) -> None:
         self._url, self._stack, self._random, self._signed_in = url, stack, random.Random(7), 0
@@ -73,12 +65,7 @@ class Mix:
         await self.session.close()
 
     async def run(self, rate: float, seconds: float) -> list[Outcome]:
-        """Send requests at random moments, without waiting for answers.
-
-        Args:
-            rate: requests a second, on average.
-            seconds: duration.
-        """
+        """Send `rate` requests a second at random moments, without waiting for answers."""
         tasks, due, started = [], 0.0, time.perf_counter()
         while (due := due + self._random.expovariate(rate)) < seconds:
             await asyncio.sleep(max(0.0, started + due - time.perf_counter()))
@@ -87,7 +74,6 @@ class Mix:
         return await asyncio.gather(*tasks)
 
     def user(self) -> dict[str, str]:
-        """Return the headers of a user."""
         return self._random.choice(self._users)
 
     async def _do(self, act: str, due: float) -> Outcome:
@@ -117,7 +103,7 @@ class Mix:
         return await self._ask("POST", "/rag/index", user, {"repository": "mix", "files": files})
 
     async def _sign_in(self, user: dict[str, str]) -> tuple[float, int]:
-        """Sign in from alternating addresses, since tries are limited by address."""
+        # From alternating addresses, since tries are limited by address.
         self._signed_in += 1
         address = f"127.1.{self._signed_in // 250 % 250}.{self._signed_in % 250 + 1}"
         body = {"email": f"user-{self._random.randint(1, USERS)}@example.com", "password": PASSWORD}

@@ -121,7 +121,7 @@ def bound_runs_at_once() -> None:
 
 
 def accounts(count: int, *, tier: str) -> list[tuple[Any, str]]:
-    """Insert further users after `make_tokens`; return their tokens."""
+    """Insert further users after `make_tokens`; return them with their tokens."""
     from accounts.models import User
     from accounts.signin import jwt
 

@@ -1,4 +1,4 @@
-"""Soak test: half an hour of the mix, with a thousand idle streams and some slow readers.
+"""Soak test: half an hour of the mix, with idle streams and slow readers.
 
 Each ten seconds memory, file handles and connections are read; the slope is that of the least squares after a warm-up.
 
@@ -62,10 +62,8 @@ async def idle(mix: Mix, stopped: asyncio.Event) -> int:
 
 
 async def slow(stack: Stack, mix: Mix, stopped: asyncio.Event) -> None:
-    """Read a stream of 10 000 chunks so slowly that the web process holds most of it.
-
-    Its connection is its own and leads past the proxy, which would hold it instead.
-    """
+    """Read a stream of 10 000 chunks so slowly that the web process holds most of it."""
+    # A connection of its own, past the proxy, which would hold the stream instead.
     with socket.socket() as own:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, LEAST_BUFFER)
         own.setblocking(False)

@@ -1,4 +1,4 @@
-"""Benchmark of streams: how many one Daphne process carries, and its delay of the first chunk.
+"""Benchmark of streams: how many one process carries, and its added delay.
 
 usage: make bench            (or: python -m lunaos.embedded run -- python benchmarks/streams.py [--held 1000])
 """
@@ -29,12 +29,7 @@ async def load(
     """Read streams one after the other on each of `clients` connections.
 
     Args:
-        port: of the web process.
-        tokens: of the users.
-        clients: number of connections.
-        seconds: duration.
         rate: streams a second in all, evenly spread; 0 for as many as possible.
-        body: of each request.
 
     Returns:
         The streams, and the seconds they took.
@@ -62,8 +57,6 @@ async def direct(port: int, count: int = 200) -> float:
 
 
 async def hold(port: int, tokens: list[str], count: int, server: psutil.Process) -> None:
-    """Hold `count` streams open at one chunk a second."""
-
     async def one(n: int) -> Stream:
         await asyncio.sleep(n / 100)  # a hundred new ones a second
         async with Connection(port) as connection:
@@ -107,7 +100,6 @@ def main() -> None:
 def measure(
     who: str, server: psutil.Process, base_ms: float, streams: Coroutine[Any, Any, tuple[list[Stream], float]]
 ) -> None:
-    """Print a row of the table."""
     before_s = sum(server.cpu_times()[:2])
     done, took_s = asyncio.run(streams)
     cpu_ms = (sum(server.cpu_times()[:2]) - before_s) * 1000 / len(done)

@@ -1,11 +1,9 @@
-"""The benchmarks' model provider: 50 chunks for each POST; words in the request ask for slow or 10 000 chunks.
-
-"in full" has it answer with 10 000 chunks of 600 characters each, 6 MB in all.
-"""
+"""The benchmarks' model provider: 50 chunks for each POST, or as its words ask."""
 
 import asyncio
 import sys
 
+# "in full" asks for 10 000 chunks of 600 characters each, 6 MB in all.
 CHUNKS, MANY, AT_LENGTH, IN_FULL = 50, 10_000, b"at length", b"in full"
 PAUSES_S = {b"idly": 15, b"slowly": 1, b"steadily": 0.02}
 DELTA = b'data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"chunk %d "}}]}\n\n'
@@ -23,12 +21,7 @@ def frame(data: bytes) -> bytes:
 
 
 def at_once(chunks: int, padding: bytes = b"") -> bytes:
-    """Build the response with all its chunks.
-
-    Args:
-        chunks: number of chunks.
-        padding: makes each chunk longer.
-    """
+    """Build the response with all its chunks, each longer by the padding."""
     delta = DELTA.replace(b"chunk %d ", b"chunk %d " + padding)
     return HEAD + frame(b"".join(delta % n for n in range(chunks)) + END) + frame(b"")
 
@@ -37,7 +30,6 @@ AT_ONCE, LONG, HUGE = at_once(CHUNKS), at_once(MANY), at_once(MANY, b"x" * 600)
 
 
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Serve one keep-alive connection."""
     try:
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
