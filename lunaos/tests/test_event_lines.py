@@ -1,4 +1,4 @@
-"""Event lines: written and read in one place, since the end of a run and its bill depend on their types."""
+"""Event lines: the end of a run and its bill depend on their types."""
 
 import re
 import tracemalloc

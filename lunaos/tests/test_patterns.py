@@ -1,4 +1,4 @@
-"""No regular expression of the product has two repeats without a bound in a row, or one inside another.
+"""Regular expressions of the product: no two unbounded repeats side by side.
 
 Over what a client sends, such a pattern is a way to stop a process.
 """
@@ -36,7 +36,7 @@ def within(value: Any) -> Iterator["re.Pattern[Any]"]:
 
 
 def repeats(parsed: Any) -> int:
-    """Return the number of unbounded repeats in a pattern; possessive repeats do not count."""
+    """Return the number of unbounded repeats, possessive ones left out."""
     if isinstance(parsed, parser.SubPattern):
         return sum(repeats(item) for item in parsed)
     operation, argument = parsed

@@ -14,7 +14,7 @@ from testing.servers import ROOT, environment
 
 
 def run(*words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run the module with a Python that prints its arguments instead of executing them."""
+    """Run the module with a Python that prints its arguments."""
     code = "import os; os.execv = lambda path, argv: print(*argv[1:]); from lunaos import processes; processes.main"
     environment = {**os.environ, **variables}
     return subprocess.run(

@@ -220,7 +220,7 @@ def test_a_client_cannot_choose_the_path_of_the_application(api: Api) -> None:
 
 
 class Server:
-    """A stand-in for Daphne's server that records the refusals passed to the application."""
+    """A stand-in for Daphne's server that records the refusals of the application."""
 
     def __init__(self) -> None:
         self.refusals: list[LunaError | None] = []
@@ -275,7 +275,7 @@ def test_a_connection_that_is_kept_is_not_watched(slow: Any) -> None:
 
 @pytest.mark.parametrize("kind", [b"multipart/form-data; boundary=x", b"application/x-www-form-urlencoded"])
 def test_forms_are_not_parsed_on_the_event_loop(slow: Any, monkeypatch: pytest.MonkeyPatch, kind: bytes) -> None:
-    """Twisted's parser takes quadratic time: 2 s for 700 kB, hours for the 64 MiB of a key that is only well formed."""
+    """Twisted's parser takes quadratic time: 2 s for 700 kB, hours for 64 MiB."""
     parsed: list[bytes] = []
 
     def parse(content: bytes, *_: object) -> dict[bytes, list[bytes]]:
@@ -294,7 +294,7 @@ def test_forms_are_not_parsed_on_the_event_loop(slow: Any, monkeypatch: pytest.M
 
 
 def test_daphne_needs_its_kill_replaced() -> None:
-    """Daphne forgets the application of a socket that is closed but still open on the client's side."""
+    """Daphne forgets the application of a socket that the client keeps open."""
 
     async def end(kill: Any) -> bool:
         waiting = asyncio.ensure_future(asyncio.Event().wait())

@@ -1,4 +1,4 @@
-"""A rolling restart: this release finishes what the release before it has left in queues, tables and Valkey.
+"""A rolling restart: this release finishes the work of the release before it.
 
 `recorded/release_before.json` was recorded on commit a98e278: a chain whose worker was killed in its second step, a
 queued chain, and the messages that the release put into the queues. Record a new file for each release: run a chain,
@@ -38,7 +38,7 @@ def insert(table: str, row: dict[str, Any]) -> None:
 
 
 def moved_to_now(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a recorded row with times that are right today: leases have run out, and texts have not expired."""
+    """Return a recorded row with times of today: leases expired, texts kept."""
     month = NOW.date().replace(day=1)
     times: dict[str, date] = {
         "created_at": NOW,

@@ -1,4 +1,4 @@
-"""The process refuses to start when its settings are unsafe, and production's pass Django's own checks."""
+"""Unsafe settings refuse the start, and production's pass Django's own checks."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Abandoned runs: ended, released if they produced nothing, with a last event in their stream."""
+"""Abandoned runs: ended, released if they produced nothing, with a last event."""
 
 import asyncio
 from datetime import timedelta

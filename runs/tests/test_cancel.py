@@ -96,7 +96,7 @@ def test_staff_who_cancel_a_run_before_its_first_text_cost_the_owner_nothing(
 
 
 def test_a_run_that_no_provider_worked_on_is_released(api: Api, alice: Any, upstream: Upstream) -> None:
-    """The run is cancelled while the platform waits to retry a provider that has refused."""
+    """The run is cancelled while the platform waits to retry a refused request."""
     refused = threading.Event()
 
     def refuse(asked: dict[str, Any]) -> Answer:
@@ -215,7 +215,7 @@ def test_a_disconnect_before_the_stream_opens_cancels(api: Api, alice: Any, upst
 
 
 def test_a_disconnect_before_the_start_cancels_the_run(api: Api, alice: Any, upstream: Upstream) -> None:
-    """The view goes on in its thread: here it waits for a lock on the user's quota row."""
+    """The view goes on in its thread: it waits for a lock on the user's quota row."""
     upstream.respond_with(Answer(pieces=["hang"]))
     with transaction.atomic():
         MonthlyUsage.objects.create(user=alice, month=datetime.now(UTC).date().replace(day=1))

@@ -1,4 +1,4 @@
-"""The accounting that bounds event logs, and their short life once PostgreSQL has the events."""
+"""The accounting that bounds event logs, and their short life after the end."""
 
 import asyncio
 import uuid

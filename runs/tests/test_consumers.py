@@ -1,4 +1,4 @@
-"""ws/runs/{id}: the same events over a WebSocket, with the same authentication and ownership."""
+"""ws/runs/{id}: the same events over a WebSocket, with the same access checks."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A real PostgreSQL that refuses writes, hangs or restarts while runs are under way."""
+"""A real PostgreSQL that refuses writes, hangs or restarts while runs go on."""
 
 import itertools
 import os
@@ -127,7 +127,7 @@ def test_runs_that_end_while_it_is_read_only(stack: Stack, alice: dict[str, str]
 
 
 def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """Requests are refused soon, streams get heartbeats, and no chain is taken from a living worker."""
+    """Requests are refused soon, streams get heartbeats, living workers keep chains."""
     upstream.respond_with(WAITS, WAITS, WAITS)
     agent = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
     chain = start_run(stack.api, alice, "/chains/execute", CHAIN, "half")
@@ -156,7 +156,7 @@ def test_a_stopped_server(stack: Stack, alice: dict[str, str], upstream: Upstrea
 
 
 def test_the_runs_of_a_killed_web_process(stack: Stack, alice: dict[str, str], upstream: Upstream) -> None:
-    """The liveness lock is gone, so the runs end after seconds; the test sets heartbeats back."""
+    """The liveness lock is gone, so runs with old heartbeats end after seconds."""
     upstream.respond_with(Answer(pieces=[delta("half "), "wait"]))
     run_id = start_run(stack.api, alice, "/agents/execute", AGENT, "half")
     assert until(lambda: bool(stack.sql(HOLDS, liveness.LOCK_SPACE)), 10)

@@ -23,7 +23,7 @@ STEPS = [{"agent": "code-review"}, {"agent": "documentation"}]
 
 @contextmanager
 def under_way(api: Api, user: Any, upstream: Upstream, *pieces: Any, path: str = "/agents/execute") -> Iterator[str]:
-    """Start a run whose provider waits and whose first client has left; yield the run's id."""
+    """Start a run whose provider waits and whose first client has left."""
     upstream.respond_with(
         Answer(pieces=[delta("one "), delta("two "), *pieces, "wait", delta("end", "stop"), DONE]), completion("b")
     )

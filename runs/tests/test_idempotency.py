@@ -1,4 +1,4 @@
-"""Idempotency-Key on the execute endpoints: one result per key, also for parallel requests."""
+"""Idempotency-Key on execute endpoints: one result, also for parallel requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -80,7 +80,7 @@ def test_a_run_under_way_is_joined(api: Api, alice: Any, upstream: Upstream) -> 
 
 
 def test_a_run_without_output_may_be_retried(api: Api, alice: Any, upstream: Upstream) -> None:
-    """A run that failed without output was released, and the response has a Retry-After."""
+    """A run that failed without output was released; its response has Retry-After."""
     upstream.respond_with(Answer(status=503), Answer(status=503), completion("at last"))
     assert error(post(api, alice, AGENT)) == (503, "provider_unavailable")
     again = post(api, alice, AGENT)

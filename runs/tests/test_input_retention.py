@@ -1,4 +1,4 @@
-"""The input of a run without output: 4 kB for a week; chains that may be resumed keep all of it."""
+"""Input of a run without output: 4 kB for a week; resumable chains keep all."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

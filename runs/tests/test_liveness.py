@@ -1,4 +1,4 @@
-"""A dead process is told from a silent one by its liveness lock."""
+"""The liveness lock distinguishes a dead process from a silent one."""
 
 from collections.abc import Iterator
 from datetime import timedelta

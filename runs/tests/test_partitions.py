@@ -1,4 +1,4 @@
-"""Texts lie in the partition of the month of their expiry, and are dropped with it."""
+"""Texts lie in the partition of their expiry's month, and are dropped with it."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Runs that ended while PostgreSQL was away: written later with their true outcome."""
+"""Runs that ended while PostgreSQL was away get their true outcome later."""
 
 from collections.abc import Awaitable
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Row 16 of R2.2: staff who read prompts and answers leave an audit row that the owner sees."""
+"""Staff who read prompts and answers leave an audit row that the owner sees."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_lists_show_no_texts_and_leave_none(api: Api, alice: Any, upstream: Upst
 
 
 def test_every_page_that_shows_texts_is_known() -> None:
-    """Each model with users' texts has one page in the admin, which records its readers."""
+    """Each model with users' texts has one page in the admin, which is audited."""
     with_texts = ("runs", "rag", "chains")
     shown = {model._meta.label for model in admin.site._registry if model._meta.app_label in with_texts}
     assert shown == {"runs.Run", "rag.Repository", "rag.IndexJob", "chains.ChainPreset"}

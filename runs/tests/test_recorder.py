@@ -1,4 +1,4 @@
-"""The recorder and its writer with a real Valkey: events that readers see, and when an execution gives up."""
+"""The recorder and its writer with a real Valkey."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: a reader holds one piece of a run's events, however long the run was."""
+"""A reader holds one piece of a run's events, however long the run was."""
 
 import asyncio
 from typing import Any

@@ -60,7 +60,7 @@ def test_a_chain(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -
 
 
 def test_many_waits_at_once(api: Api, carol: Any, upstream: Upstream) -> None:
-    """More than the process has threads: a wait holds none, or the last runs would not start."""
+    """More runs than the process has threads: a wait holds none of them."""
     upstream.script = lambda asked: Answer(pieces=[delta("Hel"), "wait", delta("lo", "stop")])
     with ThreadPoolExecutor(40) as pool:
         waiting = [pool.submit(execute, api, carol) for _ in range(40)]

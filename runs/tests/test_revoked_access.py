@@ -1,4 +1,4 @@
-"""Row 15 of R2.2: the end of a credential closes the streams and sockets that it opened."""
+"""The end of a credential closes the streams and sockets that it opened."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -104,7 +104,7 @@ def test_a_stream_ends_with_its_key(api: Api, alice: Any, upstream: Upstream) ->
 
 
 def test_other_credentials_stay_connected(api: Api, alice: Any, bob: Any, upstream: Upstream) -> None:
-    """The ended credential is looked up, not taken from the notice, so other readers stay."""
+    """The ended credential is looked up in the database, so other readers stay."""
     key = api.with_key(alice)
     with under_way(api, alice, upstream) as run_id:
         with reader(api, run_id, key) as texts, reader(api, run_id, api.as_(alice)) as closed:
@@ -184,7 +184,7 @@ def test_a_job_of_code_search(api: Api, alice: Any) -> None:
 
 @pytest.mark.parametrize("frame", [b"\x82\x80\0\0\0\0", b"\x89\x80\0\0\0\0", b"\x82\xfe\x03\xe8" + b"\0" * 1004])
 def test_a_client_that_floods_a_socket_loses_it(api: Api, alice: Any, upstream: Upstream, frame: bytes) -> None:
-    """Frames without content, pings and messages: 146 000 a second held the event loop, at a megabyte a second."""
+    """Frames without content, pings and messages once held the event loop."""
     with under_way(api, alice, upstream) as run_id, socket(api, f"/ws/runs/{run_id}", alice) as connection:
         connection.recv(timeout=20)
         flood = frame * (20_000_000 // len(frame))

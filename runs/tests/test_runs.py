@@ -205,7 +205,7 @@ def test_a_run_that_did_not_fail_has_no_failure(api: Api, alice: Any, upstream: 
 
 
 def test_a_chain_that_is_resumed_has_not_failed(api: Api, alice: Any, upstream: Upstream, chains_worker: Any) -> None:
-    """A provider's message about the server's key stays hidden after a resume on the owner's key."""
+    """A provider's message about the server's key stays hidden after a resume."""
     upstream.respond_with(refusal_answer(401))
     run_id = api.execute_chain(alice, "code-review", provider="openai").headers["X-Run-Id"]
     add_key(api, alice)

@@ -1,4 +1,4 @@
-"""The statement that reserves an execution and writes its run, from parts of several modules."""
+"""The statement that reserves an execution and writes its run."""
 
 from typing import Any
 

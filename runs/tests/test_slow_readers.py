@@ -1,4 +1,4 @@
-"""Row 6 of R2.2: a client that does not read slows its own stream, and is dropped after a time."""
+"""A client that does not read slows its own stream, and is dropped after a time."""
 
 import socket
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def strict(database: None, strict_server: str) -> Iterator[Api]:
 
 
 def deaf_client(api: Api) -> socket.socket:
-    """Return a connection with a small receive buffer, so that the server's buffer fills."""
+    """Return a connection with a small receive buffer."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.settimeout(20)

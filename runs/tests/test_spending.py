@@ -1,4 +1,4 @@
-"""The daily cost of the server's provider keys: exact sums, limits for the free tier, alerts."""
+"""The daily cost of the server's keys: exact sums, limits, alerts."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -169,7 +169,7 @@ def test_earlier_cost_of_an_own_key_is_not_added(alice: Any) -> None:
 
 
 def test_the_added_cost_is_relative_to_the_locked_row(alice: Any) -> None:
-    """An end that waited for another transaction's cost does not count that cost again."""
+    """An end that waited for another transaction's cost counts that cost once."""
     run = create_run(alice)
 
     def finish() -> bool:

@@ -1,4 +1,4 @@
-"""Limits on runs at once and starts per hour: exact for parallel starts and for every end of a run."""
+"""Limits on runs at once and starts per hour, exact for parallel starts."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""Who may do what: every route of the URL configuration with every kind of credential.
+"""Access: every route of the URL configuration with every kind of credential.
 
 Named after what the review of the product before this one found open: routes without authentication, tiers baked into
 tokens, revoked and expired credentials that went on, other people's objects.
@@ -103,7 +103,7 @@ CREDENTIALS: dict[str, tuple[str, Callable[[Api, Any], Headers]]] = {
 
 
 def test_the_public_routes_are_these() -> None:
-    """A route that asks for no credentials is a decision; this is where it is written down."""
+    """A route that asks for no credentials is a decision, recorded here."""
     assert {str(route) for route in routes.all_routes() if route.public} == PUBLIC
     assert len(ROUTES) > 15
 
@@ -148,7 +148,7 @@ def alices(api: Api, alice: Any, upstream: Upstream) -> dict[str, str]:
 def test_broken_object_level_authorization(
     api: Api, alice: Any, charlie: Any, alices: dict[str, str], upstream: Upstream
 ) -> None:
-    """Another user's object is 404, as one that does not exist: whatever the method, by token and by key."""
+    """Another user's object is 404 as a missing one, by token and by key."""
     seen = set()
     for route in ROUTES:
         kind, _, rest = route.template.partition("/<")
@@ -166,7 +166,7 @@ def test_broken_object_level_authorization(
 
 
 def test_tier_baked_into_the_token(api: Api, make_user: Any, upstream: Upstream) -> None:
-    """A token of the days as pro does nothing for who is free by now; nor does one that claims to be."""
+    """A token of the time as pro gives nothing to a free user."""
     dora = make_user("dora", tier="pro")
     headers = api.as_(dora)
     body = {"agent": "seo", "context": "x"}

@@ -56,7 +56,7 @@ def test_a_model_that_staff_add_can_be_used(staff: httpx.Client, api: Api, alice
 
 
 def test_support_staff_do_not_raise_themselves(api: Api, make_user: Any, alice: Any) -> None:
-    """Who may change users may change customers, and neither powers nor other staff."""
+    """Staff who may change users may change customers, not powers or other staff."""
     support, chief = make_user("support", is_staff=True), make_user("chief", is_staff=True, is_superuser=True)
     support.user_permissions.set(Permission.objects.filter(codename__in=["change_user", "delete_user", "view_user"]))
     site, request = admin.site._registry[User], RequestFactory().get("/admin/")

@@ -114,7 +114,7 @@ def test_its_account_is_disabled(staff_client: Client, key: ApiKey) -> None:
 
 
 def test_without_permissions(make_user: Any, key: ApiKey, settings: Any) -> None:
-    """Who may only view keys sees neither runs nor refusals, and revokes nothing."""
+    """Staff who may only view keys see neither runs nor refusals, and revoke nothing."""
     settings.STAFF_SECOND_FACTOR = False
     refuse(key)
     add_run(key.user, api_key_id=key.pk)

@@ -1,4 +1,4 @@
-"""The admin's cookies: what a browser is told to do with them."""
+"""Cookies of the admin and their attributes."""
 
 import re
 from http.cookies import Morsel, SimpleCookie
@@ -19,7 +19,7 @@ def cookies(response: httpx.Response) -> "dict[str, Morsel[str]]":
 
 
 def signed_in(client: httpx.Client, user: Any, **headers: str) -> "dict[str, Morsel[str]]":
-    """All cookies of a login, by hand: a client keeps none that are for https on the loopback."""
+    """All cookies of a login, by hand: clients keep no https cookies on the loopback."""
     page = client.get("/admin/login/", headers=headers)
     token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
     assert token

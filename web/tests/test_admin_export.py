@@ -1,4 +1,4 @@
-"""The admin's lists as CSV: what the filters leave, for those who may, written down, and without a secret."""
+"""The admin's lists as CSV: filtered, by permission, audited, without secrets."""
 
 import asyncio
 import csv

@@ -1,4 +1,4 @@
-"""The admin in a browser: its charts are drawn, and neither its scripts nor its policy have anything to complain of."""
+"""The admin in a browser: charts are drawn, and the console is empty."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -46,7 +46,7 @@ def page(browser_page: NewPage, api: Api, make_user: Any) -> Page:
 
 @pytest.fixture
 def some_runs(api: Api, alice: Any, bob: Any, upstream: Upstream) -> str:
-    """One that was really executed, and some of the days before; returns the first one's id."""
+    """Execute a run, add some of the days before; return the first one's id."""
     run_id = api.execute(alice).headers["X-Run-Id"]
     for n in range(1, 30):
         status = Status.FAILED if n % 5 == 0 else Status.SUCCEEDED
@@ -124,7 +124,7 @@ def test_a_list_is_exported(page: Page, alice: Any) -> None:
 
 
 def keep_both(opened: Page, name: str, whole: bool = True) -> None:
-    """Take a picture in light and one in dark; the admin's theme looks which it is when a page is loaded."""
+    """Take a picture in light and one in dark, each of a page loaded so."""
     for scheme in SCHEMES:
         opened.emulate_media(color_scheme=scheme)
         if "/admin/" in opened.url:
@@ -153,7 +153,7 @@ def test_pictures_of_the_pages(page: Page, browser_page: NewPage, some_runs: str
 
 
 def test_no_table_is_wider_than_its_page(page: Page, bob: Any) -> None:
-    """At 1280 pixels staff see all columns of the tiers, and a user's events of Stripe whole."""
+    """At 1280 pixels staff see all columns of the tiers, and whole events of Stripe."""
     payer = customer(bob)
     payer.livemode = False
     payer.save()
@@ -292,7 +292,7 @@ def test_billing_pages(page: Page, stripe: Stripe, alice: Any) -> None:
 
 @pytest.mark.clients
 def test_nothing_leaves_the_window(page: Page, alice: Any) -> None:
-    """Neither on a desk nor on a phone, whatever is long: texts, hashes, tables, lists to choose from."""
+    """No page scrolls sideways, on a desk or on a phone, with the longest content."""
     Grant.objects.create(user=alice, tier_id="team", reason="For a talk that takes a while to tell about " * 4)
     run = failed_chain(alice, input="x" * 3000, output="word " * 900, said="z" * 300)
     trail.record_on_commit(Action.TIER_CHANGED, actor=alice, subject=alice, reason="y" * 200)

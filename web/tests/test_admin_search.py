@@ -1,4 +1,4 @@
-"""The admin's search box: what a customer can name leads to its page, by the searcher's role."""
+"""The admin's search box leads to the pages that the searcher's role opens."""
 
 import uuid
 from datetime import UTC, datetime

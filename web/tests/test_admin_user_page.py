@@ -1,4 +1,4 @@
-"""A user's page in the admin: what is known of the user, and how a tier is set there."""
+"""A user's page in the admin: facts, tables, and how a tier is set there."""
 
 import re
 from datetime import UTC, date, datetime, timedelta

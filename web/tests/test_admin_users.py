@@ -118,7 +118,7 @@ def test_an_address_in_other_letter_case_is_taken(
 
 
 def test_an_address_is_kept_in_lower_case(client: Any, make_user: Any, settings: Any, alice: Any) -> None:
-    """The same one in other letter case is no move: it stays confirmed, and sessions go on."""
+    """The same address in other letter case stays confirmed, and sessions go on."""
     settings.STAFF_SECOND_FACTOR = False
     client.force_login(make_user("chief", is_staff=True, is_superuser=True))
     User.objects.filter(pk=alice.pk).update(email_verified_at=datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""Staff edit the catalogue: each change a version, none lost to another's, and a way back."""
+"""Staff edit the catalogue: each change is a version, and can be restored."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""A catalogue editor's day: a prompt is changed, tried before it is saved, saved, compared, and had back."""
+"""A catalogue editor's day: change, try, save, compare and restore a prompt."""
 
 from collections.abc import Iterator
 from typing import Any

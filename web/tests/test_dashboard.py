@@ -1,4 +1,4 @@
-"""What the dashboard says of a span of time."""
+"""Figures of the dashboard for a span of time."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -72,7 +72,7 @@ def test_a_span_against_the_one_before(alice: Any, bob: Any, key: str, back: tim
 
 
 def test_users_of_full_hours(alice: Any) -> None:
-    """Who was active in the hour before the span is not active in it."""
+    """A user of the hour before the span is not active in the span."""
     time_range = TimeRange.from_key("24h", NOW)
     add_run(alice, time_range.start - timedelta(seconds=1))
     counted.count_since()

@@ -1,4 +1,4 @@
-"""A browser that errs gets a page; the API, and whoever did not ask for HTML, gets the contract's error."""
+"""A browser gets an error page; the API and other clients get the error object."""
 
 import re
 from collections.abc import Iterator
@@ -79,7 +79,7 @@ def test_clients_that_do_not_prefer_html_get_json(api: Api, accept: str) -> None
 
 
 def test_the_api_never_answers_with_a_page(api: Api, alice: Any) -> None:
-    """Below every first part of its paths, known ones and unknown ones, whatever the method."""
+    """Below every first part of the API's paths, known or unknown, by any method."""
     roots = {f"/{route.template.partition('/')[0]}" for route in routes.all_routes()}
     assert roots >= {"/auth", "/agents", "/chains", "/rag", "/runs", "/billing", "/api-keys", "/providers"}
     with api.from_address(address_with_time_left(60)) as client:
@@ -142,7 +142,7 @@ def without_database(django_db_setup: None, django_db_blocker: Any, tmp_path_fac
 
 
 def test_what_fails_outside_the_frame(database: None, without_database: Api) -> None:
-    """The admin without its database: the exception is in the log, its request id on the page."""
+    """The admin without its database: the log has the exception, the page its id."""
     session = {"Cookie": "sessionid=abcdefghijklmnopqrstuvwxyz012345", "X-Request-Id": "asked-for-this"}
     response = without_database.get("/admin/", headers=BROWSER | session)
     assert_page(response, 503, "A part of the platform is down")

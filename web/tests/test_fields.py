@@ -1,4 +1,4 @@
-"""What a list in a request costs before it is refused."""
+"""Cost of a list in a request until it is refused."""
 
 import ast
 import importlib

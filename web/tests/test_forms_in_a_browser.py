@@ -1,4 +1,4 @@
-"""The pages with forms, and the mails that lead to them: light and dark, narrow and wide, without JavaScript."""
+"""Pages with forms and their mails: light, dark, narrow, wide, without scripts."""
 
 from typing import Any
 
@@ -49,7 +49,7 @@ def base(stripe: Stripe) -> str:
 
 
 def check_looks(page: Page, name: str) -> None:
-    """Check accessibility in each size and scheme, and that nothing needs sideways scrolling."""
+    """Check accessibility in each size and scheme, without sideways scrolling."""
     for width, scheme in LOOKS:
         page.set_viewport_size({"width": width, "height": 900})
         page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]

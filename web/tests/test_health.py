@@ -97,7 +97,7 @@ def test_chains_that_wait_are_counted_and_after_a_while_degrade_it(api: Api, ali
 
 
 def test_index_jobs_are_counted_and_an_owner_without_a_turn_degrades_it(api: Api, alice: Any, bob: Any) -> None:
-    """Of an owner who has a turn, others may wait for an hour."""
+    """Jobs of an owner who has a turn may wait for an hour."""
 
     def sent(user: Any, status: str, waiting_s: int) -> None:
         repository, _ = Repository.objects.get_or_create(user=user, name="default", model="m")
@@ -153,7 +153,7 @@ def test_a_beat_that_is_silent_degrades_it(api: Api) -> None:
 
 
 def test_a_cache_that_takes_no_writes_is_down(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As Valkey answers without memory, disk or replicas; the server of the tests is others', too."""
+    """Answers of a Valkey without memory, disk or replicas, from a stand-in."""
 
     def refuse(*_: object) -> None:
         raise redis.ResponseError("NOREPLICAS Not enough good replicas to write.")

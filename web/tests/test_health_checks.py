@@ -1,4 +1,4 @@
-"""Checks of parts: one of each at a time, answers that serve many, and threads of their own for those who ask."""
+"""Checks of parts: one of each at a time, in threads of their own."""
 
 import socket
 import threading
@@ -87,7 +87,7 @@ def test_each_route_that_probes_ask_has_threads_of_its_own() -> None:
 
 @pytest.mark.local_model
 def test_no_request_for_health_reaches_a_provider(api: Api, upstream: Upstream, settings: Any) -> None:
-    """A listener stands for the default provider: beat's job connects once, the checks never."""
+    """A listener in place of the default provider: beat connects, checks do not."""
     with socket.create_server(("127.0.0.1", 0)) as provider:
         provider.settimeout(10)
         url = f"http://127.0.0.1:{provider.getsockname()[1]}/v1"

@@ -1,4 +1,4 @@
-"""Each list of the API costs a fixed number of SQL statements, with thirty rows as with two."""
+"""Lists of the API cost a fixed number of SQL statements, for 30 rows as for 2."""
 
 from collections.abc import Callable
 from typing import Any
@@ -69,7 +69,7 @@ def rows_of_nobody() -> Any:
 
 
 def test_no_list_is_left_out(api: Api) -> None:
-    """A list is what the document gives an array at the top, for a path that names no single thing."""
+    """A list is a path with an array at the top of its answer in the document."""
     paths = api.get("/openapi.json").json()["paths"]
     schemas = api.get("/openapi.json").json()["components"]["schemas"]
 

@@ -1,4 +1,4 @@
-"""All mails: text and HTML, one button to a page that exists, no secrets of the sign-up, no shell command."""
+"""All mails: text and HTML, one button to an existing page, no secrets."""
 
 import re
 from collections.abc import Callable
@@ -137,7 +137,7 @@ def test_there_is_no_other_mail() -> None:
 
 
 def test_a_strangers_host_is_in_no_link(alice: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A request with another Host header and forwarded headers leads to the same address in the mail."""
+    """Requests with other Host and forwarded headers lead to the same address."""
     monkeypatch.setattr("lunaos.infra.task_queue.enqueue.now", lambda task, *arguments: task(*arguments))
     mail.outbox.clear()
     hostile = {"Host": "evil.example", "X-Forwarded-Host": "evil.example", "Origin": "https://evil.example"}

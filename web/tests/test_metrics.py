@@ -35,7 +35,7 @@ Figures = dict[str, float]
 
 
 def parsed(text: str) -> Figures:
-    """Return samples by name and labels, as in `name{a="b"}`, with labels sorted by name."""
+    """Return samples by name and sorted labels, as in `name{a="b"}`."""
     found: Figures = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -135,7 +135,7 @@ def test_failures_and_refusals_are_counted(api: Api, server: str, alice: Any, up
 
 
 def test_an_event_of_stripe(database: None) -> None:
-    """Told to this very process, whose registry can be looked at."""
+    """The event is handled in this very process, whose registry can be read."""
     event = webhooks.StripeEvent("evt_lag", "invoice.paid", datetime.now(UTC) - timedelta(seconds=90), "", None)
     name = 'lunaos_webhook_lag_seconds_sum{kind="invoice.paid"}'
     before = parsed(metrics.exposition().decode()).get(name, 0)
@@ -175,7 +175,7 @@ def test_what_the_servers_keys_cost_today(database: None) -> None:
 
 
 def test_short_jobs_that_wait(database: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a queue whose messages nobody takes."""
+    """Messages in a queue without a worker."""
     monkeypatch.setattr("web.metrics.SHORT_JOBS_QUEUE", "untaken")
     tasks.send_welcome.apply_async(("7b0c1a52-0000-4000-8000-000000000000",), queue="untaken")
     sent = time.time()
@@ -201,7 +201,7 @@ def test_the_event_log_is_weighed(api: Api, alice: Any, upstream: Upstream, monk
 
 
 def test_a_scrape_outlives_what_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A Valkey that nobody reaches, and a PostgreSQL that does not answer at all."""
+    """A Valkey that refuses connections, and a PostgreSQL that never answers."""
     go_on, came_back = threading.Event(), threading.Event()
 
     def hang(sql: str) -> None:

@@ -1,4 +1,4 @@
-"""Outbound calls: to the hosts that settings name, by the few modules that are meant to, and by no other way."""
+"""Outbound calls go to the hosts of the settings, from few modules."""
 
 import ast
 from collections.abc import Iterator
@@ -122,7 +122,7 @@ MODEL_CLIENTS = ("openai.OpenAI", "openai.AsyncOpenAI", "openai.DefaultHttpxClie
 
 
 def test_every_client_of_a_model_refuses_to_be_led_away() -> None:
-    """Each has an HTTP client of ours, with `follow_redirects=False`; the library's own would follow."""
+    """Each gets our HTTP client, which does not follow redirects."""
     calls = [node for tree in sources().values() for node in ast.walk(tree) if isinstance(node, ast.Call)]
     named = {name: [call for call in calls if ast.unparse(call.func) == name] for name in MODEL_CLIENTS}
     assert [len(named[name]) for name in MODEL_CLIENTS] == [1, 0, 1, 1]
@@ -179,7 +179,7 @@ def importers(name: str) -> set[str]:
 
 
 def test_a_model_is_asked_by_one_metered_path_only() -> None:
-    """The path is client, fallback, Completion.stream, execution of a run that `runs.services.create` reserved.
+    """The path is client, fallback, Completion.stream, and a reserved run.
 
     Beside it staff try a prompt in the admin, which is capped, limited and audited instead (docs/adr/0039).
     """

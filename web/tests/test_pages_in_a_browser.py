@@ -1,4 +1,4 @@
-"""The pages as people meet them: in light and dark, by keyboard, on a narrow screen, with and without JavaScript."""
+"""Pages in light and dark, by keyboard, narrow, with and without JavaScript."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Secrets of every kind, planted through real requests, and looked for in all that the platform writes or says.
+"""Secrets are planted by real requests, and looked for in all output.
 
 What is searched: every response, the logs of a web process and its workers at their most talkative, a dump of every
 table, and every command that Valkey was sent.
@@ -35,7 +35,7 @@ TABLES = "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'publi
 
 
 def made_up(prefix: str = "") -> str:
-    """Return a secret that is nowhere else; without a prefix, one that nothing could tell by its form."""
+    """Return a secret that is nowhere else; without a prefix it has no known form."""
     return prefix + secrets.token_urlsafe(30).replace("-", "x").replace("_", "y")
 
 
@@ -62,7 +62,7 @@ class Planted:
 
 
 def unfolded(text: str) -> str:
-    """Return a text, and behind it what parts of it say in base64, as bodies of queued messages do."""
+    """Return a text with its base64 parts decoded, as bodies of queued messages have."""
     return text + " ".join(base64.b64decode(part).decode(errors="replace") for part in BASE64.findall(text))
 
 
@@ -145,7 +145,7 @@ def api(valkey: Any, planted: Planted, upstream: Upstream, stripe: Stripe, logs:
 
 @pytest.fixture
 def wiretap(planted: Planted, valkey: Any) -> Iterator[None]:
-    """Everything that Valkey is told from now on."""
+    """Record all commands to Valkey from now on."""
     with valkey.monitor() as monitor:
         listening = threading.Thread(target=listen, args=(monitor, planted.wire), daemon=True)
         listening.start()
@@ -194,7 +194,7 @@ def test_nothing_planted_is_found_anywhere(
 
 
 def sign_in(api: Api, planted: Planted) -> str:
-    """Sign-up and logins, right and wrong; the token is a secret from here on, but in the answers that give it."""
+    """Sign-up and logins, right and wrong; the token is a secret from here on."""
     kept, email = planted.secrets, f"{secrets.token_hex(4)}@example.com"
     form = {"email": email, "password": kept["password"]}
     signed_up = api.post("/auth/signup", json=form)
@@ -215,7 +215,7 @@ def sign_in(api: Api, planted: Planted) -> str:
 
 
 def pay(api: Api, planted: Planted, double: Double, token: str) -> None:
-    """Checkout, an event that is signed with the secret, one that is not, and a Stripe that refuses the key."""
+    """Checkout, a signed event, an unsigned one, and a Stripe that refuses the key."""
     headers = {"Authorization": f"Bearer {token}"}
     double.deliveries(automatic=False)
     session = planted.hear(api.post("/billing/checkout", json={"tier": "pro"}, headers=headers))
@@ -252,7 +252,7 @@ def bring_keys(api: Api, planted: Planted, token: str) -> None:
 
 
 def run_on_keys(api: Api, planted: Planted, upstream: Upstream, token: str) -> None:
-    """Agents and chains on own keys and the server's, with a provider that echoes what it was sent."""
+    """Agents and chains on own and server keys, with a provider that echoes."""
     headers = {"Authorization": f"Bearer {token}"}
     for provider in ("deepseek", "anthropic", "openai"):
         for answer in (
@@ -290,7 +290,7 @@ def echoes(status: int) -> Any:
 
 
 def breaks_off() -> tuple[Any, Any]:
-    """Answers that repeat the key in an error of their stream, and in something that is no JSON."""
+    """Answers that repeat the key in an error of their stream, or outside of JSON."""
 
     def reported(upstream: Upstream) -> Answer:
         error = json.dumps({"error": {"message": f"bad key {upstream.headers[-1]['Authorization']}"}})

@@ -164,7 +164,7 @@ def test_the_catalogue_editor_changes_agents(signed_in: SIGNED_IN) -> None:
 
 
 def test_no_role_grants_permissions(signed_in: SIGNED_IN, make_user: Any, alice: Any) -> None:
-    """Neither by a group, nor by the powers of an account, nor by another of the staff."""
+    """No permission comes by a group, by an account, or by actions on other staff."""
     client, colleague = signed_in("Admin"), make_user("colleague", is_staff=True)
     group = Group.objects.get(name="Admin")
     assert 'name="_save"' not in client.get(f"/admin/auth/group/{group.pk}/change/").content.decode()

@@ -1,4 +1,4 @@
-"""Input is taken strictly: unknown members, null, JSON types; every operation of the OpenAPI document."""
+"""Input is taken strictly, for every operation of the OpenAPI document."""
 
 import json
 from collections.abc import Iterator

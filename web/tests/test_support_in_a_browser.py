@@ -1,4 +1,4 @@
-"""Support answers "why was my run refused?" and "why did my key stop?" in a browser."""
+"""Support finds in a browser why a run was refused and why a key stopped."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""`make backup` and `make restore`: one home's database, secrets and mails, brought to another home."""
+"""`make backup` and `make restore`: database, secrets and mails of a home."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Failures around the supervisor: kills, remains of earlier runs, programs that do not stop."""
+"""Failures around the supervisor: kills, remains of runs, slow ends."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Logs of `make up`: as large as their limit at the most, while their writers go on."""
+"""Logs of `make up` keep to their limit, while their writers go on."""
 
 import os
 import sys

@@ -220,7 +220,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
 
 
 def manage(home: Path, *words: str) -> tuple[int, bool]:
-    """Run a management command beside the platform; return its exit code and whether it reports an unknown user."""
+    """Run a command beside the platform; return its code, and if a user is unknown."""
     environment = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "REDIS_URL", "DJANGO_SECRET_KEY")}
     command = [sys.executable, "-m", "lunaos.embedded", "manage", *words]
     done = subprocess.run(command, cwd=ROOT, env={**environment, "LUNAOS_HOME": str(home)}, capture_output=True)

@@ -1,4 +1,4 @@
-"""A broker that refuses writes counts as unreachable: workers reconnect and do not end."""
+"""A broker that refuses writes counts as unreachable: workers reconnect."""
 
 import os
 from functools import partial
@@ -54,7 +54,7 @@ def test_a_worker_outlives_a_broker_that_takes_no_writes(tmp_path: Path) -> None
 
 
 def notices(stack: Stack, valkey: Redis, tries: int) -> bool:
-    """Close the worker's connections; return True once the worker waits for the broker."""
+    """Close the worker's connections; return True once the worker waits."""
     # A worker that only reads would not notice, and a connection closed before it is used is opened again unnoticed.
     valkey.client_kill_filter(_type="normal", skipme=True)
     return waits(stack) > tries

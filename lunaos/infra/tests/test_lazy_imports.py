@@ -1,4 +1,4 @@
-"""A start without the model client, which is imported at its first use, and without garbage collection."""
+"""A start without the model client, which is imported at its first use."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Months of partitioned tables; `runs.tests.test_partitions` has the tables themselves."""
+"""Months of partitioned tables; `runs.tests.test_partitions` has the tables."""
 
 from datetime import UTC, date, datetime
 

@@ -1,4 +1,4 @@
-"""Changes to foreign modules: all lie in lunaos/infra/patches.py, and each is still needed."""
+"""Changes to foreign modules: all in lunaos/infra/patches.py, each still needed."""
 
 import ast
 import subprocess
@@ -20,7 +20,7 @@ print("opentelemetry.metrics" in sys.modules)
 
 
 def foreign_names(tree: ast.Module) -> set[str]:
-    """Return the names that a module imports from other packages than ours; `sys` has hooks to be set."""
+    """Return the names that a module imports from other packages than ours."""
     found = set()
     for node in ast.walk(tree):
         is_ours = isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in PRODUCT

@@ -1,4 +1,4 @@
-"""lunaos.infra.read_access without servers: which credentials are checked, when and how often."""
+"""lunaos.infra.read_access without servers: the credentials that are checked."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""All routes and their thread pools. List a new route here, after a check of what it waits for."""
+"""All routes and their thread pools; list a new route here."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

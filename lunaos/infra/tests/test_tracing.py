@@ -1,4 +1,4 @@
-"""Traces from a request through Celery to the provider, at a collector on the loopback."""
+"""Traces from a request through Celery to the provider, at a collector."""
 
 import json
 import subprocess

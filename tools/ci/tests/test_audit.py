@@ -17,7 +17,7 @@ FAULT = {"id": "PYSEC-2026-1", "fix_versions": ["6.0"], "aliases": [], "descript
 
 
 class Database:
-    """The part of OSV's API that pip-audit uses: https://google.github.io/osv.dev/post-v1-query."""
+    """The part of OSV's API that pip-audit uses (osv.dev, post-v1-query)."""
 
     def __init__(self) -> None:
         self.asked: set[str] = set()

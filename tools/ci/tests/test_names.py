@@ -1,4 +1,4 @@
-"""Names that releases share do not change by accident: `make names` records an intended change."""
+"""Names that releases share do not change by accident."""
 
 import re
 from typing import Any
@@ -70,7 +70,7 @@ def test_the_database_has_the_recorded_columns_and_no_other(database: None) -> N
 def test_valkey_holds_no_key_of_another_pattern(
     api: Api, chains_worker: object, jobs_process: object, alice: Any, upstream: Upstream, settings: Any
 ) -> None:
-    """Keys of our own cache begin with `lunaos:1:`, those of django-ratelimit with `rl:` after that."""
+    """Keys of our own cache begin with `lunaos:1:`, then `rl:` in django-ratelimit's."""
     settings.ALARM_EMAILS = ["ops@example.com"]
     api.execute(alice)
     api.execute_chain(alice, "code-review", "testing-validation")
@@ -91,5 +91,5 @@ def test_valkey_holds_no_key_of_another_pattern(
 
 
 def _as_pattern(key: str) -> str:
-    """Return a regular expression for a key with `{}`, or for one whose end is added elsewhere."""
+    """Return a regular expression for a key that varies or is continued elsewhere."""
     return re.escape(f"{key}{{}}" if key.endswith(":") else key).replace(r"\{\}", ".+")

@@ -1,4 +1,4 @@
-"""The pages that confirm an address and set a new password, as a browser without JavaScript uses them."""
+"""Pages that confirm an address and set a password, without JavaScript."""
 
 import re
 import time
@@ -132,7 +132,7 @@ def test_wrong_links(browser: Browser, alice: Any, path: str) -> None:
 
 
 def test_tokens_of_mails_of_the_release_before(browser: Browser, alice: Any, bob: Any) -> None:
-    """Those mails hold the tokens as text; the tokens work on the pages and at the endpoints."""
+    """Tokens of those mails work on the pages and at the endpoints."""
     tokens = [_token_before("verification", each, f"{each.email} None") for each in (alice, bob)]
     assert browser.send("/confirm-email", {"token": tokens[0]}).status_code == 200
     body = {"token": tokens[1]}
@@ -168,7 +168,7 @@ def test_three_mails_an_hour(browser: Browser, alice: Any, queue: None) -> None:
 
 
 def test_a_new_password_by_mail(api: Api, alice: Any, mailbox: Mailbox) -> None:
-    """The whole way, through the queue and a worker, with forms as a browser sends them."""
+    """The whole way through the queue and a worker, with forms as browsers send them."""
     session = api.as_(alice)
     assert api.post("/forgot-password", data={"email": alice.email}, headers=BROWSER).status_code == 200
     (sent,) = mailbox.of(alice)

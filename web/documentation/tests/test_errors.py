@@ -16,7 +16,7 @@ DOCUMENTED = {code: int(status) for code, status in ENTRY.findall(TEXT)}
 
 
 def answered() -> dict[str, set[int]]:
-    """Return the statuses of each code, once the URLs have imported all modules that answer."""
+    """Return the statuses of each code, once all modules that answer are imported."""
     get_resolver().url_patterns  # noqa: B018
     found: dict[str, set[int]] = {}
     for kind in LunaError.kinds():
