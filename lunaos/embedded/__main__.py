@@ -1,4 +1,4 @@
-"""`python -m lunaos.embedded up`, `… manage WORDS`, `… backup`, `… restore BACKUP`, `… run [--llm] -- COMMAND`."""
+"""Run the platform or a command on embedded servers: `python -m lunaos.embedded`."""
 
 import argparse
 import errno
