@@ -26,7 +26,7 @@ from chains import context, events, queue
 from lunaos.errors import LunaError
 from lunaos.event_lines import type_of
 from lunaos.infra import database, event_loop
-from runs import executors, leases, outcomes, texts
+from runs import chain_steps, executors, leases, outcomes, texts
 from runs.eventlog import log
 from runs.eventlog.recorder import LeaseLost, Recorder, RunEvent, StopReason
 from runs.metering.tokens import TokenUsage
@@ -116,7 +116,7 @@ async def _load_chain(attempt: int, recorder: Recorder) -> ChainExecution:
 def _load_rows(run_id: UUID) -> tuple[Run | None, str, str, list[RunStep]]:
     run = Run.objects.filter(pk=run_id).first()
     text = texts.load_text(run) if run else None
-    return run, text.input if text else "", text.events if text else "", texts.load_steps(run) if run else []
+    return run, text.input if text else "", text.events if text else "", chain_steps.load(run) if run else []
 
 
 async def _run_steps(chain: ChainExecution) -> None:
@@ -200,7 +200,7 @@ async def _save_step(chain: ChainExecution, status: Status, error_code: str = ""
     ended = status in (Status.FAILED, Status.CANCELLED)
     patience_s = settings.DATABASE_PATIENCE_S if ended else STEP_PATIENCE_S
     try:
-        saved = await _call_database(texts.save_step, chain.run, step, chain.first_token_ms, patience_s=patience_s)
+        saved = await _call_database(chain_steps.save, chain.run, step, chain.first_token_ms, patience_s=patience_s)
     except database.OUTAGES:
         if not ended:
             raise

@@ -22,7 +22,7 @@ from chains.models import CUSTOM_SLUG, MAX_STEPS, ChainPreset
 from lunaos.errors import ServiceUnavailable
 from lunaos.event_lines import encode
 from lunaos.infra import event_loop
-from runs import outcomes, texts
+from runs import chain_steps, outcomes, texts
 from runs import services as run_services
 from runs.errors import EventsExpired, RunNotResumable
 from runs.eventlog import capacity, log
@@ -149,7 +149,7 @@ def resume(*, user: User, run_id: UUID) -> tuple[run_services.StartedRun, int]:
     before = text.events.encode().splitlines()
     with quota.audit_refusals(user):
         usage = _requeue(run)
-    done = [step.position for step in texts.load_steps(run) if step.status == Status.SUCCEEDED]
+    done = [step.position for step in chain_steps.load(run) if step.status == Status.SUCCEEDED]
     _publish_and_enqueue(run, [events.chain_start(run, fromStep=max(done, default=0) + 1)], before)
     return run_services.StartedRun(run, usage), len(before)
 

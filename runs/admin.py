@@ -30,7 +30,7 @@ from accounts.staff.confirm_action import RETURN_TO_OBJECT, requires_confirmatio
 from accounts.staff.exporting_admin import ExportableAdmin
 from billing import tiers
 from lunaos.infra.plurals import counted
-from runs import partitions, services, texts
+from runs import chain_steps, partitions, services, texts
 from runs.metering import charge_reasons
 from runs.models import UNFINISHED, Dimension, Figures, HourlyFigures, Run, RunStep, RunText
 
@@ -176,7 +176,7 @@ class RunAdmin(ExportableAdmin, ReadOnlyAdmin):
 
     @admin.display(description="steps")
     def timeline(self, run: Run) -> SafeString:
-        ended = texts.load_steps(run)
+        ended = chain_steps.load(run)
         context = {
             "steps": [
                 {"row": step, "kinds": _describe_tokens(step), "cost": _format_cost(step, places=6)} for step in ended

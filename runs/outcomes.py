@@ -18,7 +18,7 @@ from lunaos.errors import LunaError
 from lunaos.event_lines import TERMINAL, encode, type_of
 from lunaos.infra import event_loop, metrics
 from lunaos.infra.redis import RedisError
-from runs import leases, outages, texts
+from runs import chain_steps, leases, outages, texts
 from runs.errors import RunInterrupted
 from runs.eventlog import log
 from runs.eventlog.recorder import RunEvent
@@ -237,7 +237,7 @@ def end_from_log(
 
 def summarize_log(run: Run, lines: list[bytes]) -> dict[str, Any]:
     """Return what a run has produced and cost so far, as members of `Outcome`."""
-    steps = texts.load_steps(run) if run.chain else []
+    steps = chain_steps.load(run) if run.chain else []
     return {
         "shown": any(step.output.strip() for step in steps) or texts.has_text(lines),
         "asked": any(type_of(line) == "step_start" for line in lines),

@@ -13,7 +13,7 @@ import orjson
 from lunaos.infra import event_loop, redis
 from lunaos.infra.database import OUTAGES
 from lunaos.infra.redis import RedisError
-from runs import outcomes, texts
+from runs import chain_steps, outcomes, texts
 from runs.eventlog import log
 from runs.metering.tokens import TokenUsage
 from runs.models import Run, Status
@@ -65,7 +65,7 @@ def _write(run_id: UUID, stored: dict[str, Any]) -> bool:
     lines = [line for _, line in event_loop.submit(log.read(run.pk)).result()]
     is_logged = lines[-1:] == [last]
     before = lines[:-1] if is_logged else lines
-    output = outcomes.sum_steps(texts.load_steps(run))["output"] if run.chain else texts.join_chunks(before)
+    output = outcomes.sum_steps(chain_steps.load(run))["output"] if run.chain else texts.join_chunks(before)
     ended = outcomes.finish(run, replace(outcome, output=output, events=texts.join_events([*before, last])))
     if ended and not is_logged:
         with suppress(RedisError, OSError):  # readers find it in the database

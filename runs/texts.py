@@ -4,22 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from django.db import transaction
 from django.db.models.functions import Now
 
 from lunaos.event_lines import type_of
-from runs.models import Run, RunStep, RunText, Status
+from runs.models import Run, RunText
 
 
 def load_text(run: Run) -> RunText | None:
     """Return a run's texts; None once they have expired."""
     return RunText.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now()).first()
-
-
-def load_steps(run: Run) -> list[RunStep]:
-    """Return a chain's steps in order; none once they have expired."""
-    steps = RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, expires_at__gt=Now())
-    return list(steps.order_by("position"))
 
 
 def error_message(run: Run, text: RunText | None) -> str:
@@ -34,19 +27,6 @@ def last_attempt(run: Run, text: RunText | None) -> dict[str, Any] | None:
         return None
     # `said` is the provider's own text, about the account of the key: not for users of the server's key.
     return text.last_attempt if run.own_key else {**text.last_attempt, "said": ""}
-
-
-@transaction.atomic
-def save_step(run: Run, step: RunStep, first_token_ms: int | None = None) -> bool:
-    """Write a finished step; return False if this execution has lost the run."""
-    # The run's first_token_ms is saved now, since a worker that dies later loses it. The update also locks the row.
-    owned = Run.objects.filter(pk=run.pk, attempt=run.attempt, status=Status.RUNNING)
-    if not owned.update(first_token_ms=first_token_ms):  # also locks the row
-        return False
-    RunStep.objects.filter(run_id=run.pk, expires_at=run.expires_at, position=step.position).delete()
-    step.output = strip_nul(step.output)
-    step.save(force_insert=True)
-    return True
 
 
 def strip_nul(text: str) -> str:

@@ -20,7 +20,7 @@ from lunaos.api.sse import EventStreamResponse
 from lunaos.api.views import GenericViewSet, ViewSet
 from lunaos.errors import NotFound
 from lunaos.scopes import AGENTS, BILLING_READ, CHAINS, KEYS
-from runs import services, texts
+from runs import chain_steps, services, texts
 from runs.eventlog import follower
 from runs.metering import key_usage
 from runs.models import Run
@@ -70,7 +70,7 @@ class RunViewSet(GenericViewSet[Run]):
     def retrieve(self, request: Request, pk: UUID) -> Response:
         """Return one run with its input and output."""
         run = services.get(user=user_of(request), run_id=pk)
-        content = {"text": texts.load_text(run), "steps": texts.load_steps(run) if run.chain else []}
+        content = {"text": texts.load_text(run), "steps": chain_steps.load(run) if run.chain else []}
         return Response(RunDetailSerializer(run, context=content).data)
 
     @extend_schema(**FOLLOW_RUN)

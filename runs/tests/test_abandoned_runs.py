@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from billing.models import MonthlyUsage
 from lunaos.infra import event_loop, redis
-from runs import leases, liveness, outcomes, services, tasks, texts
+from runs import chain_steps, leases, liveness, outcomes, services, tasks
 from runs.eventlog import log
 from runs.eventlog.recorder import RunEvent
 from runs.models import Run, RunStep, RunText, Status
@@ -85,7 +85,7 @@ def test_tokens_of_an_abandoned_run_are_estimated_and_priced(alice: Any) -> None
 
 def test_the_open_step_of_a_chain_is_estimated(alice: Any) -> None:
     run = create_run(alice, agent="", chain="custom", steps=["run", "run"])
-    assert texts.save_step(run, step(run, output="found"))
+    assert chain_steps.save(run, step(run, output="found"))
     starts = [{"type": "step_start", "step": n, "agent": "run"} for n in (1, 2)]
     said = [{"type": "chunk", "content": text} for text in ("found", "y" * 40)]
     log_events(run, starts[0], said[0], starts[1], said[1])
@@ -145,7 +145,7 @@ def test_a_late_heartbeat_saves_the_run(alice: Any) -> None:
 
 def test_a_chain_that_is_ended_from_outside_keeps_its_figures(alice: Any) -> None:
     run = create_run(alice, agent="", chain="custom", steps=["run", "run"])
-    assert texts.save_step(run, step(run, output="found"))
+    assert chain_steps.save(run, step(run, output="found"))
     stop_heartbeats(run, 61)
     assert outcomes.interrupt(Run.objects.get(pk=run.pk), 60)
     run.refresh_from_db()
@@ -175,7 +175,7 @@ def test_only_one_executor_holds_a_lease(alice: Any) -> None:
     again = leases.claim(run.pk)
     assert again and again.attempt == 2
     assert leases.renew({run.pk: 1}) == {} and leases.renew({run.pk: 2}) == {run.pk: False}
-    assert texts.save_step(claimed, step(run, output="late")) is False
+    assert chain_steps.save(claimed, step(run, output="late")) is False
     assert leases.release(claimed, None) is False and leases.release(again, None) is True
     late = outcomes.Outcome(Status.SUCCEEDED, "p", "m", attempt=1)
     assert outcomes.finish(claimed, late) is False
@@ -183,9 +183,9 @@ def test_only_one_executor_holds_a_lease(alice: Any) -> None:
 
 def test_a_repeated_step_replaces_its_row(alice: Any) -> None:
     run = create_run(alice, agent="", chain="custom", steps=["run"])
-    assert texts.save_step(run, step(run, status="failed", output="a"))
-    assert texts.save_step(run, step(run, output="b\0c"))
-    (kept,) = texts.load_steps(run)
+    assert chain_steps.save(run, step(run, status="failed", output="a"))
+    assert chain_steps.save(run, step(run, output="b\0c"))
+    (kept,) = chain_steps.load(run)
     assert (kept.status, kept.output) == ("succeeded", "bc")
 
 
