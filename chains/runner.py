@@ -204,7 +204,8 @@ async def _save_step(chain: ChainExecution, status: Status, error_code: str = ""
     except database.OUTAGES:
         if not ended:
             raise
-        saved = True  # the chain's end follows, includes the step's cost, and is stored (`runs.pending_outcomes`)
+        # The chain's end follows, includes the step's cost, and is stored in Valkey.
+        saved = True
     if not saved:
         raise LeaseLost
     chain.ended[position], chain.answer = step, None

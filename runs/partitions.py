@@ -7,8 +7,8 @@ from django.conf import settings
 from lunaos.infra.postgresql import partitions
 from lunaos.infra.postgresql.partitions import MonthlyTable, Partition
 
-# Expired texts are dropped as whole tables, at once and for all tiers. Until the drop, `runs.texts` hides rows that
-# have expired within the month.
+# Expired texts are dropped as whole tables, at once and for all tiers. Until then queries leave out rows that have
+# expired within the month.
 PARTITIONED_TABLES = (MonthlyTable("runs_text", "expires_at"), MonthlyTable("runs_step", "expires_at"))
 MONTHS_AHEAD = 2  # beyond the longest retention, so that a task that fails for weeks does no harm
 
