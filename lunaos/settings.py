@@ -25,7 +25,7 @@ SECRET_KEY = env.str("DJANGO_SECRET_KEY", default="")
 SECRET_KEY_FALLBACKS = env.list("DJANGO_SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 PUBLIC_URL = env.str("LUNAOS_PUBLIC_URL", default=f"http://localhost:{env.int('PORT', default=8000)}").rstrip("/")
-# The first encrypts, all decrypt: to rotate, put a new one in front and run `manage.py rotate_encryption_keys`.
+# The first key encrypts, all decrypt: to rotate, prepend a new key and run `manage.py rotate_encryption_keys`.
 ENCRYPTION_KEYS = env.list("LUNAOS_ENCRYPTION_KEYS", default=[])
 safety.require_safe_settings(
     debug=DEBUG,
@@ -35,9 +35,9 @@ safety.require_safe_settings(
     encryption_keys=ENCRYPTION_KEYS,
 )
 SILENCED_SYSTEM_CHECKS = [
-    "security.W001",  # SecurityMiddleware: its headers and more come from lunaos.api.middleware, on every response
-    "security.W002",  # XFrameOptionsMiddleware: likewise; what TLS is for is the proxy's (docs/operate/configure.md)
-    "security.W003",  # CsrfViewMiddleware: the admin protects its own views, nothing else takes cookies (api.pages)
+    "security.W001",  # SecurityMiddleware: lunaos.api.middleware sets its headers on every response
+    "security.W002",  # XFrameOptionsMiddleware: likewise; the proxy ends TLS (docs/operate/configure.md)
+    "security.W003",  # CsrfViewMiddleware: the admin, the only part with cookies, protects its own views
 ]
 
 # -- Applications ------------------------------------------------------------------------------------------------------
@@ -113,17 +113,17 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-SERVESTATIC_USE_FINDERS = True  # straight from the packages: no collectstatic step to forget
+SERVESTATIC_USE_FINDERS = True  # files are served from the packages, without a collectstatic step
 SERVESTATIC_ALLOW_ALL_ORIGINS = False
-SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # what clients ask for at the root: robots.txt, favicon.ico
+SERVESTATIC_ROOT = BASE_DIR / "web" / "root"  # files at the root: robots.txt, favicon.ico
 
-# `/health` warns where LUNAOS_HOME's disk has less left.
+# `/health` warns if the disk of LUNAOS_HOME has fewer free bytes.
 MIN_FREE_BYTES = env.int("LUNAOS_MIN_FREE_MB", default=1024) * 2**20
 
 # -- PostgreSQL --------------------------------------------------------------------------------------------------------
 DATABASES = {"default": env.db("DATABASE_URL")}
 DATABASES["default"]["ENGINE"] = "lunaos.infra.postgresql"
-# A thread keeps its connection; there are as many as threads (docs/adr/0003).
+# Each thread keeps one connection (docs/adr/0003).
 DATABASES["default"]["CONN_MAX_AGE"] = None
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -145,11 +145,11 @@ CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # what waits stays in the queue, for any worker
-# A thread cannot be cancelled; a task that goes on while the broker is away is acknowledged late or delivered again,
-# which a claimed chain does not mind.
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # waiting messages stay in the queue, for any worker
+# A thread cannot be cancelled. A task that goes on while the broker is away is acknowledged late or delivered again;
+# a second delivery finds the chain claimed.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
-# Chains wait on the network, indexing computes, the rest is short: none may hold up another.
+# Chains wait for the network, indexing computes, other tasks are short: a queue for each, so that none delays another.
 CELERY_TASK_ROUTES = {"chains.tasks.execute_chain": {"queue": "chains"}, "rag.tasks.index": {"queue": "indexing"}}
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "lunaos.infra.task_queue.beat_scheduler:Scheduler"
@@ -163,16 +163,16 @@ PASSWORD_HASHERS = ["accounts.signin.hashers.Argon2idHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
-        "MinimumLengthValidator",  # 8; the API says so itself, the admin and the commands do not
+        "MinimumLengthValidator",  # 8 characters; for the admin and the commands, since the API checks it itself
         "UserAttributeSimilarityValidator",
         "CommonPasswordValidator",
         "NumericPasswordValidator",
     )
 ]
 AUTHENTICATION_BACKENDS = ["accounts.signin.backends.LockoutBackend", "django.contrib.auth.backends.ModelBackend"]
-LOCKOUT_FAILURES = env.int("LUNAOS_LOCKOUT_FAILURES", default=10)  # of an account at one address
-LOCKOUT_ACCOUNT_FAILURES = env.int("LUNAOS_LOCKOUT_ACCOUNT_FAILURES", default=30)  # at all addresses strange to it
-LOCKOUT_MINUTES = env.int("LUNAOS_LOCKOUT_MINUTES", default=15)  # in which they count, and for which it is locked then
+LOCKOUT_FAILURES = env.int("LUNAOS_LOCKOUT_FAILURES", default=10)  # wrong passwords of an account from one address
+LOCKOUT_ACCOUNT_FAILURES = env.int("LUNAOS_LOCKOUT_ACCOUNT_FAILURES", default=30)  # from all unknown addresses
+LOCKOUT_MINUTES = env.int("LUNAOS_LOCKOUT_MINUTES", default=15)  # of counting, and of the lock
 if not 1 <= LOCKOUT_FAILURES <= LOCKOUT_ACCOUNT_FAILURES or LOCKOUT_MINUTES < 1:
     raise ImproperlyConfigured(
         "LUNAOS_LOCKOUT_FAILURES is 1 to LUNAOS_LOCKOUT_ACCOUNT_FAILURES, the minutes 1 at least."
@@ -182,14 +182,14 @@ if env.str("LUNAOS_STAFF_SECOND_FACTOR", default=""):  # an empty one is not set
     STAFF_SECOND_FACTOR = env.bool("LUNAOS_STAFF_SECOND_FACTOR")
 OTP_TOTP_ISSUER = "LunaOS"
 RESEND_API_KEY = env.str("RESEND_API_KEY", default="")
-# For runs. Not set: new accounts need a confirmed address if there is a mail provider to confirm it by.
+# For runs. If not set, new accounts need a confirmed address where a mail provider is configured.
 REQUIRE_VERIFIED_EMAIL, REQUIRE_VERIFIED_EMAIL_OF_ALL = bool(RESEND_API_KEY), False
 if env.str("LUNAOS_REQUIRE_VERIFIED_EMAIL", default=""):  # an empty one is not set, and must not read as false
     REQUIRE_VERIFIED_EMAIL = REQUIRE_VERIFIED_EMAIL_OF_ALL = env.bool("LUNAOS_REQUIRE_VERIFIED_EMAIL")
-SIGN_UPS_PER_DAY = env.int("LUNAOS_SIGN_UPS_PER_DAY", default=20)  # from an IPv4 address or an IPv6 /64
+SIGN_UPS_PER_DAY = env.int("LUNAOS_SIGN_UPS_PER_DAY", default=20)  # of one IPv4 address or IPv6 /64
 if SIGN_UPS_PER_DAY < 1:
     raise ImproperlyConfigured(f"LUNAOS_SIGN_UPS_PER_DAY is {SIGN_UPS_PER_DAY}: set 1 or more.")
-# Modules that know a user's data: what each exports, and what it deletes, in this order (accounts/privacy/deletion.py).
+# Modules that export and delete a user's data, in this order (accounts/privacy/deletion.py).
 PRIVACY_DATA_SOURCES = [
     "billing.privacy",
     "apikeys.privacy",
@@ -201,7 +201,7 @@ PRIVACY_DATA_SOURCES = [
 ]
 ADMIN_EMAIL = env.str("LUNAOS_ADMIN_EMAIL", default="")
 ADMIN_PASSWORD = env.str("LUNAOS_ADMIN_PASSWORD", default="")
-# The first pair signs, all verify: to rotate, put a new pair in front and drop the old one after seven days.
+# The first pair signs, all verify: to rotate, prepend a new pair and drop the old one after seven days.
 JWT_KEYS = env.dict("LUNAOS_JWT_KEYS", default={})
 if any(len(secret) < 32 for secret in JWT_KEYS.values()):
     raise ImproperlyConfigured("A secret in LUNAOS_JWT_KEYS is shorter than 32 characters (RFC 7518, 3.2, for HS256).")
@@ -217,7 +217,7 @@ REST_FRAMEWORK = {
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "lunaos.api.negotiation.IgnoreAccept",
     "DEFAULT_SCHEMA_CLASS": "lunaos.api.schema.EnvelopeSchema",
     "EXCEPTION_HANDLER": "lunaos.api.exceptions.handle",
-    "DATETIME_FORMAT": None,  # the renderer writes times, in one form everywhere
+    "DATETIME_FORMAT": None,  # the renderer writes times
     "UNAUTHENTICATED_USER": None,
     "NUM_PROXIES": env.int("LUNAOS_TRUSTED_PROXIES", default=0),
     "URL_FORMAT_OVERRIDE": None,
@@ -246,7 +246,7 @@ CORS_ALLOWED_ORIGINS = environment.read_origins("LUNAOS_CORS_ORIGINS")
 CORS_ALLOW_HEADERS = browser_policy.CORS_ALLOW_HEADERS
 CORS_EXPOSE_HEADERS = browser_policy.CORS_EXPOSE_HEADERS
 CONTENT_SECURITY_POLICY = browser_policy.CONTENT_SECURITY_POLICY
-# Of the admin, the only pages with cookies. A session lasts a working day from its login on, and ends with the browser.
+# Only the admin has cookies. A session lasts a working day from its login, and ends with the browser.
 CSRF_COOKIE_SECURE = SESSION_COOKIE_SECURE = PUBLIC_URL.startswith("https://")
 CSRF_COOKIE_HTTPONLY = SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_SAMESITE = SESSION_COOKIE_SAMESITE = "Lax"
@@ -274,9 +274,9 @@ LLM_PROVIDERS = {
     name: {
         "base_url": environment.read_url(f"{name.upper()}_BASE_URL", environment.HTTP_SCHEMES, default=base_url),
         "api_key": env.str(f"{name.upper()}_API_KEY", default=""),
-        # Of one answer, in the model's tokens; 0 leaves it to the agent. The embedded model repeats itself for minutes.
+        # Tokens of one answer; 0 leaves the limit to the agent. The embedded model would repeat itself for minutes.
         "max_tokens": env.int(f"{name.upper()}_MAX_TOKENS", default=512 if name == "local" else 0),
-        "models": models,  # seeds the catalogue; the first is the default; staff may add more in the admin
+        "models": models,  # seeds the catalogue; the first is the default
     }
     for name, base_url, models in (
         ("deepseek", "https://api.deepseek.com/v1", ["deepseek-chat", "deepseek-reasoner"]),
@@ -288,10 +288,10 @@ LLM_PROVIDERS = {
 LLM_FALLBACK = env.list("LLM_FALLBACK", default=[])
 if unknown := set(LLM_FALLBACK) - set(LLM_PROVIDERS):
     raise ImproperlyConfigured(f"LLM_FALLBACK names {', '.join(unknown)}; there are {', '.join(LLM_PROVIDERS)}.")
-# For what runs on these keys of the server's cost on a UTC day, in all and on the free tier; 0 sets none.
+# Limits on the cost of these keys on a UTC day: of all runs, and of the free tier's; 0 sets no limit.
 LLM_DAILY_LIMIT_USD = safety.read_usd("LLM_DAILY_LIMIT_USD", env.str("LLM_DAILY_LIMIT_USD", default=""))
 LLM_FREE_DAILY_LIMIT_USD = safety.read_usd("LLM_FREE_DAILY_LIMIT_USD", env.str("LLM_FREE_DAILY_LIMIT_USD", default=""))
-# Of one execution of five steps; Celery's own limits do not reach threads.
+# For one chain of five steps; Celery's own time limits do not apply to threads.
 CHAIN_TIMEOUT_S = 5 * (LLM_QUEUE_TIMEOUT_S * (1 + len(LLM_FALLBACK)) + LLM_RUN_TIMEOUT_S) + 300
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     # Above the longest run, or the broker would deliver a chain again while it is executed.
@@ -302,25 +302,25 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 
 # -- Runs --------------------------------------------------------------------------------------------------------------
-EVENT_LOG_TTL_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, after the last event
-ENDED_EVENT_LOG_TTL_S = 120  # after a run's end, which PostgreSQL has confirmed: readers find its events there
+EVENT_LOG_TTL_S = env.int("LUNAOS_EVENT_LOG_HOURS", default=24) * 3600  # in Valkey, since the last event
+ENDED_EVENT_LOG_TTL_S = 120  # after a run's end: by then readers find its events in PostgreSQL
 EVENT_LOG_MAX_BYTES = 8 * 2**20  # of one run
-ALL_EVENT_LOGS_MAX_BYTES = env.int("LUNAOS_EVENT_LOG_MB", default=256) * 2**20  # of all; no run begins above 80 %
+ALL_EVENT_LOGS_MAX_BYTES = env.int("LUNAOS_EVENT_LOG_MB", default=256) * 2**20  # of all runs; no run begins above 80 %
 if ALL_EVENT_LOGS_MAX_BYTES < 2 * EVENT_LOG_MAX_BYTES:
     raise ImproperlyConfigured("LUNAOS_EVENT_LOG_MB is 16 at least: one run may take 8.")
-# Days for which texts are kept, by tier. `billing.tiers.retention_days` finds the days of a tier that is not named
-# here, and `manage.py prepare` refuses names that are no tier: tiers are rows, which settings cannot read.
+# Days for which texts are kept, by tier. `billing.tiers.retention_days` has a default for tiers that are not listed.
+# `manage.py prepare` refuses names that are no tier: tiers are rows, which settings cannot read.
 RETENTION_DAYS = {
     **dict.fromkeys(("free", "pro", "team"), 90),
     **{tier: int(days) if days.isdecimal() else 0 for tier, days in env.dict("LUNAOS_RETENTION_DAYS").items()},
 }
 if min(RETENTION_DAYS.values()) < 1:
     raise ImproperlyConfigured("LUNAOS_RETENTION_DAYS is days by tier, as in free=30,pro=90,team=365.")
-HEARTBEAT_S = 5.0  # an executor's sign of life
-LEASE_S = 15.0  # a chain without one for so long is taken over by another worker
-DEAD_EXECUTOR_AFTER_S = 15.0  # likewise, of an agent's run whose process has died (runs.liveness)
-ABANDONED_AFTER_S = 60.0  # an agent's run without one for so long is ended as interrupted
-MAX_CHAIN_CRASHES = 4  # a chain that has cost so many workers their life is ended with the next one
+HEARTBEAT_S = 5.0  # interval of an executor's heartbeats
+LEASE_S = 15.0  # after so long without a heartbeat another worker takes a chain over
+DEAD_EXECUTOR_AFTER_S = 15.0  # after so long an agent's run is ended if its process has died
+ABANDONED_AFTER_S = 60.0  # after so long an agent's run is ended in any case
+MAX_CHAIN_CRASHES = 4  # a chain is ended when one more worker crashes with it
 STREAM_OPEN_WITHIN_S = 2.0
 
 # -- Code search -------------------------------------------------------------------------------------------------------
@@ -328,11 +328,11 @@ EMBEDDINGS_BASE_URL = environment.read_url("EMBEDDINGS_BASE_URL", environment.HT
 EMBEDDINGS_API_KEY = env.str("EMBEDDINGS_API_KEY", default="")
 EMBEDDINGS_MODEL = env.str("EMBEDDINGS_MODEL", default="all-minilm-l6-v2")
 EMBEDDINGS_DIMENSION = env.int("EMBEDDINGS_DIMENSION", default=384)
-EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # the longest input, in the model's tokens
+EMBEDDINGS_WINDOW = env.int("EMBEDDINGS_WINDOW", default=512)  # tokens of the longest input
 EMBEDDINGS_TOKENIZER = environment.read_file_path(
     "EMBEDDINGS_TOKENIZER"
 )  # a tokenizer.json; else lengths are estimated
-# Where the model before this one answers, until `manage.py reindex` has been through.
+# Address of the previous model, for the time until `manage.py reindex` has finished.
 EMBEDDINGS_PREVIOUS_BASE_URL = environment.read_url(
     "EMBEDDINGS_PREVIOUS_BASE_URL", environment.HTTP_SCHEMES, default=""
 )
@@ -342,23 +342,23 @@ if not 0 < EMBEDDINGS_DIMENSION <= 4000:
 if EMBEDDINGS_WINDOW < 128:
     raise ImproperlyConfigured("EMBEDDINGS_WINDOW is the embedding model's longest input in tokens, 128 at least.")
 RAG_MAX_BODY_BYTES = env.int("LUNAOS_RAG_MAX_BODY_BYTES", default=64 * 2**20)
-RAG_BACKLOG_BYTES = env.int("LUNAOS_RAG_BACKLOG_BYTES", default=64 * 2**20)  # of one owner's waiting files; more is 429
-RAG_ATTEMPTS = 5  # a job that has cost so many workers their life is ended
+RAG_BACKLOG_BYTES = env.int("LUNAOS_RAG_BACKLOG_BYTES", default=64 * 2**20)  # of an owner's waiting files; else 429
+RAG_ATTEMPTS = 5  # a job is ended at this number of attempts
 
 # -- Billing: Stripe ---------------------------------------------------------------------------------------------------
-STRIPE_KEY = env.str("STRIPE_SECRET_KEY", default="")  # by another name than dj-stripe reads: it would store it
-STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # all are good: to rotate, add the new one
+STRIPE_KEY = env.str("STRIPE_SECRET_KEY", default="")  # not the name that dj-stripe reads, which would store the key
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # each is accepted: to rotate, add the new one
 STRIPE_HOST = env.str("STRIPE_API_HOST", default="https://api.stripe.com").rstrip("/")
-STRIPE_API_VERSION = "2026-05-27.dahlia"  # the endpoint at Stripe is registered at the same one
+STRIPE_API_VERSION = "2026-05-27.dahlia"  # the webhook endpoint at Stripe has the same version
 STRIPE_LIVE_MODE = safety.is_live_key(STRIPE_KEY)
 safety.require_safe_stripe_settings(
     debug=DEBUG, secret_key=STRIPE_KEY, webhook_secrets=STRIPE_WEBHOOK_SECRETS, api_host=STRIPE_HOST
 )
 BILLING_SUCCESS_URL = env.str("LUNAOS_BILLING_SUCCESS_URL", default="") or f"{PUBLIC_URL}/checkout/done"
 BILLING_CANCEL_URL = env.str("LUNAOS_BILLING_CANCEL_URL", default="") or f"{PUBLIC_URL}/checkout/cancelled"
-PAYMENT_GRACE = timedelta(days=21)  # a payment that fails may be repeated for so long before the tier goes
+PAYMENT_GRACE = timedelta(days=21)  # Stripe may retry a failed payment for so long before the tier ends
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
-MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # what its own come to, quicker (docs/adr/0020)
+MIGRATION_MODULES = {"djstripe": "billing.stripe_tables.migrations"}  # same tables, created faster (docs/adr/0020)
 
 # -- Mail --------------------------------------------------------------------------------------------------------------
 DEFAULT_FROM_EMAIL = env.str("LUNAOS_MAIL_FROM", default="LunaOS <noreply@localhost>")
@@ -373,8 +373,8 @@ else:
 ALARM_EMAILS = env.list("LUNAOS_ALARM_EMAILS", default=[])
 
 # -- Metrics -----------------------------------------------------------------------------------------------------------
-METRICS_TOKEN = env.str("LUNAOS_METRICS_TOKEN", default="")  # without one nobody is shown any
-METRICS_PORT = env.int("LUNAOS_METRICS_PORT", default=0)  # of a worker's own; web processes have /metrics
+METRICS_TOKEN = env.str("LUNAOS_METRICS_TOKEN", default="")  # without a token /metrics is 404
+METRICS_PORT = env.int("LUNAOS_METRICS_PORT", default=0)  # of workers; web processes have /metrics
 if 0 < len(METRICS_TOKEN) < 32:
     raise ImproperlyConfigured("LUNAOS_METRICS_TOKEN is shorter than 32 characters.")
 

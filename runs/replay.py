@@ -41,8 +41,8 @@ class Replay:
 
     def fetch(self) -> Piece:
         """Read the next piece, and change nothing: the caller may have timed out."""
-        # The run's end may have changed both columns.
-        now = Run.objects.filter(pk=self._run.pk).only("status", "expires_at").first()  # the end may change both
+        # The run's end may change both columns.
+        now = Run.objects.filter(pk=self._run.pk).only("status", "expires_at").first()
         if now is None:
             return Piece("", None, 0)
         return Piece(now.status, b"", 0) if now.status in UNFINISHED else self.fetch_stored(now)

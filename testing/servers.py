@@ -39,7 +39,8 @@ def daphne(log: Path, up: str = "/health", /, **changes: str) -> Iterator[str]:
     """
     port = free_port()
     command = ["-m", "daphne", "-b", "127.0.0.1", "-p", str(port), "-v", "0", "--no-server-name"]
-    changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}  # nobody asks it any more when it ends
+    # The test has no open requests when the process ends.
+    changes = {"PORT": str(port), "LUNAOS_STOP_GRACE_S": "0.1", **changes}
     with process([*command, "lunaos.asgi:application"], log, **changes):
         url = f"http://127.0.0.1:{port}"
         if not until(lambda: responds_ok(f"{url}{up}"), STARTS_WITHIN_S):

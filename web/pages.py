@@ -150,7 +150,7 @@ class FormPage(PageView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
-        # A form of another site could sign this browser in to the account of that site's owner, who would be paid for.
+        # A form of another site could sign this browser in to an account of that site's owner, and have it pay.
         if request.method == "POST" and request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
             raise Forbidden()
 

@@ -83,6 +83,6 @@ def test_a_stopping_process_reports_it_on_open_connections(
                 told = next(each for each in iter(lambda: probe.get("/ready"), None) if each.status_code == 503)
                 assert told.json()["data"]["checks"] == {**WELL, "process": "stopping"}
                 assert told.headers["Connection"] == "close"
-                assert not responds_ok(f"{url}/ready")  # whoever connects anew finds another process
+                assert not responds_ok(f"{url}/ready")  # a new connection finds another process
                 upstream.resume.set()
                 assert "done" in "".join(pieces)
