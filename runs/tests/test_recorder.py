@@ -120,10 +120,10 @@ def test_events_that_the_server_has_lost_are_appended_again() -> None:
 def test_an_append_with_a_lost_response_is_not_repeated() -> None:
     async def run() -> None:
         writes = recorder()
-        writes.record(event(1))
-        await log.append(writes.pending)  # the append succeeds, its response is lost
+        # By hand: a recorded event would be appended by the writer, too. The append succeeds, its response is lost.
+        await log.append(log.AppendRequest(writes.run_id, after=0, lines=[line(1)], attempt=1))
         writes.on_append_failed()
-        writes.record(event(2))
+        writes.record(event(1), event(2))
         await writes.flush()
         assert (writes.stop_reason, await logged(writes)) == (None, [(1, line(1)), (2, line(2))])
 
