@@ -36,12 +36,9 @@ PRIVILEGE_FIELDS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class AccountAdmin(ExportableAdmin, AuditedAdmin, UserAdmin):
-    """Forms and actions of an account.
+    """Forms and actions of an account, the base of the registered `web.admin.users.UserAdmin`."""
 
-    The base of `web.admin.users.UserAdmin`, the page that is registered.
-
-    The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
-    """
+    # The tier is read-only here, because `billing` is its only writer (`manage.py set_tier`).
 
     form = AccountForm
     add_form = AccountCreationForm
