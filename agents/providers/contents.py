@@ -15,11 +15,7 @@ REASONING_TYPES = ("thinking", "reasoning", "redacted_thinking")  # of parts, as
 
 
 def parse(data: bytes) -> Any:
-    """Parse JSON leniently: NaN, lone surrogates, control characters, invalid UTF-8.
-
-    Raises:
-        ValueError: the data is no JSON.
-    """
+    """Parse JSON with NaN, lone surrogates, control characters or invalid UTF-8; raise ValueError for no JSON."""
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -1,7 +1,6 @@
-"""Decoder of streamed chat completions, in all forms that OpenAI-compatible servers send.
+"""Decoder of streamed chat completions, in all forms that OpenAI-compatible servers send."""
 
-An invalid value loses that value, not the answer. This decoder reads every answer that `openai`'s client reads.
-"""
+# An invalid value loses that value, not the answer. This decoder reads every answer that `openai`'s client reads.
 
 from __future__ import annotations
 
@@ -47,13 +46,9 @@ FIRST_CHOICE_INDEXES = (0, "0", None)  # requests ask for one choice
 
 
 class Decoder:
-    """Decodes bytes into `Block`s and buffers incomplete lines and characters.
+    """Decodes bytes into `Block`s and buffers incomplete lines and characters."""
 
-    Args:
-        provider: for error messages.
-        reply: collects the facts of the answer; None makes a new one.
-        headers: of the response; they may state a waiting time.
-    """
+    # Headers of the response may state a waiting time.
 
     def __init__(
         self, provider: Provider, reply: Reply | None = None, headers: Mapping[str, str] = MappingProxyType({})
@@ -204,11 +199,7 @@ class Decoder:
             self._ignore()
 
     def _read_choice(self, choice: Json, block: Block) -> str | None:
-        """Read a choice.
-
-        Returns:
-            The finish reason; None without one.
-        """
+        """Read a choice; return its finish reason, if it has one."""
         if (delta := self._delta_of(choice)) is not None:
             self._read_delta(delta, block)
         reason = choice.get("finish_reason")
@@ -217,10 +208,8 @@ class Decoder:
         return replace_lone_surrogates(reason.strip()[:MAX_REASON_CHARACTERS])
 
     def _delta_of(self, choice: Json) -> Json | None:
-        """Return the choice's delta, or in its place a message or a text.
-
-        A message after deltas repeats them, so its text is ignored.
-        """
+        """Return the choice's delta, or in its place a message or a text."""
+        # A message after deltas repeats them, so its text is ignored.
         if isinstance(delta := choice.get("delta"), dict):
             self._text_from_deltas = self._text_from_deltas or bool(delta.get("content"))
             return delta
@@ -263,10 +252,8 @@ class Decoder:
 
 
 def _plain_chunk_text(found: Json) -> str:
-    """Return the text of a chunk that holds text alone, as nearly all do; else "".
-
-    The full decoding costs four times as much.
-    """
+    """Return the text of a chunk that holds text alone, as nearly all do; else ""."""
+    # The full decoding costs four times as much.
     choices = found.get("choices")
     if type(choices) is not list or len(choices) != 1 or not UNCOMMON_FIELDS.isdisjoint(found):
         return ""

@@ -104,14 +104,9 @@ PARAMETER_IN_MESSAGE = re.compile(  # after a colon or a quotation mark, since o
 
 @dataclass(frozen=True, slots=True)
 class ErrorDetails:
-    """Fields of a provider's error object.
+    """Fields of a provider's error object, never shown without `redact`."""
 
-    Args:
-        status: the HTTP status, of the response or in the object; None without one.
-        words: code, type and message, for the search; never shown without `redact`.
-        message: the provider's message alone; never shown without `redact`.
-        param: the parameter that the error is about, as the provider names it.
-    """
+    # `words` are code, type and message, for the search.
 
     status: int | None
     words: str
@@ -168,13 +163,7 @@ def _looks_like_error(found: Mapping[str, Any]) -> bool:
 
 
 def error_in_stream(provider: Provider, error: object, headers: Mapping[str, str]) -> ProviderFailed:
-    """Translate an error that arrived inside an answer with status 200.
-
-    Args:
-        provider: the provider that sent the error.
-        error: the error in any form.
-        headers: of the response; they may state a waiting time.
-    """
+    """Translate an error that arrived inside an answer with status 200."""
     details = parse_error(error)
     if details.status is None and details.reason is not Reason.OTHER:
         details = replace(details, status=400)
@@ -187,14 +176,7 @@ def error_in_stream(provider: Provider, error: object, headers: Mapping[str, str
 def translate_refusal(
     provider: Provider, details: ErrorDetails, headers: Mapping[str, str], *, model: str = "the model"
 ) -> ProviderFailed:
-    """Translate a refusal with a status.
-
-    Args:
-        provider: the provider that refused.
-        details: its error.
-        headers: of the response; they may state a waiting time.
-        model: the model's name for the message.
-    """
+    """Translate a refusal with a status; the headers may state a waiting time."""
     error = _map_to_error(provider, details, headers, model)
     error.provider_status, error.provider_message = details.status, redact(details.words)
     error.stated_wait_s = stated_s(headers)
@@ -221,12 +203,7 @@ def _map_to_error(provider: Provider, details: ErrorDetails, headers: Mapping[st
 
 
 def incomplete_answer(provider: Provider, reason: str = "") -> ProviderFailed:
-    """Return the error for an answer that broke off.
-
-    Args:
-        provider: the provider that answered.
-        reason: the finish reason of the abort, if there is one.
-    """
+    """Return the error for an answer that broke off, with the finish reason of the abort."""
     if reason.lower() == INSUFFICIENT_RESOURCES:
         sentence = f"{provider.name} is overloaded and broke its answer off."
         return ProviderUnavailable(sentence, retry_after=DEFAULT_WAIT_S, provider_message=reason)
@@ -239,10 +216,7 @@ def unreachable(provider: Provider) -> ProviderUnavailable:
 
 
 def _quota_exhausted(provider: Provider, quoted: str) -> ProviderFailed:
-    """Return the error for an account without credit.
-
-    Clients learn nothing about the server's own account.
-    """
+    # Clients learn nothing about the server's own account.
     if not provider.own_key:
         error = f"{provider.name} is not available at the moment."
         return ServerQuotaExhausted(error, retry_after=DEFAULT_WAIT_S, retryable=False)
@@ -281,12 +255,8 @@ def _quote(provider: Provider, details: ErrorDetails) -> str:
 
 
 def parse_error(error: object, status: int | None = None) -> ErrorDetails:
-    """Parse an error object.
-
-    Args:
-        error: an error object, a string, or the body that holds one.
-        status: of the response; None for an error inside an answer: the object may hold a status.
-    """
+    """Parse an error object, a string, or the body that holds one."""
+    # An error inside an answer has no status of the response: the object may hold one.
     found = _unwrap(error)
     if not isinstance(found, Mapping):
         words = replace_lone_surrogates(found[:MAX_ERROR_CHARACTERS]) if isinstance(found, str) else ""

@@ -24,13 +24,7 @@ Validator = Callable[[Reply, Provider], None]
 async def stream_answer(
     targets: list[Target], prompt: Prompt, attempts: list[Attempt], validate: Validator
 ) -> AsyncGenerator[Block, None]:
-    """Stream from the first target that answers.
-
-    Args:
-        targets: the requested target, then its fallbacks; at least one.
-        prompt: messages and parameters.
-        attempts: each request is appended here; the last one is running or has answered.
-        validate: raises ProviderFailed if a complete reply is no answer.
+    """Stream from the first target that answers; append each request to `attempts`.
 
     Raises:
         ProviderFailed: the last error before the first text, or the error that broke off the answer.

@@ -21,13 +21,7 @@ EPOCH_FROM_S = 1_000_000_000  # larger numbers are Unix seconds, above 1000 time
 
 
 def wait_s(headers: Mapping[str, str]) -> int:
-    """Return the whole seconds to wait, between 1 and MAX_WAIT_S.
-
-    DEFAULT_WAIT_S counts if no header can be read.
-
-    Args:
-        headers: of the response, with lower-case names or case-insensitive.
-    """
+    """Return the whole seconds to wait that headers state, from 1 to MAX_WAIT_S, else DEFAULT_WAIT_S."""
     stated = stated_s(headers)
     return DEFAULT_WAIT_S if stated is None else max(1, min(math.ceil(stated), MAX_WAIT_S))
 

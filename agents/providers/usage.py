@@ -41,12 +41,8 @@ class TokenCounts:
                 setattr(self, each.name, count)
 
     def completed(self, *, input: int, output: int) -> TokenUsage:  # noqa: A002 - as the member is called
-        """Return the counts, with estimates for missing ones.
-
-        Args:
-            input: estimated tokens. A reported zero beside an estimate above zero counts as missing.
-            output: estimated tokens, likewise.
-        """
+        """Return the counts, with estimates for missing ones."""
+        # A reported zero beside an estimate above zero counts as missing.
         given, made = self.input or input, self.output or output
         return TokenUsage(
             input=given,
@@ -86,10 +82,8 @@ def _add_cache(counts: TokenCounts, usage: Mapping[str, Any]) -> None:
 
 
 def _reconcile(counts: TokenCounts, total: int | None) -> None:
-    """Assign the tokens that only the total includes: to the cache, else to the reasoning.
-
-    xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
-    """
+    """Assign the tokens that only the total includes: to the cache, else to the reasoning."""
+    # xAI and Gemini leave the reasoning out of `completion_tokens`; some servers report a total and no output.
     if total is None or counts.input is None:
         return
     if counts.output is None:
